@@ -1,0 +1,1 @@
+"""The command ``mirror``: starts the programs, and asks a running mirror over HTTP."""

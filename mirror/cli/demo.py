@@ -1,0 +1,159 @@
+"""``mirror demo``: a JSOC, a mirror in front of it, and the tutorials through it, twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mirror.cli.http import Daemon
+
+_JSOC = "http://jsoc.stanford.edu"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one round: what came back, how long it took, and what was asked upstream for it."""
+
+    name: str
+    result: str
+    seconds: float
+    requests: int
+
+
+@click.command
+@click.option("--upstream", metavar="URL", help=f"Ask this server instead of a simulated one: {_JSOC}.")
+@click.option("--exit", "leave", is_flag=True, help="Stop when it is done, instead of leaving the mirror to try.")
+def demo(upstream: str | None, leave: bool) -> None:
+    """See it work: a simulated JSOC, a mirror in front of it, and unmodified drms and sunpy.
+
+    Runs the first hour of the tutorials of drms and sunpy through the mirror, twice, and shows what each
+    step took and what went upstream for it. Then the mirror is yours to try, until ctrl-C.
+
+    \b
+        mirror demo
+        mirror demo --exit
+        mirror demo --upstream http://jsoc.stanford.edu      with the real JSOC
+    """
+    console = Console()
+    with ExitStack() as stack:
+        store = stack.enter_context(tempfile.TemporaryDirectory(prefix="mirror-demo-"))
+        source = upstream or stack.enter_context(_running(["simulate", "--port", "0"], {}))
+        console.print(f"upstream  {source}" + ("" if upstream else "  (simulated: its data are made up)"))
+        settings = {
+            "MIRROR_UPSTREAM__URL": source,
+            "MIRROR_STORAGE__PATH": str(Path(store)),
+            "MIRROR_SERVER__PORT": "0",
+        }
+        mirror = stack.enter_context(_running(["serve"], settings))
+        console.print(f"mirror    {mirror}\n")
+        rounds = [_round(mirror, console, text) for text in ("the first time", "the second time")]
+        console.print(_summary(*rounds))
+        console.print(_advice(mirror))
+        if not leave:
+            console.print("The mirror goes on until ctrl-C.")
+            with _until_interrupted():
+                pass
+
+
+@contextmanager
+def _running(command: list[str], settings: dict[str, str]) -> Iterator[str]:
+    """One of our own commands as a process; its address, once it is ready. It ends with the block."""
+    process = subprocess.Popen(  # noqa: S603  (our own program)
+        [sys.executable, "-m", "mirror", *command],
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("ready "):
+            raise click.ClickException(f"mirror {command[0]} did not start; the lines above say why")
+        yield line.split()[1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _round(mirror: str, console: Console, text: str) -> list[Step]:
+    """Every step once, in a process that knows the mirror only as its proxy."""
+    client = subprocess.Popen(  # noqa: S603  (our own program)
+        [sys.executable, str(Path(__file__).with_name("demo_client.py"))],
+        env=os.environ | {"HTTP_PROXY": mirror},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdin is not None
+    assert client.stdout is not None
+    taken = []
+    with client, console.status(f"{text}: starting drms and sunpy") as status:
+        for line in client.stdout:
+            name = json.loads(line)["step"]
+            status.update(f"{text}: {name}")
+            before = _requests(mirror)
+            client.stdin.write("\n")
+            client.stdin.flush()
+            done: dict[str, Any] = json.loads(client.stdout.readline() or "{}")
+            if not done:
+                break
+            taken.append(Step(name, done["result"], done["seconds"], _requests(mirror) - before))
+    if client.returncode:
+        raise click.ClickException("a client failed; the lines above say why")
+    return taken
+
+
+def _requests(mirror: str) -> int:
+    return int(Daemon(mirror).get("/api/status")["upstream"]["requests"])
+
+
+def _summary(first: list[Step], second: list[Step]) -> Table:
+    table = Table(title="The tutorials of drms and sunpy, through the mirror")
+    for name in ("step", "answer", "first time", "asked upstream", "second time", "asked upstream"):
+        table.add_column(name, justify="left" if name in ("step", "answer") else "right")
+    for a, b in zip(first, second, strict=True):
+        if a.result != b.result:
+            raise click.ClickException(f"{a.name}: {a.result} the first time, {b.result} the second")
+        table.add_row(a.name, a.result, _ms(a), str(a.requests), _ms(b), str(b.requests))
+    asked = (sum(s.requests for s in steps) for steps in (first, second))
+    table.add_section()
+    times = (f"{1000 * sum(s.seconds for s in steps):.0f} ms" for steps in (first, second))
+    (t1, t2), (n1, n2) = times, asked
+    table.add_row("together", "", t1, str(n1), t2, str(n2))
+    return table
+
+
+def _ms(step: Step) -> str:
+    return f"{1000 * step.seconds:.0f} ms"
+
+
+def _advice(mirror: str) -> str:
+    return (
+        f"\nTry it:\n"
+        f"  HTTP_PROXY={mirror} python your_script.py\n"
+        f"  mirror search 'hmi.v_45s[2014.01.01_TAI/1h]' --key T_REC,CRLT_OBS --url {mirror}\n"
+        f"  mirror coverage --url {mirror}\n"
+    )
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[None]:
+    import signal  # noqa: PLC0415
+
+    try:
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    except KeyboardInterrupt:
+        pass
+    yield

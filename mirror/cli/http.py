@@ -1,0 +1,71 @@
+"""A small client of a running mirror: JSON over HTTP, failures as one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from typing import Any, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, build_opener
+
+import click
+
+DEFAULT_URL = "http://127.0.0.1:8040"
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: HTTP_PROXY may name this very mirror, which as a proxy knows no host but JSOC.
+_opener = build_opener(ProxyHandler({}))
+
+
+class Daemon:
+    """The mirror at ``url``; ``timeout`` is in seconds, and long, since a search may wait for JSOC."""
+
+    def __init__(self, url: str, *, timeout: float = 3600.0) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+
+    def get(self, path: str, params: Mapping[str, str | None] | None = None) -> Any:
+        """The JSON at ``path``; parameters that are None are left out.
+
+        Raises click.ClickException with the mirror's own words, or with what to do if none is there.
+        """
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        query = f"?{urlencode(given, encoding='latin-1', errors='replace')}" if given else ""
+        try:
+            with _opener.open(f"{self.url}{path}{query}", timeout=self._timeout) as answer:
+                return json.load(answer)
+        except HTTPError as problem:
+            raise click.ClickException(_complaint(problem)) from problem
+        except (URLError, TimeoutError, ConnectionError) as problem:
+            raise click.ClickException(self._absent(getattr(problem, "reason", problem))) from problem
+        except (ValueError, HTTPException) as problem:
+            raise click.ClickException(f"what answers at {self.url} is not a mirror: {problem}") from problem
+
+    def _absent(self, reason: object) -> str:
+        return (
+            f"no mirror answers at {self.url} ({reason}).\n"
+            "Start one with `mirror serve`, or say where it is: --url http://HOST:PORT, or MIRROR_URL."
+        )
+
+
+def url_option(command: F) -> F:
+    """``--url``, where the mirror is; the function gets it as ``daemon``."""
+    return click.option(
+        "--url",
+        "daemon",
+        default=DEFAULT_URL,
+        show_default=True,
+        envvar="MIRROR_URL",
+        callback=lambda _context, _option, url: Daemon(url),
+        help="Where the mirror is.  [env: MIRROR_URL]",
+    )(command)
+
+
+def _complaint(problem: HTTPError) -> str:
+    """What the mirror says went wrong, or the bare code if it is no mirror that speaks."""
+    try:
+        return str(json.load(problem)["error"])
+    except (ValueError, KeyError, TypeError, HTTPException, OSError):
+        return f"the mirror answered HTTP {problem.code} {problem.reason}"

@@ -1,0 +1,103 @@
+"""``mirror search``: records as a table, with progress while the mirror asks JSOC."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, form_options, remark, show
+
+#: Seconds before progress is shown at all, and between looks at how far the mirror is.
+PATIENCE, INTERVAL = 0.7, 0.5
+_PLANS = {
+    "local": "answered from what the mirror holds",
+    "filled": "what was missing came from JSOC, and is held now",
+    "forwarded": "asked from JSOC as it is",
+    "stale": "JSOC does not answer: this is what is held, and may be old",
+}
+
+
+@click.command
+@click.argument("recordset")
+@click.option("--key", metavar="NAMES", help="Keywords, with commas; '**ALL**' for all. Without: the prime keys.")
+@click.option("--seg", metavar="NAMES", help="Segments, with commas: the paths of their files.")
+@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
+@form_options
+@url_option
+def search(recordset: str, key: str | None, seg: str | None, limit: int | None, form: Form, daemon: Daemon) -> None:
+    """Search records, as a table, JSON or CSV.
+
+    The mirror asks JSOC for what it does not hold yet; how it came to the answer is said below the table
+    (on stderr, so it never gets into your data).
+
+    \b
+        mirror search 'hmi.v_45s[2014.01.01_TAI/1h]' --key T_REC,CRLT_OBS
+        mirror search 'hmi.sharp_720s[4864]' --key T_REC,USFLUX --csv > usflux.csv
+        mirror search 'hmi.m_720s[$]' --key '**ALL**' --json
+        mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --seg image
+
+    Values are printed as JSOC prints them. Quote the record set: brackets and $ mean something to shells.
+    """
+    params = {"ds": recordset, "key": key, "seg": seg, "n": None if limit is None else str(limit)}
+    payload = _patiently(daemon, params)
+    show(payload, form)
+    count, plan = payload["count"], payload["plan"]
+    remark(f"{count:,} record{'' if count == 1 else 's'}; {_PLANS.get(plan, plan)}")
+
+
+def _patiently(daemon: Daemon, params: Mapping[str, str | None]) -> Any:
+    """The answer to a search; a terminal sees how far the mirror is if it takes long."""
+    answer = _in_background(daemon, params)
+    finished, _ = wait([answer], PATIENCE)
+    console = Console(stderr=True)
+    if not finished and console.is_terminal:
+        _show_progress(answer, daemon, str(params["ds"]), console)
+    return answer.result()
+
+
+def _show_progress(answer: Future[Any], daemon: Daemon, recordset: str, console: Console) -> None:
+    """A bar, until the answer is there."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("the mirror asks JSOC", total=None)
+        while not wait([answer], INTERVAL).done:
+            progress.update(task, **fill_progress(daemon, recordset))
+
+
+def _in_background(daemon: Daemon, params: Mapping[str, str | None]) -> Future[Any]:
+    """The request in a thread that dies with the program, so that ctrl-C ends both at once."""
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(daemon.get("/api/search", params))
+        except BaseException as problem:  # noqa: BLE001  (raised again where the result is taken)
+            answer.set_exception(problem)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer
+
+
+def fill_progress(daemon: Daemon, recordset: str) -> dict[str, Any]:
+    """How far the fills for a record set are: {"completed", "total"}; {} if the mirror does not tell."""
+    try:
+        fills = daemon.get("/api/status").get("fills", [])
+    except click.ClickException:
+        return {}
+    mine = [fill for fill in fills if fill["series"].lower() in recordset.lower()]
+    total = sum(fill["total"] for fill in mine)
+    return {"completed": sum(fill["done"] for fill in mine), "total": total} if total else {}

@@ -1,0 +1,44 @@
+"""``mirror serve``: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from mirror.cli.simulate import announce
+from mirror.config import load_config
+
+
+@click.command
+@click.option(
+    "--config",
+    "path",
+    envvar="MIRROR_CONFIG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration; without it defaults hold.  [env: MIRROR_CONFIG]",
+)
+def serve(path: Path | None) -> None:
+    """Run a mirror.
+
+    It answers at JSOC's own paths, as a server and as a proxy for jsoc.stanford.edu. It prints one line,
+    "ready http://HOST:PORT", once it accepts requests; SIGTERM or ctrl-C stops it.
+
+    \b
+        mirror serve                             this computer only, port 8040
+        mirror serve --config config.toml        every key is explained in that file
+        MIRROR_SERVER__HOST=0.0.0.0 mirror serve for everyone in your network
+
+    Ways in for those who use it, none of which changes a script:
+
+    \b
+        HTTP_PROXY=http://HOST:8040 python script.py
+        import mirror; mirror.use("http://HOST:8040")
+        drms.Client(server=mirror.server_config("http://HOST:8040"))
+    """
+    config = load_config(path, os.environ)
+    from mirror.daemon import serve as run  # noqa: PLC0415  (a wrong configuration is told at once)
+
+    asyncio.run(run(config, ready=announce))

@@ -1,0 +1,82 @@
+"""``mirror simulate``: a JSOC in a box."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mirror.drms.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.simulator.base import SeriesData
+    from mirror.simulator.faults import Fault
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8050, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option("--world", type=_FOLDER, help="Serve the recorded series of this folder instead of made-up ones.")
+@click.option("--faults", type=_FILE, help="A JSON list of what shall go wrong.")
+@click.option(
+    "--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Milliseconds before each answer."
+)
+def simulate(host: str, port: int, world: Path | None, faults: Path | None, latency: float) -> None:
+    """Run a JSOC in a box, to try things on.
+
+    It speaks JSOC's protocol and knows some 17 series at any time since 2010, with plausible values that
+    are the same at every start. It prints one line, "ready http://HOST:PORT", once it accepts requests.
+
+    \b
+        mirror simulate --port 8050 &
+        MIRROR_UPSTREAM__URL=http://127.0.0.1:8050 mirror serve
+
+    What it was asked: GET /_simulator/log. What goes wrong: --faults FILE, or POST /_simulator/faults,
+    a list of rules such as
+
+    \b
+        [{"match": {"op": "rs_list"}, "fault": "truncate", "times": 1}]
+
+    where fault is one of refuse, timeout, http500, broken_json, truncate, slow, wrong_count, status, outage.
+    """
+    rules = _faults(faults)
+    from mirror.simulator.app import run  # noqa: PLC0415  (takes a second to load; errors come first)
+
+    series = _series(world)
+    asyncio.run(run(series, host=host, port=port, latency=latency, faults=rules, ready=announce))
+
+
+def announce(url: str) -> None:
+    """The one line that tells whoever started us that we accept requests."""
+    click.echo(f"ready {url}")
+
+
+def _series(world: Path | None) -> Sequence[SeriesData]:
+    if world is None:
+        from mirror.simulator.synthetic import synthetic_series  # noqa: PLC0415
+
+        return synthetic_series()
+    from mirror.simulator.world import load_world  # noqa: PLC0415
+
+    return load_world(world)
+
+
+def _faults(path: Path | None) -> Sequence[Fault]:
+    from mirror.simulator.faults import decode_faults  # noqa: PLC0415
+
+    if path is None:
+        return ()
+    try:
+        return decode_faults(json.loads(path.read_text("utf-8")))
+    except ValueError as problem:
+        raise ConfigError(f"{path}: is not JSON: {problem}") from problem
+    except ConfigError as problem:
+        raise ConfigError(f"{path}: {problem}") from problem

@@ -1,0 +1,110 @@
+"""The ways into a mirror from Python: a server for ``drms.Client``, or one line for a whole script.
+
+``drms`` finds JSOC through one object, the ServerConfig registered as "jsoc": every ``drms.Client()``
+without a server asks it for each address, at the time of the request, and ``sunpy`` knows no other way.
+``use`` changes the addresses in that one object. So nothing of other hosts goes to the mirror, no
+environment variable is touched, child processes are left alone, and clients made earlier follow too.
+What it cannot reach is an address that a script spells out (``"http://jsoc.stanford.edu" + path``);
+for those there is ``HTTP_PROXY``.
+
+``drms`` is imported when it is needed: a server that runs a mirror does not need the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from drms import ServerConfig
+
+#: Where JSOC's programs stand below a host, and what each is called.
+CGI_PATH = "cgi-bin/ajax/"
+_PROGRAMS = {
+    "cgi_show_series": "show_series",
+    "cgi_jsoc_info": "jsoc_info",
+    "cgi_jsoc_fetch": "jsoc_fetch",
+    "cgi_check_address": "checkAddress.sh",
+    "cgi_show_series_wrapper": "showextseries",
+}
+
+
+def server_config(url: str, *, name: str = "mirror") -> ServerConfig:
+    """A server for ``drms.Client(server=...)``: the mirror at ``url``, such as "http://host:8040".
+
+    It offers everything that drms knows of JSOC: the list of series, searches, exports, downloads.
+    Raises ValueError if ``url`` is not the address of a host, ImportError if drms is not installed.
+    """
+    import drms  # noqa: PLC0415  (see the module's docstring)
+
+    return drms.ServerConfig(_entries(_base(url)), name=name)
+
+
+def use(url: str) -> Redirection:
+    """Send what this process asks of JSOC through drms, and so through sunpy, to the mirror at ``url``.
+
+    Holds until the process ends, until the next ``use``, or until ``close()`` of what is returned;
+    in a ``with`` statement until its end. Raises as ``server_config`` does; then nothing has changed.
+    """
+    import drms  # noqa: PLC0415  (see the module's docstring)
+
+    server = drms.HttpJsonClient("jsoc").server
+    before = dict(server.to_dict())
+    _assign(server, _entries(_base(url)))
+    return Redirection(server, before)
+
+
+class Redirection:
+    """What ``use`` has changed, and the way back: ``close()``, or the end of a ``with`` statement."""
+
+    def __init__(self, server: ServerConfig, before: Mapping[str, str]) -> None:
+        self._server = server
+        self._before = dict(before)
+
+    @property
+    def url(self) -> str:
+        """Where requests go now, with a slash at its end."""
+        return str(self._server.http_download_baseurl)
+
+    def close(self) -> None:
+        """Send requests where they went before; closing again does the same once more."""
+        _assign(self._server, self._before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<JSOC is asked at {self.url}>"
+
+
+def _entries(base: str) -> dict[str, str]:
+    """Every entry of a ServerConfig that holds an address, and the names of the programs."""
+    addresses = {f"url{key.removeprefix('cgi')}": f"{base}{CGI_PATH}{name}" for key, name in _PROGRAMS.items()}
+    return {
+        **_PROGRAMS,
+        **addresses,
+        "cgi_baseurl": base + CGI_PATH,
+        "http_download_baseurl": base,
+        "show_series_wrapper_dbhost": "hmidb2",  # what drms sends to JSOC; without it drms lists nothing
+        "encoding": "latin1",
+    }
+
+
+def _base(url: str) -> str:
+    """``url`` with one slash at its end; ValueError unless it is http or https and names a host."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is not the address of a mirror; expected something like 'http://host:8040'")
+    return url.rstrip("/") + "/"
+
+
+def _assign(server: Any, entries: Mapping[str, str]) -> None:
+    for key, value in entries.items():
+        setattr(server, key, value)

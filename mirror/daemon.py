@@ -1,0 +1,115 @@
+"""The daemon: everything built in one place by plain constructors, started, and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from mirror.engine.catalogue import Catalogue
+from mirror.engine.extremes import Extremes
+from mirror.engine.filler import Filler
+from mirror.engine.policy import Rules
+from mirror.engine.records import Origin, Records
+from mirror.server.api import Api
+from mirror.server.app import LARGEST_LINE, build_app
+from mirror.server.cgi import Programs
+from mirror.server.proxy import JSOC_HOSTS, Proxy
+from mirror.services.listing import Listing
+from mirror.services.search import Search
+from mirror.services.status import Status, Tallies
+from mirror.storage.database import Database
+from mirror.storage.index import Index
+from mirror.upstream.client import UpstreamClient
+from mirror.upstream.transport import user_agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.config import Config
+
+DATABASE = "index.duckdb"
+#: Seconds that running requests get to end when the daemon stops.
+GRACE = 3.0
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A mirror that runs: its application, and what must be closed in the end."""
+
+    app: web.Application
+    search: Search
+    status: Status
+    rules: Rules
+    database: Database
+    upstream: UpstreamClient
+    filler: Filler
+
+    async def close(self) -> None:
+        """Stop fetching, and write everything down; what is committed stays."""
+        await self.filler.stop()
+        await self.upstream.close()
+        await asyncio.to_thread(self.database.close)
+
+
+async def build(config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Mirror:
+    """A mirror on the store of ``config``; raises StorageError if the store cannot be had."""
+    database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
+    index = await Index.load(database)
+    rules = Rules(config.upstream.policy, config.freshness_of, now)
+    tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
+    upstream = UpstreamClient(
+        config.upstream.url,
+        timeout=config.upstream.timeout,
+        queries=config.upstream.queries,
+        agent=user_agent(config.upstream.email),
+        on_request=tallies.count_exchange,
+    )
+    catalogue = Catalogue(index, upstream, rules)
+    filler = Filler(index, upstream, rules, config.fill)
+    extremes = Extremes(index, upstream, rules)
+    records = Records(index, upstream, filler, extremes, rules, config.fill)
+    search = Search(index, catalogue, records, upstream, rules, _counter(tallies))
+    status = Status(index, filler, upstream, rules, tallies)
+    proxy = Proxy(upstream, rules, JSOC_HOSTS | {urlsplit(config.upstream.url).netloc.lower()})
+    programs = Programs(search, Listing(index, upstream, rules), proxy)
+    app = build_app(programs, Api(search, status), proxy)
+    return Mirror(app, search, status, rules, database, upstream, filler)
+
+
+async def serve(config: Config, *, ready: Callable[[str], None]) -> None:
+    """Run a mirror until SIGTERM or SIGINT; ``ready`` gets its address once it accepts requests."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    mirror = await build(config)
+    runner = web.AppRunner(
+        mirror.app,
+        max_line_size=LARGEST_LINE,
+        max_field_size=LARGEST_LINE,
+        shutdown_timeout=GRACE,
+        access_log=None,
+    )
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, config.server.host, config.server.port)
+        await site.start()
+        ready(f"http://{config.server.host}:{runner.addresses[0][1]}")
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        await mirror.close()
+
+
+def _counter(tallies: Tallies) -> Callable[[Origin], None]:
+    def count(origin: Origin) -> None:
+        tallies.searches[origin.name.lower()] += 1
+
+    return count

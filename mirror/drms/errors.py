@@ -1,0 +1,109 @@
+"""Every error that the mirror raises on purpose, as one tree, split by whose fault it is.
+
+    MirrorError
+    ├── BadRequest                the asker's fault; nothing was changed
+    │   ├── SyntaxProblem         a text that does not parse: shows the text, a caret, what was expected
+    │   ├── UnknownSeries         no such series
+    │   ├── UnknownName           no such keyword, segment, link or prime key
+    │   └── Refused               understood, but not something we do
+    ├── UpstreamError             JSOC's fault, or the way to it
+    │   ├── UpstreamUnreachable   no answer: refused, timed out, circuit open
+    │   ├── UpstreamBroken        an answer that is not what the protocol promises
+    │   └── UpstreamRefused       JSOC answered with a status other than 0
+    ├── NotHeld                   the mirror may not ask upstream, and does not hold what was asked
+    ├── StorageError              the local store: locked, too new, full, damaged
+    └── ConfigError               config.toml or the environment
+
+The table that turns them into DRMS status and HTTP code is in ``mirror.server.problems``.
+"""
+
+from __future__ import annotations
+
+
+class MirrorError(Exception):
+    """The root of every error raised on purpose; ``str()`` of it is meant for people."""
+
+
+class BadRequest(MirrorError):
+    """The request is wrong; asking again unchanged gives the same error."""
+
+
+class SyntaxProblem(BadRequest):
+    """A text that does not parse.
+
+    ``text`` is the whole text, ``position`` the 0-based offset where it went wrong,
+    ``message`` says what was found, ``expected`` what would have been right.
+    """
+
+    def __init__(self, message: str, *, text: str, position: int, expected: str = "") -> None:
+        self.message = message
+        self.text = text
+        self.position = max(0, min(position, len(text)))
+        self.expected = expected
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        """Three lines: what was wrong, the text (cut to a window around the place), a caret."""
+        head = f"{self.message}; expected {self.expected}" if self.expected else self.message
+        return f"{head}\n{self.marked()}"
+
+    def marked(self, width: int = 100) -> str:
+        """The text on one line, at most ``width`` characters of it, and a caret below the place."""
+        start = max(0, self.position - width // 2)
+        window = self.text[start : start + width]
+        line = "".join(c if c.isprintable() else "?" for c in window)
+        lead, tail = "..." if start else "", "..." if start + width < len(self.text) else ""
+        return f"  {lead}{line}{tail}\n  {' ' * (len(lead) + self.position - start)}^"
+
+
+class UnknownSeries(BadRequest):
+    """No series of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"series {name!r} not found; expected the name of a series as show_series lists it")
+
+
+class UnknownName(BadRequest):
+    """A keyword, segment, link or prime key that the series does not have."""
+
+
+class Refused(BadRequest):
+    """A request that is understood but not served, with the reason."""
+
+
+class UpstreamError(MirrorError):
+    """JSOC, or the way to it, did not give what was needed."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No answer: connection refused, timed out, or the circuit breaker is open."""
+
+
+class UpstreamBroken(UpstreamError):
+    """An answer that is not what the protocol promises: broken JSON, wrong count, wrong shape."""
+
+
+class UpstreamRefused(UpstreamError):
+    """JSOC answered with a status other than 0; ``status`` and ``message`` are its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+        super().__init__(f"upstream answered status {status}: {message}")
+
+
+class NotHeld(MirrorError):
+    """Not held here, and upstream may not be asked; ``missing`` names what is missing."""
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        self.missing = missing
+        super().__init__(message)
+
+
+class StorageError(MirrorError):
+    """The local store cannot be used: locked by another process, too new, full, or damaged."""
+
+
+class ConfigError(MirrorError):
+    """config.toml or the environment says something that cannot be."""

@@ -1,0 +1,228 @@
+"""How a query is to be answered: from what is held, after a fill, or by asking JSOC as it stands.
+
+Pure: the engine obeys what is decided here. ``need`` turns a selection into boxes, ``plan_read``
+compares them with coverage, ``box_query`` writes a box as the record set that fills it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from mirror.drms.coverage import Between, Box, Coverage, Freshness, Region, Restriction
+from mirror.drms.intervals import MAX, MIN, Steps
+from mirror.drms.recordset import (
+    Bracket,
+    Extreme,
+    FloatRange,
+    IntRange,
+    KeyFilter,
+    RecnumFilter,
+    RecordSet,
+    Selection,
+    Term,
+    Text,
+    Where,
+    WhereFilter,
+)
+from mirror.drms.selection import axis_key
+from mirror.drms.slots import slot_axis
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+
+#: The region of record numbers, which is its own axis: "every record numbered n is held".
+RECNUMS = Region(("recnum",), all_versions=True)
+
+#: More separate slots than this (``@step`` over decades) are not worth keeping as coverage.
+MAX_POINTS = 50_000
+MAX_BOXES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Everything that is needed is held and was checked recently enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """``missing`` is not held; ``stale`` is held but must be checked before it counts."""
+
+    missing: tuple[Box, ...]
+    stale: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Ask JSOC the query as it stands: keep the rows, claim no coverage."""
+
+    reason: str
+
+
+Plan = Local | Fetch | Forward
+
+
+def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) -> Plan:
+    """Decide for a selection whose ``^`` and ``$`` have been resolved."""
+    boxes = need(selection)
+    if isinstance(boxes, Forward):
+        return boxes
+    missing = tuple(gap for box in boxes for gap in coverage.gaps(box))
+    stale = tuple(old for box in boxes for old in coverage.stale(box, freshness))
+    return Fetch(missing, stale) if missing or stale else Local()
+
+
+def need(selection: Selection) -> tuple[Box, ...] | Forward:
+    """The boxes that hold every record a selection may match, or why there are none."""
+    if any(isinstance(f, RecnumFilter) for f in selection.filters):
+        return _recnum_need(selection)
+    axis = axis_key(selection.series)
+    terms = _terms_by_key(selection)
+    steps = (Steps(MIN, MAX),) if axis is None else tuple(map(_steps, terms.get(axis, (_ANY,))))
+    if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
+        return Forward("the query picks too many separate slots to keep as coverage")
+    choices = [tuple(map(_restriction, terms.get(k, ()))) or (None,) for k in other_keys(selection.series)]
+    regions = [Region(others, selection.all_versions) for others in product(*choices)]
+    if len(regions) > MAX_BOXES:
+        return Forward("the query combines too many values of its prime keys")
+    return tuple(Box(region, steps) for region in regions)
+
+
+def other_keys(series: Series) -> tuple[str, ...]:
+    """The prime keys beside the axis, in order; none for a series that is covered whole or not at all."""
+    axis = axis_key(series)
+    return () if axis is None else tuple(k.name for k in series.primekeys if k.name != axis)
+
+
+def restricts_keys(selection: Selection) -> bool:
+    """True if some prime key, or the record number, is bounded at both ends."""
+    if any(isinstance(f, RecnumFilter) for f in selection.filters):
+        return True
+    return any(isinstance(f, KeyFilter) and all(map(_closed, f.terms)) for f in selection.filters)
+
+
+def has_where(selection: Selection) -> bool:
+    """True if the selection holds a condition."""
+    return any(isinstance(f, WhereFilter) for f in selection.filters)
+
+
+def extreme_position(selection: Selection) -> int | None:
+    """Index of the first filter with a term that depends on the first or last record, or None."""
+    for i, f in enumerate(selection.filters):
+        if isinstance(f, KeyFilter) and any(map(extreme_of, f.terms)):
+            return i
+    return None
+
+
+def extreme_of(term: Term) -> Extreme | None:
+    """The extreme that a term depends on: itself, or ``^`` for steps that count from an open start."""
+    if isinstance(term, IntRange) and term.first is None and term.step != 1:
+        return Extreme(last=False)
+    return term if isinstance(term, Extreme) else None
+
+
+def box_query(series: Series, box: Box) -> RecordSet:
+    """The record set that asks for all records of ``box``."""
+    if box.region == RECNUMS:
+        ranges = ",".join(_recnum_text(s) for s in box.steps)
+        return RecordSet(series.name, (Bracket(f":{ranges}"),))
+    filters: list[Bracket | Where] = []
+    texts: dict[str, str] = {}
+    axis = axis_key(series)
+    if axis is not None and any(s.lo > MIN or s.hi < MAX for s in box.steps):
+        filters.append(_int_bracket(series, axis, box.steps))
+    for key, restriction in zip(other_keys(series), box.region.others, strict=True):
+        if isinstance(restriction, Between):
+            filters.append(_int_bracket(series, key, (Steps(restriction.lo, restriction.hi),)))
+        elif restriction is not None:
+            texts[key] = _quoted(restriction)
+    if box.region.all_versions:
+        filters.append(Where("1=1", all_versions=True))
+    return RecordSet(series.name, (*_positional(series, texts), *filters))
+
+
+def _positional(series: Series, texts: dict[str, str]) -> list[Bracket]:
+    """Brackets by position: the server does not see quotes behind ``KEY=``."""
+    last = max((i for i, key in enumerate(series.primekeys) if key.name in texts), default=-1)
+    return [Bracket(texts.get(key.name, "")) for key in series.primekeys[: last + 1]]
+
+
+_ANY = IntRange(None, None)
+
+
+def _terms_by_key(selection: Selection) -> dict[str, tuple[Term, ...]]:
+    """Terms of the first filter on each key; later ones only narrow, which a need may ignore."""
+    terms: dict[str, tuple[Term, ...]] = {}
+    for f in selection.filters:
+        if isinstance(f, KeyFilter):
+            terms.setdefault(f.key, f.terms)
+    return terms
+
+
+def _steps(term: Term) -> Steps:
+    assert isinstance(term, IntRange), "the axis is made of integers, and extremes are resolved"
+    if term.first is None or term.last is None:
+        return Steps(MIN if term.first is None else term.first, MAX if term.last is None else term.last)
+    last = term.first + (term.last - term.first) // term.step * term.step
+    return Steps(term.first, last, term.step if last > term.first else 1)
+
+
+def _restriction(term: Term) -> Restriction:
+    match term:
+        case IntRange(first, last):
+            return Between(MIN if first is None else first, MAX if last is None else last)
+        case Text(value):
+            return value
+        case FloatRange() | Extreme():
+            return None
+    raise AssertionError(term)
+
+
+def _closed(term: Term) -> bool:
+    return isinstance(term, Text) or (
+        isinstance(term, IntRange | FloatRange) and term.first is not None and term.last is not None
+    )
+
+
+def _recnum_need(selection: Selection) -> tuple[Box, ...] | Forward:
+    ranges = next(f.ranges for f in selection.filters if isinstance(f, RecnumFilter))
+    steps = []
+    for r in ranges:
+        if not isinstance(r.first, int) or not isinstance(r.last, int):
+            return Forward("the highest record number is known upstream only")
+        if r.last >= r.first:
+            steps.append(Steps(r.first, r.first + (r.last - r.first) // r.step * r.step, r.step))
+    if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
+        return Forward("the query picks too many separate record numbers")
+    return (Box(RECNUMS, tuple(steps)),) if steps else ()
+
+
+def _recnum_text(s: Steps) -> str:
+    return f"#{s.lo}" if s.lo == s.hi else f"#{s.lo}-#{s.hi}" + (f"@{s.step}" if s.step > 1 else "")
+
+
+def _int_bracket(series: Series, key: str, steps: tuple[Steps, ...]) -> Bracket:
+    """``[X_index=a-b@k,...]`` or ``[KEY=a-b]``; an open end is a number beyond any value of the key.
+
+    The forms with ``#`` know open ends, but no negative numbers.
+    """
+    slotted = slot_axis(series, key)
+    beyond = _BEYOND_INDEX if slotted else _BEYOND_INT
+    closed = (Steps(max(s.lo, -beyond), min(s.hi, beyond), s.step) for s in steps)
+    return Bracket(",".join(map(_range_text, closed)), slotted.index if slotted else key)
+
+
+#: No slot and no value of an integer key is further from 0: the first is a longlong, the second an int.
+_BEYOND_INDEX, _BEYOND_INT = 10**12, 2**31 - 1
+
+
+def _range_text(s: Steps) -> str:
+    if s.lo == s.hi:
+        return str(s.lo)
+    return f"{s.lo}-{s.hi}" + (f"@{s.step}" if s.step > 1 else "")
+
+
+def _quoted(value: str) -> str:
+    """A string value as it must stand in a bracket: the server puts it into SQL as it is."""
+    return f"'{value}'" if "'" not in value else '"' + value.replace("'", "''") + '"'

@@ -1,0 +1,128 @@
+"""The structure of a series, as ``jsoc_info?op=series_struct`` tells it.
+
+Pure values; names and members are the server's own. Decoding and encoding is ``mirror.wire``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+#: recscope values of slotted keywords; "index" marks the integer companion ``X_index``.
+SLOTTED_SCOPES = frozenset({"ts_eq", "ts_slot", "slot", "enum", "carr"})
+INTEGER_TYPES = frozenset({"char", "short", "int", "longlong"})
+FLOAT_TYPES = frozenset({"float", "double"})
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """One keyword: ``type`` is char, short, int, longlong, float, double, time or string."""
+
+    name: str
+    type: str
+    recscope: str
+    defval: str
+    units: str
+    note: str
+    linkinfo: str | None = None  #: set for a keyword that lives in the record at the end of a link
+
+    @property
+    def constant(self) -> bool:
+        return self.recscope == "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment; a linked one has ``type`` "link" and its target in ``protocol``."""
+
+    name: str
+    type: str
+    units: str
+    protocol: str
+    dims: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link to a record of ``target``; ``kind`` is STATIC or DYNAMIC."""
+
+    name: str
+    target: str
+    kind: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrimeKey:
+    """A prime key; ``step`` is its slot width as the server prints it, for slotted ones."""
+
+    name: str
+    slotted: bool
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The member ``Interval``: first and last record by prime key, and the highest recnum."""
+
+    first_record: str = ""
+    first_recnum: int = -1
+    last_record: str = ""
+    last_recnum: int = -1
+    max_recnum: int = -1
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series' structure. ``name`` is in the series' own case where it is known.
+
+    ``keywords`` holds every row of the answer in its order: implicit ones first, and the alias
+    ``DATE-OBS`` where the server shows it.
+    """
+
+    name: str
+    note: str
+    retention: int
+    unitsize: int
+    archive: int
+    tapegroup: int
+    primekeys: tuple[PrimeKey, ...]
+    dbindex: tuple[str, ...]
+    keywords: tuple[Keyword, ...]
+    segments: tuple[Segment, ...]
+    links: tuple[Link, ...]
+    extent: Extent = Extent()
+    stagingretention: int | None = None
+    owner: str | None = None
+
+    @cached_property
+    def _keywords_by_name(self) -> dict[str, Keyword]:
+        return {k.name.lower(): k for k in reversed(self.keywords)}
+
+    def keyword(self, name: str) -> Keyword | None:
+        """The keyword of that name in any case, or None."""
+        return self._keywords_by_name.get(name.lower())
+
+    def segment(self, name: str) -> Segment | None:
+        """The segment of that name in any case, or None."""
+        return next((s for s in self.segments if s.name.lower() == name.lower()), None)
+
+    def link(self, name: str) -> Link | None:
+        """The link of that name in any case, or None."""
+        return next((x for x in self.links if x.name.lower() == name.lower()), None)
+
+    @cached_property
+    def implicit(self) -> frozenset[str]:
+        """Names that ``**ALL**`` leaves out: cparms_sgNNN, <segment>_bzero, <segment>_bscale, X_index."""
+        scaled = {f"{s.name}_{part}".lower() for s in self.segments for part in ("bzero", "bscale")}
+        return frozenset(
+            k.name
+            for k in self.keywords
+            if k.recscope == "index" or k.name.lower() in scaled or k.name.lower().startswith("cparms_sg")
+        )
+
+    @cached_property
+    def all_keywords(self) -> tuple[str, ...]:
+        """The names that ``**ALL**`` stands for, in order."""
+        return tuple(k.name for k in self.keywords if k.name not in self.implicit)

@@ -1,0 +1,264 @@
+"""SQL for the leaves of a condition that look at whole numbers and text only, which print exactly.
+
+A value that is missing here may be NULL at the server, or the missing value of its type. With NULL a
+leaf is never true. So the SQL reads a missing column as its missing value: FALSE is then certain, and
+TRUE holds only where nothing is missing. Arithmetic is PostgreSQL's: division cuts off, a result too
+large for its type, or a division by zero, is an error there and unknown here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mirror.drms.series import INTEGER_TYPES
+from mirror.drms.where.nodes import (
+    Arithmetic,
+    Column,
+    Compare,
+    Complement,
+    Constant,
+    Expr,
+    Function,
+    Like,
+    Negate,
+    Number,
+    String,
+    needs,
+)
+from mirror.drms.where.types import INTEGERS, type_of_number, wider
+
+#: The value by which DRMS says "missing", by type.
+MISSING_VALUES: Mapping[str, int | str] = {
+    "char": -(2**7),
+    "short": -(2**15),
+    "int": -(2**31),
+    "longlong": -(2**63),
+    "string": "",
+}
+_BITS = {"char": 16, "short": 16, "int": 32, "longlong": 64}
+_SQL_TYPES = {"char": "SMALLINT", "short": "SMALLINT", "int": "INTEGER", "longlong": "BIGINT"}
+_BIT_OPERATIONS = {"&": "({} & {})", "|": "({} | {})", "#": "xor({}, {})"}
+_HUGE = 10**37  # beyond every value that can occur, within what DuckDB's integers hold
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """A column as the mirror holds it: its typed values, a missing one as NULL.
+
+    ``sql`` is the quoted name, ``type`` the DRMS type. A value v stands for all numbers within
+    ``abs_tol + rel_tol * |v|`` of it; both are 0 where values are exact. For the type float that must
+    cover the rounding to single precision too, since the server compares what it has rounded.
+    """
+
+    sql: str
+    type: str
+    abs_tol: float = 0.0
+    rel_tol: float = 0.0
+
+
+class Value(NamedTuple):
+    """SQL that never is NULL but for errors, and its type: an integer type or "string"."""
+
+    sql: str
+    type: str
+
+
+Columns = Mapping[str, ColumnInfo]
+
+
+def quote(text: str) -> str:
+    """A string constant of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def exact_compare(leaf: Compare, columns: Columns) -> str | None:
+    """The three-valued SQL of a comparison of whole numbers or text; None if it is not one."""
+    simple = _column_and_constant(leaf, columns)
+    if simple is not None:
+        return simple
+    left, right = exact_value(leaf.left, columns), exact_value(leaf.right, columns)
+    if left is not None and right is not None:
+        return certain(f"{left.sql} {leaf.op} {right.sql}", leaf, columns)
+    value, constant = (left, leaf.right) if left is not None else (right, leaf.left)
+    if value is None or value.type == "string" or not isinstance(constant, Number):
+        return None
+    op = leaf.op if value is left else FLIPPED[leaf.op]
+    return certain(_against_number(value.sql, op, constant.value), leaf, columns)
+
+
+def exact_like(leaf: Like, columns: Columns) -> str | None:
+    """The three-valued SQL of LIKE with a constant pattern; None for any other."""
+    value = exact_value(leaf.operand, columns)
+    if value is None or value.type != "string" or not isinstance(leaf.pattern, String):
+        return None
+    negation = "NOT " if leaf.negated else ""
+    pattern = quote(_pattern(leaf.pattern.value, leaf.escape))
+    operator = "ILIKE" if leaf.any_case else "LIKE"
+    return certain(rf"{value.sql} {negation}{operator} {pattern} ESCAPE '\'", leaf, columns)
+
+
+def certain(condition: str, leaf: Expr, columns: Columns) -> str:
+    """``condition``, which reads missing columns as their missing values, TRUE only where none is."""
+    present = " AND ".join(f"{columns[name].sql} IS NOT NULL" for name in sorted(needs(leaf)))
+    return f"({condition} AND ({present} OR NULL))" if present else f"({condition})"
+
+
+#: What a comparison becomes when its sides change places.
+FLIPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+def _column_and_constant(leaf: Compare, columns: Columns) -> str | None:
+    """The frequent case, without coalesce: it leaves DuckDB free to skip blocks of rows."""
+    column, constant, op = leaf.left, leaf.right, leaf.op
+    if isinstance(constant, Column):
+        column, constant, op = constant, column, FLIPPED[op]
+    if not isinstance(column, Column):
+        return None
+    info, missing = columns[column.name], MISSING_VALUES.get(columns[column.name].type)
+    if isinstance(constant, String) and isinstance(missing, str):
+        sql = f"{info.sql} {op} {quote(constant.value)}"
+        return keep_missing(sql, info.sql, holds=compares(op, missing, constant.value))
+    if isinstance(constant, Number) and isinstance(constant.value, int) and isinstance(missing, int):
+        sql = _against_number(info.sql, op, constant.value)
+        return keep_missing(sql, info.sql, holds=compares(op, missing, constant.value))
+    return None
+
+
+def keep_missing(condition: str, sql: str, *, holds: bool) -> str:
+    """``condition``, which is NULL where the column is: so be it if the missing value fulfils it, else FALSE."""
+    return f"({condition})" if holds else f"({condition} AND {sql} IS NOT NULL)"
+
+
+def compares(op: str, left: float | str, right: float | str) -> bool:
+    """Whether ``left op right``, in PostgreSQL's order: NaN equals itself and is above all other numbers."""
+    a, b = _rank(left), _rank(right)
+    return {"=": a == b, "<>": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
+
+
+def _rank(value: float | str) -> tuple[bool, str, float]:
+    if isinstance(value, str):
+        return False, value, 0.0
+    # An integer may be too large to become the float that math.isnan takes.
+    nan = value != value  # noqa: PLR0124
+    return nan, "", 0.0 if nan else value
+
+
+def _against_number(sql: str, op: str, constant: Constant) -> str:
+    """A whole number compared with a constant that may have a fraction, or be out of all range."""
+    if not isinstance(constant, int) and not math.isfinite(constant):
+        return f"{sql} {op} {_HUGE if math.isnan(constant) or constant > 0 else -_HUGE}"
+    whole = math.floor(constant)
+    if whole == constant:
+        return f"{sql} {op} {max(-_HUGE, min(_HUGE, whole))}"
+    if op in ("=", "<>"):
+        return f"{sql} {'<' if op == '=' else '='} {sql}"  # never, always
+    return f"{sql} {'<=' if op in ('<', '<=') else '>'} {max(-_HUGE, min(_HUGE, whole))}"
+
+
+# ---- values -----------------------------------------------------------------------------------
+
+
+def exact_value(expr: Expr, columns: Columns) -> Value | None:
+    """The value of whole numbers or text, None for all else."""
+    match expr:
+        case Column(name):
+            return _column(columns[name])
+        case Number(value):
+            return _number(value)
+        case String(value):
+            return Value(quote(value), "string")
+        case Negate(operand):
+            return _unary("-({})", exact_value(operand, columns))
+        case Complement(operand):
+            return _unary("-1 - ({})", exact_value(operand, columns))
+        case Arithmetic(op, left, right):
+            return _arithmetic(op, exact_value(left, columns), exact_value(right, columns), right)
+        case Function(name, args):
+            return _function(name, [exact_value(e, columns) for e in args])
+        case _:
+            return None
+
+
+def _column(info: ColumnInfo) -> Value | None:
+    missing = MISSING_VALUES.get(info.type)
+    if missing is None:
+        return None
+    if isinstance(missing, str):
+        return Value(f"coalesce({info.sql}, '')", "string")
+    return Value(f"coalesce(CAST({info.sql} AS HUGEINT), {missing})", info.type)
+
+
+def _number(value: Constant) -> Value | None:
+    type_ = type_of_number(value)
+    return Value(f"CAST({value} AS HUGEINT)", type_) if type_ in INTEGER_TYPES else None
+
+
+def _unary(template: str, operand: Value | None) -> Value | None:
+    if operand is None or operand.type == "string":
+        return None
+    return _fitted(template.format(operand.sql), operand.type)
+
+
+def _fitted(sql: str, type_: str) -> Value:
+    """A result that is NULL where it does not fit into its type."""
+    return Value(f"CAST(TRY_CAST({sql} AS {_SQL_TYPES[type_]}) AS HUGEINT)", type_)
+
+
+def _arithmetic(op: str, left: Value | None, right: Value | None, count: Expr) -> Value | None:
+    if left is None or right is None or "string" in (left.type, right.type):
+        return None
+    if op in ("<<", ">>"):
+        return _shift(op, left, count)
+    type_ = wider(left.type, right.type)
+    if op in _BIT_OPERATIONS:
+        bits = (f"CAST({v.sql} AS BIGINT)" for v in (left, right))
+        return Value(f"CAST({_BIT_OPERATIONS[op].format(*bits)} AS HUGEINT)", type_)
+    if op in ("/", "%"):
+        return _fitted(f"({left.sql} {'//' if op == '/' else op} nullif({right.sql}, 0))", type_)
+    return _fitted(f"({left.sql} {op} {right.sql})", type_)
+
+
+def _shift(op: str, value: Value, count: Expr) -> Value | None:
+    """A shift by a constant; as in C, the count is taken modulo the width, and high bits fall out."""
+    if not isinstance(count, Number) or not isinstance(count.value, int):
+        return None
+    width = _BITS[value.type]
+    places = count.value % max(width, 32)
+    if op == ">>":
+        return Value(f"CAST((CAST({value.sql} AS BIGINT) >> {places}) AS HUGEINT)", value.type)
+    half, whole = 2 ** (width - 1), 2**width
+    shifted = f"({value.sql} * CAST({2**places} AS HUGEINT) + {half}) % {whole}"
+    return Value(f"((({shifted}) + {whole}) % {whole} - {half})", value.type)
+
+
+def _function(name: str, args: list[Value | None]) -> Value | None:
+    values = [a for a in args if a is not None]
+    if len(values) < len(args):
+        return None
+    if name in ("lower", "upper"):
+        return Value(f"{name}({values[0].sql})", "string")
+    if name == "length":
+        return Value(f"CAST(length({values[0].sql}) AS HUGEINT)", "int")
+    if name == "abs":
+        return _unary("abs({})", values[0])
+    if name == "mod":
+        return _fitted(f"({values[0].sql} % nullif({values[1].sql}, 0))", _widest(values))
+    return None
+
+
+def _widest(values: list[Value]) -> str:
+    return max((v.type for v in values), key=INTEGERS.index)
+
+
+def _pattern(pattern: str, escape: str) -> str:
+    """The pattern with a backslash as its escape character, and every other backslash escaped."""
+    out, chars = [], iter(pattern)
+    for char in chars:
+        if escape and char == escape:
+            out.append("\\" + next(chars, ""))
+        else:
+            out.append("\\\\" if char == "\\" else char)
+    return "".join(out)

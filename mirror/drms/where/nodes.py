@@ -1,0 +1,305 @@
+"""The tree of a condition: what a where clause may say, and nothing else.
+
+Rule for editors: a construct that has no class here is refused. A new class needs its text (``str``),
+its rule in ``parse``, its types in ``bind`` and its SQL in ``duckdb``.
+
+Equality ignores where a node stood in the query. ``str()`` writes as few parentheses as reading it
+back needs: ``_LEVEL`` of a class is how tightly PostgreSQL binds it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import ClassVar
+
+#: The value of a number.
+Constant = int | Decimal | float
+COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
+#: Arithmetic on two operands, loosest first; the operators of a row bind from the left.
+ARITHMETIC = (("&", "|", "#", "<<", ">>"), ("+", "-"), ("*", "/", "%"))
+FUNCTIONS = frozenset(
+    {"abs", "ceil", "ceiling", "floor", "length", "lower", "mod", "round", "sign", "sqrt", "trunc", "upper"}
+)
+_OR, _AND, _NOT, _IS, _COMPARE, _RANGE, _BITS, _UNARY, _ATOM = 1, 2, 3, 4, 5, 6, 7, 10, 11
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A node; ``position`` is its offset in the query it was read from."""
+
+    position: int = field(default=0, compare=False, repr=False, kw_only=True)
+    _LEVEL: ClassVar[int] = _ATOM
+
+    @property
+    def level(self) -> int:
+        """How tightly the node's text holds together; an operand looser than its place gets parentheses."""
+        return self._LEVEL
+
+    def parts(self) -> tuple[Expr, ...]:
+        """The nodes directly below this one, in the order of the text."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Expr):
+    """A column, by its name in lower case."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Expr):
+    """A constant: an int, a Decimal (written with a point or an exponent), or, once bound, a float.
+
+    A float is a quoted constant that stands against a float, double or time column; it may be NaN.
+    """
+
+    value: Constant
+
+    def __str__(self) -> str:
+        if not isinstance(self.value, float):
+            return str(self.value)
+        return "'NaN'" if math.isnan(self.value) else f"'{self.value!r}'"
+
+
+@dataclass(frozen=True, slots=True)
+class String(Expr):
+    """A quoted constant; unless it stands against text, binding turns it into what it is compared with."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return "'" + self.value.replace("'", "''") + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean(Expr):
+    """``TRUE`` or ``FALSE``."""
+
+    value: bool
+
+    def __str__(self) -> str:
+        return "TRUE" if self.value else "FALSE"
+
+
+@dataclass(frozen=True, slots=True)
+class Null(Expr):
+    """``NULL``."""
+
+    def __str__(self) -> str:
+        return "NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Negate(Expr):
+    """``-operand``; never of a ``Number``, whose sign is its own."""
+
+    operand: Expr
+    _LEVEL: ClassVar[int] = _UNARY
+
+    def __str__(self) -> str:
+        return f"-{_text(self.operand, _ATOM)}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Complement(Expr):
+    """``~operand``: all bits flipped."""
+
+    operand: Expr
+    _LEVEL: ClassVar[int] = _BITS
+
+    def __str__(self) -> str:
+        # A sign directly behind "~" would make one operator of the two.
+        return f"~ {_text(self.operand, _ATOM)}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic(Expr):
+    """``left op right`` with an operator of ``ARITHMETIC``."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+    @property
+    def level(self) -> int:
+        return _BITS + next(i for i, row in enumerate(ARITHMETIC) if self.op in row)
+
+    def __str__(self) -> str:
+        return f"{_text(self.left, self.level)} {self.op} {_text(self.right, self.level + 1)}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True, slots=True)
+class Function(Expr):
+    """``name(args)``, the name in lower case and one of ``FUNCTIONS``."""
+
+    name: str
+    args: tuple[Expr, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.args))})"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return self.args
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Expr):
+    """``left op right`` with an operator of ``COMPARISONS``."""
+
+    op: str
+    left: Expr
+    right: Expr
+    _LEVEL: ClassVar[int] = _COMPARE
+
+    def __str__(self) -> str:
+        return f"{_text(self.left, _RANGE)} {self.op} {_text(self.right, _RANGE)}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True, slots=True)
+class Between(Expr):
+    """``operand BETWEEN low AND high``, both ends included."""
+
+    operand: Expr
+    low: Expr
+    high: Expr
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _RANGE
+
+    def __str__(self) -> str:
+        operand, low, high = (_text(e, _BITS) for e in self.parts())
+        return f"{operand} {_not(self.negated)}BETWEEN {low} AND {high}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class InList(Expr):
+    """``operand IN (items)``; there is at least one item."""
+
+    operand: Expr
+    items: tuple[Expr, ...]
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _RANGE
+
+    def __str__(self) -> str:
+        return f"{_text(self.operand, _BITS)} {_not(self.negated)}IN ({', '.join(map(str, self.items))})"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand, *self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Like(Expr):
+    """``operand LIKE pattern``; ``escape`` is one character, or "" for none; ``any_case`` is ILIKE."""
+
+    operand: Expr
+    pattern: Expr
+    escape: str = "\\"
+    any_case: bool = False
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _RANGE
+
+    def __str__(self) -> str:
+        operand, pattern = (_text(e, _BITS) for e in self.parts())
+        tail = "" if self.escape == "\\" else f" ESCAPE {String(self.escape)}"
+        return f"{operand} {_not(self.negated)}{'ILIKE' if self.any_case else 'LIKE'} {pattern}{tail}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand, self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull(Expr):
+    """``operand IS NULL``, or ``IS NOT NULL`` when ``negated``."""
+
+    operand: Expr
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _IS
+
+    def __str__(self) -> str:
+        return f"{_text(self.operand, _COMPARE)} IS {_not(self.negated)}NULL"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Expr):
+    """``NOT operand``."""
+
+    operand: Expr
+    _LEVEL: ClassVar[int] = _NOT
+
+    def __str__(self) -> str:
+        return f"NOT {_text(self.operand, _NOT)}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class And(Expr):
+    """All of two or more conditions."""
+
+    operands: tuple[Expr, ...]
+    _LEVEL: ClassVar[int] = _AND
+
+    def __str__(self) -> str:
+        return " AND ".join(_text(e, _NOT) for e in self.operands)
+
+    def parts(self) -> tuple[Expr, ...]:
+        return self.operands
+
+
+@dataclass(frozen=True, slots=True)
+class Or(Expr):
+    """Any of two or more conditions."""
+
+    operands: tuple[Expr, ...]
+    _LEVEL: ClassVar[int] = _OR
+
+    def __str__(self) -> str:
+        return " OR ".join(_text(e, _AND) for e in self.operands)
+
+    def parts(self) -> tuple[Expr, ...]:
+        return self.operands
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """The node and all below it, in the order of the text."""
+    yield expr
+    for part in expr.parts():
+        yield from walk(part)
+
+
+def needs(expr: Expr) -> frozenset[str]:
+    """The names, in lower case, of the columns that the condition looks at."""
+    return frozenset(e.name for e in walk(expr) if isinstance(e, Column))
+
+
+def _text(expr: Expr, level: int) -> str:
+    return str(expr) if expr.level >= level else f"({expr})"
+
+
+def _not(negated: bool) -> str:
+    return "NOT " if negated else ""

@@ -1,0 +1,136 @@
+"""Types of a condition's parts, and how PostgreSQL reads a quoted constant of each.
+
+A type is a DRMS type (char .. longlong, float, double, time, string), or "numeric" (a constant with a
+point or an exponent), "boolean", or "unknown": a quoted constant or NULL that takes the type of what
+it stands against.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from decimal import Decimal
+
+from mirror.drms.series import INTEGER_TYPES
+from mirror.drms.where.nodes import Constant
+
+INTEGERS = ("char", "short", "int", "longlong")  # as they widen
+INEXACT = frozenset({"float", "double", "time"})
+_RANGES = {"char": 15, "short": 15, "int": 31, "longlong": 63}  # DRMS keeps a char in a smallint
+_POSTGRES = {
+    "char": "smallint",
+    "short": "smallint",
+    "int": "integer",
+    "longlong": "bigint",
+    "float": "real",
+    "double": "double precision",
+    "time": "double precision",
+    "string": "text",
+}
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
+_SPECIAL = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
+_TRUE = frozenset({"t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"})
+_FALSE = frozenset({"f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"})
+_BLANKS = " \t\n\r\f\v"
+
+
+class BadConstantError(ValueError):
+    """A quoted constant that PostgreSQL does not take for the type it stands against."""
+
+
+def postgres_name(type_: str) -> str:
+    """The type as PostgreSQL calls it."""
+    return _POSTGRES.get(type_, type_)
+
+
+def group(type_: str) -> str:
+    """Types of one group can be compared: "number", "string" or "boolean"."""
+    return "number" if type_ in INTEGER_TYPES or type_ in INEXACT or type_ == "numeric" else type_
+
+
+def type_of_number(value: Constant) -> str:
+    """The type of an unquoted constant; an integer is as wide as it has to be."""
+    if isinstance(value, float):
+        return "double"
+    if isinstance(value, Decimal):
+        return "numeric"
+    return next((t for t in ("int", "longlong") if in_range(value, t)), "numeric")
+
+
+def in_range(value: int, type_: str) -> bool:
+    """Whether an integer type can hold ``value``."""
+    limit = 1 << _RANGES[type_]
+    return -limit <= value < limit
+
+
+def wider(left: str, right: str) -> str:
+    """The type of arithmetic on two numbers."""
+    if left in INTEGER_TYPES and right in INTEGER_TYPES:
+        return max(left, right, key=INTEGERS.index)
+    if left == right == "float":
+        return "float"
+    return "double" if INEXACT & {left, right} else "numeric"
+
+
+# ---- quoted constants -------------------------------------------------------------------------
+
+
+def read_integer(text: str, type_: str) -> int:
+    """A quoted integer: blanks around it and a sign are fine, a fraction is not."""
+    digits = text.strip(_BLANKS)
+    if not _INTEGER.fullmatch(digits):
+        raise BadConstantError(f'invalid input syntax for type {postgres_name(type_)}: "{text}"')
+    if len(digits) > 30 or not in_range(int(digits), type_):
+        raise BadConstantError(f'value "{text}" is out of range for type {postgres_name(type_)}')
+    return int(digits)
+
+
+def read_numeric(text: str) -> Decimal | float:
+    """A quoted number against a constant with a point; NaN and infinities are floats."""
+    special = _special(text)
+    if special is not None:
+        return special
+    digits = text.strip(_BLANKS)
+    if not _NUMBER.fullmatch(digits):
+        raise BadConstantError(f'invalid input syntax for type numeric: "{text}"')
+    return Decimal(digits)
+
+
+def read_float(text: str, type_: str) -> float:
+    """A quoted number against a float, double or time; against a float it is rounded to single precision."""
+    special = _special(text)
+    if special is not None:
+        return special
+    digits = text.strip(_BLANKS)
+    if not _NUMBER.fullmatch(digits):
+        raise BadConstantError(f'invalid input syntax for type {postgres_name(type_)}: "{text}"')
+    try:
+        value = single(float(digits)) if type_ == "float" else float(digits)
+    except OverflowError:
+        value = math.inf
+    if math.isinf(value) or (value == 0.0 and Decimal(digits) != 0):
+        raise BadConstantError(f'"{text}" is out of range for type {postgres_name(type_)}')
+    return value
+
+
+def read_boolean(text: str) -> bool:
+    """A quoted truth value, in any of PostgreSQL's spellings."""
+    word = text.strip(_BLANKS).lower()
+    if word not in _TRUE | _FALSE:
+        raise BadConstantError(f'invalid input syntax for type boolean: "{text}"')
+    return word in _TRUE
+
+
+def single(value: float) -> float:
+    """``value`` rounded to single precision; ``OverflowError`` if it does not fit."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def _special(text: str) -> float | None:
+    word = text.strip(_BLANKS).lower()
+    value = _SPECIAL.get(word.lstrip("+-"))
+    if value is None or word.count("-") + word.count("+") > 1:
+        return None
+    return -value if word.startswith("-") else value

@@ -1,0 +1,54 @@
+"""The read-through for structures: a series is asked for once, kept, and asked for again when old."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import NotHeld, UnknownSeries, UpstreamError, UpstreamRefused
+from mirror.engine.singleflight import SingleFlight
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+    from mirror.engine.policy import Rules
+    from mirror.engine.upstream import Upstream
+    from mirror.storage.index import Index
+
+#: Seconds that a structure counts as current: keywords are added a few times in a series' life.
+STRUCTURE_AGE = 86400.0
+
+
+class Catalogue:
+    """Structures of series, from the index or from upstream."""
+
+    def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
+        self._index = index
+        self._upstream = upstream
+        self._rules = rules
+        self._flights: SingleFlight[str, Series] = SingleFlight()
+
+    async def series(self, name: str) -> Series:
+        """The structure of a series by its name in any case.
+
+        Raises UnknownSeries, NotHeld, or the UpstreamError that kept it from being fetched.
+        """
+        held = self._index.series(name)
+        if held is not None and self._rules.timestamp() - held[1] < STRUCTURE_AGE:
+            return held[0]
+        if not self._rules.may_ask:
+            if held is not None:
+                return held[0]
+            raise NotHeld(f"the structure of {name} is not held, and the mirror is offline", (name,))
+        try:
+            return await self._flights.run(name.lower(), lambda: self._fetch(name))
+        except UpstreamError:
+            if held is not None and self._rules.stale_on_failure:
+                return held[0]
+            raise
+
+    async def _fetch(self, name: str) -> Series:
+        try:
+            series = await self._upstream.series_struct(name)
+        except UpstreamRefused as error:
+            raise UnknownSeries(name) from error
+        await self._index.keep_series(series, self._rules.timestamp())
+        return series

@@ -1,0 +1,160 @@
+"""``^`` and ``$``: JSOC is asked for one record, whose key then stands for the mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mirror.drms.coverage import Freshness
+from mirror.drms.errors import NotHeld, UpstreamError
+from mirror.drms.plan import Local, extreme_of, extreme_position, plan_read
+from mirror.drms.recordset import (
+    Bracket,
+    Extreme,
+    FloatRange,
+    IntRange,
+    KeyFilter,
+    RecordSet,
+    Selection,
+    Term,
+    Text,
+)
+from mirror.drms.times import parse_time
+from mirror.storage.batch import fill_request
+from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from mirror.engine.policy import Rules
+    from mirror.engine.upstream import Upstream
+    from mirror.storage.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A selection without ``^`` and ``$``; ``selection`` is None if there is no such record.
+
+    ``asked``: upstream had to be asked. ``stale``: the last held record was taken for the last.
+    """
+
+    selection: Selection | None
+    asked: bool = False
+    stale: bool = False
+
+
+class Extremes:
+    """Finds the records that ``^`` and ``$`` stand for, and remembers them for a while."""
+
+    def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
+        self._index = index
+        self._upstream = upstream
+        self._rules = rules
+        self._known: dict[str, tuple[Term | None, float]] = {}
+
+    async def resolve(self, selection: Selection) -> Resolved:
+        """Put values in the place of every ``^`` and ``$``, from the first filter to the last."""
+        asked = stale = False
+        while (position := extreme_position(selection)) is not None:
+            f = selection.filters[position]
+            assert isinstance(f, KeyFilter)
+            terms: list[Term] = []
+            for term in f.terms:
+                value: Term | None = term
+                if (mark := extreme_of(term)) is not None:
+                    value, how = await self._value(selection, position, f, mark)
+                    asked, stale = asked or how == "asked", stale or how == "stale"
+                if value is not None:
+                    terms.append(_from(value, term) if isinstance(term, IntRange) else value)
+            if not terms:
+                return Resolved(None, asked, stale)
+            filters = (
+                *selection.filters[:position],
+                replace(f, terms=tuple(terms)),
+                *selection.filters[position + 1 :],
+            )
+            selection = replace(selection, filters=filters)
+        return Resolved(selection, asked, stale)
+
+    async def _value(
+        self, selection: Selection, position: int, f: KeyFilter, term: Extreme
+    ) -> tuple[Term | None, str]:
+        before = replace(selection, filters=selection.filters[:position])
+        freshness = self._rules.freshness(selection.series)
+        if plan_read(before, self._index.coverage(selection.series), freshness) == Local():
+            return await self._held_value(before, f, term), "held"
+        query = _prefix(selection, position, term)
+        known = self._known.get(query)
+        if known and self._rules.timestamp() - known[1] < _good_for(term, freshness):
+            return known[0], "held"
+        if not self._rules.may_ask:
+            return await self._held_value(before, f, term), "stale"
+        try:
+            value = await self._ask(selection, query, f)
+        except UpstreamError:
+            if not self._rules.stale_on_failure:
+                raise
+            return await self._held_value(before, f, term), "stale"
+        self._known[query] = value, self._rules.timestamp()
+        return value, "asked"
+
+    async def _ask(self, selection: Selection, query: str, f: KeyFilter) -> Term | None:
+        layout = self._index.layout(selection.series)
+        answer = await self._upstream.rs_list(fill_request(layout, query, n=1))
+        if not answer.count:
+            return None
+        await self._index.keep(selection.series, answer, complete=(), checked_at=self._rules.timestamp())
+        columns = {name.lower(): values for name, values in answer.keywords or ()}
+        return _term(selection, f, str(columns[f.column.lower()][0]))
+
+    async def _held_value(self, before: Selection, f: KeyFilter, term: Extreme) -> Term | None:
+        selected = await self._index.select(before)
+        if selected.undecided:
+            raise NotHeld("which record is the last cannot be told from what is held")
+        values = [_term(before, f, row[f.column]) for row in selected.rows]
+        return (max if term.last else min)(values, key=_order, default=None)
+
+
+def _from(first: Term, steps: IntRange) -> IntRange:
+    """``steps`` with its open start put at ``first``, if that was what it lacked."""
+    if extreme_of(steps) is None:
+        return steps
+    assert isinstance(first, IntRange)
+    return replace(steps, first=first.first)
+
+
+def _order(term: Term) -> float | str:
+    match term:
+        case IntRange(first, _) | FloatRange(first, _):
+            return first if first is not None else 0
+        case Text(value):
+            return value
+    raise AssertionError(term)
+
+
+def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
+    """The value of a key as printed, as a term that only it satisfies."""
+    keyword = selection.series.keyword(f.column)
+    kind = keyword.type if keyword else "longlong"
+    if kind == "string":
+        return Text("" if text == "MISSING" else from_wire(text))
+    if kind == "time":
+        value = parse_time(text)
+        return FloatRange(value, value)
+    if kind in ("float", "double"):
+        return FloatRange(float(text), float(text))
+    number = int(text, 16) if text.lower().startswith("0x") else int(text)
+    return IntRange(number, number)
+
+
+def _good_for(term: Extreme, freshness: Freshness) -> float:
+    """Seconds: the last record changes with every new one, the first hardly ever."""
+    return freshness.young_age if term.last else freshness.settled_age
+
+
+def _prefix(selection: Selection, position: int, term: Extreme) -> str:
+    """The record set of the filters before ``position``, and the mark alone."""
+    source = [f for f in selection.source.filters if not (isinstance(f, Bracket) and not f.text)]
+    f = selection.filters[position]
+    assert isinstance(f, KeyFilter)
+    # bind moves a filter to the front if its mark is that of the whole series; then nothing is before it.
+    mark = Bracket("$" if term.last else "^", f.key)
+    return str(RecordSet(selection.series.name, (*source[:position], mark)))

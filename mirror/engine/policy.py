@@ -1,0 +1,64 @@
+"""Whether JSOC may be asked, and what its failure means; decided here once for every read.
+
+strict    an answer that needs JSOC fails when JSOC fails
+fallback  data that are held but should be checked again are served as they are when JSOC fails
+offline   JSOC is never asked
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.drms.coverage import Freshness
+from mirror.drms.intervals import MAX
+from mirror.drms.selection import axis_key
+from mirror.drms.slots import slot_axis
+from mirror.drms.times import from_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mirror.config import FreshnessRule, Policy
+    from mirror.drms.series import Series
+
+
+@dataclass
+class Rules:
+    """The rules in force; ``policy`` may be changed while running.
+
+    ``now`` gives the present as an aware datetime; ``rule_for`` the freshness rule of a series name.
+    """
+
+    policy: Policy
+    rule_for: Callable[[str], FreshnessRule]
+    now: Callable[[], datetime]
+
+    @property
+    def may_ask(self) -> bool:
+        """True if upstream may be asked."""
+        return self.policy != "offline"
+
+    @property
+    def stale_on_failure(self) -> bool:
+        """True if held data are served unchecked when the check fails."""
+        return self.policy != "strict"
+
+    def timestamp(self) -> float:
+        """The present in Unix seconds."""
+        return self.now().timestamp()
+
+    def freshness(self, series: Series) -> Freshness:
+        """How old checks of this series may be, with the slot up to which its data have settled.
+
+        Without a time axis nothing tells old data from new: then everything counts as young.
+        """
+        rule, now = self.rule_for(series.name), self.now()
+        axis = axis_key(series)
+        slots = slot_axis(series, axis) if axis else None
+        keyword = series.keyword(axis) if axis else None
+        if rule.settled_after is None or slots is None or keyword is None or keyword.type != "time":
+            return Freshness(now.timestamp(), rule.max_age, rule.settled_max_age, -MAX)
+        settled = slots.slot(from_datetime(now) - rule.settled_after)
+        return Freshness(now.timestamp(), rule.max_age, rule.settled_max_age, settled)

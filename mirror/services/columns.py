@@ -1,0 +1,180 @@
+"""From held records to the columns that a client asked for. Pure.
+
+Follows the server's rules for names: found in any case, echoed as typed, never trimmed; unknown ones
+give a word in every record instead of an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mirror.drms.errors import Refused
+from mirror.storage.layout import (
+    ABSENT,
+    NAME_FIELD,
+    PSEUDO_KEYS,
+    SEPARATOR,
+    Layout,
+    Row,
+    link_field,
+    segment_field,
+)
+from mirror.wire.info import ALL, RsListRequest, expand_names
+from mirror.wire.rs_list import RsList, SegmentColumn
+
+INVALID_KEY = "Invalid KeyLink"
+INVALID_SEGMENT = "InvalidSegName"
+INVALID_LINK = "Invalid_Link"
+UNRESOLVED_SEGMENT = "BadSegLink"
+NUMBERS = frozenset({"*recnum*", "*sunum*"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The records of one set of a query, with the segments that its braces name (None: no braces)."""
+
+    layout: Layout
+    rows: Sequence[Row]
+    braces: tuple[str, ...] | None = None
+
+
+def answer(request: RsListRequest, parts: Sequence[Part]) -> RsList:
+    """The answer of rs_list that the records of ``parts`` make, set after set.
+
+    Refused for ``**ALL**`` over several sets, as by the server.
+    """
+    _refuse_all_of_several(request, parts)
+    tables = [_Table(part) for part in parts if part.rows]
+    count = sum(table.count for table in tables)
+    if not count:
+        return RsList(0)
+    first = parts[0].layout.series
+    keys = expand_names(request.keys, first.all_keywords)
+    links = expand_names(request.links, [x.name for x in first.links])
+    segments = _segments(request, parts, tables)
+    recinfo = None
+    if request.recinfo:
+        names = [name for table in tables for name in table.field(NAME_FIELD, "")]
+        recinfo = list(zip(names, _online(segments, request, tables, count), strict=True))
+    return RsList(
+        count,
+        keywords=[(name, _keyword(name, tables)) for name in keys],
+        segments=[_filled(column) for column in segments],
+        links=[(name, _joined([t.link(name) for t in tables])) for name in links],
+        recinfo=recinfo,
+    )
+
+
+class _Table:
+    """The records of one part, cut into fields once."""
+
+    def __init__(self, part: Part) -> None:
+        self.layout = part.layout
+        self.braces = part.braces
+        self.count = len(part.rows)
+        self._rows = part.rows
+        self._fields = part.rows[0].fields
+        self._uniform = all(row.fields is self._fields for row in part.rows)
+        self._columns: list[Sequence[str]] | None = None
+
+    def field(self, name: str, default: str) -> Sequence[str]:
+        """One field of every record; ``default`` where a record was kept before the field existed."""
+        if not self._uniform:
+            return [row[name] if name in row.fields else default for row in self._rows]
+        position = self._fields.get(name)
+        return [default] * self.count if position is None else self._all()[position]
+
+    def _all(self) -> list[Sequence[str]]:
+        if self._columns is None:
+            self._columns = list(zip(*(row.raw.split(SEPARATOR) for row in self._rows), strict=True))
+        return self._columns
+
+    def keyword(self, name: str) -> Sequence[str]:
+        """Wire text of a keyword or pseudo-key as typed."""
+        if name in PSEUDO_KEYS or name == NAME_FIELD:
+            return self.field(name, INVALID_KEY)
+        keyword = self.layout.series.keyword(name)
+        if keyword is None:
+            return [INVALID_KEY] * self.count
+        return self.field(self.layout.aliases.get(keyword.name.lower(), keyword.name), "MISSING")
+
+    def segment(self, name: str) -> list[Sequence[str]] | None:
+        """The five lists of a segment, one value a record, ABSENT where there is none; None if unknown."""
+        segment = self.layout.series.segment(name)
+        if segment is None:
+            return None
+        return [self.field(segment_field(segment.name, part), ABSENT) for part in _PARTS]
+
+    def link(self, name: str) -> Sequence[str]:
+        """Wire text of a link."""
+        link = self.layout.series.link(name)
+        return (
+            [INVALID_LINK] * self.count if link is None else self.field(link_field(link.name), INVALID_LINK)
+        )
+
+
+_PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
+_Lists = tuple[str, list[Sequence[str]]]
+
+
+def _refuse_all_of_several(request: RsListRequest, parts: Sequence[Part]) -> None:
+    asked = (request.keys, request.segments, request.links)
+    if len(parts) > 1 and any(names is not None and ALL in names for names in asked):
+        raise Refused(f"{ALL} over several record sets; expected names, or a record set of one series")
+
+
+def _keyword(name: str, tables: list[_Table]) -> Sequence[str | int]:
+    values = _joined([table.keyword(name) for table in tables])
+    return list(map(int, values)) if name in NUMBERS else values
+
+
+def _joined(columns: list[Sequence[str]]) -> Sequence[str]:
+    return columns[0] if len(columns) == 1 else [value for column in columns for value in column]
+
+
+def _segments(request: RsListRequest, parts: Sequence[Part], tables: list[_Table]) -> list[_Lists]:
+    """Each asked segment with its five lists, one value a record.
+
+    ``**ALL**`` leaves out records in which a linked segment does not resolve: those are ABSENT here.
+    """
+    everything = _braced(parts[0])
+    columns: list[_Lists] = []
+    for asked in request.segments or ():
+        for name in expand_names((asked,), everything):
+            lists = [_segment(table, name, hide=asked == ALL) for table in tables]
+            columns.append((name, [_joined(list(column)) for column in zip(*lists, strict=True)]))
+    return columns if expand_names(request.segments, everything) else []
+
+
+def _braced(part: Part) -> list[str]:
+    """The segments that ``**ALL**`` stands for: those named in braces, or all if none of these exists."""
+    names = [s.name for s in part.layout.series.segments]
+    wanted = {name.strip().lower() for name in part.braces or ()}
+    return [name for name in names if name.lower() in wanted] or names
+
+
+def _segment(table: _Table, name: str, *, hide: bool) -> list[Sequence[str]]:
+    lists = table.segment(name)
+    if lists is None:
+        absent = [ABSENT] * table.count
+        return [[INVALID_SEGMENT] * table.count, ["NA"] * table.count, absent, absent, absent]
+    if not hide or UNRESOLVED_SEGMENT not in lists[0]:
+        return lists
+    kept = [value != UNRESOLVED_SEGMENT for value in lists[0]]
+    return [[v if keep else ABSENT for v, keep in zip(column, kept, strict=True)] for column in lists]
+
+
+def _filled(column: _Lists) -> SegmentColumn:
+    name, lists = column
+    return SegmentColumn(
+        name, *([v for v in part if v != ABSENT] if ABSENT in part else part for part in lists)
+    )
+
+
+def _online(segments: list[_Lists], request: RsListRequest, tables: list[_Table], count: int) -> list[int]:
+    """1 for a record if the path of the last segment that it shows is one of the storage units'."""
+    last = [ABSENT] * count
+    for _, (values, *_rest) in segments:
+        last = [value if value != ABSENT else before for value, before in zip(values, last, strict=True)]
+    return [int(value.startswith("\\/SUM")) for value in last]

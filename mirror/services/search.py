@@ -1,0 +1,126 @@
+"""Searches: what jsoc_info answers, from the read-through and the structures.
+
+One method an operation; each gives the typed answer and how it came about. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mirror.drms.errors import BadRequest, Refused, UnknownSeries, UpstreamError
+from mirror.drms.parser import parse_query
+from mirror.drms.plan import Local, extreme_position, plan_read
+from mirror.drms.selection import bind, stepless
+from mirror.engine.records import Origin
+from mirror.services.columns import Part, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.drms.recordset import RecordSet, Selection
+    from mirror.drms.series import Series
+    from mirror.engine.catalogue import Catalogue
+    from mirror.engine.policy import Rules
+    from mirror.engine.records import Records
+    from mirror.engine.upstream import Upstream
+    from mirror.storage.index import Index
+    from mirror.wire.info import RsListRequest, SummaryRequest
+    from mirror.wire.rs_list import RsList
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """An answer, and how it came about."""
+
+    value: T
+    origin: Origin
+
+
+class Search:
+    """Answers the operations of jsoc_info; ``count`` is told the origin of every search."""
+
+    def __init__(
+        self,
+        index: Index,
+        catalogue: Catalogue,
+        records: Records,
+        upstream: Upstream,
+        rules: Rules,
+        count: Callable[[Origin], None] = lambda _: None,
+    ) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._records = records
+        self._upstream = upstream
+        self._rules = rules
+        self._count = count
+
+    async def structure(self, ds: str) -> Series:
+        """The structure of the one series that ``ds`` names; what follows the name is passed over."""
+        sets = parse_query(ds).sets
+        if len(sets) != 1:
+            raise BadRequest(f"{ds!r} names {len(sets)} record sets; expected one series")
+        return await self._catalogue.series(sets[0].series)
+
+    async def selections(self, ds: str) -> list[Selection]:
+        """The record sets of a query, each bound to its series."""
+        return [await self._bound(s, ds) for s in parse_query(ds).sets]
+
+    async def _bound(self, record_set: RecordSet, ds: str) -> Selection:
+        series = await self._catalogue.series(record_set.series)
+        selection = bind(record_set, series, text=ds, zero_steps=True)
+        ordinary = stepless(selection)
+        if ordinary is None:
+            return selection
+        # Recorded: a step that comes to 0 is an error if there is any record, and an empty answer if not.
+        if (await self._records.read(ordinary, 1)).rows:
+            return bind(record_set, series, text=ds)
+        return ordinary
+
+    async def rs_list(self, request: RsListRequest) -> Found[RsList]:
+        """The records of a request, column by column; ``n`` applies to each set."""
+        selections = await self.selections(request.ds)
+        if len(selections) > 1 and (request.n or 0) < 0:
+            raise Refused("a negative n over several record sets; expected n above 0, or a query for each set")
+        reads = [await self._records.read(s, request.n) for s in selections]
+        parts = [
+            Part(self._index.layout(s.series), read.rows, s.source.segments)
+            for s, read in zip(selections, reads, strict=True)
+        ]
+        origin = max(read.origin for read in reads)
+        self._count(origin)
+        return Found(answer(request, parts), origin)
+
+    async def rs_summary(self, request: SummaryRequest) -> Found[int]:
+        """How many records a query has; counted here if they are held, else upstream counts them."""
+        try:
+            selections = await self.selections(request.ds)
+        except UnknownSeries:
+            if request.n:  # recorded: with n the real server counts the records of a series that is not there
+                return Found(0, Origin.LOCAL)
+            raise
+        counts = [await self._one_count(s, request.n) for s in selections]
+        found = Found(sum(c.value for c in counts), max(c.origin for c in counts))
+        self._count(found.origin)
+        return found
+
+    async def _one_count(self, selection: Selection, n: int | None) -> Found[int]:
+        if not self._is_held(selection) and self._rules.may_ask:
+            try:
+                total = await self._upstream.rs_summary(str(selection.source))
+                return Found(min(total, abs(n)) if n else total, Origin.FORWARDED)
+            except UpstreamError:
+                if not self._rules.stale_on_failure:
+                    raise
+        read = await self._records.read(selection, n)
+        return Found(len(read.rows), read.origin)
+
+    def _is_held(self, selection: Selection) -> bool:
+        """True if a count needs no fill; one is not worth fetching the records for."""
+        if extreme_position(selection) is not None:
+            return True
+        freshness = self._rules.freshness(selection.series)
+        return plan_read(selection, self._index.coverage(selection.series), freshness) == Local()

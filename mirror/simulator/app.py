@@ -1,0 +1,156 @@
+"""A JSOC in a box: the programs on HTTP, with latency, faults on command and a log of what was asked.
+
+    /cgi-bin/ajax/<program>, /cgi-bin/<program>   GET and POST, as at JSOC
+    /                                             a page; clients look whether it is there
+    /healthz                                      "ok"
+    /_simulator/log                               GET: every request since the start, as JSON
+    /_simulator/faults                            POST: replaces the faults (see ``faults``)
+
+Requests below /_simulator and /healthz are neither logged nor delayed, and no fault hits them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.drms.errors import BadRequest, ConfigError, MirrorError
+from mirror.simulator.archive import Archive
+from mirror.simulator.delivery import deliver
+from mirror.simulator.faults import Fault, FaultPlan, decode_faults
+from mirror.simulator.log import Entry, Log
+from mirror.simulator.programs import Asked, Reply, run_program
+from mirror.wire.errors import encode_error
+from mirror.wire.params import decode_body, decode_params
+
+if TYPE_CHECKING:
+    from mirror.simulator.base import SeriesData
+
+_LARGEST_BODY = 16 * 1024 * 1024
+_PAGE = "<!DOCTYPE html><title>JSOC simulator</title><h1>A JSOC in a box</h1><p>Its data are made up.</p>\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where the simulator gets the time from, and how it waits: tests bring their own."""
+
+    now: Callable[[], float] = time.time  #: Unix time
+    steady: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclass
+class Simulator:
+    """The handlers; ``latency`` is in milliseconds, added to every answer of a program."""
+
+    archive: Archive
+    latency: float = 0.0
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    log: Log = field(default_factory=Log)
+    clock: Clock = field(default_factory=Clock)
+
+    async def program(self, request: web.Request) -> web.StreamResponse:
+        """One request to a CGI program."""
+        arrived, started = self.clock.now(), self.clock.steady()
+        name = request.match_info["program"]
+        params, problem = await _read_params(request)
+        fault = self.faults.take(name, params, started)
+        asked = Asked(params, self.archive, lambda: self.clock.steady() - started)
+        reply, status = await asyncio.to_thread(_answer, name, asked, problem)
+        entry = Entry(arrived, name, params, fault.kind if fault else status, reply.records, len(reply.body))
+        self.log.add(entry)
+        if self.latency:
+            await self.clock.sleep(self.latency / 1000)
+        return await deliver(request, reply.body, reply.content_type, fault, self.clock.sleep)
+
+    async def page(self, _: web.Request) -> web.Response:
+        """What a browser sees."""
+        return web.Response(text=_PAGE, content_type="text/html")
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def show_log(self, _: web.Request) -> web.Response:
+        return web.json_response(self.log.to_json())
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """Replaces the faults; 400 with a message if they cannot be read."""
+        try:
+            rules = decode_faults(await request.json())
+        except (ConfigError, ValueError) as problem:
+            return web.json_response({"error": str(problem)}, status=400)
+        self.faults.replace(rules)
+        return web.json_response({"faults": len(rules)})
+
+
+def _answer(name: str, asked: Asked, problem: BadRequest | None) -> tuple[Reply, int]:
+    """The reply and its DRMS status; what goes wrong is a reply too."""
+    try:
+        if problem is not None:
+            raise problem
+        return run_program(name, asked), 0
+    except MirrorError as found:
+        return Reply(encode_error(str(found))), 1
+
+
+async def _read_params(request: web.Request) -> tuple[dict[str, str], BadRequest | None]:
+    """The parameters of query string and body, those of the body first; a problem instead of an error."""
+    try:
+        params = decode_params(request.rel_url.raw_query_string)
+        if request.method == "POST":
+            params |= decode_body(await request.read(), request.headers.get("Content-Type", ""))
+    except BadRequest as problem:
+        return {}, problem
+    return params, None
+
+
+def build_app(
+    series: Sequence[SeriesData],
+    *,
+    latency: float = 0.0,
+    faults: Sequence[Fault] = (),
+    clock: Clock | None = None,
+) -> web.Application:
+    """The application that serves these series; ``latency`` in milliseconds."""
+    simulator = Simulator(Archive(series), latency, FaultPlan(tuple(faults)), clock=clock or Clock())
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    for path in ("/cgi-bin/ajax/{program}", "/cgi-bin/{program}"):
+        app.router.add_route("GET", path, simulator.program)
+        app.router.add_route("POST", path, simulator.program)
+    app.router.add_get("/", simulator.page)
+    app.router.add_get("/healthz", simulator.health)
+    app.router.add_get("/_simulator/log", simulator.show_log)
+    app.router.add_post("/_simulator/faults", simulator.set_faults)
+    return app
+
+
+async def run(
+    series: Sequence[SeriesData],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    latency: float = 0.0,
+    faults: Sequence[Fault] = (),
+    ready: Callable[[str], None] = lambda _: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serves until SIGTERM, SIGINT or ``stop``; ``ready`` is called with the address once requests are accepted."""
+    stop = stop or asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(build_app(series, latency=latency, faults=faults), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        bound = runner.addresses[0]
+        ready(f"http://{host}:{bound[1]}")
+        await stop.wait()
+    finally:
+        await runner.cleanup()

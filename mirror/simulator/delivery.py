@@ -1,0 +1,69 @@
+"""How an answer goes out: whole, or as a fault has it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.simulator.faults import damaged
+from mirror.wire.errors import encode_error
+
+if TYPE_CHECKING:
+    from mirror.simulator.faults import Fault
+
+_PIECES = 20
+_CRASH = b"<html><head><title>500 Internal Server Error</title></head><body><h1>Internal Server Error</h1></body></html>\n"
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+async def deliver(
+    request: web.Request, body: bytes, content_type: str, fault: Fault | None, sleep: Sleep
+) -> web.StreamResponse:
+    """Sends the answer; the response that is returned may already be on its way, or cut."""
+    kind = fault.kind if fault else None
+    if fault is None or kind in {"broken_json", "wrong_count"}:
+        return web.Response(body=damaged(body, fault) if fault else body, content_type=content_type)
+    if kind == "status":
+        return web.Response(body=encode_error(fault.message, fault.status), content_type=content_type)
+    if kind == "http500":
+        return web.Response(body=_CRASH, status=500, content_type="text/html")
+    if kind == "slow":
+        return await _slowly(request, body, content_type, fault.seconds, sleep)
+    return await _cut_off(request, body, content_type, fault, sleep)
+
+
+async def _slowly(
+    request: web.Request, body: bytes, content_type: str, seconds: float, sleep: Sleep
+) -> web.StreamResponse:
+    response = await _begin(request, body, content_type)
+    step = max(1, -(-len(body) // _PIECES))
+    for start in range(0, len(body), step):
+        await sleep(seconds / _PIECES)
+        await response.write(body[start : start + step])
+    await response.write_eof()
+    return response
+
+
+async def _cut_off(
+    request: web.Request, body: bytes, content_type: str, fault: Fault, sleep: Sleep
+) -> web.StreamResponse:
+    """Ends the connection before the answer (refuse, timeout) or in the middle of it (truncate)."""
+    response: web.StreamResponse = web.Response()
+    if fault.kind == "truncate":
+        response = await _begin(request, body, content_type)
+        await response.write(body[: len(body) // 2])
+    elif fault.kind == "timeout":
+        await sleep(fault.seconds)
+    if request.transport is not None:
+        # Not abort(): bytes that were written are to arrive, the reset would overtake them.
+        request.transport.close()
+    return response
+
+
+async def _begin(request: web.Request, body: bytes, content_type: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(len(body))})
+    await response.prepare(request)
+    return response

@@ -1,0 +1,161 @@
+"""The CGI programs: from parameters to the bytes of an answer. No socket, no fault, no clock.
+
+Answers are those of the real server, byte for byte but for ``runtime``; its error texts are replaced by
+ones that say what was wrong, its crashes by such errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import BadRequest, Refused, UnknownSeries
+from mirror.drms.parser import parse_query
+from mirror.simulator.answer import read_parts, rs_list
+from mirror.simulator.evaluate import count
+from mirror.simulator.fitslike import fits_records
+from mirror.simulator.structure import structure_answer
+from mirror.wire.address import (
+    NOT_AN_ADDRESS,
+    REGISTERED,
+    UNKNOWN,
+    AddressAnswer,
+    decode_address,
+    encode_address_answer,
+)
+from mirror.wire.catalogue import (
+    SeriesEntry,
+    decode_catalogue,
+    encode_show_series,
+    encode_showextseries,
+    select_series,
+)
+from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
+from mirror.wire.recset import encode_recset
+from mirror.wire.rs_list import encode_rs_list
+from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
+
+if TYPE_CHECKING:
+    from mirror.simulator.archive import Archive
+
+Params = Mapping[str, str]
+#: Addresses with this name are never registered; all others are.
+STRANGER = "notregistered"
+_JSON, _TEXT = "application/json", "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer with status 0; ``records`` is how many records (or series) it tells of."""
+
+    body: bytes
+    records: int = 0
+    content_type: str = _JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to a program, and the archive that answers it."""
+
+    params: Params
+    archive: Archive
+    runtime: Callable[[], float]  #: seconds since the request arrived
+
+
+def jsoc_info(asked: Asked) -> Reply:
+    """series_struct, rs_summary, rs_list."""
+    request = decode_info(asked.params)
+    if isinstance(request, SeriesStructRequest):
+        return Reply(structure_answer(request, asked.archive, runtime=asked.runtime()))
+    if isinstance(request, SummaryRequest):
+        total = summary(request, asked.archive)
+        return Reply(encode_summary(total, runtime=asked.runtime()), total)
+    if "f" in request.flags:
+        records = fits_records(request, read_parts(request, asked.archive))
+        return Reply(encode_recset(records, runtime=asked.runtime()), len(records))
+    answer = rs_list(request, asked.archive)
+    return Reply(encode_rs_list(answer, runtime=asked.runtime()), answer.count)
+
+
+def summary(request: SummaryRequest, archive: Archive) -> int:
+    """The number of records of all sets. With ``n`` a series that does not exist has none."""
+    n = request.n or 0
+    total = 0
+    for record_set in parse_query(request.ds).sets:
+        try:
+            wanted = archive.bind(record_set, request.ds)
+        except UnknownSeries:
+            if n == 0:
+                raise
+        else:
+            total += count(wanted.selection, wanted.data, n)
+    return total
+
+
+def show_series(asked: Asked) -> Reply:
+    """The series list with prime keys and notes."""
+    pattern = decode_catalogue(asked.params).filter
+    if pattern and "[" in pattern:
+        raise Refused("the filter may not hold a bracket; expected a regular expression without sets")
+    entries = select_series(_entries(asked.archive), pattern)
+    return Reply(encode_show_series(entries), len(entries))
+
+
+def showextseries(asked: Asked) -> Reply:
+    """The series list that the drms client prefers."""
+    request = decode_catalogue(asked.params)
+    entries = select_series(_entries(asked.archive), request.filter)
+    return Reply(encode_showextseries(entries, info=request.info), len(entries))
+
+
+def _entries(archive: Archive) -> list[SeriesEntry]:
+    return [SeriesEntry(s.name, tuple(k.name for k in s.primekeys), s.note) for s in archive.structures()]
+
+
+def check_address(asked: Asked) -> Reply:
+    """Whether an e-mail address is registered: it is, unless it is that of the stranger."""
+    return Reply(encode_address_answer(_address(decode_address(asked.params).address)))
+
+
+def _address(address: str) -> AddressAnswer:
+    name, _, host = address.partition("@")
+    if not name or "." not in host.strip("."):
+        return AddressAnswer(NOT_AN_ADDRESS, "The address is not an e-mail address.")
+    if name == STRANGER:
+        return AddressAnswer(UNKNOWN, "The address is not registered.")
+    return AddressAnswer(REGISTERED, "The address is registered.")
+
+
+def show_info(asked: Asked) -> Reply:
+    """Records as tab-separated text."""
+    request = decode_show_info(asked.params)
+    if request.count:
+        total = summary(SummaryRequest(request.ds, request.n), asked.archive)
+        return Reply(encode_show_count(request, total), total, _TEXT)
+    answer = rs_list(show_info_query(request), asked.archive)
+    text = encode_show_info(request, answer, quoted=_string_keywords(request.ds, asked.archive))
+    return Reply(text, answer.count, _TEXT)
+
+
+def _string_keywords(ds: str, archive: Archive) -> frozenset[str]:
+    series = archive.find(parse_query(ds).sets[0].series).structure
+    return frozenset(k.name.lower() for k in series.keywords if k.type == "string")
+
+
+#: By the last part of the path.
+PROGRAMS: Mapping[str, Callable[[Asked], Reply]] = {
+    "jsoc_info": jsoc_info,
+    "show_series": show_series,
+    "showextseries": showextseries,
+    "checkAddress.sh": check_address,
+    "show_info": show_info,
+}
+
+
+def run_program(name: str, asked: Asked) -> Reply:
+    """The answer of a program; BadRequest of some kind if it cannot be given."""
+    program = PROGRAMS.get(name)
+    if program is None:
+        raise BadRequest(f"program {name!r} is not simulated; expected one of {', '.join(PROGRAMS)}")
+    return program(asked)

@@ -1,0 +1,302 @@
+"""Which records a synthetic series holds, and their numbers: arithmetic on slots, nothing is listed.
+
+A series is a bundle of *strands*. In a strand the slots of one key run from a first to a last, and all
+other prime keys stay the same: the two cameras of hmi.M_720s, the seven wavelengths of
+aia.lev1_euv_12s, the thousands of HARPs. Every record has a recnum from which strand, slot and version
+are computed back, so that a recnum is all that the rows of an answer are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from mirror.drms.errors import Refused
+from mirror.simulator.synthetic.noise import Ints, Mask, below, uniform
+
+#: More rows than this are never listed; a real server would run into its time limit.
+MOST_ROWS = 20_000_000
+
+
+class Span(NamedTuple):
+    """Slots first, first + step, ... below ``stop``."""
+
+    first: int
+    stop: int
+    step: int = 1
+
+    def cut(self, first: int, stop: int) -> Span:
+        """What of it lies in first <= slot < stop; its ``first`` is a slot of the span."""
+        skipped = max(0, -((self.first - first) // self.step))
+        return Span(self.first + skipped * self.step, min(self.stop, stop), self.step)
+
+    @property
+    def slots(self) -> Ints:
+        return np.arange(self.first, max(self.first, self.stop), self.step, dtype=np.int64)
+
+
+def list_slots(spans: Iterable[Span]) -> Ints:
+    """The slots of some spans, each once, ascending; Refused if there are absurdly many."""
+    spans = list(spans)
+    _refuse_above(sum(max(0, s.stop - s.first) // s.step for s in spans))
+    parts = [span.slots for span in spans]
+    if len(parts) == 1:
+        return parts[0]
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+
+
+def _refuse_above(count: int) -> None:
+    if count > MOST_ROWS:
+        raise Refused(f"{count} records to go through are too many for one query; narrow its prime keys")
+
+
+class Stretches:
+    """Of each block of slots at most one stretch, by chance: where records are missing, or redone.
+
+    ``share`` of the blocks have one, at most ``longest`` slots long. Blocks that meet one of the spans
+    ``never`` have none, those that meet one of ``always`` are a stretch from end to end.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        *,
+        slots: tuple[int, int],
+        block: int,
+        share: float,
+        longest: int,
+        never: Iterable[tuple[int, int]] = (),
+        always: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        self._block, self._base = block, slots[0] // block
+        numbers = np.arange(self._base, slots[1] // block + 2, dtype=np.int64)
+        self._start = below(numbers, f"{stream} start", block - longest)
+        self._length = 1 + below(numbers, f"{stream} length", longest)
+        self._length[uniform(numbers, f"{stream} block") >= share] = 0
+        for first, last in always:
+            inside = self._blocks(first, last)
+            self._start[inside], self._length[inside] = 0, block
+        for first, last in never:
+            self._length[self._blocks(first, last)] = 0
+        self._before = np.concatenate([[0], np.cumsum(self._length)])
+
+    def scaled(self, factor: int) -> Stretches:
+        """The same for a grid with ``factor`` slots for each one of this."""
+        finer = copy(self)
+        for name in ("_block", "_start", "_length", "_before"):
+            setattr(finer, name, getattr(self, name) * factor)
+        return finer
+
+    def _blocks(self, first: int, last: int) -> slice:
+        low = max(0, first // self._block - self._base)
+        return slice(low, max(low, last // self._block - self._base + 1))
+
+    def holds(self, slots: Ints) -> Mask:
+        """Whether each slot lies in a stretch."""
+        block, place = self._place(slots)
+        start = self._start[block]
+        return (place >= start) & (place < start + self._length[block])
+
+    def before(self, slots: Ints) -> Ints:
+        """How many slots below each one lie in a stretch."""
+        block, place = self._place(slots)
+        here = np.clip(place - self._start[block], 0, self._length[block])
+        return np.asarray(self._before[block] + here)
+
+    def _place(self, slots: Ints) -> tuple[Ints, Ints]:
+        block = np.clip(slots // self._block - self._base, 0, len(self._start) - 1)
+        return block, slots - (block + self._base) * self._block
+
+
+@dataclass(frozen=True)
+class Strands:
+    """Strand i has the slots first[i] <= slot < stop[i], every ``every``-th of them.
+
+    ``keys``: the other prime keys by lower-case column, one value a strand, strands in ascending order.
+    ``interleaved``: records are ordered by slot and then by strand, else by strand and then by slot.
+    """
+
+    first: Ints
+    stop: Ints
+    keys: Mapping[str, Ints]
+    interleaved: bool
+    every: int = 1
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The records of a series: ``strands`` up to the slot ``end()``, without the slots of ``gaps``.
+
+    Slots in ``redone`` hold two versions. Record numbers start at ``base``; the numbers of newer
+    versions are ``generation`` higher.
+    """
+
+    strands: Strands
+    gaps: Stretches
+    end: Callable[[], int]
+    redone: Stretches | None = None
+    base: int = 1
+    generation: int = 1 << 40
+    _offsets: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        lengths = self.strands.stop - self.strands.first
+        object.__setattr__(self, "_offsets", np.concatenate([[0], np.cumsum(lengths)]))
+
+    # ---- records and their numbers ---------------------------------------------------------------
+
+    def recnums(self, strand: Ints, slot: Ints) -> Ints:
+        """The numbers of the newest versions of some records."""
+        old = self.first_recnums(strand, slot)
+        return old if self.redone is None else old + self.generation * self.redone.holds(slot)
+
+    def first_recnums(self, strand: Ints, slot: Ints) -> Ints:
+        """The numbers of the first versions of some records."""
+        if self.strands.interleaved:
+            return self.base + (slot - self._origin) * len(self.strands) + strand
+        return self.base + self._offsets[strand] + slot - self.strands.first[strand]
+
+    def located(self, recnums: Ints) -> tuple[Ints, Ints, Mask]:
+        """Strand, slot, and "is a newer version" of each number; see ``exist``."""
+        newer = recnums - self.base >= self.generation
+        number = recnums - self.base - self.generation * newer
+        if self.strands.interleaved:
+            strand = number % len(self.strands)
+            return strand, number // len(self.strands) + self._origin, newer
+        strand = np.clip(np.searchsorted(self._offsets, number, side="right") - 1, 0, len(self.strands) - 1)
+        return strand, number - self._offsets[strand] + self.strands.first[strand], newer
+
+    def exist(self, recnums: Ints) -> Mask:
+        """Whether there is a record of each number."""
+        strand, slot, newer = self.located(recnums)
+        if self.redone is not None:
+            newer = newer & ~self.redone.holds(slot)
+        return np.asarray((recnums >= self.base) & self.present(strand, slot) & ~newer)
+
+    def present(self, strand: Ints, slot: Ints) -> Mask:
+        """Whether there is a record of each strand and slot."""
+        first, stop = self.strands.first[strand], np.minimum(self.strands.stop[strand], self.end())
+        inside = (slot >= first) & (slot < stop) & ((slot - first) % self.strands.every == 0)
+        return np.asarray(inside & ~self.gaps.holds(slot))
+
+    @property
+    def _origin(self) -> int:
+        return int(self.strands.first.min())
+
+    @property
+    def bounds(self) -> Span:
+        """All slots that may hold a record, gaps included."""
+        return Span(self._origin, min(int(self.strands.stop.max()), self.end()))
+
+    @property
+    def number_spans(self) -> list[Span]:
+        """All numbers that may be a record's, ascending."""
+        first = Span(self.base, self.base + self._capacity)
+        if self.redone is None:
+            return [first]
+        return [first, Span(first.first + self.generation, first.stop + self.generation)]
+
+    @property
+    def _capacity(self) -> int:
+        if self.strands.interleaved:
+            return max(0, self.bounds.stop - self._origin) * len(self.strands)
+        begun = np.flatnonzero(self.strands.first < self.end())
+        return int(self._offsets[begun[-1] + 1]) if len(begun) else 0
+
+    # ---- counts and ends -------------------------------------------------------------------------
+
+    def counts(self, strands: Ints, spans: list[Span]) -> Ints:
+        """How many records each of the strands has within the spans, which must not overlap."""
+        total = np.zeros(len(strands), dtype=np.int64)
+        for span in spans:
+            total += self._count(strands, span)
+        return total
+
+    def _count(self, strands: Ints, span: Span) -> Ints:
+        if span.step != 1 or self.strands.every != 1:
+            return self._count_one_by_one(strands, span)
+        first = np.maximum(self.strands.first[strands], span.first)
+        stop = np.minimum(np.minimum(self.strands.stop[strands], span.stop), self.end())
+        stop = np.maximum(first, stop)
+        return np.asarray(stop - first - (self.gaps.before(stop) - self.gaps.before(first)))
+
+    def _count_one_by_one(self, strands: Ints, span: Span) -> Ints:
+        inside = self.bounds
+        slots = list_slots([span.cut(inside.first, inside.stop)])
+        return np.array([np.count_nonzero(self.present(np.full(len(slots), s), slots)) for s in strands])
+
+    def outermost(self, strands: Ints, spans: list[Span], *, last: bool) -> int | None:
+        """The last (first) slot of the spans at which one of the strands has a record."""
+        found = [self._outermost(strands, span, last) for span in spans]
+        slots = [slot for slot in found if slot is not None]
+        return (max(slots) if last else min(slots)) if slots else None
+
+    def _outermost(self, strands: Ints, span: Span, last: bool) -> int | None:
+        """Looks at ever longer ends of the span: gaps are short, but a span may begin before them."""
+        inside = self.bounds
+        slots = span.cut(inside.first, inside.stop)
+        length = 4096 * slots.step
+        while slots.first < slots.stop:
+            tip = slots.cut(slots.stop - length, slots.stop) if last else slots.cut(0, slots.first + length)
+            held = self._held(strands, tip.slots)
+            if len(held):
+                return int(held[-1] if last else held[0])
+            slots = Span(slots.first, tip.first, slots.step) if last else slots.cut(tip.stop, slots.stop)
+            length *= 8
+        return None
+
+    def _held(self, strands: Ints, slots: Ints) -> Ints:
+        """Those of the slots at which one of the strands has a record."""
+        first, stop = int(self.strands.first[strands].min()), int(self.strands.stop[strands].max())
+        if self.strands.every != 1 or not self.strands.interleaved:
+            some = np.zeros(len(slots), dtype=bool)
+            for strand in self._meeting(strands, slots):
+                some |= self.present(np.full(len(slots), strand), slots)
+            return slots[some]
+        return np.asarray(slots[(slots >= first) & (slots < stop) & ~self.gaps.holds(slots)])
+
+    def _meeting(self, strands: Ints, slots: Ints) -> Ints:
+        """Those of the strands that may have one of the slots, or one between them."""
+        if not len(slots):
+            return strands[:0]
+        first, last = slots.min(), slots.max()
+        return np.asarray(
+            strands[(self.strands.stop[strands] > first) & (self.strands.first[strands] <= last)]
+        )
+
+    # ---- listing ---------------------------------------------------------------------------------
+
+    def list_records(self, strands: Ints, spans: list[Span]) -> tuple[Ints, Ints]:
+        """Strand and slot of every record of the strands within the spans, in the order of the series."""
+        inside = self.bounds
+        spans = [span.cut(inside.first, inside.stop) for span in spans]
+        if self.strands.interleaved:
+            slots = list_slots(spans)
+            _refuse_above(len(slots) * len(strands))
+            slot, strand = np.repeat(slots, len(strands)), np.tile(strands, len(slots))
+        else:
+            strand, slot = self._list_by_strand(strands, spans)
+        held = self.present(strand, slot)
+        return strand[held], slot[held]
+
+    def _list_by_strand(self, strands: Ints, spans: list[Span]) -> tuple[Ints, Ints]:
+        edges = np.array([[span.first, span.stop - 1] for span in spans], dtype=np.int64)
+        strands = self._meeting(strands, edges.ravel())
+        ends = zip(strands.tolist(), self.strands.first[strands], self.strands.stop[strands], strict=True)
+        lists = {s: list_slots(_cut_all(spans, int(first), int(stop))) for s, first, stop in ends}
+        sizes = [len(slots) for slots in lists.values()]
+        _refuse_above(sum(sizes))
+        empty = np.empty(0, dtype=np.int64)
+        return np.repeat(strands, sizes), np.concatenate([empty, *lists.values()])
+
+
+def _cut_all(spans: list[Span], first: int, stop: int) -> list[Span]:
+    cut = (span.cut(first, stop) for span in spans)
+    return [span for span in cut if span.first < span.stop]

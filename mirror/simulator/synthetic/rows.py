@@ -1,0 +1,171 @@
+"""Rows of a synthetic series, as the simulator's core asks for them (``mirror.simulator.base.Rows``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirror.drms.errors import UnknownName
+from mirror.drms.series import Keyword, Link, Segment
+from mirror.simulator.base import Column, Rows, SegmentCells
+from mirror.simulator.synthetic.columns import Frame
+from mirror.simulator.synthetic.design import Design
+from mirror.simulator.synthetic.noise import Ints, Values, below
+from mirror.simulator.synthetic.printing import print_column, print_times
+from mirror.simulator.synthetic.storage import Units, find_units, no_units
+from mirror.wire.text import to_wire
+
+_LINKED = "link via "
+_NO_DIRECTORY = "NoDataDirectory"
+_MEGABYTES = 16  # of a storage unit's slot, roughly
+
+
+class SyntheticRows:
+    """Some records of a design by their numbers; columns are computed once, when they are asked for."""
+
+    def __init__(self, design: Design, recnums: Ints) -> None:
+        self._design, self._recnums = design, recnums
+        self._series = design.blueprint.series
+
+    def __len__(self) -> int:
+        return len(self._recnums)
+
+    def take(self, positions: NDArray[np.intp]) -> Rows:
+        """These rows, in this order; all of them in order are the same rows."""
+        if len(positions) == len(self) and np.array_equal(positions, np.arange(len(self))):
+            return self
+        return SyntheticRows(self._design, self._recnums[positions])
+
+    @cached_property
+    def _frame(self) -> Frame:
+        return self._design.frame(self._recnums)
+
+    @cached_property
+    def _units(self) -> Units:
+        if self._design.blueprint.first_unit is None:
+            return no_units(len(self))
+        number = self._recnums - self._design.population.base
+        return find_units(self._frame, number, self._design.blueprint.first_unit, self._design.pins)
+
+    @cached_property
+    def _directories(self) -> Values:
+        """Wire text of the records' directories, empty for units that are offline."""
+        return np.where(self._units.online, self._units.directories(), "")
+
+    # ---- keywords --------------------------------------------------------------------------------
+
+    def stored(self, column: str) -> Column:
+        """A database column; UnknownName for a name that the series does not have."""
+        if column == "recnum":
+            return Column(self._recnums)
+        if column == "sunum":
+            return Column(self._units.sunum)
+        return Column(self._frame[self._keyword(column).name])
+
+    def printed(self, keyword: str, precise: bool) -> Sequence[str]:
+        """Wire text of a keyword."""
+        found = self._keyword(keyword)
+        form = self._design.blueprint.formats[found.name]
+        return print_column(self._frame[found.name], found.type, form, found.units, precise=precise)
+
+    def _keyword(self, name: str) -> Keyword:
+        keyword = self._series.keyword(name)
+        if keyword is None:
+            raise UnknownName(f"series {self._series.name} has no keyword {name!r}")
+        return keyword
+
+    # ---- storage ---------------------------------------------------------------------------------
+
+    def pseudo(self, name: str) -> Sequence[str]:
+        """What is told of the storage unit; ``NA`` where there is none."""
+        units = self._units
+        if name == "*recdir*":
+            return [directory or _NO_DIRECTORY for directory in self._directories.tolist()]
+        if self._design.blueprint.first_unit is None:
+            return ["NA"] * len(self)
+        told: dict[str, Callable[[], list[str]]] = {
+            "*size*": lambda: [f"{n}" for n in below(units.sunum, "size", 1 << 20) + (_MEGABYTES << 20)],
+            "*online*": lambda: ["Y" if online else "N" for online in units.online.tolist()],
+            "*retain*": self._retained,
+            "*archive*": lambda: ["Y" if self._series.archive == 1 else "N"] * len(self),
+            "*logdir*": lambda: ["NO_LOG"] * len(self),
+            "*dirmtime*": lambda: [f"{text}_UT" for text in self._made_at()],
+        }
+        return told[name]()
+
+    def _made_at(self) -> list[str]:
+        made = self._frame["DATE"] if self._series.keyword("DATE") else self._frame.time
+        return [text.removesuffix("_UTC") for text in print_times(made, "UTC", 0)]
+
+    def _retained(self) -> list[str]:
+        return [
+            text[:10] for text in print_times(self._frame.time + self._series.retention * 86400.0, "UTC", 0)
+        ]
+
+    # ---- segments and links ------------------------------------------------------------------------
+
+    def segment(self, name: str) -> SegmentCells:
+        """A segment; one behind a link is the target's."""
+        segment = self._series.segment(name)
+        if segment is None:
+            raise UnknownName(f"series {self._series.name} has no segment {name!r}")
+        return self._linked(segment) if segment.protocol.startswith(_LINKED) else self._own(segment)
+
+    def _own(self, segment: Segment) -> SegmentCells:
+        file = self._design.blueprint.file_names[segment.name]
+        paths = [f"{each}\\/{file}" if each else _NO_DIRECTORY for each in self._directories.tolist()]
+        cparms, bzeros, bscales = (
+            self._implicit(name) for name in _implicit_names(self._series.segments, segment)
+        )
+        return SegmentCells(
+            paths,
+            self._dims(segment),
+            cparms,
+            bzeros,
+            bscales,
+        )
+
+    def _implicit(self, name: str) -> Sequence[str] | None:
+        if self._series.keyword(name) is None:
+            return None
+        # A segment that is not compressed has parameters, and they are empty.
+        return ["" if text == "MISSING" else text for text in self.printed(name, precise=False)]
+
+    def _dims(self, segment: Segment) -> Sequence[str]:
+        if not segment.dims.startswith("VAR"):
+            return [to_wire(segment.dims)] * len(self)
+        own = f"*dims {segment.name}*"
+        dims: list[str] = self._frame[own if own in self._frame else "*dims*"].tolist()
+        return dims
+
+    def _linked(self, segment: Segment) -> SegmentCells:
+        target = self._design.targets[segment.protocol.removeprefix(_LINKED)]
+        rows = SyntheticRows(target.design, target.recnums(self._frame))
+        file = self._design.blueprint.file_names[segment.name]
+        name = next(name for name, its in target.design.blueprint.file_names.items() if its == file)
+        cells = rows.segment(name)
+        return SegmentCells(cells.paths, cells.dims, cells.cparms)
+
+    def link(self, name: str) -> Sequence[str]:
+        """The target's record query: by number for a static link, by prime keys for a dynamic one."""
+        link = self._series.link(name)
+        if link is None:
+            raise UnknownName(f"series {self._series.name} has no link {name!r}")
+        if link.kind == "STATIC":
+            return [f"{link.target}[:#{number}]" for number in self._target_numbers(link).tolist()]
+        columns = [self.printed(key.name, precise=False) for key in self._series.primekeys]
+        return [link.target + "".join(f"[{cell}]" for cell in row) for row in zip(*columns, strict=True)]
+
+    def _target_numbers(self, link: Link) -> Ints:
+        target = self._design.targets.get(link.name)
+        if target is not None:
+            return target.recnums(self._frame)
+        return self._recnums  # into a series that is not here: any stable number will do
+
+
+def _implicit_names(segments: Sequence[Segment], segment: Segment) -> tuple[str, str, str]:
+    number = [each.name for each in segments].index(segment.name)
+    return f"cparms_sg{number:03d}", f"{segment.name}_bzero", f"{segment.name}_bscale"

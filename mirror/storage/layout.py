@@ -1,0 +1,156 @@
+"""How a record lies in the index: one ``_raw`` of everything as printed, and typed columns beside it.
+
+``_raw`` joins the record's wire text (``mirror.wire.text``) by ``SEPARATOR``; its fields are named by a
+key set. It answers searches byte for byte; the typed columns answer conditions, ranges and SQL. Typed
+columns alone would lose leading zeros, padding, the number of digits, MISSING and leap seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mirror.drms.selection import prime_columns
+from mirror.drms.series import FLOAT_TYPES
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Keyword, Series
+
+SEPARATOR = "\x1f"
+#: Stands in ``_raw`` for a segment parameter that the record's segment does not have.
+ABSENT = "\x1e"
+
+#: Facts about a record that are no keywords; ``*spec*`` is kept as the record's name.
+PSEUDO_KEYS = ("*recnum*", "*sunum*", "*size*", "*online*", "*retain*", "*archive*", "*recdir*", "*dirmtime*")
+NAME_FIELD = "*spec*"
+SEGMENT_PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
+
+_SQL_TYPES = {
+    "char": "SMALLINT",
+    "short": "SMALLINT",
+    "int": "INTEGER",
+    "longlong": "BIGINT",
+    "float": "DOUBLE",  # a printed float is a decimal number; single precision would round it again
+    "double": "DOUBLE",
+    "time": "DOUBLE",
+    "string": "VARCHAR",
+}
+RESERVED_COLUMNS = ("recnum", "sunum", "_keyset", "_raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A held record: its number, the field names of its key set, and its fields as one text."""
+
+    recnum: int
+    fields: dict[str, int]  #: position of each field in ``raw``, by name
+    raw: str
+
+    def __getitem__(self, field: str) -> str:
+        """The wire text of one field."""
+        return self.raw.split(SEPARATOR)[self.fields[field]]
+
+
+@dataclass(frozen=True, slots=True)
+class TypedColumn:
+    """A typed column and the keyword whose values it holds; ``type`` is the keyword's DRMS type."""
+
+    name: str
+    type: str
+    keyword: str
+
+    @property
+    def sql_type(self) -> str:
+        return _SQL_TYPES.get(self.type, "VARCHAR")
+
+    @property
+    def inexact(self) -> bool:
+        """True if the printed value stands for a range of stored ones."""
+        return self.type in FLOAT_TYPES or self.type == "time"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns and fields of one series, derived from its structure."""
+
+    series: Series
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Lower-case names of rows that repeat the one before under a FITS name (DATE-OBS), to that one."""
+        pairs = zip(self.series.keywords, self.series.keywords[1:], strict=False)
+        return {b.name.lower(): a.name for a, b in pairs if "-" in b.name and a.note == b.note}
+
+    @cached_property
+    def keywords(self) -> tuple[Keyword, ...]:
+        """Every keyword that is asked for and kept: all but aliases."""
+        return tuple(k for k in self.series.keywords if k.name.lower() not in self.aliases)
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(s.name for s in self.series.segments)
+
+    @cached_property
+    def links(self) -> tuple[str, ...]:
+        return tuple(x.name for x in self.series.links)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields of ``_raw``, in order."""
+        segment_fields = (segment_field(s, part) for s in self.segments for part in SEGMENT_PARTS)
+        link_fields = map(link_field, self.links)
+        return (*(k.name for k in self.keywords), *PSEUDO_KEYS, NAME_FIELD, *segment_fields, *link_fields)
+
+    @cached_property
+    def columns(self) -> tuple[TypedColumn, ...]:
+        """One typed column a kept keyword, in the structure's order."""
+        return tuple(TypedColumn(column_name(k.name), k.type, k.name) for k in self.keywords)
+
+    @cached_property
+    def columns_by_name(self) -> dict[str, TypedColumn]:
+        return {c.name: c for c in self.columns}
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The columns that order records: the prime keys (their index where slotted), or the recnum."""
+        return tuple(column_name(c) for c in prime_columns(self.series)) or ("recnum",)
+
+    @cached_property
+    def table(self) -> str:
+        """The quoted name of the table with the newest version of each record."""
+        return self._quoted("")
+
+    @cached_property
+    def old_table(self) -> str:
+        """The quoted name of the table with the versions that were replaced."""
+        return self._quoted("__old")
+
+    @property
+    def namespace(self) -> str:
+        return quoted(self.series.name.lower().partition(".")[0])
+
+    def _quoted(self, suffix: str) -> str:
+        namespace, _, name = self.series.name.lower().partition(".")
+        return f"{quoted(namespace)}.{quoted(name + suffix)}"
+
+
+def column_name(keyword: str) -> str:
+    """The typed column of a keyword: its lower-case name, moved aside where a column of ours has it."""
+    name = keyword.lower()
+    return f"{name}_" if name in RESERVED_COLUMNS else name
+
+
+def segment_field(segment: str, part: str) -> str:
+    """The field that holds one part of a segment's entry."""
+    return f"{{{segment}}}{part}"
+
+
+def link_field(link: str) -> str:
+    """The field that holds the record query at the end of a link."""
+    return f"<{link}>"
+
+
+def quoted(identifier: str) -> str:
+    """An SQL identifier, quoted."""
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,176 @@
+"""SQL text for selections over the tables of one series. Pure: text in, text out.
+
+Values are written as literals: numbers by ``repr``, strings quoted; identifiers are quoted. A condition
+is three-valued (``mirror.drms.where``): NULL for a record means that its printed values cannot tell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.drms.coverage import Between, Box
+from mirror.drms.intervals import MAX, MIN, Steps
+from mirror.drms.plan import RECNUMS, other_keys
+from mirror.drms.recordset import (
+    BoundFilter,
+    FloatRange,
+    IntRange,
+    KeyFilter,
+    RecnumFilter,
+    Selection,
+    Term,
+    Text,
+    WhereFilter,
+)
+from mirror.drms.selection import axis_key
+from mirror.drms.series import FLOAT_TYPES
+from mirror.drms.slots import slot_axis
+from mirror.drms.where import ColumnInfo, to_duckdb
+from mirror.storage.layout import Layout, column_name, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mirror.drms.series import Series
+    from mirror.storage.precision import Tolerance
+
+#: Columns of records that conditions may name beside keywords.
+_RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}
+
+
+def select_sql(
+    layout: Layout, selection: Selection, n: int | None, tolerances: Mapping[str, Tolerance]
+) -> str:
+    """``recnum, _keyset, _raw, undecided`` of the selected records in their order.
+
+    ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
+    negative ``n`` the order is reversed.
+    """
+    exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
+    wheres = [
+        f"({_condition(layout, f, tolerances)})"
+        for f in selection.filters
+        if isinstance(f, WhereFilter) or not _is_exact(f)
+    ]
+    condition = " AND ".join(wheres) or "TRUE"
+    source = _versions(layout) if selection.all_versions else layout.table
+    backwards = n is not None and n < 0
+    order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
+    # Undecided records must all come to light, so a limit only applies once there are none.
+    limit = f" LIMIT {abs(n)}" if n and not wheres else ""
+    return (
+        f"SELECT recnum, _keyset, _raw, ({condition}) IS NULL AS undecided FROM {source} "
+        f"WHERE {' AND '.join(exact) or 'TRUE'} AND ({condition}) IS NOT FALSE ORDER BY {order}{limit}"
+    )
+
+
+def _ordered(layout: Layout, column: str, backwards: bool) -> str:
+    """Missing values sort as the server stores them: NaN after everything, "" and INT_MIN before."""
+    typed = layout.columns_by_name.get(column)
+    last = typed is not None and typed.type in FLOAT_TYPES
+    nulls = "LAST" if last != backwards else "FIRST"
+    return f"{quoted(column)} {'DESC' if backwards else 'ASC'} NULLS {nulls}"
+
+
+def where_sql(layout: Layout, where: WhereFilter, tolerances: Mapping[str, Tolerance]) -> str:
+    """The three-valued predicate of a condition."""
+    columns = {name: ColumnInfo(name, kind, 0.0, 0.0) for name, kind in _RECORD_COLUMNS.items()}
+    for column in layout.columns:
+        t = tolerances.get(column.name)
+        exact = (0.0, 0.0) if t is None else (t.absolute, t.relative)
+        columns[column.keyword.lower()] = ColumnInfo(quoted(column.name), column.type, *exact)
+    return to_duckdb(where.expr, columns)
+
+
+def key_predicate(f: KeyFilter | RecnumFilter) -> str:
+    """The records that a filter on a prime key or on record numbers lets through."""
+    if isinstance(f, KeyFilter):
+        column = quoted(column_name(f.column))
+        return _any(_term(column, term) for term in f.terms)
+    # Open ends and extremes are resolved or forwarded before anything is selected here.
+    ranges = [IntRange(_number(r.first), _number(r.last), r.step) for r in f.ranges]
+    return _any(_term("recnum", r) for r in ranges)
+
+
+def box_predicate(series: Series, box: Box) -> str:
+    """The records that lie in a box."""
+    if box.region == RECNUMS:
+        return _any(_steps("recnum", s) for s in box.steps)
+    axis = axis_key(series)
+    parts = [] if axis is None else [_any(_steps(_index(series, axis), s) for s in box.steps)]
+    for key, restriction in zip(other_keys(series), box.region.others, strict=True):
+        if isinstance(restriction, Between):
+            parts.append(_steps(_index(series, key), Steps(restriction.lo, restriction.hi)))
+        elif restriction is not None:
+            parts.append(f"coalesce({_index(series, key)}, '') = {_literal(restriction)}")
+    return " AND ".join(parts) or "TRUE"
+
+
+def _is_exact(f: KeyFilter | RecnumFilter) -> bool:
+    """True if printed values tell for certain which records the filter lets through."""
+    return isinstance(f, RecnumFilter) or not any(isinstance(t, FloatRange) for t in f.terms)
+
+
+def _condition(layout: Layout, f: BoundFilter, tolerances: Mapping[str, Tolerance]) -> str:
+    """The three-valued predicate of a filter that compares inexact values."""
+    if isinstance(f, WhereFilter):
+        return where_sql(layout, f, tolerances)
+    assert isinstance(f, KeyFilter)
+    column = column_name(f.column)
+    return _any(_near(quoted(column), term, tolerances.get(column)) for term in f.terms)
+
+
+def _near(column: str, term: Term, t: Tolerance | None) -> str:
+    """A range of an unslotted key: unknown for values that print as one of its ends."""
+    if not isinstance(term, FloatRange) or t is None:
+        return _term(column, term)
+    ends = [end for end in (term.first, term.last) if end is not None]
+    reach = f"{t.absolute!r} + {t.relative!r} * abs({column})"
+    doubt = " OR ".join(f"abs({column} - {end!r}) <= {reach}" for end in ends) or "FALSE"
+    return f"CASE WHEN {doubt} THEN NULL ELSE {_term(column, term)} END"
+
+
+def _index(series: Series, key: str) -> str:
+    slotted = slot_axis(series, key)
+    return quoted(column_name(slotted.index if slotted else key))
+
+
+def _versions(layout: Layout) -> str:
+    """Both tables as one; the old one may lack columns of a structure that has grown since."""
+    return f"(FROM {layout.table} UNION ALL BY NAME FROM {layout.old_table})"
+
+
+def _any(parts: Iterable[str]) -> str:
+    return "(" + (" OR ".join(parts) or "FALSE") + ")"
+
+
+def _term(column: str, term: Term) -> str:
+    match term:
+        case IntRange(first, last, step):
+            lo, hi = (MIN if first is None else first), (MAX if last is None else last)
+            return _steps(column, Steps(lo, hi, step))
+        case FloatRange(first, last, open_end):
+            bounds = [] if first is None else [f"{column} >= {first!r}"]
+            bounds += [] if last is None else [f"{column} {'<' if open_end else '<='} {last!r}"]
+            return " AND ".join(bounds) or "TRUE"
+        case Text(value):
+            return f"coalesce({column}, '') = {_literal(value)}"
+    raise AssertionError("^ and $ are resolved before anything is selected")
+
+
+def _steps(column: str, s: Steps) -> str:
+    if s.lo == s.hi:
+        return f"{column} = {s.lo}"
+    parts = [f"{column} >= {s.lo}"] if s.lo > MIN else []
+    parts += [f"{column} <= {s.hi}"] if s.hi < MAX else []
+    parts += [f"({column} - {s.lo}) % {s.step} = 0"] if s.step > 1 else []
+    return "(" + (" AND ".join(parts) or f"{column} IS NOT NULL") + ")"
+
+
+def _number(bound: object) -> int | None:
+    assert bound is None or isinstance(bound, int)
+    return bound
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,178 @@
+"""The answer of ``jsoc_info?op=rs_list``: for each keyword, segment and link one list of values.
+
+All values are wire text (see ``mirror.wire.text``) but those of ``*recnum*`` and ``*sunum*``, which are
+numbers. Encoding is a few joins a column; keep it so, it is what a warm search costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mirror.drms.errors import UpstreamBroken
+from mirror.wire.answer import Members, load_answer, member, objects, strings
+from mirror.wire.text import from_wire, name_to_wire
+
+T = TypeVar("T")
+SEGMENT_LISTS = ("values", "dims", "cparms", "bzeros", "bscales")  #: of a segment, in the server's order
+Column = tuple[str, Sequence[str | int]]  #: a name as typed, and one value a record
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentColumn:
+    """One segment: paths, dimensions and parameters of its file, at best one a record.
+
+    The server leaves out what a record has not, without saying which record: ``cparms``, ``bzeros`` and
+    ``bscales`` where the file has no such parameter, and with ``seg=**ALL**`` also ``values`` and ``dims``
+    where a linked segment does not resolve. So only a list of ``count`` values can be told apart by record.
+    """
+
+    name: str
+    values: Sequence[str]
+    dims: Sequence[str]
+    cparms: Sequence[str] = ()
+    bzeros: Sequence[str] = ()
+    bscales: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RsList:
+    """Records as columns. None means that the member is not in the answer.
+
+    The real server always writes keywords, segments and links, as empty lists where none were asked for,
+    and ``recinfo`` (name and online, 0 or 1, of each record) only where it was. If ``count`` is 0 it
+    writes none of them, whatever was asked for. Names are as typed, values wire text or numbers; the
+    values of a column are either all numbers or all text.
+    """
+
+    count: int
+    keywords: Sequence[Column] | None = ()
+    segments: Sequence[SegmentColumn] | None = ()
+    links: Sequence[tuple[str, Sequence[str]]] | None = ()
+    recinfo: Sequence[tuple[str, int]] | None = None
+
+
+# ---- encoding -----------------------------------------------------------------------------------
+
+
+def encode_rs_list(answer: RsList, *, runtime: float) -> bytes:
+    """The bytes of the real server for this answer; ``runtime`` is in seconds.
+
+    The names in ``recinfo`` are wire text like any value.
+    """
+    # Pieces, joined once: every further copy of a large answer costs a tenth of the whole.
+    pieces = ["{"] if answer.count == 0 else ["{", *_lists(answer)]
+    pieces.append(f'"count":{answer.count},"runtime":{runtime:.3f},"status":0}}\n')
+    return "".join(pieces).encode("latin-1")
+
+
+def _lists(answer: RsList) -> Iterator[str]:
+    """The members that hold lists, in the server's order, each with the comma that follows it."""
+    if answer.recinfo is not None:
+        infos = (f'{{"name":"{name}","online":{online}}}' for name, online in answer.recinfo)
+        yield f'"recinfo":[{",".join(infos)}],'
+    if answer.keywords is not None:
+        yield from _list("keywords", map(_column, answer.keywords))
+    if answer.segments is not None:
+        yield from _list("segments", map(_segment, answer.segments))
+    if answer.links is not None:
+        yield from _list("links", map(_column, answer.links))
+
+
+def _list(name: str, items: Iterable[Iterator[str]]) -> Iterator[str]:
+    yield f'"{name}":['
+    for i, pieces in enumerate(items):
+        if i:
+            yield ","
+        yield from pieces
+    yield "],"
+
+
+def _column(column: tuple[str, Sequence[str] | Sequence[str | int]]) -> Iterator[str]:
+    name, values = column
+    yield f'{{"name":"{name_to_wire(name)}"'
+    yield from _values("values", values)
+    yield "}"
+
+
+def _segment(segment: SegmentColumn) -> Iterator[str]:
+    yield f'{{"name":"{name_to_wire(segment.name)}"'
+    for part in SEGMENT_LISTS:
+        yield from _values(part, getattr(segment, part))
+    yield "}"
+
+
+def _values(name: str, values: Sequence[str] | Sequence[str | int]) -> Iterator[str]:
+    if not values:
+        yield f',"{name}":[]'
+    elif isinstance(values[0], str):
+        yield f',"{name}":["'
+        yield '","'.join(values)  # type: ignore[arg-type] # a column is of one kind
+        yield '"]'
+    else:
+        yield f',"{name}":[{",".join(map(str, values))}]'
+
+
+# ---- decoding -----------------------------------------------------------------------------------
+
+
+def decode_rs_list(data: bytes) -> RsList:
+    """The answer that ``data`` is, whole and of one shape; its sequences are lists, its pairs tuples.
+
+    UpstreamBroken if it is not JSON, lacks ``count``, or a column has not ``count`` values of one kind;
+    UpstreamRefused if its status is not 0.
+    """
+    members = load_answer(data, wire=True)
+    count = member(members, "count", int)
+    if count == 0:
+        return RsList(0)
+    return RsList(
+        count,
+        keywords=_each(members, "keywords", lambda m: _read_keyword(m, count)),
+        segments=_each(members, "segments", lambda m: _read_segment(m, count)),
+        links=_each(members, "links", lambda m: _read_link(m, count)),
+        recinfo=_read_recinfo(members, count),
+    )
+
+
+def _each(members: Members, name: str, read: Callable[[Members], T]) -> list[T] | None:
+    return None if name not in members else [read(item) for item in objects(members, name)]
+
+
+def _read_keyword(item: Members, count: int) -> Column:
+    name, values = _read_name(item), member(item, "values", list)
+    # One pass in C over the values: a column is all text or all numbers, and true is neither.
+    if set(map(type, values)) not in ({str}, {int}):
+        raise UpstreamBroken(f"{name!r}: expected values of one kind, text or whole numbers")
+    return name, _counted(name, values, count)
+
+
+def _read_link(item: Members, count: int) -> tuple[str, list[str]]:
+    name = _read_name(item)
+    return name, _counted(name, strings(item, "values"), count)
+
+
+def _read_segment(item: Members, count: int) -> SegmentColumn:
+    name = _read_name(item)
+    values, dims, *parameters = (strings(item, part) for part in SEGMENT_LISTS)
+    if len(values) != len(dims):
+        raise UpstreamBroken(f"segment {name!r}: {len(values)} values, but {len(dims)} dims")
+    if any(len(told) > count for told in (values, *parameters)):
+        raise UpstreamBroken(f"segment {name!r}: more values than the {count} records announced")
+    return SegmentColumn(name, values, dims, *parameters)
+
+
+def _read_recinfo(members: Members, count: int) -> list[tuple[str, int]] | None:
+    infos = _each(members, "recinfo", lambda m: (member(m, "name", str), member(m, "online", int)))
+    return None if infos is None else _counted("recinfo", infos, count)
+
+
+def _read_name(item: Members) -> str:
+    return from_wire(member(item, "name", str))
+
+
+def _counted(name: str, values: list[T], count: int) -> list[T]:
+    if len(values) != count:
+        raise UpstreamBroken(f"{name!r}: {len(values)} values, but {count} records announced")
+    return values

@@ -1,0 +1,203 @@
+"""show_info: records as tab-separated text, for scripts and IDL.
+
+The layout is that of the real program. The values are those of rs_list: ``show_info_query`` tells what to
+ask for, ``encode_show_info`` lays out what came back. So a missing value reads ``MISSING``, where the real
+program prints the type's missing value in a format that nothing tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mirror.drms.errors import BadRequest, Refused
+from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names
+from mirror.wire.rs_list import RsList, SegmentColumn
+from mirror.wire.text import from_wire
+
+#: Flags of the real program that we do not serve, with what they print there.
+_NOT_SERVED = {
+    "d": "dimensions of segments",
+    "I": "sessions",
+    "j": "the definition of the series",
+    "K": "links",
+    "l": "the keywords of the series",
+    "o": "whether the data are online",
+    "R": "retention",
+    "s": "statistics",
+    "sunum": "records by storage unit",
+    "t": "types and formats",
+    "T": "tapes",
+    "x": "the state of archiving",
+    "z": "sizes",
+}
+_NO_PATH = "**_NO_sudir_**"
+_INVALID_KEY = {"Invalid KeyLink": "InvalidKeyname"}
+
+
+@dataclass(frozen=True, slots=True)
+class ShowInfoRequest:
+    """What to print, and how; a name in parentheses is the program's own parameter.
+
+    ``count`` (c) prints only how many there are, ``quiet`` (q) no header, ``listed`` (k) one value a line
+    instead of a table. ``recnum`` (r), ``sunum`` (S) and ``query`` (i) are columns before the keywords;
+    ``path`` (P or p) puts the directory before the names of files, or stands alone.
+    """
+
+    ds: str
+    keys: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    n: int | None = None
+    count: bool = False
+    quiet: bool = False
+    listed: bool = False
+    recnum: bool = False
+    sunum: bool = False
+    query: bool = False
+    path: bool = False
+
+
+def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
+    """The request that ``params`` make.
+
+    BadRequest without ``ds``, or if neither it nor ``n`` limits the records; Refused for flags not served.
+    """
+    given = {name for name, value in params.items() if value not in ("", "0")}
+    _refuse_unserved(given)
+    ds, n = params.get("ds", ""), c_int(params.get("n", "")) or None
+    if not ds:
+        raise BadRequest("the parameter ds is missing; expected a record set, as in ds=hmi.v_45s[$]")
+    if "[" not in ds and n is None and "c" not in given:
+        raise BadRequest("a whole series was asked for; expected n=records, or a record set in brackets")
+    return ShowInfoRequest(
+        ds,
+        keys=(ALL,) if "a" in given else _names(params, "key"),
+        segments=(ALL,) if "A" in given else _names(params, "seg"),
+        n=n,
+        count="c" in given,
+        quiet="q" in given,
+        listed="k" in given,
+        recnum="r" in given,
+        sunum="S" in given,
+        query="i" in given,
+        path=bool(given & {"p", "P"}),
+    )
+
+
+def show_info_query(request: ShowInfoRequest, *, segments: Sequence[str] = (ALL,)) -> RsListRequest:
+    """What rs_list has to answer so that ``encode_show_info`` can print it.
+
+    ``segments`` are those of the series, which all segments (A) stand for. Without them rs_list is asked
+    for ``**ALL**``, and leaves out linked ones that do not resolve, without telling of which record.
+    """
+    return RsListRequest(
+        request.ds,
+        keys=(*_leading(request), *request.keys),
+        segments=tuple(expand_names(request.segments, segments)),
+        recinfo=request.query or request.listed,
+        n=request.n,
+    )
+
+
+def encode_show_count(request: ShowInfoRequest, count: int) -> bytes:
+    """What is printed for ``count`` (c)."""
+    return (f"{count}\n" if request.quiet else f"{count} records match the query\n").encode("ascii")
+
+
+def encode_show_info(request: ShowInfoRequest, answer: RsList, *, quoted: Collection[str] = ()) -> bytes:
+    """The table or, for ``listed``, the list; ``answer`` is what ``show_info_query`` asked for.
+
+    ``quoted`` are the names of the string keywords in lower case: a list puts their values in quotes.
+    Refused if a segment has fewer values than there are records, which nobody can tell apart.
+    """
+    if answer.count == 0:
+        lines = [] if request.quiet else [f"** No records in selected data set, query was {request.ds} **"]
+    elif request.listed:
+        lines = list(_list(request, answer, quoted))
+    else:
+        lines = list(_table(request, answer))
+    return "".join(f"{line}\n" for line in lines).encode("latin-1", "replace")
+
+
+# ---- columns ------------------------------------------------------------------------------------
+
+Column = tuple[str, Sequence[str]]  #: a heading, and a printed value a record
+
+
+def _table(request: ShowInfoRequest, answer: RsList) -> Iterator[str]:
+    numbers, keys = _keywords(request, answer)
+    padded = [(name, [f"{value:>6}" for value in values]) for name, values in numbers.items()]
+    queries = [("query", _queries(answer))] if request.query else []
+    columns = [*padded, *queries, *keys, *_files(request, answer)]
+    if not request.quiet:
+        yield "\t".join(name for name, _ in columns)
+    if columns:
+        yield from map("\t".join, zip(*(values for _, values in columns), strict=True))
+    else:
+        yield f"{answer.count} records found, no other information requested"
+
+
+def _list(request: ShowInfoRequest, answer: RsList, quoted: Collection[str]) -> Iterator[str]:
+    numbers, keys = _keywords(request, answer)
+    files = _files(request, answer)
+    for i, query in enumerate(_queries(answer)):
+        yield from ("", f"# {query}") if i else (f"# {query}",)
+        yield from (f"## {name}={values[i]}" for name, values in numbers.items())
+        for name, values in keys:
+            if values[i] not in _INVALID_KEY.values():
+                yield f'{name}="{values[i]}"' if name.lower() in quoted else f"{name}={values[i]}"
+        yield from (f"{name}={values[i]}" for name, values in files)
+
+
+def _leading(request: ShowInfoRequest) -> dict[str, str]:
+    """The pseudo keywords to ask for before the keywords, each with the heading it is printed under."""
+    directory = request.path and not request.segments
+    wanted = {"*recnum*": request.recnum, "*sunum*": request.sunum, "*recdir*": directory}
+    return {name: name.strip("*") for name, asked in wanted.items() if asked}
+
+
+def _keywords(request: ShowInfoRequest, answer: RsList) -> tuple[dict[str, list[str]], list[Column]]:
+    """The numbers that come before the keywords, and the keywords."""
+    printed = [(name, [_printed(value) for value in values]) for name, values in answer.keywords or ()]
+    leading = _leading(request)
+    numbers = {leading[name]: values for name, values in printed[: len(leading)] if name != "*recdir*"}
+    return numbers, [*printed[len(leading) :]]
+
+
+def _files(request: ShowInfoRequest, answer: RsList) -> list[Column]:
+    if request.segments or not request.path:
+        return [(x.name, _file_names(x, answer.count, path=request.path)) for x in answer.segments or ()]
+    directories = next(values for name, values in answer.keywords or () if name == "*recdir*")
+    return [("SUDIR", [path if path.startswith("/") else _NO_PATH for path in map(_printed, directories)])]
+
+
+def _file_names(segment: SegmentColumn, count: int, *, path: bool) -> list[str]:
+    """Paths or file names; of a record that is offline, rs_list tells neither."""
+    if len(segment.values) != count:
+        raise Refused(
+            f"segment {segment.name!r} of some records does not resolve; expected seg={segment.name}"
+        )
+    told = [from_wire(value) for value in segment.values]
+    names = told if path else [value.rpartition("/")[2] for value in told]
+    return [_NO_PATH if name == "NoDataDirectory" else name for name in names]
+
+
+def _queries(answer: RsList) -> list[str]:
+    return [from_wire(name) for name, _ in answer.recinfo or ()]
+
+
+def _printed(value: str | int) -> str:
+    text = from_wire(str(value))
+    return _INVALID_KEY.get(text, text)
+
+
+def _names(params: Mapping[str, str], name: str) -> tuple[str, ...]:
+    # Here **NONE** is no special name, and there is no keyword of it.
+    return tuple(part for part in params.get(name, "").split(",") if part and part != NONE)
+
+
+def _refuse_unserved(given: Collection[str]) -> None:
+    for flag in sorted(_NOT_SERVED.keys() & given):
+        raise Refused(
+            f"show_info with {flag} ({_NOT_SERVED[flag]}) is not served; expected a c i k n p P q r S"
+        )

@@ -1,0 +1,188 @@
+"""The answer of ``jsoc_info?op=series_struct``: how a series is built.
+
+The real server escapes notes, units, default values and record names, and writes names and everything of
+a segment but its note as they are; ``_text`` and ``_name`` below say which is which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from mirror.drms.errors import UpstreamBroken
+from mirror.drms.series import Extent, Keyword, Link, PrimeKey, Segment, Series
+from mirror.wire.answer import Members, load_answer, member, objects, strings
+from mirror.wire.layout import Node, tabbed
+from mirror.wire.text import name_to_wire, to_wire
+
+T = TypeVar("T")
+_NO_RECORD = "NA"  # the first and the last record of a series that has none, and their numbers
+_LINKED = "link via "  # how the protocol of a linked segment begins; it has neither units nor dims
+
+# ---- encoding -----------------------------------------------------------------------------------
+
+
+def encode_series_struct(series: Series, *, runtime: float) -> bytes:
+    """The bytes of the real server for this structure; ``runtime`` is in seconds."""
+    root: dict[str, Node] = {
+        **_general(series),
+        "primekeys": [_name(key.name) for key in series.primekeys] or ["null"],
+        "primekeysinfo": [_prime_key(key) for key in series.primekeys] or ["null"],
+        "dbindex": [_name(name) for name in series.dbindex] or ["null"],
+        "keywords": [_keyword(keyword) for keyword in series.keywords],
+        "segments": [_segment(segment) for segment in series.segments],
+        "links": [_link(link) for link in series.links],
+        "Interval": _interval(series.extent),
+        "runtime": f"{runtime:.3f}",
+        "status": "0",
+    }
+    return (tabbed(root) + "\n").encode("latin-1")
+
+
+def _general(series: Series) -> dict[str, Node]:
+    """The members about the series as a whole; two of them only some servers write."""
+    numbers = ("retention", "stagingretention", "unitsize", "archive", "tapegroup")
+    members: dict[str, Node] = {"note": _text(series.note)}
+    members |= {name: str(value) for name in numbers if (value := getattr(series, name)) is not None}
+    return members if series.owner is None else members | {"owner": _text(series.owner)}
+
+
+def _prime_key(key: PrimeKey) -> Node:
+    members: dict[str, Node] = {"name": _name(key.name), "slotted": str(int(key.slotted))}
+    return members if key.step is None else members | {"step": _text(key.step)}
+
+
+def _keyword(keyword: Keyword) -> Node:
+    linked: dict[str, Node] = {} if keyword.linkinfo is None else {"linkinfo": _name(keyword.linkinfo)}
+    return {
+        "name": _name(keyword.name),
+        **linked,
+        "type": _name(keyword.type),
+        "recscope": _text(keyword.recscope),
+        "defval": _text(keyword.defval),
+        "units": _text(keyword.units),
+        "note": _text(keyword.note),
+    }
+
+
+def _segment(segment: Segment) -> Node:
+    linked = segment.protocol.startswith(_LINKED)
+    return {
+        "name": _name(segment.name),
+        "type": _name(segment.type),
+        "units": "null" if linked else _name(segment.units),
+        "protocol": _name(segment.protocol),
+        "dims": "null" if linked else _name(segment.dims),
+        "note": _text(segment.note),
+    }
+
+
+def _link(link: Link) -> Node:
+    return {
+        "name": _name(link.name),
+        "target": _name(link.target),
+        "kind": _name(link.kind),
+        "note": _text(link.note),
+    }
+
+
+def _interval(extent: Extent) -> Node:
+    return {
+        "FirstRecord": _text(extent.first_record or _NO_RECORD),
+        "FirstRecnum": _recnum(extent.first_recnum),
+        "LastRecord": _text(extent.last_record or _NO_RECORD),
+        "LastRecnum": _recnum(extent.last_recnum),
+        "MaxRecnum": str(max(extent.max_recnum, 0)),
+    }
+
+
+def _recnum(number: int) -> str:
+    return _name(_NO_RECORD) if number < 0 else str(number)
+
+
+def _text(value: str) -> str:
+    return f'"{to_wire(value)}"'
+
+
+def _name(value: str) -> str:
+    return f'"{name_to_wire(value)}"'
+
+
+# ---- decoding -----------------------------------------------------------------------------------
+
+
+def decode_series_struct(data: bytes, *, name_hint: str) -> Series:
+    """The structure that ``data`` tells; UpstreamRefused for a status, UpstreamBroken for any other shape.
+
+    The answer does not name its series. ``name_hint`` is what was asked for (of a record set only the
+    series counts); if the series has records, their names give its own case.
+    """
+    members = load_answer(data)
+    extent = _read_interval(members)
+    return Series(
+        name=_own_name(name_hint, extent),
+        note=member(members, "note", str),
+        retention=member(members, "retention", int),
+        unitsize=member(members, "unitsize", int),
+        archive=member(members, "archive", int),
+        tapegroup=member(members, "tapegroup", int),
+        primekeys=tuple(_read_prime_key(item) for item in objects(members, "primekeysinfo")),
+        dbindex=tuple(strings(members, "dbindex")),
+        keywords=tuple(_read_keyword(item) for item in objects(members, "keywords")),
+        segments=tuple(_read_segment(item) for item in objects(members, "segments")),
+        links=tuple(_read_link(item) for item in objects(members, "links")),
+        extent=extent,
+        stagingretention=_optional(members, "stagingretention", int),
+        owner=_optional(members, "owner", str),
+    )
+
+
+def _own_name(hint: str, extent: Extent) -> str:
+    asked = hint.partition("[")[0].partition("{")[0].strip()
+    own = extent.first_record.partition("[")[0]
+    return own if own.lower() == asked.lower() else asked
+
+
+def _read_prime_key(item: Members) -> PrimeKey:
+    slotted = member(item, "slotted", int)
+    if slotted not in (0, 1):
+        raise UpstreamBroken(f"member 'slotted': expected 0 or 1, found {slotted}")
+    return PrimeKey(member(item, "name", str), bool(slotted), _optional(item, "step", str))
+
+
+def _read_keyword(item: Members) -> Keyword:
+    told = _read_strings(item, "name", "type", "recscope", "defval", "units", "note")
+    return replace(Keyword(*told), linkinfo=_optional(item, "linkinfo", str))
+
+
+def _read_segment(item: Members) -> Segment:
+    # null stands where a linked segment has nothing to say; old servers tell no type.
+    given = {"type": ""} | {name: "" if value is None else value for name, value in item.items()}
+    return Segment(*_read_strings(given, "name", "type", "units", "protocol", "dims", "note"))
+
+
+def _read_link(item: Members) -> Link:
+    return Link(*_read_strings(item, "name", "target", "kind", "note"))
+
+
+def _read_interval(members: Members) -> Extent:
+    if "Interval" not in members:
+        return Extent()
+    interval = member(members, "Interval", dict)
+    if interval.get("FirstRecord") == _NO_RECORD:
+        return Extent(max_recnum=member(interval, "MaxRecnum", int))
+    return Extent(
+        member(interval, "FirstRecord", str),
+        member(interval, "FirstRecnum", int),
+        member(interval, "LastRecord", str),
+        member(interval, "LastRecnum", int),
+        member(interval, "MaxRecnum", int),
+    )
+
+
+def _optional(members: Members, name: str, kind: type[T]) -> T | None:
+    return None if name not in members else member(members, name, kind)
+
+
+def _read_strings(item: Members, *names: str) -> list[str]:
+    return [member(item, name, str) for name in names]

@@ -1,0 +1,85 @@
+r"""Wire text: a value as the characters between the quotes of a JSON answer.
+
+Values travel through the mirror in this form, so that an answer is made by joining and not by escaping.
+The rules are those of the real server: a slash is written ``\/``, a control character ``\b \f \n \r \t``
+or ``\u00xx``, and everything from 0x20 up as it is, DEL and the upper half of Latin-1 included.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from mirror.drms.errors import UpstreamBroken
+
+_TWO_CHARACTERS = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "/": "\\/",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+}
+# An answer is Latin-1: what is above is escaped too. The real server never meets such characters.
+_IN_VALUE = re.compile(r'["\\/\x00-\x1f]|[^\x00-\xff]')
+_IN_NAME = re.compile(r'["\\\x00-\x1f]|[^\x00-\xff]')
+
+
+def to_wire(value: str) -> str:
+    """The wire text of ``value``; the result can always be encoded as Latin-1."""
+    return value if _IN_VALUE.search(value) is None else _IN_VALUE.sub(_escaped, value)
+
+
+def name_to_wire(name: str) -> str:
+    """The wire text of a name, which the server echoes as it was typed: a slash stays a slash.
+
+    The real server escapes nothing here, and its answer cannot be parsed if the name holds a quote;
+    we escape what JSON demands.
+    """
+    return name if _IN_NAME.search(name) is None else _IN_NAME.sub(_escaped, name)
+
+
+def from_wire(text: str) -> str:
+    """The value that ``text`` stands for; UpstreamBroken if it is not wire text."""
+    if "\\" not in text and '"' not in text:
+        return text
+    try:
+        # strict=False: a control character that was not escaped is itself.
+        value: str = json.loads(f'"{text}"', strict=False)
+    except ValueError as problem:
+        raise UpstreamBroken(f"not the inside of a JSON string: {text!r}") from problem
+    return value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    return _TWO_CHARACTERS.get(character) or "".join(f"\\u{unit:04x}" for unit in _utf16(character))
+
+
+def _utf16(character: str) -> list[int]:
+    """The UTF-16 code units of one character: two above U+FFFF."""
+    pairs = character.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(pairs[i : i + 2]) for i in range(0, len(pairs), 2)]
+
+
+# ---- JSON answers whose strings are to stay wire text --------------------------------------------
+
+_DOUBLED = {ord('"'): b'\\"', ord("\\"): b"\\\\"}
+_ESCAPE = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
+
+
+def keep_escapes(data: bytes) -> bytes:
+    """``data`` with every escape escaped, so that a JSON parser yields strings as wire text.
+
+    What is not an escape of JSON is left alone, for the parser to refuse.
+    """
+    # Nothing but slashes is escaped in all but a few answers, and one character is the fastest to replace.
+    if data.count(b"\\/") == data.count(b"\\"):
+        return data.replace(b"\\", b"\\\\")
+    return _ESCAPE.sub(_escape_again, data)
+
+
+def _escape_again(found: re.Match[bytes]) -> bytes:
+    return b"".join(_DOUBLED.get(byte, bytes([byte])) for byte in found[0])

@@ -1,0 +1,208 @@
+"""The command, in this process, against a server that answers as a mirror does."""
+
+import csv
+import io
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mirror.cli.http import Daemon
+from mirror.cli.main import COMMANDS, main
+from mirror.cli.output import Table, table_of
+from mirror.cli.search import fill_progress
+
+FOUND = {
+    "columns": ["T_REC", "DATAMEAN", "NOTE"],
+    "rows": [["2014.01.01_00:00:45_TAI", "3313.1", 'a "b", c'], ["2014.01.01_00:01:30_TAI", "MISSING", "Å"]],
+    "count": 2,
+    "plan": "filled",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        parts = urlsplit(self.path)
+        self.server.asked.append((parts.path, parse_qs(parts.query, encoding="latin-1")))
+        code, payload = self.server.answers.get(parts.path, (404, None))
+        body = json.dumps(payload).encode() if payload is not None else b"<html>"
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def daemon():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.answers, server.asked = {}, []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def run(daemon):
+    def run(*arguments, **environment):
+        env = {"MIRROR_URL": daemon.url, "HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""} | environment
+        return CliRunner().invoke(main, arguments, env=env)
+
+    return run
+
+
+# ---- help ---------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_and_how_to_write_a_record_set(run):
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(f"  {name} " in result.output for name in COMMANDS)
+    assert "hmi.v_45s[2014.01.01_TAI/1d@1h]" in result.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_explains_itself_with_an_example(run, name):
+    result = run(name, "--help")
+    assert result.exit_code == 0, result.output
+    assert COMMANDS[name][1].rstrip(".").split(":")[0].split(",")[0] in result.output
+    assert all(option.get("help") for option in options(name)), "an option without help"
+
+
+def options(name):
+    command = main.get_command(click.Context(main), name)
+    parameters = [p.to_info_dict() for p in command.params]
+    return [p for p in parameters if p["param_type_name"] == "option" and not p["hidden"]]
+
+
+def test_a_command_that_is_not_there_is_an_error(run):
+    result = run("serch")
+    assert result.exit_code == 2
+    assert "No such command 'serch'" in result.output
+
+
+# ---- search -------------------------------------------------------------------------------------
+
+
+def test_a_search_is_a_table_and_says_how_it_was_answered(run, daemon):
+    daemon.answers["/api/search"] = 200, FOUND
+    result = run("search", "hmi.v_45s[2014.01.01_TAI/90s]", "--key", "T_REC,DATAMEAN", "-n", "2")
+    assert daemon.asked == [
+        ("/api/search", {"ds": ["hmi.v_45s[2014.01.01_TAI/90s]"], "key": ["T_REC,DATAMEAN"], "n": ["2"]})
+    ]
+    lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert lines[0] == ["T_REC", "DATAMEAN", "NOTE"]
+    assert lines[2][:2] == ["2014.01.01_00:00:45_TAI", "3313.1"]
+    assert result.stderr == "2 records; what was missing came from JSOC, and is held now\n"
+
+
+def test_csv_holds_the_values_as_they_are(run, daemon):
+    daemon.answers["/api/search"] = 200, FOUND
+    result = run("search", "a.b[]", "--csv")
+    assert list(csv.reader(io.StringIO(result.stdout))) == [FOUND["columns"], *FOUND["rows"]]
+
+
+def test_json_is_what_the_mirror_answered(run, daemon):
+    daemon.answers["/api/search"] = 200, FOUND
+    assert json.loads(run("search", "a.b[]", "--json").stdout) == FOUND
+
+
+def test_a_wide_table_is_not_cut_in_a_pipe(run, daemon):
+    columns = [f"KEYWORD{n}" for n in range(100)]
+    daemon.answers["/api/search"] = 200, {"columns": columns, "rows": [columns], "count": 1, "plan": "local"}
+    assert "KEYWORD99" in run("search", "a.b[]").stdout.splitlines()[-1]
+
+
+def test_markup_in_values_is_text(run, daemon):
+    rows = {"columns": ["[bold]"], "rows": [["[red]x[/red]"]], "count": 1, "plan": "local"}
+    daemon.answers["/api/search"] = 200, rows
+    assert "[red]x[/red]" in run("search", "a.b[]").stdout
+
+
+def test_the_mirrors_own_words_are_shown_on_an_error(run, daemon):
+    daemon.answers["/api/search"] = 400, {"error": "expected a time\n  a.b[x]\n      ^"}
+    result = run("search", "a.b[x]")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: expected a time\n  a.b[x]\n      ^\n"
+
+
+def test_progress_counts_the_fills_of_the_series_that_is_searched(daemon):
+    fills = [("hmi.V_45s", 10, 100), ("hmi.V_45s", 5, 50), ("aia.lev1", 1, 9)]
+    status = {"fills": [{"series": s, "done": done, "total": total} for s, done, total in fills]}
+    daemon.answers["/api/status"] = 200, status
+    assert fill_progress(Daemon(daemon.url), "hmi.v_45s[2014]") == {"completed": 15, "total": 150}
+    assert fill_progress(Daemon(daemon.url), "mdi.fd_v[$]") == {}
+
+
+# ---- what a mirror has --------------------------------------------------------------------------
+
+
+def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
+    known = {"series": "hmi.V_45s", "records": 1920, "primekeys": ["T_REC", "CAMERA"], "held": True, "x": None}
+    daemon.answers["/api/series"] = 200, [known]
+    daemon.answers["/api/coverage"] = 200, [{"series": "hmi.V_45s", "first": "2014.01.01_00:00:00_TAI"}]
+    daemon.answers["/api/status"] = 200, {"upstream": {"url": "http://x", "open_for": 0}, "searches": 7}
+    assert "1920   T_REC, CAMERA   true" in run("series").stdout
+    assert "2014.01.01_00:00:00_TAI" in run("coverage", "hmi.V_45s").stdout
+    assert "upstream.url" in run("status").stdout
+    assert daemon.asked[1] == ("/api/coverage", {"series": ["hmi.V_45s"]})
+
+
+def test_no_mirror_there_says_what_to_do(run):
+    result = run("status", "--url", "http://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "no mirror answers at http://127.0.0.1:1" in result.stderr
+    assert "mirror serve" in result.stderr
+
+
+@pytest.mark.parametrize("code", [200, 500])
+def test_something_else_that_answers_is_told_from_a_mirror(run, daemon, code):
+    daemon.answers["/api/status"] = code, None
+    result = run("status")
+    assert result.exit_code == 1
+    assert ("is not a mirror" if code == 200 else "HTTP 500") in result.stderr
+
+
+# ---- programs -----------------------------------------------------------------------------------
+
+
+def test_a_wrong_configuration_stops_serve_with_the_key(run, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[server]\nprot = 1")
+    result = run("serve", "--config", str(path))
+    assert result.exit_code == 1
+    assert "unknown key 'prot'; did you mean 'port'?" in result.stderr
+
+
+@pytest.mark.parametrize("text, message", [("[", "is not JSON"), ('[{"fault": "melt"}]', "fault is 'melt'")])
+def test_wrong_faults_stop_the_simulator_with_the_rule(run, tmp_path, text, message):
+    path = tmp_path / "faults.json"
+    path.write_text(text)
+    result = run("simulate", "--port", "0", "--world", str(tmp_path), "--faults", str(path))
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+
+def test_objects_have_a_column_for_every_member_that_any_of_them_has():
+    assert table_of([{"a": 1}, {"a": 2, "b": 3}]) == Table(["a", "b"], [[1, None], [2, 3]])
+
+
+def test_an_object_is_a_table_of_its_members():
+    assert table_of({"a": {"b": 1, "c": {}}}).rows == [("a.b", 1), ("a.c", {})]
+
+
+def test_plain_values_are_a_table_of_names():
+    assert table_of(["x", "y"]) == Table(["name"], [["x"], ["y"]])

@@ -46,7 +46,7 @@ def demo(upstream: str | None, leave: bool) -> None:
         mirror demo --exit
         mirror demo --upstream http://jsoc.stanford.edu      with the real JSOC
     """
-    console = Console()
+    console = Console(width=max(Console().width, 120))  # the summary is wide; lines may wrap elsewhere
     with ExitStack() as stack:
         store = stack.enter_context(tempfile.TemporaryDirectory(prefix="mirror-demo-"))
         source = upstream or stack.enter_context(_running(["simulate", "--port", "0"], {}))
@@ -90,7 +90,7 @@ def _running(command: list[str], settings: dict[str, str]) -> Iterator[str]:
 def _round(mirror: str, console: Console, text: str) -> list[Step]:
     """Every step once, in a process that knows the mirror only as its proxy."""
     client = subprocess.Popen(  # noqa: S603  (our own program)
-        [sys.executable, str(Path(__file__).with_name("demo_client.py"))],
+        [sys.executable, "-P", str(Path(__file__).with_name("demo_client.py"))],
         env=os.environ | {"HTTP_PROXY": mirror},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,10 @@ def announce(url: str) -> None:
 
 def _series(world: Path | None) -> Sequence[SeriesData]:
     if world is None:
+        from mirror.drms.times import from_datetime  # noqa: PLC0415
         from mirror.simulator.synthetic import synthetic_series  # noqa: PLC0415
 
-        return synthetic_series()
+        return synthetic_series(lambda: from_datetime(datetime.now(UTC)))
     from mirror.simulator.world import load_world  # noqa: PLC0415
 
     return load_world(world)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SAMPLE = 64
 _NUMBER = re.compile(r"\s*[-+]?\d+(?:\.(\d*))?(?:[eE][-+]?\d+)?\s*")
 _SHORTEST = 5e-6  #: relative error of %g with its six digits
+_SINGLE = 2.0**-24  #: relative error of single precision, in which a float is stored and compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def tolerance(column: TypedColumn, texts: Iterable[str]) -> Tolerance:
         marks = [time_text_resolution(text) / 2 for text in sample if text[:1].isdigit()]
         return Tolerance(max(marks, default=0.0))
     implicit = column.name.endswith(("_bzero", "_bscale"))
-    return _of_numbers([text for text in sample if _NUMBER.fullmatch(text)], shortest=implicit)
+    single = Tolerance(relative=_SINGLE if column.type == "float" else 0.0)
+    return single | _of_numbers([text for text in sample if _NUMBER.fullmatch(text)], shortest=implicit)
 
 
 def _of_numbers(texts: list[str], *, shortest: bool) -> Tolerance:

@@ -92,7 +92,7 @@ def camera_by_time(frame: Frame) -> Values:
 def instrument(frame: Frame) -> Values:
     """INSTRUME, by the camera."""
     names = np.array(["", *_INSTRUMENTS.values()], dtype=object)
-    return names[np.clip(frame["CAMERA"], 0, 3)]
+    return np.asarray(names[np.clip(frame["CAMERA"], 0, 3)])
 
 
 def stokes_source(frame: Frame) -> Values:

@@ -229,8 +229,11 @@ class Population:
 
     def _count_one_by_one(self, strands: Ints, span: Span) -> Ints:
         inside = self.bounds
-        slots = list_slots([span.cut(inside.first, inside.stop)])
-        return np.array([np.count_nonzero(self.present(np.full(len(slots), s), slots)) for s in strands])
+        slots = span.cut(inside.first, inside.stop).slots
+        meeting = np.isin(strands, self._meeting(strands, slots))
+        total = np.zeros(len(strands), dtype=np.int64)
+        total[meeting] = [self.present(np.full(len(slots), s), slots).sum() for s in strands[meeting]]
+        return total
 
     def outermost(self, strands: Ints, spans: list[Span], *, last: bool) -> int | None:
         """The last (first) slot of the spans at which one of the strands has a record."""

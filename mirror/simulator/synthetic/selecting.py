@@ -196,26 +196,37 @@ def list_recnums(
     selection: Selection, population: Population, axes: Mapping[str, Axis], n: int | None
 ) -> Ints:
     """Record numbers among which all selected records are; only the first ``n`` (last ``-n``) if told."""
-    if selection.filters and isinstance(selection.filters[0], RecnumFilter):
-        return _by_number(selection.filters[0], population)
+    first = selection.filters[0] if selection.filters else None
+    if isinstance(first, RecnumFilter):
+        found = _by_number(first, population)
+    else:
+        found = _by_keys(selection, population, axes, n)
+    # The evaluator takes the lowest and the highest number from the rows that it is given.
+    return np.unique(np.concatenate([found, _number_ends(population)])) if _names_ends(selection) else found
+
+
+def _by_keys(selection: Selection, population: Population, axes: Mapping[str, Axis], n: int | None) -> Ints:
     at = narrow(selection, population, axes)
     if n and at.exact and not selection.all_versions:
         at = _ends(at, population, n)
     strand, slot = population.list_records(at.strands, at.spans)
+    newest = population.recnums(strand, slot)
     if not selection.all_versions or population.redone is None:
-        return population.recnums(strand, slot)
+        return newest
     twice = population.redone.holds(slot)
-    return np.concatenate(
-        [population.first_recnums(strand[twice], slot[twice]), population.recnums(strand, slot)]
-    )
+    return np.concatenate([population.first_recnums(strand[twice], slot[twice]), newest])
 
 
 def _by_number(each: RecnumFilter, population: Population) -> Ints:
-    """The records of the ranges, with all their versions, and the lowest and highest of all numbers."""
+    """The records of the ranges, with all their versions."""
     wanted = list_slots(_meet([_number_span(span) for span in each.ranges], population.number_spans))
-    wanted = wanted[population.exist(wanted)]
-    ends = any(end in ("^", "$", None) for span in each.ranges for end in (span.first, span.last))
-    return np.unique(np.concatenate([wanted, _number_ends(population)])) if ends else wanted
+    return wanted[population.exist(wanted)]
+
+
+def _names_ends(selection: Selection) -> bool:
+    """Whether a filter speaks of the lowest or the highest number of all."""
+    spans = (span for each in selection.filters if isinstance(each, RecnumFilter) for span in each.ranges)
+    return any(end in ("^", "$", None) for span in spans for end in (span.first, span.last))
 
 
 def _number_span(span: RecnumRange) -> Span:

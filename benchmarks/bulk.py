@@ -1,0 +1,140 @@
+"""An index of millions of records in minutes: days of the simulator, copied to other days.
+
+Every record has all keywords as hmi.V_45s has them, a day's records are one transaction as in a fill,
+and the rows go in by the same tables and columns; only the conversion of each value is done once.
+
+    python benchmarks/bulk.py STORE RECORDS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mirror.daemon import DATABASE
+from mirror.drms.coverage import Box, Region
+from mirror.drms.intervals import Steps
+from mirror.drms.plan import box_query
+from mirror.drms.series import Series
+from mirror.drms.slots import SlotAxis, slot_axis
+from mirror.drms.times import format_time, parse_time
+from mirror.simulator.archive import Archive
+from mirror.simulator.programs import Asked, run_program
+from mirror.simulator.synthetic import synthetic_series
+from mirror.storage.batch import batch, fill_request
+from mirror.storage.database import Cursor, Database
+from mirror.storage.index import Index
+from mirror.storage.layout import SEPARATOR, Layout
+from mirror.wire.info import encode_info
+from mirror.wire.rs_list import RsList, decode_rs_list
+
+SERIES = "hmi.V_45s"
+DAY = 1920  #: records
+BLOCK = 64  #: days that differ; then they come again, under other times
+FIRST = "2010.05.01_TAI"  #: the first day of an index
+_SOURCE = "2014.01.01_TAI"
+
+
+def first_slot(series: Series) -> int:
+    """The slot with which every index begins."""
+    return _axis(series).slot(parse_time(FIRST))
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of records: every field as wire text by name, the typed columns, and its first slot."""
+
+    fields: dict[str, Sequence[str]]
+    table: pa.Table
+    slot: int
+
+    def moved(self, series: Series, slot: int) -> pa.Table:
+        """The same records on the day that begins at ``slot``, under numbers of their own."""
+        axis = _axis(series)
+        index = np.asarray(self.table["t_rec_index"]) + (slot - self.slot)
+        times = axis.epoch + index * axis.step
+        camera = self.fields["CAMERA"]
+        names = [format_time(seconds, "TAI") for seconds in times.tolist()]
+        numbers = list(map(str, index.tolist()))
+        own: dict[str, Sequence[str]] = {
+            "T_REC": names,
+            "T_REC_index": numbers,
+            "*recnum*": numbers,
+            "*sunum*": numbers,
+            "*spec*": [f"{SERIES}[{t}][{c}]" for t, c in zip(names, camera, strict=True)],
+        }
+        raws = map(SEPARATOR.join, zip(*(self.fields | own).values(), strict=True))
+        columns = {"recnum": index, "sunum": index, "t_rec": times, "t_rec_index": index, "_raw": list(raws)}
+        table = self.table
+        for name, values in columns.items():
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+        return table
+
+
+def _axis(series: Series) -> SlotAxis:
+    axis = slot_axis(series, "T_REC")
+    assert axis is not None
+    return axis
+
+
+def _box(slot: int, days: int = 1) -> Box:
+    return Box(Region((None,)), (Steps(slot, slot + days * DAY - 1),))
+
+
+def _ask(archive: Archive, layout: Layout, box: Box) -> RsList:
+    request = fill_request(layout, str(box_query(layout.series, box)))
+    return decode_rs_list(run_program("jsoc_info", Asked(encode_info(request), archive, lambda: 0.0)).body)
+
+
+def _days(archive: Archive, series: Series) -> Iterator[Day]:
+    """Days of the simulator, eleven days apart, so that they see a year and more of values."""
+    layout = Layout(series)
+    start = _axis(series).slot(parse_time(_SOURCE))
+    for slot in range(start, start + BLOCK * 11 * DAY, 11 * DAY):
+        table = batch(layout, _ask(archive, layout, _box(slot)), keyset=1)
+        rows = zip(*(raw.split(SEPARATOR) for raw in table["_raw"].to_pylist()), strict=True)
+        yield Day(dict(zip(layout.fields, rows, strict=True)), table, slot)
+
+
+async def build(store: Path, records: int) -> None:
+    """Make the index of a new store: ``records`` of them, rounded up to whole blocks of days."""
+    archive = Archive(synthetic_series(lambda: parse_time("2026.01.01_TAI")))
+    series = archive.find(SERIES).structure
+    database = await asyncio.to_thread(Database.open, store / DATABASE)
+    try:
+        index = await Index.load(database)
+        await index.keep_series(series, time.time())
+        slot = first_slot(series)
+        # What a first fill leaves beside the rows: the tables, the key set, the tolerances.
+        answer = _ask(archive, index.layout(series), _box(_axis(series).slot(parse_time(_SOURCE))))
+        await index.keep(series, answer, complete=(), checked_at=time.time())
+        await database.write(lambda c: c.execute(f"DELETE FROM {index.layout(series).table}"))
+        days, done = list(_days(archive, series)), 0
+        while done < records:
+            rows = pa.concat_tables(day.moved(series, slot + i * DAY) for i, day in enumerate(days))
+            await database.write(lambda c, rows=rows: _insert(c, index.layout(series), rows))
+            await index.confirm(series, (_box(slot, BLOCK),), time.time())
+            slot, done = slot + BLOCK * DAY, done + len(rows)
+            print(f"\r{done:,} records", end="", file=sys.stderr, flush=True)
+        await database.checkpoint()
+    finally:
+        await asyncio.to_thread(database.close)
+    print(file=sys.stderr)
+
+
+def _insert(cursor: Cursor, layout: Layout, rows: pa.Table) -> None:
+    cursor.register("bulk_rows", rows)
+    cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM bulk_rows")
+    cursor.unregister("bulk_rows")
+
+
+if __name__ == "__main__":
+    asyncio.run(build(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,188 @@
+"""A whole mirror in front of a simulator, both in this process on loopback, for tests that ask over HTTP.
+
+Nothing here sleeps: the mirror's pacer repeats at once, and its clock stands still until a test moves it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiohttp
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from mirror.config import load_config
+from mirror.daemon import build
+from mirror.server.app import LARGEST_LINE
+from mirror.simulator.app import build_app
+from mirror.simulator.world import load_world
+from mirror.upstream.pacing import Circuit, Pacer
+from mirror.wire.params import encode_params
+from tests.recorded import WORLD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from mirror.daemon import Mirror
+    from mirror.simulator.base import SeriesData
+
+AJAX = "/cgi-bin/ajax/"
+JSOC_INFO = AJAX + "jsoc_info"
+RUNNER = {"max_line_size": LARGEST_LINE, "max_field_size": LARGEST_LINE}
+
+
+@cache
+def world() -> list[SeriesData]:
+    """The recorded world, read once for all tests."""
+    return list(load_world(WORLD))
+
+
+class Answer(NamedTuple):
+    """What came back over HTTP."""
+
+    code: int
+    plan: str | None  #: the header X-Mirror
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body.decode("latin-1"))
+
+    @property
+    def told(self) -> Any:
+        """The answer without what differs from one time to the next."""
+        return {k: v for k, v in self.json.items() if k != "runtime"}
+
+
+@dataclass
+class Clock:
+    """The time of the mirror, in Unix seconds."""
+
+    seconds: float = 1_700_000_000.0
+
+    def __call__(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def forward(self, **delta: float) -> None:
+        self.seconds += timedelta(**delta).total_seconds()
+
+
+@dataclass
+class Lab:
+    """A simulator and a mirror in front of it; ``ask`` asks the mirror, ``log`` what it asked."""
+
+    path: Path
+    simulator: TestServer
+    session: aiohttp.ClientSession
+    environ: dict[str, str]
+    clock: Clock = field(default_factory=Clock)
+    mirror: Mirror | None = None
+    server: TestServer | None = None
+
+    @property
+    def running(self) -> Mirror:
+        assert self.mirror is not None
+        return self.mirror
+
+    @property
+    def url(self) -> str:
+        assert self.server is not None
+        return f"http://127.0.0.1:{self.server.port}"
+
+    async def start(self, **environ: str) -> None:
+        """Start the mirror on what its store holds; settings as in the environment."""
+        self.environ |= environ
+        config = load_config(None, self.environ)
+        patient = Circuit(threshold=1_000_000)
+        pacer = Pacer(config.upstream.queries, circuit=patient, chance=lambda: 0.0)
+        self.mirror = await build(config, now=self.clock, pacer=pacer)
+        self.server = TestServer(self.mirror.app)
+        await self.server.start_server(**RUNNER)
+
+    async def stop(self) -> None:
+        """Stop the mirror in good order."""
+        if self.server is not None:
+            await self.server.close()
+        if self.mirror is not None:
+            await self.mirror.close()
+        self.server = self.mirror = None
+
+    async def restart(self, **environ: str) -> None:
+        await self.stop()
+        await self.start(**environ)
+
+    async def ask(self, ds: str, key: str | None = "*recnum*", *, op: str = "rs_list", **params: str) -> Answer:
+        """An operation of jsoc_info."""
+        names = {} if key is None or op != "rs_list" else {"key": key}
+        return await self.get(JSOC_INFO, {"op": op, "ds": ds, **names, **params})
+
+    async def recnums(self, ds: str, **params: str) -> list[int]:
+        """The record numbers that the mirror answers; the answer must be good."""
+        return recnums(await self.ask(ds, **params))
+
+    async def get(self, path: str, params: Mapping[str, str] | str = "", **options: Any) -> Answer:
+        return await self.request("GET", path, params, **options)
+
+    async def request(
+        self, method: str, path: str, params: Mapping[str, str] | str = "", **options: Any
+    ) -> Answer:
+        query = params if isinstance(params, str) else encode_params(params)
+        url = URL(self.url + path + (f"?{query}" if query else ""), encoded=True)
+        async with self.session.request(method, url, **options) as response:
+            plan = response.headers.get("X-Mirror")
+            return Answer(response.status, plan, await response.read(), dict(response.headers))
+
+    async def faults(self, *rules: Mapping[str, Any]) -> None:
+        """What shall go wrong upstream from now on; no rules: nothing."""
+        async with self.session.post(self.simulator.make_url("/_simulator/faults"), json=rules) as response:
+            assert response.status == 200, await response.text()
+
+    async def log(self, *, op: str | None = None, program: str | None = None) -> list[dict[str, Any]]:
+        """What the simulator was asked so far, of one operation or program if it is named."""
+        async with self.session.get(self.simulator.make_url("/_simulator/log")) as response:
+            entries = await response.json()
+        return [
+            e
+            for e in entries
+            if op in (None, e["params"].get("op")) and program in (None, e["program"])
+        ]
+
+    async def fetched(self) -> int:
+        """How many records upstream has sent whole, with all of their keywords."""
+        lists = await self.log(op="rs_list")
+        return sum(e["records"] for e in lists if e["params"]["key"] != "*recnum*")
+
+
+def recnums(answer: Answer) -> list[int]:
+    told = answer.json
+    assert told["status"] == 0, told
+    return told["keywords"][0]["values"] if told["count"] else []
+
+
+@asynccontextmanager
+async def lab(
+    path: Path, series: Sequence[SeriesData] | None = None, *, latency: float = 0.0, **environ: str
+) -> AsyncIterator[Lab]:
+    """A lab whose store is below ``path``; by default the simulator serves the recorded world."""
+    simulator = TestServer(build_app(world() if series is None else series, latency=latency))
+    await simulator.start_server(**RUNNER)
+    settings = {
+        "MIRROR_UPSTREAM__URL": f"http://127.0.0.1:{simulator.port}",
+        "MIRROR_STORAGE__PATH": str(path),
+        **environ,
+    }
+    async with aiohttp.ClientSession(auto_decompress=True) as session:
+        made = Lab(path, simulator, session, settings)
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
+            await simulator.close()

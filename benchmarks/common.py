@@ -40,14 +40,14 @@ class Program:
 
 
 @contextmanager
-def simulator(*options: str) -> Iterator[Program]:
+def run_simulator(*options: str) -> Iterator[Program]:
     """A simulator of JSOC, with options of ``mirror simulate``."""
     with _program("simulate", "--port", "0", *options) as program:
         yield program
 
 
 @contextmanager
-def mirror(store: Path, *, upstream: str = NOWHERE, **settings: str) -> Iterator[Program]:
+def run_mirror(store: Path, *, upstream: str = NOWHERE, **settings: str) -> Iterator[Program]:
     """A mirror on ``store``; ``settings`` are environment variables, as in ``FILL__CHUNK_RECORDS="100"``."""
     given = {"SERVER__PORT": "0", "STORAGE__PATH": str(store), "UPSTREAM__URL": upstream, **settings}
     with _program("serve", **{f"MIRROR_{name}": value for name, value in given.items()}) as program:

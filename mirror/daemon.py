@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mirror.config import Config
+    from mirror.upstream.pacing import Pacer
 
 DATABASE = "index.duckdb"
 #: Seconds that running requests get to end when the daemon stops.
@@ -58,8 +59,13 @@ class Mirror:
         await asyncio.to_thread(self.database.close)
 
 
-async def build(config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Mirror:
-    """A mirror on the store of ``config``; raises StorageError if the store cannot be had."""
+async def build(
+    config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), pacer: Pacer | None = None
+) -> Mirror:
+    """A mirror on the store of ``config``; raises StorageError if the store cannot be had.
+
+    ``now`` and ``pacer`` stand for the clock and for the patience with upstream.
+    """
     database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
     index = await Index.load(database)
     rules = Rules(config.upstream.policy, config.freshness_of, now)
@@ -70,6 +76,7 @@ async def build(config: Config, *, now: Callable[[], datetime] = lambda: datetim
         queries=config.upstream.queries,
         agent=user_agent(config.upstream.email),
         on_request=tallies.count_exchange,
+        pacer=pacer,
     )
     catalogue = Catalogue(index, upstream, rules)
     filler = Filler(index, upstream, rules, config.fill)

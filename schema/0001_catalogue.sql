@@ -28,7 +28,7 @@ CREATE TABLE mirror.coverage (
     checked_at DOUBLE NOT NULL    -- Unix seconds
 );
 
--- Precision of the printed floating-point keywords, from the values seen so far.
+-- Precision of the printed floating-point keywords, from the values seen so far; the widest row counts.
 CREATE TABLE mirror.precision (
     series VARCHAR NOT NULL,      -- lower case
     keyword VARCHAR NOT NULL,     -- lower case

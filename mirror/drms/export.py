@@ -1,25 +1,41 @@
-"""Exports as values: what a request asks for, what is answered, and the decisions that need no I/O.
+"""Exports as values: what is asked of ``jsoc_fetch``, and what it answers.
 
-    request    ExportRequest (ds, Method, Protocol, Process, ...), and its identity
-    answers    Immediate | Pending | Finished | Failed, and StorageUnits for exp_su
-    rules      the silent quality filter, the record limit, size limits, request ids
+    requests   ExportRequest | StatusRequest | RepeatRequest | UnitsRequest
+    answers    Immediate | Pending | Finished | Failed, and StorageUnits to a UnitsRequest
 
-Everything is as typed by the asker: what the server only echoes is kept verbatim. The texts and bytes are
-``mirror.wire.export`` and ``mirror.wire.export_index``.
+What the server only echoes is kept as typed. Decisions about them are ``mirror.drms.exportrules``, their
+texts and bytes ``mirror.wire.export``, ``mirror.wire.export_answer`` and ``mirror.wire.export_index``.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
-#: The methods that a request may name.
-METHODS = ("url_quick", "url", "url-tar", "url_direct", "ftp", "ftp-tar")
-DEFAULT_FILENAME_FORMAT = "{seriesname}.{recnum:%d}.{segment}"
-#: The file name of a row whose segment has no file.
-NO_DATA_FILE = "NoDataFile"
+from mirror.drms.errors import BadRequest
 
-Format = Literal["json", "txt", "html"]
+#: How files may be handed over. Only the first can be answered at once.
+METHODS = ("url_quick", "url", "url-tar")
+#: What may become of files; ``su`` and ``su-as-is`` are storage units as they lie.
+PROTOCOLS = ("as-is", "fits", "jpg", "png", "mpg", "mp4", "su", "su-as-is")
+DEFAULT_FILENAME_FORMAT = "{seriesname}.{recnum:%d}.{segment}"
+NO_DATA_FILE = "NoDataFile"  #: the file name of a row whose segment has no file
+IN_FITS_FILES = "**IN FITS FILES**"  #: where the keywords are, if not in a file of their own
+
+#: Where a request that failed sends people.
+CONTACT = "jsoc_help@jsoc.stanford.edu"
+#: What an accepted request says that has failed with one of these statuses, if it says nothing else.
+ERRORS = {
+    3: "Request too large",
+    4: "RecordSet specified does not exist",
+    5: "Request was completed but is now deleted, 7 day limit exceeded",
+}
+
+#: All formats that are not json are answered as text.
+Format = Literal["json", "txt"]
+
+# ---- requests -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +49,22 @@ class Protocol:
         """What stands before the first comma, in lower case."""
         return self.text.partition(",")[0].strip().lower()
 
+    @property
+    def options(self) -> str:
+        """What stands after the first comma: compression, or how to draw images."""
+        return self.text.partition(",")[2]
+
+    @property
+    def as_is(self) -> bool:
+        return self.name in ("as-is", "su-as-is")
+
     def __str__(self) -> str:
         return self.text
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStep:
-    """One processing step: ``im_patch,t_start=...,t=0``; a flag has the value None."""
+    """One processing step: ``im_patch,t=0,locunits=arcsec``; an argument without ``=`` has the value None."""
 
     name: str
     arguments: tuple[tuple[str, str | None], ...] = ()
@@ -47,10 +72,9 @@ class ProcessStep:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The parameter ``process``: ``n=LIMIT|STEP|STEP``; ``text`` as typed ("" if it was not given).
+    """The parameter ``process``: ``n=LIMIT|STEP|STEP``; ``text`` as typed, "" if it was not given.
 
-    ``limit`` takes the first or, if negative, the last records; 0 takes all.
-    ``no_op`` steps are left out of ``steps``.
+    ``limit`` takes the first or, if negative, the last records; 0 takes all. ``steps`` leaves out ``no_op``.
     """
 
     text: str = ""
@@ -58,9 +82,30 @@ class Process:
     steps: tuple[ProcessStep, ...] = ()
 
 
+def parse_process(text: str) -> Process:
+    """``process = [ "n=" limit "|" ] step { "|" step }``; ``step = name { "," argument }``. Never refuses."""
+    limited = re.match(r"n=\s*([+-]?[0-9]{1,9})?[^|]*", text)
+    steps = text[limited.end() :] if limited else text
+    read = (_step(step) for step in steps.split("|") if step.strip())
+    limit = int(limited[1]) if limited and limited[1] else 0
+    return Process(text, limit, tuple(step for step in read if step.name != "no_op"))
+
+
+def _step(text: str) -> ProcessStep:
+    name, *arguments = text.split(",")
+    pairs = (argument.partition("=") for argument in arguments if argument.strip())
+    return ProcessStep(
+        name.strip(), tuple((key.strip(), value if equals else None) for key, equals, value in pairs)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """op=exp_request. None means that the parameter was not given."""
+    """op=exp_request. None means that the parameter was not given.
+
+    ``sizeratio`` is the share of the pixels that processing leaves. ``notify`` is the address that JSOC
+    must have registered; ``requester`` only names a person.
+    """
 
     ds: str
     method: str = "url"
@@ -72,45 +117,66 @@ class ExportRequest:
     segments: tuple[str, ...] | None = None  #: the parameter seg
     sizeratio: float = 1.0
     max_recs: int | None = None
-    allow_staging: bool = False  #: the flag ``o``: offline files may be brought online
+    allow_staging: bool = False  #: the flag ``o``: units that are offline may be brought back
     format: Format = "json"
+
+    @property
+    def limit(self) -> int:
+        """How many records to take: the first, or the last if negative; 0 takes all."""
+        return self.process.limit or self.max_recs or 0
+
+    @property
+    def alters_data(self) -> bool:
+        """True if the files are not those of the archive, with keywords at most: processed, or drawn."""
+        return bool(self.process.steps) or not (self.protocol.as_is or self.protocol.name in ("fits", "su"))
 
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """op=exp_status, and every op that does not exist; ``request_id`` as typed, None if not given."""
+    """op=exp_status; ``request_id`` has the form of one."""
 
-    request_id: str | None
+    request_id: str
     format: Format = "json"
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatRequest:
-    """op=exp_repeat."""
+    """op=exp_repeat; ``request_id`` has the form of one."""
 
-    request_id: str | None
+    request_id: str
     format: Format = "json"
 
 
 @dataclass(frozen=True, slots=True)
 class UnitsRequest:
-    """op=exp_su: storage units by number."""
+    """op=exp_su: storage units by number.
+
+    ``online_only`` refuses the export of units that would have to be brought back; ``by_number`` asks for
+    an object with a member a unit in place of a list.
+    """
 
     sunums: tuple[int, ...]
     method: str = "url"
     protocol: Protocol = Protocol()
     notify: str | None = None
     requester: str | None = None
-    request_id: str | None = None  #: "NOASYNCREQUEST" forbids an export of units that are offline
+    online_only: bool = False
+    by_number: bool = False
     format: Format = "json"
 
 
 FetchRequest = ExportRequest | StatusRequest | RepeatRequest | UnitsRequest
 
+# ---- answers ------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class ExportFile:
-    """One row of the data: a record query, with ``{segment}`` for as-is, and a path or file name."""
+    """One row of data: a record query, for as-is followed by ``{segment}``, and its file.
+
+    ``filename`` is a path below the server for an Immediate, else a name in the export's directory;
+    NO_DATA_FILE if there is no file.
+    """
 
     record: str
     filename: str
@@ -118,7 +184,7 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Immediate:
-    """Status 0 at once: ``url_quick`` + ``as-is`` with all files online. ``size`` is in MB, at least 1."""
+    """Status 0 at once: all files are online, and may be had as they lie. ``size`` is in MB, at least 1."""
 
     rcount: int
     size: int
@@ -134,7 +200,7 @@ class Pending:
     request_id: str
     method: str
     protocol: str
-    wait: int
+    wait: int = 10
     rcount: int = 0
     size: int = 0
     status: int = 2
@@ -144,7 +210,8 @@ class Pending:
 class Failed:
     """A status that is an error: 3 too large, 4 bad request, 5 expired, 6 not found, 7 too many, 25 staff.
 
-    A request that exists and failed tells ``request_id`` and the rest; one that was refused only the error.
+    A request that was refused tells only the error, or has the ``request_id`` VOID if it was too large. One
+    that was accepted and then failed has an id, and an address for complaints in ``contact``.
     """
 
     status: int
@@ -159,19 +226,19 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessingTold:
-    """A processing step as index.txt tells it."""
+class AppliedStep:
+    """A processing step as the index tells it."""
 
     name: str
-    arguments: tuple[tuple[str, str], ...]
+    arguments: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Status 0: the index of an export directory, ``dir``.
+    """Status 0: the index of an export's directory ``dir``, "" if there was no record at all.
 
-    ``keywords`` and ``tarfile`` are whole paths; ``exptime`` is there for protocols other than as-is,
-    ``wait`` for as-is only.
+    ``count`` is the number of files, ``size`` their MB. ``keywords`` and ``tarfile`` are whole paths;
+    ``exptime`` is when the files were made, None for as-is. ``mirror.drms.exportrules.index_of`` makes one.
     """
 
     request_id: str
@@ -180,31 +247,62 @@ class Finished:
     count: int
     size: int
     dir: str
-    files: tuple[ExportFile, ...]
+    files: tuple[ExportFile, ...] = ()
     keywords: str | None = None
     tarfile: str | None = None
     exptime: str | None = None
-    processing: tuple[ProcessingTold, ...] = ()
+    processing: tuple[AppliedStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StorageUnit:
-    """One unit of exp_su; ``status`` Y online, N offline, X gone, I no such unit; ``size`` in bytes."""
+    """A unit: ``status`` Y online, N offline, X offline for good, I no such unit; ``size`` in bytes."""
 
     sunum: int
-    series: str
-    path: str
-    status: str
-    size: int
+    series: str = "NA"
+    path: str = "NA"
+    status: str = "I"
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StorageUnits:
-    """The answer to exp_su; ``size`` in bytes is the sum of the units."""
+    """The answer to a UnitsRequest, if it can be given at once."""
 
     units: tuple[StorageUnit, ...]
     method: str = "url_quick"
     protocol: str = "as-is"
+    by_number: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes of all units."""
+        return sum(unit.size for unit in self.units)
 
 
 ExportAnswer = Immediate | Pending | Finished | Failed
+
+
+# ---- request ids --------------------------------------------------------------------------------
+
+_REQUEST_ID = re.compile(r"JSOC_(?P<day>[0-9]{8})_(?P<number>[0-9]{1,18})(?P<suffix>(?:_X)?(?:_IN|_SU)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestId:
+    """``JSOC_YYYYMMDD_NNN[_X][_IN|_SU]``: day, running number, and where it was handled."""
+
+    day: str
+    number: int
+    suffix: str = ""
+
+    def __str__(self) -> str:
+        return f"JSOC_{self.day}_{self.number:03d}{self.suffix}"
+
+
+def parse_request_id(text: str) -> RequestId:
+    """The parts of ``text``; BadRequest if it is not a request id. What passes is safe as part of a path."""
+    found = _REQUEST_ID.fullmatch(text)
+    if found is None:
+        raise BadRequest(f"Bad RequestID '{text}' provided; expected one such as JSOC_20140101_123")
+    return RequestId(found["day"], int(found["number"]), found["suffix"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from mirror.drms.axis import coverage_axis, key_bracket
 from mirror.drms.coverage import Between, Box, Coverage, Freshness, Region, Restriction
 from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.recordset import (
@@ -26,8 +27,6 @@ from mirror.drms.recordset import (
     Where,
     WhereFilter,
 )
-from mirror.drms.selection import axis_key
-from mirror.drms.slots import slot_axis
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
@@ -77,9 +76,9 @@ def need(selection: Selection) -> tuple[Box, ...] | Forward:
     """The boxes that hold every record a selection may match, or why there are none."""
     if any(isinstance(f, RecnumFilter) for f in selection.filters):
         return _recnum_need(selection)
-    axis = axis_key(selection.series)
+    axis = coverage_axis(selection.series)
     terms = _terms_by_key(selection)
-    steps = (Steps(MIN, MAX),) if axis is None else tuple(map(_steps, terms.get(axis, (_ANY,))))
+    steps = (Steps(MIN, MAX),) if axis is None else tuple(map(axis.steps, terms.get(axis.key, (_ANY,))))
     if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
         return Forward("the query picks too many separate slots to keep as coverage")
     choices = [tuple(map(_restriction, terms.get(k, ()))) or (None,) for k in other_keys(selection.series)]
@@ -91,8 +90,8 @@ def need(selection: Selection) -> tuple[Box, ...] | Forward:
 
 def other_keys(series: Series) -> tuple[str, ...]:
     """The prime keys beside the axis, in order; none for a series that is covered whole or not at all."""
-    axis = axis_key(series)
-    return () if axis is None else tuple(k.name for k in series.primekeys if k.name != axis)
+    axis = coverage_axis(series)
+    return () if axis is None else tuple(k.name for k in series.primekeys if k.name != axis.key)
 
 
 def restricts_keys(selection: Selection) -> bool:
@@ -129,12 +128,12 @@ def box_query(series: Series, box: Box) -> RecordSet:
         return RecordSet(series.name, (Bracket(f":{ranges}"),))
     filters: list[Bracket | Where] = []
     texts: dict[str, str] = {}
-    axis = axis_key(series)
+    axis = coverage_axis(series)
     if axis is not None and any(s.lo > MIN or s.hi < MAX for s in box.steps):
-        filters.append(_int_bracket(series, axis, box.steps))
+        filters.append(axis.bracket(box.steps))
     for key, restriction in zip(other_keys(series), box.region.others, strict=True):
         if isinstance(restriction, Between):
-            filters.append(_int_bracket(series, key, (Steps(restriction.lo, restriction.hi),)))
+            filters.append(key_bracket(series, key, Steps(restriction.lo, restriction.hi)))
         elif restriction is not None:
             texts[key] = _quoted(restriction)
     if box.region.all_versions:
@@ -158,14 +157,6 @@ def _terms_by_key(selection: Selection) -> dict[str, tuple[Term, ...]]:
         if isinstance(f, KeyFilter):
             terms.setdefault(f.key, f.terms)
     return terms
-
-
-def _steps(term: Term) -> Steps:
-    assert isinstance(term, IntRange), "the axis is made of integers, and extremes are resolved"
-    if term.first is None or term.last is None:
-        return Steps(MIN if term.first is None else term.first, MAX if term.last is None else term.last)
-    last = term.first + (term.last - term.first) // term.step * term.step
-    return Steps(term.first, last, term.step if last > term.first else 1)
 
 
 def _restriction(term: Term) -> Restriction:
@@ -200,27 +191,6 @@ def _recnum_need(selection: Selection) -> tuple[Box, ...] | Forward:
 
 def _recnum_text(s: Steps) -> str:
     return f"#{s.lo}" if s.lo == s.hi else f"#{s.lo}-#{s.hi}" + (f"@{s.step}" if s.step > 1 else "")
-
-
-def _int_bracket(series: Series, key: str, steps: tuple[Steps, ...]) -> Bracket:
-    """``[X_index=a-b@k,...]`` or ``[KEY=a-b]``; an open end is a number beyond any value of the key.
-
-    The forms with ``#`` know open ends, but no negative numbers.
-    """
-    slotted = slot_axis(series, key)
-    beyond = _BEYOND_INDEX if slotted else _BEYOND_INT
-    closed = (Steps(max(s.lo, -beyond), min(s.hi, beyond), s.step) for s in steps)
-    return Bracket(",".join(map(_range_text, closed)), slotted.index if slotted else key)
-
-
-#: No slot and no value of an integer key is further from 0: the first is a longlong, the second an int.
-_BEYOND_INDEX, _BEYOND_INT = 10**12, 2**31 - 1
-
-
-def _range_text(s: Steps) -> str:
-    if s.lo == s.hi:
-        return str(s.lo)
-    return f"{s.lo}-{s.hi}" + (f"@{s.step}" if s.step > 1 else "")
 
 
 def _quoted(value: str) -> str:

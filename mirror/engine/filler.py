@@ -12,13 +12,13 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.drms.axis import Kind, coverage_axis
 from mirror.drms.coverage import Box, Coverage
 from mirror.drms.errors import MirrorError, UpstreamBroken, UpstreamRefused
 from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.plan import RECNUMS, box_query
 from mirror.drms.recordset import Bracket
-from mirror.drms.selection import axis_key
-from mirror.drms.slots import slot_axis
+from mirror.drms.times import parse_time
 from mirror.engine.chunks import chunks, halves
 from mirror.storage.batch import fill_request
 from mirror.storage.sql import box_predicate
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Records a slot, before a series' own answers tell: AIA's seven wavelengths and one to spare.
-FIRST_DENSITY = 8.0
+#: Records a slot that a count may be off by, since it is an average.
+HEADROOM = 1.25
+#: No gap is so dense that fewer slots than this share of a chunk need counting first.
+MOST_PER_SLOT = 8
 #: A check asks for record numbers only, which are this much lighter than whole records.
 CHECK_FACTOR = 5
 
@@ -72,6 +74,8 @@ class Filler:
 
     async def fill(self, series: Series, missing: Iterable[Box], stale: Iterable[Box] = ()) -> None:
         """Return when every record of the boxes is held and checked; raises UpstreamError otherwise."""
+        missing = tuple(missing)
+        await self._sound(series, missing)
         waits = self._take_off(series, missing, lambda box: self._fetch(series, box), self._slots(series))
         light = self._slots(series) * CHECK_FACTOR
         waits |= self._take_off(series, stale, lambda box: self._check(series, box), light)
@@ -89,8 +93,9 @@ class Filler:
     async def size(self, series: Series, boxes: Iterable[Box]) -> float:
         """About how many records the boxes hold, asked from upstream where slots cannot tell."""
         boxes = tuple(boxes)
-        if all(box.bounded for box in boxes):
-            guess = sum(box.slots() for box in boxes) * self._density_of(series)
+        density = self._density.get(series.name.lower())
+        if density is not None and all(box.bounded for box in boxes):
+            guess = sum(box.slots() for box in boxes) * density
             if guess <= self._settings.waiting_limit:
                 return guess
         parts = [part for box in boxes for part in chunks(box, MAX)]
@@ -201,19 +206,19 @@ class Filler:
         await self._index.confirm(series, (replace(box, steps=tuple(outer)),), asked_at)
 
     async def _edge(self, series: Series, box: Box, mark: str) -> int:
-        """The first or last axis value among the records of a box."""
-        axis = axis_key(series)
+        """The first or last axis value among the records of a box, or beyond it by less than a second."""
+        axis = coverage_axis(series)
         if axis is None:
             raise UpstreamBroken(f"{series.name} has no axis to cut a large request along")
-        slotted = slot_axis(series, axis)
-        column = slotted.index if slotted else axis
         query = box_query(series, replace(box, steps=(Steps(MIN, MAX),)))
-        bracket = Bracket(mark, axis)
-        ds = str(replace(query, filters=(*query.filters, bracket)))
-        answer = await self._upstream.rs_list(RsListRequest(ds, keys=(column,), n=1))
+        ds = str(replace(query, filters=(*query.filters, Bracket(mark, axis.key))))
+        answer = await self._upstream.rs_list(RsListRequest(ds, keys=(axis.column,), n=1))
         if not answer.count or not answer.keywords:
             raise UpstreamBroken(f"{ds}: no record, although rs_summary counts some")
-        return int(answer.keywords[0][1][0])
+        text = str(answer.keywords[0][1][0])
+        if axis.kind is not Kind.MILLISECONDS:
+            return int(text)
+        return int(parse_time(text) * 1000) + (-1000 if mark == "^" else 1000)
 
     # ---- checks ----------------------------------------------------------------------------------
 
@@ -241,15 +246,22 @@ class Filler:
 
     # ---- sizes -----------------------------------------------------------------------------------
 
+    async def _sound(self, series: Series, missing: tuple[Box, ...]) -> None:
+        """Ask how many records a large gap holds, if no answer has told yet how dense the series is."""
+        slots = sum(box.slots() for box in missing if box.bounded)
+        if series.name.lower() in self._density or slots <= self._settings.chunk_records // MOST_PER_SLOT:
+            return
+        bounded = next(box for box in missing if box.bounded)
+        count = await self._upstream.rs_summary(str(box_query(series, next(chunks(bounded, MAX)))))
+        self._learn_density(series, count / bounded.slots() * HEADROOM)
+
     def _slots(self, series: Series) -> int:
         """Axis values in one request."""
-        return max(1, int(self._settings.chunk_records / self._density_of(series)))
-
-    def _density_of(self, series: Series) -> float:
-        return self._density.get(series.name.lower(), FIRST_DENSITY)
+        density = self._density.get(series.name.lower(), MOST_PER_SLOT)
+        return max(1, int(self._settings.chunk_records / density))
 
     def _learn_density(self, series: Series, density: float) -> None:
         """Remember the densest answer of late; sparse ones only lower it slowly."""
         name = series.name.lower()
         before = self._density.get(name, density)
-        self._density[name] = max(density, before * 0.9, 0.001)
+        self._density[name] = max(density, before * 0.9, 1e-6)

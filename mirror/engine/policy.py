@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.drms.axis import coverage_axis
 from mirror.drms.coverage import Freshness
-from mirror.drms.intervals import MAX
-from mirror.drms.selection import axis_key
-from mirror.drms.slots import slot_axis
+from mirror.drms.intervals import MIN
 from mirror.drms.times import from_datetime
 
 if TYPE_CHECKING:
@@ -55,10 +54,8 @@ class Rules:
         Without a time axis nothing tells old data from new: then everything counts as young.
         """
         rule, now = self.rule_for(series.name), self.now()
-        axis = axis_key(series)
-        slots = slot_axis(series, axis) if axis else None
-        keyword = series.keyword(axis) if axis else None
-        if rule.settled_after is None or slots is None or keyword is None or keyword.type != "time":
-            return Freshness(now.timestamp(), rule.max_age, rule.settled_max_age, -MAX)
-        settled = slots.slot(from_datetime(now) - rule.settled_after)
-        return Freshness(now.timestamp(), rule.max_age, rule.settled_max_age, settled)
+        axis = coverage_axis(series)
+        settled = None
+        if axis is not None and rule.settled_after is not None:
+            settled = axis.place(from_datetime(now) - rule.settled_after)
+        return Freshness(now.timestamp(), rule.max_age, rule.settled_max_age, MIN if settled is None else settled)

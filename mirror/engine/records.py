@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mirror.drms.errors import NotHeld, UpstreamError
 from mirror.drms.plan import Fetch, Forward, Local, box_query, has_where, need, plan_read, restricts_keys
 from mirror.drms.recordset import RecordSet
+from mirror.engine.filler import MOST_PER_SLOT
 from mirror.storage.batch import fill_request, raw_records
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Records:
     async def _too_much(self, selection: Selection, n: int | None, missing: tuple[Box, ...]) -> str:
         """Why the client should not wait for this fill, or "" if it may."""
         bounded = all(box.bounded for box in missing)
-        if bounded and sum(box.slots() for box in missing) <= self._settings.chunk_records:
+        if bounded and sum(box.slots() for box in missing) <= self._settings.chunk_records // MOST_PER_SLOT:
             return ""
         size = await self._filler.size(selection.series, missing)
         if not bounded and not restricts_keys(selection) and (has_where(selection) or n):

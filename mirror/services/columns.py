@@ -6,15 +6,16 @@ give a word in every record instead of an error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mirror.drms.errors import Refused
+from mirror.storage.fields import Fields
 from mirror.storage.layout import (
     ABSENT,
     NAME_FIELD,
     PSEUDO_KEYS,
-    SEPARATOR,
     Layout,
     Row,
     link_field,
@@ -52,6 +53,8 @@ def answer(request: RsListRequest, parts: Sequence[Part]) -> RsList:
     first = parts[0].layout.series
     keys = expand_names(request.keys, first.all_keywords)
     links = expand_names(request.links, [x.name for x in first.links])
+    for table in tables:
+        table.prepare(keys)
     segments = _segments(request, parts, tables)
     recinfo = None
     if request.recinfo:
@@ -74,30 +77,46 @@ class _Table:
         self.braces = part.braces
         self.count = len(part.rows)
         self._rows = part.rows
-        self._fields = part.rows[0].fields
-        self._uniform = all(row.fields is self._fields for row in part.rows)
-        self._columns: list[Sequence[str]] | None = None
+        self._positions = part.rows[0].fields
+        self._uniform = all(row.fields is self._positions for row in part.rows)
+        self._columns: dict[str, Sequence[str]] = {}
+
+    @cached_property
+    def _fields(self) -> Fields:
+        return Fields([row.raw for row in self._rows])
+
+    def prepare(self, keys: Iterable[str]) -> None:
+        """Make the columns of all these keywords at once."""
+        names = {f for key in keys if (f := self._keyword_field(key)) in self._positions}
+        if self._uniform and names:
+            columns = self._fields.columns([self._positions[name] for name in names])
+            self._columns |= zip(names, columns, strict=True)
 
     def field(self, name: str, default: str) -> Sequence[str]:
         """One field of every record; ``default`` where a record was kept before the field existed."""
+        if name not in self._columns:
+            self._columns[name] = self._column(name, default)
+        return self._columns[name]
+
+    def _column(self, name: str, default: str) -> Sequence[str]:
         if not self._uniform:
             return [row[name] if name in row.fields else default for row in self._rows]
-        position = self._fields.get(name)
-        return [default] * self.count if position is None else self._all()[position]
-
-    def _all(self) -> list[Sequence[str]]:
-        if self._columns is None:
-            self._columns = list(zip(*(row.raw.split(SEPARATOR) for row in self._rows), strict=True))
-        return self._columns
+        if name not in self._positions:
+            return [default] * self.count
+        return self._fields.columns([self._positions[name]])[0]
 
     def keyword(self, name: str) -> Sequence[str]:
         """Wire text of a keyword or pseudo-key as typed."""
-        if name in PSEUDO_KEYS or name == NAME_FIELD:
-            return self.field(name, INVALID_KEY)
-        keyword = self.layout.series.keyword(name)
-        if keyword is None:
+        field = self._keyword_field(name)
+        if field is None:
             return [INVALID_KEY] * self.count
-        return self.field(self.layout.aliases.get(keyword.name.lower(), keyword.name), "MISSING")
+        return self.field(field, INVALID_KEY if field in _FACTS else "MISSING")
+
+    def _keyword_field(self, name: str) -> str | None:
+        if name in _FACTS:
+            return name
+        keyword = self.layout.series.keyword(name)
+        return None if keyword is None else self.layout.aliases.get(keyword.name.lower(), keyword.name)
 
     def segment(self, name: str) -> list[Sequence[str]] | None:
         """The five lists of a segment, one value a record, ABSENT where there is none; None if unknown."""
@@ -114,6 +133,7 @@ class _Table:
         )
 
 
+_FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
 _Lists = tuple[str, list[Sequence[str]]]
 

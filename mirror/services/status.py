@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mirror.drms.axis import coverage_axis
 from mirror.drms.coverage import Between
 from mirror.drms.intervals import MAX, MIN, Span
 from mirror.drms.plan import RECNUMS, other_keys
-from mirror.drms.selection import axis_key
-from mirror.drms.slots import slot_axis
-from mirror.drms.times import format_time
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -146,15 +144,6 @@ def _restriction(series: Series, region: Region) -> str:
 
 def _ends(series: Series, region: Region, span: Span) -> tuple[str | None, str | None]:
     """First and last value of a span as the key prints; None for an open end."""
-    axis = axis_key(series)
-    slots = slot_axis(series, axis) if axis and region != RECNUMS else None
-    keyword = series.keyword(axis) if axis else None
-
-    def text(value: int) -> str | None:
-        if value <= MIN or value >= MAX:
-            return None
-        if slots is None or keyword is None or keyword.type != "time":
-            return str(value)
-        return format_time(slots.start(value), keyword.units, 0)
-
-    return text(span.lo), text(span.hi)
+    axis = None if region == RECNUMS else coverage_axis(series)
+    text = str if axis is None else axis.text
+    return None if span.lo <= MIN else text(span.lo), None if span.hi >= MAX else text(span.hi)

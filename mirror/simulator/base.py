@@ -81,6 +81,10 @@ class Rows(Protocol):
     def stored(self, column: str) -> Column:
         """A database column by its lower-case name: keyword, ``x_index``, ``recnum``, ``sunum``.
 
+        Of a series whose files are served also ``slotnum``, and ``sg_000_file`` and its like: the names of
+        the files of segments, by their position in the structure.
+
+
         Every keyword that is neither constant nor linked has one. KeyError for a column that is not held
         (``sessionid``, ``sg_000_file`` and their like may be missing; where clauses on it are then refused).
         """
@@ -128,4 +132,8 @@ class SeriesData(Protocol):
 
     def count(self, selection: Selection) -> int | None:
         """How many records the selection holds, where that is known without making rows, else None."""
+        ...
+
+    def unit(self, sunum: int) -> Rows:
+        """The records, of any version, whose own files lie in a storage unit; no rows if there is none."""
         ...

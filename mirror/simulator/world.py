@@ -283,3 +283,6 @@ class RecordedSeries:
 
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002 # rows have to be looked at
         return None
+
+    def unit(self, sunum: int) -> Rows:
+        return RecordedRows(self._table, np.flatnonzero(self._table.stored("sunum").values == sunum))

@@ -42,9 +42,14 @@ class _Held:
     series: Series
     fetched_at: float
     layout: Layout
+    keyset: int  #: of new rows; names the fields of ``layout``
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
-    keyset: int | None = None
+
+    def widen(self, tolerances: dict[str, Tolerance]) -> None:
+        """Let the tolerances hold for these values too."""
+        for name, t in tolerances.items():
+            self.tolerances[name] = self.tolerances.get(name, Tolerance()) | t
 
 
 class Index:
@@ -76,15 +81,13 @@ class Index:
 
     async def keep_series(self, series: Series, fetched_at: float) -> None:
         """Keep a structure; new keywords become new columns, and a new key set for new rows."""
-        layout = Layout(series)
-        await self._database.write(lambda cursor: self._store_series(cursor, layout, fetched_at))
-        held = self._held.get(series.name.lower())
-        if held is None:
-            self._held[series.name.lower()] = _Held(series, fetched_at, layout)
-            return
-        if held.layout.fields != layout.fields:
-            held.keyset = None
-        held.series, held.layout, held.fetched_at = series, layout, fetched_at
+        layout, name = Layout(series), series.name.lower()
+        held = self._held.get(name)
+        same = held is not None and held.layout.fields == layout.fields
+        keyset = held.keyset if held is not None and same else self._new_keyset(layout)
+        await self._database.write(lambda cursor: _store_series(cursor, layout, keyset, fetched_at))
+        held = self._held.setdefault(name, _Held(series, fetched_at, layout, keyset))
+        held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
 
     def coverage(self, series: Series) -> Coverage:
         """What is held completely of a series; read it, do not change it."""
@@ -134,23 +137,17 @@ class Index:
         """
         held = self._held[series.name.lower()]
         layout = held.layout
-        keyset = held.keyset if held.keyset is not None else max(self._keysets, default=0) + 1
-        rows = batch(layout, answer, keyset) if answer.count else None
+        rows = batch(layout, answer, held.keyset) if answer.count else None
         widened = _widened(held, answer)
 
         def work(cursor: Cursor) -> None:
             create_tables(cursor, layout)
-            if held.keyset is None:
-                _insert_keyset(cursor, keyset, layout)
             merge(cursor, layout, rows, complete)
             self._log_coverage(cursor, layout, complete, checked_at)
-            _replace_tolerances(cursor, layout, widened)
+            _add_tolerances(cursor, layout, widened)
 
+        held.widen(widened)  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
-        if held.layout is layout:
-            held.keyset = keyset
-        self._keysets.setdefault(keyset, _positions(layout.fields))
-        held.tolerances |= widened
         for box in complete:
             held.coverage.add(box, checked_at)
 
@@ -198,25 +195,24 @@ class Index:
     def _load(self, cursor: Cursor) -> None:
         for name, structure, fetched_at in cursor.execute("FROM mirror.series").fetchall():
             series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
-            self._held[name.lower()] = _Held(series, fetched_at, Layout(series))
+            self._held[name.lower()] = _Held(series, fetched_at, Layout(series), keyset=0)
         for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
             self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
             if self._held[name].layout.fields == names:
                 self._held[name].keyset = keyset
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
-            self._held[name].tolerances[keyword] = Tolerance(absolute, relative)
+            self._held[name].widen({keyword: Tolerance(absolute, relative)})
         log = cursor.execute("FROM mirror.coverage ORDER BY id").fetchall()
         for number, name, region, lo, hi, step, checked_at in log:
             box = Box(_region_from_json(region), (Steps(lo, hi, step),))
             self._held[name].coverage.add(box, checked_at)
             self._next_coverage = number + 1
 
-    def _store_series(self, cursor: Cursor, layout: Layout, fetched_at: float) -> None:
-        text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
-        cursor.execute("DELETE FROM mirror.series WHERE lower(name) = ?", [layout.series.name.lower()])
-        cursor.execute("INSERT INTO mirror.series VALUES (?, ?, ?)", [layout.series.name, text, fetched_at])
-        if _exists(cursor, layout):
-            add_columns(cursor, layout)
+    def _new_keyset(self, layout: Layout) -> int:
+        """A number for these fields, known before the first row that has it can be read."""
+        number = max(self._keysets, default=0) + 1
+        self._keysets[number] = _positions(layout.fields)
+        return number
 
     def _log_coverage(
         self, cursor: Cursor, layout: Layout, boxes: tuple[Box, ...], checked_at: float
@@ -250,9 +246,16 @@ def _positions(fields: tuple[str, ...]) -> dict[str, int]:
     return {name: i for i, name in enumerate(fields)}
 
 
-def _insert_keyset(cursor: Cursor, keyset: int, layout: Layout) -> None:
-    row = [keyset, layout.series.name.lower(), json.dumps(layout.fields)]
-    cursor.execute("INSERT INTO mirror.keysets VALUES (?, ?, ?)", row)
+def _store_series(cursor: Cursor, layout: Layout, keyset: int, fetched_at: float) -> None:
+    name = layout.series.name
+    text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
+    cursor.execute("DELETE FROM mirror.series WHERE lower(name) = ?", [name.lower()])
+    cursor.execute("INSERT INTO mirror.series VALUES (?, ?, ?)", [name, text, fetched_at])
+    if cursor.execute("SELECT 1 FROM mirror.keysets WHERE id = ?", [keyset]).fetchone() is None:
+        row = [keyset, name.lower(), json.dumps(layout.fields)]
+        cursor.execute("INSERT INTO mirror.keysets VALUES (?, ?, ?)", row)
+    if _exists(cursor, layout):
+        add_columns(cursor, layout)
 
 
 def _widened(held: _Held, answer: RsList) -> dict[str, Tolerance]:
@@ -268,10 +271,10 @@ def _widened(held: _Held, answer: RsList) -> dict[str, Tolerance]:
     return widened
 
 
-def _replace_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Tolerance]) -> None:
+def _add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Tolerance]) -> None:
+    """Rows are only added, the widest counts: of two answers that are kept at a time none is lost."""
     name = layout.series.name.lower()
     for keyword, t in tolerances.items():
-        cursor.execute("DELETE FROM mirror.precision WHERE series = ? AND keyword = ?", [name, keyword])
         cursor.execute(
             "INSERT INTO mirror.precision VALUES (?, ?, ?, ?)", [name, keyword, t.absolute, t.relative]
         )

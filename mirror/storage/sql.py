@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.drms.axis import Axis, Kind, coverage_axis
 from mirror.drms.coverage import Between, Box
 from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.plan import RECNUMS, other_keys
@@ -22,7 +23,6 @@ from mirror.drms.recordset import (
     Text,
     WhereFilter,
 )
-from mirror.drms.selection import axis_key
 from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.drms.where import ColumnInfo, to_duckdb
@@ -93,17 +93,31 @@ def key_predicate(f: KeyFilter | RecnumFilter) -> str:
 
 
 def box_predicate(series: Series, box: Box) -> str:
-    """The records that lie in a box."""
+    """The records that lie in a box for certain."""
     if box.region == RECNUMS:
         return _any(_steps("recnum", s) for s in box.steps)
-    axis = axis_key(series)
-    parts = [] if axis is None else [_any(_steps(_index(series, axis), s) for s in box.steps)]
+    axis = coverage_axis(series)
+    parts = [] if axis is None else [_any(_along(axis, s) for s in box.steps)]
     for key, restriction in zip(other_keys(series), box.region.others, strict=True):
         if isinstance(restriction, Between):
             parts.append(_steps(_index(series, key), Steps(restriction.lo, restriction.hi)))
         elif restriction is not None:
             parts.append(f"coalesce({_index(series, key)}, '') = {_literal(restriction)}")
     return " AND ".join(parts) or "TRUE"
+
+
+def _along(axis: Axis, s: Steps) -> str:
+    column = quoted(column_name(axis.column))
+    if axis.kind is not Kind.MILLISECONDS:
+        return _steps(column, s)
+    # Printed times are rounded: only what is well within the steps lies there for certain.
+    lo = [] if s.lo <= MIN else [f"{column} >= {(s.lo + _ROUNDING) / 1000!r}"]
+    hi = [] if s.hi >= MAX else [f"{column} <= {(s.hi - _ROUNDING) / 1000!r}"]
+    return "(" + (" AND ".join(lo + hi) or "TRUE") + ")"
+
+
+#: Milliseconds by which a printed time may differ from the stored one.
+_ROUNDING = 1000
 
 
 def _is_exact(f: KeyFilter | RecnumFilter) -> bool:

@@ -1,40 +1,232 @@
-"""jsoc_fetch, both directions: its parameters and its answers, in the bytes of the real server."""
+"""jsoc_fetch: its requests, both directions. The answers are ``mirror.wire.export_answer``.
+
+Clients write ``process`` and its first argument as one name, ``process=n``, which JSOC's CGI wrapper puts
+back together; both spellings are read, and the clients' own is written. Likewise ``requester``, which the
+program itself calls ``requestor``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 
-from mirror.drms.export import ExportAnswer, FetchRequest, Format, StorageUnits
+from mirror.drms.errors import BadRequest
+from mirror.drms.export import (
+    DEFAULT_FILENAME_FORMAT,
+    METHODS,
+    PROTOCOLS,
+    ExportRequest,
+    FetchRequest,
+    Format,
+    Process,
+    Protocol,
+    RepeatRequest,
+    StatusRequest,
+    UnitsRequest,
+    parse_process,
+    parse_request_id,
+)
+from mirror.wire.export_answer import (
+    content_type,
+    decode_answer,
+    decode_units,
+    encode_answer,
+)
+from mirror.wire.info import c_int
+
+__all__ = [
+    "content_type",
+    "decode_answer",
+    "decode_fetch",
+    "decode_units",
+    "encode_answer",
+    "encode_fetch",
+    "wanted_format",
+]
+
+Params = Mapping[str, str]
+
+_ONLINE_ONLY = "NOASYNCREQUEST"  # in place of a request id
+_UPLOADED = "*file*"  # in place of a record set
+_NUMBERS = re.compile(r"\s*[0-9]{1,18}\s*(,\s*[0-9]{1,18}\s*)*")
+
+# ---- decoding -----------------------------------------------------------------------------------
 
 
-def decode_fetch(params: Mapping[str, str]) -> FetchRequest:
+def decode_fetch(params: Params) -> FetchRequest:
     """The request that ``params`` make; BadRequest for what cannot be one."""
-    raise NotImplementedError
+    op = params.get("op", "")
+    if op not in _DECODERS:
+        found = f"operation {op!r} is unknown" if op else "the parameter op is missing"
+        raise BadRequest(f"{found}; expected one of {', '.join(_DECODERS)}")
+    return _DECODERS[op](params)
+
+
+def wanted_format(params: Params) -> Format:
+    """The format to answer in, also what is not a request: json unless another one is named."""
+    return "json" if params.get("format", "json") == "json" else "txt"
+
+
+def _export(params: Params) -> ExportRequest:
+    return ExportRequest(
+        _record_sets(params),
+        method=_method(params),
+        protocol=_protocol(params),
+        filenamefmt=params.get("filenamefmt") or DEFAULT_FILENAME_FORMAT,
+        notify=params.get("notify") or None,
+        requester=_requester(params),
+        process=_process(params),
+        segments=_segments(params),
+        sizeratio=_sizeratio(params),
+        max_recs=c_int(params.get("max_recs", "")) or None,
+        allow_staging=params.get("o", "0") not in ("", "0"),
+        format=wanted_format(params),
+    )
+
+
+def _status(params: Params) -> StatusRequest:
+    return StatusRequest(_request_id(params), wanted_format(params))
+
+
+def _repeat(params: Params) -> RepeatRequest:
+    return RepeatRequest(_request_id(params), wanted_format(params))
+
+
+def _units(params: Params) -> UnitsRequest:
+    return UnitsRequest(
+        _sunums(params),
+        method=_method(params),
+        protocol=_protocol(params),
+        notify=params.get("notify") or None,
+        requester=_requester(params),
+        online_only=params.get("requestid") == _ONLINE_ONLY,
+        by_number=params.get("formatvar") == "dataobj",
+        format=wanted_format(params),
+    )
+
+
+_DECODERS: dict[str, Callable[[Params], FetchRequest]] = {
+    "exp_request": _export,
+    "exp_status": _status,
+    "exp_repeat": _repeat,
+    "exp_su": _units,
+}
+
+
+def _record_sets(params: Params) -> str:
+    """``ds``, or the lines of an uploaded file: one record set a line, comments after ``#``."""
+    ds = params.get("ds", "")
+    if ds.startswith(_UPLOADED):
+        lines = (line.strip("\r") for line in params.get("file", "").split("\n"))
+        ds = ",".join(line for line in lines if line and not line.startswith("#"))
+    if not ds:
+        raise BadRequest("the parameter ds is missing; expected a record set, as in ds=hmi.v_45s[$]")
+    return ds
+
+
+def _request_id(params: Params) -> str:
+    if not params.get("requestid"):
+        raise BadRequest("RequestID must be provided")
+    parse_request_id(params["requestid"])
+    return params["requestid"]
+
+
+def _method(params: Params) -> str:
+    method = params.get("method") or "url"
+    if method not in METHODS:
+        raise BadRequest(f"method {method!r} is not served; expected one of {', '.join(METHODS)}")
+    return method
+
+
+def _protocol(params: Params) -> Protocol:
+    protocol = Protocol(params.get("protocol") or "as-is")
+    if protocol.name not in PROTOCOLS:
+        raise BadRequest(f"protocol {protocol.name!r} is unknown; expected one of {', '.join(PROTOCOLS)}")
+    return protocol
+
+
+def _requester(params: Params) -> str | None:
+    return params.get("requester") or params.get("requestor") or None
+
+
+def _process(params: Params) -> Process:
+    joined = params.get("process=n")
+    return parse_process(params.get("process", "") if joined is None else f"n={joined}")
+
+
+def _segments(params: Params) -> tuple[str, ...] | None:
+    names = (name.strip() for name in params.get("seg", "").split(","))
+    return tuple(name for name in names if name) or None
+
+
+def _sizeratio(params: Params) -> float:
+    text = params.get("sizeratio") or "1"
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = math.nan
+    if not 1e-6 <= ratio <= 1e6:
+        raise BadRequest(f"sizeratio {text!r} is not a ratio; expected a positive number such as 0.25")
+    return ratio
+
+
+def _sunums(params: Params) -> tuple[int, ...]:
+    text = params.get("sunum") or params.get("ds", "")
+    if _NUMBERS.fullmatch(text) is None:
+        raise BadRequest("There are no SUs in sunum or ds params; expected numbers with commas between them")
+    return tuple(map(int, text.split(",")))
+
+
+# ---- encoding -----------------------------------------------------------------------------------
 
 
 def encode_fetch(request: FetchRequest) -> dict[str, str]:
     """The parameters that make this request, as clients write them."""
-    raise NotImplementedError
+    if isinstance(request, ExportRequest):
+        return _export_params(request)
+    if isinstance(request, UnitsRequest):
+        return _units_params(request)
+    op = "exp_status" if isinstance(request, StatusRequest) else "exp_repeat"
+    return {"op": op, "requestid": request.request_id, "format": request.format}
 
 
-def encode_answer(answer: ExportAnswer | StorageUnits, format: Format = "json") -> bytes:
-    """The bytes of the real server."""
-    raise NotImplementedError
+def _export_params(request: ExportRequest) -> dict[str, str]:
+    told = {
+        "op": "exp_request",
+        "format": request.format,
+        "ds": request.ds,
+        "notify": request.notify,
+        "method": request.method,
+        "protocol": request.protocol.text,
+        "filenamefmt": request.filenamefmt,
+        **_process_params(request.process),
+        "requester": request.requester,
+        "seg": ",".join(request.segments) if request.segments else None,
+        "sizeratio": None if request.sizeratio == 1 else repr(request.sizeratio),
+        "max_recs": None if request.max_recs is None else str(request.max_recs),
+        "o": "1" if request.allow_staging else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
-def content_type(answer: ExportAnswer | StorageUnits, format: Format = "json") -> str:
-    """application/json, or text/plain."""
-    raise NotImplementedError
+def _process_params(process: Process) -> dict[str, str]:
+    if not process.text:
+        return {}
+    limited = process.text.startswith("n=")
+    return {"process=n": process.text[2:]} if limited else {"process": process.text}
 
 
-def decode_answer(data: bytes) -> ExportAnswer:
-    """What a JSON answer of exp_request or exp_status says; UpstreamBroken if it is none of them.
-
-    A status that is an error is a ``Failed``, and not raised.
-    """
-    raise NotImplementedError
-
-
-def decode_units(data: bytes) -> StorageUnits:
-    """The answer of exp_su; UpstreamRefused for a status other than 0."""
-    raise NotImplementedError
+def _units_params(request: UnitsRequest) -> dict[str, str]:
+    told = {
+        "op": "exp_su",
+        "format": request.format,
+        "sunum": ",".join(map(str, request.sunums)),
+        "method": request.method,
+        "protocol": request.protocol.text,
+        "notify": request.notify,
+        "requester": request.requester,
+        "requestid": _ONLINE_ONLY if request.online_only else None,
+        "formatvar": "dataobj" if request.by_number else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from mirror.drms.errors import UpstreamBroken
 from mirror.wire.answer import Members, load_answer, member, objects, strings
+from mirror.wire.joined import GLUE, Joined
 from mirror.wire.text import from_wire, name_to_wire
 
 T = TypeVar("T")
@@ -106,9 +107,13 @@ def _segment(segment: SegmentColumn) -> Iterator[str]:
 def _values(name: str, values: Sequence[str] | Sequence[str | int]) -> Iterator[str]:
     if not values:
         yield f',"{name}":[]'
+    elif isinstance(values, Joined):
+        yield f',"{name}":["'
+        yield values.text
+        yield '"]'
     elif isinstance(values[0], str):
         yield f',"{name}":["'
-        yield '","'.join(values)  # type: ignore[arg-type] # a column is of one kind
+        yield GLUE.join(values)  # type: ignore[arg-type] # a column is of one kind
         yield '"]'
     else:
         yield f',"{name}":[{",".join(map(str, values))}]'

@@ -140,9 +140,8 @@ def _percentile(factor: float) -> ColumnFunction:
 
 def _orbit_record(frame: Frame) -> Values:
     """ORB_REC: the orbit vectors of the day."""
-    return texts(
-        "sdo.fds_orbit_vectors[%s]", np.array(print_times(np.floor(frame.time / DAY) * DAY, "UTC", 0))
-    )
+    days = np.array([text[:10] for text in print_times(frame.time, "UTC", 0)], dtype=object)
+    return np.asarray("sdo.fds_orbit_vectors[" + days + "_00:00:00_UTC]")
 
 
 def _position(at: int) -> ColumnFunction:

@@ -132,6 +132,9 @@ FULL_DISK_FIELD: Mapping[str, ColumnFunction] = {
     "QUAL_S": lambda frame: frame["QUALITY"],
     "QUAL_ME": lambda frame: frame["QUALITY"],
     "SOURCE": stokes_source,
+    "CODEVER1": lambda frame: stepped(frame.time, _INTERPOLATION),
+    "CODEVER2": lambda frame: stepped(frame.time, _INTERPOLATION),
+    "CODEVER3": lambda frame: stepped(frame.time, _POLCAL),
 }
 
 _OBSERVABLE: Mapping[str, ColumnFunction] = {
@@ -140,7 +143,7 @@ _OBSERVABLE: Mapping[str, ColumnFunction] = {
     "CDELT2": _scale,
     "TOTVALS": lambda frame: _PIXELS,
     "SATVALS": lambda frame: frame.below("SATVALS", 40),
-    "CAL_FSN": lambda frame: 22100000 + ((frame.time - FIRST_LIGHT) // (28 * DAY)).astype(np.int64) * 1290240,
+    "CAL_FSN": lambda frame: 22100000 + ((frame.time - FIRST_LIGHT) // (28 * DAY)).astype(np.int64) * 872200,
     "LUTQUERY": lambda frame: texts(
         "hmi.lookup_corrected_expanded[%d][][3][37][51][0][80][6]", frame["CAL_FSN"]
     ),

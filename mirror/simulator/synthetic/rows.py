@@ -63,6 +63,10 @@ class SyntheticRows:
             return Column(self._recnums)
         if column == "sunum":
             return Column(self._units.sunum)
+        if column == "slotnum":
+            return Column(self._units.place)
+        if column.startswith("sg_") and column.endswith("_file"):
+            return Column(np.full(len(self), self._file_name(column), dtype=object))
         return Column(self._frame[self._keyword(column).name])
 
     def printed(self, keyword: str, precise: bool) -> Sequence[str]:
@@ -70,6 +74,12 @@ class SyntheticRows:
         found = self._keyword(keyword)
         form = self._design.blueprint.formats[found.name]
         return print_column(self._frame[found.name], found.type, form, found.units, precise=precise)
+
+    def _file_name(self, column: str) -> str:
+        number = column.removeprefix("sg_").removesuffix("_file")
+        if not number.isdigit() or int(number) >= len(self._series.segments):
+            raise UnknownName(f"series {self._series.name} has no column {column!r}")
+        return self._design.blueprint.file_names[self._series.segments[int(number)].name]
 
     def _keyword(self, name: str) -> Keyword:
         keyword = self._series.keyword(name)

@@ -15,6 +15,7 @@ from mirror.simulator.synthetic import selecting
 from mirror.simulator.synthetic.design import Design
 from mirror.simulator.synthetic.noise import Ints
 from mirror.simulator.synthetic.rows import SyntheticRows
+from mirror.simulator.synthetic.storage import unit_recnums
 
 
 class SyntheticSeries:
@@ -43,6 +44,10 @@ class SyntheticSeries:
         if self._design.listed:
             return None
         return selecting.count(selection, self._design.population, self._design.axes)
+
+    def unit(self, sunum: int) -> Rows:
+        """The records of a storage unit, by arithmetic on its number."""
+        return SyntheticRows(self._design, unit_recnums(self._design, sunum))
 
     def _recnums(self, selection: Selection, n: int | None) -> Ints:
         n = None if self._design.listed else n
@@ -80,3 +85,7 @@ class ListedSeries:
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002
         """None at all."""
         return 0
+
+    def unit(self, sunum: int) -> Rows:  # noqa: ARG002
+        """No rows."""
+        return SyntheticRows(self._design, np.empty(0, dtype=np.int64))

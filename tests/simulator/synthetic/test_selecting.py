@@ -12,7 +12,7 @@ from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, Selection
 from mirror.drms.selection import bind
 from mirror.simulator import evaluate
-from tests.simulator.synthetic.conftest import archive_at
+from tests.simulator.synthetic.asking import archive_at
 
 YOUNG = archive_at("2010.05.09_12:00:00_TAI")  # half a day of definitive data
 IRIS = archive_at("2013.07.28_04:00:00_TAI")

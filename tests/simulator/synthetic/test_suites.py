@@ -4,7 +4,7 @@ import pytest
 
 HOUR = "2014.01.01_00:00:35_TAI-2014.01.01_01:00:35_TAI"
 SIX_HOURS = "hmi.v_45s[2016.04.01_TAI/1d@6h]"
-SHARP_SEGMENTS = (
+SHARP_SEGMENTS = (  # noqa: SIM905 - 31 strings in quotes are harder to read
     "magnetogram bitmap Dopplergram continuum inclination azimuth field vlos_mag dop_width eta_0 damping "
     "src_continuum src_grad alpha_mag chisq conv_flag info_map confid_map inclination_err azimuth_err "
     "field_err vlos_err alpha_err field_inclination_err field_az_err inclin_azimuth_err field_alpha_err "

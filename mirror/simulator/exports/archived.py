@@ -1,0 +1,211 @@
+"""The files of the archive: what lies under /SUM, made from the numbers of the storage unit.
+
+An image is one of a few templates, compressed once, with a patch of chance in its corner that only this
+file has: a file of 4096 x 4096 is made in some hundredths of a second, and no two are alike.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirror.simulator.exports.hdus import Hdu, card, empty_primary, image_primary, sealed
+from mirror.simulator.exports.keeping import Kept
+from mirror.simulator.exports.pixels import look, paint
+from mirror.simulator.exports.rice import Rows, compress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.drms.series import Segment
+    from mirror.simulator.exports.rice import Image
+
+_VARIANTS = 2
+_PATCH = (16, 64)  #: rows and columns in the corner that only one file has
+_TEMPLATE_BYTES = 200_000_000
+_FITS_PROTOCOLS = frozenset({"fits", "fitsz", "tas"})
+_IMAGE_TYPES = {
+    "char": "i1",
+    "short": "i2",
+    "int": "i4",
+    "longlong": "i8",
+    "float": "f4",
+    "double": "f8",
+}
+_LINES = 400  #: of a file that is text
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedFile:
+    """One file of a storage unit. ``shape`` is rows, columns; a stored value v means bzero + bscale * v."""
+
+    sunum: int
+    place: int  #: the number of the slot in the unit
+    name: str
+    segment: Segment
+    shape: tuple[int, int]
+    bzero: float = 0.0
+    bscale: float = 1.0
+    compressed: bool = True
+
+    @property
+    def is_image(self) -> bool:
+        """True for a FITS file."""
+        return self.segment.protocol in _FITS_PROTOCOLS and self.segment.type in _IMAGE_TYPES
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(_IMAGE_TYPES[self.segment.type])
+
+    def chance(self) -> np.random.Generator:
+        """Chance that is this file's own."""
+        return np.random.default_rng([self.sunum, self.place, zlib.crc32(self.name.encode("latin-1"))])
+
+
+def make_file(file: ArchivedFile, templates: Templates) -> bytes:
+    """The bytes of a file: the same at every call and every start."""
+    if not file.is_image:
+        return _text(file)
+    if not file.compressed or file.dtype.kind == "f" or file.dtype.itemsize == 8:
+        return bytes(sealed(_plain(file)))
+    return bytes(empty_primary()) + bytes(sealed(compressed_unit(file, templates.rows(file))))
+
+
+def _text(file: ArchivedFile) -> bytes:
+    numbers = file.chance().normal(size=(_LINES, 4))
+    lines = ("".join(f"{value:14.6e}" for value in row) for row in numbers)
+    return (f"# {file.segment.name}: {file.segment.note}\n" + "\n".join(lines) + "\n").encode("latin-1", "replace")
+
+
+# ---- images -----------------------------------------------------------------------------------------
+
+
+def stored(file: ArchivedFile, variant: int) -> Image:
+    """The template of an image as stored values; what is missing is the smallest there is."""
+    picture = paint(look(file.segment), file.shape, variant)
+    limits = np.iinfo(file.dtype)
+    scaled = np.rint((picture - np.float32(file.bzero)) / np.float32(file.bscale))
+    # The lowest value means missing; the highest that a single-precision float has exactly is below the limit.
+    highest = limits.max - 127 if limits.bits == 32 else limits.max
+    image: Image = np.clip(np.nan_to_num(scaled), limits.min + 1, highest).astype(file.dtype)
+    image[np.isnan(picture)] = limits.min
+    return image
+
+
+def patched(file: ArchivedFile, first_rows: Image) -> Image:
+    """The first rows of the template with this file's own corner."""
+    rows, columns = (min(most, size) for most, size in zip(_PATCH, file.shape, strict=True))
+    image = first_rows.copy()
+    image[:rows, :columns] = file.chance().integers(1, 100, (rows, columns))
+    return image
+
+
+def compressed_unit(file: ArchivedFile, rows: Rows) -> Hdu:
+    """The table that holds a compressed image of this file's kind, without checksums."""
+    return Hdu((*_table_cards(file, rows), *_scale_cards(file)), rows.table())
+
+
+def _table_cards(file: ArchivedFile, rows: Rows) -> Sequence[str]:
+    (ny, nx), size = file.shape, file.dtype.itemsize
+    longest = int(rows.lengths.max(initial=0))
+    return (
+        card("XTENSION", "BINTABLE", "binary table extension"),
+        card("BITPIX", 8, "8-bit bytes"),
+        card("NAXIS", 2, "2-dimensional binary table"),
+        card("NAXIS1", 8, "width of table in bytes"),
+        card("NAXIS2", ny, "number of rows in table"),
+        card("PCOUNT", len(rows.data), "size of special data area"),
+        card("GCOUNT", 1, "one data group (required keyword)"),
+        card("TFIELDS", 1, "number of fields in each row"),
+        card("TTYPE1", "COMPRESSED_DATA", "label for field   1"),
+        card("TFORM1", f"1PB({longest})", "data format of field: variable length array"),
+        card("ZIMAGE", True, "extension contains compressed image"),
+        card("ZSIMPLE", True, "file does conform to FITS standard"),
+        card("ZBITPIX", 8 * size, "data type of original image"),
+        card("ZNAXIS", 2, "dimension of original image"),
+        card("ZNAXIS1", nx, "length of original image axis"),
+        card("ZNAXIS2", ny, "length of original image axis"),
+        card("ZTILE1", nx, "size of tiles to be compressed"),
+        card("ZTILE2", 1, "size of tiles to be compressed"),
+        card("ZCMPTYPE", "RICE_1", "compression algorithm"),
+        card("ZNAME1", "BLOCKSIZE", "compression block size"),
+        card("ZVAL1", 32, "pixels per block"),
+        card("ZNAME2", "BYTEPIX", "bytes per pixel (1, 2, 4, or 8)"),
+        card("ZVAL2", size, "bytes per pixel (1, 2, 4, or 8)"),
+    )
+
+
+def _scale_cards(file: ArchivedFile) -> Sequence[str]:
+    """What stored values mean; bytes are stored without a sign."""
+    if file.dtype.kind == "f":
+        return ()
+    if file.dtype.itemsize == 1:
+        zero, scale = (_whole(value) for value in (file.bzero - 128 * file.bscale, file.bscale))
+        return card("BZERO", zero), card("BSCALE", scale), card("BLANK", 0)
+    blank = card("BLANK", int(np.iinfo(file.dtype).min))
+    if file.bzero == 0 and file.bscale == 1:
+        return (blank,)
+    return blank, card("BZERO", file.bzero), card("BSCALE", file.bscale)
+
+
+def _whole(value: float) -> int | float:
+    return int(value) if value.is_integer() else value
+
+
+def _plain(file: ArchivedFile) -> Hdu:
+    """An image that is not compressed, in the primary unit."""
+    if file.dtype.kind == "f":
+        image: NDArray[Any] = paint(look(file.segment), file.shape, 0).astype(file.dtype)
+        image[0, :1] = file.chance().normal()
+    else:
+        image = patched(file, stored(file, 0))
+    bitpix = (-8 if file.dtype.kind == "f" else 8) * file.dtype.itemsize
+    cards = (*image_primary(bitpix, file.shape), *_scale_cards(file))
+    return Hdu(cards, _unsigned(image).astype(image.dtype.newbyteorder(">")).tobytes())
+
+
+def _unsigned(image: NDArray[Any]) -> NDArray[Any]:
+    """Bytes as the archive stores them: 128 higher, without a sign."""
+    if image.dtype != np.int8:
+        return image
+    return (image.astype(np.int16) + 128).astype(np.uint8)
+
+
+# ---- templates -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    first_rows: Image
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows.data)
+
+
+class Templates:
+    """Compressed pictures by kind, type, shape and scale, made when they are first wanted and kept."""
+
+    def __init__(self) -> None:
+        self._kept: Kept[_Template] = Kept(_TEMPLATE_BYTES)
+        self._lock = Lock()
+
+    def rows(self, file: ArchivedFile) -> Rows:
+        """The compressed rows of this file's image."""
+        template = self._template(file)
+        return template.rows.with_first(compress(_unsigned(patched(file, template.first_rows))))
+
+    def _template(self, file: ArchivedFile) -> _Template:
+        variant = file.sunum % _VARIANTS
+        key = (look(file.segment), file.segment.type, file.shape, file.bzero, file.bscale, variant)
+        with self._lock:
+            return self._kept.get(key, lambda: _template(stored(file, variant)))
+
+
+def _template(image: Image) -> _Template:
+    return _Template(image[: _PATCH[0]].copy(), compress(_unsigned(image)))

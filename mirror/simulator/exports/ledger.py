@@ -1,0 +1,95 @@
+"""Export requests that were accepted: their ids, who asked, how far they are. Kept as long as the program runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirror.drms.export import RequestId
+from mirror.drms.exportrules import IDENTICAL_WINDOW, RETENTION
+
+if TYPE_CHECKING:
+    from mirror.drms.export import ExportRequest
+    from mirror.simulator.exports.products import Directory
+
+_HOUR, _DAY = 3600.0, 86400.0
+_FIRST_UNIT = 600_000_000_000  #: storage unit of the first export of all
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long an export takes: until it was asked after more than ``polls`` times, or ``seconds`` went by.
+
+    Whichever comes first; None is never. Then its status is ``status``, 0 if it is done, and ``error`` why not.
+    """
+
+    polls: int | None = 1
+    seconds: float | None = 10.0
+    status: int = 0
+    error: str = ""
+
+
+@dataclass
+class Job:
+    """One request that was accepted; ``accepted`` in seconds of Unix time."""
+
+    request_id: str
+    request: ExportRequest
+    identity: str
+    accepted: float
+    pace: Pace
+    rcount: int
+    size: int  #: MB
+    unit: int  #: the storage unit of its directory
+    polls: int = 0
+    directory: Directory | None = None
+
+    @property
+    def path(self) -> str:
+        """The directory of its files."""
+        return f"/SUM{self.unit % 90}/D{self.unit}/S00000"
+
+    def is_over(self, now: float) -> bool:
+        """True if it is done or has failed."""
+        pace = self.pace
+        by_polls = pace.polls is not None and self.polls > pace.polls
+        return by_polls or (pace.seconds is not None and now - self.accepted >= pace.seconds)
+
+    def is_expired(self, now: float) -> bool:
+        """True if its files are deleted."""
+        return now - self.accepted > RETENTION * _DAY
+
+
+@dataclass
+class Ledger:
+    """All jobs, by request id."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    _numbers: Counter[str] = field(default_factory=Counter)
+
+    def new_id(self, now: float) -> str:
+        """The next request id of the day."""
+        day = f"{datetime.fromtimestamp(now, UTC):%Y%m%d}"
+        self._numbers[day] += 1
+        return str(RequestId(day, self._numbers[day]))
+
+    def add(self, job: Job) -> None:
+        self.jobs[job.request_id] = job
+
+    def new_unit(self) -> int:
+        """A storage unit that no other job has."""
+        return _FIRST_UNIT + len(self.jobs)
+
+    def identical(self, identity: str, now: float) -> Job | None:
+        """The latest job with the same files of the last day that did not fail."""
+        for job in reversed(self.jobs.values()):
+            if job.identity == identity and now - job.accepted < IDENTICAL_WINDOW * _HOUR and job.pace.status == 0:
+                return job
+        return None
+
+    def pending(self, address: str, now: float) -> int:
+        """How many jobs of an address are not over."""
+        asked = (job for job in self.jobs.values() if (job.request.notify or "").lower() == address.lower())
+        return sum(not job.is_over(now) for job in asked)

@@ -1,0 +1,90 @@
+"""The names of exported files: ``filenamefmt`` filled in, such as ``hmi.v_45s.{T_REC:A}.{CAMERA}.{segment}``.
+
+What stands in braces: ``seriesname``, ``recnum`` and ``#`` (a counter) with a printf format, ``segment`` (the
+name of the segment's file), or a keyword in any case, times with a layout as in ``{T_REC:A}``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import BadRequest
+from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Keyword, Series
+    from mirror.simulator.base import Rows
+
+_BRACES = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
+_C_FORMAT = re.compile(r"%[-+ 0#]*[0-9]*(?:\.[0-9]+)?(?:hh|h|ll|l|q)?([diuxXofeEgGs])")
+_LONGEST = 127
+_DAYLIKE = 10  #: characters of a date
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a name is made from: a record, as the only row, and the name of the segment's file."""
+
+    series: Series
+    row: Rows
+    file: str
+    number: int  #: counts the files of the request from 0
+
+
+def product_name(template: str, named: Named, series_name: str | None = None) -> str:
+    """The name of one file; BadRequest if the template asks for what is not there, or is too long."""
+    filled = _BRACES.sub(lambda found: _fill(found[1], found[2], named, series_name), template)
+    name = filled.replace("/", "_").replace("\0", "")
+    if not name.strip(".") or len(name) > _LONGEST:
+        raise BadRequest(f"filenamefmt {template!r} gives {name[:60]!r}; expected 1 to {_LONGEST} characters")
+    return name
+
+
+def _fill(name: str, layout: str | None, named: Named, series_name: str | None) -> str:
+    if name == "seriesname":
+        return series_name or named.series.name
+    if name == "segment":
+        return named.file
+    if name == "recnum":
+        return c_format(layout or "%lld", int(named.row.stored("recnum").values[0]))
+    if name == "#":
+        return c_format(layout or "%05d", named.number)
+    if not name:
+        return ""
+    keyword = named.series.keyword(name)
+    if keyword is None:
+        raise BadRequest(f"filenamefmt names {name!r}, which is no keyword of {named.series.name}")
+    return _value(keyword, layout, named.row)
+
+
+def _value(keyword: Keyword, layout: str | None, row: Rows) -> str:
+    text = from_wire(row.printed(keyword.name, False)[0])
+    if layout is None:
+        return text
+    return time_text(text, layout) if keyword.type == "time" else c_format(layout, text)
+
+
+def time_text(text: str, layout: str) -> str:
+    """A printed time without the marks that a layout leaves out: A all of them, D colons only."""
+    kind = layout.rpartition(":")[2][:1].upper()
+    if kind == "A":
+        return text.replace(".", "").replace(":", "").replace("-", "")
+    if kind == "D":
+        marked = "@" + text.replace(":", "").replace(".", "@")
+        return marked[: _DAYLIKE + 1] + "@" + marked[_DAYLIKE + 2 :]
+    return text
+
+
+def c_format(layout: str, value: int | str) -> str:
+    """What C's printf makes of a value; blanks are left out, and a layout that does not fit is passed over."""
+    found = _C_FORMAT.search(layout)
+    if found is None:
+        return str(value)
+    number: float | str = value
+    if found[1] in "diuxXo":
+        number = int(float(value))
+    elif found[1] in "feEgG":
+        number = float(value)
+    return re.sub(r"\s", "", re.sub(r"(hh|h|ll|l|q)(?=[a-zA-Z])", "", layout) % number)

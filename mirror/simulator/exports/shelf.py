@@ -1,0 +1,113 @@
+"""The files of the archive by path: ``/SUM1/D2/S00003/image.fits``.
+
+A recorded world may bring files of its own along: ``D2/S00003/image.fits`` in a folder, plain or gzipped.
+What it does not bring is made (``mirror.simulator.exports.archived``).
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mirror.simulator.exports.archived import ArchivedFile, Templates, make_file
+from mirror.simulator.exports.keeping import Kept
+from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Segment, Series
+    from mirror.simulator.archive import Archive
+    from mirror.simulator.base import Rows, SegmentCells
+
+LINKED = "link via "
+_PATH = re.compile(r"/SUM[0-9]+/D([0-9]{1,18})/S([0-9]{5})/([^/\0]+)")
+_KEPT_BYTES = 100_000_000
+
+
+class Shelf:
+    """Finds files and reads them; what was read lately is kept. Threads may share it."""
+
+    def __init__(self, archive: Archive, folder: Path | None = None) -> None:
+        self._archive, self._folder = archive, folder
+        self._templates, self._lock = Templates(), Lock()
+        self._kept: Kept[bytes] = Kept(_KEPT_BYTES)
+
+    def find(self, path: str) -> ArchivedFile | None:
+        """The file of that path; None if there is none, or it is not online under this very path."""
+        found = _PATH.fullmatch(path)
+        if found is None:
+            return None
+        sunum, place, name = int(found[1]), int(found[2]), found[3]
+        for data in map(self._archive.find, self._archive.names):
+            rows = data.unit(sunum)
+            if len(rows):
+                rows = rows.take(np.flatnonzero(rows.stored("slotnum").values == place))
+                segment = self._segment(data.structure, rows, name)
+                if segment is not None:
+                    return _file(rows, segment, path, (sunum, place, name))
+        return None
+
+    def _segment(self, series: Series, rows: Rows, name: str) -> Segment | None:
+        """The segment whose file has that name, in the first of these records."""
+        for at, segment in enumerate(series.segments if len(rows) else ()):
+            if not segment.protocol.startswith(LINKED) and file_name(rows, at) == name:
+                return segment
+        return None
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file, None if it is not there."""
+        file = self.find(path)
+        if file is None:
+            return None
+        with self._lock:
+            return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, self._templates))
+
+    def _brought_along(self, file: ArchivedFile) -> bytes | None:
+        if self._folder is None:
+            return None
+        plain = self._folder / f"D{file.sunum}" / f"S{file.place:05d}" / file.name
+        packed = plain.with_name(f"{plain.name}.gz")
+        if packed.is_file():
+            return gzip.decompress(packed.read_bytes())
+        return plain.read_bytes() if plain.is_file() else None
+
+
+def file_name(rows: Rows, segment: int) -> str:
+    """The name of the file of a segment, by its position in the structure, in the first of the rows."""
+    return str(rows.stored(f"sg_{segment:03d}_file").values[0])
+
+
+def _file(rows: Rows, segment: Segment, path: str, identity: tuple[int, int, str]) -> ArchivedFile | None:
+    """The file of the first record that has this path."""
+    cells = rows.segment(segment.name)
+    paths = [from_wire(cell) for cell in cells.paths]
+    if path not in paths:
+        return None
+    at = paths.index(path)
+    return ArchivedFile(
+        *identity,
+        segment,
+        _shape(cells.dims[at]),
+        bzero=_number(cells, "bzeros", at, 0.0),
+        bscale=_number(cells, "bscales", at, 1.0),
+        compressed="compress" in ((cells.cparms[at] if cells.cparms else None) or ""),
+    )
+
+
+def _shape(dims: str) -> tuple[int, int]:
+    """Rows and columns of ``4096x4096``; more axes than two are laid one below the other."""
+    sizes = [int(size) for size in dims.split("x") if size.isdigit()] or [1]
+    return max(1, int(np.prod(sizes[1:]))), max(1, sizes[0])
+
+
+def _number(cells: SegmentCells, member: str, at: int, instead: float) -> float:
+    texts = getattr(cells, member)
+    text = None if texts is None else texts[at]
+    try:
+        return float(from_wire(text or ""))
+    except ValueError:
+        return instead

@@ -1,0 +1,197 @@
+"""The store of file contents, by sha256: what there is, how it is read, checked and thrown out.
+
+The rule that all of it keeps: a row of ``mirror.blobs`` means that a file with those bytes lies in its
+place and lasts. So a file comes before its row and goes after it; where a crash falls between the two
+there is a file without a row, which the next ``open`` finds. Readers never see a file that is not whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import NotHeld
+from mirror.storage.blobtable import (
+    Blob,
+    Lost,
+    find_blob,
+    forget,
+    oldest_checked,
+    put_quarantine,
+    set_verified,
+)
+from mirror.storage.disk import Disk
+from mirror.storage.folders import Folders
+from mirror.storage.parts import Parts
+from mirror.storage.quota import Quota, Reservation
+from mirror.storage.receiving import Receiving
+from mirror.storage.room import Eviction, Room
+from mirror.storage.sweep import make_whole
+from mirror.storage.tables import Tables, to_the_end
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from mirror.storage.database import Cursor, Database
+    from mirror.storage.incoming import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes; ``limit`` None: no quota. ``reserved`` is promised to downloads, ``parked`` has broken ones."""
+
+    limit: int | None
+    held: int
+    reserved: int
+    parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check of a blob found. With a ``problem`` it is in quarantine, and these files are ``lost``."""
+
+    blob: Blob
+    problem: str | None
+    lost: tuple[Lost, ...] = ()
+
+
+class Blobs:
+    """The blobs of a store; made by ``open``. Its methods belong to the event loop."""
+
+    def __init__(
+        self, tables: Tables, folders: Folders, room: Room, receiving: Receiving, now: Callable[[], float]
+    ) -> None:
+        self._tables = tables
+        self._folders = folders
+        self._room = room
+        self._receiving = receiving
+        self._now = now
+
+    @classmethod
+    async def open(
+        cls,
+        root: Path,
+        database: Database,
+        *,
+        now: Callable[[], float],
+        quota: int | None = None,
+        disk: Disk | None = None,
+    ) -> Blobs:
+        """The store below ``root``, made whole again where it was not stopped in order.
+
+        ``quota`` in bytes, ``now`` gives Unix seconds. StorageError if the folder cannot be used.
+        """
+        disk = disk or Disk()
+        tables, folders = Tables(database), Folders(root, disk)
+        parts = Parts(disk, folders.incoming)
+        held = await make_whole(tables, folders, parts, now())
+        limits = Quota(quota, held=held, parked=parts.parked)
+        room = Room(tables, folders, parts, limits, now)
+        return cls(tables, folders, room, Receiving(tables, folders, parts, room, now), now)
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    async def find(self, sha256: str) -> Blob | None:
+        """The blob of that hash, or None."""
+        return await self._tables.read(lambda c: find_blob(c, sha256))
+
+    @contextmanager
+    def reading(self, blob: Blob) -> Iterator[Path]:
+        """The file of a blob, which counts as used, and is not evicted while this is open.
+
+        NotHeld if it is not there or has not its length; ``verify`` it then, and fetch it again.
+        """
+        path = self._folders.blob(blob.sha256)
+        with self._room.uses.holding(blob.sha256):
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise NotHeld(f"the file {path} cannot be had: {error.strerror}", (blob.sha256,)) from error
+            if size != blob.size:
+                raise NotHeld(f"the file {path} has {size} bytes instead of {blob.size}", (blob.sha256,))
+            self._room.uses.used(blob.sha256)
+            yield path
+
+    async def note_uses(self) -> None:
+        """Write down when blobs were last used; call it now and then, and before the end."""
+        await self._room.note_uses()
+
+    # ---- keeping ---------------------------------------------------------------------------------
+
+    async def reserve(self, size: int) -> Reservation:
+        """Room for a download before it starts; StorageError if quota or disk do not have it.
+
+        What nothing holds back is evicted where the quota asks for it, never for the disk.
+        """
+        return await self._room.reserve(size)
+
+    @asynccontextmanager
+    async def incoming(
+        self, size_hint: int = 0, reservation: Reservation | None = None, *, resume: str | None = None
+    ) -> AsyncIterator[Sink]:
+        """A sink for one download. What is not kept when this closes is removed.
+
+        ``reservation`` is taken over; without one, ``size_hint`` bytes are reserved. With ``resume``,
+        a key such as the file's path, a download that breaks off stays parked, and the next one with
+        that key begins at ``sink.offset``. A blob that was kept is not evicted before this closes.
+        """
+        promise = reservation or await self._room.reserve(size_hint)
+        async with self._receiving.sink(promise, resume) as sink:
+            yield sink
+
+    # ---- room ------------------------------------------------------------------------------------
+
+    def usage(self) -> Usage:
+        """How the room is used now."""
+        quota = self._room.quota
+        return Usage(quota.limit, quota.held, quota.reserved, quota.parked)
+
+    async def evict(self, need: int, *, dry_run: bool = False) -> Eviction:
+        """Free ``need`` bytes: first what nothing refers to, then the least recently used; never what is pinned.
+
+        A dry run says what would go. Less than ``need`` goes if there is no more.
+        """
+        return await (self._room.plan(need) if dry_run else self._room.evict(need))
+
+    # ---- checking --------------------------------------------------------------------------------
+
+    async def oldest_checked(self, n: int) -> list[Blob]:
+        """The ``n`` blobs whose last check lies longest ago: the next to ``verify``."""
+        return await self._tables.read(lambda c: oldest_checked(c, n))
+
+    async def verify(self, sha256: str) -> Verdict:
+        """Read all of a blob and compare its hash; a damaged one goes into quarantine. NotHeld if unknown."""
+        blob = await self.find(sha256)
+        if blob is None:
+            raise NotHeld(f"no file with sha256 {sha256} is held", (sha256,))
+        with self._room.uses.holding(sha256):
+            if await asyncio.to_thread(self._folders.problem, sha256, blob.size) is None:
+                at = self._now()
+                await self._tables.write(lambda c: set_verified(c, sha256, at))
+                return Verdict(blob, None)
+            return await to_the_end(self._judge(blob))
+
+    async def _judge(self, blob: Blob) -> Verdict:
+        """Look again, while nobody changes blobs: the content may just have come anew."""
+        async with self._room.changing:
+            problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size)
+            if problem is None:
+                return Verdict(blob, None)
+            return Verdict(blob, problem, tuple(await self._set_aside(blob, problem)))
+
+    async def _set_aside(self, blob: Blob, problem: str) -> list[Lost]:
+        at = self._now()
+
+        def work(cursor: Cursor) -> list[Lost]:
+            put_quarantine(cursor, blob.sha256, problem, at)
+            return forget(cursor, [blob.sha256])
+
+        # The file first: once it is found to be damaged nobody may read it any more.
+        await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
+        lost = await self._tables.write(work)
+        self._room.quota.held -= blob.size
+        await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])
+        return lost

@@ -1,0 +1,147 @@
+"""The rows of blobs, and of what refers to them; every function works inside the caller's transaction."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.storage.unitfile import UnitFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from mirror.storage.database import Cursor
+
+_COLUMNS = "sha256, size, kept_at, verified_at, last_used"
+_PINNED = "SELECT sha256 FROM mirror.pins WHERE until IS NULL OR until > ?"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_sha256(text: str) -> bool:
+    """True for what may name a blob: 64 hexadecimal digits in lower case."""
+    return _SHA256.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The content of a file in the store. Times are Unix seconds.
+
+    ``verified_at`` is when its bytes were last seen to have this hash, 0 if that is not known.
+    """
+
+    sha256: str
+    size: int
+    kept_at: float
+    verified_at: float
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A file of which the store no longer has the content; ``record`` as (series, recnum, segment)."""
+
+    file: UnitFile
+    record: tuple[str, int, str] | None
+    link: str | None
+
+
+def all_blobs(cursor: Cursor) -> list[Blob]:
+    """Every blob."""
+    return [Blob(*row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM mirror.blobs").fetchall()]
+
+
+def find_blob(cursor: Cursor, sha256: str) -> Blob | None:
+    """The blob of that hash."""
+    row = cursor.execute(f"SELECT {_COLUMNS} FROM mirror.blobs WHERE sha256 = ?", [sha256]).fetchone()
+    return None if row is None else Blob(*row)
+
+
+def put_blob(cursor: Cursor, blob: Blob) -> None:
+    """Insert or replace the row of a blob."""
+    cursor.execute("DELETE FROM mirror.blobs WHERE sha256 = ?", [blob.sha256])
+    row = [blob.sha256, blob.size, blob.kept_at, blob.verified_at, blob.last_used]
+    cursor.execute(f"INSERT INTO mirror.blobs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def set_verified(cursor: Cursor, sha256: str, at: float) -> None:
+    """The blob was seen to be right."""
+    cursor.execute("UPDATE mirror.blobs SET verified_at = ? WHERE sha256 = ?", [at, sha256])
+
+
+def set_used(cursor: Cursor, used: Mapping[str, float]) -> None:
+    """When blobs were last used, by hash."""
+    sql = (
+        "UPDATE mirror.blobs SET last_used = greatest(last_used, seen.at) "
+        "FROM (SELECT unnest(?) AS sha256, unnest(?) AS at) seen WHERE blobs.sha256 = seen.sha256"
+    )
+    cursor.execute(sql, [list(used), list(used.values())])
+
+
+def oldest_checked(cursor: Cursor, n: int) -> list[Blob]:
+    """The ``n`` blobs whose last check lies longest ago."""
+    sql = f"SELECT {_COLUMNS} FROM mirror.blobs ORDER BY verified_at, sha256 LIMIT ?"
+    return [Blob(*row) for row in cursor.execute(sql, [n]).fetchall()]
+
+
+def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) -> list[Blob]:
+    """The fewest blobs whose going frees ``need`` bytes: first what nothing refers to, then by last use.
+
+    Never what is pinned or in ``spare``. Their sizes add up to less than ``need`` if that is all there is.
+    """
+    sql = f"""
+        WITH referred AS (
+            SELECT sha256 FROM mirror.holdings
+            UNION SELECT sha256 FROM mirror.job_files WHERE sha256 IS NOT NULL
+        ), free AS (
+            SELECT *, sha256 IN (SELECT sha256 FROM referred) AS wanted FROM mirror.blobs
+            WHERE sha256 NOT IN ({_PINNED})
+            AND sha256 NOT IN (SELECT unnest(?::VARCHAR[]))
+        ), ranked AS (
+            SELECT *, sum(size) OVER (ORDER BY wanted, last_used, sha256 ROWS UNBOUNDED PRECEDING) AS upto
+            FROM free
+        )
+        SELECT {_COLUMNS} FROM ranked WHERE upto - size < ? ORDER BY upto, sha256
+    """
+    return [Blob(*row) for row in cursor.execute(sql, [now, list(spare), need]).fetchall()]
+
+
+def forget(cursor: Cursor, hashes: Iterable[str]) -> list[Lost]:
+    """Delete the rows of blobs and of their holdings; pins stay, for when the content comes back."""
+    wanted = "sha256 IN (SELECT unnest(?::VARCHAR[]))"
+    gone = list(hashes)
+    sql = f"SELECT sunum, slot, file, series, recnum, segment, link FROM mirror.holdings WHERE {wanted}"
+    found = cursor.execute(sql, [gone]).fetchall()
+    for table in ("holdings", "blobs"):
+        cursor.execute(f"DELETE FROM mirror.{table} WHERE {wanted}", [gone])
+    cursor.execute(f"UPDATE mirror.job_files SET sha256 = NULL, size = NULL WHERE {wanted}", [gone])
+    return [Lost(UnitFile(*row[:3]), None if row[3] is None else (*row[3:6],), row[6]) for row in found]
+
+
+def forget_unpinned(cursor: Cursor, hashes: Iterable[str], now: float) -> tuple[list[str], list[Lost]]:
+    """The same but for what is pinned by now; the hashes that went, and what is lost by it."""
+    pinned = {row[0] for row in cursor.execute(f"SELECT sha256 FROM ({_PINNED})", [now]).fetchall()}
+    gone = [sha256 for sha256 in hashes if sha256 not in pinned]
+    return gone, forget(cursor, gone)
+
+
+def drop_old_pins(cursor: Cursor, now: float) -> None:
+    """Delete the pins whose time is over."""
+    cursor.execute("DELETE FROM mirror.pins WHERE until <= ?", [now])
+
+
+def put_quarantine(cursor: Cursor, sha256: str, reason: str, at: float) -> None:
+    """Note that a blob was found to be damaged."""
+    cursor.execute("INSERT INTO mirror.quarantine VALUES (?, ?, ?)", [sha256, reason, at])
+
+
+def links_of(cursor: Cursor, sha256: str) -> list[str]:
+    """The names of a blob in the readable tree."""
+    sql = "SELECT link FROM mirror.holdings WHERE sha256 = ? AND link IS NOT NULL"
+    return [row[0] for row in cursor.execute(sql, [sha256]).fetchall()]
+
+
+def holding_links(cursor: Cursor) -> dict[str, str]:
+    """The blob that each name in the readable tree stands for."""
+    sql = "SELECT link, sha256 FROM mirror.holdings WHERE link IS NOT NULL"
+    return dict(cursor.execute(sql).fetchall())

@@ -1,0 +1,107 @@
+"""Where the files of the store lie: ``blobs/ab/abcdef...``, ``incoming/``, ``quarantine/``, ``by-record/``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import StorageError
+from mirror.storage.blobtable import is_sha256
+from mirror.storage.disk import explained
+from mirror.storage.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mirror.storage.disk import Disk
+
+_BLOCK = 1 << 20
+
+
+class Folders:
+    """The folders below ``root``; calls may block."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+        self._blobs = root / "blobs"
+        self._quarantine = root / "quarantine"
+        self._disk = disk
+        self.tree = Tree(disk, root / "by-record", self.incoming)
+
+    def prepare(self) -> None:
+        """Make the folders that are not there, and mark them as those of a store."""
+        for folder in (self._blobs, self.incoming, self._quarantine, self.root / "by-record"):
+            self._disk.make_folder(folder)
+        if not self.is_marked():
+            os.close(self._disk.create(self.mark))
+            self._disk.sync_folder(self._blobs)
+
+    @property
+    def mark(self) -> Path:
+        """A file that tells an empty store from the folder where its disk should be mounted."""
+        return self._blobs / ".mirror"
+
+    def is_marked(self) -> bool:
+        """True if this is the folder of a store."""
+        return self.mark.exists()
+
+    def blob(self, sha256: str) -> Path:
+        """The file of a blob; StorageError for what is no hash, so that nothing else becomes a path."""
+        if not is_sha256(sha256):
+            raise StorageError(f"{sha256[:80]!r} names no blob; expected 64 hexadecimal digits")
+        return self._blobs / sha256[:2] / sha256
+
+    def take(self, part: Path, sha256: str, size: int) -> bool:
+        """Make a part the file of a blob. True if it took the place of one, which was damaged."""
+        target = self.blob(sha256)
+        replaces = target.exists()
+        if replaces and self.problem(sha256, size) is None:
+            self._disk.remove(part)
+            return False
+        self._disk.make_folder(target.parent)
+        self._disk.move(part, target)
+        return replaces
+
+    def remove(self, hashes: Iterable[str], links: Iterable[str]) -> None:
+        """Remove the files of blobs, and names in the tree."""
+        self.tree.remove(links)
+        for sha256 in hashes:
+            self._disk.remove(self.blob(sha256))
+
+    def set_aside(self, sha256: str, name: str) -> None:
+        """Move the file of a blob into quarantine, if it is there."""
+        if self.blob(sha256).exists():
+            self._disk.move(self.blob(sha256), self._quarantine / name)
+
+    def sizes(self) -> dict[str, int]:
+        """The files that are blobs by their name and place, with their sizes; others are left alone."""
+        found = {}
+        for folder in os.scandir(self._blobs):
+            if folder.is_dir(follow_symlinks=False):
+                for file in os.scandir(folder):
+                    if is_sha256(file.name) and file.name[:2] == folder.name:
+                        found[file.name] = file.stat(follow_symlinks=False).st_size
+        return found
+
+    def free(self) -> int:
+        """Bytes that may still be written to the disk."""
+        return self._disk.free(self.root)
+
+    def problem(self, sha256: str, size: int) -> str | None:
+        """What is wrong with the content of a blob, by reading all of it; None if nothing is."""
+        try:
+            with self.blob(sha256).open("rb", buffering=0) as file:
+                digest, length = hashlib.sha256(), 0
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+                    length += len(block)
+        except FileNotFoundError:
+            return "its file is gone"
+        except OSError as error:
+            return f"it cannot be read: {explained(error)}"
+        if length != size:
+            return f"it has {length} bytes instead of {size}"
+        return None if digest.hexdigest() == sha256 else f"its bytes have the sha256 {digest.hexdigest()}"

@@ -1,0 +1,180 @@
+"""Making room: reservations, and eviction of the least recently used blobs that nothing holds back.
+
+An eviction deletes the rows first, in one transaction, and the files after it: a crash in between leaves
+files without rows, which the next start finds. Nothing is evicted where that would not be enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import NotHeld, StorageError
+from mirror.storage.blobtable import Blob, Lost, evictable, forget_unpinned, set_used
+from mirror.storage.quota import Quota, Reservation, in_words
+from mirror.storage.tables import to_the_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mirror.storage.folders import Folders
+    from mirror.storage.parts import Parts
+    from mirror.storage.tables import Tables
+
+#: Bytes of the disk that downloads leave alone, so that the index can still be written.
+MARGIN = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """The blobs that go, or would go; ``lost`` is which files of storage units these were."""
+
+    blobs: tuple[Blob, ...]
+    lost: tuple[Lost, ...] = ()
+
+    @property
+    def freed(self) -> int:
+        """Bytes."""
+        return sum(blob.size for blob in self.blobs)
+
+
+class Uses:
+    """Which blobs are in use, are about to go, and were used since that was last written down."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._in_use: Counter[str] = Counter()
+        self._leaving: set[str] = set()
+        self._used: dict[str, float] = {}
+
+    def hold(self, sha256: str) -> None:
+        """Keep a blob from being evicted until it is let go; NotHeld if it is just going."""
+        if sha256 in self._leaving:
+            raise NotHeld(f"the file with sha256 {sha256} is just leaving the store", (sha256,))
+        self._in_use[sha256] += 1
+
+    def let_go(self, sha256: str) -> None:
+        """The counterpart of ``hold``."""
+        self._in_use[sha256] -= 1
+        if not self._in_use[sha256]:
+            del self._in_use[sha256]
+
+    @contextmanager
+    def holding(self, sha256: str) -> Iterator[None]:
+        """Hold a blob while this is open."""
+        self.hold(sha256)
+        try:
+            yield
+        finally:
+            self.let_go(sha256)
+
+    def used(self, sha256: str) -> None:
+        """A blob was used just now."""
+        self._used[sha256] = self._now()
+
+    def take_used(self) -> dict[str, float]:
+        """When blobs were used, since this was asked last."""
+        used, self._used = self._used, {}
+        return used
+
+    @property
+    def spare(self) -> frozenset[str]:
+        """What must not be evicted now."""
+        return frozenset(self._in_use) | self._leaving
+
+    @contextmanager
+    def leaving(self, blobs: Iterable[Blob]) -> Iterator[list[Blob]]:
+        """Of ``blobs`` those that are not in use; nobody can hold them while this is open."""
+        spare = self.spare
+        going = [blob for blob in blobs if blob.sha256 not in spare]
+        hashes = {blob.sha256 for blob in going}
+        self._leaving |= hashes
+        try:
+            yield going
+        finally:
+            self._leaving -= hashes
+
+
+class Room:
+    """Gives out room on the disk and in the quota. ``changing`` is held by whoever adds or removes blobs."""
+
+    def __init__(
+        self, tables: Tables, folders: Folders, parts: Parts, quota: Quota, now: Callable[[], float]
+    ) -> None:
+        self._tables = tables
+        self._folders = folders
+        self._parts = parts
+        self._now = now
+        self._turn = asyncio.Lock()
+        self.quota = quota
+        self.uses = Uses(now)
+        self.changing = asyncio.Lock()
+
+    async def reserve(self, size: int) -> Reservation:
+        """Room for a download of that size; evicts if need be. StorageError if there is none."""
+        async with self._turn:
+            await self._make(size)
+            return self.quota.reserve(size)
+
+    async def grow(self, reservation: Reservation, by: int) -> None:
+        """More room for a download that is larger than was thought."""
+        async with self._turn:
+            await self._make(by)
+            reservation.grow(by)
+
+    async def plan(self, need: int) -> Eviction:
+        """What would go to free ``need`` bytes; nothing is changed."""
+        await self.note_uses()
+        spare, now = self.uses.spare, self._now()
+        return Eviction(tuple(await self._tables.read(lambda c: evictable(c, need, spare=spare, now=now))))
+
+    async def evict(self, need: int) -> Eviction:
+        """Evict what ``plan`` says."""
+        plan = await self.plan(need)
+        return await to_the_end(self._evict(plan))
+
+    async def note_uses(self) -> None:
+        """Write down when blobs were last used."""
+        if used := self.uses.take_used():
+            await self._tables.write(lambda c: set_used(c, used))
+
+    def count_parked(self) -> None:
+        """Count the parts that wait to be continued against the quota."""
+        self.quota.parked = self._parts.parked
+
+    async def _evict(self, plan: Eviction) -> Eviction:
+        now = self._now()
+        async with self.changing:
+            with self.uses.leaving(plan.blobs) as going:
+                by_hash = {blob.sha256: blob for blob in going}
+                gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
+                done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
+                self.quota.held -= done.freed
+                links = [each.link for each in lost if each.link is not None]
+                await asyncio.to_thread(self._folders.remove, gone, links)
+        return done
+
+    async def _make(self, size: int) -> None:
+        quota = self.quota
+        if quota.limit is not None and size > quota.limit:
+            raise StorageError(quota.refusal(size))
+        if quota.shortage(size) and quota.parked:
+            await asyncio.to_thread(self._parts.drop_parked)
+            self.count_parked()
+        if short := quota.shortage(size):
+            if (await self.plan(short)).freed < short:
+                raise StorageError(quota.refusal(size))
+            await self.evict(short)
+        await self._check_disk(size)
+
+    async def _check_disk(self, size: int) -> None:
+        free = await asyncio.to_thread(self._folders.free)
+        usable = max(0, free - MARGIN - self.quota.pending)
+        if size > usable:
+            raise StorageError(
+                f"the disk of {self._folders.root} is full: {in_words(size)} are needed, of {in_words(free)} "
+                f"that are free downloads may use {in_words(usable)}; free some space on it, or evict files"
+            )

@@ -1,0 +1,63 @@
+-- Files: what lies in the folder blobs/, which segment files of which records these are, and export jobs.
+-- A blob's file is on the disk before its row is committed, and its rows are gone before its file is.
+
+-- One row a file content in the store.
+CREATE TABLE mirror.blobs (
+    sha256 VARCHAR NOT NULL,      -- 64 hexadecimal digits, lower case: the name of the file
+    size BIGINT NOT NULL,         -- bytes
+    kept_at DOUBLE NOT NULL,      -- Unix seconds, as all times below
+    verified_at DOUBLE NOT NULL,  -- when its hash was last seen to be right; 0: not since it was found
+    last_used DOUBLE NOT NULL     -- written down now and then: what a crash loses is only an order
+);
+
+-- Which blob the file of a storage unit is, and of which record and segment, as far as that is known.
+-- Linked segments: several records of several series may have one file.
+CREATE TABLE mirror.holdings (
+    series VARCHAR,               -- lower case
+    recnum BIGINT,
+    segment VARCHAR,              -- lower case
+    sunum BIGINT NOT NULL,
+    slot INTEGER NOT NULL,
+    file VARCHAR NOT NULL,
+    disk VARCHAR NOT NULL,        -- the first part of the path as last seen, "SUM12"
+    link VARCHAR,                 -- its name in the readable tree, relative to it
+    sha256 VARCHAR NOT NULL
+);
+
+-- Blobs that must stay, whoever wants that and why. A pin may come before its blob and outlive it.
+CREATE TABLE mirror.pins (
+    sha256 VARCHAR NOT NULL,
+    owner VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    since DOUBLE NOT NULL,
+    until DOUBLE                  -- NULL: as long as nobody takes it away
+);
+
+-- Damaged blobs: their rows are gone, their files lie in quarantine/ for people to look at.
+CREATE TABLE mirror.quarantine (
+    sha256 VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    found_at DOUBLE NOT NULL
+);
+
+-- Export requests: ours, and the upstream ones that they wait for.
+CREATE TABLE mirror.jobs (
+    id VARCHAR NOT NULL,          -- the request id that clients ask by
+    identity VARCHAR NOT NULL,    -- equal for requests that are the same
+    upstream_id VARCHAR,          -- of the request that upstream works on
+    request VARCHAR NOT NULL,     -- JSON
+    state VARCHAR NOT NULL,       -- see mirror.storage.jobs
+    created DOUBLE NOT NULL,
+    updated DOUBLE NOT NULL,
+    error VARCHAR                 -- why it failed, for people
+);
+
+-- The files of a job in their order; sha256 is NULL until the file is in the store.
+CREATE TABLE mirror.job_files (
+    job VARCHAR NOT NULL,
+    position INTEGER NOT NULL,
+    record VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    sha256 VARCHAR,
+    size BIGINT
+);

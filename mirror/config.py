@@ -52,10 +52,14 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """``[storage]``: where everything is kept; ``quota`` in bytes, None for no limit."""
+    """``[storage]``: where everything is kept; ``quota`` in bytes, None for no limit.
+
+    ``readable_tree``: whether files also stand under ``by-record/<series>/<date>/<name>``.
+    """
 
     path: Path = _key(values.path, Path("~/.local/share/jsoc-mirror"))
     quota: int | None = _key(values.unless("none", values.size), None)
+    readable_tree: bool = _key(values.yes_or_no, True)
 
 
 @dataclass(frozen=True, slots=True)

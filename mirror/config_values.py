@@ -87,6 +87,15 @@ def integer(low: int, high: int) -> Reader:
     return read
 
 
+def yes_or_no(value: Any) -> bool:
+    """True or false; from the environment also as text."""
+    named = {"true": True, "false": False}
+    found = value if isinstance(value, bool) else named.get(str(value).lower())
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
 def duration(value: Any) -> float:
     """Seconds, of "45s", "10m", "1.5h", "90d", "2w", or of a number of seconds; more than zero."""
     seconds = _amount(value, _SECONDS | {"": 1.0})

@@ -13,19 +13,33 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from mirror.engine.catalogue import Catalogue
+from mirror.engine.downloads import Downloads
 from mirror.engine.extremes import Extremes
+from mirror.engine.files import Files
 from mirror.engine.filler import Filler
 from mirror.engine.policy import Rules
 from mirror.engine.records import Origin, Records
 from mirror.server.api import Api
 from mirror.server.app import LARGEST_LINE, build_app
 from mirror.server.cgi import Programs
+from mirror.server.fetch import Fetch
+from mirror.server.files import FileHandlers
 from mirror.server.proxy import JSOC_HOSTS, Proxy
+from mirror.services.assembling import Assembler
+from mirror.services.exportdir import ExportDirectories
+from mirror.services.exportjobs import ExportJobs
+from mirror.services.exportplan import ExportPlanner
+from mirror.services.exports import Exports
 from mirror.services.listing import Listing
 from mirror.services.search import Search
+from mirror.services.staging import Staging
 from mirror.services.status import Status, Tallies
+from mirror.storage.blobs import Blobs
 from mirror.storage.database import Database
+from mirror.storage.holdings import Holdings
 from mirror.storage.index import Index
+from mirror.storage.jobs import Jobs
+from mirror.storage.pins import Pins
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.transport import user_agent
 
@@ -51,10 +65,16 @@ class Mirror:
     database: Database
     upstream: UpstreamClient
     filler: Filler
+    downloads: Downloads
+    export_jobs: ExportJobs
+    blobs: Blobs
 
     async def close(self) -> None:
         """Stop fetching, and write everything down; what is committed stays."""
+        await self.export_jobs.stop()
         await self.filler.stop()
+        await self.downloads.stop()
+        await self.blobs.note_uses()
         await self.upstream.close()
         await asyncio.to_thread(self.database.close)
 
@@ -83,11 +103,31 @@ async def build(
     extremes = Extremes(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, config.fill)
     search = Search(index, catalogue, records, upstream, rules, _counter(tallies))
-    status = Status(index, filler, upstream, rules, tallies)
+    listing = Listing(index, upstream, rules)
+    blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
+    holdings, jobs, pins = (
+        Holdings(database, blobs),
+        Jobs(database, rules.timestamp),
+        Pins(database, rules.timestamp),
+    )
+    downloads = Downloads(blobs, upstream)
+    files = Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree)
+    planner = ExportPlanner(index, catalogue, records)
+    staging = Staging(upstream, downloads, holdings, config.upstream.email)
+    assembler = Assembler(index, blobs, upstream, rules)
+    worker = ExportJobs(jobs, planner, files, assembler, staging, blobs, pins, upstream, rules)
+    exports = Exports(planner, holdings, jobs, worker, listing, rules, config.upstream.email)
+    status = Status(index, filler, upstream, rules, tallies, blobs)
     proxy = Proxy(upstream, rules, JSOC_HOSTS | {urlsplit(config.upstream.url).netloc.lower()})
-    programs = Programs(search, Listing(index, upstream, rules), proxy)
-    app = build_app(programs, Api(search, status), proxy)
-    return Mirror(app, search, status, rules, database, upstream, filler)
+    app = build_app(
+        Programs(search, listing, proxy),
+        Fetch(exports, proxy),
+        FileHandlers(files, ExportDirectories(jobs, planner, blobs), blobs),
+        Api(search, status),
+        proxy,
+    )
+    await worker.resume()
+    return Mirror(app, search, status, rules, database, upstream, filler, downloads, worker, blobs)
 
 
 async def serve(config: Config, *, ready: Callable[[str], None]) -> None:

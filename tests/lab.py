@@ -127,6 +127,13 @@ class Lab:
         """The record numbers that the mirror answers; the answer must be good."""
         return recnums(await self.ask(ds, **params))
 
+    async def upstream(self, ds: str) -> list[int]:
+        """The record numbers that the simulator itself answers."""
+        params = {"op": "rs_list", "ds": ds, "key": "*recnum*"}
+        async with self.session.get(self.simulator.make_url(JSOC_INFO), params=params) as response:
+            answer = Answer(response.status, None, await response.read(), response.headers)
+        return recnums(answer)
+
     async def get(self, path: str, params: Mapping[str, str] | str = "", **options: Any) -> Answer:
         return await self.request("GET", path, params, **options)
 
@@ -156,8 +163,7 @@ class Lab:
 
     async def fetched(self) -> int:
         """How many records upstream has sent whole, with all of their keywords."""
-        lists = await self.log(op="rs_list")
-        return sum(e["records"] for e in lists if e["params"]["key"] != "*recnum*")
+        return sum(e["records"] for e in await self.log(op="rs_list") if "R" in e["params"])
 
 
 def recnums(answer: Answer) -> list[int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.simulator.base import SeriesData
+    from mirror.simulator.exports.recorded import RecordedExports
     from mirror.simulator.faults import Fault
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -46,13 +47,16 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
     \b
         [{"match": {"op": "rs_list"}, "fault": "truncate", "times": 1}]
 
-    where fault is one of refuse, timeout, http500, broken_json, truncate, slow, wrong_count, status, outage.
+    where fault is one of refuse, timeout, http500, broken_json, truncate, cut, wrong_length, gateway, slow,
+    wrong_count, status, staging, outage. Downloads are the program "file".
     """
     rules = _faults(faults)
     from mirror.simulator.app import run  # noqa: PLC0415  (takes a second to load; errors come first)
 
-    series = _series(world)
-    asyncio.run(run(series, host=host, port=port, latency=latency, faults=rules, ready=announce))
+    series, recorded = _series(world), _exports(world)
+    asyncio.run(
+        run(series, host=host, port=port, latency=latency, faults=rules, recorded=recorded, ready=announce)
+    )
 
 
 def announce(url: str) -> None:
@@ -69,6 +73,12 @@ def _series(world: Path | None) -> Sequence[SeriesData]:
     from mirror.simulator.world import load_world  # noqa: PLC0415
 
     return load_world(world)
+
+
+def _exports(world: Path | None) -> RecordedExports | None:
+    from mirror.simulator.exports.recorded import load_exports  # noqa: PLC0415
+
+    return None if world is None else load_exports(world)
 
 
 def _faults(path: Path | None) -> Sequence[Fault]:

@@ -119,6 +119,10 @@ class Steps:
     def __len__(self) -> int:
         return max(0, (self.hi - self.lo) // self.step + 1)
 
+    def __bool__(self) -> bool:
+        """True if there is any; open ends make more members than ``len`` can say."""
+        return self.lo <= self.hi
+
     def cut(self, lo: int, hi: int) -> Steps | None:
         """The members within ``lo..hi``, or None."""
         first = self.lo if lo <= self.lo else self.lo + -(-(lo - self.lo) // self.step) * self.step

@@ -81,8 +81,9 @@ def need(selection: Selection) -> tuple[Box, ...] | Forward:
     steps = (Steps(MIN, MAX),) if axis is None else tuple(map(axis.steps, terms.get(axis.key, (_ANY,))))
     if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
         return Forward("the query picks too many separate slots to keep as coverage")
-    choices = [tuple(map(_restriction, terms.get(k, ()))) or (None,) for k in other_keys(selection.series)]
-    regions = [Region(others, selection.all_versions) for others in product(*choices)]
+    choices = [tuple(map(_restriction, terms.get(k, (_ANY,)))) for k in other_keys(selection.series)]
+    steps = tuple(s for s in steps if s.lo <= s.hi)
+    regions = [Region(o, selection.all_versions) for o in product(*choices) if steps and not any(map(_empty, o))]
     if len(regions) > MAX_BOXES:
         return Forward("the query combines too many values of its prime keys")
     return tuple(Box(region, steps) for region in regions)
@@ -161,6 +162,8 @@ def _terms_by_key(selection: Selection) -> dict[str, tuple[Term, ...]]:
 
 def _restriction(term: Term) -> Restriction:
     match term:
+        case IntRange(None, None):
+            return None
         case IntRange(first, last):
             return Between(MIN if first is None else first, MAX if last is None else last)
         case Text(value):
@@ -168,6 +171,11 @@ def _restriction(term: Term) -> Restriction:
         case FloatRange() | Extreme():
             return None
     raise AssertionError(term)
+
+
+def _empty(restriction: Restriction) -> bool:
+    """True for a range that ends before it begins, which holds no record."""
+    return isinstance(restriction, Between) and restriction.lo > restriction.hi
 
 
 def _closed(term: Term) -> bool:

@@ -19,14 +19,20 @@ from mirror.drms.recordset import (
     Term,
     Text,
 )
+from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
+from mirror.engine.singleflight import SingleFlight
 from mirror.storage.batch import fill_request
+from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
     from mirror.engine.policy import Rules
     from mirror.engine.upstream import Upstream
     from mirror.storage.index import Index
+
+
+INEXACT_TYPES = FLOAT_TYPES | {"time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Extremes:
         self._upstream = upstream
         self._rules = rules
         self._known: dict[str, tuple[Term | None, float]] = {}
+        self._flights: SingleFlight[str, Term | None] = SingleFlight()
 
     async def resolve(self, selection: Selection) -> Resolved:
         """Put values in the place of every ``^`` and ``$``, from the first filter to the last."""
@@ -88,7 +95,7 @@ class Extremes:
         if not self._rules.may_ask:
             return await self._held_value(before, f, term), "stale"
         try:
-            value = await self._ask(selection, query, f)
+            value = await self._flights.run(query, lambda: self._ask(selection, query, f))
         except UpstreamError:
             if not self._rules.stale_on_failure:
                 raise
@@ -97,11 +104,18 @@ class Extremes:
         return value, "asked"
 
     async def _ask(self, selection: Selection, query: str, f: KeyFilter) -> Term | None:
-        layout = self._index.layout(selection.series)
-        answer = await self._upstream.rs_list(fill_request(layout, query, n=1))
+        """The value of the key alone where it tells the record, which then comes with the fill that follows.
+
+        A printed time or float does not tell it: then the record is kept, so that a search comes upon it.
+        """
+        series = selection.series
+        whole = fill_request(self._index.layout(series), query, n=1)
+        exact = _kind(selection, f) not in INEXACT_TYPES
+        answer = await self._upstream.rs_list(RsListRequest(query, keys=(f.column,), n=1) if exact else whole)
         if not answer.count:
             return None
-        await self._index.keep(selection.series, answer, complete=(), checked_at=self._rules.timestamp())
+        if not exact:
+            await self._index.keep(series, answer, complete=(), checked_at=self._rules.timestamp())
         columns = {name.lower(): values for name, values in answer.keywords or ()}
         return _term(selection, f, str(columns[f.column.lower()][0]))
 
@@ -132,8 +146,7 @@ def _order(term: Term) -> float | str:
 
 def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
     """The value of a key as printed, as a term that only it satisfies."""
-    keyword = selection.series.keyword(f.column)
-    kind = keyword.type if keyword else "longlong"
+    kind = _kind(selection, f)
     if kind == "string":
         return Text("" if text == "MISSING" else from_wire(text))
     if kind == "time":
@@ -143,6 +156,12 @@ def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
         return FloatRange(float(text), float(text))
     number = int(text, 16) if text.lower().startswith("0x") else int(text)
     return IntRange(number, number)
+
+
+def _kind(selection: Selection, f: KeyFilter) -> str:
+    """The DRMS type of the column that a filter compares."""
+    keyword = selection.series.keyword(f.column)
+    return keyword.type if keyword else "longlong"
 
 
 def _good_for(term: Extreme, freshness: Freshness) -> float:

@@ -20,6 +20,7 @@ from mirror.drms.plan import RECNUMS, box_query
 from mirror.drms.recordset import Bracket
 from mirror.drms.times import parse_time
 from mirror.engine.chunks import chunks, halves
+from mirror.engine.singleflight import SingleFlight
 from mirror.storage.batch import fill_request
 from mirror.storage.sql import box_predicate
 from mirror.wire.info import RsListRequest
@@ -71,11 +72,15 @@ class Filler:
         self._background: set[asyncio.Task[None]] = set()
         self._density: dict[str, float] = {}
         self._progress: dict[str, Progress] = {}
+        self._counts: SingleFlight[str, int] = SingleFlight()
 
     async def fill(self, series: Series, missing: Iterable[Box], stale: Iterable[Box] = ()) -> None:
         """Return when every record of the boxes is held and checked; raises UpstreamError otherwise."""
-        missing = tuple(missing)
-        await self._sound(series, missing)
+        await self._sound(series, missing := tuple(missing))
+        # Others may have fetched some of it while this was counted upstream.
+        coverage, freshness = self._index.coverage(series), self._rules.freshness(series)
+        missing = tuple(gap for box in missing for gap in coverage.gaps(box))
+        stale = tuple(old for box in stale for old in coverage.stale(box, freshness))
         waits = self._take_off(series, missing, lambda box: self._fetch(series, box), self._slots(series))
         light = self._slots(series) * CHECK_FACTOR
         waits |= self._take_off(series, stale, lambda box: self._check(series, box), light)
@@ -99,7 +104,7 @@ class Filler:
             if guess <= self._settings.waiting_limit:
                 return guess
         parts = [part for box in boxes for part in chunks(box, MAX)]
-        return sum([await self._upstream.rs_summary(str(box_query(series, part))) for part in parts])
+        return sum([await self._count(series, part) for part in parts])
 
     def progress(self) -> dict[str, Progress]:
         """The fetches of each series that has some under way, by lower-case name."""
@@ -190,7 +195,7 @@ class Filler:
     async def _fetch_open(self, series: Series, box: Box) -> None:
         """A box with open ends: whole if it is small, else between its first and last record."""
         asked_at = self._rules.timestamp()
-        count = await self._upstream.rs_summary(str(box_query(series, box)))
+        count = await self._count(series, box)
         if count <= self._settings.chunk_records:
             await self._fetch_whole(series, box)
             return
@@ -246,13 +251,18 @@ class Filler:
 
     # ---- sizes -----------------------------------------------------------------------------------
 
+    async def _count(self, series: Series, box: Box) -> int:
+        """How many records a box has upstream; asked once however many want to know."""
+        ds = str(box_query(series, box))
+        return await self._counts.run(ds, lambda: self._upstream.rs_summary(ds))
+
     async def _sound(self, series: Series, missing: tuple[Box, ...]) -> None:
         """Ask how many records a large gap holds, if no answer has told yet how dense the series is."""
         slots = sum(box.slots() for box in missing if box.bounded)
         if series.name.lower() in self._density or slots <= self._settings.chunk_records // MOST_PER_SLOT:
             return
         bounded = next(box for box in missing if box.bounded)
-        count = await self._upstream.rs_summary(str(box_query(series, next(chunks(bounded, MAX)))))
+        count = await self._count(series, next(chunks(bounded, MAX)))
         self._learn_density(series, count / bounded.slots() * HEADROOM)
 
     def _slots(self, series: Series) -> int:

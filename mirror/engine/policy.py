@@ -58,4 +58,6 @@ class Rules:
         settled = None
         if axis is not None and rule.settled_after is not None:
             settled = axis.place(from_datetime(now) - rule.settled_after)
-        return Freshness(now.timestamp(), rule.max_age, rule.settled_max_age, MIN if settled is None else settled)
+        return Freshness(
+            now.timestamp(), rule.max_age, rule.settled_max_age, MIN if settled is None else settled
+        )

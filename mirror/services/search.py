@@ -84,7 +84,9 @@ class Search:
         """The records of a request, column by column; ``n`` applies to each set."""
         selections = await self.selections(request.ds)
         if len(selections) > 1 and (request.n or 0) < 0:
-            raise Refused("a negative n over several record sets; expected n above 0, or a query for each set")
+            raise Refused(
+                "a negative n over several record sets; expected n above 0, or a query for each set"
+            )
         reads = [await self._records.read(s, request.n) for s in selections]
         parts = [
             Part(self._index.layout(s.series), read.rows, s.source.segments)

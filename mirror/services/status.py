@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.engine.filler import Filler
     from mirror.engine.policy import Rules
+    from mirror.storage.blobs import Blobs
     from mirror.storage.index import Index
     from mirror.upstream.client import Exchange, UpstreamClient
 
@@ -44,13 +45,20 @@ class Status:
     """Describes the mirror; everything it gives is plain JSON."""
 
     def __init__(
-        self, index: Index, filler: Filler, upstream: UpstreamClient, rules: Rules, tallies: Tallies
+        self,
+        index: Index,
+        filler: Filler,
+        upstream: UpstreamClient,
+        rules: Rules,
+        tallies: Tallies,
+        blobs: Blobs,
     ) -> None:
         self._index = index
         self._filler = filler
         self._upstream = upstream
         self._rules = rules
         self._tallies = tallies
+        self._blobs = blobs
 
     async def series(self) -> list[dict[str, Any]]:
         """The series that are known, each with its prime keys and how many records are held."""
@@ -103,7 +111,7 @@ class Status:
             *_metric("mirror_upstream_bytes_total", "counter", "Bytes that JSOC sent.", [("", t.upstream_bytes)]),
             *_metric("mirror_searches_total", "counter", "Searches by how they were answered.", (
                 (f'plan="{plan}"', n) for plan, n in t.searches.items())),
-            *_metric("mirror_blob_bytes", "gauge", "Bytes of files held.", [("", 0)]),
+            *_metric("mirror_blob_bytes", "gauge", "Bytes of files held.", [("", self._blobs.usage().held)]),
             *_metric("mirror_records", "gauge", "Records held.", [
                 (f'series="{s.name}"', await self._index.count(s)) for s in self._index.all_series()]),
         ]  # fmt: skip

@@ -1,6 +1,7 @@
 """A JSOC in a box: the programs on HTTP, with latency, faults on command and a log of what was asked.
 
     /cgi-bin/ajax/<program>, /cgi-bin/<program>   GET and POST, as at JSOC
+    /SUMn/...                                     files of the archive and of exports: GET, HEAD, Range
     /                                             a page; clients look whether it is there
     /healthz                                      "ok"
     /_simulator/log                               GET: every request since the start, as JSON
@@ -16,6 +17,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -23,6 +25,13 @@ from aiohttp import web
 from mirror.drms.errors import BadRequest, ConfigError, MirrorError
 from mirror.simulator.archive import Archive
 from mirror.simulator.delivery import deliver
+from mirror.simulator.exports.desk import Desk
+from mirror.simulator.exports.ledger import Pace
+from mirror.simulator.exports.owners import owner
+from mirror.simulator.exports.recorded import RecordedExports
+from mirror.simulator.exports.serving import entity_tag, send, wanted_part
+from mirror.simulator.exports.shelf import Shelf
+from mirror.simulator.exports.staging import StagedSeries, Staging
 from mirror.simulator.faults import Fault, FaultPlan, decode_faults
 from mirror.simulator.log import Entry, Log
 from mirror.simulator.programs import Asked, Reply, run_program
@@ -33,6 +42,11 @@ if TYPE_CHECKING:
     from mirror.simulator.base import SeriesData
 
 _LARGEST_BODY = 16 * 1024 * 1024
+#: Faults that are about the answers of programs, and that downloads pass over.
+_NOT_OF_FILES = frozenset({"broken_json", "wrong_count", "staging"})
+#: Faults for which a download is answered as a program would be: without the file.
+_INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "status"})
+_NO_FILE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
 _PAGE = "<!DOCTYPE html><title>JSOC simulator</title><h1>A JSOC in a box</h1><p>Its data are made up.</p>\n"
 
 
@@ -47,9 +61,10 @@ class Clock:
 
 @dataclass
 class Simulator:
-    """The handlers; ``latency`` is in milliseconds, added to every answer of a program."""
+    """The handlers; ``latency`` is in milliseconds, added to every answer and download."""
 
     archive: Archive
+    desk: Desk
     latency: float = 0.0
     faults: FaultPlan = field(default_factory=FaultPlan)
     log: Log = field(default_factory=Log)
@@ -61,13 +76,35 @@ class Simulator:
         name = request.match_info["program"]
         params, problem = await _read_params(request)
         fault = self.faults.take(name, params, started)
-        asked = Asked(params, self.archive, lambda: self.clock.steady() - started)
+        runtime, pace = lambda: self.clock.steady() - started, _pace(fault)
+        asked = Asked(params, self.archive, runtime, self.desk, pace)
         reply, status = await asyncio.to_thread(_answer, name, asked, problem)
-        entry = Entry(arrived, name, params, fault.kind if fault else status, reply.records, len(reply.body))
-        self.log.add(entry)
+        happened = fault.kind if fault and pace is None else status
+        self.log.add(Entry(arrived, name, params, happened, reply.records, len(reply.body)))
+        await self._delay()
+        return await deliver(request, reply.body, reply.content_type, fault, self.clock.sleep)
+
+    async def _delay(self) -> None:
         if self.latency:
             await self.clock.sleep(self.latency / 1000)
-        return await deliver(request, reply.body, reply.content_type, fault, self.clock.sleep)
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """A download; in the log its program is ``file``, and its bytes are those of the part that is wanted."""
+        arrived, path = self.clock.now(), request.path
+        params = {"path": path, "method": request.method, "range": request.headers.get("Range", "")}
+        fault = self.faults.take("file", params, self.clock.steady())
+        fault = None if fault and fault.kind in _NOT_OF_FILES else fault
+        content = await asyncio.to_thread(self.desk.content, path)
+        log = partial(Entry, arrived, "file", params)
+        await self._delay()
+        if content is None or (fault and fault.kind in _INSTEAD):
+            self.log.add(log(fault.kind if fault else 404, 0, 0))
+            if fault:
+                return await deliver(request, b"", "text/html", fault, self.clock.sleep)
+            return web.Response(body=_NO_FILE, status=404, content_type="text/html")
+        part = wanted_part(request, content.size, entity_tag(path, content.size))
+        self.log.add(log(fault.kind if fault else part.code, 0, 0 if request.method == "HEAD" else part.length))
+        return await send(request, content, part, fault, self.clock.sleep)
 
     async def page(self, _: web.Request) -> web.Response:
         """What a browser sees."""
@@ -94,9 +131,17 @@ def _answer(name: str, asked: Asked, problem: BadRequest | None) -> tuple[Reply,
     try:
         if problem is not None:
             raise problem
-        return run_program(name, asked), 0
+        reply = run_program(name, asked)
     except MirrorError as found:
         return Reply(encode_error(str(found))), 1
+    return reply, reply.status
+
+
+def _pace(fault: Fault | None) -> Pace | None:
+    """The pace of an export that a fault asks for; 1 is not a status that it can end with."""
+    if fault is None or fault.kind != "staging":
+        return None
+    return Pace(fault.polls, fault.seconds, 0 if fault.status == 1 else fault.status, fault.message)
 
 
 async def _read_params(request: web.Request) -> tuple[dict[str, str], BadRequest | None]:
@@ -116,18 +161,31 @@ def build_app(
     latency: float = 0.0,
     faults: Sequence[Fault] = (),
     clock: Clock | None = None,
+    pace: Pace | None = None,
+    recorded: RecordedExports | None = None,
 ) -> web.Application:
-    """The application that serves these series; ``latency`` in milliseconds."""
-    simulator = Simulator(Archive(series), latency, FaultPlan(tuple(faults)), clock=clock or Clock())
+    """The application that serves these series; ``latency`` in milliseconds, ``pace``: how long exports take."""
+    clock = clock or Clock()
+    desk = _desk(series, clock, pace or Pace(), recorded or RecordedExports())
+    simulator = Simulator(desk.archive, desk, latency, FaultPlan(tuple(faults)), clock=clock)
     app = web.Application(client_max_size=_LARGEST_BODY)
     for path in ("/cgi-bin/ajax/{program}", "/cgi-bin/{program}"):
         app.router.add_route("GET", path, simulator.program)
         app.router.add_route("POST", path, simulator.program)
+    app.router.add_get(r"/{disk:SUM[0-9]+}/{rest:.*}", simulator.file)
     app.router.add_get("/", simulator.page)
     app.router.add_get("/healthz", simulator.health)
     app.router.add_get("/_simulator/log", simulator.show_log)
     app.router.add_post("/_simulator/faults", simulator.set_faults)
     return app
+
+
+def _desk(series: Sequence[SeriesData], clock: Clock, pace: Pace, recorded: RecordedExports) -> Desk:
+    """The desk for exports, and the archive in which units come online."""
+    staging = Staging()
+    archive = Archive([StagedSeries(each, staging) for each in series])
+    staging.find_owner = partial(owner, archive)
+    return Desk(archive, Shelf(archive, recorded.files), staging, clock.now, pace, recorded)
 
 
 async def run(
@@ -137,6 +195,7 @@ async def run(
     port: int = 0,
     latency: float = 0.0,
     faults: Sequence[Fault] = (),
+    recorded: RecordedExports | None = None,
     ready: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
 ) -> None:
@@ -144,7 +203,8 @@ async def run(
     stop = stop or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(build_app(series, latency=latency, faults=faults), access_log=None, shutdown_timeout=1.0)
+    app = build_app(series, latency=latency, faults=faults, recorded=recorded)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

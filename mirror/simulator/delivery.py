@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirror.simulator.exports.serving import GATEWAY_PAGE, hang_up, lengths
 from mirror.simulator.faults import damaged
 from mirror.wire.errors import encode_error
 
@@ -24,12 +25,14 @@ async def deliver(
 ) -> web.StreamResponse:
     """Sends the answer; the response that is returned may already be on its way, or cut."""
     kind = fault.kind if fault else None
-    if fault is None or kind in {"broken_json", "wrong_count"}:
+    if fault is None or kind in {"broken_json", "wrong_count", "staging"}:
         return web.Response(body=damaged(body, fault) if fault else body, content_type=content_type)
     if kind == "status":
         return web.Response(body=encode_error(fault.message, fault.status), content_type=content_type)
     if kind == "http500":
         return web.Response(body=_CRASH, status=500, content_type="text/html")
+    if kind == "gateway":
+        return web.Response(body=GATEWAY_PAGE, content_type="text/html")
     if kind == "slow":
         return await _slowly(request, body, content_type, fault.seconds, sleep)
     return await _cut_off(request, body, content_type, fault, sleep)
@@ -50,20 +53,22 @@ async def _slowly(
 async def _cut_off(
     request: web.Request, body: bytes, content_type: str, fault: Fault, sleep: Sleep
 ) -> web.StreamResponse:
-    """Ends the connection before the answer (refuse, timeout) or in the middle of it (truncate)."""
+    """Ends the connection before the answer (refuse, timeout) or in the middle of it (truncate, cut, ...)."""
     response: web.StreamResponse = web.Response()
-    if fault.kind == "truncate":
-        response = await _begin(request, body, content_type)
-        await response.write(body[: len(body) // 2])
+    if fault.kind in {"truncate", "cut", "wrong_length"}:
+        announced, sent = lengths(len(body), fault)
+        response = await _begin(request, body, content_type, announced)
+        await response.write(body[:sent])
     elif fault.kind == "timeout":
         await sleep(fault.seconds)
-    if request.transport is not None:
-        # Not abort(): bytes that were written are to arrive, the reset would overtake them.
-        request.transport.close()
+    hang_up(request)
     return response
 
 
-async def _begin(request: web.Request, body: bytes, content_type: str) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(len(body))})
+async def _begin(
+    request: web.Request, body: bytes, content_type: str, length: int | None = None
+) -> web.StreamResponse:
+    announced = len(body) if length is None else length
+    response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(announced)})
     await response.prepare(request)
     return response

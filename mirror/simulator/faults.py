@@ -2,21 +2,30 @@
 
 A rule is a JSON object:
 
-    match      optional object: program, op (exact), ds (regular expression, searched, any case)
+    match      optional object: program, op (exact), ds, path (regular expressions, searched, any case);
+               the program of a download is "file", and path is what it asks for
     fault      refuse        the connection is cut without an answer
                timeout       no answer for ``seconds`` (default an hour), then the connection is cut
                http500       an HTML page with code 500
                broken_json   the answer with its structure damaged, code 200
                truncate      the headers announce all bytes, half of them come, the connection is cut
+               cut           the same after ``at`` bytes (default 0)
+               wrong_length  Content-Length is wrong by ``delta``: too small, and the rest does not come; too
+                             large, and the connection is cut after all bytes
+               gateway       a page of HTML with code 200
                slow          the bytes of the answer spread over ``seconds`` (default 10)
                wrong_count   the answer with ``delta`` (default 1) added to its count
                status        {"status": ``status``, "error": ``message``} with code 200
+               staging       an export request is accepted, and stays pending for ``polls`` questions or
+                             ``seconds``, whichever ends first (default: for ever); then it has ``status``
+                             (default 0, done) and ``message``
                outage        from the first match on every request of any program is cut, for ``seconds``
                              (default: until the faults are replaced)
     times      optional: how many requests it hits before it is used up
     skip       optional: how many matching requests pass before the first is hit
 
-The first rule that matches a request and is not used up decides.
+The first rule that matches a request and is not used up decides. Downloads pass over broken_json and
+wrong_count, everything but a request for an export passes over staging.
 """
 
 from __future__ import annotations
@@ -28,9 +37,16 @@ from typing import Any
 
 from mirror.drms.errors import ConfigError
 
-KINDS = ("refuse", "timeout", "http500", "broken_json", "truncate", "slow", "wrong_count", "status", "outage")
-_DEFAULT_SECONDS = {"timeout": 3600.0, "slow": 10.0, "outage": float("inf")}
-_NUMBERS = {"seconds": (int, float), "delta": (int,), "status": (int,), "times": (int,), "skip": (int,)}
+KINDS = (
+    *("refuse", "timeout", "http500", "broken_json", "truncate", "cut", "wrong_length", "gateway", "slow"),
+    *("wrong_count", "status", "staging", "outage"),
+)
+_FOREVER = float("inf")
+_DEFAULT_SECONDS = {"timeout": 3600.0, "slow": 10.0, "staging": _FOREVER, "outage": _FOREVER}
+_NUMBERS = {
+    "seconds": (int, float),
+    **dict.fromkeys(("delta", "status", "times", "skip", "at", "polls"), (int,)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +57,13 @@ class Fault:
     program: str | None = None
     op: str | None = None
     ds: str | None = None
+    path: str | None = None
     times: int | None = None
     skip: int = 0
     seconds: float = 0.0
     delta: int = 1
+    at: int = 0
+    polls: int | None = None
     status: int = 1
     message: str = "a fault on command"
 
@@ -53,8 +72,13 @@ class Fault:
         return (
             self.program in (None, program)
             and self.op in (None, params.get("op"))
-            and (self.ds is None or re.search(self.ds, params.get("ds", ""), re.IGNORECASE) is not None)
+            and _found(self.ds, params.get("ds", ""))
+            and _found(self.path, params.get("path", ""))
         )
+
+
+def _found(pattern: str | None, text: str) -> bool:
+    return pattern is None or re.search(pattern, text, re.IGNORECASE) is not None
 
 
 def decode_faults(data: Any) -> tuple[Fault, ...]:
@@ -70,12 +94,13 @@ def _decode(rule: Any, where: str) -> Fault:
     kind = members.pop("fault", None)
     if kind not in KINDS:
         raise ConfigError(f"{where}: fault is {kind!r}; expected one of {', '.join(KINDS)}")
-    _known(match, ("program", "op", "ds"), f"{where}, match")
+    _known(match, ("program", "op", "ds", "path"), f"{where}, match")
     _known(members, (*_NUMBERS, "message"), where)
     for name, types in _NUMBERS.items():
         if name in members and (type(members[name]) not in types or (members[name] < 0 and name != "delta")):
             raise ConfigError(f"{where}: {name} is {members[name]!r}; expected a number that is not negative")
-    _compilable(match.get("ds"), where)
+    for name in ("ds", "path"):
+        _compilable(match.get(name), name, where)
     return Fault(kind, **match, **{"seconds": _DEFAULT_SECONDS.get(kind, 0.0), **members})
 
 
@@ -91,11 +116,12 @@ def _known(members: Mapping[str, Any], names: Sequence[str], where: str) -> None
             raise ConfigError(f"{where}: unknown member {name!r}; expected {', '.join(names)}")
 
 
-def _compilable(pattern: Any, where: str) -> None:
+def _compilable(pattern: Any, name: str, where: str) -> None:
     try:
         re.compile(pattern or "")
     except (re.error, TypeError) as problem:
-        raise ConfigError(f"{where}: ds is {pattern!r}; expected a regular expression: {problem}") from problem
+        message = f"{where}: {name} is {pattern!r}; expected a regular expression: {problem}"
+        raise ConfigError(message) from problem
 
 
 @dataclass

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.errors import BadRequest, Refused, UnknownSeries
 from mirror.drms.parser import parse_query
+from mirror.simulator.addresses import check
 from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.evaluate import count
 from mirror.simulator.fitslike import fits_records
 from mirror.simulator.structure import structure_answer
-from mirror.wire.address import (
-    NOT_AN_ADDRESS,
-    REGISTERED,
-    UNKNOWN,
-    AddressAnswer,
-    decode_address,
-    encode_address_answer,
-)
+from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import (
     SeriesEntry,
     decode_catalogue,
@@ -31,6 +25,7 @@ from mirror.wire.catalogue import (
     encode_showextseries,
     select_series,
 )
+from mirror.wire.export import content_type, encode_answer
 from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
 from mirror.wire.recset import encode_recset
 from mirror.wire.rs_list import encode_rs_list
@@ -38,29 +33,35 @@ from mirror.wire.show_info import decode_show_info, encode_show_count, encode_sh
 
 if TYPE_CHECKING:
     from mirror.simulator.archive import Archive
+    from mirror.simulator.exports.desk import Desk
+    from mirror.simulator.exports.ledger import Pace
 
 Params = Mapping[str, str]
-#: Addresses with this name are never registered; all others are.
-STRANGER = "notregistered"
 _JSON, _TEXT = "application/json", "text/plain"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with status 0; ``records`` is how many records (or series) it tells of."""
+    """An answer; ``records`` is how many records (or series) it tells of.
+
+    ``status`` is not 0 where the program itself answers with another one, as jsoc_fetch does.
+    """
 
     body: bytes
     records: int = 0
     content_type: str = _JSON
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request to a program, and the archive that answers it."""
+    """One request to a program, and what answers it: the archive, the desk for exports if there is one."""
 
     params: Params
     archive: Archive
     runtime: Callable[[], float]  #: seconds since the request arrived
+    desk: Desk | None = None
+    pace: Pace | None = None  #: of an export, if it is not the usual one
 
 
 def jsoc_info(asked: Asked) -> Reply:
@@ -114,17 +115,8 @@ def _entries(archive: Archive) -> list[SeriesEntry]:
 
 
 def check_address(asked: Asked) -> Reply:
-    """Whether an e-mail address is registered: it is, unless it is that of the stranger."""
-    return Reply(encode_address_answer(_address(decode_address(asked.params).address)))
-
-
-def _address(address: str) -> AddressAnswer:
-    name, _, host = address.partition("@")
-    if not name or "." not in host.strip("."):
-        return AddressAnswer(NOT_AN_ADDRESS, "The address is not an e-mail address.")
-    if name == STRANGER:
-        return AddressAnswer(UNKNOWN, "The address is not registered.")
-    return AddressAnswer(REGISTERED, "The address is registered.")
+    """Whether an e-mail address is registered."""
+    return Reply(encode_address_answer(check(decode_address(asked.params).address)))
 
 
 def show_info(asked: Asked) -> Reply:
@@ -143,6 +135,15 @@ def _string_keywords(ds: str, archive: Archive) -> frozenset[str]:
     return frozenset(k.name.lower() for k in series.keywords if k.type == "string")
 
 
+def jsoc_fetch(asked: Asked) -> Reply:
+    """Exports; an error is an answer of its own kind."""
+    if asked.desk is None:
+        raise Refused("exports are not simulated here")
+    told = asked.desk.answer(asked.params, asked.pace)
+    body = encode_answer(told.answer, told.format)
+    return Reply(body, told.records, content_type(told.format), told.status)
+
+
 #: By the last part of the path.
 PROGRAMS: Mapping[str, Callable[[Asked], Reply]] = {
     "jsoc_info": jsoc_info,
@@ -150,6 +151,7 @@ PROGRAMS: Mapping[str, Callable[[Asked], Reply]] = {
     "showextseries": showextseries,
     "checkAddress.sh": check_address,
     "show_info": show_info,
+    "jsoc_fetch": jsoc_fetch,
 }
 
 

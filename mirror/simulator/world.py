@@ -7,9 +7,10 @@
     answer          an rs_list of every record of every version, with all keywords, segments and links
     precise         optional: the float, double and time values again, as the flag M=1 prints them
 
-Two more files are optional. ``NULLS.json`` says which ``MISSING`` are SQL NULL (the rest is DRMS's own
+Three more files are optional. ``NULLS.json`` says which ``MISSING`` are SQL NULL (the rest is DRMS's own
 missing value): series -> keyword (``*``: every keyword) -> list of recnums, or true for all.
 ``LISTED.json`` is a list of series that only have an entry in the series list: name, primekeys, note.
+``EXPORTS.json`` holds recorded exports, see ``mirror.simulator.exports.recorded``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def load_world(folder: Path) -> list[RecordedSeries]:
 
 
 def _sidecar(path: Path) -> bool:
-    return path.name in {"NULLS.json", "LISTED.json"}
+    return path.name in {"NULLS.json", "LISTED.json", "EXPORTS.json"}
 
 
 def _optional(path: Path, default: Any) -> Any:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from mirror.storage.database import Cursor, Database
     from mirror.storage.incoming import Sink
+    from mirror.storage.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,16 @@ class Blobs:
             self._room.uses.used(blob.sha256)
             yield path
 
+    @property
+    def tree(self) -> Tree:
+        """The readable tree of links; ``Holdings`` looks after it."""
+        return self._folders.tree
+
+    @property
+    def departures(self) -> int:
+        """How often blobs have left since the start: while it stays, what was found is still there."""
+        return self._room.departures
+
     async def note_uses(self) -> None:
         """Write down when blobs were last used; call it now and then, and before the end."""
         await self._room.note_uses()
@@ -192,6 +203,7 @@ class Blobs:
         # The file first: once it is found to be damaged nobody may read it any more.
         await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
         lost = await self._tables.write(work)
+        self._room.departures += 1
         self._room.quota.held -= blob.size
         await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])
         return lost

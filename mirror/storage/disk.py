@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The mode of files that are whole: everybody may read, nobody write.
+SEALED = 0o444
+
 _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
@@ -73,7 +76,7 @@ class Disk:
 
     def seal(self, path: Path, fd: int) -> None:
         """Make an open file read-only for everybody, and everything about it last."""
-        self._do("protect", path, lambda: os.fchmod(fd, 0o444))
+        self._do("protect", path, lambda: os.fchmod(fd, SEALED))
         self.sync(path, fd)
 
     def sync(self, path: Path, fd: int) -> None:

@@ -45,6 +45,7 @@ class _Held:
     keyset: int  #: of new rows; names the fields of ``layout``
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
+    has_tables: bool = False  #: remembered: to ask the database takes as long as to search it
 
     def widen(self, tolerances: dict[str, Tolerance]) -> None:
         """Let the tolerances hold for these values too."""
@@ -102,12 +103,10 @@ class Index:
     async def select(self, selection: Selection, n: int | None = None) -> Selected:
         """The held records of a selection whose ``^`` and ``$`` are resolved, in the server's order."""
         held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return Selected([])
         sql = select_sql(held.layout, selection, n, held.tolerances)
-
-        def work(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
-            return cursor.execute(sql).fetchall() if _exists(cursor, held.layout) else []
-
-        found = await self._database.read(work)
+        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchall())
         undecided = sum(row[3] for row in found)
         if n is not None and n < 0:
             found.reverse()
@@ -118,15 +117,12 @@ class Index:
 
     async def recnums(self, series: Series, predicate: str) -> set[int]:
         """The record numbers of the newest versions that satisfy an SQL predicate on the typed columns."""
-        layout = self.layout(series)
-
-        def work(cursor: Cursor) -> set[int]:
-            if not _exists(cursor, layout):
-                return set()
-            found = cursor.execute(f"SELECT recnum FROM {layout.table} WHERE {predicate}").fetchall()
-            return {row[0] for row in found}
-
-        return await self._database.read(work)
+        held = self._held[series.name.lower()]
+        if not held.has_tables:
+            return set()
+        sql = f"SELECT recnum FROM {held.layout.table} WHERE {predicate}"
+        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchall())
+        return {row[0] for row in found}
 
     async def keep(
         self, series: Series, answer: RsList, *, complete: tuple[Box, ...], checked_at: float
@@ -148,6 +144,7 @@ class Index:
 
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
+        held.has_tables = True
         for box in complete:
             held.coverage.add(box, checked_at)
 
@@ -160,15 +157,12 @@ class Index:
 
     async def count(self, series: Series) -> int:
         """How many records (newest versions) are held of a series."""
-        layout = self.layout(series)
-
-        def work(cursor: Cursor) -> int:
-            if not _exists(cursor, layout):
-                return 0
-            row = cursor.execute(f"SELECT count(*) FROM {layout.table}").fetchone()
-            return row[0] if row else 0
-
-        return await self._database.read(work)
+        held = self._held[series.name.lower()]
+        if not held.has_tables:
+            return 0
+        sql = f"SELECT count(*) FROM {held.layout.table}"
+        row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return row[0] if row else 0
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -195,7 +189,9 @@ class Index:
     def _load(self, cursor: Cursor) -> None:
         for name, structure, fetched_at in cursor.execute("FROM mirror.series").fetchall():
             series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
-            self._held[name.lower()] = _Held(series, fetched_at, Layout(series), keyset=0)
+            layout = Layout(series)
+            has_tables = _has_tables(cursor, layout)
+            self._held[name.lower()] = _Held(series, fetched_at, layout, keyset=0, has_tables=has_tables)
         for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
             self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
             if self._held[name].layout.fields == names:
@@ -235,7 +231,7 @@ def _first_or_last(rows: list[tuple[int, int, str, bool]], n: int | None) -> lis
     return rows[:n] if n > 0 else rows[n:]
 
 
-def _exists(cursor: Cursor, layout: Layout) -> bool:
+def _has_tables(cursor: Cursor, layout: Layout) -> bool:
     namespace, _, name = layout.series.name.lower().partition(".")
     sql = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?"
     row = cursor.execute(sql, [namespace, name]).fetchone()
@@ -254,7 +250,7 @@ def _store_series(cursor: Cursor, layout: Layout, keyset: int, fetched_at: float
     if cursor.execute("SELECT 1 FROM mirror.keysets WHERE id = ?", [keyset]).fetchone() is None:
         row = [keyset, name.lower(), json.dumps(layout.fields)]
         cursor.execute("INSERT INTO mirror.keysets VALUES (?, ?, ?)", row)
-    if _exists(cursor, layout):
+    if _has_tables(cursor, layout):
         add_columns(cursor, layout)
 
 

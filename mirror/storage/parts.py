@@ -63,6 +63,7 @@ class Parts:
             if part is not None:
                 return part, mark.validator
         self._disk.remove(_mark_of(path))
+        self._disk.remove(path)
         return Part.create(self._disk, path), None
 
     def park(self, part: Part, key: str, validator: str | None) -> None:

@@ -32,17 +32,17 @@ class Quota:
         self.limit = limit
         self.held = held
         self.parked = parked
-        self._open: set[Reservation] = set()
+        self.promises: set[Reservation] = set()
 
     @property
     def reserved(self) -> int:
         """Bytes promised to downloads that run."""
-        return sum(r.size for r in self._open)
+        return sum(r.size for r in self.promises)
 
     @property
     def pending(self) -> int:
         """Bytes promised and not yet on the disk."""
-        return sum(max(0, r.size - r.written) for r in self._open)
+        return sum(max(0, r.size - r.written) for r in self.promises)
 
     def shortage(self, size: int) -> int:
         """Bytes that must go before ``size`` more have room."""
@@ -54,12 +54,13 @@ class Quota:
         """Promise ``size`` bytes; StorageError if they have no room."""
         if size < 0:
             raise StorageError(f"cannot reserve {size} bytes; expected a size of 0 or more")
-        self._check(size)
+        self.check(size)
         reservation = Reservation(self, size)
-        self._open.add(reservation)
+        self.promises.add(reservation)
         return reservation
 
-    def _check(self, size: int) -> None:
+    def check(self, size: int) -> None:
+        """Raise StorageError if ``size`` more bytes have no room."""
         if self.shortage(size):
             raise StorageError(self.refusal(size))
 
@@ -88,7 +89,7 @@ class Reservation:
 
     def grow(self, by: int) -> None:
         """Promise more bytes; StorageError if they have no room."""
-        self._quota._check(by)
+        self._quota.check(by)
         self.size += by
 
     def settle(self, *, held: int) -> None:
@@ -98,7 +99,7 @@ class Reservation:
 
     def release(self) -> None:
         """The download left nothing. May be called again, and after ``settle``."""
-        self._quota._open.discard(self)
+        self._quota.promises.discard(self)
 
     def __enter__(self) -> Self:
         return self

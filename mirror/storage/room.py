@@ -112,6 +112,7 @@ class Room:
         self.quota = quota
         self.uses = Uses(now)
         self.changing = asyncio.Lock()
+        self.departures = 0  #: how often blobs left so far; what was looked up before may be gone
 
     async def reserve(self, size: int) -> Reservation:
         """Room for a download of that size; evicts if need be. StorageError if there is none."""
@@ -151,6 +152,7 @@ class Room:
             with self.uses.leaving(plan.blobs) as going:
                 by_hash = {blob.sha256: blob for blob in going}
                 gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
+                self.departures += 1
                 done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
                 self.quota.held -= done.freed
                 links = [each.link for each in lost if each.link is not None]

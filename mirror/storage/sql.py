@@ -52,15 +52,17 @@ def select_sql(
         for f in selection.filters
         if isinstance(f, WhereFilter) or not _is_exact(f)
     ]
-    condition = " AND ".join(wheres) or "TRUE"
+    condition = " AND ".join(wheres)
     source = _versions(layout) if selection.all_versions else layout.table
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
     # Undecided records must all come to light, so a limit only applies once there are none.
     limit = f" LIMIT {abs(n)}" if n and not wheres else ""
+    undecided = f"({condition}) IS NULL" if condition else "FALSE"
+    where = " AND ".join(exact + [f"({condition}) IS NOT FALSE" for _ in wheres[:1]]) or "TRUE"
     return (
-        f"SELECT recnum, _keyset, _raw, ({condition}) IS NULL AS undecided FROM {source} "
-        f"WHERE {' AND '.join(exact) or 'TRUE'} AND ({condition}) IS NOT FALSE ORDER BY {order}{limit}"
+        f"SELECT recnum, _keyset, _raw, {undecided} AS undecided FROM {source} "
+        f"WHERE {where} ORDER BY {order}{limit}"
     )
 
 

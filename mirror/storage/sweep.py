@@ -15,7 +15,6 @@ from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import (
     Blob,
     all_blobs,
-    drop_old_pins,
     forget,
     holding_links,
     put_blob,
@@ -43,6 +42,9 @@ class Repairs:
     unknown: Mapping[str, int]
 
 
+NOTHING = Repairs((), {}, {})
+
+
 def repairs(blobs: Iterable[Blob], sizes: Mapping[str, int]) -> Repairs:
     """What to do so that rows and files agree."""
     rows = {blob.sha256: blob.size for blob in blobs}
@@ -60,7 +62,8 @@ async def make_whole(tables: Tables, folders: Folders, parts: Parts, now: float)
     todo = repairs(blobs, sizes)
     for sha256 in todo.damaged:
         await asyncio.to_thread(folders.set_aside, sha256, f"{sha256}.{now:.0f}")
-    await tables.write(lambda c: _repair(c, todo, now))
+    if todo != NOTHING:  # a full disk must not keep a store that is whole from opening
+        await tables.write(lambda c: _repair(c, todo, now))
     links = await tables.read(holding_links)
     await asyncio.to_thread(folders.tree.mend, {name: folders.blob(s) for name, s in links.items()})
     return sum(sizes.values()) - sum(todo.damaged.values())
@@ -78,7 +81,6 @@ def _found(folders: Folders, parts: Parts, now: float, *, known: int) -> dict[st
 
 
 def _repair(cursor: Cursor, todo: Repairs, now: float) -> None:
-    drop_old_pins(cursor, now)
     for sha256, size in todo.damaged.items():
         put_quarantine(cursor, sha256, f"its file had {size} bytes at the start", now)
     if todo.missing or todo.damaged:

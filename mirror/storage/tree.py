@@ -7,12 +7,14 @@ to one would change the blob. The tree is only ever made from the holdings; at e
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import StorageError
+from mirror.storage.disk import SEALED
 from mirror.storage.unitfile import is_plain
 
 if TYPE_CHECKING:
@@ -55,19 +57,24 @@ class Tree:
             self._prune(path.parent)
 
     def mend(self, wanted: Mapping[str, Path]) -> None:
-        """Make the tree hold exactly the names of ``wanted``, each for the blob at that path."""
+        """Make the tree hold the names of ``wanted``, each for the blob at that path, and no other blob.
+
+        Files that people put there are left alone. What cannot be linked now is linked at a later start:
+        the tree is a convenience, and must not keep a mirror from starting on a full disk.
+        """
         for folder, _, files in os.walk(self._root, topdown=False):
-            strays = [Path(folder, f).relative_to(self._root).as_posix() for f in files]
-            self.remove(name for name in strays if name not in wanted)
+            for path in (Path(folder, file) for file in files):
+                if path.relative_to(self._root).as_posix() not in wanted and _is_ours(path):
+                    self._disk.remove(path)
             self._prune(Path(folder))
-        for name, blob in wanted.items():
-            self.place(name, blob)
+        with suppress(StorageError):
+            for name, blob in wanted.items():
+                self.place(name, blob)
 
     def _path(self, name: str) -> Path:
-        path = self._root / name
-        if not path.resolve().is_relative_to(self._root.resolve()):
+        if not all(is_plain(part) for part in name.split("/")):
             raise StorageError(f"{name!r} leads out of the readable tree")
-        return path
+        return self._root / name
 
     def _prune(self, folder: Path) -> None:
         while folder != self._root and folder.is_relative_to(self._root):
@@ -76,6 +83,13 @@ class Tree:
                 folder = folder.parent
                 continue
             return
+
+
+def _is_ours(path: Path) -> bool:
+    """True for a file that was sealed; what people make themselves can be written to."""
+    with suppress(OSError):
+        return stat.S_IFMT(mode := path.lstat().st_mode) == stat.S_IFREG and stat.S_IMODE(mode) == SEALED
+    return False
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_PATH = re.compile(r"/(SUM\d{0,9})/D(\d{1,18})/S(\d{1,9})/([^\0]+)")
+_PATH = re.compile(r"/(SUM\d{0,9})/D(\d{1,18})/S(\d{1,9})/([^\0]+)", re.ASCII)
 _LONGEST_NAME = 255
 
 

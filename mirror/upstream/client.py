@@ -11,10 +11,12 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from mirror.drms.errors import UpstreamBroken, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from mirror.drms.export import ExportAnswer, FetchRequest
 from mirror.drms.series import Series
 from mirror.upstream.pacing import Pace, Pacer, Priority, Turnstile
 from mirror.upstream.transport import Passthrough, Transport, user_agent
@@ -26,6 +28,8 @@ from mirror.wire.catalogue import (
     decode_showextseries,
     encode_catalogue,
 )
+from mirror.wire.export import encode_fetch
+from mirror.wire.export_answer import decode_answer
 from mirror.wire.info import (
     ALL,
     InfoRequest,
@@ -129,6 +133,36 @@ class UpstreamClient:
         """Whether an e-mail address is registered for exports."""
         params = encode_address(request)
         return await self._ask(_Question("checkAddress.sh", params, decode_address_answer), priority)
+
+    async def export(
+        self, request: FetchRequest, priority: Priority = Priority.PEOPLE
+    ) -> ExportAnswer:
+        """What jsoc_fetch says to a request or a question about one, errors of its own included."""
+        return await self._ask(_Question("jsoc_fetch", encode_fetch(request), decode_answer), priority)
+
+    @asynccontextmanager
+    async def file(
+        self, path: str, headers: Mapping[str, str], priority: Priority = Priority.PEOPLE
+    ) -> AsyncIterator[Passthrough]:
+        """A file of the archive, streamed; one at a time, and not repeated here."""
+        came = 0
+
+        async def counted(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            nonlocal came
+            async for piece in body:
+                came += len(piece)
+                yield piece
+
+        async with self._downloads.turn(priority):
+            outcome: Outcome = "ok"
+            try:
+                async with self._transport.stream("GET", quote(path), headers, None) as answer:
+                    yield replace(answer, body=counted(answer.body))
+            except UpstreamError as problem:
+                outcome = _outcome(problem)
+                raise
+            finally:
+                self._on_request(Exchange("file", outcome, bytes=came))
 
     @asynccontextmanager
     async def raw(

@@ -9,8 +9,7 @@ from collections import Counter
 import pytest
 import pytest_asyncio
 
-from tests.lab import JSOC_INFO, lab, recnums, world
-from mirror.wire.params import encode_params
+from tests.lab import JSOC_INFO, lab, recnums
 
 V45 = "hmi.v_45s[2014.01.01_TAI/1h]"
 
@@ -28,20 +27,11 @@ async def small_chunks(tmp_path):
         yield made
 
 
-async def upstream(mirror, ds):
-    """What the simulator itself answers."""
-    params = {"op": "rs_list", "ds": ds, "key": "*recnum*"}
-    async with mirror.session.get(mirror.simulator.make_url(JSOC_INFO), params=params) as response:
-        told = await response.json(content_type=None)
-    assert told["status"] == 0, told
-    return told["keywords"][0]["values"] if told["count"] else []
-
-
 async def whole(mirror, ds):
     """The mirror's record numbers, seen to be those of the simulator; how many."""
     got = await mirror.recnums(ds)
     before = await mirror.fetched()
-    assert got == await upstream(mirror, ds), ds
+    assert got == await mirror.upstream(ds), ds
     assert await mirror.fetched() == before
     return len(got)
 
@@ -50,31 +40,33 @@ async def whole(mirror, ds):
 
 
 @pytest.mark.parametrize(
-    "ds",
+    "ds, chunk",
     [
-        V45,
-        "hmi.v_45s[2014.01.01_TAI/1d]",
-        "hmi.v_45s[]",
-        "hmi.v_45s",
-        "hmi.v_45s[$]",
-        "aia.lev1_euv_12s[2014.01.01/1h][171,193]",
-        "hmi.sharp_720s[]",
-        "hmi.v_sht_modes[]",
-        "su_test.zoo[]",
-        "su_test.noprime[]",
-        "hmi.v_45s[:#1-#300]",
-        "hmi.v_45s[2014.01.01_TAI/1d@10m]",
+        (V45, "10000"),
+        (V45, "30"),
+        ("hmi.v_45s[2014.01.01_TAI/6h]", "100"),
+        ("hmi.v_45s[2014.01.01_TAI/6h@10m]", "10"),
+        ("hmi.v_45s[$]", "10000"),
+        ("hmi.v_45s[:#1-#80]", "30"),
+        ("aia.lev1_euv_12s[2014.01.01/10m][171,193]", "40"),
+        ("hmi.sharp_720s[3563]", "10"),
+        ("hmi.sharp_720s[]", "100"),
+        ("hmi.v_sht_modes[]", "2"),
+        ("su_test.zoo[]", "10000"),
+        ("su_test.noprime[]", "10000"),
+        ("su_test.nokeyidx[]", "10000"),
     ],
 )
-@pytest.mark.parametrize("chunk", ["100", "10000"])
 async def test_fifty_clients_of_one_range_fetch_each_record_once(tmp_path, ds, chunk):
     async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS=chunk) as mirror:
         answers = await asyncio.gather(*(mirror.ask(ds) for _ in range(50)))
-        expected = await upstream(mirror, ds)
+        expected = await mirror.upstream(ds)
+        assert expected
         assert {tuple(recnums(a)) for a in answers} == {tuple(expected)}
-        structs = await mirror.log(op="series_struct")
-        assert len(structs) == 1
         assert await mirror.fetched() == len(expected)
+        # What is asked beside the records is not asked for each client either.
+        asked = Counter(str(sorted(e["params"].items())) for e in await mirror.log())
+        assert max(asked.values()) <= 3
 
 
 async def test_clients_of_overlapping_ranges_share_what_they_have_in_common(small_chunks):
@@ -82,3 +74,196 @@ async def test_clients_of_overlapping_ranges_share_what_they_have_in_common(smal
     answers = await asyncio.gather(*map(small_chunks.ask, ranges * 3))
     distinct = {n for a in answers for n in recnums(a)}
     assert await small_chunks.fetched() == len(distinct)
+
+
+async def test_a_client_that_hangs_up_does_not_stop_the_fill(tmp_path):
+    async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="100", latency=20.0) as mirror:
+        impatient = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/6h]"))
+        while not await mirror.log(op="rs_list"):
+            await asyncio.sleep(0)
+        impatient.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+        # The next client waits for the same fill instead of starting one.
+        found = await mirror.recnums("hmi.v_45s[2014.01.01_TAI/6h]")
+        assert found == await mirror.upstream("hmi.v_45s[2014.01.01_TAI/6h]")
+        assert await mirror.fetched() == len(found)
+
+
+async def test_a_mirror_that_stops_in_a_fill_keeps_what_is_committed(tmp_path):
+    async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="60", latency=20.0) as mirror:
+        client = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/12h]"))
+        while len(await mirror.log(op="rs_list")) < 8:
+            await asyncio.sleep(0)
+        await mirror.restart()
+        await asyncio.gather(client, return_exceptions=True)
+        kept = sum(s["records"] for s in (await mirror.get("/api/series")).json)
+        assert kept > 0
+        before = await mirror.fetched()
+        found = await mirror.recnums("hmi.v_45s[2014.01.01_TAI/12h]")
+        assert found == await mirror.upstream("hmi.v_45s[2014.01.01_TAI/12h]")
+        assert await mirror.fetched() - before == len(found) - kept
+
+
+# ---- overlapping ranges ---------------------------------------------------------------------------
+
+
+def overlapping(seed, count):
+    """Random ranges of one day, with restrictions, steps, lists and conditions."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        yield chance.choice([velocities, wavelengths, harps])(chance)
+
+
+def clock(seconds):
+    return f"2014.01.01_{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}_TAI"
+
+
+def span(chance, step, slots):
+    first = chance.randrange(slots)
+    last = min(slots, first + chance.randrange(1, slots // 4))
+    return f"{clock(first * step)}-{clock(last * step)}"
+
+
+def velocities(chance):
+    end = chance.choice(["", "", "@90s", "@10m", "[2]", "[][? QUALITY = 0 ?]", "[? DATAMEAN > 0 ?]"])
+    inside, _, outside = end.partition("[") if end.startswith("[") else (end, "", "")
+    return f"hmi.v_45s[{span(chance, 45, 900)}{inside}]" + (f"[{outside}" if outside else "")
+
+
+def wavelengths(chance):
+    waves = chance.choice(["", "[171]", "[94,131]", "[171-211]", "[193,304,335]", "[WAVELNTH=304]"])
+    return f"aia.lev1_euv_12s[{span(chance, 12, 300)}]{waves}"
+
+
+def harps(chance):
+    harp = chance.choice(["", "3563", "3560-3570", "3563,3564", "1-5000"])
+    return f"hmi.sharp_720s[{harp}][{span(chance, 720, 60)}]"
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_random_overlapping_queries_ask_for_each_missing_record_once(tmp_path, seed):
+    """In sequence each gap is known exactly, so records asked for and records missing are the same."""
+    async with lab(tmp_path) as mirror:
+        kept = set()
+        for ds in overlapping(seed, 60):
+            found = await mirror.recnums(ds)
+            assert found == await mirror.upstream(ds), ds
+            kept |= {(ds.partition("[")[0], n) for n in found}
+        held = sum(s["records"] for s in (await mirror.get("/api/series")).json)
+        assert await mirror.fetched() == held
+        assert held >= len(kept)
+
+
+async def test_overlapping_ranges_of_record_numbers_are_asked_for_once(tmp_path):
+    chance = random.Random(5)
+    async with lab(tmp_path) as mirror:
+        kept = set()
+        for _ in range(40):
+            first = chance.randrange(1, 500)
+            ds = f"hmi.m_45s[:#{first}-#{first + chance.randrange(80)}]"
+            kept |= set(found := await mirror.recnums(ds))
+            assert found == await mirror.upstream(ds), ds
+        assert await mirror.fetched() == len(kept)
+
+
+async def test_random_overlapping_queries_at_a_time_do_as_well(tmp_path):
+    async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="200") as mirror:
+        asked = [ds for ds in overlapping(9, 80) if "[?" not in ds]
+        answers = await asyncio.gather(*map(mirror.ask, asked))
+        for ds, answer in zip(asked, answers, strict=True):
+            assert recnums(answer) == await mirror.upstream(ds), ds
+        held = sum(s["records"] for s in (await mirror.get("/api/series")).json)
+        assert await mirror.fetched() == held
+
+
+# ---- forms of queries ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wide, narrow",
+    [
+        ("hmi.v_45s[2014.01.01_TAI/1h]", ["hmi.v_45s[2014.01.01_00:10_TAI/10m]", "HMI.V_45S[2014.01.01_TAI/1h@90s][2]"]),
+        ("aia.lev1_euv_12s[2014.01.01/10m]", ["aia.lev1_euv_12s[2014.01.01/10m][171]", "aia.lev1_euv_12s[2014.01.01/1m][94,131]"]),
+        ("hmi.sharp_720s[3563]", ["hmi.sharp_720s[3563][2014.01.01_TAI/2h]", "hmi.sharp_720s[3563][^]", "hmi.sharp_720s[3563][$]", "hmi.sharp_720s[3563][? QUALITY = 0 ?]"]),
+        ("hmi.sharp_720s[][2014.01.01_TAI/3h]", ["hmi.sharp_720s[3563-3564][2014.01.01_TAI/1h]"]),
+        ("hmi.v_sht_modes", ["hmi.v_sht_modes[$]", "hmi.v_sht_modes[^]", "hmi.v_sht_modes[]"]),
+        ("su_test.zoo", ["su_test.zoo[beta]", "su_test.zoo[? I1 > 0 ?]", "su_test.zoo[][$]"]),
+        ("su_test.nokeyidx", ["su_test.nokeyidx[2014.01.01_UTC/10s]"]),
+        ("su_test.noprime", ["su_test.noprime"]),
+        ("hmi.v_45s[:#10-#50]", ["hmi.v_45s[:#20]", "hmi.v_45s[:#10-#50@7]", "hmi.v_45s[:#11,#13-#15]"]),
+        ("hmi.v_45s[2014.01.01_TAI/1h][! 1=1 !]", ["hmi.v_45s[2014.01.01_TAI/1h]", "hmi.v_45s[2014.01.01_TAI/1h][! QUALITY=0 !]"]),
+    ],
+)  # fmt: skip
+async def test_what_a_wide_query_filled_answers_narrow_ones(tmp_path, wide, narrow):
+    async with lab(tmp_path) as mirror:
+        expected = {ds: await mirror.upstream(ds) for ds in (wide, *narrow)}
+        assert expected[wide]
+        assert await mirror.recnums(wide) == expected[wide]
+        await mirror.faults({"fault": "outage"})
+        for ds in (wide, *narrow):
+            answer = await mirror.ask(ds)
+            assert (recnums(answer), answer.plan) == (expected[ds], "local"), ds
+
+
+@pytest.mark.parametrize(
+    "ds",
+    ["hmi.v_45s[$]", "hmi.v_45s[^]", "aia.lev1_euv_12s[$]", "aia.lev1_euv_12s[$][171]", "hmi.sharp_720s[$][]",
+     "hmi.sharp_720s[3563][$]", "su_test.zoo[$]", "su_test.nokeyidx[^]", "su_test.carr[$]", "hmi.v_45s[^,$]"],
+)  # fmt: skip
+async def test_first_and_last_are_asked_for_once_and_then_remembered_for_a_while(tmp_path, ds):
+    async with lab(tmp_path) as mirror:
+        answer = await mirror.ask(ds)
+        assert recnums(answer) == await mirror.upstream(ds)
+        before = len(await mirror.log())
+        assert recnums(await mirror.ask(ds)) == recnums(answer)
+        assert len(await mirror.log()) == before
+        mirror.clock.forward(days=200)
+        assert recnums(await mirror.ask(ds)) == recnums(answer)
+        assert len(await mirror.log()) > before
+
+
+async def test_two_series_that_are_filled_at_a_time_keep_their_own_fields(tmp_path):
+    series = ["hmi.v_45s[2014.01.01_TAI/5m]", "aia.lev1_euv_12s[2014.01.01/1m]", "hmi.sharp_720s[3563][2014.01.01_TAI/1h]",
+              "su_test.zoo", "hmi.v_sht_modes", "hmi.m_720s[2014.01.01_TAI/2h]"]  # fmt: skip
+    async with lab(tmp_path) as mirror:
+        together = await asyncio.gather(*(mirror.ask(ds, "**ALL**", seg="**ALL**") for ds in series))
+        await mirror.restart()
+        for ds, answer in zip(series, together, strict=True):
+            direct = await mirror.session.get(
+                mirror.simulator.make_url(JSOC_INFO), params={"op": "rs_list", "ds": ds, "key": "**ALL**", "seg": "**ALL**"}
+            )
+            expected = await direct.json(content_type=None, encoding="latin-1")
+            del expected["runtime"]
+            assert answer.told == expected
+            assert (await mirror.ask(ds, "**ALL**", seg="**ALL**")).told == expected
+
+
+# ---- limits -------------------------------------------------------------------------------------
+
+
+async def test_the_limit_of_one_answer_is_met_by_smaller_requests(tmp_path, monkeypatch):
+    monkeypatch.setattr("mirror.simulator.evaluate.MOST_RECORDS", 150)
+    async with lab(tmp_path) as mirror:
+        found = await mirror.recnums("hmi.v_45s[2014.01.01_TAI/12h]")
+        assert len(found) > 800
+        assert await mirror.fetched() == len(found)
+
+
+async def test_more_than_a_client_should_wait_for_is_forwarded_and_filled_in_the_background(tmp_path):
+    settings = {"MIRROR_FILL__WAITING_LIMIT": "200", "MIRROR_FILL__CHUNK_RECORDS": "100"}
+    async with lab(tmp_path, **settings) as mirror:
+        answer = await mirror.ask("hmi.v_45s[2014.01.01_TAI/6h]")
+        assert answer.plan == "forwarded"
+        assert recnums(answer) == await mirror.upstream("hmi.v_45s[2014.01.01_TAI/6h]")
+        await asyncio.gather(*mirror.running.filler._background)
+        assert (await mirror.ask("hmi.v_45s[2014.01.01_TAI/6h]")).plan == "local"
+
+
+async def test_a_condition_without_bounds_is_forwarded_and_claims_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("mirror.engine.records.SMALL_SERIES", 50)
+    async with lab(tmp_path) as mirror:
+        answer = await mirror.ask("hmi.v_45s[? QUALITY <> 0 ?]")
+        assert answer.plan == "forwarded"
+        assert recnums(answer) == await mirror.upstream("hmi.v_45s[? QUALITY <> 0 ?]")
+        assert (await mirror.get("/api/coverage")).json == []

@@ -110,7 +110,7 @@ async def test_showextseries_tells_notes_on_request(client):
 
 
 async def test_an_unknown_program_is_an_error_that_names_the_ones_there_are(client):
-    response = await client.get("/cgi-bin/ajax/jsoc_fetch", params={"op": "exp_request"})
+    response = await client.get("/cgi-bin/ajax/jsoc_nothing", params={"op": "exp_request"})
     body = json.loads(await response.read())
     assert body["status"] == 1
     assert "jsoc_info" in body["error"]

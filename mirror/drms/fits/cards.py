@@ -14,6 +14,7 @@ STRING = 68  #: characters of a string value that one card holds, quotes inside 
 _VALUE_END, _COMMENT_END = 30, 77  # fixed format ends here; a comment begins before here or not at all
 _NO_VALUE = ("COMMENT ", "HISTORY ", "END     ", "CONTINUE", "        ")
 _QUOTED = re.compile(r"'(?:[^']|'')*+'")
+_TOKEN_END = re.compile(r"[ /]")
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 
 
@@ -83,7 +84,7 @@ def _value_at_start(rest: str) -> str:
     if rest.startswith("'"):
         found = _QUOTED.match(rest)
         return found[0] if found else f"{rest}'"
-    return re.split(r"[ /]", rest, maxsplit=1)[0]
+    return _TOKEN_END.split(rest, maxsplit=1)[0]
 
 
 def string_cards(name: str, text: str, comment: str = "") -> list[str]:

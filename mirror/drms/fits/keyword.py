@@ -38,7 +38,7 @@ class FitsKeyword:
 
     name: str
     kind: Kind
-    value: int | float | str | None
+    value: float | str | None
     comment: str = ""
     unit: str | None = None
     digits: int = 17
@@ -54,7 +54,7 @@ class FitsKeyword:
 def write(header: Header, keyword: FitsKeyword) -> None:
     """Append the keyword's cards to ``header``; no card for an empty COMMENT or HISTORY."""
     value = _value_text(keyword)
-    if keyword.value is None or value is None:
+    if value is None:
         header.append(make_card(keyword.name, "", _missing_comment(keyword)))
         return
     if keyword.kind is not Kind.STRING:
@@ -112,7 +112,7 @@ def read(header: Header, name: str, kind: Kind) -> FitsKeyword | None:
     if position is None:
         return None
     if kind is Kind.STRING:
-        value: int | float | str | None
+        value: float | str | None
         value, comment = header.string(position)
     else:
         text, comment = split_card(header.cards[position])
@@ -122,7 +122,7 @@ def read(header: Header, name: str, kind: Kind) -> FitsKeyword | None:
     return _unmarked(name, kind, value, comment)
 
 
-def _number(text: str, kind: Kind) -> int | float | None:
+def _number(text: str, kind: Kind) -> float | None:
     if not text:
         return None
     if text in ("T", "F"):
@@ -131,7 +131,7 @@ def _number(text: str, kind: Kind) -> int | float | None:
     return int(plain) if kind is Kind.INTEGER else float(plain)
 
 
-def _unmarked(name: str, kind: Kind, value: int | float | str | None, comment: str) -> FitsKeyword:
+def _unmarked(name: str, kind: Kind, value: float | str | None, comment: str) -> FitsKeyword:
     found = _MARKED.fullmatch(comment)
     assert found is not None  # a card has printable characters only, and the last group takes them all
     unit, word, rest = found.groups()
@@ -149,10 +149,12 @@ def update(header: Header, keyword: FitsKeyword) -> None:
     if position is None:
         write(header, keyword)
         return
-    if keyword.kind is Kind.STRING and keyword.value is not None:
-        header.replace_string(position, string_cards(keyword.name, str(keyword.value), keyword.comment))
+    value = _value_text(keyword)
+    if value is None:
+        header.replace(position, make_card(keyword.name, "", _missing_comment(keyword)))
+        return
+    if keyword.kind is Kind.STRING:
+        header.replace_string(position, string_cards(keyword.name, value, keyword.comment))
     else:
-        value, comment = _value_text(keyword), keyword.comment
-        header.replace(position, make_card(keyword.name, value or "", comment if value else _missing_comment(keyword)))
-    if keyword.value is not None:
-        _write_unit(header, keyword)
+        header.replace(position, make_card(keyword.name, value, keyword.comment))
+    _write_unit(header, keyword)

@@ -78,6 +78,8 @@ def comment_text(name: str, fits: str, note: str, words: str) -> str:
 
 def _short(text: str, other: str) -> str:
     """``text`` up to its first single dash, with ``--`` read as a dash; a dash at the end is dropped."""
+    if "-" not in text:
+        return text
     kept, position = "", 0
     while position < len(text):
         if text[position] != "-":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirror.drms.errors import Refused, UnknownName
 from mirror.drms.fits.keyword import FitsKeyword, Kind
@@ -26,7 +26,6 @@ from mirror.drms.fits.naming import (
 from mirror.drms.fits.values import BROKEN_LINK, Value, read_value, time_text
 from mirror.drms.series import INTEGER_TYPES, Keyword, Series
 
-_PER_SEGMENT = re.compile(r"(.+)_(\d{3})")
 _LATIN_1 = re.compile(r"[^\x00-\xff]")
 _NOT_IN_COMMENTS = re.compile(r"[^ -~]")
 
@@ -53,12 +52,10 @@ def fits_keywords(record: RecordValues, series: Series, segment: str) -> list[Fi
     found = series.segment(segment)
     if found is None:
         raise UnknownName(f"series {series.name} has no segment {segment!r}")
-    place = f"{series.segments.index(found):03d}"
-    keys = []
+    place = series.segments.index(found)
+    keys: list[FitsKeyword] = []
     for keyword in own_keywords(series):
-        per_segment = is_per_segment(keyword.name, series)
-        if not per_segment or place in keyword.name:
-            keys.extend(_fits_keyword(keyword, record, per_segment=per_segment))
+        keys.extend(_fits_keyword(keyword, record, place))
     return keys + list(_about(record, series, found.name))
 
 
@@ -71,28 +68,19 @@ def own_keywords(series: Series) -> Iterator[Keyword]:
     for keyword in series.keywords:
         if keyword.name in series.implicit:
             continue
-        if last is not None and _same_but_name(last, keyword) and read_note(last.note).name == keyword.name:
+        if last is not None and is_second_name(keyword, last):
             continue
         last = keyword
         yield keyword
 
 
-def _same_but_name(one: Keyword, other: Keyword) -> bool:
-    return (one.type, one.units, one.note, one.defval, one.linkinfo) == (
-        other.type,
-        other.units,
-        other.note,
-        other.defval,
-        other.linkinfo,
+def is_second_name(keyword: Keyword, before: Keyword) -> bool:
+    """True if the structure shows ``before`` once more as ``keyword``, under the name that its note gives."""
+    return (
+        keyword.name != before.name
+        and read_note(before.note).name == keyword.name
+        and (replace(keyword, name=before.name) == before)
     )
-
-
-def is_per_segment(name: str, series: Series) -> bool:
-    """True for ``NAME_000`` where the series has one such keyword for each of its segments."""
-    found = _PER_SEGMENT.fullmatch(name)
-    if found is None or int(found[2]) >= len(series.segments):
-        return False
-    return all(series.keyword(f"{found[1]}_{i:03d}") is not None for i in range(len(series.segments)))
 
 
 def _about(record: RecordValues, series: Series, segment: str) -> Iterator[FitsKeyword]:
@@ -107,17 +95,16 @@ def _about(record: RecordValues, series: Series, segment: str) -> Iterator[FitsK
 # ---- one keyword ---------------------------------------------------------------------------------
 
 
-def _fits_keyword(keyword: Keyword, record: RecordValues, *, per_segment: bool) -> Iterator[FitsKeyword]:
-    text = record.texts.get(keyword.name)
-    if text is None:
-        raise UnknownName(f"record {record.recnum} was given without keyword {keyword.name}")
+def _fits_keyword(shown: Keyword, record: RecordValues, place: int) -> Iterator[FitsKeyword]:
+    keyword = _held(shown, record, place)
+    text = record.texts[keyword.name]
     if keyword.linkinfo is not None and text == BROKEN_LINK:
         raise Refused(f"keyword {keyword.name} is linked by {keyword.linkinfo}, which leads to no record")
     stem = stem_of(keyword.name)
     if stem in NEVER_EXPORTED:
         return
     note = read_note(as_bytes(keyword.note))
-    name = fits_name(keyword.name, note, per_segment=per_segment)
+    name = fits_name(keyword.name, note, per_segment=keyword is not shown)
     value = read_value(keyword, as_bytes(text))
     if stem in COMMENTARY:
         yield from _commentary(keyword, name, value)
@@ -127,6 +114,19 @@ def _fits_keyword(keyword: Keyword, record: RecordValues, *, per_segment: bool) 
         yield _with_default(keyword, name, value, note, WCS_DEFAULTS[stem])
     else:
         yield _plain(keyword, name, value, note)
+
+
+def _held(shown: Keyword, record: RecordValues, place: int) -> Keyword:
+    """The keyword under the name that the record has it by: ``NAME_003`` for one of segment 3 alone.
+
+    The structure of a series shows keywords that every segment has its own of once, without the number.
+    """
+    if shown.name in record.texts:
+        return shown
+    name = f"{shown.name}_{place:03d}"
+    if name in record.texts:
+        return replace(shown, name=name)
+    raise UnknownName(f"record {record.recnum} was given without keyword {shown.name}")
 
 
 def as_bytes(text: str) -> str:
@@ -171,7 +171,7 @@ def _date(keyword: Keyword, name: str, value: Value, note: Note) -> Iterator[Fit
 def _with_default(keyword: Keyword, name: str, value: Value, note: Note, default: float) -> FitsKeyword:
     """A keyword of the world coordinates, which has a default; it goes by its DRMS name."""
     if value is None and keyword.type not in ("float", "double"):
-        raise Refused(f"keyword {keyword.name} is missing and of type {keyword.type}; expected float or double")
+        raise Refused(f"keyword {keyword.name} is missing and of type {keyword.type}; expected a real")
     plain = _plain(keyword, name, default if value is None else value, note)
     return FitsKeyword(_held_name(keyword), plain.kind, plain.value, plain.comment, plain.unit, plain.digits)
 

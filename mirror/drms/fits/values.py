@@ -12,12 +12,14 @@ import struct
 
 from mirror.drms.errors import UpstreamBroken
 from mirror.drms.series import INTEGER_TYPES, Keyword
-from mirror.drms.times import MISSING_TIME, format_time, is_missing_time, scan_time
+from mirror.drms.times import MISSING_TIME, format_time, scan_time
 
 MISSING = "MISSING"
 BROKEN_LINK = "Invalid KeyLink"
 BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
-Value = int | float | str | None
+#: The missing time as series store it: their default says "-4712.01.01_11:59:28", without the fraction.
+STORED_MISSING_TIME = float(math.ceil(MISSING_TIME))
+Value = float | str | None  # an int where the keyword's type is one
 #: Units of time keywords that hold an interval; their texts are numbers of that unit.
 _INTERVAL = re.compile(
     r"(hz|hertz|rots?|rotations?|deg(ree)?s?|wks?|weeks?|w|d|days?|hr?s?|hours?|m|mins?|minutes?|secs|seconds?|s)",
@@ -77,7 +79,7 @@ def _time(keyword: Keyword, text: str) -> float | str | None:
     scan = scan_time(text)
     if scan is None:
         raise UpstreamBroken(f"keyword {keyword.name}: expected a time, found {text!r}")
-    return None if is_missing_time(scan.seconds) else scan.seconds
+    return None if abs(scan.seconds - MISSING_TIME) < 1.0 else scan.seconds
 
 
 def is_interval(unit: str) -> bool:
@@ -87,7 +89,7 @@ def is_interval(unit: str) -> bool:
 
 def time_text(seconds: float | None, unit: str) -> str:
     """A time as exports write it: on the unit's clock, with milliseconds, and never a ``Z`` at the end."""
-    return format_time(MISSING_TIME if seconds is None else seconds, unit, 3).removesuffix("Z")
+    return format_time(STORED_MISSING_TIME if seconds is None else seconds, unit, 3).removesuffix("Z")
 
 
 def real_text(value: float, digits: int) -> str | None:

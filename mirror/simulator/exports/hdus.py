@@ -6,9 +6,8 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from astropy.io import fits
-
 from mirror.simulator.exports.checksums import ascii_checksum, padded, word_sum
+from mirror.simulator.exports.loading import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +43,8 @@ def card(name: str, value: float | str | None = None, comment: str = "") -> str:
     if isinstance(value, float):
         head = f"{name:<8}= {_float(value):>20}"
         return (f"{head} / {comment}" if comment else head)[:80]
-    given = fits.card.UNDEFINED if value is None else value
-    image: str = fits.Card(name, given, comment or None).image
+    given = fits().card.UNDEFINED if value is None else value
+    image: str = fits().Card(name, given, comment or None).image
     return image
 
 
@@ -103,7 +102,7 @@ def resealed(cards: Sequence[str], data_sum: int) -> tuple[str, ...]:
 def data_sum(cards: Sequence[str]) -> int:
     """What DATASUM tells."""
     (text,) = (text for text in cards if text.startswith(f"{_DATASUM:<8}="))
-    return int(str(fits.Card.fromstring(text).value))
+    return int(str(fits().Card.fromstring(text).value))
 
 
 def _with(cards: Sequence[str], name: str, new: str, before: str | None = None) -> tuple[str, ...]:
@@ -120,7 +119,7 @@ def _with(cards: Sequence[str], name: str, new: str, before: str | None = None) 
 
 def units(file: bytes) -> Iterator[Hdu]:
     """The units of a FITS file, in order."""
-    with fits.open(io.BytesIO(file), disable_image_compression=True) as hdus:
+    with fits().open(io.BytesIO(file), disable_image_compression=True) as hdus:
         for hdu in hdus:
             info = hdu.fileinfo()
             head = file[info["hdrLoc"] : info["datLoc"]].decode("ascii")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import BadRequest
-from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from mirror.drms.series import Keyword, Series
-    from mirror.simulator.base import Rows
+    from collections.abc import Callable
+
+    from mirror.drms.series import Series
 
 _BRACES = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 _C_FORMAT = re.compile(r"%[-+ 0#]*[0-9]*(?:\.[0-9]+)?(?:hh|h|ll|l|q)?([diuxXofeEgGs])")
@@ -25,10 +25,11 @@ _DAYLIKE = 10  #: characters of a date
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name is made from: a record, as the only row, and the name of the segment's file."""
+    """What a name is made from: a record, and the name of the segment's file."""
 
     series: Series
-    row: Rows
+    recnum: int
+    printed: Callable[[str], str]  #: the printed value of a keyword, by its own-case name
     file: str
     number: int  #: counts the files of the request from 0
 
@@ -48,7 +49,7 @@ def _fill(name: str, layout: str | None, named: Named, series_name: str | None) 
     if name == "segment":
         return named.file
     if name == "recnum":
-        return c_format(layout or "%lld", int(named.row.stored("recnum").values[0]))
+        return c_format(layout or "%lld", named.recnum)
     if name == "#":
         return c_format(layout or "%05d", named.number)
     if not name:
@@ -56,11 +57,7 @@ def _fill(name: str, layout: str | None, named: Named, series_name: str | None) 
     keyword = named.series.keyword(name)
     if keyword is None:
         raise BadRequest(f"filenamefmt names {name!r}, which is no keyword of {named.series.name}")
-    return _value(keyword, layout, named.row)
-
-
-def _value(keyword: Keyword, layout: str | None, row: Rows) -> str:
-    text = from_wire(row.printed(keyword.name, False)[0])
+    text = named.printed(keyword.name)
     if layout is None:
         return text
     return time_text(text, layout) if keyword.type == "time" else c_format(layout, text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from mirror.drms.exportrules import Survey, record_sets, with_quality_filter
 from mirror.simulator.cells import chosen_segments, record_names
 from mirror.simulator.evaluate import record_limit, select
 from mirror.simulator.exports.owners import Owner, owner
-from mirror.simulator.exports.shelf import LINKED
 from mirror.simulator.exports.staging import OFFLINE
 from mirror.wire.text import from_wire
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mirror.simulator.base import Rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Records:
     """The records of a request in order, of one series, and the segments that are wanted of them."""
 
@@ -34,15 +34,23 @@ class Records:
     segments: Sequence[Segment]
     rows: Rows
 
-    @property
+    _printed: dict[str, Sequence[str]] = field(default_factory=dict, init=False)
+
+    @cached_property
     def names(self) -> list[str]:
         """Record queries."""
         return [from_wire(name) for name in record_names(self.rows, self.series)]
 
-    @property
+    @cached_property
     def recnums(self) -> list[int]:
         numbers: list[int] = self.rows.stored("recnum").values.tolist()
         return numbers
+
+    def printed(self, keyword: str, at: int) -> str:
+        """The printed value of a keyword of one record."""
+        if keyword not in self._printed:
+            self._printed[keyword] = self.rows.printed(keyword, False)
+        return from_wire(self._printed[keyword][at])
 
     def row(self, at: int) -> Rows:
         """One record alone."""
@@ -109,7 +117,7 @@ def plan(request: ExportRequest, archive: Archive) -> Plan:
     """The plan of a request; BadRequest with what is wrong if there are no such records, or too many."""
     query = _filtered(request, archive)
     parts = [_records(part, str(query), archive, request) for part in query.sets]
-    return Plan(query, parts, [file for part in parts for file in _files(part)])
+    return Plan(query, parts, [file for part in parts for file in _files(part, archive)])
 
 
 def _filtered(request: ExportRequest, archive: Archive) -> RecordSetQuery:
@@ -133,23 +141,33 @@ def _records(part: RecordSet, query: str, archive: Archive, request: ExportReque
     return Records(wanted.structure, chosen_segments(wanted.structure, part), rows)
 
 
-def _files(records: Records) -> list[WantedFile]:
+def _files(records: Records, archive: Archive) -> list[WantedFile]:
     columns = [(segment, records.rows.segment(segment.name).paths) for segment in records.segments]
     return [
-        _file(records, at, name, segment, from_wire(paths[at]))
+        _file(records, at, name, segment, from_wire(paths[at]), archive)
         for at, name in enumerate(records.names)
         for segment, paths in columns
     ]
 
 
-def _file(records: Records, at: int, name: str, segment: Segment, path: str) -> WantedFile:
+def _file(
+    records: Records, at: int, name: str, segment: Segment, path: str, archive: Archive
+) -> WantedFile:
+    if path == OFFLINE:
+        # A search does not look up the units of linked files in every case.
+        found = owner(archive, records.series, records.row(at), segment)
+        path = "" if found is None or not _has_unit(found) else _path(found)
     there = path if path.startswith("/SUM") else None
-    return WantedFile(records, at, name, segment, there, offline=path == OFFLINE and has_unit(records, at, segment))
+    return WantedFile(records, at, name, segment, there, offline=path == OFFLINE)
 
 
-def has_unit(records: Records, at: int, segment: Segment) -> bool:
+def _path(found: Owner) -> str:
+    return from_wire(found.row.segment(found.segment.name).paths[0])
+
+
+def _has_unit(found: Owner) -> bool:
     """False for a record that never had files of its own."""
-    return segment.protocol.startswith(LINKED) or int(records.row(at).stored("sunum").values[0]) >= 0
+    return int(found.row.stored("sunum").values[0]) >= 0
 
 
 def file_owner(file: WantedFile, archive: Archive) -> Owner | None:

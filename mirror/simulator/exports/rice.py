@@ -6,8 +6,9 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
+
+from mirror.simulator.exports.loading import fits
 
 Image = NDArray[np.integer]
 
@@ -35,11 +36,11 @@ class Rows:
 
 def compress(image: Image) -> Rows:
     """The rows of an image of 8 (unsigned), 16 or 32 bits, each a tile of its own."""
-    hdu = fits.CompImageHDU(image, compression_type="RICE_1", tile_shape=(1, image.shape[1]))
+    hdu = fits().CompImageHDU(image, compression_type="RICE_1", tile_shape=(1, image.shape[1]))
     file = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
+    fits().HDUList([fits().PrimaryHDU(), hdu]).writeto(file)
     data = file.getvalue()
-    with fits.open(io.BytesIO(data), disable_image_compression=True) as hdus:
+    with fits().open(io.BytesIO(data), disable_image_compression=True) as hdus:
         head, start = hdus[1].header, hdus[1].fileinfo()["datLoc"]
     width, count = head["NAXIS1"], head["NAXIS2"]
     descriptors = np.frombuffer(data, dtype=">i4", count=count * width // 4, offset=start)

@@ -1,7 +1,7 @@
 """The files of the archive by path: ``/SUM1/D2/S00003/image.fits``.
 
-A recorded world may bring files of its own along: ``D2/S00003/image.fits`` in a folder, plain or gzipped.
-What it does not bring is made (``mirror.simulator.exports.archived``).
+A recorded world may bring files of its own along, plain or gzipped: in its folder ``D2/S00003/image.fits``,
+and what the real exporter made of it, ``exported/SERIES.RECNUM.SEGMENT.fits``. What it does not bring is made (``mirror.simulator.exports.archived``).
 """
 
 from __future__ import annotations
@@ -66,10 +66,17 @@ class Shelf:
         with self._lock:
             return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, self._templates))
 
+    def exported(self, series: str, recnum: int, segment: str) -> bytes | None:
+        """The recorded file of an export with protocol ``fits``, None if there is none."""
+        return self._recorded("exported", f"{series}.{recnum}.{segment}.fits")
+
     def _brought_along(self, file: ArchivedFile) -> bytes | None:
+        return self._recorded(f"D{file.sunum}", f"S{file.place:05d}", file.name)
+
+    def _recorded(self, *path: str) -> bytes | None:
         if self._folder is None:
             return None
-        plain = self._folder / f"D{file.sunum}" / f"S{file.place:05d}" / file.name
+        plain = self._folder.joinpath(*path)
         packed = plain.with_name(f"{plain.name}.gz")
         if packed.is_file():
             return gzip.decompress(packed.read_bytes())

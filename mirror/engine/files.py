@@ -1,0 +1,90 @@
+"""The read-through for files: from the store, or fetched once from the archive and kept.
+
+The first choice for a missing file is its ``/SUM`` path, which needs no request and no address. Search,
+export, sync and the command line all get files here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import NotHeld, Refused
+from mirror.storage.holdings import Holding
+from mirror.storage.tree import link_name
+from mirror.storage.unitfile import UnitFile, disk_of, unit_file
+
+if TYPE_CHECKING:
+    from mirror.engine.downloads import Download, Downloads
+    from mirror.engine.policy import Rules
+    from mirror.storage.blobs import Blobs
+    from mirror.storage.blobtable import Blob
+    from mirror.storage.holdings import Holdings, RecordSegment
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A file of a record: where it lies in the archive, whose it is, and the day it belongs to.
+
+    ``day`` is the folder in the readable tree, ``YYYYMMDD``; None keeps the file out of the tree.
+    """
+
+    path: str
+    record: RecordSegment | None = None
+    day: str | None = None
+
+
+class Files:
+    """Files of storage units."""
+
+    def __init__(
+        self, blobs: Blobs, holdings: Holdings, downloads: Downloads, rules: Rules, *, tree: bool = True
+    ) -> None:
+        self._blobs = blobs
+        self._holdings = holdings
+        self._downloads = downloads
+        self._rules = rules
+        self._tree = tree
+
+    async def held(self, path: str) -> Holding | None:
+        """The holding of a path, whatever disk it names; None if it is not held."""
+        file = unit_file(path)
+        return None if file is None else await self._holdings.at(file)
+
+    async def open(self, wanted: SegmentFile) -> Holding | Download:
+        """The file if it is held, else the download of it that runs from now on.
+
+        Refused if the path is not one of the archive's, NotHeld if upstream may not be asked.
+        """
+        file = unit_file(wanted.path)
+        if file is None:
+            raise Refused(f"{wanted.path!r} is not a file of the archive; expected /SUMn/Dn/Sn/name")
+        holding = await self._holdings.at(file)
+        if holding is not None:
+            return holding
+        if not self._rules.may_ask:
+            raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
+        return self._downloads.start(wanted.path, lambda blob: self.note(wanted, file, blob))
+
+    async def get(self, wanted: SegmentFile) -> Blob:
+        """The content of a file, fetched if need be; raises what kept it from coming."""
+        found = await self.open(wanted)
+        blob = found.blob if isinstance(found, Holding) else await found.blob
+        file = unit_file(wanted.path)
+        if file is not None and wanted.record is not None:
+            # Whoever asked first may have known the path only, and not whose file it is.
+            await self.note(wanted, file, blob)
+        return blob
+
+    async def note(self, wanted: SegmentFile, file: UnitFile, blob: Blob) -> None:
+        """Remember whose file a blob is."""
+        link = self._link(wanted, file)
+        await self._holdings.add(
+            file, blob, disk=disk_of(wanted.path) or "SUM0", record=wanted.record, link=link
+        )
+
+    def _link(self, wanted: SegmentFile, file: UnitFile) -> str | None:
+        record = wanted.record
+        if not self._tree or record is None or wanted.day is None:
+            return None
+        return link_name(record.series, wanted.day, f"{record.recnum}.{file.file.rpartition('/')[2]}")

@@ -1,0 +1,86 @@
+"""What an export request is about: its records and its files, and the rows that a job keeps of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import BadRequest
+from mirror.drms.export import ExportFile, ExportRequest, Finished
+from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
+from mirror.drms.selection import bind
+from mirror.services.wanted import Wanted, wanted_files
+from mirror.wire.export import decode_fetch, encode_fetch
+
+if TYPE_CHECKING:
+    from mirror.drms.recordset import RecordSetQuery
+    from mirror.drms.series import Series
+    from mirror.engine.catalogue import Catalogue
+    from mirror.engine.records import Records
+    from mirror.storage.index import Index
+    from mirror.storage.jobs import Job
+    from mirror.storage.layout import Layout, Row
+
+#: Below this folder are the directories of our exports.
+EXPORTS = "/export"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request with its records and files, as far as the archive tells."""
+
+    request: ExportRequest
+    query: RecordSetQuery
+    layout: Layout
+    rows: list[Row]
+    files: list[Wanted]
+
+    @property
+    def series(self) -> Series:
+        return self.layout.series
+
+
+class ExportPlanner:
+    """Finds the records and files of requests."""
+
+    def __init__(self, index: Index, catalogue: Catalogue, records: Records) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._records = records
+
+    async def plan(self, request: ExportRequest) -> Plan:
+        """The records and files of a request; raises for a query that is wrong or cannot be answered."""
+        query = record_sets(request)
+        series = await self._catalogue.series(query.sets[0].series)
+        query = with_quality_filter(query, series)
+        layout = self._index.layout(series)
+        rows: list[Row] = []
+        files: list[Wanted] = []
+        for part in query.sets:
+            read = await self._records.read(bind(part, series), request.limit or None)
+            rows += read.rows
+            files += wanted_files(layout, read.rows, part.segments)
+        return Plan(request, query, layout, rows, files)
+
+
+def request_text(request: ExportRequest) -> str:
+    """A request as a job keeps it."""
+    return json.dumps(encode_fetch(request))
+
+
+def request_of(job: Job) -> ExportRequest:
+    """The request that a job is for."""
+    request = decode_fetch(json.loads(job.request))
+    if not isinstance(request, ExportRequest):
+        raise BadRequest(f"job {job.id} is not for an export")
+    return request
+
+
+def finished(job: Job) -> Finished:
+    """The index of a job that is done."""
+    files = tuple(ExportFile(f.record, f.name) for f in job.files)
+    made = datetime.fromtimestamp(job.updated, UTC)
+    size = sum(f.size or 0 for f in job.files)
+    return index_of(job.id, request_of(job), files, directory=f"{EXPORTS}/{job.id}", size=size, made=made)

@@ -1,0 +1,23 @@
+"""E-mail addresses: which the simulator takes for registered."""
+
+from __future__ import annotations
+
+from mirror.wire.address import NOT_AN_ADDRESS, REGISTERED, UNKNOWN, AddressAnswer
+
+#: Addresses with this name, or of this host, are never registered; all others are.
+STRANGER, NOWHERE = "notregistered", "nowhere.org"
+
+
+def check(address: str) -> AddressAnswer:
+    """Whether an address is registered: it is, unless it is a stranger's."""
+    name, _, host = address.partition("@")
+    if not name or "." not in host.strip("."):
+        return AddressAnswer(NOT_AN_ADDRESS, "The address is not an e-mail address.")
+    if name == STRANGER or host == NOWHERE:
+        return AddressAnswer(UNKNOWN, "The address is not registered.")
+    return AddressAnswer(REGISTERED, "The address is registered.")
+
+
+def is_registered(address: str) -> bool:
+    """True for an address that may ask for exports."""
+    return check(address).status == REGISTERED

@@ -1,0 +1,157 @@
+"""The files of an export: which there are, and their bytes when somebody wants them.
+
+Nothing is made before it is asked for, but sizes: those of the members of a tar file have to be known
+before its first byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mirror.drms.export import NO_DATA_FILE, ExportFile
+from mirror.simulator.exports.cards import record_cards, with_keywords
+from mirror.simulator.exports.names import Named, product_name
+from mirror.simulator.exports.processing import Frame, process, processed_file, stored_values
+from mirror.simulator.exports.shelf import LINKED
+
+if TYPE_CHECKING:
+    from mirror.drms.export import ExportRequest, Finished
+    from mirror.drms.series import Series
+    from mirror.simulator.base import Rows
+    from mirror.simulator.exports.planning import Plan, WantedFile
+    from mirror.simulator.exports.shelf import Shelf
+
+Make = Callable[[], bytes]
+
+_WCS = ("CDELT1", "CDELT2", "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
+_OBSERVED = ("T_OBS", "T_REC")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What a finished export left: its index, and its files by name."""
+
+    index: Finished
+    files: Mapping[str, Make]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One row of an export's data; ``make`` is None where there is no file."""
+
+    told: ExportFile
+    make: Make | None
+
+
+def products(request: ExportRequest, plan: Plan, shelf: Shelf) -> list[Product]:
+    """The rows of the index, in order; BadRequest for what cannot be made."""
+    if request.protocol.as_is:
+        return [_as_is(request, file, at, shelf) for at, file in enumerate(plan.files)]
+    there = [file for file in plan.files if file.path is not None]
+    return [_as_fits(request, file, at, shelf) for at, file in enumerate(there)]
+
+
+def _read(shelf: Shelf, path: str) -> bytes:
+    data = shelf.read(path)
+    if data is None:
+        raise FileNotFoundError(path)
+    return data
+
+
+def label(file: WantedFile) -> str:
+    """The record with its segment in braces; a linked one has the name that it has at its target."""
+    name = file.segment.name
+    if file.segment.protocol.startswith(LINKED) and file.path:
+        name = file.path.rpartition("/")[2].rpartition(".")[0] or name
+    return f"{file.record}{{{name}}}"
+
+
+def _as_is(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> Product:
+    if file.path is None:
+        return Product(ExportFile(f"{file.record}{{{file.segment.name}}}", NO_DATA_FILE), None)
+    name = product_name(request.filenamefmt, _named(file, at))
+    return Product(ExportFile(label(file), name), partial(_read, shelf, file.path))
+
+
+def _named(file: WantedFile, at: int) -> Named:
+    records, name = file.records, (file.path or "").rpartition("/")[2]
+    return Named(records.series, records.recnums[file.at], partial(records.printed, at=file.at), name, at)
+
+
+def _as_fits(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> Product:
+    if request.process.steps:
+        return _modified(request, file, at, shelf)
+    name = product_name(request.filenamefmt, _named(file, at))
+    return Product(ExportFile(file.record, name), partial(_exported, file, shelf))
+
+
+def _exported(file: WantedFile, shelf: Shelf) -> bytes:
+    """The archived file with the keywords of the record; what is not FITS is copied."""
+    assert file.path is not None
+    series, segment = file.records.series, file.segment.name
+    recorded = shelf.exported(series.name, file.records.recnums[file.at], segment)
+    if recorded is not None:
+        return recorded
+    data, archived = _read(shelf, file.path), shelf.find(file.path)
+    if archived is None or not archived.is_image:
+        return data
+    return with_keywords(data, record_cards(series, file.row, segment, {}))
+
+
+# ---- processing --------------------------------------------------------------------------------------
+
+
+def _modified(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> Product:
+    """A file of the series with ``_mod`` behind its name, where JSOC puts what it has processed."""
+    series = replace(file.records.series, name=f"{file.records.series.name}_mod")
+    named = replace(_named(file, at), file=f"{file.segment.name}.fits")
+    name = product_name(request.filenamefmt, named, series.name)
+    record = series.name + file.record.removeprefix(file.records.series.name)
+    return Product(ExportFile(record, name), partial(_processed, request, file, series, shelf))
+
+
+def _processed(request: ExportRequest, file: WantedFile, series: Series, shelf: Shelf) -> bytes:
+    assert file.path is not None
+    archived, data = shelf.find(file.path), _read(shelf, file.path)
+    if archived is None or not archived.is_image:
+        return data
+    placed = {name: value for name in _WCS if (value := _number(series, file.row, name)) is not None}
+    frame = Frame(stored_values(data), placed, _time(series, file.row))
+    for step in request.process.steps:
+        frame = process(step, frame)
+    made = processed_file(archived, frame.image)
+    return with_keywords(made, record_cards(series, file.row, file.segment.name, frame.keywords))
+
+
+def _number(series: Series, row: Rows, name: str) -> float | None:
+    keyword = series.keyword(name)
+    text = "MISSING" if keyword is None else row.printed(keyword.name, True)[0]
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _time(series: Series, row: Rows) -> float | None:
+    for name in _OBSERVED:
+        keyword = series.keyword(name)
+        if keyword is not None and keyword.linkinfo is None:
+            return float(row.stored(keyword.name.lower()).values[0])
+    return None
+
+
+def directory_files(
+    index: Finished,
+    rows: Sequence[Product],
+    extra: Mapping[str, bytes],
+    keep: Callable[[str, Make], bytes],
+) -> Directory:
+    """The directory: the products by name, each made through ``keep``, and what describes them."""
+    made: dict[str, Make] = {
+        row.told.filename: partial(keep, row.told.filename, row.make) for row in rows if row.make is not None
+    }
+    told: dict[str, Make] = {name: partial(bytes, data) for name, data in extra.items()}
+    return Directory(index, {**told, **made})

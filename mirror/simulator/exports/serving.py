@@ -1,0 +1,116 @@
+"""Files on HTTP: HEAD, Range, and what goes wrong with downloads on command."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from mirror.simulator.delivery import Sleep
+    from mirror.simulator.exports.contents import Content
+    from mirror.simulator.faults import Fault
+
+_CHUNK = 1 << 20
+_SLOW_PIECES = 20
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_MODIFIED = "Wed, 01 Jan 2020 00:00:00 GMT"
+_TYPES = {"html": "text/html", "txt": "text/plain", "json": "application/json", "tar": "application/x-tar"}
+GATEWAY_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>The service is not available</h1>"
+    b"<p>Please come back later.</p></body></html>\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The part of a file that a request gets: ``start`` up to ``stop``, under an HTTP code."""
+
+    code: int
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+
+def wanted_part(request: web.BaseRequest, size: int, etag: str) -> Sent:
+    """What a request gets; a Range that cannot be had is 416, one that is not understood is passed over."""
+    found = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    if request.headers.get("If-None-Match") == etag:
+        return Sent(304, 0, 0)
+    if found is None or found[0] == "bytes=-" or request.headers.get("If-Range", etag) not in (etag, _MODIFIED):
+        return Sent(200, 0, size)
+    first, last = found[1], found[2]
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(int(last) + 1, size) if first and last else size
+    return Sent(206, start, stop) if start < stop else Sent(416, 0, 0)
+
+
+def headers(path: str, part: Sent, size: int, etag: str) -> dict[str, str]:
+    """The headers of an answer, without Content-Length."""
+    kind = _TYPES.get(path.rpartition(".")[2] if "." in path.rpartition("/")[2] else "html")
+    told = {
+        "Content-Type": kind or "application/octet-stream",
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
+        "Last-Modified": _MODIFIED,
+    }
+    if part.code == 206:
+        told["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    elif part.code == 416:
+        told["Content-Range"] = f"bytes */{size}"
+    return told
+
+
+def entity_tag(path: str, size: int) -> str:
+    """The same for the same file at every start."""
+    return f'"{size:x}-{zlib.crc32(path.encode()):08x}"'
+
+
+async def send(
+    request: web.BaseRequest, content: Content, part: Sent, fault: Fault | None, sleep: Sleep
+) -> web.StreamResponse:
+    """Sends a part of a file, whole or as a fault has it: cut, truncate, slow, wrong_length."""
+    etag = entity_tag(request.path, content.size)
+    response = web.StreamResponse(status=part.code, headers=headers(request.path, part, content.size, etag))
+    announced, sent = lengths(part.length, fault)
+    if part.code != 304:
+        response.content_length = announced
+    await response.prepare(request)
+    if request.method == "HEAD" or part.code == 304:
+        await response.write_eof()
+        return response
+    pause = fault.seconds / _SLOW_PIECES if fault and fault.kind == "slow" else 0.0
+    step = max(1, -(-sent // _SLOW_PIECES)) if pause else _CHUNK
+    for at in range(part.start, part.start + sent, step):
+        if pause:
+            await sleep(pause)
+        stop = min(at + step, part.start + sent)
+        await response.write(await asyncio.to_thread(content.read, at, stop))
+    if sent < announced:
+        hang_up(request)
+    else:
+        await response.write_eof()
+    return response
+
+
+def lengths(length: int, fault: Fault | None) -> tuple[int, int]:
+    """How many bytes are announced, and how many come."""
+    if fault is not None and fault.kind == "wrong_length":
+        announced = max(0, length + fault.delta)
+        return announced, min(announced, length)
+    if fault is not None and fault.kind in {"truncate", "cut"}:
+        return length, length // 2 if fault.kind == "truncate" else min(length, fault.at)
+    return length, length
+
+
+def hang_up(request: web.BaseRequest) -> None:
+    """Ends the connection; bytes that were written are to arrive, which abort() would not let them."""
+    if request.transport is not None:
+        request.transport.close()

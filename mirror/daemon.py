@@ -24,6 +24,7 @@ from mirror.server.app import LARGEST_LINE, build_app
 from mirror.server.cgi import Programs
 from mirror.server.fetch import Fetch
 from mirror.server.files import FileHandlers
+from mirror.server.pages import Pages
 from mirror.server.proxy import JSOC_HOSTS, Proxy
 from mirror.services.assembling import Assembler
 from mirror.services.exportdir import ExportDirectories
@@ -124,6 +125,7 @@ async def build(
         Fetch(exports, proxy),
         FileHandlers(files, ExportDirectories(jobs, planner, blobs), blobs),
         Api(search, status),
+        Pages(status, proxy),
         proxy,
     )
     await worker.resume()

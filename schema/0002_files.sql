@@ -3,6 +3,7 @@
 
 -- One row a file content in the store.
 CREATE TABLE mirror.blobs (
+    head BIGINT NOT NULL,         -- the first 15 digits of sha256 as a number, for quick comparing
     sha256 VARCHAR NOT NULL,      -- 64 hexadecimal digits, lower case: the name of the file
     size BIGINT NOT NULL,         -- bytes
     kept_at DOUBLE NOT NULL,      -- Unix seconds, as all times below
@@ -21,6 +22,7 @@ CREATE TABLE mirror.holdings (
     file VARCHAR NOT NULL,
     disk VARCHAR NOT NULL,        -- the first part of the path as last seen, "SUM12"
     link VARCHAR,                 -- its name in the readable tree, relative to it
+    head BIGINT NOT NULL,         -- of the blob, as above
     sha256 VARCHAR NOT NULL
 );
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mirror.server.cgi import Programs
     from mirror.server.fetch import Fetch
     from mirror.server.files import FileHandlers
+    from mirror.server.pages import Pages
     from mirror.server.proxy import Proxy
 
 #: Where JSOC's programs are; drms asks at the first, scripts at either.
@@ -24,7 +25,7 @@ LARGEST_LINE = 2 * 2**20
 
 
 def build_app(
-    programs: Programs, fetch: Fetch, files: FileHandlers, api: Api, proxy: Proxy
+    programs: Programs, fetch: Fetch, files: FileHandlers, api: Api, pages: Pages, proxy: Proxy
 ) -> web.Application:
     """The application; what no handler of ours answers goes to JSOC."""
     app = web.Application(middlewares=[proxy.guard, answer_problems], client_max_size=LARGEST_BODY)
@@ -33,5 +34,6 @@ def build_app(
         app.router.add_route("*", f"{base}jsoc_fetch", fetch.jsoc_fetch)
     files.add_to(app.router)
     api.add_to(app.router)
+    app.router.add_get("/", pages.front)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     return app

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import StorageError
-from mirror.storage.blobtable import Blob, find_blob
+from mirror.storage.blobtable import Blob, find_blob, head
 from mirror.storage.tables import Tables, to_the_end
 from mirror.storage.unitfile import UnitFile
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SELECT = (
     "SELECT h.series, h.recnum, h.segment, h.sunum, h.slot, h.file, h.disk, h.link, "
     "b.sha256, b.size, b.kept_at, b.verified_at, b.last_used "
-    "FROM mirror.holdings h JOIN mirror.blobs b ON h.sha256 = b.sha256"
+    "FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256"
 )
 #: Holdings that are kept at hand: a lookup costs as much as sending some megabytes.
 _MOST_KNOWN = 10_000
@@ -89,10 +89,11 @@ class Holdings:
 
     async def at_all(self, files: Iterable[UnitFile]) -> dict[UnitFile, Holding]:
         """Those of ``files`` that are held."""
-        wanted = list(files)
-        columns = [[f.sunum for f in wanted], [f.slot for f in wanted], [f.file for f in wanted]]
-        where = "(h.sunum, h.slot, h.file) IN (SELECT (unnest(?::BIGINT[]), unnest(?::INTEGER[]), unnest(?::VARCHAR[])))"
-        return {holding.file: holding for holding in await self._select(where, columns)}
+        wanted = set(files)
+        # Units decide almost alone, and comparing one number is quick; the rest is compared here.
+        units = list({file.sunum for file in wanted})
+        found = await self._select("h.sunum IN (SELECT unnest(?::BIGINT[]))", [units])
+        return {holding.file: holding for holding in found if holding.file in wanted}
 
     async def of(self, record: RecordSegment) -> Holding | None:
         """The holding of a segment of a record, or None."""
@@ -109,7 +110,7 @@ class Holdings:
         """Files and bytes held of each series; "" stands for files asked for by path only."""
         sql = (
             "SELECT series, count(*), sum(size) FROM (SELECT DISTINCT coalesce(h.series, '') AS series, "
-            "b.sha256, b.size FROM mirror.holdings h JOIN mirror.blobs b ON h.sha256 = b.sha256) "
+            "b.sha256, b.size FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256) "
             "GROUP BY series ORDER BY series"
         )
         rows = await self._tables.read(lambda c: c.execute(sql).fetchall())
@@ -202,8 +203,9 @@ def _note(cursor: Cursor, new: Holding) -> tuple[Holding, list[str], list[str]]:
 def _insert(cursor: Cursor, holding: Holding) -> None:
     record = holding.record
     of = [None, None, None] if record is None else [record.series, record.recnum, record.segment]
-    row = [*of, *_row_of(holding.file), holding.disk, holding.link, holding.blob.sha256]
-    cursor.execute("INSERT INTO mirror.holdings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    blob = holding.blob.sha256
+    row = [*of, *_row_of(holding.file), holding.disk, holding.link, head(blob), blob]
+    cursor.execute("INSERT INTO mirror.holdings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _rows_of(cursor: Cursor, file: UnitFile) -> list[Holding]:

@@ -7,6 +7,7 @@ key sets, tolerances) change only after the commit.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -133,7 +134,9 @@ class Index:
         """
         held = self._held[series.name.lower()]
         layout = held.layout
-        rows = batch(layout, answer, held.keyset) if answer.count else None
+        keyset = held.keyset
+        # A second of work for a large answer: searches go on meanwhile, and so does the writer.
+        rows = await asyncio.to_thread(batch, layout, answer, keyset) if answer.count else None
         widened = _widened(held, answer)
 
         def work(cursor: Cursor) -> None:

@@ -51,7 +51,8 @@ def _read_header(head: bytes, start: int) -> tuple[tuple[str, ...], int] | None:
     cards: list[str] = []
     for block_start in range(start, len(head), BLOCK):
         block = head[block_start : block_start + BLOCK].decode("latin-1")
-        if not cards and not block.startswith("XTENSION=" if start else "SIMPLE  ="):
+        first = "XTENSION=" if start else "SIMPLE  ="
+        if not cards and block[: len(first)] != first[: len(block)]:
             raise UpstreamBroken(f"not a FITS file: expected a header at byte {start}, found {block[:40]!r}")
         if len(block) < BLOCK:
             return None

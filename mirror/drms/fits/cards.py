@@ -69,10 +69,9 @@ def split_card(card: str) -> tuple[str, str]:
 
     A commentary card (COMMENT, HISTORY, CONTINUE, no name) is a comment from column 9 on.
     """
-    card = card.rstrip(" ")
-    if len(card) < 9 or card.startswith(_NO_VALUE) or card[8:10] != "= ":
-        return "", card[8:]
-    rest = card[10:].lstrip(" ")
+    if card.startswith(_NO_VALUE) or card[8:10].ljust(2) != "= ":
+        return "", card[8:].rstrip(" ")
+    rest = card[10:].strip(" ")
     value = _value_at_start(rest)
     comment = rest[len(value) :].lstrip(" ").removeprefix("/").removeprefix(" ")
     return value, comment

@@ -178,10 +178,10 @@ def _as_folders(printed: str) -> str:
 def printf(layout: str, value: float | str) -> str:
     """``value`` printed by a printf format with at most one directive; Refused if it does not suit the value."""
     found = _DIRECTIVE.search(layout)
-    if found is None:
+    if found is None and "%" not in layout:
         return layout
-    kind = found["kind"]
-    if "%" in layout[found.end() :] or kind == "%" or _LARGE.search(found["flags"]):
+    kind = found["kind"] if found else "%"
+    if found is None or "%" in layout[found.end() :] or kind == "%" or _LARGE.search(found["flags"]):
         raise Refused(
             f"layout {layout!r}: expected one directive such as %d or %.3f, of at most 99 characters"
         )

@@ -198,7 +198,7 @@ AIA_COLUMNS: Mapping[str, ColumnFunction] = {
     "NSATPIX": lambda frame: np.where(frame["DATAMAX"] > 16000, frame.below("NSATPIX", 4000), 0),
     "NSPIKES": lambda frame: frame.below("NSPIKES", 26000) + 900,
     **{f"DATAP{name}": _percentile(factor) for name, factor in _PERCENTILES.items()},
-    "CDELT1": lambda frame: 0.599489 + 0.0002 * frame["CAMERA"],
+    "CDELT1": lambda frame: 0.599489 + 0.0002 * (frame["CAMERA"] - 3),
     "CDELT2": lambda frame: frame["CDELT1"],
     "IMSCL_MP": lambda frame: frame["CDELT1"],
     "R_SUN": lambda frame: frame["RSUN_OBS"] / frame["CDELT1"],

@@ -55,7 +55,7 @@ class Case:
     @property
     def export_time(self) -> datetime:
         cards = cards_of(self.exported)
-        return datetime.fromisoformat(next(c for c in cards if c.startswith("CHECKSUM"))[55:74])
+        return datetime.fromisoformat(next(c for c in cards if c.startswith("CHECKSUM"))[54:73])
 
 
 def cards_of(data: bytes) -> list[str]:

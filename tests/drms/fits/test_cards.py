@@ -24,7 +24,7 @@ NAMES = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"), min_s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "card"),
+    "arguments, card",
     [
         (("NUM", "1", "number"), "NUM     =                    1 / number"),
         (("NUM", "1"), "NUM     =                    1"),
@@ -86,7 +86,7 @@ def test_commentary_is_cut_into_cards_of_72_characters_and_joined_again(text):
 
 
 @pytest.mark.parametrize(
-    ("card", "parts"),
+    "card, parts",
     [
         ("NAXIS1  =                  512 / axis", ("512", "axis")),
         ("A       = 'it''s / x' / c", ("'it''s / x'", "c")),

@@ -16,7 +16,7 @@ from mirror.drms.fits.naming import (
 
 
 @pytest.mark.parametrize(
-    ("note", "parts"),
+    "note, parts",
     [
         ("[DATE-OBS] start", Note("DATE-OBS", "", "start")),
         ("  [X] leading blanks", Note("X", "", "leading blanks")),
@@ -34,7 +34,7 @@ def test_the_parts_of_a_note(note, parts):
 
 
 @pytest.mark.parametrize(
-    ("name", "note", "fits"),
+    "name, note, fits",
     [
         ("DATE__OBS", "[DATE-OBS] start", "DATE-OBS"),
         ("DATE__OBS", "start", "DATEOBS"),
@@ -62,7 +62,7 @@ def test_a_segments_own_keyword_loses_its_number_where_the_name_is_cut():
 
 
 @pytest.mark.parametrize(
-    ("name", "note", "comment"),
+    "name, note, comment",
     [
         ("X", "short - long", "short"),
         ("X", "dash--double and-single", "dash-double and"),
@@ -86,7 +86,7 @@ def test_every_name_and_note_give_a_valid_name(name, note):
 
 
 @pytest.mark.parametrize(
-    ("name", "stem"), [("CRPIX1", "crpix"), ("CRPIX", "crpix"), ("PC1_1", "pc1_1"), ("DATE", "date")]
+    "name, stem", [("CRPIX1", "crpix"), ("CRPIX", "crpix"), ("PC1_1", "pc1_1"), ("DATE", "date")]
 )
 def test_the_stem_of_a_name_is_without_its_index(name, stem):
     assert stem_of(name) == stem

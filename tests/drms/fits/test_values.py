@@ -17,7 +17,7 @@ def keyword(kind: str, unit: str = "none") -> Keyword:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "value"),
+    "kind, text, value",
     [
         ("int", "42", 42),
         ("int", "00000042", 42),
@@ -59,7 +59,7 @@ def test_times_are_written_with_milliseconds_in_their_unit_without_z():
     assert time_text(None, "ISO") == "-4712.01.01_11:59:28.000"
 
 
-@pytest.mark.parametrize(("kind", "text"), [("int", "x"), ("int", ""), ("double", "1,5"), ("time", "soon")])
+@pytest.mark.parametrize("kind, text", [("int", "x"), ("int", ""), ("double", "1,5"), ("time", "soon")])
 def test_other_texts_are_errors_that_name_keyword_and_text(kind, text):
     with pytest.raises(UpstreamBroken, match="keyword X"):
         read_value(keyword(kind, "TAI"), text)

@@ -98,16 +98,19 @@ async def test_downloads_are_in_the_log_with_their_bytes(start):
     assert entries[1]["params"] == {"path": PATH, "method": "GET", "range": "bytes=10-19"}
 
 
+async def read_into(response, got):
+    async for chunk in response.content.iter_any():
+        got += chunk
+
+
 # ---- faults -------------------------------------------------------------------------------------------
 
 
 async def test_a_download_is_cut_after_as_many_bytes_as_wanted(start):
     simulated = await start(Fault("cut", program="file", at=3000, times=1))
-    response = await simulated.client.get(PATH)
-    got = bytearray()
+    response, got = await simulated.client.get(PATH), bytearray()
     with pytest.raises(aiohttp.ClientPayloadError):
-        async for chunk in response.content.iter_any():
-            got += chunk
+        await read_into(response, got)
     assert len(got) == 3000
     _, _, rest = await simulated.file(PATH, Range="bytes=3000-")
     assert bytes(got) + rest == (await simulated.file(PATH))[2]

@@ -24,6 +24,7 @@ from mirror.server.app import LARGEST_LINE, build_app
 from mirror.server.cgi import Programs
 from mirror.server.fetch import Fetch
 from mirror.server.files import FileHandlers
+from mirror.server.filesapi import FilesApi
 from mirror.server.pages import Pages
 from mirror.server.proxy import JSOC_HOSTS, Proxy
 from mirror.services.assembling import Assembler
@@ -31,10 +32,14 @@ from mirror.services.exportdir import ExportDirectories
 from mirror.services.exportjobs import ExportJobs
 from mirror.services.exportplan import ExportPlanner
 from mirror.services.exports import Exports
+from mirror.services.filelist import FileLists
+from mirror.services.joblist import JobList
 from mirror.services.listing import Listing
+from mirror.services.quicklook import QuickLooks
 from mirror.services.search import Search
 from mirror.services.staging import Staging
 from mirror.services.status import Status, Tallies
+from mirror.services.store import Store
 from mirror.storage.blobs import Blobs
 from mirror.storage.database import Database
 from mirror.storage.holdings import Holdings
@@ -45,7 +50,7 @@ from mirror.upstream.client import UpstreamClient
 from mirror.upstream.transport import user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mirror.config import Config
     from mirror.upstream.pacing import Pacer
@@ -81,11 +86,16 @@ class Mirror:
 
 
 async def build(
-    config: Config, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), pacer: Pacer | None = None
+    config: Config,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    pacer: Pacer | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Mirror:
     """A mirror on the store of ``config``; raises StorageError if the store cannot be had.
 
-    ``now`` and ``pacer`` stand for the clock and for the patience with upstream.
+    ``now``, ``pacer`` and ``sleep`` stand for the clock, for the patience with upstream, and for the pauses
+    between attempts at a file and looks at a request.
     """
     database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
     index = await Index.load(database)
@@ -111,13 +121,14 @@ async def build(
         Jobs(database, rules.timestamp),
         Pins(database, rules.timestamp),
     )
-    downloads = Downloads(blobs, upstream)
+    downloads = Downloads(blobs, upstream, sleep)
     files = Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree)
     planner = ExportPlanner(index, catalogue, records)
-    staging = Staging(upstream, downloads, holdings, config.upstream.email)
+    staging = Staging(upstream, downloads, holdings, config.upstream.email, sleep)
     assembler = Assembler(index, blobs, upstream, rules)
     worker = ExportJobs(jobs, planner, files, assembler, staging, blobs, pins, upstream, rules)
     exports = Exports(planner, holdings, jobs, worker, listing, rules, config.upstream.email)
+    lists = FileLists(planner, assembler, files, holdings, blobs)
     status = Status(index, filler, upstream, rules, tallies, blobs)
     proxy = Proxy(upstream, rules, JSOC_HOSTS | {urlsplit(config.upstream.url).netloc.lower()})
     app = build_app(
@@ -125,6 +136,12 @@ async def build(
         Fetch(exports, proxy),
         FileHandlers(files, ExportDirectories(jobs, planner, blobs), blobs),
         Api(search, status),
+        FilesApi(
+            lists,
+            JobList(jobs, exports, worker, blobs, lists),
+            Store(lists, holdings, pins, blobs, rules.timestamp),
+            QuickLooks(planner, files, holdings, blobs),
+        ),
         Pages(status, proxy),
         proxy,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import quote, urlencode
+from urllib.request import ProxyHandler, Request, build_opener
 
 import click
 
 DEFAULT_URL = "http://127.0.0.1:8040"
+Params = Mapping[str, str | None] | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: HTTP_PROXY may name this very mirror, which as a proxy knows no host but JSOC.
@@ -26,16 +28,40 @@ class Daemon:
         self.url = url.rstrip("/")
         self._timeout = timeout
 
-    def get(self, path: str, params: Mapping[str, str | None] | None = None) -> Any:
+    def get(self, path: str, params: Params = None) -> Any:
         """The JSON at ``path``; parameters that are None are left out.
 
         Raises click.ClickException with the mirror's own words, or with what to do if none is there.
         """
+        return self._json(self._address(path, params))
+
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON that answers a JSON object; members that are None are left out. Raises as ``get``."""
+        data = json.dumps({name: value for name, value in body.items() if value is not None}).encode()
+        headers = {"Content-Type": "application/json"}
+        # The address is that of the mirror, which the user has named.
+        return self._json(Request(self._address(path), data, headers, method=method))  # noqa: S310
+
+    @contextmanager
+    def stream(self, path: str, params: Params = None) -> Iterator[HTTPResponse]:
+        """What is at ``path``, to be read; also what fails while it is read is raised as ``get`` does."""
+        with self._told(), _opener.open(self._address(path, params), timeout=self._timeout) as answer:
+            yield answer
+
+    def _json(self, request: str | Request) -> Any:
+        with self._told(), _opener.open(request, timeout=self._timeout) as answer:
+            return json.load(answer)
+
+    def _address(self, path: str, params: Params = None) -> str:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         query = f"?{urlencode(given, encoding='latin-1', errors='replace')}" if given else ""
+        return f"{self.url}{quote(path)}{query}"
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Failures of HTTP in words."""
         try:
-            with _opener.open(f"{self.url}{path}{query}", timeout=self._timeout) as answer:
-                return json.load(answer)
+            yield
         except HTTPError as problem:
             raise click.ClickException(_complaint(problem)) from problem
         except (URLError, TimeoutError, ConnectionError) as problem:
@@ -65,7 +91,11 @@ def url_option(command: F) -> F:
 
 def _complaint(problem: HTTPError) -> str:
     """What the mirror says went wrong, or the bare code if it is no mirror that speaks."""
+    bare = f"the mirror answered HTTP {problem.code} {problem.reason}"
     try:
-        return str(json.load(problem)["error"])
+        body = problem.read()
+        if problem.headers.get_content_type() == "text/plain":  # of paths that browsers ask for too
+            return body.decode(errors="replace").strip() or bare
+        return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError, HTTPException, OSError):
-        return f"the mirror answered HTTP {problem.code} {problem.reason}"
+        return bare

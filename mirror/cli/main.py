@@ -21,6 +21,11 @@ COMMANDS = {
     "serve": ("mirror.cli.serve", "Run a mirror."),
     "simulate": ("mirror.cli.simulate", "Run a JSOC in a box, to try things on."),
     "search": ("mirror.cli.search", "Search records, as a table, JSON or CSV."),
+    "fetch": ("mirror.cli.fetch", "Fetch the files of records into a folder."),
+    "export": ("mirror.cli.export", "Export records: a folder of files at the mirror."),
+    "jobs": ("mirror.cli.jobs", "List the exports that were asked for, or one of them with its files."),
+    "pin": ("mirror.cli.pin", "Pin files, so that they stay in the mirror's store."),
+    "evict": ("mirror.cli.evict", "Make room: throw out the files that were not used for longest."),
     "series": ("mirror.cli.inspect", "List the series that the mirror knows."),
     "coverage": ("mirror.cli.inspect", "Show for which ranges the mirror holds every record."),
     "status": ("mirror.cli.inspect", "Show how the mirror is doing."),
@@ -70,6 +75,7 @@ once, also while JSOC is down. Scripts with drms or sunpy stay as they are:
     mirror serve                             run a mirror on port 8040
     HTTP_PROXY=http://localhost:8040 python your_script.py
     mirror search 'hmi.v_45s[2014.01.01_TAI/1h]' --key T_REC,CRLT_OBS
+    mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data
 
 A record set is a series, then for each of its prime keys a value or range in brackets:
 

@@ -38,6 +38,11 @@ def form_options(command: F) -> F:
     return as_table(as_json(as_csv(command)))
 
 
+def json_option(command: F) -> F:
+    """``--json`` for commands whose other output is no table; the function gets ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
 def table_of(payload: Any) -> Table:
     """An answer of the mirror as a table.
 

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from mirror.cli.http import Daemon, url_option
 from mirror.cli.output import Form, form_options, remark, show
+from mirror.cli.quicklook import open_quick_look
 
 #: Seconds before progress is shown at all, and between looks at how far the mirror is.
 PATIENCE, INTERVAL = 0.7, 0.5
@@ -36,9 +37,18 @@ _PLANS = {
 @click.option("--key", metavar="NAMES", help="Keywords, with commas; '**ALL**' for all. Without: the prime keys.")
 @click.option("--seg", metavar="NAMES", help="Segments, with commas: the paths of their files.")
 @click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
+@click.option("--open", "number", metavar="N", type=click.IntRange(1), help="Show a picture of the N-th of them.")
 @form_options
 @url_option
-def search(recordset: str, key: str | None, seg: str | None, limit: int | None, form: Form, daemon: Daemon) -> None:
+def search(
+    recordset: str,
+    key: str | None,
+    seg: str | None,
+    limit: int | None,
+    number: int | None,
+    form: Form,
+    daemon: Daemon,
+) -> None:
     """Search records, as a table, JSON or CSV.
 
     The mirror asks JSOC for what it does not hold yet; how it came to the answer is said below the table
@@ -49,6 +59,7 @@ def search(recordset: str, key: str | None, seg: str | None, limit: int | None, 
         mirror search 'hmi.sharp_720s[4864]' --key T_REC,USFLUX --csv > usflux.csv
         mirror search 'hmi.m_720s[$]' --key '**ALL**' --json
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --seg image
+        mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --open 1
 
     Values are printed as JSOC prints them. Quote the record set: brackets and $ mean something to shells.
     """
@@ -57,6 +68,8 @@ def search(recordset: str, key: str | None, seg: str | None, limit: int | None, 
     show(payload, form)
     count, plan = payload["count"], payload["plan"]
     remark(f"{count:,} record{'' if count == 1 else 's'}; {_PLANS.get(plan, plan)}")
+    if number is not None:
+        open_quick_look(daemon, params, number)
 
 
 def _patiently(daemon: Daemon, params: Mapping[str, str | None]) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.coverage import Freshness
-from mirror.drms.errors import NotHeld, UpstreamError
+from mirror.drms.errors import UpstreamError
 from mirror.drms.plan import Local, extreme_of, extreme_position, plan_read
 from mirror.drms.recordset import (
     Bracket,
@@ -120,11 +120,8 @@ class Extremes:
         return _term(selection, f, str(columns[f.column.lower()][0]))
 
     async def _held_value(self, before: Selection, f: KeyFilter, term: Extreme) -> Term | None:
-        selected = await self._index.select(before)
-        if selected.undecided:
-            raise NotHeld("which record is the last cannot be told from what is held")
-        values = [_term(before, f, row[f.column]) for row in selected.rows]
-        return (max if term.last else min)(values, key=_order, default=None)
+        text = await self._index.extreme(before, f.column, last=term.last)
+        return None if text is None else _term(before, f, text)
 
 
 def _from(first: Term, steps: IntRange) -> IntRange:
@@ -133,15 +130,6 @@ def _from(first: Term, steps: IntRange) -> IntRange:
         return steps
     assert isinstance(first, IntRange)
     return replace(steps, first=first.first)
-
-
-def _order(term: Term) -> float | str:
-    match term:
-        case IntRange(first, _) | FloatRange(first, _):
-            return first if first is not None else 0
-        case Text(value):
-            return value
-    raise AssertionError(term)
 
 
 def _term(selection: Selection, f: KeyFilter, text: str) -> Term:

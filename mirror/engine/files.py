@@ -15,11 +15,17 @@ from mirror.storage.tree import link_name
 from mirror.storage.unitfile import UnitFile, disk_of, unit_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mirror.engine.downloads import Download, Downloads
     from mirror.engine.policy import Rules
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
     from mirror.storage.holdings import Holdings, RecordSegment
+
+
+#: Files that are expected at a time; of what is beyond, only the path is known when it comes.
+MOST_EXPECTED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,16 @@ class Files:
         self._downloads = downloads
         self._rules = rules
         self._tree = tree
+        self._expected: dict[UnitFile, SegmentFile] = {}
+
+    def expect(self, files: Iterable[SegmentFile]) -> None:
+        """Remember whose files these are, for when somebody asks for one by its path only."""
+        for wanted in files:
+            file = unit_file(wanted.path)
+            if file is not None:
+                self._expected[file] = wanted
+        while len(self._expected) > MOST_EXPECTED:
+            del self._expected[next(iter(self._expected))]
 
     async def held(self, path: str) -> Holding | None:
         """The holding of a path, whatever disk it names; None if it is not held."""
@@ -64,7 +80,8 @@ class Files:
             return holding
         if not self._rules.may_ask:
             raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
-        return self._downloads.start(wanted.path, lambda blob: self.note(wanted, file, blob))
+        known = wanted if wanted.record else self._expected.get(file, wanted)
+        return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob))
 
     async def get(self, wanted: SegmentFile) -> Blob:
         """The content of a file, fetched if need be; raises what kept it from coming."""

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 HEADROOM = 1.25
 #: No gap is so dense that fewer slots than this share of a chunk need counting first.
 MOST_PER_SLOT = 8
+#: A gap of more requests than this is counted even where the density is known: it may be sparse.
+FEW_REQUESTS = 10
 #: A check asks for record numbers only, which are this much lighter than whole records.
 CHECK_FACTOR = 5
 
@@ -76,12 +78,12 @@ class Filler:
 
     async def fill(self, series: Series, missing: Iterable[Box], stale: Iterable[Box] = ()) -> None:
         """Return when every record of the boxes is held and checked; raises UpstreamError otherwise."""
-        await self._sound(series, missing := tuple(missing))
+        room = await self._room(series, missing := tuple(missing))
         # Others may have fetched some of it while this was counted upstream.
         coverage, freshness = self._index.coverage(series), self._rules.freshness(series)
         missing = tuple(gap for box in missing for gap in coverage.gaps(box))
         stale = tuple(old for box in stale for old in coverage.stale(box, freshness))
-        waits = self._take_off(series, missing, lambda box: self._fetch(series, box), self._slots(series))
+        waits = self._take_off(series, missing, lambda box: self._fetch(series, box), room)
         light = self._slots(series) * CHECK_FACTOR
         waits |= self._take_off(series, stale, lambda box: self._check(series, box), light)
         results = await asyncio.gather(*map(asyncio.shield, waits), return_exceptions=True)
@@ -162,7 +164,8 @@ class Filler:
     async def _fill_slowly(self, series: Series, missing: tuple[Box, ...]) -> None:
         try:
             for box in missing:
-                for part in [box] if not box.bounded else chunks(box, self._slots(series)):
+                room = await self._room(series, (box,))
+                for part in [box] if not box.bounded else chunks(box, room):
                     # What somebody fetched in the meantime is not asked for again.
                     await self.fill(series, self._index.coverage(series).gaps(part))
         except MirrorError as error:
@@ -200,9 +203,9 @@ class Filler:
             await self._fetch_whole(series, box)
             return
         first, last = await self._edge(series, box, "^"), await self._edge(series, box, "$")
-        self._learn_density(series, count / (last - first + 1))
+        room = self._room_for(series, count, last - first + 1)
         inner = [cut for s in box.steps if (cut := s.cut(first, last))]
-        for part in chunks(replace(box, steps=tuple(inner)), self._slots(series)):
+        for part in chunks(replace(box, steps=tuple(inner)), room):
             for gap in self._index.coverage(series).gaps(part):
                 await self._fetch(series, gap)
         outer = [
@@ -256,14 +259,21 @@ class Filler:
         ds = str(box_query(series, box))
         return await self._counts.run(ds, lambda: self._upstream.rs_summary(ds))
 
-    async def _sound(self, series: Series, missing: tuple[Box, ...]) -> None:
-        """Ask how many records a large gap holds, if no answer has told yet how dense the series is."""
-        slots = sum(box.slots() for box in missing if box.bounded)
-        if series.name.lower() in self._density or slots <= self._settings.chunk_records // MOST_PER_SLOT:
-            return
-        bounded = next(box for box in missing if box.bounded)
-        count = await self._count(series, next(chunks(bounded, MAX)))
-        self._learn_density(series, count / bounded.slots() * HEADROOM)
+    async def _room(self, series: Series, missing: tuple[Box, ...]) -> int:
+        """Axis values in one request for these gaps; where they would make many, their records are counted."""
+        slots, usual = sum(box.slots() for box in missing if box.bounded), self._slots(series)
+        few = FEW_REQUESTS if series.name.lower() in self._density else 1
+        if slots <= usual * few:
+            return usual
+        sample = next(chunks(next(box for box in missing if box.bounded), MAX))
+        return self._room_for(series, await self._count(series, sample), sample.slots())
+
+    def _room_for(self, series: Series, count: int, slots: int) -> int:
+        """Axis values in one request, where so many slots hold so many records."""
+        if not count:
+            return slots
+        self._learn_density(series, count / slots * HEADROOM)
+        return max(1, int(self._settings.chunk_records * slots / (count * HEADROOM)))
 
     def _slots(self, series: Series) -> int:
         """Axis values in one request."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mirror.server.cgi import Programs
     from mirror.server.fetch import Fetch
     from mirror.server.files import FileHandlers
+    from mirror.server.filesapi import FilesApi
     from mirror.server.pages import Pages
     from mirror.server.proxy import Proxy
 
@@ -21,11 +22,17 @@ CGI_BASES = ("/cgi-bin/ajax/",)
 
 #: Bytes of a request's body, and of its first line: a query of a megabyte gets an error of ours.
 LARGEST_BODY = 4 * 2**20
-LARGEST_LINE = 2 * 2**20
+LARGEST_LINE = 4 * 2**20
 
 
 def build_app(
-    programs: Programs, fetch: Fetch, files: FileHandlers, api: Api, pages: Pages, proxy: Proxy
+    programs: Programs,
+    fetch: Fetch,
+    files: FileHandlers,
+    api: Api,
+    files_api: FilesApi,
+    pages: Pages,
+    proxy: Proxy,
 ) -> web.Application:
     """The application; what no handler of ours answers goes to JSOC."""
     app = web.Application(middlewares=[proxy.guard, answer_problems], client_max_size=LARGEST_BODY)
@@ -34,6 +41,7 @@ def build_app(
         app.router.add_route("*", f"{base}jsoc_fetch", fetch.jsoc_fetch)
     files.add_to(app.router)
     api.add_to(app.router)
+    files_api.add_to(app.router)
     app.router.add_get("/", pages.front)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     return app

@@ -58,7 +58,7 @@ class Proxy:
                 f"{request.path} is answered by JSOC only, and the mirror is offline", (request.path,)
             )
         target = _origin_form(request.raw_path)
-        body = await request.read() if request.can_read_body else None
+        body = await request.read() if request.body_exists else None
         async with self._upstream.raw(request.method, target, request.headers, body) as answer:
             response = web.StreamResponse(status=answer.status, headers=answer.headers)
             response.headers["X-Mirror"] = origin

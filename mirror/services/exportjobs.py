@@ -66,6 +66,7 @@ class ExportJobs:
         self._rules = rules
         self._sleep = sleep
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._progress: dict[str, tuple[int, int]] = {}
 
     async def resume(self) -> None:
         """Go on with every job that had not ended."""
@@ -77,7 +78,11 @@ class ExportJobs:
         if job.id not in self._tasks:
             task = asyncio.ensure_future(self._work(job))
             self._tasks[job.id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+            task.add_done_callback(lambda _: self._ended(job.id))
+
+    def progress(self, job_id: str) -> tuple[int, int] | None:
+        """How many files of a job are ready, of how many; None if it is not worked on, or not known yet."""
+        return self._progress.get(job_id)
 
     async def start_whole(self, job: Job) -> ExportAnswer | None:
         """Hand a request to upstream; its refusal, or None if it is being worked on."""
@@ -105,6 +110,10 @@ class ExportJobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _ended(self, job_id: str) -> None:
+        self._tasks.pop(job_id, None)
+        self._progress.pop(job_id, None)
+
     # ---- one job ---------------------------------------------------------------------------------
 
     async def _work(self, job: Job) -> None:
@@ -113,7 +122,7 @@ class ExportJobs:
             if request.alters_data:
                 files = await self._made_upstream(job, request)
             else:
-                files = await self._made_here(await self._planner.plan(request))
+                files = await self._made_here(job, await self._planner.plan(request))
             await self._finish(job, files)
         except MirrorError as problem:
             log.warning("export failed job=%s error=%s", job.id, problem)
@@ -131,8 +140,9 @@ class ExportJobs:
         await self._jobs.set_files(job.id, files)
         await self._jobs.advance(job.id, "done")
 
-    async def _made_here(self, plan: Plan) -> list[JobFile]:
+    async def _made_here(self, job: Job, plan: Plan) -> list[JobFile]:
         """The files of a request for as-is or FITS files."""
+        self._progress[job.id] = 0, len(plan.files)
         offline = [w for w in plan.files if w.place is Where.OFFLINE]
         staged = await self._staging.bring_back(plan.series, offline, plan.request.notify) if offline else {}
         if not plan.request.protocol.as_is:
@@ -143,7 +153,9 @@ class ExportJobs:
 
         async def made(wanted: Wanted, name: str) -> JobFile:
             async with room:
-                return await self._one(plan, wanted, name)
+                file = await self._one(plan, wanted, name)
+            self._progress[job.id] = self._progress[job.id][0] + 1, len(plan.files)
+            return file
 
         return list(await asyncio.gather(*map(made, files, names)))
 

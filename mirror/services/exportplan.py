@@ -50,11 +50,14 @@ class ExportPlanner:
         self._catalogue = catalogue
         self._records = records
 
-    async def plan(self, request: ExportRequest) -> Plan:
-        """The records and files of a request; raises for a query that is wrong or cannot be answered."""
+    async def plan(self, request: ExportRequest, *, images_only: bool = True) -> Plan:
+        """The records and files of a request; raises for a query that is wrong or cannot be answered.
+
+        Exports silently leave out records without an image; with ``images_only`` false these count too.
+        """
         query = record_sets(request)
         series = await self._catalogue.series(query.sets[0].series)
-        query = with_quality_filter(query, series)
+        query = with_quality_filter(query, series) if images_only else query
         layout = self._index.layout(series)
         rows: list[Row] = []
         files: list[Wanted] = []

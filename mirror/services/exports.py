@@ -63,10 +63,15 @@ class Exports:
         self._rules = rules
         self._default_address = default_address
 
-    async def request(self, request: ExportRequest) -> ExportAnswer:
-        """The answer to an export request; what is wrong with it is an answer too."""
+    async def request(self, request: ExportRequest, *, nameless: bool = False) -> ExportAnswer:
+        """The answer to an export request; what is wrong with it is an answer too.
+
+        JSOC wants an address with every request. With ``nameless`` files of the archive are given without:
+        JSOC is asked for one only if it must bring them back from tape.
+        """
         try:
-            if not await self._may_export(request):
+            needs_address = request.alters_data or not nameless
+            if needs_address and not await self._may_export(request):
                 return Failed(4, NOT_REGISTERED)
             if request.alters_data:
                 return await self._whole(request)

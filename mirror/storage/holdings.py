@@ -106,6 +106,16 @@ class Holdings:
         where = "h.series = ? AND h.recnum IN (SELECT unnest(?::BIGINT[]))"
         return await self._select(where, [series.lower(), list(recnums)])
 
+    async def paths(self, hashes: Iterable[str]) -> dict[str, list[str]]:
+        """The paths under which blobs were last seen, by hash."""
+        found = await self._select("h.sha256 IN (SELECT unnest(?::VARCHAR[]))", [list(hashes)])
+        paths: dict[str, list[str]] = {}
+        for holding in found:
+            known = paths.setdefault(holding.blob.sha256, [])
+            if holding.path not in known:  # one file may be a segment of several records
+                known.append(holding.path)
+        return paths
+
     async def by_series(self) -> dict[str, tuple[int, int]]:
         """Files and bytes held of each series; "" stands for files asked for by path only."""
         sql = (

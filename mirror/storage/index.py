@@ -13,19 +13,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.drms.coverage import Between, Box, Coverage, Region
+from mirror.drms.errors import NotHeld
 from mirror.drms.intervals import Steps
 from mirror.storage.batch import batch
 from mirror.storage.layout import Layout, Row
 from mirror.storage.merge import add_columns, create_tables, merge
 from mirror.storage.precision import Tolerance, tolerance
-from mirror.storage.sql import select_sql
+from mirror.storage.sql import extreme_sql, select_sql
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database import Cursor, Database
     from mirror.wire.rs_list import RsList
+
+#: Records from which on the conversion of an answer takes long enough to be noticed: some 50 ms.
+LARGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,25 @@ class Index:
         ]
         return Selected(rows, undecided)
 
+    async def extreme(self, selection: Selection, column: str, *, last: bool) -> str | None:
+        """The first or last value of a key's column as it prints (wire text); None if there is no record.
+
+        NotHeld if a condition of the selection cannot be told for some record.
+        """
+        held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return None
+        sql = extreme_sql(held.layout, selection, column, held.tolerances, last=last)
+        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        if found is None:
+            return None
+        keyset, raw, undecided = found
+        if undecided:
+            raise NotHeld(
+                f"which {column} is the {'last' if last else 'first'} cannot be told from what is held"
+            )
+        return Row(0, self._keysets[keyset], raw)[column]
+
     async def recnums(self, series: Series, predicate: str) -> set[int]:
         """The record numbers of the newest versions that satisfy an SQL predicate on the typed columns."""
         held = self._held[series.name.lower()]
@@ -134,9 +159,7 @@ class Index:
         """
         held = self._held[series.name.lower()]
         layout = held.layout
-        keyset = held.keyset
-        # A second of work for a large answer: searches go on meanwhile, and so does the writer.
-        rows = await asyncio.to_thread(batch, layout, answer, keyset) if answer.count else None
+        rows = await _rows(layout, answer, held.keyset)
         widened = _widened(held, answer)
 
         def work(cursor: Cursor) -> None:
@@ -255,6 +278,13 @@ def _store_series(cursor: Cursor, layout: Layout, keyset: int, fetched_at: float
         cursor.execute("INSERT INTO mirror.keysets VALUES (?, ?, ?)", row)
     if _has_tables(cursor, layout):
         add_columns(cursor, layout)
+
+
+async def _rows(layout: Layout, answer: RsList, keyset: int) -> pa.Table | None:
+    """The rows of an answer; of a large one they are made in a thread, so that searches go on meanwhile."""
+    if answer.count < LARGE:
+        return batch(layout, answer, keyset) if answer.count else None
+    return await asyncio.to_thread(batch, layout, answer, keyset)
 
 
 def _widened(held: _Held, answer: RsList) -> dict[str, Tolerance]:

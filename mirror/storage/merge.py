@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.drms.axis import Kind, coverage_axis
+from mirror.drms.plan import RECNUMS
 from mirror.storage.layout import Layout, quoted
 from mirror.storage.sql import box_predicate
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mirror.drms.coverage import Box
+    from mirror.drms.series import Series
     from mirror.storage.database import Cursor
 
 _BATCH = "incoming_batch"
@@ -52,7 +55,8 @@ def merge(cursor: Cursor, layout: Layout, rows: pa.Table | None, complete: tuple
         return
     cursor.register(_BATCH, rows)
     try:
-        if not _untouched(cursor, layout, within):
+        certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
+        if not certain or not _untouched(cursor, layout, within):
             _merge_into(cursor, layout, within)
         elif _without_versions(layout, rows):
             # In the server's order, which is that of the prime keys.
@@ -64,10 +68,17 @@ def merge(cursor: Cursor, layout: Layout, rows: pa.Table | None, complete: tuple
         cursor.unregister(_BATCH)
 
 
+def _finds_all(series: Series, box: Box) -> bool:
+    """True if the box's predicate finds whatever is held under the names of its records.
+
+    Record numbers do not tell names, and the request for a span of plain times reaches beyond the span.
+    """
+    axis = coverage_axis(series)
+    return box.region != RECNUMS and (axis is None or axis.kind is not Kind.MILLISECONDS)
+
+
 def _untouched(cursor: Cursor, layout: Layout, within: str) -> bool:
     """True if nothing that is held can meet the batch: the usual case of a first fill."""
-    if not within:
-        return False
     sql = f"SELECT 1 FROM {layout.table} WHERE {within} LIMIT 1"
     old = f"SELECT 1 FROM {layout.old_table} WHERE {within} LIMIT 1"
     return cursor.execute(sql).fetchone() is None and cursor.execute(old).fetchone() is None

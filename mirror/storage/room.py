@@ -181,6 +181,7 @@ class Room:
         usable = max(0, free - MARGIN - self.quota.pending)
         if size > usable:
             raise StorageError(
-                f"the disk of {self._folders.root} is full: {in_words(size)} are needed, of {in_words(free)} "
-                f"that are free downloads may use {in_words(usable)}; free some space on it, or evict files"
+                f"the disk of {self._folders.root} is full: {in_words(size)} are needed, and of {in_words(free)} "
+                f"that are free {in_words(usable)} may be used, as the index and downloads that run need the rest; "
+                f"free some space on it, or evict files"
             )

@@ -6,6 +6,7 @@ is three-valued (``mirror.drms.where``): NULL for a record means that its printe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.drms.axis import Axis, Kind, coverage_axis
@@ -46,6 +47,43 @@ def select_sql(
     ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
     negative ``n`` the order is reversed.
     """
+    found = _found(layout, selection, tolerances)
+    backwards = n is not None and n < 0
+    order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
+    # Undecided records must all come to light, so a limit only applies once there are none.
+    limit = f" LIMIT {abs(n)}" if n and found.undecided == "FALSE" else ""
+    return (
+        f"SELECT recnum, _keyset, _raw, {found.undecided} AS undecided FROM {found.source} "
+        f"WHERE {found.where} ORDER BY {order}{limit}"
+    )
+
+
+def extreme_sql(
+    layout: Layout, selection: Selection, column: str, tolerances: Mapping[str, Tolerance], *, last: bool
+) -> str:
+    """``_keyset, _raw, undecided`` of the record with the first or last value of a key column.
+
+    ``undecided`` says whether there is any record for which a condition cannot be told.
+    """
+    found = _found(layout, selection, tolerances)
+    order = _ordered(layout, column_name(column), last)
+    undecided = "FALSE" if found.undecided == "FALSE" else f"bool_or({found.undecided}) OVER ()"
+    return (
+        f"SELECT _keyset, _raw, {undecided} AS undecided FROM {found.source} "
+        f"WHERE {found.where} ORDER BY {order} LIMIT 1"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where the records of a selection are: a source, a condition, and what marks undecided ones."""
+
+    source: str
+    where: str
+    undecided: str
+
+
+def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> _Found:
     exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
     wheres = [
         f"({_condition(layout, f, tolerances)})"
@@ -54,16 +92,8 @@ def select_sql(
     ]
     condition = " AND ".join(wheres)
     source = _versions(layout) if selection.all_versions else layout.table
-    backwards = n is not None and n < 0
-    order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
-    # Undecided records must all come to light, so a limit only applies once there are none.
-    limit = f" LIMIT {abs(n)}" if n and not wheres else ""
-    undecided = f"({condition}) IS NULL" if condition else "FALSE"
     where = " AND ".join(exact + [f"({condition}) IS NOT FALSE" for _ in wheres[:1]]) or "TRUE"
-    return (
-        f"SELECT recnum, _keyset, _raw, {undecided} AS undecided FROM {source} "
-        f"WHERE {where} ORDER BY {order}{limit}"
-    )
+    return _Found(source, where, f"({condition}) IS NULL" if condition else "FALSE")
 
 
 def _ordered(layout: Layout, column: str, backwards: bool) -> str:

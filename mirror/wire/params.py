@@ -26,7 +26,7 @@ def decode_params(query: str | bytes) -> dict[str, str]:
     BadRequest if ``query`` has a character outside Latin-1.
     """
     pairs = (pair.partition("=") for pair in _latin1(query).split("&") if pair)
-    return dict((_cut(_unquoted(name)), _cut(_unquoted(value))) for name, _, value in pairs)
+    return {_cut(_unquoted(name)): _cut(_unquoted(value)) for name, _, value in pairs}
 
 
 def decode_body(body: bytes, content_type: str = FORM) -> dict[str, str]:
@@ -35,7 +35,7 @@ def decode_body(body: bytes, content_type: str = FORM) -> dict[str, str]:
     if kind in ("", FORM):
         return decode_params(body.rstrip(b"\r\n"))
     if kind == MULTIPART:
-        return dict((_cut(name), _cut(value)) for name, value in _parts(body, content_type))
+        return {_cut(name): _cut(value) for name, value in _parts(body, content_type)}
     raise BadRequest(f"a POST of type {kind!r} is not read; expected {FORM} or {MULTIPART}")
 
 

@@ -30,6 +30,17 @@ class QuickDisk(Disk):
         return super()._do(what, path, (lambda: None) if what == "sync" else call)
 
 
+class RecordingDisk(QuickDisk):
+    """Writes down what it is told to do, and with which file."""
+
+    def __init__(self):
+        self.steps = []
+
+    def _do(self, what, path, call):
+        self.steps.append((what, path.suffix or path.name))
+        return super()._do(what, path, call)
+
+
 class FaultyDisk(QuickDisk):
     """Refuses the n-th operation with an error of the system, a write after half of it."""
 
@@ -155,6 +166,23 @@ async def assert_whole(store):
     assert store.blobs.usage().reserved == 0
     _assert_parts(store)
     await _assert_links(store, rows)
+
+
+async def assert_claims(store):
+    """What must hold at any moment, before a restart repairs anything: what a row claims is there."""
+    for blob in await store.database.read(all_blobs):
+        assert sha256(store.file_of(blob).read_bytes()) == blob.sha256
+    for name, hash_ in (await store.database.read(holding_links)).items():
+        assert sha256((store.root / "by-record" / name).read_bytes()) == hash_
+
+
+async def assert_nothing_extra(store):
+    """No file that only a restart would find: blobs without a row, links that no holding has."""
+    rows = {blob.sha256 for blob in await store.database.read(all_blobs)}
+    assert {p.name for p in (store.root / "blobs").rglob("*") if len(p.name) == 64} <= rows
+    tree = store.root / "by-record"
+    links = await store.database.read(holding_links)
+    assert {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file()} <= links.keys()
 
 
 def _assert_parts(store):

@@ -385,7 +385,7 @@ async def test_a_disk_with_too_little_left_is_refused_before_a_download_starts(t
     store = await limited(tmp_path, database, None, disk=Small(None))
     await store.keep(b"a" * 900)
     promise = await store.blobs.reserve(600)
-    with pytest.raises(StorageError, match=r"disk of .* is full: 500 B are needed, .* may use 400 B"):
+    with pytest.raises(StorageError, match=r"disk of .* is full: 500 B are needed, .* 400 B may be used"):
         await store.blobs.reserve(500)
     promise.release()
     assert store.blobs.usage().held == 900  # nothing was evicted for the disk's sake

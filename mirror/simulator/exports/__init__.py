@@ -1,10 +1,12 @@
 """Files and exports of the simulator: storage units under /SUM, export requests, and what they leave behind.
 
-    pixels, templates, archived   what a segment's file holds: made from formulas, the same bytes at every start
-    units, staging                which file lies under which path, and what is brought online
-    desk, ledger, planning        export requests: accepted, pending for a while, done
-    products, cards, processing   the files of an export directory
-    serving                       files on HTTP: HEAD, Range, faults in downloads
+    pixels, rice, hdus, checksums, archived   what a segment's file holds: from formulas, the same at every start
+    shelf, owners, staging                    which file lies under which path, whose it is, what came online
+    desk, planning, ledger, storageunits      jsoc_fetch: requests are accepted, pending for a while, done
+    products, names, cards, processing        the files of an export
+    folders, contents, serving                its directory, and files on HTTP: HEAD, Range, faults in downloads
+    recorded                                  exports and files that a recorded world brings along
 
-The files are made by astropy; nothing here is shared with the mirror's own assembly of FITS files.
+astropy makes the files; of the mirror's own assembly of FITS files nothing is used here, so that the two
+can be held against each other.
 """

@@ -79,7 +79,9 @@ def make_file(file: ArchivedFile, templates: Templates) -> bytes:
 def _text(file: ArchivedFile) -> bytes:
     numbers = file.chance().normal(size=(_LINES, 4))
     lines = ("".join(f"{value:14.6e}" for value in row) for row in numbers)
-    return (f"# {file.segment.name}: {file.segment.note}\n" + "\n".join(lines) + "\n").encode("latin-1", "replace")
+    return (f"# {file.segment.name}: {file.segment.note}\n" + "\n".join(lines) + "\n").encode(
+        "latin-1", "replace"
+    )
 
 
 # ---- images -----------------------------------------------------------------------------------------

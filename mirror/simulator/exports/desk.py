@@ -137,14 +137,18 @@ class Desk:
 
     def _accept(self, request: ExportRequest, wanted: Plan, pace: Pace) -> Answer:
         if request.protocol.name not in _SIMULATED:
-            raise BadRequest(f"protocol {request.protocol.name!r} is not simulated; expected {' or '.join(_SIMULATED)}")
+            raise BadRequest(
+                f"protocol {request.protocol.name!r} is not simulated; expected {' or '.join(_SIMULATED)}"
+            )
         # Without records the query is all there is to tell requests apart.
         now, same = self.now(), identity(request, wanted.query, wanted.recnums or None)
         survey, known = wanted.survey(), self.ledger.identical(same, now)
         if known is not None:
             return _pending(known, status=2, wait=0, rcount=survey.records, size=0)
         if self.ledger.pending(request.notify or "", now) >= MOST_PENDING:
-            return Failed(7, f"{MOST_PENDING} export requests of {request.notify} are pending; wait for one of them")
+            return Failed(
+                7, f"{MOST_PENDING} export requests of {request.notify} are pending; wait for one of them"
+            )
         size, unit = megabytes(survey.size), self.ledger.new_unit()
         job = Job(self.ledger.new_id(now), request, same, now, pace, survey.records, size, unit)
         self.ledger.add(job)
@@ -193,7 +197,9 @@ class Desk:
             made=datetime.fromtimestamp(self.now(), UTC),
             processing=[_applied(step.name, step.arguments) for step in job.request.process.steps],
         )
-        job.directory = directory_files(index, rows, index_files(index, wanted), partial(self._product, job.path))
+        job.directory = directory_files(
+            index, rows, index_files(index, wanted), partial(self._product, job.path)
+        )
 
     def _product(self, path: str, name: str, make: Callable[[], bytes]) -> bytes:
         """The bytes of a file of an export; what was made lately is kept."""
@@ -222,7 +228,9 @@ def _all_there(wanted: Plan) -> None:
     """BadRequest for records without a storage unit, of which the real program dies here."""
     for file in wanted.files:
         if file.path is None and not file.offline and not file.segment.protocol.startswith(LINKED):
-            raise BadRequest(f"{file.record} has no file for {file.segment.name}; expected records that have all")
+            raise BadRequest(
+                f"{file.record} has no file for {file.segment.name}; expected records that have all"
+            )
 
 
 def _pending(job: Job, **told: int) -> Pending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator
 from functools import partial
@@ -62,7 +61,9 @@ def content(directory: Directory, name: str, made_at: float) -> Content | None:
 
 def tar(directory: Directory, made_at: float) -> Content:
     """Every file of the directory, packed; each is made twice, for its size and when it is sent."""
-    parts = [part for name, make in directory.files.items() for part in _member(name, len(make()), make, made_at)]
+    parts = [
+        part for name, make in directory.files.items() for part in _member(name, len(make()), make, made_at)
+    ]
     return Chained([*parts, Part(2 * _RECORD, partial(bytes, 2 * _RECORD))])
 
 
@@ -71,11 +72,8 @@ def _member(name: str, size: int, make: object, made_at: float) -> list[Part]:
     info.size, info.mtime, info.mode = size, int(made_at), 0o644
     head = info.tobuf(tarfile.GNU_FORMAT)
     assert callable(make)
-    return [Part(len(head), partial(bytes, head)), Part(size, make), Part(-size % _RECORD, partial(bytes, -size % _RECORD))]
-
-
-def unpack(data: bytes) -> dict[str, bytes]:
-    """The files of a tar file by name, without folders."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        members = ((info.name, archive.extractfile(info)) for info in archive if info.isfile())
-        return {name.removeprefix("./"): file.read() for name, file in members if file is not None}
+    return [
+        Part(len(head), partial(bytes, head)),
+        Part(size, make),
+        Part(-size % _RECORD, partial(bytes, -size % _RECORD)),
+    ]

@@ -85,7 +85,11 @@ class Ledger:
     def identical(self, identity: str, now: float) -> Job | None:
         """The latest job with the same files of the last day that did not fail."""
         for job in reversed(self.jobs.values()):
-            if job.identity == identity and now - job.accepted < IDENTICAL_WINDOW * _HOUR and job.pace.status == 0:
+            if (
+                job.identity == identity
+                and now - job.accepted < IDENTICAL_WINDOW * _HOUR
+                and job.pace.status == 0
+            ):
                 return job
         return None
 

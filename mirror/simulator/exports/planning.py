@@ -135,7 +135,9 @@ def _records(part: RecordSet, query: str, archive: Archive, request: ExportReque
         wanted = archive.bind(part, query)
         rows = select(wanted.selection, wanted.data, request.limit)
     except MirrorError as problem:
-        raise BadRequest(f"Can not open RecordSet, bad query or too many records: {query}\n{problem}") from problem
+        raise BadRequest(
+            f"Can not open RecordSet, bad query or too many records: {query}\n{problem}"
+        ) from problem
     if len(rows) >= record_limit(wanted.structure):
         raise BadRequest(f"Can not open RecordSet {len(rows)} is too many records in one request.")
     return Records(wanted.structure, chosen_segments(wanted.structure, part), rows)
@@ -150,9 +152,7 @@ def _files(records: Records, archive: Archive) -> list[WantedFile]:
     ]
 
 
-def _file(
-    records: Records, at: int, name: str, segment: Segment, path: str, archive: Archive
-) -> WantedFile:
+def _file(records: Records, at: int, name: str, segment: Segment, path: str, archive: Archive) -> WantedFile:
     if path == OFFLINE:
         # A search does not look up the units of linked files in every case.
         found = owner(archive, records.series, records.row(at), segment)

@@ -50,14 +50,18 @@ def process(step: ProcessStep, frame: Frame) -> Frame:
     """The frame after a step; BadRequest for one that is not simulated."""
     known = _STEPS.get(step.name)
     if known is None:
-        raise BadRequest(f"processing step {step.name!r} is not simulated; expected one of {', '.join(_STEPS)}")
+        raise BadRequest(
+            f"processing step {step.name!r} is not simulated; expected one of {', '.join(_STEPS)}"
+        )
     return known(dict(step.arguments), frame)
 
 
 def check(step: ProcessStep) -> None:
     """BadRequest for a step that is not simulated."""
     if step.name not in _STEPS:
-        raise BadRequest(f"processing step {step.name!r} is not simulated; expected one of {', '.join(_STEPS)}")
+        raise BadRequest(
+            f"processing step {step.name!r} is not simulated; expected one of {', '.join(_STEPS)}"
+        )
 
 
 def _number(arguments: Arguments, name: str, instead: float) -> float:
@@ -79,13 +83,17 @@ def _im_patch(arguments: Arguments, frame: Frame) -> Frame:
     x, y = _number(arguments, "x", 0.0), _number(arguments, "y", 0.0)
     if not _number(arguments, "t", 0.0):
         x += _ROTATION * _elapsed(arguments.get("t_ref"), frame.time)
-    middles = [(frame.keyword(f"CRPIX{axis}", _middle(frame, axis)), place) for axis, place in ((1, x), (2, y))]
+    middles = [
+        (frame.keyword(f"CRPIX{axis}", _middle(frame, axis)), place) for axis, place in ((1, x), (2, y))
+    ]
     left, bottom = (
         round(crpix - 1 + (place - frame.keyword(f"CRVAL{axis}", 0.0)) / scale - (size - 1) / 2)
         for axis, ((crpix, place), size) in enumerate(zip(middles, (nx, ny), strict=True), start=1)
     )
     placed = {"CRPIX1": middles[0][0] - left, "CRPIX2": middles[1][0] - bottom}
-    return replace(frame, image=_window(frame.image, bottom, left, ny, nx), keywords={**frame.keywords, **placed})
+    return replace(
+        frame, image=_window(frame.image, bottom, left, ny, nx), keywords={**frame.keywords, **placed}
+    )
 
 
 def _middle(frame: Frame, axis: int) -> float:
@@ -133,9 +141,14 @@ def _rebin(arguments: Arguments, frame: Frame) -> Frame:
     blocks[blocks == np.iinfo(frame.image.dtype).min] = np.nan
     total, there = np.nansum(blocks, axis=(1, 3)), np.sum(~np.isnan(blocks), axis=(1, 3))
     mean = np.where(there, np.rint(total / np.maximum(there, 1)), np.iinfo(frame.image.dtype).min)
-    placed = {f"CRPIX{axis}": (frame.keyword(f"CRPIX{axis}", _middle(frame, axis)) - 0.5) / every + 0.5 for axis in (1, 2)}
+    placed = {
+        f"CRPIX{axis}": (frame.keyword(f"CRPIX{axis}", _middle(frame, axis)) - 0.5) / every + 0.5
+        for axis in (1, 2)
+    }
     scaled = {f"CDELT{axis}": frame.keyword(f"CDELT{axis}", 1.0) * every for axis in (1, 2)}
-    return replace(frame, image=mean.astype(frame.image.dtype), keywords={**frame.keywords, **placed, **scaled})
+    return replace(
+        frame, image=mean.astype(frame.image.dtype), keywords={**frame.keywords, **placed, **scaled}
+    )
 
 
 def _resize(arguments: Arguments, frame: Frame) -> Frame:

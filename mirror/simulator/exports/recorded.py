@@ -33,7 +33,10 @@ def load_exports(world: Path) -> RecordedExports:
     path, files = world / "EXPORTS.json", world / "files"
     try:
         told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        answers = {name: decode_answer(json.dumps(told["requests"][name]).encode()) for name in told.get("requests", {})}
+        answers = {
+            name: decode_answer(json.dumps(told["requests"][name]).encode())
+            for name in told.get("requests", {})
+        }
         units = {int(number): _unit(int(number), unit) for number, unit in told.get("units", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, MirrorError) as problem:
         raise ConfigError(f"{path}: not recorded exports: {problem!r}") from problem

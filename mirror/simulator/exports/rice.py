@@ -48,5 +48,3 @@ def compress(image: Image) -> Rows:
     heap = start + head.get("THEAP", count * width)
     pieces = [data[heap + at : heap + at + size] for at, size in zip(offsets, lengths, strict=True)]
     return Rows(lengths, b"".join(pieces))
-
-

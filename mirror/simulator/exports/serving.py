@@ -44,7 +44,11 @@ def wanted_part(request: web.BaseRequest, size: int, etag: str) -> Sent:
     found = _RANGE.fullmatch(request.headers.get("Range", "").strip())
     if request.headers.get("If-None-Match") == etag:
         return Sent(304, 0, 0)
-    if found is None or found[0] == "bytes=-" or request.headers.get("If-Range", etag) not in (etag, _MODIFIED):
+    if (
+        found is None
+        or found[0] == "bytes=-"
+        or request.headers.get("If-Range", etag) not in (etag, _MODIFIED)
+    ):
         return Sent(200, 0, size)
     first, last = found[1], found[2]
     start = int(first) if first else max(0, size - int(last))

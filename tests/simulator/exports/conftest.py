@@ -84,7 +84,9 @@ async def start(world, turned):
 
     async def started(*faults, series=None, recorded=None, pace=None):
         told = load_exports(WORLD) if recorded is None else recorded
-        app = build_app(world if series is None else series, faults=faults, clock=turned.clock, pace=pace, recorded=told)
+        app = build_app(
+            world if series is None else series, faults=faults, clock=turned.clock, pace=pace, recorded=told
+        )
         client = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()

@@ -64,7 +64,12 @@ def test_a_full_disk_image_is_rice_compressed_to_some_twelve_megabytes():
     assert 6e6 < len(data) < 13e6
     with fits.open(io.BytesIO(data), disable_image_compression=True) as hdus:
         head = hdus[1].header
-        assert (head["ZCMPTYPE"], head["ZBITPIX"], head["ZTILE1"], head["NAXIS2"]) == ("RICE_1", 32, 4096, 4096)
+        assert (head["ZCMPTYPE"], head["ZBITPIX"], head["ZTILE1"], head["NAXIS2"]) == (
+            "RICE_1",
+            32,
+            4096,
+            4096,
+        )
 
 
 def test_off_the_disk_pixels_are_missing():

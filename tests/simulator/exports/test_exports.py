@@ -131,7 +131,9 @@ async def test_too_many_pending_requests_are_status_7(start):
     for hour in range(10):
         assert (await simulated.request(f"hmi.sharp_720s[3563][2014.01.01_0{hour}:00_TAI]"))["status"] == 2
     assert (await simulated.request("hmi.sharp_720s[3563][2014.01.01_10:12_TAI]"))["status"] == 7
-    assert (await simulated.request("hmi.sharp_720s[3563][2014.01.01_10:12_TAI]", notify="b@c.de"))["status"] == 2
+    assert (await simulated.request("hmi.sharp_720s[3563][2014.01.01_10:12_TAI]", notify="b@c.de"))[
+        "status"
+    ] == 2
 
 
 async def test_a_request_beyond_the_size_limit_is_status_3_and_void(start):
@@ -252,7 +254,9 @@ async def test_an_export_ends_with_the_status_of_a_fault(start, status):
 
 
 async def test_a_request_is_answered_with_any_status_on_command(start):
-    simulated = await start(Fault("status", program="jsoc_fetch", op="exp_status", status=6, message="not yet"))
+    simulated = await start(
+        Fault("status", program="jsoc_fetch", op="exp_status", status=6, message="not yet")
+    )
     accepted = await simulated.request(SHARP)
     assert await simulated.status(accepted["requestid"]) == {"status": 6, "error": "not yet"}
 
@@ -262,7 +266,12 @@ async def test_faults_of_staging_come_over_http(start):
     rules = [{"match": {"op": "exp_request"}, "fault": "staging", "polls": 3}]
     await simulated.client.post("/_simulator/faults", json=rules)
     accepted = await simulated.request(SHARP)
-    assert [str((await simulated.status(accepted["requestid"]))["status"]) for _ in range(4)] == ["1", "1", "1", "0"]
+    assert [str((await simulated.status(accepted["requestid"]))["status"]) for _ in range(4)] == [
+        "1",
+        "1",
+        "1",
+        "0",
+    ]
 
 
 # ---- storage units ----------------------------------------------------------------------------------------
@@ -270,7 +279,9 @@ async def test_faults_of_staging_come_over_http(start):
 
 async def test_exp_su_tells_of_units(start):
     simulated = await start()
-    told = await simulated.json(FETCH, op="exp_su", sunum="440000100,99", method="url_quick", requestid="NOASYNCREQUEST")
+    told = await simulated.json(
+        FETCH, op="exp_su", sunum="440000100,99", method="url_quick", requestid="NOASYNCREQUEST"
+    )
     assert [(unit["sunum"], unit["sustatus"], unit["path"]) for unit in told["data"]] == [
         ("440000100", "Y", "/SUM0/D440000100"),
         ("99", "I", "NA"),

@@ -39,7 +39,9 @@ def test_the_same_pixel_keeps_its_place_in_the_sky():
 def test_what_lies_beyond_the_image_is_missing():
     made = cut(Frame(IMAGE, PLACED), x="8", y="0", width="6", height="2")
     assert (made.image[:, -1] == BLANK).all()
-    assert cut(Frame(IMAGE, PLACED), x="800", y="0", width="6", height="2").image.tolist() == [[BLANK] * 4] * 2
+    assert (
+        cut(Frame(IMAGE, PLACED), x="800", y="0", width="6", height="2").image.tolist() == [[BLANK] * 4] * 2
+    )
 
 
 def test_the_box_follows_the_rotation_unless_told_not_to():
@@ -49,7 +51,9 @@ def test_the_box_follows_the_rotation_unless_told_not_to():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"width": "1e9"}, {"width": "nan"}, {"width": "-5"}, {"x": "east"}, {"t": "0", "t_ref": "once"}], ids=str
+    "arguments",
+    [{"width": "1e9"}, {"width": "nan"}, {"width": "-5"}, {"x": "east"}, {"t": "0", "t_ref": "once"}],
+    ids=str,
 )
 def test_a_box_that_cannot_be_is_refused(arguments):
     with pytest.raises(BadRequest):

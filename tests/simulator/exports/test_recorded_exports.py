@@ -40,7 +40,9 @@ async def test_a_recorded_request_is_answered_as_it_was(start, line):
         assert answer["status"] == (line["response"] or {}).get("status", 4) or told_id(line)
         assert answer.get("error", "").strip()
     else:
-        assert NEW_ID.sub("ID", text)[: len(NEW_ID.sub("ID", line["raw_head"]))] == NEW_ID.sub("ID", line["raw_head"])
+        assert NEW_ID.sub("ID", text)[: len(NEW_ID.sub("ID", line["raw_head"]))] == NEW_ID.sub(
+            "ID", line["raw_head"]
+        )
 
 
 async def test_the_world_holds_the_recorded_exports():

@@ -94,7 +94,12 @@ async def test_downloads_are_in_the_log_with_their_bytes(start):
     await simulated.client.head(PATH)
     await simulated.file("/SUM1/nothing")
     entries = await simulated.log("file")
-    assert [(entry["status"], entry["bytes"]) for entry in entries] == [(200, len(data)), (206, 10), (200, 0), (404, 0)]
+    assert [(entry["status"], entry["bytes"]) for entry in entries] == [
+        (200, len(data)),
+        (206, 10),
+        (200, 0),
+        (404, 0),
+    ]
     assert entries[1]["params"] == {"path": PATH, "method": "GET", "range": "bytes=10-19"}
 
 

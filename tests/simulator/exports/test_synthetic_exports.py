@@ -37,10 +37,16 @@ async def opened(simulated, index, at=0):
 async def test_nine_texts_as_they_are(simulate, method):
     simulated, ds = await simulate(), "hmi.v_sht_2drls[2024.09.19_00:00:00_TAI]{split,rot,err}"
     quick = method == "url_quick"
-    told = await simulated.request(ds, method, "as-is") if quick else await simulated.finished(ds, protocol="as-is")
+    told = (
+        await simulated.request(ds, method, "as-is")
+        if quick
+        else await simulated.finished(ds, protocol="as-is")
+    )
     assert len(told["data"]) == 9
     assert {row["record"].rpartition("{")[2] for row in told["data"]} == {"split}", "rot}", "err}"}
-    code, _, data = await simulated.file(f"{told['dir']}/{told['data'][0]['filename']}".removeprefix("/" * quick))
+    code, _, data = await simulated.file(
+        f"{told['dir']}/{told['data'][0]['filename']}".removeprefix("/" * quick)
+    )
     assert (code, data[:2]) == (200, b"# ")
 
 
@@ -48,7 +54,10 @@ async def test_two_patches_as_fits(simulate):
     simulated = await simulate()
     done = await simulated.finished("hmi.sharp_720s[4864][2014.11.30_00:00_TAI]{continuum, magnetogram}")
     assert {row["record"] for row in done["data"]} == {"hmi.sharp_720s[4864][2014.11.30_00:00:00_TAI]"}
-    assert [row["filename"].rpartition(".")[0].rpartition(".")[2] for row in done["data"]] == ["magnetogram", "continuum"]
+    assert [row["filename"].rpartition(".")[0].rpartition(".")[2] for row in done["data"]] == [
+        "magnetogram",
+        "continuum",
+    ]
     with await opened(simulated, done, 1) as hdus:
         hdus.verify("exception")
         assert hdus[1].header["T_REC"] == "2014.11.30_00:00:00.000_TAI"
@@ -93,7 +102,9 @@ async def test_linked_files_come_online_with_the_unit_of_their_target(simulate):
     span = "aia.lev1_euv_12s[2015-03-01T00:00:00Z/20m]"
     told = await simulated.rs_list(span, key="T_REC,WAVELNTH", seg="image")
     at = told["segments"][0]["values"].index("NoDataDirectory")
-    record = "aia.lev1_euv_12s" + "".join(f"[{column['values'][at]}]" for column in told["keywords"]) + "{image}"
+    record = (
+        "aia.lev1_euv_12s" + "".join(f"[{column['values'][at]}]" for column in told["keywords"]) + "{image}"
+    )
     assert (await simulated.request(record, "url_quick", "as-is"))["status"] == 25
     done = await simulated.finished(record, protocol="as-is", o="1")
     quick = await simulated.request(record, "url_quick", "as-is")

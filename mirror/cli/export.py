@@ -1,0 +1,106 @@
+"""``mirror export``: an export as JSOC makes it, made by the mirror; and how other commands wait for one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import json_option, remark, show
+from mirror.storage.quota import in_words
+
+#: Seconds between two looks at an export: at first, and after it has taken long.
+FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
+_SHOWN = ("id", "state", "ds", "protocol", "process", "url", "tar", "files", "size")
+Watch = Callable[[int, int], None]
+
+
+@click.command
+@click.argument("recordset")
+@click.option("--seg", metavar="NAMES", help="Segments, with commas. Without: all.")
+@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
+@click.option("--protocol", default="as-is", show_default=True, help="as-is, or fits: with keywords in the header.")
+@click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,
+              help="A folder of files, or one tar file besides.")  # fmt: skip
+@click.option("--process", metavar="STEPS", help="Processing by JSOC, such as 'n=0|im_patch,...'.")
+@click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
+@click.option("--email", metavar="ADDRESS", help="The address that JSOC is told. Without: the mirror's own.")
+@click.option("--no-wait", is_flag=True, help="Only begin it; `mirror jobs` tells how it goes on.")
+@json_option
+@url_option
+def export(recordset: str, daemon: Daemon, no_wait: bool, as_json: bool, limit: int | None, **given: str) -> None:
+    """Export records: a folder of files at the mirror, to be had by anyone for seven days.
+
+    As JSOC's own exports, but what the mirror holds is there at once, and needs no address. Processing
+    (and pictures and films) is done by JSOC, for an address that is registered there.
+
+    \b
+        mirror export 'hmi.m_720s[2014.01.01/1h]' --protocol fits
+        mirror export 'hmi.sharp_cea_720s[4864][2014.11.29/1d@6h]{Br,Bt,Bp}' --method url-tar
+        mirror export 'hmi.m_720s[2014.01.01/2h]' --protocol fits --name '{T_REC:A}.{segment}'
+        mirror export 'aia.lev1_euv_12s[2014.01.01/1m][171]' --no-wait
+
+    An identical request gets the same export. To have the files in a folder of yours: mirror fetch.
+    """
+    job = begin(daemon, {"ds": recordset, "n": limit, **given})
+    if not no_wait:
+        job = wait_for(daemon, job)
+        if job["state"] == "failed":
+            raise click.ClickException(f"{job['id']} failed: {job['error']}")
+    _report(daemon, job, as_json=as_json)
+
+
+def begin(daemon: Daemon, body: Mapping[str, Any]) -> Any:
+    """The job of an export that was asked for."""
+    return daemon.send("POST", "/api/jobs", body)
+
+
+def wait_for(daemon: Daemon, job: Any, watch: Watch | None = None) -> Any:
+    """The job once it is done or has failed; ``watch`` is told how many files are ready, of how many.
+
+    Without ``watch`` a terminal shows a bar.
+    """
+    if watch is not None:
+        return _ended(daemon, job, watch)
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(f"{job['id']}: files that are ready", total=None)
+        return _ended(daemon, job, lambda ready, total: progress.update(task, completed=ready, total=total or None))
+
+
+def _ended(daemon: Daemon, job: Any, watch: Watch) -> Any:
+    interval = FIRST_INTERVAL
+    while job["state"] not in ("done", "failed"):
+        time.sleep(interval)
+        interval = min(interval * 1.3, LAST_INTERVAL)
+        job = daemon.get(f"/api/jobs/{job['id']}")
+        watch(job["ready"], job["total"])
+    return job
+
+
+def _report(daemon: Daemon, job: Any, *, as_json: bool) -> None:
+    """The whole job as JSON, or what one wants to know of it; the remark says what to do next."""
+    job = {**job, "url": daemon.url + job["directory"], "tar": job["tar"] and daemon.url + job["tar"]}
+    if as_json:
+        click.echo(json.dumps(job, indent=2, ensure_ascii=False))
+        return
+    told = {**job, "files": job["ready"], "size": in_words(job["bytes"])}
+    show({name: told[name] for name in _SHOWN if told[name]}, "table")
+    if job["state"] != "done":
+        remark(f"it is being made; see `mirror jobs {job['id']}`")

@@ -1,0 +1,226 @@
+"""``mirror fetch``: the files of a record set, into a folder, with a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from mirror.cli.delivery import Delivered, Delivery, Failure, Item, name_problem
+from mirror.cli.export import begin, wait_for
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import json_option, remark
+from mirror.storage.quota import in_words
+
+#: Files on their way at a time, and failures that are told one by one.
+AT_ONCE, MOST_TOLD = 4, 20
+_WHY = {
+    "nowhere": "the record has no such file",
+    "offline": "it is on tape, and did not come back",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to fetch, in the words of the API."""
+
+    ds: str
+    seg: str | None
+    n: int | None
+    name: str | None
+    email: str | None
+
+
+@click.command
+@click.argument("recordset")
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
+              help="The folder, made if it is not there. Without: this one.")  # fmt: skip
+@click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
+              help="As archived, or with the record's keywords in the header.")  # fmt: skip
+@click.option("--seg", metavar="NAMES", help="Segments, with commas. Without: all.")
+@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
+@click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
+@click.option("--email", metavar="ADDRESS", help="The address that JSOC is told if files must come from tape.")
+@click.option("--copy", is_flag=True, help="Never link to files of the mirror's store; download all.")
+@click.option("--overwrite", is_flag=True, help="Replace files of the same name that are another length.")
+@json_option
+@url_option
+def fetch(
+    recordset: str,
+    daemon: Daemon,
+    folder: Path,
+    protocol: str,
+    seg: str | None,
+    limit: int | None,
+    name: str | None,
+    email: str | None,
+    copy: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Fetch the files of records into a folder.
+
+    What the mirror holds is there at once; the rest it gets from JSOC, and keeps. On the machine of the
+    mirror files are hard links into its store, which take no room, and cannot be changed (--copy gives
+    you your own). What is in the folder already is not fetched again, so a fetch that broke off goes on.
+
+    \b
+        mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data
+        mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data --protocol fits
+        mirror fetch 'aia.lev1_euv_12s[2014.01.01/1m][171]{image}' --name '{T_REC:A}.{WAVELNTH}.fits'
+        mirror fetch 'hmi.sharp_cea_720s[4864][$]' --seg Br,Bt,Bp --json
+
+    The names of the files are printed, one a line. What cannot be had is told, and makes the exit code 1.
+    As in every export, records without an image (QUALITY below 0) are left out, unless the record set has
+    a condition on QUALITY.
+    """
+    _make(folder)
+    started = time.monotonic()
+    wish = Wish(recordset, seg, limit, name, email)
+    console = Console(stderr=True)
+    with _bar(console) as progress:
+        items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wish, progress)
+        problem = name_problem([item.name for item in items])
+        if problem:
+            raise click.ClickException(problem)
+        came = _bring_all(items, progress, lambda arrived: Delivery(
+            daemon, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
+    delivered = [each for each in came if isinstance(each, Delivered)]
+    failed += [each for each in came if isinstance(each, Failure)]
+    _report(folder, delivered, failed, time.monotonic() - started, as_json=as_json)
+    if failed or not delivered:
+        raise SystemExit(1)
+
+
+# ---- what there is ------------------------------------------------------------------------------
+
+
+def _as_is(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item], list[Failure]]:
+    """The archived files; those on tape are brought back first."""
+    listed = _listed(daemon, wish)
+    why = dict(_WHY)
+    if any(file["state"] == "offline" for file in listed):
+        job = _made(daemon, wish, "as-is", progress)
+        why["offline"] = job["error"] or why["offline"]
+        listed = _listed(daemon, wish)
+    items = [_item(file) for file in listed if file["path"]]
+    missing = [file for file in listed if not file["path"]]
+    return items, [Failure(f["name"], f["record"], f["segment"], why[f["state"]]) for f in missing]
+
+
+def _as_fits(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item], list[Failure]]:
+    """The files of an export by the mirror."""
+    job = _made(daemon, wish, "fits", progress)
+    if job["state"] == "failed":
+        raise click.ClickException(f"{job['id']} failed: {job['error']}")
+    files = daemon.get(f"/api/jobs/{job['id']}", {"places": "1"})["files"]
+    items = [_item(file) for file in files if file["path"]]
+    missing = [file for file in files if not file["path"]]
+    return items, [Failure("", file["record"], "", "JSOC has no file of it") for file in missing]
+
+
+def _listed(daemon: Daemon, wish: Wish) -> Any:
+    params = {"ds": wish.ds, "seg": wish.seg, "n": None if wish.n is None else str(wish.n), "name": wish.name}
+    return daemon.get("/api/files", {**params, "places": "1"})
+
+
+def _made(daemon: Daemon, wish: Wish, protocol: str, progress: Progress) -> Any:
+    """The job of an export of the wish, once it has ended."""
+    task = progress.add_task("the mirror gets them", total=None, files="")
+
+    def watch(ready: int, total: int) -> None:
+        progress.update(task, files=f"{ready}/{total} files")
+
+    try:
+        return wait_for(daemon, begin(daemon, {**asdict(wish), "protocol": protocol}), watch)
+    finally:
+        progress.remove_task(task)
+
+
+def _item(file: Any) -> Item:
+    members = ("name", "record", "path", "size", "sha256", "place")
+    return Item(segment=file.get("segment", ""), **{name: file[name] for name in members})
+
+
+# ---- how it comes -------------------------------------------------------------------------------
+
+
+def _bring_all(
+    items: Sequence[Item], progress: Progress, delivery_to: Callable[[Callable[[int], None]], Delivery]
+) -> list[Delivered | Failure]:
+    """Every file or what kept it from coming, in order; ctrl-C ends all at once."""
+    task = progress.add_task("fetching", total=_expected(items), files=f"0/{len(items)} files")
+    delivery = delivery_to(lambda count: progress.advance(task, count))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures: list[Future[Delivered | Failure]] = [pool.submit(delivery.bring, item) for item in items]
+        try:
+            for count, _ in enumerate(as_completed(futures), start=1):
+                progress.update(task, files=f"{count}/{len(items)} files")
+        except BaseException:
+            delivery.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+def _expected(items: Sequence[Item]) -> int | None:
+    """The bytes of all files, those that nobody knows yet taken to be as long as the others; None without any."""
+    known = [item.size for item in items if item.size is not None]
+    return sum(known) * len(items) // len(known) if known else None
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[files]}"))
+    figures = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*columns, *figures, console=console, transient=True, disable=not console.is_terminal)
+
+
+# ---- what is told -------------------------------------------------------------------------------
+
+
+def _report(
+    folder: Path, delivered: Sequence[Delivered], failed: Sequence[Failure], seconds: float, *, as_json: bool
+) -> None:
+    size = sum(each.size for each in delivered)
+    if as_json:
+        files, missing = ([asdict(each) for each in group] for group in (delivered, failed))
+        told = {"folder": str(folder.absolute()), "files": files, "failed": missing, "bytes": size}
+        click.echo(json.dumps({**told, "seconds": round(seconds, 3)}, indent=2, ensure_ascii=False))
+        return
+    for each in delivered:
+        click.echo(folder / each.name)
+    for lost in failed[:MOST_TOLD]:
+        part = f"{{{lost.segment}}}" if lost.segment else ""
+        remark(f"not to be had: {lost.record}{part}: {lost.error}")
+    if len(failed) > MOST_TOLD:
+        remark(f"and {len(failed) - MOST_TOLD:,} more that are not to be had; --json lists them all")
+    ways = Counter(each.how for each in delivered)
+    parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
+    remark(f"{len(delivered):,} file{'' if len(delivered) == 1 else 's'}, {in_words(size)} in {seconds:.1f} s"
+           + (f": {parts}" if parts else "; does the record set have records with an image?"))  # fmt: skip
+
+
+_WAYS = {"linked": "linked from the store", "downloaded": "downloaded", "there": "there already"}
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise click.ClickException(f"the folder {folder} cannot be made: {problem.strerror}") from problem

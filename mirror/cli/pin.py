@@ -1,0 +1,79 @@
+"""``mirror pin``: files that must stay in the store."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import Any
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, form_options, remark, show
+from mirror.config_values import duration
+from mirror.storage.quota import in_words
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else duration(text)
+    except ValueError as problem:
+        raise click.BadParameter(f"{text!r}; expected {problem}") from problem
+
+
+@click.command
+@click.argument("recordset", required=False)
+@click.option("--seg", metavar="NAMES", help="Segments, with commas. Without: all.")
+@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
+@click.option("--remove", is_flag=True, help="Take your pins away.")
+@click.option("--for", "seconds", metavar="TIME", callback=_seconds, help="How long, such as 30d. Without: for good.")
+@click.option("--reason", metavar="TEXT", help="Why, for others. Without: the record set.")
+@click.option("--owner", metavar="NAME", help="Whose pins. Without: yours, by your name on this machine.")
+@form_options
+@url_option
+def pin(
+    recordset: str | None,
+    daemon: Daemon,
+    remove: bool,
+    owner: str | None,
+    limit: int | None,
+    form: Form,
+    **given: Any,
+) -> None:
+    """Pin files, so that they stay in the mirror's store; without a record set, list the pins.
+
+    A mirror whose quota is full throws out what was not used for longest. What is pinned, by anyone,
+    stays. Files that the mirror does not hold yet cannot be pinned: fetch them first.
+
+    \b
+        mirror pin 'hmi.sharp_cea_720s[4864]' --reason 'paper on AR 12192'
+        mirror pin 'aia.lev1_euv_12s[2014.01.01/1h][171]' --for 30d
+        mirror pin 'hmi.sharp_cea_720s[4864]' --remove
+        mirror pin
+    """
+    if recordset is None:
+        if remove:
+            raise click.UsageError("--remove needs a record set: whose files are to be let go")
+        show(daemon.get("/api/pins"), form)
+        return
+    wish = {"ds": recordset, "seg": given["seg"], "n": limit, "owner": owner or _user()}
+    if remove:
+        told = daemon.send("DELETE", "/api/pins", wish)
+        text = f"{told['removed']:,} pins taken away"
+    else:
+        told = daemon.send("POST", "/api/pins", {**wish, "seconds": given["seconds"], "reason": given["reason"]})
+        text = f"{told['pinned']:,} files are pinned, {in_words(told['bytes'])}"
+        text += f"; {told['not_held']:,} are not held: `mirror fetch` first" if told["not_held"] else ""
+    if form == "table":
+        remark(text)
+    else:
+        show(told, form)
+    if told.get("not_held") and not told["pinned"]:
+        raise SystemExit(1)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return str(os.getuid())

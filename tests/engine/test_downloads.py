@@ -1,0 +1,144 @@
+"""Files on their way in through a whole mirror: every fault of a download, and what clients see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.filelab import file_lab
+
+BITMAP = "/SUM0/D440000100/S00000/bitmap.fits"
+MAGNETOGRAM = "/SUM0/D440000100/S00000/magnetogram.fits"
+FILES = {"program": "file"}
+
+
+@pytest_asyncio.fixture
+async def mirror(tmp_path):
+    async with file_lab(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def whole():
+    """The files as the simulator makes them, asked for once."""
+    known = {}
+
+    async def original(mirror, path=BITMAP):
+        if path not in known:
+            known[path] = await mirror.original(path)
+        return known[path]
+
+    return original
+
+
+async def came_whole(mirror, path, expected):
+    answer = await mirror.get(path)
+    assert (answer.code, hashlib.sha256(answer.body).hexdigest()) == (200, hashlib.sha256(expected).hexdigest())
+    return answer
+
+
+async def asked(mirror, path=BITMAP):
+    """The downloads of a path through the mirror: all but the one that asked the simulator itself."""
+    return (await mirror.downloads(path))[1:]
+
+
+async def settled(mirror):
+    """Return once no download is under way: the last byte may reach clients before its file is noted."""
+    while running := mirror.running.downloads.running():
+        await asyncio.wait([download.blob for download in running])
+        await asyncio.sleep(0)
+
+
+def kept(mirror):
+    """Every file below blobs/."""
+    return [p for p in (mirror.path / "blobs").rglob("*") if p.is_file() and len(p.name) == 64]
+
+
+async def test_a_file_is_fetched_once_and_served_from_then_on(mirror, whole):
+    expected = await whole(mirror)
+    first = await came_whole(mirror, BITMAP, expected)
+    assert first.plan == "filled"
+    await settled(mirror)
+    assert (await came_whole(mirror, BITMAP, expected)).plan == "local"
+    assert len(await asked(mirror)) == 1
+
+
+async def test_fifty_clients_of_one_file_make_one_download(mirror, whole):
+    expected = await whole(mirror, MAGNETOGRAM)
+    answers = await asyncio.gather(*(mirror.get(MAGNETOGRAM) for _ in range(50)))
+    assert {a.code for a in answers} == {200}
+    assert {a.body for a in answers} == {expected}
+    assert len(await asked(mirror, MAGNETOGRAM)) == 1
+
+
+@pytest.mark.parametrize("tenth", range(10))
+async def test_a_download_cut_at_any_tenth_goes_on_where_it_broke_off(mirror, whole, tenth):
+    expected = await whole(mirror)
+    at = len(expected) * tenth // 10
+    await mirror.faults({"match": FILES, "fault": "cut", "at": at, "times": 1})
+    await came_whole(mirror, BITMAP, expected)
+    first, second = await asked(mirror)
+    assert first["status"] == "cut"
+    assert second["params"]["range"] == (f"bytes={at}-" if at else "")
+    assert second["bytes"] == len(expected) - at
+
+
+async def test_a_download_that_breaks_off_again_and_again_goes_on_as_long_as_some_of_it_comes(mirror, whole):
+    expected = await whole(mirror)
+    await mirror.faults({"match": FILES, "fault": "cut", "at": len(expected) // 8, "times": 7})
+    await came_whole(mirror, BITMAP, expected)
+
+
+#: Faults that do not go away, with a word of the message that clients get.
+LASTING = [
+    ({"fault": "refuse"}, 504, "cannot be reached"),
+    ({"fault": "cut", "at": 0}, 502, "cut short"),
+    ({"fault": "wrong_length", "delta": 2880}, 502, "cut short"),
+    ({"fault": "wrong_length", "delta": -2880}, 502, "cut short"),
+    ({"fault": "gateway"}, 502, "HTML"),
+    ({"fault": "http500"}, 502, "HTTP 500"),
+    ({"fault": "status", "status": 1, "message": "no"}, 502, "not FITS"),
+    ({"fault": "outage"}, 504, "cannot be reached"),
+]
+
+
+def damage(answer, expected):
+    """What is wrong with an answer that should be the file, or say clearly that it is not."""
+    if answer is None:
+        return None  # broken off in the middle: the client sees that
+    if answer.code != 200:
+        return None if answer.body.strip() else "an error without a message"
+    return None if answer.body == expected else f"{len(answer.body)} bytes that are not the file"
+
+
+async def asked_for(mirror, path):
+    """The answer, None if the connection was cut in its middle."""
+    try:
+        return await mirror.get(path)
+    except aiohttp.ClientError:
+        return None
+
+
+@pytest.mark.parametrize("fault, code, word", LASTING, ids=lambda x: str(x))
+async def test_a_fault_that_lasts_is_told_and_nothing_is_kept(mirror, whole, fault, code, word):
+    expected = await whole(mirror)
+    await mirror.faults({"match": FILES, **fault})
+    answer = await asked_for(mirror, BITMAP)
+    assert damage(answer, expected) is None
+    assert answer is None or (answer.code == code and word in answer.body.decode()), answer
+    assert kept(mirror) == []
+    await mirror.faults()
+    await came_whole(mirror, BITMAP, expected)
+    assert len(kept(mirror)) == 1
+
+
+@pytest.mark.parametrize("fault", [f for f, _, _ in LASTING if f["fault"] != "outage"], ids=lambda x: str(x))
+async def test_a_fault_that_passes_is_not_seen(mirror, whole, fault):
+    expected = await whole(mirror)
+    await mirror.faults({"match": FILES, **fault, "times": 1})
+    await came_whole(mirror, BITMAP, expected)
+    assert len(kept(mirror)) == 1

@@ -1,0 +1,127 @@
+"""A lab for files and exports: a mirror in front of a simulator that serves the recorded exports too.
+
+The simulator's clock stands until a test moves it, and the mirror's pauses take no time: they are only
+written down, in ``pauses``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.test_utils import TestServer
+
+from mirror.config import load_config
+from mirror.daemon import build
+from mirror.drms.times import parse_time
+from mirror.simulator.app import Clock as SimulatorClock
+from mirror.simulator.app import build_app
+from mirror.simulator.exports.ledger import Pace
+from mirror.simulator.exports.recorded import load_exports
+from mirror.simulator.synthetic import synthetic_series
+from mirror.upstream.pacing import Circuit, Pacer
+from tests.lab import AJAX, RUNNER, Lab, world
+from tests.recorded import WORLD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from mirror.simulator.base import SeriesData
+    from mirror.simulator.exports.recorded import RecordedExports
+
+FETCH = AJAX + "jsoc_fetch"
+ADDRESS = "a@example.com"
+#: Looks at an export before a test gives it up.
+LOOKS = 2000
+
+
+@dataclass
+class FileLab(Lab):
+    """A lab that also asks jsoc_fetch; ``pauses`` are the seconds that the mirror would have waited."""
+
+    pauses: list[float] = field(default_factory=list)
+
+    async def start(self, **environ: str) -> None:
+        self.environ |= environ
+        config = load_config(None, self.environ)
+        pacer = Pacer(config.upstream.queries, circuit=Circuit(threshold=1_000_000), chance=lambda: 0.0)
+        self.mirror = await build(config, now=self.clock, pacer=pacer, sleep=self._pause)
+        self.server = TestServer(self.mirror.app)
+        await self.server.start_server(**RUNNER)
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    async def export(self, ds: str, method: str = "url", protocol: str = "as-is", **more: str) -> Any:
+        """The first answer to an export request by the usual address."""
+        params = {"op": "exp_request", "ds": ds, "method": method, "protocol": protocol, "notify": ADDRESS}
+        return (await self.get(FETCH, {**params, **more})).json
+
+    async def export_status(self, request_id: str, **more: str) -> Any:
+        return (await self.get(FETCH, {"op": "exp_status", "requestid": request_id, **more})).json
+
+    async def ended(self, request_id: str) -> Any:
+        """What exp_status says once the request is done or has failed."""
+        for _ in range(LOOKS):
+            told = await self.export_status(request_id)
+            if str(told["status"]) not in ("1", "2"):
+                return told
+        raise AssertionError(f"{request_id} does not end: {told}")
+
+    async def exported(self, ds: str, method: str = "url", protocol: str = "as-is", **more: str) -> Any:
+        """The index of an export that must succeed."""
+        accepted = await self.export(ds, method, protocol, **more)
+        assert accepted["status"] == 2, accepted
+        told = await self.ended(accepted["requestid"])
+        assert told["status"] == "0", told
+        return told
+
+    async def original(self, path: str) -> bytes:
+        """A file as the simulator has it, asked for past the mirror."""
+        async with self.session.get(self.simulator.make_url(path)) as response:
+            assert response.status == 200, path
+            return await response.read()
+
+    async def downloads(self, path: str = "/SUM") -> list[dict[str, Any]]:
+        """The downloads that the simulator was asked for below a path."""
+        return [e for e in await self.log(program="file") if e["params"]["path"].startswith(path)]
+
+
+@asynccontextmanager
+async def file_lab(
+    path: Path,
+    series: Sequence[SeriesData] | None = None,
+    *,
+    recorded: RecordedExports | None = None,
+    pace: Pace | None = None,
+    **environ: str,
+) -> AsyncIterator[FileLab]:
+    """A lab with its store below ``path``; by default of the recorded world, whose exports are done at once."""
+    told = load_exports(WORLD) if recorded is None else recorded
+    clock = SimulatorClock(now=lambda: 1_700_000_000.0)
+    app = build_app(world() if series is None else series, clock=clock, pace=pace or Pace(), recorded=told)
+    simulator = TestServer(app)
+    await simulator.start_server(**RUNNER)
+    settings = {
+        "MIRROR_UPSTREAM__URL": f"http://127.0.0.1:{simulator.port}",
+        "MIRROR_STORAGE__PATH": str(path),
+        **environ,
+    }
+    async with aiohttp.ClientSession(auto_decompress=True) as session:
+        made = FileLab(path, simulator, session, settings)
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
+            await simulator.close()
+
+
+def synthetic() -> list[SeriesData]:
+    """The made-up series, as of a certain day."""
+    return list(synthetic_series(lambda: parse_time("2026.10.01_TAI")))

@@ -1,0 +1,34 @@
+"""Fields of many records are cut out of their raws column by column."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.storage import fields
+from mirror.storage.fields import Fields
+from mirror.storage.layout import SEPARATOR
+from mirror.wire.text import to_wire
+
+values = st.text(st.characters(max_codepoint=255, exclude_characters="\x1f"), max_size=5).map(to_wire)
+
+
+@st.composite
+def records(draw):
+    width = draw(st.integers(1, 6))
+    return draw(st.lists(st.lists(values, min_size=width, max_size=width), min_size=1, max_size=7))
+
+
+@given(records(), st.data())
+def test_any_choice_of_fields_comes_as_columns_of_all_records(rows, data):
+    positions = data.draw(st.lists(st.integers(0, len(rows[0]) - 1), min_size=1, max_size=8))
+    found = Fields([SEPARATOR.join(row) for row in rows]).columns(positions)
+    assert [list(column) for column in found] == [[row[p] for row in rows] for p in positions]
+
+
+def test_more_text_than_arrow_joins_at_once_is_joined_column_by_column():
+    with mock.patch.object(fields, "_ARROW_LIMIT", 0):
+        found = Fields(["a\x1fb", "c\x1fd"]).columns([1, 0])
+    assert [list(column) for column in found] == [["b", "d"], ["a", "c"]]

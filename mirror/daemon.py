@@ -149,13 +149,21 @@ async def build(
     return Mirror(app, search, status, rules, database, upstream, filler, downloads, worker, blobs)
 
 
-async def serve(config: Config, *, ready: Callable[[str], None]) -> None:
-    """Run a mirror until SIGTERM or SIGINT; ``ready`` gets its address once it accepts requests."""
+async def told_to_stop() -> None:
+    """Return at SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
+    await stop.wait()
+
+
+async def serve(
+    config: Config, *, ready: Callable[[str], None], stopped: Callable[[], Awaitable[None]] = told_to_stop
+) -> None:
+    """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests."""
     mirror = await build(config)
+    stop = asyncio.ensure_future(stopped())
     runner = web.AppRunner(
         mirror.app,
         max_line_size=LARGEST_LINE,
@@ -168,8 +176,9 @@ async def serve(config: Config, *, ready: Callable[[str], None]) -> None:
         site = web.TCPSite(runner, config.server.host, config.server.port)
         await site.start()
         ready(f"http://{config.server.host}:{runner.addresses[0][1]}")
-        await stop.wait()
+        await stop
     finally:
+        stop.cancel()
         await runner.cleanup()
         await mirror.close()
 

@@ -37,6 +37,8 @@ FETCH = AJAX + "jsoc_fetch"
 ADDRESS = "a@example.com"
 #: Looks at an export before a test gives it up.
 LOOKS = 2000
+#: Seconds after which an answer that does not come fails a test.
+PATIENCE = 20.0
 
 
 @dataclass
@@ -112,7 +114,7 @@ async def file_lab(
         "MIRROR_STORAGE__PATH": str(path),
         **environ,
     }
-    async with aiohttp.ClientSession(auto_decompress=True) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
         made = FileLab(path, simulator, session, settings)
         try:
             await made.start()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ def demo(upstream: str | None, leave: bool) -> None:
         console.print(_advice(mirror))
         if not leave:
             console.print("The mirror goes on until ctrl-C.")
-            with _until_interrupted():
-                pass
+            with suppress(KeyboardInterrupt):
+                signal.pause()
 
 
 @contextmanager
@@ -146,14 +147,3 @@ def _advice(mirror: str) -> str:
         f"  mirror search 'hmi.v_45s[2014.01.01_TAI/1h]' --key T_REC,CRLT_OBS --url {mirror}\n"
         f"  mirror coverage --url {mirror}\n"
     )
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[None]:
-    import signal  # noqa: PLC0415
-
-    try:
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    except KeyboardInterrupt:
-        pass
-    yield

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 import click
+from click.core import ParameterSource
+
+from mirror.cli.local import has_store, own_mirror
 
 DEFAULT_URL = "http://127.0.0.1:8040"
 Params = Mapping[str, str | None] | None
@@ -84,9 +88,26 @@ def url_option(command: F) -> F:
         default=DEFAULT_URL,
         show_default=True,
         envvar="MIRROR_URL",
-        callback=lambda _context, _option, url: Daemon(url),
-        help="Where the mirror is.  [env: MIRROR_URL]",
+        callback=_daemon,
+        help="Where the mirror is; where none runs, the store is opened for this command.  [env: MIRROR_URL]",
     )(command)
+
+
+def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon:
+    """The mirror at ``url``, or one of our own if nobody named one, none runs, and there is a store."""
+    named = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    if not named and not _listens(url) and has_store():
+        return Daemon(context.with_resource(own_mirror()))
+    return Daemon(url)
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _complaint(problem: HTTPError) -> str:

@@ -1,0 +1,148 @@
+"""The database file: one owner, migrations in order, transactions that are all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+import duckdb
+import pytest
+
+from mirror.drms.errors import StorageError
+from mirror.storage.database import Database, migrate, schema_files
+from tests import processes
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "index.duckdb"
+
+
+@pytest.fixture
+def database(path):
+    opened = Database.open(path)
+    yield opened
+    opened.close()
+
+
+async def one(database, sql):
+    return await database.read(lambda cursor: cursor.execute(sql).fetchone()[0])
+
+
+async def test_opening_makes_the_folder_and_the_newest_schema(database):
+    numbers = [number for number, _ in schema_files()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert await one(database, "SELECT max(version) FROM schema_version") == numbers[-1]
+    assert await one(database, "SELECT count(*) FROM mirror.series") == 0
+
+
+async def test_opening_again_applies_nothing_twice(path):
+    for _ in range(2):
+        Database.open(path).close()
+    database = Database.open(path)
+    try:
+        assert await one(database, "SELECT count(*) FROM schema_version") == len(schema_files())
+    finally:
+        database.close()
+
+
+def test_only_migrations_above_the_stores_version_run(tmp_path):
+    connection = duckdb.connect(str(tmp_path / "x"))
+    files = [(1, text(tmp_path, "CREATE TABLE a (x INTEGER)")), (2, text(tmp_path, "CREATE TABLE b (x INTEGER)"))]
+    migrate(connection, files[:1])
+    connection.execute("INSERT INTO a VALUES (7)")
+    migrate(connection, files)
+    assert connection.execute("SELECT x FROM a").fetchone() == (7,)
+    assert connection.execute("SELECT count(*) FROM b").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_store_at_the_version_before(tmp_path):
+    connection = duckdb.connect(str(tmp_path / "x"))
+    good, bad = text(tmp_path, "CREATE TABLE a (x INTEGER)"), text(tmp_path, "CREATE TABLE b (x INTEGER); SELECT nonsense")
+    with pytest.raises(duckdb.Error):
+        migrate(connection, [(1, good), (2, bad)])
+    assert connection.execute("SELECT max(version) FROM schema_version").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'b'").fetchone() == (0,)
+    connection.close()
+
+
+def text(folder, sql):
+    path = folder / f"{abs(hash(sql))}.sql"
+    path.write_text(sql)
+    return path
+
+
+def test_a_store_of_a_newer_program_is_refused_with_both_versions(path):
+    Database.open(path).close()
+    connection = duckdb.connect(str(path))
+    connection.execute("INSERT INTO schema_version VALUES (9000, NULL)")
+    connection.close()
+    with pytest.raises(StorageError, match=rf"schema version 9000, this program knows {len(schema_files())}"):
+        Database.open(path)
+    duckdb.connect(str(path)).close()
+
+
+def test_a_file_that_is_no_database_is_refused_by_name(path):
+    path.parent.mkdir()
+    path.write_bytes(b"GIF89a" * 4000)
+    with pytest.raises(StorageError, match=r"index\.duckdb cannot be opened"):
+        Database.open(path)
+
+
+def test_a_second_process_is_refused_and_told_who_has_it(path, database):
+    script = f"""
+from pathlib import Path
+from mirror.storage.database import Database
+from mirror.drms.errors import StorageError
+try:
+    Database.open(Path({str(path)!r}))
+except StorageError as problem:
+    print(problem)
+"""
+    told = processes.run("-c", script)
+    assert told.stderr == ""
+    assert f"is in use by process {os.getpid()}; one mirror at a time may own a store" in told.stdout
+
+
+# ---- transactions -------------------------------------------------------------------------------
+
+
+async def test_a_write_that_fails_changes_nothing(database):
+    def work(cursor):
+        cursor.execute("INSERT INTO mirror.facts VALUES ('a', 'b', 'c', 0)")
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        await database.write(work)
+    assert await one(database, "SELECT count(*) FROM mirror.facts") == 0
+
+
+async def test_reads_go_on_beside_a_write_and_do_not_see_it_before_its_end(database):
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(cursor):
+        cursor.execute("INSERT INTO mirror.facts VALUES ('a', 'b', 'c', 0)")
+        began.set()
+        assert go_on.wait(10)
+
+    writing = asyncio.ensure_future(database.write(slow))
+    await asyncio.to_thread(began.wait, 10)
+    assert await one(database, "SELECT count(*) FROM mirror.facts") == 0
+    go_on.set()
+    await writing
+    assert await one(database, "SELECT count(*) FROM mirror.facts") == 1
+
+
+async def test_what_was_written_is_there_when_opened_again(path):
+    database = Database.open(path)
+    await database.write(lambda c: c.execute("INSERT INTO mirror.facts VALUES ('a', 'b', 'c', 0)"))
+    await database.checkpoint()
+    await database.write(lambda c: c.execute("INSERT INTO mirror.facts VALUES ('d', 'e', 'f', 0)"))
+    database.close()
+    again = Database.open(path)
+    try:
+        assert await one(again, "SELECT count(*) FROM mirror.facts") == 2
+    finally:
+        again.close()

@@ -47,6 +47,9 @@ def demo(upstream: str | None, leave: bool) -> None:
         mirror demo --exit
         mirror demo --upstream http://jsoc.stanford.edu      with the real JSOC
     """
+    # Either way to end it takes down what it started.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.default_int_handler)
     console = Console(width=max(Console().width, 120))  # the summary is wide; lines may wrap elsewhere
     with ExitStack() as stack:
         store = stack.enter_context(tempfile.TemporaryDirectory(prefix="mirror-demo-"))

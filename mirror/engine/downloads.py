@@ -9,9 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mirror.drms.errors import MirrorError, UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.drms.errors import (
+    MirrorError,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from mirror.storage.fitscheck import file_problem
 
 if TYPE_CHECKING:
@@ -23,12 +30,14 @@ if TYPE_CHECKING:
     from mirror.storage.blobtable import Blob
     from mirror.storage.incoming import Sink
 
-#: Times that a file is asked for before whoever waits is told that it cannot be had.
+#: Attempts in a row that bring nothing more of a file, before whoever waits is told that it cannot be had.
 ATTEMPTS = 5
-#: Seconds before the second attempt; doubled with each that brings nothing.
+#: Seconds before the second attempt; doubled with each that brings nothing more.
 FIRST_PAUSE = 0.5
 #: Bytes that a reader of an arriving file takes at a time.
 PIECE = 256 * 1024
+#: "Not now", said by gateways and by servers that are overrun.
+AWAY = frozenset({429, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -54,66 +63,111 @@ class FileSource(Protocol):
 
 
 class Download:
-    """One file that is arriving. ``size`` is its length, None until the source has told."""
+    """One file that is arriving. ``size`` is its length, None until the source has told.
+
+    What has come may be read at once, but for its last byte: that waits until the whole file is known to
+    be what it should be. So nobody who got all bytes got a damaged file.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.size: int | None = None
         self.written = 0
         self._file: Path | None = None
+        self._validator: str | None = None
+        self._attempt = 0  #: each may write to another file
+        self._edition = 0  #: counts how often what had come was thrown away: what comes now may differ
+        self._whole = False
         self._changed = asyncio.Condition()
         self.blob: asyncio.Future[Blob] = asyncio.get_running_loop().create_future()
         self.blob.add_done_callback(_looked_at)
 
-    async def begun(self) -> None:
-        """Return once the source has told the length; raises what ended the download before that."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.size is not None or self.blob.done())
-        if self.blob.done():
-            self.blob.result()
+    # ---- for readers -----------------------------------------------------------------------------
 
-    async def read(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes ``start`` to ``end`` as they come; raises if the download fails in the middle."""
-        await self.begun()
-        at, last = start, self.size or 0
-        last = last if end is None else min(end, last)
-        opened: tuple[Path, int] | None = None
+    async def kept(self) -> Blob:
+        """The file once it is kept; raises what ended the download. Whoever gives up waiting stops nothing."""
+        return await asyncio.shield(self.blob)
+
+    async def begun(self) -> int:
+        """The length of the file, once enough has come to begin with; raises what ended the download before.
+
+        A small file is only begun when it is known to be whole, so that whoever asks hears what is wrong.
+        """
+        async with self._changed:
+            await self._changed.wait_for(self._can_begin)
+        if self.blob.done():
+            return self.blob.result().size
+        return self.written if self.size is None else self.size
+
+    def _can_begin(self) -> bool:
+        return self.blob.done() or self._whole or (self.size is not None and PIECE <= self.written < self.size)
+
+    async def read(self, start: int, end: int, size: int) -> AsyncIterator[bytes]:
+        """The bytes ``start`` to ``end`` as they come, of a file that ``begun`` said to have ``size`` bytes.
+
+        Raises what ends the download in the middle, and UpstreamBroken if the source has another file now.
+        """
+        at, edition = start, self._edition
+        opened = _Opened()
         try:
-            while at < last:
-                await self._beyond(at)
-                opened = self._reopened(opened)
-                piece = await asyncio.to_thread(os.pread, opened[1], min(PIECE, last - at), at)
-                if not piece:
-                    raise UpstreamBroken(f"{self.path} broke off at byte {at} of {self.size}")
+            while at < end:
+                count = await self._readable(at, end)
+                if opened.attempt != self._attempt:
+                    opened = opened.again(await self._open(), self._attempt)
+                edition = self._edition if at == start else edition
+                piece = await asyncio.to_thread(os.pread, opened.fd, min(PIECE, count), at)
+                if not piece or (self._edition, self.size) != (edition, size):
+                    raise UpstreamBroken(f"{self.path} changed at byte {at} of {size} while it was sent")
                 at += len(piece)
                 yield piece
         finally:
-            if opened is not None:
-                os.close(opened[1])
+            opened.close()
 
-    async def _beyond(self, at: int) -> None:
-        """Return once there are bytes from ``at`` on; raises if there never will be."""
+    async def _readable(self, at: int, end: int) -> int:
+        """How many bytes from ``at`` on may be read, once there are some; raises if there never will be."""
+
+        def there() -> int:
+            return min(self.written, end if self._whole else end - 1) - at
+
         async with self._changed:
-            await self._changed.wait_for(lambda: self.written > at or self.blob.done())
+            await self._changed.wait_for(lambda: self.blob.done() or there() > 0)
         if self.blob.done():
             self.blob.result()
+        return there()
 
-    def _reopened(self, opened: tuple[Path, int] | None) -> tuple[Path, int]:
-        """The file that is written now; a new attempt may have another one."""
-        if self._file is None:
-            raise UpstreamBroken(f"{self.path} has not begun")
-        if opened is not None and (opened[0] == self._file or self.blob.done()):
-            return opened
-        fd = os.open(self._file, os.O_RDONLY)
-        if opened is not None:
-            os.close(opened[1])
-        return self._file, fd
+    async def _open(self) -> int:
+        """The file that is written now; one that is just moving to its place is opened there."""
+        try:
+            return os.open(self._file or "", os.O_RDONLY)
+        except FileNotFoundError:
+            await self.kept()
+        try:
+            return os.open(self._file or "", os.O_RDONLY)
+        except OSError as problem:
+            raise UpstreamBroken(f"{self.path} has left the store while it was sent") from problem
 
-    async def went_on(self, sink: Sink, size: int | None) -> None:
+    # ---- for the download ------------------------------------------------------------------------
+
+    async def begins(self, sink: Sink, size: int | None) -> None:
+        """An attempt writes to ``sink``; the source says that the whole file has ``size`` bytes."""
+        async with self._changed:
+            same = sink.validator is not None and sink.validator == self._validator
+            self._edition += bool(self.written and not sink.written and not same)
+            self._attempt += 1
+            self._validator = sink.validator
+            self._file, self.written, self.size = sink.path, sink.written, size
+            self._changed.notify_all()
+
+    async def went_on(self, sink: Sink) -> None:
         """More has come."""
         async with self._changed:
-            self._file, self.written = sink.path, sink.written
-            self.size = size if size is not None else self.size
+            self.written = sink.written
+            self._changed.notify_all()
+
+    async def is_whole(self, size: int) -> None:
+        """All has come, and it is what it should be."""
+        async with self._changed:
+            self._whole, self.size = True, size
             self._changed.notify_all()
 
     async def ended(
@@ -122,11 +176,28 @@ class Download:
         """It is kept, or it failed."""
         async with self._changed:
             if blob is not None:
-                self.size, self.written, self._file = blob.size, blob.size, place or self._file
+                self._whole, self.size, self.written = True, blob.size, blob.size
+                self._file = place or self._file
                 self.blob.set_result(blob)
             else:
                 self.blob.set_exception(problem or UpstreamBroken(f"{self.path}: the download ended"))
             self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The file that a reader has open, and the attempt that wrote it."""
+
+    fd: int = -1
+    attempt: int = -1
+
+    def again(self, fd: int, attempt: int) -> _Opened:
+        self.close()
+        return _Opened(fd, attempt)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 class Downloads:
@@ -178,31 +249,38 @@ class Downloads:
                 await download.ended(blob, None, place)
 
     async def _persist(self, download: Download) -> Blob:
-        """Ask until the file is whole, or it is clear that it cannot be had."""
-        pause = FIRST_PAUSE
-        for attempt in range(1, ATTEMPTS + 1):
-            before = download.written
+        """Ask until the file is whole, or it is clear that it cannot be had: nothing more of it comes."""
+        pause, furthest, left = FIRST_PAUSE, 0, ATTEMPTS
+        while True:
             try:
                 return await self._attempt(download)
             except UpstreamRefused:
                 raise
             except UpstreamError:
-                if attempt == ATTEMPTS:
+                left -= 1
+                if download.written > furthest:
+                    pause, furthest, left = FIRST_PAUSE, download.written, ATTEMPTS - 1
+                if not left:
                     raise
-            pause = FIRST_PAUSE if download.written > before else pause * 2
             await self._sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+            pause *= 2
 
     async def _attempt(self, download: Download) -> Blob:
-        async with self._blobs.incoming(resume=download.path) as sink:
-            async with self._source.file(download.path, _resume_headers(sink)) as answer:
-                size = await _placed(sink, answer, download.path)
+        path = download.path
+        async with self._blobs.incoming(resume=path) as sink:
+            async with self._source.file(path, _resume_headers(sink)) as answer:
+                size = await _placed(sink, answer, path)
                 sink.validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-                await download.went_on(sink, size)
+                if size is not None:
+                    await sink.expect(size)
+                await download.begins(sink, size)
                 async for piece in answer.body:
                     await sink.write(piece)
-                    await download.went_on(sink, size)
-            return await sink.keep(size=size, check=lambda path: file_problem(path, download.path))
+                    await download.went_on(sink)
+            problem = await asyncio.to_thread(file_problem, sink.path, path)
+            if problem is None and size in (None, sink.written):
+                await download.is_whole(sink.written)  # readers need not wait until it lasts
+            return await sink.keep(size=size, check=lambda _: problem)
 
 
 def _resume_headers(sink: Sink) -> dict[str, str]:
@@ -216,11 +294,15 @@ async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
     """See that what comes next belongs at the end of the sink; the length of the whole file."""
     if answer.status in (401, 403, 404, 410):
         raise UpstreamRefused(answer.status, f"{path} is not to be had (HTTP {answer.status})")
-    if answer.status == 206 and (found := _RANGE.fullmatch(answer.headers.get("Content-Range", ""))):
-        if int(found[1]) == sink.offset:
-            return int(found[2])
+    part = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if answer.status == 206 and part and int(part[1]) == sink.offset:
+        return int(part[2])
+    if answer.status in (206, 416):  # another part, or none after what is there: begin anew next time
+        at = sink.offset
         await sink.restart()
-        raise UpstreamBroken(f"{path}: the source went on at byte {found[1]}")
+        raise UpstreamBroken(f"{path}: the source does not go on at byte {at}")
+    if answer.status in AWAY:
+        raise UpstreamUnreachable(f"{path}: upstream is away: HTTP {answer.status}")
     if answer.status != 200:
         raise UpstreamBroken(f"{path}: HTTP {answer.status} instead of the file")
     if sink.offset:

@@ -86,7 +86,7 @@ class Files:
     async def get(self, wanted: SegmentFile) -> Blob:
         """The content of a file, fetched if need be; raises what kept it from coming."""
         found = await self.open(wanted)
-        blob = found.blob if isinstance(found, Holding) else await found.blob
+        blob = found.blob if isinstance(found, Holding) else await found.kept()
         file = unit_file(wanted.path)
         if file is not None and wanted.record is not None:
             # Whoever asked first may have known the path only, and not whose file it is.

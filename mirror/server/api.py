@@ -8,7 +8,7 @@ from aiohttp import web
 
 from mirror.drms.errors import BadRequest
 from mirror.server.cgi import HEADER, parameters
-from mirror.wire.info import RsListRequest, c_int
+from mirror.wire.info import ALL, RsListRequest, c_int, expand_names
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
@@ -40,7 +40,12 @@ class Api:
             raise BadRequest("the parameter ds is missing; expected a record set, as in ds=hmi.v_45s[$]")
         keys, segments, links = (_names(given.get(name)) for name in ("key", "seg", "link"))
         if not keys and not segments and not links:
-            keys = tuple(k.name for k in (await self._search.structure(given["ds"])).primekeys)
+            series = await self._search.structure(given["ds"])
+            keys = tuple(k.name for k in series.primekeys) or ("*recnum*",)
+        if ALL in (segments or ()):
+            # By name each record has a value; ALL leaves out, as at JSOC, those whose link does not resolve.
+            series = await self._search.structure(given["ds"])
+            segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(
             given["ds"], keys=keys, segments=segments, links=links, n=c_int(given.get("n", "")) or None
         )

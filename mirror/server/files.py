@@ -13,6 +13,7 @@ from aiohttp import web
 
 from mirror.drms.errors import UpstreamRefused
 from mirror.engine.files import SegmentFile
+from mirror.server.sending import send
 from mirror.services.exportdir import Archive, Page
 from mirror.services.exportplan import EXPORTS
 from mirror.storage.holdings import Holding
@@ -70,34 +71,15 @@ class FileHandlers:
         return BlobResponse(self._blobs, entry, name, "local")
 
     async def _follow(self, request: web.Request, download: Download) -> web.StreamResponse:
-        """A file that is arriving: sent as it comes, its length as soon as the source has told."""
-        await download.begun()
-        if download.size is None:  # the source does not say: wait for the whole
-            return BlobResponse(self._blobs, await download.blob, download.path, "filled")
-        start, end, status = _asked(request, download.size)
-        response = web.StreamResponse(status=status, headers={"X-Mirror": "filled", "Accept-Ranges": "bytes"})
-        response.content_type, response.content_length = _kind(download.path), end - start
-        if status == 206:
-            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{download.size}"
-        await response.prepare(request)
-        if request.method != "HEAD":
-            async for piece in download.read(start, end):
-                await response.write(piece)
-        await response.write_eof()
-        return response
+        """A file that is arriving: sent as it comes, as soon as enough of it is there."""
+        size = await download.begun()
+        start, end, response = _part(request, size, _kind(download.path))
+        response.headers["X-Mirror"] = "filled"
+        return await send(request, response, download.read(start, end, size))
 
     async def _send_archive(self, request: web.Request, archive: Archive) -> web.StreamResponse:
-        start, end, status = _asked(request, archive.size)
-        response = web.StreamResponse(status=status, headers={"Accept-Ranges": "bytes"})
-        response.content_type, response.content_length = "application/x-tar", end - start
-        if status == 206:
-            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{archive.size}"
-        await response.prepare(request)
-        if request.method != "HEAD":
-            async for piece in self._pieces(archive, start, end):
-                await response.write(piece)
-        await response.write_eof()
-        return response
+        start, end, response = _part(request, archive.size, "application/x-tar")
+        return await send(request, response, self._pieces(archive, start, end))
 
     async def _pieces(self, archive: Archive, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes ``start`` to ``end`` of a tar file that is made on the way."""
@@ -139,10 +121,22 @@ def _kind(name: str) -> str:
     return FITS if name.lower().endswith(".fits") else ANYTHING
 
 
+def _part(request: web.Request, size: int, kind: str) -> tuple[int, int, web.StreamResponse]:
+    """First byte and end of what a request asks for, and the response for it; one range, as every client does.
+
+    A range under a condition (``If-Range``) is passed over: what is not on the disk has no tag to compare.
+    """
+    start, end, status = _asked(request, size)
+    response = web.StreamResponse(status=status, headers={"Accept-Ranges": "bytes"})
+    response.content_type, response.content_length = kind, end - start
+    if status == 206:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return start, end, response
+
+
 def _asked(request: web.Request, size: int) -> tuple[int, int, int]:
-    """First byte, end and HTTP status of what a request asks for; one range, as every client does."""
     found = _RANGE.fullmatch(request.headers.get("Range", ""))
-    if found is None or request.method == "HEAD" or not (found[1] or found[2]):
+    if found is None or "If-Range" in request.headers or not (found[1] or found[2]):
         return 0, size, 200
     if not found[1]:
         start, end = max(0, size - int(found[2])), size

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from mirror.drms.errors import NotHeld
+from mirror.server.sending import send
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,11 +63,7 @@ class Proxy:
         async with self._upstream.raw(request.method, target, request.headers, body) as answer:
             response = web.StreamResponse(status=answer.status, headers=answer.headers)
             response.headers["X-Mirror"] = origin
-            await response.prepare(request)
-            async for piece in answer.body:
-                await response.write(piece)
-            await response.write_eof()
-        return response
+            return await send(request, response, answer.body)
 
 
 def _origin_form(target: str) -> str:

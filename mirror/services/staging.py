@@ -114,7 +114,7 @@ class Staging:
         async def noted(_: Blob) -> None:
             """Nothing: the job that asked for it says what it is."""
 
-        return await self._downloads.start(path, noted).blob
+        return await self._downloads.start(path, noted).kept()
 
     async def _keep(self, wanted: Wanted, folder: str, row: ExportFile) -> Wanted:
         path = row.filename if row.filename.startswith("/") else f"{folder}/{row.filename}"

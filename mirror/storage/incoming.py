@@ -157,6 +157,15 @@ class Sink:
         """Bytes that are in the file by now, those of ``offset`` included."""
         return self._part.length
 
+    async def expect(self, size: int) -> None:
+        """Make room for a file of ``size`` bytes before they come; StorageError if there is none."""
+        try:
+            if size > self.reservation.size:
+                await self._keeper.room_for(self.reservation, size - self.reservation.size)
+        except StorageError:
+            self.spoiled = True
+            raise
+
     async def write(self, chunk: bytes) -> None:
         """Append; StorageError if there is no room, and then nothing of the download is kept."""
         try:

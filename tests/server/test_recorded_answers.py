@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import Counter
 from urllib.parse import quote
 
-import pytest
+from hypothesis import settings
 
 from tests import lab, recorded
 
@@ -21,8 +20,10 @@ AT_A_TIME = 8
 
 
 def lines():
-    everything = recorded.lines("queries") + recorded.lines("random")
-    return [line for line in everything if line["params"].get("ds") != NULL_PRINTED_AS_MISSING]
+    """All recorded requests; in a quick run every third of those that chance has made."""
+    every = 1 if settings.get_current_profile_name() == "deep" else 3
+    chosen = recorded.lines("queries") + recorded.lines("random")[::every]
+    return [line for line in chosen if line["params"].get("ds") != NULL_PRINTED_AS_MISSING]
 
 
 def good(line):
@@ -74,20 +75,22 @@ def report(problems, asked):
     assert not problems, f"{len(problems)} of {len(asked)}:\n{shown}"
 
 
-async def test_recorded_answers_come_out_cold_and_warm_and_with_jsoc_away(tmp_path):
+async def test_recorded_answers_come_out_cold_and_with_jsoc_away_and_warm(tmp_path):
     asked = lines()
     async with lab.lab(tmp_path) as mirror:
-        for _ in ("cold", "warm"):
-            problems = [(x, d) for x, a in await answers(mirror, asked) if (d := difference(x, a)) is not None]
-            report(problems, asked)
-        before = len(await mirror.log())
+        problems = [(x, d) for x, a in await answers(mirror, asked) if (d := difference(x, a)) is not None]
+        report(problems, asked)
         await mirror.faults({"fault": "outage"})
         found = await answers(mirror, asked)
-    # Away: the same answer, or an honest refusal where the mirror cannot know; never another one.
-    problems = [(x, d) for x, a in found if not refused(a) and (d := difference(x, a)) is not None]
-    report(problems, asked)
-    unanswered = [x for x, a in found if good(x) and refused(a)]
-    assert len(unanswered) < 0.05 * len(asked)
+        # Away: the same answer, or an honest refusal where the mirror cannot know; never another one.
+        problems = [(x, d) for x, a in found if not refused(a) and (d := difference(x, a)) is not None]
+        report(problems, asked)
+        unanswered = [x for x, a in found if good(x) and refused(a)]
+        assert len(unanswered) < 0.08 * len(asked)
+        # Warm: what was answered without JSOC was warm already, the rest comes with it.
+        await mirror.faults()
+        found = await answers(mirror, unanswered)
+        report([(x, d) for x, a in found if (d := difference(x, a)) is not None], unanswered)
 
 
 async def test_conditions_with_subselects_are_refused_by_name(tmp_path):

@@ -14,7 +14,7 @@ from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.drms.series import Keyword
-from mirror.drms.times import parse_printed_times
+from mirror.drms.times import parse_time
 from mirror.storage.batch import batch, fill_request, raw_records, typed_values
 from mirror.storage.database import Database
 from mirror.storage.index import Index
@@ -46,7 +46,7 @@ async def whole_answer(made, series):
 
 async def test_every_record_of_every_recorded_series_comes_back_as_it_was_printed(tmp_path, index):
     async with lab(tmp_path / "lab") as made:
-        for data in world():
+        for data in (d for d in world() if d.structure.keywords):  # the others are listed only
             series, layout = data.structure, Layout(data.structure)
             answered = await whole_answer(made, series)
             await index.keep_series(series, 0.0)
@@ -73,8 +73,8 @@ async def check_typed(index, layout, answered):
     order = sorted(range(answered.count), key=lambda i: printed["*recnum*"][i])
     for position, column in enumerate(layout.columns, start=1):
         texts = [printed[column.keyword][i] for i in order]
-        for row, text in zip(rows, texts, strict=True):
-            assert agrees(row[position], text, column.type), (layout.series.name, column, text, row[position])
+        for value, text in set(zip((row[position] for row in rows), texts, strict=True)):
+            assert agrees(value, text, column.type), (layout.series.name, column, text, value)
 
 
 def agrees(value, text, kind):
@@ -85,7 +85,7 @@ def agrees(value, text, kind):
     if kind == "string":
         return value == from_wire(text)
     if kind == "time":
-        return value == pytest.approx(parse_printed_times([text])[0], abs=1e-6)
+        return value == parse_time(text)
     if kind in ("float", "double"):
         return value == float(text) or (math.isnan(value) and math.isnan(float(text)))
     number = int(text, 0) if text.lower().startswith("0x") else int(text)

@@ -28,10 +28,10 @@ class Program:
     url: str
     process: subprocess.Popen[str]
 
-    def memory(self) -> float:
-        """Resident memory in MB (10**6 bytes)."""
+    def memory(self, what: str = "VmRSS") -> float:
+        """Resident memory in MB (10**6 bytes); ``VmHWM`` is the most there ever was."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
+        return int(status.partition(f"{what}:")[2].split()[0]) * 1024 / 1e6
 
     def cpu(self) -> float:
         """Processor seconds since the start."""

@@ -31,7 +31,7 @@ def fill(days: int, latency: int) -> float:
             print(
                 f"latency {latency} ms: {answer['count']:,} records in {taken:.1f} s: {rate:,.0f} a second; "
                 f"processor: mirror {server.cpu() - before[0]:.1f} s, simulator {upstream.cpu() - before[1]:.1f} s; "
-                f"memory of the mirror {server.memory():.0f} MB"
+                f"memory of the mirror {server.memory('VmHWM'):.0f} MB at most"
             )
     return rate
 

@@ -1,7 +1,7 @@
 """A lab for files and exports: a mirror in front of a simulator that serves the recorded exports too.
 
 The simulator's clock stands until a test moves it, and the mirror's pauses take no time: they are only
-written down, in ``pauses``.
+written down, in ``pauses``. ``gate`` holds the simulator back while it sends slowly.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ class FileLab(Lab):
     """A lab that also asks jsoc_fetch; ``pauses`` are the seconds that the mirror would have waited."""
 
     pauses: list[float] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    gate_after: int = 0
+    simulator_now: float = 1_700_000_000.0
+
+    async def at_the_gate(self, seconds: float) -> None:
+        """The simulator's own pauses: none, or until the gate opens, once ``gate_after`` of them are over."""
+        self.gate_after -= 1
+        if self.gate_after < 0:
+            await self.gate.wait()
 
     async def start(self, **environ: str) -> None:
         self.environ |= environ
@@ -105,7 +114,8 @@ async def file_lab(
 ) -> AsyncIterator[FileLab]:
     """A lab with its store below ``path``; by default of the recorded world, whose exports are done at once."""
     told = load_exports(WORLD) if recorded is None else recorded
-    clock = SimulatorClock(now=lambda: 1_700_000_000.0)
+    made: FileLab
+    clock = SimulatorClock(now=lambda: made.simulator_now, sleep=lambda seconds: made.at_the_gate(seconds))
     app = build_app(world() if series is None else series, clock=clock, pace=pace or Pace(), recorded=told)
     simulator = TestServer(app)
     await simulator.start_server(**RUNNER)
@@ -116,6 +126,7 @@ async def file_lab(
     }
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
         made = FileLab(path, simulator, session, settings)
+        made.gate.set()
         try:
             await made.start()
             yield made

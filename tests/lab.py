@@ -118,7 +118,9 @@ class Lab:
         await self.stop()
         await self.start(**environ)
 
-    async def ask(self, ds: str, key: str | None = "*recnum*", *, op: str = "rs_list", **params: str) -> Answer:
+    async def ask(
+        self, ds: str, key: str | None = "*recnum*", *, op: str = "rs_list", **params: str
+    ) -> Answer:
         """An operation of jsoc_info."""
         names = {} if key is None or op != "rs_list" else {"key": key}
         return await self.get(JSOC_INFO, {"op": op, "ds": ds, **names, **params})
@@ -155,11 +157,7 @@ class Lab:
         """What the simulator was asked so far, of one operation or program if it is named."""
         async with self.session.get(self.simulator.make_url("/_simulator/log")) as response:
             entries = await response.json()
-        return [
-            e
-            for e in entries
-            if op in (None, e["params"].get("op")) and program in (None, e["program"])
-        ]
+        return [e for e in entries if op in (None, e["params"].get("op")) and program in (None, e["program"])]
 
     async def fetched(self) -> int:
         """How many records upstream has sent whole, with all of their keywords."""

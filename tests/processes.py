@@ -67,12 +67,21 @@ def simulate(world: Path, *arguments: str):
 
 def serve(upstream: str, store: Path, **more: str):
     """A mirror in front of ``upstream``, with its store in ``store``."""
-    settings = {"MIRROR_UPSTREAM__URL": upstream, "MIRROR_STORAGE__PATH": str(store), "MIRROR_SERVER__PORT": "0"}
+    settings = {
+        "MIRROR_UPSTREAM__URL": upstream,
+        "MIRROR_STORAGE__PATH": str(store),
+        "MIRROR_SERVER__PORT": "0",
+    }
     return program("serve", **settings, **more)
 
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A Python script or module to its end, such as ``-m mirror status``."""
     return subprocess.run(
-        [sys.executable, *arguments], env=environment(**more), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *arguments],
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
+from mirror.cli.output import Form, counted, form_options, remark, show
 from mirror.config_values import size
 from mirror.storage.quota import in_words
 
@@ -37,10 +37,10 @@ def evict(need: int | None, dry_run: bool, form: Form, daemon: Daemon) -> None:
         raise click.UsageError("say how much to free, such as --need 20GB, or ask with --dry-run")
     told = daemon.send("POST", "/api/evict", {"need": need, "dry_run": dry_run})
     show(told if form == "json" else told["files"], form)
-    verb = "would be freed" if dry_run else "were freed"
+    verb = "would free" if dry_run else "freed"
     unnamed = told["blobs"] - len(told["files"])
     more = f" ({unnamed:,} more than are listed)" if unnamed else ""
     limit = f" of a quota of {in_words(told['quota'])}" if told["quota"] else ""
-    remark(f"{in_words(told['freed'])} in {told['blobs']:,} files {verb}{more}; {in_words(told['held'])} are held{limit}")
+    remark(f"{verb} {in_words(told['freed'])} in {counted(told['blobs'], 'file')}{more}; {in_words(told['held'])} are held{limit}")
     if need is not None and told["freed"] < need:
         remark("the rest is pinned or in use")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from rich.progress import (
 from mirror.cli.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.cli.export import begin, wait_for
 from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import json_option, remark
+from mirror.cli.output import counted, json_option, remark
 from mirror.storage.quota import in_words
 
 #: Files on their way at a time, and failures that are told one by one.
@@ -165,13 +165,16 @@ def _bring_all(
     items: Sequence[Item], progress: Progress, delivery_to: Callable[[Callable[[int], None]], Delivery]
 ) -> list[Delivered | Failure]:
     """Every file or what kept it from coming, in order; ctrl-C ends all at once."""
-    task = progress.add_task("fetching", total=_expected(items), files=f"0/{len(items)} files")
+    sizes = {item.name: item.size for item in items}
+    task = progress.add_task("fetching", total=expected_bytes(sizes), files=f"0/{len(items)} files")
     delivery = delivery_to(lambda count: progress.advance(task, count))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         futures: list[Future[Delivered | Failure]] = [pool.submit(delivery.bring, item) for item in items]
         try:
-            for count, _ in enumerate(as_completed(futures), start=1):
-                progress.update(task, files=f"{count}/{len(items)} files")
+            for count, ended in enumerate(as_completed(futures), start=1):
+                each = ended.result()
+                sizes[each.name] = each.size if isinstance(each, Delivered) else 0
+                progress.update(task, files=f"{count}/{len(items)} files", total=expected_bytes(sizes))
         except BaseException:
             delivery.stop()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -179,10 +182,10 @@ def _bring_all(
     return [future.result() for future in futures]
 
 
-def _expected(items: Sequence[Item]) -> int | None:
+def expected_bytes(sizes: Mapping[str, int | None]) -> int | None:
     """The bytes of all files, those that nobody knows yet taken to be as long as the others; None without any."""
-    known = [item.size for item in items if item.size is not None]
-    return sum(known) * len(items) // len(known) if known else None
+    known = [size for size in sizes.values() if size is not None]
+    return sum(known) * len(sizes) // len(known) if any(known) else None
 
 
 def _bar(console: Console) -> Progress:
@@ -212,7 +215,7 @@ def _report(
         remark(f"and {len(failed) - MOST_TOLD:,} more that are not to be had; --json lists them all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
-    remark(f"{len(delivered):,} file{'' if len(delivered) == 1 else 's'}, {in_words(size)} in {seconds:.1f} s"
+    remark(f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
            + (f": {parts}" if parts else "; does the record set have records with an image?"))  # fmt: skip
 
 

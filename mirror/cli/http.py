@@ -115,7 +115,7 @@ def _complaint(problem: HTTPError) -> str:
     bare = f"the mirror answered HTTP {problem.code} {problem.reason}"
     try:
         body = problem.read()
-        if problem.headers.get_content_type() == "text/plain":  # of paths that browsers ask for too
+        if problem.headers.get("Content-Type", "").startswith("text/plain"):  # of paths that browsers ask for too
             return body.decode(errors="replace").strip() or bare
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError, HTTPException, OSError):

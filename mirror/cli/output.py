@@ -68,6 +68,11 @@ def show(payload: Any, form: Form) -> None:
         _show_table(table_of(payload))
 
 
+def counted(number: int, noun: str) -> str:
+    """"1 file", "1,920 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def remark(text: str) -> None:
     """A line about the data, to stderr, so that it never ends up in a file of data."""
     click.echo(text, err=True)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
+from mirror.cli.output import Form, counted, form_options, remark, show
 from mirror.config_values import duration
 from mirror.storage.quota import in_words
 
@@ -59,11 +59,11 @@ def pin(
     wish = {"ds": recordset, "seg": given["seg"], "n": limit, "owner": owner or _user()}
     if remove:
         told = daemon.send("DELETE", "/api/pins", wish)
-        text = f"{told['removed']:,} pins taken away"
+        text = f"{counted(told['removed'], 'pin')} taken away"
     else:
         told = daemon.send("POST", "/api/pins", {**wish, "seconds": given["seconds"], "reason": given["reason"]})
-        text = f"{told['pinned']:,} files are pinned, {in_words(told['bytes'])}"
-        text += f"; {told['not_held']:,} are not held: `mirror fetch` first" if told["not_held"] else ""
+        text = f"pinned: {counted(told['pinned'], 'file')}, {in_words(told['bytes'])}"
+        text += f"; not held: {told['not_held']:,}, which `mirror fetch` gets" if told["not_held"] else ""
     if form == "table":
         remark(text)
     else:

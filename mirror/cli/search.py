@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
+from mirror.cli.output import Form, counted, form_options, remark, show
 from mirror.cli.quicklook import open_quick_look
 
 #: Seconds before progress is shown at all, and between looks at how far the mirror is.
@@ -67,7 +67,7 @@ def search(
     payload = _patiently(daemon, params)
     show(payload, form)
     count, plan = payload["count"], payload["plan"]
-    remark(f"{count:,} record{'' if count == 1 else 's'}; {_PLANS.get(plan, plan)}")
+    remark(f"{counted(count, 'record')}; {_PLANS.get(plan, plan)}")
     if number is not None:
         open_quick_look(daemon, params, number)
 

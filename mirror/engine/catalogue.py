@@ -40,7 +40,8 @@ class Catalogue:
             raise NotHeld(f"the structure of {name} is not held, and the mirror is offline", (name,))
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name))
-        except UpstreamError:
+        except (UpstreamError, UnknownSeries):
+            # JSOC also says that a series is not there when its database is out of order.
             if held is not None and self._rules.stale_on_failure:
                 return held[0]
             raise

@@ -71,7 +71,7 @@ class Filler:
         self._rules = rules
         self._settings = settings
         self._flights: dict[str, list[_Flight]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: dict[tuple[str, tuple[Box, ...]], asyncio.Task[None]] = {}
         self._density: dict[str, float] = {}
         self._progress: dict[str, Progress] = {}
         self._counts: SingleFlight[str, int] = SingleFlight()
@@ -93,9 +93,11 @@ class Filler:
 
     def fill_later(self, series: Series, missing: tuple[Box, ...]) -> None:
         """Fill in the background, a chunk at a time, so that whoever needs a part can wait for just that."""
-        task = asyncio.ensure_future(self._fill_slowly(series, missing))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        key = (series.name.lower(), missing)
+        if key not in self._background:
+            task = asyncio.ensure_future(self._fill_slowly(series, missing))
+            self._background[key] = task
+            task.add_done_callback(lambda _: self._background.pop(key, None))
 
     async def size(self, series: Series, boxes: Iterable[Box]) -> float:
         """About how many records the boxes hold, asked from upstream where slots cannot tell."""
@@ -114,7 +116,7 @@ class Filler:
 
     async def stop(self) -> None:
         """End everything that is under way; what is committed stays."""
-        tasks = [f.task for flights in self._flights.values() for f in flights] + list(self._background)
+        tasks = [f.task for flights in self._flights.values() for f in flights] + list(self._background.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -89,6 +89,21 @@ class Records:
             return await self._forward(selection, n, "the condition cannot be decided from printed values")
         return Read(selected.rows, max(ready, least))
 
+    async def count(self, selection: Selection, n: int | None = None) -> tuple[int, Origin]:
+        """How many records ``read`` would give, and from where; raises as it does."""
+        resolved = await self._extremes.resolve(selection)
+        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+        if resolved.selection is None:
+            return 0, least
+        ready = await self._make_ready(resolved.selection, n)
+        if isinstance(ready, Read):
+            return len(ready.rows), max(ready.origin, least)
+        total, undecided = await self._index.tally(resolved.selection)
+        if undecided:
+            read = await self.read(selection, n)
+            return len(read.rows), read.origin
+        return min(total, abs(n)) if n else total, max(ready, least)
+
     async def _make_ready(self, selection: Selection, n: int | None) -> Origin | Read:
         """See that the index can answer; the origin of its answer, or the answer if it was forwarded."""
         series = selection.series

@@ -20,6 +20,7 @@ from mirror.storage.holdings import Holding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from aiohttp.abc import AbstractStreamWriter
 
@@ -112,9 +113,19 @@ class BlobResponse(web.FileResponse):
         self._blob = blob
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send everything."""
-        with self._blobs.reading(self._blob):
-            return await super().prepare(request)
+        """Send everything, or the part that is asked for."""
+        with self._blobs.reading(self._blob) as path:
+            return await super().prepare(_if_same(request, path))
+
+
+def _if_same(request: web.BaseRequest, path: Path) -> web.BaseRequest:
+    """The request, without its range if that is asked for on condition of another tag; aiohttp knows dates only."""
+    condition = request.headers.get("If-Range", "")
+    status = path.stat()
+    if not condition.endswith('"') or condition == f'"{status.st_mtime_ns:x}-{status.st_size:x}"':
+        return request
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in ("range", "if-range")}
+    return request.clone(headers=headers)
 
 
 def _kind(name: str) -> str:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mirror.drms.errors import Refused
-from mirror.storage.fields import Fields
+from mirror.storage.fields import field_columns
 from mirror.storage.layout import (
     ABSENT,
     NAME_FIELD,
     PSEUDO_KEYS,
+    SEPARATOR,
     Layout,
     Row,
     link_field,
@@ -28,6 +29,8 @@ INVALID_KEY = "Invalid KeyLink"
 INVALID_SEGMENT = "InvalidSegName"
 INVALID_LINK = "Invalid_Link"
 UNRESOLVED_SEGMENT = "BadSegLink"
+#: Values of one answer: some 300 MB of JSON.
+MOST_VALUES = 25_000_000
 NUMBERS = frozenset({"*recnum*", "*sunum*"})
 
 
@@ -52,9 +55,14 @@ def answer(request: RsListRequest, parts: Sequence[Part]) -> RsList:
         return RsList(0)
     first = parts[0].layout.series
     keys = expand_names(request.keys, first.all_keywords)
+    if count * len(keys) > MOST_VALUES:
+        raise Refused(
+            f"{len(keys):,} keywords of {count:,} records are more than {MOST_VALUES:,} values; "
+            "expected fewer keywords, or fewer records"
+        )
     links = expand_names(request.links, [x.name for x in first.links])
     for table in tables:
-        table.prepare(keys)
+        table.prepare(keys, expand_names(request.segments, _braced(parts[0])), links)
     segments = _segments(request, parts, tables)
     recinfo = None
     if request.recinfo:
@@ -81,16 +89,22 @@ class _Table:
         self._uniform = all(row.fields is self._positions for row in part.rows)
         self._columns: dict[str, Sequence[str]] = {}
 
-    @cached_property
-    def _fields(self) -> Fields:
-        return Fields([row.raw for row in self._rows])
-
-    def prepare(self, keys: Iterable[str]) -> None:
-        """Make the columns of all these keywords at once."""
-        names = {f for key in keys if (f := self._keyword_field(key)) in self._positions}
-        if self._uniform and names:
-            columns = self._fields.columns([self._positions[name] for name in names])
+    def prepare(self, keys: Iterable[str], segments: Iterable[str], links: Iterable[str]) -> None:
+        """Make the columns of all these, and of the records' names, at once."""
+        found = (self.layout.series.segment(name) for name in segments)
+        names = {
+            NAME_FIELD,
+            *filter(None, map(self._keyword_field, keys)),
+            *(segment_field(segment.name, part) for segment in found if segment for part in _PARTS),
+            *(link_field(link.name) for name in links if (link := self.layout.series.link(name))),
+        } & self._positions.keys()
+        if self._uniform:
+            columns = field_columns([row.raw for row in self._rows], [self._positions[n] for n in names])
             self._columns |= zip(names, columns, strict=True)
+
+    @cached_property
+    def _cells(self) -> list[list[str]]:
+        return [row.raw.split(SEPARATOR) for row in self._rows]
 
     def field(self, name: str, default: str) -> Sequence[str]:
         """One field of every record; ``default`` where a record was kept before the field existed."""
@@ -99,11 +113,10 @@ class _Table:
         return self._columns[name]
 
     def _column(self, name: str, default: str) -> Sequence[str]:
-        if not self._uniform:
-            return [row[name] if name in row.fields else default for row in self._rows]
-        if name not in self._positions:
+        if self._uniform and name not in self._positions:
             return [default] * self.count
-        return self._fields.columns([self._positions[name]])[0]
+        places = (row.fields.get(name) for row in self._rows)
+        return [default if i is None else cells[i] for i, cells in zip(places, self._cells, strict=True)]
 
     def keyword(self, name: str) -> Sequence[str]:
         """Wire text of a keyword or pseudo-key as typed."""

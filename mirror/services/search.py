@@ -117,8 +117,7 @@ class Search:
             except UpstreamError:
                 if not self._rules.stale_on_failure:
                     raise
-        read = await self._records.read(selection, n)
-        return Found(len(read.rows), read.origin)
+        return Found(*await self._records.count(selection, n))
 
     def _is_held(self, selection: Selection) -> bool:
         """True if a count needs no fill; one is not worth fetching the records for."""

@@ -1,7 +1,7 @@
 """From the ``_raw`` of many records to columns, by Arrow. Pure.
 
 A large answer is a few hundred thousand values; as Python strings they cost several times what it takes
-to move them as one block of bytes.
+to move them as blocks of bytes.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from mirror.wire.joined import GLUE, Joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Bytes of strings that Arrow joins at once.
-_ARROW_LIMIT = 2**31 - 1
+#: Records at a time: some 10 MB, so that a large answer is never in memory twice.
+BLOCK = 8192
 
 
-class Fields:
-    """The fields of records, at least one, that all have the same key set."""
+def field_columns(raws: Sequence[str], positions: Sequence[int]) -> list[Joined]:
+    """The fields at ``positions`` of their key set, each of all records, of which there is at least one.
 
-    def __init__(self, raws: Sequence[str]) -> None:
-        self._count = len(raws)
-        # The values of the first record, then those of the second, and so on.
-        self._values = pc.split_pattern(pa.array(raws, pa.large_string()), SEPARATOR).values
+    All at once they cost little more than one of them.
+    """
+    blocks = [_texts(raws[i : i + BLOCK], positions) for i in range(0, len(raws), BLOCK)]
+    return [Joined(GLUE.join(texts), len(raws)) for texts in zip(*blocks, strict=True)]
 
-    def columns(self, positions: Sequence[int]) -> list[Joined]:
-        """The fields at these positions of the key set, each of all records; many at once cost little more."""
-        if self._values.nbytes > _ARROW_LIMIT and len(positions) > 1:
-            return [self.columns([position])[0] for position in positions]
-        firsts = np.arange(0, len(self._values), len(self._values) // self._count)
-        picked = self._values.take(pa.array((np.array(positions)[:, np.newaxis] + firsts).ravel()))
-        ends = pa.array(np.arange(0, len(picked) + 1, self._count), pa.int32())
-        lists = pa.ListArray.from_arrays(ends, picked.cast(pa.string()))
-        return [Joined(text, self._count) for text in pc.binary_join(lists, GLUE).to_pylist()]
+
+def _texts(raws: Sequence[str], positions: Sequence[int]) -> list[str]:
+    """The values of each field, joined."""
+    # The values of the first record, then those of the second, and so on.
+    values = pc.split_pattern(pa.array(raws, pa.string()), SEPARATOR).values
+    firsts = np.arange(0, len(values), len(values) // len(raws))
+    picked = values.take(pa.array((np.array(positions)[:, np.newaxis] + firsts).ravel()))
+    ends = pa.array(np.arange(0, len(picked) + 1, len(raws)), pa.int32())
+    texts: list[str] = pc.binary_join(pa.ListArray.from_arrays(ends, picked), GLUE).to_pylist()
+    return texts

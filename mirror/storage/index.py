@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.drms.coverage import Between, Box, Coverage, Region
-from mirror.drms.errors import NotHeld
+from mirror.drms.errors import NotHeld, Refused
 from mirror.drms.intervals import Steps
 from mirror.storage.batch import batch
 from mirror.storage.layout import Layout, Row
 from mirror.storage.merge import add_columns, create_tables, merge
 from mirror.storage.precision import Tolerance, tolerance
-from mirror.storage.sql import extreme_sql, select_sql
+from mirror.storage.sql import count_sql, extreme_sql, select_sql
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mirror.storage.database import Cursor, Database
     from mirror.wire.rs_list import RsList
 
+#: Records of one answer: several times what JSOC gives, and still a fraction of a gigabyte.
+MOST_RECORDS = 250_000
 #: Records from which on the conversion of an answer takes long enough to be noticed: some 50 ms.
 LARGE = 1_000
 
@@ -68,6 +70,8 @@ class Index:
         self._held: dict[str, _Held] = {}
         self._keysets: dict[int, dict[str, int]] = {}
         self._next_coverage = 0
+        # One after the other: several at a time would only all be done late, and nothing committed before.
+        self._converting = asyncio.Lock()
 
     @classmethod
     async def load(cls, database: Database) -> Index:
@@ -108,12 +112,17 @@ class Index:
     # ---- records ---------------------------------------------------------------------------------
 
     async def select(self, selection: Selection, n: int | None = None) -> Selected:
-        """The held records of a selection whose ``^`` and ``$`` are resolved, in the server's order."""
+        """The held records of a selection whose ``^`` and ``$`` are resolved, in the server's order.
+
+        Refused for more than MOST_RECORDS.
+        """
         held = self._held[selection.series.name.lower()]
         if not held.has_tables:
             return Selected([])
-        sql = select_sql(held.layout, selection, n, held.tolerances)
+        sql = select_sql(held.layout, selection, n, held.tolerances, MOST_RECORDS + 1)
         found = await self._database.read(lambda cursor: cursor.execute(sql).fetchall())
+        if len(found) > MOST_RECORDS:
+            raise Refused(f"more than {MOST_RECORDS:,} records match; expected a narrower query, or n=")
         undecided = sum(row[3] for row in found)
         if n is not None and n < 0:
             found.reverse()
@@ -121,6 +130,15 @@ class Index:
             Row(recnum, self._keysets[keyset], raw) for recnum, keyset, raw, _ in _first_or_last(found, n)
         ]
         return Selected(rows, undecided)
+
+    async def tally(self, selection: Selection) -> tuple[int, int]:
+        """How many records ``select`` would find, and how many of them are undecided."""
+        held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return 0, 0
+        sql = count_sql(held.layout, selection, held.tolerances)
+        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return found or (0, 0)
 
     async def extreme(self, selection: Selection, column: str, *, last: bool) -> str | None:
         """The first or last value of a key's column as it prints (wire text); None if there is no record.
@@ -159,7 +177,8 @@ class Index:
         """
         held = self._held[series.name.lower()]
         layout = held.layout
-        rows = await _rows(layout, answer, held.keyset)
+        async with self._converting:
+            rows = await _rows(layout, answer, held.keyset)
         widened = _widened(held, answer)
 
         def work(cursor: Cursor) -> None:

@@ -40,9 +40,9 @@ _RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}
 
 
 def select_sql(
-    layout: Layout, selection: Selection, n: int | None, tolerances: Mapping[str, Tolerance]
+    layout: Layout, selection: Selection, n: int | None, tolerances: Mapping[str, Tolerance], most: int
 ) -> str:
-    """``recnum, _keyset, _raw, undecided`` of the selected records in their order.
+    """``recnum, _keyset, _raw, undecided`` of the selected records in their order, at most ``most``.
 
     ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
     negative ``n`` the order is reversed.
@@ -50,12 +50,18 @@ def select_sql(
     found = _found(layout, selection, tolerances)
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
-    # Undecided records must all come to light, so a limit only applies once there are none.
-    limit = f" LIMIT {abs(n)}" if n and found.undecided == "FALSE" else ""
+    # Undecided records must all come to light, so a limit of the asker's only applies once there are none.
+    limit = min(abs(n), most) if n and found.undecided == "FALSE" else most
     return (
         f"SELECT recnum, _keyset, _raw, {found.undecided} AS undecided FROM {found.source} "
-        f"WHERE {found.where} ORDER BY {order}{limit}"
+        f"WHERE {found.where} ORDER BY {order} LIMIT {limit}"
     )
+
+
+def count_sql(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> str:
+    """How many records are selected, and for how many of them a condition cannot be told."""
+    found = _found(layout, selection, tolerances)
+    return f"SELECT count(*), count(*) FILTER ({found.undecided}) FROM {found.source} WHERE {found.where}"
 
 
 def extreme_sql(

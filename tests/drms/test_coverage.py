@@ -138,7 +138,8 @@ def test_whatever_is_held_but_not_known_to_be_fresh_is_stale(held, need):
         p
         for region in {box.region for box, _ in held}
         for p in known
-        if (last := [age for box, age in held if box.region == region and has(box, p)]) and is_fresh(p[0], last[-1])
+        if (last := [age for box, age in held if box.region == region and has(box, p)])
+        and is_fresh(p[0], last[-1])
     }
     gaps, stale = points(coverage.gaps(need)), points(coverage.stale(need, FRESHNESS))
     assert known - fresh - gaps <= stale <= points([need])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_a_moment_is_never_later_than_the_last_addition(additions):
 def test_spans_are_disjoint_and_ascending_and_without_grain_as_few_as_can_be(additions):
     for grain in (0.0, 600.0):
         spans = list(made(additions, grain=grain))
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in pairwise(spans):
             assert before.hi < after.lo
             assert grain or before.hi + 1 < after.lo or before.checked_at != after.checked_at
 
@@ -67,7 +69,7 @@ def test_gaps_are_the_maximal_intervals_that_are_not_covered(additions, asked):
     covered = naive(additions)
     gaps = list(made(additions).gaps(*asked))
     assert members(gaps) == {x for x in range(asked[0], asked[1] + 1) if x not in covered}
-    assert all(a[1] + 1 < b[0] for a, b in zip(gaps, gaps[1:], strict=False))
+    assert all(a[1] + 1 < b[0] for a, b in pairwise(gaps))
 
 
 @given(ADDITIONS, intervals())

@@ -149,7 +149,9 @@ def covers(wide, narrow):
     return not held.gaps(narrow)
 
 
-@pytest.mark.parametrize("value", ["it's", "a b", "a,b", "[x]", "a-b", "{seg}", "semi;colon", "'", '"', "#1", "$", "^"])
+@pytest.mark.parametrize(
+    "value", ["it's", "a b", "a,b", "[x]", "a-b", "{seg}", "semi;colon", "'", '"', "#1", "$", "^"]
+)
 def test_a_text_that_means_something_in_brackets_is_written_so_that_it_does_not(value):
     zoo = series("su_test.zoo")
     box = Box(Region((value,)), (Steps(MIN, MAX),))
@@ -181,9 +183,7 @@ def test_a_harp_is_needed_over_all_time():
 
 
 def test_a_series_without_an_axis_is_needed_whole():
-    assert boxes("su_test.noprime") == (
-        Box(Region(()), (Steps(MIN, MAX),)),
-    )
+    assert boxes("su_test.noprime") == (Box(Region(()), (Steps(MIN, MAX),)),)
 
 
 def test_steps_end_at_the_last_slot_that_they_meet():
@@ -249,7 +249,9 @@ def test_an_unsatisfiable_range_needs_nothing():
         ("hmi.v_45s[:#5]", True, False),
     ],
 )
-def test_a_query_says_whether_its_keys_are_bounded_and_whether_it_has_a_condition(text, restricted, condition):
+def test_a_query_says_whether_its_keys_are_bounded_and_whether_it_has_a_condition(
+    text, restricted, condition
+):
     bound = selection(text)
     assert (restricts_keys(bound), has_where(bound)) == (restricted, condition)
 

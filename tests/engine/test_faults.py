@@ -63,14 +63,18 @@ async def test_a_fault_that_stays_is_one_clear_error_and_nothing_is_kept(mirror,
     assert await held(mirror) == (RECORDS, 1)
 
 
-@pytest.mark.parametrize("fault, _", [f for f in FAULTS if f[0]["fault"] != "outage"], ids=lambda x: str(x)[:30])
+@pytest.mark.parametrize(
+    "fault, _", [f for f in FAULTS if f[0]["fault"] != "outage"], ids=lambda x: str(x)[:30]
+)
 async def test_a_fault_that_passes_is_not_seen(mirror, fault, _):
     await mirror.faults({"match": LISTS, **fault, "times": 1})
     assert len(await mirror.recnums(SPAN)) == RECORDS
     assert await held(mirror) == (RECORDS, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="an answer that announces no record, yet lists some, is taken for empty")
+@pytest.mark.xfail(
+    strict=True, reason="an answer that announces no record, yet lists some, is taken for empty"
+)
 async def test_an_answer_that_announces_no_record_but_lists_some_is_broken(mirror):
     await mirror.faults({"match": LISTS, "fault": "wrong_count", "delta": -RECORDS})
     assert "records announced" in error(await mirror.ask(SPAN))
@@ -91,7 +95,9 @@ async def test_a_fault_in_the_middle_of_a_fill_keeps_the_chunks_that_are_whole(t
 
 
 async def test_a_status_that_is_not_explained_is_taken_for_the_limit_and_the_range_is_halved(mirror):
-    await mirror.faults({"match": LISTS, "fault": "status", "status": 1, "message": "series not found.", "times": 2})
+    await mirror.faults(
+        {"match": LISTS, "fault": "status", "status": 1, "message": "series not found.", "times": 2}
+    )
     assert len(await mirror.recnums(SPAN)) == RECORDS
     asked = [e["records"] for e in await mirror.log(op="rs_list")]
     assert len(asked) > 3
@@ -121,7 +127,9 @@ async def test_a_broken_list_of_series_is_an_error_and_not_kept(tmp_path):
 
 
 async def test_the_server_stays_up_under_all_faults_at_once(mirror):
-    await mirror.faults(*({"match": LISTS, **fault, "times": 3} for fault, _ in FAULTS if fault["fault"] != "outage"))
+    await mirror.faults(
+        *({"match": LISTS, **fault, "times": 3} for fault, _ in FAULTS if fault["fault"] != "outage")
+    )
     spans = [f"hmi.v_45s[2014.01.01_{h:02}:00_TAI/30m]" for h in range(24)]
     answers = await asyncio.gather(*map(mirror.ask, spans))
     assert all(a.code == 200 for a in answers)
@@ -192,10 +200,21 @@ async def test_offline_never_asks_whatever_comes(mirror):
     await mirror.recnums(SPAN)
     await mirror.restart(MIRROR_UPSTREAM__POLICY="offline")
     before = len(await mirror.log())
-    for ds in ("hmi.v_45s[$]", "hmi.v_45s[2015.01.01]", "aia.lev1[$]", "hmi.v_45s[:#99]", "hmi.v_45s[? QUALITY=0 ?]"):
+    for ds in (
+        "hmi.v_45s[$]",
+        "hmi.v_45s[2015.01.01]",
+        "aia.lev1[$]",
+        "hmi.v_45s[:#99]",
+        "hmi.v_45s[? QUALITY=0 ?]",
+    ):
         for op in ("rs_list", "rs_summary", "series_struct"):
             await mirror.ask(ds, op=op)
-    for path in ("/cgi-bin/ajax/show_series", "/cgi-bin/ajax/showextseries", "/", "/cgi-bin/ajax/jsoc_fetch?op=x"):
+    for path in (
+        "/cgi-bin/ajax/show_series",
+        "/cgi-bin/ajax/showextseries",
+        "/",
+        "/cgi-bin/ajax/jsoc_fetch?op=x",
+    ):
         await mirror.get(path)
     assert len(await mirror.log()) == before
 
@@ -218,3 +237,13 @@ async def test_lists_that_are_old_are_served_when_jsoc_is_away(tmp_path):
         await mirror.restart(MIRROR_UPSTREAM__POLICY="strict")
         assert error(await mirror.get("/cgi-bin/ajax/show_series"))
         assert error(await mirror.ask("hmi.v_45s", op="series_struct"))
+
+
+@pytest.mark.parametrize("fault", [{"fault": "status", "message": "series not found."}, {"fault": "refuse"}])
+async def test_a_structure_that_is_held_is_used_while_jsoc_is_out_of_order(mirror, fault):
+    expected = await mirror.recnums(SPAN)
+    mirror.clock.forward(hours=30)
+    await mirror.faults({"match": {"op": "series_struct"}, **fault})
+    assert await mirror.recnums(SPAN) == expected
+    await mirror.restart(MIRROR_UPSTREAM__POLICY="strict")
+    assert error(await mirror.ask(SPAN))

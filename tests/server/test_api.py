@@ -55,7 +55,11 @@ async def test_n_takes_the_first_or_the_last(mirror, n, seconds):
 
 
 async def test_every_segment_of_records_with_links_that_do_not_resolve_is_a_row_each(mirror):
-    for ds in ("hmi.sharp_720s[3563][2014.01.01_TAI/4h]", "hmi.sharp_cea_720s", "su_test.V_45s_shadowed[2014.01.01_TAI/1h]"):
+    for ds in (
+        "hmi.sharp_720s[3563][2014.01.01_TAI/4h]",
+        "hmi.sharp_cea_720s",
+        "su_test.V_45s_shadowed[2014.01.01_TAI/1h]",
+    ):
         for seg in ("**ALL**", "magnetogram,Dopplergram,nosuch"):
             payload = (await search(mirror, ds=ds, key="*recnum*", seg=seg)).json
             assert len(payload["rows"]) == payload["count"] > 0
@@ -113,8 +117,13 @@ async def test_coverage_tells_spans_as_the_key_prints_them(mirror):
     }.items()  # fmt: skip
     assert spans["hmi.V_45s"]["checked_at"] == mirror.clock.seconds
     assert spans["aia.lev1_euv_12s"]["restriction"] == "WAVELNTH=171"
-    assert spans["hmi.sharp_720s"].items() >= {"restriction": "HARPNUM=3563", "first": None, "slots": None}.items()
-    assert spans["hmi.M_45s"].items() >= {"restriction": "by record number", "first": "5", "last": "9"}.items()
+    assert (
+        spans["hmi.sharp_720s"].items()
+        >= {"restriction": "HARPNUM=3563", "first": None, "slots": None}.items()
+    )
+    assert (
+        spans["hmi.M_45s"].items() >= {"restriction": "by record number", "first": "5", "last": "9"}.items()
+    )
     only = (await mirror.get("/api/coverage", {"series": "HMI.v_45s"})).json
     assert [s["series"] for s in only] == ["hmi.V_45s"]
 
@@ -133,7 +142,10 @@ async def test_status_tells_policy_counts_and_how_upstream_is(mirror):
     await mirror.ask(DAY)
     mirror.clock.forward(hours=1)
     status = (await mirror.get("/api/status")).json
-    assert status.items() >= {"policy": "fallback", "series": 1, "records": 80, "fills": [], "uptime_seconds": 3600}.items()
+    assert (
+        status.items()
+        >= {"policy": "fallback", "series": 1, "records": 80, "fills": [], "uptime_seconds": 3600}.items()
+    )
     assert status["searches"] == {"filled": 1, "local": 1}
     assert status["upstream"].items() >= {"state": "ok", "requests": 2, "failed": 0, "running": 0}.items()
     await mirror.faults({"fault": "refuse"})
@@ -157,7 +169,9 @@ async def test_metrics_have_the_names_that_others_rely_on(mirror):
     assert len(names) == len(set(names)) >= 6
 
 
-@pytest.mark.parametrize("path", ["/api/search", "/api/series", "/api/coverage", "/api/status", "/healthz", "/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/api/search", "/api/series", "/api/coverage", "/api/status", "/healthz", "/metrics"]
+)
 async def test_what_watches_answers_while_upstream_is_away(mirror, path):
     await mirror.faults({"fault": "outage"})
     assert (await mirror.get(path, {"ds": "hmi.v_45s"})).code == (504 if path == "/api/search" else 200)

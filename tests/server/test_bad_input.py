@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import socket
 
 import pytest
@@ -15,13 +14,16 @@ from hypothesis import strategies as st
 from mirror.wire.params import encode_params
 from tests.lab import AJAX, JSOC_INFO, lab
 
+#: One mirror takes it all.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 MEGABYTE = 2**20
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-@pytest_asyncio.fixture
-async def mirror(tmp_path):
-    async with lab(tmp_path) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mirror(tmp_path_factory):
+    async with lab(tmp_path_factory.mktemp("store")) as made:
         yield made
 
 
@@ -183,7 +185,9 @@ async def test_long_lists_are_answered_as_by_jsoc(mirror):
     for ds in lists:
         answer = await post(mirror, {"op": "rs_list", "ds": ds, "key": "*recnum*"})
         form = encode_params({"op": "rs_list", "ds": ds, "key": "*recnum*"}).encode()
-        direct = await mirror.session.post(mirror.simulator.make_url(JSOC_INFO), data=io.BytesIO(form), headers=FORM)
+        direct = await mirror.session.post(
+            mirror.simulator.make_url(JSOC_INFO), data=io.BytesIO(form), headers=FORM
+        )
         assert answer.json["count"] == (await direct.json(content_type=None))["count"] > 0
 
 
@@ -256,7 +260,9 @@ async def test_filters_that_are_no_patterns_are_errors_or_find_nothing(mirror, p
      b"GET /%00 HTTP/1.1", b"\x16\x03\x01\x02\x00\x01\x00"],
 )  # fmt: skip
 async def test_lines_that_are_no_http_do_no_harm(mirror, line):
-    reply = await asyncio.to_thread(raw, mirror.server.port, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    reply = await asyncio.to_thread(
+        raw, mirror.server.port, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
     assert not reply or reply.startswith(b"HTTP/1.")
     assert not reply or not reply.startswith(b"HTTP/1.1 5") or b"HTTP/1.1 505" in reply or b" 501 " in reply
     assert await alive(mirror)
@@ -281,28 +287,27 @@ PIECES = st.sampled_from(
 QUERIES = st.lists(PIECES, max_size=14).map("".join) | st.text(st.characters(max_codepoint=255), max_size=40)
 PARAMS = st.fixed_dictionaries(
     {"op": st.sampled_from(["rs_list", "rs_summary", "series_struct"]), "ds": QUERIES},
-    optional={"key": QUERIES, "seg": QUERIES, "n": QUERIES, "R": st.sampled_from(["1", "0", ""]), "link": QUERIES},
+    optional={
+        "key": QUERIES,
+        "seg": QUERIES,
+        "n": QUERIES,
+        "R": st.sampled_from(["1", "0", ""]),
+        "link": QUERIES,
+    },
 )
 
 
-def test_chance_gets_an_answer_or_one_error(tmp_path):
-    asyncio.run(throw(tmp_path))
+async def test_chance_gets_an_answer_or_one_error(mirror):
+    for params in draw(PARAMS, 300):
+        judged(await mirror.get(JSOC_INFO, params), params)
+    for data in draw(st.binary(max_size=80), 150):
+        judged(await mirror.request("POST", JSOC_INFO, data=data, headers=FORM), data)
+    assert await alive(mirror)
 
 
-async def throw(path):
-    async with lab(path) as mirror:
-        examples = draw(PARAMS, 300)
-        for params in examples:
-            await judged(mirror, await mirror.get(JSOC_INFO, params), params)
-        for data in draw(st.binary(max_size=80), 150):
-            query = data.replace(b"#", b"").replace(b" ", b"").replace(b"\r", b"").replace(b"\n", b"")
-            await judged(mirror, await mirror.request("POST", JSOC_INFO, data=query, headers=FORM), data)
-        assert await alive(mirror)
-
-
-async def judged(mirror, answer, given_):
+def judged(answer, given_):
     assert answer.code == 200, given_
-    told = json.loads(answer.body.decode("latin-1"))
+    told = answer.json
     if told["status"] != 0:
         assert told.keys() == {"status", "error"}, given_
         assert told["error"].strip(), given_

@@ -110,12 +110,17 @@ def test_search_prints_a_table_and_says_how_it_was_answered(mirror):
     assert lines[2] == ["2014.01.01_00:00:00_TAI", "2", "0x00000000"]
     assert "2 records; what was missing came from JSOC" in first.stderr
     again = command(mirror, "search", "hmi.m_45s[2014.01.01_TAI/90s]", "--csv")
-    assert [row[0] for row in csv.reader(io.StringIO(again.stdout))][1:] == ["2014.01.01_00:00:00_TAI", "2014.01.01_00:00:45_TAI"]
+    assert [row[0] for row in csv.reader(io.StringIO(again.stdout))][1:] == [
+        "2014.01.01_00:00:00_TAI",
+        "2014.01.01_00:00:45_TAI",
+    ]
     assert "answered from what the mirror holds" in again.stderr
 
 
 def test_search_prints_json_with_segments(mirror):
-    found = json.loads(command(mirror, "search", DAY, "--key", "T_REC", "--seg", "Dopplergram", "-n", "-2", "--json").stdout)
+    found = json.loads(
+        command(mirror, "search", DAY, "--key", "T_REC", "--seg", "Dopplergram", "-n", "-2", "--json").stdout
+    )
     assert found["columns"] == ["T_REC", "Dopplergram"]
     assert len(found["rows"]) == found["count"] == 2
     assert found["rows"][1][1].startswith("/SUM")
@@ -131,8 +136,12 @@ def test_a_wrong_search_shows_where_it_is_wrong(mirror):
 def test_coverage_series_and_status_tell_what_is_held(mirror):
     command(mirror, "search", DAY)
     spans = json.loads(command(mirror, "coverage", "hmi.v_45s", "--json").stdout)
-    assert any(s["first"] <= "2014.01.01_00:00:00_TAI" and s["last"] >= "2014.01.01_00:59:15_TAI" for s in spans)
-    (series,) = [s for s in json.loads(command(mirror, "series", "--json").stdout) if s["series"] == "hmi.V_45s"]
+    assert any(
+        s["first"] <= "2014.01.01_00:00:00_TAI" and s["last"] >= "2014.01.01_00:59:15_TAI" for s in spans
+    )
+    (series,) = [
+        s for s in json.loads(command(mirror, "series", "--json").stdout) if s["series"] == "hmi.V_45s"
+    ]
     assert series["records"] >= 80
     assert series["primekeys"] == ["T_REC", "CAMERA"]
     status = json.loads(command(mirror, "status", "--json").stdout)
@@ -146,7 +155,11 @@ def test_coverage_series_and_status_tell_what_is_held(mirror):
 
 def test_a_store_has_one_owner_and_the_second_is_told_who(mirror, simulator, tmp_path):
     with processes.serve(simulator.url, tmp_path) as first:
-        settings = {"MIRROR_UPSTREAM__URL": simulator.url, "MIRROR_STORAGE__PATH": str(tmp_path), "MIRROR_SERVER__PORT": "0"}
+        settings = {
+            "MIRROR_UPSTREAM__URL": simulator.url,
+            "MIRROR_STORAGE__PATH": str(tmp_path),
+            "MIRROR_SERVER__PORT": "0",
+        }
         second = processes.run("-m", "mirror", "serve", **settings)
         assert second.returncode == 1
         assert second.stdout == ""
@@ -183,6 +196,8 @@ def test_sigterm_in_the_middle_of_a_fill_ends_the_mirror_in_time(tmp_path):
 
 def search(url):
     try:
-        urllib.request.urlopen(f"{url}/cgi-bin/ajax/jsoc_info?op=rs_list&ds=hmi.v_45s[2014.01.01_TAI/12h]&key=T_REC").read()
+        urllib.request.urlopen(
+            f"{url}/cgi-bin/ajax/jsoc_info?op=rs_list&ds=hmi.v_45s[2014.01.01_TAI/12h]&key=T_REC"
+        ).read()
     except (URLError, OSError):
         return

@@ -75,7 +75,7 @@ async def test_other_pages_of_jsoc_pass_through_unkept(mirror):
     assert code == 404
     assert headers["X-Mirror"] == "passed"
     assert b"404" in body
-    assert not [s for s in (await mirror.get("/api/series")).json]
+    assert (await mirror.get("/api/series")).json == []
 
 
 async def test_flags_that_change_values_are_answered_by_jsoc_itself(mirror):
@@ -117,7 +117,9 @@ async def test_small_answers_and_refused_encodings_stay_plain(mirror):
 
 
 async def test_a_head_request_has_the_headers_and_no_body(mirror):
-    code, headers, body = await absolute(mirror, JSOC_INFO + "?op=rs_list&ds=hmi.v_45s[2014.01.01_TAI]&key=T_REC", "HEAD")
+    code, headers, body = await absolute(
+        mirror, JSOC_INFO + "?op=rs_list&ds=hmi.v_45s[2014.01.01_TAI]&key=T_REC", "HEAD"
+    )
     assert (code, body) == (200, b"")
     assert int(headers["Content-Length"]) > 100
 
@@ -146,7 +148,11 @@ async def test_show_info_is_a_table_of_the_same_records(mirror):
 
 
 async def test_addresses_are_asked_for_once_they_are_registered(mirror):
-    for address, status, times in (("me@lab.edu", 2, 1), ("notregistered@example.com", 4, 2), ("not-valid", -2, 2)):
+    for address, status, times in (
+        ("me@lab.edu", 2, 1),
+        ("notregistered@example.com", 4, 2),
+        ("not-valid", -2, 2),
+    ):
         before = len(await mirror.log(program="checkAddress.sh"))
         for _ in range(2):
             answer = await mirror.get(AJAX + "checkAddress.sh", {"address": address, "checkonly": "1"})

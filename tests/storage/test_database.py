@@ -49,7 +49,10 @@ async def test_opening_again_applies_nothing_twice(path):
 
 def test_only_migrations_above_the_stores_version_run(tmp_path):
     connection = duckdb.connect(str(tmp_path / "x"))
-    files = [(1, text(tmp_path, "CREATE TABLE a (x INTEGER)")), (2, text(tmp_path, "CREATE TABLE b (x INTEGER)"))]
+    files = [
+        (1, text(tmp_path, "CREATE TABLE a (x INTEGER)")),
+        (2, text(tmp_path, "CREATE TABLE b (x INTEGER)")),
+    ]
     migrate(connection, files[:1])
     connection.execute("INSERT INTO a VALUES (7)")
     migrate(connection, files)
@@ -60,11 +63,16 @@ def test_only_migrations_above_the_stores_version_run(tmp_path):
 
 def test_a_migration_that_fails_leaves_the_store_at_the_version_before(tmp_path):
     connection = duckdb.connect(str(tmp_path / "x"))
-    good, bad = text(tmp_path, "CREATE TABLE a (x INTEGER)"), text(tmp_path, "CREATE TABLE b (x INTEGER); SELECT nonsense")
+    good, bad = (
+        text(tmp_path, "CREATE TABLE a (x INTEGER)"),
+        text(tmp_path, "CREATE TABLE b (x INTEGER); SELECT nonsense"),
+    )
     with pytest.raises(duckdb.Error):
         migrate(connection, [(1, good), (2, bad)])
     assert connection.execute("SELECT max(version) FROM schema_version").fetchone() == (1,)
-    assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'b'").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'b'").fetchone() == (
+        0,
+    )
     connection.close()
 
 

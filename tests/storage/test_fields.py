@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from unittest import mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.storage import fields
-from mirror.storage.fields import Fields
+from mirror.storage.fields import field_columns
 from mirror.storage.layout import SEPARATOR
 from mirror.wire.text import to_wire
 
@@ -22,13 +23,9 @@ def records(draw):
 
 
 @given(records(), st.data())
-def test_any_choice_of_fields_comes_as_columns_of_all_records(rows, data):
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_any_choice_of_fields_comes_as_columns_of_all_records(block, rows, data):
     positions = data.draw(st.lists(st.integers(0, len(rows[0]) - 1), min_size=1, max_size=8))
-    found = Fields([SEPARATOR.join(row) for row in rows]).columns(positions)
+    with mock.patch.object(fields, "BLOCK", block):
+        found = field_columns([SEPARATOR.join(row) for row in rows], positions)
     assert [list(column) for column in found] == [[row[p] for row in rows] for p in positions]
-
-
-def test_more_text_than_arrow_joins_at_once_is_joined_column_by_column():
-    with mock.patch.object(fields, "_ARROW_LIMIT", 0):
-        found = Fields(["a\x1fb", "c\x1fd"]).columns([1, 0])
-    assert [list(column) for column in found] == [["b", "d"], ["a", "c"]]

@@ -127,7 +127,12 @@ def test_printed_values_are_read_by_type(kind, text, value):
 def test_an_answer_without_a_field_is_broken():
     whole = answer([Record(1, 5)])
     for part in ("keywords", "recinfo", "segments"):
-        lacking = RsList(**{**{f: getattr(whole, f) for f in ("count", "keywords", "segments", "links", "recinfo")}, part: None})
+        lacking = RsList(
+            **{
+                **{f: getattr(whole, f) for f in ("count", "keywords", "segments", "links", "recinfo")},
+                part: None,
+            }
+        )
         with pytest.raises(UpstreamBroken, match="lacks"):
             batch(Layout(SERIES), lacking, 1)
 
@@ -150,7 +155,6 @@ async def test_a_broken_answer_keeps_nothing(index):
 
 
 def grown():
-
 
     more = Keyword("LATER", "int", "variable", "", "none", "")
     return dataclasses.replace(SERIES, keywords=(*SERIES.keywords, more))

@@ -187,7 +187,9 @@ async def check(index, records, actions, seen):
 
 @settings(max_examples=25)
 @given(RECORDS, ACTIONS, st.sets(st.integers(0, 13), max_size=4))
-def test_fills_in_any_order_give_what_upstream_has_and_so_does_the_store_when_opened_again(records, actions, lost):
+def test_fills_in_any_order_give_what_upstream_has_and_so_does_the_store_when_opened_again(
+    records, actions, lost
+):
     forwarded = [r for r in records if r.recnum in lost]
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(follow(Path(folder), records, actions, forwarded))

@@ -50,7 +50,6 @@ async def whole(mirror, ds):
         ("hmi.v_45s[:#1-#80]", "30"),
         ("aia.lev1_euv_12s[2014.01.01/10m][171,193]", "40"),
         ("hmi.sharp_720s[3563]", "10"),
-        ("hmi.sharp_720s[]", "100"),
         ("hmi.v_sht_modes[]", "2"),
         ("su_test.zoo[]", "10000"),
         ("su_test.noprime[]", "10000"),
@@ -146,7 +145,7 @@ async def test_random_overlapping_queries_ask_for_each_missing_record_once(tmp_p
     """In sequence each gap is known exactly, so records asked for and records missing are the same."""
     async with lab(tmp_path) as mirror:
         kept = set()
-        for ds in overlapping(seed, 40):
+        for ds in overlapping(seed, 30):
             found = await mirror.recnums(ds)
             assert found == await mirror.upstream(ds), ds
             kept |= {(ds.partition("[")[0], n) for n in found}
@@ -159,7 +158,7 @@ async def test_overlapping_ranges_of_record_numbers_are_asked_for_once(tmp_path)
     chance = random.Random(5)
     async with lab(tmp_path) as mirror:
         kept = set()
-        for _ in range(40):
+        for _ in range(25):
             first = chance.randrange(1, 500)
             ds = f"hmi.m_45s[:#{first}-#{first + chance.randrange(80)}]"
             kept |= set(found := await mirror.recnums(ds))
@@ -169,7 +168,7 @@ async def test_overlapping_ranges_of_record_numbers_are_asked_for_once(tmp_path)
 
 async def test_random_overlapping_queries_at_a_time_do_as_well(tmp_path):
     async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="200") as mirror:
-        asked = [ds for ds in overlapping(9, 50) if "[?" not in ds]
+        asked = [ds for ds in overlapping(9, 40) if "[?" not in ds]
         answers = await asyncio.gather(*map(mirror.ask, asked))
         for ds, answer in zip(asked, answers, strict=True):
             assert recnums(answer) == await mirror.upstream(ds), ds

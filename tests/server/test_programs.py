@@ -177,7 +177,7 @@ def test_sigterm_ends_both_programs_at_once_and_cleanly(tmp_path):
 
 def test_sigterm_in_the_middle_of_a_fill_ends_the_mirror_in_time(tmp_path):
     with (
-        processes.simulate(WORLD, "--latency", "400") as simulator,
+        processes.simulate(WORLD, "--latency", "200") as simulator,
         processes.serve(simulator.url, tmp_path, MIRROR_FILL__CHUNK_RECORDS="50") as mirror,
     ):
         client = threading.Thread(target=search, args=(mirror.url,))

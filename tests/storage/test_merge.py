@@ -185,7 +185,7 @@ async def check(index, records, actions, seen):
             assert await select(index, text) == [r.recnum for r in expected], text
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(RECORDS, ACTIONS, st.sets(st.integers(0, 13), max_size=4))
 def test_fills_in_any_order_give_what_upstream_has_and_so_does_the_store_when_opened_again(
     records, actions, lost

@@ -123,7 +123,7 @@ async def build(
     )
     downloads = Downloads(blobs, upstream, sleep)
     files = Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree)
-    planner = ExportPlanner(index, catalogue, records)
+    planner = ExportPlanner(index, catalogue, records, search)
     staging = Staging(upstream, downloads, holdings, config.upstream.email, sleep)
     assembler = Assembler(index, blobs, upstream, rules)
     worker = ExportJobs(jobs, planner, files, assembler, staging, blobs, pins, upstream, rules)

@@ -12,7 +12,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.drms.export import NO_DATA_FILE, ExportRequest
+from mirror.drms.errors import NotHeld
 from mirror.services.exportplan import finished, request_of
 from mirror.storage.unitfile import is_plain
 from mirror.wire.export_index import encode_index_html, encode_index_json, encode_index_txt
@@ -22,6 +22,7 @@ from mirror.wire.text import from_wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mirror.drms.export import ExportRequest
     from mirror.services.exportplan import ExportPlanner
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
@@ -64,25 +65,22 @@ class ExportDirectories:
         job = await self._jobs.get(request_id)
         if job is None or job.state != "done":
             return None
-        pages = await self._pages(job)
-        if name in pages:
-            return pages[name]
-        if name == f"{job.id}.tar" and request_of(job).method.endswith("-tar"):
-            return await self._archive(job, pages)
         held = next((f.sha256 for f in job.files if f.name == name and f.sha256), None)
-        return None if held is None else await self._blobs.find(held)
+        if held is not None:
+            return await self._blobs.find(held)
+        if name == f"{job.id}.tar" and request_of(job).method.endswith("-tar"):
+            return await self._archive(job)
+        return await self._page(job, name) if name in _page_names(job) else None
 
-    async def _pages(self, job: Job) -> dict[str, Page]:
-        index, request = finished(job), request_of(job)
-        pages = {
-            "index.json": Page(encode_index_json(index), "application/json"),
-            "index.txt": Page(encode_index_txt(index), "text/plain"),
-            "index.html": Page(encode_index_html(index, base=""), "text/html"),
-        }
-        if request.protocol.as_is and not request.alters_data:
-            table = await self._keywords(request)
-            pages[f"{job.id}.keywords.txt"] = Page(encode_keywords(table), "text/plain")
-        return pages
+    async def _page(self, job: Job, name: str) -> Page:
+        index = finished(job)
+        if name == "index.json":
+            return Page(encode_index_json(index), "application/json")
+        if name == "index.txt":
+            return Page(encode_index_txt(index), "text/plain")
+        if name == "index.html":
+            return Page(encode_index_html(index, base=""), "text/html")
+        return Page(encode_keywords(await self._keywords(request_of(job))), "text/plain")
 
     async def _keywords(self, request: ExportRequest) -> KeywordTable:
         """Every keyword of the records as it prints; the printf formats are JSOC's secret, %s stands in."""
@@ -92,20 +90,31 @@ class ExportDirectories:
         rows = tuple(tuple(from_wire(row[c.name]) for c in columns) for row in plan.rows)
         return KeywordTable(columns, names, rows)
 
-    async def _archive(self, job: Job, pages: dict[str, Page]) -> Archive:
+    async def _archive(self, job: Job) -> Archive:
+        """The tar file; NotHeld if one of its files has left the store: a shorter one would not be noticed."""
         parts: list[bytes | Blob] = []
-        for name, page in pages.items():
+        pages = _page_names(job)
+        for name in pages:
+            page = await self._page(job, name)
             parts += _member(name, len(page.data), job.updated, page.data)
         seen = set(pages)
         for file in job.files:
-            blob = await self._blobs.find(file.sha256) if file.sha256 else None
-            if blob is None or file.name in seen or file.name == NO_DATA_FILE or not is_plain(file.name):
+            if not file.sha256 or file.name in seen or not is_plain(file.name):
                 continue
+            blob = await self._blobs.find(file.sha256)
+            if blob is None:
+                raise NotHeld(f"{file.name} of {job.id} is not held any more; ask for the status of the export")
             seen.add(file.name)
             parts += _member(file.name, blob.size, job.updated, blob)
         parts.append(bytes(2 * BLOCK))
         whole = Archive(tuple(parts)).size
         return Archive((*parts, bytes(-whole % RECORD)))
+
+
+def _page_names(job: Job) -> list[str]:
+    request = request_of(job)
+    keywords = request.protocol.as_is and not request.alters_data
+    return ["index.json", "index.txt", "index.html", *([f"{job.id}.keywords.txt"] if keywords else [])]
 
 
 def _member(name: str, size: int, at: float, content: bytes | Blob) -> Iterator[bytes | Blob]:

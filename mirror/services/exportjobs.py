@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import MirrorError, UpstreamRefused
+from mirror.drms.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.drms.export import NO_DATA_FILE, ExportFile, Failed, Immediate, StatusRequest
 from mirror.drms.exportrules import RETENTION
 from mirror.engine.files import SegmentFile
 from mirror.services.exportplan import request_of
 from mirror.services.wanted import Wanted, Where
 from mirror.storage.jobs import JobFile
+from mirror.storage.unitfile import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from mirror.services.staging import Staging
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
+    from mirror.storage.holdings import RecordSegment
     from mirror.storage.jobs import Job, Jobs
     from mirror.storage.pins import Pins
     from mirror.upstream.client import UpstreamClient
@@ -86,7 +89,11 @@ class ExportJobs:
 
     async def start_whole(self, job: Job) -> ExportAnswer | None:
         """Hand a request to upstream; its refusal, or None if it is being worked on."""
-        answer = await self._upstream.export(request_of(job))
+        try:
+            answer = await self._upstream.export(_as_asked_upstream(request_of(job)))
+        except MirrorError as problem:  # nobody works on it: an identical request must be a new one
+            await self._jobs.advance(job.id, "failed", error=str(problem))
+            raise
         if isinstance(answer, Failed):
             await self._jobs.advance(job.id, "failed", error=answer.error)
             return answer
@@ -149,33 +156,55 @@ class ExportJobs:
             await self._assembler.prepare(plan)
         files = [staged.get(w.owner, w) for w in plan.files]
         names = await self._assembler.file_names(plan, files)
+        _check_names(plan.request.filenamefmt, names)
         room = asyncio.Semaphore(AT_ONCE)
 
-        async def made(wanted: Wanted, name: str) -> JobFile:
+        async def made(wanted: Wanted, name: str) -> JobFile | None:
             async with room:
                 file = await self._one(plan, wanted, name)
             self._progress[job.id] = self._progress[job.id][0] + 1, len(plan.files)
             return file
 
-        return list(await asyncio.gather(*map(made, files, names)))
+        tried = await asyncio.gather(*map(made, files, names))
+        gone = [wanted for wanted, file in zip(files, tried, strict=True) if file is None]
+        came = await self._returned(plan, gone) if gone else {}
+        ready = [
+            file or await self._one(plan, came.get(wanted.owner, wanted), name) or _no_file(plan, wanted)
+            for wanted, name, file in zip(files, names, tried, strict=True)
+        ]
+        _check_files(plan.request.filenamefmt, ready)
+        if plan.request.protocol.as_is:
+            return list(ready)
+        # Of what cannot be made a FITS export says nothing, as at JSOC.
+        return [file for file in ready if file.sha256]
 
-    async def _one(self, plan: Plan, wanted: Wanted, name: str) -> JobFile:
-        request = plan.request
-        shown = f"{wanted.record}{{{wanted.segment}}}" if request.protocol.as_is else wanted.record
+    async def _returned(self, plan: Plan, gone: Sequence[Wanted]) -> dict[RecordSegment, Wanted]:
+        """Files that have left their place since it was noted, on tape perhaps: brought back as offline ones are."""
+        try:
+            return await self._staging.bring_back(plan.series, gone, plan.request.notify)
+        except UpstreamRefused as problem:
+            log.warning("files are gone series=%s files=%s error=%s", plan.series.name, len(gone), problem)
+            return {}
+
+    async def _one(self, plan: Plan, wanted: Wanted, name: str) -> JobFile | None:
+        """A file of the export; None if it is not at its place in the archive any more."""
         if not wanted.path:
-            return JobFile(shown, NO_DATA_FILE)
+            return _no_file(plan, wanted)
         try:
             blob = await self._files.get(SegmentFile(wanted.path, wanted.owner, wanted.day))
+            if not plan.request.protocol.as_is:
+                blob = await self._assembler.assembled(plan, wanted, blob)
         except UpstreamRefused:
-            return JobFile(shown, NO_DATA_FILE)
-        if not request.protocol.as_is:
-            blob = await self._assembler.assembled(plan, wanted, blob)
-        return JobFile(shown, name, blob.sha256, blob.size)
+            return None
+        except BadRequest as problem:
+            log.warning("not exported record=%s segment=%s error=%s", wanted.record, wanted.segment, problem)
+            return _no_file(plan, wanted)
+        return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
 
     async def _made_upstream(self, job: Job, request: ExportRequest) -> list[JobFile]:
         """The files of a request that upstream works on, or has worked on."""
         if job.upstream_id is None:
-            answer = await self._upstream.export(request)
+            answer = await self._upstream.export(_as_asked_upstream(request))
             if isinstance(answer, Failed):
                 raise UpstreamRefused(answer.status, answer.error)
             if isinstance(answer, Immediate):
@@ -192,3 +221,36 @@ class ExportJobs:
         path = row.filename if not folder else f"{folder.rstrip('/')}/{row.filename}"
         blob: Blob = await self._staging.fetched(path)
         return JobFile(row.record, row.filename.rpartition("/")[2], blob.sha256, blob.size)
+
+
+def _as_asked_upstream(request: ExportRequest) -> ExportRequest:
+    """The request whose files can be had one by one: those of a tar file are only there, and ours is made here."""
+    return replace(request, method=request.method.removesuffix("-tar"))
+
+
+def _shown(plan: Plan, wanted: Wanted) -> str:
+    """The record as the index shows it."""
+    return f"{wanted.record}{{{wanted.segment}}}" if plan.request.protocol.as_is else wanted.record
+
+
+def _no_file(plan: Plan, wanted: Wanted) -> JobFile:
+    return JobFile(_shown(plan, wanted), NO_DATA_FILE)
+
+
+def _check_names(template: str, names: Sequence[str]) -> None:
+    """BadRequest for a name that would lie elsewhere than in the export's directory."""
+    for name in names:
+        if not is_plain(name):
+            raise BadRequest(f"filenamefmt {template!r} makes the name {name!r}; expected one of a file, without folders")
+
+
+def _check_files(template: str, files: Sequence[JobFile]) -> None:
+    """BadRequest if one file would take another's place."""
+    known: dict[str, JobFile] = {}
+    for file in files:
+        first = known.setdefault(file.name, file)
+        if file.sha256 and first.sha256 != file.sha256:
+            raise BadRequest(
+                f"filenamefmt {template!r} makes the name {file.name!r} for {first.record} and for {file.record}; "
+                f"expected names that differ, by {{recnum:%d}} for example"
+            )

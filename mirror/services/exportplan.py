@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import BadRequest
-from mirror.drms.export import ExportFile, ExportRequest, Finished
+from mirror.drms.errors import BadRequest, Refused
+from mirror.drms.export import AppliedStep, ExportFile, ExportRequest, Finished
 from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
+from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.selection import bind
 from mirror.services.wanted import Wanted, wanted_files
 from mirror.wire.export import decode_fetch, encode_fetch
+from mirror.wire.info import SummaryRequest
 
 if TYPE_CHECKING:
-    from mirror.drms.recordset import RecordSetQuery
     from mirror.drms.series import Series
     from mirror.engine.catalogue import Catalogue
     from mirror.engine.records import Records
+    from mirror.services.search import Search
     from mirror.storage.index import Index
     from mirror.storage.jobs import Job
     from mirror.storage.layout import Layout, Row
 
+#: Records of one export; JSOC takes some ten thousand.
+MOST_RECORDS = 100_000
 #: Below this folder are the directories of our exports.
 EXPORTS = "/export"
 
@@ -45,10 +49,11 @@ class Plan:
 class ExportPlanner:
     """Finds the records and files of requests."""
 
-    def __init__(self, index: Index, catalogue: Catalogue, records: Records) -> None:
+    def __init__(self, index: Index, catalogue: Catalogue, records: Records, search: Search) -> None:
         self._index = index
         self._catalogue = catalogue
         self._records = records
+        self._search = search
 
     async def plan(self, request: ExportRequest, *, images_only: bool = True) -> Plan:
         """The records and files of a request; raises for a query that is wrong or cannot be answered.
@@ -57,6 +62,7 @@ class ExportPlanner:
         """
         query = record_sets(request)
         series = await self._catalogue.series(query.sets[0].series)
+        await self._check_size(request, query)
         query = with_quality_filter(query, series) if images_only else query
         layout = self._index.layout(series)
         rows: list[Row] = []
@@ -66,6 +72,18 @@ class ExportPlanner:
             rows += read.rows
             files += wanted_files(layout, read.rows, part.segments)
         return Plan(request, query, layout, rows, files)
+
+    async def _check_size(self, request: ExportRequest, query: RecordSetQuery) -> None:
+        """Refused for more records than one export may have, before any of them is fetched."""
+        if 0 < abs(request.limit) * len(query.sets) <= MOST_RECORDS:
+            return
+        sets = RecordSetQuery(tuple(replace(part, segments=None) for part in query.sets))
+        counted = (await self._search.rs_summary(SummaryRequest(str(sets), request.limit or None))).value
+        if counted > MOST_RECORDS:
+            raise Refused(
+                f"{counted:,} records are too many for one export; expected at most {MOST_RECORDS:,}: "
+                f"divide the request, by time for example"
+            )
 
 
 def request_text(request: ExportRequest) -> str:
@@ -86,4 +104,6 @@ def finished(job: Job) -> Finished:
     files = tuple(ExportFile(f.record, f.name) for f in job.files)
     made = datetime.fromtimestamp(job.updated, UTC)
     size = sum(f.size or 0 for f in job.files)
-    return index_of(job.id, request_of(job), files, directory=f"{EXPORTS}/{job.id}", size=size, made=made)
+    request, directory = request_of(job), f"{EXPORTS}/{job.id}"
+    steps = [AppliedStep(s.name, tuple((k, v or "") for k, v in s.arguments)) for s in request.process.steps]
+    return index_of(job.id, request, files, directory=directory, size=size, made=made, processing=steps)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import MirrorError, NotHeld, UnknownSeries
+from mirror.drms.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
 from mirror.drms.export import ExportFile, ExportRequest, Failed, Immediate, Pending, RequestId
 from mirror.drms.exportrules import (
     IDENTICAL_WINDOW,
@@ -104,6 +104,7 @@ class Exports:
         if isinstance(decided, Failed):
             return decided
         if decided is Verdict.AT_ONCE:
+            _all_have_units(plan)
             return _immediate(plan, held)
         name = identity(request, plan.query, [row.recnum for row in plan.rows])
         job, new = await self._submit(request, name)
@@ -165,6 +166,14 @@ def _survey(plan: Plan, held: dict[tuple[int, str], Holding]) -> Survey:
     typical = sum(sizes) // len(sizes) if sizes else 1
     total = sum(sizes) + typical * (len(existing) - len(sizes))
     return Survey(len(plan.rows), len(existing), total, online=not offline)
+
+
+def _all_have_units(plan: Plan) -> None:
+    """BadRequest for a record that never had files of its own; JSOC's program dies of it."""
+    linked = {s.name for s in plan.series.segments if s.protocol.startswith("link via ")}
+    for w in plan.files:
+        if w.place is Where.NOWHERE and w.sunum < 0 and w.segment not in linked:
+            raise BadRequest(f"{w.record} has no file for {w.segment}; expected records that have all")
 
 
 def _immediate(plan: Plan, held: dict[tuple[int, str], Holding]) -> Immediate:

@@ -49,7 +49,12 @@ class Listing:
             return AddressAnswer(REGISTERED, kept[0])
         if not self._rules.may_ask:
             raise NotHeld(f"whether {request.address} is registered is not known, and the mirror is offline")
-        answer = await self._upstream.check_address(request)
+        try:
+            answer = await self._upstream.check_address(request)
+        except UpstreamError:
+            if kept and self._rules.stale_on_failure:
+                return AddressAnswer(REGISTERED, kept[0])
+            raise
         if answer.status == REGISTERED:
             now = self._rules.timestamp()
             await self._index.keep_fact("address", request.address.lower(), answer.msg, now)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused
+from mirror.drms.errors import UpstreamBroken, UpstreamRefused, UpstreamUnreachable
 from mirror.drms.export import (
     NO_DATA_FILE,
     ExportFile,
@@ -23,12 +24,15 @@ from mirror.storage.unitfile import UnitFile
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from mirror.drms.export import ExportAnswer
     from mirror.drms.series import Series
     from mirror.engine.downloads import Downloads
     from mirror.services.wanted import Wanted
     from mirror.storage.blobtable import Blob
     from mirror.storage.holdings import Holdings, RecordSegment
     from mirror.upstream.client import UpstreamClient
+
+log = logging.getLogger(__name__)
 
 #: Seconds between two looks at a request, at least and at most, whatever JSOC says.
 SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0
@@ -60,7 +64,28 @@ class Staging:
     async def bring_back(
         self, series: Series, files: Sequence[Wanted], address: str | None
     ) -> dict[RecordSegment, Wanted]:
-        """Have offline files exported as they are, and keep them; each with the path it is held under."""
+        """Have offline files exported as they are, and keep them; each with the path it is held under.
+
+        Those that came back before are not asked for again.
+        """
+        came = await self._held(series, files)
+        left = [wanted for wanted in files if wanted.owner not in came]
+        if left:
+            came |= await self._brought_back(series, left, address)
+        return came
+
+    async def _held(self, series: Series, files: Sequence[Wanted]) -> dict[RecordSegment, Wanted]:
+        found = await self._holdings.of_records(series.name, {w.owner.recnum for w in files})
+        holdings = {holding.record: holding for holding in found}
+        return {
+            w.owner: replace(w, path=holdings[w.owner].path, file=holdings[w.owner].file.file)
+            for w in files
+            if w.owner in holdings
+        }
+
+    async def _brought_back(
+        self, series: Series, files: Sequence[Wanted], address: str | None
+    ) -> dict[RecordSegment, Wanted]:
         recnums = ",".join(f"#{n}" for n in sorted({w.owner.recnum for w in files}))
         segments = ",".join(dict.fromkeys(w.segment for w in files))
         request = ExportRequest(
@@ -90,14 +115,17 @@ class Staging:
             return await self.finished(StatusRequest(answer.request_id))
 
     async def finished(self, status: StatusRequest) -> Finished:
-        """The index of a request, once upstream is done with it; UpstreamRefused if it fails."""
+        """The index of a request, once upstream is done with it; UpstreamRefused if it fails.
+
+        That upstream is away for some time is no reason to give up what it works on.
+        """
         waited = 0.0
         unknown = 0
         while waited < PATIENCE:
-            answer = await self._upstream.export(status)
+            answer = await self._look(status)
             if isinstance(answer, Finished):
                 return answer
-            wait = SHORTEST_WAIT
+            wait = SHORTEST_WAIT if answer else LONGEST_WAIT
             if isinstance(answer, Pending):
                 wait = min(max(float(answer.wait), SHORTEST_WAIT), LONGEST_WAIT)
             elif isinstance(answer, Failed):
@@ -107,6 +135,13 @@ class Staging:
             waited += wait
             await self._sleep(wait)
         raise UpstreamBroken(f"request {status.request_id} was not done after {PATIENCE / 3600:.0f} hours")
+
+    async def _look(self, status: StatusRequest) -> ExportAnswer | None:
+        try:
+            return await self._upstream.export(status)
+        except (UpstreamUnreachable, UpstreamBroken) as problem:
+            log.warning("no word of request=%s error=%s", status.request_id, problem)
+            return None
 
     async def fetched(self, path: str) -> Blob:
         """A file of an export directory upstream."""

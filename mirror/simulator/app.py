@@ -45,7 +45,7 @@ _LARGEST_BODY = 16 * 1024 * 1024
 #: Faults that are about the answers of programs, and that downloads pass over.
 _NOT_OF_FILES = frozenset({"broken_json", "wrong_count", "staging"})
 #: Faults for which a download is answered as a program would be: without the file.
-_INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "status"})
+_INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "gone", "status"})
 _NO_FILE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
 _PAGE = "<!DOCTYPE html><title>JSOC simulator</title><h1>A JSOC in a box</h1><p>Its data are made up.</p>\n"
 

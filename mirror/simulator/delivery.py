@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _PIECES = 20
 _CRASH = b"<html><head><title>500 Internal Server Error</title></head><body><h1>Internal Server Error</h1></body></html>\n"
 
+_GONE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -31,6 +33,8 @@ async def deliver(
         return web.Response(body=encode_error(fault.message, fault.status), content_type=content_type)
     if kind == "http500":
         return web.Response(body=_CRASH, status=500, content_type="text/html")
+    if kind == "gone":
+        return web.Response(body=_GONE, status=404, content_type="text/html")
     if kind == "gateway":
         return web.Response(body=GATEWAY_PAGE, content_type="text/html")
     if kind == "slow":

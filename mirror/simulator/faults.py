@@ -13,6 +13,7 @@ A rule is a JSON object:
                wrong_length  Content-Length is wrong by ``delta``: too small, and the rest does not come; too
                              large, and the connection is cut after all bytes
                gateway       a page of HTML with code 200
+               gone          a page of HTML with code 404, as for a file whose unit has left its disk
                slow          the bytes of the answer spread over ``seconds`` (default 10)
                wrong_count   the answer with ``delta`` (default 1) added to its count
                status        {"status": ``status``, "error": ``message``} with code 200
@@ -38,7 +39,7 @@ from typing import Any
 from mirror.drms.errors import ConfigError
 
 KINDS = (
-    *("refuse", "timeout", "http500", "broken_json", "truncate", "cut", "wrong_length", "gateway", "slow"),
+    *("refuse", "timeout", "http500", "broken_json", "truncate", "cut", "wrong_length", "gateway", "gone", "slow"),
     *("wrong_count", "status", "staging", "outage"),
 )
 _FOREVER = float("inf")

@@ -92,6 +92,7 @@ class UpstreamClient:
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None))
         self._pacer = pacer or Pacer(queries)
         self._downloads = Turnstile(1)  # JSOC asks for one connection that downloads
+        self._passed = Turnstile(queries)
         self._on_request = on_request
 
     def pace(self) -> Pace:
@@ -168,8 +169,11 @@ class UpstreamClient:
     async def raw(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> AsyncIterator[Passthrough]:
-        """Any other request of a client, streamed through; one at a time, and never repeated."""
-        async with self._downloads.turn():
+        """Any other request of a client, streamed through, and never repeated.
+
+        Questions to programs do not wait for what is downloaded; all else counts as a download.
+        """
+        async with (self._passed if target.startswith(CGI) else self._downloads).turn():
             counted = Exchange("other", "ok")
             try:
                 async with self._transport.stream(method, target, headers, body) as answer:

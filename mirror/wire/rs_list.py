@@ -131,6 +131,7 @@ def decode_rs_list(data: bytes) -> RsList:
     members = load_answer(data, wire=True)
     count = member(members, "count", int)
     if count == 0:
+        _check_empty(members)
         return RsList(0)
     return RsList(
         count,
@@ -139,6 +140,13 @@ def decode_rs_list(data: bytes) -> RsList:
         links=_each(members, "links", lambda m: _read_link(m, count)),
         recinfo=_read_recinfo(members, count),
     )
+
+
+def _check_empty(members: Members) -> None:
+    """Refuse an answer that says 0 and tells records all the same: taken as empty it would lose them."""
+    told = [name for name in ("recinfo", "keywords", "segments", "links") if members.get(name)]
+    if told:
+        raise UpstreamBroken(f"0 records announced, but the answer holds {', '.join(told)}")
 
 
 def _each(members: Members, name: str, read: Callable[[Members], T]) -> list[T] | None:

@@ -162,8 +162,8 @@ def test_what_was_checked_is_not_stale_any_more(held, need):
 
 def test_old_data_are_checked_less_often_than_young_ones():
     coverage = covering([box(0, 9)], NOW - 500.0)
-    assert coverage.stale(box(0, 9), FRESHNESS) == [box(5, 9)]
-    assert coverage.stale(box(0, 4), FRESHNESS) == []
+    assert coverage.stale(box(0, 9), FRESHNESS) == [box(4, 9)]
+    assert coverage.stale(box(0, 3), FRESHNESS) == []
 
 
 def box(lo, hi, step=1, *, number=None, text=None, all_versions=False):

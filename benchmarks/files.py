@@ -8,8 +8,8 @@ own, which reads into one buffer and throws away, so that the servers are what i
     held        the same file of the store from the mirror and from nginx (sendfile on, with so many worker
                 processes; it must be installed), in turn, over connections that stay open
     assembling  the `fits` file: made and written beside, and as an export makes it and keeps it in the
-                store (hashed, synced to the disk); against plain copies, and against the store taking the
-                archived file in
+                store (hashed, synced to the disk, noted in the database); against a plain copy, a copy that
+                is hashed and synced, and the store taking the archived file in
     arriving    one file that is not held to 50 clients at once, from an upstream that takes so many seconds
                 for it; against one client that asks that upstream itself
 
@@ -21,9 +21,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import hashlib
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -55,6 +55,7 @@ from mirror.engine.policy import Rules
 from mirror.engine.records import Records
 from mirror.services.assembling import Assembler
 from mirror.services.exportplan import ExportPlanner, Plan
+from mirror.services.search import Search
 from mirror.storage.blobs import Blobs
 from mirror.storage.blobtable import Blob
 from mirror.storage.database import Database
@@ -66,7 +67,7 @@ FIRST, STEP = "2014.01.01_TAI", 45.0
 MANY = 50
 PIECE = 256 * 1024
 #: Bytes that one client of several takes in one measurement, at the least.
-AT_LEAST = 3e9
+AT_LEAST = 1.5e9
 
 
 # ---- the clients, in a process of their own ------------------------------------------------------
@@ -89,7 +90,7 @@ class Client(asyncio.BufferedProtocol):
         self._transport = transport
         transport.write(self._request)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, _: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -130,7 +131,7 @@ async def _download(url: str, clients: int, files: int) -> tuple[float, int]:
     parts, loop = urllib.parse.urlsplit(url), asyncio.get_running_loop()
     started = time.perf_counter()
     connect = (
-        loop.create_connection(lambda: Client(parts.path, files), parts.hostname, parts.port)
+        loop.create_connection(lambda: Client(parts.path, files), parts.hostname or "", parts.port or 80)
         for _ in range(clients)
     )
     made = [protocol for _, protocol in await asyncio.gather(*connect)]
@@ -163,6 +164,17 @@ def path_of(upstream: Program, number: int) -> str:
     path: str = answer["segments"][0]["values"][0]
     fetch(upstream.url + path)
     return path
+
+
+@contextmanager
+def both() -> Iterator[tuple[Program, Program, Path]]:
+    """A simulator, an empty mirror in front of it, and the mirror's store."""
+    with (
+        tempfile.TemporaryDirectory() as store,
+        run_simulator() as upstream,
+        run_mirror(Path(store), upstream=upstream.url) as server,
+    ):
+        yield upstream, server, Path(store)
 
 
 def blob_of(store: Path) -> Path:
@@ -216,28 +228,27 @@ def _wait_for(port: int) -> None:
 
 def held(clients: Clients, numbers: Sequence[int], rounds: int, workers: int) -> None:
     """MB a second of both servers, and their ratio, for each number of clients."""
-    with tempfile.TemporaryDirectory() as store, run_simulator() as upstream:
-        with run_mirror(Path(store), upstream=upstream.url) as server:
-            path = path_of(upstream, 0)
-            file = len(fetch(server.url + path))
-            with run_nginx(blob_of(Path(store)), workers) as nginx:
-                assert fetch(nginx) == fetch(server.url + path)
-                for number in numbers:
-                    files = max(1, round(AT_LEAST / file / number))
-                    before = _begin_memory(server)
-                    rates = [
-                        [_rate(clients, url, number, files) for url in (nginx, server.url + path)]
-                        for _ in range(rounds)
-                    ]
-                    theirs, ours = (statistics.median(rate[i] for rate in rates) for i in (0, 1))
-                    ratio = statistics.median(ours / theirs for theirs, ours in rates)
-                    print(
-                        f"held, {number:2} clients, nginx with {workers} workers: nginx {theirs:5,.0f} MB/s, "
-                        f"mirror {ours:5,.0f} MB/s; mirror / nginx = {ratio:.2f} "
-                        f"({', '.join(f'{b / a:.2f}' for a, b in rates)}); "
-                        f"memory +{server.memory('VmHWM') - before:.0f} MB",
-                        flush=True,
-                    )
+    with both() as (upstream, server, store):
+        path = path_of(upstream, 0)
+        data = fetch(server.url + path)
+        with run_nginx(blob_of(store), workers) as nginx:
+            assert fetch(nginx) == fetch(server.url + path) == data
+            for number in numbers:
+                files, before = max(1, round(AT_LEAST / len(data) / number)), _begin_memory(server)
+                urls = nginx, server.url + path
+                rates = [[_rate(clients, url, number, files) for url in urls] for _ in range(rounds)]
+                _tell(number, workers, rates, server.memory("VmHWM") - before)
+
+
+def _tell(number: int, workers: int, rates: list[list[float]], memory: float) -> None:
+    theirs, ours = (statistics.median(rate[i] for rate in rates) for i in (0, 1))
+    ratios = [b / a for a, b in rates]
+    print(
+        f"held, {number:2} clients: nginx ({workers} workers) {theirs:5,.0f} MB/s, mirror {ours:5,.0f} MB/s; "
+        f"mirror / nginx = {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
+        f"memory +{memory:.0f} MB; load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
 
 
 def _rate(clients: Clients, url: str, number: int, files: int) -> float:
@@ -257,23 +268,22 @@ def _begin_memory(server: Program) -> float:
 def arriving(clients: Clients, seconds: Sequence[float], rounds: int) -> None:
     """Last bytes at many clients against one who asks upstream itself."""
     numbers = count()
-    with tempfile.TemporaryDirectory() as store, run_simulator() as upstream:
-        with run_mirror(Path(store), upstream=upstream.url) as server:
-            for pace in seconds:
-                for _ in range(rounds):
-                    path = path_of(upstream, next(numbers))
-                    _slow_down(upstream, pace)
-                    alone, _ = clients.download(upstream.url + path)
-                    asked, before = _downloads(upstream, path), _begin_memory(server)
-                    taken, came = clients.download(server.url + path, MANY)
-                    _slow_down(upstream, 0)
-                    print(
-                        f"arriving, {MANY} clients: upstream itself {alone:.2f} s, last byte of all {came / 1e6:,.0f} MB "
-                        f"after {taken:.2f} s: {taken / alone:.2f} times; "
-                        f"downloads from upstream: {_downloads(upstream, path) - asked}; "
-                        f"memory {before:.0f} MB +{server.memory('VmHWM') - before:.0f} MB",
-                        flush=True,
-                    )
+    with both() as (upstream, server, _):
+        for pace in seconds:
+            for _ in range(rounds):
+                path = path_of(upstream, next(numbers))
+                _slow_down(upstream, pace)
+                alone, _ = clients.download(upstream.url + path)
+                asked, before = _downloads(upstream, path), _begin_memory(server)
+                taken, came = clients.download(server.url + path, MANY)
+                _slow_down(upstream, 0)
+                print(
+                    f"arriving, {MANY} clients: upstream itself {alone:.2f} s, last of {came / 1e6:,.0f} MB after "
+                    f"{taken:.2f} s: {taken / alone:.2f} times; "
+                    f"downloads from upstream: {_downloads(upstream, path) - asked}; "
+                    f"memory {before:.0f} MB +{server.memory('VmHWM') - before:.0f} MB",
+                    flush=True,
+                )
 
 
 def _slow_down(upstream: Program, seconds: float) -> None:
@@ -316,7 +326,7 @@ async def workshop(store: Path, upstream: str) -> AsyncIterator[Workshop]:
         filler = Filler(index, client, rules, config.fill)
         records = Records(index, client, filler, extremes, rules, config.fill)
         blobs = await Blobs.open(store, database, now=rules.timestamp)
-        planner = ExportPlanner(index, catalogue, records)
+        planner = ExportPlanner(index, catalogue, records, Search(index, catalogue, records, client, rules))
         yield Workshop(planner, Assembler(index, blobs, client, rules), blobs)
     finally:
         await client.close()
@@ -339,31 +349,33 @@ async def _measure_assembling(
     made: Workshop, plan: Plan, values: RecordValues, data: bytes, folder: Path, rounds: int
 ) -> None:
     archived = await _keep(made.blobs, data)
-    copy, synced, pure, kept, exported = (Times() for _ in range(5))
+    names = "copied", "copied, hashed, synced", "assembled beside", "archived file stored", "assembled and stored"
+    times = {name: Times() for name in names}
     target = folder / "copy"
     with made.blobs.reading(archived) as source:
         for number in range(rounds):
-            copy.take(lambda: copy_after(b"", source, 0, target))
-            synced.take(lambda: copy_after(b"", source, 0, target, sync=True))
-            pure.take(lambda: assembled_beside(source, values, plan.series, target))
-            kept.values.append(await _time(_keep(made.blobs, data[:-4] + number.to_bytes(4, "big"))))
-            exported.values.append(await _time(made.assembler.assembled(plan, plan.files[0], archived)))
-    names = ("copied", "copied, synced", "assembled, written beside", "archived file into the store", "exported")
-    for name, times in zip(names, (copy, synced, pure, kept, exported), strict=True):
-        print(f"assembling, {len(data) / 1e6:.1f} MB: {name:28} {times}")
-    for name, work, base in (
-        ("assembled and written beside / copied", pure, copy),
-        ("assembled into the store / archived file into the store", exported, kept),
-        ("assembled into the store / copied, synced", exported, synced),
-        ("assembled into the store / copied, not synced", exported, copy),
+            other = data[:-4] + number.to_bytes(4, "big")
+            for name, work in (
+                (names[0], lambda: asyncio.to_thread(copy_after, b"", source, 0, target)),
+                (names[1], lambda: asyncio.to_thread(copy_after, b"", source, 0, target, sync=True)),
+                (names[2], lambda: asyncio.to_thread(assembled_beside, source, values, plan.series, target)),
+                (names[3], lambda other=other: _keep(made.blobs, other)),
+                (names[4], lambda: made.assembler.assembled(plan, plan.files[0], archived)),
+            ):
+                target.unlink(missing_ok=True)
+                os.sync()  # what the one before left to be written is not charged to the next
+                started = time.perf_counter()
+                await work()
+                times[name].values.append((time.perf_counter() - started) * 1e3)
+    for name, each in times.items():
+        print(f"assembling, {len(data) / 1e6:.1f} MB: {name:22} {each}")
+    for one, base in (
+        ("assembled beside", "copied"),
+        ("assembled and stored", "archived file stored"),
+        ("assembled and stored", "copied, hashed, synced"),
+        ("assembled and stored", "copied"),
     ):
-        print(f"assembling: {name} = {work.median / base.median:.2f}")
-
-
-async def _time(work: object) -> float:
-    started = time.perf_counter()
-    await work  # type: ignore[misc]
-    return (time.perf_counter() - started) * 1e3
+        print(f"assembling: {one} / {base} = {times[one].median / times[base].median:.2f}")
 
 
 async def _keep(blobs: Blobs, data: bytes) -> Blob:
@@ -391,18 +403,22 @@ def assembled_beside(source: Path, values: RecordValues, series: Series, target:
 
 
 def copy_after(head: bytes, source: Path, start: int, target: Path, *, sync: bool = False) -> None:
-    """A new file: ``head``, then the rest of ``source``."""
-    target.unlink(missing_ok=True)
+    """A new file: ``head``, then the rest of ``source``; hashed and made to last with ``sync``."""
+    digest = hashlib.sha256()
     with source.open("rb") as old, target.open("wb") as new:
         new.write(head)
         old.seek(start)
-        shutil.copyfileobj(old, new, 1024 * 1024)
+        while piece := old.read(1024 * 1024):
+            new.write(piece)
+            if sync:
+                digest.update(piece)
         if sync:
             new.flush()
             os.fsync(new.fileno())
 
 
 def main() -> None:
+    """Measure all three, or one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 50])

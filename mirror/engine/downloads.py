@@ -210,6 +210,7 @@ class Downloads:
         self._source = source
         self._sleep = sleep
         self._running: dict[str, tuple[Download, asyncio.Task[None]]] = {}
+        self.ended = 0  #: how many downloads have ended, so that others see that something has changed
 
     def start(self, path: str, kept: Callable[[Blob], Awaitable[None]]) -> Download:
         """The download of ``path``, begun now or already running; ``kept`` notes the file before it counts."""
@@ -219,8 +220,12 @@ class Downloads:
         download = Download(path)
         task = asyncio.ensure_future(self._run(download, kept))
         self._running[path] = download, task
-        task.add_done_callback(lambda _: self._running.pop(path, None))
+        task.add_done_callback(lambda _: self._landed(path))
         return download
+
+    def _landed(self, path: str) -> None:
+        self._running.pop(path, None)
+        self.ended += 1
 
     def running(self) -> list[Download]:
         """What is arriving now."""

@@ -75,13 +75,21 @@ class Files:
         file = unit_file(wanted.path)
         if file is None:
             raise Refused(f"{wanted.path!r} is not a file of the archive; expected /SUMn/Dn/Sn/name")
-        holding = await self._holdings.at(file)
+        holding = await self._look_up(file)
         if holding is not None:
             return holding
         if not self._rules.may_ask:
             raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
         known = wanted if wanted.record else self._expected.get(file, wanted)
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob))
+
+    async def _look_up(self, file: UnitFile) -> Holding | None:
+        """The holding of a file; looked up again if a download ended meanwhile, which may have been its own."""
+        while True:
+            ended = self._downloads.ended
+            holding = await self._holdings.at(file)
+            if holding is not None or self._downloads.ended == ended:
+                return holding
 
     async def get(self, wanted: SegmentFile) -> Blob:
         """The content of a file, fetched if need be; raises what kept it from coming."""

@@ -15,10 +15,10 @@ from mirror.drms.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.drms.export import NO_DATA_FILE, ExportFile, Failed, Immediate, StatusRequest
 from mirror.drms.exportrules import RETENTION
 from mirror.engine.files import SegmentFile
+from mirror.services.exportnames import check_files, check_names, told_apart
 from mirror.services.exportplan import request_of
 from mirror.services.wanted import Wanted, Where
 from mirror.storage.jobs import JobFile
-from mirror.storage.unitfile import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What stands for a file that is not there.
+NO_FILES = frozenset({"", NO_DATA_FILE})
 #: Files of one job that are fetched or assembled side by side; downloads still come one at a time.
 AT_ONCE = 4
 
@@ -104,8 +106,8 @@ class ExportJobs:
 
     async def still_held(self, job: Job) -> bool:
         """True if every file of a job that is done is held; else it is worked on again."""
-        hashes = {f.sha256 for f in job.files if f.sha256}
-        if all([await self._blobs.find(sha) for sha in hashes]):
+        hashes = {f.sha256 for f in job.files if is_file(f)}
+        if all([sha and await self._blobs.find(sha) for sha in hashes]):
             return True
         await self.start(await self._jobs.begin_anew(job.id))
         return False
@@ -155,8 +157,9 @@ class ExportJobs:
         if not plan.request.protocol.as_is:
             await self._assembler.prepare(plan)
         files = [staged.get(w.owner, w) for w in plan.files]
-        names = await self._assembler.file_names(plan, files)
-        _check_names(plan.request.filenamefmt, names)
+        template = plan.request.filenamefmt
+        named = told_apart(plan, files, await self._assembler.file_names(plan, files))
+        check_names(template, [name for _, name in named])
         room = asyncio.Semaphore(AT_ONCE)
 
         async def made(wanted: Wanted, name: str) -> JobFile | None:
@@ -165,14 +168,14 @@ class ExportJobs:
             self._progress[job.id] = self._progress[job.id][0] + 1, len(plan.files)
             return file
 
-        tried = await asyncio.gather(*map(made, files, names))
-        gone = [wanted for wanted, file in zip(files, tried, strict=True) if file is None]
+        tried = await asyncio.gather(*(made(*pair) for pair in named))
+        gone = [wanted for (wanted, _), file in zip(named, tried, strict=True) if file is None]
         came = await self._returned(plan, gone) if gone else {}
         ready = [
             file or await self._one(plan, came.get(wanted.owner, wanted), name) or _no_file(plan, wanted)
-            for wanted, name, file in zip(files, names, tried, strict=True)
+            for (wanted, name), file in zip(named, tried, strict=True)
         ]
-        _check_files(plan.request.filenamefmt, ready)
+        check_files(template, ready)
         if plan.request.protocol.as_is:
             return list(ready)
         # Of what cannot be made a FITS export says nothing, as at JSOC.
@@ -216,7 +219,7 @@ class ExportJobs:
         return [await self._kept(index.dir, row) for row in index.files]
 
     async def _kept(self, folder: str, row: ExportFile) -> JobFile:
-        if row.filename in ("", NO_DATA_FILE):
+        if row.filename in NO_FILES:
             return JobFile(row.record, row.filename)
         path = row.filename if not folder else f"{folder.rstrip('/')}/{row.filename}"
         blob: Blob = await self._staging.fetched(path)
@@ -228,6 +231,11 @@ def _as_asked_upstream(request: ExportRequest) -> ExportRequest:
     return replace(request, method=request.method.removesuffix("-tar"))
 
 
+def is_file(row: JobFile) -> bool:
+    """False for a row that only says that there is no file; one that left the store has lost its hash."""
+    return row.name not in NO_FILES
+
+
 def _shown(plan: Plan, wanted: Wanted) -> str:
     """The record as the index shows it."""
     return f"{wanted.record}{{{wanted.segment}}}" if plan.request.protocol.as_is else wanted.record
@@ -235,22 +243,3 @@ def _shown(plan: Plan, wanted: Wanted) -> str:
 
 def _no_file(plan: Plan, wanted: Wanted) -> JobFile:
     return JobFile(_shown(plan, wanted), NO_DATA_FILE)
-
-
-def _check_names(template: str, names: Sequence[str]) -> None:
-    """BadRequest for a name that would lie elsewhere than in the export's directory."""
-    for name in names:
-        if not is_plain(name):
-            raise BadRequest(f"filenamefmt {template!r} makes the name {name!r}; expected one of a file, without folders")
-
-
-def _check_files(template: str, files: Sequence[JobFile]) -> None:
-    """BadRequest if one file would take another's place."""
-    known: dict[str, JobFile] = {}
-    for file in files:
-        first = known.setdefault(file.name, file)
-        if file.sha256 and first.sha256 != file.sha256:
-            raise BadRequest(
-                f"filenamefmt {template!r} makes the name {file.name!r} for {first.record} and for {file.record}; "
-                f"expected names that differ, by {{recnum:%d}} for example"
-            )

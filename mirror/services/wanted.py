@@ -58,7 +58,8 @@ def _segments(series: Series, named: tuple[str, ...] | None) -> list[str]:
     if missing:
         known = ", ".join(s.name for s in series.segments)
         raise UnknownName(f"{series.name} has no segment {missing[0]!r}; expected some of {known}")
-    return [segment.name for _, segment in found if segment is not None]
+    # Recorded: in the series' order, however they were named.
+    return [s.name for s in series.segments if any(s is segment for _, segment in found)]
 
 
 def _fields(row: Row) -> dict[str, str]:

@@ -29,7 +29,7 @@ Restriction = Between | str | None
 
 #: A partial subtraction that would leave more boxes than this is not made: asking for a few records
 #: again costs less than many requests.
-MAX_PIECES = 8
+MAX_PIECES = 16
 
 
 class Region(NamedTuple):

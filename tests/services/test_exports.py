@@ -155,10 +155,9 @@ async def test_other_records_than_those_held_are_told_as_missing_while_jsoc_is_a
     assert told["error"]
 
 
-@pytest.mark.parametrize("wait", [{"polls": 3}, {"polls": 0}])
-async def test_offline_files_come_back_by_one_request_upstream(tmp_path, wait):
+async def test_offline_files_come_back_by_one_request_upstream(tmp_path):
     async with file_lab(tmp_path) as mirror:
-        await mirror.faults({"match": {"program": "jsoc_fetch"}, "fault": "staging", **wait})
+        await mirror.faults({"match": {"program": "jsoc_fetch"}, "fault": "staging", "polls": 3})
         done = await mirror.exported(OFFLINE, o="1")
         names = [row["filename"] for row in done["data"]]
         assert len(names) == 2 and "NoDataFile" not in names
@@ -171,9 +170,8 @@ async def test_offline_files_come_back_by_one_request_upstream(tmp_path, wait):
         assert again["count"] == done["count"]
 
 
-@pytest.mark.parametrize("status", [3, 4, 5, 7, 25])
-async def test_staging_that_fails_is_told(tmp_path, status):
-    async with file_lab(tmp_path) as mirror:
+async def test_staging_that_fails_is_told(mirror):
+    for status in (3, 4, 5, 7, 25):
         rule = {"fault": "staging", "polls": 1, "status": status, "message": "the tape is torn"}
         await mirror.faults({"match": {"program": "jsoc_fetch"}, **rule})
         accepted = await mirror.export(OFFLINE, o="1")
@@ -213,53 +211,54 @@ async def test_the_id_of_a_request_that_went_upstream_is_valid_too(synthetic_mir
 # ---- bad requests -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"notify": ""},
-        {"notify": "notregistered@example.com"},
-        {"notify": "a@nowhere.org"},
-        {"method": "carrier-pigeon"},
-        {"protocol": "papyrus"},
-        {"ds": ""},
-        {"ds": "hmi.nosuch[1]"},
-        {"ds": "hmi.sharp_720s[3563][2014.01.01_TAI/24m]{nosuch}"},
-        {"ds": "hmi.sharp_720s[3563][2014.01.01_TAI/24m]{nosuch}", "method": "url_quick"},
-        {"ds": "hmi.sharp_720s[? nosuch = 1 ?]"},
-        {"ds": "hmi.sharp_720s["},
-        {"sizeratio": "-1"},
-        {"ds": "\x00"},
-    ],
-    ids=lambda more: str(more)[:60],
-)
-async def test_a_bad_request_is_one_clear_error_and_makes_no_job(mirror, more):
-    params = {"op": "exp_request", "ds": SHARP, "method": "url", "protocol": "fits", "notify": ADDRESS, **more}
-    answer = await mirror.request("POST", FETCH, data=params)
-    told = json.loads(answer.body)
-    assert (answer.code, told["status"]) == (200, 4)
-    assert told["error"].strip()
+BAD = [
+    {"notify": ""},
+    {"notify": "notregistered@example.com"},
+    {"notify": "a@nowhere.org"},
+    {"method": "carrier-pigeon"},
+    {"protocol": "papyrus"},
+    {"ds": ""},
+    {"ds": "hmi.nosuch[1]"},
+    {"ds": "hmi.sharp_720s[3563][2014.01.01_TAI/24m]{nosuch}"},
+    {"ds": "hmi.sharp_720s[3563][2014.01.01_TAI/24m]{nosuch}", "method": "url_quick"},
+    {"ds": "hmi.sharp_720s[? nosuch = 1 ?]"},
+    {"ds": "hmi.sharp_720s["},
+    {"sizeratio": "-1"},
+    {"ds": "\x00"},
+]
+TEMPLATES = ["../{segment}", "{nosuch}", "same", "a/b/{segment}", "", "{", "{recnum:%n}", "x" * 300]
+BAD_IDS = ["bogus", "../x", "JSOC_20260101_1\x00", "JSOC_20260101_" + "9" * 400, "'; --"]
+
+
+async def test_a_bad_request_is_one_clear_error_and_makes_no_job(mirror):
+    for more in BAD:
+        params = {"op": "exp_request", "ds": SHARP, "method": "url", "protocol": "fits", "notify": ADDRESS, **more}
+        answer = await mirror.request("POST", FETCH, data=params)
+        told = json.loads(answer.body)
+        assert (answer.code, told["status"]) == (200, 4), more
+        assert told["error"].strip()
     assert await mirror.running.export_jobs._jobs.latest() == []
 
 
-@pytest.mark.parametrize("template", ["../{segment}", "{nosuch}", "same", "a/b/{segment}", "", "{", "{recnum:%n}", "x" * 300])
 @pytest.mark.parametrize("protocol", ["as-is", "fits"])
-async def test_no_template_of_names_leads_elsewhere_or_loses_a_file(mirror, template, protocol):
-    told = await mirror.export(SHARP, protocol=protocol, filenamefmt=template)
-    if told["status"] == 2:
-        told = await mirror.ended(told["requestid"])
-    if told["status"] != "0":
-        assert told["status"] == 4 and told["error"].strip()
-        return
-    names = [row["filename"] for row in told["data"]]
-    assert len(set(names)) == len(names) == int(told["count"])
-    assert not any("/" in name or len(name) > 255 for name in names)
+async def test_no_template_of_names_leads_elsewhere_or_loses_a_file(mirror, protocol):
+    for template in TEMPLATES:
+        told = await mirror.export(SHARP, protocol=protocol, filenamefmt=template)
+        if told["status"] == 2:
+            told = await mirror.ended(told["requestid"])
+        if told["status"] != "0":
+            assert told["status"] == 4 and told["error"].strip()
+            continue
+        names = [row["filename"] for row in told["data"]]
+        assert len(set(names)) == len(names) == int(told["count"])
+        assert not any("/" in name or len(name) > 255 for name in names)
 
 
-@pytest.mark.parametrize("request_id", ["bogus", "../x", "JSOC_20260101_1\x00", "JSOC_20260101_" + "9" * 400, "'; --"])
-async def test_a_bad_id_is_an_error(mirror, request_id):
-    told = await mirror.export_status(request_id)
-    assert told["status"] in (4, 6)
-    assert told["error"].strip()
+async def test_a_bad_id_is_an_error(mirror):
+    for request_id in BAD_IDS:
+        told = await mirror.export_status(request_id)
+        assert told["status"] in (4, 6)
+        assert told["error"].strip()
 
 
 # ---- what goes wrong on the way ------------------------------------------------------------------------

@@ -92,7 +92,6 @@ class UpstreamClient:
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None))
         self._pacer = pacer or Pacer(queries)
         self._downloads = Turnstile(1)  # JSOC asks for one connection that downloads
-        self._passed = Turnstile(queries)
         self._on_request = on_request
 
     def pace(self) -> Pace:
@@ -171,9 +170,10 @@ class UpstreamClient:
     ) -> AsyncIterator[Passthrough]:
         """Any other request of a client, streamed through, and never repeated.
 
-        Questions to programs do not wait for what is downloaded; all else counts as a download.
+        Questions to programs take their turn with all others, and do not wait for what is downloaded; all
+        else counts as a download.
         """
-        async with (self._passed if target.startswith(CGI) else self._downloads).turn():
+        async with self._pacer.turn() if target.startswith(CGI) else self._downloads.turn():
             counted = Exchange("other", "ok")
             try:
                 async with self._transport.stream(method, target, headers, body) as answer:

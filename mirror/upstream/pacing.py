@@ -12,7 +12,7 @@ import heapq
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TypeVar
@@ -183,6 +183,10 @@ class Pacer:
         until = self._circuit.open_until
         rest = 0.0 if until is None else max(0.0, until - self._clock())
         return Pace(self._turnstile.inside, self._turnstile.waiting, self._circuit.failures, rest)
+
+    def turn(self, priority: Priority = Priority.PEOPLE) -> AbstractAsyncContextManager[None]:
+        """A place among the requests, for one that is neither repeated nor watched."""
+        return self._turnstile.turn(priority)
 
     async def run(self, request: Callable[[], Awaitable[T]], priority: Priority = Priority.PEOPLE) -> T:
         """What ``request()`` gives, when its turn has come.

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,6 +34,7 @@ STORAGE_VERSION = "v1.0.0"
 #: What DuckDB may keep in memory before it writes to disk. Searches were measured to need no more, and the
 #: daemon stays below half a gigabyte with it, at a gigabyte without.
 MEMORY = "200MB"
+MUCH_MEMORY = "4GB"
 
 Cursor = duckdb.DuckDBPyConnection
 
@@ -44,6 +47,7 @@ class Database:
     def __init__(self, connection: Cursor) -> None:
         self._connection = connection
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
+        self._much = threading.Lock()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")
 
     @classmethod
@@ -85,18 +89,35 @@ class Database:
 
     def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
         with self._connection.cursor() as cursor:
-            return work(cursor)
+            return self._with_room(cursor, lambda: work(cursor))
 
     def _in_transaction(self, work: Callable[[Cursor], T]) -> T:
         with self._connection.cursor() as cursor:
-            cursor.begin()
-            try:
-                result = work(cursor)
-                cursor.commit()
-            except BaseException:
-                cursor.rollback()
-                raise
-            return result
+            return self._with_room(cursor, lambda: _committed(cursor, work))
+
+    def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:
+        """``attempt``, once more with much memory if it needs more than usual: a large answer, kept at once."""
+        try:
+            return attempt()
+        except duckdb.OutOfMemoryException:
+            with self._much:
+                cursor.execute(f"SET memory_limit = '{MUCH_MEMORY}'")
+                try:
+                    return attempt()
+                finally:
+                    cursor.execute(f"SET memory_limit = '{MEMORY}'")
+
+
+def _committed(cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+    cursor.begin()
+    try:
+        result = work(cursor)
+        cursor.commit()
+    except BaseException:
+        with suppress(duckdb.Error):  # the first failure is the one to tell of
+            cursor.rollback()
+        raise
+    return result
 
 
 def _connect(path: Path) -> Cursor:

@@ -154,3 +154,21 @@ async def test_what_was_written_is_there_when_opened_again(path):
         assert await one(again, "SELECT count(*) FROM mirror.facts") == 2
     finally:
         again.close()
+
+
+async def test_a_write_that_needs_more_memory_than_usual_gets_it_once(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    usual = await database.read(lambda c: c.execute("SELECT current_setting('memory_limit')").fetchone())
+    limits = []
+
+    def work(cursor):
+        limits.append(cursor.execute("SELECT current_setting('memory_limit')").fetchone())
+        if len(limits) == 1:
+            raise duckdb.OutOfMemoryException("a large answer")
+        cursor.execute("CREATE TABLE kept AS SELECT 1 AS one")
+
+    await database.write(work)
+    assert limits[0] == usual != limits[1]
+    assert await database.read(lambda c: c.execute("FROM kept").fetchall()) == [(1,)]
+    assert await database.read(lambda c: c.execute("SELECT current_setting('memory_limit')").fetchone()) == usual
+    database.close()

@@ -31,10 +31,11 @@ READERS = 2
 #: Files of this version open in every DuckDB release the mirror supports; later ones store strings slower.
 STORAGE_VERSION = "v1.0.0"
 
-#: What DuckDB may keep in memory before it writes to disk. Searches were measured to need no more, and the
-#: daemon stays below half a gigabyte with it, at a gigabyte without.
-MEMORY = "200MB"
-MUCH_MEMORY = "4GB"
+#: What DuckDB may keep in memory; by itself it would take most of the machine's. Searches need 200 MB, but a
+#: checkpoint of a million records failed for good with that little.
+MEMORY = "2GB"
+#: For a second try at what needs more.
+MUCH_MEMORY = "8GB"
 
 Cursor = duckdb.DuckDBPyConnection
 

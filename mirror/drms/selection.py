@@ -40,13 +40,6 @@ def prime_columns(series: Series) -> tuple[str, ...]:
     return tuple(_column(p) for p in series.primekeys)
 
 
-def axis_key(series: Series) -> str | None:
-    """The key along which coverage is kept: the first slotted prime key, else the first integer one."""
-    slotted = [p.name for p in series.primekeys if p.slotted and slot_axis(series, p.name) is not None]
-    integers = [p.name for p in series.primekeys if not p.slotted and _type(series, p.name) in INTEGER_TYPES]
-    return next(iter(slotted + integers), None)
-
-
 def bind(
     record_set: RecordSet, series: Series, *, text: str | None = None, zero_steps: bool = False
 ) -> Selection:

@@ -21,7 +21,7 @@ from mirror.services.wanted import Wanted, Where
 from mirror.storage.jobs import JobFile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from mirror.drms.export import ExportAnswer, ExportRequest
     from mirror.engine.files import Files
@@ -58,7 +58,6 @@ class ExportJobs:
         pins: Pins,
         upstream: UpstreamClient,
         rules: Rules,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._jobs = jobs
         self._planner = planner
@@ -69,7 +68,6 @@ class ExportJobs:
         self._pins = pins
         self._upstream = upstream
         self._rules = rules
-        self._sleep = sleep
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, tuple[int, int]] = {}
 

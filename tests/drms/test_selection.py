@@ -18,7 +18,7 @@ from mirror.drms.recordset import (
     Text,
     WhereFilter,
 )
-from mirror.drms.selection import axis_key, bind, prime_columns, stepless
+from mirror.drms.selection import bind, prime_columns, stepless
 from mirror.drms.times import parse_time
 from tests.drms.naive import worlds
 
@@ -229,12 +229,3 @@ def test_conditions_and_numbers_see_all_versions_where_they_should():
 def test_prime_columns_name_the_slots_of_slotted_keys():
     assert prime_columns(worlds()["hmi.sharp_720s"].series) == ("HARPNUM", "T_REC_index")
     assert prime_columns(worlds()["su_test.noprime"].series) == ()
-
-
-def test_the_axis_is_the_first_slotted_key_or_the_first_integer():
-    axes = {name: axis_key(world.series) for name, world in worlds().items()}
-    assert axes["hmi.sharp_720s"] == "T_REC"
-    assert axes["su_test.zoo"] == "NUM"
-    assert axes["su_test.latslot"] == "LAT"
-    assert axes["su_test.nokeyidx"] is None
-    assert axes["su_test.noprime"] is None

@@ -63,6 +63,23 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """``[log]``: what the daemon writes down, how, and where; ``file`` None is stderr.
+
+    A file of more than ``size`` bytes is put aside, and ``files`` of those are kept.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = _key(
+        values.choice("debug", "info", "warning", "error"), "info"
+    )
+    format: Literal["text", "json"] = _key(values.choice("text", "json"), "text")
+    file: Path | None = _key(values.unless("none", values.path), None)
+    size: int = _key(values.size, 10_000_000)
+    files: int = _key(values.integer(1, 1000), 5)
+    requests: bool = _key(values.yes_or_no, False)
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """``[fill]``: sizes in records of what is fetched from upstream.
 
@@ -119,6 +136,7 @@ class Config:
     upstream: Upstream = Upstream()
     storage: Storage = Storage()
     fill: Fill = Fill()
+    log: Log = Log()
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
     subscription: tuple[Subscription, ...] = ()
 
@@ -128,7 +146,7 @@ class Config:
         return next(r for r in self.freshness if fnmatchcase(name, r.pattern.lower()))
 
 
-_TABLES: dict[str, type] = {"server": Server, "upstream": Upstream, "storage": Storage, "fill": Fill}
+_TABLES: dict[str, type] = {"server": Server, "upstream": Upstream, "storage": Storage, "fill": Fill, "log": Log}
 _LISTS: dict[str, type] = {"freshness": FreshnessRule, "subscription": Subscription}
 
 
@@ -156,9 +174,10 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _placed(config: Config, folder: Path) -> Config:
-    """The same, with the store's path expanded, and below ``folder`` if it is relative."""
-    path = folder / config.storage.path.expanduser()
-    return replace(config, storage=replace(config.storage, path=path))
+    """The same, with its paths below ``folder`` where they are relative."""
+    storage = replace(config.storage, path=folder / config.storage.path.expanduser())
+    log = replace(config.log, file=None if config.log.file is None else folder / config.log.file)
+    return replace(config, storage=storage, log=log)
 
 
 def _build(tree: Mapping[str, Any], origin: str) -> Config:

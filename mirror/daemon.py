@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections import Counter
 from dataclasses import dataclass
@@ -19,12 +20,15 @@ from mirror.engine.files import Files
 from mirror.engine.filler import Filler
 from mirror.engine.policy import Rules
 from mirror.engine.records import Origin, Records
+from mirror.logs import Requests
+from mirror.notify import Notifier
 from mirror.server.api import Api
 from mirror.server.app import LARGEST_LINE, build_app
 from mirror.server.cgi import Programs
 from mirror.server.fetch import Fetch
 from mirror.server.files import FileHandlers
 from mirror.server.filesapi import FilesApi
+from mirror.server.health import Health
 from mirror.server.pages import Pages
 from mirror.server.proxy import JSOC_HOSTS, Proxy
 from mirror.services.assembling import Assembler
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
     from mirror.config import Config
     from mirror.upstream.pacing import Pacer
 
+log = logging.getLogger(__name__)
+
 DATABASE = "index.duckdb"
 #: Seconds that running requests get to end when the daemon stops.
 GRACE = 3.0
@@ -67,6 +73,7 @@ class Mirror:
     app: web.Application
     search: Search
     status: Status
+    health: Health
     rules: Rules
     database: Database
     upstream: UpstreamClient
@@ -130,11 +137,12 @@ async def build(
     exports = Exports(planner, holdings, jobs, worker, listing, rules, config.upstream.email)
     lists = FileLists(planner, assembler, files, holdings, blobs)
     status = Status(index, filler, upstream, rules, tallies, blobs)
+    health = Health(lambda: database.read(lambda c: c.execute("SELECT 1").fetchone()), status.upstream_state)
     proxy = Proxy(upstream, rules, JSOC_HOSTS | {urlsplit(config.upstream.url).netloc.lower()})
-    app = build_app(
+    parts = (
         Programs(search, listing, proxy),
         Fetch(exports, proxy),
-        FileHandlers(files, ExportDirectories(jobs, planner, blobs), blobs),
+        FileHandlers(files, ExportDirectories(jobs, planner, worker, blobs), blobs),
         Api(search, status),
         FilesApi(
             lists,
@@ -142,11 +150,12 @@ async def build(
             Store(lists, holdings, pins, blobs, rules.timestamp),
             QuickLooks(planner, files, holdings, blobs),
         ),
+        health,
         Pages(status, proxy),
-        proxy,
     )
+    app = build_app(parts, proxy)
     await worker.resume()
-    return Mirror(app, search, status, rules, database, upstream, filler, downloads, worker, blobs)
+    return Mirror(app, search, status, health, rules, database, upstream, filler, downloads, worker, blobs)
 
 
 async def told_to_stop() -> None:
@@ -159,28 +168,49 @@ async def told_to_stop() -> None:
 
 
 async def serve(
-    config: Config, *, ready: Callable[[str], None], stopped: Callable[[], Awaitable[None]] = told_to_stop
+    config: Config,
+    *,
+    ready: Callable[[str], None],
+    stopped: Callable[[], Awaitable[None]] = told_to_stop,
+    notifier: Notifier | None = None,
 ) -> None:
-    """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests."""
+    """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
+
+    ``notifier`` tells the service manager that it is ready, alive, and stopping.
+    """
+    notifier = notifier or Notifier({})
     mirror = await build(config)
     stop = asyncio.ensure_future(stopped())
-    runner = web.AppRunner(
-        mirror.app,
-        max_line_size=LARGEST_LINE,
-        max_field_size=LARGEST_LINE,
-        shutdown_timeout=GRACE,
-        access_log=None,
-    )
+    alive = asyncio.ensure_future(notifier.keep_alive(mirror.health.healthy))
+    runner = _runner(mirror.app, config)
     try:
         await runner.setup()
         site = web.TCPSite(runner, config.server.host, config.server.port)
         await site.start()
-        ready(f"http://{config.server.host}:{runner.addresses[0][1]}")
+        address = f"http://{config.server.host}:{runner.addresses[0][1]}"
+        ready(address)
+        notifier.tell("READY=1", f"STATUS=answering at {address}")
+        log.info("ready address=%s store=%s", address, config.storage.path)
         await stop
     finally:
+        log.info("stopping")
+        notifier.tell("STOPPING=1")
+        mirror.health.stops()
         stop.cancel()
         await runner.cleanup()
+        alive.cancel()
         await mirror.close()
+
+
+def _runner(app: web.Application, config: Config) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        max_line_size=LARGEST_LINE,
+        max_field_size=LARGEST_LINE,
+        shutdown_timeout=GRACE,
+        access_log=logging.getLogger("mirror.requests") if config.log.requests else None,
+        access_log_class=Requests,
+    )
 
 
 def _counter(tallies: Tallies) -> Callable[[Origin], None]:

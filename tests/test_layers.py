@@ -19,6 +19,8 @@ FLOORS = {
     "engine": 4,
     "services": 5,
     "server": 6,
+    "logs": 4,
+    "notify": 4,
     "daemon": 7,
     "cli": 8,
     "__main__": 9,

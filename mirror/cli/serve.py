@@ -10,6 +10,8 @@ import click
 
 from mirror.cli.simulate import announce
 from mirror.config import load_config
+from mirror.logs import set_up
+from mirror.notify import Notifier
 
 
 @click.command
@@ -39,6 +41,7 @@ def serve(path: Path | None) -> None:
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
     config = load_config(path, os.environ)
+    set_up(config.log)
     from mirror.daemon import serve as run  # noqa: PLC0415  (a wrong configuration is told at once)
 
-    asyncio.run(run(config, ready=announce))
+    asyncio.run(run(config, ready=announce, notifier=Notifier(os.environ)))

@@ -30,7 +30,6 @@ class Api:
         router.add_get("/api/series", self.series)
         router.add_get("/api/coverage", self.coverage)
         router.add_get("/api/status", self.status)
-        router.add_get("/healthz", self.healthz)
         router.add_get("/metrics", self.metrics)
 
     async def search(self, request: web.Request) -> web.Response:
@@ -67,11 +66,6 @@ class Api:
     async def status(self, _: web.Request) -> web.Response:
         """How the mirror is doing."""
         return web.json_response(await self._status.status())
-
-    async def healthz(self, _: web.Request) -> web.Response:
-        """Alive, and able to read its index."""
-        status = await self._status.status()
-        return web.json_response({"status": "ok", "upstream": status["upstream"]["state"]})
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Counters for Prometheus."""

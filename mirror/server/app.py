@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
 from mirror.server.problems import answer_problems
 
 if TYPE_CHECKING:
-    from mirror.server.api import Api
-    from mirror.server.cgi import Programs
-    from mirror.server.fetch import Fetch
-    from mirror.server.files import FileHandlers
-    from mirror.server.filesapi import FilesApi
-    from mirror.server.pages import Pages
-    from mirror.server.proxy import Proxy
+    from collections.abc import Iterable
 
-#: Where JSOC's programs are; drms asks at the first, scripts at either.
-CGI_BASES = ("/cgi-bin/ajax/",)
+    from mirror.server.proxy import Proxy
 
 #: Bytes of a request's body, and of its first line: a query of a megabyte gets an error of ours.
 LARGEST_BODY = 4 * 2**20
 LARGEST_LINE = 4 * 2**20
 
 
-def build_app(
-    programs: Programs,
-    fetch: Fetch,
-    files: FileHandlers,
-    api: Api,
-    files_api: FilesApi,
-    pages: Pages,
-    proxy: Proxy,
-) -> web.Application:
-    """The application; what no handler of ours answers goes to JSOC."""
+class Part(Protocol):
+    """Handlers of a kind, with the paths that they answer."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve everything at its path."""
+
+
+def build_app(parts: Iterable[Part], proxy: Proxy) -> web.Application:
+    """The application of these parts; what none of them answers goes to JSOC."""
     app = web.Application(middlewares=[proxy.guard, answer_problems], client_max_size=LARGEST_BODY)
-    for base in CGI_BASES:
-        programs.add_to(app.router, base)
-        app.router.add_route("*", f"{base}jsoc_fetch", fetch.jsoc_fetch)
-    files.add_to(app.router)
-    api.add_to(app.router)
-    files_api.add_to(app.router)
-    app.router.add_get("/", pages.front)
+    for part in parts:
+        part.add_to(app.router)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     return app

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mirror.services.search import Search
 
 HEADER = "X-Mirror"
+#: Where JSOC's programs are.
+CGI = "/cgi-bin/ajax/"
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
 #: Pseudo-keys that only JSOC's storage can tell.
@@ -39,8 +41,8 @@ class Programs:
         self._listing = listing
         self._proxy = proxy
 
-    def add_to(self, router: web.UrlDispatcher, base: str) -> None:
-        """Serve every program below ``base``, by GET and POST."""
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve every program at JSOC's own path, by GET and POST."""
         programs = {
             "jsoc_info": self.jsoc_info,
             "show_series": self.show_series,
@@ -49,7 +51,7 @@ class Programs:
             "show_info": self.show_info,
         }
         for name, handler in programs.items():
-            router.add_route("*", base + name, handler)
+            router.add_route("*", CGI + name, handler)
 
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""

@@ -9,7 +9,7 @@ from aiohttp import web
 from mirror.drms.errors import MirrorError
 from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest
 from mirror.drms.exportrules import failure
-from mirror.server.cgi import parameters
+from mirror.server.cgi import CGI, parameters
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 
@@ -27,6 +27,10 @@ class Fetch:
     def __init__(self, exports: Exports, proxy: Proxy) -> None:
         self._exports = exports
         self._proxy = proxy
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the program, by GET and POST."""
+        router.add_route("*", CGI + "jsoc_fetch", self.jsoc_fetch)
 
     async def jsoc_fetch(self, request: web.Request) -> web.StreamResponse:
         """exp_request, exp_status, exp_repeat, exp_su."""

@@ -36,6 +36,10 @@ class Pages:
         self._status = status
         self._proxy = proxy
 
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the page."""
+        router.add_get("/", self.front)
+
     async def front(self, request: web.Request) -> web.StreamResponse:
         """JSOC's front page for a client that takes us for JSOC, as long as there is one; else ours."""
         if not request.raw_path.startswith("/"):

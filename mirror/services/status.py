@@ -90,7 +90,7 @@ class Status:
             "records": sum([await self._index.count(s) for s in self._index.all_series()]),
             "searches": dict(self._tallies.searches),
             "upstream": {
-                "state": "away" if pace.open_for else "failing" if pace.failures else "ok",
+                "state": self.upstream_state(),
                 "running": pace.running,
                 "waiting": pace.waiting,
                 "requests": sum(self._tallies.requests.values()),
@@ -99,6 +99,13 @@ class Status:
             },
             "fills": [{"series": name, "done": p.done, "total": p.total} for name, p in fills.items()],
         }
+
+    def upstream_state(self) -> str:
+        """"ok", "failing" (of late), "away" (left alone for a while) or "offline" (not to be asked)."""
+        if not self._rules.may_ask:
+            return "offline"
+        pace = self._upstream.pace()
+        return "away" if pace.open_for else "failing" if pace.failures else "ok"
 
     async def metrics(self) -> str:
         """The counters as Prometheus reads them."""

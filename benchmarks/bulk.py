@@ -68,7 +68,7 @@ class Day:
             "T_REC_index": numbers,
             "*recnum*": numbers,
             "*sunum*": numbers,
-            "*spec*": [f"{SERIES}[{t}][{c}]" for t, c in zip(names, camera, strict=True)],
+            "*spec*": [f"{series.name}[{t}][{c}]" for t, c in zip(names, camera, strict=True)],
         }
         raws = map(SEPARATOR.join, zip(*(self.fields | own).values(), strict=True))
         columns = {"recnum": index, "sunum": index, "t_rec": times, "t_rec_index": index, "_raw": list(raws)}
@@ -94,20 +94,20 @@ def _ask(archive: Archive, layout: Layout, box: Box) -> RsList:
     return decode_rs_list(run_program("jsoc_info", Asked(encode_info(request), archive, lambda: 0.0)).body)
 
 
-def _days(archive: Archive, series: Series) -> Iterator[Day]:
+def _days(archive: Archive, series: Series, keyset: int) -> Iterator[Day]:
     """Days of the simulator, eleven days apart, so that they see a year and more of values."""
     layout = Layout(series)
     start = _axis(series).slot(parse_time(_SOURCE))
     for slot in range(start, start + BLOCK * 11 * DAY, 11 * DAY):
-        table = batch(layout, _ask(archive, layout, _box(slot)), keyset=1)
+        table = batch(layout, _ask(archive, layout, _box(slot)), keyset=keyset)
         rows = zip(*(raw.split(SEPARATOR) for raw in table["_raw"].to_pylist()), strict=True)
         yield Day(dict(zip(layout.fields, rows, strict=True)), table, slot)
 
 
-async def build(store: Path, records: int) -> None:
-    """Make the index of a new store: ``records`` of them, rounded up to whole blocks of days."""
+async def build(store: Path, records: int, name: str = SERIES) -> None:
+    """Put ``records`` of a series into a store that has none of it, rounded up to whole blocks of days."""
     archive = Archive(synthetic_series(lambda: parse_time("2026.01.01_TAI")))
-    series = archive.find(SERIES).structure
+    series = archive.find(name).structure
     database = await asyncio.to_thread(Database.open, store / DATABASE)
     try:
         index = await Index.load(database)
@@ -117,7 +117,8 @@ async def build(store: Path, records: int) -> None:
         answer = _ask(archive, index.layout(series), _box(_axis(series).slot(parse_time(_SOURCE))))
         await index.keep(series, answer, complete=(), checked_at=time.time())
         await database.write(lambda c: c.execute(f"DELETE FROM {index.layout(series).table}"))
-        days, done = list(_days(archive, series)), 0
+        keyset = await database.read(lambda c: _keyset(c, series))
+        days, done = list(_days(archive, series, keyset)), 0
         while done < records:
             rows = pa.concat_tables(day.moved(series, slot + i * DAY) for i, day in enumerate(days))
             await database.write(lambda c, rows=rows: _insert(c, index.layout(series), rows))
@@ -128,6 +129,11 @@ async def build(store: Path, records: int) -> None:
     finally:
         await asyncio.to_thread(database.close)
     print(file=sys.stderr)
+
+
+def _keyset(cursor: Cursor, series: Series) -> int:
+    sql = "SELECT max(id) FROM mirror.keysets WHERE series = ?"
+    return int((cursor.execute(sql, [series.name.lower()]).fetchone() or (1,))[0])
 
 
 def _insert(cursor: Cursor, layout: Layout, rows: pa.Table) -> None:

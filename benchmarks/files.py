@@ -1,4 +1,4 @@
-"""Files: held ones against nginx, assembling against copying, and many clients that wait for one download.
+"""Files: held and exported ones against nginx, assembling against copying, and many clients that wait for one download.
 
     python benchmarks/files.py [--rounds 7] [--clients 1 8 50] [--workers 1] [--upstream 0 2 5] [--only held]
 
@@ -7,9 +7,10 @@ own, which reads into one buffer and throws away, so that the servers are what i
 
     held        the same file of the store from the mirror and from nginx (sendfile on, with so many worker
                 processes; it must be installed), in turn, over connections that stay open
-    assembling  the `fits` file: made and written beside, and as an export makes it and keeps it in the
-                store (hashed, synced to the disk, noted in the database); against a plain copy, a copy that
-                is hashed and synced, and the store taking the archived file in
+    exported    the same for a `fits` file: nginx has it on the disk, the mirror puts it together while it sends
+    assembling  what an export does for a `fits` file: new headers made, and those of some files kept in the
+                database; against copying the archived file, a copy that is hashed and synced, and the whole
+                file made and written beside
     arriving    one file that is not held to 50 clients at once, from an upstream that takes so many seconds
                 for it; against one client that asks that upstream itself
 
@@ -40,13 +41,12 @@ from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
-from common import Program, Times, fetch, hardware, rs_list_url, run_mirror, run_simulator
+from common import Program, Times, fetch, hardware, processor_seconds, rs_list_url, run_mirror, run_simulator
 
 from mirror.config import load_config
 from mirror.daemon import DATABASE
 from mirror.drms.export import ExportRequest, Protocol
-from mirror.drms.fits import RecordValues, assemble, read_archive
-from mirror.drms.series import Series
+from mirror.drms.fits import Exporter, RecordValues, read_archive
 from mirror.drms.times import format_time, parse_time
 from mirror.engine.catalogue import Catalogue
 from mirror.engine.extremes import Extremes
@@ -59,13 +59,17 @@ from mirror.services.search import Search
 from mirror.storage.blobs import Blobs
 from mirror.storage.blobtable import Blob
 from mirror.storage.database import Database
+from mirror.storage.fronts import Front
 from mirror.storage.index import Index
+from mirror.storage.jobs import Job, JobFile, Jobs
 from mirror.upstream.client import UpstreamClient
 
 SERIES, SEGMENT = "hmi.M_45s", "magnetogram"
 FIRST, STEP = "2014.01.01_TAI", 45.0
 MANY = 50
 PIECE = 256 * 1024
+#: Files of an export whose making is measured as a whole.
+OF_ONE_JOB = 20
 #: Bytes that one client of several takes in one measurement, at the least.
 AT_LEAST = 1.5e9
 
@@ -166,6 +170,16 @@ def path_of(upstream: Program, number: int) -> str:
     return path
 
 
+def wait_until_held(url: str) -> None:
+    """Return once the mirror has the file in its store: the last byte comes before that."""
+    for _ in range(100):
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")) as answer:
+            if answer.headers["X-Mirror"] == "local":
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"{url} is not kept")
+
+
 @contextmanager
 def both() -> Iterator[tuple[Program, Program, Path]]:
     """A simulator, an empty mirror in front of it, and the mirror's store."""
@@ -197,8 +211,8 @@ http {{
 
 
 @contextmanager
-def run_nginx(file: Path, workers: int) -> Iterator[str]:
-    """The address under which nginx serves a file."""
+def run_nginx(file: Path, workers: int) -> Iterator[tuple[str, list[int]]]:
+    """The address under which nginx serves a file, and the numbers of its worker processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -211,7 +225,8 @@ def run_nginx(file: Path, workers: int) -> Iterator[str]:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)
-            yield f"http://127.0.0.1:{port}/file.fits"
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            yield f"http://127.0.0.1:{port}/file.fits", [int(pid) for pid in children.split()]
         finally:
             process.terminate()
             process.wait(30)
@@ -230,30 +245,76 @@ def held(clients: Clients, numbers: Sequence[int], rounds: int, workers: int) ->
     """MB a second of both servers, and their ratio, for each number of clients."""
     with both() as (upstream, server, store):
         path = path_of(upstream, 0)
+        fetch(server.url + path)
+        wait_until_held(server.url + path)
+        _compare("held", clients, server, path, blob_of(store), numbers, rounds, workers)
+
+
+def exported(clients: Clients, numbers: Sequence[int], rounds: int, workers: int) -> None:
+    """The same of an exported file, of which nginx has a copy on the disk."""
+    with both() as (upstream, server, _), tempfile.TemporaryDirectory() as folder:
+        path_of(upstream, 0)
+        path = export_of(server, 0)
+        copy = Path(folder, "copy.fits")
+        copy.write_bytes(fetch(server.url + path))
+        _compare("exported", clients, server, path, copy, numbers, rounds, workers)
+
+
+def export_of(server: Program, number: int) -> str:
+    """The path of the `fits` file of a record, once it is exported."""
+    asked = {"ds": f"{record(number)}{{{SEGMENT}}}", "protocol": "fits"}
+    request = urllib.request.Request(
+        f"{server.url}/api/jobs", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        job = json.loads(answer.read())
+    while job["state"] not in ("done", "failed"):
+        time.sleep(0.001)
+        job = json.loads(fetch(f"{server.url}/api/jobs/{job['id']}"))
+    path: str = job["files"][0]["path"]
+    return path
+
+
+def _compare(
+    what: str,
+    clients: Clients,
+    server: Program,
+    path: str,
+    file: Path,
+    numbers: Sequence[int],
+    rounds: int,
+    workers: int,
+) -> None:
+    with run_nginx(file, workers) as (nginx, processes):
         data = fetch(server.url + path)
-        with run_nginx(blob_of(store), workers) as nginx:
-            assert fetch(nginx) == fetch(server.url + path) == data
-            for number in numbers:
-                files, before = max(1, round(AT_LEAST / len(data) / number)), _begin_memory(server)
-                urls = nginx, server.url + path
-                rates = [[_rate(clients, url, number, files) for url in urls] for _ in range(rounds)]
-                _tell(number, workers, rates, server.memory("VmHWM") - before)
+        assert fetch(nginx) == data
+        for number in numbers:
+            files, before = max(1, round(AT_LEAST / len(data) / number)), _begin_memory(server)
+            both_servers = (nginx, processes), (server.url + path, [server.process.pid])
+            took = [[_took(clients, *each, number, files) for each in both_servers] for _ in range(rounds)]
+            _tell(what, number, workers, took, server.memory("VmHWM") - before)
 
 
-def _tell(number: int, workers: int, rates: list[list[float]], memory: float) -> None:
-    theirs, ours = (statistics.median(rate[i] for rate in rates) for i in (0, 1))
-    ratios = [b / a for a, b in rates]
+def _tell(what: str, number: int, workers: int, took: list[list[tuple[float, float]]], memory: float) -> None:
+    (theirs, cpu), (ours, our_cpu) = (
+        (statistics.median(pair[i][0] for pair in took), statistics.median(pair[i][1] for pair in took))
+        for i in (0, 1)
+    )
+    ratios = [mirror[0] / nginx[0] for nginx, mirror in took]
     print(
-        f"held, {number:2} clients: nginx ({workers} workers) {theirs:5,.0f} MB/s, mirror {ours:5,.0f} MB/s; "
+        f"{what}, {number:2} clients: nginx ({workers} workers) {theirs:5,.0f} MB/s, mirror {ours:5,.0f} MB/s; "
         f"mirror / nginx = {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
+        f"processor seconds a GB {cpu:.2f} and {our_cpu:.2f}; "
         f"memory +{memory:.0f} MB; load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
 
 
-def _rate(clients: Clients, url: str, number: int, files: int) -> float:
+def _took(clients: Clients, url: str, pids: Sequence[int], number: int, files: int) -> tuple[float, float]:
+    """MB a second, and the server's processor seconds a GB, which other programs disturb less."""
+    before = sum(map(processor_seconds, pids))
     seconds, came = clients.download(url, number, files)
-    return came / seconds / 1e6
+    return came / seconds / 1e6, (sum(map(processor_seconds, pids)) - before) / came * 1e9
 
 
 def _begin_memory(server: Program) -> float:
@@ -310,6 +371,7 @@ class Workshop:
     planner: ExportPlanner
     assembler: Assembler
     blobs: Blobs
+    jobs: Jobs
 
 
 @asynccontextmanager
@@ -327,7 +389,9 @@ async def workshop(store: Path, upstream: str) -> AsyncIterator[Workshop]:
         records = Records(index, client, filler, extremes, rules, config.fill)
         blobs = await Blobs.open(store, database, now=rules.timestamp)
         planner = ExportPlanner(index, catalogue, records, Search(index, catalogue, records, client, rules))
-        yield Workshop(planner, Assembler(index, blobs, client, rules), blobs)
+        yield Workshop(
+            planner, Assembler(index, blobs, client, rules), blobs, Jobs(database, rules.timestamp)
+        )
     finally:
         await client.close()
         await asyncio.to_thread(database.close)
@@ -349,32 +413,41 @@ async def _measure_assembling(
     made: Workshop, plan: Plan, values: RecordValues, data: bytes, folder: Path, rounds: int
 ) -> None:
     archived = await _keep(made.blobs, data)
-    names = "copied", "copied, hashed, synced", "assembled beside", "archived file stored", "assembled and stored"
+    exporter = Exporter(plan.series, SEGMENT)
+
+    async def front() -> Front:
+        new = await made.assembler.front(plan, plan.files[0], archived)
+        assert new is not None
+        return new
+
+    async def fronts_kept(job: Job) -> None:
+        fronts = [await front() for _ in range(OF_ONE_JOB)]
+        rows = [JobFile("", f"{i}.fits", archived.sha256, f.whole, front=f) for i, f in enumerate(fronts)]
+        await made.jobs.set_files(job.id, rows)
+
+    names = "copied", "copied, hashed, synced", "assembled beside", "new headers", f"{OF_ONE_JOB} exported"
     times = {name: Times() for name in names}
     target = folder / "copy"
     with made.blobs.reading(archived) as source:
         for number in range(rounds):
-            other = data[:-4] + number.to_bytes(4, "big")
+            job, _ = await made.jobs.submit("{}", str(number), day="20140101", name=str, same_since=0.0)
             for name, work in (
                 (names[0], lambda: asyncio.to_thread(copy_after, b"", source, 0, target)),
                 (names[1], lambda: asyncio.to_thread(copy_after, b"", source, 0, target, sync=True)),
-                (names[2], lambda: asyncio.to_thread(assembled_beside, source, values, plan.series, target)),
-                (names[3], lambda other=other: _keep(made.blobs, other)),
-                (names[4], lambda: made.assembler.assembled(plan, plan.files[0], archived)),
+                (names[2], lambda: asyncio.to_thread(assembled_beside, source, values, exporter, target)),
+                (names[3], front),
+                (names[4], lambda job=job: fronts_kept(job)),
             ):
                 target.unlink(missing_ok=True)
                 os.sync()  # what the one before left to be written is not charged to the next
                 started = time.perf_counter()
                 await work()
                 times[name].values.append((time.perf_counter() - started) * 1e3)
-    for name, each in times.items():
-        print(f"assembling, {len(data) / 1e6:.1f} MB: {name:22} {each}")
-    for one, base in (
-        ("assembled beside", "copied"),
-        ("assembled and stored", "archived file stored"),
-        ("assembled and stored", "copied, hashed, synced"),
-        ("assembled and stored", "copied"),
-    ):
+    for name, taken in times.items():
+        print(f"assembling, {len(data) / 1e6:.1f} MB: {name:22} {taken}")
+    each = times[names[4]].median / OF_ONE_JOB
+    print(f"assembling: a file of {names[4]} / copied = {each / times[names[0]].median:.2f}")
+    for one, base in ((names[3], names[0]), (names[3], names[1]), (names[2], names[0])):
         print(f"assembling: {one} / {base} = {times[one].median / times[base].median:.2f}")
 
 
@@ -393,12 +466,12 @@ def precise_values(upstream: Program) -> RecordValues:
     return RecordValues(int(texts.pop("*recnum*")), texts)
 
 
-def assembled_beside(source: Path, values: RecordValues, series: Series, target: Path) -> None:
+def assembled_beside(source: Path, values: RecordValues, exporter: Exporter, target: Path) -> None:
     """The exported file, written without the store."""
     with source.open("rb") as file:
         archive = read_archive(file.read(64 * 1024))
     assert archive is not None
-    patch = assemble(archive, values, series, SEGMENT, now=datetime.now(UTC))
+    patch = exporter.assemble(archive, values, now=datetime.now(UTC))
     copy_after(patch.head, source, patch.copy_start, target)
 
 
@@ -418,21 +491,24 @@ def copy_after(head: bytes, source: Path, start: int, target: Path, *, sync: boo
 
 
 def main() -> None:
-    """Measure all three, or one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure all four, or one."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 50])
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--upstream", type=float, nargs="+", default=[0, 2, 5])
-    parser.add_argument("--only", choices=("held", "assembling", "arriving"))
+    parser.add_argument("--only", choices=("held", "exported", "assembling", "arriving"))
     options = parser.parse_args()
     print(hardware())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         clients = Clients(pool)
         pool.submit(os.getpid).result(60)  # it starts before anything is timed
-        if options.only in (None, "held"):
-            for workers in options.workers:
-                held(clients, options.clients, options.rounds, workers)
+        for name, measure in (("held", held), ("exported", exported)):
+            if options.only in (None, name):
+                for workers in options.workers:
+                    measure(clients, options.clients, options.rounds, workers)
         if options.only in (None, "assembling"):
             asyncio.run(assembling(options.rounds * 3))
         if options.only in (None, "arriving"):

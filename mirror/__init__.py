@@ -1,15 +1,45 @@
 """A caching mirror of the JSOC solar data archive.
 
-For scripts there is one function, ``use``; everything else is run with the command ``mirror``.
+For scripts there is one function, ``use``, and for SQL over everything that is held a ``Client``; all else is
+run with the command ``mirror``.
 
 >>> import mirror
 >>> mirror.use("http://mirror.example.org:8040")  # doctest: +SKIP
 >>> import drms
 >>> drms.Client().query("hmi.v_45s[2014.01.01_TAI/3m]", key="T_REC, CRLT_OBS")  # doctest: +SKIP
+>>> mirror.Client().sql("SELECT t_rec, crlt_obs FROM hmi.v_45s LIMIT 3")  # doctest: +SKIP
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from mirror.client import server_config, use
 
-__all__ = ["__version__", "server_config", "use"]
+if TYPE_CHECKING:
+    from mirror.remote import AsyncClient, Client, RemoteError
 
-__version__ = "0.1.0"
+    __version__: str
+
+__all__ = ["AsyncClient", "Client", "RemoteError", "__version__", "server_config", "use"]
+
+
+def __getattr__(name: str) -> Any:
+    """What takes time to import, when it is asked for: ``use`` alone, and every worker, starts without it."""
+    if name == "__version__":
+        return _version()
+    if name not in ("AsyncClient", "Client", "RemoteError"):
+        raise AttributeError(f"module 'mirror' has no attribute {name!r}")
+    from mirror import remote  # noqa: PLC0415
+
+    return getattr(remote, name)
+
+
+def _version() -> str:
+    """The version that was installed; of a tree that was not, nothing is known."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    try:
+        return version("jsoc-mirror")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -7,15 +7,20 @@ environment variable is touched, child processes are left alone, and clients mad
 What it cannot reach is an address that a script spells out (``"http://jsoc.stanford.edu" + path``);
 for those there is ``HTTP_PROXY``.
 
+A mirror that wants a token is named with it: ``http://ada:TOKEN@host:8040``. urllib, by which drms asks, takes
+no such address by itself; ``use`` and ``server_config`` teach it to, in this process.
+
 ``drms`` is imported when it is needed: a server that runs a mirror does not need the client.
 """
 
 from __future__ import annotations
 
+import base64
+import urllib.request
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from drms import ServerConfig
@@ -66,7 +71,7 @@ class Redirection:
     @property
     def url(self) -> str:
         """Where requests go now, with a slash at its end."""
-        return str(self._server.http_download_baseurl)
+        return without_token(str(self._server.http_download_baseurl))[0]
 
     def close(self) -> None:
         """Send requests where they went before; closing again does the same once more."""
@@ -86,7 +91,9 @@ class Redirection:
 
 def _entries(base: str) -> dict[str, str]:
     """Every entry of a ServerConfig that holds an address, and the names of the programs."""
-    addresses = {f"url{key.removeprefix('cgi')}": f"{base}{CGI_PATH}{name}" for key, name in _PROGRAMS.items()}
+    addresses = {
+        f"url{key.removeprefix('cgi')}": f"{base}{CGI_PATH}{name}" for key, name in _PROGRAMS.items()
+    }
     return {
         **_PROGRAMS,
         **addresses,
@@ -97,11 +104,53 @@ def _entries(base: str) -> dict[str, str]:
     }
 
 
+def without_token(url: str) -> tuple[str, str | None]:
+    """An address without the name and the password in it, and the password, or the name if there is none."""
+    parts = urlsplit(url)
+    given, _, host = parts.netloc.rpartition("@")
+    name, _, password = given.partition(":")
+    return parts._replace(netloc=host).geturl(), unquote(password or name) or None
+
+
+class _Userinfo(urllib.request.BaseHandler):
+    """Makes of a name and password in an address the header that says the same."""
+
+    handler_order = 50  # before whatever looks at the host
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        """The request, to the bare host."""
+        given, _, host = (request.host or "").rpartition("@")
+        if not given:
+            return request
+        plain = ":".join(unquote(part) for part in given.split(":", 1))
+        value = base64.b64encode(plain.encode()).decode()
+        request.host = host
+        request.add_unredirected_header("Authorization", f"Basic {value}")
+        return request
+
+    https_request = http_request
+
+
+def _teach_urllib() -> None:
+    """Have urllib's ``urlopen`` take addresses with a name and a password, and leave all else as it is."""
+    opener = getattr(urllib.request, "_opener", None)
+    if opener is None:
+        opener = urllib.request.build_opener()
+        urllib.request.install_opener(opener)
+    if not any(isinstance(handler, _Userinfo) for handler in getattr(opener, "handlers", ())):
+        opener.add_handler(_Userinfo())
+
+
 def _base(url: str) -> str:
     """``url`` with one slash at its end; ValueError unless it is http or https and names a host."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not the address of a mirror; expected something like 'http://host:8040'")
+        shown = without_token(url)[0]
+        raise ValueError(
+            f"{shown!r} is not the address of a mirror; expected something like 'http://host:8040'"
+        )
+    if "@" in parts.netloc:
+        _teach_urllib()
     return url.rstrip("/") + "/"
 
 

@@ -1,7 +1,6 @@
 """The configuration: one frozen tree with defaults, checked as a whole before anything uses it.
 
-A field here is a key in config.toml, and its metadata holds the reader of its value. To add a key, add
-a field, and a line with a comment to config.toml: a test compares the two.
+The sections and their keys are in ``mirror.config_sections``.
 """
 
 from __future__ import annotations
@@ -9,145 +8,66 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
-from fnmatch import fnmatchcase
+from dataclasses import Field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mirror import config_values as values
+from mirror.access import is_loopback
+from mirror.config_sections import (
+    DEFAULT_FRESHNESS,
+    JSOC_HOST,
+    JSOC_QUERIES,
+    Access,
+    Config,
+    Fill,
+    FreshnessRule,
+    Log,
+    Policy,
+    Server,
+    Sql,
+    Storage,
+    Subscription,
+    Token,
+    Upkeep,
+    Upstream,
+)
 from mirror.drms.errors import ConfigError
 
-Policy = Literal["strict", "fallback", "offline"]
+__all__ = [
+    "Access",
+    "Config",
+    "Fill",
+    "FreshnessRule",
+    "Log",
+    "Policy",
+    "Server",
+    "Sql",
+    "Storage",
+    "Subscription",
+    "Token",
+    "Upkeep",
+    "Upstream",
+    "check_doors",
+    "load_config",
+    "read_config",
+]
+
 T = TypeVar("T")
 
-#: What JSOC asks of everyone: no more than this many queries at a time.
-JSOC_HOST, JSOC_QUERIES = "jsoc.stanford.edu", 2
 
-
-def _key(read: values.Reader, default: Any = ...) -> Any:
-    """A field read by ``read``; without a default it must be given."""
-    metadata = {"read": read}
-    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """``[server]``: where the mirror listens; port 0 picks a free one."""
-
-    host: str = _key(values.text, "127.0.0.1")
-    port: int = _key(values.integer(0, 65535), 8040)
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds."""
-
-    url: str = _key(values.url, f"http://{JSOC_HOST}")
-    email: str | None = _key(values.unless("none", values.address), None)
-    policy: Policy = _key(values.choice("strict", "fallback", "offline"), "fallback")
-    timeout: float = _key(values.duration, 60.0)
-    queries: int = _key(values.integer(1, 64), JSOC_QUERIES)
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """``[storage]``: where everything is kept; ``quota`` in bytes, None for no limit.
-
-    ``readable_tree``: whether files also stand under ``by-record/<series>/<date>/<name>``.
-    """
-
-    path: Path = _key(values.path, Path("~/.local/share/jsoc-mirror"))
-    quota: int | None = _key(values.unless("none", values.size), None)
-    readable_tree: bool = _key(values.yes_or_no, True)
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """``[log]``: what the daemon writes down, how, and where; ``file`` None is stderr.
-
-    A file of more than ``size`` bytes is put aside, and ``files`` of those are kept.
-    """
-
-    level: Literal["debug", "info", "warning", "error"] = _key(
-        values.choice("debug", "info", "warning", "error"), "info"
-    )
-    format: Literal["text", "json"] = _key(values.choice("text", "json"), "text")
-    file: Path | None = _key(values.unless("none", values.path), None)
-    size: int = _key(values.size, 10_000_000)
-    files: int = _key(values.integer(1, 1000), 5)
-    requests: bool = _key(values.yes_or_no, False)
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """``[fill]``: sizes in records of what is fetched from upstream.
-
-    ``chunk_records`` in one request and one transaction; a client waits for a gap of up to
-    ``waiting_limit``, a larger one is filled in the background.
-    """
-
-    chunk_records: int = _key(values.integer(1, 50_000), 10_000)
-    waiting_limit: int = _key(values.integer(0, 10**9), 200_000)
-
-
-@dataclass(frozen=True, slots=True)
-class FreshnessRule:
-    """``[[freshness]]``: how old a check may be, in seconds, for series whose name fits ``pattern``.
-
-    Data observed longer than ``settled_after`` ago are checked every ``settled_max_age`` instead of
-    every ``max_age``; None: they never settle.
-    """
-
-    pattern: str = _key(values.text)
-    max_age: float = _key(values.duration, 6 * 3600.0)
-    settled_after: float | None = _key(values.unless("never", values.duration), 60 * 86400.0)
-    settled_max_age: float = _key(values.duration, 90 * 86400.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """``[[subscription]]``: data that the mirror keeps without being asked.
-
-    ``start`` and ``end`` are DRMS times, no ``end`` means up to now; ``segments`` empty: keywords only;
-    looked after every ``every`` seconds; files are kept ``keep`` seconds, None: as long as there is room.
-    """
-
-    series: str = _key(values.text)
-    start: str = _key(values.text)
-    end: str | None = _key(values.unless("now", values.text), None)
-    segments: tuple[str, ...] = _key(values.texts, ())
-    every: float = _key(values.duration, 3600.0)
-    keep: float | None = _key(values.unless("forever", values.duration), None)
-
-
-#: Used after the rules of config.toml: near-real-time data never settle, all other data do.
-DEFAULT_FRESHNESS = (
-    FreshnessRule("*_nrt*", max_age=600.0, settled_after=None),
-    FreshnessRule("*"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole of config.toml; ``Config()`` is what holds without one."""
-
-    server: Server = Server()
-    upstream: Upstream = Upstream()
-    storage: Storage = Storage()
-    fill: Fill = Fill()
-    log: Log = Log()
-    freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
-    subscription: tuple[Subscription, ...] = ()
-
-    def freshness_of(self, series: str) -> FreshnessRule:
-        """The first rule whose pattern fits the name, in any case; ``*`` fits all."""
-        name = series.lower()
-        return next(r for r in self.freshness if fnmatchcase(name, r.pattern.lower()))
-
-
-_TABLES: dict[str, type] = {"server": Server, "upstream": Upstream, "storage": Storage, "fill": Fill, "log": Log}
-_LISTS: dict[str, type] = {"freshness": FreshnessRule, "subscription": Subscription}
+_TABLES: dict[str, type] = {
+    "server": Server,
+    "access": Access,
+    "upstream": Upstream,
+    "storage": Storage,
+    "fill": Fill,
+    "sql": Sql,
+    "upkeep": Upkeep,
+    "log": Log,
+}
+_LISTS: dict[str, type] = {"freshness": FreshnessRule, "subscription": Subscription, "token": Token}
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -156,26 +76,38 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     A path in the file is relative to the file. Raises ConfigError with the file, the key and what
     was expected there; a configuration is right as a whole, or there is none.
     """
-    tree = {} if path is None else _parse(path)
+    return read_config("" if path is None else _text(path), path, environ)
+
+
+def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The same, where ``text`` is what stands in the file, or is to stand there."""
     origin = "configuration" if path is None else str(path)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{origin}: is not TOML: {error}") from error
     config = _placed(_build(tree, origin), Path() if path is None else path.parent)
     config = _overridden(config, environ)
     _check_manners(config, origin)
+    _check_names(config, origin)
+    _check_marks(config, origin)
+    _check_tokens(config, origin)
     return config
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
 
 
 def _placed(config: Config, folder: Path) -> Config:
     """The same, with its paths below ``folder`` where they are relative."""
-    storage = replace(config.storage, path=folder / config.storage.path.expanduser())
+    inbox = None if config.storage.inbox is None else folder / config.storage.inbox
+    storage = replace(config.storage, path=folder / config.storage.path.expanduser(), inbox=inbox)
     log = replace(config.log, file=None if config.log.file is None else folder / config.log.file)
     return replace(config, storage=storage, log=log)
 
@@ -193,7 +125,9 @@ def _build(tree: Mapping[str, Any], origin: str) -> Config:
 
 def _sections(kind: Callable[..., T], tables: Any, where: str) -> tuple[T, ...]:
     if not isinstance(tables, list):
-        raise ConfigError(f"{where}: expected a list of tables, each under its own heading in double brackets")
+        raise ConfigError(
+            f"{where}: expected a list of tables, each under its own heading in double brackets"
+        )
     return tuple(_section(kind, table, f"{where} {n}") for n, table in enumerate(tables, start=1))
 
 
@@ -215,10 +149,21 @@ def _keys(kind: Any) -> dict[str, Field[Any]]:
 
 
 def _value(key: Field[Any], value: Any, where: str) -> Any:
+    if key.metadata["secret"]:
+        return _secret(key, value, where)
+    try:
+        return key.metadata["read"](value)
+    except values.Misread as problem:
+        raise ConfigError(f"{where} = {value!r}: expected {problem}\n{problem.marked}") from None
+    except ValueError as problem:
+        raise ConfigError(f"{where} = {value!r}: expected {problem}") from None
+
+
+def _secret(key: Field[Any], value: Any, where: str) -> Any:
     try:
         return key.metadata["read"](value)
     except ValueError as problem:
-        raise ConfigError(f"{where} = {value!r}: expected {problem}") from None
+        raise ConfigError(f"{where}: expected {problem}") from None
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -246,3 +191,51 @@ def _check_manners(config: Config, origin: str) -> None:
             f"{origin}: [upstream] queries = {upstream.queries}: expected at most {JSOC_QUERIES}, "
             f"which is what {JSOC_HOST} asks of everyone"
         )
+
+
+def _check_marks(config: Config, origin: str) -> None:
+    storage = config.storage
+    if storage.low > storage.high:
+        raise ConfigError(
+            f"{origin}: [storage] low = {storage.low:.0%}: expected at most high, {storage.high:.0%}"
+        )
+
+
+def _check_names(config: Config, origin: str) -> None:
+    seen: set[str] = set()
+    for number, subscription in enumerate(config.subscription, start=1):
+        if subscription.identity.lower() in seen:
+            what = "name" if subscription.name else "content"
+            raise ConfigError(
+                f"{origin}: [[subscription]] {number}: {subscription.identity} has the {what} of one before it; "
+                f"expected a name of its own"
+            )
+        seen.add(subscription.identity.lower())
+
+
+def _check_tokens(config: Config, origin: str) -> None:
+    seen: set[str] = set()
+    for number, token in enumerate(config.token, start=1):
+        if token.name.lower() in seen:
+            raise ConfigError(
+                f"{origin}: [[token]] {number}: there is a {token.name} before it; expected another name"
+            )
+        seen.add(token.name.lower())
+    if config.upstream.token and urlsplit(config.upstream.url).hostname == JSOC_HOST:
+        raise ConfigError(
+            f"{origin}: [upstream] token: {JSOC_HOST} takes none; expected it only for another mirror"
+        )
+
+
+def check_doors(config: Config) -> None:
+    """ConfigError if the mirror is to listen to others, and nobody said to whom."""
+    host = config.server.host
+    if is_loopback(host) or config.access.networks or config.token:
+        return
+    raise ConfigError(
+        f"[server] host = {host!r} lets others in than this computer, and nothing says whom. Write one of these:\n"
+        '  networks = ["10.1.0.0/16 export"]   below [access] in config.toml, or in MIRROR_ACCESS__NETWORKS; the\n'
+        '                                      roles are read, export and admin, "0.0.0.0/0 read" is everybody\n'
+        "  mirror token create NAME            for people and programs that come from anywhere\n"
+        '  host = "127.0.0.1"                  for this computer only'
+    )

@@ -1,11 +1,11 @@
-"""The daemon: everything built in one place by plain constructors, started, and stopped in order."""
+"""The daemon: a mirror with its handlers, started, and stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-from collections import Counter
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,57 +13,80 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from mirror.engine.catalogue import Catalogue
-from mirror.engine.downloads import Downloads
-from mirror.engine.extremes import Extremes
-from mirror.engine.files import Files
-from mirror.engine.filler import Filler
-from mirror.engine.policy import Rules
-from mirror.engine.records import Origin, Records
+from mirror.composition import DATABASE, Core, Exporting, Keeping, carrying, exporting, keeping, open_core
+from mirror.config import check_doors
+from mirror.facing import Facing, facing
 from mirror.logs import Requests
 from mirror.notify import Notifier
+from mirror.server.accounts import counting
+from mirror.server.adoptapi import AdoptApi
 from mirror.server.api import Api
 from mirror.server.app import LARGEST_LINE, build_app
+from mirror.server.auditapi import AuditApi
+from mirror.server.backupapi import BackupApi
 from mirror.server.cgi import Programs
+from mirror.server.chain import Chain
+from mirror.server.contents import Contents
+from mirror.server.coverageapi import CoverageApi
+from mirror.server.events import Events
 from mirror.server.fetch import Fetch
 from mirror.server.files import FileHandlers
 from mirror.server.filesapi import FilesApi
+from mirror.server.freshnessapi import FreshnessApi
+from mirror.server.gate import Gate
 from mirror.server.health import Health
+from mirror.server.loginpage import LoginPage
 from mirror.server.pages import Pages
 from mirror.server.proxy import JSOC_HOSTS, Proxy
-from mirror.services.assembling import Assembler
+from mirror.server.sqlapi import SqlApi
+from mirror.server.upkeepapi import UpkeepApi
+from mirror.server.web import Web
+from mirror.server.workpages import WorkPages
+from mirror.services.ages import Ages
+from mirror.services.analytics.sifting import Sifter
 from mirror.services.exportdir import ExportDirectories
-from mirror.services.exportjobs import ExportJobs
-from mirror.services.exportplan import ExportPlanner
-from mirror.services.exports import Exports
-from mirror.services.filelist import FileLists
+from mirror.services.filling import Filling
+from mirror.services.heatmap import HeatMap
 from mirror.services.joblist import JobList
-from mirror.services.listing import Listing
-from mirror.services.quicklook import QuickLooks
-from mirror.services.search import Search
-from mirror.services.staging import Staging
-from mirror.services.status import Status, Tallies
+from mirror.services.overview import Overview
+from mirror.services.precise import Precise
+from mirror.services.prober import Prober
 from mirror.services.store import Store
-from mirror.storage.blobs import Blobs
-from mirror.storage.database import Database
-from mirror.storage.holdings import Holdings
-from mirror.storage.index import Index
-from mirror.storage.jobs import Jobs
-from mirror.storage.pins import Pins
-from mirror.upstream.client import UpstreamClient
-from mirror.upstream.transport import user_agent
+from mirror.services.units import Units
+from mirror.storage.cellcounts import CellCounts
+from mirror.storage.changes import Changes
+from mirror.storage.fronts import Fronts
+from mirror.storage.totals import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from mirror.config import Config
+    from mirror.engine.downloads import Downloads
+    from mirror.engine.filler import Filler
+    from mirror.engine.policy import Rules
+    from mirror.server.app import Part
+    from mirror.services.adoptinbox import Inbox
+    from mirror.services.adopting import Adoption
+    from mirror.services.analytics.service import Analytics
+    from mirror.services.configwatch import ConfigWatch
+    from mirror.services.exportjobs import ExportJobs
+    from mirror.services.search import Search
+    from mirror.services.status import Status
+    from mirror.services.sync import Sync
+    from mirror.services.upkeep import Upkeep
+    from mirror.storage.blobs import Blobs
+    from mirror.storage.database import Database
+    from mirror.upstream.client import UpstreamClient
     from mirror.upstream.pacing import Pacer
+
+__all__ = ["DATABASE", "Mirror", "build", "serve", "told_to_stop"]
 
 log = logging.getLogger(__name__)
 
-DATABASE = "index.duckdb"
-#: Seconds that running requests get to end when the daemon stops.
-GRACE = 3.0
+#: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
+GRACE = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,19 +94,33 @@ class Mirror:
     """A mirror that runs: its application, and what must be closed in the end."""
 
     app: web.Application
-    search: Search
-    status: Status
+    events: Events
     health: Health
     rules: Rules
+    search: Search
+    status: Status
     database: Database
     upstream: UpstreamClient
     filler: Filler
     downloads: Downloads
     export_jobs: ExportJobs
     blobs: Blobs
+    sync: Sync
+    watch: ConfigWatch
+    adoption: Adoption
+    inbox: Inbox
+    analytics: Analytics
+    upkeep: Upkeep
+    facing: Facing
 
     async def close(self) -> None:
         """Stop fetching, and write everything down; what is committed stays."""
+        await self.filler.stop()  # first: what it brings stands before everything that others write down
+        await self.upkeep.stop()
+        await self.facing.studio.stop()
+        await self.analytics.stop()
+        await self.inbox.stop()
+        await self.sync.stop()
         await self.export_jobs.stop()
         await self.filler.stop()
         await self.downloads.stop()
@@ -98,64 +135,102 @@ async def build(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     pacer: Pacer | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    standing_wishes: bool = False,
 ) -> Mirror:
     """A mirror on the store of ``config``; raises StorageError if the store cannot be had.
 
     ``now``, ``pacer`` and ``sleep`` stand for the clock, for the patience with upstream, and for the pauses
-    between attempts at a file and looks at a request.
+    between attempts at a file and looks at a request. ``path`` is the file of ``config``, whose edits are
+    followed, and ``environ`` what overrides it. Subscriptions are only worked on with ``standing_wishes``.
     """
-    database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
-    index = await Index.load(database)
-    rules = Rules(config.upstream.policy, config.freshness_of, now)
-    tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
-    upstream = UpstreamClient(
-        config.upstream.url,
-        timeout=config.upstream.timeout,
-        queries=config.upstream.queries,
-        agent=user_agent(config.upstream.email),
-        on_request=tallies.count_exchange,
-        pacer=pacer,
+    core = await open_core(config, now=now, pacer=pacer, sleep=sleep)
+    making = exporting(core)
+    kept = keeping(core, making, path=path, environ=environ or {}, standing_wishes=standing_wishes)
+    health = Health(
+        lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
     )
-    catalogue = Catalogue(index, upstream, rules)
-    filler = Filler(index, upstream, rules, config.fill)
-    extremes = Extremes(index, upstream, rules)
-    records = Records(index, upstream, filler, extremes, rules, config.fill)
-    search = Search(index, catalogue, records, upstream, rules, _counter(tallies))
-    listing = Listing(index, upstream, rules)
-    blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
-    holdings, jobs, pins = (
-        Holdings(database, blobs),
-        Jobs(database, rules.timestamp),
-        Pins(database, rules.timestamp),
+    faced = facing(core, making, kept, path=path, environ=environ or {})
+    app, events = _app(core, making, kept, faced, health)
+    await making.worker.resume()
+    await kept.sync.reconcile(config.subscription)
+    await kept.inbox.start()
+    return Mirror(
+        app=app,
+        events=events,
+        health=health,
+        rules=core.rules,
+        search=core.search,
+        status=kept.status,
+        database=core.database,
+        upstream=core.upstream,
+        filler=core.filler,
+        downloads=core.downloads,
+        export_jobs=making.worker,
+        blobs=core.blobs,
+        sync=kept.sync,
+        watch=kept.watch,
+        adoption=kept.adoption,
+        inbox=kept.inbox,
+        analytics=kept.analytics,
+        upkeep=kept.upkeep,
+        facing=faced,
     )
-    downloads = Downloads(blobs, upstream, sleep)
-    files = Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree)
-    planner = ExportPlanner(index, catalogue, records, search)
-    staging = Staging(upstream, downloads, holdings, config.upstream.email, sleep)
-    assembler = Assembler(index, blobs, upstream, rules)
-    worker = ExportJobs(jobs, planner, files, assembler, staging, blobs, pins, upstream, rules)
-    exports = Exports(planner, holdings, jobs, worker, listing, rules, config.upstream.email)
-    lists = FileLists(planner, assembler, files, holdings, blobs)
-    status = Status(index, filler, upstream, rules, tallies, blobs)
-    health = Health(lambda: database.read(lambda c: c.execute("SELECT 1").fetchone()), status.upstream_state)
-    proxy = Proxy(upstream, rules, JSOC_HOSTS | {urlsplit(config.upstream.url).netloc.lower()})
-    parts = (
-        Programs(search, listing, proxy),
-        Fetch(exports, proxy),
-        FileHandlers(files, ExportDirectories(jobs, planner, worker, blobs), blobs),
-        Api(search, status),
-        FilesApi(
-            lists,
-            JobList(jobs, exports, worker, blobs, lists),
-            Store(lists, holdings, pins, blobs, rules.timestamp),
-            QuickLooks(planner, files, holdings, blobs),
-        ),
+
+
+def _app(
+    core: Core, making: Exporting, kept: Keeping, faced: Facing, health: Health
+) -> tuple[web.Application, Events]:
+    """Everything that answers requests."""
+    c, storage = core, core.config.storage
+    proxy = Proxy(c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()})
+    chain = Chain(c.route, Ages(c.index, c.search, c.rules))
+    precise = Precise(c.search, c.records, c.index, c.assembler)
+    directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)
+    jobs = JobList(making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists)
+    store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
+    copies = carrying(core)
+    overview = Overview(
+        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
+    )
+    events = Events(overview.state)
+    api = Api(c.search, Sifter(c.search, c.index, kept.analytics), kept.status)
+    site = Web(proxy)
+    parts: tuple[Part, ...] = (
+        Programs(c.search, c.listing, precise, proxy, chain, c.rules.timestamp),
+        Fetch(making.exports, Units(c.index, c.holdings), proxy, c.rules.timestamp),
+        FileHandlers(c.files, directories, Contents(c.blobs, Fronts(c.database))),
+        api,
+        FilesApi(making.lists, jobs, store, faced.pictures, c.rules.timestamp),
+        BackupApi(copies.backups, copies.bundles, copies.importer),
+        FreshnessApi(Changes(c.database), c.rules),
+        SqlApi(kept.analytics),
+        UpkeepApi(kept.checker, kept.forgetter, c.accounting),
+        AdoptApi(kept.adoption, storage.path / "incoming"),
+        AuditApi(kept.audit, c.rules.timestamp),
         health,
-        Pages(status, proxy),
+        *_pages(core, kept, jobs, proxy, site, overview),
+        *faced.parts(core, kept, site, api),
+        events,
     )
-    app = build_app(parts, proxy)
-    await worker.resume()
-    return Mirror(app, search, status, health, rules, database, upstream, filler, downloads, worker, blobs)
+    gate = Gate(kept.doors, kept.audit, proxy)
+    return build_app(parts, gate, proxy, chain, counting(c.accounting)), events
+
+
+def _pages(
+    core: Core, kept: Keeping, jobs: JobList, proxy: Proxy, site: Web, overview: Overview
+) -> tuple[Part, ...]:
+    """What people see in a browser, and the API of it."""
+    c, totals = core, Totals(core.database)
+    heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
+    return (
+        site,
+        LoginPage(site, kept.doors, kept.audit),
+        Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview),
+        CoverageApi(heatmap, Filling(c.search, c.extremes, c.index, c.filler, c.rules)),
+    )
 
 
 async def told_to_stop() -> None:
@@ -173,15 +248,24 @@ async def serve(
     ready: Callable[[str], None],
     stopped: Callable[[], Awaitable[None]] = told_to_stop,
     notifier: Notifier | None = None,
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    standing_wishes: bool = False,
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
-    ``notifier`` tells the service manager that it is ready, alive, and stopping.
+    ConfigError if others than this computer would be let in, and nothing says whom.
+
+    ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
+    check_doors(config)
     notifier = notifier or Notifier({})
-    mirror = await build(config)
+    mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
+    watching = asyncio.ensure_future(mirror.watch.run())
+    probing = asyncio.ensure_future(Prober(mirror.upstream, mirror.rules, asyncio.sleep).run())
     stop = asyncio.ensure_future(stopped())
     alive = asyncio.ensure_future(notifier.keep_alive(mirror.health.healthy))
+    warming: asyncio.Future[None] | None = None
     runner = _runner(mirror.app, config)
     try:
         await runner.setup()
@@ -189,6 +273,8 @@ async def serve(
         await site.start()
         address = f"http://{config.server.host}:{runner.addresses[0][1]}"
         ready(address)
+        mirror.upkeep.start()
+        warming = asyncio.ensure_future(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)
         await stop
@@ -196,9 +282,14 @@ async def serve(
         log.info("stopping")
         notifier.tell("STOPPING=1")
         mirror.health.stops()
+        mirror.events.stop()
         stop.cancel()
         await runner.cleanup()
         alive.cancel()
+        if warming is not None:
+            warming.cancel()
+        watching.cancel()
+        probing.cancel()
         await mirror.close()
 
 
@@ -211,10 +302,3 @@ def _runner(app: web.Application, config: Config) -> web.AppRunner:
         access_log=logging.getLogger("mirror.requests") if config.log.requests else None,
         access_log_class=Requests,
     )
-
-
-def _counter(tallies: Tallies) -> Callable[[Origin], None]:
-    def count(origin: Origin) -> None:
-        tallies.searches[origin.name.lower()] += 1
-
-    return count

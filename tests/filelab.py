@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from mirror.config import load_config
 from mirror.daemon import build
 from mirror.drms.times import parse_time
+from mirror.services.exportpieces import FIRST_PAUSE
 from mirror.simulator.app import Clock as SimulatorClock
 from mirror.simulator.app import build_app
 from mirror.simulator.exports.ledger import Pace
@@ -38,14 +39,19 @@ ADDRESS = "a@example.com"
 #: Looks at an export before a test gives it up.
 LOOKS = 5
 #: Seconds after which an answer that does not come fails a test.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass
 class FileLab(Lab):
-    """A lab that also asks jsoc_fetch; ``pauses`` are the seconds that the mirror would have waited."""
+    """A lab that also asks jsoc_fetch; ``pauses`` are the seconds that the mirror would have waited.
+
+    Pauses between two tries of an export, from ``held_from`` seconds on, last until ``later``.
+    """
 
     pauses: list[float] = field(default_factory=list)
+    held_from: float = FIRST_PAUSE
+    held: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     gate_after: int = 0
     simulator_now: float = 1_700_000_000.0
@@ -66,7 +72,14 @@ class FileLab(Lab):
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        await (self.held.wait() if seconds >= self.held_from else asyncio.sleep(0))
+
+    async def later(self) -> None:
+        """The next try of all exports that pause, until they end or pause again."""
+        self.held.set()
+        self.held = asyncio.Event()
         await asyncio.sleep(0)
+        await self.working()
 
     async def export(self, ds: str, method: str = "url", protocol: str = "as-is", **more: str) -> Any:
         """The first answer to an export request by the usual address."""
@@ -87,8 +100,8 @@ class FileLab(Lab):
 
     async def working(self) -> None:
         """Return once the mirror works on no export."""
-        if tasks := list(self.running.export_jobs._tasks.values()):
-            await asyncio.wait(tasks, timeout=PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await self.running.export_jobs.idle()
 
     async def exported(self, ds: str, method: str = "url", protocol: str = "as-is", **more: str) -> Any:
         """The index of an export that must succeed."""
@@ -97,6 +110,16 @@ class FileLab(Lab):
         told = await self.ended(accepted["requestid"])
         assert told["status"] == "0", told
         return told
+
+    async def settled(self) -> None:
+        """Return once no download is under way: the last byte may reach clients before its file is noted."""
+        while running := self.running.downloads.running():
+            await asyncio.wait([download.blob for download in running], timeout=PATIENCE)
+            await asyncio.sleep(0)
+
+    def blob_files(self) -> dict[str, Path]:
+        """The files of the store, by their hash."""
+        return {p.name: p for p in (self.path / "blobs").glob("*/*") if p.is_file()}
 
     async def original(self, path: str) -> bytes:
         """A file as the simulator has it, asked for past the mirror."""

@@ -85,6 +85,8 @@ class Lab:
     clock: Clock = field(default_factory=Clock)
     mirror: Mirror | None = None
     server: TestServer | None = None
+    config: Path | None = None  #: the mirror's config.toml
+    port: int | None = None  #: where the mirror is to listen; None: where the system says
 
     @property
     def running(self) -> Mirror:
@@ -99,11 +101,11 @@ class Lab:
     async def start(self, **environ: str) -> None:
         """Start the mirror on what its store holds; settings as in the environment."""
         self.environ |= environ
-        config = load_config(None, self.environ)
+        config = load_config(self.config, self.environ)
         patient = Circuit(threshold=1_000_000)
         pacer = Pacer(config.upstream.queries, circuit=patient, chance=lambda: 0.0)
-        self.mirror = await build(config, now=self.clock, pacer=pacer)
-        self.server = TestServer(self.mirror.app)
+        self.mirror = await build(config, now=self.clock, pacer=pacer, path=self.config, environ=self.environ)
+        self.server = TestServer(self.mirror.app, port=self.port)
         await self.server.start_server(**RUNNER)
 
     async def stop(self) -> None:
@@ -153,6 +155,13 @@ class Lab:
         async with self.session.post(self.simulator.make_url("/_simulator/faults"), json=rules) as response:
             assert response.status == 200, await response.text()
 
+    async def reprocess(self, ds: str) -> list[int]:
+        """Give each record of a query a new version upstream; their new numbers."""
+        url = self.simulator.make_url("/_simulator/reprocess")
+        async with self.session.post(url, json={"ds": ds}) as response:
+            assert response.status == 200, await response.text()
+            return [number for numbers in (await response.json()).values() for number in numbers]
+
     async def log(self, *, op: str | None = None, program: str | None = None) -> list[dict[str, Any]]:
         """What the simulator was asked so far, of one operation or program if it is named."""
         async with self.session.get(self.simulator.make_url("/_simulator/log")) as response:
@@ -172,9 +181,17 @@ def recnums(answer: Answer) -> list[int]:
 
 @asynccontextmanager
 async def lab(
-    path: Path, series: Sequence[SeriesData] | None = None, *, latency: float = 0.0, **environ: str
+    path: Path,
+    series: Sequence[SeriesData] | None = None,
+    *,
+    latency: float = 0.0,
+    config: str | None = None,
+    **environ: str,
 ) -> AsyncIterator[Lab]:
-    """A lab whose store is below ``path``; by default the simulator serves the recorded world."""
+    """A lab whose store is below ``path``; by default the simulator serves the recorded world.
+
+    ``config`` is the text of a config.toml beside the store.
+    """
     simulator = TestServer(build_app(world() if series is None else series, latency=latency))
     await simulator.start_server(**RUNNER)
     settings = {
@@ -184,6 +201,9 @@ async def lab(
     }
     async with aiohttp.ClientSession(auto_decompress=True) as session:
         made = Lab(path, simulator, session, settings)
+        if config is not None:
+            made.config = path / "config.toml"
+            made.config.write_text(config)
         try:
             await made.start()
             yield made

@@ -1,10 +1,12 @@
 """The ways in from Python, with the unmodified drms and sunpy."""
 
+import asyncio
 import json
 import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import urlopen
 
 import drms
 import pytest
@@ -158,3 +160,34 @@ def test_what_is_not_an_address_is_refused_and_changes_nothing(url, registered):
     with pytest.raises(ValueError, match="expected something like"):
         use(url)
     assert drms.HttpJsonClient().server.to_dict() == registered
+
+
+def test_a_token_in_an_address_is_sent_and_not_shown():
+    from mirror.client import without_token
+
+    assert without_token("http://ada:a%2Fb@host:8040/x") == ("http://host:8040/x", "a/b")
+    assert without_token("http://token@host") == ("http://host", "token")
+    assert without_token("http://host:8040") == ("http://host:8040", None)
+    with mirror.use("http://ada:hunter2@mirror:8040") as redirection:
+        assert "hunter2" not in repr(redirection)
+        assert drms.HttpJsonClient("jsoc").server.url_jsoc_info.startswith("http://ada:hunter2@mirror:8040/cgi-bin")
+    with pytest.raises(ValueError, match="is not the address of a mirror") as problem:
+        mirror.server_config("ftp://ada:hunter2@mirror")
+    assert "hunter2" not in str(problem.value)
+
+
+async def test_urllib_makes_a_header_of_a_name_and_password_in_an_address():
+    from aiohttp import web
+    from aiohttp.test_utils import TestServer
+
+    async def told(request):
+        return web.json_response([request.headers.get("Authorization"), request.host])
+
+    app = web.Application()
+    app.router.add_get("/", told)
+    async with TestServer(app) as server:
+        mirror.server_config(f"http://ada:a%3Ab@127.0.0.1:{server.port}")
+        for _ in range(2):
+            answer = await asyncio.to_thread(urlopen, f"http://ada:a%3Ab@127.0.0.1:{server.port}/")
+            assert json.load(answer) == ["Basic YWRhOmE6Yg==", f"127.0.0.1:{server.port}"]
+        assert json.load(await asyncio.to_thread(urlopen, f"http://127.0.0.1:{server.port}/"))[0] is None

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror import config_values
-from mirror.config import Config, FreshnessRule, Storage, Subscription, Upstream, load_config
+from mirror.config import Config, FreshnessRule, Storage, Subscription, Token, Upstream, load_config
 from mirror.drms.errors import ConfigError
+from mirror.drms.subscription import parse_moment
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
 
@@ -50,7 +51,7 @@ def test_the_shipped_file_names_every_key_there_is():
     tree = shipped_with_everything_on()
     for section in fields(Config):
         table = tree[section.name]
-        kind = {"freshness": FreshnessRule, "subscription": Subscription}.get(section.name)
+        kind = {"freshness": FreshnessRule, "subscription": Subscription, "token": Token}.get(section.name)
         kind = kind or type(getattr(Config(), section.name))
         keys = set(table if isinstance(table, dict) else table[0])
         assert keys == {f.name for f in fields(kind)}, section.name
@@ -100,6 +101,7 @@ def test_the_environment_overrides_the_file(load):
 
 
 def test_subscriptions_keep_their_order(load):
+    january = parse_moment("2024.01.01_TAI")
     config = load("""
         [[subscription]]
         series = "hmi.M_720s"
@@ -112,8 +114,8 @@ def test_subscriptions_keep_their_order(load):
         end = "2024.02.01_TAI"
     """)
     assert config.subscription == (
-        Subscription("hmi.M_720s", "2024.01.01_TAI", segments=("magnetogram",), keep=30 * 86400.0),
-        Subscription("aia.lev1", "2024.01.01_TAI", end="2024.02.01_TAI"),
+        Subscription("hmi.M_720s", january, segments=("magnetogram",), keep=30 * 86400.0),
+        Subscription("aia.lev1", january, end=parse_moment("2024.02.01_TAI")),
     )
 
 
@@ -129,7 +131,7 @@ def test_the_first_freshness_rule_that_fits_counts(load):
     [
         ("[server]\nprot = 1", r"\[server\]: unknown key 'prot'; did you mean 'port'\?"),
         ("[sever]\nport = 1", r"unknown section \[sever\]; did you mean 'server'\?"),
-        ("[xyzzy]", r"unknown section \[xyzzy\]; expected one of server, upstream"),
+        ("[xyzzy]", r"unknown section \[xyzzy\]; expected one of server, access"),
         ("server = 1", r"\[server\]: expected a table of keys and values"),
         ("[server]\nport = 65536", r"\[server\] port = 65536: expected a whole number from 0 to 65,535"),
         ("[server]\nport = true", r"port = True: expected a whole number"),
@@ -145,7 +147,7 @@ def test_the_first_freshness_rule_that_fits_counts(load):
         ("[freshness]\nmax_age = 1", r"\[\[freshness\]\]: expected a list of tables"),
         ("[[freshness]]\nmax_age = 1", r"\[\[freshness\]\] 1: the key 'pattern' is missing"),
         ('[[subscription]]\nseries = "a.b"', r"\[\[subscription\]\] 1: the key 'start' is missing"),
-        ('[[subscription]]\nseries="a.b"\nstart="x"\nsegments=[1]', r"expected a list of texts"),
+        ('[[subscription]]\nseries="a.b"\nstart="now"\nsegments=[1]', r"expected a list of texts"),
         ("[server]\nport = \n", r"is not TOML: .*line 2"),
     ],
 )
@@ -160,7 +162,7 @@ def test_what_cannot_be_is_refused_with_the_file_the_key_and_what_was_expected(l
         ("MIRROR_SERVER__PROT", "1", "no such key; did you mean 'port'"),
         ("MIRROR_SERVR__PORT", "1", "no such section; did you mean 'server'"),
         ("MIRROR_SERVER__PORT", "x", "= 'x': expected a whole number"),
-        ("MIRROR_FRESHNESS__MAX_AGE", "1h", "no such section; expected one of server, upstream, storage, fill"),
+        ("MIRROR_FRESHNESS__MAX_AGE", "1h", "no such section; expected one of server, access, upstream"),
     ],
 )
 def test_a_wrong_variable_is_refused_by_its_name(variable, value, message):
@@ -175,6 +177,76 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 def test_more_queries_are_allowed_where_it_is_not_jsoc_that_is_asked(load):
     assert load('[upstream]\nurl = "http://127.0.0.1:8050"\nqueries = 8').upstream.queries == 8
+
+
+SUBSCRIBED = '[[subscription]]\nseries = "aia.lev1_euv_12s"\nstart = "-30d"\n'
+
+
+def test_a_subscription_with_everything(load):
+    [wish] = load(
+        SUBSCRIBED
+        + """
+        end = "-1d"
+        name = "euv"
+        keys = { WAVELNTH = [171, 193], FSN = "1-5" }
+        where = "QUALITY = 0"
+        step = "1h"
+        segments = ["image"]
+        protocol = "fits"
+        every = "10m"
+        keep = "window"
+        priority = "low"
+        hours = "20:00-06:00"
+        budget = "50GB/day"
+        """
+    ).subscription
+    assert (wish.identity, wish.keys) == ("euv", (("WAVELNTH", "171,193"), ("FSN", "1-5")))
+    assert (wish.step, wish.every, wish.keep, wish.protocol) == (3600.0, 600.0, float("inf"), "fits")
+    assert (str(wish.hours), wish.budget.size, wish.budget.seconds) == ("20:00-06:00", 50 * 10**9, 86400.0)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('start = "soon"', "start = 'soon': expected a time such as .*'soon' is not a time\n  soon\n  \\^"),
+        ('where = "QUALITY ="', "where = 'QUALITY =': expected .*\n  QUALITY =\n           \\^"),
+        ('series = "hmi.M_720s[2014]"', "series = .*: expected the name of one series"),
+        ('series = "9"', "series = '9': expected the name of a series"),
+        ('name = "a b"', "name = 'a b': expected letters, digits"),
+        ("keys = [171]", "keys = .*: expected a table of prime keys, such as"),
+        ('keys = { WAVELNTH = "171][193" }', "the values of one prime key for WAVELNTH"),
+        ("keys = { WAVELNTH = [] }", "numbers or texts for WAVELNTH"),
+        ('step = "often"', "step = 'often': expected a duration such as .* or \"all\""),
+        ('hours = "8"', "hours = '8': expected \"always\", or hours such as"),
+        ('budget = "50GB"', "budget = '50GB': expected a size in a time, such as \"50GB/day\""),
+        ('keep = "some"', "keep = 'some': expected a duration .*, \"window\" or \"forever\""),
+        ('priority = "top"', "priority = 'top': expected one of"),
+        ('protocol = "jpg"', "protocol = 'jpg': expected one of"),
+    ],
+)
+def test_a_subscription_that_cannot_be_is_refused_where_it_goes_wrong(load, line, message):
+    key = line.partition(" ")[0]
+    given = "\n".join(x for x in SUBSCRIBED.splitlines() if not x.startswith(f"{key} "))
+    with pytest.raises(ConfigError, match=rf"(?s)\[\[subscription\]\] 1 .*{message}"):
+        load(f"{given}\n{line}\n")
+
+
+def test_a_subscription_without_a_name_is_known_by_its_content(load):
+    plain, later, other = load(
+        SUBSCRIBED + "segments = ['image']\n" + SUBSCRIBED
+        + SUBSCRIBED.replace("-30d", "-9d").replace("lev1_euv_12s", "lev1_uv_24s")
+    ).subscription
+    assert plain.identity.startswith("aia.lev1_euv_12s-")
+    assert len({plain.identity, later.identity, other.identity}) == 3
+    [edited] = load(SUBSCRIBED.replace("-30d", "-9d") + "hours = '1:00-2:00'\n").subscription
+    assert edited.identity == later.identity
+
+
+def test_two_subscriptions_have_two_names(load):
+    with pytest.raises(ConfigError, match="2: A has the name of one before it"):
+        load(SUBSCRIBED + 'name = "a"\n' + SUBSCRIBED + 'name = "A"\n')
+    with pytest.raises(ConfigError, match=r"2: aia.* has the content of one before it"):
+        load(SUBSCRIBED * 2)
 
 
 @given(st.integers(1, 10**6), st.sampled_from(["s", "m", "h", "d", "w"]))
@@ -194,6 +266,8 @@ def test_a_size_is_its_number_times_its_unit(number, power):
 def test_a_reader_refuses_everything_else_with_a_value_error_only(value):
     readers = [config_values.text, config_values.url, config_values.address, config_values.duration]
     readers += [config_values.size, config_values.texts, config_values.integer(0, 9), config_values.choice("a")]
+    readers += [config_values.series, config_values.moment, config_values.hours, config_values.condition]
+    readers += [config_values.budget, config_values.keeping, config_values.prime_keys, config_values.name]
     for read in readers:
         with contextlib.suppress(ValueError):
             read(value)

@@ -10,9 +10,12 @@ PACKAGE = Path(mirror.__file__).parent
 FLOORS = {
     "mirror": 0,  # the package itself: its version, and the ways in for scripts
     "client": 0,
+    "remote": 0,
     "drms": 1,
+    "access": 1,
     "wire": 2,
     "config_values": 2,
+    "config_sections": 2.5,
     "config": 3,
     "storage": 3,
     "upstream": 3,
@@ -21,14 +24,16 @@ FLOORS = {
     "server": 6,
     "logs": 4,
     "notify": 4,
-    "daemon": 7,
-    "cli": 8,
-    "__main__": 9,
+    "composition": 6,
+    "facing": 7,
+    "daemon": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 #: A JSOC in a box may share how things are written with the mirror, but nothing of how they are found.
 SIMULATOR = {"drms", "wire"}
 #: Each with the only part of the mirror that it may know: the entry for scripts must stay light.
-ALONE = {"mirror": {"client"}, "client": set()}
+ALONE = {"mirror": {"client", "remote"}, "client": set(), "remote": {"client", "drms"}}
 
 
 def part_of(module: str) -> str:

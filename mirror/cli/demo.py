@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -35,7 +36,9 @@ class Step:
 
 @click.command
 @click.option("--upstream", metavar="URL", help=f"Ask this server instead of a simulated one: {_JSOC}.")
-@click.option("--exit", "leave", is_flag=True, help="Stop when it is done, instead of leaving the mirror to try.")
+@click.option(
+    "--exit", "leave", is_flag=True, help="Stop when it is done, instead of leaving the mirror to try."
+)
 def demo(upstream: str | None, leave: bool) -> None:
     """See it work: a simulated JSOC, a mirror in front of it, and unmodified drms and sunpy.
 
@@ -47,6 +50,7 @@ def demo(upstream: str | None, leave: bool) -> None:
         mirror demo --exit
         mirror demo --upstream http://jsoc.stanford.edu      with the real JSOC
     """
+    _check_clients()
     # Either way to end it takes down what it started.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.default_int_handler)
@@ -59,6 +63,7 @@ def demo(upstream: str | None, leave: bool) -> None:
             "MIRROR_UPSTREAM__URL": source,
             "MIRROR_STORAGE__PATH": str(Path(store)),
             "MIRROR_SERVER__PORT": "0",
+            "MIRROR_LOG__LEVEL": "warning",
         }
         mirror = stack.enter_context(_running(["serve"], settings))
         console.print(f"mirror    {mirror}\n")
@@ -71,12 +76,21 @@ def demo(upstream: str | None, leave: bool) -> None:
                 signal.pause()
 
 
+def _check_clients() -> None:
+    missing = [name for name in ("drms", "sunpy") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise click.ClickException(
+            f"the demonstration runs drms and sunpy, and {' and '.join(missing)} cannot be imported here; "
+            "expected both: pip install 'jsoc-mirror[clients]'"
+        )
+
+
 @contextmanager
 def _running(command: list[str], settings: dict[str, str]) -> Iterator[str]:
     """One of our own commands as a process; its address, once it is ready. It ends with the block."""
     process = subprocess.Popen(  # noqa: S603  (our own program)
         [sys.executable, "-m", "mirror", *command],
-        env=os.environ | settings,
+        env={name: value for name, value in os.environ.items() if name != "MIRROR_CONFIG"} | settings,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -14,6 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 
+def counted(records: int) -> str:
+    """So many records, in words."""
+    return f"{records:,} record{'' if records == 1 else 's'}"
+
+
 def steps() -> list[tuple[str, Callable[[], str]]]:
     """Each step's name, and a function that takes it and says in a few words what came back."""
     import drms  # noqa: PLC0415  (loading is not what is measured)
@@ -27,11 +32,11 @@ def steps() -> list[tuple[str, Callable[[], str]]]:
     def query(ds: str, **names: str) -> str:
         answer = client.query(ds, **names)
         table = answer[0] if isinstance(answer, tuple) else answer
-        return f"{len(table)} records x {len(table.columns)} keywords"
+        return f"{counted(len(table))} x {len(table.columns)} keywords"
 
     def fido(*what: Any) -> str:
         blocks = Fido.search(*what)
-        return " + ".join(f"{len(block)} records" for block in blocks)
+        return " + ".join(counted(len(block)) for block in blocks)
 
     return [
         ("drms: series", lambda: f"{len(client.series('hmi'))} series"),

@@ -6,24 +6,17 @@ import click
 
 from mirror.cli.http import Daemon, url_option
 from mirror.cli.output import Form, counted, form_options, remark, show
-from mirror.config_values import size
+from mirror.cli.sizes import size_option
 from mirror.storage.quota import in_words
 
 
-def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    try:
-        return None if text is None else size(text)
-    except ValueError as problem:
-        raise click.BadParameter(f"{text!r}; expected {problem}") from problem
-
-
 @click.command
-@click.option("--need", metavar="SIZE", callback=_bytes, help="How much to free, such as 20GB.")
+@size_option("--need", help="How much to free, such as 20GB.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go. Without --need: all that may go.")
 @form_options
 @url_option
 def evict(need: int | None, dry_run: bool, form: Form, daemon: Daemon) -> None:
-    """Make room: throw out the files that were not used for longest.
+    """Make room: throw out what was not used for longest.
 
     Never what is pinned, or is just being read. A mirror with a quota does this by itself when it is
     full. What goes can be fetched again, as long as JSOC has it.
@@ -36,11 +29,16 @@ def evict(need: int | None, dry_run: bool, form: Form, daemon: Daemon) -> None:
     if need is None and not dry_run:
         raise click.UsageError("say how much to free, such as --need 20GB, or ask with --dry-run")
     told = daemon.send("POST", "/api/evict", {"need": need, "dry_run": dry_run})
-    show(told if form == "json" else told["files"], form)
+    files = told["files"]
+    if form == "table":
+        files = [{"file": f["file"], "size": in_words(f["size"]), "last used": f["last_used"]} for f in files]
+    show(told if form == "json" else files, form)
     verb = "would free" if dry_run else "freed"
     unnamed = told["blobs"] - len(told["files"])
     more = f" ({unnamed:,} more than are listed)" if unnamed else ""
     limit = f" of a quota of {in_words(told['quota'])}" if told["quota"] else ""
-    remark(f"{verb} {in_words(told['freed'])} in {counted(told['blobs'], 'file')}{more}; {in_words(told['held'])} are held{limit}")
+    remark(
+        f"{verb} {in_words(told['freed'])} in {counted(told['blobs'], 'file')}{more}; {in_words(told['held'])} are held{limit}"
+    )
     if need is not None and told["freed"] < need:
         remark("the rest is pinned or in use")

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from mirror.cli.http import Daemon, url_option
+from mirror.cli.origin import warn_if_stale
 from mirror.cli.output import json_option, remark, show
 from mirror.storage.quota import in_words
 
@@ -30,7 +31,7 @@ Watch = Callable[[int, int], None]
 
 @click.command
 @click.argument("recordset")
-@click.option("--seg", metavar="NAMES", help="Segments, with commas. Without: all.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
 @click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
 @click.option("--protocol", default="as-is", show_default=True, help="as-is, or fits: with keywords in the header.")
 @click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,
@@ -64,8 +65,10 @@ def export(recordset: str, daemon: Daemon, no_wait: bool, as_json: bool, limit: 
 
 
 def begin(daemon: Daemon, body: Mapping[str, Any]) -> Any:
-    """The job of an export that was asked for."""
-    return daemon.send("POST", "/api/jobs", body)
+    """The job of an export that was asked for; if its records should have been checked, that is said."""
+    job, headers = daemon.send_told("POST", "/api/jobs", body)
+    warn_if_stale(headers)
+    return job
 
 
 def wait_for(daemon: Daemon, job: Any, watch: Watch | None = None) -> Any:
@@ -85,12 +88,16 @@ def wait_for(daemon: Daemon, job: Any, watch: Watch | None = None) -> Any:
 
 
 def _ended(daemon: Daemon, job: Any, watch: Watch) -> Any:
-    interval = FIRST_INTERVAL
+    interval, told = FIRST_INTERVAL, ""
     while job["state"] not in ("done", "failed"):
         time.sleep(interval)
         interval = min(interval * 1.3, LAST_INTERVAL)
         job = daemon.get(f"/api/jobs/{job['id']}")
         watch(job["ready"], job["total"])
+        waits = job["waits"] or {"why": told}
+        if waits["why"] != told:  # a job that tries again for hours must not look as if it hung
+            told = waits["why"]
+            remark(f"{job['id']} waits: {told}; it tries again at {waits['next_try']}")
     return job
 
 

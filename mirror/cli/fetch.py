@@ -25,15 +25,24 @@ from rich.progress import (
 from mirror.cli.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.cli.export import begin, wait_for
 from mirror.cli.http import Daemon, url_option
+from mirror.cli.origin import warn_if_stale
 from mirror.cli.output import counted, json_option, remark
 from mirror.storage.quota import in_words
 
 #: Files on their way at a time, and failures that are told one by one.
 AT_ONCE, MOST_TOLD = 4, 20
+#: Seconds after which whoever waits for a job is told what for.
+QUIET = 3.0
 _WHY = {
     "nowhere": "the record has no such file",
     "offline": "it is on tape, and did not come back",
 }
+_NEEDS_ADDRESS = (
+    "it is on tape, and JSOC brings it back for an address that is registered there: --email ADDRESS"
+)
+_NOT_MADE = (
+    "JSOC has no file of it, or its keywords cannot be written as FITS; --protocol as-is has what there is"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +62,12 @@ class Wish:
               help="The folder, made if it is not there. Without: this one.")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
               help="As archived, or with the record's keywords in the header.")  # fmt: skip
-@click.option("--seg", metavar="NAMES", help="Segments, with commas. Without: all.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
 @click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
 @click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
-@click.option("--email", metavar="ADDRESS", help="The address that JSOC is told if files must come from tape.")
+@click.option(
+    "--email", metavar="ADDRESS", help="The address that JSOC is told if files must come from tape."
+)
 @click.option("--copy", is_flag=True, help="Never link to files of the mirror's store; download all.")
 @click.option("--overwrite", is_flag=True, help="Replace files of the same name that are another length.")
 @json_option
@@ -78,7 +89,8 @@ def fetch(
 
     What the mirror holds is there at once; the rest it gets from JSOC, and keeps. On the machine of the
     mirror files are hard links into its store, which take no room, and cannot be changed (--copy gives
-    you your own). What is in the folder already is not fetched again, so a fetch that broke off goes on.
+    you your own); those of --protocol fits are put together on the way, and yours. What is in the folder
+    already is not fetched again, so a fetch that broke off goes on.
 
     \b
         mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data
@@ -113,12 +125,16 @@ def fetch(
 
 def _as_is(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The archived files; those on tape are brought back first."""
-    listed = _listed(daemon, wish)
+    listed, told = _listed(daemon, wish)
+    warn_if_stale(told)
     why = dict(_WHY)
-    if any(file["state"] == "offline" for file in listed):
+    if offline := sum(file["state"] == "offline" for file in listed):
+        remark(
+            f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC brings them back, which may take hours"
+        )
         job = _made(daemon, wish, "as-is", progress)
-        why["offline"] = job["error"] or why["offline"]
-        listed = _listed(daemon, wish)
+        why["offline"] = _why_offline(wish, job)
+        listed, _ = _listed(daemon, wish)
     items = [_item(file) for file in listed if file["path"]]
     missing = [file for file in listed if not file["path"]]
     return items, [Failure(f["name"], f["record"], f["segment"], why[f["state"]]) for f in missing]
@@ -131,24 +147,45 @@ def _as_fits(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item]
         raise click.ClickException(f"{job['id']} failed: {job['error']}")
     files = daemon.get(f"/api/jobs/{job['id']}", {"places": "1"})["files"]
     items = [_item(file) for file in files if file["path"]]
-    missing = [file for file in files if not file["path"]]
-    return items, [Failure("", file["record"], "", "JSOC has no file of it") for file in missing]
+    lost = records_without(_listed(daemon, wish)[0], [item.record for item in items])
+    return items, [Failure("", record, "", _NOT_MADE) for record in lost]
 
 
-def _listed(daemon: Daemon, wish: Wish) -> Any:
+def _why_offline(wish: Wish, job: Any) -> str:
+    """Why files are still on tape after the export that should have brought them back."""
+    error = job["error"] or ""
+    return _NEEDS_ADDRESS if not wish.email and "email" in error else error or _WHY["offline"]
+
+
+def records_without(listed: Sequence[Any], made: Sequence[str]) -> list[str]:
+    """The records of which an export has fewer files than there are segments with one, in their order."""
+    wanted = Counter(file["record"] for file in listed if file["state"] != "nowhere")
+    return list(wanted - Counter(made))
+
+
+def _listed(daemon: Daemon, wish: Wish) -> tuple[Any, Mapping[str, str]]:
+    """The archived files, and what the mirror said of how it found them."""
     params = {"ds": wish.ds, "seg": wish.seg, "n": None if wish.n is None else str(wish.n), "name": wish.name}
-    return daemon.get("/api/files", {**params, "places": "1"})
+    return daemon.get_told("/api/files", {**params, "places": "1"})
 
 
 def _made(daemon: Daemon, wish: Wish, protocol: str, progress: Progress) -> Any:
     """The job of an export of the wish, once it has ended."""
     task = progress.add_task("the mirror gets them", total=None, files="")
+    job = begin(daemon, {**asdict(wish), "protocol": protocol})
+    quiet_until: float | None = time.monotonic() + QUIET
 
     def watch(ready: int, total: int) -> None:
+        nonlocal quiet_until
         progress.update(task, files=f"{ready}/{total} files")
+        if quiet_until is not None and time.monotonic() > quiet_until:
+            quiet_until = None
+            remark(
+                f"waiting for {job['id']}; ctrl-C does not stop it, and the same command goes on from there"
+            )
 
     try:
-        return wait_for(daemon, begin(daemon, {**asdict(wish), "protocol": protocol}), watch)
+        return wait_for(daemon, job, watch)
     finally:
         progress.remove_task(task)
 
@@ -215,8 +252,11 @@ def _report(
         remark(f"and {len(failed) - MOST_TOLD:,} more that are not to be had; --json lists them all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
-    remark(f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
-           + (f": {parts}" if parts else "; does the record set have records with an image?"))  # fmt: skip
+    hint = "" if parts or failed else "; does the record set have records with an image?"
+    remark(
+        f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
+        + (f": {parts}" if parts else hint)
+    )
 
 
 _WAYS = {"linked": "linked from the store", "downloaded": "downloaded", "there": "there already"}

@@ -3,57 +3,110 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
-from typing import Any, TypeVar
+from http.client import UNAUTHORIZED, HTTPException, HTTPResponse
+from typing import Any, BinaryIO, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 import click
 from click.core import ParameterSource
 
 from mirror.cli.local import has_store, own_mirror
+from mirror.client import without_token
 
 DEFAULT_URL = "http://127.0.0.1:8040"
 Params = Mapping[str, str | None] | None
+#: Where --token waits for --url.
+_TOKEN = "mirror.token"  # noqa: S105
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: HTTP_PROXY may name this very mirror, which as a proxy knows no host but JSOC.
-_opener = build_opener(ProxyHandler({}))
+
+def _opening(token: str | None) -> OpenerDirector:
+    """What sends requests, with the token. HTTP_PROXY may name this very mirror, which as a proxy knows JSOC only."""
+    opener = build_opener(ProxyHandler({}))
+    if token:
+        opener.addheaders.append(("Authorization", f"Bearer {token}"))
+    return opener
 
 
 class Daemon:
-    """The mirror at ``url``; ``timeout`` is in seconds, and long, since a search may wait for JSOC."""
+    """The mirror at ``url``; ``timeout`` is in seconds, and long, since a search may wait for JSOC.
 
-    def __init__(self, url: str, *, timeout: float = 3600.0) -> None:
-        self.url = url.rstrip("/")
+    ``token`` goes with every request; it may also be the password in ``url``.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout: float = 3600.0) -> None:
+        address, given = without_token(url)
+        self.url = address.rstrip("/")
+        self._opener = _opening(given or token)
         self._timeout = timeout
 
-    def get(self, path: str, params: Params = None) -> Any:
+    def get(self, path: str, params: Params = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON at ``path``; parameters that are None are left out.
 
         Raises click.ClickException with the mirror's own words, or with what to do if none is there.
         """
-        return self._json(self._address(path, params))
+        return self._json(Request(self._address(path, params), headers=dict(headers or {})))  # noqa: S310
+
+    def get_told(self, path: str, params: Params = None) -> tuple[Any, Mapping[str, str]]:
+        """The same with the headers of the answer, which say how it came about."""
+        with (
+            self._told(),
+            self._opener.open(Request(self._address(path, params)), timeout=self._timeout) as answer,  # noqa: S310
+        ):
+            return json.load(answer), answer.headers
 
     def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON that answers a JSON object; members that are None are left out. Raises as ``get``."""
+        return self.send_told(method, path, body)[0]
+
+    def send_told(self, method: str, path: str, body: Mapping[str, Any]) -> tuple[Any, Mapping[str, str]]:
+        """The same with the headers of the answer."""
         data = json.dumps({name: value for name, value in body.items() if value is not None}).encode()
         headers = {"Content-Type": "application/json"}
         # The address is that of the mirror, which the user has named.
-        return self._json(Request(self._address(path), data, headers, method=method))  # noqa: S310
+        request = Request(self._address(path), data, headers, method=method)  # noqa: S310
+        with self._told(), self._opener.open(request, timeout=self._timeout) as answer:
+            return json.load(answer), answer.headers
+
+    def follow(self, path: str, body: Mapping[str, Any], told: Callable[[Any], None]) -> Any:
+        """What a long task comes to, which tells how far it is, line by line; raises as ``get`` does."""
+        data = json.dumps({name: value for name, value in body.items() if value is not None}).encode()
+        request = Request(self._address(path), data, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
+        with self._told(), self._opener.open(request, timeout=self._timeout) as answer:
+            for line in answer:
+                word = json.loads(line)
+                if "error" in word:
+                    raise click.ClickException(str(word["error"]))
+                if "done" in word and "step" not in word:
+                    return word["done"]
+                told(word)
+        raise click.ClickException(f"the mirror at {self.url} ended before the task did; its log says why")
+
+    def upload(self, path: str, params: Params, kind: str, file: BinaryIO) -> Any:
+        """The JSON that answers the bytes of a file, sent as ``kind``; raises as ``get``, and what reading raises."""
+        size = os.fstat(file.fileno()).st_size
+        headers = {"Content-Type": kind, "Content-Length": str(size)}
+        return self._json(Request(self._address(path, params), file, headers, method="POST"))  # noqa: S310
 
     @contextmanager
-    def stream(self, path: str, params: Params = None) -> Iterator[HTTPResponse]:
-        """What is at ``path``, to be read; also what fails while it is read is raised as ``get`` does."""
-        with self._told(), _opener.open(self._address(path, params), timeout=self._timeout) as answer:
+    def stream(
+        self, path: str, params: Params = None, body: Mapping[str, Any] | None = None
+    ) -> Iterator[HTTPResponse]:
+        """What is at ``path``, or answers a JSON object, to be read; what fails meanwhile is raised as ``get`` does."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        request = Request(self._address(path, params), data, headers)  # noqa: S310  (as above)
+        with self._told(), self._opener.open(request, timeout=self._timeout) as answer:
             yield answer
 
     def _json(self, request: str | Request) -> Any:
-        with self._told(), _opener.open(request, timeout=self._timeout) as answer:
+        with self._told(), self._opener.open(request, timeout=self._timeout) as answer:
             return json.load(answer)
 
     def _address(self, path: str, params: Params = None) -> str:
@@ -80,8 +133,21 @@ class Daemon:
         )
 
 
+def token_option(command: F) -> F:
+    """``--token``, for mirrors that want one; ``--url`` takes it from here."""
+    return click.option(
+        "--token",
+        envvar="MIRROR_TOKEN",
+        expose_value=False,
+        is_eager=True,  # before --url, which needs it
+        callback=lambda context, _, given: context.meta.update({_TOKEN: given}),
+        help="A token, where the mirror wants one; others see what stands in a command.  [env: MIRROR_TOKEN]",
+    )(command)
+
+
 def url_option(command: F) -> F:
-    """``--url``, where the mirror is; the function gets it as ``daemon``."""
+    """``--url``, where the mirror is, and ``--token``; the function gets it as ``daemon``."""
+    command = token_option(command)
     return click.option(
         "--url",
         "daemon",
@@ -93,12 +159,49 @@ def url_option(command: F) -> F:
     )(command)
 
 
+def store_option(command: F) -> F:
+    """``--url`` for commands that make the store where there is none yet."""
+    command = token_option(command)
+    return click.option(
+        "--url",
+        "daemon",
+        default=DEFAULT_URL,
+        show_default=True,
+        envvar="MIRROR_URL",
+        callback=_daemon_or_store,
+        help="Where the mirror is; where none runs, the store is opened, or made.  [env: MIRROR_URL]",
+    )(command)
+
+
+def running_option(command: F) -> F:
+    """``--url`` for commands that never open the store themselves."""
+    command = token_option(command)
+    return click.option(
+        "--url",
+        "daemon",
+        default=DEFAULT_URL,
+        show_default=True,
+        envvar="MIRROR_URL",
+        callback=lambda context, _, url: _named(context, url),
+        help="Where the mirror is.  [env: MIRROR_URL]",
+    )(command)
+
+
+def _daemon_or_store(context: click.Context, option: click.Parameter, url: str) -> Daemon:
+    named = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    return _named(context, url) if named or _listens(url) else Daemon(context.with_resource(own_mirror()))
+
+
 def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon:
     """The mirror at ``url``, or one of our own if nobody named one, none runs, and there is a store."""
     named = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
     if not named and not _listens(url) and has_store():
         return Daemon(context.with_resource(own_mirror()))
-    return Daemon(url)
+    return _named(context, url)
+
+
+def _named(context: click.Context, url: str) -> Daemon:
+    return Daemon(url, token=context.meta.get(_TOKEN))
 
 
 def _listens(url: str) -> bool:
@@ -115,8 +218,23 @@ def _complaint(problem: HTTPError) -> str:
     bare = f"the mirror answered HTTP {problem.code} {problem.reason}"
     try:
         body = problem.read()
-        if problem.headers.get("Content-Type", "").startswith("text/plain"):  # of paths that browsers ask for too
+        if problem.headers.get("Content-Type", "").startswith(
+            "text/plain"
+        ):  # of paths that browsers ask for too
             return body.decode(errors="replace").strip() or bare
-        return str(json.loads(body)["error"])
+        told = str(json.loads(body)["error"])
+        return (
+            f"{told}; it is given by --token or MIRROR_TOKEN"
+            if problem.code == UNAUTHORIZED
+            else _apart(told)
+        )
     except (ValueError, KeyError, TypeError, HTTPException, OSError):
         return bare
+
+
+def _apart(error: str) -> str:
+    """An error with what is missing a span a line, where there are several."""
+    before, mark, spans = error.partition(" is not held: ")
+    if not mark or "; " not in spans:
+        return error
+    return "\n  ".join([f"{before}{mark.rstrip()}", *spans.split("; ")])

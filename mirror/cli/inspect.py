@@ -1,11 +1,11 @@
-"""``mirror series``, ``coverage`` and ``status``: what a mirror has and how it is doing."""
+"""``mirror series`` and ``mirror coverage``: what a mirror has."""
 
 from __future__ import annotations
 
 import click
 
 from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, show
+from mirror.cli.output import Form, form_options, moment, remark, show
 
 
 @click.command
@@ -14,12 +14,16 @@ from mirror.cli.output import Form, form_options, show
 def series(form: Form, daemon: Daemon) -> None:
     """List the series that the mirror knows.
 
-    Those are the series that somebody has asked about. For all that JSOC has:
+    Those are the series that somebody has asked about. The last line is for all that JSOC has.
 
     \b
+        mirror series
         python -c 'import drms; print(drms.Client().series("hmi"))'
     """
-    show(daemon.get("/api/series"), form)
+    told = daemon.get("/api/series")
+    show(told, form)
+    if form == "table" and not told:
+        remark("no series is known yet; a search makes one known")
 
 
 @click.command
@@ -27,7 +31,7 @@ def series(form: Form, daemon: Daemon) -> None:
 @form_options
 @url_option
 def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
-    """Show for which ranges the mirror holds every record.
+    """Show for which ranges every record is held.
 
     A search within these ranges is answered without JSOC. A line with a restriction, such as WAVELNTH
     171, is about the records with that value only.
@@ -36,12 +40,9 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    show(daemon.get("/api/coverage", {"series": name}), form)
-
-
-@click.command
-@form_options
-@url_option
-def status(form: Form, daemon: Daemon) -> None:
-    """Show how the mirror is doing: what it holds, what it is fetching, whether JSOC answers."""
-    show(daemon.get("/api/status"), form)
+    told = daemon.get("/api/coverage", {"series": name})
+    if form == "table":
+        told = [{**line, "checked_at": moment(line.get("checked_at"))} for line in told]
+    show(told, form)
+    if form == "table" and not told:
+        remark(f"nothing of {name} is held completely" if name else "nothing is held completely yet")

@@ -13,14 +13,17 @@ from mirror.storage.quota import in_words
 
 @click.command
 @click.argument("job_id", metavar="[ID]", required=False)
-@click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="The last N exports.")
+@click.option(
+    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="The last N exports."
+)
 @form_options
 @url_option
 def jobs(job_id: str | None, limit: int, form: Form, daemon: Daemon) -> None:
-    """List the exports that were asked for, or one of them with its files.
+    """List exports, or one of them with its files.
 
-    An export is waiting, staging (JSOC works on it), fetching, done, or failed. JSOC's own request ids
-    find the export for which the mirror made them.
+    An export is waiting, staging (JSOC works on it), fetching, done, or failed. One that JSOC does not
+    serve now is tried again, and says why and when. JSOC's own request ids find the export for which the
+    mirror made them.
 
     \b
         mirror jobs
@@ -30,6 +33,8 @@ def jobs(job_id: str | None, limit: int, form: Form, daemon: Daemon) -> None:
     if job_id is None:
         listed = daemon.get("/api/jobs", {"n": str(limit)})
         show(listed if form == "json" else [_line(job) for job in listed], form)
+        if form == "table" and not listed:
+            remark("no exports; `mirror export RECORDSET` makes one")
         return
     job = daemon.get(f"/api/jobs/{job_id}")
     files = job["files"]
@@ -39,15 +44,22 @@ def jobs(job_id: str | None, limit: int, form: Form, daemon: Daemon) -> None:
     show({**_line(job), "directory": daemon.url + job["directory"]}, form)
     if files:
         show([{"name": f["name"], "size": f["size"], "record": f["record"]} for f in files], form)
-    if job["error"]:
-        remark(job["error"])
+    for line in (*_waits(job), *job["notes"], job["error"]):
+        if line:
+            remark(line)
+
+
+def _waits(job: Any) -> list[str]:
+    """Why an export pauses, and until when."""
+    waits = job["waits"]
+    return [f"goes on at {waits['next_try']}, after {waits['tries']} tries: {waits['why']}"] if waits else []
 
 
 def _line(job: Any) -> dict[str, Any]:
     """What a table has room for."""
     return {
         "id": job["id"],
-        "state": job["state"],
+        "state": f"waits until {job['waits']['next_try'][11:16]}" if job["waits"] else job["state"],
         "files": f"{job['ready']}/{job['total']}",
         "size": in_words(job["bytes"]),
         "protocol": job["protocol"],

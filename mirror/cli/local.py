@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from mirror.config import Config, load_config
+from mirror.config import Access, Config, load_config
 
 
 @contextmanager
@@ -49,7 +49,13 @@ def _private() -> Config:
     """The configuration as the daemon would have it, on a port of its own."""
     named = os.environ.get("MIRROR_CONFIG")
     config = load_config(Path(named) if named else None, os.environ)
-    return replace(config, server=replace(config.server, host="127.0.0.1", port=0))
+    server = replace(config.server, host="127.0.0.1", port=0)
+    return replace(config, server=server, access=Access(), token=())  # only this command asks it
+
+
+def store_path() -> Path:
+    """The folder of the configured store."""
+    return _private().storage.path
 
 
 def has_store() -> bool:

@@ -7,7 +7,8 @@ COMMANDS. Modules are loaded late so that ``mirror status`` does not wait for th
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import keyword
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ import click
 from mirror import __version__
 from mirror.drms.errors import MirrorError
 
-#: Each command, its module, and what it is for, in the order in which a newcomer meets them.
+#: Each command, its module, and what it is for.
 COMMANDS = {
     "demo": ("mirror.cli.demo", "See it work: a simulated JSOC, a mirror, real clients."),
     "serve": ("mirror.cli.serve", "Run a mirror."),
@@ -23,21 +24,56 @@ COMMANDS = {
     "search": ("mirror.cli.search", "Search records, as a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Fetch the files of records into a folder."),
     "export": ("mirror.cli.export", "Export records: a folder of files at the mirror."),
-    "jobs": ("mirror.cli.jobs", "List the exports that were asked for, or one of them with its files."),
+    "jobs": ("mirror.cli.jobs", "List exports, or one of them with its files."),
+    "adopt": ("mirror.cli.adopt", "Give the mirror FITS files that you have already."),
+    "subscribe": ("mirror.cli.subscribe", "Have the mirror keep data current by itself."),
+    "sync": ("mirror.cli.sync", "Fetch what the subscriptions want, or show how far it is."),
     "pin": ("mirror.cli.pin", "Pin files, so that they stay in the mirror's store."),
-    "evict": ("mirror.cli.evict", "Make room: throw out the files that were not used for longest."),
+    "evict": ("mirror.cli.evict", "Make room: throw out what was not used for longest."),
+    "forget": ("mirror.cli.forget", "Give up what is held of a record set."),
+    "check": ("mirror.cli.check", "Look at everything that is held, and mend what is damaged."),
+    "token": ("mirror.cli.token", "Make, list and revoke tokens."),
+    "audit": ("mirror.cli.audit", "Show what admins did, newest first."),
+    "usage": ("mirror.cli.usage", "Show who used the mirror how much."),
+    "backup": ("mirror.cli.backup", "Back the mirror's store up, while it serves."),
+    "restore": ("mirror.cli.restore", "Make a store from a backup."),
+    "bundle": ("mirror.cli.bundle", "Put a part of the mirror on a disk."),
+    "import": ("mirror.cli.import_", "Take a bundle into the mirror's store."),
+    "sql": ("mirror.cli.sql", "Run SQL over every keyword of all that is held."),
     "series": ("mirror.cli.inspect", "List the series that the mirror knows."),
-    "coverage": ("mirror.cli.inspect", "Show for which ranges the mirror holds every record."),
-    "status": ("mirror.cli.inspect", "Show how the mirror is doing."),
+    "coverage": ("mirror.cli.inspect", "Show for which ranges every record is held."),
+    "changes": ("mirror.cli.changes", "Show which held records JSOC replaced, newest first."),
+    "offline": ("mirror.cli.offline", "Let the mirror ask JSOC nothing from now on."),
+    "online": ("mirror.cli.offline", "Let the mirror ask JSOC again, as config.toml says."),
+    "status": ("mirror.cli.status", "Show how the mirror is doing."),
+}
+#: What belongs together in ``--help``, in the order in which a newcomer meets it.
+SECTIONS = {
+    "Trying out": ("demo", "simulate"),
+    "Every day": ("serve", "search", "sql", "fetch", "export", "jobs"),
+    "What is there": ("status", "series", "coverage", "changes", "usage"),
+    "Keeping data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
+    "Upkeep": ("check", "evict", "forget", "backup", "restore"),
+    "Carrying away": ("bundle", "import"),
+    "Who may use it": ("token", "audit"),
 }
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are called; MirrorErrors become messages."""
+    """A group whose commands are imported when they are called; MirrorErrors become messages.
 
-    def __init__(self, commands: Mapping[str, tuple[str, str]], **attributes: Any) -> None:
+    ``sections`` say under which title ``--help`` lists each of them.
+    """
+
+    def __init__(
+        self,
+        commands: Mapping[str, tuple[str, str]],
+        sections: Mapping[str, Sequence[str]],
+        **attributes: Any,
+    ) -> None:
         super().__init__(**attributes)
         self._modules = commands
+        self._sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order they were given."""
@@ -47,15 +83,17 @@ class Commands(click.Group):
         """The command, imported now; None if there is none of that name."""
         if name not in self._modules:
             return None
-        command = getattr(importlib.import_module(self._modules[name][0]), name)
+        command = getattr(importlib.import_module(self._modules[name][0]), _attribute(name))
         if not isinstance(command, click.Command):
             raise TypeError(f"{self._modules[name][0]}.{name} is not a command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in ``--help``, which needs no import."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in self._modules.items()])
+        """The lists in ``--help``, which need no import; one column is as wide in all of them."""
+        width = max(map(len, self._modules))
+        for title, names in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), self._modules[name][1]) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; what it cannot do on purpose is one message and exit code 1."""
@@ -63,6 +101,11 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except MirrorError as problem:
             raise click.ClickException(str(problem)) from problem
+
+
+def _attribute(name: str) -> str:
+    """What a command is called in its module: Python has other uses for ``import``."""
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 HELP = """A caching mirror of the JSOC solar data archive.
@@ -85,9 +128,12 @@ A record set is a series, then for each of its prime keys a value or range in br
     aia.lev1_euv_12s[2014.01.01/1m][171]     a minute in one wavelength
     hmi.m_720s[2014.01.01/1d][? QUALITY=0 ?] those without a flag
 
-Every command explains itself: mirror COMMAND --help.
+Every command explains itself: mirror COMMAND --help. The exit code is 0 if all went well, 1 if something
+could not be done, 2 for a wrong use. Data go to stdout, words about them to stderr.
 """
 
 main = click.version_option(__version__, prog_name="mirror")(
-    Commands(COMMANDS, name="mirror", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+    Commands(
+        COMMANDS, SECTIONS, name="mirror", help=HELP, context_settings={"help_option_names": ["-h", "--help"]}
+    )
 )

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import click
@@ -73,9 +74,19 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def moment(seconds: float | None) -> str:
+    """A time in Unix seconds as tables have it: "2026-11-22 14:05" in UTC; "" for none."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+
+
 def remark(text: str) -> None:
     """A line about the data, to stderr, so that it never ends up in a file of data."""
     click.echo(text, err=True)
+
+
+def wide_enough(console: Console) -> Console:
+    """The console; in a pipe one on which nothing is cut, for whoever reads it there wants it all."""
+    return console if console.is_terminal else Console(width=_UNLIMITED)
 
 
 def _show_csv(table: Table) -> None:
@@ -85,15 +96,15 @@ def _show_csv(table: Table) -> None:
 
 
 def _show_table(table: Table) -> None:
+    if not table.columns:  # nothing was found; whoever asked says so in words
+        return
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(table.columns):
         numeric = bool(table.rows) and all(_is_number(row[number]) for row in table.rows)
         drawn.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
     for row in table.rows:
         drawn.add_row(*(Text(_plain(value)) for value in row))
-    console = Console()
-    # In a pipe nothing is cut: whoever reads it there wants it all.
-    console = console if console.is_terminal else Console(width=_UNLIMITED)
+    console = wide_enough(Console())
     with console.capture() as capture:
         console.print(drawn)
     lines = [line.rstrip() for line in capture.get().splitlines()]

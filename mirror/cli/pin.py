@@ -23,7 +23,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 
 @click.command
 @click.argument("recordset", required=False)
-@click.option("--seg", metavar="NAMES", help="Segments, with commas. Without: all.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
 @click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
 @click.option("--remove", is_flag=True, help="Take your pins away.")
 @click.option("--for", "seconds", metavar="TIME", callback=_seconds, help="How long, such as 30d. Without: for good.")
@@ -54,7 +54,10 @@ def pin(
     if recordset is None:
         if remove:
             raise click.UsageError("--remove needs a record set: whose files are to be let go")
-        show(daemon.get("/api/pins"), form)
+        pins = daemon.get("/api/pins")
+        show(pins, form)
+        if form == "table" and not pins:
+            remark("no pins; `mirror pin RECORDSET` makes some")
         return
     wish = {"ds": recordset, "seg": given["seg"], "n": limit, "owner": owner or _user()}
     if remove:

@@ -22,7 +22,7 @@ def open_quick_look(daemon: Daemon, params: Mapping[str, str | None], number: in
     ``params`` are those of /api/search.
     """
     asked = {name: params.get(name) for name in ("ds", "seg", "n")}
-    with daemon.stream("/api/quicklook", {**asked, "number": str(number)}) as answer:
+    with daemon.stream("/api/quicklook", {**asked, "number": str(number), "fetch": "1"}) as answer:
         png = answer.read()
         record = unquote(answer.headers.get("X-Mirror-Record", "record"))
         segment = unquote(answer.headers.get("X-Mirror-Segment", ""))

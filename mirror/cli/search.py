@@ -19,33 +19,47 @@ from rich.progress import (
 )
 
 from mirror.cli.http import Daemon, url_option
+from mirror.cli.origin import in_words
 from mirror.cli.output import Form, counted, form_options, remark, show
 from mirror.cli.quicklook import open_quick_look
 
 #: Seconds before progress is shown at all, and between looks at how far the mirror is.
 PATIENCE, INTERVAL = 0.7, 0.5
-_PLANS = {
-    "local": "answered from what the mirror holds",
-    "filled": "what was missing came from JSOC, and is held now",
-    "forwarded": "asked from JSOC as it is",
-    "stale": "JSOC does not answer: this is what is held, and may be old",
-}
 
 
 @click.command
 @click.argument("recordset")
-@click.option("--key", metavar="NAMES", help="Keywords, with commas; '**ALL**' for all. Without: the prime keys.")
-@click.option("--seg", metavar="NAMES", help="Segments, with commas: the paths of their files.")
+@click.option(
+    "--key", metavar="NAMES", help="Keywords, with commas; '**ALL**' for all. Without: the prime keys."
+)
+@click.option(
+    "--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas: the paths of their files."
+)
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Only records for which this is true, in SQL over the keywords: see `mirror sql`.",
+)
 @click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
-@click.option("--open", "number", metavar="N", type=click.IntRange(1), help="Show a picture of the N-th of them.")
+@click.option(
+    "--open", "number", metavar="N", type=click.IntRange(1), help="Show a picture of the N-th of them."
+)
+@click.option(
+    "--refresh", "wish", flag_value="no-cache", help="Check with JSOC first, however young the last check."
+)
+@click.option(
+    "--held", "wish", flag_value="only-if-cached", help="Ask JSOC nothing: what is held, or an error."
+)
 @form_options
 @url_option
 def search(
     recordset: str,
     key: str | None,
     seg: str | None,
+    where: str | None,
     limit: int | None,
     number: int | None,
+    wish: str | None,
     form: Form,
     daemon: Daemon,
 ) -> None:
@@ -60,21 +74,25 @@ def search(
         mirror search 'hmi.m_720s[$]' --key '**ALL**' --json
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --seg image
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --open 1
+        mirror search 'hmi.sharp_720s[4864]' --refresh
+        mirror search 'hmi.sharp_720s[][2014.01.01/1d]' --where 'USFLUX > 5e22 AND abs(LON_FWT) < 30'
 
     Values are printed as JSOC prints them. Quote the record set: brackets and $ mean something to shells.
     """
+    if number is not None and where is not None:
+        raise click.UsageError("--open counts the records of the record set; expected it without --where")
     params = {"ds": recordset, "key": key, "seg": seg, "n": None if limit is None else str(limit)}
-    payload = _patiently(daemon, params)
+    payload = _patiently(daemon, {**params, "where": where}, {} if wish is None else {"Cache-Control": wish})
     show(payload, form)
-    count, plan = payload["count"], payload["plan"]
-    remark(f"{counted(count, 'record')}; {_PLANS.get(plan, plan)}")
+    told = in_words(payload["plan"], payload.get("age_seconds"))
+    remark(f"{counted(payload['count'], 'record')}; {told}")
     if number is not None:
         open_quick_look(daemon, params, number)
 
 
-def _patiently(daemon: Daemon, params: Mapping[str, str | None]) -> Any:
+def _patiently(daemon: Daemon, params: Mapping[str, str | None], headers: Mapping[str, str]) -> Any:
     """The answer to a search; a terminal sees how far the mirror is if it takes long."""
-    answer = _in_background(daemon, params)
+    answer = _in_background(daemon, params, headers)
     finished, _ = wait([answer], PATIENCE)
     console = Console(stderr=True)
     if not finished and console.is_terminal:
@@ -91,13 +109,15 @@ def _show_progress(answer: Future[Any], daemon: Daemon, recordset: str, console:
             progress.update(task, **fill_progress(daemon, recordset))
 
 
-def _in_background(daemon: Daemon, params: Mapping[str, str | None]) -> Future[Any]:
+def _in_background(
+    daemon: Daemon, params: Mapping[str, str | None], headers: Mapping[str, str]
+) -> Future[Any]:
     """The request in a thread that dies with the program, so that ctrl-C ends both at once."""
     answer: Future[Any] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(daemon.get("/api/search", params))
+            answer.set_result(daemon.get("/api/search", params, headers))
         except BaseException as problem:  # noqa: BLE001  (raised again where the result is taken)
             answer.set_exception(problem)
 

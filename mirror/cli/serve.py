@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import sys
 from pathlib import Path
 
 import click
 
 from mirror.cli.simulate import announce
-from mirror.config import load_config
+from mirror.config import check_doors, load_config
 from mirror.logs import set_up
 from mirror.notify import Notifier
 
@@ -31,7 +33,7 @@ def serve(path: Path | None) -> None:
     \b
         mirror serve                             this computer only, port 8040
         mirror serve --config config.toml        every key is explained in that file
-        MIRROR_SERVER__HOST=0.0.0.0 mirror serve for everyone in your network
+        MIRROR_SERVER__HOST=0.0.0.0 MIRROR_ACCESS__NETWORKS='10.1.0.0/16 export' mirror serve
 
     Ways in for those who use it, none of which changes a script:
 
@@ -41,7 +43,16 @@ def serve(path: Path | None) -> None:
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
     config = load_config(path, os.environ)
+    check_doors(config)
     set_up(config.log)
     from mirror.daemon import serve as run  # noqa: PLC0415  (a wrong configuration is told at once)
 
-    asyncio.run(run(config, ready=announce, notifier=Notifier(os.environ)))
+    async def to_the_end() -> None:
+        notifier, environ = Notifier(os.environ), os.environ
+        await run(config, ready=announce, notifier=notifier, path=path, environ=environ, standing_wishes=True)
+        # Everything is written down. Threads that still work on answers nobody waits for must not hold this up.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+    asyncio.run(to_the_end())

@@ -41,7 +41,8 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
         mirror simulate --port 8050 &
         MIRROR_UPSTREAM__URL=http://127.0.0.1:8050 mirror serve
 
-    What it was asked: GET /_simulator/log. What goes wrong: --faults FILE, or POST /_simulator/faults,
+    What it was asked: GET /_simulator/log. A new version of records, as when JSOC processes them again:
+    POST /_simulator/reprocess with {"ds": "RECORDSET"}. What goes wrong: --faults FILE, or POST /_simulator/faults,
     a list of rules such as
 
     \b

@@ -8,6 +8,7 @@ every record; a query needs boxes; what is left after subtraction are gaps.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,21 +65,29 @@ class Box:
         return sum(map(len, self.steps))
 
 
+#: Seconds by which a check may be dated after now: clocks of two machines differ, those of a day are wrong.
+AHEAD = 86400.0
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """How old a check may be, in seconds, before a span must be checked again.
 
-    Axis values up to ``settled`` are old enough not to change any more in the ordinary run.
+    Axis values up to ``settled`` are old enough not to change any more in the ordinary run. A check that is
+    dated more than ``ahead`` seconds after ``now`` does not count: a clock was wrong.
     """
 
     now: float
     young_age: float
     settled_age: float
     settled: int
+    ahead: float = AHEAD
 
     def stale(self, span: Span) -> Iterator[tuple[int, int]]:
         """The parts of ``span`` that need checking again."""
         age = self.now - span.checked_at
+        if age < -self.ahead:  # it was not checked then, and who knows when
+            age = math.inf
         if age > self.settled_age and span.lo <= self.settled:
             yield span.lo, min(span.hi, self.settled)
         if age > self.young_age and span.hi > self.settled:
@@ -111,6 +120,13 @@ class Coverage:
         for gap in self.gaps(need):
             held = [rest for piece in held for rest in _minus(piece, gap.region, _as_spans(gap))]
         return [rest for box in held for rest in self._subtract(box, _only_fresh(box, freshness))]
+
+    def checked(self, need: Box) -> Iterator[float]:
+        """When the spans were checked that hold a part of ``need``."""
+        for region, spans in self._maps.items():
+            if region.covers(need.region):
+                for s in need.steps:
+                    yield from (span.checked_at for span in spans.within(s.lo, s.hi))
 
     def _subtract(self, need: Box, view: Callable[[SpanMap], SpanMap]) -> list[Box]:
         covering = [(r, m) for r, m in self._maps.items() if r.covers(need.region)]

@@ -5,11 +5,17 @@
     │   ├── SyntaxProblem         a text that does not parse: shows the text, a caret, what was expected
     │   ├── UnknownSeries         no such series
     │   ├── UnknownName           no such keyword, segment, link or prime key
+    │   ├── WrongFields           something filled in with some of its fields wrong
     │   └── Refused               understood, but not something we do
     ├── UpstreamError             JSOC's fault, or the way to it
     │   ├── UpstreamUnreachable   no answer: refused, timed out, circuit open
     │   ├── UpstreamBroken        an answer that is not what the protocol promises
-    │   └── UpstreamRefused       JSOC answered with a status other than 0
+    │   ├── UpstreamRefused       JSOC answered with a status other than 0
+    │   └── UpstreamLacks         upstream is a mirror, and cannot give this
+    ├── OverLimit                 more than one asker may take
+    │   ├── OutOfTime             it took too long
+    │   ├── TooLarge              its answer, or what it needs, is too large
+    │   └── TooMany               too many ask at a time
     ├── NotHeld                   the mirror may not ask upstream, and does not hold what was asked
     ├── StorageError              the local store: locked, too new, full, damaged
     └── ConfigError               config.toml or the environment
@@ -18,6 +24,11 @@ The table that turns them into DRMS status and HTTP code is in ``mirror.server.p
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MirrorError(Exception):
@@ -65,11 +76,43 @@ class UnknownSeries(BadRequest):
 
 
 class UnknownName(BadRequest):
-    """A keyword, segment, link or prime key that the series does not have."""
+    """A keyword, segment, link or prime key that the series does not have; ``problem`` says where it stands."""
+
+    def __init__(self, message: str, problem: SyntaxProblem | None = None) -> None:
+        self.problem = problem
+        super().__init__(message)
+
+
+class WrongFields(BadRequest):
+    """Something that was filled in; ``fields`` says of each that is wrong what was expected.
+
+    ``given`` has their values.
+    """
+
+    def __init__(self, fields: dict[str, str], given: Mapping[str, object]) -> None:
+        self.fields = fields
+        told = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
+        super().__init__("; ".join(f"{name}{told[name]}: {problem}" for name, problem in fields.items()))
 
 
 class Refused(BadRequest):
     """A request that is understood but not served, with the reason."""
+
+
+class OverLimit(MirrorError):
+    """More than one asker may take of what all share."""
+
+
+class OutOfTime(OverLimit):
+    """It took longer than it may."""
+
+
+class TooLarge(OverLimit):
+    """The answer, or what it takes to find it, is larger than it may be."""
+
+
+class TooMany(OverLimit):
+    """Too many ask at a time; the same may be asked again later."""
 
 
 class UpstreamError(MirrorError):
@@ -91,6 +134,10 @@ class UpstreamRefused(UpstreamError):
         self.status = status
         self.message = message
         super().__init__(f"upstream answered status {status}: {message}")
+
+
+class UpstreamLacks(UpstreamError):
+    """Upstream is another mirror, and cannot give this: it is offline, say, or JSOC does not answer it."""
 
 
 class NotHeld(MirrorError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from mirror.drms.errors import BadRequest, MirrorError, UpstreamRefused
+from mirror.drms.errors import BadRequest, MirrorError, TooLarge, UpstreamRefused
 from mirror.drms.export import (
     IN_FITS_FILES,
     NO_DATA_FILE,
@@ -146,8 +146,15 @@ def too_large(request: ExportRequest, survey: Survey) -> Failed:
     )
 
 
-def failure(problem: MirrorError) -> Failed:
-    """``problem`` in the statuses of jsoc_fetch: that of upstream where it spoke, else 4."""
+def failure(problem: MirrorError, request: ExportRequest | None = None) -> Failed:
+    """``problem`` in the statuses of jsoc_fetch: that of upstream where it spoke, 3 for too much, else 4."""
+    too_large = isinstance(problem, TooLarge) or (
+        isinstance(problem, UpstreamRefused) and problem.status == 3
+    )
+    if too_large:
+        error = problem.message if isinstance(problem, UpstreamRefused) else str(problem)
+        told = ("", "") if request is None else (request.method, request.protocol.text)
+        return Failed(3, error, "VOID", *told, wait=0)
     if isinstance(problem, UpstreamRefused) and problem.status not in (0, 1, 2):
         return Failed(problem.status, problem.message)
     return Failed(4, str(problem))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MIN = -(2**62)
 MAX = 2**62
+#: Seconds by which the moment of a check may count as earlier, so that spans can become one.
+GRAIN = 600.0
 
 
 class Span(NamedTuple):
@@ -33,7 +35,7 @@ class SpanMap:
     older moment, so that many small fills do not leave many small spans.
     """
 
-    def __init__(self, spans: Iterable[Span] = (), *, grain: float = 600.0) -> None:
+    def __init__(self, spans: Iterable[Span] = (), *, grain: float = GRAIN) -> None:
         self._grain = grain
         self._lo: list[int] = []
         self._hi: list[int] = []
@@ -56,6 +58,13 @@ class SpanMap:
         for i in range(first, last):
             kept += _outside(Span(self._lo[i], self._hi[i], self._at[i]), lo, hi)
         merged = self._joined(sorted([*kept, Span(lo, hi, checked_at)]))
+        # A span that got an older moment by joining may now be joined to the next one too.
+        while first > 0 and self._are_one(self._at_index(first - 1), merged[0]):
+            first -= 1
+            merged = self._joined([self._at_index(first), *merged])
+        while last < len(self._lo) and self._are_one(merged[-1], self._at_index(last)):
+            merged = self._joined([*merged, self._at_index(last)])
+            last += 1
         self._lo[first:last] = [s.lo for s in merged]
         self._hi[first:last] = [s.hi for s in merged]
         self._at[first:last] = [s.checked_at for s in merged]
@@ -89,15 +98,20 @@ class SpanMap:
         """Index range of the spans that overlap ``lo..hi`` or lie directly beside it."""
         return bisect_left(self._hi, lo - 1), bisect_right(self._lo, hi + 1)
 
+    def _at_index(self, i: int) -> Span:
+        return Span(self._lo[i], self._hi[i], self._at[i])
+
     def _joined(self, spans: list[Span]) -> list[Span]:
-        joined = spans[:1]
-        for span in spans[1:]:
-            last = joined[-1]
-            if last.hi + 1 == span.lo and abs(last.checked_at - span.checked_at) <= self._grain:
-                joined[-1] = Span(last.lo, span.hi, min(last.checked_at, span.checked_at))
-            else:
-                joined.append(span)
+        joined: list[Span] = []
+        for span in spans:
+            joined.append(span)
+            while len(joined) > 1 and self._are_one(joined[-2], joined[-1]):
+                after, before = joined.pop(), joined.pop()
+                joined.append(Span(before.lo, after.hi, min(before.checked_at, after.checked_at)))
         return joined
+
+    def _are_one(self, before: Span, after: Span) -> bool:
+        return before.hi + 1 == after.lo and abs(before.checked_at - after.checked_at) <= self._grain
 
 
 def _outside(span: Span, lo: int, hi: int) -> Iterator[Span]:

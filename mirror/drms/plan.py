@@ -27,6 +27,7 @@ from mirror.drms.recordset import (
     Where,
     WhereFilter,
 )
+from mirror.drms.slots import slot_axis
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
@@ -83,7 +84,9 @@ def need(selection: Selection) -> tuple[Box, ...] | Forward:
         return Forward("the query picks too many separate slots to keep as coverage")
     choices = [tuple(map(_restriction, terms.get(k, (_ANY,)))) for k in other_keys(selection.series)]
     steps = tuple(s for s in steps if s.lo <= s.hi)
-    regions = [Region(o, selection.all_versions) for o in product(*choices) if steps and not any(map(_empty, o))]
+    regions = [
+        Region(o, selection.all_versions) for o in product(*choices) if steps and not any(map(_empty, o))
+    ]
     if len(regions) > MAX_BOXES:
         return Forward("the query combines too many values of its prime keys")
     return tuple(Box(region, steps) for region in regions)
@@ -93,6 +96,13 @@ def other_keys(series: Series) -> tuple[str, ...]:
     """The prime keys beside the axis, in order; none for a series that is covered whole or not at all."""
     axis = coverage_axis(series)
     return () if axis is None else tuple(k.name for k in series.primekeys if k.name != axis.key)
+
+
+def key_space(series: Series) -> tuple[object, ...]:
+    """Where records lie among their prime keys: series that differ in it cannot share coverage."""
+    others = other_keys(series)
+    kinds = tuple(keyword.type if (keyword := series.keyword(key)) else "" for key in others)
+    return coverage_axis(series), others, kinds, tuple(slot_axis(series, key) for key in others)
 
 
 def restricts_keys(selection: Selection) -> bool:

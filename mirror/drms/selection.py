@@ -180,7 +180,8 @@ class _Bracket:
         what = "a keyword, but not a prime key," if keyword is not None else "not a keyword"
         message = f"{name!r} is {what} of {self.series.name}"
         expected = f"one of {self._keys()}; conditions on other keywords go in [? ?]"
-        return UnknownName(str(_problem(self.part, self.text, message, expected)))
+        problem = _problem(self.part, self.text, message, expected)
+        return UnknownName(str(problem), problem)
 
 
 def _column(prime: PrimeKey) -> str:

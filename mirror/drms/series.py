@@ -5,11 +5,17 @@ Pure values; names and members are the server's own. Decoding and encoding is ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: recscope values of slotted keywords; "index" marks the integer companion ``X_index``.
 SLOTTED_SCOPES = frozenset({"ts_eq", "ts_slot", "slot", "enum", "carr"})
+#: recscope of a keyword that each segment of a record has its own of.
+OF_SEGMENT = "segment"
 INTEGER_TYPES = frozenset({"char", "short", "int", "longlong"})
 FLOAT_TYPES = frozenset({"float", "double"})
 
@@ -97,11 +103,27 @@ class Series:
     owner: str | None = None
 
     @cached_property
+    def record_keywords(self) -> tuple[Keyword, ...]:
+        """The keywords that a record has: ``X_000``, ``X_001``, ... of an ``X`` that each segment has its own of.
+
+        The structure shows such a keyword once, without a number.
+        """
+        return tuple(held for k in self.keywords for held in self.held(k))
+
+    def held(self, keyword: Keyword) -> Iterator[Keyword]:
+        """What a record has of a keyword of the structure: it, or one for each segment."""
+        if keyword.recscope != OF_SEGMENT:
+            yield keyword
+            return
+        for place in range(len(self.segments)):
+            yield replace(keyword, name=f"{keyword.name}_{place:03d}")
+
+    @cached_property
     def _keywords_by_name(self) -> dict[str, Keyword]:
-        return {k.name.lower(): k for k in reversed(self.keywords)}
+        return {k.name.lower(): k for k in reversed((*self.record_keywords, *self.keywords))}
 
     def keyword(self, name: str) -> Keyword | None:
-        """The keyword of that name in any case, or None."""
+        """The keyword of that name in any case, of the structure or of a record, or None."""
         return self._keywords_by_name.get(name.lower())
 
     def segment(self, name: str) -> Segment | None:
@@ -125,4 +147,4 @@ class Series:
     @cached_property
     def all_keywords(self) -> tuple[str, ...]:
         """The names that ``**ALL**`` stands for, in order."""
-        return tuple(k.name for k in self.keywords if k.name not in self.implicit)
+        return tuple(k.name for k in self.record_keywords if k.name not in self.implicit)

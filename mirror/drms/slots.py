@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mirror.drms.errors import SyntaxProblem
 from mirror.drms.scanner import Scanner
 from mirror.drms.series import SLOTTED_SCOPES, Keyword, Series
-from mirror.drms.times import MISSING_TIME, scan_time
+from mirror.drms.times import is_missing_time, scan_time
 
 TIME_SCOPES = frozenset({"ts_eq", "ts_slot"})
 
@@ -162,7 +162,7 @@ def _epoch(series: Series, keyword: Keyword) -> float | None:
     named = _EPOCHS.get(constant.defval.strip().upper())
     scan = scan_time(constant.defval) if named is None else None
     seconds = scan.seconds if scan is not None else named
-    if seconds is None or abs(seconds - MISSING_TIME) < 1.0:  # printed in whole seconds
+    if seconds is None or is_missing_time(seconds):
         return None
     return seconds
 

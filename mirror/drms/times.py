@@ -38,7 +38,8 @@ __all__ = [
 
 #: The time that stands for "no time": JD 0, -4712.01.01_12:00:00_TDT.
 MISSING_TIME = -211087684832.184
-_TOLERANCE = 1e-4  # of the server's own test for the missing time
+#: Seconds around it that count as it too: the server stores the text of it in whole seconds.
+_TOLERANCE = 1.0
 _JD_1977, _MJD_0 = 2443144.5, 2400000.5
 _BEYOND_CALENDAR = 6.776e16  # printed as a Julian day from here on
 _EPOCH = datetime(1977, 1, 1, tzinfo=UTC)
@@ -51,7 +52,7 @@ _RESOLUTIONS = (("second", 1.0), ("minute", 60.0), ("hour", 3600.0), ("day", DAY
 
 
 def is_missing_time(seconds: float) -> bool:
-    """True for NaN and for times within 0.1 ms of ``MISSING_TIME``, as the server tests it."""
+    """True for NaN, ``MISSING_TIME``, and what is left of that in a text of whole seconds, as at the server."""
     return math.isnan(seconds) or abs(seconds - MISSING_TIME) < _TOLERANCE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import NotHeld, UnknownSeries, UpstreamError, UpstreamRefused
+from mirror.engine.policy import Wish
 from mirror.engine.singleflight import SingleFlight
 
 if TYPE_CHECKING:
@@ -26,18 +27,19 @@ class Catalogue:
         self._rules = rules
         self._flights: SingleFlight[str, Series] = SingleFlight()
 
-    async def series(self, name: str) -> Series:
+    async def series(self, name: str, wish: Wish = Wish.USUAL) -> Series:
         """The structure of a series by its name in any case.
 
         Raises UnknownSeries, NotHeld, or the UpstreamError that kept it from being fetched.
         """
         held = self._index.series(name)
-        if held is not None and self._rules.timestamp() - held[1] < STRUCTURE_AGE:
+        current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
+        if held is not None and current and wish is not Wish.CHECK:
             return held[0]
-        if not self._rules.may_ask:
+        if not self._rules.asks(wish):
             if held is not None:
                 return held[0]
-            raise NotHeld(f"the structure of {name} is not held, and the mirror is offline", (name,))
+            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(wish)}", (name,))
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name))
         except (UpstreamError, UnknownSeries):

@@ -21,6 +21,7 @@ from mirror.drms.recordset import (
 )
 from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
+from mirror.engine.policy import Wish
 from mirror.engine.singleflight import SingleFlight
 from mirror.storage.batch import fill_request
 from mirror.wire.info import RsListRequest
@@ -57,7 +58,7 @@ class Extremes:
         self._known: dict[str, tuple[Term | None, float]] = {}
         self._flights: SingleFlight[str, Term | None] = SingleFlight()
 
-    async def resolve(self, selection: Selection) -> Resolved:
+    async def resolve(self, selection: Selection, wish: Wish = Wish.USUAL) -> Resolved:
         """Put values in the place of every ``^`` and ``$``, from the first filter to the last."""
         asked = stale = False
         while (position := extreme_position(selection)) is not None:
@@ -67,7 +68,7 @@ class Extremes:
             for term in f.terms:
                 value: Term | None = term
                 if (mark := extreme_of(term)) is not None:
-                    value, how = await self._value(selection, position, f, mark)
+                    value, how = await self._value(selection, position, f, mark, wish)
                     asked, stale = asked or how == "asked", stale or how == "stale"
                 if value is not None:
                     terms.append(_from(value, term) if isinstance(term, IntRange) else value)
@@ -82,17 +83,17 @@ class Extremes:
         return Resolved(selection, asked, stale)
 
     async def _value(
-        self, selection: Selection, position: int, f: KeyFilter, term: Extreme
+        self, selection: Selection, position: int, f: KeyFilter, term: Extreme, wish: Wish
     ) -> tuple[Term | None, str]:
         before = replace(selection, filters=selection.filters[:position])
-        freshness = self._rules.freshness(selection.series)
+        freshness = self._rules.freshness(selection.series, wish)
         if plan_read(before, self._index.coverage(selection.series), freshness) == Local():
             return await self._held_value(before, f, term), "held"
         query = _prefix(selection, position, term)
         known = self._known.get(query)
-        if known and self._rules.timestamp() - known[1] < _good_for(term, freshness):
+        if known and abs(self._rules.timestamp() - known[1]) < _good_for(term, freshness):
             return known[0], "held"
-        if not self._rules.may_ask:
+        if not self._rules.asks(wish):
             return await self._held_value(before, f, term), "stale"
         try:
             value = await self._flights.run(query, lambda: self._ask(selection, query, f))

@@ -13,11 +13,13 @@ from mirror.drms.errors import NotHeld, Refused
 from mirror.storage.holdings import Holding
 from mirror.storage.tree import link_name
 from mirror.storage.unitfile import UnitFile, disk_of, unit_file
+from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mirror.engine.downloads import Download, Downloads
+    from mirror.engine.arriving import Download
+    from mirror.engine.downloads import Downloads
     from mirror.engine.policy import Rules
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
@@ -67,7 +69,9 @@ class Files:
         file = unit_file(path)
         return None if file is None else await self._holdings.at(file)
 
-    async def open(self, wanted: SegmentFile) -> Holding | Download:
+    async def open(
+        self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE
+    ) -> Holding | Download:
         """The file if it is held, else the download of it that runs from now on.
 
         Refused if the path is not one of the archive's, NotHeld if upstream may not be asked.
@@ -81,7 +85,7 @@ class Files:
         if not self._rules.may_ask:
             raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
         known = wanted if wanted.record else self._expected.get(file, wanted)
-        return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob))
+        return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
 
     async def _look_up(self, file: UnitFile) -> Holding | None:
         """The holding of a file; looked up again if a download ended meanwhile, which may have been its own."""
@@ -91,9 +95,9 @@ class Files:
             if holding is not None or self._downloads.ended == ended:
                 return holding
 
-    async def get(self, wanted: SegmentFile) -> Blob:
+    async def get(self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE) -> Blob:
         """The content of a file, fetched if need be; raises what kept it from coming."""
-        found = await self.open(wanted)
+        found = await self.open(wanted, priority)
         blob = found.blob if isinstance(found, Holding) else await found.kept()
         file = unit_file(wanted.path)
         if file is not None and wanted.record is not None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from mirror.drms.errors import BadRequest
-from mirror.server.cgi import HEADER, parameters
+from mirror.engine.policy import Wish
+from mirror.server.accounts import RECORDS
+from mirror.server.cgi import parameters
+from mirror.server.hangups import while_connected
+from mirror.server.wishes import told_by, wish_of
 from mirror.wire.info import ALL, RsListRequest, c_int, expand_names
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mirror.drms.series import Series
+    from mirror.services.analytics.sifting import Sifter
     from mirror.services.search import Search
     from mirror.services.status import Status
     from mirror.wire.rs_list import RsList
@@ -20,8 +28,9 @@ if TYPE_CHECKING:
 class Api:
     """The handlers below /api, and what watches over the daemon."""
 
-    def __init__(self, search: Search, status: Status) -> None:
+    def __init__(self, search: Search, sifter: Sifter, status: Status) -> None:
         self._search = search
+        self._sifter = sifter
         self._status = status
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -33,26 +42,49 @@ class Api:
         router.add_get("/metrics", self.metrics)
 
     async def search(self, request: web.Request) -> web.Response:
-        """``ds, key, seg, link, n`` as for rs_list; rows instead of columns. Without names: the prime keys."""
-        given = await parameters(request)
+        """``ds, key, seg, link, n`` as for rs_list; rows instead of columns. Without names: the prime keys.
+
+        With ``where`` only the records for which this condition in SQL is true.
+        """
+        payload, headers = await self.found(request, await parameters(request))
+        return web.json_response(payload, headers=headers)
+
+    async def found(
+        self, request: web.Request, given: Mapping[str, str]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What a search of those parameters gives, as JSON, with its headers."""
         if not given.get("ds"):
             raise BadRequest("the parameter ds is missing; expected a record set, as in ds=hmi.v_45s[$]")
+        wish = wish_of(request.headers)
         keys, segments, links = (_names(given.get(name)) for name in ("key", "seg", "link"))
         if not keys and not segments and not links:
-            series = await self._search.structure(given["ds"])
+            series = await self._structure(given["ds"], wish)
             keys = tuple(k.name for k in series.primekeys) or ("*recnum*",)
         if ALL in (segments or ()):
             # By name each record has a value; ALL leaves out, as at JSOC, those whose link does not resolve.
-            series = await self._search.structure(given["ds"])
+            series = await self._structure(given["ds"], wish)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(
             given["ds"], keys=keys, segments=segments, links=links, n=c_int(given.get("n", "")) or None
         )
-        found = await self._search.rs_list(wanted)
+        where = given.get("where")
+        if where is None:
+            found = await self._search.rs_list(wanted, wish)
+        else:
+            async with while_connected(request):
+                found = await self._sifter.rs_list(wanted, where, wish, request.remote or "")
+        request[RECORDS] = found.value.count
         plan = found.origin.name.lower()
         columns, rows = _table(wanted, found.value)
-        payload = {"columns": columns, "rows": rows, "count": found.value.count, "plan": plan}
-        return web.json_response(payload, headers={HEADER: plan})
+        payload: dict[str, Any] = {"columns": columns, "rows": rows, "count": found.value.count, "plan": plan}
+        headers = told_by(found.origin, found.checked_at, self._status.now())
+        if "Age" in headers:
+            payload["age_seconds"] = int(headers["Age"])
+        return payload, headers
+
+    async def _structure(self, ds: str, wish: Wish) -> Series:
+        """The structure as it is held if it is young enough: a check is about records."""
+        return await self._search.structure(ds, Wish.HELD if wish is Wish.HELD else Wish.USUAL)
 
     async def series(self, _: web.Request) -> web.Response:
         """The series that are known."""

@@ -11,6 +11,10 @@ from mirror.server.problems import answer_problems
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from aiohttp.typedefs import Middleware
+
+    from mirror.server.chain import Chain
+    from mirror.server.gate import Gate
     from mirror.server.proxy import Proxy
 
 #: Bytes of a request's body, and of its first line: a query of a megabyte gets an error of ours.
@@ -25,9 +29,16 @@ class Part(Protocol):
         """Serve everything at its path."""
 
 
-def build_app(parts: Iterable[Part], proxy: Proxy) -> web.Application:
-    """The application of these parts; what none of them answers goes to JSOC."""
-    app = web.Application(middlewares=[proxy.guard, answer_problems], client_max_size=LARGEST_BODY)
+def build_app(
+    parts: Iterable[Part], gate: Gate, proxy: Proxy, chain: Chain, count: Middleware
+) -> web.Application:
+    """The application of these parts; what none of them answers goes to JSOC.
+
+    ``gate`` sees every request, ``count`` those that it lets in.
+    """
+    layers = [gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
+    app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
+    gate.guard(app)
     for part in parts:
         part.add_to(app.router)
     app.router.add_route("*", "/{path:.*}", proxy.handle)

@@ -6,25 +6,31 @@ Every answer says in the header ``X-Mirror`` how it came about: local, filled, f
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from mirror.engine.policy import Wish
+from mirror.server.accounts import RECORDS
+from mirror.server.chain import is_mirror
+from mirror.server.wishes import told_by, wish_of
 from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
-from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
+from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
 from mirror.wire.params import decode_body, decode_params
 from mirror.wire.rs_list import encode_rs_list
 from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
-    from mirror.engine.records import Origin
+    from collections.abc import Callable, Mapping
+
+    from mirror.server.chain import Chain
     from mirror.server.proxy import Proxy
     from mirror.services.listing import Listing
-    from mirror.services.search import Search
+    from mirror.services.precise import Precise
+    from mirror.services.search import Found, Search
 
-HEADER = "X-Mirror"
 #: Where JSOC's programs are.
 CGI = "/cgi-bin/ajax/"
 #: Answers from this size on are compressed in a thread.
@@ -36,10 +42,21 @@ _LIVE_KEYS = frozenset({"*logdir*"})
 class Programs:
     """The handlers of the programs that the mirror answers itself."""
 
-    def __init__(self, search: Search, listing: Listing, proxy: Proxy) -> None:
+    def __init__(
+        self,
+        search: Search,
+        listing: Listing,
+        precise: Precise,
+        proxy: Proxy,
+        chain: Chain,
+        now: Callable[[], float],
+    ) -> None:
+        self._precise = precise
+        self._chain = chain
         self._search = search
         self._listing = listing
         self._proxy = proxy
+        self._now = now  #: Unix seconds
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve every program at JSOC's own path, by GET and POST."""
@@ -57,47 +74,67 @@ class Programs:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
         info = decode_info(await parameters(request))
+        wish = wish_of(request.headers)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
+            if is_mirror(request) and isinstance(info, RsListRequest):
+                precise = await self._precise.answer(info)
+                if precise is not None:
+                    return _json(request, encode_rs_list(precise, runtime=_since(started)))
             # Flags change values and layout in ways that printed values cannot give: JSOC answers itself.
             return await self._proxy.pass_through(request, origin="forwarded")
         if isinstance(info, SeriesStructRequest):
-            series = await self._search.structure(info.ds)
+            series = await self._search.structure(info.ds, wish)
             return _json(request, encode_series_struct(series, runtime=_since(started)))
         if isinstance(info, SummaryRequest):
-            counted = await self._search.rs_summary(info)
-            return _json(request, encode_summary(counted.value, runtime=_since(started)), counted.origin)
-        found = await self._search.rs_list(info)
-        return _json(request, encode_rs_list(found.value, runtime=_since(started)), found.origin)
+            counted = await self._search.rs_summary(info, wish)
+            return self._json(request, encode_summary(counted.value, runtime=_since(started)), counted)
+        found = await self._search.rs_list(info, wish)
+        request[RECORDS] = found.value.count
+        response = self._json(request, encode_rs_list(found.value, runtime=_since(started)), found)
+        await self._chain.tell_age(request, response, info.ds, found.origin)
+        return response
 
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.series()
+        entries = await self._listing.series(wish_of(request.headers))
         return _json(request, encode_show_series(select_series(entries, wanted.filter)))
 
     async def showextseries(self, request: web.Request) -> web.StreamResponse:
         """The list of all series, internal ones too."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.all_series(notes=wanted.info)
+        entries = await self._listing.all_series(notes=wanted.info, wish=wish_of(request.headers))
         chosen = select_series(entries, wanted.filter)
         return _json(request, encode_showextseries(chosen, info=wanted.info))
 
     async def check_address(self, request: web.Request) -> web.StreamResponse:
         """Whether an address may export."""
         address = decode_address(await parameters(request))
-        return _json(request, encode_address_answer(await self._listing.check_address(address)))
+        answer = await self._listing.check_address(address, wish_of(request.headers))
+        return _json(request, encode_address_answer(answer))
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
         wanted = decode_show_info(await parameters(request))
-        query = show_info_query(wanted)
+        query, wish = show_info_query(wanted), wish_of(request.headers)
         if wanted.count:
-            counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n))
-            return _text(request, encode_show_count(wanted, counted.value), counted.origin)
-        found = await self._search.rs_list(query)
-        series = await self._search.structure(query.ds)
+            counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), wish)
+            return self._text(request, encode_show_count(wanted, counted.value), counted)
+        found = await self._search.rs_list(query, wish)
+        request[RECORDS] = found.value.count
+        known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
+        series = await self._search.structure(query.ds, known)
         strings = {k.name.lower() for k in series.keywords if k.type == "string"}
-        return _text(request, encode_show_info(wanted, found.value, quoted=strings), found.origin)
+        return self._text(request, encode_show_info(wanted, found.value, quoted=strings), found)
+
+    def _json(self, request: web.Request, body: bytes, found: Found[Any]) -> web.Response:
+        return _response(request, body, "application/json", self._told(found))
+
+    def _text(self, request: web.Request, body: bytes, found: Found[Any]) -> web.Response:
+        return _response(request, body, "text/plain", self._told(found))
+
+    def _told(self, found: Found[Any]) -> dict[str, str]:
+        return told_by(found.origin, found.checked_at, self._now())
 
 
 async def parameters(request: web.Request) -> dict[str, str]:
@@ -112,18 +149,14 @@ def _since(started: float) -> float:
     return time.perf_counter() - started
 
 
-def _json(request: web.Request, body: bytes, origin: Origin | None = None) -> web.Response:
-    return _response(request, body, "application/json", origin)
+def _json(request: web.Request, body: bytes) -> web.Response:
+    return _response(request, body, "application/json", {})
 
 
-def _text(request: web.Request, body: bytes, origin: Origin) -> web.Response:
-    return _response(request, body, "text/plain", origin)
-
-
-def _response(request: web.Request, body: bytes, kind: str, origin: Origin | None) -> web.Response:
-    response = web.Response(body=body, content_type=kind, zlib_executor_size=COMPRESS_FROM * 64)
-    if origin is not None:
-        response.headers[HEADER] = origin.name.lower()
+def _response(request: web.Request, body: bytes, kind: str, headers: Mapping[str, str]) -> web.Response:
+    response = web.Response(
+        body=body, content_type=kind, headers=headers, zlib_executor_size=COMPRESS_FROM * 64
+    )
     if len(body) >= COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.enable_compression(web.ContentCoding.gzip)
     return response

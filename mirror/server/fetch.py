@@ -6,26 +6,35 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirror.drms.errors import MirrorError
-from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest
+from mirror.drms.errors import MirrorError, NotHeld
+from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest, UnitsRequest
 from mirror.drms.exportrules import failure
+from mirror.engine.policy import Wish
 from mirror.server.cgi import CGI, parameters
+from mirror.server.wishes import told_by, wish_of
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 
 if TYPE_CHECKING:
-    from mirror.drms.export import ExportAnswer, Format
+    from collections.abc import Callable, Mapping
+
+    from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.server.proxy import Proxy
     from mirror.services.exports import Exports
+    from mirror.services.units import Units
 
+#: Says that keywords in exported files have only the digits that print: ``printed``.
+VALUES = "X-Mirror-Values"
 REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
 
 class Fetch:
-    """The handler of jsoc_fetch."""
+    """The handler of jsoc_fetch; ``now`` gives Unix seconds."""
 
-    def __init__(self, exports: Exports, proxy: Proxy) -> None:
+    def __init__(self, exports: Exports, units: Units, proxy: Proxy, now: Callable[[], float]) -> None:
+        self._now = now
         self._exports = exports
+        self._units = units
         self._proxy = proxy
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -40,21 +49,33 @@ class Fetch:
             asked = decode_fetch(given)
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
+        if isinstance(asked, ExportRequest) and wish_of(request.headers) is Wish.HELD:
+            raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
         if isinstance(asked, ExportRequest):
-            return _answer(await self._exports.request(asked), form)
+            found = await self._exports.asked(asked)
+            if isinstance(found.answer, Failed):
+                return _answer(found.answer, form)
+            return _answer(found.answer, form, told=told_by(found.origin, found.checked_at, self._now()))
         if isinstance(asked, RepeatRequest):
             return _answer(Failed(4, REPEAT_REFUSED), form)
         if isinstance(asked, StatusRequest):
             answer = await self._exports.status(asked.request_id)
             if answer is not None:
-                return _answer(answer, form)
-        # A request that was made at JSOC itself, or for storage units: JSOC knows.
+                values = await self._exports.values(asked.request_id)
+                return _answer(answer, form, told={VALUES: values} if values else None)
+        if isinstance(asked, UnitsRequest):
+            units = await self._units.answer(asked)
+            if units is not None:
+                return _answer(units, form)
+        # A request that was made at JSOC itself, or for units that are not held: JSOC knows.
         try:
             return await self._proxy.pass_through(request, origin="forwarded")
         except MirrorError as problem:
             return _answer(failure(problem), form)
 
 
-def _answer(answer: ExportAnswer, form: Format) -> web.Response:
+def _answer(
+    answer: ExportAnswer | StorageUnits, form: Format, told: Mapping[str, str] | None = None
+) -> web.Response:
     body = encode_answer(answer, form)
-    return web.Response(body=body, content_type=content_type(form).partition(";")[0])
+    return web.Response(body=body, content_type=content_type(form).partition(";")[0], headers=told)

@@ -6,7 +6,6 @@ of some other site that a browser shows cannot send that here.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,17 +14,19 @@ from aiohttp import web
 
 from mirror.drms.errors import BadRequest
 from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
+from mirror.server.bodies import Kinds, json_object
 from mirror.server.cgi import parameters
+from mirror.server.conditions import what_is_asked
+from mirror.server.wishes import told_by
+from mirror.services.picture import MOST_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mirror.services.filelist import FileLists
     from mirror.services.joblist import JobList
     from mirror.services.quicklook import QuickLooks
     from mirror.services.store import Store
-
-Kinds = type | tuple[type, ...]
 
 _TEXT, _NUMBER, _AMOUNT = str, int, (int, float)
 #: What a body may have, and of what kind.
@@ -36,12 +37,16 @@ _EXPORT: dict[str, Kinds] = {
 _PIN: dict[str, Kinds] = {**_RECORDS, "owner": _TEXT, "reason": _TEXT, "seconds": _AMOUNT}
 _EVICTION: dict[str, Kinds] = {"need": _NUMBER, "dry_run": bool}
 _LATEST = 100
+NOT_MODIFIED = 304
 
 
 class FilesApi:
-    """The handlers of /api that are about files."""
+    """The handlers of /api that are about files; ``now`` gives Unix seconds."""
 
-    def __init__(self, lists: FileLists, jobs: JobList, store: Store, quicklooks: QuickLooks) -> None:
+    def __init__(
+        self, lists: FileLists, jobs: JobList, store: Store, quicklooks: QuickLooks, now: Callable[[], float]
+    ) -> None:
+        self._now = now
         self._lists = lists
         self._jobs = jobs
         self._store = store
@@ -63,7 +68,8 @@ class FilesApi:
         """``ds, seg, n, name``: the archived files; with ``places=1`` also where they lie on this machine."""
         given = await parameters(request)
         listed = await self._lists.of(_request(given), places=given.get("places") == "1")
-        return web.json_response([asdict(file) for file in listed])
+        told = told_by(listed.origin, listed.checked_at, self._now())
+        return web.json_response([asdict(file) for file in listed.files], headers=told)
 
     async def jobs(self, request: web.Request) -> web.Response:
         """``n``: the last exports, newest first."""
@@ -77,8 +83,10 @@ class FilesApi:
 
     async def submit(self, request: web.Request) -> web.Response:
         """``ds, seg, n, method, protocol, process, name, email``: begin an export."""
-        given = await _body(request, _EXPORT)
-        return web.json_response(await self._jobs.submit(_request(given)), status=202)
+        given = await json_object(request, _EXPORT)
+        job, found = await self._jobs.submit(_request(given))
+        told = told_by(found.origin, found.checked_at, self._now())
+        return web.json_response(job, status=202, headers=told)
 
     async def pins(self, _: web.Request) -> web.Response:
         """The pins that hold."""
@@ -86,29 +94,41 @@ class FilesApi:
 
     async def pin(self, request: web.Request) -> web.Response:
         """``ds, seg, n, owner, reason, seconds``: pin the files that are held."""
-        given = await _body(request, _PIN)
+        given = await json_object(request, _PIN)
         reason = given.get("reason") or given.get("ds", "")
         pinned = await self._store.pin(_request(given), _owner(given), reason, given.get("seconds"))
         return web.json_response(pinned)
 
     async def unpin(self, request: web.Request) -> web.Response:
         """``ds, seg, n, owner``: take pins away."""
-        given = await _body(request, _PIN)
+        given = await json_object(request, _PIN)
         return web.json_response(await self._store.unpin(_request(given), _owner(given)))
 
     async def evict(self, request: web.Request) -> web.Response:
         """``need`` bytes, ``dry_run``: throw out what was not used for longest, or say what would go."""
-        given = await _body(request, _EVICTION)
+        given = await json_object(request, _EVICTION)
         answer = await self._store.evict(given.get("need"), dry_run=given.get("dry_run", False))
         return web.json_response(answer)
 
     async def quicklook(self, request: web.Request) -> web.Response:
-        """``ds, seg, n, number``: the PNG of a record's first image."""
+        """``ds, seg, n, number, size, fetch``: the PNG of a record's first image, no side above ``size`` pixels.
+
+        Only of a file that is held, unless ``fetch=1``.
+        """
         given = await parameters(request)
-        made = await self._quicklooks.of(_request(given), _whole(given, "number", 1))
+        number, most = _whole(given, "number", 1), _whole(given, "size", MOST_PIXELS)
+        found = await self._quicklooks.find(_request(given), number, most=most, fetch=given.get("fetch") == "1")
         # Headers are ASCII; names of records need not be.
-        told = {"X-Mirror-Record": quote(made.record, safe="[]{}:#"), "X-Mirror-Segment": quote(made.segment)}
-        return web.Response(body=made.png, content_type="image/png", headers=told)
+        told = {
+            "X-Mirror-Record": quote(found.record, safe="[]{}:#"),
+            "X-Mirror-Segment": quote(found.segment),
+            "Cache-Control": "private, no-cache",  # to be asked for again: a record may get another file
+            "ETag": f'"{found.tag}"',
+        }
+        if what_is_asked(request.headers, 1, tag=found.tag).status == NOT_MODIFIED:
+            return web.Response(status=NOT_MODIFIED, headers=told)
+        png = await self._quicklooks.png(found)
+        return web.Response(body=png, content_type="image/png", headers=told)
 
 
 def _request(given: Mapping[str, Any]) -> ExportRequest:
@@ -144,31 +164,3 @@ def _whole(given: Mapping[str, Any], name: str, default: int) -> int:
         return int(value) if value != "" else default
     except ValueError:
         raise BadRequest(f"{name} is {value!r}; expected a whole number") from None
-
-
-async def _body(request: web.Request, members: Mapping[str, Kinds]) -> dict[str, Any]:
-    """The JSON object in a request's body, with no other members than these; null is as good as absent."""
-    if request.content_type != "application/json":
-        raise BadRequest("expected a JSON object, with the header Content-Type: application/json")
-    try:
-        given = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise BadRequest('the body is no JSON object; expected one such as {"ds": "hmi.m_720s[$]"}')
-    for name, value in given.items():
-        if name not in members:
-            raise BadRequest(f"the member {name!r} is not known; expected some of {', '.join(members)}")
-        if value is not None and not _is(value, members[name]):
-            raise BadRequest(f"{name} is {value!r}; expected {_in_words(members[name])}")
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _is(value: Any, kinds: Kinds) -> bool:
-    # True is an int to Python, and to nobody else.
-    return isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
-
-
-def _in_words(kinds: Kinds) -> str:
-    words: dict[Any, str] = {str: "a text", int: "a whole number", bool: "true or false"}
-    return words.get(kinds, "a number")

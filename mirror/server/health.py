@@ -59,7 +59,7 @@ class Health:
         return web.json_response({"upstream": state}, status=200 if state in ("ok", "offline") else 503)
 
     async def _index(self) -> str:
-        """ "ok", or why the index cannot be read."""
+        """The word "ok", or why the index cannot be read."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._look()

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from mirror.drms.errors import NotHeld
 from mirror.server.sending import send
+from mirror.server.wishes import wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,16 +56,25 @@ class Proxy:
 
     async def pass_through(self, request: web.Request, origin: str = "passed") -> web.StreamResponse:
         """JSOC's own answer to this request, streamed and not kept; ``origin`` is what X-Mirror says."""
-        if not self._rules.may_ask:
-            raise NotHeld(
-                f"{request.path} is answered by JSOC only, and the mirror is offline", (request.path,)
-            )
+        wish = wish_of(request.headers)
+        if not self._rules.asks(wish):
+            why = self._rules.why_not(wish)
+            raise NotHeld(f"{request.path} is answered by JSOC only, and {why}", (request.path,))
         target = _origin_form(request.raw_path)
         body = await request.read() if request.body_exists else None
-        async with self._upstream.raw(request.method, target, request.headers, body) as answer:
+        async with self._upstream.raw(request.method, target, _for_jsoc(request), body) as answer:
             response = web.StreamResponse(status=answer.status, headers=answer.headers)
             response.headers["X-Mirror"] = origin
             return await send(request, response, answer.body)
+
+
+def _for_jsoc(request: web.Request) -> CIMultiDict[str]:
+    """The headers of a request; without what was meant for us if it did not come as to a proxy."""
+    headers = CIMultiDict(request.headers)
+    if request.raw_path.startswith("/"):
+        for name in ("Authorization", "Cookie"):
+            headers.popall(name, None)
+    return headers
 
 
 def _origin_form(target: str) -> str:

@@ -7,9 +7,11 @@ message sent then would be taken for the rest of the file.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 from mirror.drms.errors import MirrorError
+from mirror.server.kernel import send_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,15 +21,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """``size`` bytes of an open file, from ``start`` on, which the kernel sends."""
+
+    file: IO[bytes]
+    start: int
+    size: int
+
+
+Piece = bytes | FileRange
+
+
 async def send(
-    request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
+    request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[Piece]
 ) -> web.StreamResponse:
     """Send ``pieces`` as the body of ``response``, or its headers only if the request is a HEAD."""
     await response.prepare(request)
     try:
         if request.method != "HEAD":
             async for piece in pieces:
-                await response.write(piece)
+                await _send_piece(request, response, piece)
         await response.write_eof()
     except (MirrorError, OSError) as problem:
         if not isinstance(problem, ConnectionError):  # the client hung up: nobody's fault
@@ -35,3 +49,12 @@ async def send(
         if request.transport is not None:
             request.transport.close()
     return response
+
+
+async def _send_piece(request: web.Request, response: web.StreamResponse, piece: Piece) -> None:
+    if isinstance(piece, bytes):
+        await response.write(piece)
+        return
+    if request.transport is None:
+        raise ConnectionResetError("the client hung up")
+    await send_range(request.transport, piece.file, piece.start, piece.size)

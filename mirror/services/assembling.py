@@ -10,17 +10,21 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import UpstreamBroken, UpstreamError
-from mirror.drms.fits import FitsPatch, RecordValues, assemble, ones_complement, read_archive
+from mirror.drms.fits import Exporter, RecordValues, ones_complement, read_archive
 from mirror.drms.fits.filenames import NamedFile, file_name
+from mirror.services.linkedtexts import LinkedTexts
+from mirror.storage.fronts import Front
 from mirror.storage.layout import SEPARATOR
+from mirror.upstream.pacing import Priority
 from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
     from mirror.storage.index import Index
-    from mirror.storage.layout import Row
+    from mirror.storage.layout import Layout, Row
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,11 @@ log = logging.getLogger(__name__)
 AT_ONCE = 200
 #: Bytes of an archived file that hold its headers; more is read if they do not.
 HEAD = 64 * 1024
-PIECE = 1024 * 1024
 PRECISE = "precise"
+#: Segments whose treatment is remembered.
+_MOST_EXPORTERS = 32
+#: Records whose values are at hand: a file needs them several times on its way, and so do other segments.
+_MOST_RECENT = 256
 
 
 class Assembler:
@@ -52,44 +59,76 @@ class Assembler:
         self._blobs = blobs
         self._upstream = upstream
         self._rules = rules
+        self._linked = LinkedTexts(index, upstream, rules)
+        self._exporters: dict[tuple[str, str], tuple[Series, Exporter]] = {}
+        self._recent: dict[str, dict[str, str]] = {}
 
     async def prepare(self, plan: Plan) -> None:
         """See that the values of all records of a plan are kept at full precision, if they can be had."""
-        missing = [row for row in plan.rows if await self._precise(plan.series, row.recnum) is None]
-        if not missing or not self._rules.may_ask:
+        if not self._rules.may_ask:
             return
         try:
-            for start in range(0, len(missing), AT_ONCE):
-                await self._ask(plan, missing[start : start + AT_ONCE])
+            await self.keep_precise(plan.layout, plan.rows)
         except UpstreamError as problem:
             log.warning("values as printed are used series=%s error=%s", plan.series.name, problem)
+
+    async def keep_precise(
+        self, layout: Layout, rows: Sequence[Row], priority: Priority = Priority.PEOPLE
+    ) -> None:
+        """Ask for the values at full precision of those records whose are not kept yet, and keep them."""
+        missing = [row for row in rows if await self._precise(layout.series, row.recnum) is None]
+        for start in range(0, len(missing), AT_ONCE):
+            await self._ask(layout, missing[start : start + AT_ONCE], priority)
+
+    async def keep_names(self, layout: Layout, rows: Sequence[Row]) -> None:
+        """Have what the names of linked files usually ask for, so that they can be named without JSOC."""
+        await self._linked.keep(layout, rows)
 
     async def file_names(self, plan: Plan, files: Sequence[Wanted]) -> list[str]:
         """The names of files in the export's directory, by the request's filenamefmt; one for each, in order."""
         counter = itertools.count()
         rows = {row.recnum: row for row in plan.rows}
+        targets = await self._linked.of(plan, files)
         names = []
         for wanted in files:
             recnum = wanted.owner.recnum
             printed = _printed(plan, rows[recnum])
             precise = await self._precise(plan.series, recnum)
-            source = NamedFile(plan.series, recnum, wanted.file, printed, precise or {})
+            target = targets.get(wanted.owner)
+            source = NamedFile(plan.series, recnum, wanted.file, printed, precise or {}, target)
             names.append(file_name(plan.request.filenamefmt, source, counter))
         return names
 
-    async def assembled(self, plan: Plan, wanted: Wanted, archived: Blob) -> Blob:
-        """The exported file of an archived one; the archived one itself where it is no FITS."""
+    async def front(self, plan: Plan, wanted: Wanted, archived: Blob) -> Front | None:
+        """What the exported file has in place of the archived one's headers; None where that is no FITS.
+
+        The data stay where they are: the file is put together whenever it is sent.
+        """
         segment = plan.series.segment(wanted.segment)
         if segment is None or not wanted.file.lower().endswith(".fits"):
-            return archived
+            return None
         record = await self._values(plan, wanted.owner.recnum)
         now = self._rules.now()
         with self._blobs.reading(archived) as path:
-            patch = await asyncio.to_thread(_patched, path, record, plan.series, segment.name, now)
-            async with self._blobs.incoming(patch.size) as sink:
-                await sink.write(patch.head)
-                await _copy(path, patch.copy_start, patch.copy_size, sink.write)
-                return await sink.keep(size=patch.size)
+            return await asyncio.to_thread(_front, path, record, self._exporter(plan.series, segment.name), now)
+
+    async def kept(self, series: Series, recnum: int) -> dict[str, str] | None:
+        """The values of a record at full precision, by keyword; None if they are not kept."""
+        return await self._precise(series, recnum)
+
+    async def exact(self, series: Series, recnum: int) -> bool:
+        """True if the values of a record are kept at full precision, so that its files are as JSOC's."""
+        return await self._precise(series, recnum) is not None
+
+    def _exporter(self, series: Series, segment: str) -> Exporter:
+        """The one that has made such files before, unless the structure of the series is another by now."""
+        before, exporter = self._exporters.pop((series.name, segment), (None, None))
+        if exporter is None or before is not series:
+            exporter = Exporter(series, segment)
+        self._exporters[series.name, segment] = series, exporter
+        while len(self._exporters) > _MOST_EXPORTERS:
+            del self._exporters[next(iter(self._exporters))]
+        return exporter
 
     async def _values(self, plan: Plan, recnum: int) -> RecordValues:
         precise = await self._precise(plan.series, recnum)
@@ -100,20 +139,32 @@ class Assembler:
         return RecordValues(recnum, _printed(plan, row), exact=False)
 
     async def _precise(self, series: Series, recnum: int) -> dict[str, str] | None:
-        kept = await self._index.fact(PRECISE, f"{series.name.lower()}:{recnum}")
-        return None if kept is None else json.loads(kept[0])
+        key = f"{series.name.lower()}:{recnum}"
+        # The series may have more keywords now than when this was asked for.
+        names = [k.name for k in self._index.layout(series).keywords]
+        texts = self._recent.pop(key, None)
+        if texts is None or not all(name in texts for name in names):
+            kept = await self._index.fact(PRECISE, key)
+            texts = {} if kept is None else json.loads(kept[0])
+            if not all(name in texts for name in names):
+                return None
+        self._recent[key] = texts
+        while len(self._recent) > _MOST_RECENT:
+            del self._recent[next(iter(self._recent))]
+        return texts
 
-    async def _ask(self, plan: Plan, rows: list[Row]) -> None:
-        names = tuple(k.name for k in plan.layout.keywords)
+    async def _ask(self, layout: Layout, rows: Sequence[Row], priority: Priority) -> None:
+        names, series = tuple(k.name for k in layout.keywords), layout.series.name
         numbers = ",".join(f"#{row.recnum}" for row in rows)
         request = RsListRequest(
-            f"{plan.series.name}[:{numbers}]", keys=("*recnum*", *names), flags={"M": "1"}
+            f"{series}[:{numbers}]", keys=("*recnum*", *names), flags={"M": "1"}
         )
-        answer = await self._upstream.rs_list(request)
+        answer = await self._upstream.rs_list(request, priority)
         columns = answer.keywords or ()
         for i, recnum in enumerate(columns[0][1] if columns else ()):
             texts = {name: from_wire(str(values[i])) for name, values in columns[1:]}
-            key = f"{plan.series.name.lower()}:{recnum}"
+            key = f"{series.lower()}:{recnum}"
+            self._recent.pop(key, None)
             await self._index.keep_fact(PRECISE, key, json.dumps(texts), self._rules.timestamp())
 
 
@@ -124,8 +175,8 @@ def _printed(plan: Plan, row: Row) -> dict[str, str]:
     }
 
 
-def _patched(path: Path, record: RecordValues, series: Series, segment: str, now: datetime) -> FitsPatch:
-    with path.open("rb") as file:
+def _front(path: Path, record: RecordValues, exporter: Exporter, now: datetime) -> Front:
+    with path.open("rb", buffering=0) as file:
         head = file.read(HEAD)
         while (archive := read_archive(head)) is None:
             more = file.read(HEAD)
@@ -136,13 +187,8 @@ def _patched(path: Path, record: RecordValues, series: Series, segment: str, now
         if total is None:
             file.seek(archive.data_start)
             total = ones_complement(file.read(archive.data_size))
-    return assemble(archive, record, series, segment, now=now, data_sum=total)
-
-
-async def _copy(path: Path, start: int, size: int, write: Callable[[bytes], Awaitable[None]]) -> None:
-    with path.open("rb") as file:
-        file.seek(start)
-        left = size
-        while left and (piece := await asyncio.to_thread(file.read, min(PIECE, left))):
-            await write(piece)
-            left -= len(piece)
+        patch = exporter.assemble(archive, record, now=now, data_sum=total)
+        size = os.fstat(file.fileno()).st_size
+    if patch.copy_start + patch.copy_size > size:
+        raise UpstreamBroken(f"{path.name}: the archived file ends before its data")
+    return Front.of(patch.head, patch.copy_start, patch.copy_size)

@@ -9,11 +9,12 @@ index.json, index.txt, index.html     what there is, three times
 from __future__ import annotations
 
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import NotHeld
 from mirror.drms.fits.record import is_second_name
+from mirror.services.content import PRINTED, Content, Part, Stretch, content_of, length
 from mirror.services.exportjobs import is_file
 from mirror.services.exportplan import finished, request_of
 from mirror.storage.unitfile import is_plain
@@ -22,18 +23,20 @@ from mirror.wire.keywords_txt import KeywordColumn, KeywordTable, encode_keyword
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mirror.drms.export import ExportRequest
     from mirror.drms.series import Keyword, Series
+    from mirror.services.exportjobs import ExportJobs
     from mirror.services.exportplan import ExportPlanner
     from mirror.storage.blobs import Blobs
-    from mirror.storage.blobtable import Blob
     from mirror.storage.jobs import Job, JobFile, Jobs
 
 BLOCK = 512
 #: tar files are padded to records of 20 blocks.
 RECORD = 20 * BLOCK
+#: Directories at hand.
+_MOST_OPEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +48,86 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
-    """A tar file: its parts in order, bytes or blobs, and the length of the whole."""
+class Directory:
+    """A job with its files by name, and those of their contents that were looked up."""
 
-    parts: tuple[bytes | Blob, ...]
-
-    @property
-    def size(self) -> int:
-        return sum(len(p) if isinstance(p, bytes) else p.size for p in self.parts)
+    job: Job
+    files: Mapping[str, JobFile]
+    contents: dict[str, Content]
 
 
 class ExportDirectories:
     """Reads the directories of exports."""
 
-    def __init__(self, jobs: Jobs, planner: ExportPlanner, blobs: Blobs) -> None:
+    def __init__(self, jobs: Jobs, planner: ExportPlanner, worker: ExportJobs, blobs: Blobs) -> None:
         self._jobs = jobs
         self._planner = planner
+        self._worker = worker
         self._blobs = blobs
+        self._open: dict[str, Directory] = {}
+        self._open_since = (0, 0)
 
-    async def entry(self, request_id: str, name: str) -> Page | Archive | Blob | None:
-        """What a name in a directory stands for; None if there is no such export, or no such name in it."""
-        job = await self._jobs.get(request_id)
-        if job is None or job.state != "done":
+    async def entry(self, request_id: str, name: str) -> Page | Content | None:
+        """What a name in a directory stands for; None if there is no such export, or no such name in it.
+
+        A file that has left the store is fetched or made again first; raises what keeps it from that.
+        """
+        directory = await self._directory(request_id)
+        if directory is None:
             return None
-        file = next((f for f in job.files if f.name == name and is_file(f)), None)
-        if file is not None:
-            return await self._blob(job, file)
+        if name in directory.files:
+            return (await self._filled(directory, [name])).contents[name]
+        job = directory.job
+        if job.state != "done":
+            return None
         if name == f"{job.id}.tar" and request_of(job).method.endswith("-tar"):
-            return await self._archive(job)
+            return await self._archive(directory)
         return await self._page(job, name) if name in _page_names(job) else None
 
-    async def _blob(self, job: Job, file: JobFile) -> Blob:
-        blob = await self._blobs.find(file.sha256) if file.sha256 else None
-        if blob is None:
-            raise NotHeld(
-                f"{file.name} of {job.id} is not held any more; ask for the export's status, and it is made again",
-                (file.name,),
-            )
-        return blob
+    async def _directory(self, request_id: str) -> Directory | None:
+        """The directory of an export; the last ones stay at hand while nothing changes."""
+        age = self._age()
+        if age != self._open_since or len(self._open) >= _MOST_OPEN:
+            self._open, self._open_since = {}, age
+        if request_id in self._open:
+            return self._open[request_id]
+        job = await self._jobs.get(request_id)
+        if job is None or (not job.files and job.state != "done"):
+            return None
+        if not job.finished:  # it had been done, and some of its files are made again
+            return _directory_of(await self._worker.mended(job))
+        directory = _directory_of(job)
+        if age == self._open_since == self._age():
+            self._open[request_id] = directory
+        return directory
+
+    def _age(self) -> tuple[int, int]:
+        """Changes whenever a directory may be another."""
+        return self._jobs.changes, self._blobs.departures
+
+    async def _filled(self, directory: Directory, names: Sequence[str]) -> Directory:
+        """The directory with these contents; what left the store is had or made again, NotHeld if it cannot be."""
+        if not await self._look_up(directory, names):
+            directory = _directory_of(await self._worker.mended(directory.job))
+            missing = None if await self._look_up(directory, names) else _missing(directory, names)
+            if missing is not None:
+                raise NotHeld(f"{missing} of {directory.job.id} has left the store, and JSOC has it no more", (missing,))
+        return directory
+
+    async def _look_up(self, directory: Directory, names: Sequence[str]) -> bool:
+        """Look up what these files consist of; True if all of them are there."""
+        if len(names) == 1 and (known := directory.contents.get(names[0])) is not None:
+            return not await self._blobs.lost(p.blob for p in known.parts if isinstance(p, Stretch))
+        files = [directory.files[name] for name in names if name in directory.files]
+        held = await self._blobs.find_all(f.sha256 for f in files if f.sha256)
+        for file in files:
+            blob = held.get(file.sha256 or "")
+            if blob is not None:
+                content = content_of(blob, file.front, modified=directory.job.updated)
+                directory.contents[file.name] = replace(content, values=PRINTED if file.printed else None)
+            else:
+                directory.contents.pop(file.name, None)
+        return _missing(directory, names) is None
 
     async def _page(self, job: Job, name: str) -> Page:
         index = finished(job)
@@ -102,23 +147,33 @@ class ExportDirectories:
         rows = tuple(tuple(_cell(k, from_wire(row[k.name])) for k in keywords) for row in plan.rows)
         return KeywordTable(tuple(map(_column, keywords)), names, rows)
 
-    async def _archive(self, job: Job) -> Archive:
-        """The tar file; NotHeld if one of its files has left the store, for nobody would notice a shorter one."""
-        parts: list[bytes | Blob] = []
-        pages = _page_names(job)
+    async def _archive(self, directory: Directory) -> Content:
+        """The tar file; an error if one of its files is not to be had, for nobody would notice a shorter one."""
+        pages = _page_names(directory.job)
+        names = [name for name in directory.files if name not in pages and is_plain(name)]
+        directory = await self._filled(directory, names)
+        job, parts = directory.job, list[Part]()
         for name in pages:
             page = await self._page(job, name)
-            parts += _member(name, len(page.data), job.updated, page.data)
-        seen = set(pages)
-        for file in job.files:
-            if not is_file(file) or file.name in seen or not is_plain(file.name):
-                continue
-            blob = await self._blob(job, file)
-            seen.add(file.name)
-            parts += _member(file.name, blob.size, job.updated, blob)
+            parts += _member(name, job.updated, [page.data])
+        for name in names:
+            parts += _member(name, job.updated, directory.contents[name].parts)
         parts.append(bytes(2 * BLOCK))
-        whole = Archive(tuple(parts)).size
-        return Archive((*parts, bytes(-whole % RECORD)))
+        whole = sum(map(length, parts))
+        values = PRINTED if any(f.printed for f in job.files) else None
+        return Content((*parts, bytes(-whole % RECORD)), job.updated, values)
+
+
+def _directory_of(job: Job) -> Directory:
+    """Of several files with one name the first counts."""
+    files: dict[str, JobFile] = {}
+    for file in filter(is_file, job.files):
+        files.setdefault(file.name, file)
+    return Directory(job, files, {})
+
+
+def _missing(directory: Directory, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name not in directory.contents), None)
 
 
 def _shown(series: Series) -> list[Keyword]:
@@ -139,13 +194,13 @@ def _cell(keyword: Keyword, printed: str) -> str:
 
 def _page_names(job: Job) -> list[str]:
     request = request_of(job)
-    keywords = request.protocol.as_is and not request.alters_data
+    keywords = request.protocol.name != "fits" and not request.process.steps
     return ["index.json", "index.txt", "index.html", *([f"{job.id}.keywords.txt"] if keywords else [])]
 
 
-def _member(name: str, size: int, at: float, content: bytes | Blob) -> Iterator[bytes | Blob]:
+def _member(name: str, at: float, parts: Sequence[Part]) -> Iterator[Part]:
     info = tarfile.TarInfo(f"./{name}")
-    info.size, info.mtime, info.mode = size, int(at), 0o644
+    info.size, info.mtime, info.mode = sum(map(length, parts)), int(at), 0o644
     yield info.tobuf(tarfile.GNU_FORMAT)
-    yield content
-    yield bytes(-size % BLOCK)
+    yield from parts
+    yield bytes(-info.size % BLOCK)

@@ -50,7 +50,7 @@ def check_files(template: str, files: Sequence[JobFile]) -> None:
     known: dict[str, JobFile] = {}
     for file in files:
         first = known.setdefault(file.name, file)
-        if file.sha256 and first.sha256 != file.sha256:
+        if file.sha256 and (first.sha256, first.front) != (file.sha256, file.front):
             raise BadRequest(
                 f"filenamefmt {template!r} makes the name {file.name!r} for {first.record} and for {file.record}; "
                 f"expected names that differ, by {{recnum:%d}} for example"

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import BadRequest, Refused
+from mirror.drms.errors import BadRequest, TooLarge
 from mirror.drms.export import AppliedStep, ExportFile, ExportRequest, Finished
 from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
 from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.selection import bind
+from mirror.engine.records import Origin
 from mirror.services.wanted import Wanted, wanted_files
 from mirror.wire.export import decode_fetch, encode_fetch
 from mirror.wire.info import SummaryRequest
@@ -19,7 +20,7 @@ from mirror.wire.info import SummaryRequest
 if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.engine.catalogue import Catalogue
-    from mirror.engine.records import Records
+    from mirror.engine.records import Read, Records
     from mirror.services.search import Search
     from mirror.storage.index import Index
     from mirror.storage.jobs import Job
@@ -33,13 +34,18 @@ EXPORTS = "/export"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request with its records and files, as far as the archive tells."""
+    """A request with its records and files, as far as the archive tells.
+
+    ``origin`` says how the records were found, ``checked_at`` when stale ones were checked last.
+    """
 
     request: ExportRequest
     query: RecordSetQuery
     layout: Layout
     rows: list[Row]
     files: list[Wanted]
+    origin: Origin = Origin.LOCAL
+    checked_at: float | None = None
 
     @property
     def series(self) -> Series:
@@ -67,20 +73,24 @@ class ExportPlanner:
         layout = self._index.layout(series)
         rows: list[Row] = []
         files: list[Wanted] = []
+        reads: list[Read] = []
         for part in query.sets:
             read = await self._records.read(bind(part, series), request.limit or None)
+            reads.append(read)
             rows += read.rows
             files += wanted_files(layout, read.rows, part.segments)
-        return Plan(request, query, layout, rows, files)
+        origin = max((read.origin for read in reads), default=Origin.LOCAL)
+        checked = [read.checked_at for read in reads if read.checked_at is not None]
+        return Plan(request, query, layout, rows, files, origin, min(checked, default=None))
 
     async def _check_size(self, request: ExportRequest, query: RecordSetQuery) -> None:
-        """Refused for more records than one export may have, before any of them is fetched."""
+        """TooLarge for more records than one export may have, before any of them is fetched."""
         if 0 < abs(request.limit) * len(query.sets) <= MOST_RECORDS:
             return
         sets = RecordSetQuery(tuple(replace(part, segments=None) for part in query.sets))
         counted = (await self._search.rs_summary(SummaryRequest(str(sets), request.limit or None))).value
         if counted > MOST_RECORDS:
-            raise Refused(
+            raise TooLarge(
                 f"{counted:,} records are too many for one export; expected at most {MOST_RECORDS:,}: "
                 f"divide the request, by time for example"
             )

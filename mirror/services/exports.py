@@ -6,6 +6,8 @@ Processing and pictures are JSOC's: such a request goes there whole, and its fil
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -21,12 +23,18 @@ from mirror.drms.exportrules import (
     record_sets,
     verdict,
 )
+from mirror.engine.files import SegmentFile
+from mirror.engine.records import Origin
+from mirror.services.content import PRINTED
 from mirror.services.exportplan import Plan, finished, request_of, request_text
 from mirror.services.wanted import Wanted, Where
 from mirror.wire.address import AddressRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mirror.drms.export import ExportAnswer
+    from mirror.engine.files import Files
     from mirror.engine.policy import Rules
     from mirror.services.exportjobs import ExportJobs
     from mirror.services.exportplan import ExportPlanner
@@ -37,13 +45,22 @@ if TYPE_CHECKING:
 #: Request ids of ours count from here, far above what JSOC hands out in a day, so that none is both.
 FIRST_NUMBER = 900_000
 #: Seconds that a client is told to wait before it asks again.
-WAIT = 1
+WAIT, LONGEST_WAIT = 1, 600
 NOT_REGISTERED = "Cannot process your request. email address has been neither validated nor registered"
 REGISTERED = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found."""
+
+    answer: ExportAnswer
+    origin: Origin = Origin.LOCAL
+    checked_at: float | None = None
+
+
 class Exports:
-    """Answers to exp_request and exp_status."""
+    """Answers to exp_request and exp_status; ``upstream_answers`` is false while upstream is left alone."""
 
     def __init__(
         self,
@@ -53,8 +70,12 @@ class Exports:
         worker: ExportJobs,
         listing: Listing,
         rules: Rules,
+        files: Files,
         default_address: str | None,
+        upstream_answers: Callable[[], bool],
     ) -> None:
+        self._upstream_answers = upstream_answers
+        self._files = files
         self._planner = planner
         self._holdings = holdings
         self._jobs = jobs
@@ -63,8 +84,8 @@ class Exports:
         self._rules = rules
         self._default_address = default_address
 
-    async def request(self, request: ExportRequest, *, nameless: bool = False) -> ExportAnswer:
-        """The answer to an export request; what is wrong with it is an answer too.
+    async def asked(self, request: ExportRequest, *, nameless: bool = False) -> Asked:
+        """The answer to an export request, and how its records were found; what is wrong is an answer too.
 
         JSOC wants an address with every request. With ``nameless`` files of the archive are given without:
         JSOC is asked for one only if it must bring them back from tape.
@@ -72,14 +93,15 @@ class Exports:
         try:
             needs_address = request.alters_data or not nameless
             if needs_address and not await self._may_export(request):
-                return Failed(4, NOT_REGISTERED)
+                return Asked(Failed(4, NOT_REGISTERED))
             if request.alters_data:
-                return await self._whole(request)
-            return await self._of_files(await self._planner.plan(request))
+                return Asked(await self._whole(request), Origin.FORWARDED)
+            plan = await self._planner.plan(request)
+            return Asked(await self._of_files(plan), plan.origin, plan.checked_at)
         except UnknownSeries as problem:
-            return Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n")
+            return Asked(Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n"))
         except MirrorError as problem:
-            return failure(problem)
+            return Asked(failure(problem, request))
 
     async def status(self, request_id: str) -> ExportAnswer | None:
         """How a request is doing; None if it is none of ours."""
@@ -93,8 +115,21 @@ class Exports:
             )
         if job.state != "done" or not await self._worker.still_held(job):
             rcount = len({f.record for f in job.files})
-            return Pending(job.id, request.method, request.protocol.text, WAIT, rcount, 0, status=1)
+            return Pending(
+                job.id, request.method, request.protocol.text, self._wait(job), rcount, 0, status=1
+            )
         return finished(job)
+
+    async def values(self, request_id: str) -> str | None:
+        """PRINTED if keywords in files of an export have only the digits that print, else None."""
+        job = await self._jobs.get(request_id)
+        return PRINTED if job is not None and any(f.printed for f in job.files) else None
+
+    def _wait(self, job: Job) -> int:
+        """Seconds after which a look at a job that runs may be worth it."""
+        if job.trouble is None:
+            return WAIT
+        return min(LONGEST_WAIT, max(WAIT, math.ceil(job.trouble.next_at - self._rules.timestamp())))
 
     async def _of_files(self, plan: Plan) -> ExportAnswer:
         """The answer to a request for files as they are archived, or with keywords."""
@@ -105,13 +140,15 @@ class Exports:
             return decided
         if decided is Verdict.AT_ONCE:
             _all_have_units(plan)
+            # Clients get these by their paths only.
+            self._files.expect(SegmentFile(w.path, w.owner, w.day) for w in plan.files if w.path)
             return _immediate(plan, held)
         name = identity(request, plan.query, [row.recnum for row in plan.rows])
         job, new = await self._submit(request, name)
         size = megabytes(sum(h.blob.size for h in held.values())) or int(bool(plan.files))
-        if not new:
+        if not new and not self._may_be_better(job):
             return Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
-        await self._worker.start(job)
+        await (self._worker.start(job) if new else self._worker.anew(job))
         return Pending(job.id, request.method, request.protocol.text, WAIT, len(plan.rows), size)
 
     async def _whole(self, request: ExportRequest) -> ExportAnswer:
@@ -124,8 +161,12 @@ class Exports:
             why = f"{request.process.text or request.protocol.text} is made by JSOC only"
             await self._jobs.advance(job.id, "failed", error=f"{why}, and the mirror is offline")
             raise NotHeld(f"{why}, and the mirror is offline", (request.ds,))
-        answer = await self._worker.start_whole(job)
-        return answer or Pending(job.id, request.method, request.protocol.text, WAIT, 0, 0)
+        await self._worker.start_whole(job)
+        return Pending(job.id, request.method, request.protocol.text, WAIT, 0, 0)
+
+    def _may_be_better(self, job: Job) -> bool:
+        """True if an export was made of printed values while JSOC was away, and JSOC is back."""
+        return job.state == "done" and any(f.printed for f in job.files) and self._upstream_answers()
 
     async def _submit(self, request: ExportRequest, name: str) -> tuple[Job, bool]:
         now = self._rules.now().astimezone(UTC)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mirror.drms.errors import NotHeld
-from mirror.engine.files import SegmentFile
 from mirror.services.wanted import Wanted, Where
 from mirror.storage.unitfile import UnitFile, unit_file
 
@@ -15,8 +14,10 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportRequest
     from mirror.engine.files import Files
+    from mirror.engine.records import Origin
     from mirror.services.assembling import Assembler
     from mirror.services.exportplan import ExportPlanner, Plan
+    from mirror.storage.adopted import Adopted
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
     from mirror.storage.holdings import Holding, Holdings, RecordSegment
@@ -48,37 +49,58 @@ class ListedFile:
     place: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The files of a request, in its order; ``origin`` and ``checked_at`` are those of its records."""
+
+    files: list[ListedFile]
+    origin: Origin
+    checked_at: float | None
+
+
 class FileLists:
     """Lists files, and sees to it that what is fetched by path only is known as its record's."""
 
     def __init__(
-        self, planner: ExportPlanner, assembler: Assembler, files: Files, holdings: Holdings, blobs: Blobs
+        self,
+        planner: ExportPlanner,
+        assembler: Assembler,
+        files: Files,
+        holdings: Holdings,
+        adopted: Adopted,
+        blobs: Blobs,
     ) -> None:
         self._planner = planner
         self._assembler = assembler
         self._files = files
         self._holdings = holdings
+        self._adopted = adopted
         self._blobs = blobs
 
-    async def of(self, request: ExportRequest, *, places: bool = False) -> list[ListedFile]:
+    async def of(self, request: ExportRequest, *, places: bool = False) -> Listed:
         """The archived files that an export request is about, in its order.
 
         With ``places`` whoever asks is going to use them: what is held counts as used.
         """
         plan = await self._planner.plan(request)
         held = await self._held(plan)
-        self._files.expect(_segment_file(w) for w in plan.files if w.path)
+        self._files.expect(w.source for w in plan.files if w.path)
         names = await self._assembler.file_names(plan, plan.files)
-        return [
+        files = [
             self._listed(w, name, held.get(w.owner), places=places)
             for w, name in zip(plan.files, names, strict=True)
         ]
+        return Listed(files, plan.origin, plan.checked_at)
 
     async def held(self, request: ExportRequest) -> tuple[list[Blob], int]:
-        """What is held of these files, and how many files there are."""
+        """What is held of these files, adopted exports of them too; and how many files are not held at all."""
         plan = await self._planner.plan(request)
         held = await self._held(plan)
-        return [h.blob for h in held.values()], len(plan.files)
+        owners = {w.owner for w in plan.files}
+        adopted = await self._adopted.of_records(plan.series.name, [row.recnum for row in plan.rows])
+        exports = {owner: blob for owner, blob in adopted.items() if owner in owners}
+        blobs = {b.sha256: b for b in (*(h.blob for h in held.values()), *exports.values())}
+        return list(blobs.values()), len(owners - held.keys() - exports.keys())
 
     def place(self, blob: Blob) -> str | None:
         """Where the content lies on this machine, which counts as a use of it; None if it is gone."""
@@ -107,14 +129,10 @@ class FileLists:
         for wanted in rest:
             file = unit_file(wanted.path)
             if file is not None and file in by_path:
-                await self._files.note(_segment_file(wanted), file, by_path[file].blob)
+                await self._files.note(wanted.source, file, by_path[file].blob)
                 held[wanted.owner] = by_path[file]
         wanted_owners = {w.owner for w in plan.files}
         return {owner: holding for owner, holding in held.items() if owner in wanted_owners}
-
-
-def _segment_file(wanted: Wanted) -> SegmentFile:
-    return SegmentFile(wanted.path, wanted.owner, wanted.day)
 
 
 def _unit_files(files: Sequence[Wanted]) -> list[UnitFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mirror.drms.errors import BadRequest, MirrorError, Refused, UnknownName, UpstreamRefused
+from mirror.drms.errors import BadRequest, MirrorError, Refused, TooLarge, UnknownName, UpstreamRefused
 from mirror.drms.export import NO_DATA_FILE, Failed, Immediate
 from mirror.drms.exportrules import tarfile_of
 from mirror.services.exportplan import EXPORTS, request_of
@@ -13,21 +13,30 @@ from mirror.services.exportplan import EXPORTS, request_of
 if TYPE_CHECKING:
     from mirror.drms.export import ExportRequest
     from mirror.services.exportjobs import ExportJobs
-    from mirror.services.exports import Exports
+    from mirror.services.exports import Asked, Exports
     from mirror.services.filelist import FileLists
     from mirror.storage.blobs import Blobs
+    from mirror.storage.blobtable import Blob
+    from mirror.storage.jobparts import JobParts
     from mirror.storage.jobs import Job, JobFile, Jobs
 
-#: Statuses of jsoc_fetch with which it is the request that is wrong, and those with which it is too much.
-_WRONG, _TOO_MUCH = 4, (3, 7)
+#: Statuses of jsoc_fetch with which the request is wrong, is too large, and comes after too many others.
+_WRONG, _TOO_LARGE, _TOO_MANY = 4, 3, 7
 
 
 class JobList:
     """The exports of this mirror."""
 
     def __init__(
-        self, jobs: Jobs, exports: Exports, worker: ExportJobs, blobs: Blobs, lists: FileLists
+        self,
+        jobs: Jobs,
+        parts: JobParts,
+        exports: Exports,
+        worker: ExportJobs,
+        blobs: Blobs,
+        lists: FileLists,
     ) -> None:
+        self._parts = parts
         self._jobs = jobs
         self._exports = exports
         self._worker = worker
@@ -36,7 +45,9 @@ class JobList:
 
     async def latest(self, n: int) -> list[dict[str, Any]]:
         """The last ``n`` exports, newest first."""
-        return [self._summary(job) for job in await self._jobs.latest(n)]
+        jobs = await self._jobs.latest(n)
+        parts = await self._parts.progress([job.id for job in jobs])
+        return [self._summary(job, parts.get(job.id)) for job in jobs]
 
     async def one(self, job_id: str, *, places: bool = False) -> dict[str, Any]:
         """An export with its files; UnknownName if there is none of that id.
@@ -46,33 +57,39 @@ class JobList:
         job = await self._jobs.get(job_id)
         if job is None:
             raise UnknownName(f"no export {job_id!r} at this mirror; expected an id that `mirror jobs` lists")
-        files = [await self._file(job, file, places=places) for file in job.files]
-        return {**self._summary(job), "files": files}
+        blobs = await self._blobs.find_all({f.sha256 for f in job.files if f.sha256})
+        files = [self._file(job, f, blobs.get(f.sha256 or ""), places=places) for f in job.files]
+        parts = await self._parts.progress([job.id])
+        return {**self._summary(job, parts.get(job.id)), "files": files}
 
-    async def submit(self, request: ExportRequest) -> dict[str, Any]:
-        """The export of a request, begun now or the one that an identical request began; raises what is wrong.
+    async def submit(self, request: ExportRequest) -> tuple[dict[str, Any], Asked]:
+        """The export of a request, begun now or the one that an identical request began, and how it was found.
 
-        ``request.method`` must not be url_quick, which has no export but an answer.
+        Raises what is wrong with it. ``request.method`` must not be url_quick, which has no export but an answer.
         """
-        answer = await self._exports.request(request, nameless=True)
+        asked = await self._exports.asked(request, nameless=True)
+        answer = asked.answer
         if isinstance(answer, Failed):
             raise _problem(answer)
         if isinstance(answer, Immediate):
-            raise Refused(f"the protocol {request.protocol.text!r} has no export here; expected as-is or fits")
-        return await self.one(answer.request_id)
+            raise Refused(
+                f"the protocol {request.protocol.text!r} has no export here; expected as-is or fits"
+            )
+        return await self.one(answer.request_id), asked
 
-    async def _file(self, job: Job, file: JobFile, *, places: bool) -> dict[str, Any]:
-        blob = await self._blobs.find(file.sha256) if file.sha256 else None
+    def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> dict[str, Any]:
         told = {
             "record": file.record,
             "name": file.name,
             "size": file.size,
-            "sha256": file.sha256,
+            "sha256": None if file.front else file.sha256,
+            "values": "printed" if file.printed else "exact",
             "path": f"{_directory(job)}{file.name}" if blob else "",
         }
-        return {**told, "place": self._lists.place(blob)} if places and blob else told
+        whole = blob is not None and file.front is None  # others are put together while they are sent
+        return {**told, "place": self._lists.place(blob) if whole else None} if places and blob else told
 
-    def _summary(self, job: Job) -> dict[str, Any]:
+    def _summary(self, job: Job, parts: tuple[int, int] | None) -> dict[str, Any]:
         request = request_of(job)
         there = [f for f in job.files if f.name not in ("", NO_DATA_FILE)]
         ready, total = self._worker.progress(job.id) or (len(there), len(job.files))
@@ -92,7 +109,31 @@ class JobList:
             "directory": _directory(job),
             "tar": tarfile_of(f"{EXPORTS}/{job.id}", job.id, request.method),
             "error": job.error,
+            "waits": _waits(job),
+            "notes": _notes(job, parts),
         }
+
+
+def _waits(job: Job) -> dict[str, Any] | None:
+    """Why a job pauses, and until when; None if it does not."""
+    trouble = job.trouble
+    if trouble is None or job.finished:
+        return None
+    return {"why": trouble.why, "tries": trouble.tries, "next_try": stamp(trouble.next_at)}
+
+
+def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
+    """What is worth knowing of a job: what it is divided into, and what its files lack."""
+    printed = sum(f.printed for f in job.files)
+    notes = []
+    if parts is not None:
+        notes.append(f"asked of JSOC in {parts[1]} parts, of which {parts[0]} are done")
+    if printed:
+        notes.append(
+            f"{printed} of {len(job.files)} files have their keywords as they print, with fewer digits than JSOC's: "
+            "it was away when the exact values were asked for"
+        )
+    return notes
 
 
 def _directory(job: Job) -> str:
@@ -109,4 +150,6 @@ def _problem(failed: Failed) -> MirrorError:
     error = failed.error.strip()
     if failed.status == _WRONG:
         return BadRequest(error)
-    return Refused(error) if failed.status in _TOO_MUCH else UpstreamRefused(failed.status, error)
+    if failed.status == _TOO_LARGE:
+        return TooLarge(error)
+    return Refused(error) if failed.status == _TOO_MANY else UpstreamRefused(failed.status, error)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import NotHeld, UpstreamError
+from mirror.engine.policy import Wish
 from mirror.engine.singleflight import SingleFlight
 from mirror.wire.address import AddressAnswer, AddressRequest
 from mirror.wire.catalogue import SeriesEntry
@@ -33,22 +34,23 @@ class Listing:
         self._rules = rules
         self._flights: SingleFlight[str, tuple[SeriesEntry, ...]] = SingleFlight()
 
-    async def series(self) -> tuple[SeriesEntry, ...]:
+    async def series(self, wish: Wish = Wish.USUAL) -> tuple[SeriesEntry, ...]:
         """The public series, as show_series lists them."""
-        return await self._list("show_series", self._upstream.show_series)
+        return await self._list("show_series", self._upstream.show_series, wish)
 
-    async def all_series(self, *, notes: bool) -> tuple[SeriesEntry, ...]:
+    async def all_series(self, *, notes: bool, wish: Wish = Wish.USUAL) -> tuple[SeriesEntry, ...]:
         """All series, as showextseries lists them, with or without their notes."""
         name = "showextseries notes" if notes else "showextseries"
-        return await self._list(name, lambda: self._upstream.showextseries(info=notes))
+        return await self._list(name, lambda: self._upstream.showextseries(info=notes), wish)
 
-    async def check_address(self, request: AddressRequest) -> AddressAnswer:
+    async def check_address(self, request: AddressRequest, wish: Wish = Wish.USUAL) -> AddressAnswer:
         """What JSOC says of an address; that one is registered is remembered."""
         kept = await self._index.fact("address", request.address.lower())
-        if kept and (self._rules.timestamp() - kept[1] < ADDRESS_AGE or not self._rules.may_ask):
+        if kept and self._is_good(kept[1], ADDRESS_AGE, wish):
             return AddressAnswer(REGISTERED, kept[0])
-        if not self._rules.may_ask:
-            raise NotHeld(f"whether {request.address} is registered is not known, and the mirror is offline")
+        if not self._rules.asks(wish):
+            why = self._rules.why_not(wish)
+            raise NotHeld(f"whether {request.address} is registered is not known, and {why}")
         try:
             answer = await self._upstream.check_address(request)
         except UpstreamError:
@@ -60,14 +62,19 @@ class Listing:
             await self._index.keep_fact("address", request.address.lower(), answer.msg, now)
         return answer
 
+    def _is_good(self, fetched_at: float, age: float, wish: Wish) -> bool:
+        """True if what was fetched then is answered without asking again."""
+        young = abs(self._rules.timestamp() - fetched_at) < age and wish is not Wish.CHECK
+        return young or not self._rules.asks(wish)
+
     async def _list(
-        self, name: str, ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]]
+        self, name: str, ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]], wish: Wish
     ) -> tuple[SeriesEntry, ...]:
         kept = await self._index.fact("list", name)
-        if kept and (self._rules.timestamp() - kept[1] < LIST_AGE or not self._rules.may_ask):
+        if kept and self._is_good(kept[1], LIST_AGE, wish):
             return _from_json(kept[0])
-        if not self._rules.may_ask:
-            raise NotHeld("the list of series is not held, and the mirror is offline")
+        if not self._rules.asks(wish):
+            raise NotHeld(f"the list of series is not held, and {self._rules.why_not(wish)}")
 
         async def fetch() -> tuple[SeriesEntry, ...]:
             entries = await ask()

@@ -1,85 +1,158 @@
-"""Quick looks: the picture of a record's first image, of the file that the mirror holds or fetches."""
+"""Quick looks: the picture of a record's first image, of the file that the mirror holds.
+
+Each is made once, in a process of its own, and kept for as long as there is room in its folder.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import NotHeld, Refused, UnknownName
+from mirror.drms.errors import BadRequest, NotHeld, Refused, UnknownName
 from mirror.drms.export import ExportRequest
-from mirror.engine.files import SegmentFile
 from mirror.services.colours import look_of
-from mirror.services.picture import quick_look
+from mirror.services.picture import MOST_PIXELS
 from mirror.services.wanted import Wanted, Where
+from mirror.storage.unitfile import unit_file
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.drms.series import Segment, Series
     from mirror.engine.files import Files
+    from mirror.services.colours import Look
     from mirror.services.exportplan import ExportPlanner, Plan
+    from mirror.services.studio import Studio
+    from mirror.storage.adopted import Adopted
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
     from mirror.storage.holdings import Holdings
     from mirror.storage.layout import Row
+    from mirror.storage.pictures import Pictures
 
 #: A record whose camera is turned by more than this, in degrees, is shown turned by 180.
 _UPSIDE_DOWN = 90.0
 #: Axes of an image; a linked segment does not tell its own, and may be one.
 _PLANE = 2
+#: Pixels of the longer side that may be asked for: few, so that what was made serves many.
+SIZES = (128, 256, 512, MOST_PIXELS)
+#: Changes when the same file would give another picture.
+_EDITION = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class QuickLook:
-    """A PNG, and whose it is: the record's query, the segment, and the name of the archived file."""
+    """A picture that can be made, and whose it is: the record's query, the segment, the archived file's name.
 
-    png: bytes
+    ``tag`` is another for every other picture.
+    """
+
+    tag: str
     record: str
     segment: str
     file: str
+    blob: Blob
+    look: Look
+    turned: bool
+    most: int
 
 
 class QuickLooks:
-    """Makes quick looks, one at a time: each keeps a processor busy for a second."""
+    """Finds what is to be shown, and shows it."""
 
-    def __init__(self, planner: ExportPlanner, files: Files, holdings: Holdings, blobs: Blobs) -> None:
+    def __init__(
+        self,
+        planner: ExportPlanner,
+        files: Files,
+        holdings: Holdings,
+        adopted: Adopted,
+        blobs: Blobs,
+        pictures: Pictures,
+        studio: Studio,
+    ) -> None:
         self._planner = planner
         self._files = files
         self._holdings = holdings
+        self._adopted = adopted
         self._blobs = blobs
-        self._turn = asyncio.Lock()
+        self._pictures = pictures
+        self._studio = studio
 
-    async def of(self, request: ExportRequest, number: int) -> QuickLook:
-        """The picture of the ``number``-th record of a request, counted from 1.
+    async def find(
+        self, request: ExportRequest, number: int, *, most: int = MOST_PIXELS, fetch: bool = False
+    ) -> QuickLook:
+        """The ``number``-th record of a request, counted from 1, as it would be shown with ``most`` pixels a side.
 
         Of the segments asked for, else of the first of the series that is an image. UnknownName if there
-        is no such record or image, NotHeld if its file is on tape.
+        is no such record or image, NotHeld if its file is not held, and not to be fetched or on tape.
         """
+        if most not in SIZES:
+            raise BadRequest(f"size is {most}; expected one of {', '.join(map(str, SIZES))}")
+        if not request.limit and number > 0:
+            request = replace(request, max_recs=number)  # to look no further
         plan = await self._planner.plan(request, images_only=False)
         if not 1 <= number <= len(plan.rows):
             raise UnknownName(f"there is no record {number} of {request.ds}; expected 1 to {len(plan.rows)}")
         row = plan.rows[number - 1]
         wanted = _first_image(plan, row.recnum)
-        blob = await self._content(wanted)
+        blob = await self._content(wanted, fetch=fetch)
         look = look_of(plan.series.name, wanted.segment, _wavelength(plan, row))
-        async with self._turn:
-            with self._blobs.reading(blob) as path:
-                png = await asyncio.to_thread(quick_look, path, look, turned=_turned(plan, row))
-        return QuickLook(png, wanted.record, wanted.segment, wanted.file)
+        turned = _turned(plan, row)
+        tag = hashlib.sha256(repr((_EDITION, blob.sha256, look, turned, most)).encode()).hexdigest()[:40]
+        return QuickLook(tag, wanted.record, wanted.segment, wanted.file, blob, look, turned, most)
 
-    async def _content(self, wanted: Wanted) -> Blob:
+    async def held(self, series: str, recnums: Sequence[int], segment: str) -> set[int]:
+        """Those of these records of whose segment the file is held as theirs: a look without asking JSOC."""
+        found = await self._holdings.of_records(series, recnums)
+        owners = {h.record for h in found if h.record is not None} | set(await self._adopted.of_records(series, recnums))
+        return {owner.recnum for owner in owners if owner.segment.lower() == segment.lower()}
+
+    async def png(self, found: QuickLook) -> bytes:
+        """The picture, as it was made before or as it is made now. Refused for what is no image."""
+        kept = await asyncio.to_thread(self._pictures.find, found.tag)
+        if kept is not None:
+            return kept
+        with self._blobs.reading(found.blob) as path:
+            png = await self._studio.picture(path, found.look, turned=found.turned, most=found.most)
+        await asyncio.to_thread(self._pictures.keep, found.tag, png)
+        return png
+
+    async def _content(self, wanted: Wanted, *, fetch: bool) -> Blob:
         held = await self._holdings.of(wanted.owner)
         if held is not None:
             return held.blob
+        export = await self._adopted.of(wanted.owner)
+        if export is not None:
+            return export
+        # The same file may be held as that of another record, which links lead to.
+        file = unit_file(wanted.path) if wanted.path else None
+        by_path = await self._holdings.at(file) if file is not None else None
+        if by_path is not None:
+            return by_path.blob
+        name = f"{wanted.record}{{{wanted.segment}}}"
         if wanted.place is not Where.ONLINE:
             hint = "; `mirror fetch` has it brought back" if wanted.place is Where.OFFLINE else ""
-            name = f"{wanted.record}{{{wanted.segment}}}"
             raise NotHeld(f"the file of {name} is not to be had: {wanted.place.value}{hint}", (name,))
-        return await self._files.get(SegmentFile(wanted.path, wanted.owner, wanted.day))
+        if not fetch:
+            raise NotHeld(f"the file of {name} is not held; fetch=1 has it fetched", (name,))
+        return await self._files.get(wanted.source)
+
+
+def image_segments(series: Series) -> tuple[str, ...]:
+    """The segments of a series of which there may be quick looks."""
+    return tuple(s.name for s in series.segments if s.protocol.startswith(("fits", "link")) and _axes(s) == _PLANE)
+
+
+def _axes(segment: Segment) -> int:
+    return segment.dims.count("x") + 1 if segment.dims else _PLANE
 
 
 def _first_image(plan: Plan, recnum: int) -> Wanted:
     mine = [w for w in plan.files if w.owner.recnum == recnum]
-    shapes = {s.name: s.dims.count("x") + 1 if s.dims else _PLANE for s in plan.series.segments}
+    shapes = {s.name: _axes(s) for s in plan.series.segments}
     images = [w for w in mine if w.file.lower().endswith(".fits") and shapes[w.segment] == _PLANE]
     if not images:
         names = ", ".join(w.segment for w in mine) or "none"

@@ -12,11 +12,12 @@ from mirror.drms.errors import BadRequest, Refused, UnknownSeries, UpstreamError
 from mirror.drms.parser import parse_query
 from mirror.drms.plan import Local, extreme_position, plan_read
 from mirror.drms.selection import bind, stepless
+from mirror.engine.policy import Wish
 from mirror.engine.records import Origin
 from mirror.services.columns import Part, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
@@ -33,10 +34,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """An answer, and how it came about."""
+    """An answer, and how it came about; ``checked_at``: of a stale one, when it was checked last."""
 
     value: T
     origin: Origin
+    checked_at: float | None = None
 
 
 class Search:
@@ -58,70 +60,84 @@ class Search:
         self._rules = rules
         self._count = count
 
-    async def structure(self, ds: str) -> Series:
+    async def structure(self, ds: str, wish: Wish = Wish.USUAL) -> Series:
         """The structure of the one series that ``ds`` names; what follows the name is passed over."""
         sets = parse_query(ds).sets
         if len(sets) != 1:
             raise BadRequest(f"{ds!r} names {len(sets)} record sets; expected one series")
-        return await self._catalogue.series(sets[0].series)
+        return await self._catalogue.series(sets[0].series, wish)
 
-    async def selections(self, ds: str) -> list[Selection]:
+    async def selections(self, ds: str, wish: Wish = Wish.USUAL) -> list[Selection]:
         """The record sets of a query, each bound to its series."""
-        return [await self._bound(s, ds) for s in parse_query(ds).sets]
+        return [await self._bound(s, ds, wish) for s in parse_query(ds).sets]
 
-    async def _bound(self, record_set: RecordSet, ds: str) -> Selection:
-        series = await self._catalogue.series(record_set.series)
+    async def _bound(self, record_set: RecordSet, ds: str, wish: Wish) -> Selection:
+        # A check is about records; structures are asked for when they are due.
+        known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
+        series = await self._catalogue.series(record_set.series, known)
         selection = bind(record_set, series, text=ds, zero_steps=True)
         ordinary = stepless(selection)
         if ordinary is None:
             return selection
         # Recorded: a step that comes to 0 is an error if there is any record, and an empty answer if not.
-        if (await self._records.read(ordinary, 1)).rows:
+        if (await self._records.read(ordinary, 1, known)).rows:
             return bind(record_set, series, text=ds)
         return ordinary
 
-    async def rs_list(self, request: RsListRequest) -> Found[RsList]:
+    async def rs_list(self, request: RsListRequest, wish: Wish = Wish.USUAL) -> Found[RsList]:
         """The records of a request, column by column; ``n`` applies to each set."""
-        selections = await self.selections(request.ds)
+        selections = await self.selections(request.ds, wish)
         if len(selections) > 1 and (request.n or 0) < 0:
             raise Refused(
                 "a negative n over several record sets; expected n above 0, or a query for each set"
             )
-        reads = [await self._records.read(s, request.n) for s in selections]
+        reads = [await self._records.read(s, request.n, wish) for s in selections]
         parts = [
             Part(self._index.layout(s.series), read.rows, s.source.segments)
             for s, read in zip(selections, reads, strict=True)
         ]
         origin = max(read.origin for read in reads)
-        self._count(origin)
-        return Found(answer(request, parts), origin)
+        return self.found(request, parts, origin, _oldest(read.checked_at for read in reads))
 
-    async def rs_summary(self, request: SummaryRequest) -> Found[int]:
+    def found(
+        self, request: RsListRequest, parts: Sequence[Part], origin: Origin, checked_at: float | None
+    ) -> Found[RsList]:
+        """The answer that the records of ``parts`` make; counted as a search."""
+        self._count(origin)
+        return Found(answer(request, parts), origin, checked_at)
+
+    async def rs_summary(self, request: SummaryRequest, wish: Wish = Wish.USUAL) -> Found[int]:
         """How many records a query has; counted here if they are held, else upstream counts them."""
         try:
-            selections = await self.selections(request.ds)
+            selections = await self.selections(request.ds, wish)
         except UnknownSeries:
             if request.n:  # recorded: with n the real server counts the records of a series that is not there
                 return Found(0, Origin.LOCAL)
             raise
-        counts = [await self._one_count(s, request.n) for s in selections]
-        found = Found(sum(c.value for c in counts), max(c.origin for c in counts))
+        counts = [await self._one_count(s, request.n, wish) for s in selections]
+        oldest = _oldest(c.checked_at for c in counts)
+        found = Found(sum(c.value for c in counts), max(c.origin for c in counts), oldest)
         self._count(found.origin)
         return found
 
-    async def _one_count(self, selection: Selection, n: int | None) -> Found[int]:
-        if not self._is_held(selection) and self._rules.may_ask:
+    async def _one_count(self, selection: Selection, n: int | None, wish: Wish) -> Found[int]:
+        if self._rules.asks(wish) and not self._is_held(selection, wish):
             try:
                 total = await self._upstream.rs_summary(str(selection.source))
                 return Found(min(total, abs(n)) if n else total, Origin.FORWARDED)
             except UpstreamError:
                 if not self._rules.stale_on_failure:
                     raise
-        return Found(*await self._records.count(selection, n))
+        counted = await self._records.count(selection, n, wish)
+        return Found(counted.total, counted.origin, counted.checked_at)
 
-    def _is_held(self, selection: Selection) -> bool:
+    def _is_held(self, selection: Selection, wish: Wish) -> bool:
         """True if a count needs no fill; one is not worth fetching the records for."""
         if extreme_position(selection) is not None:
             return True
-        freshness = self._rules.freshness(selection.series)
+        freshness = self._rules.freshness(selection.series, wish)
         return plan_read(selection, self._index.coverage(selection.series), freshness) == Local()
+
+
+def _oldest(moments: Iterable[float | None]) -> float | None:
+    return min((at for at in moments if at is not None), default=None)

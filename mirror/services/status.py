@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mirror.drms.axis import coverage_axis
-from mirror.drms.coverage import Between
-from mirror.drms.intervals import MAX, MIN, Span
-from mirror.drms.plan import RECNUMS, other_keys
+from mirror.drms.intervals import MAX, MIN
+from mirror.drms.spans import ends, restriction
+from mirror.services.syncreport import gauges
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from mirror.drms.coverage import Region
     from mirror.drms.series import Series
     from mirror.engine.filler import Filler
     from mirror.engine.policy import Rules
+    from mirror.services.configwatch import ConfigWatch
+    from mirror.services.sync import Sync
+    from mirror.services.upkeep import Upkeep
     from mirror.storage.blobs import Blobs
     from mirror.storage.index import Index
+    from mirror.storage.totals import Totals
     from mirror.upstream.client import Exchange, UpstreamClient
 
 
@@ -52,7 +54,15 @@ class Status:
         rules: Rules,
         tallies: Tallies,
         blobs: Blobs,
+        sync: Sync,
+        watch: ConfigWatch,
+        upkeep: Upkeep,
+        totals: Totals,
     ) -> None:
+        self._totals = totals
+        self._upkeep = upkeep
+        self._sync = sync
+        self._watch = watch
         self._index = index
         self._filler = filler
         self._upstream = upstream
@@ -81,13 +91,17 @@ class Status:
 
     async def status(self) -> dict[str, Any]:
         """How the mirror is doing."""
+        return {**self.brief(), **await self.slow()}
+
+    def brief(self) -> dict[str, Any]:
+        """What of the status is in memory."""
         pace = self._upstream.pace()
         fills = self._filler.progress()
         return {
             "policy": self._rules.policy,
+            "configured_policy": self._rules.configured,
             "uptime_seconds": round(self._rules.timestamp() - self._tallies.started_at),
             "series": len(self._index.all_series()),
-            "records": sum([await self._index.count(s) for s in self._index.all_series()]),
             "searches": dict(self._tallies.searches),
             "upstream": {
                 "state": self.upstream_state(),
@@ -98,10 +112,35 @@ class Status:
                 "bytes": self._tallies.upstream_bytes,
             },
             "fills": [{"series": name, "done": p.done, "total": p.total} for name, p in fills.items()],
+            "config": self._watch.status(),
         }
 
+    async def slow(self) -> dict[str, Any]:
+        """What of the status the database is asked for."""
+        return {
+            "records": sum([await self._index.count(s) for s in self._index.all_series()]),
+            "subscriptions": await self._sync.report(),
+            "check": await self._upkeep.state(),
+            "files": await self._files(),
+            "jobs": await self._totals.jobs(),
+        }
+
+    async def _files(self) -> dict[str, Any]:
+        """The files that are held; ``adopted`` are exports that people had, ``quota`` None if there is none."""
+        usage = self._blobs.usage()
+        return {
+            "count": await self._totals.files(),
+            "adopted": await self._totals.adopted(),
+            "bytes": usage.held,
+            "quota": usage.limit,
+        }
+
+    def now(self) -> float:
+        """The present in Unix seconds."""
+        return self._rules.timestamp()
+
     def upstream_state(self) -> str:
-        """"ok", "failing" (of late), "away" (left alone for a while) or "offline" (not to be asked)."""
+        """One of "ok", "failing" (of late), "away" (left alone for a while), "offline" (not to be asked)."""
         if not self._rules.may_ask:
             return "offline"
         pace = self._upstream.pace()
@@ -111,26 +150,32 @@ class Status:
         """The counters as Prometheus reads them."""
         t = self._tallies
         lines = [
-            *_metric("mirror_upstream_requests_total", "counter", "Requests to JSOC.", (
+            *_metric("mirror_upstream_requests_total", "counter", "Requests to JSOC, by program and outcome.", (
                 (f'program="{program}",outcome="{outcome}"', n) for (program, outcome), n in t.requests.items())),
-            *_metric("mirror_upstream_records_total", "counter", "Records that JSOC sent.", (
+            *_metric("mirror_upstream_records_total", "counter", "Records that JSOC sent, by series.", (
                 (f'series="{name}"', n) for name, n in t.records.items())),
             *_metric("mirror_upstream_bytes_total", "counter", "Bytes that JSOC sent.", [("", t.upstream_bytes)]),
-            *_metric("mirror_searches_total", "counter", "Searches by how they were answered.", (
+            *_metric("mirror_searches_total", "counter", "Searches, by plan: how they were answered.", (
                 (f'plan="{plan}"', n) for plan, n in t.searches.items())),
+            *_metric("mirror_upstream_up", "gauge", "1 if JSOC is asked and answered last.", [
+                ("", int(self.upstream_state() == "ok"))]),
+            *_metric("mirror_policy", "gauge", "1, by policy: the one in force.", [
+                (f'policy="{self._rules.policy}"', 1)]),
             *_metric("mirror_blob_bytes", "gauge", "Bytes of files held.", [("", self._blobs.usage().held)]),
-            *_metric("mirror_records", "gauge", "Records held.", [
+            *_metric("mirror_records", "gauge", "Records held, by series.", [
                 (f'series="{s.name}"', await self._index.count(s)) for s in self._index.all_series()]),
+            *(line for metric in await self._upkeep.metrics() for line in _metric(*metric)),
+            *(line for gauge in gauges(await self._sync.report()) for line in _metric(*gauge)),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 
     def _lines(self, series: Series) -> Iterator[dict[str, Any]]:
         for region, spans in self._index.coverage(series):
             for span in spans:
-                first, last = _ends(series, region, span)
+                first, last = ends(series, region, span.lo, span.hi)
                 yield {
                     "series": series.name,
-                    "restriction": _restriction(series, region),
+                    "restriction": restriction(series, region),
                     "first": first,
                     "last": last,
                     "slots": None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
@@ -143,22 +188,3 @@ def _metric(name: str, kind: str, text: str, samples: Any) -> Iterator[str]:
     yield f"# TYPE {name} {kind}"
     for labels, value in samples:
         yield f"{name}{{{labels}}} {value}" if labels else f"{name} {value}"
-
-
-def _restriction(series: Series, region: Region) -> str:
-    """As in a record set: ``WAVELNTH=171``; "" for all records."""
-    if region == RECNUMS:
-        return "by record number"
-    parts = [
-        f"{key}={f'{r.lo}-{r.hi}' if r.lo != r.hi else r.lo}" if isinstance(r, Between) else f"{key}={r}"
-        for key, r in zip(other_keys(series), region.others, strict=True)
-        if r is not None
-    ]
-    return " ".join([*parts, *(["all versions"] if region.all_versions else [])])
-
-
-def _ends(series: Series, region: Region, span: Span) -> tuple[str | None, str | None]:
-    """First and last value of a span as the key prints; None for an open end."""
-    axis = None if region == RECNUMS else coverage_axis(series)
-    text = str if axis is None else axis.text
-    return None if span.lo <= MIN else text(span.lo), None if span.hi >= MAX else text(span.hi)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportRequest
     from mirror.services.filelist import FileLists
+    from mirror.storage.adopted import Adopted
     from mirror.storage.blobs import Blobs
     from mirror.storage.holdings import Holdings
     from mirror.storage.pins import Pin, Pins
@@ -27,10 +28,17 @@ class Store:
     """Pins and eviction for people; ``now`` gives Unix seconds."""
 
     def __init__(
-        self, lists: FileLists, holdings: Holdings, pins: Pins, blobs: Blobs, now: Callable[[], float]
+        self,
+        lists: FileLists,
+        holdings: Holdings,
+        adopted: Adopted,
+        pins: Pins,
+        blobs: Blobs,
+        now: Callable[[], float],
     ) -> None:
         self._lists = lists
         self._holdings = holdings
+        self._adopted = adopted
         self._pins = pins
         self._blobs = blobs
         self._now = now
@@ -46,11 +54,11 @@ class Store:
         self, request: ExportRequest, person: str, reason: str, seconds: float | None
     ) -> dict[str, Any]:
         """Hold back from eviction what is held of a request, for good or for so many seconds."""
-        blobs, files = await self._lists.held(request)
+        blobs, absent = await self._lists.held(request)
         until = None if seconds is None else self._now() + seconds
         await self._pins.pin([b.sha256 for b in blobs], _owner(person), reason, until=until)
         held = {b.sha256: b.size for b in blobs}
-        return {"pinned": len(blobs), "bytes": sum(held.values()), "not_held": files - len(blobs)}
+        return {"pinned": len(blobs), "bytes": sum(held.values()), "not_held": absent}
 
     async def unpin(self, request: ExportRequest, person: str) -> dict[str, Any]:
         """Take a person's pins away from what is held of a request."""
@@ -64,12 +72,13 @@ class Store:
         usage = self._blobs.usage()
         planned = await self._blobs.evict(usage.held if need is None else need, dry_run=True)
         named = planned.blobs[:MOST_NAMED]
-        paths = await self._holdings.paths([b.sha256 for b in named])
+        hashes = [b.sha256 for b in named]
+        paths, exports = await self._holdings.paths(hashes), await self._adopted.names(hashes)
         done = planned if dry_run else await self._blobs.evict(need or 0)
         gone = {b.sha256 for b in done.blobs}
         files = [
             {
-                "file": ", ".join(paths.get(b.sha256, [])),
+                "file": ", ".join([*paths.get(b.sha256, []), *exports.get(b.sha256, [])]),
                 "size": b.size,
                 "last_used": stamp(b.last_used),
                 "sha256": b.sha256,

@@ -10,6 +10,7 @@ from enum import Enum
 from mirror.drms.axis import coverage_axis
 from mirror.drms.errors import UnknownName
 from mirror.drms.series import Series
+from mirror.engine.files import SegmentFile
 from mirror.storage.holdings import RecordSegment
 from mirror.storage.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
 from mirror.wire.text import from_wire
@@ -42,6 +43,11 @@ class Wanted:
     file: str
     sunum: int
     day: str
+
+    @property
+    def source(self) -> SegmentFile:
+        """How to get it, if it is online."""
+        return SegmentFile(self.path, self.owner, self.day)
 
 
 def wanted_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[Wanted]:

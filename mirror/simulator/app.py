@@ -6,6 +6,7 @@
     /healthz                                      "ok"
     /_simulator/log                               GET: every request since the start, as JSON
     /_simulator/faults                            POST: replaces the faults (see ``faults``)
+    /_simulator/reprocess                         POST {"ds": "..."}: a new version of each of these records
 
 Requests below /_simulator and /healthz are neither logged nor delayed, and no fault hits them.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from aiohttp import web
 from mirror.drms.errors import BadRequest, ConfigError, MirrorError
 from mirror.simulator.archive import Archive
 from mirror.simulator.delivery import deliver
+from mirror.simulator.evaluate import select
 from mirror.simulator.exports.desk import Desk
 from mirror.simulator.exports.ledger import Pace
 from mirror.simulator.exports.owners import owner
@@ -35,6 +37,7 @@ from mirror.simulator.exports.staging import StagedSeries, Staging
 from mirror.simulator.faults import Fault, FaultPlan, decode_faults
 from mirror.simulator.log import Entry, Log
 from mirror.simulator.programs import Asked, Reply, run_program
+from mirror.simulator.reprocessing import Reprocessed
 from mirror.wire.errors import encode_error
 from mirror.wire.params import decode_body, decode_params
 
@@ -69,6 +72,7 @@ class Simulator:
     faults: FaultPlan = field(default_factory=FaultPlan)
     log: Log = field(default_factory=Log)
     clock: Clock = field(default_factory=Clock)
+    reprocessed: Mapping[str, Reprocessed] = field(default_factory=dict)  #: series by lower-case name
 
     async def program(self, request: web.Request) -> web.StreamResponse:
         """One request to a CGI program."""
@@ -103,7 +107,9 @@ class Simulator:
                 return await deliver(request, b"", "text/html", fault, self.clock.sleep)
             return web.Response(body=_NO_FILE, status=404, content_type="text/html")
         part = wanted_part(request, content.size, entity_tag(path, content.size))
-        self.log.add(log(fault.kind if fault else part.code, 0, 0 if request.method == "HEAD" else part.length))
+        self.log.add(
+            log(fault.kind if fault else part.code, 0, 0 if request.method == "HEAD" else part.length)
+        )
         return await send(request, content, part, fault, self.clock.sleep)
 
     async def page(self, _: web.Request) -> web.Response:
@@ -124,6 +130,19 @@ class Simulator:
             return web.json_response({"error": str(problem)}, status=400)
         self.faults.replace(rules)
         return web.json_response({"faults": len(rules)})
+
+    async def reprocess(self, request: web.Request) -> web.Response:
+        """Gives each of the newest records of a query a new version; their new numbers by series."""
+        try:
+            asked = await request.json()
+            numbers = await asyncio.to_thread(self._reprocess, str(asked["ds"]))
+        except (MirrorError, ValueError, KeyError, TypeError) as problem:
+            return web.json_response({"error": str(problem)}, status=400)
+        return web.json_response(numbers)
+
+    def _reprocess(self, ds: str) -> dict[str, list[int]]:
+        found = [(w.structure.name, select(w.selection, w.data)) for w in self.archive.wanted(ds)]
+        return {name: self.reprocessed[name.lower()].process(rows) for name, rows in found}
 
 
 def _answer(name: str, asked: Asked, problem: BadRequest | None) -> tuple[Reply, int]:
@@ -166,8 +185,11 @@ def build_app(
 ) -> web.Application:
     """The application that serves these series; ``latency`` in milliseconds, ``pace``: how long exports take."""
     clock = clock or Clock()
-    desk = _desk(series, clock, pace or Pace(), recorded or RecordedExports())
-    simulator = Simulator(desk.archive, desk, latency, FaultPlan(tuple(faults)), clock=clock)
+    reprocessed = {each.structure.name.lower(): Reprocessed(each) for each in series}
+    desk = _desk(list(reprocessed.values()), clock, pace or Pace(), recorded or RecordedExports())
+    simulator = Simulator(
+        desk.archive, desk, latency, FaultPlan(tuple(faults)), clock=clock, reprocessed=reprocessed
+    )
     app = web.Application(client_max_size=_LARGEST_BODY)
     for path in ("/cgi-bin/ajax/{program}", "/cgi-bin/{program}"):
         app.router.add_route("GET", path, simulator.program)
@@ -177,6 +199,7 @@ def build_app(
     app.router.add_get("/healthz", simulator.health)
     app.router.add_get("/_simulator/log", simulator.show_log)
     app.router.add_post("/_simulator/faults", simulator.set_faults)
+    app.router.add_post("/_simulator/reprocess", simulator.reprocess)
     return app
 
 

@@ -8,22 +8,25 @@ there is a file without a row, which the next ``open`` finds. Readers never see 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import NotHeld
+from mirror.drms.errors import NotHeld, StorageError
 from mirror.storage.blobtable import (
     Blob,
     Lost,
     find_blob,
+    find_blobs,
     forget,
     oldest_checked,
     put_quarantine,
     set_verified,
 )
 from mirror.storage.disk import Disk
+from mirror.storage.filecheck import FileCheck
 from mirror.storage.folders import Folders
+from mirror.storage.forgetting import Forgetting
 from mirror.storage.parts import Parts
 from mirror.storage.quota import Quota, Reservation
 from mirror.storage.receiving import Receiving
@@ -32,12 +35,16 @@ from mirror.storage.sweep import make_whole
 from mirror.storage.tables import Tables, to_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from pathlib import Path
 
     from mirror.storage.database import Cursor, Database
     from mirror.storage.incoming import Sink
     from mirror.storage.tree import Tree
+
+
+#: Files that are looked at without another thread: to start that takes as long as these.
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,10 @@ class Blobs:
         self._room = room
         self._receiving = receiving
         self._now = now
+        #: Gives files of records up.
+        self.forgetting = Forgetting(tables, folders, room)
+        #: Looks after the files while they are in use.
+        self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
 
     @classmethod
     async def open(
@@ -96,8 +107,29 @@ class Blobs:
     # ---- reading ---------------------------------------------------------------------------------
 
     async def find(self, sha256: str) -> Blob | None:
-        """The blob of that hash, or None."""
-        return await self._tables.read(lambda c: find_blob(c, sha256))
+        """The blob of that hash, or None; also where its file is found to be lost (see ``lost``)."""
+        blob = await self._row(sha256)
+        return None if blob is None or await self.lost([blob]) else blob
+
+    async def find_all(self, hashes: Iterable[str]) -> dict[str, Blob]:
+        """The blobs of those hashes that there are, as ``find`` gives them."""
+        wanted = set(hashes)
+        found = await self._tables.read(lambda c: find_blobs(c, wanted)) if wanted else []
+        lost = await self.lost(found)
+        return {blob.sha256: blob for blob in found if blob.sha256 not in lost}
+
+    async def lost(self, blobs: Iterable[Blob]) -> set[str]:
+        """The hashes of those whose file somebody has deleted or cut short; nothing refers to them any more.
+
+        StorageError if the whole store is not where it was: that is a disk which is not mounted.
+        """
+        wanted = list(blobs)
+        few = len(wanted) <= _FEW
+        gone = self._gone(wanted) if few else await asyncio.to_thread(self._gone, wanted)
+        for sha256 in gone:
+            with suppress(NotHeld):  # it went meanwhile, in good order
+                await self.verify(sha256)
+        return set(gone)
 
     @contextmanager
     def reading(self, blob: Blob) -> Iterator[Path]:
@@ -153,6 +185,17 @@ class Blobs:
         async with self._receiving.sink(promise, resume) as sink:
             yield sink
 
+    @asynccontextmanager
+    async def taking(self, source: Path, size: int, sha256: str, *, link: bool) -> AsyncIterator[Sink]:
+        """A sink that has all of a file of this machine already, whose length and hash are known; ``keep`` it.
+
+        With ``link`` the file itself becomes the blob, read-only, under its old name too. StorageError if it
+        cannot be linked or copied, or is another by now.
+        """
+        promise = await self._room.reserve(size)
+        async with self._receiving.taking(promise, source, size, sha256, link=link) as sink:
+            yield sink
+
     # ---- room ------------------------------------------------------------------------------------
 
     def usage(self) -> Usage:
@@ -160,12 +203,20 @@ class Blobs:
         quota = self._room.quota
         return Usage(quota.limit, quota.held, quota.reserved, quota.parked)
 
+    def limit(self, quota: int | None) -> None:
+        """Let another quota hold from now on, in bytes; what is too much goes when room is next needed."""
+        self._room.quota.limit = quota
+
     async def evict(self, need: int, *, dry_run: bool = False) -> Eviction:
         """Free ``need`` bytes: first what nothing refers to, then the least recently used; never what is pinned.
 
         A dry run says what would go. Less than ``need`` goes if there is no more.
         """
         return await (self._room.plan(need) if dry_run else self._room.evict(need))
+
+    async def drop(self, blob: Blob) -> None:
+        """Let one blob go that was needed for a while only; it stays if it is in use, or pinned."""
+        await self._room.drop(blob)
 
     # ---- checking --------------------------------------------------------------------------------
 
@@ -175,9 +226,9 @@ class Blobs:
 
     async def verify(self, sha256: str) -> Verdict:
         """Read all of a blob and compare its hash; a damaged one goes into quarantine. NotHeld if unknown."""
-        blob = await self.find(sha256)
+        blob = await self._row(sha256)
         if blob is None:
-            raise NotHeld(f"no file with sha256 {sha256} is held", (sha256,))
+            raise _unknown(sha256)
         with self._room.uses.holding(sha256):
             if await asyncio.to_thread(self._folders.problem, sha256, blob.size) is None:
                 at = self._now()
@@ -188,10 +239,20 @@ class Blobs:
     async def _judge(self, blob: Blob) -> Verdict:
         """Look again, while nobody changes blobs: the content may just have come anew."""
         async with self._room.changing:
+            if await self._row(blob.sha256) is None:
+                raise _unknown(blob.sha256)  # whoever else looked has set it aside
+            if not self._folders.is_marked():
+                raise StorageError(f"{self._folders.root} has lost its blobs: is its disk mounted?")
             problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size)
             if problem is None:
                 return Verdict(blob, None)
             return Verdict(blob, problem, tuple(await self._set_aside(blob, problem)))
+
+    async def _row(self, sha256: str) -> Blob | None:
+        return await self._tables.read(lambda c: find_blob(c, sha256))
+
+    def _gone(self, blobs: Iterable[Blob]) -> list[str]:
+        return [b.sha256 for b in blobs if self._folders.is_lost(b.sha256, b.size)]
 
     async def _set_aside(self, blob: Blob, problem: str) -> list[Lost]:
         at = self._now()
@@ -207,3 +268,7 @@ class Blobs:
         self._room.quota.held -= blob.size
         await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])
         return lost
+
+
+def _unknown(sha256: str) -> NotHeld:
+    return NotHeld(f"no file with sha256 {sha256} is held", (sha256,))

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from mirror.drms.errors import StorageError
+from mirror.storage.damage import cannot_open, cannot_read, cannot_write, is_damage
+from mirror.storage.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +39,15 @@ MEMORY = "2GB"
 #: For a second try at what needs more.
 MUCH_MEMORY = "8GB"
 
+#: Bytes that every file of DuckDB begins with; before them it has no content.
+_HEADS = 3 * 4096
+
+#: A log of more bytes is left to the next start, instead of being folded into the file while people wait for an end.
+LARGE_LOG = 32_000_000
+
+#: What a copy is called while it is written: no series can be called so.
+_COPY = "copy of the index"
+
 Cursor = duckdb.DuckDBPyConnection
 
 T = TypeVar("T")
@@ -45,8 +56,9 @@ T = TypeVar("T")
 class Database:
     """The store's database; use ``open`` to make one, ``close`` when done."""
 
-    def __init__(self, connection: Cursor) -> None:
-        self._connection = connection
+    def __init__(self, connection: Cursor, path: Path | None = None) -> None:
+        self._path = path
+        self._door = Door(connection, None if path is None else lambda: _opened(path))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
         self._much = threading.Lock()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")
@@ -58,16 +70,7 @@ class Database:
         Raises StorageError if another process owns it or it was written by a newer version.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = _connect(path)
-        try:
-            connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
-            connection.execute("SET preserve_insertion_order = true")
-            connection.execute(f"SET memory_limit = '{MEMORY}'")
-            migrate(connection, schema_files())
-        except BaseException:
-            connection.close()
-            raise
-        return cls(connection)
+        return cls(_opened(path), path)
 
     async def read(self, work: Callable[[Cursor], T]) -> T:
         """Run ``work`` with a cursor of its own, beside a running write; it must not change anything."""
@@ -82,19 +85,34 @@ class Database:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writer, lambda: self._with_cursor(lambda c: c.execute("CHECKPOINT")))
 
+    async def copy_to(self, path: Path) -> None:
+        """Write all that is committed now to a new database file, while reads and writes go on.
+
+        Copying the file itself would not do: to open and close it a second time here lets go of its lock.
+        """
+        await asyncio.to_thread(self._with_cursor, lambda cursor: _copy(cursor, path))
+
     def close(self) -> None:
-        """Finish what is running, write everything down, and release the file."""
-        self._readers.shutdown()
+        """Finish what is being written, end what is read, write everything down, and release the file."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown()
-        self._connection.close()
+        self._door.interrupt()
+        self._readers.shutdown()
+        if self._path is not None and _log_size(self._path) > LARGE_LOG:
+            with suppress(duckdb.Error, StorageError):
+                self._with_cursor(lambda cursor: cursor.execute("PRAGMA disable_checkpoint_on_shutdown"))
+        self._door.close()
 
     def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
-        with self._connection.cursor() as cursor:
-            return self._with_room(cursor, lambda: work(cursor))
+        return self._door.through(lambda cursor: self._with_room(cursor, lambda: work(cursor)))
 
     def _in_transaction(self, work: Callable[[Cursor], T]) -> T:
-        with self._connection.cursor() as cursor:
-            return self._with_room(cursor, lambda: _committed(cursor, work))
+        try:
+            return self._door.through(
+                lambda cursor: self._with_room(cursor, lambda: _committed(cursor, work))
+            )
+        except (duckdb.IOException, duckdb.TransactionException) as error:
+            raise StorageError(cannot_write(error)) from error
 
     def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:
         """``attempt``, once more with much memory if it needs more than usual: a large answer, kept at once."""
@@ -107,6 +125,34 @@ class Database:
                     return attempt()
                 finally:
                     cursor.execute(f"SET memory_limit = '{MEMORY}'")
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise StorageError(cannot_read(error)) from error
+            raise
+
+
+def _opened(path: Path) -> Cursor:
+    """The database at ``path``, with its schema up to date."""
+    connection = _connect(path)
+    try:
+        connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
+        connection.execute("SET preserve_insertion_order = true")
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        migrate(connection, schema_files())
+    except duckdb.Error as error:
+        connection.close()
+        if is_damage(error):
+            raise StorageError(cannot_open(path, error)) from error
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _log_size(path: Path) -> int:
+    log = path.with_name(f"{path.name}.wal")
+    return log.stat().st_size if log.exists() else 0
 
 
 def _committed(cursor: Cursor, work: Callable[[Cursor], T]) -> T:
@@ -121,17 +167,38 @@ def _committed(cursor: Cursor, work: Callable[[Cursor], T]) -> T:
     return result
 
 
+def _copy(cursor: Cursor, path: Path) -> None:
+    row = cursor.execute("SELECT current_database()").fetchone()
+    ours = str(row[0] if row else "").replace('"', '""')
+    file = str(path).replace("'", "''")
+    cursor.execute(f"ATTACH '{file}' AS \"{_COPY}\" (STORAGE_VERSION '{STORAGE_VERSION}')")
+    try:
+        cursor.execute(f'COPY FROM DATABASE "{ours}" TO "{_COPY}"')
+    finally:
+        cursor.execute(f'DETACH "{_COPY}"')
+
+
 def _connect(path: Path) -> Cursor:
+    _remove_stub(path)
     try:
         return duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
     except duckdb.IOException as error:
+        if is_damage(error):
+            raise StorageError(cannot_open(path, error)) from error
         if "lock" not in str(error).lower():
             raise StorageError(f"{path} cannot be opened: {error}") from error
         owner = re.search(r"PID (\d+)", str(error))
         who = f"process {owner[1]}" if owner else "another process"
         raise StorageError(f"{path} is in use by {who}; one mirror at a time may own a store") from error
     except duckdb.Error as error:
-        raise StorageError(f"{path} cannot be opened: {error}") from error
+        told = cannot_open(path, error) if is_damage(error) else f"{path} cannot be opened: {error}"
+        raise StorageError(told) from error
+
+
+def _remove_stub(path: Path) -> None:
+    """Remove a file whose making was cut short, by a kill or a full disk: it holds nothing, and does not open."""
+    if path.exists() and path.stat().st_size < _HEADS and not _log_size(path):
+        path.unlink()
 
 
 def schema_files() -> list[tuple[int, Traversable]]:
@@ -148,8 +215,9 @@ def migrate(connection: Cursor, files: list[tuple[int, Traversable]]) -> None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, applied_at TIMESTAMP)"
     )
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-    version, newest = row[0] if row else 0, files[-1][0]
+    # To the end: an answer that is not read to its end keeps its transaction, and no checkpoint can be made.
+    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    newest = files[-1][0]
     if version > newest:
         raise StorageError(
             f"the store has schema version {version}, this program knows {newest}; use a newer jsoc-mirror"

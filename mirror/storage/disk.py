@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 #: The mode of files that are whole: everybody may read, nobody write.
 SEALED = 0o444
+
+#: Bytes that the kernel copies in one call, and how it says that it cannot, between two file systems mostly.
+_AT_A_TIME = 1 << 30
+_NO_COPY_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
@@ -94,6 +99,10 @@ class Disk:
         """Give a file a second name. It need not last: the tree of links is mended at each start."""
         self._do("link", target, lambda: os.link(source, target))
 
+    def copy(self, source: Path, target: Path) -> None:
+        """A new file with the bytes of another; they share their blocks where the file system can do that."""
+        self._do("write", target, lambda: _copy(source, target))
+
     def remove(self, path: Path) -> None:
         """Remove a name; nothing happens if it is not there. It need not last: leftovers are swept."""
         self._do("remove", path, lambda: path.unlink(missing_ok=True))
@@ -124,6 +133,21 @@ class Disk:
             raise
         except OSError as error:
             raise StorageError(f"cannot {what} {path}: {explained(error)}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    to = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with source.open("rb", buffering=0) as file, os.fdopen(to, "wb", buffering=0) as copy:
+        try:
+            while os.copy_file_range(file.fileno(), copy.fileno(), _AT_A_TIME):
+                pass
+        except OSError as error:
+            if error.errno not in _NO_COPY_IN_KERNEL:
+                raise
+            file.seek(0)
+            copy.truncate(0)
+            copy.seek(0)
+            shutil.copyfileobj(file, copy, 1 << 20)
 
 
 def _sync_folder(path: Path) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import is_sha256
 from mirror.storage.disk import explained
+from mirror.storage.hashing import digest_of
 from mirror.storage.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mirror.storage.disk import Disk
-
-_BLOCK = 1 << 20
 
 
 class Folders:
@@ -71,6 +69,15 @@ class Folders:
         for sha256 in hashes:
             self._disk.remove(self.blob(sha256))
 
+    def is_lost(self, sha256: str, size: int) -> bool:
+        """True if the file of a blob is gone, or has another length; by a look at it, not by reading."""
+        try:
+            return self.blob(sha256).stat().st_size != size
+        except FileNotFoundError:
+            return True
+        except OSError:  # it may be there, and only not be had now: whoever reads it will hear why
+            return False
+
     def set_aside(self, sha256: str, name: str) -> None:
         """Move the file of a blob into quarantine, if it is there."""
         if self.blob(sha256).exists():
@@ -90,18 +97,35 @@ class Folders:
         """Bytes that may still be written to the disk."""
         return self._disk.free(self.root)
 
-    def problem(self, sha256: str, size: int) -> str | None:
-        """What is wrong with the content of a blob, by reading all of it; None if nothing is."""
+    def size(self, sha256: str) -> int | None:
+        """Bytes in the file of a blob; None if it is not there."""
         try:
-            with self.blob(sha256).open("rb", buffering=0) as file:
-                digest, length = hashlib.sha256(), 0
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-                    length += len(block)
+            return self.blob(sha256).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def strays(self) -> list[str]:
+        """What lies among the blobs and is none, nor the mark, by its path below them."""
+        found = []
+        for folder in os.scandir(self._blobs):
+            if not folder.is_dir(follow_symlinks=False):
+                found += [folder.name] if folder.name != self.mark.name else []
+                continue
+            names = (file.name for file in os.scandir(folder))
+            found += [f"{folder.name}/{n}" for n in names if not is_sha256(n) or n[:2] != folder.name]
+        return sorted(found)
+
+    def problem(self, sha256: str, size: int, stopped: Callable[[], bool] = lambda: False) -> str | None:
+        """What is wrong with the content of a blob, by reading all of it; None if nothing is.
+
+        Raises ``hashing.Stopped`` when it is told to end before that.
+        """
+        try:
+            digest, length = digest_of(self.blob(sha256), stopped)
         except FileNotFoundError:
             return "its file is gone"
         except OSError as error:
             return f"it cannot be read: {explained(error)}"
         if length != size:
             return f"it has {length} bytes instead of {size}"
-        return None if digest.hexdigest() == sha256 else f"its bytes have the sha256 {digest.hexdigest()}"
+        return None if digest == sha256 else f"its bytes have the sha256 {digest}"

@@ -1,7 +1,8 @@
 """Holdings: which file of which storage unit, of which record and segment, is which blob.
 
-A row is only ever written for a blob that is there, and goes with it in one transaction. The disk in a
-path (``SUM12``) is kept as last seen, and never compared.
+A row is only ever written for a blob that is there, and goes with it in one transaction. What is looked up
+is looked at too: a file that somebody has deleted behind the store's back is not held from then on. The disk
+in a path (``SUM12``) is kept as last seen, and never compared.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ class Holdings:
         if self._known_since != self._age() or len(self._known) >= _MOST_KNOWN:
             self._known, self._known_since = {}, self._age()
         if file in self._known:
-            return self._known[file]
+            return next(iter(await self._there([self._known[file]])), None)
         before = self._age()
-        found = next(iter(await self._select(_SAME_FILE, _row_of(file))), None)
+        found = next(iter(await self._held(_SAME_FILE, _row_of(file))), None)
         if found is not None and before == self._age() == self._known_since:
             self._known[file] = found
         return found
@@ -93,18 +94,23 @@ class Holdings:
         # Units decide almost alone, and comparing one number is quick; the rest is compared here.
         units = list({file.sunum for file in wanted})
         found = await self._select("h.sunum IN (SELECT unnest(?::BIGINT[]))", [units])
-        return {holding.file: holding for holding in found if holding.file in wanted}
+        found = await self._there([holding for holding in found if holding.file in wanted])
+        return {holding.file: holding for holding in found}
 
     async def of(self, record: RecordSegment) -> Holding | None:
         """The holding of a segment of a record, or None."""
         where = "h.series = ? AND h.recnum = ? AND h.segment = ?"
-        found = await self._select(where, [record.series, record.recnum, record.segment])
+        found = await self._held(where, [record.series, record.recnum, record.segment])
         return found[0] if found else None
 
     async def of_records(self, series: str, recnums: Iterable[int]) -> list[Holding]:
         """Every holding of these records, by record and segment."""
         where = "h.series = ? AND h.recnum IN (SELECT unnest(?::BIGINT[]))"
-        return await self._select(where, [series.lower(), list(recnums)])
+        return await self._held(where, [series.lower(), list(recnums)])
+
+    async def of_units(self, sunums: Iterable[int]) -> list[Holding]:
+        """Every holding of files of these storage units."""
+        return await self._select("h.sunum IN (SELECT unnest(?::BIGINT[]))", [list(set(sunums))])
 
     async def paths(self, hashes: Iterable[str]) -> dict[str, list[str]]:
         """The paths under which blobs were last seen, by hash."""
@@ -154,6 +160,13 @@ class Holdings:
     def _age(self) -> tuple[int, int]:
         """Changes whenever what was looked up may no longer be so."""
         return self._blobs.departures, self._changes
+
+    async def _held(self, where: str, values: Sequence[object]) -> list[Holding]:
+        return await self._there(await self._select(where, values))
+
+    async def _there(self, holdings: list[Holding]) -> list[Holding]:
+        lost = await self._blobs.lost(holding.blob for holding in holdings)
+        return [holding for holding in holdings if holding.blob.sha256 not in lost] if lost else holdings
 
     async def _select(self, where: str, values: Sequence[object]) -> list[Holding]:
         sql = f"{_SELECT} WHERE {where} {_ORDER}"

@@ -68,7 +68,8 @@ class Part:
                 return False
             self._hash.update(block)
             self.length += len(block)
-        self._disk.truncate(self.path, self._fd, length)
+        if os.fstat(self._fd).st_size > length:  # else a file that was linked in would count as changed
+            self._disk.truncate(self.path, self._fd, length)
         return True
 
     @property

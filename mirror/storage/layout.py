@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mirror.drms.fits.record import is_second_name
 from mirror.drms.selection import prime_columns
 from mirror.drms.series import FLOAT_TYPES
 
@@ -79,13 +80,25 @@ class Layout:
     @cached_property
     def aliases(self) -> dict[str, str]:
         """Lower-case names of rows that repeat the one before under a FITS name (DATE-OBS), to that one."""
-        pairs = zip(self.series.keywords, self.series.keywords[1:], strict=False)
-        return {b.name.lower(): a.name for a, b in pairs if "-" in b.name and a.note == b.note}
+        own = {k.name.lower() for k in self._rows[0]}
+        return {name: first for name, first in self._rows[1].items() if name not in own}
+
+    @cached_property
+    def _rows(self) -> tuple[list[Keyword], dict[str, str]]:
+        """The rows of the structure that are keywords of their own, and the others by name."""
+        own: list[Keyword] = []
+        again: dict[str, str] = {}
+        for keyword in self.series.keywords:
+            if own and is_second_name(keyword, own[-1]):
+                again[keyword.name.lower()] = own[-1].name
+            else:
+                own.append(keyword)
+        return own, again
 
     @cached_property
     def keywords(self) -> tuple[Keyword, ...]:
         """Every keyword that is asked for and kept: all but aliases."""
-        return tuple(k for k in self.series.keywords if k.name.lower() not in self.aliases)
+        return tuple(held for k in self._rows[0] for held in self.series.held(k))
 
     @cached_property
     def segments(self) -> tuple[str, ...]:

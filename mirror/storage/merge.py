@@ -7,6 +7,7 @@ gives the speed, and secondary indexes of DuckDB 1.5 can lose rows after a crash
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.drms.axis import Kind, coverage_axis
@@ -15,11 +16,16 @@ from mirror.storage.layout import Layout, quoted
 from mirror.storage.sql import box_predicate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
     import pyarrow as pa
 
     from mirror.drms.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database import Cursor
+
+    #: Told which held records are replaced, and by which (None: by none), before they are moved.
+    Note = Callable[[Mapping[int, int | None]], None]
 
 _BATCH = "incoming_batch"
 
@@ -34,30 +40,58 @@ def create_tables(cursor: Cursor, layout: Layout) -> None:
         cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")
 
 
-def add_columns(cursor: Cursor, layout: Layout) -> None:
-    """Columns for keywords that the structure did not have when the tables were made."""
-    for table in (layout.table, layout.old_table):
-        have = {row[0].lower() for row in cursor.execute(f"DESCRIBE {table}").fetchall()}
-        for column in layout.columns:
-            if column.name not in have:
-                cursor.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {column.sql_type}")
+@dataclass(frozen=True, slots=True)
+class Departures:
+    """What leaves the series' table for a batch, and which of the batch are old already."""
+
+    retired: frozenset[int]
+    outdated: frozenset[int]
+    replaced: Mapping[int, int | None]  #: of the retired the old number to the new one, or None
 
 
-def merge(cursor: Cursor, layout: Layout, rows: pa.Table | None, complete: tuple[Box, ...]) -> None:
+def departures(pairs: Iterable[tuple[int, int]], leaving: Collection[int]) -> Departures:
+    """Decide from the numbers (held, new) of one name each, and held ones that are not upstream any more.
+
+    The newer of a pair stays, but one that is not upstream any more goes before an older that is.
+    """
+    gone = frozenset(leaving)
+    replaced: dict[int, int | None] = dict.fromkeys(gone)
+    outdated = set()
+    for held, new in pairs:
+        if held < new or (held > new and held in gone):
+            replaced[held] = new
+        elif held > new:
+            outdated.add(new)
+    return Departures(frozenset(replaced), frozenset(outdated), replaced)
+
+
+def merge(
+    cursor: Cursor,
+    layout: Layout,
+    rows: pa.Table | None,
+    complete: tuple[Box, ...],
+    *,
+    gone: Collection[int] = (),
+    note: Note = lambda _: None,
+) -> None:
     """Put ``rows`` where they belong, and retire what they replace or no longer are.
 
-    In the boxes ``complete`` the rows are all there is: other records there become old versions.
+    In the boxes ``complete`` the rows are all there is: other records there become old versions, as do
+    those numbered ``gone``.
     """
-    within = " OR ".join(f"({box_predicate(layout.series, box)})" for box in complete)
+    where = [f"({box_predicate(layout.series, box)})" for box in complete]
+    if gone:
+        where.append(f"recnum IN ({', '.join(map(str, gone))})")
+    within = " OR ".join(where)
     if rows is None:
         if within:
-            _retire(cursor, layout, within)
+            _retire_all(cursor, layout, within, note)
         return
     cursor.register(_BATCH, rows)
     try:
         certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
         if not certain or not _untouched(cursor, layout, within):
-            _merge_into(cursor, layout, within)
+            _merge_into(cursor, layout, within, note)
         elif _without_versions(layout, rows):
             # In the server's order, which is that of the prime keys.
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
@@ -90,27 +124,44 @@ def _without_versions(layout: Layout, rows: pa.Table) -> bool:
     return bool(len(names) == len(rows))
 
 
-def _merge_into(cursor: Cursor, layout: Layout, within: str) -> None:
-    for table in (layout.table, layout.old_table):
-        cursor.execute(f"DELETE FROM {table} WHERE recnum IN (SELECT recnum FROM {_BATCH})")
-    if within:
-        _retire(cursor, layout, within)
-    same = " AND ".join(f"held.{quoted(c)} IS NOT DISTINCT FROM new.{quoted(c)}" for c in layout.order)
+def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note) -> None:
     newest = _newest(layout)
-    older_held = f"SELECT held.recnum FROM {layout.table} held, {newest} new WHERE {same}"
-    replaced = f"recnum IN ({older_held} AND held.recnum < new.recnum)"
-    outdated = f"EXISTS (FROM {layout.table} held WHERE {same} AND held.recnum > new.recnum)"
-    # Which of the batch are older than what is held must be known before the batch goes in.
-    older = cursor.execute(f"SELECT recnum FROM {newest} new WHERE {outdated}").fetchall()
-    _retire(cursor, layout, replaced)
-    numbers = ", ".join(str(row[0]) for row in older) or "NULL"
+    same = " AND ".join(f"held.{quoted(c)} IS NOT DISTINCT FROM new.{quoted(c)}" for c in layout.order)
+    pairs = cursor.execute(
+        f"SELECT held.recnum, new.recnum FROM {layout.table} held, {newest} new "
+        f"WHERE {same} AND held.recnum <> new.recnum"
+    ).fetchall()
+    leaving = _numbers(cursor, layout, f"({within}) AND {_NOT_SENT}") if within else set()
+    found = departures(pairs, leaving)
+    if found.replaced:
+        note(found.replaced)
+    for table in (layout.table, layout.old_table):
+        cursor.execute(f"DELETE FROM {table} WHERE NOT ({_NOT_SENT})")
+    if found.retired:
+        _retire(cursor, layout, f"recnum IN ({', '.join(map(str, found.retired))})")
     into, old = f"INSERT INTO {layout.table} BY NAME", f"INSERT INTO {layout.old_table} BY NAME"
-    cursor.execute(
-        f"{into} SELECT * FROM {newest} WHERE recnum NOT IN ({numbers})" if older else f"{into} FROM {newest}"
-    )
+    numbers = ", ".join(map(str, found.outdated)) or "NULL"
+    newer = f"SELECT * FROM {newest} WHERE recnum NOT IN ({numbers})" if found.outdated else f"FROM {newest}"
+    cursor.execute(f"{into} {newer}")
     cursor.execute(f"{old} FROM {_replaced(layout)}")
-    if older:
+    if found.outdated:
         cursor.execute(f"{old} SELECT * FROM {_BATCH} WHERE recnum IN ({numbers})")
+
+
+_NOT_SENT = f"recnum NOT IN (SELECT recnum FROM {_BATCH})"
+
+
+def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> None:
+    """Retire records that nothing replaces."""
+    gone = _numbers(cursor, layout, predicate)
+    if gone:
+        note(dict.fromkeys(gone))
+        _retire(cursor, layout, predicate)
+
+
+def _numbers(cursor: Cursor, layout: Layout, predicate: str) -> set[int]:
+    found = cursor.execute(f"SELECT recnum FROM {layout.table} WHERE {predicate}").fetchall()
+    return {row[0] for row in found}
 
 
 def _retire(cursor: Cursor, layout: Layout, predicate: str) -> None:

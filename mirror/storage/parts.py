@@ -66,6 +66,23 @@ class Parts:
         self._disk.remove(path)
         return Part.create(self._disk, path), None
 
+    def take_in(self, source: Path, length: int, sha256: str, *, link: bool) -> Part | None:
+        """A new part with the content of a file of this machine: a copy of it, or one more name of it.
+
+        None if the file is not, or no longer, of that length and hash.
+        """
+        path = self._folder / f"{uuid.uuid4().hex}{_TEMPORARY}"
+        try:
+            (self._disk.link if link else self._disk.copy)(source, path)
+            whole = path.stat().st_size == length
+            part = Part.reopen(self._disk, path, length, sha256) if whole else None
+        except BaseException:
+            self._disk.remove(path)
+            raise
+        if part is None:
+            self._disk.remove(path)
+        return part
+
     def park(self, part: Part, key: str, validator: str | None) -> None:
         """Let a part wait to be continued; where that fails, nothing of it stays."""
         try:
@@ -108,6 +125,29 @@ class Parts:
                 self._disk.remove(_mark_of(self._folder / name))
                 self._disk.remove(self._folder / name)
                 del self._parked[name]
+
+    def drop_spoiled(self) -> list[str]:
+        """Remove the parts that wait and are not what their marks say; the keys, or names, of those."""
+        found = []
+        for name in list(self._parked):
+            with self._turn:
+                if name in self._parked and (spoiled := self._spoiled(self._folder / name)):
+                    self._disk.remove(_mark_of(self._folder / name))
+                    self._disk.remove(self._folder / name)
+                    del self._parked[name]
+                    found.append(spoiled)
+        return found
+
+    def _spoiled(self, path: Path) -> str | None:
+        """The key of a part that is not what its mark says, its name if it has none; None if all is well."""
+        mark = self._mark(path)
+        if mark is None or not path.is_file():
+            return path.name
+        part = Part.reopen(self._disk, path, mark.length, mark.sha256)
+        if part is None:
+            return mark.key
+        part.close()
+        return None
 
     def sweep(self, oldest: float) -> None:
         """Find the parked parts; remove what a crash left, and what was parked before the time ``oldest``."""

@@ -13,6 +13,7 @@ from mirror.storage.tables import to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from mirror.storage.database import Cursor
     from mirror.storage.folders import Folders
@@ -31,7 +32,7 @@ class Receiving:
     ) -> None:
         self._tables = tables
         self._folders = folders
-        self._parts = parts
+        self.parts = parts
         self._room = room
         self._now = now
         self._keys: set[str] = set()  #: of the downloads that may be resumed, and run now
@@ -44,6 +45,15 @@ class Receiving:
             stack.enter_context(self._alone(key))
             yield await to_the_end(self._begin(stack, promise, key))
 
+    @asynccontextmanager
+    async def taking(
+        self, promise: Reservation, source: Path, size: int, sha256: str, *, link: bool
+    ) -> AsyncIterator[Sink]:
+        """See ``Blobs.taking``."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(promise)
+            yield await to_the_end(self._take_in(stack, promise, (source, size, sha256), link))
+
     # ---- for sinks -------------------------------------------------------------------------------
 
     async def room_for(self, promise: Reservation, by: int) -> None:
@@ -52,7 +62,7 @@ class Receiving:
 
     async def begin_again(self, part: Part) -> None:
         """Empty a part, and forget what was noted about it."""
-        await asyncio.to_thread(self._parts.begin_again, part)
+        await asyncio.to_thread(self.parts.begin_again, part)
 
     async def keep_part(self, part: Part, promise: Reservation) -> Blob:
         """Make a sealed part a blob; it is not evicted until the download has ended."""
@@ -82,10 +92,21 @@ class Receiving:
             self._keys -= keys
 
     async def _begin(self, stack: AsyncExitStack, promise: Reservation, key: str | None) -> Sink:
-        part, validator = await asyncio.to_thread(self._parts.open, key)
+        part, validator = await asyncio.to_thread(self.parts.open, key)
         self._room.count_parked()
         sink = Sink(self, part, promise, validator)
         stack.push_async_callback(self._ended, sink, part, key)
+        return sink
+
+    async def _take_in(
+        self, stack: AsyncExitStack, promise: Reservation, file: tuple[Path, int, str], link: bool
+    ) -> Sink:
+        source, size, sha256 = file
+        part = await asyncio.to_thread(self.parts.take_in, source, size, sha256, link=link)
+        if part is None:
+            raise StorageError(f"{source} changed while it was read")
+        sink = Sink(self, part, promise, None)
+        stack.push_async_callback(self._ended, sink, part, None)
         return sink
 
     async def _ended(self, sink: Sink, part: Part, key: str | None) -> None:
@@ -96,11 +117,11 @@ class Receiving:
         with suppress(StorageError):
             if sink.blob is not None:
                 self._room.uses.let_go(sink.blob.sha256)
-                await asyncio.to_thread(self._parts.done, part)
+                await asyncio.to_thread(self.parts.done, part)
             elif key is None or sink.spoiled or not part.length:
-                await asyncio.to_thread(self._parts.drop, part)
+                await asyncio.to_thread(self.parts.drop, part)
             else:
-                await asyncio.to_thread(self._parts.park, part, key, sink.validator)
+                await asyncio.to_thread(self.parts.park, part, key, sink.validator)
         self._room.count_parked()
 
     async def _take(self, part: Part) -> None:

@@ -139,6 +139,10 @@ class Room:
         plan = await self.plan(need)
         return await to_the_end(self._evict(plan))
 
+    async def drop(self, blob: Blob) -> None:
+        """Evict this blob, unless something holds it back."""
+        await to_the_end(self._evict(Eviction((blob,))))
+
     async def note_uses(self) -> None:
         """Write down when blobs were last used."""
         if used := self.uses.take_used():

@@ -30,7 +30,7 @@ from mirror.drms.where import ColumnInfo, to_duckdb
 from mirror.storage.layout import Layout, column_name, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from mirror.drms.series import Series
     from mirror.storage.precision import Tolerance
@@ -56,6 +56,42 @@ def select_sql(
         f"SELECT recnum, _keyset, _raw, {found.undecided} AS undecided FROM {found.source} "
         f"WHERE {found.where} ORDER BY {order} LIMIT {limit}"
     )
+
+
+def exact_sql(selection: Selection, columns: Collection[str]) -> tuple[str, bool]:
+    """The part of a selection that the values of ``columns`` tell for certain, and whether it is the whole.
+
+    Which versions are eligible it does not say.
+    """
+    told = [
+        f
+        for f in selection.filters
+        if not isinstance(f, WhereFilter) and _is_exact(f) and _column(f) in columns
+    ]
+    return " AND ".join(map(key_predicate, told)) or "TRUE", len(told) == len(selection.filters)
+
+
+def _column(f: KeyFilter | RecnumFilter) -> str:
+    return "recnum" if isinstance(f, RecnumFilter) else column_name(f.column)
+
+
+def rows_sql(layout: Layout, n: int | None, most: int) -> str:
+    """``recnum, _keyset, _raw`` of the records whose numbers ``asked(n)`` has, in order; reversed for ``n`` < 0."""
+    backwards = n is not None and n < 0
+    order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
+    limit = min(abs(n), most) if n else most
+    return (
+        f"SELECT recnum, _keyset, _raw FROM {_versions(layout)} "
+        f"WHERE recnum IN (SELECT n FROM asked) ORDER BY {order} LIMIT {limit}"
+    )
+
+
+def selected_sql(
+    layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]
+) -> tuple[str, str]:
+    """All columns of the selected records, in no order, and what marks those that cannot be told."""
+    found = _found(layout, selection, tolerances)
+    return f"SELECT * FROM {found.source} WHERE {found.where}", found.undecided
 
 
 def count_sql(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> str:

@@ -11,10 +11,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.drms.coverage import AHEAD
 from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import (
     Blob,
     all_blobs,
+    date_back,
     forget,
     holding_links,
     put_blob,
@@ -64,6 +66,8 @@ async def make_whole(tables: Tables, folders: Folders, parts: Parts, now: float)
         await asyncio.to_thread(folders.set_aside, sha256, f"{sha256}.{now:.0f}")
     if todo != NOTHING:  # a full disk must not keep a store that is whole from opening
         await tables.write(lambda c: _repair(c, todo, now))
+    if any(blob.last_used > now + AHEAD for blob in blobs):
+        await tables.write(lambda c: date_back(c, now))
     links = await tables.read(holding_links)
     await asyncio.to_thread(folders.tree.mend, {name: folders.blob(s) for name, s in links.items()})
     return sum(sizes.values()) - sum(todo.damaged.values())

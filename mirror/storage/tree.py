@@ -18,7 +18,7 @@ from mirror.storage.disk import SEALED
 from mirror.storage.unitfile import is_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from mirror.storage.disk import Disk
 
@@ -70,6 +70,19 @@ class Tree:
         with suppress(StorageError):
             for name, blob in wanted.items():
                 self.place(name, blob)
+
+    def extra(self, wanted: Collection[str]) -> list[str]:
+        """The names of ours that are not wanted."""
+        found = (Path(folder, file) for folder, _, files in os.walk(self._root) for file in files)
+        ours = (path.relative_to(self._root).as_posix() for path in found if _is_ours(path))
+        return [name for name in ours if name not in wanted]
+
+    def place_all(self, wanted: Mapping[str, Path]) -> tuple[str, ...]:
+        """Place each name whose blob is there and does not have it; those that had to be placed."""
+        wrong = [n for n, blob in wanted.items() if blob.exists() and not _is_same(self._path(n), blob)]
+        for name in wrong:
+            self.place(name, wanted[name])
+        return tuple(wrong)
 
     def _path(self, name: str) -> Path:
         if not all(is_plain(part) for part in name.split("/")):

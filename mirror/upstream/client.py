@@ -15,10 +15,17 @@ from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from mirror.drms.errors import UpstreamBroken, UpstreamError, UpstreamRefused, UpstreamUnreachable
+from mirror.drms.errors import (
+    NotHeld,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamLacks,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from mirror.drms.export import ExportAnswer, FetchRequest
 from mirror.drms.series import Series
-from mirror.upstream.pacing import Pace, Pacer, Priority, Turnstile
+from mirror.upstream.pacing import Claim, Pace, Pacer, Priority, Turnstile
 from mirror.upstream.transport import Passthrough, Transport, user_agent
 from mirror.wire.address import AddressAnswer, AddressRequest, decode_address_answer, encode_address
 from mirror.wire.catalogue import (
@@ -55,6 +62,7 @@ _OUTCOMES: dict[type[UpstreamError], Outcome] = {
     UpstreamUnreachable: "unreachable",
     UpstreamBroken: "broken",
     UpstreamRefused: "refused",
+    UpstreamLacks: "refused",
 }
 
 
@@ -76,7 +84,7 @@ class Exchange:
 class UpstreamClient:
     """The archive at ``url``. ``timeout`` is in seconds; at most ``queries`` run at a time.
 
-    ``pacer`` replaces the default one, which repeats and gives up as ``mirror.upstream.pacing`` says.
+    While ``allowed`` says no, nothing is asked, and NotHeld is raised. ``pacer`` replaces the default one, which repeats and gives up as ``mirror.upstream.pacing`` says.
     """
 
     def __init__(
@@ -88,61 +96,65 @@ class UpstreamClient:
         agent: str | None = None,
         on_request: Callable[[Exchange], None] = lambda _: None,
         pacer: Pacer | None = None,
+        allowed: Callable[[], bool] = lambda: True,
+        onward: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None))
+        self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None), onward=onward)
         self._pacer = pacer or Pacer(queries)
         self._downloads = Turnstile(1)  # JSOC asks for one connection that downloads
         self._on_request = on_request
+        self._allowed = allowed
 
     def pace(self) -> Pace:
         """How many requests run and wait, and whether upstream is being left alone."""
         return self._pacer.pace()
 
-    async def series_struct(self, ds: str, priority: Priority = Priority.PEOPLE) -> Series:
+    async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
         """The structure of a series; UpstreamRefused if there is none of that name."""
         request, hint = SeriesStructRequest(ds), series_of(ds)
         return await self._ask(_about(request, lambda x: decode_series_struct(x, name_hint=hint)), priority)
 
-    async def rs_summary(self, ds: str, priority: Priority = Priority.PEOPLE) -> int:
+    async def rs_summary(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> int:
         """How many records the record set has."""
         return await self._ask(_about(SummaryRequest(ds), decode_summary), priority)
 
-    async def rs_list(self, request: RsListRequest, priority: Priority = Priority.PEOPLE) -> RsList:
+    async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
         """Records as columns: all that were asked for by name, in that order, each with ``count`` values."""
         return await self._ask(
-            _about(request, lambda x: checked(request, decode_rs_list(x)), lambda answer: answer.count), priority
+            _about(request, lambda x: checked(request, decode_rs_list(x)), lambda answer: answer.count, _aged),
+            priority,
         )
 
     async def show_series(
-        self, pattern: str | None = None, priority: Priority = Priority.PEOPLE
+        self, pattern: str | None = None, priority: Priority | Claim = Priority.PEOPLE
     ) -> tuple[SeriesEntry, ...]:
         """The public series with prime keys and notes; ``pattern`` is a regular expression."""
         params = encode_catalogue(CatalogueRequest(pattern))
         return await self._ask(_Question("show_series", params, decode_show_series), priority)
 
     async def showextseries(
-        self, pattern: str | None = None, *, info: bool = False, priority: Priority = Priority.PEOPLE
+        self, pattern: str | None = None, *, info: bool = False, priority: Priority | Claim = Priority.PEOPLE
     ) -> tuple[SeriesEntry, ...]:
         """All series, by name only, or with ``info`` with their notes."""
         params = encode_catalogue(CatalogueRequest(pattern, info=info, dbhost=DBHOST))
         return await self._ask(_Question("showextseries", params, decode_showextseries), priority)
 
     async def check_address(
-        self, request: AddressRequest, priority: Priority = Priority.PEOPLE
+        self, request: AddressRequest, priority: Priority | Claim = Priority.PEOPLE
     ) -> AddressAnswer:
         """Whether an e-mail address is registered for exports."""
         params = encode_address(request)
         return await self._ask(_Question("checkAddress.sh", params, decode_address_answer), priority)
 
     async def export(
-        self, request: FetchRequest, priority: Priority = Priority.PEOPLE
+        self, request: FetchRequest, priority: Priority | Claim = Priority.PEOPLE
     ) -> ExportAnswer:
         """What jsoc_fetch says to a request or a question about one, errors of its own included."""
         return await self._ask(_Question("jsoc_fetch", encode_fetch(request), decode_answer), priority)
 
     @asynccontextmanager
     async def file(
-        self, path: str, headers: Mapping[str, str], priority: Priority = Priority.PEOPLE
+        self, path: str, headers: Mapping[str, str], priority: Priority | Claim = Priority.PEOPLE
     ) -> AsyncIterator[Passthrough]:
         """A file of the archive, streamed; one at a time, and not repeated here."""
         came = 0
@@ -154,6 +166,7 @@ class UpstreamClient:
                 yield piece
 
         async with self._downloads.turn(priority):
+            self._insist_on_leave()
             outcome: Outcome = "ok"
             try:
                 async with self._transport.stream("GET", quote(path), headers, None) as answer:
@@ -174,6 +187,7 @@ class UpstreamClient:
         else counts as a download.
         """
         async with self._pacer.turn() if target.startswith(CGI) else self._downloads.turn():
+            self._insist_on_leave()
             counted = Exchange("other", "ok")
             try:
                 async with self._transport.stream(method, target, headers, body) as answer:
@@ -188,14 +202,22 @@ class UpstreamClient:
         """Closes all connections."""
         await self._transport.close()
 
-    async def _ask(self, question: _Question[T], priority: Priority) -> T:
+    async def _ask(self, question: _Question[T], priority: Priority | Claim) -> T:
+        self._insist_on_leave()
         return await self._pacer.run(lambda: self._attempt(question), priority)
 
+    def _insist_on_leave(self) -> None:
+        """Also what waited for its turn is not asked any more once the mirror is offline."""
+        if not self._allowed():
+            raise NotHeld("the mirror is offline")
+
     async def _attempt(self, question: _Question[T]) -> T:
+        self._insist_on_leave()
         program, series, data = question.program, question.series, b""
         try:
-            data = await self._transport.fetch(CGI + program, question.params)
-            answer = await question.decoded(data)
+            fetched = await self._transport.fetch(CGI + program, question.params)
+            data = fetched.body
+            answer = question.aged(await question.decoded(data), fetched.age)
         except UpstreamError as problem:
             self._on_request(Exchange(program, _outcome(problem), series, 0, len(data)))
             raise
@@ -212,6 +234,7 @@ class _Question(Generic[T]):
     decode: Callable[[bytes], T]
     series: str = ""
     records: Callable[[T], int] = lambda _: 0
+    aged: Callable[[T, float], T] = lambda answer, _: answer
 
     async def decoded(self, data: bytes) -> T:
         """The answer; a large one is read in a thread, so that the event loop goes on."""
@@ -219,9 +242,17 @@ class _Question(Generic[T]):
 
 
 def _about(
-    request: InfoRequest, decode: Callable[[bytes], T], records: Callable[[T], int] = lambda _: 0
+    request: InfoRequest,
+    decode: Callable[[bytes], T],
+    records: Callable[[T], int] = lambda _: 0,
+    aged: Callable[[T, float], T] = lambda answer, _: answer,
 ) -> _Question[T]:
-    return _Question("jsoc_info", encode_info(request), decode, series_of(request.ds).lower(), records)
+    return _Question("jsoc_info", encode_info(request), decode, series_of(request.ds).lower(), records, aged)
+
+
+def _aged(answer: RsList, age: float) -> RsList:
+    """The answer of another mirror, which knows how old it is."""
+    return replace(answer, age=age) if age else answer
 
 
 def series_of(ds: str) -> str:

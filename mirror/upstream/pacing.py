@@ -8,16 +8,18 @@ sleep and randomness are passed in.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mirror.drms.errors import UpstreamBroken, UpstreamError, UpstreamUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 
@@ -26,17 +28,60 @@ class Priority(IntEnum):
     """Who waits for the answer; the lower goes first."""
 
     PEOPLE = 0
-    SUBSCRIPTION = 1
+    SOON = 1  #: a subscription that goes before the others
+    SUBSCRIPTION = 2
+    SPARE = 3  #: one that waits for all others
+
+
+class Claim:
+    """A wish to go through, whose priority may rise while it waits: somebody else wants the same thing."""
+
+    def __init__(self, priority: Priority = Priority.PEOPLE) -> None:
+        self.priority = priority
+        self._watchers: list[Callable[[], None]] = []
+
+    def raise_to(self, priority: Priority) -> None:
+        """Wait no longer than ``priority`` would; never lowers it."""
+        if priority < self.priority:
+            self.priority = priority
+            for tell in tuple(self._watchers):
+                tell()
+
+    @contextmanager
+    def watched(self, tell: Callable[[], None]) -> Iterator[None]:
+        """``tell`` is called when the priority rises, until the end of the ``with``."""
+        self._watchers.append(tell)
+        try:
+            yield
+        finally:
+            self._watchers.remove(tell)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """One who waits: his claim, when he came, and what is done when his turn has come."""
+
+    claim: Claim
+    arrival: int
+    turn: asyncio.Future[None]
+
+    def rank(self) -> tuple[Priority, int]:
+        return self.claim.priority, self.arrival
 
 
 class Turnstile:
-    """Lets ``places`` through at a time; of those who wait the first of the highest priority is next."""
+    """Lets ``places`` through at a time; of those who wait the first of the highest priority is next.
 
-    def __init__(self, places: int) -> None:
+    ``kept`` places stay free for people: of the others nobody takes the last of them, so that a person
+    does not wait until what a subscription asks has been answered.
+    """
+
+    def __init__(self, places: int, *, kept: int = 0) -> None:
         self._free = places
         self._places = places
+        self._kept = kept
         self._arrivals = 0
-        self._queue: list[tuple[Priority, int, asyncio.Future[None]]] = []
+        self._queue: list[_Waiting] = []
 
     @property
     def inside(self) -> int:
@@ -46,38 +91,47 @@ class Turnstile:
     @property
     def waiting(self) -> int:
         """How many wait, without those who gave up."""
-        return sum(not turn.done() for _, _, turn in self._queue)
+        return sum(not waiting.turn.done() for waiting in self._queue)
 
     @asynccontextmanager
-    async def turn(self, priority: Priority = Priority.PEOPLE) -> AsyncIterator[None]:
+    async def turn(self, wish: Priority | Claim = Priority.PEOPLE) -> AsyncIterator[None]:
         """Waits for a place, and holds it until the end of the ``async with``."""
-        await self._enter(priority)
+        await self._enter(wish if isinstance(wish, Claim) else Claim(wish))
         try:
             yield
         finally:
             self._leave()
 
-    async def _enter(self, priority: Priority) -> None:
-        if self._free:  # then nobody waits: a place that gets free goes straight to the next in the queue
-            self._free -= 1
-            return
+    async def _enter(self, claim: Claim) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._arrivals += 1
-        heapq.heappush(self._queue, (priority, self._arrivals, turn))
+        waiting = _Waiting(claim, self._arrivals, turn)
+        self._queue.append(waiting)
+        self._let_in()
         try:
-            await turn
+            with claim.watched(self._let_in):
+                await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # the place came in the moment in which its taker gave up
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+            elif not turn.cancelled():  # the place came in the moment in which its taker gave up
                 self._leave()
             raise
 
     def _leave(self) -> None:
-        while self._queue:
-            turn = heapq.heappop(self._queue)[2]
-            if not turn.done():
-                turn.set_result(None)
-                return
         self._free += 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Give free places to those who are next."""
+        while self._queue:
+            first = min(self._queue, key=_Waiting.rank)
+            if not first.turn.done():
+                if self._free <= (self._kept if first.claim.priority > Priority.PEOPLE else 0):
+                    return
+                self._free -= 1
+                first.turn.set_result(None)
+            self._queue.remove(first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +227,7 @@ class Pacer:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._turnstile = Turnstile(places)
+        self._turnstile = Turnstile(places, kept=int(places > 1))
         self._retries = retries or Retries()
         self._circuit = circuit or Circuit()
         self._clock, self._sleep, self._chance = clock, sleep, chance
@@ -184,11 +238,11 @@ class Pacer:
         rest = 0.0 if until is None else max(0.0, until - self._clock())
         return Pace(self._turnstile.inside, self._turnstile.waiting, self._circuit.failures, rest)
 
-    def turn(self, priority: Priority = Priority.PEOPLE) -> AbstractAsyncContextManager[None]:
+    def turn(self, wish: Priority | Claim = Priority.PEOPLE) -> AbstractAsyncContextManager[None]:
         """A place among the requests, for one that is neither repeated nor watched."""
-        return self._turnstile.turn(priority)
+        return self._turnstile.turn(wish)
 
-    async def run(self, request: Callable[[], Awaitable[T]], priority: Priority = Priority.PEOPLE) -> T:
+    async def run(self, request: Callable[[], Awaitable[T]], wish: Priority | Claim = Priority.PEOPLE) -> T:
         """What ``request()`` gives, when its turn has come.
 
         UpstreamUnreachable and UpstreamBroken are repeated with growing delays and raised in the end;
@@ -198,7 +252,7 @@ class Pacer:
         repetition = 0
         while True:
             try:
-                return await self._once(request, priority)
+                return await self._once(request, wish)
             except (UpstreamUnreachable, UpstreamBroken):
                 repetition += 1
                 again = self._circuit.admits(self._clock())
@@ -206,9 +260,9 @@ class Pacer:
                     raise
             await self._sleep(self._retries.delay(repetition, self._chance()))
 
-    async def _once(self, request: Callable[[], Awaitable[T]], priority: Priority) -> T:
+    async def _once(self, request: Callable[[], Awaitable[T]], wish: Priority | Claim) -> T:
         self._check()  # before waiting for a turn, so that nobody queues in vain
-        async with self._turnstile.turn(priority):
+        async with self._turnstile.turn(wish):
             self._check()  # and after it: those ahead may have found out
             self._circuit = self._circuit.asked()
             return await self._watched(request)

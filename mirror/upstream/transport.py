@@ -6,16 +6,18 @@ UpstreamBroken: an answer came that cannot be used, cut short for example.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
 from mirror import __version__
-from mirror.drms.errors import BadRequest, UpstreamBroken, UpstreamUnreachable
+from mirror.drms.errors import BadRequest, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
+from mirror.upstream.route import PROBLEM
 from mirror.wire.params import FORM, encode_params
 
 #: Longer queries are sent as a form: servers and proxies cut lines of requests somewhere above 2 kB.
@@ -25,7 +27,9 @@ AWAY = frozenset({429, 502, 503, 504})
 #: Headers that concern one connection only, and those that we set ourselves.
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-authenticate", "proxy-authorization"})
 HOP_BY_HOP |= {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-_OURS = HOP_BY_HOP | {"host", "user-agent", "content-length", "expect"}
+_OURS = HOP_BY_HOP | {"host", "user-agent", "content-length", "expect", "via"}
+#: Seconds; more than any mirror has been running.
+_OLDEST = 1e10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,14 @@ class Passthrough:
     body: AsyncIterator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The body of an answer, and how many seconds ago it was so: 0 unless a mirror says otherwise."""
+
+    body: bytes
+    age: float
+
+
 def user_agent(email: str | None) -> str:
     """Who we are and whom to write to if we misbehave."""
     return f"jsoc-mirror/{__version__} ({email or 'no contact given'})"
@@ -45,17 +57,22 @@ def user_agent(email: str | None) -> str:
 class Transport:
     """Talks to one host, ``url`` as in "http://host:port". ``timeout`` is in seconds, for a whole request.
 
+    ``onward`` gives headers for each request; they replace those of a client whose request is passed on.
+
     Takes no proxy from the environment: HTTP_PROXY may well name the mirror itself.
     """
 
-    def __init__(self, url: str, *, timeout: float, agent: str) -> None:
+    def __init__(
+        self, url: str, *, timeout: float, agent: str, onward: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        self._onward = onward
         self._url = url.rstrip("/")
         self._timeout = timeout
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
 
-    async def fetch(self, path: str, params: Mapping[str, str]) -> bytes:
-        """The body of the answer with code 200 to ``params``, a GET or, if they are long, a POST."""
+    async def fetch(self, path: str, params: Mapping[str, str]) -> Fetched:
+        """The answer with code 200 to ``params``, a GET or, if they are long, a POST."""
         query = encode_params(params)
         with self._failures():
             if len(query) <= LONGEST_QUERY:
@@ -74,8 +91,11 @@ class Transport:
         if not target.startswith("/"):
             raise BadRequest(f"{target[:100]!r} is not a path; expected one that starts with '/'")
         with self._failures():
-            answer = await self._opened(method, target, _forwarded(headers, _OURS), body)
+            passed = _forwarded(headers, _OURS)
+            passed.update(self._onward())
+            answer = await self._opened(method, target, passed, body)
         async with answer:  # outside of _failures: what fails in the caller's block is not upstream's
+            _check_problem(answer.headers)
             pieces = self._pieces(answer.content.iter_any())
             yield Passthrough(answer.status, _forwarded(answer.headers, HOP_BY_HOP), pieces)
 
@@ -85,12 +105,13 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def _body(self, method: str, target: str, form: bytes | None) -> bytes:
+    async def _body(self, method: str, target: str, form: bytes | None) -> Fetched:
         url = URL(self._url + target, encoded=True)
-        headers = {} if form is None else {"Content-Type": FORM}
+        headers = {**self._onward(), **({} if form is None else {"Content-Type": FORM})}
         async with self._connected().request(method, url, data=form, headers=headers) as answer:
+            _check_problem(answer.headers)
             _check_code(answer.status)
-            return await answer.read()
+            return Fetched(await answer.read(), _age(answer.headers))
 
     async def _opened(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
@@ -134,6 +155,17 @@ class Transport:
             raise UpstreamBroken(f"{self._url}: the answer is cut short or garbled: {problem}") from problem
         except (aiohttp.ClientError, OSError) as problem:
             raise UpstreamUnreachable(f"{self._url} cannot be reached: {problem}") from problem
+
+
+def _check_problem(headers: Mapping[str, str]) -> None:
+    """Raise what another mirror says that it cannot do."""
+    if PROBLEM in headers:
+        raise UpstreamLacks(f"the mirror upstream cannot tell: {unquote(headers[PROBLEM])}")
+
+
+def _age(headers: Mapping[str, str]) -> float:
+    text = headers.get("Age", "")
+    return min(float(text), _OLDEST) if text.isascii() and text.isdigit() else 0.0
 
 
 def _check_code(status: int) -> None:

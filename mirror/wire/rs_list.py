@@ -44,7 +44,8 @@ class RsList:
     The real server always writes keywords, segments and links, as empty lists where none were asked for,
     and ``recinfo`` (name and online, 0 or 1, of each record) only where it was. If ``count`` is 0 it
     writes none of them, whatever was asked for. Names are as typed, values wire text or numbers; the
-    values of a column are either all numbers or all text.
+    values of a column are either all numbers or all text. ``age``, which is not of the server, is how many
+    seconds ago this was so: 0 but for what another mirror held.
     """
 
     count: int
@@ -52,6 +53,7 @@ class RsList:
     segments: Sequence[SegmentColumn] | None = ()
     links: Sequence[tuple[str, Sequence[str]]] | None = ()
     recinfo: Sequence[tuple[str, int]] | None = None
+    age: float = 0.0
 
 
 # ---- encoding -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mirror.cli.http import Daemon
-from mirror.cli.main import COMMANDS, main
+from mirror.cli.main import COMMANDS, SECTIONS, main
 from mirror.cli.output import Table, table_of
 from mirror.cli.search import fill_progress
 
@@ -77,6 +78,41 @@ def test_every_command_is_there_and_explains_itself_with_an_example(run, name):
     assert result.exit_code == 0, result.output
     assert COMMANDS[name][1].rstrip(".").split(":")[0].split(",")[0] in result.output
     assert all(option.get("help") for option in options(name)), "an option without help"
+    assert re.search(rf"^ {{6}}(\w+=\S+ )*mirror {name}\b", result.output, re.MULTILINE), "no example"
+
+
+def test_help_lists_every_command_in_one_section():
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(COMMANDS)
+
+
+#: Words that mean the same wherever they stand, with what they may be called in short.
+SAME = {"--json", "--csv", "--url", "--dry-run", "--yes", "--seg", "--protocol", "--email", "--reason", "-n"}
+
+
+def test_options_of_one_name_are_of_one_kind():
+    kinds = {}
+    for name in COMMANDS:
+        for option in options(name):
+            for word in SAME & set(option["opts"]):
+                kinds.setdefault(word, set()).add((option["is_flag"], tuple(option["opts"])))
+    assert {word for word, found in kinds.items() if len(found) > 1} == set()
+    apart = {"demo", "serve", "simulate", "token"}  # programs that run on, and a group of commands
+    assert {name for name in COMMANDS if "--url" not in words(name)} == {*apart, "restore"}
+    assert {name for name in COMMANDS if "--json" not in words(name)} == apart
+
+
+def words(name):
+    return {word for option in options(name) for word in option["opts"]}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_wrong_option_is_a_wrong_use_of_the_command(run, name):
+    result = run(name, "--no-such-option")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        "No such option '--no-such-option'" in result.stderr
+        or "No such option: --no-such-option" in result.stderr
+    )
 
 
 def options(name):
@@ -136,6 +172,27 @@ def test_the_mirrors_own_words_are_shown_on_an_error(run, daemon):
     assert result.stderr == "Error: expected a time\n  a.b[x]\n      ^\n"
 
 
+def test_what_is_missing_is_a_line_a_span(run, daemon):
+    error = "the mirror is offline, and of a.b is not held: T_REC 1 to 2 (2 slots); T_REC 5 to 6 (2 slots)"
+    daemon.answers["/api/search"] = 503, {"error": error, "missing": ["a.b[1-2,5-6]"]}
+    result = run("search", "a.b[1-6]")
+    assert result.stderr.splitlines() == [
+        "Error: the mirror is offline, and of a.b is not held:",
+        "  T_REC 1 to 2 (2 slots)",
+        "  T_REC 5 to 6 (2 slots)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["series", "coverage", "jobs", "pin", "sync", "usage"])
+def test_a_list_of_nothing_says_so_and_prints_nothing(run, daemon, name):
+    path = {"pin": "/api/pins", "sync": "/api/subscriptions"}.get(name, f"/api/{name}")
+    daemon.answers[path] = 200, []
+    result = run(name)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert json.loads(run(name, "--json").stdout) == []
+
+
 def test_progress_counts_the_fills_of_the_series_that_is_searched(daemon):
     fills = [("hmi.V_45s", 10, 100), ("hmi.V_45s", 5, 50), ("aia.lev1", 1, 9)]
     status = {"fills": [{"series": s, "done": done, "total": total} for s, done, total in fills]}
@@ -148,13 +205,20 @@ def test_progress_counts_the_fills_of_the_series_that_is_searched(daemon):
 
 
 def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
-    known = {"series": "hmi.V_45s", "records": 1920, "primekeys": ["T_REC", "CAMERA"], "held": True, "x": None}
+    known = {
+        "series": "hmi.V_45s",
+        "records": 1920,
+        "primekeys": ["T_REC", "CAMERA"],
+        "held": True,
+        "x": None,
+    }
     daemon.answers["/api/series"] = 200, [known]
     daemon.answers["/api/coverage"] = 200, [{"series": "hmi.V_45s", "first": "2014.01.01_00:00:00_TAI"}]
-    daemon.answers["/api/status"] = 200, {"upstream": {"url": "http://x", "open_for": 0}, "searches": 7}
+    daemon.answers["/api/status"] = 200, {"upstream": {"state": "away"}, "searches": {"local": 7}}
     assert "1920   T_REC, CAMERA   true" in run("series").stdout
     assert "2014.01.01_00:00:00_TAI" in run("coverage", "hmi.V_45s").stdout
-    assert "upstream.url" in run("status").stdout
+    assert "does not answer" in run("status").stdout
+    assert json.loads(run("status", "--json").stdout) == daemon.answers["/api/status"][1]
     assert daemon.asked[1] == ("/api/coverage", {"series": ["hmi.V_45s"]})
 
 

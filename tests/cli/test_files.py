@@ -120,8 +120,19 @@ async def test_fits_files_carry_the_keywords_and_the_names_that_were_asked_for(r
     with fits.open(tmp_path / "a" / names[0]) as hdus:
         assert str(hdus[1].header["HARPNUM"]) == names[0].partition(".")[0]
     again = await fetched(run, *arguments, "--to", str(tmp_path / "b"))
-    assert ways(again) == {"linked"}
+    assert ways(again) == {"downloaded"}  # they are put together whenever they are sent
     assert [f["name"] for f in again["files"]] == names
+
+
+async def test_a_record_of_which_no_fits_file_can_be_made_is_told(lab, run, tmp_path):
+    listed = (await lab.get("/api/files", {"ds": SHARPS})).json
+    await lab.faults({"match": {"program": "file", "path": listed[1]["path"]}, "fault": "gone"},
+                     {"match": {"op": "exp_request"}, "fault": "status", "status": 4, "message": "no"})  # fmt: skip
+    result = await run("fetch", SHARPS, "-n", "3", "--to", str(tmp_path / "a"), "--protocol", "fits", "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, len(told["files"])) == (1, 2)
+    assert [f["record"] for f in told["failed"]] == [listed[1]["record"]]
+    assert "cannot be written as FITS" in told["failed"][0]["error"]
 
 
 async def test_files_on_tape_are_brought_back_for_an_address(lab, run, tmp_path):
@@ -143,6 +154,9 @@ async def test_a_file_that_does_not_come_back_is_told_and_the_others_come(lab, r
     assert "email" in failed["error"].lower()
     result = await run("fetch", both, "--to", str(tmp_path / "a"))
     assert f"not to be had: {TAPED_RECORD}{{bitmap}}: " in result.stderr
+    assert "--email ADDRESS" in result.stderr
+    assert "1 of 2 files are on tape" in result.stderr
+    assert "records with an image" not in result.stderr
 
 
 async def test_a_file_that_does_not_come_is_told_and_the_others_come(lab, run, tmp_path):
@@ -344,3 +358,27 @@ def test_a_picture_is_opened_only_where_there_is_a_screen(monkeypatch):
     assert quicklook.has_screen({"DISPLAY": ":0"})
     assert quicklook.has_screen({"WAYLAND_DISPLAY": "wayland-0"})
     assert os.sep not in quicklook._file_name("../../a b[x/y]", "s/eg")
+
+
+# ---- old answers --------------------------------------------------------------------------------
+
+
+async def test_that_records_were_not_checked_is_said_on_stderr(lab, run, tmp_path):
+    assert (await run("fetch", SHARPS, "--to", str(tmp_path / "a"))).exit_code == 0
+    await lab.exported(SHARPS)  # the address is known from here on
+    lab.clock.forward(days=200)
+    await lab.faults({"fault": "outage"})
+    words = "the records are not checked with JSOC: this is what is held, and may be old (last checked 200 days ago)"
+    for arguments in (("fetch", SHARPS, "--to", str(tmp_path / "b")), ("export", SHARPS)):
+        result = await run(*arguments)
+        assert result.exit_code == 0, result.output
+        assert words in result.stderr
+        assert words not in result.stdout
+    asked = await lab.get("/cgi-bin/ajax/jsoc_fetch", {"op": "exp_request", "ds": SHARPS, "notify": ADDRESS})
+    assert asked.headers["X-Mirror"] == "stale"
+    await lab.faults()
+
+
+async def test_of_records_that_were_checked_nothing_is_said(lab, run, tmp_path):
+    result = await run("fetch", SHARPS, "--to", str(tmp_path))
+    assert "checked" not in result.stderr

@@ -117,8 +117,11 @@ async def test_a_broken_list_of_series_is_an_error_and_not_kept(tmp_path):
         for program in ("show_series", "showextseries"):
             for fault in ("broken_json", "wrong_count"):
                 await mirror.faults({"match": {"program": program}, "fault": fault})
-                if fault == "broken_json" or program == "show_series":
+                if program == "show_series":
                     assert error(await mirror.get(f"/cgi-bin/ajax/{program}"))
+                elif fault == "broken_json":  # drms hears of an error of this program only by its code
+                    answer = await mirror.get(f"/cgi-bin/ajax/{program}")
+                    assert (answer.code, answer.json["status"]) == (502, 1)
             await mirror.faults()
             assert b"hmi" in (await mirror.get(f"/cgi-bin/ajax/{program}")).body
 
@@ -188,7 +191,7 @@ async def test_what_is_not_held_is_refused_with_what_is_missing(mirror, policy):
     message = error(await mirror.ask("hmi.v_45s[2014.01.01_TAI/1h]"))
     assert "offline" in message if policy == "offline" else "cannot be reached" in message
     if policy != "strict":
-        assert "hmi.V_45s[T_REC_index=" in message
+        assert "hmi.V_45s is not held: T_REC 2014.01.01_00:30:00_TAI to 2014.01.01_00:59:15_TAI (40 slots)" in message
     if policy == "offline":
         assert len(await mirror.log(op="rs_list")) == 1
 

@@ -19,7 +19,8 @@ from mirror.drms.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from mirror.engine.downloads import ATTEMPTS, FIRST_PAUSE, PIECE, Downloads
+from mirror.engine.arriving import PIECE
+from mirror.engine.downloads import ATTEMPTS, FIRST_PAUSE, Downloads
 from mirror.engine.files import Files, SegmentFile
 from mirror.storage.blobs import Blobs
 from mirror.storage.database import Database
@@ -71,7 +72,7 @@ class Source:
         self.gate.set()
 
     @asynccontextmanager
-    async def file(self, path, headers):
+    async def file(self, path, headers, priority=None):
         self.asked.append(headers.get("Range", ""))
         await self.gate.wait()
         reply = self.replies.pop(0) if self.replies else UpstreamUnreachable("nobody is there")

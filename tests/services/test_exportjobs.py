@@ -30,7 +30,13 @@ class Programs:
         return self._json(f"{self.mirror.url}/cgi-bin/ajax/jsoc_fetch?{urlencode(params)}")
 
     def export(self, ds, **more):
-        params = {"op": "exp_request", "ds": ds, "method": "url", "protocol": "as-is", "notify": "a@example.com"}
+        params = {
+            "op": "exp_request",
+            "ds": ds,
+            "method": "url",
+            "protocol": "as-is",
+            "notify": "a@example.com",
+        }
         told = self.fetch(**{**params, **more})
         assert told["status"] == 2, told
         return told["requestid"]
@@ -86,7 +92,9 @@ def test_exports_go_on_after_a_power_cut_and_nothing_is_fetched_twice(programs, 
         before = [e["params"]["path"] for e in programs.log("file")][:HELD_BEFORE]
         programs.until(lambda: all(map(programs.held, before)))
         staged = programs.export(OFFLINE, o="1")
-        processed = programs.export("hmi.m_720s[:#4005]{magnetogram}", protocol="fits", process="n=0|rebin,scale=0.25")
+        processed = programs.export(
+            "hmi.m_720s[:#4005]{magnetogram}", protocol="fits", process="n=0|rebin,scale=0.25"
+        )
         programs.until(lambda: len(programs.log("jsoc_fetch", op="exp_request")) == 2)
         programs.until(lambda: len(programs.log("jsoc_fetch", op="exp_status")) >= 2)
         programs.mirror.kill()
@@ -105,3 +113,49 @@ def test_exports_go_on_after_a_power_cut_and_nothing_is_fetched_twice(programs, 
                 assert response.read(9) == b"SIMPLE  ="
         code, errors = programs.mirror.terminate()
         assert (code, "Traceback" in errors) == (0, False), errors
+
+
+TAPE = "hmi.sharp_720s[:#439,#536]"
+WHOLE = "hmi.sharp_720s[3563][2014.01.01_TAI/84m]{magnetogram}"
+TOO_LARGE = {"fault": "status", "status": 3, "message": "Request exceeds max byte limit of 10000MB"}
+PARTS = {"match": {"op": "exp_request", "ds": "#[0-9]+,#[0-9]+,#[0-9]+,#[0-9]+|TAI/"}, **TOO_LARGE}
+HANGS = {"fault": "slow", "seconds": 600}
+
+
+def test_a_job_in_parts_goes_on_after_a_power_cut(programs, tmp_path):
+    url = programs.simulator.url
+    programs.faults({"match": {"program": "file"}, **HANGS, "skip": 4}, PARTS)
+    with serve(url, tmp_path) as programs.mirror:
+        whole = programs.export(WHOLE, protocol="fits", **{"process=n": "0|rebin,scale=0.5"})
+        programs.until(lambda: len(programs.log("file")) == 5)
+        before = accepted(programs)
+        programs.mirror.kill()
+    programs.faults(PARTS)
+    with serve(url, tmp_path) as programs.mirror:
+        assert programs.done(whole)["count"] == "7"
+        assert len(before) == 2
+        assert accepted(programs)[:2] == before
+        assert len(accepted(programs)) == 3
+        fetched = [e["params"]["path"] for e in programs.log("file")]
+        assert all(fetched.count(path) == 1 for path in fetched[:3])
+
+
+def test_a_tar_file_of_upstream_is_gone_on_with_after_a_power_cut(programs, tmp_path):
+    url = programs.simulator.url
+    tar = {"match": {"program": "file", "path": "tar$"}}
+    programs.faults({**tar, "fault": "cut", "at": 500_000, "times": 1}, {**tar, **HANGS})
+    with serve(url, tmp_path) as programs.mirror:
+        tape = programs.export(TAPE, o="1")
+        programs.until(lambda: len(programs.log("file")) == 2)
+        programs.mirror.kill()
+    programs.faults()
+    with serve(url, tmp_path) as programs.mirror:
+        assert int(programs.done(tape)["count"]) >= 62
+        assert len(accepted(programs)) == 1
+        assert len({e["params"]["path"] for e in programs.log("file")}) == 1
+        assert len(programs.log("file")) == 3
+
+
+def accepted(programs):
+    """The record sets of the requests that the simulator has accepted."""
+    return [e["params"]["ds"] for e in programs.log("jsoc_fetch", op="exp_request") if e["status"] == 2]

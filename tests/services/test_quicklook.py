@@ -158,7 +158,7 @@ async def lab(tmp_path):
 
 
 async def picture(lab, ds, number=1, **more):
-    params = {"ds": ds, "number": str(number), **more}
+    params = {"ds": ds, "number": str(number), "fetch": "1", **more}
     return await lab.get("/api/quicklook", params)
 
 
@@ -211,3 +211,58 @@ async def test_a_file_on_tape_has_no_picture_until_it_is_fetched(lab):
     answer = await picture(lab, "hmi.sharp_720s[3690][2014.02.01_14:00:00_TAI]{bitmap}")
     assert answer.code == 503
     assert "`mirror fetch` has it brought back" in answer.json["error"]
+
+
+# ---- what is kept -------------------------------------------------------------------------------
+
+
+async def test_only_what_is_held_has_a_picture_unless_it_is_to_be_fetched(lab):
+    asked = {"ds": "hmi.sharp_cea_720s[][2014.01.01/12m]{Br}"}
+    refused = await lab.get("/api/quicklook", asked)
+    assert (refused.code, "fetch=1" in refused.json["error"]) == (503, True)
+    assert await lab.downloads() == []
+    await picture(lab, asked["ds"])
+    assert (await lab.get("/api/quicklook", asked)).code == 200
+
+
+async def test_a_picture_that_is_the_same_is_not_sent_again(lab):
+    ds = "hmi.sharp_cea_720s[][2014.01.01/12m]{Br}"
+    first = await picture(lab, ds)
+    asked = {"ds": ds, "number": "1"}
+    again = await lab.get("/api/quicklook", asked, headers={"If-None-Match": first.headers["Etag"]})
+    other = await lab.get("/api/quicklook", {**asked, "size": "128"}, headers={"If-None-Match": first.headers["Etag"]})
+    assert (again.code, again.body, other.code) == (304, b"", 200)
+    assert max(Image.open(io.BytesIO(other.body)).size) <= 128
+
+
+async def test_a_picture_is_made_once_and_kept_over_a_restart(lab):
+    ds = "hmi.sharp_cea_720s[][2014.01.01/12m]{Br}"
+    first = await picture(lab, ds)
+    [kept] = (lab.path / "pictures").rglob("*.png")
+    kept.chmod(0o600)
+    kept.write_bytes(b"as it was kept")
+    await lab.restart()
+    assert (await picture(lab, ds)).body == b"as it was kept"
+    assert first.body.startswith(b"\x89PNG")
+
+
+async def test_without_room_for_pictures_each_is_made_anew(tmp_path):
+    async with file_lab(tmp_path, synthetic(), MIRROR_STORAGE__PICTURES="none") as made:
+        assert (await picture(made, "hmi.sharp_cea_720s[][2014.01.01/12m]{Br}")).code == 200
+        assert not list((tmp_path / "pictures").rglob("*.png"))
+
+
+@pytest.mark.parametrize("size", ["0", "1000", "99999", "x"])
+async def test_other_sizes_are_refused(lab, size):
+    answer = await picture(lab, "hmi.sharp_cea_720s[][2014.01.01/12m]{Br}", size=size)
+    assert answer.code == 400
+
+
+async def test_a_record_by_its_number_is_found_without_asking_jsoc(lab):
+    ds = "hmi.sharp_cea_720s[][2014.01.01/12m]"
+    number = (await lab.recnums(ds))[0]
+    await picture(lab, ds + "{Br}")
+    before = len(await lab.log())
+    answer = await lab.get("/api/quicklook", {"ds": f"hmi.sharp_cea_720s[:#{number}]{{Br}}", "n": "1", "size": "256"})
+    assert answer.code == 200
+    assert len(await lab.log()) == before

@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import json
+import resource
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from mirror.storage.disk import Disk
 from mirror.storage.holdings import Holdings
 from mirror.storage.pins import Pins
 
-TABLES = ("blobs", "holdings", "pins", "quarantine", "jobs", "job_files", "facts")
+TABLES = ("blobs", "holdings", "adopted", "pins", "quarantine", "jobs", "job_files", "job_parts", "fronts", "facts")
 
 
 class Died(BaseException):
@@ -211,3 +213,14 @@ async def expect_storage_error(work):
     except StorageError as error:
         return len(str(error)) > 20
     return False
+
+
+@contextmanager
+def full(size: int):
+    """No file of this process can grow beyond ``size`` bytes, as on a disk without room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -416,6 +416,46 @@ async def test_a_file_that_lost_its_length_or_is_gone_is_not_served(store):
     await assert_whole(store)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_blob_that_is_looked_up_is_seen_to_be_lost(store, cut):
+    blob, other = await store.keep(IMAGE), await store.keep(b"other")
+    if cut:
+        store.file_of(blob).chmod(0o600)
+        store.file_of(blob).write_bytes(IMAGE[:-1])
+    else:
+        store.file_of(blob).unlink()
+    departures = store.blobs.departures
+    assert await store.blobs.find(blob.sha256) is None
+    assert (await store.blobs.find(other.sha256)).sha256 == other.sha256
+    assert store.blobs.usage().held == other.size
+    assert store.blobs.departures > departures
+    await assert_whole(store)
+
+
+async def test_the_lost_among_many_are_found_and_counted_once(store):
+    blobs = [await store.keep(b"%d" % n) for n in range(20)]
+    gone = blobs[::3]
+    for blob in gone:
+        store.file_of(blob).unlink()
+    found = await asyncio.gather(*(store.blobs.lost([*blobs, *blobs]) for _ in range(3)))
+    assert found == [{blob.sha256 for blob in gone}] * 3
+    assert store.blobs.usage().held == sum(blob.size for blob in blobs if blob not in gone)
+    assert await store.blobs.lost(blobs) == {blob.sha256 for blob in gone}
+    await assert_whole(store)
+
+
+async def test_a_disk_that_is_not_mounted_any_more_is_an_error_and_loses_nothing(store):
+    blob = await store.keep(IMAGE)
+    away = store.root / "blobs"
+    away.rename(store.root / "elsewhere")
+    with pytest.raises(StorageError, match="mounted"):
+        await store.blobs.find(blob.sha256)
+    with pytest.raises(StorageError, match="mounted"):
+        await store.blobs.verify(blob.sha256)
+    (store.root / "elsewhere").rename(away)
+    assert await store.blobs.find(blob.sha256) == blob
+
+
 async def test_a_good_blob_verifies_and_notes_when(store):
     blob = await store.keep(IMAGE)
     verdict = await store.blobs.verify(blob.sha256)

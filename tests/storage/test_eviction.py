@@ -57,10 +57,10 @@ def fill(cursor, all_kept):
             row = ["s", 1, "x", 1, 0, "a", "SUM1", None, head(hash_), hash_]
             cursor.execute("INSERT INTO mirror.holdings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         if each.listed:
-            cursor.execute("INSERT INTO mirror.job_files VALUES ('j', 0, 'r', 'n', ?, 1)", [hash_])
+            cursor.execute("INSERT INTO mirror.job_files (job, position, record, name, sha256, size) VALUES ('j', 0, 'r', 'n', ?, 1)", [hash_])
         if each.pinned is not None:
             cursor.execute("INSERT INTO mirror.pins VALUES (?, 'o', 'r', 0, ?)", [hash_, each.pinned])
-    cursor.execute("INSERT INTO mirror.job_files VALUES ('j', 0, 'r', 'n', NULL, NULL)")
+    cursor.execute("INSERT INTO mirror.job_files (job, position, record, name) VALUES ('j', 0, 'r', 'n')")
 
 
 def one_by_one(all_kept, need):

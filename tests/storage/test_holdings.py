@@ -190,6 +190,21 @@ async def test_what_is_damaged_is_held_no_more_and_told(store):
     assert not link_of(store).exists()
 
 
+async def test_what_somebody_deleted_is_not_held_wherever_it_is_looked_up(store):
+    for look_up in (
+        lambda: store.holdings.at(FILE),
+        lambda: store.holdings.of(RECORD),
+        lambda: store.holdings.of_records(RECORD.series, [RECORD.recnum]),
+        lambda: store.holdings.at_all([FILE]),
+    ):
+        blob = await store.keep(b"content")
+        await store.holdings.add(FILE, blob, record=RECORD, link="hmi.v_45s/20140101/7.fits")
+        assert await look_up()
+        store.file_of(blob).unlink()
+        assert not await look_up()
+        assert not (store.root / "by-record" / "hmi.v_45s").exists()
+
+
 async def test_what_nothing_refers_to_is_evicted_before_what_was_used_longest_ago(store):
     held, loose = await store.keep(b"held"), await store.keep(b"loose")
     await store.holdings.add(FILE, held)

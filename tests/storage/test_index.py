@@ -185,6 +185,53 @@ async def test_a_keyword_that_comes_later_is_missing_in_records_kept_before(tmp_
     database.close()
 
 
+def with_type(keyword, kind):
+    keywords = (k if k.name != keyword else dataclasses.replace(k, type=kind) for k in SERIES.keywords)
+    return dataclasses.replace(SERIES, keywords=tuple(keywords))
+
+
+async def matching(index, series, condition):
+    (record_set,) = parse_query(f"lab.small[? {condition} ?]").sets
+    return [r.recnum for r in (await index.select(bind(record_set, series))).rows]
+
+
+async def test_a_keyword_that_changes_its_type_has_its_column_made_anew_from_what_was_printed(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    index = await Index.load(database)
+    texts, numbers = with_type("VALUE", "string"), with_type("VALUE", "double")
+    await index.keep_series(texts, 0.0)
+    records = [Record(1, 5, value="10.5"), Record(2, 6, value="9.25")]
+    await index.keep(texts, answer(records), complete=(), checked_at=0.0)
+    await index.keep(texts, answer([Record(4, 5, value="11.5")]), complete=(), checked_at=0.0)
+    assert await matching(index, texts, "VALUE > '9'") == [2]
+    await index.keep_series(numbers, 1.0)
+    for _ in ("before", "after it is opened again"):
+        assert await matching(index, numbers, "VALUE > 9.5") == [4]
+        assert await matching(index, numbers, "VALUE > 9") == [4, 2]
+        (versions,) = parse_query("lab.small[! VALUE > 10 !]").sets
+        assert [r.recnum for r in (await index.select(bind(versions, numbers))).rows] == [1, 4]
+        database.close()
+        database = Database.open(tmp_path / "index.duckdb")
+        index = await Index.load(database)
+    database.close()
+
+
+async def test_other_prime_keys_take_back_what_was_vouched_for(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    index = await Index.load(database)
+    await index.keep_series(SERIES, 0.0)
+    box = Box(Region((None, None)), (Steps(0, 9),))
+    await index.keep(SERIES, answer([Record(1, 5)]), complete=(box,), checked_at=0.0)
+    await index.keep_series(dataclasses.replace(SERIES, note="another note"), 1.0)
+    assert not index.coverage(SERIES).gaps(box)
+    fewer = dataclasses.replace(SERIES, primekeys=SERIES.primekeys[:2])
+    await index.keep_series(fewer, 2.0)
+    again = await Index.load(database)
+    narrow = Box(Region((None,)), (Steps(0, 9),))
+    assert index.coverage(fewer).gaps(narrow) == again.coverage(fewer).gaps(narrow) == [narrow]
+    database.close()
+
+
 async def test_structures_are_found_in_any_case_and_by_name(index):
     await index.keep_series(SERIES, 5.0)
     found, at = index.series("LAB.SMALL")

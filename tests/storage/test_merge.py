@@ -18,6 +18,7 @@ from mirror.drms.selection import bind
 from mirror.storage.database import Database
 from mirror.storage.index import Index
 from mirror.storage.layout import Layout
+from mirror.storage.merge import departures
 from tests.storage.archive import SERIES, Record, answer, newest, within
 
 LAYOUT = Layout(SERIES)
@@ -193,3 +194,20 @@ def test_fills_in_any_order_give_what_upstream_has_and_so_does_the_store_when_op
     forwarded = [r for r in records if r.recnum in lost]
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(follow(Path(folder), records, actions, forwarded))
+
+
+# ---- what leaves ---------------------------------------------------------------------------------
+
+PAIRS = st.dictionaries(st.integers(1, 20), st.integers(21, 40) | st.integers(1, 20), max_size=8)
+
+
+@given(PAIRS, st.sets(st.integers(1, 20), max_size=8))
+def test_of_two_of_one_name_the_newer_stays_unless_it_is_gone(named, leaving):
+    pairs = [(held, new) for held, new in named.items() if held != new]
+    found = departures(pairs, leaving)
+    assert found.retired == found.replaced.keys()
+    assert leaving <= found.retired
+    for held, new in pairs:
+        assert (held in found.retired) != (new in found.outdated) or list(named.values()).count(new) > 1
+        assert found.replaced.get(held, new) == new
+    assert {held for held, new in found.replaced.items() if new is None} == leaving - dict(pairs).keys()

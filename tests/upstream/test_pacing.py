@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.drms.errors import UpstreamBroken, UpstreamRefused, UpstreamUnreachable
-from mirror.upstream.pacing import Circuit, Pacer, Priority, Retries, Turnstile
+from mirror.upstream.pacing import Circuit, Claim, Pacer, Priority, Retries, Turnstile
 
 
 class Time:
@@ -81,6 +81,64 @@ async def test_no_more_than_the_places_are_inside_at_a_time():
     gate.set()
     await asyncio.gather(*tasks)
     assert (log, turnstile.inside, turnstile.waiting) == ([0, 1, 2, 3, 4], 0, 0)
+
+
+async def test_a_claim_that_rises_while_it_waits_goes_before_those_it_now_equals():
+    turnstile, log, gate = Turnstile(1), [], asyncio.Event()
+    claim = Claim(Priority.SUBSCRIPTION)
+    tasks = []
+    for name, wish in (("inside", Priority.PEOPLE), ("raised", claim), ("person", Priority.PEOPLE)):
+        tasks.append(asyncio.create_task(visit(turnstile, name, log, gate, wish)))
+        await settle()
+    claim.raise_to(Priority.PEOPLE)
+    claim.raise_to(Priority.SPARE)
+    assert claim.priority is Priority.PEOPLE
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert log == ["inside", "raised", "person"]
+
+
+async def test_the_last_place_is_kept_for_people_and_for_claims_that_become_theirs():
+    turnstile, log, gate = Turnstile(2, kept=1), [], asyncio.Event()
+    claim = Claim(Priority.SUBSCRIPTION)
+    wishes = (("a", Priority.SUBSCRIPTION), ("b", claim), ("c", Priority.SUBSCRIPTION))
+    tasks = [asyncio.create_task(visit(turnstile, name, log, gate, wish)) for name, wish in wishes]
+    await settle()
+    assert (log, turnstile.inside, turnstile.waiting) == (["a"], 1, 2)
+    claim.raise_to(Priority.PEOPLE)
+    await settle()
+    assert log == ["a", "b"], "it did not wait until the place beside it was left"
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert (log, turnstile.inside, turnstile.waiting) == (["a", "b", "c"], 0, 0)
+
+
+async def test_a_person_does_not_wait_for_a_subscription():
+    turnstile, log, gate = Turnstile(2, kept=1), [], asyncio.Event()
+    wishes = [*[("s", Priority.SUBSCRIPTION)] * 5, ("p", Priority.PEOPLE)]
+    tasks = [asyncio.create_task(visit(turnstile, name, log, gate, wish)) for name, wish in wishes]
+    await settle()
+    assert log == ["s", "p"]
+    gate.set()
+    await asyncio.gather(*tasks)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Priority)), st.booleans()), max_size=12), st.integers(1, 3))
+def test_everybody_gets_through_whoever_gives_up(visitors, places):
+    async def scene():
+        turnstile, log, gate = Turnstile(places, kept=places - 1), [], asyncio.Event()
+        tasks = [asyncio.create_task(visit(turnstile, n, log, gate, p)) for n, (p, _) in enumerate(visitors)]
+        await settle()
+        for task, (_, gives_up) in zip(tasks, visitors, strict=True):
+            if gives_up:
+                task.cancel()
+        await settle()
+        gate.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (turnstile.inside, turnstile.waiting) == (0, 0)
+        assert {n for n, (_, gives_up) in enumerate(visitors) if not gives_up} <= set(log)
+
+    asyncio.run(scene())
 
 
 async def test_people_go_before_subscriptions_that_came_earlier():

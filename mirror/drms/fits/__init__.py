@@ -1,8 +1,16 @@
 """FITS files as JSOC exports them: header cards, checksums, names, and the assembly of a file."""
 
 from mirror.drms.fits.archive import ArchivedImage, read_archive
-from mirror.drms.fits.assembly import FitsPatch, assemble
+from mirror.drms.fits.assembly import Exporter, FitsPatch, assemble
 from mirror.drms.fits.checksum import ones_complement
 from mirror.drms.fits.record import RecordValues
 
-__all__ = ["ArchivedImage", "FitsPatch", "RecordValues", "assemble", "ones_complement", "read_archive"]
+__all__ = [
+    "ArchivedImage",
+    "Exporter",
+    "FitsPatch",
+    "RecordValues",
+    "assemble",
+    "ones_complement",
+    "read_archive",
+]

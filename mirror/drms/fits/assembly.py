@@ -7,18 +7,30 @@ beginning and the range of the archived file that follows them unchanged. Rule f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from mirror.drms.errors import Refused
 from mirror.drms.fits.archive import ArchivedImage
 from mirror.drms.fits.cards import make_card, name_of, quoted, split_card, unquoted
 from mirror.drms.fits.checksum import add_sums, encoded, ones_complement
 from mirror.drms.fits.header import Header
-from mirror.drms.fits.keyword import FitsKeyword, Kind, read, update, write
+from mirror.drms.fits.keyword import (
+    FitsKeyword,
+    Kind,
+    Written,
+    put,
+    read,
+    update,
+    value_text,
+    write,
+    written,
+)
 from mirror.drms.fits.naming import is_structural
-from mirror.drms.fits.record import RecordValues, fits_keywords
+from mirror.drms.fits.record import RecordValues, SegmentKeywords
 from mirror.drms.series import Series
 
 _VALID_SUMS = (0, 0xFFFFFFFF)
@@ -38,6 +50,9 @@ _LONG_STRINGS = (
     "COMMENT   character at the end of each substring which is then continued",
     "COMMENT   on the next keyword which has the name CONTINUE.",
 )
+_DUMMY = Header(_BOILERPLATE).to_bytes()
+#: Keywords whose cards are remembered: a few records of any series.
+_REMEMBERED = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,72 @@ class FitsPatch:
         return self.head + archived[self.copy_start : self.copy_start + self.copy_size]
 
 
+class Exporter:
+    """Assembles the exported files of one segment, with its name in the record's own series.
+
+    Pure, but for what it remembers: most keywords of most records have the value that they had before.
+    """
+
+    def __init__(self, series: Series, segment: str) -> None:
+        """UnknownName if the series has no such segment."""
+        self._keywords = SegmentKeywords(series, segment)
+        self._written = lru_cache(maxsize=_REMEMBERED)(written)
+
+    def assemble(
+        self, archive: ArchivedImage, record: RecordValues, *, now: datetime, data_sum: int | None = None
+    ) -> FitsPatch:
+        """The file that protocol ``fits`` gives.
+
+        ``now`` (UTC) is the time in the comment of CHECKSUM. ``data_sum`` is the ones-complement sum over the
+        data unit; without it the archived DATASUM is believed. Refused if a keyword cannot be exported or
+        would break the file, or if there is no sum at all.
+        """
+        data_sum = archive.stated_sum if data_sum is None else data_sum
+        if data_sum is None:
+            raise Refused("the archived file states no DATASUM; expected the sum over its data to be given")
+        header = self._header(archive.cards, self._keywords.of(record))
+        write_checksums(header, data_sum, now)
+        dummy = b"" if archive.in_primary else _DUMMY
+        return FitsPatch(dummy + header.to_bytes(), archive.data_start, archive.data_size, record.exact)
+
+    def _header(self, archived: Sequence[str], keywords: Sequence[FitsKeyword]) -> Header:
+        """The archived cards with the keywords, HEADSUM and the word about long strings; CHECKSUM not renewed."""
+        scratch, alone = self._scratch(keywords)
+        header = Header(archived)
+        kinds: dict[str, FitsKeyword] = {}
+        for keyword in keywords:
+            if (done := alone.get(keyword.name)) is not None:
+                put(header, done)
+                continue
+            first = kinds.setdefault(keyword.name.lower(), keyword)
+            found = read(scratch, first.name, first.kind)
+            if found is not None:
+                update(header, found)
+        _check_structure(archived, header)
+        update(header, _head_sum(scratch))
+        if header.find("LONGSTRN") is None:
+            header.append(*_LONG_STRINGS)
+        return header
+
+    def _scratch(self, keywords: Sequence[FitsKeyword]) -> tuple[Header, dict[str, Written]]:
+        """The header of a file without data into which the keywords are first written.
+
+        And what becomes of those that have nothing to do with any other, by name.
+        """
+        scratch = Header(_BOILERPLATE)
+        uses = Counter(keyword.name.upper() for keyword in keywords)
+        alone: dict[str, Written] = {}
+        for keyword in keywords:
+            if is_structural(keyword.name):
+                continue
+            if uses[keyword.name.upper()] > 1 or keyword.commentary or not 0 < len(keyword.name) <= 8:
+                write(scratch, keyword)
+                continue
+            done = alone[keyword.name] = self._written(keyword, value_text(keyword))
+            scratch.append_finished(done.scratch)
+        return scratch, alone
+
+
 def assemble(
     archive: ArchivedImage,
     record: RecordValues,
@@ -71,45 +152,8 @@ def assemble(
     now: datetime,
     data_sum: int | None = None,
 ) -> FitsPatch:
-    """The file that protocol ``fits`` gives for ``segment``, the segment's name in the record's own series.
-
-    ``now`` (UTC) is the time in the comment of CHECKSUM. ``data_sum`` is the ones-complement sum over the
-    data unit; without it the archived DATASUM is believed. Refused if a keyword cannot be exported or would
-    break the file, or if there is no sum at all.
-    """
-    data_sum = archive.stated_sum if data_sum is None else data_sum
-    if data_sum is None:
-        raise Refused("the archived file states no DATASUM; expected the sum over its data to be given")
-    header = export_header(archive.cards, fits_keywords(record, series, segment))
-    write_checksums(header, data_sum, now)
-    dummy = b"" if archive.in_primary else Header(_BOILERPLATE).to_bytes()
-    return FitsPatch(dummy + header.to_bytes(), archive.data_start, archive.data_size, record.exact)
-
-
-def export_header(archived: Sequence[str], keywords: Sequence[FitsKeyword]) -> Header:
-    """The archived cards with the keywords, HEADSUM and the word about long strings; CHECKSUM not renewed."""
-    scratch = _scratch(keywords)
-    header = Header(archived)
-    kinds: dict[str, FitsKeyword] = {}
-    for keyword in keywords:
-        first = kinds.setdefault(keyword.name.lower(), keyword)
-        found = read(scratch, first.name, first.kind)
-        if found is not None:
-            update(header, found)
-    _check_structure(archived, header)
-    update(header, _head_sum(scratch))
-    if header.find("LONGSTRN") is None:
-        header.append(*_LONG_STRINGS)
-    return header
-
-
-def _scratch(keywords: Sequence[FitsKeyword]) -> Header:
-    """The header of a file without data into which the keywords are first written."""
-    scratch = Header(_BOILERPLATE)
-    for keyword in keywords:
-        if not is_structural(keyword.name):
-            write(scratch, keyword)
-    return scratch
+    """One file; see ``Exporter``, which is quicker for the second one."""
+    return Exporter(series, segment).assemble(archive, record, now=now, data_sum=data_sum)
 
 
 def _head_sum(scratch: Header) -> FitsKeyword:

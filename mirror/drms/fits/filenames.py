@@ -27,7 +27,8 @@ _DIRECTIVE = re.compile(
 )
 _DECIMALS = re.compile(r":\d+\.(\d+)")
 _LARGE = re.compile(r"[1-9]\d{2}")
-_OF_SEGMENT = re.compile(r"_\d{3}$")
+_FIELD = re.compile(r"\{([^}:]*)(:?)[^}]*\}")
+_NO_KEYWORDS = frozenset({"", "#", "recnum", "seriesname", "segment"})
 _SPACE = re.compile(r"[ \t\n\v\f\r]")
 
 
@@ -74,6 +75,12 @@ def file_name(template: str | None, source: NamedFile, counter: Iterator[int]) -
     return name
 
 
+def laid_out_keywords(template: str | None) -> list[str]:
+    """The names of keywords that a template prints by a layout of its own, as typed."""
+    fields = _FIELD.findall(template or "")
+    return [name for name, layout in fields if layout and name not in _NO_KEYWORDS]
+
+
 def _check_length(name: str) -> None:
     if len(name) > MOST_CHARACTERS:
         raise Refused(f"a file name of {len(name)} characters; expected at most {MOST_CHARACTERS}")
@@ -109,7 +116,7 @@ def _keyword_text(name: str, layout: str | None, source: NamedFile) -> str:
 
 def _keyword(name: str, source: NamedFile) -> Keyword:
     """The keyword that the record has under that name, in any case; a second name leads to the first one."""
-    shown = source.series.keyword(name) or source.series.keyword(_OF_SEGMENT.sub("", name))
+    shown = source.series.keyword(name)
     candidates = (name, _first_name(shown, source.series)) if shown else ()
     for held in source.printed:
         if shown is not None and held.lower() in [candidate.lower() for candidate in candidates]:
@@ -119,8 +126,8 @@ def _keyword(name: str, source: NamedFile) -> Keyword:
 
 def _first_name(shown: Keyword, series: Series) -> str:
     """The name before it in the structure if that is the same keyword, as for DATE-OBS, else its own."""
-    place = series.keywords.index(shown)
-    before = series.keywords[place - 1] if place else shown
+    pairs = zip(series.keywords, series.keywords[1:], strict=False)
+    before = next((first for first, second in pairs if second is shown), shown)
     return before.name if is_second_name(shown, before) else shown.name
 
 

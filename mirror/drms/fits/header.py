@@ -41,6 +41,14 @@ class Header:
                 self._first.setdefault(name_of(done), len(self._cards))
             self._cards.append(done)
 
+    def append_finished(self, cards: Sequence[str]) -> None:
+        """Add cards of 80 characters, the first of which bears the name of all, at the end."""
+        if self._first is not None and cards:
+            self._first.setdefault(name_of(cards[0]), len(self._cards))
+            if len(cards) > 1:
+                self._first.setdefault(name_of(cards[1]), len(self._cards) + 1)
+        self._cards.extend(cards)
+
     def replace(self, position: int, card: str) -> None:
         """Put a card of the same name in the place of another."""
         self._cards[position] = finished(card)

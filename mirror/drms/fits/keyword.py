@@ -53,7 +53,7 @@ class FitsKeyword:
 
 def write(header: Header, keyword: FitsKeyword) -> None:
     """Append the keyword's cards to ``header``; no card for an empty COMMENT or HISTORY."""
-    value = _value_text(keyword)
+    value = value_text(keyword)
     if value is None:
         header.append(make_card(keyword.name, "", _missing_comment(keyword)))
         return
@@ -68,7 +68,8 @@ def write(header: Header, keyword: FitsKeyword) -> None:
         _write_unit(header, keyword)
 
 
-def _value_text(keyword: FitsKeyword) -> str | None:
+def value_text(keyword: FitsKeyword) -> str | None:
+    """The value as it is written, None if it is missing."""
     if isinstance(keyword.value, float):
         return real_text(keyword.value, keyword.digits)
     return None if keyword.value is None else str(keyword.value)
@@ -149,7 +150,7 @@ def update(header: Header, keyword: FitsKeyword) -> None:
     if position is None:
         write(header, keyword)
         return
-    value = _value_text(keyword)
+    value = value_text(keyword)
     if value is None:
         header.replace(position, make_card(keyword.name, "", _missing_comment(keyword)))
         return
@@ -158,3 +159,41 @@ def update(header: Header, keyword: FitsKeyword) -> None:
     else:
         header.replace(position, make_card(keyword.name, value, keyword.comment))
     _write_unit(header, keyword)
+
+
+# ---- both steps for a keyword that is alone ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What becomes of a keyword: its cards in the scratch header, how it is read there, its final cards."""
+
+    scratch: tuple[str, ...]
+    found: FitsKeyword | None
+    final: tuple[str, ...]
+
+
+def written(keyword: FitsKeyword, text: str | None) -> Written:
+    """Both steps for a keyword that no other shares its name with, and that is no COMMENT or HISTORY.
+
+    ``text`` is ``value_text(keyword)``: two keywords may be equal and be written differently, as 0. and -0. are.
+    """
+    scratch, final = Header(), Header()
+    write(scratch, keyword)
+    found = read(scratch, keyword.name, keyword.kind)
+    if found is not None:
+        write(final, found)
+    return Written(tuple(scratch.cards), found, tuple(final.cards))
+
+
+def put(header: Header, done: Written) -> None:
+    """``update`` of ``header`` with what was read."""
+    if done.found is None:
+        return
+    position = header.find(done.found.name)
+    if position is None:
+        header.append_finished(done.final)
+    elif done.found.kind is Kind.STRING and done.found.value is not None:
+        header.replace_string(position, done.final)
+    else:
+        header.replace(position, done.final[0])

@@ -17,7 +17,6 @@ from mirror.drms.fits.naming import (
     DATES,
     NEVER_EXPORTED,
     WCS_DEFAULTS,
-    Note,
     comment_text,
     fits_name,
     read_note,
@@ -43,20 +42,41 @@ class RecordValues:
     exact: bool = True
 
 
-def fits_keywords(record: RecordValues, series: Series, segment: str) -> list[FitsKeyword]:
-    """Everything that an export of that segment writes: the record's keywords, then four about the record.
+class SegmentKeywords:
+    """What the exports of one segment write; what does not depend on the record is worked out once."""
 
-    Refused if a keyword cannot be written, UnknownName if the series has no such segment or the record
-    lacks a value, UpstreamBroken if a text is not a value of its keyword's type.
-    """
-    found = series.segment(segment)
-    if found is None:
-        raise UnknownName(f"series {series.name} has no segment {segment!r}")
-    place = series.segments.index(found)
-    keys: list[FitsKeyword] = []
-    for keyword in own_keywords(series):
-        keys.extend(_fits_keyword(keyword, record, place))
-    return keys + list(_about(record, series, found.name))
+    def __init__(self, series: Series, segment: str) -> None:
+        """UnknownName if the series has no such segment."""
+        found = series.segment(segment)
+        if found is None:
+            raise UnknownName(f"series {series.name} has no segment {segment!r}")
+        self._series = series
+        self._segment = found.name
+        self._place = series.segments.index(found)
+        self._own = tuple(own_keywords(series))
+        self._treated: dict[tuple[int, str], Treated] = {}
+
+    def of(self, record: RecordValues) -> list[FitsKeyword]:
+        """The record's keywords, then four about the record.
+
+        Refused if a keyword cannot be written, UnknownName if the record lacks a value, UpstreamBroken if a
+        text is not a value of its keyword's type.
+        """
+        keys: list[FitsKeyword] = []
+        for position, shown in enumerate(self._own):
+            name = _held(shown, record, self._place)
+            treated = self._treated.get((position, name))
+            if treated is None:
+                treated = self._treated[position, name] = _treated(shown, name)
+            _check_link(treated.keyword, record.texts[name])
+            if not treated.never:
+                keys.extend(_fits_keyword(treated, record.texts[name]))
+        return keys + list(_about(record, self._series, self._segment))
+
+
+def fits_keywords(record: RecordValues, series: Series, segment: str) -> list[FitsKeyword]:
+    """Everything that an export of that segment writes; raises as ``SegmentKeywords`` does."""
+    return SegmentKeywords(series, segment).of(record)
 
 
 def own_keywords(series: Series) -> Iterator[Keyword]:
@@ -95,37 +115,59 @@ def _about(record: RecordValues, series: Series, segment: str) -> Iterator[FitsK
 # ---- one keyword ---------------------------------------------------------------------------------
 
 
-def _fits_keyword(shown: Keyword, record: RecordValues, place: int) -> Iterator[FitsKeyword]:
-    keyword = _held(shown, record, place)
-    text = record.texts[keyword.name]
+@dataclass(frozen=True, slots=True)
+class Treated:
+    """How a keyword is written, whatever its value: under which name and comment, and by which rule.
+
+    ``keyword`` has the name that the record has it by.
+    """
+
+    keyword: Keyword
+    stem: str
+    name: str
+    comment: str
+
+    @property
+    def never(self) -> bool:
+        return self.stem in NEVER_EXPORTED
+
+
+def _treated(shown: Keyword, held: str) -> Treated:
+    keyword = shown if held == shown.name else replace(shown, name=held)
+    bytes_of_note = as_bytes(keyword.note)
+    note = read_note(bytes_of_note)
+    name = fits_name(keyword.name, note, per_segment=keyword is not shown)
+    comment = comment_text(keyword.name, name, bytes_of_note, note.words)
+    return Treated(keyword, stem_of(keyword.name), name, comment)
+
+
+def _fits_keyword(treated: Treated, text: str) -> Iterator[FitsKeyword]:
+    value = read_value(treated.keyword, as_bytes(text))
+    if treated.stem in COMMENTARY:
+        yield from _commentary(treated, value)
+    elif treated.stem in DATES:
+        yield from _date(treated, value)
+    elif treated.stem in WCS_DEFAULTS:
+        yield _with_default(treated, value, WCS_DEFAULTS[treated.stem])
+    else:
+        yield _plain(treated, value)
+
+
+def _check_link(keyword: Keyword, text: str) -> None:
     if keyword.linkinfo is not None and text == BROKEN_LINK:
         raise Refused(f"keyword {keyword.name} is linked by {keyword.linkinfo}, which leads to no record")
-    stem = stem_of(keyword.name)
-    if stem in NEVER_EXPORTED:
-        return
-    note = read_note(as_bytes(keyword.note))
-    name = fits_name(keyword.name, note, per_segment=keyword is not shown)
-    value = read_value(keyword, as_bytes(text))
-    if stem in COMMENTARY:
-        yield from _commentary(keyword, name, value)
-    elif stem in DATES:
-        yield from _date(keyword, name, value, note)
-    elif stem in WCS_DEFAULTS:
-        yield _with_default(keyword, name, value, note, WCS_DEFAULTS[stem])
-    else:
-        yield _plain(keyword, name, value, note)
 
 
-def _held(shown: Keyword, record: RecordValues, place: int) -> Keyword:
-    """The keyword under the name that the record has it by: ``NAME_003`` for one of segment 3 alone.
+def _held(shown: Keyword, record: RecordValues, place: int) -> str:
+    """The name that the record has the keyword by: ``NAME_003`` for one of segment 3 alone.
 
     The structure of a series shows keywords that every segment has its own of once, without the number.
     """
     if shown.name in record.texts:
-        return shown
+        return shown.name
     name = f"{shown.name}_{place:03d}"
     if name in record.texts:
-        return replace(shown, name=name)
+        return name
     raise UnknownName(f"record {record.recnum} was given without keyword {shown.name}")
 
 
@@ -134,8 +176,8 @@ def as_bytes(text: str) -> str:
     return text if _LATIN_1.search(text) is None else text.encode().decode("latin-1")
 
 
-def _plain(keyword: Keyword, name: str, value: Value, note: Note) -> FitsKeyword:
-    comment = comment_text(keyword.name, name, as_bytes(keyword.note), note.words)
+def _plain(treated: Treated, value: Value) -> FitsKeyword:
+    keyword, name, comment = treated.keyword, treated.name, treated.comment
     if keyword.type in INTEGER_TYPES:
         return FitsKeyword(name, Kind.INTEGER, value, comment, keyword.units)
     if keyword.type in ("float", "double"):
@@ -146,33 +188,35 @@ def _plain(keyword: Keyword, name: str, value: Value, note: Note) -> FitsKeyword
     return FitsKeyword(name, Kind.STRING, value, comment, keyword.units)
 
 
-def _commentary(keyword: Keyword, name: str, value: Value) -> Iterator[FitsKeyword]:
+def _commentary(treated: Treated, value: Value) -> Iterator[FitsKeyword]:
     """COMMENT or HISTORY: nothing unless it is a string, and only its printable ASCII."""
+    keyword = treated.keyword
     if keyword.type != "string":
         return
     text = _NOT_IN_COMMENTS.sub("", str(value or ""))
     if text or not value:
-        yield FitsKeyword(name, Kind.STRING, text, as_bytes(keyword.note), keyword.units)
+        yield FitsKeyword(treated.name, Kind.STRING, text, as_bytes(keyword.note), keyword.units)
 
 
-def _date(keyword: Keyword, name: str, value: Value, note: Note) -> Iterator[FitsKeyword]:
+def _date(treated: Treated, value: Value) -> Iterator[FitsKeyword]:
     """DATE or DATE__OBS, which must be times of unit ISO; DATE is left out if it is missing."""
+    keyword = treated.keyword
     if keyword.type != "time":
         raise Refused(f"keyword {keyword.name} is of type {keyword.type}; expected a time")
     if value is None and _held_name(keyword).lower() == "date":
         return
     if keyword.units.upper() != "ISO" or isinstance(value, str):
         raise Refused(f"keyword {keyword.name} is a time of unit {keyword.units!r}; expected ISO")
-    comment = comment_text(keyword.name, name, as_bytes(keyword.note), note.words)
     text = time_text(value, keyword.units)
-    yield FitsKeyword(name, Kind.STRING, text, comment, keyword.units.upper())
+    yield FitsKeyword(treated.name, Kind.STRING, text, treated.comment, keyword.units.upper())
 
 
-def _with_default(keyword: Keyword, name: str, value: Value, note: Note, default: float) -> FitsKeyword:
+def _with_default(treated: Treated, value: Value, default: float) -> FitsKeyword:
     """A keyword of the world coordinates, which has a default; it goes by its DRMS name."""
+    keyword = treated.keyword
     if value is None and keyword.type not in ("float", "double"):
         raise Refused(f"keyword {keyword.name} is missing and of type {keyword.type}; expected a real")
-    plain = _plain(keyword, name, default if value is None else value, note)
+    plain = _plain(treated, default if value is None else value)
     return FitsKeyword(_held_name(keyword), plain.kind, plain.value, plain.comment, plain.unit, plain.digits)
 
 

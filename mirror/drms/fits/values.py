@@ -12,7 +12,7 @@ import struct
 
 from mirror.drms.errors import UpstreamBroken
 from mirror.drms.series import INTEGER_TYPES, Keyword
-from mirror.drms.times import MISSING_TIME, format_time, scan_time
+from mirror.drms.times import MISSING_TIME, format_time, is_missing_time, scan_time
 
 MISSING = "MISSING"
 BROKEN_LINK = "Invalid KeyLink"
@@ -79,7 +79,7 @@ def _time(keyword: Keyword, text: str) -> float | str | None:
     scan = scan_time(text)
     if scan is None:
         raise UpstreamBroken(f"keyword {keyword.name}: expected a time, found {text!r}")
-    return None if abs(scan.seconds - MISSING_TIME) < 1.0 else scan.seconds
+    return None if is_missing_time(scan.seconds) else scan.seconds
 
 
 def is_interval(unit: str) -> bool:

@@ -182,8 +182,9 @@ class _Binder:
             return type_
         near = get_close_matches(name, self.columns, n=3)
         hint = f"; there are {', '.join(near)}" if near else ""
-        problem = SyntaxProblem("", text=self.text or name, position=expr.position)
-        raise UnknownName(f'column "{name}" does not exist{hint}\n{problem.marked()}')
+        message = f'column "{name}" does not exist{hint}'
+        problem = SyntaxProblem(message, text=self.text or name, position=expr.position)
+        raise UnknownName(str(problem), problem)
 
     def unary(self, expr: Negate | Complement, operand: Typed) -> Typed:
         allowed = (

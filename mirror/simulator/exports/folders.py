@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mirror.drms.export import IN_FITS_FILES
 from mirror.simulator.exports.contents import Chained, Content, Part, Whole
 from mirror.wire.export_index import encode_index_html, encode_index_json, encode_index_txt
 from mirror.wire.text import from_wire
@@ -26,7 +27,7 @@ def index_files(index: Finished, plan: Plan) -> dict[str, bytes]:
         "index.json": encode_index_json(index),
         "index.html": encode_index_html(index),
     }
-    if index.exptime is None:
+    if index.keywords != IN_FITS_FILES:
         files[f"{index.request_id}.keywords.txt"] = keywords_text(plan)
     return files
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mirror.drms.export import NO_DATA_FILE, ExportFile
 from mirror.simulator.exports.cards import record_cards, with_keywords
 from mirror.simulator.exports.names import Named, product_name
+from mirror.simulator.exports.pictures import FILM, PICTURES, film, picture, shrink_of
 from mirror.simulator.exports.processing import Frame, process, processed_file, stored_values
 from mirror.simulator.exports.shelf import LINKED
 
@@ -51,6 +52,10 @@ def products(request: ExportRequest, plan: Plan, shelf: Shelf) -> list[Product]:
     if request.protocol.as_is:
         return [_as_is(request, file, at, shelf) for at, file in enumerate(plan.files)]
     there = [file for file in plan.files if file.path is not None]
+    if request.protocol.name in PICTURES:
+        return [_drawn(request, file, at, shelf) for at, file in enumerate(there)]
+    if request.protocol.name == FILM:
+        return [_film(request, there, shelf)] if there else []
     return [_as_fits(request, file, at, shelf) for at, file in enumerate(there)]
 
 
@@ -99,6 +104,37 @@ def _exported(file: WantedFile, shelf: Shelf) -> bytes:
     if archived is None or not archived.is_image:
         return data
     return with_keywords(data, record_cards(series, file.row, segment, {}))
+
+
+# ---- pictures ----------------------------------------------------------------------------------------
+
+
+def _drawn(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> Product:
+    """A picture beside each file that would have been, with another ending."""
+    fits = _as_fits(request, file, at, shelf)
+    name = f"{fits.told.filename.removesuffix('.fits')}.{request.protocol.name}"
+    return Product(
+        ExportFile(fits.told.record, name), partial(_picture, request, fits, request.protocol.name)
+    )
+
+
+def _picture(request: ExportRequest, fits: Product, kind: str) -> bytes:
+    assert fits.make is not None
+    return picture(stored_values(fits.make()), kind, shrink_of(request.protocol))
+
+
+def _film(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> Product:
+    """One film of all files, under the query."""
+    name = f"{files[0].records.series.name}.{files[0].segment.name}.{FILM}"
+    return Product(ExportFile(request.ds, name), partial(_frames, request, files, shelf))
+
+
+def _frames(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> bytes:
+    made = (_as_fits(request, file, at, shelf) for at, file in enumerate(files))
+    images = [stored_values(each.make()) for each in made if each.make is not None]
+    shrink = shrink_of(request.protocol)
+    height, width = (-(-side // shrink) for side in images[0].shape)
+    return film([picture(image, "jpg", shrink) for image in images], width, height)
 
 
 # ---- processing --------------------------------------------------------------------------------------

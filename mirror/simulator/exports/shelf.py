@@ -62,9 +62,16 @@ class Shelf:
         """The bytes of a file, None if it is not there."""
         file = self.find(path)
         if file is None:
-            return None
+            return self._of_no_record(path)
         with self._lock:
             return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, self._templates))
+
+    def _of_no_record(self, path: str) -> bytes | None:
+        """A file that was brought along, of a unit whose records were not: links lead to it."""
+        found = _PATH.fullmatch(path)
+        if found is None or any(len(self._archive.find(n).unit(int(found[1]))) for n in self._archive.names):
+            return None
+        return self._recorded(f"D{int(found[1])}", f"S{found[2]}", found[3])
 
     def exported(self, series: str, recnum: int, segment: str) -> bytes | None:
         """The recorded file of an export with protocol ``fits``, None if there is none."""

@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from mirror.drms.errors import Refused, UnknownName, UpstreamBroken
-from mirror.drms.fits import RecordValues, assemble, ones_complement, read_archive
+from mirror.drms.fits import Exporter, RecordValues, assemble, ones_complement, read_archive
 from mirror.drms.fits.header import Header
 from tests.drms.fits.recorded_cases import BREAKS_THE_FILE, HEADSUM_OPEN, Case, cards_of, cases
 
@@ -181,3 +181,21 @@ def test_a_wrong_data_sum_in_the_archive_is_corrected_by_the_given_one():
         io.BytesIO(patch.apply(case.archived)), checksum=True, disable_image_compression=True
     ) as hdus:
         assert hdus[1].header["DATASUM"] == str(archive.stated_sum)
+
+
+def test_an_exporter_that_has_made_others_before_makes_the_same_file():
+    by_segment = {}
+    for case in (*EXPORTED, *EXPORTED[::-1]):
+        exporter = by_segment.setdefault((case.series, case.segment), Exporter(case.series, case.segment))
+        patch = exporter.assemble(read_archive(case.archived), case.values, now=case.export_time)
+        assert patch.apply(case.archived) == export(case), named(case)
+    assert len(by_segment) < len(EXPORTED)
+
+
+def test_zeros_of_either_sign_are_told_apart_by_one_exporter():
+    case = next(c for c in EXPORTED if "CRVAL1" in c.values.texts)
+    exporter, heads = Exporter(case.series, case.segment), []
+    for text in ("0", "-0", "0"):
+        values = replace(case.values, texts={**case.values.texts, "CRVAL1": text})
+        heads.append(exporter.assemble(read_archive(case.archived), values, now=NOW).head)
+    assert (heads[0] == heads[2], heads[0] == heads[1]) == (True, False)

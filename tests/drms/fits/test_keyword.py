@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.drms.fits.header import Header
-from mirror.drms.fits.keyword import FitsKeyword, Kind, read, update, write
+from mirror.drms.fits.keyword import FitsKeyword, Kind, put, read, update, value_text, write, written
 
 PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 
@@ -113,3 +113,48 @@ def test_carrying_over_a_second_time_changes_nothing(text, comment, unit):
         before = list(again.cards)
         update(again, found)
         assert list(again.cards) == before
+
+
+# ---- both steps at once ---------------------------------------------------------------------------
+
+TEXTS = st.text(PRINTABLE, max_size=200)
+VALUES = st.one_of(
+    st.tuples(st.just(Kind.INTEGER), st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))),
+    st.tuples(st.just(Kind.REAL), st.one_of(st.none(), st.floats(allow_nan=False))),
+    st.tuples(st.just(Kind.STRING), st.one_of(st.none(), TEXTS)),
+)
+KEYWORDS = st.builds(
+    lambda name, of, comment, unit, digits: FitsKeyword(name, *of, comment, unit, digits),
+    st.sampled_from(["X", "DATE", "T_OBS", "CRPIX1", "LONGNAME"]),
+    VALUES,
+    st.text(PRINTABLE, max_size=60),
+    st.sampled_from([None, "none", "deg", "(MISSING)", "m/s"]),
+    st.sampled_from([9, 17]),
+)
+
+
+def archived(keyword, more):
+    """A header that may have the keyword already, with cards that continue it."""
+    header = Header(["BITPIX  =                    8"])
+    for each in more:
+        write(header, each)
+    header.append(
+        "T_REC   = 'x'", f"{keyword.name:<8}= 'a&'" if len(more) % 2 else "COMMENT a", "CONTINUE  'b'"
+    )
+    return header
+
+
+@given(KEYWORDS, st.lists(KEYWORDS, max_size=2))
+def test_both_steps_at_once_give_the_cards_of_one_after_the_other(keyword, more):
+    slow, fast = archived(keyword, more), archived(keyword, more)
+    scratch = Header()
+    write(scratch, keyword)
+    found = read(scratch, keyword.name, keyword.kind)
+    if found is not None:
+        update(slow, found)
+    done = written(keyword, value_text(keyword))
+    put(fast, done)
+    assert list(done.scratch) == list(scratch.cards)
+    assert fast.to_bytes() == slow.to_bytes()
+    names = ("X", "DATE", "T_OBS", "CRPIX1", "LONGNAME", "CONTINUE", "BITPIX")
+    assert [fast.find(name) for name in names] == [Header(fast.cards).find(name) for name in names]

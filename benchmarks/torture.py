@@ -1,0 +1,198 @@
+"""Kill a mirror with SIGKILL again and again, with everybody at it, and see what is left after each.
+
+    python benchmarks/torture.py                          # 500 kills
+    python benchmarks/torture.py --kills 100 --seed 7 --minutes 10
+    python benchmarks/torture.py --only migration --kills 200
+
+``mirror``: a subscription, two people who search, others who download, export, ask SQL (which seals the lake),
+adopt and check, above a quota that makes files go; the mirror is killed at a random moment, while it starts too.
+Each life begins offline: what anybody was told must be answered, equal, and nobody asked; every range that is
+answered must be as the archive has it; every fourth life begins with a whole check. ``migration``: a store of
+schema version 2 is killed at random moments while it is brought up to date. What must hold is in tests/torture.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import aiohttp
+from common import Program, fetch, hardware, run_simulator
+
+from tests.nursery import Forked, Nursery, nursery
+from tests.oldstore import kill_migration, old_store, rows_of
+from tests.torture import FILES, SEGMENT, SETTINGS, Torture
+
+CHECK_EVERY = 4
+#: Seconds of the longest life; most are much shorter.
+LONGEST = 8.0
+
+
+class Lives:
+    """The lives of one mirror, one after the other."""
+
+    def __init__(self, torture: Torture, cradle: Nursery, simulator: Program, root: Path, dice: random.Random) -> None:
+        self._torture = torture
+        self._cradle = cradle
+        self._simulator = simulator
+        self._root = root
+        self._dice = dice
+        self.starts: list[float] = []
+        self.findings: Counter[str] = Counter()
+        self.moments: Counter[str] = Counter()
+
+    async def one(self, number: int) -> None:
+        self._subscribe(number)
+        mirror = self._born()
+        if self._dice.random() < 0.2:
+            await asyncio.sleep(self._dice.random() * 1.2 * statistics.median(self.starts or [0.5]))
+            self.moments["starting"] += 1
+        else:
+            url = await self._judged(mirror, number)
+            people = asyncio.ensure_future(self._torture.live(url))
+            await asyncio.sleep(self._dice.random() ** 2 * LONGEST)
+            mirror.kill()
+            await people
+            self.moments["serving"] += 1
+        mirror.kill()
+
+    async def last(self) -> None:
+        """Everything at once, at the end."""
+        mirror = self._born()
+        url = await self._judged(mirror, 0, most=100_000)
+        del url
+        print("stopped in", round(mirror.send(15), 2), "s")
+
+    def _born(self) -> Forked:
+        settings = SETTINGS | {
+            "MIRROR_UPSTREAM__URL": self._simulator.url,
+            "MIRROR_STORAGE__PATH": str(self._root / "store"),
+            "MIRROR_CONFIG": str(self._root / "config.toml"),
+        }
+        return self._cradle.start("serve", **settings)
+
+    async def _judged(self, mirror: Forked, number: int, most: int = 20) -> str:
+        url = await asyncio.to_thread(mirror.ready)
+        self.starts.append(time.monotonic() - mirror.began)
+        asked = len(json.loads(fetch(f"{self._simulator.url}/_simulator/log")))
+        await self._torture.judge(url, most=most)
+        if number % CHECK_EVERY == 0:
+            self.findings += await self._torture.judge_check(url)
+        entries = json.loads(fetch(f"{self._simulator.url}/_simulator/log"))[asked:]
+        ours = [e for e in entries if "R" in e["params"]]
+        if ours:
+            self._torture.problems.append(f"asked while offline: {ours}")
+        return url
+
+    def _subscribe(self, number: int) -> None:
+        """Two subscriptions, whose windows grow."""
+        hours = min(2 + number // 10, 20)
+        text = "\n".join(
+            f'[[subscription]]\nname = "{name}"\nseries = "{series}"\nstart = "2014.01.03_TAI"\n'
+            f'end = "2014.01.03_{hours:02}:00:00_TAI"\n{more}\n'
+            for name, series, more in (
+                ("files", FILES, f'segments = ["{SEGMENT}"]'),
+                ("keywords", "hmi.m_45s", 'every = "1m"'),
+            )
+        )
+        new = self._root / "config.new"
+        new.write_text(text)
+        new.replace(self._root / "config.toml")
+
+
+async def torture(kills: int, minutes: float, dice: random.Random, root: Path) -> list[str]:
+    ends = time.monotonic() + minutes * 60
+    with run_simulator() as simulator, nursery(root) as cradle:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+            people = Torture(session, simulator.url, dice)
+            lives = Lives(people, cradle, simulator, root, dice)
+            number = 0
+            for number in range(1, kills + 1):
+                before = len(people.problems)
+                await lives.one(number)
+                if number % 10 == 0:
+                    print(f"{number} lives, {people.told.done.total():,} things done", flush=True)
+                for problem in people.problems[before:]:
+                    print(f"life {number}: {problem[:1000]}", flush=True)
+                if time.monotonic() > ends:
+                    break
+            await lives.last()
+        log = json.loads(fetch(f"{simulator.url}/_simulator/log"))
+    told = people.told
+    held = len({(e["params"]["ds"]) for e in log if "R" in e["params"]})
+    sent = sum("R" in e["params"] for e in log)
+    starts = sorted(lives.starts)
+    rows = {
+        "kills": f"{number} ({dict(lives.moments)})",
+        "start, median and worst": f"{statistics.median(starts):.2f} s, {starts[-1]:.2f} s",
+        "answers that were told and kept": f"{len(told.lists):,} searches, {len(told.files):,} files, "
+        f"{len(told.exports)} exports, {len(told.pinned)} pins",
+        "done": str(dict(told.done)),
+        "requests for records upstream, different ones": f"{sent:,}, {held:,}",
+        "store": f"{sum(p.stat().st_size for p in (root / 'store').rglob('*') if p.is_file()) / 1e6:.0f} MB",
+        "found by checks": str(dict(lives.findings) or "nothing"),
+        "problems": str(len(people.problems)),
+    }
+    for name, value in rows.items():
+        print(f"{name:48} {value}")
+    return people.problems
+
+
+def migration(kills: int, dice: random.Random, root: Path) -> list[str]:
+    """Kill the migration of a store of version 2 at random moments; whatever is left must open and be whole."""
+    old = root / "old"
+    old_store(old)
+    problems, store = [], root / "store"
+    shutil.copytree(old, store)
+    _, took = kill_migration(store, 60)
+    expected = rows_of(store)
+    versions: Counter[int] = Counter()
+    for _ in range(kills):
+        shutil.rmtree(store)
+        shutil.copytree(old, store)
+        reached, _ = kill_migration(store, dice.random() * 1.2 * took)
+        versions[reached] += 1
+        if (found := rows_of(store)) != expected:
+            problems.append(f"killed at version {reached}: {found} instead of {expected}")
+    print(f"a migration takes {took * 1e3:.0f} ms; killed at version: {dict(sorted(versions.items()))}; problems {len(problems)}")
+    return problems
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["mirror", "migration"])
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="a folder for the store, which stays")
+    options = parser.parse_args()
+    print(hardware(), f"seed {options.seed}")
+    problems = []
+    with tempfile.TemporaryDirectory() as made:
+        root = options.keep or Path(made)
+        for name in ("mirror", "migration"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        if options.only != "migration":
+            dice = random.Random(options.seed)
+            problems += asyncio.run(torture(options.kills, options.minutes, dice, root / "mirror"))
+        if options.only != "mirror":
+            dice = random.Random(options.seed)
+            problems += migration(max(1, options.kills // 5), dice, root / "migration")
+    for problem in problems:
+        print(problem[:2000])
+    raise SystemExit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""``mirror adopt``: give the mirror files that you have already."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mirror.cli.http import Daemon, store_option
+from mirror.cli.output import counted, json_option, remark, show
+from mirror.services.adoptinbox import remove_unchanged
+from mirror.services.adoptscan import Stamp, files_below, unit_path
+from mirror.storage.disk import explained
+from mirror.storage.quota import in_words
+
+#: Files in one request: JSOC is asked once for all of a series among them.
+AT_ONCE = 200
+UPLOAD_TYPE = "image/fits"
+_STATES = {
+    "placed": "adopted",
+    "held": "held already",
+    "rejected": "could not be placed",
+    "later": "could not be placed now",
+}
+_COLUMNS = ("path", "state", "record", "segment", "kind", "reason")
+
+
+@dataclass
+class _Run:
+    """One run of the command; ``outcomes`` are as the mirror told them."""
+
+    daemon: Daemon
+    how: str
+    dry_run: bool
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    removed: int = 0
+
+    def take(self, paths: Sequence[Path], went: Callable[[int], None]) -> None:
+        """Hand over files, a few hundred at a time; ``went`` hears how many more are done."""
+        for start in range(0, len(paths), AT_ONCE):
+            some = paths[start : start + AT_ONCE]
+            self._some(some)
+            went(len(some))
+
+    def _some(self, paths: Sequence[Path]) -> None:
+        stamps: dict[Path, Stamp] = {}
+        for path in paths:
+            try:
+                stamps[path] = Stamp.of(path.stat())
+            except OSError as problem:
+                self.outcomes.append(_failed(path, f"it cannot be read: {explained(problem)}"))
+        told = self._asked(stamps) if stamps else []
+        for (path, stamp), outcome in zip(stamps.items(), told, strict=True):
+            known = self._uploaded(path) if outcome["state"] == "unseen" else outcome
+            self.outcomes.append({**known, "path": str(path)})
+            if self.how == "move" and known.get("same") and not self.dry_run:
+                self.removed += remove_unchanged(path, stamp)
+
+    def _asked(self, stamps: dict[Path, Stamp]) -> list[dict[str, Any]]:
+        files = [
+            {"path": str(path), "size": s.size, "mtime_ns": s.mtime_ns, "inode": s.inode}
+            for path, s in stamps.items()
+        ]
+        how = "copy" if self.how == "copy" else "link"
+        body = {"files": files, "how": how, "dry_run": self.dry_run, "compare": self.how == "move"}
+        answer: list[dict[str, Any]] = self.daemon.send("POST", "/api/adopt", body)["outcomes"]
+        return answer
+
+    def _uploaded(self, path: Path) -> dict[str, Any]:
+        """A file that the mirror cannot see itself, sent to it."""
+        params = {"name": path.name, "unit": unit_path(path), "dry_run": "1" if self.dry_run else None}
+        try:
+            with path.open("rb") as file:
+                answer: dict[str, Any] = self.daemon.upload("/api/adopt/upload", params, UPLOAD_TYPE, file)[
+                    "outcomes"
+                ][0]
+        except OSError as problem:
+            return _failed(path, f"it cannot be read: {explained(problem)}")
+        return answer
+
+
+@click.command
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@click.option(
+    "--copy", "how", flag_value="copy", default=True, help="Copy the files; yours stay as they are. [default]"
+)
+@click.option(
+    "--link", "how", flag_value="link", help="Share the bytes with the mirror; your files become read-only."
+)
+@click.option("--move", "how", flag_value="move", help="Remove your files once the mirror holds their bytes.")
+@click.option("--dry-run", is_flag=True, help="Only say what would become of them.")
+@click.option("--all", "everything", is_flag=True, help="List every file, not only those without a place.")
+@json_option
+@store_option
+def adopt(
+    paths: tuple[Path, ...], daemon: Daemon, how: str, dry_run: bool, everything: bool, as_json: bool
+) -> None:
+    """Give the mirror FITS files that you have already.
+
+    Files, and folders with all that is in them. For each file the mirror finds the record and segment that
+    it is of, by its header (DRMS_ID, RECNUM, prime keys), its name, or its path below SUM; it checks that
+    the file is what JSOC wrote, and keeps it. From then on JSOC need not be asked for it.
+
+    \b
+        mirror adopt ~/sunpy/data
+        mirror adopt ~/sunpy/data --dry-run --all
+        mirror adopt /data/hmi --link           no room is taken, on the disk of the mirror's store
+        mirror adopt /data/old --move
+
+    Exports, with keywords in their headers, serve exports with protocol fits and `mirror fetch --protocol
+    fits`; archived files serve everything. What contradicts itself, was changed, or may be of several
+    records, is not taken; it is listed with the reason, and makes the exit code 1.
+    """
+    unreadable: list[dict[str, Any]] = []
+    files = list(files_below(
+        (path.absolute() for path in paths),
+        lambda path, problem: unreadable.append(_failed(path, f"it cannot be read: {explained(problem)}"))))  # fmt: skip
+    run = _Run(daemon, how, dry_run, unreadable)
+    with _bar() as progress:
+        task = progress.add_task("adopting", total=len(files))
+        run.take(files, lambda count: progress.advance(task, count))
+    _report(run, everything=everything, as_json=as_json)
+    if not run.outcomes or any(o["state"] not in ("placed", "held") for o in run.outcomes):
+        raise SystemExit(1)
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _failed(path: Path, reason: str) -> dict[str, Any]:
+    return {"path": str(path), "state": "rejected", "record": "", "segment": "", "kind": "", "reason": reason}
+
+
+def _report(run: _Run, *, everything: bool, as_json: bool) -> None:
+    states = Counter(o["state"] for o in run.outcomes)
+    if as_json:
+        told = {"dry_run": run.dry_run, "files": run.outcomes, "removed": run.removed, **_counts(states)}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    listed = [o for o in run.outcomes if everything or o["state"] not in ("placed", "held")]
+    if listed:
+        rows = [[o.get(name, "") for name in _COLUMNS] for o in listed]
+        show({"columns": _COLUMNS, "rows": rows}, "table")
+    size = sum(o["size"] for o in run.outcomes if o["state"] == "placed")
+    parts = [f"{states[state]:,} {'would be ' if run.dry_run and state == 'placed' else ''}{words}"
+             for state, words in _STATES.items() if states[state]]  # fmt: skip
+    moved = f"; {run.removed:,} of yours removed" if run.how == "move" and not run.dry_run else ""
+    found = ": " + ", ".join(parts) if parts else " found; folders are searched for names that end in .fits"
+    remark(f"{counted(len(run.outcomes), 'file')}{found}; {in_words(size)}{moved}")
+
+
+def _counts(states: Counter[str]) -> dict[str, int]:
+    return {state: states[state] for state in _STATES}

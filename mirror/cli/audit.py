@@ -1,0 +1,27 @@
+"""``mirror audit``: what was done to the mirror, and by whom."""
+
+from __future__ import annotations
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, form_options, show
+
+
+@click.command
+@click.option("--since", metavar="DATE", help="From then on: 2026-11-01, or 7d for a week ago.")
+@click.option(
+    "-n", "limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The last N."
+)
+@form_options
+@url_option
+def audit(since: str | None, limit: int, form: Form, daemon: Daemon) -> None:
+    """Show what admins did, newest first: who, from where, what, and how it ended.
+
+    Attempts that were refused stand there too, and logins on the page. Rows are kept for 400 days.
+
+    \b
+        mirror audit
+        mirror audit --since 7d --csv
+    """
+    show(daemon.get("/api/audit", {"since": since, "n": str(limit)}), form)

@@ -1,0 +1,56 @@
+"""``mirror backup``: the store, copied while it serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, counted, form_options, remark, show
+from mirror.cli.progress import watched
+from mirror.services.backup import describe
+from mirror.storage.quota import in_words
+
+_STEPS = {"index": "copying the index", "files": "files"}
+
+
+@click.command
+@click.argument("to", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--index-only", is_flag=True, help="Records and coverage only, no files.")
+@click.option(
+    "--keep", type=click.IntRange(1), metavar="N", help="Keep the last N backups, remove the others."
+)
+@click.option("--list", "listing", is_flag=True, help="List the backups that are there, and make none.")
+@form_options
+@url_option
+def backup(to: Path, daemon: Daemon, index_only: bool, keep: int | None, listing: bool, form: Form) -> None:
+    """Back the mirror's store up into a folder, while it serves.
+
+    Makes TO/<UTC time>/ with the index as of now. Files lie in TO/blobs, once for all backups: hard links
+    on one file system, else copies, of those only that are not there yet. A backup that does not come to
+    its end leaves no folder of that name. `sha256sum -c SHA256SUMS` in a backup checks it without us.
+
+    \b
+        mirror backup /disk/mirror-backup
+        mirror backup /disk/mirror-backup --keep 7
+        mirror backup /disk/mirror-backup --list
+        mirror restore /disk/mirror-backup --to /new/store
+    """
+    if listing:
+        show(describe(to.absolute()), form)
+        return
+    body = {"to": str(to.absolute()), "index_only": index_only, "keep": keep}
+    made = watched(daemon, "/api/backup", body, _STEPS)
+    if form == "json":
+        click.echo(json.dumps(made, indent=2))
+        return
+    click.echo(made["path"])
+    copied = f"{made['copied']:,} copied ({in_words(made['copied_bytes'])})"
+    remark(
+        f"{counted(made['files'], 'file')}, {in_words(made['size'])}: {made['linked']:,} linked, {copied}, "
+        f"the others there already"
+        + (f"; {len(made['skipped']):,} left the store meanwhile, or are damaged" if made["skipped"] else "")
+        + (f"; {counted(len(made['removed']), 'older backup')} removed" if made["removed"] else "")
+    )

@@ -1,0 +1,84 @@
+"""``mirror bundle``: a part of the mirror on a disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import counted, json_option, remark
+from mirror.cli.progress import watched
+from mirror.storage.quota import in_words
+
+#: Things that are told one by one.
+MOST_TOLD = 20
+_STEPS = {
+    "asking": "asking JSOC",
+    "records": "records",
+    "fetching": "fetching files",
+    "files": "copying files",
+}
+
+
+@click.command
+@click.argument("recordsets", nargs=-1, required=True)
+@click.option("--to", "disk", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="The folder of the bundle; a bundle that is there is added to.")  # fmt: skip
+@click.option("--files/--no-files", default=True, show_default=True, help="Take the records' files along.")
+@click.option("--held", is_flag=True, help="Take only what the mirror holds; ask JSOC for nothing.")
+@click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
+              help="fits: also take the values that exports with full headers need.")  # fmt: skip
+@click.option("--email", metavar="ADDRESS", help="Take along that this address is registered at JSOC.")
+@json_option
+@url_option
+def bundle(
+    recordsets: tuple[str, ...],
+    daemon: Daemon,
+    disk: Path,
+    files: bool,
+    held: bool,
+    protocol: str,
+    email: str | None,
+    as_json: bool,
+) -> None:
+    """Put a part of the mirror on a disk, into a folder, to carry it to a laptop or another lab.
+
+    All keywords of the records go along, what is known to be complete, and their files. What the mirror
+    does not hold yet it fetches from JSOC first. There, `mirror import` takes it in, and searches,
+    exports and downloads of just these data work without a network.
+
+    \b
+        mirror bundle 'hmi.m_720s[2014.01.01/1d]' --to /media/disk/january
+        mirror bundle 'hmi.sharp_cea_720s[4864]{Br,Bt,Bp}' --to /media/disk/ar --protocol fits
+        mirror bundle 'hmi.v_45s[2014.01.01/30d]' --to /media/disk/ar --no-files --held
+        mirror import /media/disk/january
+    """
+    body = {
+        "recordsets": list(recordsets),
+        "to": str(disk.absolute()),
+        "files": files,
+        "held": held,
+        "fits": protocol == "fits",
+        "address": email,
+    }
+    made = watched(daemon, "/api/bundle", body, _STEPS)
+    if as_json:
+        click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+    else:
+        click.echo(made["bundle"])
+        _tell("not held, and not in the bundle", made["missing"])
+        _tell("not to be had", [f"{f['file']}: {f['error']}" for f in made["failed"]])
+        remark(
+            f"{counted(made['records'], 'record')}, {counted(made['files'], 'file')}, {in_words(made['size'])}"
+        )
+    if (made["missing"] or made["failed"]) and not held:
+        raise SystemExit(1)
+
+
+def _tell(what: str, lines: list[str]) -> None:
+    for line in lines[:MOST_TOLD]:
+        remark(f"{what}: {line}")
+    if len(lines) > MOST_TOLD:
+        remark(f"and {len(lines) - MOST_TOLD:,} more; --json lists them all")

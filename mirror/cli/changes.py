@@ -1,0 +1,33 @@
+"""``mirror changes``: what JSOC replaced of what the mirror held."""
+
+from __future__ import annotations
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, counted, form_options, remark, show
+
+
+@click.command
+@click.argument("name", metavar="[SERIES]", required=False)
+@click.option("--since", metavar="DATE", help="Found since then: 2026-11-01, or 7d for a week ago.")
+@click.option(
+    "-n", "limit", type=click.IntRange(1), default=1000, show_default=True, help="The last N changes."
+)
+@form_options
+@url_option
+def changes(name: str | None, since: str | None, limit: int, form: Form, daemon: Daemon) -> None:
+    """Show which held records JSOC replaced since, newest first.
+
+    JSOC gives a record that it processed again a new number; the mirror finds that when it checks, and keeps
+    the old version. A line without a new number is a record that JSOC has withdrawn.
+
+    \b
+        mirror changes
+        mirror changes hmi.sharp_720s --since 2026-11-01
+        mirror changes --since 7d --csv > changed.csv
+    """
+    found = daemon.get("/api/changes", {"series": name, "since": since, "n": str(limit)})
+    show(found, form)
+    if form == "table":
+        remark(counted(len(found), "change") + ("; there may be more: -n" if len(found) == limit else ""))

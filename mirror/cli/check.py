@@ -1,0 +1,102 @@
+"""``mirror check``: look at everything that is held, and mend what is damaged."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import counted, json_option, remark, show
+from mirror.cli.sizes import size_option
+from mirror.storage.quota import in_words
+
+#: Seconds between two looks at how far it is.
+_LOOK = 0.3
+
+
+@click.command
+@click.option(
+    "--files", "scope", flag_value="files", help="Files only: contents, links, broken-off downloads."
+)
+@click.option("--index", "scope", flag_value="index", help="The index only: records and coverage.")
+@click.option("--all", "scope", flag_value="all", default=True, help="Both, as without an option.")
+@size_option("--budget", help="Stop after reading so much, such as 50GB; the next check goes on there.")
+@click.option("--anew", is_flag=True, help="Begin at the beginning, even if a check was not finished.")
+@json_option
+@url_option
+@click.pass_context
+def check(
+    context: click.Context, scope: str, budget: int | None, anew: bool, as_json: bool, daemon: Daemon
+) -> None:
+    """Look at everything that is held, and mend what is damaged.
+
+    Each file is read and compared with its hash, each record with what it prints. What is damaged is put
+    aside and asked from JSOC again. A check that was stopped goes on where it was. The exit code is 0 if
+    all is well, or well again.
+
+    \b
+        mirror check
+        mirror check --files --budget 100GB
+        mirror check --index --json
+    """
+    told = daemon.send("POST", "/api/check", {"scope": scope, "budget": budget, "anew": anew or None})
+    if told.get("joined"):
+        remark("a check is running already; this waits for it")
+    if told.get("resumed"):
+        remark("going on with a check that was not finished; --anew begins at the beginning")
+    told = _watched(daemon, told)
+    if as_json:
+        show(told, "json")
+    else:
+        _print(told)
+    context.exit(0 if told["ok"] else 1)
+
+
+def _watched(daemon: Daemon, told: dict[str, Any]) -> dict[str, Any]:
+    """Wait for the end, with a line that says how far it is."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        line = progress.add_task("", told="", total=None)
+        while told["running"]:
+            time.sleep(_LOOK)
+            told = daemon.get("/api/check")
+            run = told["run"]
+            steps = run["steps"]
+            progress.update(
+                line,
+                total=len(steps),
+                completed=steps.index(run["step"]),
+                description=run["doing"],
+                told=_looked_at(run),
+            )
+    return told
+
+
+def _print(told: dict[str, Any]) -> None:
+    columns = ("kind", "place", "problem", "action", "outcome")
+    if told["findings"]:
+        show({"columns": columns, "rows": [[f[c] for c in columns] for f in told["findings"]]}, "table")
+    if told.get("more_findings"):
+        remark(f"and {told['more_findings']:,} findings more")
+    run = told["run"]
+    ended = "" if run["ended_at"] else "; stopped before the end, the next check goes on there"
+    found = len(told["findings"]) + told.get("more_findings", 0)
+    verdict = (
+        "all is well"
+        if not found
+        else f"{counted(found, 'finding')}, {'all mended' if told['ok'] else 'not all could be mended'}"
+    )
+    remark(f"{_looked_at(run)}: {verdict}{ended}")
+
+
+def _looked_at(run: dict[str, Any]) -> str:
+    return f"{counted(run['files'], 'file')}, {counted(run['records'], 'record')}, {in_words(run['bytes'])}"

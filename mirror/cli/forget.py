@@ -1,0 +1,70 @@
+"""``mirror forget``: give up what is held of a record set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import counted, json_option, remark, show
+from mirror.storage.quota import in_words
+
+
+@click.command
+@click.argument("recordset")
+@click.option("--files", is_flag=True, help="Only the files.")
+@click.option("--records", is_flag=True, help="Only the records, and that they are held.")
+@click.option("--force", is_flag=True, help="Pinned files too.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask whether that is meant.")
+@json_option
+@url_option
+def forget(
+    recordset: str,
+    files: bool,
+    records: bool,
+    force: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    daemon: Daemon,
+) -> None:
+    """Give up what is held of a record set, or of a whole series: files, records, or both.
+
+    Whoever asks for it afterwards makes the mirror ask JSOC again. Pinned files stay.
+
+    \b
+        mirror forget 'hmi.m_720s[2014.01.01/1d]' --dry-run
+        mirror forget 'hmi.m_720s[2014.01.01/1d]' --files
+        mirror forget hmi.m_720s --yes
+    """
+    wish: dict[str, Any] = {"ds": recordset, "force": force or None}
+    if files or records:
+        wish |= {"files": files, "records": records}
+    told = daemon.send("POST", "/api/forget", {**wish, "dry_run": True})
+    for warning in told["warnings"]:
+        remark(f"warning: {warning}")
+    if not dry_run:
+        if not yes and (told["files"] or told["records"]):
+            click.confirm(f"{_in_words(told)} would go. Forget them?", abort=True, err=True)
+        told = daemon.send("POST", "/api/forget", wish)
+    if as_json:
+        show(told, "json")
+        return
+    remark(f"{'would forget' if dry_run else 'forgotten'}: {_in_words(told)}{_kept(told)}")
+
+
+def _in_words(told: dict[str, Any]) -> str:
+    return (
+        f"{counted(told['records'], 'record')}, {counted(told['files'], 'file')}, {in_words(told['bytes'])}"
+    )
+
+
+def _kept(told: dict[str, Any]) -> str:
+    kept = [
+        f"{told[n]:,} {what}"
+        for n, what in (("pinned", "pinned or in use"), ("shared", "also of other records"))
+        if told[n]
+    ]
+    return f"; kept: {', '.join(kept)}" if kept else ""

@@ -1,0 +1,119 @@
+"""``mirror sql``: statements over everything that is held, from the command line, a file, or a prompt."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import counted, remark, show
+
+
+@click.command
+@click.argument("statement", required=False)
+@click.option(
+    "-f", "--file", "source", type=click.File("r", encoding="utf-8"), help="Read the statement from a file."
+)
+@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
+              help="A value for $NAME in the statement; numbers, true, false and null are read as such.")  # fmt: skip
+@click.option("--json", "form", flag_value="json", help="Print JSON: columns with types, and rows.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+@click.option(
+    "--parquet", "parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write a Parquet file."
+)
+@click.option(
+    "--arrow", "arrow", type=click.Path(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
+)
+@click.option("--fill", is_flag=True, help="Fetch what is missing of the record sets of jsoc() first.")
+@url_option
+def sql(
+    statement: str | None,
+    source: Any,
+    params: tuple[str, ...],
+    fill: bool,
+    form: str | None,
+    parquet: Path | None,
+    arrow: Path | None,
+    daemon: Daemon,
+) -> None:
+    """Run SQL over every keyword of all that is held.
+
+    Each series is a table of its own name, each keyword a column, times are in UTC. The tables of the schema
+    mirror tell about series, keywords, coverage, files and exports. jsoc('...') is the table of a record set, all
+    of whose records must be held, or are fetched with --fill. The dialect is DuckDB's.
+
+    \b
+        mirror sql 'SELECT count(*) FROM hmi.v_45s WHERE quality = 0'
+        mirror sql 'SELECT * FROM hmi.sharp_720s WHERE usflux > $u' -p u=5e22 --parquet strong.parquet
+        mirror sql 'DESCRIBE hmi.v_45s' --csv
+        mirror sql "SELECT avg(datamean) FROM jsoc('hmi.v_45s[2014.01.01/1d]')" --fill
+        mirror sql -f monthly.sql --csv > monthly.csv
+        echo 'FROM mirror.series' | mirror sql
+        mirror sql                               a prompt that knows the names
+    """
+    given = dict(map(_param, params))
+    text = statement or (source.read() if source else None)
+    if text is None and not sys.stdin.isatty():
+        text = sys.stdin.read()
+    if text is None:
+        from mirror.cli.sqlprompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
+
+        prompt(daemon, lambda typed: run(daemon, _question(typed, {}, fill), form))
+        return
+    file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
+    question = _question(text, given, fill)
+    if file is not None:
+        _write(daemon, question, kind, file)
+    else:
+        run(daemon, question, form)
+
+
+def _question(statement: str, params: Mapping[str, Any], fill: bool) -> dict[str, Any]:
+    """What /api/sql is asked."""
+    return {"query": statement, "params": dict(params) or None, "fill": fill}
+
+
+def run(daemon: Daemon, question: Mapping[str, Any], form: str | None) -> None:
+    """Run a statement and print its answer: as a table, or as ``form``, which is JSON or CSV."""
+    if form == "csv":
+        with _answer(daemon, question, "csv") as answer:
+            shutil.copyfileobj(answer, sys.stdout.buffer)
+        return
+    told = daemon.send("POST", "/api/sql", question)
+    if form == "json":
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    show({"columns": [column["name"] for column in told["columns"]], "rows": told["rows"]}, "table")
+    remark(counted(len(told["rows"]), "row"))
+
+
+def _write(daemon: Daemon, question: Mapping[str, Any], kind: str, file: Path) -> None:
+    """Write an answer to a file, which has its name only once it is whole."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with _answer(daemon, question, kind) as answer, part.open("wb") as out:
+            shutil.copyfileobj(answer, out, 1 << 20)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    remark(f"{file}: {file.stat().st_size:,} bytes")
+
+
+def _answer(daemon: Daemon, question: Mapping[str, Any], kind: str) -> Any:
+    return daemon.stream("/api/sql", {"format": kind}, question)
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise click.BadParameter(f"{text!r}; expected NAME=VALUE", param_hint="--param")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

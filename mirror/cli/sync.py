@@ -1,0 +1,110 @@
+"""``mirror sync``: what the subscriptions want, fetched now."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, form_options, remark, show
+from mirror.storage.quota import in_words
+
+#: Seconds between two looks at how far it is.
+PAUSE = 0.5
+_NONE = "there are no subscriptions; `mirror subscribe SERIES --start ...` writes one"
+_LOOKS = ("last look", "next look")
+
+
+@click.command
+@click.argument("name", required=False)
+@click.option("--once", is_flag=True, help="Look for what is new now, fetch it, and end.")
+@form_options
+@url_option
+def sync(name: str | None, once: bool, form: Form, daemon: Daemon) -> None:
+    """Fetch what the subscriptions want: all that is due, once, newest first.
+
+    A running mirror does this by itself; then this asks it not to wait for the next look, and shows how far
+    it is. Where none runs, the store is opened for as long as it takes: good for a cron job on a laptop.
+    Hours and budgets hold here too. The exit code is 1 if a subscription failed.
+
+    \b
+        mirror sync --once                   all subscriptions
+        mirror sync --once magnetograms      one, by its name
+        mirror sync                          how they are doing
+    """
+    if not once:
+        if name is not None:
+            raise click.UsageError("NAME needs --once; without it all subscriptions are shown")
+        told = daemon.get("/api/subscriptions")
+        show_subscriptions(told, form)
+        if form == "table" and not told:
+            remark(_NONE)
+        return
+    before = daemon.send("POST", "/api/sync", {"name": name})
+    if not before:
+        remark(_NONE)
+        return
+    reports = _until_done(daemon, before)
+    show_subscriptions(reports, form)
+    if any(report["state"] == "failing" for report in reports):
+        raise SystemExit(1)
+
+
+def show_subscriptions(reports: list[dict[str, Any]], form: Form) -> None:
+    """Prints how subscriptions are doing; as a table only what has room."""
+    if form == "table":
+        show([{**row, **{name: _moment(row[name]) for name in _LOOKS}} for row in map(line, reports)], form)
+    else:
+        show(reports if form == "json" else [line(report) for report in reports], form)
+    for report in reports if form == "table" else ():
+        if report["why"]:
+            remark(f"{report['name']}: {report['why']}")
+
+
+def line(report: dict[str, Any]) -> dict[str, Any]:
+    """A subscription in one row."""
+    left = report["seconds_left"]
+    return {
+        "name": report["name"],
+        "state": report["state"],
+        "records": f"{report['records']:,}/{report['records_wanted']:,}",
+        "files": f"{report['files']:,}/{report['files_wanted']:,}" if report["segments"] else "",
+        "size": in_words(report["bytes"]) if report["segments"] else "",
+        "rate": f"{in_words(report['rate'])}/s" if report["rate"] and report["state"] == "working" else "",
+        "left": _duration(left) if left and report["state"] == "working" else "",
+        "last look": report["last_look"] or "",
+        "next look": report["next_look"],
+    }
+
+
+def _moment(text: str) -> str:
+    """A time as short as tables need it: "11-22 14:05", in UTC as all of them."""
+    return f"{text[5:10]} {text[11:16]}" if text else ""
+
+
+def _until_done(daemon: Daemon, before: dict[str, int]) -> list[dict[str, Any]]:
+    """Wait until each of these has rested once more; shows meanwhile how far they are."""
+    console = Console(stderr=True)
+    with console.status("looking for what is new") as shown:
+        while True:
+            found = [r for r in daemon.get("/api/subscriptions") if r["name"] in before]
+            if all(r["passes"] > before[r["name"]] for r in found):
+                return found
+            shown.update(", ".join(_progress(r) for r in found if r["passes"] <= before[r["name"]]))
+            time.sleep(PAUSE)
+
+
+def _progress(report: dict[str, Any]) -> str:
+    files = f", {report['files']:,} of {report['files_wanted']:,} files" if report["segments"] else ""
+    return f"{report['name']}: {report['records']:,} of {report['records_wanted']:,} records{files}"
+
+
+def _duration(seconds: float) -> str:
+    """A time in words, "3 d", "5 h", "12 min" or "40 s": whole, rounded up."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{-(-seconds // size):.0f} {unit}"
+    return f"{seconds:.0f} s"

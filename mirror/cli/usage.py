@@ -1,0 +1,32 @@
+"""``mirror usage``: who used the mirror how much."""
+
+from __future__ import annotations
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import Form, form_options, remark, show
+from mirror.storage.quota import in_words
+
+
+@click.command
+@click.option("--since", metavar="DAY", help="From a day on, such as 2026-11-01. Without: the last 30 days.")
+@form_options
+@url_option
+def usage(since: str | None, form: Form, daemon: Daemon) -> None:
+    """Show who used the mirror how much, by day.
+
+    Whoever asks is the name of a token; or a name, for HTTP_PROXY=http://ada@HOST:8040; or an address. Bytes from JSOC count for whoever asked for them first; "(mirror)" is what the
+    mirror fetched by itself.
+
+    \b
+        mirror usage
+        mirror usage --since 2026-11-01 --csv
+    """
+    told = daemon.get("/api/usage", {"since": since})
+    sizes = ("bytes", "upstream_bytes")
+    if form == "table":
+        told = [{**line, **{name: in_words(line[name]) for name in sizes}} for line in told]
+    show(told, form)
+    if form == "table" and not told:
+        remark("nobody used it in that time")

@@ -1,0 +1,133 @@
+"""Record sets put together from what people fill in, for those who do not know the grammar. Pure.
+
+A series, for each prime key values or a span of times, a condition, segments. ``apart`` is the way back, as
+far as there is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mirror.drms.errors import BadRequest, MirrorError
+from mirror.drms.parser import parse_query
+from mirror.drms.recordset import Bracket, Filter, RecordSet, Where
+from mirror.drms.series import PrimeKey, Series
+
+_DATE = re.compile(r"(-?\d{1,4})-(\d{1,2})-(\d{1,2})(?:[T _](\d.*))?")
+_ZONED = re.compile(r"[_ ]?(?:TAI|UTC|UT|TDT|TT|[A-Z]{1,4}T?|Z)$", re.IGNORECASE)
+_SPAN = re.compile(
+    r"(?P<start>[^-/@,^$]+)(?:-(?P<end>[^-/@,^$]+)|/(?P<length>[^-/@,]+))?(?:@(?P<step>[^-/@,]+))?"
+)
+_ZONES = {"TAI", "UTC", "TDT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From ``start`` to ``end``, or for ``length``; one each ``step``. "" for what is not said.
+
+    With neither end nor length it is the one slot of ``start``.
+    """
+
+    start: str = ""
+    end: str = ""
+    length: str = ""
+    step: str = ""
+
+
+Wish = Span | str
+
+
+def is_time(series: Series, prime: PrimeKey) -> bool:
+    """True for a prime key whose values are times in slots: one that spans are asked of."""
+    keyword = series.keyword(prime.name)
+    return prime.slotted and keyword is not None and keyword.type == "time"
+
+
+def zone_of(series: Series, prime: PrimeKey) -> str:
+    """The zone of times that name none: that of the key."""
+    keyword = series.keyword(prime.name)
+    units = "" if keyword is None else keyword.units.upper()
+    return units if units in _ZONES else "UTC"
+
+
+def compose(
+    series: Series, keys: Mapping[str, Wish], *, where: str = "", segments: Sequence[str] = ()
+) -> RecordSet:
+    """The record set of these wishes, by the names of prime keys; BadRequest for what cannot stand in its place.
+
+    Whether the values mean something is for ``bind`` to say, which shows where.
+    """
+    texts = [_bracket(series, prime, keys.get(prime.name, "")) for prime in series.primekeys]
+    while texts and not texts[-1]:
+        texts.pop()
+    filters: list[Filter] = [Bracket(text) for text in texts]
+    if where.strip():
+        filters.append(Where(where.strip()))
+    made = RecordSet(series.name, tuple(filters), tuple(segments) or None)
+    _check(made)
+    return made
+
+
+def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, Wish], str] | None:
+    """The wishes that ``compose`` makes this record set of, and its condition; None if there are none such."""
+    keys: dict[str, Wish] = {}
+    where = ""
+    place = 0
+    for part in record_set.filters:
+        if isinstance(part, Where) and not part.all_versions and not where:
+            where = part.text
+        elif isinstance(part, Bracket) and not where and place < len(series.primekeys) and part.key is None:
+            prime = series.primekeys[place]
+            wish = _span(part.text) if is_time(series, prime) and part.text else part.text
+            if wish is None:
+                return None
+            keys[prime.name] = wish
+            place += 1
+        else:
+            return None
+    return keys, where
+
+
+def _bracket(series: Series, prime: PrimeKey, wish: Wish) -> str:
+    if isinstance(wish, str):
+        return wish.strip()
+    zone = zone_of(series, prime)
+    start, end = (_time(text, zone) for text in (wish.start, wish.end))
+    if not start:
+        if end or wish.length.strip() or wish.step.strip():
+            raise BadRequest(f"{prime.name} has no start; expected the time from when on, such as 2014.01.01")
+        return ""
+    if end and wish.length.strip():
+        raise BadRequest(f"{prime.name} has an end and a length; expected one of them")
+    if wish.step.strip() and not end and not wish.length.strip():
+        raise BadRequest(f"{prime.name} has a step but no end; expected until when, or for how long")
+    length = f"/{wish.length.strip()}" if wish.length.strip() else ""
+    step = f"@{wish.step.strip()}" if wish.step.strip() else ""
+    return f"{start}{f'-{end}' if end else ''}{length}{step}"
+
+
+def _time(text: str, zone: str) -> str:
+    """As DRMS writes it: the hyphens of ISO dates would read as a range; a date without a zone gets the key's."""
+    text = text.strip()
+    if found := _DATE.fullmatch(text):
+        clock = f"_{found[4]}" if found[4] else ""
+        text = f"{found[1]}.{found[2]}.{found[3]}{clock}"
+    text = re.sub(r"(?<=\d)Z$", "_UTC", text).replace(" ", "_")
+    return text if not text[:1].isdigit() or _ZONED.search(text) else f"{text}_{zone}"
+
+
+def _span(text: str) -> Span | None:
+    found = _SPAN.fullmatch(text)
+    return None if found is None else Span(**{k: v or "" for k, v in found.groupdict().items()})
+
+
+def _check(made: RecordSet) -> None:
+    """BadRequest if what was filled in breaks out of its brackets."""
+    try:
+        sets = parse_query(str(made)).sets
+    except MirrorError as problem:
+        raise BadRequest(f"what is filled in makes no record set: {problem}") from problem
+    if sets != (made,):
+        raise BadRequest(f"what is filled in says something else in its place: {made}; expected no brackets")

@@ -1,0 +1,40 @@
+"""The API of the audit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.drms.errors import BadRequest
+from mirror.server.cgi import parameters
+from mirror.server.freshnessapi import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.services.audit import Audit
+
+#: Deeds in one answer: usually, and at most.
+USUAL, MOST = 100, 10_000
+
+
+class AuditApi:
+    """The handler of /api/audit; ``now`` gives Unix seconds."""
+
+    def __init__(self, audit: Audit, now: Callable[[], float]) -> None:
+        self._audit = audit
+        self._now = now
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve it at its path."""
+        router.add_get("/api/audit", self.audit)
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """``since`` (a date, or ``7d`` for a week ago) and ``n``: what was done last, newest first."""
+        given = await parameters(request)
+        since = moment(given["since"], self._now()) if given.get("since") else None
+        text = given.get("n", "")
+        if text and not (text.isascii() and text.isdigit() and int(text)):
+            raise BadRequest(f"n is {text!r}; expected a number above 0")
+        return web.json_response(await self._audit.last(since, min(int(text or USUAL), MOST)))

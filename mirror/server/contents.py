@@ -1,0 +1,68 @@
+"""Downloads of what is held: blobs sent by the kernel from the disk, with new headers before them if need be."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.server.conditions import what_is_asked
+from mirror.server.fetch import VALUES
+from mirror.server.kernel import corked
+from mirror.server.sending import FileRange, send
+from mirror.services.content import Stretch
+from mirror.storage.fronts import Front
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from mirror.server.sending import Piece
+    from mirror.services.content import Content
+    from mirror.storage.blobs import Blobs
+    from mirror.storage.fronts import Fronts
+
+#: Contents of so few parts hold their blobs from the start, so that what is wrong is told as an error.
+_FEW = 4
+
+
+class Contents:
+    """Sends contents: whole or in part, or says that they are as they were."""
+
+    def __init__(self, blobs: Blobs, fronts: Fronts) -> None:
+        self._blobs = blobs
+        self._fronts = fronts
+
+    async def send(
+        self, request: web.Request, content: Content, kind: str, origin: str
+    ) -> web.StreamResponse:
+        """The answer to a GET or HEAD; NotHeld or StorageError if what it is made of is not there."""
+        size, tag = content.size, content.tag
+        asked = what_is_asked(request.headers, size, tag=tag, modified=content.modified)
+        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={"X-Mirror": origin})
+        response.etag, response.last_modified = tag, int(content.modified)  # aiohttp would round it up
+        response.headers["Accept-Ranges"] = "bytes"
+        if content.values is not None:
+            response.headers[VALUES] = content.values
+        if asked.status in (206, 416):
+            sent = f"{asked.start}-{asked.end - 1}" if asked.status == 206 else "*"
+            response.headers["Content-Range"] = f"bytes {sent}/{size}"
+        if asked.status != 304:
+            response.content_type, response.content_length = kind, asked.end - asked.start
+        async with AsyncExitStack() as held:
+            for part in content.parts[:_FEW]:
+                if isinstance(part, Stretch):
+                    held.enter_context(self._blobs.reading(part.blob))
+            pieces = await held.enter_async_context(aclosing(self._pieces(content, asked.start, asked.end)))
+            with corked(request.transport):
+                return await send(request, response, pieces)
+
+    async def _pieces(self, content: Content, start: int, end: int) -> AsyncGenerator[Piece]:
+        for part, lo, hi in content.cut(start, end):
+            if isinstance(part, bytes):
+                yield part[lo:hi]
+            elif isinstance(part, Front):
+                yield (await self._fronts.read(part))[lo:hi]
+            else:
+                with self._blobs.reading(part.blob) as path, path.open("rb", buffering=0) as file:
+                    yield FileRange(file, part.start + lo, hi - lo)

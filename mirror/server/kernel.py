@@ -1,0 +1,106 @@
+"""Ranges of files from the disk to a connection, by the kernel alone.
+
+asyncio's own sendfile asks the selector anew for every piece that the socket takes, which costs a third of
+the speed to one client. Here the socket is watched once, through a descriptor of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Bytes after which other connections have their turn.
+_TURN = 1 << 20
+
+
+@contextmanager
+def corked(transport: asyncio.BaseTransport | None) -> Iterator[None]:
+    """Full packets only, where the system can do that: headers wait for the bytes that follow them.
+
+    Else a client is woken up three times where once would do.
+    """
+    sock: socket.socket | None = None if transport is None else transport.get_extra_info("socket")
+    _cork(sock, 1)
+    try:
+        yield
+    finally:
+        _cork(sock, 0)
+
+
+def _cork(sock: socket.socket | None, on: int) -> None:
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_CORK"):
+        with suppress(OSError):  # it is closed by now
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+
+async def send_range(transport: asyncio.Transport, file: IO[bytes], start: int, size: int) -> None:
+    """Send ``size`` bytes of an open file, from ``start`` on, after what was written to the transport.
+
+    OSError if the file ends before that, ConnectionError if the client has gone.
+    """
+    loop = asyncio.get_running_loop()
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if transport.is_closing() or sock is None:
+        raise ConnectionResetError("the client hung up")
+    if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
+        sent = await loop.sendfile(transport, file, start, size)
+        if sent < size:
+            raise _ended(file, start + sent)
+        return
+    fd = os.dup(sock.fileno())
+    try:
+        await _Sending(loop, fd, file, start, start + size).whole()
+    finally:
+        loop.remove_writer(fd)
+        os.close(fd)
+
+
+class _Sending:
+    """One range on its way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, file: IO[bytes], at: int, end: int) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._file = file
+        self._at = at
+        self._end = end
+        self._ended: asyncio.Future[None] = loop.create_future()
+
+    async def whole(self) -> None:
+        """Send all of it."""
+        self._go_on()
+        if not self._ended.done():
+            self._loop.add_writer(self._fd, self._go_on)
+        await self._ended
+
+    def _go_on(self) -> None:
+        if self._ended.done():
+            return
+        try:
+            if self._send():
+                self._ended.set_result(None)
+        except OSError as problem:
+            self._ended.set_exception(problem)
+
+    def _send(self) -> bool:
+        """Send what the socket takes; True once that is all."""
+        turn = min(self._end, self._at + _TURN)
+        try:
+            while self._at < turn:
+                sent = os.sendfile(self._fd, self._file.fileno(), self._at, turn - self._at)
+                if not sent:
+                    raise _ended(self._file, self._at)
+                self._at += sent
+        except (BlockingIOError, InterruptedError):
+            return False
+        return self._at == self._end
+
+
+def _ended(file: IO[bytes], at: int) -> OSError:
+    return OSError(f"{file.name} ended after {at} bytes")

@@ -1,0 +1,95 @@
+"""Which role each path needs: the one table. What is not in it needs ``admin``; a test walks all routes.
+
+A path is written as the router knows it: names in braces, without their patterns.
+"""
+
+from __future__ import annotations
+
+from mirror.access import Role
+from mirror.server.cgi import CGI
+from mirror.services.exportplan import EXPORTS
+
+#: Whatever no other path fits: passed on to JSOC.
+PASSED = "/{path}"
+JSOC_FETCH = CGI + "jsoc_fetch"
+_UNIT_FILE, _EXPORT_FILE = "/{disk}/{rest}", f"{EXPORTS}/{{request_id}}/{{name}}"
+#: Methods that change nothing.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_NOBODY = """
+    GET /healthz /healthz/live /healthz/ready /healthz/upstream
+    GET /login /static/{version}/{name}
+    POST /login /logout
+"""
+_READ = """
+    GET / /search /coverage /series /series/{name} /sql /jobs /jobs/{id} /subscriptions /upkeep
+    GET /api/search /api/series /api/coverage /api/status /api/files /api/jobs /api/jobs/{id} /api/pins
+    GET /api/quicklook /api/sql /api/subscriptions /api/changes /api/policy /api/check /metrics
+    GET /api/coverage/days /api/coverage/hours /api/coverage/delays /api/gaps /api/events
+    GET /search/builder /api/check-query /api/build-query /api/names /api/queries
+    POST /api/sql
+"""
+_EXPORT = """
+    POST /api/jobs /api/pins /api/fill /api/queries
+    DELETE /api/pins /api/queries
+"""
+_ADMIN = """
+    GET /api/usage /api/audit /api/backups
+    POST /api/evict /api/forget /api/check /api/policy /api/sync /api/adopt /api/adopt/upload
+    POST /api/backup /api/bundle /api/import /api/subscriptions
+    PUT /api/subscriptions/{name}
+    DELETE /api/subscriptions/{name}
+"""
+_PROGRAMS = ("jsoc_info", "show_series", "showextseries", "checkAddress.sh", "show_info")
+
+
+def _lines(text: str, role: Role) -> dict[tuple[str, str], Role]:
+    lines = [line.split() for line in text.strip().splitlines()]
+    return {(method, path): role for method, *paths in lines for path in paths}
+
+
+#: Method and path; the method ``*`` stands for all.
+ROLES: dict[tuple[str, str], Role] = {
+    **_lines(_NOBODY, Role.NOBODY),
+    **_lines(_READ, Role.READ),
+    **_lines(_EXPORT, Role.EXPORT),
+    **_lines(_ADMIN, Role.ADMIN),
+    **{("*", CGI + program): Role.READ for program in _PROGRAMS},
+    ("*", JSOC_FETCH): Role.EXPORT,
+    ("GET", _UNIT_FILE): Role.READ,
+    ("GET", _EXPORT_FILE): Role.READ,
+    ("GET", PASSED): Role.READ,
+    ("*", PASSED): Role.EXPORT,
+}
+#: Paths that are JSOC's too: a client that takes us for JSOC reaches these, and no others.
+_JSOCS = frozenset({"/", PASSED, JSOC_FETCH, _UNIT_FILE, _EXPORT_FILE, *(CGI + p for p in _PROGRAMS)})
+
+
+def role_of(method: str, canonical: str, path: str) -> Role:
+    """What a request needs; ``canonical`` is the path of its route, ``path`` its own."""
+    method = "GET" if method in ("HEAD", "OPTIONS") else method
+    if canonical == PASSED and path.lower().startswith("/cgi-bin/"):
+        return Role.EXPORT  # a program of JSOC that we know nothing of
+    return ROLES.get((method, canonical), ROLES.get(("*", canonical), Role.ADMIN))
+
+
+def is_listed(method: str, canonical: str) -> bool:
+    """Whether somebody has thought about which role that needs."""
+    method = "GET" if method == "HEAD" else method
+    return (method, canonical) in ROLES or ("*", canonical) in ROLES
+
+
+def is_jsocs(canonical: str) -> bool:
+    """True for a path that JSOC has as well."""
+    return canonical in _JSOCS
+
+
+def is_page(canonical: str) -> bool:
+    """True for what people look at with a browser."""
+    rest = (CGI, "/api/", "/static/", "/healthz", "/metrics", EXPORTS)
+    return canonical == "/" or not (is_jsocs(canonical) or canonical.startswith(rest))
+
+
+def acts(method: str, canonical: str) -> bool:
+    """Whether a request may change something: what a page of another site must not be able to send."""
+    return method not in SAFE or canonical == JSOC_FETCH

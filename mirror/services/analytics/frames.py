@@ -1,0 +1,108 @@
+"""Between the daemon and a worker: pieces of an answer, each with its kind and length in front.
+
+An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import struct
+from contextlib import suppress
+from enum import IntEnum
+from io import FileIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HEAD = struct.Struct("<BI")
+#: Bytes that a pipe holds, and that are read from it at a time: as many as Linux gives to anybody.
+PIPE = 1 << 20
+
+
+class Kind(IntEnum):
+    """What a frame holds; all but DATA is JSON."""
+
+    READY = 0  #: the worker can be asked
+    HEADER = 1  #: {"columns": [{"name", "type"}]}
+    DATA = 2  #: bytes of the answer in its form
+    END = 3  #: {"rows", "bytes", "seconds"}
+    FAILURE = 4  #: {"kind", "message", "position"}
+
+
+class Frame(NamedTuple):
+    """A piece of an answer."""
+
+    kind: Kind
+    payload: bytes
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The JSON of a frame that holds some."""
+        told: dict[str, Any] = json.loads(self.payload)
+        return told
+
+
+def write_frame(out: BinaryIO, kind: Kind, payload: bytes | memoryview) -> None:
+    """Write one frame."""
+    out.write(_HEAD.pack(kind, len(payload)))
+    out.write(payload)
+
+
+def write_json(out: BinaryIO, kind: Kind, told: Mapping[str, object]) -> None:
+    """Write a frame of JSON at once."""
+    write_frame(out, kind, json.dumps(told).encode())
+    out.flush()
+
+
+class Pipe:
+    """The daemon's end of what a worker writes: nothing is read before it is asked for, or copied after."""
+
+    def __init__(self) -> None:
+        reading_end, self.writing_end = os.pipe()
+        os.set_blocking(reading_end, False)
+        self._file = FileIO(reading_end)
+        with suppress(PermissionError):  # this user has many large pipes already; small ones are only slower
+            fcntl.fcntl(reading_end, fcntl.F_SETPIPE_SZ, PIPE)
+
+    def given_away(self) -> None:
+        """Close the end that the worker has now, so that its death ends the pipe."""
+        os.close(self.writing_end)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._file.close()
+
+    async def head(self) -> tuple[Kind, int]:
+        """Kind and length of the next frame; EOFError if the worker ended."""
+        kind, size = _HEAD.unpack(await self.whole(_HEAD.size))
+        return Kind(kind), size
+
+    async def whole(self, size: int) -> bytes:
+        """So many bytes; EOFError if there are fewer."""
+        pieces = []
+        while size:
+            pieces.append(await self.some(size))
+            size -= len(pieces[-1])
+        return b"".join(pieces)
+
+    async def some(self, size: int) -> bytes:
+        """As many bytes as there are, at most ``size``; EOFError if there never will be any."""
+        await asyncio.sleep(0)  # a quick worker and a quick reader leave others their turn
+        while (piece := self._file.read(min(size, PIPE))) is None:
+            await self._readable()
+        if not piece:
+            raise EOFError
+        return piece
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self._file, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(self._file)

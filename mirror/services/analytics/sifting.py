@@ -1,0 +1,74 @@
+"""Searches with a condition in SQL: the records of a record set for which it is true, as a search prints them."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mirror.drms.errors import BadRequest, SyntaxProblem
+from mirror.services.analytics.sqltokens import Kind, tokens
+from mirror.services.columns import Part
+
+if TYPE_CHECKING:
+    from mirror.engine.policy import Wish
+    from mirror.services.analytics.recordsets import RecordTable
+    from mirror.services.analytics.service import Analytics
+    from mirror.services.search import Found, Search
+    from mirror.storage.index import Index
+    from mirror.wire.info import RsListRequest
+    from mirror.wire.rs_list import RsList
+
+
+class Sifter:
+    """Answers searches with a condition."""
+
+    def __init__(self, search: Search, index: Index, analytics: Analytics) -> None:
+        self._search = search
+        self._index = index
+        self._analytics = analytics
+
+    async def rs_list(self, request: RsListRequest, where: str, wish: Wish, asker: str = "") -> Found[RsList]:
+        """As ``Search.rs_list``, of those records for which ``where`` is true; ``n`` applies to these.
+
+        SyntaxProblem points into ``where``, or into the record set.
+        """
+        check_condition(where)
+        before = f"SELECT recnum FROM jsoc('{request.ds.replace(chr(39), chr(39) * 2)}') WHERE (\n"  # noqa: S608  (it runs where nothing but reading is possible)
+        try:
+            table, data = await self._analytics.read(f"{before}{where}\n)", "arrow", wish, asker)
+        except SyntaxProblem as problem:
+            raise _moved(problem, request.ds, before, where) from None
+        return await self._listed(request, table, data)
+
+    async def _listed(self, request: RsListRequest, table: RecordTable, data: bytes) -> Found[RsList]:
+        numbers = pa.ipc.open_stream(io.BytesIO(data)).read_all()["recnum"].combine_chunks()
+        rows = await self._index.rows(table.series, numbers, request.n)
+        part = Part(self._index.layout(table.series), rows, table.segments)
+        return self._search.found(request, [part], table.origin, table.checked_at)
+
+
+def check_condition(where: str) -> None:
+    """Raise SyntaxProblem unless the parentheses of a condition match, and it is one."""
+    depth, last = 0, 0
+    for token in tokens(where):
+        if token.kind is Kind.OPERATOR:
+            depth += (token.text == "(") - (token.text == ")")
+        if depth < 0 or token.text == ";":
+            message = f"{token.text!r} ends the condition before its end"
+            raise SyntaxProblem(message, text=where, position=token.start, expected="one condition of SQL")
+        last = token.end
+    if not last:
+        raise BadRequest("the condition is empty; expected one in SQL, such as USFLUX > 5e22")
+    if depth:
+        raise SyntaxProblem("a '(' is not closed", text=where, position=last, expected="')'")
+
+
+def _moved(problem: SyntaxProblem, ds: str, before: str, where: str) -> SyntaxProblem:
+    """A problem with the statement as one with what the asker wrote of it."""
+    text, position = where, problem.position - len(before)
+    if position < 0:
+        quoted = before.partition("'")[2][: problem.position - before.index("'") - 1]
+        text, position = ds, len(quoted.replace("''", "'"))
+    return SyntaxProblem(problem.message, text=text, position=position, expected=problem.expected)

@@ -1,0 +1,171 @@
+"""The same search in the words of other clients, to copy: drms, sunpy, a shell, IDL, SQL. Pure.
+
+What is written here runs as it stands; where a client cannot say a record set, its code says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from mirror.drms.recordset import Bracket, RecordSet, Where
+from mirror.drms.series import Series
+
+_COMPARISON = re.compile(r"\s*(\w+)\s*(<=|>=|!=|<>|=|<|>)\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*")
+#: The prime keys of time that sunpy takes as text.
+_SUNPY_TIMES = {"T_REC", "T_START", "T_OBS"}
+_OPERATORS = {"=": "==", "<>": "!="}
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """``code`` for the client ``name``; ``id`` names it in pages."""
+
+    id: str
+    name: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A search: the query as written, its sets, the series of the first, what of the records, and how many."""
+
+    ds: str
+    sets: tuple[RecordSet, ...]
+    series: Series
+    keys: tuple[str, ...]
+    segments: tuple[str, ...] = ()
+    n: int | None = None
+
+
+def snippets(told: Told, address: str) -> list[Snippet]:
+    """The code of every client; ``address`` is where the mirror answers, such as http://localhost:8040."""
+    return [
+        Snippet("shell", "Command line", command(told)),
+        Snippet("drms", "drms", drms_code(told, address)),
+        Snippet("sunpy", "sunpy", sunpy_code(told, address)),
+        Snippet("curl", "curl", curl_code(told, address)),
+        Snippet("idl", "IDL", idl_code(told, address)),
+        Snippet("sql", "SQL", sql_code(told)),
+    ]
+
+
+def command(told: Told) -> str:
+    """``mirror search``, and ``mirror fetch`` for the files."""
+    segments = f" --seg {shlex.quote(','.join(told.segments))}" if told.segments else ""
+    n = f" -n {told.n}" if told.n else ""
+    search = f"mirror search {shlex.quote(told.ds)} --key {shlex.quote(','.join(told.keys))}{segments}{n}\n"
+    return search + (f"mirror fetch {shlex.quote(told.ds)}{segments}{n} --to .\n" if told.series.segments else "")
+
+
+def drms_code(told: Told, address: str) -> str:
+    """Python with drms, which goes through the mirror by HTTP_PROXY."""
+    more = f", seg={_python(', '.join(told.segments))}" if told.segments else ""
+    more += f", n={told.n}" if told.n else ""
+    given = f"{_python(told.ds)}, key={_python(', '.join(told.keys))}{more}"
+    names = "records, files" if told.segments else "records"
+    return f"{_environment(address)}import drms\n\n{names} = drms.Client().query({given})\n"
+
+
+def sunpy_code(told: Told, address: str) -> str:
+    """Python with Fido, as far as its attributes can say the record set."""
+    attributes = _attributes(told)
+    if attributes is None:
+        return "# Fido's attributes cannot say this record set. drms, which sunpy uses, can.\n"
+    lines = "".join(f"    {attribute},\n" for attribute in attributes)
+    return (
+        f"{_environment(address)}from sunpy.net import Fido, attrs as a\n\n"
+        f"result = Fido.search(\n{lines})\nrecords = result[0].show({', '.join(map(_python, told.keys))})\n"
+    )
+
+
+def curl_code(told: Told, address: str) -> str:
+    """The request that any program can make."""
+    given = {"op": "rs_list", "ds": told.ds, "key": ",".join(told.keys), "seg": ",".join(told.segments)}
+    given["n"] = str(told.n or "")
+    lines = [f"--data-urlencode {shlex.quote(f'{k}={v}')}" for k, v in given.items() if v]
+    return " \\\n  ".join([f"curl -G {shlex.quote(address + '/cgi-bin/ajax/jsoc_info')}", *lines]) + "\n"
+
+
+def idl_code(told: Told, address: str) -> str:
+    """IDL, without SolarSoft."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    given = {"op": "rs_list", "ds": told.ds, "key": ",".join(told.keys), "seg": ",".join(told.segments)}
+    given["n"] = str(told.n or "")
+    query = "&".join(f"{k}={quote(v, safe=',')}" for k, v in given.items() if v)
+    pieces = " + $\n  ".join(f"'{query[i : i + 80]}'" for i in range(0, len(query), 80))
+    return (
+        f"query = {pieces}\n"
+        f"url = IDLnetUrl(URL_HOSTNAME='{host}', URL_PORT='{port or 80}', $\n"
+        "  URL_PATH='cgi-bin/ajax/jsoc_info', URL_QUERY=query)\n"
+        "answer = JSON_PARSE(STRJOIN(url.Get(/STRING_ARRAY)))\n"
+        "foreach column, answer['keywords'] do print, column['name'], (column['values'])[0]\n"
+    )
+
+
+def sql_code(told: Told) -> str:
+    """SQL, for the console and ``mirror sql``."""
+    plain = [name for name in (*told.keys, *told.segments) if told.series.keyword(name) or told.series.segment(name)]
+    columns = ", ".join(_identifier(name) for name in plain) or "*"
+    first = next((k.name for k in told.series.primekeys if k.name.lower() in map(str.lower, plain)), None)
+    order = f"\nORDER BY {_identifier(first)}" if first else ""
+    limit = f"\nLIMIT {told.n}" if told.n and told.n > 0 else ""
+    text = told.ds.replace("'", "''")
+    return f"SELECT {columns}\nFROM jsoc('{text}', fill := true){order}{limit}\n"
+
+
+def _environment(address: str) -> str:
+    return f'import os\n\nos.environ["HTTP_PROXY"] = {_python(address)}  # through the mirror\n\n'
+
+
+def _attributes(told: Told) -> list[str] | None:
+    if len(told.sets) != 1 or told.n:
+        return None
+    record_set, series = told.sets[0], told.series
+    found = [f"a.jsoc.Series({_python(record_set.series)})"]
+    place = 0
+    for part in record_set.filters:
+        if isinstance(part, Bracket):
+            key = part.key or series.primekeys[place].name
+            place += part.key is None
+            if part.text and not _takes(series, key):
+                return None
+            found += [f"a.jsoc.PrimeKey({_python(key)}, {_python(part.text)})"] if part.text else []
+        elif isinstance(part, Where) and not part.all_versions and (keywords := _keywords(series, part.text)):
+            found += keywords
+        else:
+            return None
+    keyed = any("PrimeKey" in attribute for attribute in found)
+    segments = told.segments or record_set.segments or ()
+    found += [" & ".join(f"a.jsoc.Segment({_python(name)})" for name in segments)] if segments else []
+    return found if keyed else None  # sunpy insists on one
+
+
+def _takes(series: Series, key: str) -> bool:
+    """True for a prime key whose values sunpy passes on as they stand."""
+    keyword = series.keyword(key)
+    prime = any(p.name == key for p in series.primekeys)
+    return prime and keyword is not None and (keyword.type != "time" or key in _SUNPY_TIMES)
+
+
+def _keywords(series: Series, condition: str) -> list[str] | None:
+    """Comparisons with numbers, each of another keyword: sunpy keeps one a keyword, and knows its case."""
+    parts = [_COMPARISON.fullmatch(part) for part in re.split(r"\bAND\b", condition, flags=re.IGNORECASE)]
+    known = [series.keyword(p[1]) if p else None for p in parts]
+    names = [k.name for k in known if k]
+    if len(set(names)) < len(parts):
+        return None
+    found = zip(names, parts, strict=True)
+    return [f"a.jsoc.Keyword({_python(name)}) {_OPERATORS.get(p[2], p[2])} {p[3]}" for name, p in found if p]
+
+
+def _identifier(name: str) -> str:
+    return name.lower() if re.fullmatch(r"[A-Za-z_]\w*", name) else '"' + name.replace('"', '""') + '"'
+
+
+def _python(text: str) -> str:
+    """A text as Python and JSON write it."""
+    return json.dumps(text, ensure_ascii=False)

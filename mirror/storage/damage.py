@@ -1,0 +1,62 @@
+"""What a damaged index says, and what people can do about it.
+
+DuckDB has a checksum for every block of its file, and for every entry of the log of changes beside it. A
+damaged block fails whoever reads it, and nobody else; a damaged head or log keeps the file from opening.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+_SIGNS = ("corrupt", "checksum", "not a valid duckdb", "serialization error", "replaying wal")
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """True if a file is not what was written, rather than busy, full or asked something wrong."""
+    text = str(error).lower()
+    return any(sign in text for sign in _SIGNS)
+
+
+def cannot_open(path: Path, error: duckdb.Error) -> str:
+    """One message: the file is damaged so that it does not open, and what helps."""
+    if "wal" in str(error).lower():
+        return (
+            f"{path}.wal, the log of the last changes to the index, is damaged ({_first(error)}). "
+            f"Bring the index back with `mirror restore`; or move {path.name}.wal away and start again: "
+            "what was asked since the last checkpoint is asked from JSOC anew, files that came are kept"
+        )
+    return (
+        f"the index {path} is damaged ({_first(error)}). Bring it back with `mirror restore`; or move "
+        f"{path.name} away and start again: records are asked from JSOC anew, files that are held are kept"
+    )
+
+
+def cannot_read(error: duckdb.Error) -> str:
+    """One message: a part of the index is damaged, and what helps."""
+    return (
+        f"a part of the index is damaged ({_first(error)}). `mirror check --index` finds out which, and asks JSOC "
+        "for those records anew; if the mirror does not start, bring the index back with `mirror restore`, or "
+        "move index.duckdb away: records are asked from JSOC anew then, and files that are held are kept"
+    )
+
+
+def cannot_write(error: duckdb.Error) -> str:
+    """One message: a transaction was not taken down, and nothing of it has happened."""
+    return (
+        f"the index cannot be written, nothing was changed ({_first(error)}); is the disk full? What is held is "
+        "answered all the same, and the same may be asked again once there is room"
+    )
+
+
+def given_up(error: duckdb.Error) -> str:
+    """One message: DuckDB gave the index up in the middle, twice in a row."""
+    return f"the index had to be closed ({_first(error)}); it is opened again with the next request. Is the disk full?"
+
+
+def _first(error: duckdb.Error) -> str:
+    return str(error).splitlines()[0].strip()[:200]

@@ -1,0 +1,20 @@
+"""Small answers that are kept whole; every function works inside the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mirror.storage.database import Cursor
+
+
+def find_fact(cursor: Cursor, kind: str, key: str) -> tuple[str, float] | None:
+    """The answer, and when it was fetched."""
+    sql = "SELECT value, fetched_at FROM mirror.facts WHERE kind = ? AND key = ?"
+    return cursor.execute(sql, [kind, key]).fetchone()
+
+
+def put_fact(cursor: Cursor, kind: str, key: str, value: str, fetched_at: float) -> None:
+    """Keep an answer in place of an earlier one."""
+    cursor.execute("DELETE FROM mirror.facts WHERE kind = ? AND key = ?", [kind, key])
+    cursor.execute("INSERT INTO mirror.facts VALUES (?, ?, ?, ?)", [kind, key, value, fetched_at])

@@ -1,0 +1,128 @@
+// Upkeep: checks that are watched, what eviction would take, backups.
+import { api, attempt, h, moment, number, showProblem, size } from "./site.js";
+
+const byId = (id) => document.getElementById(id);
+
+function table(heads, rows, label) {
+  const cell = (value, i) => h(i ? "td" : "th", { class: heads[i].startsWith("#") ? "n" : "w", scope: i ? null : "row" }, value ?? "");
+  return h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": label }, h("table", {},
+    h("thead", {}, h("tr", {}, heads.map((t) => h("th", { scope: "col", class: t.startsWith("#") ? "n" : null }, t.replace("#", ""))))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+}
+
+// ---- check -------------------------------------------------------------------------------------------
+
+function showCheck(told) {
+  const run = told.run;
+  if (!run) return;
+  const step = run.steps.indexOf(run.step);
+  const state = told.running ? ["busy", "running"] : told.ok ? ["good", "all is well"] : ["bad", "look below"];
+  byId("check-state").replaceChildren(
+    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records looked at; begun ${moment(run.started_at)}${run.ended_at ? `, ended ${moment(run.ended_at)}` : ""}.`),
+    told.running ? h("p", {}, `Looks at ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
+    told.findings.length ? table(["What became of it", "Where", "What was wrong", "What was or is to be done"], told.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
+    told.more_findings ? h("p", { class: "muted" }, `and ${number(told.more_findings)} more`) : "");
+}
+
+async function watchCheck() {
+  const told = await attempt(() => api("/api/check"));
+  if (!told) return;
+  showCheck(told);
+  if (told.running) setTimeout(watchCheck, 1000);
+}
+
+byId("check")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = event.submitter;
+  const told = await attempt(() => api("/api/check", { body: { scope: byId("scope").value, anew: byId("anew").checked } }), { button });
+  if (told) watchCheck();
+});
+if (document.querySelector("#check-state .busy")) watchCheck();
+
+// ---- eviction ----------------------------------------------------------------------------------------
+
+byId("evict")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const need = Math.round(Number(byId("need").value) * Number(byId("need-unit").value));
+  const told = await attempt(() => api("/api/evict", { body: { need, dry_run: true } }), { button: event.submitter });
+  if (told) showEviction(told, need);
+});
+
+function showEviction(told, need) {
+  const goes = h("button", { type: "button", class: "danger" }, `Let ${number(told.blobs)} files go now`);
+  let sure = false;
+  goes.addEventListener("click", async () => {
+    if (!sure) { sure = true; goes.textContent = "Sure? They would have to be fetched again"; return; }
+    const done = await attempt(() => api("/api/evict", { body: { need } }), { button: goes });
+    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files went, ${size(done.freed)}.`));
+  });
+  byId("evict-state").replaceChildren(
+    h("p", {}, told.blobs ? `${number(told.blobs)} files would go, ${size(told.freed)}.` : "Nothing could go: all that is held is pinned or in use, or nothing is held."),
+    told.files.length ? table(["File", "#Size", "Last used"], told.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would go") : "",
+    told.blobs ? h("p", {}, goes) : "");
+}
+
+// ---- backups -----------------------------------------------------------------------------------------
+
+const kept = (() => { try { return localStorage.getItem("backups"); } catch { return null; } })();
+if (kept && byId("to")) byId("to").value = kept;
+
+async function listBackups() {
+  const to = byId("to").value.trim();
+  if (!to) { byId("to").focus(); return; }
+  try { localStorage.setItem("backups", to); } catch { /* not remembered, then */ }
+  const told = await attempt(() => api(`/api/backups?to=${encodeURIComponent(to)}`));
+  if (!told) return;
+  byId("backup-state").replaceChildren(told.length
+    ? table(["Backup", "Made", "#Files", "#Size", "Holds"], told.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
+    : h("p", { class: "muted" }, "There is none in this folder."));
+}
+
+byId("backup-list")?.addEventListener("click", listBackups);
+byId("backup")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = event.submitter;
+  button.disabled = true;
+  try {
+    await backUp();
+    await listBackups();
+  } catch (error) {
+    showProblem(error);
+  } finally {
+    button.disabled = false;
+  }
+});
+
+/** Make a backup; the mirror tells how far it is, a line of JSON at a time. */
+async function backUp() {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ to: byId("to").value.trim(), keep: Number(byId("keep").value) || null });
+  const response = await fetch("/api/backup", { method: "POST", headers, body, credentials: "same-origin" });
+  if (!response.ok) throw new Error((await response.json().catch(() => null))?.error ?? `HTTP ${response.status}`);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines.filter(Boolean)) tellBackup(JSON.parse(line));
+  }
+}
+
+function tellBackup(word) {
+  if (word.error) throw new Error(word.error);
+  const text = word.done ? `Made ${word.done.path}: ${number(word.done.files)} files, ${size(word.done.size)}.`
+    : word.step === "files" ? `Files: ${number(word.done)} of ${number(word.total)}` : "Copying the index…";
+  byId("backup-state").replaceChildren(h("p", {}, text));
+}
+
+// ---- audit -------------------------------------------------------------------------------------------
+
+// Its names and values are the mirror's own.
+const audit = byId("audit") ? await api("/api/audit?n=200").catch(() => null) : null;
+if (Array.isArray(audit) && audit.length) {
+  byId("audit").hidden = false;
+  const names = Object.keys(audit[0]);
+  byId("audit-table").replaceWith(table(names, audit.map((row) => names.map((n) => (typeof row[n] === "object" ? JSON.stringify(row[n]) : String(row[n] ?? "")))), "Audit"));
+}

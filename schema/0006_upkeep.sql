@@ -1,0 +1,42 @@
+-- Upkeep: what was checked and what was found, and who used the mirror how much.
+
+-- One row a check of the store. One that did not come to its end is gone on with.
+CREATE TABLE mirror.checks (
+    id BIGINT NOT NULL,
+    scope VARCHAR NOT NULL,       -- "files", "index" or "all"
+    background BOOLEAN NOT NULL,
+    started_at DOUBLE NOT NULL,   -- Unix seconds, as all times below
+    ended_at DOUBLE,              -- NULL: not at its end yet
+    step VARCHAR NOT NULL,        -- the step under way, see mirror.services.checkplan
+    place VARCHAR NOT NULL,       -- how far that step is; "" at its beginning
+    files BIGINT NOT NULL,        -- looked at so far
+    bytes BIGINT NOT NULL,
+    records BIGINT NOT NULL
+);
+
+-- What checks found, and what became of it.
+CREATE TABLE mirror.findings (
+    run BIGINT NOT NULL,          -- the check
+    found_at DOUBLE NOT NULL,
+    kind VARCHAR NOT NULL,
+    place VARCHAR NOT NULL,
+    problem VARCHAR NOT NULL,
+    outcome VARCHAR NOT NULL,     -- "repaired", "quarantined", "missing", "open" or "harmless"
+    action VARCHAR NOT NULL       -- what was done, or has to be
+);
+
+-- Bytes that background checks have read, by UTC day: the day's budget survives a restart.
+CREATE TABLE mirror.checked_days (
+    day VARCHAR NOT NULL,         -- 2026-11-22
+    bytes BIGINT NOT NULL
+);
+
+-- Who used the mirror, by UTC day: a row a day and address or token.
+CREATE TABLE mirror.usage (
+    day VARCHAR NOT NULL,
+    who VARCHAR NOT NULL,
+    requests BIGINT NOT NULL,
+    records BIGINT NOT NULL,      -- told
+    bytes BIGINT NOT NULL,        -- sent
+    upstream_bytes BIGINT NOT NULL  -- that JSOC had to send for it
+);

@@ -1,0 +1,197 @@
+"""Where the blocks of a page are run: a folder of its own, a mirror of its own, and a simulated JSOC for all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirror.config import read_config
+from tests.docs.blocks import ROOT
+from tests.docs.forker import CLIENT
+from tests.processes import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.docs.blocks import Block
+
+#: What pages call a mirror.
+ADDRESSES = (
+    "localhost:8040",
+    "127.0.0.1:8040",
+    "mirror.example.org:8040",
+    "HOST:8040",
+)
+#: Folders that pages name; each stands for one in the scratch folder.
+FOLDERS = ("/media/disk", "/disk", "/new", "/data", "/srv")
+_FOLDER = re.compile(rf"(?<![\w~./-])({'|'.join(FOLDERS)})(?=/)")
+
+
+class Failed(AssertionError):
+    """A block that does not do what it says."""
+
+
+@dataclass
+class Forker:
+    """The process that forks; ``bin`` has its programs."""
+
+    bin: Path
+    path: str
+
+    def start(
+        self, name: str, *arguments: str, cwd: Path, env: dict[str, str], stdin: int, stdout: int, stderr: int
+    ) -> int:
+        """Run a program; its process id."""
+        with socket.socket(socket.AF_UNIX) as mother:
+            mother.connect(self.path)
+            asked = json.dumps({"argv": [name, *arguments], "cwd": str(cwd), "env": env}).encode() + b"\n"
+            socket.send_fds(mother, [asked[:1]], [stdin, stdout, stderr])
+            mother.sendall(asked[1:])
+            with mother.makefile("rb") as words:
+                return int(words.readline())
+
+
+@contextmanager
+def forker(folder: Path) -> Iterator[Forker]:
+    """A forker whose files are in a folder with a short path."""
+    path = str(folder / "s")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.docs.forker", path],
+        env=environment(OPENBLAS_NUM_THREADS="1"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        programs = folder / "bin"
+        programs.mkdir()
+        for name in ("mirror", "python"):
+            (programs / name).write_text(CLIENT.format(python=sys.executable, socket=path))
+            (programs / name).chmod(0o755)
+        yield Forker(programs, path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def server(made: Forker, *arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[str]:
+    """``mirror serve`` or ``simulate``; its address. What it writes goes to a file in ``cwd``."""
+    reading, writing = os.pipe()
+    with (cwd / f"{arguments[0]}.log").open("wb") as log, Path(os.devnull).open("rb") as nothing:
+        pid = made.start(
+            "mirror",
+            *arguments,
+            cwd=cwd,
+            env=env,
+            stdin=nothing.fileno(),
+            stdout=writing,
+            stderr=log.fileno(),
+        )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as words:
+            line = words.readline()
+            assert line.startswith("ready "), (cwd / f"{arguments[0]}.log").read_text()
+            yield line.split()[1]
+    finally:
+        with suppress(ProcessLookupError):  # it could not even start
+            os.kill(pid, signal.SIGKILL)
+
+
+@dataclass
+class Desk:
+    """Runs the blocks of one page, in order."""
+
+    made: Forker
+    home: Path
+    url: str
+    env: dict[str, str]
+    _session: subprocess.Popen[str] | None = field(default=None)
+
+    def run(self, block: Block) -> None:
+        """Raises Failed with what the block said."""
+        if block.first:
+            self._sh(block, block.first)
+        kind = {"sh": self._sh, "python": self._python, "sql": self._sql, "toml": self._toml}[block.language]
+        kind(block, block.text)
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.kill()
+            self._session.communicate()
+
+    def meant(self, text: str) -> str:
+        """A text of a page with the addresses and folders that there are here."""
+        for address in ADDRESSES:
+            text = text.replace(address, self.url.removeprefix("http://"))
+        return _FOLDER.sub(rf"{self.home}\1", text)
+
+    def _sh(self, block: Block, text: str) -> None:
+        done = subprocess.run(
+            ["sh", "-e", "-c", self.meant(text)],
+            cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Failed(
+                f"{block.where}: exit code {done.returncode}\n{text}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+            )
+
+    def _python(self, block: Block, text: str) -> None:
+        if self._session is None:
+            code = "import sys; from tests.docs.forker import _session; sys.path.insert(0, '.'); _session([])"
+            self._session = subprocess.Popen(
+                [self.made.bin / "python", "-c", code],
+                cwd=self.home, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+        assert self._session.stdin is not None
+        assert self._session.stdout is not None
+        self._session.stdin.write(json.dumps(self.meant(text)) + "\n")
+        self._session.stdin.flush()
+        problem = json.loads(self._session.stdout.readline() or '"the session died"')
+        if problem:
+            raise Failed(f"{block.where}: {problem}\n{text}")
+
+    def _sql(self, block: Block, text: str) -> None:
+        (self.home / "block.sql").write_text(text)
+        self._sh(block, "mirror sql -f block.sql --csv > block.csv")
+
+    def _toml(self, block: Block, text: str) -> None:
+        read_config(self.meant(text), self.home / "config.toml", {})
+
+
+@contextmanager
+def desk(made: Forker, upstream: str, home: Path) -> Iterator[Desk]:
+    """A desk in an empty folder, with the mirror of one page."""
+    home.mkdir()
+    for folder in FOLDERS:
+        (home / folder.strip("/")).mkdir(parents=True)
+    (home / "srv" / "jsoc-mirror").symlink_to(home / "store")
+    shutil.copy(ROOT / "config.toml", home / "config.toml")
+    settings = {
+        "HOME": str(home),
+        "PATH": f"{made.bin}:{os.environ['PATH']}",
+        "MIRROR_UPSTREAM__URL": upstream,
+        "MIRROR_SERVER__PORT": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    running = environment(**settings, MIRROR_STORAGE__PATH=str(home / "store"))
+    with server(made, "serve", "--config", "config.toml", cwd=home, env=running) as url:
+        aside = {"MIRROR_URL": url, "MIRROR_STORAGE__PATH": str(home / "aside"), "DOCS_BRIEFLY": "1"}
+        made_desk = Desk(made, home, url, environment(**settings, **aside))
+        try:
+            yield made_desk
+        finally:
+            made_desk.close()

@@ -1,0 +1,120 @@
+"""``mirror.Client`` and ``mirror.AsyncClient`` in front of a whole mirror."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pandas as pd
+import pytest
+import pytest_asyncio
+
+import mirror as package
+from tests.lab import lab
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mirror(tmp_path_factory):
+    async with lab(tmp_path_factory.mktemp("store")) as made:
+        await made.ask(HOUR)
+        yield made
+
+
+@pytest.fixture
+def client(mirror):
+    """Both clients, each method awaited: the one that waits does so in a thread."""
+
+    class Both:
+        def __init__(self) -> None:
+            self.waiting = package.Client(mirror.url)
+            self.awaited = package.AsyncClient(mirror.url)
+
+        async def each(self, name: str, *arguments: object, **named: object) -> list[object]:
+            return [
+                await asyncio.to_thread(getattr(self.waiting, name), *arguments, **named),
+                await getattr(self.awaited, name)(*arguments, **named),
+            ]
+
+    return Both()
+
+
+async def test_sql_gives_a_frame_with_types(client):
+    statement = "SELECT t_rec, quality FROM hmi.v_45s WHERE recnum > ? ORDER BY t_rec"
+    for frame in await client.each("sql", statement, [0]):
+        assert len(frame) == 80
+        assert frame["T_REC"].iloc[0].isoformat() == "2013-12-31T23:59:25"
+        assert frame["QUALITY"].dtype.kind == "i"
+
+
+async def test_sql_gives_an_arrow_table(client):
+    for table in await client.each("sql", "SELECT $a::INT AS a", {"a": 7}, kind="arrow"):
+        assert table.to_pydict() == {"a": [7]}
+
+
+async def test_sql_gives_a_polars_frame(client):
+    for frame in await client.each("sql", "SELECT 7 AS a", kind="polars"):
+        assert frame.to_dict(as_series=False) == {"a": [7]}
+
+
+async def test_a_search_takes_a_condition_in_sql(client):
+    whole, _ = await client.each("search", HOUR, "T_REC,DATAMEAN")
+    for frame in await client.each("search", HOUR, "T_REC,DATAMEAN", where="datamean > 2"):
+        assert list(frame["T_REC"]) == list(
+            whole["T_REC"][pd.to_numeric(whole["DATAMEAN"], errors="coerce") > 2]
+        )
+
+
+async def test_a_search_gives_what_jsoc_prints(client):
+    for frame in await client.each("search", HOUR, ["T_REC", "QUALITY"], n=2):
+        assert list(frame["T_REC"]) == ["2014.01.01_00:00:00_TAI", "2014.01.01_00:00:45_TAI"]
+    for frame in await client.each("search", HOUR, n=1):
+        assert "T_REC" in frame
+
+
+async def test_what_is_held_is_told(client):
+    for frame in await client.each("series"):
+        assert list(frame["series"]) == ["hmi.V_45s"]
+    for frame in await client.each("coverage", "hmi.v_45s"):
+        assert frame["slots"].sum() == 80
+    for status in await client.each("status"):
+        assert status["records"] == 80
+
+
+async def test_a_refusal_comes_in_the_words_of_the_mirror(client):
+    for method, argument in (("sql", "SELECT foo FROM hmi.v_45s"), ("search", "hmi.v_45s[")):
+        with pytest.raises(package.RemoteError) as waiting:
+            await asyncio.to_thread(getattr(client.waiting, method), argument)
+        with pytest.raises(package.RemoteError) as awaited:
+            await getattr(client.awaited, method)(argument)
+        assert str(waiting.value) == str(awaited.value)
+        assert waiting.value.code == awaited.value.code == 400
+
+
+async def test_where_no_mirror_is_it_says_what_to_do():
+    with pytest.raises(package.RemoteError, match="mirror serve"):
+        await asyncio.to_thread(package.Client("http://127.0.0.1:1").status)
+    with pytest.raises(package.RemoteError, match="mirror serve"):
+        await package.AsyncClient("http://127.0.0.1:1").status()
+
+
+async def test_the_environment_names_the_mirror(monkeypatch):
+    monkeypatch.setenv("MIRROR_URL", "http://example.org:8040/")
+    assert package.Client().url == package.AsyncClient().url == "http://example.org:8040"
+
+
+async def test_an_answer_that_breaks_off_is_no_table(client):
+    statement = (
+        "SELECT CASE WHEN range = 3000000 THEN error('in the middle') ELSE range END FROM range(4000000)"
+    )
+    with pytest.raises(package.RemoteError, match="broke off"):
+        await asyncio.to_thread(client.waiting.sql, statement)
+    with pytest.raises(package.RemoteError, match="broke off"):
+        await client.awaited.sql(statement)
+
+
+async def test_sql_fills_when_it_is_told_to(client):
+    statement = "SELECT count(*)::INT AS n FROM jsoc('hmi.v_45s[2014.01.02_TAI/10m]')"
+    for table in await client.each("sql", statement, kind="arrow", fill=True):
+        assert table.to_pydict()["n"][0] > 0

@@ -53,11 +53,19 @@ FIELDS = (
     Field("name", "Name", "What it is called; without one, the series.", "the series"),
     Field("start", "From", "2024.01.01_TAI, or -30d for thirty days before now.", "-30d", needed=True),
     Field("end", "Until", "A time, now, or -1d.", "now"),
-    Field("segments", "Files of segments", "Names with commas, or ALL. Without: keywords only.", "keywords only"),
+    Field(
+        "segments", "Files of segments", "Names with commas, or ALL. Without: keywords only.", "keywords only"
+    ),
     Field("keys", "Other prime keys", "WAVELNTH=171,193; HARPNUM=4000-4100", "all values"),
     Field("where", "Files only where", "A condition on keywords: QUALITY = 0", "all records"),
     Field("step", "One record each", "1h, 1d", "every record"),
-    Field("protocol", "Files", "fits: what exports as FITS need is kept too.", "as-is", choices=("as-is", "fits")),
+    Field(
+        "protocol",
+        "Files",
+        "fits: what exports as FITS need is kept too.",
+        "as-is",
+        choices=("as-is", "fits"),
+    ),
     Field("every", "Look for new data every", "10m, 1h, 1d", "1h"),
     Field("keep", "Keep files", "forever, window, or a time such as 30d.", "forever"),
     Field("priority", "Priority", "Among the subscriptions.", "normal", choices=("high", "normal", "low")),
@@ -70,7 +78,12 @@ class ConsolePages:
     """The handlers of ``/sql`` and ``/subscriptions``; ``subscribing`` is None where there is no config.toml."""
 
     def __init__(
-        self, site: Web, queries: SavedQueries, sync: Sync, watch: ConfigWatch, subscribing: Subscribing | None
+        self,
+        site: Web,
+        queries: SavedQueries,
+        sync: Sync,
+        watch: ConfigWatch,
+        subscribing: Subscribing | None,
     ) -> None:
         self._site = site
         self._queries = queries

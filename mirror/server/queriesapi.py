@@ -41,7 +41,9 @@ class QueriesApi:
     async def save(self, request: web.Request) -> web.Response:
         """``name, sql``: keep a statement, in place of the one that has its name."""
         given = await json_object(request, {"name": str, "sql": str})
-        query = SavedQuery(_name(given), given.get("sql", ""), who_asks(request.headers, request.remote), self._now())
+        query = SavedQuery(
+            _name(given), given.get("sql", ""), who_asks(request.headers, request.remote), self._now()
+        )
         if not query.sql.strip():
             raise WrongFields({"sql": "expected a statement"}, given)
         if len(query.sql) > LONGEST:

@@ -68,7 +68,9 @@ class SearchPage:
     async def builder(self, request: web.Request) -> web.Response:
         """The fields of the builder for one series, as a piece of a page."""
         series = await self._queries.structure((await parameters(request)).get("series", ""))
-        return self._site.page(request, "search-fields.html", builder=view.builder(series, None), series=series)
+        return self._site.page(
+            request, "search-fields.html", builder=view.builder(series, None), series=series
+        )
 
     async def page(self, request: web.Request) -> web.Response:
         """A search with all it shows; without a record set, what one needs to write one."""
@@ -112,7 +114,9 @@ class SearchPage:
         shown["frames"] = await self._frames(given, series, payload)
         return {**known, **shown, "codes": snippets(told, _here(request))}
 
-    async def _frames(self, given: Mapping[str, str], series: Series, payload: dict[str, Any]) -> list[view.Frame]:
+    async def _frames(
+        self, given: Mapping[str, str], series: Series, payload: dict[str, Any]
+    ) -> list[view.Frame]:
         """The film strip that is asked for; only what is held is shown, unless the rest is to be fetched."""
         segment, fetch = given.get("pictures", ""), given.get("fetch") == "1"
         if segment not in image_segments(series) or not payload["rows"]:

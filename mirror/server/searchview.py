@@ -36,7 +36,11 @@ STARTS = (
     Start("hmi.v_45s[2014.01.01_TAI/1h]", "T_REC,DATAMEAN,OBS_VR,QUALITY", "an hour of Dopplergrams"),
     Start("hmi.M_720s[$]", "T_REC,DATAMIN,DATAMAX,QUALITY", "the newest magnetogram"),
     Start("hmi.sharp_720s[4864]", "T_REC,NOAA_ARS,USFLUX,LON_FWT", "an active region over its life"),
-    Start("aia.lev1_euv_12s[2014.01.01_TAI/1d@1h][171]", "T_REC,WAVELNTH,EXPTIME,DATAMEAN", "AIA at 171 A, one an hour"),
+    Start(
+        "aia.lev1_euv_12s[2014.01.01_TAI/1d@1h][171]",
+        "T_REC,WAVELNTH,EXPTIME,DATAMEAN",
+        "AIA at 171 A, one an hour",
+    ),
 )
 
 
@@ -144,14 +148,24 @@ class Frame:
 
 
 def frames(
-    series: Series, names: Sequence[str], rows: Sequence[Sequence[Any]], segment: str, most: int, *, fetch: bool
+    series: Series,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    segment: str,
+    most: int,
+    *,
+    fetch: bool,
 ) -> list[Frame]:
     """The film strip of a segment."""
     at = names.index(RECNUM)
     keys = [i for i, name in enumerate(names) if name in {p.name for p in series.primekeys}]
     found = []
     for row in (rows[place] for place in spread(len(rows), most)):
-        picture = {"ds": f"{series.name}[:#{row[at]}]{{{segment}}}", "n": "1", **({"fetch": "1"} if fetch else {})}
+        picture = {
+            "ds": f"{series.name}[:#{row[at]}]{{{segment}}}",
+            "n": "1",
+            **({"fetch": "1"} if fetch else {}),
+        }
         small, large = (f"/api/quicklook?{urlencode({**picture, 'size': str(size)})}" for size in (256, 1024))
         found.append(Frame(int(row[at]), " ".join(str(row[i]) for i in keys), small, large))
     return found
@@ -172,4 +186,9 @@ def marked(problem: Mapping[str, Any], text: str) -> dict[str, Any]:
     place = problem["position"]
     if place is None:
         return {**problem, "before": "", "mark": "", "after": ""}
-    return {**problem, "before": text[:place], "mark": text[place : place + 1] or " ", "after": text[place + 1 :]}
+    return {
+        **problem,
+        "before": text[:place],
+        "mark": text[place : place + 1] or " ",
+        "after": text[place + 1 :],
+    }

@@ -82,6 +82,7 @@ class SyncApi:
 
     def _file(self) -> Subscribing:
         if self._subscribing is None:
-            raise Refused("the mirror runs without a config.toml; expected one, by `mirror serve --config FILE`")
+            raise Refused(
+                "the mirror runs without a config.toml; expected one, by `mirror serve --config FILE`"
+            )
         return self._subscribing
-

@@ -58,7 +58,9 @@ def command(told: Told) -> str:
     segments = f" --seg {shlex.quote(','.join(told.segments))}" if told.segments else ""
     n = f" -n {told.n}" if told.n else ""
     search = f"mirror search {shlex.quote(told.ds)} --key {shlex.quote(','.join(told.keys))}{segments}{n}\n"
-    return search + (f"mirror fetch {shlex.quote(told.ds)}{segments}{n} --to .\n" if told.series.segments else "")
+    return search + (
+        f"mirror fetch {shlex.quote(told.ds)}{segments}{n} --to .\n" if told.series.segments else ""
+    )
 
 
 def drms_code(told: Told, address: str) -> str:
@@ -108,7 +110,11 @@ def idl_code(told: Told, address: str) -> str:
 
 def sql_code(told: Told) -> str:
     """SQL, for the console and ``mirror sql``."""
-    plain = [name for name in (*told.keys, *told.segments) if told.series.keyword(name) or told.series.segment(name)]
+    plain = [
+        name
+        for name in (*told.keys, *told.segments)
+        if told.series.keyword(name) or told.series.segment(name)
+    ]
     columns = ", ".join(_identifier(name) for name in plain) or "*"
     first = next((k.name for k in told.series.primekeys if k.name.lower() in map(str.lower, plain)), None)
     order = f"\nORDER BY {_identifier(first)}" if first else ""

@@ -92,7 +92,9 @@ class QueryCheck:
         word = typed.strip().lower()
         known = {s.name.lower() for s in self._index.all_series()}
         notes = {**await self._listed(), **{s.name: s.note for s in self._index.all_series()}}
-        found = [(n, note) for n, note in notes.items() if word in n.lower() or (word and word in note.lower())]
+        found = [
+            (n, note) for n, note in notes.items() if word in n.lower() or (word and word in note.lower())
+        ]
         found.sort(key=lambda x: (x[0].lower() not in known, not x[0].lower().startswith(word), x[0].lower()))
         return [{"series": n, "note": note, "known": n.lower() in known} for n, note in found[:most]]
 
@@ -102,7 +104,9 @@ class QueryCheck:
             return await self.structure(record_set.series)
         except UnknownSeries as problem:
             near = await self.near(record_set.series)
-            hint = f"the name of a series; did you mean {' or '.join(near)}?" if near else "the name of a series"
+            hint = (
+                f"the name of a series; did you mean {' or '.join(near)}?" if near else "the name of a series"
+            )
             message, at = f"there is no series {record_set.series}", ds.find(record_set.series)
             raise SyntaxProblem(message, text=ds, position=at, expected=hint) from problem
 
@@ -150,12 +154,18 @@ def _outlook(selection: Selection, held: int, plan: Plan, *, open_ended: bool, m
         return Outlook(name, held, "forward", slots, None, None, text)
     missing, stale = _slots(plan.missing), _slots(plan.stale)
     text = f"{records} held; {_asked(selection.series, plan.missing, missing, stale)}"
-    return Outlook(name, held, "fetch", slots, missing, stale, text + ("" if may_ask else ", but the mirror is offline"))
+    return Outlook(
+        name, held, "fetch", slots, missing, stale, text + ("" if may_ask else ", but the mirror is offline")
+    )
 
 
 def _asked(series: Series, boxes: Sequence[Box], missing: int | None, stale: int | None) -> str:
     if not boxes:
-        return "some of it is to be checked again" if stale is None else f"{stale:,} slots are to be checked again"
+        return (
+            "some of it is to be checked again"
+            if stale is None
+            else f"{stale:,} slots are to be checked again"
+        )
     count = "" if missing is None else f"{missing:,} slot{'' if missing == 1 else 's'} "
     return f"{count}to be fetched: {describe(series, boxes)}"
 

@@ -107,7 +107,9 @@ class QuickLooks:
     async def held(self, series: str, recnums: Sequence[int], segment: str) -> set[int]:
         """Those of these records of whose segment the file is held as theirs: a look without asking JSOC."""
         found = await self._holdings.of_records(series, recnums)
-        owners = {h.record for h in found if h.record is not None} | set(await self._adopted.of_records(series, recnums))
+        owners = {h.record for h in found if h.record is not None} | set(
+            await self._adopted.of_records(series, recnums)
+        )
         return {owner.recnum for owner in owners if owner.segment.lower() == segment.lower()}
 
     async def png(self, found: QuickLook) -> bytes:
@@ -143,7 +145,9 @@ class QuickLooks:
 
 def image_segments(series: Series) -> tuple[str, ...]:
     """The segments of a series of which there may be quick looks."""
-    return tuple(s.name for s in series.segments if s.protocol.startswith(("fits", "link")) and _axes(s) == _PLANE)
+    return tuple(
+        s.name for s in series.segments if s.protocol.startswith(("fits", "link")) and _axes(s) == _PLANE
+    )
 
 
 def _axes(segment: Segment) -> int:

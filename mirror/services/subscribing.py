@@ -40,7 +40,11 @@ class Subscribing:
         """Append a table, under a name that is still free if it has none; WrongFields if it is not right."""
         document, before = self._file.read()
         names = {s.identity.lower() for s in before.subscription}
-        wish = {"name": _free(wish["series"], names), **wish} if "series" in wish and "name" not in wish else wish
+        wish = (
+            {"name": _free(wish["series"], names), **wish}
+            if "series" in wish and "name" not in wish
+            else wish
+        )
         _check(wish)
         _check_free(wish, names)
         tables = document.get(TABLE)
@@ -115,7 +119,9 @@ def _check_free(wish: Mapping[str, Any], names: set[str]) -> None:
 def _tables(document: tomlkit.TOMLDocument) -> AoT:
     tables = document[TABLE]
     if not isinstance(tables, AoT):
-        raise ConfigError("the subscriptions stand in one line; expected each under a heading [[subscription]]")
+        raise ConfigError(
+            "the subscriptions stand in one line; expected each under a heading [[subscription]]"
+        )
     return tables
 
 

@@ -44,6 +44,15 @@ async def looked_over(walk):
     assert walk.complaints == []
 
 
+@pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 844}}, {"color_scheme": "dark"}], ids=["narrow", "dark"])
+@pytest.mark.parametrize("path", ["/search", "/search?ds=hmi.v_45s[2014.01.01_TAI/1h]&key=T_REC,QUALITY", "/sql", "/subscriptions"])
+async def test_pages_show_without_complaint_in_the_dark_and_on_a_telephone(mirror, browser, path, options):
+    async with walking(browser, mirror.url, **options) as walk:
+        await walk.to(path)
+        await walk.page.wait_for_load_state("networkidle")
+        await looked_over(walk)
+
+
 async def test_a_statement_is_run_charted_downloaded_and_kept(mirror, browser):
     async with walking(browser, mirror.url, **WIDE) as walk:
         page = walk.page
@@ -54,7 +63,7 @@ async def test_a_statement_is_run_charted_downloaded_and_kept(mirror, browser):
         await looked_over(walk)
         async with page.expect_download() as waiting:
             await page.click("#downloads a:has-text('CSV')")
-        lines = Path(await (await waiting.value).path()).read_text().splitlines()
+        lines = Path(await (await waiting.value).path()).read_text().splitlines()  # noqa: ASYNC240  (a small file)
         assert (lines[0], len(lines)) == ('"T_REC","OBS_VR","QUALITY"', 81)
         await page.click("#tab-chart")
         await page.wait_for_selector("#plot canvas")

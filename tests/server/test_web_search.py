@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from html import unescape
@@ -44,7 +45,7 @@ async def search(mirror, code=200, **params):
 
 
 def data(text):
-    return json.loads(re.search(r'<script type="application/json" id="found">(.*?)</script>', text, re.S)[1])
+    return json.loads(re.search(r'<script type="application/json" id="found">(.*?)</script>', text, re.DOTALL)[1])
 
 
 async def test_a_search_is_an_address_and_its_records_are_a_table(mirror):
@@ -131,7 +132,7 @@ async def test_the_fields_of_another_series_come_as_a_piece(mirror):
 
 
 async def test_the_code_of_other_clients_names_this_mirror_and_this_search(mirror):
-    text, told, _ = await search(mirror, ds=HOUR, key="T_REC,DATAMEAN")
+    _text, told, _ = await search(mirror, ds=HOUR, key="T_REC,DATAMEAN")
     for words in (f"mirror search '{HOUR}'", "drms.Client().query", "Fido.search", "curl -G", "IDLnetUrl", "FROM jsoc("):
         assert words in told
     assert mirror.url in told
@@ -146,14 +147,14 @@ async def test_a_search_that_finds_nothing_says_so(mirror):
 async def test_the_film_strip_shows_what_is_held_and_offers_the_rest(files):
     ds = "hmi.sharp_cea_720s[][2014.01.01/12m]"
     assert (await files.get("/api/quicklook", {"ds": ds + "{Br}", "number": "1", "fetch": "1"})).code == 200
-    text, told, page = await search(files, ds=ds, pictures="Br")
+    text, _, page = await search(files, ds=ds, pictures="Br")
     shown = [a for a in page.assets if a.startswith("/api/quicklook")]
     assert len(shown) == 1
     assert "size=256" in shown[0]
     assert text.count('class="absent"') == len(await files.recnums(ds)) - 1
     assert (await files.get(*unescape(shown[0]).split("?"))).body.startswith(b"\x89PNG")
     before = len(await files.downloads())
-    text, told, page = await search(files, ds=ds, pictures="Br", fetch="1")
+    text, _told, page = await search(files, ds=ds, pictures="Br", fetch="1")
     assert 'class="absent"' not in text
     assert len(await files.downloads()) == before  # the page itself fetches none
 
@@ -172,5 +173,5 @@ async def test_pictures_are_spread_over_all_records(total, most):
     if total > 1:
         assert (places[0], places[-1]) == (0, total - 1)
     if len(places) > 2:
-        steps = [b - a for a, b in zip(places, places[1:], strict=False)]
+        steps = [b - a for a, b in itertools.pairwise(places)]
         assert max(steps) - min(steps) <= 1

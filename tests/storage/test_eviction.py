@@ -2,23 +2,25 @@
 
 from dataclasses import dataclass
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import Blob, evictable, head, put_blob
+from mirror.storage.database import migrate, schema_files
 from mirror.storage.quota import Quota, in_words
-from tests.storage.filestore import TABLES, memory_database, sha256
+from tests.storage.filestore import TABLES, sha256
 
 NOW = 1000.0
 
 
 @pytest.fixture(scope="module")
 def cursor():
-    database = memory_database()
-    yield database._connection
-    database.close()
+    with duckdb.connect() as connection:
+        migrate(connection, schema_files())
+        yield connection
 
 
 @dataclass(frozen=True)

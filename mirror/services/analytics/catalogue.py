@@ -154,7 +154,7 @@ class CatalogueTables:
     def _keywords(self) -> list[dict[str, Any]]:
         rows = []
         for series in self._index.all_series():
-            columns = {c.sql.strip('"'): c.name for c in lake_columns(self._index.layout(series), {})}
+            columns = {c.name.lower(): c.name for c in lake_columns(self._index.layout(series), {})}
             rows += [
                 {
                     "series": series.name,

@@ -6,6 +6,7 @@ the second or two of imports is saved. For tests that start hundreds of mirrors.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Seconds in which a mirror must be ready, or say why not.
 PATIENCE = 60.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -100,7 +102,8 @@ def nursery(folder: Path) -> Iterator[Nursery]:
 
 
 def _become(order: Mapping[str, Any]) -> None:
-    """Be a mirror from here on."""
+    """Be a mirror from here on, and no longer than the nursery: nobody else would ever end it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     output = Path(order["output"])
     for number, path in ((1, output), (2, output.with_suffix(".err"))):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

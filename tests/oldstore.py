@@ -47,7 +47,9 @@ _TABLES = """
     SELECT schema_name, table_name FROM duckdb_tables()
     WHERE database_name = ? AND schema_name <> 'main' ORDER BY ALL
 """
-_COLUMNS = "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
+_COLUMNS = (
+    "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
+)
 
 
 def _carry(old: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
@@ -81,7 +83,10 @@ def rows_of(path: Path) -> dict[str, tuple[int, int]]:
 
 def _sums(cursor: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
     tables = {"mirror.blobs": "*", "mirror.holdings": "*", "mirror.pins": "*", "mirror.series": "*"}
-    tables |= {"mirror.jobs": "id, identity, request, state", "mirror.job_files": "job, position, name, sha256"}
+    tables |= {
+        "mirror.jobs": "id, identity, request, state",
+        "mirror.job_files": "job, position, name, sha256",
+    }
     tables |= {"hmi.v_45s": "*", "hmi.v_45s__old": "*", "mirror.coverage": "* EXCLUDE (id)"}
     found = {}
     for table, columns in tables.items():

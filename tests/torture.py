@@ -1,7 +1,8 @@
 """A mirror with everybody at it at once, killed again and again; and what must hold after each restart.
 
-A life begins offline: whatever anybody was ever told must still be answered, equal, and nobody asked. Then the
-mirror may ask again, and people search, download, export, ask SQL, adopt and check until it is killed.
+A life begins with the judge: whatever anybody was ever told must still be answered, equal; of a mirror that is
+offline without asking anybody. Then it may ask, and people search, download, export, ask SQL, adopt and check until
+it is killed.
 """
 
 from __future__ import annotations
@@ -72,7 +73,15 @@ class Torture:
         self._url = url
         with suppress(*_GONE):
             await self._post("/api/policy", {"policy": "fallback"})
-        people = (self._search, self._search, self._download, self._export, self._sql, self._adopt, self._check)
+        people = (
+            self._search,
+            self._search,
+            self._download,
+            self._export,
+            self._sql,
+            self._adopt,
+            self._check,
+        )
         await asyncio.gather(*(self._again(p) for p in people))
 
     async def _again(self, act: Callable[[], Awaitable[object]]) -> None:
@@ -98,11 +107,14 @@ class Torture:
             await self._pin(self._one_record())
 
     async def _pin(self, ds: str) -> None:
-        """Pin the files of some records; those that were held are promised."""
+        """Fetch the files of some records and pin them; if all were held then, they are promised."""
+        paths = await self._files(ds)
+        for path in paths:
+            await self._get(self._url, path)
         answer = await self._post("/api/pins", {"ds": ds, "owner": "ada", "reason": "torture"})
-        for path in await self._files(ds) if answer.get("not_held") == 0 else []:
-            self.told.pinned.add(path)
+        for path in paths if answer.get("not_held") == 0 else []:
             self.told.files[path] = await self._real(path)
+            self.told.pinned.add(path)
 
     async def _export(self) -> None:
         """Ask for an export, or how far one is that was asked for in an earlier life."""
@@ -120,6 +132,7 @@ class Torture:
                 await self._take(told)
             elif str(told.get("status")) not in ("0", "1", "2"):
                 self.problems.append(f"export failed: {told}")
+        await self._json("/api/jobs", {})
         await asyncio.sleep(0.3)
 
     async def _take(self, told: dict[str, Any]) -> None:
@@ -163,7 +176,7 @@ class Torture:
     # ---- the judge -------------------------------------------------------------------------------
 
     async def judge(self, url: str, *, most: int = 25) -> None:
-        """Compare what a mirror that may not ask says with what people were told, and with the archive."""
+        """Compare what a mirror says with what people were told, and with the archive."""
         self._url = url
         for ds, key in self._some(self.told.lists, most):
             found = await self._records(url, ds, key)

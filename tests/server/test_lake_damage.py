@@ -117,7 +117,7 @@ async def test_an_error_of_the_statement_stays_that_of_the_statement(mirror):
 async def test_a_disk_without_room_for_the_lake_is_an_error_and_later_the_statement_runs(mirror):
     with full(4_000):
         answer = await mirror.request("POST", "/api/sql", data=SUMS)
-        assert (answer.code, "cannot write" in answer.json["error"]) == (500, True)
+        assert (answer.code, "cannot write" in answer.json["error"]) == (507, True)
         assert not list((mirror.path / "lake").rglob("*.parquet*"))
         assert (await mirror.ask(HOUR)).plan == "local"
     [[count, _, _]] = [row[:3] for row in await sql(mirror)]

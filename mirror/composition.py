@@ -195,7 +195,9 @@ def exporting(core: Core) -> Exporting:
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
-    exports = Exports(planner, c.holdings, jobs, worker, c.listing, c.rules, c.files, address, answers)
+    exports = Exports(
+        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
+    )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
     return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists)
 
@@ -247,7 +249,9 @@ def keeping(
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
     doors = Doors(c.config, c.rules.timestamp)
     watch = ConfigWatch(path, c.config, environ, _applier(core, sync, upkeep, doors), c.rules.timestamp)
-    status = Status(c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database))
+    status = Status(
+        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database)
+    )
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
         tree=storage.readable_tree,

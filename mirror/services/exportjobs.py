@@ -169,6 +169,7 @@ class ExportJobs:
         """A client that still waits is told of it; an identical request is a new one from now on."""
         log.warning("export failed job=%s error=%s", work.job.id, problem)
         await self._jobs.advance(work.job.id, "failed", error=str(problem))
+        await self._pins.unpin(f"job:{work.job.id}")  # nobody can have its files any more
         work.hear(problem)
         return True
 

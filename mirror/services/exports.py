@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mirror.services.exportjobs import ExportJobs
     from mirror.services.exportplan import ExportPlanner
     from mirror.services.listing import Listing
+    from mirror.storage.adopted import Adopted
     from mirror.storage.holdings import Holding, Holdings
     from mirror.storage.jobs import Job, Jobs
 
@@ -66,6 +67,7 @@ class Exports:
         self,
         planner: ExportPlanner,
         holdings: Holdings,
+        adopted: Adopted,
         jobs: Jobs,
         worker: ExportJobs,
         listing: Listing,
@@ -78,6 +80,7 @@ class Exports:
         self._files = files
         self._planner = planner
         self._holdings = holdings
+        self._adopted = adopted
         self._jobs = jobs
         self._worker = worker
         self._listing = listing
@@ -146,6 +149,10 @@ class Exports:
         name = identity(request, plan.query, [row.recnum for row in plan.rows])
         job, new = await self._submit(request, name)
         size = megabytes(sum(h.blob.size for h in held.values())) or int(bool(plan.files))
+        if new and (lacking := await self._lacking(plan, held)):
+            why = f"the mirror is offline, and {len(lacking)} of {len(plan.files)} files are not held: {lacking[0]}"
+            await self._jobs.advance(job.id, "failed", error=why)
+            raise NotHeld(why, tuple(lacking))
         if not new and not self._may_be_better(job):
             return Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
         await (self._worker.start(job) if new else self._worker.anew(job))
@@ -163,6 +170,18 @@ class Exports:
             raise NotHeld(f"{why}, and the mirror is offline", (request.ds,))
         await self._worker.start_whole(job)
         return Pending(job.id, request.method, request.protocol.text, WAIT, 0, 0)
+
+    async def _lacking(self, plan: Plan, held: dict[tuple[int, str], Holding]) -> list[str]:
+        """The files that an offline mirror cannot give, as record sets; a job would only wait for them."""
+        if self._rules.may_ask:
+            return []
+        fits = not plan.request.protocol.as_is
+        recnums = [row.recnum for row in plan.rows]
+        exports = await self._adopted.of_records(plan.series.name, recnums) if fits else {}
+        wanted = [w for w in plan.files if w.place is not Where.NOWHERE]
+        return [
+            f"{w.record}{{{w.segment}}}" for w in wanted if _key(w) not in held and w.owner not in exports
+        ]
 
     def _may_be_better(self, job: Job) -> bool:
         """True if an export was made of printed values while JSOC was away, and JSOC is back."""

@@ -93,6 +93,18 @@ async def test_what_jsoc_accepted_is_accepted(mirror):
 # ---- the life of a request ----------------------------------------------------------------------------
 
 
+async def test_an_offline_mirror_refuses_at_once_what_it_does_not_hold(tmp_path):
+    async with file_lab(tmp_path, synthetic()) as mirror:
+        held, other = (f"hmi.sharp_cea_720s[][2014.01.01/12m]{{{name}}}" for name in ("Br", "Bt"))
+        await mirror.ended((await mirror.export(held))["requestid"])
+        await mirror.restart(MIRROR_UPSTREAM__POLICY="offline")
+        told = await mirror.export(other)
+        assert told["status"] == 4
+        assert re.search(r"the mirror is offline, and (\d+) of \1 files are not held", told["error"])
+        assert "{Bt}" in told["error"]
+        assert (await mirror.export(held))["status"] in {0, 2}
+
+
 async def test_a_request_is_accepted_then_done_and_its_files_are_there(mirror):
     accepted = await mirror.export(SHARP)
     assert accepted["status"] == 2

@@ -231,6 +231,9 @@ def migrate(connection: Cursor, files: list[tuple[int, Traversable]]) -> None:
         except BaseException:
             connection.rollback()
             raise
+    if version < newest:
+        # Once, not for each: a checkpoint writes its first block in place, and a kill in the middle of that is the
+        # one that leaves a file which does not open.
         connection.execute("CHECKPOINT")
 
 

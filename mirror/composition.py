@@ -239,9 +239,8 @@ def keeping(
     sync = Sync(parts, active=standing_wishes)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
     steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.rules)
-    checker = Checker(
-        CheckTable(c.database), *steps, LakeSteps(lake, c.index), c.rules.timestamp, time.monotonic
-    )
+    looks = *steps, LakeSteps(lake, c.index)
+    checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Surroundings(
         lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep
     )

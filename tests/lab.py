@@ -179,6 +179,19 @@ def recnums(answer: Answer) -> list[int]:
     return told["keywords"][0]["values"] if told["count"] else []
 
 
+async def sql(mirror: Lab, statement: str, **told: object) -> Answer:
+    """The answer of /api/sql to a statement; ``told`` are members beside it, such as params."""
+    body = json.dumps({"query": statement, **told})
+    return await mirror.request("POST", "/api/sql", data=body, headers={"Content-Type": "application/json"})
+
+
+async def rows(mirror: Lab, statement: str, **told: object) -> list[list[Any]]:
+    """The rows of that answer, which must be good."""
+    answer = await sql(mirror, statement, **told)
+    assert answer.code == 200, answer.body
+    return answer.json["rows"]
+
+
 @asynccontextmanager
 async def lab(
     path: Path,

@@ -147,44 +147,29 @@ def token_option(command: F) -> F:
 
 def url_option(command: F) -> F:
     """``--url``, where the mirror is, and ``--token``; the function gets it as ``daemon``."""
-    command = token_option(command)
-    return click.option(
-        "--url",
-        "daemon",
-        default=DEFAULT_URL,
-        show_default=True,
-        envvar="MIRROR_URL",
-        callback=_daemon,
-        help="Where the mirror is; where none runs, the store is opened for this command.  [env: MIRROR_URL]",
-    )(command)
+    return _url(command, _daemon, "Where the mirror is; where none runs, the store is opened for this command.")
 
 
 def store_option(command: F) -> F:
     """``--url`` for commands that make the store where there is none yet."""
-    command = token_option(command)
-    return click.option(
-        "--url",
-        "daemon",
-        default=DEFAULT_URL,
-        show_default=True,
-        envvar="MIRROR_URL",
-        callback=_daemon_or_store,
-        help="Where the mirror is; where none runs, the store is opened, or made.  [env: MIRROR_URL]",
-    )(command)
+    return _url(command, _daemon_or_store, "Where the mirror is; where none runs, the store is opened, or made.")
 
 
 def running_option(command: F) -> F:
     """``--url`` for commands that never open the store themselves."""
-    command = token_option(command)
+    return _url(command, lambda context, _, url: _named(context, url), "Where the mirror is.")
+
+
+def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
     return click.option(
         "--url",
         "daemon",
         default=DEFAULT_URL,
         show_default=True,
         envvar="MIRROR_URL",
-        callback=lambda context, _, url: _named(context, url),
-        help="Where the mirror is.  [env: MIRROR_URL]",
-    )(command)
+        callback=found,
+        help=f"{words}  [env: MIRROR_URL]",
+    )(token_option(command))
 
 
 def _daemon_or_store(context: click.Context, option: click.Parameter, url: str) -> Daemon:

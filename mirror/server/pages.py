@@ -13,8 +13,9 @@ from aiohttp import web
 from mirror.drms.axis import coverage_axis
 from mirror.drms.errors import MirrorError
 from mirror.server.cgi import parameters
-from mirror.server.examples import examples, usual_set
+from mirror.server.examples import example
 from mirror.server.webwords import in_path
+from mirror.services.clientcode import snippets
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
@@ -99,7 +100,7 @@ class Pages:
     async def series(self, request: web.Request) -> web.Response:
         """One series: its keys, keywords, segments and links; known from now on, if JSOC knows it."""
         series = await self._search.structure(request.match_info["name"])
-        files = await self._totals.by_series()
+        files, usual = await self._totals.by_series(), example(series)
         told: dict[str, Any] = {
             "series": series,
             "records": await self._index.count(series),
@@ -107,8 +108,8 @@ class Pages:
             "implicit": series.implicit,
             "timed": _has_days(series),
             "spans": self._status.coverage(series.name)[:_SPANS],
-            "examples": examples(series, f"http://{request.host}"),
-            "usual": usual_set(series),
+            "examples": snippets(usual, f"http://{request.host}"),
+            "usual": usual.ds,
         }
         return self._web.page(request, "series.html", **told)
 

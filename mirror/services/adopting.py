@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 from mirror.drms.adopting import Placed, Unplaced, claim_of, place
 from mirror.drms.adoptnames import read_name, series_in_name
 from mirror.drms.errors import NotHeld, StorageError, UnknownSeries, UpstreamError
-from mirror.engine.files import SegmentFile
 from mirror.services.adoptfind import Finder, candidate, no_owner, not_found, wanted_by
 from mirror.services.adoptscan import Content, Look, look, read_through
 from mirror.services.wanted import Wanted, wanted_files
@@ -255,7 +254,7 @@ class Adoption:
         if found.placed.kind == "as-is":
             if file is None:
                 raise StorageError(f"{wanted.path!r} is not a path of the archive")
-            await self._files.note(SegmentFile(wanted.path, wanted.owner, wanted.day), file, blob)
+            await self._files.note(wanted.source, file, blob)
             return
         link = export_link(wanted.owner, wanted.segment, wanted.day) if self._tree else None
         now = self._rules.timestamp()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.drms.export import NO_DATA_FILE
-from mirror.engine.files import SegmentFile
 from mirror.services.exportnames import check_files, check_names, told_apart
 from mirror.services.exportpieces import passes
 from mirror.services.wanted import Where
@@ -66,11 +65,13 @@ class ExportMaking:
         if not plan.request.protocol.as_is and any(w.owner not in adopted for w in plan.files):
             await self._assembler.prepare(plan)
         named = await self._named(plan, [staged.get(w.owner, w) for w in plan.files])
-        tried = await self._tried(work, plan, named)
+        tried = await self._tried(work, plan, named, adopted)
         gone = [wanted for (wanted, _), file in zip(named, tried, strict=True) if file is None]
         came = await self._returned(work, plan, gone) if gone else {}
         ready = [
-            file or await self._again(plan, came.get(wanted.owner, wanted), name)
+            file
+            or await self._one(plan, came.get(wanted.owner, wanted), name, adopted)
+            or _no_file(plan, wanted)
             for (wanted, name), file in zip(named, tried, strict=True)
         ]
         check_files(plan.request.filenamefmt, ready)
@@ -91,7 +92,11 @@ class ExportMaking:
     # ---- files that are online -------------------------------------------------------------------
 
     async def _tried(
-        self, work: Work, plan: Plan, named: Sequence[tuple[Wanted, str]]
+        self,
+        work: Work,
+        plan: Plan,
+        named: Sequence[tuple[Wanted, str]],
+        adopted: Mapping[RecordSegment, Blob],
     ) -> list[JobFile | None]:
         """The files as they come, None for one that is not at its place; the first problem stops the rest."""
         room = asyncio.Semaphore(AT_ONCE)
@@ -103,7 +108,7 @@ class ExportMaking:
                 if problems:
                     return None
                 try:
-                    file = work.files.get(key) or await self._one(plan, wanted, name)
+                    file = work.files.get(key) or await self._one(plan, wanted, name, adopted)
                 except MirrorError as problem:
                     problems.append(problem)
                     return None
@@ -116,15 +121,17 @@ class ExportMaking:
             raise next((p for p in problems if not passes(p)), problems[0])
         return tried
 
-    async def _one(self, plan: Plan, wanted: Wanted, name: str) -> JobFile | None:
+    async def _one(
+        self, plan: Plan, wanted: Wanted, name: str, adopted: Mapping[RecordSegment, Blob]
+    ) -> JobFile | None:
         """A file of the export; None if it is not at its place in the archive any more."""
-        adopted = (await self._adopted_of(plan, wanted)).get(wanted.owner)
-        if adopted is not None and not (wanted.path and await self._files.held(wanted.path)):
-            return JobFile(_shown(plan, wanted), name, adopted.sha256, adopted.size)
+        export = adopted.get(wanted.owner)
+        if export is not None and not (wanted.path and await self._files.held(wanted.path)):
+            return JobFile(_shown(plan, wanted), name, export.sha256, export.size)
         if not wanted.path:
             return _no_file(plan, wanted)
         try:
-            blob = await self._files.get(SegmentFile(wanted.path, wanted.owner, wanted.day))
+            blob = await self._files.get(wanted.source)
             if plan.request.protocol.as_is:
                 return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
             exact = await self._assembler.exact(plan.series, wanted.owner.recnum)
@@ -138,15 +145,11 @@ class ExportMaking:
             return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
         return JobFile(_shown(plan, wanted), name, blob.sha256, front.whole, front, printed=not exact)
 
-    async def _adopted_of(self, plan: Plan, wanted: Wanted | None = None) -> Mapping[RecordSegment, Blob]:
-        """Exports that JSOC made earlier and somebody had, of all files or of one; they do where FITS is asked for."""
+    async def _adopted_of(self, plan: Plan) -> Mapping[RecordSegment, Blob]:
+        """Exports that JSOC made earlier and somebody had; they do where FITS is asked for."""
         if plan.request.protocol.as_is:
             return {}
-        recnums = [row.recnum for row in plan.rows] if wanted is None else [wanted.owner.recnum]
-        return await self._adopted.of_records(plan.series.name, recnums)
-
-    async def _again(self, plan: Plan, wanted: Wanted, name: str) -> JobFile:
-        return await self._one(plan, wanted, name) or _no_file(plan, wanted)
+        return await self._adopted.of_records(plan.series.name, [row.recnum for row in plan.rows])
 
     # ---- files that are not ----------------------------------------------------------------------
 

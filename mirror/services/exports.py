@@ -23,7 +23,6 @@ from mirror.drms.exportrules import (
     record_sets,
     verdict,
 )
-from mirror.engine.files import SegmentFile
 from mirror.engine.records import Origin
 from mirror.services.content import PRINTED
 from mirror.services.exportplan import Plan, finished, request_of, request_text
@@ -144,7 +143,7 @@ class Exports:
         if decided is Verdict.AT_ONCE:
             _all_have_units(plan)
             # Clients get these by their paths only.
-            self._files.expect(SegmentFile(w.path, w.owner, w.day) for w in plan.files if w.path)
+            self._files.expect(w.source for w in plan.files if w.path)
             return _immediate(plan, held)
         name = identity(request, plan.query, [row.recnum for row in plan.rows])
         job, new = await self._submit(request, name)

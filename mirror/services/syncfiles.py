@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.errors import MirrorError, UpstreamRefused
 from mirror.drms.recordset import Bracket, RecordSet, Where
-from mirror.engine.files import SegmentFile
 from mirror.services.wanted import Wanted, wanted_files
 from mirror.services.wanted import Where as Place
 from mirror.wire.info import RsListRequest
@@ -155,7 +154,7 @@ class SyncFiles:
         return done
 
     async def _one(self, errand: Errand, wanted: Wanted) -> Blob | None:
-        file = SegmentFile(wanted.path, wanted.owner, wanted.day)
+        file = wanted.source
         blob = None
         try:
             blob = await self._files.get(file, errand.priority)

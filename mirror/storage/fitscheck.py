@@ -34,11 +34,6 @@ def file_problem(path: Path, name: str) -> str | None:
     return _read_file(path, lambda read, size: check(read, size, name))
 
 
-def is_fits(path: Path) -> str | None:
-    """What is wrong with the FITS file at ``path``; None if it is whole."""
-    return _read_file(path, fits_problem)
-
-
 def plain_problem(read: Read, size: int, name: str = "") -> str | None:
     """Of a file that may be anything but empty, or a web page where none was asked for."""
     if size == 0:

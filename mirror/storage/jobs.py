@@ -16,7 +16,6 @@ from mirror.storage.tables import Tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from mirror.storage.blobtable import Blob
     from mirror.storage.database import Cursor, Database
 
 T = TypeVar("T")
@@ -204,11 +203,6 @@ class Jobs:
                 drop_unused_fronts(cursor)
 
         await self._write(work)
-
-    async def file_came(self, job_id: str, name: str, blob: Blob) -> None:
-        """A file of a job is in the store."""
-        sql = "UPDATE mirror.job_files SET sha256 = ?, size = ?, front = NULL WHERE job = ? AND name = ?"
-        await self._write(lambda c: c.execute(sql, [blob.sha256, blob.size, job_id, name]))
 
     async def remove(self, job_ids: Iterable[str]) -> None:
         """Forget jobs and which files were theirs; their blobs stay until they are evicted."""

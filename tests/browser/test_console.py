@@ -1,17 +1,14 @@
 """The SQL console and the editor of subscriptions in a browser."""
 
-import os
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.browser.walk import chromium, walking
+from tests.browser.walk import looked_over, shot, walking
 from tests.lab import lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-#: A folder for pictures of the pages, if somebody wants to look at them.
-PICTURES = os.environ.get("MIRROR_TEST_PICTURES")
 WIDE = {"viewport": {"width": 1280, "height": 900}}
 CONFIG = "# Ours.\n[log]\nlevel = 'error'\n"
 #: Runs for a minute, unless somebody ends it.
@@ -19,29 +16,10 @@ SLOW = "SELECT count(*) FROM range(10000000) a, range(1000000) b WHERE a.range +
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
-    async with chromium() as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mirror(tmp_path_factory, browser):
     async with lab(tmp_path_factory.mktemp("store"), config=CONFIG) as made:
         await made.ask("hmi.v_45s[2014.01.01_TAI/1h]")
         yield made
-
-
-async def shot(walk, name):
-    if PICTURES:
-        await walk.page.wait_for_timeout(500)
-        await walk.page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
-
-
-async def looked_over(walk):
-    wide = await walk.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0, "the page is wider than the window"
-    assert await walk.accessibility() == []
-    assert walk.complaints == []
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 844}}, {"color_scheme": "dark"}], ids=["narrow", "dark"])

@@ -1,13 +1,11 @@
 """Overview, coverage, series, jobs and upkeep in a browser: no complaint, usable by keyboard, live."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.browser.walk import chromium, walking
+from tests.browser.walk import looked_over, shot, walking
 from tests.lab import lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,14 +23,6 @@ LOOKS = {
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
     "narrow": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
-#: A folder for pictures of the pages, if somebody wants to look at them.
-PICTURES = os.environ.get("MIRROR_TEST_PICTURES")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
-    async with chromium() as made:
-        yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -52,13 +42,8 @@ async def test_a_page_shows_without_complaint_and_an_accessibility_checker_finds
         await walk.to(PAGES[name])
         if name.startswith("coverage"):
             await walk.page.wait_for_selector("#summary:has-text('records')")
-        if PICTURES:
-            await walk.page.wait_for_timeout(700)
-            await walk.page.screenshot(path=Path(PICTURES) / f"{name}-{look}.png", full_page=True)
-        wide = await walk.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, "the page is wider than the window"
-        assert await walk.accessibility() == []
-        assert walk.complaints == []
+        await shot(walk, f"{name}-{look}")
+        await looked_over(walk)
 
 
 async def test_the_checker_would_find_something(mirror, browser):

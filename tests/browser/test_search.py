@@ -1,26 +1,16 @@
 """The search page in a browser: written by hand or built, looked at as a table, plot and pictures, and exported."""
 
-import os
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.browser.walk import chromium, walking
+from tests.browser.walk import looked_over, shot, walking
 from tests.filelab import file_lab, synthetic
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SHARPS = "/search?ds=hmi.sharp_cea_720s%5B%5D%5B2014.01.01/12m%5D&key=HARPNUM,USFLUX,T_OBS"
 HOUR = "/search?ds=hmi.v_45s%5B2014.01.01_TAI/2h%5D&key=T_REC,OBS_VR,DATAMEAN,QUALITY"
 NARROW, DARK = {"width": 390, "height": 844}, {"color_scheme": "dark"}
-#: A folder for pictures of the pages, if somebody wants to look at them.
-PICTURES = os.environ.get("MIRROR_TEST_PICTURES")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
-    async with chromium() as made:
-        yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -29,20 +19,6 @@ async def mirror(tmp_path_factory, browser):
         asked = {"ds": "hmi.sharp_cea_720s[][2014.01.01/12m]{Br}", "number": "1", "fetch": "1"}
         assert (await made.get("/api/quicklook", asked)).code == 200
         yield made
-
-
-async def shot(walk, name):
-    if PICTURES:
-        await walk.page.wait_for_timeout(500)
-        await walk.page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
-
-
-async def looked_over(walk):
-    """Nothing sticks out, an accessibility checker finds nothing, the browser did not complain."""
-    wide = await walk.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0, "the page is wider than the window"
-    assert await walk.accessibility() == []
-    assert walk.complaints == []
 
 
 async def test_a_record_set_is_built_searched_plotted_and_shared(mirror, browser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+#: A folder for pictures of the pages, if somebody wants to look at them.
+PICTURES = os.environ.get("MIRROR_TEST_PICTURES")
 #: Milliseconds that a page may take for anything: the machine may be busy.
 PATIENCE = 30_000
 
@@ -80,6 +83,21 @@ class Walk:
             for v in found["violations"]
             for node in v["nodes"]
         ]
+
+
+async def shot(walk: Walk, name: str) -> None:
+    """Keep a picture of the page, where somebody wants to look at them."""
+    if PICTURES:
+        await walk.page.wait_for_timeout(500)
+        await walk.page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
+
+
+async def looked_over(walk: Walk) -> None:
+    """Nothing sticks out, an accessibility checker finds nothing, the browser did not complain."""
+    wide = await walk.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0, "the page is wider than the window"
+    assert await walk.accessibility() == []
+    assert walk.complaints == []
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.drms.times import parse_time
-from tests.lab import Lab, lab
+from tests.lab import Lab, lab, rows, sql
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DAY = "hmi.v_45s[2014.01.01_TAI/1d]"
@@ -23,17 +23,6 @@ async def mirror(tmp_path_factory):
     async with lab(tmp_path_factory.mktemp("store")) as made:
         await made.ask(DAY)
         yield made
-
-
-async def sql(mirror: Lab, statement: str, **params: object):
-    body = json.dumps({"query": statement, **params})
-    return await mirror.request("POST", "/api/sql", data=body, headers={"Content-Type": "application/json"})
-
-
-async def rows(mirror: Lab, statement: str, **params: object) -> list[list[object]]:
-    answer = await sql(mirror, statement, **params)
-    assert answer.code == 200, answer.body
-    return answer.json["rows"]
 
 
 async def printed(mirror: Lab, ds: str, key: str) -> list[str]:

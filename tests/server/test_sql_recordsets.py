@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 
 import pytest
@@ -12,7 +11,7 @@ import pytest_asyncio
 from mirror.drms.times import parse_time
 from mirror.storage import reader
 from tests.filelab import file_lab, synthetic
-from tests.lab import Lab, lab
+from tests.lab import Lab, lab, rows, sql
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
@@ -28,17 +27,6 @@ async def mirror(tmp_path_factory):
         for ds in (HOUR, SHARPS):
             await made.ask(ds)
         yield made
-
-
-async def sql(mirror: Lab, statement: str, **told: object):
-    body = json.dumps({"query": statement, **told})
-    return await mirror.request("POST", "/api/sql", data=body, headers={"Content-Type": "application/json"})
-
-
-async def rows(mirror: Lab, statement: str, **told: object) -> list[list[object]]:
-    answer = await sql(mirror, statement, **told)
-    assert answer.code == 200, answer.body
-    return answer.json["rows"]
 
 
 async def printed(mirror: Lab, ds: str, *keys: str) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.storage.fitscheck import BLOCK, file_problem, fits_problem, is_fits, plain_problem
+from mirror.storage.fitscheck import BLOCK, file_problem, fits_problem, plain_problem
 
 PIXELS = np.arange(64 * 64, dtype=np.int16).reshape(64, 64)
 
@@ -121,7 +121,7 @@ def test_files_are_judged_by_their_name(tmp_path):
 def test_a_file_on_the_disk_is_checked_in_place(tmp_path):
     path = tmp_path / "a.fits"
     path.write_bytes(RICE)
-    assert is_fits(path) is None
+    assert file_problem(path, "a.fits") is None
     path.write_bytes(RICE[:-1])
-    assert "cut short" in is_fits(path)
-    assert "cannot be read" in is_fits(tmp_path / "none.fits")
+    assert "cut short" in file_problem(path, "a.fits")
+    assert "cannot be read" in file_problem(tmp_path / "none.fits", "none.fits")

@@ -103,8 +103,9 @@ async def test_the_files_of_a_job_keep_their_order_and_come_one_by_one(jobs, tmp
     await jobs.set_files(job.id, files)
     assert (await jobs.get(job.id)).files == tuple(files)
     blob = await store.keep(b"image")
-    await jobs.file_came(job.id, "3.fits", blob)
-    assert (await jobs.get(job.id)).files[3] == JobFile("hmi.v_45s[3]", "3.fits", blob.sha256, 5)
+    files[3] = JobFile("hmi.v_45s[3]", "3.fits", blob.sha256, 5)
+    await jobs.set_files(job.id, files)
+    assert (await jobs.get(job.id)).files[3] == files[3]
     await store.blobs.evict(1)
     assert (await jobs.get(job.id)).files[3].sha256 is None
     await jobs.set_files(job.id, [])

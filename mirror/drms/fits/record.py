@@ -74,11 +74,6 @@ class SegmentKeywords:
         return keys + list(_about(record, self._series, self._segment))
 
 
-def fits_keywords(record: RecordValues, series: Series, segment: str) -> list[FitsKeyword]:
-    """Everything that an export of that segment writes; raises as ``SegmentKeywords`` does."""
-    return SegmentKeywords(series, segment).of(record)
-
-
 def own_keywords(series: Series) -> Iterator[Keyword]:
     """The keywords that are stored or linked, in order: no implicit ones, and no second names.
 

@@ -184,6 +184,8 @@ class Workers:
             yield
         finally:
             self._askers[asker] -= 1
+            if not self._askers[asker]:
+                del self._askers[asker]
             async with self._freed:
                 self._freed.notify_all()
 

@@ -162,7 +162,7 @@ def migration(kills: int, dice: random.Random, root: Path) -> list[str]:
     shutil.copytree(old, store)
     _, took = kill_migration(store, 60)
     expected = rows_of(store)
-    versions: Counter[int] = Counter()
+    versions: Counter[int | None] = Counter()
     for _ in range(kills):
         shutil.rmtree(store)
         shutil.copytree(old, store)
@@ -176,7 +176,8 @@ def migration(kills: int, dice: random.Random, root: Path) -> list[str]:
         if found != expected:
             problems.append(f"killed at version {reached}: {found} instead of {expected}")
     print(
-        f"a migration takes {took * 1e3:.0f} ms; killed at version: {dict(sorted(versions.items()))}; problems {len(problems)}"
+        f"a migration takes {took * 1e3:.0f} ms; killed at version: {dict(sorted((n, versions[n]) for n in versions if n is not None))}, "
+        f"file torn: {versions[None]}; problems {len(problems)}"
     )
     return problems
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from mirror.storage.database import STORAGE_VERSION, Database, migrate, schema_files
+from mirror.storage.database import STORAGE_VERSION, Database
 from mirror.storage.index import Index
+from mirror.storage.migrations import migrate, schema_files
 from tests.filelab import file_lab
 
 if TYPE_CHECKING:
@@ -95,8 +96,11 @@ def _sums(cursor: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
     return found
 
 
-def kill_migration(path: Path, after: float) -> tuple[int, float]:
-    """Open a store in a process of its own, killed after so many seconds; its version then, and what opening takes."""
+def kill_migration(path: Path, after: float) -> tuple[int | None, float]:
+    """Open a store in a process of its own, killed after so many seconds; its version then, and what opening takes.
+
+    The version is None where the kill tore the file, so that it does not open as it is.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -117,7 +121,10 @@ def kill_migration(path: Path, after: float) -> tuple[int, float]:
     return version_of(path), took
 
 
-def version_of(path: Path) -> int:
+def version_of(path: Path) -> int | None:
     """The schema version of a store that nobody has open."""
-    with duckdb.connect(str(path / INDEX)) as store:
-        return int(store.execute("SELECT max(version) FROM schema_version").fetchall()[0][0])
+    try:
+        with duckdb.connect(str(path / INDEX)) as store:
+            return int(store.execute("SELECT max(version) FROM schema_version").fetchall()[0][0])
+    except duckdb.Error:
+        return None

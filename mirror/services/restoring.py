@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.errors import StorageError
 from mirror.services.backup import generations
-from mirror.storage.database import schema_files
 from mirror.storage.disk import Disk, explained
 from mirror.storage.folders import Folders
+from mirror.storage.migrations import schema_files
 from mirror.storage.snapshot import Damaged, Pool, copy_file, hash_of
 from mirror.storage.snapshotlist import INDEX, MANIFEST, POOL, SUMS, Manifest, decode_manifest, decode_sums
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.drms.errors import StorageError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import duckdb
 
 _SIGNS = ("corrupt", "checksum", "not a valid duckdb", "serialization error", "replaying wal")
+
+
+class Damaged(StorageError):
+    """The index does not open."""
 
 
 def is_damage(error: duckdb.Error) -> bool:

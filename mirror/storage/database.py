@@ -1,4 +1,4 @@
-"""The one DuckDB file of the store: who may open it, in which threads it runs, how it migrates.
+"""The one DuckDB file of the store: who may open it, and in which threads it runs.
 
 One process owns the file; within it one thread writes and two read. Functions that are handed to
 ``read`` and ``write`` get a cursor; ``write`` wraps them in one transaction. Nothing else in the
@@ -8,7 +8,6 @@ program holds a connection.
 from __future__ import annotations
 
 import asyncio
-import importlib.resources
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from mirror.drms.errors import StorageError
-from mirror.storage.damage import cannot_open, cannot_read, cannot_write, is_damage
+from mirror.storage.damage import Damaged, cannot_open, cannot_read, cannot_write, is_damage
 from mirror.storage.door import Door
+from mirror.storage.migrations import bring_up_to_date, put_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from importlib.resources.abc import Traversable
+    from collections.abc import Callable
     from typing import Self
 
 #: Row conversion holds the GIL: more readers were measured to add latency, not throughput.
@@ -133,16 +132,26 @@ class Database:
 
 def _opened(path: Path) -> Cursor:
     """The database at ``path``, with its schema up to date."""
+    try:
+        return _up_to_date(path)
+    except Damaged:
+        with put_back(path) as there:
+            if not there:
+                raise
+            return _up_to_date(path)
+
+
+def _up_to_date(path: Path) -> Cursor:
     connection = _connect(path)
     try:
         connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
         connection.execute("SET preserve_insertion_order = true")
         connection.execute(f"SET memory_limit = '{MEMORY}'")
-        migrate(connection, schema_files())
+        bring_up_to_date(connection, path)
     except duckdb.Error as error:
         connection.close()
         if is_damage(error):
-            raise StorageError(cannot_open(path, error)) from error
+            raise Damaged(cannot_open(path, error)) from error
         raise
     except BaseException:
         connection.close()
@@ -184,58 +193,19 @@ def _connect(path: Path) -> Cursor:
         return duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
     except duckdb.IOException as error:
         if is_damage(error):
-            raise StorageError(cannot_open(path, error)) from error
+            raise Damaged(cannot_open(path, error)) from error
         if "lock" not in str(error).lower():
             raise StorageError(f"{path} cannot be opened: {error}") from error
         owner = re.search(r"PID (\d+)", str(error))
         who = f"process {owner[1]}" if owner else "another process"
         raise StorageError(f"{path} is in use by {who}; one mirror at a time may own a store") from error
     except duckdb.Error as error:
-        told = cannot_open(path, error) if is_damage(error) else f"{path} cannot be opened: {error}"
-        raise StorageError(told) from error
+        if is_damage(error):
+            raise Damaged(cannot_open(path, error)) from error
+        raise StorageError(f"{path} cannot be opened: {error}") from error
 
 
 def _remove_stub(path: Path) -> None:
     """Remove a file whose making was cut short, by a kill or a full disk: it holds nothing, and does not open."""
     if path.exists() and path.stat().st_size < _HEADS and not _log_size(path):
         path.unlink()
-
-
-def schema_files() -> list[tuple[int, Traversable]]:
-    """The numbered SQL files that ship with the program, in order."""
-    folder = importlib.resources.files("mirror") / "schema"
-    if not folder.is_dir():  # a checkout: schema/ lies beside the package
-        folder = Path(__file__).parents[2] / "schema"
-    names = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [(int(f.name.split("_")[0]), f) for f in names]
-
-
-def migrate(connection: Cursor, files: list[tuple[int, Traversable]]) -> None:
-    """Apply the files above the store's version, each in a transaction of its own."""
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, applied_at TIMESTAMP)"
-    )
-    # To the end: an answer that is not read to its end keeps its transaction, and no checkpoint can be made.
-    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
-    newest = files[-1][0]
-    if version > newest:
-        raise StorageError(
-            f"the store has schema version {version}, this program knows {newest}; use a newer jsoc-mirror"
-        )
-    for number, file in _newer(files, version):
-        connection.begin()
-        try:
-            connection.execute(file.read_text())
-            connection.execute("INSERT INTO schema_version VALUES (?, now()::TIMESTAMP)", [number])
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-    if version < newest:
-        # Once, not for each: a checkpoint writes its first block in place, and a kill in the middle of that is the
-        # one that leaves a file which does not open.
-        connection.execute("CHECKPOINT")
-
-
-def _newer(files: list[tuple[int, Traversable]], version: int) -> Iterator[tuple[int, Traversable]]:
-    return ((number, file) for number, file in files if number > version)

@@ -13,9 +13,10 @@ import duckdb
 from mirror.drms.errors import StorageError
 from mirror.storage.blobs import Blobs
 from mirror.storage.blobtable import all_blobs, holding_links
-from mirror.storage.database import Database, migrate, schema_files
+from mirror.storage.database import Database
 from mirror.storage.disk import Disk
 from mirror.storage.holdings import Holdings
+from mirror.storage.migrations import migrate, schema_files
 from mirror.storage.pins import Pins
 
 TABLES = ("blobs", "holdings", "adopted", "pins", "quarantine", "jobs", "job_files", "job_parts", "fronts", "facts")

@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from mirror.drms.errors import StorageError
-from mirror.storage.database import Database, migrate, schema_files
+from mirror.storage.database import Database
+from mirror.storage.migrations import schema_files
 from tests import processes
 
 
@@ -45,41 +46,6 @@ async def test_opening_again_applies_nothing_twice(path):
         assert await one(database, "SELECT count(*) FROM schema_version") == len(schema_files())
     finally:
         database.close()
-
-
-def test_only_migrations_above_the_stores_version_run(tmp_path):
-    connection = duckdb.connect(str(tmp_path / "x"))
-    files = [
-        (1, text(tmp_path, "CREATE TABLE a (x INTEGER)")),
-        (2, text(tmp_path, "CREATE TABLE b (x INTEGER)")),
-    ]
-    migrate(connection, files[:1])
-    connection.execute("INSERT INTO a VALUES (7)")
-    migrate(connection, files)
-    assert connection.execute("SELECT x FROM a").fetchone() == (7,)
-    assert connection.execute("SELECT count(*) FROM b").fetchone() == (0,)
-    connection.close()
-
-
-def test_a_migration_that_fails_leaves_the_store_at_the_version_before(tmp_path):
-    connection = duckdb.connect(str(tmp_path / "x"))
-    good, bad = (
-        text(tmp_path, "CREATE TABLE a (x INTEGER)"),
-        text(tmp_path, "CREATE TABLE b (x INTEGER); SELECT nonsense"),
-    )
-    with pytest.raises(duckdb.Error):
-        migrate(connection, [(1, good), (2, bad)])
-    assert connection.execute("SELECT max(version) FROM schema_version").fetchone() == (1,)
-    assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'b'").fetchone() == (
-        0,
-    )
-    connection.close()
-
-
-def text(folder, sql):
-    path = folder / f"{abs(hash(sql))}.sql"
-    path.write_text(sql)
-    return path
 
 
 def test_a_store_of_a_newer_program_is_refused_with_both_versions(path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import Blob, evictable, head, put_blob
-from mirror.storage.database import migrate, schema_files
+from mirror.storage.migrations import migrate, schema_files
 from mirror.storage.quota import Quota, in_words
 from tests.storage.filestore import TABLES, sha256
 

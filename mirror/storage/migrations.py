@@ -1,0 +1,157 @@
+"""The schema of the index: numbered SQL files, applied in order, and a copy of the index from before.
+
+DuckDB writes the blocks with its catalogue in place, and a kill in the middle of one such write leaves a file
+that does not open. Migrations rewrite most of the catalogue, so they begin with a copy, which is put back where
+that happened, and go again from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.resources
+import logging
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirror.drms.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+
+    import duckdb
+
+log = logging.getLogger(__name__)
+
+
+def schema_files() -> list[tuple[int, Traversable]]:
+    """The numbered SQL files that ship with the program, in order."""
+    folder = importlib.resources.files("mirror") / "schema"
+    if not folder.is_dir():  # a checkout: schema/ lies beside the package
+        folder = Path(__file__).parents[2] / "schema"
+    names = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [(int(f.name.split("_")[0]), f) for f in names]
+
+
+def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Apply what is missing to the index at ``path``, which has nothing uncommitted; raises as ``migrate`` does."""
+    files = schema_files()
+    if 0 < _version(connection) < files[-1][0]:
+        _keep_copy(path)
+    migrate(connection, files)
+    _drop(_copy_of(path))
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, files: list[tuple[int, Traversable]]) -> None:
+    """Apply the files above the store's version, each in a transaction of its own.
+
+    Raises StorageError if the store is of a newer version than all of them.
+    """
+    version, newest = _version(connection), files[-1][0]
+    if version > newest:
+        raise StorageError(
+            f"the store has schema version {version}, this program knows {newest}; use a newer jsoc-mirror"
+        )
+    for number, file in files:
+        if number <= version:
+            continue
+        connection.begin()
+        try:
+            connection.execute(file.read_text())
+            connection.execute("INSERT INTO schema_version VALUES (?, now()::TIMESTAMP)", [number])
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+    if version < newest:
+        connection.execute("CHECKPOINT")
+
+
+def _version(connection: duckdb.DuckDBPyConnection) -> int:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, applied_at TIMESTAMP)"
+    )
+    # To the end: an answer that is not read to its end keeps its transaction, and no checkpoint can be made.
+    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
+    return int(version)
+
+
+# ---- the copy from before ----------------------------------------------------------------------------
+
+
+@contextmanager
+def put_back(path: Path) -> Iterator[bool]:
+    """The index as it was before migrations that did not end, in place of the one at ``path``; False if there is none.
+
+    Within the context no other process does the same.
+    """
+    copy = _copy_of(path)
+    if not copy.is_dir():
+        yield False
+        return
+    folder = os.open(copy, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        # The log first: a kill in between leaves the file that does not open, and all this happens again.
+        for place in (_log_of(path), path):
+            _replace(copy / place.name, place)
+        log.warning("migrations of %s had been cut short and had torn it: the copy from before is back", path)
+        yield True
+    finally:
+        os.close(folder)
+
+
+def _replace(source: Path, place: Path) -> None:
+    if not source.exists():
+        place.unlink(missing_ok=True)
+        return
+    new = place.with_name(f"{place.name}.new")
+    shutil.copyfile(source, new)
+    _sync(new)
+    new.replace(place)
+
+
+def _keep_copy(path: Path) -> None:
+    """Copy the index and its log, whole or not at all; without room for that the migrations go on without it."""
+    copy = _copy_of(path)
+    if copy.is_dir():
+        return  # of the try before this one
+    making = copy.with_name(f"{copy.name}.new")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    files = [f for f in (path, _log_of(path)) if f.exists()]
+    try:
+        # Another process, since closing a copied file here would let go of the lock on the index.
+        subprocess.run(["cp", "--", *files, making], check=True, capture_output=True, text=True)  # noqa: S603, S607
+        for file in making.iterdir():
+            _sync(file)
+        making.rename(copy)
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(making, ignore_errors=True)
+        why = getattr(error, "stderr", None) or error
+        log.warning("%s could not be copied before its migration, which goes on: %s", path, str(why).strip())
+
+
+def _drop(copy: Path) -> None:
+    if copy.is_dir():
+        gone = copy.with_name(f"{copy.name}.new")  # half of it must not be taken for a copy
+        shutil.rmtree(gone, ignore_errors=True)
+        copy.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.before")
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")

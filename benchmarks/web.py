@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--store", type=Path, help="a folder to build in, or one that was built in earlier")
+    parser.add_argument("--store", type=Path, help="where to build, or what was built by this or by sql.py")
     given = parser.parse_args()
     print(hardware())
     with tempfile.TemporaryDirectory(prefix="jsoc-mirror-web-") as scratch:
@@ -87,6 +87,7 @@ def main() -> None:
         if not (store / DATABASE).exists():
             store.mkdir(parents=True, exist_ok=True)
             asyncio.run(bulk.build(store, given.records))
+        if not any((store / "blobs").glob("??")):
             add_files(store, given.files)
         measure(store)
 

@@ -113,6 +113,11 @@ class Mirror:
     upkeep: Upkeep
     facing: Facing
 
+    def go_on(self) -> None:
+        """Upstream can be asked again: so do what waited for that."""
+        self.export_jobs.try_now()
+        self.sync.try_now()
+
     async def close(self) -> None:
         """Stop fetching, and write everything down; what is committed stays."""
         await self.filler.stop()  # first: what it brings stands before everything that others write down
@@ -262,7 +267,7 @@ async def serve(
     notifier = notifier or Notifier({})
     mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
     watching = asyncio.ensure_future(mirror.watch.run())
-    probing = asyncio.ensure_future(Prober(mirror.upstream, mirror.rules, asyncio.sleep).run())
+    probing = asyncio.ensure_future(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
     stop = asyncio.ensure_future(stopped())
     alive = asyncio.ensure_future(notifier.keep_alive(mirror.health.healthy))
     warming: asyncio.Future[None] | None = None

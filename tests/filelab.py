@@ -78,7 +78,8 @@ class FileLab(Lab):
         """The next try of all exports that pause, until they end or pause again."""
         self.held.set()
         self.held = asyncio.Event()
-        await asyncio.sleep(0)
+        for _ in range(10):  # turns of the loop until they have woken
+            await asyncio.sleep(0)
         await self.working()
 
     async def export(self, ds: str, method: str = "url", protocol: str = "as-is", **more: str) -> Any:

@@ -25,6 +25,7 @@ from mirror.storage.catalogcheck import (
 from mirror.storage.checktable import Finding
 from mirror.storage.damage import is_damage
 from mirror.storage.indexcheck import Damage, damaged, exists, mend_columns, mend_versions, outdone
+from mirror.storage.laketable import distrust
 from mirror.storage.places import delete_records
 from mirror.storage.salvage import Loss, loss, rebuild, rows_of
 from mirror.storage.tables import Tables
@@ -165,6 +166,7 @@ class IndexSteps:
 
         def work(cursor: Cursor) -> None:
             delete_records(cursor, layout, damage.recnums)
+            distrust(cursor, series.name)
 
         await self._index.drop(series, damage.records.uncover, work)
         outcome, action = await self._fetched(series, claimed)
@@ -184,7 +186,12 @@ class IndexSteps:
         """Write a table anew without what cannot be read of it, and ask for that again."""
         lost: Loss = await self._database.read(lambda c: loss(c, layout, table))
         claimed = lost.records.claimed(self._index.coverage(series))
-        await self._index.drop(series, lost.records.uncover, lambda c: rebuild(c, table, lost.ranges))
+
+        def work(cursor: Cursor) -> None:
+            rebuild(cursor, table, lost.ranges)
+            distrust(cursor, series.name)
+
+        await self._index.drop(series, lost.records.uncover, work)
         outcome, action = await self._fetched(series, claimed)
         rows = sum(hi - lo for lo, hi in lost.ranges)
         problem = f"about {rows:,} records lie in a damaged part of the index"

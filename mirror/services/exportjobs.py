@@ -17,6 +17,7 @@ from mirror.drms.exportrules import RETENTION
 from mirror.engine.singleflight import SingleFlight
 from mirror.services.exportpieces import given_up, next_try, passes
 from mirror.services.exportplan import request_of
+from mirror.services.naps import nap
 from mirror.services.wholerequests import NO_FILES
 from mirror.services.work import Work
 
@@ -97,6 +98,12 @@ class ExportJobs:
         """Return once no job is worked on, but for those that pause until they are tried again."""
         while running := [pair for pair in self._tasks.values() if not pair[0].paused.is_set()]:
             await asyncio.gather(*(_until_paused_or_done(*pair) for pair in running))
+
+    def try_now(self) -> None:
+        """Go on with every job that pauses: what kept it waiting is over."""
+        for work, _ in self._tasks.values():
+            if work.paused.is_set():
+                work.woken.set()
 
     async def still_held(self, job: Job) -> bool:
         """True if every file of a job that is done is held; else it is worked on again."""
@@ -186,7 +193,7 @@ class ExportJobs:
         work.job = await self._jobs.troubled(work.job.id, trouble)
         await self._pin(work.job, list(work.files.values()))
         work.pause(problem)
-        await self._sleep(pause)
+        await nap(self._sleep, pause, work.woken)
         work.pause(None)
         return False
 

@@ -29,20 +29,33 @@ def pause(pace: Pace, *, may_ask: bool) -> float | None:
 
 
 class Prober:
-    """Probes upstream while it does not answer; ``sleep`` waits for seconds."""
+    """Probes upstream while it does not answer; ``sleep`` waits for seconds.
+
+    ``back`` is called once it can be asked after a time in which it could not: it was away, or the mirror offline.
+    """
 
     def __init__(
-        self, upstream: UpstreamClient, rules: Rules, sleep: Callable[[float], Awaitable[object]]
+        self,
+        upstream: UpstreamClient,
+        rules: Rules,
+        sleep: Callable[[float], Awaitable[object]],
+        back: Callable[[], None],
     ) -> None:
         self._upstream = upstream
         self._rules = rules
         self._sleep = sleep
+        self._back = back
 
     async def run(self) -> None:
         """Look after upstream for ever."""
+        away = False
         while True:
             await self._sleep(LOOK)
-            await self.look()
+            down = self._upstream.pace().failures > 0
+            here = await self.look() and self._rules.may_ask
+            if here and (away or down):
+                self._back()
+            away = not here
 
     async def look(self) -> bool:
         """Ask once if it is time, after the rest of the pause; True if upstream answers, or was not asked."""

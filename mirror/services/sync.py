@@ -80,6 +80,11 @@ class Sync:
                 self._run_once(worker)
         return before
 
+    def try_now(self) -> None:
+        """Go on with every subscription that rests after a failure: what kept it waiting is over."""
+        for worker in self._workers.values():
+            worker.try_now()
+
     async def finished(self) -> None:
         """Return when all that ``once`` began has ended; only for those that are not active."""
         await asyncio.gather(*self._tasks.values())

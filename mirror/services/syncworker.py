@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mirror.drms.errors import MirrorError, NotHeld
 from mirror.drms.subscription import pause
 from mirror.drms.times import from_datetime
+from mirror.services.naps import nap
 from mirror.services.syncfiles import Errand, Spared, SyncFiles
 from mirror.services.syncscope import PRIORITIES, Target, edges, looking, next_piece, target
 from mirror.storage.standing import Memory, Standing
@@ -102,7 +103,7 @@ class Worker:
         """Work until cancelled."""
         while True:
             rest = await self.until_rest()
-            await self._nap(min(rest.seconds, LONGEST_NAP))
+            await nap(self._parts.sleep, min(rest.seconds, LONGEST_NAP), self._wake)
 
     async def until_rest(self) -> Rest:
         """Work until there is nothing to do for a while."""
@@ -119,6 +120,11 @@ class Worker:
         self._asked = True
         self.state.failures = 0
         self._wake.set()
+
+    def try_now(self) -> None:
+        """Go on at once if it rests after a failure."""
+        if self.state.failures:
+            self._wake.set()
 
     @property
     def next_look(self) -> float:
@@ -285,14 +291,3 @@ class Worker:
         assert self.memory is not None
         self.memory = replace(self.memory, looked=self.memory.looked if looked is None else looked)
         await self._parts.standing.remember(self.wish.identity, self.memory)
-
-    async def _nap(self, seconds: float) -> None:
-        """Sleep, unless woken."""
-        sleeps = asyncio.ensure_future(self._parts.sleep(seconds))
-        woken = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait((sleeps, woken), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeps.cancel()
-            woken.cancel()
-            self._wake.clear()

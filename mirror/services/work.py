@@ -32,6 +32,8 @@ class Work:
     problem: MirrorError | None = None
     #: Set while it pauses.
     paused: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Ends its pause.
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
     #: What upstream said to it at first: its refusal, or None where that has accepted it.
     heard: asyncio.Future[MirrorError | None] | None = None
 

@@ -51,6 +51,12 @@ def forget(cursor: Cursor, table: str, months: Iterable[str]) -> None:
     cursor.execute(sql, [table, list(months)])
 
 
+def distrust(cursor: Cursor, series: str) -> None:
+    """Have all files of a series written anew: records that they hold come again, under the same numbers."""
+    names = [series.lower(), f"{series.lower()}__old"]
+    cursor.execute("UPDATE mirror.lake SET print = '0' WHERE list_contains(?, series)", [names])
+
+
 def prints(cursor: Cursor, table: str, time: str | None) -> dict[str, Print]:
     """How many records each month of a table of the index has, and a hash of their numbers."""
     day = "NULL" if time is None else f"CAST(floor({quoted(time)} / 86400) AS INTEGER)"

@@ -11,6 +11,7 @@ from mirror.storage.database import Database
 from mirror.storage.layout import SEPARATOR
 from tests.filelab import file_lab
 from tests.lab import lab
+from tests.lab import rows as selected
 
 RECORDS = "hmi.v_45s[2014.01.01_00:00_TAI/15m]"
 
@@ -69,6 +70,16 @@ async def test_a_damaged_record_is_asked_from_jsoc_again_and_no_other_one(tmp_pa
         assert (await made.ask(RECORDS, "T_REC,QUALITY,*recnum*,*sunum*")).told == before
         assert len(await made.log()) == asked
         assert (await checked(made, "index"))["findings"] == []
+
+
+async def test_a_repaired_record_is_repaired_in_the_lake_too(tmp_path):
+    async with lab(tmp_path) as made:
+        number = (await made.recnums(RECORDS))[3]
+        statement = f"SELECT quality FROM hmi.v_45s WHERE recnum = {number}"
+        await sql(made, f"UPDATE hmi.v_45s SET quality = 77 WHERE recnum = {number}")
+        assert await selected(made, statement) == [[77]]
+        assert (await checked(made, "index"))["ok"]
+        assert await selected(made, statement) == [[0]]
 
 
 async def test_what_jsoc_does_not_give_again_is_not_claimed_to_be_held(tmp_path):

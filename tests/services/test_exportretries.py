@@ -46,6 +46,15 @@ async def test_a_file_that_does_not_come_is_tried_again_and_those_that_came_stay
     assert (await mirror.get(f"/api/jobs/{accepted}")).json["waits"] is None
 
 
+async def test_it_goes_on_at_once_when_jsoc_is_back(mirror):
+    await mirror.faults({**FILES, "fault": "refuse"})
+    accepted = (await mirror.export(SHARP))["requestid"]
+    await waiting(mirror, accepted)
+    await mirror.faults()
+    mirror.mirror.go_on()
+    assert (await mirror.ended(accepted))["status"] == "0"
+
+
 async def test_what_comes_meanwhile_makes_the_pauses_short_again(mirror):
     await mirror.faults({**FILES, "fault": "refuse"})
     accepted = (await mirror.export(SHARP))["requestid"]

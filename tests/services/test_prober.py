@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from mirror.config import FreshnessRule
 from mirror.drms.errors import UpstreamRefused, UpstreamUnreachable
 from mirror.engine.policy import Rules
-from mirror.services.prober import Prober, pause
+from mirror.services.prober import LOOK, Prober, pause
 from mirror.upstream.pacing import Circuit, Pace, Pacer
 
 
@@ -35,7 +38,8 @@ class Upstream:
 
 
 def prober(upstream, policy="fallback"):
-    return Prober(upstream, Rules(policy, lambda name: FreshnessRule("*"), lambda: None), upstream.sleep)
+    rules = Rules(policy, lambda name: FreshnessRule("*"), lambda: None)
+    return Prober(upstream, rules, upstream.sleep, back=lambda: None)
 
 
 async def down(upstream):
@@ -74,6 +78,62 @@ async def test_a_mirror_that_is_offline_probes_nothing():
     await down(upstream)
     assert await prober(upstream, "offline").look()
     assert upstream.asked == 0
+
+
+class Looks:
+    """So many looks, before each of which something may happen; when the prober told that upstream is back."""
+
+    def __init__(self, upstream, policy, *happens):
+        self.rules = Rules(policy, lambda name: FreshnessRule("*"), lambda: None)
+        self._upstream, self._happens, self._looks, self.told = upstream, happens, 0, []
+
+    async def run(self):
+        with suppress(asyncio.CancelledError):
+            await Prober(self._upstream, self.rules, self._sleep, lambda: self.told.append(self._looks)).run()
+        return self.told
+
+    async def _sleep(self, seconds):
+        await self._upstream.sleep(seconds)
+        if seconds != LOOK:
+            return
+        if self._looks == len(self._happens):
+            raise asyncio.CancelledError
+        happens = self._happens[self._looks]
+        self._looks += 1
+        if happens is not None:
+            await happens(self)
+
+
+async def goes(looks):
+    await down(looks._upstream)
+
+
+async def comes(looks):
+    looks._upstream.problem = None
+
+
+def policy(name):
+    async def happens(looks):
+        looks.rules.policy = name
+
+    return happens
+
+
+async def test_whoever_waits_is_told_once_when_upstream_is_back():
+    assert await Looks(Upstream(), "fallback", None, goes, None, comes, None, None).run() == [4]
+
+
+async def test_an_outage_between_two_looks_is_noticed_as_well():
+    async def flaps(looks):
+        await goes(looks)
+        await comes(looks)
+
+    assert await Looks(Upstream(), "fallback", None, flaps, None).run() == [2]
+
+
+async def test_a_mirror_that_is_online_again_tells_it_too():
+    found = Looks(Upstream(), "fallback", None, policy("offline"), None, policy("fallback"), None)
+    assert await found.run() == [4]
 
 
 def test_the_pause_is_the_rest_of_the_circuits():

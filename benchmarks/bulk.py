@@ -104,8 +104,11 @@ def _days(archive: Archive, series: Series, keyset: int) -> Iterator[Day]:
         yield Day(dict(zip(layout.fields, rows, strict=True)), table, slot)
 
 
-async def build(store: Path, records: int, name: str = SERIES) -> None:
-    """Put ``records`` of a series into a store that has none of it, rounded up to whole blocks of days."""
+async def build(store: Path, records: int, name: str = SERIES, every: int = 1) -> None:
+    """Put ``records`` of a series into a store that has none of it, rounded up to whole blocks of days.
+
+    With ``every`` above 1 all other blocks are left out, so that the records are spread over that many times the years.
+    """
     archive = Archive(synthetic_series(lambda: parse_time("2026.01.01_TAI")))
     series = archive.find(name).structure
     database = await asyncio.to_thread(Database.open, store / DATABASE)
@@ -123,7 +126,7 @@ async def build(store: Path, records: int, name: str = SERIES) -> None:
             rows = pa.concat_tables(day.moved(series, slot + i * DAY) for i, day in enumerate(days))
             await database.write(lambda c, rows=rows: _insert(c, index.layout(series), rows))
             await index.confirm(series, (_box(slot, BLOCK),), time.time())
-            slot, done = slot + BLOCK * DAY, done + len(rows)
+            slot, done = slot + every * BLOCK * DAY, done + len(rows)
             print(f"\r{done:,} records", end="", file=sys.stderr, flush=True)
         await database.checkpoint()
     finally:

@@ -37,7 +37,9 @@ from common import INFO, Times, fetch, hardware, run_mirror, timed
 import mirror as package
 from mirror.daemon import DATABASE
 
-BIG, SMALL = "hmi.V_45s", "hmi.M_45s"
+#: A tenth as many records as BIG has, of the first years and spread over all of them.
+BIG, FIRST, SPREAD = "hmi.V_45s", "hmi.M_45s", "hmi.Ic_45s"
+TABLES = {"big": BIG, "first": FIRST, "spread": SPREAD}
 #: The columns that both have: what people plot, and the times.
 COLUMNS = """
     recnum t_rec t_rec_tai quality datamin datamax datamedn datamean datarms dataskew datakurt crlt_obs crln_obs
@@ -55,7 +57,8 @@ HEAVY = "SELECT a.quality, count(*), sum(sqrt(abs(a.datamean * b.datamean))) FRO
 QUESTIONS = {
     "daily mean over all rows": "SELECT date_trunc('day', t_rec) AS day, avg(datamean) FROM {big} GROUP BY 1 ORDER BY 1",
     "filter on three keywords": "SELECT count(*), avg(crlt_obs) FROM {big} WHERE quality = 0 AND obs_vr > 1000 AND datarms < 700",
-    "join of two series by time": "SELECT count(*), avg(v.datamean * m.datamean) FROM {big} v JOIN {small} m ON v.t_rec = m.t_rec",
+    "join by time, the first years": "SELECT count(*), avg(v.datamean * m.datamean) FROM {big} v JOIN {first} m ON v.t_rec = m.t_rec",
+    "join by time, all years": "SELECT count(*), avg(v.datamean * m.datamean) FROM {big} v JOIN {spread} m ON v.t_rec = m.t_rec",
     "top 100": "SELECT t_rec, datamax FROM {big} ORDER BY datamax DESC NULLS LAST, t_rec LIMIT 100",
 }
 
@@ -166,9 +169,9 @@ def _same(a: object, b: str) -> bool:
 
 
 def against_postgres(url: str, postgres: Postgres, rounds: int) -> None:
-    print(f"\n{'statement':28} {'mirror':>12} {'PostgreSQL':>12}   ratio              PostgreSQL's plan")
+    print(f"\n{'statement':30} {'mirror':>12} {'PostgreSQL':>12}   ratio              PostgreSQL's plan")
     for what, statement in QUESTIONS.items():
-        ours, theirs = statement.format(big=BIG, small=SMALL), statement.format(big="big", small="small")
+        ours, theirs = statement.format(**TABLES), statement.format(**{name: name for name in TABLES})
         if not same_rows(json.loads(answer(url, ours))["rows"], postgres.rows(theirs)):
             raise SystemExit(f"{what}: the two answer differently")
         times: tuple[list[float], list[float]] = ([], [])
@@ -178,7 +181,7 @@ def against_postgres(url: str, postgres: Postgres, rounds: int) -> None:
         a, b = map(statistics.median, times)
         best = min(times[1]) / min(times[0])
         print(
-            f"{what:28} {a:9.1f} ms {b:9.1f} ms   {b / a:5.1f} (best {best:5.1f})   {postgres.plan(theirs)}"
+            f"{what:30} {a:9.1f} ms {b:9.1f} ms   {b / a:5.1f} (best {best:5.1f})   {postgres.plan(theirs)}"
         )
 
 
@@ -273,12 +276,13 @@ def main() -> None:
         store = given.store or folder / "store"
         if not (store / DATABASE).exists():
             asyncio.run(build(store, given.records, BIG))
-            asyncio.run(build(store, max(1, given.records // 10), SMALL))
+            asyncio.run(build(store, given.records // 10, FIRST))
+            asyncio.run(build(store, given.records // 10, SPREAD, every=10))
         with run_mirror(store, SQL__SECONDS="300s", UPSTREAM__POLICY="offline") as program:
             first_statement(program.url)
             columns = ", ".join(COLUMNS)
             sealing = [
-                timed(lambda s=s: answer(program.url, f"SELECT count(*) FROM {s}")) for s in (BIG, SMALL)
+                timed(lambda s=s: answer(program.url, f"SELECT count(*) FROM {s}")) for s in TABLES.values()
             ]
             print(
                 f"sealing the lake: {sum(sealing) / 1e3:.1f} s, a second look {timed(lambda: answer(program.url, f'SELECT count(*) FROM {BIG}')):.1f} ms"
@@ -289,7 +293,7 @@ def main() -> None:
             else:
                 (folder / "pg").mkdir()
                 with Postgres(programs, folder / "pg") as postgres:
-                    for table, series in (("big", BIG), ("small", SMALL)):
+                    for table, series in TABLES.items():
                         file = folder / f"{table}.csv"
                         file.write_bytes(answer(program.url, f"SELECT {columns} FROM {series}", "csv"))
                         postgres.load(table, file)

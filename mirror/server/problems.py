@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from mirror.drms.errors import (
     BadRequest,
@@ -98,7 +98,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem_response(request, error)
     except web.HTTPException:
         raise
-    except HungUp:
+    except (HungUp, ClientConnectionResetError):
         return web.Response(status=GONE)  # nobody hears it, but the log
     except Exception:
         log.exception("request failed path=%s", request.path)

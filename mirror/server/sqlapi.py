@@ -56,12 +56,11 @@ class SqlApi:
             try:
                 async for piece in answer.pieces:
                     await response.write(piece)
+                await response.write_eof()
             except (MirrorError, ConnectionError) as problem:
                 log.warning("an answer broke off path=%s error=%s", request.path, problem)
                 if request.transport is not None:
                     request.transport.abort()
-                return response
-            await response.write_eof()
         return response
 
 

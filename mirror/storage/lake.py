@@ -16,11 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from mirror.drms.errors import StorageError
 from mirror.storage.hashing import digest_of
 from mirror.storage.lakecolumns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
+from mirror.storage.lakefile import ROW_GROUP, write_file
 from mirror.storage.laketable import Sealed, forget, keysets, manifest, note, prints, sealed, where_month
 from mirror.storage.structures import has_tables
 from mirror.storage.tables import Tables
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
-#: Records in a row group: what a reader skips or takes as a whole.
-ROW_GROUP = 65_536
 MANIFEST = "manifest.json"
 
 
@@ -153,12 +150,11 @@ class Lake:
 
     async def _copy(self, select: str, part: Path) -> None:
         """Write what a SELECT gives; StorageError, and nothing is left, if the disk does not take it."""
-        copy = f"COPY ({select}) TO '{_text(part)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
 
         def work(cursor: Cursor) -> None:
             try:
-                cursor.execute(copy)
-            except duckdb.IOException as error:
+                write_file(cursor.sql(select).to_arrow_reader(ROW_GROUP), part)
+            except OSError as error:
                 self._disk.remove(part)
                 raise StorageError(f"cannot write {part}: {error}") from error
 
@@ -220,7 +216,3 @@ class Lake:
         for path in self.root.glob("*/*"):
             if str(path.relative_to(self.root)) not in named and path.stat().st_mtime < before:
                 self._disk.remove(path)
-
-
-def _text(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientConnectionResetError, web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from mirror.drms import errors
-from mirror.server.problems import TABLE, answer_problems, codes
+from mirror.server.hangups import HungUp
+from mirror.server.problems import GONE, TABLE, answer_problems, codes
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MirrorError)
@@ -76,3 +77,13 @@ async def test_an_error_beyond_latin1_is_still_an_answer():
     code, told = await answer("/cgi-bin/ajax/jsoc_info", errors.BadRequest("what is \u2603?"))
     assert (code, told["status"]) == (200, 1)
     assert told["error"].startswith("what is ")
+
+
+@pytest.mark.parametrize("kind", [HungUp, ClientConnectionResetError])
+async def test_a_client_that_has_gone_is_nobodys_fault(kind, caplog):
+    async def gone(_):
+        raise kind("Cannot write to closing transport")
+
+    response = await answer_problems(make_mocked_request("GET", "/api/sql"), gone)
+    assert response.status == GONE
+    assert caplog.records == []

@@ -59,7 +59,7 @@ class Engine:
             f"SET threads = {threads}",
             f"SET streaming_buffer_size = '{AHEAD}'",
             "SET GLOBAL errors_as_json = true",
-            "SET parquet_metadata_cache = true",
+            "SET GLOBAL parquet_metadata_cache = true",
             "SET autoinstall_known_extensions = false",
             "SET autoload_known_extensions = false",
             "SET GLOBAL TimeZone = 'UTC'",

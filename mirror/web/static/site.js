@@ -16,6 +16,11 @@ export class Problem extends Error {
  * Throws a Problem for any other answer, and where there is none.
  */
 export async function api(path, { body, method, signal } = {}) {
+  return (await request(path, { body, method, signal })).json().catch(() => null);
+}
+
+/** As `api`, but the answer as it comes. */
+export async function request(path, { body, method, signal } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const verb = method ?? (body === undefined ? "GET" : "POST");
@@ -28,9 +33,9 @@ export async function api(path, { body, method, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The mirror does not answer. Is it running?", 0);
   }
+  if (response.ok) return response;
   const told = await response.json().catch(() => null);
-  if (!response.ok) throw new Problem(told?.error ?? `HTTP ${response.status} ${response.statusText}`, response.status, told);
-  return told;
+  throw new Problem(told?.error ?? `HTTP ${response.status} ${response.statusText}`, response.status, told);
 }
 
 // ---- telling -----------------------------------------------------------------------------------------
@@ -38,7 +43,13 @@ export async function api(path, { body, method, signal } = {}) {
 /** Show an error at the top of the page, or in `place`; without one, take an earlier one away. */
 export function showProblem(error, place = document.getElementById("problems")) {
   if (error?.name === "AbortError") return;
-  place.replaceChildren(...(error ? [h("p", { class: "note bad" }, error.message ?? String(error))] : []));
+  place.replaceChildren(...(error ? [h("p", { class: "note bad" }, error.message ?? String(error), ...door(error))] : []));
+}
+
+/** Where a session is over, or nobody has logged in: the way in, beside what was typed here. */
+function door(error) {
+  if (error.status !== 401) return [];
+  return [" ", h("a", { href: "/login?next=/", target: "_blank" }, "Log in, in a new tab"), ", and try again here."];
 }
 
 /** Say something to screen readers, without showing it. */

@@ -1,6 +1,6 @@
 // The SQL console: write, run, cancel, save; the answer as a table, a chart or a file.
 
-import { api, attempt, h, length, number, Problem, showProblem } from "./site.js";
+import { api, attempt, h, length, number, Problem, request, showProblem } from "./site.js";
 import { completion } from "./completion.js";
 import { answer } from "./answer.js";
 
@@ -29,7 +29,8 @@ const place = (text, position) => [...text].slice(0, position).join("").length;
 function showError(error) {
   said.replaceChildren();
   // The place is marked in the statement itself.
-  showProblem(error.message.split("\n").filter((line) => !line.startsWith("  ")).join("\n"), said);
+  const message = error.message.split("\n").filter((line) => !line.startsWith("  ")).join("\n");
+  showProblem(new Problem(message, error.status), said);
   const position = error.told?.position;
   if (position === undefined || position === null) return;
   const from = place(area.value, position);
@@ -48,13 +49,7 @@ completion(area, document.getElementById("editor"), behind);
 let running = null;
 
 async function ask(sql, signal) {
-  const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const body = JSON.stringify({ query: sql, fill: fill.checked });
-  const response = await fetch("/api/sql?format=json", { method: "POST", headers, body, signal });
-  if (!response.ok) {
-    const told = await response.json().catch(() => null);
-    throw new Problem(told?.error ?? `HTTP ${response.status}`, response.status, told);
-  }
+  const response = await request("/api/sql?format=json", { body: { query: sql, fill: fill.checked }, signal });
   const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
   let text = "";
   for (;;) {

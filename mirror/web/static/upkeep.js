@@ -1,5 +1,5 @@
 // Upkeep: checks that are watched, what eviction would take, backups.
-import { api, attempt, h, moment, number, showProblem, size } from "./site.js";
+import { api, attempt, h, moment, number, request, showProblem, size } from "./site.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -95,10 +95,7 @@ byId("backup")?.addEventListener("submit", async (event) => {
 
 /** Make a backup; the mirror tells how far it is, a line of JSON at a time. */
 async function backUp() {
-  const headers = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ to: byId("to").value.trim(), keep: Number(byId("keep").value) || null });
-  const response = await fetch("/api/backup", { method: "POST", headers, body, credentials: "same-origin" });
-  if (!response.ok) throw new Error((await response.json().catch(() => null))?.error ?? `HTTP ${response.status}`);
+  const response = await request("/api/backup", { body: { to: byId("to").value.trim(), keep: Number(byId("keep").value) || null } });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

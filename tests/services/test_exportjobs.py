@@ -68,6 +68,7 @@ class Programs:
         while time.monotonic() < end:
             if found := ready():
                 return found
+            time.sleep(0.02)  # to ask takes from the programs what they need to get there
         raise AssertionError("it takes too long")
 
     @staticmethod

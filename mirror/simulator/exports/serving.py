@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,15 +93,16 @@ async def send(
         return response
     pause = fault.seconds / _SLOW_PIECES if fault and fault.kind == "slow" else 0.0
     step = max(1, -(-sent // _SLOW_PIECES)) if pause else _CHUNK
-    for at in range(part.start, part.start + sent, step):
-        if pause:
-            await sleep(pause)
-        stop = min(at + step, part.start + sent)
-        await response.write(await asyncio.to_thread(content.read, at, stop))
+    with suppress(ConnectionError):  # the client has gone
+        for at in range(part.start, part.start + sent, step):
+            if pause:
+                await sleep(pause)
+            stop = min(at + step, part.start + sent)
+            await response.write(await asyncio.to_thread(content.read, at, stop))
+        if sent >= announced:
+            await response.write_eof()
     if sent < announced:
         hang_up(request)
-    else:
-        await response.write_eof()
     return response
 
 

@@ -121,6 +121,14 @@ class Coverage:
             held = [rest for piece in held for rest in _minus(piece, gap.region, _as_spans(gap))]
         return [rest for box in held for rest in self._subtract(box, _only_fresh(box, freshness))]
 
+    def redated(self, when: Callable[[float], float]) -> Coverage:
+        """The same boxes, checked at ``when`` of the moment that they have."""
+        coverage = Coverage()
+        for region, spans in self:
+            for span in spans:
+                coverage.add(Box(region, (Steps(span.lo, span.hi),)), when(span.checked_at))
+        return coverage
+
     def checked(self, need: Box) -> Iterator[float]:
         """When the spans were checked that hold a part of ``need``."""
         for region, spans in self._maps.items():

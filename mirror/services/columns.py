@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mirror.drms.errors import Refused
+from mirror.drms.errors import NotHeld, Refused
 from mirror.storage.fields import field_columns
 from mirror.storage.layout import (
     ABSENT,
@@ -66,7 +66,7 @@ def answer(request: RsListRequest, parts: Sequence[Part]) -> RsList:
     segments = _segments(request, parts, tables)
     recinfo = None
     if request.recinfo:
-        names = [name for table in tables for name in table.field(NAME_FIELD, "")]
+        names = [name for table in tables for name in table.field(NAME_FIELD)]
         recinfo = list(zip(names, _online(segments, request, tables, count), strict=True))
     return RsList(
         count,
@@ -106,24 +106,29 @@ class _Table:
     def _cells(self) -> list[list[str]]:
         return [row.raw.split(SEPARATOR) for row in self._rows]
 
-    def field(self, name: str, default: str) -> Sequence[str]:
-        """One field of every record; ``default`` where a record was kept before the field existed."""
+    def field(self, name: str) -> Sequence[str]:
+        """One field of every record; NotHeld where a record was kept before the field existed."""
         if name not in self._columns:
-            self._columns[name] = self._column(name, default)
+            self._columns[name] = self._column(name)
         return self._columns[name]
 
-    def _column(self, name: str, default: str) -> Sequence[str]:
-        if self._uniform and name not in self._positions:
-            return [default] * self.count
-        places = (row.fields.get(name) for row in self._rows)
-        return [default if i is None else cells[i] for i, cells in zip(places, self._cells, strict=True)]
+    def _column(self, name: str) -> Sequence[str]:
+        if name not in self.layout.fields:
+            return ["MISSING"] * self.count
+        places = [row.fields.get(name) for row in self._rows]
+        if lacking := places.count(None):
+            raise NotHeld(
+                f"{lacking:,} of {self.count:,} records were kept before {self.layout.series.name} had {_plain(name)}, "
+                "and JSOC was not asked for them since; expected a search without it, or a mirror that may ask JSOC"
+            )
+        return [cells[i] for i, cells in zip(places, self._cells, strict=True) if i is not None]
 
     def keyword(self, name: str) -> Sequence[str]:
         """Wire text of a keyword or pseudo-key as typed."""
         field = self._keyword_field(name)
         if field is None:
             return [INVALID_KEY] * self.count
-        return self.field(field, INVALID_KEY if field in _FACTS else "MISSING")
+        return self.field(field)
 
     def _keyword_field(self, name: str) -> str | None:
         if name in _FACTS:
@@ -132,18 +137,21 @@ class _Table:
         return None if keyword is None else self.layout.aliases.get(keyword.name.lower(), keyword.name)
 
     def segment(self, name: str) -> list[Sequence[str]] | None:
-        """The five lists of a segment, one value a record, ABSENT where there is none; None if unknown."""
+        """The five lists of a segment, one value a record; None if unknown."""
         segment = self.layout.series.segment(name)
         if segment is None:
             return None
-        return [self.field(segment_field(segment.name, part), ABSENT) for part in _PARTS]
+        return [self.field(segment_field(segment.name, part)) for part in _PARTS]
 
     def link(self, name: str) -> Sequence[str]:
         """Wire text of a link."""
         link = self.layout.series.link(name)
-        return (
-            [INVALID_LINK] * self.count if link is None else self.field(link_field(link.name), INVALID_LINK)
-        )
+        return [INVALID_LINK] * self.count if link is None else self.field(link_field(link.name))
+
+
+def _plain(field: str) -> str:
+    """What people call a field: a keyword, or a segment in braces."""
+    return field[: field.rfind("}") + 1] or field
 
 
 _FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mirror.drms.coverage import AHEAD, Box, Coverage
-from mirror.drms.intervals import Steps
+from mirror.drms.coverage import AHEAD, Coverage
 from mirror.storage.layout import quoted
 from mirror.storage.salvage import reads, rebuild, unreadable
 
@@ -61,9 +60,4 @@ def checked_in_future(coverage: Coverage, now: float) -> bool:
 
 def dated_back(coverage: Coverage, now: float) -> Coverage:
     """The same coverage; what is dated after now was never checked."""
-    dated = Coverage()
-    for region, spans in coverage:
-        for span in spans:
-            at = 0.0 if span.checked_at > now + AHEAD else span.checked_at
-            dated.add(Box(region, (Steps(span.lo, span.hi),)), at)
-    return dated
+    return coverage.redated(lambda at: 0.0 if at > now + AHEAD else at)

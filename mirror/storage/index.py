@@ -23,7 +23,14 @@ from mirror.storage.layout import Layout
 from mirror.storage.merge import create_tables, merge
 from mirror.storage.precision import Tolerance
 from mirror.storage.reader import Held, Reader
-from mirror.storage.structures import add_tolerances, find_keyset, has_tables, store_keyset, store_series
+from mirror.storage.structures import (
+    add_tolerances,
+    find_keyset,
+    has_tables,
+    narrow_keysets,
+    store_keyset,
+    store_series,
+)
 from mirror.wire.structure import decode_series_struct
 
 if TYPE_CHECKING:
@@ -36,6 +43,9 @@ if TYPE_CHECKING:
     from mirror.wire.rs_list import RsList
 
 T = TypeVar("T")
+
+#: The moment of a check that has not been made, in Unix seconds.
+NEVER = 0.0
 
 
 class Index(Reader):
@@ -61,25 +71,31 @@ class Index(Reader):
     async def keep_series(self, series: Series, fetched_at: float) -> None:
         """Keep a structure; new keywords become new columns, and a new key set for new rows.
 
-        Where records lie otherwise among their prime keys than before, nothing is vouched for any more.
+        Where it has fields that held records lack, these have never been checked. Where records lie otherwise
+        among their prime keys than before, nothing is vouched for any more.
         """
         layout, name = Layout(series), series.name.lower()
         held = self._held.get(name)
         same = held is not None and held.layout.fields == layout.fields
         keyset = held.keyset if held is not None and same else self._new_keyset(layout)
         moved = held is not None and key_space(held.series) != key_space(series)
+        grown = held is not None and not set(layout.fields) <= set(held.layout.fields)
+
+        def vouched(coverage: Coverage) -> Coverage:
+            return Coverage() if moved else coverage.redated(lambda _: NEVER)
 
         def work(cursor: Cursor) -> dict[str, Tolerance]:
-            if moved:
-                self._log.replace(cursor, name, Coverage())
+            if moved or grown:
+                self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
             return store_series(cursor, layout, keyset, fetched_at)
 
-        if held is not None and moved:
-            held.coverage = Coverage()  # first: nobody may count on what cannot be told any more
+        if held is not None and (moved or grown):
+            held.coverage = vouched(held.coverage)  # first: nobody may count on what cannot be told any more
         widened = await self._database.write(work)
         held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset))
         held.widen(widened)
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
+        held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
         held.edition += 1
 
     # ---- records ---------------------------------------------------------------------------------
@@ -184,6 +200,9 @@ class Index(Reader):
         number = max(self._keysets, default=0) + 1
         self._keysets[number] = _positions(fields)
         await self._database.write(lambda cursor: store_keyset(cursor, series.name, number, fields))
+        held = self._held[series.name.lower()]
+        if not set(held.layout.fields) <= set(fields):
+            held.narrow += (number,)
         return number
 
     async def absorb(self, series: Series, share: Share) -> None:
@@ -228,6 +247,8 @@ class Index(Reader):
             self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
             if self._held[name].layout.fields == names:
                 self._held[name].keyset = keyset
+            elif not set(self._held[name].layout.fields) <= set(names):
+                self._held[name].narrow += (keyset,)
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
             self._held[name].widen({keyword: Tolerance(absolute, relative)})
         for name, coverage in self._log.replay(cursor).items():

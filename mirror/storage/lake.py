@@ -1,9 +1,9 @@
 """The lake: all keywords as sorted Parquet, ``lake/<series>/<month>.<n>.parquet``, for anybody to read.
 
 A month is sealed, that is written to a file, when somebody wants to read it and its records have changed since.
-What has changed is found by comparing: each file remembers how many records it has and a hash of their numbers,
-and a record never changes under its number, but where a check repairs it, which says so (``distrust``). So a crash,
-a restored backup or an import needs no bookkeeping.
+What has changed is found by comparing: each file remembers how many records it has and a hash of their numbers
+and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
+which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.
 Files are never changed: a newer one takes the place of an older, which stays for as long as somebody may read it.
 One that is gone or cut is written anew when it is next asked for; one with other bytes once that was found out.
 """

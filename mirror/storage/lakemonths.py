@@ -18,7 +18,7 @@ BEFORE, AFTER = "before", "beyond"
 
 
 class Print(NamedTuple):
-    """How many records there are, and a hash of their numbers; equal for the same records."""
+    """How many records there are, and a hash of them; equal for the same records."""
 
     records: int
     hash: int

@@ -58,9 +58,11 @@ def distrust(cursor: Cursor, series: str) -> None:
 
 
 def prints(cursor: Cursor, table: str, time: str | None) -> dict[str, Print]:
-    """How many records each month of a table of the index has, and a hash of their numbers."""
+    """How many records each month of a table of the index has, and a hash of their numbers and key sets."""
     day = "NULL" if time is None else f"CAST(floor({quoted(time)} / 86400) AS INTEGER)"
-    sql = f"SELECT {day}, count(*), bit_xor(hash(recnum)) FROM {table} GROUP BY ALL"
+    # hash(recnum, _keyset) is the exclusive or of two hashes: of an even number of records the second would vanish.
+    each = "hash(xor(hash(recnum), coalesce(_keyset, 0)::UBIGINT))"
+    sql = f"SELECT {day}, count(*), bit_xor({each}) FROM {table} GROUP BY ALL"
     return together(
         (month_of(day, timed=time is not None), Print(n, h)) for day, n, h in cursor.execute(sql).fetchall()
     )

@@ -55,6 +55,7 @@ class Held:
     fetched_at: float
     layout: Layout
     keyset: int  #: of new rows; names the fields of ``layout``
+    narrow: tuple[int, ...] = ()  #: key sets of rows that lack a field which the series has got since
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
     edition: int = 0  #: counts changes of its records, so that others see that there were some
@@ -205,13 +206,19 @@ class Reader:
             found |= await self._numbers(series, f"SELECT recnum FROM {table} WHERE {predicate}", [])
         return frozenset(found)
 
+    def has_grown(self, series: Series) -> bool:
+        """True if records may be held that lack a keyword, segment or link which the series has got since."""
+        return bool(self._held[series.name.lower()].narrow)
+
     async def known(
         self, series: Series, numbers: Collection[int], *, all_versions: bool = False
     ) -> frozenset[int]:
-        """Those of the record numbers that are held, as newest (or as any) version."""
+        """Those of the record numbers that are held with all fields, as newest (or as any) version."""
         layout, found = self.layout(series), set()
+        narrow = ", ".join(map(str, self._held[series.name.lower()].narrow))
+        whole = f" AND _keyset NOT IN ({narrow})" if narrow else ""
         for table in (layout.table, layout.old_table) if all_versions else (layout.table,):
-            sql = f"SELECT recnum FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"
+            sql = f"SELECT recnum FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[])){whole}"
             found |= await self._numbers(series, sql, [list(numbers)]) if numbers else set()
         return frozenset(found)
 

@@ -59,6 +59,13 @@ def store_keyset(cursor: Cursor, series: str, number: int, fields: Sequence[str]
     )
 
 
+def narrow_keysets(cursor: Cursor, layout: Layout) -> tuple[int, ...]:
+    """The key sets of a series that lack one of its fields."""
+    sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
+    rows = cursor.execute(sql, [layout.series.name.lower()]).fetchall()
+    return tuple(number for number, fields in rows if not set(layout.fields) <= set(json.loads(fields)))
+
+
 def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | None:
     """The number of the key set of a series that has these fields, or None."""
     sql = "SELECT id FROM mirror.keysets WHERE series = ? AND fields = ?"

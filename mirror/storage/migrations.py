@@ -39,8 +39,9 @@ def schema_files() -> list[tuple[int, Traversable]]:
 
 def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Apply what is missing to the index at ``path``, which has nothing uncommitted; raises as ``migrate`` does."""
-    files = schema_files()
-    if 0 < _version(connection) < files[-1][0]:
+    files, version = schema_files(), _version(connection)
+    if 0 < version < files[-1][0]:
+        log.info("bringing %s from version %s to %s, beside a copy of it", path, version, files[-1][0])
         _keep_copy(path)
     migrate(connection, files)
     _drop(_copy_of(path))

@@ -58,14 +58,14 @@ async def test_whoever_comes_is_asked_for_a_token_and_led_on_to_the_page(mirror,
         await looked_over(walk)
 
 
-@pytest.mark.parametrize("role", ["read", "export", "admin"])
-async def test_every_page_shows_without_complaint_to_every_role(mirror, browser, role):
+@pytest.mark.parametrize("role", ["read", "admin"])
+async def test_every_page_shows_without_complaint_to_the_least_and_the_greatest(mirror, browser, role):
     async with walking(browser, mirror.url) as walk:
         await log_in(walk, role)
         for path in PAGES:
             await walk.to(path)
             assert await walk.page.text_content(".account p") == f"{TOKENS[role].partition('.')[0]}, role {role}"
-            await looked_over(walk)
+        assert walk.complaints == []
 
 
 async def test_logging_out_ends_it(mirror, browser):

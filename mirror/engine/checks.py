@@ -1,9 +1,9 @@
 """Checks of what is held: record numbers only, and then just the records that changed.
 
 Upstream is asked for the record numbers of a box. Those that are not held, or were kept before their series got
-another keyword, are fetched by their numbers,
-those that are gone become old versions, and the box counts as checked: one transaction. Where so much
-changed that the numbers would cost more than the box, the box is fetched as if it were missing.
+another keyword, are fetched by their numbers, those that are gone become old versions, and the box counts as
+checked: one transaction. Where so much changed that the numbers would cost more than the box, the box is fetched
+as if it were missing.
 """
 
 from __future__ import annotations
@@ -104,11 +104,10 @@ class Checks:
     async def check(self, series: Series, box: Box, claim: Claim) -> None:
         """Return when the box is held as it is upstream; raises UpstreamError otherwise."""
         if box.region == RECNUMS:  # a record never changes under its number, but its series may grow
-            if self._index.has_grown(series):
+            if await self._index.lacking(series, box_predicate(series, box), all_versions=True):
                 await self._fetch(series, box, claim)
-            elif not self._index.coverage(series).gaps(
-                box
-            ):  # what was taken away meanwhile is not claimed again
+            # What was taken away meanwhile is not claimed again.
+            elif not self._index.coverage(series).gaps(box):
                 await self._index.confirm(series, (box,), self._rules.timestamp())
             return
         asked_at = self._rules.timestamp()
@@ -181,11 +180,10 @@ class Checks:
     async def _compare(self, series: Series, box: Box, theirs: frozenset[int]) -> Difference:
         versions, predicate = box.region.all_versions, box_predicate(series, box)
         ours = await self._index.recnums(series, predicate, all_versions=versions)
-        # At the ends of a span of plain times, and where versions came by number, more is held than is certain;
-        # of a series that has grown, less is held whole.
-        doubtful = theirs if self._index.has_grown(series) else theirs - ours
-        known = await self._index.known(series, doubtful, all_versions=versions)
-        return compare(ours, known | (ours - doubtful), theirs)
+        # At the ends of a span of plain times, and where versions came by number, more is held than is certain.
+        known = await self._index.known(series, theirs - ours, all_versions=versions)
+        lacking = await self._index.lacking(series, predicate, all_versions=versions)
+        return compare(ours, (ours - lacking) | known, theirs)
 
 
 def split(box: Box, first: int, last: int) -> tuple[Box, Box]:

@@ -16,6 +16,7 @@ from mirror.storage.layout import (
     ABSENT,
     NAME_FIELD,
     PSEUDO_KEYS,
+    SEGMENT_PARTS,
     SEPARATOR,
     Layout,
     Row,
@@ -95,7 +96,7 @@ class _Table:
         names = {
             NAME_FIELD,
             *filter(None, map(self._keyword_field, keys)),
-            *(segment_field(segment.name, part) for segment in found if segment for part in _PARTS),
+            *(segment_field(segment.name, part) for segment in found if segment for part in SEGMENT_PARTS),
             *(link_field(link.name) for name in links if (link := self.layout.series.link(name))),
         } & self._positions.keys()
         if self._uniform:
@@ -141,7 +142,7 @@ class _Table:
         segment = self.layout.series.segment(name)
         if segment is None:
             return None
-        return [self.field(segment_field(segment.name, part)) for part in _PARTS]
+        return [self.field(segment_field(segment.name, part)) for part in SEGMENT_PARTS]
 
     def link(self, name: str) -> Sequence[str]:
         """Wire text of a link."""
@@ -155,7 +156,6 @@ def _plain(field: str) -> str:
 
 
 _FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))
-_PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
 _Lists = tuple[str, list[Sequence[str]]]
 
 

@@ -91,7 +91,7 @@ def put_back(path: Path) -> Iterator[bool]:
     Within the context no other process does the same.
     """
     copy = _copy_of(path)
-    if not copy.is_dir():
+    if not (copy / path.name).exists():
         yield False
         return
     folder = os.open(copy, os.O_RDONLY)
@@ -117,10 +117,12 @@ def _replace(source: Path, place: Path) -> None:
 
 
 def _keep_copy(path: Path) -> None:
-    """Copy the index and its log, whole or not at all; without room for that the migrations go on without it."""
+    """Copy the index and its log, whole or not at all; without room for that the migrations go on without it.
+
+    A copy that an earlier try left may be older than what an older program has written since: this one opened.
+    """
     copy = _copy_of(path)
-    if copy.is_dir():
-        return  # of the try before this one
+    _drop(copy)
     making = copy.with_name(f"{copy.name}.new")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
@@ -139,7 +141,7 @@ def _keep_copy(path: Path) -> None:
 
 def _drop(copy: Path) -> None:
     if copy.is_dir():
-        gone = copy.with_name(f"{copy.name}.new")  # half of it must not be taken for a copy
+        gone = copy.with_name(f"{copy.name}.gone")  # half of it must not be taken for a copy
         shutil.rmtree(gone, ignore_errors=True)
         copy.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

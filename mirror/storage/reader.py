@@ -206,9 +206,13 @@ class Reader:
             found |= await self._numbers(series, f"SELECT recnum FROM {table} WHERE {predicate}", [])
         return frozenset(found)
 
-    def has_grown(self, series: Series) -> bool:
-        """True if records may be held that lack a keyword, segment or link which the series has got since."""
-        return bool(self._held[series.name.lower()].narrow)
+    async def lacking(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
+        """Those of ``recnums`` that were kept before the series got one of its keywords, segments or links."""
+        narrow = self._held[series.name.lower()].narrow
+        if not narrow:
+            return frozenset()
+        chosen = f"({predicate}) AND _keyset IN ({', '.join(map(str, narrow))})"
+        return await self.recnums(series, chosen, all_versions=all_versions)
 
     async def known(
         self, series: Series, numbers: Collection[int], *, all_versions: bool = False

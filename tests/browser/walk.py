@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.async_api import async_playwright
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +32,7 @@ async def chromium() -> AsyncIterator[Any]:
     """A browser; the test is skipped, loudly, where there is none."""
     if not INSTALLED:
         pytest.skip(f"THE PAGES ARE NOT LOOKED AT: {CHROMIUM} is missing; apt-get install chromium")
-    api = pytest.importorskip("playwright.async_api", reason="THE PAGES ARE NOT LOOKED AT: no playwright")
-    async with api.async_playwright() as playwright:
+    async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
             yield browser

@@ -88,6 +88,11 @@ async def test_records_that_are_asked_for_by_number_are_fetched_again_too(mirror
     await mirror.restart()
     found = await values(mirror, KEYWORD, f"{SERIES}[:#{number}]")
     assert found == (await upstream(mirror, KEYWORD))[:1]
+    fetched = await mirror.fetched()
+    await values(mirror, KEYWORD, f"{SERIES}[:#{number}]")
+    checked = {"headers": {"Cache-Control": "no-cache"}}
+    assert (await mirror.get("/api/search", {"ds": f"{SERIES}[:#{number}]"}, **checked)).code == 200
+    assert await mirror.fetched() == fetched  # there is nothing more to know of it
 
 
 async def test_the_lake_follows(mirror):

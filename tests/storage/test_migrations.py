@@ -142,6 +142,16 @@ def test_a_file_that_is_whole_stays_and_the_copy_goes(old, monkeypatch):
     assert beside(old) == ["index.duckdb"]
 
 
+def test_what_an_older_program_wrote_after_a_try_is_in_the_copy_of_the_next(old, monkeypatch):
+    cut_short(old, monkeypatch)
+    connection = duckdb.connect(str(old))
+    connection.execute("INSERT INTO mine VALUES (3)")
+    connection.close()
+    cut_short(old, monkeypatch)
+    tear(old)
+    assert mine(old) == ([1, 2, 3], NEWEST)
+
+
 def test_half_a_copy_is_no_copy(old):
     (old.parent / "index.duckdb.before.new").mkdir()
     (old.parent / "index.duckdb.before.new" / "index.duckdb").write_bytes(b"half")

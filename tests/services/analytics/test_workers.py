@@ -14,6 +14,7 @@ import pytest
 
 from mirror.drms.errors import BadRequest, OutOfTime, Refused, SyntaxProblem, TooLarge, TooMany
 from mirror.services.analytics.question import Limits, Question
+from mirror.services.analytics.worker import Engine
 from tests.services.analytics.conftest import Sql
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -181,3 +182,10 @@ async def test_a_worker_that_was_made_ready_takes_the_next_statement(tmp_path):
         assert children() - before == ready
     finally:
         await asking.workers.stop()
+
+
+async def test_every_statement_has_the_footers_that_others_read(tmp_path):
+    engine = Engine.start(tmp_path, memory=1 << 30, threads=1)
+    with engine.connection.cursor() as cursor:  # as each statement gets one
+        assert cursor.execute("SELECT current_setting('parquet_metadata_cache')").fetchone() == (True,)
+    engine.connection.close()

@@ -221,7 +221,7 @@ class Importer:
             lambda: list(read_records(folder / table.file, layout, keysets, table.rows))
         )
         # Rows that lack a keyword which the series has by now vouch for nothing: they are fetched again.
-        whole = all(set(layout.fields) <= set(fields) for fields in table.keysets.values())
+        whole = all(map(layout.is_whole, table.keysets.values()))
         now = self._now()
         share = Share(
             new=tuple(rows for old, rows in found if not old),

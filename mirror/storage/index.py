@@ -79,7 +79,7 @@ class Index(Reader):
         same = held is not None and held.layout.fields == layout.fields
         keyset = held.keyset if held is not None and same else self._new_keyset(layout)
         moved = held is not None and key_space(held.series) != key_space(series)
-        grown = held is not None and not set(layout.fields) <= set(held.layout.fields)
+        grown = held is not None and not layout.is_whole(held.layout.fields)
 
         def vouched(coverage: Coverage) -> Coverage:
             return Coverage() if moved else coverage.redated(lambda _: NEVER)
@@ -201,7 +201,7 @@ class Index(Reader):
         self._keysets[number] = _positions(fields)
         await self._database.write(lambda cursor: store_keyset(cursor, series.name, number, fields))
         held = self._held[series.name.lower()]
-        if not set(held.layout.fields) <= set(fields):
+        if not held.layout.is_whole(fields):
             held.narrow += (number,)
         return number
 
@@ -247,7 +247,7 @@ class Index(Reader):
             self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
             if self._held[name].layout.fields == names:
                 self._held[name].keyset = keyset
-            elif not set(self._held[name].layout.fields) <= set(names):
+            elif not self._held[name].layout.is_whole(names):
                 self._held[name].narrow += (keyset,)
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
             self._held[name].widen({keyword: Tolerance(absolute, relative)})

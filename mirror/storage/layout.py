@@ -16,6 +16,8 @@ from mirror.drms.selection import prime_columns
 from mirror.drms.series import FLOAT_TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mirror.drms.series import Keyword, Series
 
 SEPARATOR = "\x1f"
@@ -114,6 +116,10 @@ class Layout:
         segment_fields = (segment_field(s, part) for s in self.segments for part in SEGMENT_PARTS)
         link_fields = map(link_field, self.links)
         return (*(k.name for k in self.keywords), *PSEUDO_KEYS, NAME_FIELD, *segment_fields, *link_fields)
+
+    def is_whole(self, fields: Iterable[str]) -> bool:
+        """True if a row with these fields has all that the series has by now."""
+        return set(self.fields) <= set(fields)
 
     @cached_property
     def columns(self) -> tuple[TypedColumn, ...]:

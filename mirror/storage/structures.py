@@ -63,7 +63,7 @@ def narrow_keysets(cursor: Cursor, layout: Layout) -> tuple[int, ...]:
     """The key sets of a series that lack one of its fields."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
     rows = cursor.execute(sql, [layout.series.name.lower()]).fetchall()
-    return tuple(number for number, fields in rows if not set(layout.fields) <= set(json.loads(fields)))
+    return tuple(number for number, fields in rows if not layout.is_whole(json.loads(fields)))
 
 
 def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | None:

@@ -112,9 +112,10 @@ def _plain(seconds: Values, zone: str) -> Mask:
 
 
 def _print_plain(seconds: Values, zone: str, decimals: int) -> list[str]:
-    ticks = np.rint(seconds * 10.0**decimals)
+    # Halves go to the even second of the clock that is shown, which an odd number of leap seconds moves.
+    ticks = np.rint((seconds - _leap_seconds(seconds, zone)) * 10.0**decimals)
     whole = np.floor_divide(ticks, 10.0**decimals)
-    texts = _clock_texts(whole - _leap_seconds(whole, zone), zone)
+    texts = _clock_texts(whole, zone)
     tail = "Z" if zone == "ISO" else f"_{zone}"
     if not decimals:
         return [text + tail for text in texts]
@@ -123,8 +124,8 @@ def _print_plain(seconds: Values, zone: str, decimals: int) -> list[str]:
     return [text + end for text, end in pairs]
 
 
-def _leap_seconds(whole: Values, zone: str) -> Values:
-    return np.searchsorted(_LEAP_TIMES, whole, side="right") if zone != "TAI" else np.zeros(len(whole))
+def _leap_seconds(seconds: Values, zone: str) -> Values:
+    return np.searchsorted(_LEAP_TIMES, seconds, side="right") if zone != "TAI" else np.zeros(len(seconds))
 
 
 def _clock_texts(clock: Values, zone: str) -> list[str]:

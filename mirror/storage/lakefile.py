@@ -1,13 +1,14 @@
 """How a file of the lake is written: every column in the encoding that is small and quickly read for its kind.
 
 Whole numbers and times grow evenly, so their differences take next to nothing and need no compression; values
-that repeat are numbered in a dictionary; all else is LZ4. With zstd over everything files are a quarter smaller,
-and statements over all years spend half of their time on it (benchmarks/README.md). pandas, polars and DuckDB read
-these encodings, which a test shows; Spark does from 3.5 on.
+that repeat are numbered in a dictionary; texts are LZ4. Floats that differ are kept as they are: LZ4 would save a
+sixth of the file, and make statements over all years up to 1.7 times slower (benchmarks/README.md). pandas, polars
+and DuckDB read these encodings, which a test shows; Spark does from 3.5 on.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,28 +17,37 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Records in a row group: what a reader skips or takes as a whole.
-ROW_GROUP = 65_536
+#: Records in a row group: what a reader skips or takes as a whole. Fewer are skipped more often (the hundred largest
+#: of all years are in a few), and cost more where all are read.
+ROW_GROUP = 32_768
 #: Bytes of different values up to which a dictionary is smaller than the values themselves.
 _DICTIONARY = 32_768
 
 
 def write_file(reader: pa.RecordBatchReader, path: Path) -> None:
     """Write what ``reader`` gives, a row group for each of its batches. OSError if the disk does not take it."""
+    first = next(reader, None)
     even = [field.name for field in reader.schema if _is_even(field.type)]
-    others = [field.name for field in reader.schema if not _is_even(field.type)]
+    floats = [field.name for field in reader.schema if pa.types.is_floating(field.type)]
+    plain = [name for name in floats if first is not None and _differ(first.column(name))]
+    others = [name for name in reader.schema.names if name not in {*even, *plain}]
     with pq.ParquetWriter(
         path,
         reader.schema,
-        compression={**dict.fromkeys(even, "none"), **dict.fromkeys(others, "lz4")},
-        column_encoding=dict.fromkeys(even, "DELTA_BINARY_PACKED"),
+        compression={**dict.fromkeys(others, "lz4"), **dict.fromkeys(even + floats, "none")},
+        column_encoding={**dict.fromkeys(even, "DELTA_BINARY_PACKED"), **dict.fromkeys(plain, "PLAIN")},
         use_dictionary=others,
         dictionary_pagesize_limit=_DICTIONARY,
         store_schema=False,
     ) as writer:
-        for batch in reader:
+        for batch in chain(() if first is None else (first,), reader):
             writer.write_batch(batch, row_group_size=ROW_GROUP)
 
 
 def _is_even(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_timestamp(kind))
+
+
+def _differ(values: pa.Array) -> bool:
+    """True if a dictionary of these values would not be kept: in most columns the other row groups are alike."""
+    return bool(len(values.unique()) * values.type.byte_width > _DICTIONARY)

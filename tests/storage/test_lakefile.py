@@ -65,3 +65,14 @@ def test_values_that_repeat_are_numbered(tmp_path):
     table = pa.table({"TELESCOP": ["SDO/HMI"] * many, "CDELT1": [0.5, 0.25] * (many // 2)})
     path = written(tmp_path / "x.parquet", table)
     assert path.stat().st_size < many / 2
+
+
+def test_floats_that_differ_are_kept_as_they_are_and_others_are_numbered(tmp_path):
+    many = 2 * ROW_GROUP
+    table = pa.table({"DATAMEAN": [n / 7 for n in range(many)], "CRPIX1": [n % 100 + 0.5 for n in range(many)]})
+    told = pq.read_metadata(written(tmp_path / "x.parquet", table)).row_group(1)
+    differ, repeat = told.column(0), told.column(1)
+    assert (differ.compression, differ.total_uncompressed_size // ROW_GROUP) == ("UNCOMPRESSED", 8)
+    assert not differ.has_dictionary_page
+    assert repeat.has_dictionary_page
+    assert repeat.total_compressed_size < ROW_GROUP

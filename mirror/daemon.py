@@ -161,6 +161,7 @@ async def build(
     await making.worker.resume()
     await kept.sync.reconcile(config.subscription)
     await kept.inbox.start()
+    await core.database.rest()
     return Mirror(
         app=app,
         events=events,

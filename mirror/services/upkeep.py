@@ -17,6 +17,7 @@ import duckdb
 from mirror.drms.errors import MirrorError
 from mirror.services.checkplan import MOST_WAITS, WAIT, begins, pause
 from mirror.services.watermarks import Marks, keep
+from mirror.storage.database import SMALL_LOG
 from mirror.storage.quota import in_words
 
 if TYPE_CHECKING:
@@ -36,15 +37,15 @@ log = logging.getLogger(__name__)
 TICK = 30.0
 #: Seconds after the start, and between two looks whether a background check is due.
 LOOK = 300.0
-#: Bytes of the log of changes from which on it is folded in when the mirror is idle, and in any case.
-SOME_CHANGES, MANY_CHANGES = 16_000_000, 500_000_000
+#: Bytes of the log of changes from which on it is folded in even while the mirror is busy.
+MANY_CHANGES = 500_000_000
 #: Seconds without a request after which the mirror counts as idle.
 IDLE = 10.0
 
 
 def checkpoint_due(changes: int, idle: float, *, busy: bool) -> bool:
     """True if ``changes`` bytes of the log should be folded in, after so many idle seconds."""
-    return changes >= MANY_CHANGES or (changes >= SOME_CHANGES and idle >= IDLE and not busy)
+    return changes >= MANY_CHANGES or (changes >= SMALL_LOG and idle >= IDLE and not busy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Upkeep:
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
+        await self._database.rest()
 
     async def check(self) -> None:
         """Go on with the background check, as far as the day's budget and hours let it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ import duckdb
 from mirror.drms.errors import StorageError
 from mirror.storage.damage import Damaged, cannot_open, cannot_read, cannot_write, is_damage
 from mirror.storage.door import Door
+from mirror.storage.memory import Allowance, Memory
 from mirror.storage.migrations import bring_up_to_date, put_back
 
 if TYPE_CHECKING:
@@ -32,15 +32,11 @@ READERS = 2
 #: Files of this version open in every DuckDB release the mirror supports; later ones store strings slower.
 STORAGE_VERSION = "v1.0.0"
 
-#: What DuckDB may keep in memory; by itself it would take most of the machine's. Searches need 200 MB, but a
-#: checkpoint of a million records failed for good with that little.
-MEMORY = "2GB"
-#: For a second try at what needs more.
-MUCH_MEMORY = "8GB"
-
 #: Bytes that every file of DuckDB begins with; before them it has no content.
 _HEADS = 3 * 4096
 
+#: A log of fewer bytes takes no memory worth the name.
+SMALL_LOG = 16_000_000
 #: A log of more bytes is left to the next start, instead of being folded into the file while people wait for an end.
 LARGE_LOG = 32_000_000
 
@@ -59,7 +55,7 @@ class Database:
         self._path = path
         self._door = Door(connection, None if path is None else lambda: _opened(path))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
-        self._much = threading.Lock()
+        self._memory = Allowance()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")
 
     @classmethod
@@ -81,15 +77,19 @@ class Database:
 
     async def checkpoint(self) -> None:
         """Fold the write-ahead log into the file."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, lambda: self._with_cursor(lambda c: c.execute("CHECKPOINT")))
+        await self._between_writes(self._fold)
+
+    async def rest(self) -> None:
+        """Do with little memory until the next write, unless much of what was written is not in the file yet."""
+        if self._path is None or _log_size(self._path) < SMALL_LOG:
+            await self._between_writes(self._memory.rest)
 
     async def copy_to(self, path: Path) -> None:
         """Write all that is committed now to a new database file, while reads and writes go on.
 
         Copying the file itself would not do: to open and close it a second time here lets go of its lock.
         """
-        await asyncio.to_thread(self._with_cursor, lambda cursor: _copy(cursor, path))
+        await asyncio.to_thread(self._with_cursor, lambda cursor: self._copy(cursor, path))
 
     def close(self) -> None:
         """Finish what is being written, end what is read, write everything down, and release the file."""
@@ -102,28 +102,37 @@ class Database:
                 self._with_cursor(lambda cursor: cursor.execute("PRAGMA disable_checkpoint_on_shutdown"))
         self._door.close()
 
+    async def _between_writes(self, work: Callable[[Cursor], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._with_cursor, work)
+
+    def _fold(self, cursor: Cursor) -> None:
+        self._memory.for_writing(cursor)
+        cursor.execute("CHECKPOINT")
+
+    def _copy(self, cursor: Cursor, path: Path) -> None:
+        with self._memory.at_least(cursor, Memory.WRITING):
+            _copy(cursor, path)
+
     def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
         return self._door.through(lambda cursor: self._with_room(cursor, lambda: work(cursor)))
 
     def _in_transaction(self, work: Callable[[Cursor], T]) -> T:
         try:
-            return self._door.through(
-                lambda cursor: self._with_room(cursor, lambda: _committed(cursor, work))
-            )
+            return self._door.through(lambda cursor: self._written(cursor, work))
         except (duckdb.IOException, duckdb.TransactionException) as error:
             raise StorageError(cannot_write(error)) from error
+
+    def _written(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+        self._memory.for_writing(cursor)
+        return self._with_room(cursor, lambda: _committed(cursor, work))
 
     def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:
         """``attempt``, once more with much memory if it needs more than usual: a large answer, kept at once."""
         try:
             return attempt()
         except duckdb.OutOfMemoryException:
-            with self._much:
-                cursor.execute(f"SET memory_limit = '{MUCH_MEMORY}'")
-                try:
-                    return attempt()
-                finally:
-                    cursor.execute(f"SET memory_limit = '{MEMORY}'")
+            with self._memory.at_least(cursor, Memory.MUCH):
+                return attempt()
         except duckdb.Error as error:
             if is_damage(error):
                 raise StorageError(cannot_read(error)) from error
@@ -146,7 +155,7 @@ def _up_to_date(path: Path) -> Cursor:
     try:
         connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
         connection.execute("SET preserve_insertion_order = true")
-        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        Memory.WRITING.set(connection)
         bring_up_to_date(connection, path)
     except duckdb.Error as error:
         connection.close()

@@ -19,8 +19,8 @@ import duckdb
 
 from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import all_blobs, forget, is_sha256
-from mirror.storage.database import MEMORY
 from mirror.storage.disk import explained
+from mirror.storage.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -255,7 +255,7 @@ def drop_from_copy(index: Path, hashes: Iterable[str]) -> None:
 @contextmanager
 def _opened(index: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        connection = duckdb.connect(str(index), config={"memory_limit": MEMORY})
+        connection = duckdb.connect(str(index), config={"memory_limit": f"{Memory.WRITING}MB"})
     except duckdb.Error as error:
         raise StorageError(f"{index} cannot be opened: {error}") from error
     try:

@@ -17,11 +17,12 @@ from mirror.services.checkplan import (
     pause,
     steps_of,
 )
-from mirror.services.upkeep import IDLE, MANY_CHANGES, SOME_CHANGES, checkpoint_due
+from mirror.services.upkeep import IDLE, MANY_CHANGES, checkpoint_due
 from mirror.services.watermarks import Marks, excess
 from mirror.storage.blobs import Usage
 from mirror.storage.blobtable import Blob
 from mirror.storage.checktable import Run
+from mirror.storage.database import SMALL_LOG
 from tests.lab import lab
 
 SIZES = st.integers(0, 10**12)
@@ -98,10 +99,10 @@ def test_what_is_evicted_brings_quota_and_disk_below_their_marks(usage, free, ma
 
 
 def test_the_log_of_changes_is_folded_in_when_nobody_is_there_and_anyhow_when_it_is_long():
-    assert not checkpoint_due(SOME_CHANGES - 1, 1e9, busy=False)
-    assert checkpoint_due(SOME_CHANGES, IDLE, busy=False)
-    assert not checkpoint_due(SOME_CHANGES, IDLE, busy=True)
-    assert not checkpoint_due(SOME_CHANGES, IDLE - 1, busy=False)
+    assert not checkpoint_due(SMALL_LOG - 1, 1e9, busy=False)
+    assert checkpoint_due(SMALL_LOG, IDLE, busy=False)
+    assert not checkpoint_due(SMALL_LOG, IDLE, busy=True)
+    assert not checkpoint_due(SMALL_LOG, IDLE - 1, busy=False)
     assert checkpoint_due(MANY_CHANGES, 0.0, busy=True)
 
 

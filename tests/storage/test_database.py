@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from mirror.drms.errors import StorageError
-from mirror.storage.database import Database
+from mirror.storage.database import SMALL_LOG, Database
+from mirror.storage.memory import Allowance, Memory
 from mirror.storage.migrations import schema_files
 from tests import processes
 
@@ -68,7 +69,8 @@ def test_a_file_that_is_no_database_is_refused_by_name(path):
 def test_a_second_process_is_refused_and_told_who_has_it(path, database):
     script = f"""
 from pathlib import Path
-from mirror.storage.database import Database
+from mirror.storage.database import SMALL_LOG, Database
+from mirror.storage.memory import Allowance, Memory
 from mirror.drms.errors import StorageError
 try:
     Database.open(Path({str(path)!r}))
@@ -122,19 +124,69 @@ async def test_what_was_written_is_there_when_opened_again(path):
         again.close()
 
 
-async def test_a_write_that_needs_more_memory_than_usual_gets_it_once(tmp_path):
+def limit(cursor):
+    """The limit that holds: DuckDB tells it in GiB with one digit."""
+    size, unit = cursor.execute("SELECT current_setting('memory_limit')").fetchone()[0].split()
+    told = float(size) * {"MiB": 2**20, "GiB": 2**30}[unit] / 1e6
+    return min(Memory, key=lambda one: abs(one - told))
+
+
+async def test_work_that_needs_more_memory_than_usual_gets_it_once(tmp_path):
     database = Database.open(tmp_path / "index.duckdb")
-    usual = await database.read(lambda c: c.execute("SELECT current_setting('memory_limit')").fetchone())
-    limits = []
+    for ask in (database.write, database.read):
+        limits = []
 
-    def work(cursor):
-        limits.append(cursor.execute("SELECT current_setting('memory_limit')").fetchone())
-        if len(limits) == 1:
-            raise duckdb.OutOfMemoryException("a large answer")
-        cursor.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        def work(cursor, limits=limits):
+            limits.append(limit(cursor))
+            if len(limits) == 1:
+                raise duckdb.OutOfMemoryException("a large answer")
 
-    await database.write(work)
-    assert limits[0] == usual != limits[1]
-    assert await database.read(lambda c: c.execute("FROM kept").fetchall()) == [(1,)]
-    assert await database.read(lambda c: c.execute("SELECT current_setting('memory_limit')").fetchone()) == usual
+        await ask(work)
+        assert limits == [Memory.WRITING, Memory.MUCH]
+    assert await database.read(limit) == Memory.WRITING
     database.close()
+
+
+async def test_little_memory_is_used_while_nothing_is_to_be_written_to_the_file(tmp_path):
+    path = tmp_path / "index.duckdb"
+    database = Database.open(path)
+    await database.rest()
+    assert await database.read(limit) == Memory.READING
+    assert await database.write(limit) == Memory.WRITING
+    await database.rest()
+    assert await database.read(limit) == Memory.READING
+    many = f"INSERT INTO mirror.facts SELECT repeat('x', {SMALL_LOG // 10_000}), i, '', 0 FROM range(10_000) t(i)"
+    await database.write(lambda c: c.execute(many))
+    await database.rest()
+    assert await database.read(limit) == Memory.WRITING  # it is all in the log
+    await database.checkpoint()
+    await database.rest()
+    assert await database.read(limit) == Memory.READING
+    database.close()
+
+
+async def test_the_limit_stays_while_somebody_needs_much(tmp_path):
+    allowance = Allowance()
+    with duckdb.connect() as cursor:
+        with allowance.at_least(cursor, Memory.WRITING):
+            with allowance.at_least(cursor, Memory.MUCH):
+                allowance.rest(cursor)
+                allowance.for_writing(cursor)
+                assert limit(cursor) == Memory.MUCH
+            allowance.rest(cursor)
+            assert limit(cursor) == Memory.WRITING
+        assert limit(cursor) == Memory.WRITING
+        allowance.rest(cursor)
+        assert limit(cursor) == Memory.READING
+
+
+async def test_what_is_in_use_keeps_its_memory(tmp_path):
+    allowance = Allowance()
+    with duckdb.connect(config={"temp_directory": ""}) as cursor:
+        Memory.WRITING.set(cursor)
+        cursor.execute("CREATE TABLE kept AS SELECT random() AS x FROM range(60_000_000)")
+        allowance.rest(cursor)
+        assert limit(cursor) == Memory.WRITING
+        cursor.execute("DROP TABLE kept")
+        allowance.rest(cursor)
+        assert limit(cursor) == Memory.READING

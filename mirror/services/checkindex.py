@@ -26,6 +26,7 @@ from mirror.storage.checktable import Finding
 from mirror.storage.damage import is_damage
 from mirror.storage.indexcheck import Damage, damaged, exists, mend_columns, mend_versions, outdone
 from mirror.storage.laketable import distrust
+from mirror.storage.merge import create_tables
 from mirror.storage.places import delete_records
 from mirror.storage.salvage import Loss, loss, rebuild, rows_of
 from mirror.storage.tables import Tables
@@ -114,7 +115,7 @@ class IndexSteps:
                 Finding("coverage", series.name, "it is dated after today", "repaired", "to be checked again")
             ]
         if any(len(spans) for _, spans in coverage) and not await self._read(lambda c: exists(c, layout)):
-            await self._index.drop(series, _nothing, lambda _: None)
+            await self._index.drop(series, _nothing, lambda c: create_tables(c, layout))
             return [
                 Finding(
                     "coverage",

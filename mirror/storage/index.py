@@ -25,8 +25,8 @@ from mirror.storage.precision import Tolerance
 from mirror.storage.reader import Held, Reader
 from mirror.storage.structures import (
     add_tolerances,
+    all_tables,
     find_keyset,
-    has_tables,
     narrow_keysets,
     store_keyset,
     store_series,
@@ -75,7 +75,7 @@ class Index(Reader):
         among their prime keys than before, nothing is vouched for any more.
         """
         layout, name = Layout(series), series.name.lower()
-        held = self._held.get(name)
+        held = known = self._held.get(name)
         same = held is not None and held.layout.fields == layout.fields
         keyset = held.keyset if held is not None and same else self._new_keyset(layout)
         moved = held is not None and key_space(held.series) != key_space(series)
@@ -87,7 +87,7 @@ class Index(Reader):
         def work(cursor: Cursor) -> dict[str, Tolerance]:
             if moved or grown:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
-            return store_series(cursor, layout, keyset, fetched_at)
+            return store_series(cursor, layout, keyset, fetched_at, is_new=known is None)
 
         if held is not None and (moved or grown):
             held.coverage = vouched(held.coverage)  # first: nobody may count on what cannot be told any more
@@ -156,7 +156,8 @@ class Index(Reader):
             def note(replaced: Mapping[int, int | None]) -> None:
                 note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
 
-            create_tables(cursor, layout)
+            if not held.has_tables:
+                create_tables(cursor, layout)
             merge(cursor, layout, rows, complete, gone=gone, note=note)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)
@@ -215,7 +216,8 @@ class Index(Reader):
             def note(replaced: Mapping[int, int | None]) -> None:
                 note_changes(cursor, held.layout, replaced, found_at, vouched=False)
 
-            create_tables(cursor, held.layout)
+            if not held.has_tables:
+                create_tables(cursor, held.layout)
             absorb(cursor, held.layout, share, theirs, ours, note)
             for box, checked_at in theirs:
                 self._log.add(cursor, series.name, (box,), checked_at)
@@ -238,10 +240,12 @@ class Index(Reader):
     # ---- inside ----------------------------------------------------------------------------------
 
     def _load(self, cursor: Cursor) -> None:
-        for name, structure, fetched_at in cursor.execute("FROM mirror.series").fetchall():
+        known = cursor.execute("FROM mirror.series").fetchall()
+        tables = all_tables(cursor) if known else set()
+        for name, structure, fetched_at in known:
             series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
             layout = Layout(series)
-            kept = has_tables(cursor, layout)
+            kept = name.lower() in tables
             self._held[name.lower()] = Held(series, fetched_at, layout, keyset=0, has_tables=kept)
         for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
             self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))

@@ -21,7 +21,6 @@ from mirror.storage.hashing import digest_of
 from mirror.storage.lakecolumns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
 from mirror.storage.lakefile import ROW_GROUP, write_file
 from mirror.storage.laketable import Sealed, forget, keysets, manifest, note, prints, sealed, where_month
-from mirror.storage.structures import has_tables
 from mirror.storage.tables import Tables
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Lake:
             edition = self._index.edition(series)
             if self._seen.get(name) != edition or not await asyncio.to_thread(self._all_there, name):
                 layout = self._index.layout(series)
-                kept = await self._tables.read(lambda cursor: has_tables(cursor, layout))
+                kept = self._index.has_records(series)
                 self._ready[name] = await self._seal(name, layout) if kept else ()
                 self._seen[name] = edition
         return self._ready[name]

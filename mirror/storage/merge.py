@@ -90,14 +90,15 @@ def merge(
     cursor.register(_BATCH, rows)
     try:
         certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
+        versions = _has_versions(layout, rows)
         if not certain or not _untouched(cursor, layout, within):
-            _merge_into(cursor, layout, within, note)
-        elif _without_versions(layout, rows):
-            # In the server's order, which is that of the prime keys.
-            cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
-        else:
+            _merge_into(cursor, layout, within, note, versions=versions)
+        elif versions:
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_newest(layout)}")
             cursor.execute(f"INSERT INTO {layout.old_table} BY NAME FROM {_replaced(layout)}")
+        else:
+            # In the server's order, which is that of the prime keys.
+            cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
     finally:
         cursor.unregister(_BATCH)
 
@@ -118,14 +119,14 @@ def _untouched(cursor: Cursor, layout: Layout, within: str) -> bool:
     return cursor.execute(sql).fetchone() is None and cursor.execute(old).fetchone() is None
 
 
-def _without_versions(layout: Layout, rows: pa.Table) -> bool:
-    """True if no two rows have the same name; to tell this is much quicker than to rank them."""
+def _has_versions(layout: Layout, rows: pa.Table) -> bool:
+    """True if two rows have the same name; to tell this is much quicker than to rank them."""
     names = rows.select(layout.order).group_by(list(layout.order)).aggregate([])
-    return bool(len(names) == len(rows))
+    return bool(len(names) < len(rows))
 
 
-def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note) -> None:
-    newest = _newest(layout)
+def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note, *, versions: bool) -> None:
+    newest = _newest(layout) if versions else _ordered(layout)
     same = " AND ".join(f"held.{quoted(c)} IS NOT DISTINCT FROM new.{quoted(c)}" for c in layout.order)
     pairs = cursor.execute(
         f"SELECT held.recnum, new.recnum FROM {layout.table} held, {newest} new "
@@ -143,7 +144,8 @@ def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note) -> None
     numbers = ", ".join(map(str, found.outdated)) or "NULL"
     newer = f"SELECT * FROM {newest} WHERE recnum NOT IN ({numbers})" if found.outdated else f"FROM {newest}"
     cursor.execute(f"{into} {newer}")
-    cursor.execute(f"{old} FROM {_replaced(layout)}")
+    if versions:
+        cursor.execute(f"{old} FROM {_replaced(layout)}")
     if found.outdated:
         cursor.execute(f"{old} SELECT * FROM {_BATCH} WHERE recnum IN ({numbers})")
 
@@ -173,6 +175,10 @@ def _newest(layout: Layout) -> str:
     """The rows of the batch that are the newest of their name, in the batch's order."""
     keys = ", ".join(map(quoted, layout.order))
     return f"(FROM {_BATCH} QUALIFY recnum = max(recnum) OVER (PARTITION BY {keys}) ORDER BY {keys})"
+
+
+def _ordered(layout: Layout) -> str:
+    return f"(FROM {_BATCH} ORDER BY {', '.join(map(quoted, layout.order))})"
 
 
 def _replaced(layout: Layout) -> str:

@@ -94,6 +94,10 @@ class Reader:
         """What is held completely of a series; read it, do not change it."""
         return self._held[series.name.lower()].coverage
 
+    def has_records(self, series: Series) -> bool:
+        """True if records of a series were ever kept."""
+        return self._held[series.name.lower()].has_tables
+
     def layout(self, series: Series) -> Layout:
         """How records of a series lie in the index."""
         return self._held[series.name.lower()].layout

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 _BATCH = "incoming_column"
 
 
-def has_tables(cursor: Cursor, layout: Layout) -> bool:
-    """True if records of the series were ever kept."""
-    namespace, _, name = layout.series.name.lower().partition(".")
-    sql = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?"
-    row = cursor.execute(sql, [namespace, name]).fetchone()
-    return bool(row and row[0])
+def all_tables(cursor: Cursor) -> set[str]:
+    """The qualified names of all tables: those of a series are there if records of it were ever kept."""
+    rows = cursor.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
+    return {name for (name,) in rows}
 
 
-def store_series(cursor: Cursor, layout: Layout, keyset: int, fetched_at: float) -> dict[str, Tolerance]:
+def store_series(
+    cursor: Cursor, layout: Layout, keyset: int, fetched_at: float, *, is_new: bool
+) -> dict[str, Tolerance]:
     """Write down a structure and the key set of its new rows, and bring the tables up to it.
 
-    Gives the tolerances of columns that were made anew.
+    Gives the tolerances of columns that were made anew. A series that ``is_new`` has no tables.
     """
     name = layout.series.name
     text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
@@ -44,7 +44,7 @@ def store_series(cursor: Cursor, layout: Layout, keyset: int, fetched_at: float)
     if cursor.execute("SELECT 1 FROM mirror.keysets WHERE id = ?", [keyset]).fetchone() is None:
         store_keyset(cursor, name, keyset, layout.fields)
     widened: dict[str, Tolerance] = {}
-    if has_tables(cursor, layout):
+    if not is_new and name.lower() in all_tables(cursor):
         for table in (layout.table, layout.old_table):
             for column, t in _follow(cursor, layout, table):
                 widened[column] = widened.get(column, Tolerance()) | t
@@ -75,11 +75,10 @@ def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | Non
 
 def add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Tolerance]) -> None:
     """Rows are only added, the widest counts: of two answers that are kept at a time none is lost."""
-    name = layout.series.name.lower()
-    for keyword, t in tolerances.items():
-        cursor.execute(
-            "INSERT INTO mirror.precision VALUES (?, ?, ?, ?)", [name, keyword, t.absolute, t.relative]
-        )
+    if tolerances:
+        columns = zip(*((keyword, t.absolute, t.relative) for keyword, t in tolerances.items()), strict=True)
+        sql = "INSERT INTO mirror.precision SELECT ?, unnest(?::VARCHAR[]), unnest(?::DOUBLE[]), unnest(?::DOUBLE[])"
+        cursor.execute(sql, [layout.series.name.lower(), *map(list, columns)])
 
 
 def _follow(cursor: Cursor, layout: Layout, table: str) -> Iterator[tuple[str, Tolerance]]:

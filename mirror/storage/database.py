@@ -89,7 +89,12 @@ class Database:
 
         Copying the file itself would not do: to open and close it a second time here lets go of its lock.
         """
-        await asyncio.to_thread(self._with_cursor, lambda cursor: self._copy(cursor, path))
+
+        def work(cursor: Cursor) -> None:
+            with self._memory.at_least(cursor, Memory.WRITING):
+                _copy(cursor, path)
+
+        await asyncio.to_thread(self._with_cursor, work)
 
     def close(self) -> None:
         """Finish what is being written, end what is read, write everything down, and release the file."""
@@ -108,10 +113,6 @@ class Database:
     def _fold(self, cursor: Cursor) -> None:
         self._memory.for_writing(cursor)
         cursor.execute("CHECKPOINT")
-
-    def _copy(self, cursor: Cursor, path: Path) -> None:
-        with self._memory.at_least(cursor, Memory.WRITING):
-            _copy(cursor, path)
 
     def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
         return self._door.through(lambda cursor: self._with_room(cursor, lambda: work(cursor)))

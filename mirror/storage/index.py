@@ -75,7 +75,8 @@ class Index(Reader):
         among their prime keys than before, nothing is vouched for any more.
         """
         layout, name = Layout(series), series.name.lower()
-        held = known = self._held.get(name)
+        held = self._held.get(name)
+        is_new = held is None
         same = held is not None and held.layout.fields == layout.fields
         keyset = held.keyset if held is not None and same else self._new_keyset(layout)
         moved = held is not None and key_space(held.series) != key_space(series)
@@ -87,7 +88,7 @@ class Index(Reader):
         def work(cursor: Cursor) -> dict[str, Tolerance]:
             if moved or grown:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
-            return store_series(cursor, layout, keyset, fetched_at, is_new=known is None)
+            return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
 
         if held is not None and (moved or grown):
             held.coverage = vouched(held.coverage)  # first: nobody may count on what cannot be told any more

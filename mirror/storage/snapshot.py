@@ -255,10 +255,11 @@ def drop_from_copy(index: Path, hashes: Iterable[str]) -> None:
 @contextmanager
 def _opened(index: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        connection = duckdb.connect(str(index), config={"memory_limit": f"{Memory.WRITING}MB"})
+        connection = duckdb.connect(str(index))
     except duckdb.Error as error:
         raise StorageError(f"{index} cannot be opened: {error}") from error
     try:
+        Memory.WRITING.set(connection)
         yield connection
     except duckdb.Error as error:
         raise StorageError(f"{index} cannot be read: {error}") from error

@@ -69,8 +69,7 @@ def test_a_file_that_is_no_database_is_refused_by_name(path):
 def test_a_second_process_is_refused_and_told_who_has_it(path, database):
     script = f"""
 from pathlib import Path
-from mirror.storage.database import SMALL_LOG, Database
-from mirror.storage.memory import Allowance, Memory
+from mirror.storage.database import Database
 from mirror.drms.errors import StorageError
 try:
     Database.open(Path({str(path)!r}))
@@ -165,7 +164,7 @@ async def test_little_memory_is_used_while_nothing_is_to_be_written_to_the_file(
     database.close()
 
 
-async def test_the_limit_stays_while_somebody_needs_much(tmp_path):
+def test_the_limit_stays_while_somebody_needs_much():
     allowance = Allowance()
     with duckdb.connect() as cursor:
         with allowance.at_least(cursor, Memory.WRITING):
@@ -180,11 +179,11 @@ async def test_the_limit_stays_while_somebody_needs_much(tmp_path):
         assert limit(cursor) == Memory.READING
 
 
-async def test_what_is_in_use_keeps_its_memory(tmp_path):
+def test_what_is_in_use_keeps_its_memory():
     allowance = Allowance()
     with duckdb.connect(config={"temp_directory": ""}) as cursor:
         Memory.WRITING.set(cursor)
-        cursor.execute("CREATE TABLE kept AS SELECT random() AS x FROM range(60_000_000)")
+        cursor.execute("CREATE TABLE kept AS SELECT random() AS x FROM range(30_000_000)")
         allowance.rest(cursor)
         assert limit(cursor) == Memory.WRITING
         cursor.execute("DROP TABLE kept")

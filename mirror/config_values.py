@@ -188,7 +188,7 @@ def hosts(value: Any) -> tuple[str, ...]:
 def token_hash(value: Any) -> str:
     """The hash of a token."""
     if not isinstance(value, str) or not is_hash(value):
-        raise ValueError("a hash as `mirror token create` writes it")
+        raise ValueError("a hash as `mirror token create` writes it, sha256$ and 64 hexadecimal digits")
     return value
 
 

@@ -21,7 +21,7 @@ TOKENS = {
 
 def table(token: str, role: str) -> str:
     """The table of a token."""
-    hashed = hash_of(token, b"salt of a test", n=2, r=1, p=1)
+    hashed = hash_of(token)
     return f'[[token]]\nname = "{token.partition(".")[0]}"\nrole = "{role}"\nhash = "{hashed}"\n'
 
 

@@ -25,8 +25,6 @@ from mirror.access import (
 from mirror.config import check_doors, load_config
 from mirror.drms.errors import ConfigError
 
-CHEAP = {"n": 2, "r": 1, "p": 1}
-
 
 def test_a_token_fits_its_own_hash_and_no_other():
     token, hashed = new_token("ada", secrets.token_bytes)
@@ -43,21 +41,16 @@ def test_a_token_tells_whose_it_is_and_shows_no_more_than_that():
     assert (name_in("ada"), without_secret("ada")) == (None, "ada")
 
 
-@given(st.text(min_size=1, max_size=40), st.text(max_size=40), st.binary(min_size=8, max_size=64))
-def test_whatever_is_hashed_only_the_same_fits(token, other, salt):
-    hashed = hash_of(token, salt, **CHEAP)
+@given(st.text(min_size=1, max_size=40), st.text(max_size=40))
+def test_whatever_is_hashed_only_the_same_fits(token, other):
+    hashed = hash_of(token)
     assert is_hash(hashed) and fits(token, hashed)
     assert fits(other, hashed) == (other == token)
 
 
-@given(st.text() | st.from_regex(r"scrypt\$\d{1,9}\$\d{1,4}\$\d\$[\w-]{0,30}\$[\w-]{40,45}", fullmatch=True))
-def test_what_is_no_hash_fits_nothing_and_costs_nothing(text):
+@given(st.text() | st.from_regex(r"(sha256|scrypt)\$[0-9a-fA-F]{62,66}", fullmatch=True))
+def test_what_is_no_hash_fits_nothing(text):
     assert is_hash(text) or not fits("ada", text)
-
-
-@pytest.mark.parametrize("cost", ["8388608$8$1", "16383$8$1", "1$8$1", "16384$0$1", "16384$8$9", "0$8$1"])
-def test_a_hash_that_asks_for_too_much_is_none(cost):
-    assert not is_hash(f"scrypt${cost}$AAAAAAAAAAAAAAAAAAAAAA${'A' * 43}")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class Gate:
             request.headers.get("Proxy-Authorization" if proxied else "Authorization", "")
         )
         if given.secret and self._doors.has_tokens:
-            found = await self._doors.by_token(given.secret, request.remote)
+            found = self._doors.by_token(given.secret, request.remote)
             if found is None:
                 log.warning("a wrong token came address=%s path=%s", request.remote, request.path)
                 raise Unknown("this is not a token of this mirror, or not any more")

@@ -55,7 +55,7 @@ class LoginPage:
         given = await request.post()
         token, onward = str(given.get("token", "")).strip(), local_path(str(given.get("next", "/")))
         try:
-            cookie, asker = await self._doors.log_in(token, request.remote)
+            cookie, asker = self._doors.log_in(token, request.remote)
         except (Refused, TooMany) as problem:
             log.warning("login refused address=%s", request.remote)
             return self._page(request, onward, str(problem), codes(problem)[1])

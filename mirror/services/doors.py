@@ -1,31 +1,33 @@
-"""Whom the mirror lets in: tokens, sessions of the page, and patience with those who guess.
+"""Whom the mirror lets in: tokens, sessions of the page, and a limit on wrong tokens.
 
-Secrets are kept as digests only. A token costs its hash once; after that a digest in memory is enough, until
-its table in config.toml changes or goes. A session lives as long as its token does, and no longer than a day.
+Secrets are kept as digests only. A token holds as long as its table stands in config.toml; a session as long as
+its token does, and no longer than half a day.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_network
 from typing import TYPE_CHECKING
 
 from mirror.access import Address, Role, address_of, fits, name_in, role_of_address
-from mirror.drms.errors import Refused
-from mirror.services.guessing import Guessing
+from mirror.drms.errors import Refused, TooMany
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ipaddress import IPv4Network, IPv6Network
 
     from mirror.config import Access, Config, Token
 
 #: Seconds that a session of the page holds.
 SESSION = 12 * 3600.0
-#: Sessions, and tokens that were seen, kept in memory.
+#: Sessions, and addresses that sent wrong tokens, kept in memory.
 MOST = 10_000
+#: Wrong tokens that one address may send in so many seconds.
+FAILURES, PERIOD = 10, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,38 @@ class _Session:
     until: float
 
 
+class FailedLogins:
+    """Counts the wrong tokens of an address, so that logs and processor are not flooded; ``now`` gives Unix seconds.
+
+    A right token is never held up by it.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._failures: dict[IPv4Network | IPv6Network | None, tuple[float, int]] = {}
+
+    def count(self, address: Address | None) -> None:
+        """Count one more; TooMany if there were too many within the period."""
+        source, now = _source(address), self._now()
+        since, count = self._failures.pop(source, (now, 0))
+        if not 0.0 <= now - since < PERIOD:
+            since, count = now, 0
+        _bound(self._failures)
+        self._failures[source] = since, count + 1
+        if count >= FAILURES:
+            raise TooMany(
+                f"too many wrong tokens came from this address; try again in {since + PERIOD - now:.0f} s"
+            )
+
+
 class Doors:
     """Who is let in by a configuration; ``now`` gives Unix seconds."""
 
     def __init__(self, config: Config, now: Callable[[], float]) -> None:
         self._now = now
         self._key = secrets.token_bytes(32)
-        self._seen: dict[bytes, Token] = {}
         self._sessions: dict[str, _Session] = {}
-        self._hashing = asyncio.Lock()
-        self._guessing = Guessing(now)
+        self._failed = FailedLogins(now)
         self._access, self._tokens = config.access, {t.name: t for t in config.token}
 
     def apply(self, config: Config) -> None:
@@ -86,47 +110,22 @@ class Doors:
         role = role_of_address(address, self._access.networks, tokens=self.has_tokens or passed_on)
         return Asker(_shown(address), role, ambient=True)
 
-    async def by_token(self, token: str, remote: str | None) -> Asker | None:
-        """Whoever sends this token, None if it is not one; TooMany for an address that guesses."""
+    def by_token(self, token: str, remote: str | None) -> Asker | None:
+        """Whoever sends this token, None if it is not one; TooMany for an address that sends many wrong ones."""
         address = address_of(remote)
-        digest = self._digest(token)
-        known = self._remembered(digest)
-        if known is None:
-            async with (
-                self._hashing
-            ):  # each hash takes its memory, and the same token comes many times at once
-                known = self._remembered(digest) or await self._verified(token, digest, address)
-        return None if known is None else Asker(_shown(address), known.role, known.name)
-
-    async def _verified(self, token: str, digest: bytes, address: Address | None) -> Token | None:
-        self._guessing.admit(address)
-        claimed = self._tokens.get(name_in(token) or "")
-        if claimed is None or not await asyncio.to_thread(fits, token, claimed.hash):
-            self._guessing.failed(address)
+        known = self._tokens.get(name_in(token) or "")
+        if known is None or not fits(token, known.hash):
+            self._failed.count(address)
             return None
-        self._guessing.succeeded(address)
-        _bound(self._seen)
-        self._seen[digest] = claimed
-        return claimed
-
-    def _remembered(self, digest: bytes) -> Token | None:
-        """The token of a digest that was seen before, if it still stands in the configuration as it did then."""
-        seen = self._seen.get(digest)
-        now = self._tokens.get(seen.name) if seen else None
-        if seen is None or now is None or now.hash != seen.hash:
-            return None
-        return now
-
-    def _digest(self, token: str) -> bytes:
-        return hmac.digest(self._key, token.encode("utf-8", "replace"), "sha256")
+        return Asker(_shown(address), known.role, known.name)
 
     # ---- sessions of the page ---------------------------------------------------------------------
 
-    async def log_in(self, token: str, remote: str | None) -> tuple[str, Asker]:
-        """A new session's cookie; Refused if that is no token, TooMany for an address that guesses."""
-        asker = await self.by_token(token, remote)
+    def log_in(self, token: str, remote: str | None) -> tuple[str, Asker]:
+        """A new session's cookie; Refused if that is no token, TooMany for an address that sends many wrong ones."""
+        asker = self.by_token(token, remote)
         if asker is None:
-            raise Refused("this is not a token of this mirror, or not any more")
+            raise Refused("invalid or revoked token")
         cookie = secrets.token_urlsafe(32)
         for old in [key for key, session in self._sessions.items() if session.until < self._now()]:
             del self._sessions[old]
@@ -170,7 +169,14 @@ def _shown(address: Address | None) -> str:
     return "unknown" if address is None else str(address)
 
 
-def _bound(kept: dict[str, _Session] | dict[bytes, Token]) -> None:
+def _source(address: Address | None) -> IPv4Network | IPv6Network | None:
+    """What counts as one source: an IPv4 address, or the /64 of one host's IPv6 addresses."""
+    if address is None:
+        return None
+    return ip_network((address, 64 if isinstance(address, IPv6Address) else 32), strict=False)
+
+
+def _bound(kept: dict[str, _Session] | dict[IPv4Network | IPv6Network | None, tuple[float, int]]) -> None:
     """Make room for one more, the oldest first."""
     while len(kept) >= MOST:
-        kept.pop(next(iter(kept)))  # type: ignore[call-overload]
+        kept.pop(next(iter(kept)))  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ async def test_whoever_comes_is_asked_for_a_token_and_led_on_to_the_page(mirror,
         await shot(walk, "login")
         await page.fill("#token", "rita.wrong")
         await page.keyboard.press("Enter")
-        await page.wait_for_selector("[role=alert]:has-text('not a token of this mirror')")
+        await page.wait_for_selector("[role=alert]:has-text('invalid or revoked token')")
         only(walk, 403)
         assert await walk.accessibility() == []
         await page.fill("#token", TOKENS["read"])

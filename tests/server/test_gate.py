@@ -91,18 +91,15 @@ async def test_drms_hears_in_its_own_manner_that_it_may_not_export(guarded):
     assert "takes the role export, and token:rita has the role read" in answer.json["error"]
 
 
-async def test_a_wrong_token_is_told_and_guessing_takes_longer_and_longer(guarded):
+async def test_a_wrong_token_is_refused_and_many_of_them_make_the_address_wait(guarded):
     wrong = {"Authorization": f"Bearer ada.{'x' * 43}"}
-    for _ in range(5):
+    for _ in range(10):
         answer = await guarded.get("/api/status", headers=wrong)
         assert answer.code == 401 and "not a token of this mirror" in answer.json["error"]
     assert (await guarded.get("/api/status", headers=wrong)).code == 429
-    assert (await guarded.get("/api/status", headers=bearer("read"))).code == 429  # might be a guess too
-    guarded.clock.forward(seconds=2)
-    assert (await guarded.get("/api/status", headers=bearer("read"))).code == 200
-    for _ in range(7):
-        await guarded.get("/api/status", headers=wrong)
-    assert (await guarded.get("/api/status", headers=bearer("read"))).code == 200  # known by now
+    assert (await guarded.get("/api/status", headers=bearer("read"))).code == 200  # a right one is not held up
+    guarded.clock.forward(seconds=61)
+    assert (await guarded.get("/api/status", headers=wrong)).code == 401
 
 
 async def test_networks_have_roles_and_tokens_can_do_more(tmp_path):

@@ -1,22 +1,22 @@
-"""Tokens and sessions in memory: hashed once, forgotten when their table changes, bounded in time."""
+"""Tokens and sessions in memory: forgotten when their table changes, bounded in time and number."""
 
 from __future__ import annotations
 
-import asyncio
+from ipaddress import ip_address
 
 import pytest
 
 from mirror import access
 from mirror.config import Config, Token
 from mirror.drms.errors import Refused, TooMany
-from mirror.services.doors import SESSION, Doors
+from mirror.services.doors import FAILURES, MOST, PERIOD, SESSION, Doors, FailedLogins
 
 HERE = "10.0.0.1"
 TOKEN = "ada." + "a" * 43
 
 
-def configured(token=TOKEN, role=access.Role.EXPORT, salt=b"salt of a test"):
-    return Config(token=(Token("ada", access.hash_of(token, salt, n=2, r=1, p=1), role),))
+def configured(token=TOKEN, role=access.Role.EXPORT):
+    return Config(token=(Token("ada", access.hash_of(token), role),))
 
 
 @pytest.fixture
@@ -29,61 +29,66 @@ def doors(clock):
     return Doors(configured(), lambda: clock[0])
 
 
-async def test_a_hash_is_computed_once_however_many_come_with_the_token(doors, monkeypatch):
-    computed = []
-    monkeypatch.setattr(
-        "mirror.services.doors.fits", lambda *given: computed.append(given) or access.fits(*given)
-    )
-    found = await asyncio.gather(*(doors.by_token(TOKEN, HERE) for _ in range(50)))
-    assert {(asker.name, asker.role, asker.ambient) for asker in found} == {
-        ("ada", access.Role.EXPORT, False)
-    }
-    assert len(computed) == 1
+def test_a_text_that_is_no_token_is_none(doors):
+    for n, text in enumerate(("bob." + "a" * 43, "ada", "x" * 10_000, "ada.\ud800")):
+        assert doors.by_token(text, f"10.0.1.{n}") is None
 
 
-async def test_a_token_of_no_known_name_costs_no_hash(doors, monkeypatch):
-    monkeypatch.setattr("mirror.services.doors.fits", lambda *_: pytest.fail("hashed"))
-    for text in ("bob." + "a" * 43, "ada", "", "x" * 10_000, "ada.\ud800"):
-        if text:
-            assert await doors.by_token(text, f"10.0.1.{len(text) % 250}") is None
-
-
-async def test_another_hash_or_role_holds_at_once(doors):
-    assert (await doors.by_token(TOKEN, HERE)).role is access.Role.EXPORT
+def test_another_hash_or_role_holds_at_once(doors):
+    assert (doors.by_token(TOKEN, HERE)).role is access.Role.EXPORT
     doors.apply(configured(role=access.Role.READ))
-    assert (await doors.by_token(TOKEN, HERE)).role is access.Role.READ
+    assert (doors.by_token(TOKEN, HERE)).role is access.Role.READ
     doors.apply(configured(token="ada." + "b" * 43))
-    assert await doors.by_token(TOKEN, HERE) is None
+    assert doors.by_token(TOKEN, HERE) is None
     doors.apply(Config())
-    assert await doors.by_token(TOKEN, HERE) is None
+    assert doors.by_token(TOKEN, HERE) is None
 
 
-async def test_a_session_ends_with_its_time_its_token_or_its_logout(doors, clock):
-    cookie, asker = await doors.log_in(TOKEN, HERE)
+def test_a_session_ends_with_its_time_its_token_or_its_logout(doors, clock):
+    cookie, asker = doors.log_in(TOKEN, HERE)
     assert (asker.who, doors.by_session(cookie, HERE).session != "") == ("token:ada", True)
     assert doors.by_session(cookie + "x", HERE) is None
     clock[0] += SESSION + 1
     assert doors.by_session(cookie, HERE) is None
-    cookie, _ = await doors.log_in(TOKEN, HERE)
+    cookie, _ = doors.log_in(TOKEN, HERE)
     doors.log_out(cookie)
     assert doors.by_session(cookie, HERE) is None
-    cookie, _ = await doors.log_in(TOKEN, HERE)
-    doors.apply(configured(salt=b"another salt"))  # revoked, and made anew
+    cookie, _ = doors.log_in(TOKEN, HERE)
+    doors.apply(configured(token="ada." + "b" * 43))  # revoked, and another made
     assert doors.by_session(cookie, HERE) is None
 
 
-async def test_a_form_is_for_one_session(doors):
-    (one, _), (two, _) = await doors.log_in(TOKEN, HERE), await doors.log_in(TOKEN, HERE)
+def test_a_form_is_for_one_session(doors):
+    (one, _), (two, _) = doors.log_in(TOKEN, HERE), doors.log_in(TOKEN, HERE)
     mine, other = doors.by_session(one, HERE), doors.by_session(two, HERE)
     assert doors.is_form_token(mine, doors.form_token(mine))
     assert not doors.is_form_token(mine, doors.form_token(other))
     assert not doors.is_form_token(mine, "\ud800")
 
 
-async def test_wrong_logins_are_refused_and_then_slowed_down(doors):
-    for _ in range(5):
-        with pytest.raises(Refused, match="not a token"):
-            await doors.log_in("ada." + "x" * 43, HERE)
+def test_too_many_wrong_tokens_are_refused_and_a_right_one_never(doors, clock):
+    for _ in range(FAILURES):
+        with pytest.raises(Refused, match="invalid or revoked token"):
+            doors.log_in("ada." + "x" * 43, HERE)
+    with pytest.raises(TooMany, match="try again in 60 s"):
+        doors.log_in("ada." + "x" * 43, HERE)
+    assert doors.log_in(TOKEN, HERE)[1].name == "ada"
+    assert doors.by_token("ada." + "x" * 43, "10.0.0.2") is None
+    clock[0] += PERIOD
+    assert doors.by_token("ada." + "x" * 43, HERE) is None
+
+
+def test_addresses_that_sent_wrong_tokens_are_bounded_in_number():
+    failed = FailedLogins(lambda: 0.0)
+    for n in range(MOST + FAILURES + 10):
+        failed.count(ip_address(n))
+    failed.count(ip_address(0))  # forgotten meanwhile
+
+
+def test_a_host_has_many_addresses_of_ipv6():
+    failed = FailedLogins(lambda: 0.0)
+    for n in range(FAILURES):
+        failed.count(ip_address(f"2001:db8::{n}"))
+    failed.count(ip_address("2001:db8:0:1::1"))
     with pytest.raises(TooMany):
-        await doors.log_in(TOKEN, HERE)
-    assert (await doors.log_in(TOKEN, "10.0.0.2"))[1].name == "ada"
+        failed.count(ip_address("2001:db8::ffff"))

@@ -157,7 +157,7 @@ async def open_core(
         filler=filler,
         extremes=extremes,
         records=records,
-        search=Search(index, catalogue, records, upstream, rules, _counter(tallies)),
+        search=Search(index, catalogue, records, _counter(tallies)),
         listing=Listing(index, upstream, rules),
         blobs=blobs,
         holdings=holdings,
@@ -332,7 +332,7 @@ def _held_only(core: Core) -> Way:
     extremes = Extremes(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
     catalogue = Catalogue(c.index, c.upstream, offline)
-    return Way(Search(c.index, catalogue, records, c.upstream, offline), extremes, records, offline)
+    return Way(Search(c.index, catalogue, records), extremes, records, offline)
 
 
 def _each(*listeners: Callable[[Exchange], None]) -> Callable[[Exchange], None]:

@@ -45,6 +45,7 @@ from mirror.services.exportmaking import ExportMaking
 from mirror.services.exportplan import ExportPlanner
 from mirror.services.exports import Exports
 from mirror.services.filelist import FileLists
+from mirror.services.fills import Fills
 from mirror.services.forget import Forgetter
 from mirror.services.importing import Importer
 from mirror.services.listing import Listing
@@ -105,6 +106,7 @@ class Core:
     upstream: UpstreamClient
     catalogue: Catalogue
     filler: Filler
+    fills: Fills
     extremes: Extremes
     records: Records
     search: Search
@@ -143,6 +145,7 @@ async def open_core(
     extremes = Extremes(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, config.fill)
     blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
+    search = Search(index, catalogue, records, _counter(tallies))
     holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
     return Core(
         config=config,
@@ -155,9 +158,10 @@ async def open_core(
         upstream=upstream,
         catalogue=catalogue,
         filler=filler,
+        fills=Fills(search, extremes, index, filler, rules, database, sleep),
         extremes=extremes,
         records=records,
-        search=Search(index, catalogue, records, _counter(tallies)),
+        search=search,
         listing=Listing(index, upstream, rules),
         blobs=blobs,
         holdings=holdings,
@@ -238,7 +242,7 @@ def keeping(
     )
     sync = Sync(parts, active=standing_wishes)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
-    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.rules)
+    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Surroundings(
@@ -275,7 +279,7 @@ def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
     workers = Workers(lake.root, Powers(sql.places, sql.waiting, sql.memory, sql.threads))
     tables = CatalogueTables(c.index, c.database, status, sync)
     recordsets = RecordSets(c.search, c.records, c.index, lake)
-    return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
+    return Analytics(c.index, lake, workers, tables, recordsets, c.fills, Limits(sql.seconds, sql.rows, sql.bytes))
 
 
 def _applier(core: Core, sync: Sync, upkeep: Upkeep, doors: Doors) -> Callable[[Config], Awaitable[None]]:

@@ -25,6 +25,7 @@ from mirror.engine.chunks import chunks, halves
 from mirror.engine.singleflight import SingleFlight
 from mirror.engine.sizes import Sizes
 from mirror.storage.batch import fill_request
+from mirror.storage.tables import to_the_end
 from mirror.upstream.pacing import Claim, Priority
 
 if TYPE_CHECKING:
@@ -42,14 +43,18 @@ if TYPE_CHECKING:
 BACKGROUND = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Flight:
-    """A fetch under way: its box, what it will cover, the task to wait for, and how urgent it is."""
+    """A fetch under way: its box, what it will cover, the task to wait for, and how urgent it is.
+
+    ``may_end``: only work in the background that may be cancelled waits for it.
+    """
 
     box: Box
     covers: Coverage
     task: asyncio.Task[int]
     claim: Claim
+    may_end: bool = False
 
 
 @dataclass(slots=True)
@@ -100,13 +105,26 @@ class Filler:
         stale = tuple(old for box in stale for old in coverage.stale(box, freshness))
         waits = self._take_off(series, gaps, self._fetch, room, priority)
         light = self._sizes.slots(series) * CHECK_FACTOR
-        waits |= self._take_off(series, stale, self._check, light, priority)
+        waits += self._take_off(series, stale, self._check, light, priority)
         await _landed(waits)
 
     async def fetch(self, series: Series, chunk: Box, priority: Priority) -> int:
-        """Return when a box of at most a chunk of records is held; how many records had to be fetched for that."""
+        """Return when a box of at most a chunk of records is held; how many records had to be fetched for that.
+
+        If the caller is cancelled, what nobody else waits for by then is not fetched any more.
+        """
+        before = {id(flight) for flight in self._flights.get(series.name.lower(), ())}
         gaps = self._index.coverage(series).gaps(chunk)
-        return await _landed(self._take_off(series, gaps, self._fetch, MAX, priority))
+        flights = self._take_off(series, gaps, self._fetch, MAX, priority)
+        own = [flight for flight in flights if id(flight) not in before]
+        for flight in own:
+            flight.may_end = True
+        try:
+            return await _landed(flights)
+        except asyncio.CancelledError:
+            for flight in own:
+                self._abandon(series, flight)
+            raise
 
     async def fetch_within(
         self, series: Series, missing: Iterable[Box], stale: Iterable[Box], most: int
@@ -183,28 +201,29 @@ class Filler:
         fetch: Callable[[Series, Box, Claim], Coroutine[None, None, int]],
         slots: int,
         priority: Priority,
-    ) -> set[asyncio.Task[int]]:
-        """Start a flight for every part of the boxes that none covers yet; the tasks to wait for."""
+    ) -> list[_Flight]:
+        """Start a flight for every part of the boxes that none covers yet; those to wait for."""
         name = series.name.lower()
         flights = self._flights.setdefault(name, [])
-        waits: set[asyncio.Task[int]] = set()
+        waits: list[_Flight] = []
         for box in boxes:
             rest = [box]
-            for flight in flights:
+            for flight in tuple(flights):
                 left = [gap for piece in rest for gap in flight.covers.gaps(piece)]
                 if left == rest or _better_apart(box, flight, priority):
                     continue
                 flight.claim.raise_to(priority)
-                waits.add(flight.task)
+                flight.may_end = False
+                waits.append(flight)
                 rest = left
             parts = (part for piece in rest for part in chunks(piece, slots))
             for part, claim in ((part, Claim(priority)) for part in parts):
-                waits.add(self._start(name, part, fetch(series, part, claim), claim))
+                waits.append(self._start(name, part, fetch(series, part, claim), claim))
         return waits
 
     def _start(
         self, name: str, box: Box, work: Coroutine[None, None, int], claim: Claim
-    ) -> asyncio.Task[int]:
+    ) -> _Flight:
         covers = Coverage()
         covers.add(box, 0.0)
         flight, flights = _Flight(box, covers, asyncio.ensure_future(work), claim), self._flights[name]
@@ -214,13 +233,20 @@ class Filler:
         self._progress[name].total += 1
 
         def landed(task: asyncio.Task[int]) -> None:
-            flights.remove(flight)
+            if flight in flights:
+                flights.remove(flight)
             self._progress[name].done += 1
             if not task.cancelled():
                 task.exception()  # looked at here, since everybody who waited may have gone
 
         flight.task.add_done_callback(landed)
-        return flight.task
+        return flight
+
+    def _abandon(self, series: Series, flight: _Flight) -> None:
+        """End a flight that nobody else waits for; what it has begun to write is written."""
+        if flight.may_end and not flight.task.done():
+            self._flights[series.name.lower()].remove(flight)  # first: nobody may come to wait for it
+            flight.task.cancel()
 
     # ---- one box ---------------------------------------------------------------------------------
 
@@ -240,7 +266,9 @@ class Filler:
         async with self._backlog.place(self._sizes.guess(series, box), claim):
             asked_at = self._rules.timestamp()
             answer = await self._upstream.rs_list(fill_request(layout, str(box_query(series, box))), claim)
-            await self._index.keep(series, answer, complete=(box,), checked_at=asked_at - answer.age)
+            await to_the_end(
+                self._index.keep(series, answer, complete=(box,), checked_at=asked_at - answer.age)
+            )
         if box.bounded and answer.count:
             self._sizes.learn(series, answer.count / box.slots())
         return answer.count
@@ -270,9 +298,10 @@ class Filler:
         return await self._checks.check_within(series, box, most)
 
 
-async def _landed(flights: Iterable[asyncio.Task[int]]) -> int:
+async def _landed(flights: Iterable[_Flight]) -> int:
     """Wait for flights, which go on if the asker does not; their records, or the first error."""
-    results = await asyncio.gather(*map(asyncio.shield, flights), return_exceptions=True)
+    tasks = dict.fromkeys(flight.task for flight in flights)
+    results = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -104,6 +104,19 @@ class Spare:
 
 
 @dataclass(frozen=True, slots=True)
+class _Question:
+    """How a selection is asked for: what ``read`` and ``locate`` are given beside it.
+
+    With ``most`` set nothing is forwarded that has more records, and no more are fetched: it is TooLarge.
+    """
+
+    n: int | None
+    wish: Wish
+    spare: Spare
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Ready:
     """The index can answer; how, and of a stale answer when it was checked last."""
 
@@ -147,17 +160,18 @@ class Records:
 
         Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
         """
-        spare = spare or self.spare()
-        return await self._steadily(lambda: self._read(selection, n, wish, spare))
+        question = _Question(n, wish, spare or self.spare())
+        return await self._steadily(lambda: self._read(selection, question))
 
-    async def locate(
-        self, selection: Selection, wish: Wish = Wish.USUAL, most: int | None = None
-    ) -> Located | Read:
+    async def locate(self, selection: Selection, wish: Wish = Wish.USUAL, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
 
-        Raises as ``read`` does. With ``most`` no more records than that are fetched: TooLarge if more are missing.
+        Raises as ``read`` does, and TooLarge if more than people wait for would have to be fetched; more than a chunk,
+        if only a ``few`` of the records are wanted in the end.
         """
-        return await self._steadily(lambda: self._locate(selection, wish, most))
+        most = self._settings.chunk_records if few else self._settings.waiting_limit
+        question = _Question(None, wish, self.spare(), most)
+        return await self._steadily(lambda: self._locate(selection, question))
 
     async def count(self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL) -> Count:
         """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
@@ -171,12 +185,13 @@ class Records:
             if drops == self._index.drops:
                 return found
 
-    async def _read(self, selection: Selection, n: int | None, wish: Wish, spare: Spare) -> Read:
+    async def _read(self, selection: Selection, question: _Question) -> Read:
+        n, wish = question.n, question.wish
         resolved = await self._extremes.resolve(selection, wish)
         least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
         if resolved.selection is None:
             return Read([], least)
-        ready = await self._make_ready(resolved.selection, n, wish, spare)
+        ready = await self._make_ready(resolved.selection, question)
         if isinstance(ready, Read):
             return replace(ready, origin=max(ready.origin, least))
         selected = await self._index.select(resolved.selection, n)
@@ -184,18 +199,16 @@ class Records:
             return await self._forward(selection, n, _UNDECIDED, wish)
         return Read(selected.rows, max(ready.origin, least), ready.checked_at)
 
-    async def _locate(self, selection: Selection, wish: Wish, most: int | None) -> Located | Read:
-        resolved = await self._extremes.resolve(selection, wish)
+    async def _locate(self, selection: Selection, question: _Question) -> Located | Read:
+        resolved = await self._extremes.resolve(selection, question.wish)
         least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
         if resolved.selection is None:
             return Read([], least)
-        if most is not None:
-            await self._check_missing(resolved.selection, wish, most)
-        ready = await self._make_ready(resolved.selection, None, wish, self.spare())
+        ready = await self._make_ready(resolved.selection, question)
         if isinstance(ready, Read):
             return replace(ready, origin=max(ready.origin, least))
         if (await self._index.tally(resolved.selection))[1]:
-            return await self._forward(selection, None, _UNDECIDED, wish)
+            return await self._forward(selection, None, _UNDECIDED, question.wish)
         return Located(resolved.selection, max(ready.origin, least), ready.checked_at)
 
     async def _count(self, selection: Selection, n: int | None, wish: Wish) -> Count:
@@ -234,49 +247,31 @@ class Records:
         stale = self._stale(selection)
         return Count(_at_most(total, n), max(stale.origin, least), stale.checked_at)
 
-    async def _check_missing(self, selection: Selection, wish: Wish, most: int) -> None:
-        """TooLarge if more than ``most`` records of a selection would have to be fetched."""
-        series = selection.series
-        plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, wish))
-        if not self._rules.asks(wish) or not isinstance(plan, Fetch) or not plan.missing:
-            return
-        size = await self._filler.size(series, plan.missing)
-        if size > most:
-            ds = str(RecordSet(series.name, selection.source.filters))
-            raise TooLarge(
-                f"about {size:,.0f} records of {ds} are not held, too many to fetch while you wait; "
-                f"expected at most {most:,}: ask for less, or fetch them first with `mirror fill`"
-            )
-
-    async def _make_ready(
-        self, selection: Selection, n: int | None, wish: Wish, spare: Spare
-    ) -> _Ready | Read:
+    async def _make_ready(self, selection: Selection, question: _Question) -> _Ready | Read:
         """See that the index can answer; how it will, or the answer if it was forwarded."""
-        series = selection.series
+        series, wish = selection.series, question.wish
         plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, wish))
         if isinstance(plan, Fetch):
             plan = await self._without_known(series, plan)
         if isinstance(plan, Local):
             return _Ready(Origin.LOCAL)
         if isinstance(plan, Forward):
-            return await self._forward(selection, n, plan.reason, wish)
+            return await self._forward_if_small(selection, question, plan.reason)
         if not self._rules.asks(wish):
             self._insist_on_held(series, plan.missing, wish)
             return self._stale(selection)
-        return await self._fetch(selection, n, plan, wish, spare)
+        return await self._fetch(selection, question, plan)
 
-    async def _fetch(
-        self, selection: Selection, n: int | None, plan: Fetch, wish: Wish, spare: Spare
-    ) -> _Ready | Read:
-        series = selection.series
+    async def _fetch(self, selection: Selection, question: _Question, plan: Fetch) -> _Ready | Read:
+        series, wish = selection.series, question.wish
         freshness, acceptable = self._rules.freshness(series, wish), self._rules.acceptable(series, wish)
         try:
-            if n:
-                reason = await self._fetch_some(series, plan, spare)
-            elif not (reason := await self._too_much(selection, plan.missing)):
+            if question.n:
+                reason = await self._fetch_some(series, plan, question.spare)
+            elif not (reason := await self._too_much(selection, plan.missing, question.most)):
                 await self._filler.fill(series, plan.missing, plan.stale, freshness=freshness)
             if reason:
-                return await self._forward_or_stale(selection, n, reason, wish)
+                return await self._forward_or_stale(selection, question, reason)
             if self._is_older(selection, acceptable):  # upstream is a mirror that could not check it itself
                 if not self._rules.stale_on_failure:
                     raise UpstreamLacks(
@@ -325,7 +320,7 @@ class Records:
         spare.left -= spare.left if taken is None else taken
         return "it asks for some of many records" if taken is None else ""
 
-    async def _too_much(self, selection: Selection, missing: tuple[Box, ...]) -> str:
+    async def _too_much(self, selection: Selection, missing: tuple[Box, ...], most: int | None) -> str:
         """Why the client should not wait for this fill, or "" if it may."""
         chunk = self._settings.chunk_records
         bounded = all(box.bounded for box in missing)
@@ -334,7 +329,8 @@ class Records:
         size = await self._filler.size(selection.series, missing)
         if not bounded and not restricts_keys(selection) and has_where(selection):
             return "" if size <= SMALL_SERIES else "nothing bounds the prime keys"
-        if size > (self._settings.waiting_limit if coverage_axis(selection.series) else chunk):
+        limit = self._settings.waiting_limit if most is None else most
+        if size > (limit if coverage_axis(selection.series) else chunk):
             return f"about {size:,.0f} records are missing; `mirror fill` fetches so many"
         if size > chunk and not is_whole(selection):
             wanted = await self._upstream.rs_summary(str(selection.source))
@@ -342,14 +338,27 @@ class Records:
                 return f"{wanted:,} records of about {size:,.0f} are asked for"
         return ""
 
-    async def _forward_or_stale(self, selection: Selection, n: int | None, reason: str, wish: Wish) -> Read | _Ready:
+    async def _forward_or_stale(
+        self, selection: Selection, question: _Question, reason: str
+    ) -> Read | _Ready:
         """The answer of upstream; what is held, unchecked, if upstream does not answer and nothing is missing."""
         try:
-            return await self._forward(selection, n, reason, wish)
+            return await self._forward_if_small(selection, question, reason)
         except NotHeld:
             if self._still_missing(selection):
                 raise
             return self._stale(selection)
+
+    async def _forward_if_small(self, selection: Selection, question: _Question, reason: str) -> Read:
+        """As ``_forward``; TooLarge for more records than the question allows, which are counted first."""
+        if question.most is not None and self._rules.asks(question.wish):
+            wanted = await self._upstream.rs_summary(str(selection.source))
+            if wanted > question.most:
+                raise TooLarge(
+                    f"{selection.source} has {wanted:,} records, too many to fetch while you wait: {reason}; expected "
+                    f"at most {question.most:,}, or what is held: `mirror fill` fetches more"
+                )
+        return await self._forward(selection, question.n, reason, question.wish)
 
     async def _forward(self, selection: Selection, n: int | None, reason: str, wish: Wish) -> Read:
         """Ask upstream the query as it stands; keep the rows. An answer shorter than ``n`` is all there is."""

@@ -31,7 +31,7 @@ _READ = """
 """
 _EXPORT = """
     POST /api/jobs /api/pins /api/fill /api/queries
-    DELETE /api/pins /api/queries
+    DELETE /api/pins /api/queries /api/jobs/{id}
 """
 _ADMIN = """
     GET /api/usage /api/audit /api/backups

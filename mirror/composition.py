@@ -40,6 +40,7 @@ from mirror.services.checkindex import IndexSteps
 from mirror.services.checklake import LakeSteps
 from mirror.services.configwatch import ConfigWatch
 from mirror.services.doors import Doors
+from mirror.services.estimates import Estimates
 from mirror.services.exportjobs import ExportJobs
 from mirror.services.exportmaking import ExportMaking
 from mirror.services.exportplan import ExportPlanner
@@ -49,6 +50,7 @@ from mirror.services.fills import Fills
 from mirror.services.forget import Forgetter
 from mirror.services.importing import Importer
 from mirror.services.listing import Listing
+from mirror.services.rates import Rates
 from mirror.services.search import Search
 from mirror.services.staging import Staging
 from mirror.services.status import Status, Tallies
@@ -102,6 +104,7 @@ class Core:
     index: Index
     tallies: Tallies
     accounting: Accounting
+    rates: Rates
     route: Route
     upstream: UpstreamClient
     catalogue: Catalogue
@@ -117,6 +120,7 @@ class Core:
     downloads: Downloads
     files: Files
     assembler: Assembler
+    estimates: Estimates
     sleep: Sleep
 
 
@@ -128,14 +132,14 @@ async def open_core(
     index = await Index.load(database)
     rules = Rules(config.upstream.policy, config.freshness_of, now)
     tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
-    accounting = Accounting(UsageTable(database), rules.timestamp)
+    accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
         config.upstream.url,
         timeout=config.upstream.timeout,
         queries=config.upstream.queries,
         agent=user_agent(config.upstream.email),
-        on_request=_each(tallies.count_exchange, accounting.count_exchange),
+        on_request=_each(tallies.count_exchange, accounting.count_exchange, rates.count_exchange),
         pacer=pacer,
         allowed=lambda: rules.may_ask,
         onward=route.onward,
@@ -154,6 +158,7 @@ async def open_core(
         index=index,
         tallies=tallies,
         accounting=accounting,
+        rates=rates,
         route=route,
         upstream=upstream,
         catalogue=catalogue,
@@ -169,6 +174,7 @@ async def open_core(
         downloads=downloads,
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         assembler=Assembler(index, blobs, upstream, rules),
+        estimates=Estimates(index, catalogue, extremes, Standing(database, index), upstream, rules, rates),
         sleep=sleep,
     )
 

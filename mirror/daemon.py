@@ -28,6 +28,7 @@ from mirror.server.cgi import Programs
 from mirror.server.chain import Chain
 from mirror.server.contents import Contents
 from mirror.server.coverageapi import CoverageApi
+from mirror.server.estimateapi import EstimateApi
 from mirror.server.events import Events
 from mirror.server.fetch import Fetch
 from mirror.server.files import FileHandlers
@@ -220,6 +221,7 @@ def _app(
         api,
         FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
         BackupApi(copies.backups, copies.bundles, copies.importer),
+        EstimateApi(c.estimates),
         FreshnessApi(Changes(c.database), c.rules),
         SqlApi(kept.analytics),
         UpkeepApi(kept.checker, kept.forgetter, c.accounting),

@@ -247,7 +247,7 @@ def _pages(
         LoginPage(site, kept.doors, kept.audit),
         Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
         WorkPages(site, jobs, kept.checker, c.accounting, overview),
-        CoverageApi(heatmap, Filling(c.fills)),
+        CoverageApi(heatmap, Filling(c.fills, c.estimates)),
     )
 
 

@@ -18,7 +18,8 @@ from rich.progress import (
 )
 
 from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import counted, json_option, remark, show
+from mirror.cli.output import json_option, remark, show
+from mirror.services.estimates import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
@@ -97,21 +98,9 @@ def _estimated(told: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     size = told["estimate"]
-    if not told["count"]:
-        remark("nothing is missing")
-        return
-    line: dict[str, Any] = {"gaps": told["count"], "slots": told["slots"], "records": size["records"]}
-    if size.get("seconds") is not None:
+    line = {"gaps": told["count"], "slots": told["slots"], "records": size["records"]}
+    if size["seconds"] is not None:
         line["time"] = duration(size["seconds"])
     show({name: value for name, value in line.items() if value is not None}, "table")
-    remark(f"about {counted(size['records'], 'record')} would be fetched; nothing was")
-
-
-def duration(seconds: float) -> str:
-    """How long something takes, in two units at most: "3 h 20 min"."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{round(seconds)} s"
-    days, rest = divmod(minutes, 24 * 60)
-    parts = ((days, "d"), (rest // 60, "h"), (rest % 60, "min"))
-    return " ".join([f"{number} {unit}" for number, unit in parts if number][:2])
+    for text in (size["text"], *size["notes"]):
+        remark(text)

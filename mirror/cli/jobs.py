@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from mirror.cli.fill import duration
 from mirror.cli.http import Daemon, url_option
 from mirror.cli.output import Form, form_options, remark, show
+from mirror.services.estimates import duration
 from mirror.storage.quota import in_words
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mirror.drms.parser import parse_query
+from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.spans import ends, restriction
 from mirror.services.joblist import stamp
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.coverage import Box
     from mirror.drms.series import Series
+    from mirror.services.estimates import Estimates
     from mirror.services.fills import FillJob, Fills
 
 #: Gaps that are listed one by one; of the rest there are the sums.
@@ -21,8 +25,9 @@ MOST_LISTED = 500
 class Filling:
     """Looks for gaps, and has them filled."""
 
-    def __init__(self, fills: Fills) -> None:
+    def __init__(self, fills: Fills, estimates: Estimates) -> None:
         self._fills = fills
+        self._estimates = estimates
 
     async def gaps(self, ds: str) -> dict[str, Any]:
         """The parts of a record set that are not held completely."""
@@ -34,8 +39,10 @@ class Filling:
         return {**missing, **fill_line(await self._fills.start(ds, by))}
 
     async def estimate(self, ds: str) -> dict[str, Any]:
-        """What a fill of a record set would fetch, and the size of that."""
-        return {**_listed(await self._fills.gaps(ds)), "estimate": {"records": await self._fills.size(ds)}}
+        """What a fill of a record set would fetch, and how much that is: records only, whatever segments it names."""
+        missing = _listed(await self._fills.gaps(ds))
+        sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
+        return {**missing, "estimate": (await self._estimates.estimate(str(RecordSetQuery(sets)))).plain()}
 
 
 def fill_line(job: FillJob) -> dict[str, Any]:

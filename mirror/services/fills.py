@@ -237,11 +237,6 @@ class Fills:
             found += tuple((selection.series, gap) for box in boxes for gap in coverage.gaps(box))
         return found
 
-    async def size(self, ds: str) -> int:
-        """About how many records a fill of a record set would fetch: JSOC counts them."""
-        missing = await self.gaps(ds)
-        return round(sum([await self._filler.size(series, (box,)) for series, box in missing]))
-
     # ---- one fill ----------------------------------------------------------------------------------
 
     def _begin(self, job: FillJob) -> None:

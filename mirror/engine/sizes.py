@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mirror.drms.axis import Kind, coverage_axis
 from mirror.drms.errors import Refused, UpstreamBroken
 from mirror.drms.intervals import MAX, MIN, Steps
-from mirror.drms.plan import box_query
+from mirror.drms.plan import RECNUMS, box_query
 from mirror.drms.recordset import Bracket
 from mirror.drms.times import parse_time
 from mirror.engine.chunks import chunks
@@ -114,7 +114,7 @@ class Sizes:
 
     async def _extent(self, series: Series, box: Box, claim: Claim) -> Extent:
         count = await self.count(series, box, claim)
-        if count <= self._settings.chunk_records:
+        if count <= self._settings.chunk_records or box.region == RECNUMS:
             return Extent(count)
         if coverage_axis(series) is None:
             raise Refused(

@@ -102,13 +102,20 @@ class FillJob:
         return max(0, self.total - self.records) / self.rate
 
 
+@dataclass(slots=True)
+class _Stride:
+    """Axis values of a piece, as they are found out to hold about as many records as a piece should."""
+
+    slots: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A part of a fill that is asked for in pieces of about ``slots`` axis values; ``refused`` so often already."""
+    """A part of a fill that is asked for in pieces; ``refused`` so often already."""
 
     series: Series
     box: Box
-    slots: int = MAX
+    stride: _Stride
     refused: int = 0
 
 
@@ -284,14 +291,14 @@ class Fills:
         """A box without what lies beside its first and last record, and about how many records it has."""
         guess = self._filler.guess(series, box)
         if box.bounded and guess <= self._filler.background_records():
-            return _Span(series, box), round(guess)
+            return _Span(series, box, _Stride(MAX)), round(guess)
         extent = await self._filler.extent(series, box, Priority.SUBSCRIPTION)
         if extent.first is not None and extent.last is not None:
             inner = [cut for s in box.steps if (cut := s.cut(extent.first, extent.last))]
             box = replace(box, steps=tuple(inner))
-        return _Span(series, box, self._pieces(box, extent.count)), extent.count
+        return _Span(series, box, _Stride(self._slots(box, extent.count))), extent.count
 
-    def _pieces(self, box: Box, count: int) -> int:
+    def _slots(self, box: Box, count: int) -> int:
         """Axis values of which each piece has about as many records as are fetched while nobody waits."""
         if not box.bounded or not count:
             return MAX
@@ -304,7 +311,11 @@ class Fills:
         try:
             while run.spans or flying:
                 while run.spans and len(flying) < _ABREAST and run.job.state == "running":
-                    flying.add(asyncio.ensure_future(self._piece(run, run.spans.popleft(), later)))
+                    span = run.spans.popleft()
+                    head, rest = head_and_rest(span.box, span.stride.slots)
+                    if rest is not None:
+                        run.spans.appendleft(replace(span, box=rest))
+                    flying.add(asyncio.ensure_future(self._piece(run, replace(span, box=head), later)))
                 if flying:
                     done, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -318,38 +329,33 @@ class Fills:
         run.spans = later
 
     async def _piece(self, run: _Run, span: _Span, later: deque[_Span]) -> None:
-        """Fetch the first piece of a span; the rest of it is left to do, and the piece too if it fails."""
-        head, rest = head_and_rest(span.box, span.slots)
-        slots = span.slots
+        """Fetch one piece; it is left to do later if it fails."""
         try:
-            came = await self._filler.fetch(span.series, head, Priority.SUBSCRIPTION)
+            came = await self._filler.fetch(span.series, span.box, Priority.SUBSCRIPTION)
         except UpstreamRefused as problem:
             if span.refused + 1 >= _REFUSALS:
                 raise _GivenUp(f"JSOC has refused a part of it {_REFUSALS} times: {problem.message}") from problem
-            later.append(replace(span, box=head, refused=span.refused + 1))
+            later.append(replace(span, refused=span.refused + 1))
             await self._note(run, problem)
         except BadRequest:
             raise
         except MirrorError as problem:
-            later.append(replace(span, box=head))
+            later.append(span)
             await self._note(run, problem)
         else:
-            slots = self._next_pieces(span, head, came)
+            self._adapt(span.stride, span.box, came)
             run.trouble = None
             records = run.job.records + came
             seconds = self._rules.timestamp() - run.began
             rate = records / seconds if seconds > 0 else 0.0
             await self._change(run, state="running", records=records, rate=rate, next_try=None)
-        if rest is not None:
-            run.spans.appendleft(replace(span, box=rest, slots=slots))
 
-    def _next_pieces(self, span: _Span, head: Box, came: int) -> int:
+    def _adapt(self, stride: _Stride, piece: Box, came: int) -> None:
         """Larger pieces where the last had few records, smaller where it had many."""
-        if not head.bounded:
-            return span.slots
-        wanted, usual = self._filler.background_records(), span.slots
-        fitting = head.slots() * wanted // max(1, came)
-        return max(1, min(fitting, usual * _GROWTH) if came < wanted // 2 or came > wanted * 2 else usual)
+        wanted = self._filler.background_records()
+        if piece.bounded and piece.slots() >= stride.slots and not wanted // 2 <= came <= wanted * 2:
+            fitting = piece.slots() * wanted // max(1, came)
+            stride.slots = max(1, min(fitting, stride.slots * _GROWTH))
 
     # ---- what went wrong ------------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ class JobList:
         return {
             "id": job.id,
             "kind": "export",
+            "by": None,
             "state": job.state,
             "ready": ready,
             "total": total,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +89,9 @@ __all__ = ["DATABASE", "Mirror", "build", "serve", "told_to_stop"]
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which a thread keeps the interpreter from the others: people's questions do not wait, at each of their
+#: steps, for a usual turn of a thread that reads or keeps a large answer.
+TURN = 0.001
 #: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
 GRACE = 1.0
 
@@ -277,6 +281,7 @@ async def serve(
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
     check_doors(config)
+    sys.setswitchinterval(TURN)
     notifier = notifier or Notifier({})
     mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
     watching = asyncio.ensure_future(mirror.watch.run())

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 #: A chunk that is fetched while nobody waits is this part of one that people wait for: reading and keeping it
 #: holds up what people ask meanwhile, so it must not take long.
-BACKGROUND = 5
+BACKGROUND = 10
 
 
 @dataclass(slots=True, eq=False)

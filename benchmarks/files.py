@@ -388,7 +388,7 @@ async def workshop(store: Path, upstream: str) -> AsyncIterator[Workshop]:
         filler = Filler(index, client, rules, config.fill)
         records = Records(index, client, filler, extremes, rules, config.fill)
         blobs = await Blobs.open(store, database, now=rules.timestamp)
-        planner = ExportPlanner(index, catalogue, records, Search(index, catalogue, records, client, rules))
+        planner = ExportPlanner(index, catalogue, records, Search(index, catalogue, records))
         yield Workshop(
             planner, Assembler(index, blobs, client, rules), blobs, Jobs(database, rules.timestamp)
         )

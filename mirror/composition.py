@@ -40,14 +40,17 @@ from mirror.services.checkindex import IndexSteps
 from mirror.services.checklake import LakeSteps
 from mirror.services.configwatch import ConfigWatch
 from mirror.services.doors import Doors
+from mirror.services.estimates import Estimates
 from mirror.services.exportjobs import ExportJobs
 from mirror.services.exportmaking import ExportMaking
 from mirror.services.exportplan import ExportPlanner
 from mirror.services.exports import Exports
 from mirror.services.filelist import FileLists
+from mirror.services.fills import Fills
 from mirror.services.forget import Forgetter
 from mirror.services.importing import Importer
 from mirror.services.listing import Listing
+from mirror.services.rates import Rates
 from mirror.services.search import Search
 from mirror.services.staging import Staging
 from mirror.services.status import Status, Tallies
@@ -101,10 +104,12 @@ class Core:
     index: Index
     tallies: Tallies
     accounting: Accounting
+    rates: Rates
     route: Route
     upstream: UpstreamClient
     catalogue: Catalogue
     filler: Filler
+    fills: Fills
     extremes: Extremes
     records: Records
     search: Search
@@ -115,6 +120,7 @@ class Core:
     downloads: Downloads
     files: Files
     assembler: Assembler
+    estimates: Estimates
     sleep: Sleep
 
 
@@ -126,14 +132,14 @@ async def open_core(
     index = await Index.load(database)
     rules = Rules(config.upstream.policy, config.freshness_of, now)
     tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
-    accounting = Accounting(UsageTable(database), rules.timestamp)
+    accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
         config.upstream.url,
         timeout=config.upstream.timeout,
         queries=config.upstream.queries,
         agent=user_agent(config.upstream.email),
-        on_request=_each(tallies.count_exchange, accounting.count_exchange),
+        on_request=_each(tallies.count_exchange, accounting.count_exchange, rates.count_exchange),
         pacer=pacer,
         allowed=lambda: rules.may_ask,
         onward=route.onward,
@@ -143,6 +149,7 @@ async def open_core(
     extremes = Extremes(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, config.fill)
     blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
+    search = Search(index, catalogue, records, _counter(tallies))
     holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
     return Core(
         config=config,
@@ -151,13 +158,15 @@ async def open_core(
         index=index,
         tallies=tallies,
         accounting=accounting,
+        rates=rates,
         route=route,
         upstream=upstream,
         catalogue=catalogue,
         filler=filler,
+        fills=Fills(search, extremes, index, filler, rules, database, sleep),
         extremes=extremes,
         records=records,
-        search=Search(index, catalogue, records, upstream, rules, _counter(tallies)),
+        search=search,
         listing=Listing(index, upstream, rules),
         blobs=blobs,
         holdings=holdings,
@@ -165,6 +174,7 @@ async def open_core(
         downloads=downloads,
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         assembler=Assembler(index, blobs, upstream, rules),
+        estimates=Estimates(index, catalogue, extremes, Standing(database, index), upstream, rules, rates),
         sleep=sleep,
     )
 
@@ -238,7 +248,7 @@ def keeping(
     )
     sync = Sync(parts, active=standing_wishes)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
-    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.rules)
+    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Surroundings(
@@ -275,7 +285,7 @@ def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
     workers = Workers(lake.root, Powers(sql.places, sql.waiting, sql.memory, sql.threads))
     tables = CatalogueTables(c.index, c.database, status, sync)
     recordsets = RecordSets(c.search, c.records, c.index, lake)
-    return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
+    return Analytics(c.index, lake, workers, tables, recordsets, c.fills, Limits(sql.seconds, sql.rows, sql.bytes))
 
 
 def _applier(core: Core, sync: Sync, upkeep: Upkeep, doors: Doors) -> Callable[[Config], Awaitable[None]]:
@@ -332,7 +342,7 @@ def _held_only(core: Core) -> Way:
     extremes = Extremes(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
     catalogue = Catalogue(c.index, c.upstream, offline)
-    return Way(Search(c.index, catalogue, records, c.upstream, offline), extremes, records, offline)
+    return Way(Search(c.index, catalogue, records), extremes, records, offline)
 
 
 def _each(*listeners: Callable[[Exchange], None]) -> Callable[[Exchange], None]:

@@ -143,7 +143,7 @@ class Fill:
     """``[fill]``: sizes in records of what is fetched from upstream.
 
     ``chunk_records`` in one request and one transaction; a client waits for a gap of up to
-    ``waiting_limit``, a larger one is filled in the background.
+    ``waiting_limit``, a larger one is forwarded, and filled by whoever says so.
     """
 
     chunk_records: int = _key(values.integer(1, 50_000), 10_000)

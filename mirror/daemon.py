@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from mirror.server.cgi import Programs
 from mirror.server.chain import Chain
 from mirror.server.contents import Contents
 from mirror.server.coverageapi import CoverageApi
+from mirror.server.estimateapi import EstimateApi
 from mirror.server.events import Events
 from mirror.server.fetch import Fetch
 from mirror.server.files import FileHandlers
@@ -43,6 +45,7 @@ from mirror.server.upkeepapi import UpkeepApi
 from mirror.server.web import Web
 from mirror.server.workpages import WorkPages
 from mirror.services.ages import Ages
+from mirror.services.alljobs import AllJobs
 from mirror.services.analytics.sifting import Sifter
 from mirror.services.exportdir import ExportDirectories
 from mirror.services.filling import Filling
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from mirror.services.analytics.service import Analytics
     from mirror.services.configwatch import ConfigWatch
     from mirror.services.exportjobs import ExportJobs
+    from mirror.services.fills import Fills
     from mirror.services.search import Search
     from mirror.services.status import Status
     from mirror.services.sync import Sync
@@ -85,6 +89,9 @@ __all__ = ["DATABASE", "Mirror", "build", "serve", "told_to_stop"]
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which a thread keeps the interpreter from the others: people's questions do not wait, at each of their
+#: steps, for a usual turn of a thread that reads or keeps a large answer.
+TURN = 0.001
 #: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
 GRACE = 1.0
 
@@ -102,6 +109,7 @@ class Mirror:
     database: Database
     upstream: UpstreamClient
     filler: Filler
+    fills: Fills
     downloads: Downloads
     export_jobs: ExportJobs
     blobs: Blobs
@@ -117,9 +125,11 @@ class Mirror:
         """Upstream can be asked again: so do what waited for that."""
         self.export_jobs.try_now()
         self.sync.try_now()
+        self.fills.try_now()
 
     async def close(self) -> None:
         """Stop fetching, and write everything down; what is committed stays."""
+        await self.fills.stop()
         await self.filler.stop()  # first: what it brings stands before everything that others write down
         await self.upkeep.stop()
         await self.facing.studio.stop()
@@ -159,6 +169,7 @@ async def build(
     faced = facing(core, making, kept, path=path, environ=environ or {})
     app, events = _app(core, making, kept, faced, health)
     await making.worker.resume()
+    await core.fills.resume()
     await kept.sync.reconcile(config.subscription)
     await kept.inbox.start()
     await core.database.rest()
@@ -172,6 +183,7 @@ async def build(
         database=core.database,
         upstream=core.upstream,
         filler=core.filler,
+        fills=core.fills,
         downloads=core.downloads,
         export_jobs=making.worker,
         blobs=core.blobs,
@@ -194,7 +206,10 @@ def _app(
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
     precise = Precise(c.search, c.records, c.index, c.assembler)
     directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)
-    jobs = JobList(making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists)
+    exports = JobList(
+        making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists, c.rules.timestamp
+    )
+    jobs = AllJobs(exports, c.fills, kept.sync)
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
     copies = carrying(core)
     overview = Overview(
@@ -208,8 +223,9 @@ def _app(
         Fetch(making.exports, Units(c.index, c.holdings), proxy, c.rules.timestamp),
         FileHandlers(c.files, directories, Contents(c.blobs, Fronts(c.database))),
         api,
-        FilesApi(making.lists, jobs, store, faced.pictures, c.rules.timestamp),
+        FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
         BackupApi(copies.backups, copies.bundles, copies.importer),
+        EstimateApi(c.estimates),
         FreshnessApi(Changes(c.database), c.rules),
         SqlApi(kept.analytics),
         UpkeepApi(kept.checker, kept.forgetter, c.accounting),
@@ -225,7 +241,7 @@ def _app(
 
 
 def _pages(
-    core: Core, kept: Keeping, jobs: JobList, proxy: Proxy, site: Web, overview: Overview
+    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Web, overview: Overview
 ) -> tuple[Part, ...]:
     """What people see in a browser, and the API of it."""
     c, totals = core, Totals(core.database)
@@ -235,7 +251,7 @@ def _pages(
         LoginPage(site, kept.doors, kept.audit),
         Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
         WorkPages(site, jobs, kept.checker, c.accounting, overview),
-        CoverageApi(heatmap, Filling(c.search, c.extremes, c.index, c.filler, c.rules)),
+        CoverageApi(heatmap, Filling(c.fills, c.estimates)),
     )
 
 
@@ -265,6 +281,7 @@ async def serve(
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
     check_doors(config)
+    sys.setswitchinterval(TURN)
     notifier = notifier or Notifier({})
     mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
     watching = asyncio.ensure_future(mirror.watch.run())

@@ -24,7 +24,9 @@ COMMANDS = {
     "search": ("mirror.cli.search", "Search records, as a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Fetch the files of records into a folder."),
     "export": ("mirror.cli.export", "Export records: a folder of files at the mirror."),
-    "jobs": ("mirror.cli.jobs", "List exports, or one of them with its files."),
+    "fill": ("mirror.cli.fill", "Fetch the records of a record set, however many."),
+    "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or one of them."),
+    "cancel": ("mirror.cli.cancel", "End a fill or an export that is under way."),
     "adopt": ("mirror.cli.adopt", "Give the mirror FITS files that you have already."),
     "subscribe": ("mirror.cli.subscribe", "Have the mirror keep data current by itself."),
     "sync": ("mirror.cli.sync", "Fetch what the subscriptions want, or show how far it is."),
@@ -50,7 +52,7 @@ COMMANDS = {
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
     "Trying out": ("demo", "simulate"),
-    "Every day": ("serve", "search", "sql", "fetch", "export", "jobs"),
+    "Every day": ("serve", "search", "sql", "fetch", "export", "fill", "jobs", "cancel"),
     "What is there": ("status", "series", "coverage", "changes", "usage"),
     "Keeping data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
     "Upkeep": ("check", "evict", "forget", "backup", "restore"),

@@ -117,6 +117,15 @@ def has_where(selection: Selection) -> bool:
     return any(isinstance(f, WhereFilter) for f in selection.filters)
 
 
+def is_whole(selection: Selection) -> bool:
+    """True if the boxes that ``need`` gives hold the records of a selection, and no others."""
+    if any(isinstance(f, RecnumFilter) for f in selection.filters):
+        return len(selection.filters) == 1
+    filters = [f for f in selection.filters if isinstance(f, KeyFilter)]
+    each_once = len({f.key for f in filters}) == len(filters) == len(selection.filters)
+    return each_once and all(isinstance(t, IntRange | Text) for f in filters for t in f.terms)
+
+
 def extreme_position(selection: Selection) -> int | None:
     """Index of the first filter with a term that depends on the first or last record, or None."""
     for i, f in enumerate(selection.filters):

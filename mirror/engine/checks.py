@@ -18,6 +18,7 @@ from mirror.drms.plan import RECNUMS, box_query
 from mirror.engine.chunks import MAX_RANGES, chunks, halves
 from mirror.storage.batch import fill_request
 from mirror.storage.sql import box_predicate
+from mirror.upstream.pacing import Claim
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mirror.engine.sizes import Sizes
     from mirror.engine.upstream import Upstream
     from mirror.storage.index import Index
-    from mirror.upstream.pacing import Claim
     from mirror.wire.rs_list import RsList
 
 #: A check asks for record numbers only, which are this much lighter than whole records.
@@ -91,7 +91,7 @@ class Checks:
         settings: Fill,
         sizes: Sizes,
         backlog: Backlog,
-        fetch: Callable[[Series, Box, Claim], Awaitable[None]],
+        fetch: Callable[[Series, Box, Claim], Awaitable[object]],
     ) -> None:
         self._index = index
         self._upstream = upstream
@@ -121,12 +121,31 @@ class Checks:
         else:
             await self._settle(series, box, theirs, asked_at - age, claim)
 
-    async def _numbers(self, series: Series, box: Box, claim: Claim) -> tuple[frozenset[int] | None, float]:
+    async def check_within(self, series: Series, box: Box, most: int) -> int | None:
+        """As ``check``, if that takes less than ``most`` records of upstream: how many; None if it is not done."""
+        claim = Claim()
+        if box.region == RECNUMS:
+            if box.slots() >= most:
+                return None
+            await self.check(series, box, claim)
+            return box.slots()
+        asked_at = self._rules.timestamp()
+        # Each may be asked for three times: its number, as a change, and with its box if that changed again.
+        theirs, age = await self._numbers(series, box, claim, max(1, most // 3))
+        if theirs is None:
+            return None
+        await self._settle(series, box, theirs, asked_at - age, claim)
+        return 3 * len(theirs)
+
+    async def _numbers(
+        self, series: Series, box: Box, claim: Claim, most: int | None = None
+    ) -> tuple[frozenset[int] | None, float]:
         """The record numbers of a box upstream, and the age of that answer in seconds.
 
-        None if there are too many, which only open ends can hold.
+        None if there are ``most``, and maybe more; without it, if there are too many, which only open ends can hold.
         """
-        most = None if box.bounded else self._chunk * CHECK_FACTOR + 1
+        if most is None and not box.bounded:
+            most = self._chunk * CHECK_FACTOR + 1
         request = RsListRequest(str(box_query(series, box)), keys=("*recnum*",), n=most)
         answer = await self._upstream.rs_list(request, claim)
         if not answer.count or not answer.keywords:

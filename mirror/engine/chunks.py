@@ -39,6 +39,18 @@ def chunks(box: Box, slots: int) -> Iterator[Box]:
         yield replace(box, steps=tuple(part))
 
 
+def head_and_rest(box: Box, slots: int) -> tuple[Box, Box | None]:
+    """The first of the chunks of a box, and what is left, None if nothing is."""
+    head = next(chunks(box, slots))
+    if not box.bounded:
+        return head, None
+    whole = len(head.steps) - 1  # the last of its ranges may be the beginning of one
+    last, steps = head.steps[-1], box.steps[whole:]
+    _, cut = _head(steps[0], len(last))
+    rest = ((cut,) if cut else ()) + steps[1:]
+    return head, replace(box, steps=rest) if rest else None
+
+
 def halves(box: Box) -> tuple[Box, Box] | None:
     """The box cut in two, or None if it is a single slot or has an open end."""
     if not box.bounded or box.slots() < 2:

@@ -1,16 +1,25 @@
 """The read-through for records: from the index, after a fill where something is missing, or forwarded.
 
 ``mirror.drms.plan`` decides, this obeys. Search, export, sync and the command line all read here.
+
+What is asked of JSOC is in proportion to the question:
+
+1. Nothing is fetched that nobody waits for; large fills are begun in ``mirror.services.fills`` only.
+2. A question with ``n`` takes at most its answer and one chunk of records, over all of its record sets, and no
+   count. It is filled where that is certain to be enough, and forwarded otherwise.
+3. A question without takes at most its answer and one chunk, and is forwarded if that is more than people wait for.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
+from mirror.drms.axis import Kind, coverage_axis
 from mirror.drms.coverage import Box
-from mirror.drms.errors import NotHeld, UpstreamError, UpstreamLacks
+from mirror.drms.errors import NotHeld, TooLarge, UpstreamError, UpstreamLacks
 from mirror.drms.plan import (
     RECNUMS,
     Fetch,
@@ -19,6 +28,7 @@ from mirror.drms.plan import (
     Plan,
     box_query,
     has_where,
+    is_whole,
     need,
     plan_read,
     restricts_keys,
@@ -86,6 +96,26 @@ class Located:
     checked_at: float | None = None
 
 
+@dataclass
+class Spare:
+    """How many records one question may still fetch beyond its answer."""
+
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """How a selection is asked for: what ``read`` and ``locate`` are given beside it.
+
+    With ``most`` set nothing is forwarded that has more records, and no more are fetched: it is TooLarge.
+    """
+
+    n: int | None
+    wish: Wish
+    spare: Spare
+    most: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """The index can answer; how, and of a stale answer when it was checked last."""
@@ -119,22 +149,32 @@ class Records:
         self._rules = rules
         self._settings = settings
 
-    async def read(self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL) -> Read:
+    def spare(self) -> Spare:
+        """What one question with ``n`` may fetch beyond its answer: pass it to the reads of all its record sets."""
+        return Spare(self._settings.chunk_records)
+
+    async def read(
+        self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL, spare: Spare | None = None
+    ) -> Read:
         """The records of ``selection``, at most the first (or last) ``n`` of them.
 
         Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
         """
-        return await self._steadily(lambda: self._read(selection, n, wish))
+        question = _Question(n, wish, spare or self.spare())
+        return await self._steadily(lambda: self._read(selection, question))
 
-    async def locate(self, selection: Selection, wish: Wish = Wish.USUAL) -> Located | Read:
+    async def locate(self, selection: Selection, wish: Wish = Wish.USUAL, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
 
-        Raises as ``read`` does.
+        Raises as ``read`` does, and TooLarge if more than people wait for would have to be fetched; more than a chunk,
+        if only a ``few`` of the records are wanted in the end.
         """
-        return await self._steadily(lambda: self._locate(selection, wish))
+        most = self._settings.chunk_records if few else self._settings.waiting_limit
+        question = _Question(None, wish, self.spare(), most)
+        return await self._steadily(lambda: self._locate(selection, question))
 
     async def count(self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL) -> Count:
-        """How many records ``read`` would give, and from where; raises as it does."""
+        """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
         return await self._steadily(lambda: self._count(selection, n, wish))
 
     async def _steadily(self, look: Callable[[], Awaitable[T]]) -> T:
@@ -145,33 +185,30 @@ class Records:
             if drops == self._index.drops:
                 return found
 
-    async def _read(self, selection: Selection, n: int | None, wish: Wish) -> Read:
+    async def _read(self, selection: Selection, question: _Question) -> Read:
+        n, wish = question.n, question.wish
         resolved = await self._extremes.resolve(selection, wish)
         least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
         if resolved.selection is None:
             return Read([], least)
-        ready = await self._make_ready(resolved.selection, n, wish)
+        ready = await self._make_ready(resolved.selection, question)
         if isinstance(ready, Read):
             return replace(ready, origin=max(ready.origin, least))
         selected = await self._index.select(resolved.selection, n)
         if selected.undecided:
-            return await self._forward(
-                selection, n, "the condition cannot be decided from printed values", wish
-            )
+            return await self._forward(selection, n, _UNDECIDED, wish)
         return Read(selected.rows, max(ready.origin, least), ready.checked_at)
 
-    async def _locate(self, selection: Selection, wish: Wish) -> Located | Read:
-        resolved = await self._extremes.resolve(selection, wish)
+    async def _locate(self, selection: Selection, question: _Question) -> Located | Read:
+        resolved = await self._extremes.resolve(selection, question.wish)
         least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
         if resolved.selection is None:
             return Read([], least)
-        ready = await self._make_ready(resolved.selection, None, wish)
+        ready = await self._make_ready(resolved.selection, question)
         if isinstance(ready, Read):
             return replace(ready, origin=max(ready.origin, least))
         if (await self._index.tally(resolved.selection))[1]:
-            return await self._forward(
-                selection, None, "the condition cannot be decided from printed values", wish
-            )
+            return await self._forward(selection, None, _UNDECIDED, question.wish)
         return Located(resolved.selection, max(ready.origin, least), ready.checked_at)
 
     async def _count(self, selection: Selection, n: int | None, wish: Wish) -> Count:
@@ -179,39 +216,62 @@ class Records:
         least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
         if resolved.selection is None:
             return Count(0, least)
-        ready = await self._make_ready(resolved.selection, n, wish)
-        if isinstance(ready, Read):
-            return Count(len(ready.rows), max(ready.origin, least))
-        total, undecided = await self._index.tally(resolved.selection)
-        if undecided:
-            read = await self.read(selection, n, wish)
-            return Count(len(read.rows), read.origin, read.checked_at)
-        return Count(min(total, abs(n)) if n else total, max(ready.origin, least), ready.checked_at)
-
-    async def _make_ready(self, selection: Selection, n: int | None, wish: Wish) -> _Ready | Read:
-        """See that the index can answer; how it will, or the answer if it was forwarded."""
         series = selection.series
+        plan = plan_read(resolved.selection, self._index.coverage(series), self._rules.freshness(series, wish))
+        undecided = False
+        if isinstance(plan, Local):
+            total, unknown = await self._index.tally(resolved.selection)
+            if not unknown:
+                return Count(_at_most(total, n), least)
+            undecided = True
+        if self._rules.asks(wish):
+            try:
+                total = await self._upstream.rs_summary(str(selection.source))
+                return Count(_at_most(total, n), Origin.FORWARDED)
+            except UpstreamError as error:
+                if not self._rules.stale_on_failure or isinstance(plan, Forward) or undecided:
+                    raise
+                self._insist_on_held(series, plan.missing if isinstance(plan, Fetch) else (), wish, error)
+        return await self._count_held(resolved.selection, n, plan, least, wish)
+
+    async def _count_held(
+        self, selection: Selection, n: int | None, plan: Plan, least: Origin, wish: Wish
+    ) -> Count:
+        """The count of what is held, however old; NotHeld if some is missing, or it cannot be told."""
+        if isinstance(plan, Forward):
+            raise self._cannot_alone(selection, plan.reason, wish)
+        self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), wish)
+        total, undecided = await self._index.tally(selection)
+        if undecided:
+            raise self._cannot_alone(selection, _UNDECIDED, wish)
+        stale = self._stale(selection)
+        return Count(_at_most(total, n), max(stale.origin, least), stale.checked_at)
+
+    async def _make_ready(self, selection: Selection, question: _Question) -> _Ready | Read:
+        """See that the index can answer; how it will, or the answer if it was forwarded."""
+        series, wish = selection.series, question.wish
         plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, wish))
         if isinstance(plan, Fetch):
             plan = await self._without_known(series, plan)
         if isinstance(plan, Local):
             return _Ready(Origin.LOCAL)
         if isinstance(plan, Forward):
-            return await self._forward(selection, n, plan.reason, wish)
+            return await self._forward_if_small(selection, question, plan.reason)
         if not self._rules.asks(wish):
             self._insist_on_held(series, plan.missing, wish)
             return self._stale(selection)
-        return await self._fetch(selection, n, plan, wish)
+        return await self._fetch(selection, question, plan)
 
-    async def _fetch(self, selection: Selection, n: int | None, plan: Fetch, wish: Wish) -> _Ready | Read:
-        series = selection.series
+    async def _fetch(self, selection: Selection, question: _Question, plan: Fetch) -> _Ready | Read:
+        series, wish = selection.series, question.wish
+        freshness, acceptable = self._rules.freshness(series, wish), self._rules.acceptable(series, wish)
         try:
-            if plan.missing:
-                reason = await self._too_much(selection, n, plan.missing)
-                if reason:
-                    return await self._forward(selection, n, reason, wish)
-            freshness, acceptable = self._rules.freshness(series, wish), self._rules.acceptable(series, wish)
-            await self._filler.fill(series, plan.missing, plan.stale, freshness=freshness)
+            if question.n:
+                reason = await self._fetch_some(series, plan, question.spare)
+            elif not (reason := await self._too_much(selection, plan.missing, question.most)):
+                await self._filler.fill(series, plan.missing, plan.stale, freshness=freshness)
+            if reason:
+                return await self._forward_or_stale(selection, question, reason)
             if self._is_older(selection, acceptable):  # upstream is a mirror that could not check it itself
                 if not self._rules.stale_on_failure:
                     raise UpstreamLacks(
@@ -247,35 +307,80 @@ class Records:
         moments = [] if isinstance(boxes, Forward) else [at for box in boxes for at in coverage.checked(box)]
         return _Ready(Origin.STALE, min(moments, default=None))
 
-    async def _too_much(self, selection: Selection, n: int | None, missing: tuple[Box, ...]) -> str:
+    async def _fetch_some(self, series: Series, plan: Fetch, spare: Spare) -> str:
+        """See that what a question with ``n`` needs is held, if that is little for certain; else why it is forwarded."""
+        boxes = (*plan.missing, *plan.stale)
+        if all(box.bounded for box in boxes):
+            size = sum(self._filler.guess(series, box) for box in boxes)
+        else:
+            size = math.inf if plan.missing else 3.0 * await self._index.count(series)
+        if size > spare.left:
+            return "it asks for some of what may be many records"
+        taken = await self._filler.fetch_within(series, plan.missing, plan.stale, spare.left)
+        spare.left -= spare.left if taken is None else taken
+        return "it asks for some of many records" if taken is None else ""
+
+    async def _too_much(self, selection: Selection, missing: tuple[Box, ...], most: int | None) -> str:
         """Why the client should not wait for this fill, or "" if it may."""
+        chunk = self._settings.chunk_records
         bounded = all(box.bounded for box in missing)
-        if bounded and sum(box.slots() for box in missing) <= self._settings.chunk_records // MOST_PER_SLOT:
+        if bounded and sum(box.slots() for box in missing) <= chunk // MOST_PER_SLOT:
             return ""
         size = await self._filler.size(selection.series, missing)
-        if not bounded and not restricts_keys(selection) and (has_where(selection) or n):
+        if not bounded and not restricts_keys(selection) and has_where(selection):
             return "" if size <= SMALL_SERIES else "nothing bounds the prime keys"
-        if size <= self._settings.waiting_limit:
-            return ""
-        self._filler.fill_later(selection.series, missing)
-        return f"about {size:,.0f} records are missing; they are being fetched in the background"
+        limit = self._settings.waiting_limit if most is None else most
+        if size > (limit if coverage_axis(selection.series) else chunk):
+            return f"about {size:,.0f} records are missing; `mirror fill` fetches so many"
+        if size > chunk and not is_whole(selection):
+            wanted = await self._upstream.rs_summary(str(selection.source))
+            if size - wanted > chunk:
+                return f"{wanted:,} records of about {size:,.0f} are asked for"
+        return ""
+
+    async def _forward_or_stale(
+        self, selection: Selection, question: _Question, reason: str
+    ) -> Read | _Ready:
+        """The answer of upstream; what is held, unchecked, if upstream does not answer and nothing is missing."""
+        try:
+            return await self._forward_if_small(selection, question, reason)
+        except NotHeld:
+            if self._still_missing(selection):
+                raise
+            return self._stale(selection)
+
+    async def _forward_if_small(self, selection: Selection, question: _Question, reason: str) -> Read:
+        """As ``_forward``; TooLarge for more records than the question allows, which are counted first."""
+        if question.most is not None and self._rules.asks(question.wish):
+            wanted = await self._upstream.rs_summary(str(selection.source))
+            if wanted > question.most:
+                raise TooLarge(
+                    f"{selection.source} has {wanted:,} records, too many to fetch while you wait: {reason}; expected "
+                    f"at most {question.most:,}, or what is held: `mirror fill` fetches more"
+                )
+        return await self._forward(selection, question.n, reason, question.wish)
 
     async def _forward(self, selection: Selection, n: int | None, reason: str, wish: Wish) -> Read:
-        """Ask upstream the query as it stands; keep the rows, claim no coverage."""
+        """Ask upstream the query as it stands; keep the rows. An answer shorter than ``n`` is all there is."""
         series = selection.series
         ds = str(RecordSet(series.name, selection.source.filters))
         if not self._rules.asks(wish):
-            why = self._rules.why_not(wish)
-            raise NotHeld(f"{why}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
+            raise self._cannot_alone(selection, reason, wish)
         layout = self._index.layout(series)
+        asked_at = self._rules.timestamp()
         try:
             answer = await self._upstream.rs_list(fill_request(layout, ds, n=n))
         except UpstreamError as error:
             if not self._rules.stale_on_failure:
                 raise
             raise NotHeld(f"{error}; the mirror cannot answer {ds} alone: {reason}", (ds,)) from error
-        await self._index.keep(series, answer, complete=(), checked_at=self._rules.timestamp())
+        complete = _whole_boxes(selection) if n and answer.count < abs(n) else ()
+        await self._index.keep(series, answer, complete=complete, checked_at=asked_at - answer.age)
         return Read(raw_records(layout, answer), Origin.FORWARDED)
+
+    def _cannot_alone(self, selection: Selection, reason: str, wish: Wish) -> NotHeld:
+        ds = str(RecordSet(selection.series.name, selection.source.filters))
+        return NotHeld(f"{self._rules.why_not(wish)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
 
     def _still_missing(self, selection: Selection) -> tuple[Box, ...]:
         boxes = need(selection)
@@ -293,3 +398,23 @@ class Records:
         raise NotHeld(
             f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans
         ) from cause
+
+
+_UNDECIDED = "the condition cannot be decided from printed values"
+
+
+def _at_most(total: int, n: int | None) -> int:
+    return min(total, abs(n)) if n else total
+
+
+def _whole_boxes(selection: Selection) -> tuple[Box, ...]:
+    """The boxes that are held completely once all records of a selection are; () if none are for certain.
+
+    Not of plain times, which are rounded, nor of ``^`` and ``$``, which may mean others by now.
+    """
+    axis, boxes = coverage_axis(selection.series), need(selection)
+    marks = any("^" in str(f) or "$" in str(f) for f in selection.source.filters)
+    rounded = axis is not None and axis.kind is Kind.MILLISECONDS
+    if isinstance(boxes, Forward) or len(boxes) != 1 or marks or rounded or not is_whole(selection):
+        return ()
+    return boxes

@@ -5,13 +5,13 @@ Learned from the answers themselves; asked upstream where slots cannot tell.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.axis import Kind, coverage_axis
-from mirror.drms.errors import UpstreamBroken
+from mirror.drms.errors import Refused, UpstreamBroken
 from mirror.drms.intervals import MAX, MIN, Steps
-from mirror.drms.plan import box_query
+from mirror.drms.plan import RECNUMS, box_query
 from mirror.drms.recordset import Bracket
 from mirror.drms.times import parse_time
 from mirror.engine.chunks import chunks
@@ -35,6 +35,15 @@ MOST_PER_SLOT = 8
 FEW_REQUESTS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many records a box has upstream, and between which axis values; None: nobody needed to know."""
+
+    count: int
+    first: int | None = None
+    last: int | None = None
+
+
 class Sizes:
     """The density of each series, in records an axis value, and counts of what is larger."""
 
@@ -43,6 +52,7 @@ class Sizes:
         self._settings = settings
         self._density: dict[str, float] = {}
         self._counts: SingleFlight[str, int] = SingleFlight()
+        self._extents: SingleFlight[str, Extent] = SingleFlight()
 
     async def size(self, series: Series, boxes: Iterable[Box], claim: Claim) -> float:
         """About how many records the boxes hold, asked from upstream where slots cannot tell."""
@@ -93,6 +103,25 @@ class Sizes:
         name = series.name.lower()
         before = self._density.get(name, density)
         self._density[name] = max(density, before * 0.9, 1e-6)
+
+    async def extent(self, series: Series, box: Box, claim: Claim) -> Extent:
+        """The size of a box; of one with more than a chunk of records, also where these lie on the axis.
+
+        Refused for so large a box of a series without an axis: it could only be had in one piece.
+        """
+        key = f"{claim.priority:d} {box_query(series, box)}"
+        return await self._extents.run(key, lambda: self._extent(series, box, claim))
+
+    async def _extent(self, series: Series, box: Box, claim: Claim) -> Extent:
+        count = await self.count(series, box, claim)
+        if count <= self._settings.chunk_records or box.region == RECNUMS:
+            return Extent(count)
+        if coverage_axis(series) is None:
+            raise Refused(
+                f"{series.name} has {count:,} records and no prime key along which they can be fetched in parts; "
+                f"expected a series of at most {self._settings.chunk_records:,}"
+            )
+        return Extent(count, *await self.ends(series, box, claim))
 
     async def ends(self, series: Series, box: Box, claim: Claim) -> tuple[int, int]:
         """The axis values between which all records of a box lie, asked upstream."""

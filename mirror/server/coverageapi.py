@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from mirror.drms.errors import BadRequest
+from mirror.server.askers import ASKER
 from mirror.server.bodies import json_object
 from mirror.server.cgi import parameters
 
@@ -54,10 +55,13 @@ class CoverageApi:
         return web.json_response(await self._filling.gaps(ds))
 
     async def fill(self, request: web.Request) -> web.Response:
-        """``ds``: begin to fetch what is missing of a record set."""
-        given = await json_object(request, {"ds": str})
+        """``ds``: begin to fetch what is missing of a record set, as a job; with ``dry_run`` only its size."""
+        given = await json_object(request, {"ds": str, "dry_run": bool})
         ds = _named(given, "ds", "hmi.v_45s[2014.01.01_TAI/1d]")
-        return web.json_response(await self._filling.fill(ds), status=202)
+        if given.get("dry_run"):
+            return web.json_response(await self._filling.estimate(ds))
+        asker = request.get(ASKER)
+        return web.json_response(await self._filling.fill(ds, asker.who if asker else ""), status=202)
 
 
 def _packed(told: dict[str, Any]) -> web.Response:

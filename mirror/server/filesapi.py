@@ -23,6 +23,7 @@ from mirror.services.picture import MOST_PIXELS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mirror.services.alljobs import AllJobs
     from mirror.services.filelist import FileLists
     from mirror.services.joblist import JobList
     from mirror.services.quicklook import QuickLooks
@@ -44,10 +45,17 @@ class FilesApi:
     """The handlers of /api that are about files; ``now`` gives Unix seconds."""
 
     def __init__(
-        self, lists: FileLists, jobs: JobList, store: Store, quicklooks: QuickLooks, now: Callable[[], float]
+        self,
+        lists: FileLists,
+        exports: JobList,
+        jobs: AllJobs,
+        store: Store,
+        quicklooks: QuickLooks,
+        now: Callable[[], float],
     ) -> None:
         self._now = now
         self._lists = lists
+        self._exports = exports
         self._jobs = jobs
         self._store = store
         self._quicklooks = quicklooks
@@ -58,6 +66,7 @@ class FilesApi:
         router.add_get("/api/jobs", self.jobs)
         router.add_post("/api/jobs", self.submit)
         router.add_get("/api/jobs/{id}", self.job)
+        router.add_delete("/api/jobs/{id}", self.cancel)
         router.add_get("/api/pins", self.pins)
         router.add_post("/api/pins", self.pin)
         router.add_delete("/api/pins", self.unpin)
@@ -72,19 +81,24 @@ class FilesApi:
         return web.json_response([asdict(file) for file in listed.files], headers=told)
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """``n``: the last exports, newest first."""
-        n = _whole(await parameters(request), "n", _LATEST)
-        return web.json_response(await self._jobs.latest(max(1, n)))
+        """``n, kind``: the last exports and fills, newest first, and the subscriptions; ``kind`` is one of these."""
+        given = await parameters(request)
+        n = _whole(given, "n", _LATEST)
+        return web.json_response(await self._jobs.latest(max(1, n), given.get("kind", "")))
 
     async def job(self, request: web.Request) -> web.Response:
-        """One export with its files; ``places=1`` as above."""
+        """One job, an export with its files; ``places=1`` as above."""
         places = (await parameters(request)).get("places") == "1"
         return web.json_response(await self._jobs.one(request.match_info["id"], places=places))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """End a fill or an export; what it has fetched stays."""
+        return web.json_response(await self._jobs.cancel(request.match_info["id"]))
 
     async def submit(self, request: web.Request) -> web.Response:
         """``ds, seg, n, method, protocol, process, name, email``: begin an export."""
         given = await json_object(request, _EXPORT)
-        job, found = await self._jobs.submit(_request(given))
+        job, found = await self._exports.submit(_request(given))
         told = told_by(found.origin, found.checked_at, self._now())
         return web.json_response(job, status=202, headers=told)
 

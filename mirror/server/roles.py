@@ -25,13 +25,13 @@ _READ = """
     GET / /search /coverage /series /series/{name} /sql /jobs /jobs/{id} /subscriptions /upkeep
     GET /api/search /api/series /api/coverage /api/status /api/files /api/jobs /api/jobs/{id} /api/pins
     GET /api/quicklook /api/sql /api/subscriptions /api/changes /api/policy /api/check /metrics
-    GET /api/coverage/days /api/coverage/hours /api/coverage/delays /api/gaps /api/events
+    GET /api/coverage/days /api/coverage/hours /api/coverage/delays /api/gaps /api/estimate /api/events
     GET /search/builder /api/check-query /api/build-query /api/names /api/queries
     POST /api/sql
 """
 _EXPORT = """
     POST /api/jobs /api/pins /api/fill /api/queries
-    DELETE /api/pins /api/queries
+    DELETE /api/pins /api/queries /api/jobs/{id}
 """
 _ADMIN = """
     GET /api/usage /api/audit /api/backups

@@ -13,8 +13,8 @@ from mirror.server.cgi import parameters
 if TYPE_CHECKING:
     from mirror.server.web import Web
     from mirror.services.accounting import Accounting
+    from mirror.services.alljobs import AllJobs
     from mirror.services.check import Checker
-    from mirror.services.joblist import JobList
     from mirror.services.overview import Overview
 
 #: Jobs and files that a page lists.
@@ -25,7 +25,7 @@ class WorkPages:
     """The handlers of ``/jobs`` and ``/upkeep``."""
 
     def __init__(
-        self, web: Web, jobs: JobList, checker: Checker, accounting: Accounting, overview: Overview
+        self, web: Web, jobs: AllJobs, checker: Checker, accounting: Accounting, overview: Overview
     ) -> None:
         self._web = web
         self._jobs = jobs
@@ -40,11 +40,11 @@ class WorkPages:
         router.add_get("/upkeep", self._web.own(self.upkeep))
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """The last exports."""
+        """The last exports and fills, and the subscriptions."""
         return self._web.page(request, "jobs.html", jobs=await self._jobs.latest(_JOBS))
 
     async def job(self, request: web.Request) -> web.Response:
-        """One export, with its files."""
+        """One job; an export with its files."""
         job = await self._jobs.one(request.match_info["id"])
         files = job["files"]
         return self._web.page(

@@ -14,6 +14,7 @@ import duckdb
 
 from mirror.drms.coverage import Coverage
 from mirror.drms.errors import MirrorError
+from mirror.drms.plan import box_query
 from mirror.services.checkplan import Piece
 from mirror.storage.catalogcheck import (
     checked_in_future,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.engine.filler import Filler
     from mirror.engine.policy import Rules
+    from mirror.services.fills import Fills
     from mirror.storage.checktable import Outcome
     from mirror.storage.database import Cursor, Database
     from mirror.storage.index import Index
@@ -55,10 +57,11 @@ MOST_SLOTS = 1_000_000
 class IndexSteps:
     """Checks the index. Each step takes the place to begin at, and gives a piece."""
 
-    def __init__(self, database: Database, index: Index, filler: Filler, rules: Rules) -> None:
+    def __init__(self, database: Database, index: Index, filler: Filler, fills: Fills, rules: Rules) -> None:
         self._database = database
         self._index = index
         self._filler = filler
+        self._fills = fills
         self._rules = rules
 
     async def catalogue(self, _place: str, _since: float, _most: int) -> Piece:
@@ -205,8 +208,7 @@ class IndexSteps:
         if not self._rules.may_ask:
             return "missing", "removed, and not claimed any more; the mirror is offline"
         if not all(b.bounded for b in boxes) or sum(b.slots() for b in boxes) > MOST_SLOTS:
-            self._filler.fill_later(series, boxes)
-            return "missing", "removed, and not claimed any more; it is being fetched in the background"
+            return "missing", await self._begun(series, boxes)
         try:
             await self._filler.fill(series, boxes, priority=Priority.SPARE)
         except MirrorError as problem:
@@ -215,6 +217,15 @@ class IndexSteps:
                 f"removed, and not claimed any more; it is fetched when next asked for ({problem})",
             )
         return "repaired", "asked from JSOC again"
+
+    async def _begun(self, series: Series, boxes: tuple[Box, ...]) -> str:
+        """Have much that was held fetched again; what is told of that."""
+        told = "removed, and not claimed any more"
+        try:
+            fill = await self._fills.start(",".join(str(box_query(series, b)) for b in boxes), "check")
+        except MirrorError as problem:
+            return f"{told}; it is fetched when next asked for ({problem})"
+        return f"{told}; it is being fetched again as {fill.id}"
 
     async def _read(self, work: Callable[[Cursor], T]) -> T:
         return await self._database.read(work)

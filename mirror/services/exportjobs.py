@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 #: Seconds that a client waits to hear whether upstream takes its request; then it is told to ask again.
 PATIENCE = 60.0
 
+#: What is told of a job that somebody ended.
+CANCELLED = "cancelled"
+
 
 class ExportJobs:
     """Works on jobs; ``sleep`` waits for seconds before one that failed is tried again."""
@@ -131,6 +134,20 @@ class ExportJobs:
         else:
             await self._mending.run(job.id, lambda: self._mend(job))
         return await self._jobs.get(job.id) or job
+
+    async def cancel(self, job: Job) -> None:
+        """End a job that has not ended: it has failed. Files that are on their way still come, and are kept."""
+        work, task = self._tasks.get(job.id, (None, None))
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        now = await self._jobs.get(job.id)
+        if now is None or now.finished:
+            return
+        await self._jobs.advance(job.id, "failed", error=CANCELLED)
+        await self._pins.unpin(f"job:{job.id}")
+        if work is not None:
+            work.hear(MirrorError(CANCELLED))
 
     async def stop(self) -> None:
         """End; the jobs go on at the next start."""

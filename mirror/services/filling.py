@@ -1,74 +1,79 @@
-"""What a record set lacks, and filling it while nobody waits. Everything given is plain JSON."""
+"""What a record set lacks, and filling it, as people see it. Everything given is plain JSON."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mirror.drms.errors import BadRequest, NotHeld, Refused
-from mirror.drms.plan import Forward, need
+from mirror.drms.parser import parse_query
+from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.spans import ends, restriction
+from mirror.services.joblist import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator, Sequence
 
     from mirror.drms.coverage import Box
     from mirror.drms.series import Series
-    from mirror.engine.extremes import Extremes
-    from mirror.engine.filler import Filler
-    from mirror.engine.policy import Rules
-    from mirror.services.search import Search
-    from mirror.storage.index import Index
+    from mirror.services.estimates import Estimates
+    from mirror.services.fills import FillJob, Fills
 
-#: Gaps that are told one by one; of the rest there are the sums.
-MOST_TOLD = 500
+#: Gaps that are listed one by one; of the rest there are the sums.
+MOST_LISTED = 500
 
 
 class Filling:
-    """Looks for gaps, and fills them in the background."""
+    """Looks for gaps, and has them filled."""
 
-    def __init__(
-        self, search: Search, extremes: Extremes, index: Index, filler: Filler, rules: Rules
-    ) -> None:
-        self._search = search
-        self._extremes = extremes
-        self._index = index
-        self._filler = filler
-        self._rules = rules
+    def __init__(self, fills: Fills, estimates: Estimates) -> None:
+        self._fills = fills
+        self._estimates = estimates
 
     async def gaps(self, ds: str) -> dict[str, Any]:
         """The parts of a record set that are not held completely."""
-        return _told([gap async for gap in self._gaps(ds)])
+        return _listed(await self._fills.gaps(ds))
 
-    async def fill(self, ds: str) -> dict[str, Any]:
-        """Begin to fetch what is missing of a record set; what that is. NotHeld if JSOC is not to be asked."""
-        if not self._rules.may_ask:
-            raise NotHeld("nothing can be filled: the mirror is offline", (ds,))
-        found = [gap async for gap in self._gaps(ds)]
-        for series, box in found:
-            if not box.bounded:
-                raise BadRequest(
-                    f"{ds!r} has no end; expected times from and to, as in {series.name}[2014.01.01/1d]"
-                )
-        for series in {s.name: s for s, _ in found}.values():
-            self._filler.fill_later(series, tuple(box for s, box in found if s.name == series.name))
-        return _told(found)
+    async def fill(self, ds: str, by: str) -> dict[str, Any]:
+        """Begin to fetch what is missing of a record set: that, and the fill. Raises as ``Fills.start``."""
+        missing = _listed(await self._fills.gaps(ds))
+        return {**missing, **fill_line(await self._fills.start(ds, by))}
 
-    async def _gaps(self, ds: str) -> AsyncIterator[tuple[Series, Box]]:
-        for selection in await self._search.selections(ds):
-            resolved = (await self._extremes.resolve(selection)).selection
-            boxes = need(resolved) if resolved is not None else ()
-            if isinstance(boxes, Forward):
-                raise Refused(f"{ds!r} cannot be filled: {boxes.reason}")
-            coverage = self._index.coverage(selection.series)
-            for gap in (gap for box in boxes for gap in coverage.gaps(box)):
-                yield selection.series, gap
+    async def estimate(self, ds: str) -> dict[str, Any]:
+        """What a fill of a record set would fetch, and how much that is: records only, whatever segments it names."""
+        missing = _listed(await self._fills.gaps(ds))
+        sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
+        return {**missing, "estimate": (await self._estimates.estimate(str(RecordSetQuery(sets)))).plain()}
 
 
-def _told(found: list[tuple[Series, Box]]) -> dict[str, Any]:
+def fill_line(job: FillJob) -> dict[str, Any]:
+    """A fill with the members that every job has."""
+    left = job.seconds_left
+    waits = {"why": job.error, "next_try": stamp(job.next_try)} if job.next_try is not None else None
+    return {
+        "id": job.id,
+        "kind": "fill",
+        "state": job.state,
+        "ready": job.records,
+        "total": job.total or 0,
+        "counted": "records",
+        "seconds_left": None if left is None else round(left),
+        "bytes": 0,
+        "ds": job.ds,
+        "by": job.by,
+        "created": stamp(job.created),
+        "updated": stamp(job.updated),
+        "error": job.error,
+        "waits": waits,
+        "notes": [],
+        "files": [],
+    }
+
+
+def _listed(found: Sequence[tuple[Series, Box]]) -> dict[str, Any]:
     lines = [line for series, box in found for line in _lines(series, box)]
     slots = [line["slots"] for line in lines]
     return {
-        "gaps": lines[:MOST_TOLD],
+        "gaps": lines[:MOST_LISTED],
         "count": len(lines),
         "slots": None if None in slots else sum(slots),
     }

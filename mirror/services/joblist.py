@@ -11,6 +11,8 @@ from mirror.drms.exportrules import tarfile_of
 from mirror.services.exportplan import EXPORTS, request_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mirror.drms.export import ExportRequest
     from mirror.services.exportjobs import ExportJobs
     from mirror.services.exports import Asked, Exports
@@ -25,7 +27,7 @@ _WRONG, _TOO_LARGE, _TOO_MANY = 4, 3, 7
 
 
 class JobList:
-    """The exports of this mirror."""
+    """The exports of this mirror; ``now`` gives Unix seconds."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class JobList:
         worker: ExportJobs,
         blobs: Blobs,
         lists: FileLists,
+        now: Callable[[], float],
     ) -> None:
         self._parts = parts
         self._jobs = jobs
@@ -42,6 +45,7 @@ class JobList:
         self._worker = worker
         self._blobs = blobs
         self._lists = lists
+        self._now = now
 
     async def latest(self, n: int) -> list[dict[str, Any]]:
         """The last ``n`` exports, newest first."""
@@ -77,6 +81,14 @@ class JobList:
             )
         return await self.one(answer.request_id), asked
 
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """End an export that has not ended; UnknownName if there is none of that id."""
+        job = await self._jobs.get(job_id)
+        if job is None:
+            raise UnknownName(f"no job {job_id!r} at this mirror; expected an id that `mirror jobs` lists")
+        await self._worker.cancel(job)
+        return await self.one(job.id)
+
     def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> dict[str, Any]:
         told = {
             "record": file.record,
@@ -95,9 +107,13 @@ class JobList:
         ready, total = self._worker.progress(job.id) or (len(there), len(job.files))
         return {
             "id": job.id,
+            "kind": "export",
+            "by": None,
             "state": job.state,
             "ready": ready,
             "total": total,
+            "counted": "files",
+            "seconds_left": self._seconds_left(job, ready, total),
             "bytes": sum(f.size or 0 for f in there),
             "ds": request.ds,
             "method": request.method,
@@ -112,6 +128,14 @@ class JobList:
             "waits": _waits(job),
             "notes": _notes(job, parts),
         }
+
+
+    def _seconds_left(self, job: Job, ready: int, total: int) -> int | None:
+        """How long it takes if it goes on as it went; None if that cannot be told."""
+        passed = self._now() - job.created
+        if job.state != "fetching" or job.trouble is not None or not ready or passed <= 0:
+            return None
+        return round(passed / ready * (total - ready))
 
 
 def _waits(job: Job) -> dict[str, Any] | None:

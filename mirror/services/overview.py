@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.services.accounting import Accounting
-    from mirror.services.joblist import JobList
+    from mirror.services.alljobs import AllJobs
     from mirror.services.status import Status
     from mirror.storage.blobs import Blobs
     from mirror.storage.changes import Changes
@@ -42,7 +42,7 @@ class Overview:
         blobs: Blobs,
         totals: Totals,
         changes: Changes,
-        jobs: JobList,
+        jobs: AllJobs,
         root: Path,
         clock: Callable[[], float],
     ) -> None:
@@ -92,13 +92,13 @@ class Overview:
     async def _slow(self) -> dict[str, Any]:
         status = await self._status.slow()
         disk = await asyncio.to_thread(shutil.disk_usage, self._root)
-        jobs = await self._jobs.latest(_JOBS)
+        jobs = [job for kind in ("fill", "export") for job in await self._jobs.latest(_JOBS, kind)]
         changes = await self._changes.found(None, None, _CHANGES)
         return {
             **status,
             "bytes": spared(await self._usage()),
             "disk": {"free": disk.free, "total": disk.total},
-            "jobs": [job for job in jobs if job["state"] not in ("done", "failed")],
+            "jobs": [job for job in jobs if job["state"] not in ("done", "failed", "cancelled")],
             "changes": [
                 {"record": c.name, "series": c.series, "gone": c.new is None, "found_at": stamp(c.found_at)}
                 for c in changes

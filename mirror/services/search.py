@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from mirror.drms.errors import BadRequest, Refused, UnknownSeries, UpstreamError
+from mirror.drms.errors import BadRequest, Refused, UnknownSeries
 from mirror.drms.parser import parse_query
-from mirror.drms.plan import Local, extreme_position, plan_read
 from mirror.drms.selection import bind, stepless
 from mirror.engine.policy import Wish
 from mirror.engine.records import Origin
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
     from mirror.engine.catalogue import Catalogue
-    from mirror.engine.policy import Rules
-    from mirror.engine.records import Records
-    from mirror.engine.upstream import Upstream
+    from mirror.engine.records import Records, Spare
     from mirror.storage.index import Index
     from mirror.wire.info import RsListRequest, SummaryRequest
     from mirror.wire.rs_list import RsList
@@ -49,15 +46,11 @@ class Search:
         index: Index,
         catalogue: Catalogue,
         records: Records,
-        upstream: Upstream,
-        rules: Rules,
         count: Callable[[Origin], None] = lambda _: None,
     ) -> None:
         self._index = index
         self._catalogue = catalogue
         self._records = records
-        self._upstream = upstream
-        self._rules = rules
         self._count = count
 
     async def structure(self, ds: str, wish: Wish = Wish.USUAL) -> Series:
@@ -67,11 +60,14 @@ class Search:
             raise BadRequest(f"{ds!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, wish)
 
-    async def selections(self, ds: str, wish: Wish = Wish.USUAL) -> list[Selection]:
+    async def selections(
+        self, ds: str, wish: Wish = Wish.USUAL, spare: Spare | None = None
+    ) -> list[Selection]:
         """The record sets of a query, each bound to its series."""
-        return [await self._bound(s, ds, wish) for s in parse_query(ds).sets]
+        spare = spare or self._records.spare()
+        return [await self._bound(s, ds, wish, spare) for s in parse_query(ds).sets]
 
-    async def _bound(self, record_set: RecordSet, ds: str, wish: Wish) -> Selection:
+    async def _bound(self, record_set: RecordSet, ds: str, wish: Wish, spare: Spare) -> Selection:
         # A check is about records; structures are asked for when they are due.
         known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
         series = await self._catalogue.series(record_set.series, known)
@@ -80,18 +76,19 @@ class Search:
         if ordinary is None:
             return selection
         # Recorded: a step that comes to 0 is an error if there is any record, and an empty answer if not.
-        if (await self._records.read(ordinary, 1, known)).rows:
+        if (await self._records.read(ordinary, 1, known, spare)).rows:
             return bind(record_set, series, text=ds)
         return ordinary
 
     async def rs_list(self, request: RsListRequest, wish: Wish = Wish.USUAL) -> Found[RsList]:
         """The records of a request, column by column; ``n`` applies to each set."""
-        selections = await self.selections(request.ds, wish)
+        spare = self._records.spare()  # one for all sets
+        selections = await self.selections(request.ds, wish, spare)
         if len(selections) > 1 and (request.n or 0) < 0:
             raise Refused(
                 "a negative n over several record sets; expected n above 0, or a query for each set"
             )
-        reads = [await self._records.read(s, request.n, wish) for s in selections]
+        reads = [await self._records.read(s, request.n, wish, spare) for s in selections]
         parts = [
             Part(self._index.layout(s.series), read.rows, s.source.segments)
             for s, read in zip(selections, reads, strict=True)
@@ -114,29 +111,11 @@ class Search:
             if request.n:  # recorded: with n the real server counts the records of a series that is not there
                 return Found(0, Origin.LOCAL)
             raise
-        counts = [await self._one_count(s, request.n, wish) for s in selections]
+        counts = [await self._records.count(s, request.n, wish) for s in selections]
         oldest = _oldest(c.checked_at for c in counts)
-        found = Found(sum(c.value for c in counts), max(c.origin for c in counts), oldest)
+        found = Found(sum(c.total for c in counts), max(c.origin for c in counts), oldest)
         self._count(found.origin)
         return found
-
-    async def _one_count(self, selection: Selection, n: int | None, wish: Wish) -> Found[int]:
-        if self._rules.asks(wish) and not self._is_held(selection, wish):
-            try:
-                total = await self._upstream.rs_summary(str(selection.source))
-                return Found(min(total, abs(n)) if n else total, Origin.FORWARDED)
-            except UpstreamError:
-                if not self._rules.stale_on_failure:
-                    raise
-        counted = await self._records.count(selection, n, wish)
-        return Found(counted.total, counted.origin, counted.checked_at)
-
-    def _is_held(self, selection: Selection, wish: Wish) -> bool:
-        """True if a count needs no fill; one is not worth fetching the records for."""
-        if extreme_position(selection) is not None:
-            return True
-        freshness = self._rules.freshness(selection.series, wish)
-        return plan_read(selection, self._index.coverage(selection.series), freshness) == Local()
 
 
 def _oldest(moments: Iterable[float | None]) -> float | None:

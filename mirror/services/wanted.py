@@ -52,11 +52,12 @@ class Wanted:
 
 def wanted_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[Wanted]:
     """The files of these records: of the segments named, or of all; UnknownName for one that is none."""
-    names = _segments(layout.series, segments)
+    names = segment_names(layout.series, segments)
     return [_wanted(layout, fields, name) for row in rows for fields in (_fields(row),) for name in names]
 
 
-def _segments(series: Series, named: tuple[str, ...] | None) -> list[str]:
+def segment_names(series: Series, named: tuple[str, ...] | None) -> list[str]:
+    """The segments that are named, or all, as the series writes them; UnknownName for one that is none."""
     if named is None:
         return [s.name for s in series.segments]
     found = [(name, series.segment(name.strip())) for name in named]

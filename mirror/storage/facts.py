@@ -18,3 +18,14 @@ def put_fact(cursor: Cursor, kind: str, key: str, value: str, fetched_at: float)
     """Keep an answer in place of an earlier one."""
     cursor.execute("DELETE FROM mirror.facts WHERE kind = ? AND key = ?", [kind, key])
     cursor.execute("INSERT INTO mirror.facts VALUES (?, ?, ?, ?)", [kind, key, value, fetched_at])
+
+
+def facts_of(cursor: Cursor, kind: str) -> list[str]:
+    """All answers of a kind."""
+    rows = cursor.execute("SELECT value FROM mirror.facts WHERE kind = ? ORDER BY key", [kind]).fetchall()
+    return [row[0] for row in rows]
+
+
+def drop_fact(cursor: Cursor, kind: str, key: str) -> None:
+    """Keep an answer no longer."""
+    cursor.execute("DELETE FROM mirror.facts WHERE kind = ? AND key = ?", [kind, key])

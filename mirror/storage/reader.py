@@ -15,11 +15,12 @@ from mirror.drms.errors import NotHeld, Refused
 from mirror.storage.facts import find_fact
 from mirror.storage.layout import Layout, Row
 from mirror.storage.precision import Tolerance
-from mirror.storage.sql import count_sql, extreme_sql, rows_sql, select_sql, selected_sql
+from mirror.storage.sql import box_predicate, count_sql, extreme_sql, rows_sql, select_sql, selected_sql
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from mirror.drms.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database import Cursor, Database
@@ -242,6 +243,16 @@ class Reader:
         if not held.has_tables:
             return 0
         sql = f"SELECT count(*) FROM {held.layout.table}"
+        row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return row[0] if row else 0
+
+    async def count_in(self, series: Series, boxes: Collection[Box]) -> int:
+        """How many records (newest versions) are held that lie in boxes for certain."""
+        held = self._held[series.name.lower()]
+        if not held.has_tables or not boxes:
+            return 0
+        inside = " OR ".join(f"({box_predicate(series, box)})" for box in boxes)
+        sql = f"SELECT count(*) FROM {held.layout.table} WHERE {inside}"
         row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
         return row[0] if row else 0
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Owners of the pins of subscriptions begin so.
 OWNER = "subscription:"
 PRECISE = "precise"
+#: Files whose sizes tell those of others.
+SAMPLE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,17 @@ class Standing:
             values,
         )
         return Tally(records[0], wanted[0], count, size)
+
+    async def typical(self, series: str, segments: Collection[str]) -> float | None:
+        """The bytes of a held file of these segments of a series, on average; None if none is held."""
+        sql = (
+            "SELECT avg(size) FROM (SELECT b.size FROM mirror.holdings h "
+            "JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256 "
+            f"WHERE h.series = ? AND h.segment IN (SELECT unnest(?::VARCHAR[])) LIMIT {SAMPLE})"
+        )
+        values = [series.lower(), [name.lower() for name in segments]]
+        row = await self._tables.read(lambda c: c.execute(sql, values).fetchone())
+        return None if row is None or row[0] is None else float(row[0])
 
     # ---- pins ------------------------------------------------------------------------------------
 

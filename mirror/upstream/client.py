@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -71,7 +72,7 @@ class Exchange:
     """One attempt at one request, for counters and logs.
 
     ``series`` is "" where the request is not about one, in lower case otherwise; ``bytes`` counts the
-    body after decompression, ``records`` those of an rs_list.
+    body after decompression, ``records`` those of an rs_list; ``seconds`` is how long it took.
     """
 
     program: str
@@ -79,6 +80,7 @@ class Exchange:
     series: str = ""
     records: int = 0
     bytes: int = 0
+    seconds: float = 0.0
 
 
 class UpstreamClient:
@@ -168,6 +170,7 @@ class UpstreamClient:
         async with self._downloads.turn(priority):
             self._insist_on_leave()
             outcome: Outcome = "ok"
+            began = time.monotonic()
             try:
                 async with self._transport.stream("GET", quote(path), headers, None) as answer:
                     yield replace(answer, body=counted(answer.body))
@@ -175,7 +178,8 @@ class UpstreamClient:
                 outcome = _outcome(problem)
                 raise
             finally:
-                self._on_request(Exchange("file", outcome, bytes=came))
+                took = time.monotonic() - began
+                self._on_request(Exchange("file", outcome, bytes=came, seconds=took))
 
     @asynccontextmanager
     async def raw(
@@ -214,6 +218,7 @@ class UpstreamClient:
     async def _attempt(self, question: _Question[T]) -> T:
         self._insist_on_leave()
         program, series, data = question.program, question.series, b""
+        began = time.monotonic()
         try:
             fetched = await self._transport.fetch(CGI + program, question.params)
             data = fetched.body
@@ -221,7 +226,8 @@ class UpstreamClient:
         except UpstreamError as problem:
             self._on_request(Exchange(program, _outcome(problem), series, 0, len(data)))
             raise
-        self._on_request(Exchange(program, "ok", series, question.records(answer), len(data)))
+        took = time.monotonic() - began
+        self._on_request(Exchange(program, "ok", series, question.records(answer), len(data), took))
         return answer
 
 

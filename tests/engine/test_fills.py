@@ -265,14 +265,15 @@ async def test_the_limit_of_one_answer_is_met_by_smaller_requests(tmp_path, monk
         assert await mirror.fetched() == len(found)
 
 
-async def test_more_than_a_client_should_wait_for_is_forwarded_and_filled_in_the_background(tmp_path):
+async def test_more_than_a_client_should_wait_for_is_forwarded_and_nothing_goes_on_behind_it(tmp_path):
     settings = {"MIRROR_FILL__WAITING_LIMIT": "200", "MIRROR_FILL__CHUNK_RECORDS": "100"}
     async with lab(tmp_path, **settings) as mirror:
         answer = await mirror.ask("hmi.v_45s[2014.01.01_TAI/6h]")
         assert answer.plan == "forwarded"
         assert recnums(answer) == await mirror.upstream("hmi.v_45s[2014.01.01_TAI/6h]")
-        await asyncio.gather(*mirror.running.filler._background.values())
-        assert (await mirror.ask("hmi.v_45s[2014.01.01_TAI/6h]")).plan == "local"
+        assert not mirror.running.filler.progress()
+        assert not mirror.running.fills.list()
+        assert (await mirror.get("/api/coverage")).json == []
 
 
 async def test_a_condition_without_bounds_is_forwarded_and_claims_nothing(tmp_path, monkeypatch):

@@ -62,21 +62,21 @@ class RecordSets:
         self._index = index
         self._lake = lake
 
-    async def table(self, number: int, ds: str, wish: Wish) -> RecordTable:
+    async def table(self, number: int, ds: str, wish: Wish, *, few: bool = False) -> RecordTable:
         """The table of a record set: the ``number``-th of a statement. Several sets of one series follow each other.
 
-        Raises what a search raises, and BadRequest for sets of several series.
+        Raises what ``Records.locate`` raises, and BadRequest for sets of several series.
         """
         while True:
             drops = self._index.drops
-            found = await self._table(number, ds, wish)
+            found = await self._table(number, ds, wish, few=few)
             if drops == self._index.drops:  # else some of it was taken away meanwhile
                 return found
 
-    async def _table(self, number: int, ds: str, wish: Wish) -> RecordTable:
+    async def _table(self, number: int, ds: str, wish: Wish, *, few: bool) -> RecordTable:
         selections = await self._search.selections(ds, wish)
         series = _series(selections)
-        reads = [await self._records.locate(s, wish) for s in selections]
+        reads = [await self._records.locate(s, wish, few=few) for s in selections]
         picks = [await self._pick(r) for r in reads]
         lake = await self._lake.tables(series)  # last: whatever was picked is in it
         schema = quoted(f"jsoc {number}")

@@ -37,7 +37,9 @@ class Sifter:
         check_condition(where)
         before = f"SELECT recnum FROM jsoc('{request.ds.replace(chr(39), chr(39) * 2)}') WHERE (\n"  # noqa: S608  (it runs where nothing but reading is possible)
         try:
-            table, data = await self._analytics.read(f"{before}{where}\n)", "arrow", wish, asker)
+            table, data = await self._analytics.read(
+                f"{before}{where}\n)", "arrow", wish, asker, few=bool(request.n)
+            )
         except SyntaxProblem as problem:
             raise _moved(problem, request.ds, before, where) from None
         return await self._listed(request, table, data)

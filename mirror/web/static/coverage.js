@@ -1,4 +1,5 @@
 // The heat map: all years, one year by months, one day by hours; gaps, and filling them.
+import { filling as fillingOf } from "./filling.js";
 import { announce, api, attempt, h, listen, number, share } from "./site.js";
 import { Grid } from "./grid.js";
 import { Cells, LEGENDS } from "./days.js";
@@ -140,19 +141,7 @@ function actions(ds, gaps, whole) {
   const outcome = h("span", { role: "status" });
   const button = h("button", { type: "button", class: "main", id: "fill" }, whole ? "Fill the year" : "Fill this day");
   button.disabled = !gaps.count;
-  let sure = !whole;
-  button.addEventListener("click", async () => {
-    if (!sure) {
-      sure = true;
-      button.textContent = gaps.slots === null ? "Fill it all: sure?" : `Ask JSOC for ${number(gaps.slots)} slots: sure?`;
-      return;
-    }
-    const begun = await attempt(() => api("/api/fill", { body: { ds } }), { button });
-    if (!begun) return;
-    button.disabled = true;
-    outcome.textContent = begun.count ? `Being filled in the background: ${number(begun.slots)} slots.` : "Nothing is missing.";
-    filling = true;
-  });
+  fillingOf(button, outcome, ds, () => { filling = true; });
   return h("p", { class: "row" }, button,
     h("a", { class: "button", href: `/search?ds=${encodeURIComponent(ds)}` }, "See records"),
     h("code", { class: "small" }, ds), outcome);

@@ -62,7 +62,7 @@ const aFill = (f) => task(
 
 const aJob = (j) => task(
   [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state)],
-  `${number(j.ready)} of ${number(j.total)} files`, h("p", { class: "small mono w" }, j.ds));
+  `${number(j.ready)} of ${number(j.total)} ${j.counted}`, h("p", { class: "small mono w" }, j.ds));
 
 const aSubscription = (s) => task(
   [h("a", { href: "/subscriptions" }, s.name), " ", h("span", { class: `badge ${SUBSCRIPTION[s.state] ?? ""}` }, s.state)],

@@ -3,6 +3,7 @@
 import { api, h } from "./site.js";
 import { builder } from "./builder.js";
 import { exporting } from "./exporting.js";
+import { filling } from "./filling.js";
 import { film } from "./film.js";
 import { keywordPicker } from "./picker.js";
 import { table } from "./table.js";
@@ -68,6 +69,9 @@ if (ds.value && !ds.hasAttribute("aria-invalid")) check();
 
 const picker = keywordPicker(document.getElementById("picker"), document.getElementById("key"));
 builder(document.getElementById("build"), (told) => { ds.value = told.ds || ds.value; if (told.ds) tell(told); }, picker, offerNames, settled);
+
+const fill = document.getElementById("fill");
+if (fill) filling(fill, document.getElementById("fill-said"), ds.defaultValue);
 
 const data = document.getElementById("found");
 if (data) {

@@ -1,0 +1,31 @@
+"""``mirror cancel``: end a fill or an export that is under way."""
+
+from __future__ import annotations
+
+import click
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import json_option, remark, show
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@json_option
+@url_option
+def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
+    """End a fill or an export that is under way.
+
+    What it has fetched stays, and parts that somebody else waits for still come. JSOC itself goes on with an
+    export that it has accepted: it cannot be called off there. A subscription is ended by `mirror subscribe
+    --remove NAME`, or by its hours and its budget.
+
+    \b
+        mirror jobs
+        mirror cancel FILL_20261128_001
+    """
+    job = daemon.send("DELETE", f"/api/jobs/{job_id}", {})
+    if as_json:
+        show(job, "json")
+        return
+    how = f"{job['ready']:,} of {job['total']:,} {job['counted']} had come"
+    remark(f"{job['id']} is {job['state']}" + (f" ({job['error']})" if job["error"] else "") + f"; {how}")

@@ -1,0 +1,106 @@
+"""``mirror fill``: have the mirror fetch the records of a record set that it does not hold, however many."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from mirror.cli.http import Daemon, url_option
+from mirror.cli.output import json_option, remark, show
+from mirror.services.estimates import duration
+
+#: Seconds between two looks at a fill: at first, and after it has taken long.
+FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
+ENDED = ("done", "failed", "cancelled")
+_SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
+
+
+@click.command
+@click.argument("recordset")
+@click.option("--dry-run", is_flag=True, help="Only say how much would be fetched; nothing is.")
+@click.option("--wait", is_flag=True, help="Return when it has ended, with a bar meanwhile.")
+@json_option
+@url_option
+def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: bool) -> None:
+    """Fetch the records of a record set that are not held, however many.
+
+    A search fetches what people wait for, and no more. All of a year or of a series is fetched because you say
+    so here: in small parts, after everything that people ask, and on after a restart of the mirror. Only records;
+    files are fetched by `mirror fetch`, `mirror export` and subscriptions.
+
+    \b
+        mirror fill 'hmi.v_45s[2014.01.01_TAI/365d]' --dry-run
+        mirror fill 'hmi.v_45s[2014.01.01_TAI/365d]'
+        mirror fill 'hmi.sharp_720s[]' --wait
+        mirror jobs FILL_20261128_001
+        mirror cancel FILL_20261128_001
+
+    What came stays when a fill is cancelled or fails, and the same command goes on from there.
+    """
+    if dry_run:
+        _estimated(daemon.send("POST", "/api/fill", {"ds": recordset, "dry_run": True}), as_json=as_json)
+        return
+    begun = daemon.send("POST", "/api/fill", {"ds": recordset})
+    job = daemon.get(f"/api/jobs/{begun['id']}")
+    if wait:
+        job = wait_for(daemon, job)
+    if as_json:
+        click.echo(json.dumps(job, indent=2, ensure_ascii=False))
+    else:
+        show({name: job[name] for name in _SHOWN if job[name] is not None}, "table")
+    if job["state"] in ("failed", "cancelled"):
+        raise click.ClickException(f"{job['id']} has {_ending(job)}")
+    if job["state"] != "done":
+        remark(f"it is being fetched: see `mirror jobs {job['id']}`; `mirror cancel {job['id']}` ends it")
+    elif not begun["count"]:
+        remark("nothing was missing")
+
+
+def wait_for(daemon: Daemon, job: Any) -> Any:
+    """The job of a fill once it has ended; a terminal shows a bar."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    interval, told = FIRST_INTERVAL, None
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(f"{job['id']}: records", total=None)
+        while job["state"] not in ENDED:
+            time.sleep(interval)
+            interval = min(interval * 1.3, LAST_INTERVAL)
+            job = daemon.get(f"/api/jobs/{job['id']}")
+            progress.update(task, completed=job["ready"], total=job["total"] or None)
+            waits = job["waits"]
+            if waits and waits["why"] != told:
+                told = waits["why"]
+                remark(f"{job['id']} waits: {told}; it tries again at {waits['next_try']}")
+    return job
+
+
+def _ending(job: Any) -> str:
+    return f"failed: {job['error']}" if job["state"] == "failed" else "been cancelled"
+
+
+def _estimated(told: Any, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    size = told["estimate"]
+    line = {"gaps": told["count"], "slots": told["slots"], "records": size["records"]}
+    if size["seconds"] is not None:
+        line["time"] = duration(size["seconds"])
+    show({name: value for name, value in line.items() if value is not None}, "table")
+    for text in (size["text"], *size["notes"]):
+        remark(text)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mirror.engine.policy import Rules
     from mirror.engine.upstream import Upstream
     from mirror.storage.index import Index
+    from mirror.upstream.budget import Budget
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,14 @@ class Filler:
     """Fills and checks boxes of any series."""
 
     def __init__(
-        self, index: Index, upstream: Upstream, rules: Rules, settings: Fill, *, queries: int = 2
+        self,
+        index: Index,
+        upstream: Upstream,
+        rules: Rules,
+        settings: Fill,
+        *,
+        queries: int = 2,
+        budget: Budget | None = None,
     ) -> None:
         self._index = index
         self._upstream = upstream
@@ -63,7 +71,7 @@ class Filler:
         self._settings = settings
         self._sizes = Sizes(upstream, settings)
         # One answer more than upstream gives at a time, so that it has something to do while one is kept.
-        self._backlog = Backlog(queries + 1, settings.chunk_records)
+        self._backlog = Backlog(queries + 1, settings.chunk_records, budget)
         self._checks = Checks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch)
         self._flights: dict[str, list[_Flight]] = {}
         self._background: dict[tuple[str, tuple[Box, ...]], asyncio.Task[None]] = {}

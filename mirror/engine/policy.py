@@ -9,7 +9,7 @@ A single request may wish for more than the policy: to have what it reads checke
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from mirror.config import FreshnessRule, Policy
+    from mirror.config import Fill, FreshnessRule, Policy, Upstream
     from mirror.drms.series import Series
 
 
 #: No check is as young as this, in seconds.
 NEVER = float("-inf")
+
+
+def within(fill: Fill, upstream: Upstream) -> Fill:
+    """The sizes of what is fetched, where one chunk takes no more than the hour allows."""
+    hourly = upstream.records_per_hour
+    return fill if hourly is None else replace(fill, chunk_records=min(fill.chunk_records, hourly))
 
 
 class Wish(Enum):

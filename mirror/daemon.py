@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from mirror.services.upkeep import Upkeep
     from mirror.storage.blobs import Blobs
     from mirror.storage.database import Database
+    from mirror.upstream.budget import Budget
     from mirror.upstream.client import UpstreamClient
     from mirror.upstream.pacing import Pacer
 
@@ -102,6 +103,7 @@ class Mirror:
     status: Status
     database: Database
     upstream: UpstreamClient
+    budget: Budget
     filler: Filler
     downloads: Downloads
     export_jobs: ExportJobs
@@ -172,6 +174,7 @@ async def build(
         status=kept.status,
         database=core.database,
         upstream=core.upstream,
+        budget=core.budget,
         filler=core.filler,
         downloads=core.downloads,
         export_jobs=making.worker,

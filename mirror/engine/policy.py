@@ -17,6 +17,7 @@ from mirror.drms.axis import coverage_axis
 from mirror.drms.coverage import Freshness
 from mirror.drms.intervals import GRAIN, MIN
 from mirror.drms.times import from_datetime
+from mirror.upstream.budget import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,11 @@ NEVER = float("-inf")
 
 
 def within(fill: Fill, upstream: Upstream) -> Fill:
-    """The sizes of what is fetched, where one chunk takes no more than the hour allows."""
+    """The sizes of what is fetched, where one chunk takes but a part of what the hour allows."""
     hourly = upstream.records_per_hour
-    return fill if hourly is None else replace(fill, chunk_records=min(fill.chunk_records, hourly))
+    if hourly is None:
+        return fill
+    return replace(fill, chunk_records=min(fill.chunk_records, max(1, hourly // MOST_AT_ONCE)))
 
 
 class Wish(Enum):

@@ -4,8 +4,9 @@
    now: an hour of records, a day of bytes, whenever one looks.
 2. What nobody waits for (fills, subscriptions, checks, the inbox) waits for its part of the budget, and goes on by
    itself when enough of what was used is old enough. Among those that wait the priority decides. What is wanted
-   is reserved before it is asked for, so that many that begin together do not exceed a limit by more than what
-   they were wrong about their size; what is larger than a whole limit goes when nothing else is used.
+   is reserved before it is asked for, so that many that begin together do not exceed a limit together. What is
+   larger than a quarter of a limit (MOST_AT_ONCE) goes when a quarter is free: people's questions, which always
+   use a little, would otherwise keep it waiting for good.
 3. People's small questions never wait and are never refused: SMALL_RECORDS records and SMALL_BYTES bytes of each
    question, and of each person PERSON_BYTES bytes in a day. What a question takes beyond that while a limit is used
    up is refused, with the moment from which on there is more. An export is one question, and is tried again then.
@@ -38,6 +39,8 @@ MOST_PEOPLE = 1000
 PARTS = 60
 #: Bytes from which on something without records is a file, and what an earlier size counts still after another.
 FILE, FADES = 100_000, 0.9
+#: The part of a limit that has to be free for what is larger than that.
+MOST_AT_ONCE = 4
 #: Seconds after which whoever waits looks at the clock again, which may have been set.
 LONGEST_NAP = 60.0
 
@@ -301,7 +304,7 @@ class Budget:
                 await waiting.woken.wait()
 
     def _each(self, need: Need) -> Iterator[tuple[Period, int, int]]:
-        """The periods that have a limit, with it and with what is needed: at least one, at most the whole limit."""
+        """The periods that have a limit, with it and with an amount."""
         for period, limit, amount in (
             (self._records, self._limits.records, need.records),
             (self._bytes, self._limits.bytes, need.bytes),
@@ -313,7 +316,7 @@ class Budget:
         now, taken = self._now(), list(self._reserved.values())
         reserved = Need(sum(n.records for n in taken), sum(n.bytes for n in taken))
         return all(
-            period.used(now) + held + max(1, min(amount, limit)) <= limit
+            period.used(now) + held + _at_once(amount, limit) <= limit
             for (period, limit, amount), (_, _, held) in zip(
                 self._each(need), self._each(reserved), strict=True
             )
@@ -323,7 +326,7 @@ class Budget:
         """Why so much may not be asked for now, whatever is reserved."""
         now, holds = self._now(), []
         for period, limit, amount in self._each(need):
-            until = period.until(limit - max(1, min(amount, limit)), now)
+            until = period.until(limit - _at_once(amount, limit), now)
             if until > now:
                 kind = "records in an hour" if period is self._records else "bytes in a day"
                 why = f"the budget towards JSOC is used up: {period.used(now):,} of {limit:,} {kind}"
@@ -336,3 +339,8 @@ class Budget:
         while len(self._people) > MOST_PEOPLE:
             self._people.popitem(last=False)
         return period
+
+
+def _at_once(amount: int, limit: int) -> int:
+    """What has to be free of a limit for so much: something of it, and not all."""
+    return max(1, min(amount, limit // MOST_AT_ONCE))

@@ -19,7 +19,7 @@ from mirror.engine.downloads import Downloads
 from mirror.engine.extremes import Extremes
 from mirror.engine.files import Files
 from mirror.engine.filler import Filler
-from mirror.engine.policy import Rules
+from mirror.engine.policy import Rules, within
 from mirror.engine.records import Origin, Records
 from mirror.services.accounting import Accounting
 from mirror.services.adoptinbox import Inbox
@@ -32,6 +32,7 @@ from mirror.services.analytics.workers import Powers, Workers
 from mirror.services.assembling import Assembler
 from mirror.services.audit import Audit
 from mirror.services.backup import Backups
+from mirror.services.budgetmemory import BudgetMemory
 from mirror.services.bundle import Bundles, Way
 from mirror.services.bundlefiles import BundleFiles
 from mirror.services.check import Checker
@@ -75,6 +76,7 @@ from mirror.storage.pins import Pins
 from mirror.storage.standing import Standing
 from mirror.storage.totals import Totals
 from mirror.storage.usagetable import UsageTable
+from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.route import Route
 from mirror.upstream.transport import user_agent
@@ -105,6 +107,8 @@ class Core:
     tallies: Tallies
     accounting: Accounting
     rates: Rates
+    budget: Budget
+    budgets: BudgetMemory
     route: Route
     upstream: UpstreamClient
     catalogue: Catalogue
@@ -133,6 +137,10 @@ async def open_core(
     rules = Rules(config.upstream.policy, config.freshness_of, now)
     tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
     accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
+    budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
+    budgets = BudgetMemory(budget, index, rules.timestamp)
+    await budgets.recall()
+    fill = within(config.fill, config.upstream)
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
         config.upstream.url,
@@ -143,11 +151,12 @@ async def open_core(
         pacer=pacer,
         allowed=lambda: rules.may_ask,
         onward=route.onward,
+        budget=budget,
     )
     catalogue = Catalogue(index, upstream, rules)
-    filler = Filler(index, upstream, rules, config.fill, queries=config.upstream.queries)
+    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
     extremes = Extremes(index, upstream, rules)
-    records = Records(index, upstream, filler, extremes, rules, config.fill)
+    records = Records(index, upstream, filler, extremes, rules, fill)
     blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
     search = Search(index, catalogue, records, _counter(tallies))
     holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
@@ -159,6 +168,8 @@ async def open_core(
         tallies=tallies,
         accounting=accounting,
         rates=rates,
+        budget=budget,
+        budgets=budgets,
         route=route,
         upstream=upstream,
         catalogue=catalogue,
@@ -174,7 +185,7 @@ async def open_core(
         downloads=downloads,
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         assembler=Assembler(index, blobs, upstream, rules),
-        estimates=Estimates(index, catalogue, extremes, Standing(database, index), upstream, rules, rates),
+        estimates=Estimates(index, catalogue, extremes, Standing(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
     )
 
@@ -244,7 +255,7 @@ def keeping(
         c.config.upstream.email,
     )  # fmt: skip
     parts = SyncParts(
-        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.sleep, random.random
+        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
     )
     sync = Sync(parts, active=standing_wishes)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
@@ -252,14 +263,14 @@ def keeping(
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Surroundings(
-        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep
+        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
     doors = Doors(c.config, c.rules.timestamp)
-    watch = ConfigWatch(path, c.config, environ, _applier(core, sync, upkeep, doors), c.rules.timestamp)
+    watch = ConfigWatch(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, doors), c.rules.timestamp)
     status = Status(
-        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database)
+        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget
     )
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
@@ -288,7 +299,9 @@ def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
     return Analytics(c.index, lake, workers, tables, recordsets, c.fills, Limits(sql.seconds, sql.rows, sql.bytes))
 
 
-def _applier(core: Core, sync: Sync, upkeep: Upkeep, doors: Doors) -> Callable[[Config], Awaitable[None]]:
+def _applier(
+    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, doors: Doors
+) -> Callable[[Config], Awaitable[None]]:
     """What makes another configuration hold in a running mirror, as far as that is possible."""
     last = core.config
 
@@ -299,6 +312,11 @@ def _applier(core: Core, sync: Sync, upkeep: Upkeep, doors: Doors) -> Callable[[
             core.rules.configure(wanted.upstream.policy)
         core.rules.rule_for = wanted.freshness_of
         core.blobs.limit(wanted.storage.quota)
+        limits = BudgetLimits(wanted.upstream.records_per_hour, wanted.upstream.bytes_per_day)
+        if limits != core.budget.limits:  # what waits for more may have it now
+            core.budget.configure(limits)
+            jobs.try_now()
+            sync.try_now()
         upkeep.apply(wanted)
         doors.apply(wanted)
         last = wanted

@@ -39,7 +39,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds."""
+    """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
+
+    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be asked for but for people's small questions;
+    None: any number.
+    """
 
     url: str = _key(values.url, f"http://{JSOC_HOST}")
     email: str | None = _key(values.unless("none", values.address), None)
@@ -47,6 +51,8 @@ class Upstream:
     timeout: float = _key(values.duration, 60.0)
     queries: int = _key(values.integer(1, 64), JSOC_QUERIES)
     token: str | None = _key(values.unless("none", values.secret), None, secret=True)
+    records_per_hour: int | None = _key(values.unless("none", values.integer(1, 10**12)), 5_000_000)
+    bytes_per_day: int | None = _key(values.unless("none", values.size), 1_000_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from mirror.services.upkeep import Upkeep
     from mirror.storage.blobs import Blobs
     from mirror.storage.database import Database
+    from mirror.upstream.budget import Budget
     from mirror.upstream.client import UpstreamClient
     from mirror.upstream.pacing import Pacer
 
@@ -108,6 +109,7 @@ class Mirror:
     status: Status
     database: Database
     upstream: UpstreamClient
+    budget: Budget
     filler: Filler
     fills: Fills
     downloads: Downloads
@@ -182,6 +184,7 @@ async def build(
         status=kept.status,
         database=core.database,
         upstream=core.upstream,
+        budget=core.budget,
         filler=core.filler,
         fills=core.fills,
         downloads=core.downloads,

@@ -47,7 +47,7 @@ class Facing:
             SearchPage(site, api, self.queries, self.pictures),
             ConsolePages(site, self.saved, kept.sync, kept.watch, self.subscribing),
             QueriesApi(self.saved, core.rules.timestamp),
-            SyncApi(kept.sync, self.subscribing, self.standing),
+            SyncApi(kept.sync, self.subscribing, self.standing, core.estimates),
         )
 
 

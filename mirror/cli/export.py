@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from mirror.cli.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
 from mirror.cli.http import Daemon, url_option
 from mirror.cli.origin import warn_if_stale
 from mirror.cli.output import json_option, remark, show
@@ -40,9 +41,18 @@ Watch = Callable[[int, int], None]
 @click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
 @click.option("--email", metavar="ADDRESS", help="The address that JSOC is told. Without: the mirror's own.")
 @click.option("--no-wait", is_flag=True, help="Only begin it; `mirror jobs` tells how it goes on.")
+@dry_run_option
 @json_option
 @url_option
-def export(recordset: str, daemon: Daemon, no_wait: bool, as_json: bool, limit: int | None, **given: str) -> None:
+def export(
+    recordset: str,
+    daemon: Daemon,
+    no_wait: bool,
+    dry_run: bool,
+    as_json: bool,
+    limit: int | None,
+    **given: str,
+) -> None:
     """Export records: a folder of files at the mirror, to be had by anyone for seven days.
 
     As JSOC's own exports, but what the mirror holds is there at once, and needs no address. Processing
@@ -53,9 +63,17 @@ def export(recordset: str, daemon: Daemon, no_wait: bool, as_json: bool, limit: 
         mirror export 'hmi.sharp_cea_720s[4864][2014.11.29/1d@6h]{Br,Bt,Bp}' --method url-tar
         mirror export 'hmi.m_720s[2014.01.01/2h]' --protocol fits --name '{T_REC:A}.{segment}'
         mirror export 'aia.lev1_euv_12s[2014.01.01/1m][171]' --no-wait
+        mirror export 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
     An identical request gets the same export. To have the files in a folder of yours: mirror fetch.
     """
+    def estimate() -> Any:
+        return estimate_of_export(daemon, recordset, given.get("seg"), limit)
+
+    if dry_run:
+        show_estimate(estimate(), as_json=as_json)
+        return
+    told_before(estimate)
     job = begin(daemon, {"ds": recordset, "n": limit, **given})
     if not no_wait:
         job = wait_for(daemon, job)

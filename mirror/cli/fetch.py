@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from mirror.cli.delivery import Delivered, Delivery, Failure, Item, name_problem
+from mirror.cli.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
 from mirror.cli.export import begin, wait_for
 from mirror.cli.http import Daemon, url_option
 from mirror.cli.origin import warn_if_stale
@@ -70,6 +71,7 @@ class Wish:
 )
 @click.option("--copy", is_flag=True, help="Never link to files of the mirror's store; download all.")
 @click.option("--overwrite", is_flag=True, help="Replace files of the same name that are another length.")
+@dry_run_option
 @json_option
 @url_option
 def fetch(
@@ -83,6 +85,7 @@ def fetch(
     email: str | None,
     copy: bool,
     overwrite: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Fetch the files of records into a folder.
@@ -97,11 +100,19 @@ def fetch(
         mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data --protocol fits
         mirror fetch 'aia.lev1_euv_12s[2014.01.01/1m][171]{image}' --name '{T_REC:A}.{WAVELNTH}.fits'
         mirror fetch 'hmi.sharp_cea_720s[4864][$]' --seg Br,Bt,Bp --json
+        mirror fetch 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
     The names of the files are printed, one a line. What cannot be had is told, and makes the exit code 1.
     As in every export, records without an image (QUALITY below 0) are left out, unless the record set has
     a condition on QUALITY.
     """
+    def estimate() -> Any:
+        return estimate_of_export(daemon, recordset, seg, limit)
+
+    if dry_run:
+        show_estimate(estimate(), as_json=as_json)
+        return
+    told_before(estimate)
     _make(folder)
     started = time.monotonic()
     wish = Wish(recordset, seg, limit, name, email)

@@ -48,7 +48,7 @@ def sections(told: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """What is worth knowing of a status, as subjects with their lines; what the mirror does not tell is left out."""
     yield "mirror", [_held(told), *_running_since(told)]
     if upstream := told.get("upstream"):
-        yield "JSOC", [_upstream(upstream)]
+        yield "JSOC", [_upstream(upstream), *_budget(upstream.get("budget") or {})]
     if "policy" in told:
         yield "policy", [_policy(told)]
     if searches := told.get("searches"):
@@ -84,6 +84,19 @@ def _upstream(told: Mapping[str, Any]) -> str:
     failed = f", {told['failed']:,} failed" if told.get("failed") else ""
     now = f"; {told['running']:,} now, {told['waiting']:,} wait" if told.get("running") else ""
     return f"{_JSOC.get(state, state)}; {since}{failed}, {in_words(told.get('bytes', 0))} received{now}"
+
+
+def _budget(told: Mapping[str, Any]) -> Iterator[str]:
+    """What was used of the budget, where there is a limit."""
+    parts = []
+    if records := told.get("records", {}).get("limit"):
+        parts.append(f"{told['records']['used']:,} of {records:,} records in an hour")
+    if size := told.get("bytes", {}).get("limit"):
+        parts.append(f"{in_words(told['bytes']['used'])} of {in_words(size)} in a day")
+    if parts:
+        yield f"budget: {', '.join(parts)} used"
+    if told.get("until"):
+        yield f"the budget is used up until {told['until']}; {told['waiting']:,} requests wait, people's small questions do not"
 
 
 def _policy(told: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mirror.cli.estimates import dry_run_option, show_estimate, told_before
 from mirror.cli.http import Daemon, url_option
 from mirror.cli.output import Form, form_options, remark, show
 from mirror.cli.sync import show_subscriptions
@@ -24,7 +25,13 @@ from mirror.services.subscribing import Subscribing
 )
 @click.option("--where", metavar="CONDITION", help="Files only of records for which this holds.")
 @click.option("--step", metavar="TIME", help="One record each so long: 1h.")
-@click.option("--seg", "--segments", "segments", metavar="NAMES", help="Files to fetch, with commas; ALL. Without: keywords only.")
+@click.option(
+    "--seg",
+    "--segments",
+    "segments",
+    metavar="NAMES",
+    help="Files to fetch, with commas; ALL. Without: keywords only.",
+)
 @click.option(
     "--protocol", type=click.Choice(["as-is", "fits"]), help="fits: what FITS exports need is kept too."
 )
@@ -41,6 +48,7 @@ from mirror.services.subscribing import Subscribing
     "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write to.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
+@dry_run_option
 @form_options
 @url_option
 def subscribe(
@@ -48,6 +56,7 @@ def subscribe(
     listing: bool,
     remove: str | None,
     path: Path | None,
+    dry_run: bool,
     form: Form,
     daemon: Daemon,
     **given: Any,
@@ -61,6 +70,7 @@ def subscribe(
         mirror subscribe hmi.M_720s --start -30d --segments magnetogram
         mirror subscribe aia.lev1_euv_12s --start 2024.01.01_TAI --key WAVELNTH=171,193 --step 1h
         mirror subscribe hmi.sharp_cea_720s --start -7d --segments Br,Bt,Bp --keep window --budget 50GB/day
+        mirror subscribe hmi.M_45s --start 2010.05.01_TAI --segments ALL --dry-run
         mirror subscribe --list
         mirror subscribe --remove hmi.M_720s
     """
@@ -69,6 +79,10 @@ def subscribe(
     if listing:
         show_subscriptions(daemon.get("/api/subscriptions"), form)
         return
+    wish = {} if remove else _table(series or "", given)
+    if dry_run and not remove:
+        show_estimate(_estimate(daemon, wish), as_json=form == "json")
+        return
     file = path or file_of(daemon)
     if remove:
         Subscribing(file, os.environ).remove(remove)
@@ -76,10 +90,16 @@ def subscribe(
             f"{file}: the subscription {remove} is taken out; what it has fetched stays as long as there is room"
         )
         return
-    added = Subscribing(file, os.environ).add(_table(series or "", given))
+    told_before(lambda: _estimate(daemon, wish))
+    added = Subscribing(file, os.environ).add(wish)
     remark(f"{file}: the subscription {added.identity} is written")
     if form == "json":
         show({"name": added.identity, "file": str(file)}, form)
+
+
+def _estimate(daemon: Daemon, wish: dict[str, Any]) -> Any:
+    """What the subscription would fetch by now; raises what the mirror finds wrong with it."""
+    return daemon.send("POST", "/api/subscriptions/estimate", wish)
 
 
 def file_of(daemon: Daemon) -> Path:

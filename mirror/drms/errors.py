@@ -17,6 +17,7 @@
     │   ├── TooLarge              its answer, or what it needs, is too large
     │   └── TooMany               too many ask at a time
     ├── NotHeld                   the mirror may not ask upstream, and does not hold what was asked
+    │   └── OverBudget            what may be asked of upstream in an hour, or in a day, is used up
     ├── StorageError              the local store: locked, too new, full, damaged
     └── ConfigError               config.toml or the environment
 
@@ -145,6 +146,14 @@ class NotHeld(MirrorError):
 
     def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
         self.missing = missing
+        super().__init__(message)
+
+
+class OverBudget(NotHeld):
+    """What may be asked of upstream is used up; from ``until`` on, in Unix seconds, there is more."""
+
+    def __init__(self, message: str, until: float) -> None:
+        self.until = until
         super().__init__(message)
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mirror.engine.sizes import Extent
     from mirror.engine.upstream import Upstream
     from mirror.storage.index import Index
+    from mirror.upstream.budget import Budget
 
 #: A chunk that is fetched while nobody waits is this part of one that people wait for: reading and keeping it
 #: holds up what people ask meanwhile, so it must not take long.
@@ -69,7 +70,14 @@ class Filler:
     """Fills and checks boxes of any series."""
 
     def __init__(
-        self, index: Index, upstream: Upstream, rules: Rules, settings: Fill, *, queries: int = 2
+        self,
+        index: Index,
+        upstream: Upstream,
+        rules: Rules,
+        settings: Fill,
+        *,
+        queries: int = 2,
+        budget: Budget | None = None,
     ) -> None:
         self._index = index
         self._upstream = upstream
@@ -77,7 +85,7 @@ class Filler:
         self._settings = settings
         self._sizes = Sizes(upstream, settings)
         # One answer more than upstream gives at a time, so that it has something to do while one is kept.
-        self._backlog = Backlog(queries + 1, settings.chunk_records)
+        self._backlog = Backlog(queries + 1, settings.chunk_records, budget)
         self._checks = Checks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch)
         self._flights: dict[str, list[_Flight]] = {}
         self._capped: SingleFlight[str, int | None] = SingleFlight()

@@ -9,7 +9,7 @@ A single request may wish for more than the policy: to have what it reads checke
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,26 @@ from mirror.drms.axis import coverage_axis
 from mirror.drms.coverage import Freshness
 from mirror.drms.intervals import GRAIN, MIN
 from mirror.drms.times import from_datetime
+from mirror.upstream.budget import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from mirror.config import FreshnessRule, Policy
+    from mirror.config import Fill, FreshnessRule, Policy, Upstream
     from mirror.drms.series import Series
 
 
 #: No check is as young as this, in seconds.
 NEVER = float("-inf")
+
+
+def within(fill: Fill, upstream: Upstream) -> Fill:
+    """The sizes of what is fetched, where one chunk takes but a part of what the hour allows."""
+    hourly = upstream.records_per_hour
+    if hourly is None:
+        return fill
+    return replace(fill, chunk_records=min(fill.chunk_records, max(1, hourly // MOST_AT_ONCE)))
 
 
 class Wish(Enum):

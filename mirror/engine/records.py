@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mirror.drms.axis import Kind, coverage_axis
 from mirror.drms.coverage import Box
-from mirror.drms.errors import NotHeld, TooLarge, UpstreamError, UpstreamLacks
+from mirror.drms.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
 from mirror.drms.plan import (
     RECNUMS,
     Fetch,
@@ -278,7 +278,7 @@ class Records:
                         f"the mirror upstream holds {series.name} as of an earlier check only"
                     )
                 return self._stale(selection)
-        except UpstreamError as error:
+        except (UpstreamError, OverBudget) as error:
             if not self._rules.stale_on_failure:
                 raise
             # Only a failed check may be passed over: what is missing stays missing.
@@ -388,11 +388,13 @@ class Records:
         return () if isinstance(boxes, Forward) else tuple(gap for box in boxes for gap in coverage.gaps(box))
 
     def _insist_on_held(
-        self, series: Series, missing: Iterable[Box], wish: Wish, cause: UpstreamError | None = None
+        self, series: Series, missing: Iterable[Box], wish: Wish, cause: MirrorError | None = None
     ) -> None:
         missing = tuple(missing)
         if not missing:
             return
+        if isinstance(cause, OverBudget):
+            raise cause
         why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(wish)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(

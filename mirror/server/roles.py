@@ -30,7 +30,7 @@ _READ = """
     POST /api/sql
 """
 _EXPORT = """
-    POST /api/jobs /api/pins /api/fill /api/queries
+    POST /api/jobs /api/pins /api/fill /api/queries /api/subscriptions/estimate
     DELETE /api/pins /api/queries /api/jobs/{id}
 """
 _ADMIN = """

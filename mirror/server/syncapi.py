@@ -9,9 +9,11 @@ from aiohttp import web
 
 from mirror.drms.errors import Refused
 from mirror.server.bodies import json_object
+from mirror.services.subscribing import subscription_of
 
 if TYPE_CHECKING:
     from mirror.server.bodies import Kinds
+    from mirror.services.estimates import Estimates
     from mirror.services.standingcheck import StandingCheck
     from mirror.services.subscribing import Subscribing
     from mirror.services.sync import Sync
@@ -28,7 +30,10 @@ KEYS: dict[str, Kinds] = {
 class SyncApi:
     """The handlers of /api that are about subscriptions; ``subscribing`` is None where there is no config.toml."""
 
-    def __init__(self, sync: Sync, subscribing: Subscribing | None, check: StandingCheck) -> None:
+    def __init__(
+        self, sync: Sync, subscribing: Subscribing | None, check: StandingCheck, estimates: Estimates
+    ) -> None:
+        self._estimates = estimates
         self._sync = sync
         self._subscribing = subscribing
         self._check = check
@@ -38,6 +43,7 @@ class SyncApi:
         """Serve everything at its path."""
         router.add_get("/api/subscriptions", self.subscriptions)
         router.add_post("/api/subscriptions", self.add)
+        router.add_post("/api/subscriptions/estimate", self.estimate)
         router.add_put("/api/subscriptions/{name}", self.change)
         router.add_delete("/api/subscriptions/{name}", self.remove)
         router.add_post("/api/sync", self.sync)
@@ -54,6 +60,13 @@ class SyncApi:
             added = await asyncio.to_thread(self._file().add, wish)
             await self._check.apply()
         return web.json_response({"name": added.identity}, status=201)
+
+    async def estimate(self, request: web.Request) -> web.Response:
+        """The same keys: what is wrong with them, else what that would fetch by now. Nothing is written."""
+        wish = await json_object(request, KEYS)
+        await self._check.check(wish)
+        found = await self._estimates.of_subscription(subscription_of(wish))
+        return web.json_response(found.plain())
 
     async def change(self, request: web.Request) -> web.Response:
         """The same, in the place of the subscription of that name."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mirror.drms.errors import BadRequest
 from mirror.services.checkplan import day_of
 from mirror.storage.usagetable import DAYS, Key, Used, added
+from mirror.upstream.budget import asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,8 @@ class Accounting:
         self.active += 1
         self.last = self._now()
         try:
-            yield
+            with asking(who):
+                yield
         finally:
             self.active -= 1
             self._asker.reset(token)

@@ -21,6 +21,7 @@ from mirror.drms.errors import ConfigError, MirrorError
 from mirror.services.adopting import Item, Outcome
 from mirror.services.adoptscan import Stamp
 from mirror.storage.disk import explained
+from mirror.upstream.pacing import unattended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -134,7 +135,8 @@ class Inbox:
         done = []
         for start in range(0, len(ready), AT_ONCE):
             some = ready[start : start + AT_ONCE]
-            outcomes = await self._adoption.adopt([Item(path) for path in some], "link", compare=True)
+            with unattended():
+                outcomes = await self._adoption.adopt([Item(path) for path in some], "link", compare=True)
             for path, outcome in zip(some, outcomes, strict=True):
                 await self._clear(path, outcome, self._folder / REJECTED)
             done += outcomes

@@ -48,6 +48,8 @@ PATIENCE, REMEMBERED = 30.0, 300.0
 MOST_REMEMBERED = 500
 #: Records whose sizes are looked at, of those that are held, and of those at JSOC where none is held.
 HELD_SAMPLE, ASKED_SAMPLE = 200, 4
+#: To count those of more records that have an image costs JSOC more than it tells.
+MANY = 100_000
 #: Gaps of more ranges than this are not looked into for records that are held without being vouched for.
 MOST_RANGES = 200
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
@@ -157,11 +159,12 @@ class Estimates:
         for part in query.sets:
             series = await self._catalogue.series(part.series)
             named = part.segments if segments is None else tuple(segments)
-            if export:
-                part = with_quality_filter(RecordSetQuery((part,)), series).sets[0]  # noqa: PLW2901
+            whole = bind(part, series)
+            matching = _with_images(part, series) if export else whole
             wanted = _segments(series, named, every=export)
-            selection = bind(part, series)
-            parts.append(await self._of(_without_conditions(selection), selection, wanted, n))
+            parts.append(
+                await self._of(_without_conditions(whole), matching, wanted, n, implied=matching != whole)
+            )
         return self._timed(_sum(parts))
 
     async def of_subscription(self, wish: Subscription) -> Estimate:
@@ -177,9 +180,18 @@ class Estimates:
     # ---- one record set ------------------------------------------------------------------------------
 
     async def _of(
-        self, records: Selection, matching: Selection, segments: Sequence[str], n: int | None
+        self,
+        records: Selection,
+        matching: Selection,
+        segments: Sequence[str],
+        n: int | None,
+        *,
+        implied: bool = False,
     ) -> Estimate:
-        """What is missing of ``records``, and of the files of those that are ``matching`` too."""
+        """What is missing of ``records``, and of the files of those that are ``matching`` too.
+
+        ``implied``: nobody wrote the condition of ``matching``, and hardly any record fails it.
+        """
         try:
             resolved = (await self._extremes.resolve(matching)).selection
         except (UpstreamError, NotHeld) as problem:
@@ -196,7 +208,11 @@ class Estimates:
         if not segments:
             return found
         chosen = counted
-        if _has_conditions(matching) and not open_ended:
+        if implied and not open_ended and (counted.total or 0) > MANY:
+            found = replace(
+                found, notes=(*found.notes, "records without an image are counted as if they had one")
+            )
+        elif _has_conditions(matching) and not open_ended:
             chosen = _at_most(await self._count(resolved, matching), n)
         tally = await self._standing.tally(_scope(whole, resolved, segments))
         return await self._with_files(found, chosen, tally, resolved, segments)
@@ -275,7 +291,7 @@ class Estimates:
         rows = (await self._index.select(plain, HELD_SAMPLE)).rows
         if (told := from_rows(series, rows, segments)) is not None:
             return told
-        if total and self._rules.may_ask and (told := await self._sampled(selection, segments)) is not None:
+        if total and self._rules.may_ask and (told := await self._sampled(plain, segments)) is not None:
             return told
         return from_structure(series, segments)
 
@@ -341,6 +357,11 @@ def _segments(series: Series, named: tuple[str, ...] | None, *, every: bool) -> 
     if named is None or any(name.upper() in _ALL for name in named):
         return segment_names(series, None)
     return segment_names(series, named)
+
+
+def _with_images(part: RecordSet, series: Series) -> Selection:
+    """The records that an export is of."""
+    return bind(with_quality_filter(RecordSetQuery((part,)), series).sets[0], series)
 
 
 def _has_conditions(selection: Selection) -> bool:

@@ -20,6 +20,7 @@ from mirror.services.exportplan import request_of
 from mirror.services.naps import nap
 from mirror.services.wholerequests import NO_FILES
 from mirror.services.work import Work
+from mirror.upstream.budget import asking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -69,7 +70,8 @@ class ExportJobs:
     async def resume(self) -> None:
         """Go on with every job that had not ended."""
         for job in await self._jobs.unfinished():
-            await self.start(job)
+            with asking(f"job:{job.id}"):
+                await self.start(job)
 
     async def start(self, job: Job) -> None:
         """Work on a job from here on."""
@@ -200,7 +202,7 @@ class ExportJobs:
     async def _pause(self, work: Work, problem: MirrorError) -> bool:
         """Wait until the next try; True if it has waited long enough."""
         before = None if work.gained else work.job.trouble
-        trouble = next_try(before, str(problem), self._rules.timestamp())
+        trouble = next_try(before, problem, self._rules.timestamp())
         if trouble is None:
             return await self._fail(work, MirrorError(given_up(before, str(problem))))
         pause = trouble.next_at - self._rules.timestamp()

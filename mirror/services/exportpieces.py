@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from mirror.drms.errors import NotHeld, UpstreamBroken, UpstreamRefused, UpstreamUnreachable
+from mirror.drms.errors import (
+    MirrorError,
+    NotHeld,
+    OverBudget,
+    UpstreamBroken,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from mirror.drms.export import ExportRequest, Process, Protocol, parse_process
 from mirror.drms.exportrules import mentions_quality
 from mirror.drms.recordset import RecordSetQuery
@@ -50,9 +57,15 @@ def is_too_large(problem: UpstreamRefused) -> bool:
     return problem.status == TOO_LARGE or "too many records" in problem.message.lower()
 
 
-def next_try(before: Trouble | None, why: str, now: float) -> Trouble | None:
-    """When a job that failed again is tried next; None if it has waited long enough without getting further."""
+def next_try(before: Trouble | None, problem: MirrorError, now: float) -> Trouble | None:
+    """When a job that failed again is tried next; None if it has waited long enough without getting further.
+
+    What waits for the budget towards JSOC is not failing: it is tried when there is more, however often.
+    """
     tries, waited = (before.tries, before.waited) if before else (0, 0.0)
+    why = str(problem)
+    if isinstance(problem, OverBudget):
+        return Trouble(tries + 1, waited, max(problem.until, now + FIRST_PAUSE), why)
     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries, 30))
     if waited + pause > PATIENCE:
         return None

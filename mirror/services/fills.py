@@ -364,7 +364,7 @@ class Fills:
         if run.job.state == "waiting":
             return
         now = self._rules.timestamp()
-        trouble = next_try(run.trouble, str(problem), now)
+        trouble = next_try(run.trouble, problem, now)
         if trouble is None:
             raise _GivenUp(given_up(run.trouble, str(problem)))
         run.trouble = trouble

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.drms.intervals import MAX, MIN
 from mirror.drms.spans import ends, restriction
+from mirror.services.joblist import stamp
 from mirror.services.syncreport import gauges
+from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mirror.storage.blobs import Blobs
     from mirror.storage.index import Index
     from mirror.storage.totals import Totals
+    from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange, UpstreamClient
 
 
@@ -58,7 +61,9 @@ class Status:
         watch: ConfigWatch,
         upkeep: Upkeep,
         totals: Totals,
+        budget: Budget,
     ) -> None:
+        self._budget = budget
         self._totals = totals
         self._upkeep = upkeep
         self._sync = sync
@@ -110,9 +115,21 @@ class Status:
                 "requests": sum(self._tallies.requests.values()),
                 "failed": sum(n for (_, outcome), n in self._tallies.requests.items() if outcome != "ok"),
                 "bytes": self._tallies.upstream_bytes,
+                "budget": self._budgets(),
             },
             "fills": [{"series": name, "done": p.done, "total": p.total} for name, p in fills.items()],
             "config": self._watch.status(),
+        }
+
+    def _budgets(self) -> dict[str, Any]:
+        """What was used of the budget towards JSOC; ``until``: from when on there is more, None while there is some."""
+        budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
+        return {
+            "records": {"used": used.records, "limit": budget.limits.records, "seconds": round(HOUR)},
+            "bytes": {"used": used.bytes, "limit": budget.limits.bytes, "seconds": round(DAY)},
+            "waiting": budget.waiting,
+            "until": None if hold is None else stamp(hold.until),
+            "why": "" if hold is None else str(hold),
         }
 
     async def slow(self) -> dict[str, Any]:
@@ -157,6 +174,7 @@ class Status:
             *_metric("mirror_upstream_bytes_total", "counter", "Bytes that JSOC sent.", [("", t.upstream_bytes)]),
             *_metric("mirror_searches_total", "counter", "Searches, by plan: how they were answered.", (
                 (f'plan="{plan}"', n) for plan, n in t.searches.items())),
+            *(line for metric in self._budget_metrics() for line in _metric(*metric)),
             *_metric("mirror_upstream_up", "gauge", "1 if JSOC is asked and answered last.", [
                 ("", int(self.upstream_state() == "ok"))]),
             *_metric("mirror_policy", "gauge", "1, by policy: the one in force.", [
@@ -168,6 +186,18 @@ class Status:
             *(line for gauge in gauges(await self._sync.report()) for line in _metric(*gauge)),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
+
+    def _budget_metrics(self) -> Iterator[tuple[str, str, str, list[tuple[str, float]]]]:
+        budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
+        limits = (("records", budget.limits.records), ("bytes", budget.limits.bytes))
+        yield "mirror_upstream_budget_used", "gauge", "Records that JSOC sent in the last hour, bytes in the last day.", [
+            ('kind="records"', used.records), ('kind="bytes"', used.bytes)]  # fmt: skip
+        yield "mirror_upstream_budget_limit", "gauge", "How many of them there may be; none: any number.", [
+            (f'kind="{kind}"', limit) for kind, limit in limits if limit is not None]  # fmt: skip
+        yield "mirror_upstream_budget_waiting", "gauge", "Requests that wait for the budget.", [("", budget.waiting)]
+        rest = 0.0 if hold is None else max(0.0, hold.until - self.now())
+        yield "mirror_upstream_budget_wait_seconds", "gauge", "Seconds until there is more of it; 0: there is.", [
+            ("", round(rest))]  # fmt: skip
 
     def _lines(self, series: Series) -> Iterator[dict[str, Any]]:
         for region, spans in self._index.coverage(series):

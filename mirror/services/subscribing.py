@@ -88,6 +88,13 @@ class Subscribing:
         raise UnknownName(f"{self._file.path} has no subscription {name!r}; expected one of: {known}")
 
 
+def subscription_of(wish: Mapping[str, Any]) -> Subscription:
+    """The subscription that such a table is; WrongFields if it is not right."""
+    _check(wish)
+    known = {f.name: f.metadata["read"] for f in fields(Subscription)}
+    return Subscription(**{name: known[name](value) for name, value in wish.items()})
+
+
 def _check(wish: Mapping[str, Any]) -> None:
     if wrong := wrong_keys(wish):
         raise WrongFields(wrong, wish)

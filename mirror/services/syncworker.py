@@ -20,6 +20,7 @@ from mirror.services.naps import nap
 from mirror.services.syncfiles import Errand, Spared, SyncFiles
 from mirror.services.syncscope import PRIORITIES, Target, edges, looking, next_piece, target
 from mirror.storage.standing import Memory, Standing
+from mirror.upstream.pacing import unattended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mirror.storage.blobs import Blobs
     from mirror.storage.blobtable import Blob
     from mirror.storage.index import Index
+    from mirror.upstream.budget import Budget
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Parts:
     standing: Standing
     blobs: Blobs
     rules: Rules
+    budget: Budget
     sleep: Callable[[float], Awaitable[object]]
     chance: Callable[[], float]
 
@@ -66,6 +69,7 @@ class Rest:
 
     seconds: float
     why: str = ""
+    budget: bool = False  #: because what may be asked of JSOC is used up
 
 
 @dataclass
@@ -109,7 +113,8 @@ class Worker:
         """Work until there is nothing to do for a while."""
         self.state.resting = None
         while True:
-            rest = await self._guarded()
+            with unattended():
+                rest = await self._guarded()
             if rest is not None and not self._asked:
                 self.state.resting = rest
                 self.state.passes += 1
@@ -122,8 +127,8 @@ class Worker:
         self._wake.set()
 
     def try_now(self) -> None:
-        """Go on at once if it rests after a failure."""
-        if self.state.failures:
+        """Go on at once if it rests after a failure, or because the budget towards JSOC was used up."""
+        if self.state.failures or (self.state.resting is not None and self.state.resting.budget):
             self._wake.set()
 
     @property
@@ -179,7 +184,10 @@ class Worker:
         hours = self.wish.hours
         moment = self._parts.rules.now()
         wait = 0.0 if hours is None else hours.wait(moment.astimezone(UTC if hours.utc else None))
-        return Rest(wait, f"works {hours}") if wait > 0 else None
+        if wait > 0:
+            return Rest(wait, f"works {hours}")
+        hold = self._parts.budget.hold()
+        return None if hold is None else Rest(hold.until - self._now(), str(hold), budget=True)
 
     async def _look(self) -> None:
         """Find out what the window is now, and what is new at its end; let go of what fell out of it."""

@@ -55,6 +55,7 @@ class Surroundings:
     is_busy: Callable[[], bool]
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
+    note: Callable[[], Awaitable[None]]  #: writes down what else was counted
 
 
 class Upkeep:
@@ -102,6 +103,7 @@ class Upkeep:
         await self.checker.stop()
         with suppress(MirrorError):
             await self._accounting.write_down()
+            await self._around.note()
 
     async def tick(self) -> None:
         """Make room, write down what was counted and used, fold changes into the index."""
@@ -111,6 +113,7 @@ class Upkeep:
             self.evicted += gone.freed
             log.info("made room files=%d bytes=%d", len(gone.blobs), gone.freed)
         await self._accounting.write_down()
+        await self._around.note()
         await self._blobs.note_uses()
         idle = self._around.now().timestamp() - self._accounting.last
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):

@@ -26,6 +26,7 @@ from mirror.drms.errors import (
 )
 from mirror.drms.export import ExportAnswer, FetchRequest
 from mirror.drms.series import Series
+from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.pacing import Claim, Pace, Pacer, Priority, Turnstile
 from mirror.upstream.transport import Passthrough, Transport, user_agent
 from mirror.wire.address import AddressAnswer, AddressRequest, decode_address_answer, encode_address
@@ -57,6 +58,8 @@ Outcome = Literal["ok", "unreachable", "broken", "refused"]
 CGI = "/cgi-bin/ajax/"
 #: The database that drms names to showextseries, and the only one the public may ask.
 DBHOST = "hmidb2"
+#: Records that are looked at without asking the budget: a first, a last, a sample.
+FEW = 100
 #: Answers from this size on are decoded in a thread, so that the event loop goes on.
 LARGE = 256 * 1024
 _OUTCOMES: dict[type[UpstreamError], Outcome] = {
@@ -86,7 +89,9 @@ class Exchange:
 class UpstreamClient:
     """The archive at ``url``. ``timeout`` is in seconds; at most ``queries`` run at a time.
 
-    While ``allowed`` says no, nothing is asked, and NotHeld is raised. ``pacer`` replaces the default one, which repeats and gives up as ``mirror.upstream.pacing`` says.
+    While ``allowed`` says no, nothing is asked, and NotHeld is raised. ``pacer`` replaces the default one, which
+    repeats and gives up as ``mirror.upstream.pacing`` says. Records and files wait for the ``budget``, or raise
+    OverBudget; counts, structures and the like are small whoever asks.
     """
 
     def __init__(
@@ -100,12 +105,14 @@ class UpstreamClient:
         pacer: Pacer | None = None,
         allowed: Callable[[], bool] = lambda: True,
         onward: Callable[[], Mapping[str, str]] = dict,
+        budget: Budget | None = None,
     ) -> None:
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None), onward=onward)
         self._pacer = pacer or Pacer(queries)
         self._downloads = Turnstile(1)  # JSOC asks for one connection that downloads
         self._on_request = on_request
         self._allowed = allowed
+        self._budget = budget or Budget(BudgetLimits(), time.time)
 
     def pace(self) -> Pace:
         """How many requests run and wait, and whether upstream is being left alone."""
@@ -122,10 +129,14 @@ class UpstreamClient:
 
     async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
         """Records as columns: all that were asked for by name, in that order, each with ``count`` values."""
-        return await self._ask(
-            _about(request, lambda x: checked(request, decode_rs_list(x)), lambda answer: answer.count, _aged),
-            priority,
+        question = _about(
+            request, lambda x: checked(request, decode_rs_list(x)), lambda answer: answer.count, _aged
         )
+        if request.n and abs(request.n) <= FEW:
+            return await self._ask(question, priority)
+        claim = _claim(priority)
+        async with self._budget.turn(claim):
+            return await self._ask(replace(question, large=True), claim)
 
     async def show_series(
         self, pattern: str | None = None, priority: Priority | Claim = Priority.PEOPLE
@@ -167,8 +178,10 @@ class UpstreamClient:
                 came += len(piece)
                 yield piece
 
-        async with self._downloads.turn(priority):
+        claim = _claim(priority)
+        async with self._budget.turn(claim, self._budget.file), self._downloads.turn(claim):
             self._insist_on_leave()
+            self._budget.check(claim)
             outcome: Outcome = "ok"
             began = time.monotonic()
             try:
@@ -179,7 +192,7 @@ class UpstreamClient:
                 raise
             finally:
                 took = time.monotonic() - began
-                self._on_request(Exchange("file", outcome, bytes=came, seconds=took))
+                self._tell(Exchange("file", outcome, bytes=came, seconds=took), claim)
 
     @asynccontextmanager
     async def raw(
@@ -190,17 +203,27 @@ class UpstreamClient:
         Questions to programs take their turn with all others, and do not wait for what is downloaded; all
         else counts as a download.
         """
-        async with self._pacer.turn() if target.startswith(CGI) else self._downloads.turn():
+        came = 0
+
+        async def counted(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            nonlocal came
+            async for piece in pieces:
+                came += len(piece)
+                yield piece
+
+        claim = Claim()
+        async with self._pacer.turn(claim) if target.startswith(CGI) else self._downloads.turn(claim):
             self._insist_on_leave()
-            counted = Exchange("other", "ok")
+            self._budget.check(claim)
+            outcome: Outcome = "ok"
             try:
                 async with self._transport.stream(method, target, headers, body) as answer:
-                    yield answer
+                    yield replace(answer, body=counted(answer.body))
             except UpstreamError as problem:
-                counted = Exchange("other", _outcome(problem))
+                outcome = _outcome(problem)
                 raise
             finally:
-                self._on_request(counted)
+                self._tell(Exchange("other", outcome, bytes=came), claim)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -208,15 +231,22 @@ class UpstreamClient:
 
     async def _ask(self, question: _Question[T], priority: Priority | Claim) -> T:
         self._insist_on_leave()
-        return await self._pacer.run(lambda: self._attempt(question), priority)
+        claim = _claim(priority)
+        return await self._pacer.run(lambda: self._attempt(question, claim), claim)
 
     def _insist_on_leave(self) -> None:
         """Also what waited for its turn is not asked any more once the mirror is offline."""
         if not self._allowed():
             raise NotHeld("the mirror is offline")
 
-    async def _attempt(self, question: _Question[T]) -> T:
+    def _tell(self, exchange: Exchange, claim: Claim) -> None:
+        self._budget.count(exchange.records, exchange.bytes, claim)
+        self._on_request(exchange)
+
+    async def _attempt(self, question: _Question[T], claim: Claim) -> T:
         self._insist_on_leave()
+        if question.large:
+            self._budget.check(claim)
         program, series, data = question.program, question.series, b""
         began = time.monotonic()
         try:
@@ -224,10 +254,10 @@ class UpstreamClient:
             data = fetched.body
             answer = question.aged(await question.decoded(data), fetched.age)
         except UpstreamError as problem:
-            self._on_request(Exchange(program, _outcome(problem), series, 0, len(data)))
+            self._tell(Exchange(program, _outcome(problem), series, 0, len(data)), claim)
             raise
         took = time.monotonic() - began
-        self._on_request(Exchange(program, "ok", series, question.records(answer), len(data), took))
+        self._tell(Exchange(program, "ok", series, question.records(answer), len(data), took), claim)
         return answer
 
 
@@ -241,10 +271,15 @@ class _Question(Generic[T]):
     series: str = ""
     records: Callable[[T], int] = lambda _: 0
     aged: Callable[[T, float], T] = lambda answer, _: answer
+    large: bool = False  #: it may be, and the budget is asked first
 
     async def decoded(self, data: bytes) -> T:
         """The answer; a large one is read in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.decode, data) if len(data) >= LARGE else self.decode(data)
+
+
+def _claim(priority: Priority | Claim) -> Claim:
+    return priority if isinstance(priority, Claim) else Claim(priority)
 
 
 def _about(

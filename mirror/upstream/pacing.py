@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -33,15 +34,33 @@ class Priority(IntEnum):
     SPARE = 3  #: one that waits for all others
 
 
+_attended: ContextVar[bool] = ContextVar("attended", default=True)
+
+
+@contextmanager
+def unattended() -> Iterator[None]:
+    """Nobody waits for what is asked for while this is open: claims of people are made as of a subscription."""
+    token = _attended.set(False)
+    try:
+        yield
+    finally:
+        _attended.reset(token)
+
+
+def _of_whom(priority: Priority) -> Priority:
+    return Priority.SUBSCRIPTION if priority is Priority.PEOPLE and not _attended.get() else priority
+
+
 class Claim:
     """A wish to go through, whose priority may rise while it waits: somebody else wants the same thing."""
 
     def __init__(self, priority: Priority = Priority.PEOPLE) -> None:
-        self.priority = priority
+        self.priority = _of_whom(priority)
         self._watchers: list[Callable[[], None]] = []
 
     def raise_to(self, priority: Priority) -> None:
         """Wait no longer than ``priority`` would; never lowers it."""
+        priority = _of_whom(priority)
         if priority < self.priority:
             self.priority = priority
             for tell in tuple(self._watchers):

@@ -1,5 +1,6 @@
 // Exports: begun here, watched until they are done, with where the files are.
 
+import { estimated } from "./estimates.js";
 import { api, attempt, h, number, size } from "./site.js";
 
 const LOOK = 1000;
@@ -8,6 +9,17 @@ const LOOK = 1000;
 export function exporting(form, ds) {
   if (!form) return;
   const place = document.getElementById("exported");
+  const segments = form.elements.seg;
+
+  /** Say what the export would fetch, once somebody looks at the form, and whenever it is about other segments. */
+  const estimate = estimated(document.getElementById("export-estimate"), (signal) => {
+    const asked = new URLSearchParams({ ds, export: "1" });
+    if (segments.value.trim()) asked.set("seg", segments.value.trim());
+    return api(`/api/estimate?${asked}`, { signal });
+  });
+  document.getElementById("tab-export").addEventListener("click", estimate, { once: true });
+  form.addEventListener("focusin", estimate, { once: true });
+  segments.addEventListener("input", estimate);
 
   function tell(job) {
     const done = job.state === "done";

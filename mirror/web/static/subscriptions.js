@@ -1,5 +1,6 @@
 // Subscriptions: how they are doing, and their editor.
 
+import { estimated } from "./estimates.js";
 import { api, attempt, h, length, number, showProblem, size } from "./site.js";
 
 const LOOK = 5000;
@@ -80,6 +81,7 @@ function edit(name) {
     if (form.elements[key]) form.elements[key].value = typed(key, value);
   }
   dialog.showModal();
+  estimate();
 }
 
 function wrong(fields) {
@@ -92,11 +94,23 @@ function wrong(fields) {
   form.querySelector('[aria-invalid="true"]')?.focus();
 }
 
-async function write() {
+/** What is filled in, as config.toml has it. */
+function filled() {
   const wish = {};
   for (const element of form.querySelectorAll("[data-field] :is(input, select)")) {
     if (element.value.trim()) wish[element.name] = meant(element.name, element.value);
   }
+  return wish;
+}
+
+/** What it would fetch by now, as far as it is filled in. */
+const estimate = form ? estimated(document.getElementById("edit-estimate"), (signal) => {
+  const wish = filled();
+  return wish.series && wish.start ? api("/api/subscriptions/estimate", { body: wish, signal }) : null;
+}) : () => {};
+
+async function write() {
+  const wish = filled();
   try {
     if (editing === null) await api("/api/subscriptions", { body: wish });
     else await api(`/api/subscriptions/${encodeURIComponent(editing)}`, { method: "PUT", body: wish });
@@ -135,6 +149,7 @@ if (dialog) {
   button.hidden = false;
   button.addEventListener("click", () => edit(null));
   dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
+  form.addEventListener("input", estimate);
   form.addEventListener("submit", (event) => { event.preventDefault(); write(); });
   const series = form.elements.series;
   series.addEventListener("input", async () => {

@@ -137,6 +137,7 @@ async def open_core(
         pacer=pacer,
         allowed=lambda: rules.may_ask,
         onward=route.onward,
+        structure=lambda name: None if (held := index.series(name)) is None else held[0],
     )
     catalogue = Catalogue(index, upstream, rules)
     filler = Filler(index, upstream, rules, config.fill, queries=config.upstream.queries)

@@ -144,7 +144,8 @@ class UpstreamClient:
         """Records as columns: all that were asked for by name, in that order, each with ``count`` values.
 
         UpstreamBroken if a record was not asked for, or, where that can be counted, if some are lacking: see
-        ``mirror.upstream.verification``. For that, rs_summary is asked once unless the answer fills the question.
+        ``mirror.upstream.verification``. For that, rs_summary is asked once unless the answer fills the question, and
+        one record beside it if the answer is empty.
         """
         question = Question.of(request, self._structure)
         answer = await self._records(question, priority)
@@ -160,8 +161,22 @@ class UpstreamClient:
                 f"the answer is not whole: {request.ds} was asked for, {answer.count} records came, "
                 f"and by rs_summary there are {least}"
             )
+        if not answer.count:
+            await self._prove_empty(question, priority)
         self._learn(question, answer)
         return answer
+
+    async def _prove_empty(self, question: Question, priority: Priority | Claim) -> None:
+        """UpstreamBroken if there is no record beside an empty span either, although the series has some."""
+        asked = False
+        for request in question.neighbours():
+            asked = True
+            beside = await self._records(Question.of(request, self._structure), priority)
+            if beside.count:
+                question.check_neighbour(beside)
+                return
+        if asked and question.has_neighbours:
+            raise UpstreamBroken(f"nothing came for {question.request.ds}, nor any record of the series, which has some")
 
     async def _records(self, question: Question, priority: Priority | Claim) -> RsList:
         request = question.request

@@ -3,7 +3,8 @@
 A confused gateway or cache gives the answer to another question: another day, series, wavelength or HARP, half
 of a range, or the same record twice. What can be told from the answer itself is told by ``Question.check``; it
 refuses the answer whole. Whether anything was left out cannot be told from what came, unless it fills all that was
-asked for: ``Question.unproven`` says whether to compare its length with rs_summary.
+asked for: ``Question.unproven`` says whether to compare its length with rs_summary. Where both say that there is
+nothing, one record beside the span is asked for (``Question.neighbours``): of a series that has records there is one.
 
 Rules:
 1. Every record carries a number from 1 to 2**63 - 1, none twice; of one set no prime keys come twice either, unless
@@ -16,19 +17,24 @@ Rules:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from mirror.drms.axis import coverage_axis
 from mirror.drms.errors import MirrorError, SyntaxProblem, UpstreamBroken
+from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.parser import parse_query
+from mirror.drms.plan import RECNUMS, Forward, box_query, need
 from mirror.drms.recordset import (
+    Bracket,
     Extreme,
     FloatRange,
     IntRange,
     KeyFilter,
     RecnumFilter,
+    RecordSet,
     Selection,
     Text,
     Where,
@@ -38,23 +44,23 @@ from mirror.drms.selection import bind, prime_columns
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.drms.times import parse_printed_times, time_text_resolution
+from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
     from mirror.drms.recordset import Term
     from mirror.drms.series import Keyword, PrimeKey, Series
     from mirror.drms.slots import SlotAxis
-    from mirror.wire.info import RsListRequest
     from mirror.wire.rs_list import RsList
 
     Mask = npt.NDArray[np.bool_]
     Columns = Mapping[str, Sequence[str | int]]
 
-RECNUM = "*recnum*"
+RECNUM, SPEC = "*recnum*", "*spec*"
 #: Record numbers are of 64 bits.
 MOST_RECNUM = 2**63 - 1
 _MISSING = "MISSING"
@@ -133,6 +139,7 @@ class Question:
     def _check_names(self, answer: RsList, series: Series) -> None:
         """Names begin with the series; those of a series without prime keys may begin with the bracket."""
         names = [name for name, _ in answer.recinfo or ()]
+        names += [str(name) for column, values in answer.keywords or () if column == SPEC for name in values]
         if not names:
             return
         own = names[0].partition("[")[0]
@@ -194,9 +201,12 @@ class Question:
             self._refuse(f"{name} = {str(values[place])[:60]} in record {place + 1} of {len(values)}")
 
     def _refuse(self, came: str) -> NoReturn:
+        raise UpstreamBroken(f"the answer belongs to another question: {self._asked} was asked for, and {came} came")
+
+    @property
+    def _asked(self) -> str:
         ds = self.request.ds
-        asked = ds if len(ds) <= _LONGEST_QUERY else ds[:_LONGEST_QUERY] + "..."
-        raise UpstreamBroken(f"the answer belongs to another question: {asked} was asked for, and {came} came")
+        return ds if len(ds) <= _LONGEST_QUERY else ds[:_LONGEST_QUERY] + "..."
 
     # ---- what may be lacking ---------------------------------------------------------------------
 
@@ -219,6 +229,38 @@ class Question:
         records = MOST_RECORDS if (places := self.places()) is None else places * _MOST_PER_PLACE
         records = min(records, MOST_RECORDS, abs(request.n) if request.n else MOST_RECORDS)
         return min(_LEAST_BYTES + records * (names + request.recinfo) * _BYTES_PER_VALUE, _MOST_BYTES)
+
+    def neighbours(self) -> Iterator[RsListRequest]:
+        """Requests for one record beside an empty span: before it, after it, and any of the series.
+
+        Whoever gives the answers to other questions gives a record that does not belong to one of them, or none.
+        """
+        if self.selection is None or (axis := coverage_axis(self.selection.series)) is None:
+            return
+        series, boxes = self.selection.series, need(self.selection)
+        if isinstance(boxes, Forward) or not boxes or boxes[0].region == RECNUMS:
+            return
+        keys = tuple(dict.fromkeys((*prime_columns(series), SPEC)))
+        box = boxes[0]
+        first, last = min(s.lo for s in box.steps), max(s.hi for s in box.steps)
+        for n, steps in ((-1, Steps(MIN, last)), (1, Steps(first, MAX))):
+            if (steps.lo, steps.hi) != (MIN, MAX):
+                yield RsListRequest(str(box_query(series, replace(box, steps=(steps,)))), keys=keys, n=n)
+        if series.extent.first_record:
+            yield RsListRequest(str(RecordSet(series.name, (Bracket("$", axis.key),))), keys=keys, n=1)
+
+    def check_neighbour(self, answer: RsList) -> None:
+        """UpstreamBroken if the record that lies beside an empty span lies in it."""
+        try:
+            self.check(answer)
+        except UpstreamBroken:
+            return
+        raise UpstreamBroken(f"the answer is not whole: {self._asked} was asked for, and nothing but one of them later came")
+
+    @property
+    def has_neighbours(self) -> bool:
+        """True if the series has records by its structure, so that there is one beside every empty span."""
+        return self.selection is not None and bool(self.selection.series.extent.first_record)
 
     def most(self, answer_count: int) -> int:
         """How many records an answer must have where rs_summary counts ``answer_count``."""

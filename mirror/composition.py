@@ -152,6 +152,7 @@ async def open_core(
         allowed=lambda: rules.may_ask,
         onward=route.onward,
         budget=budget,
+        structure=lambda name: None if (held := index.series(name)) is None else held[0],
     )
     catalogue = Catalogue(index, upstream, rules)
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from mirror.drms.axis import coverage_axis, key_bracket
+from mirror.drms.axis import coverage_axis, key_bracket, limits_of, opened
 from mirror.drms.coverage import Between, Box, Coverage, Freshness, Region, Restriction
 from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.recordset import (
@@ -82,7 +82,11 @@ def need(selection: Selection) -> tuple[Box, ...] | Forward:
     steps = (Steps(MIN, MAX),) if axis is None else tuple(map(axis.steps, terms.get(axis.key, (_ANY,))))
     if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
         return Forward("the query picks too many separate slots to keep as coverage")
-    choices = [tuple(map(_restriction, terms.get(k, (_ANY,)))) for k in other_keys(selection.series)]
+    series = selection.series
+    choices = [
+        tuple(_opened_restriction(series, k, _restriction(term)) for term in terms.get(k, (_ANY,)))
+        for k in other_keys(series)
+    ]
     steps = tuple(s for s in steps if s.lo <= s.hi)
     regions = [
         Region(o, selection.all_versions) for o in product(*choices) if steps and not any(map(_empty, o))
@@ -103,6 +107,39 @@ def key_space(series: Series) -> tuple[object, ...]:
     others = other_keys(series)
     kinds = tuple(keyword.type if (keyword := series.keyword(key)) else "" for key in others)
     return coverage_axis(series), others, kinds, tuple(slot_axis(series, key) for key in others)
+
+
+def opened_box(series: Series, box: Box) -> Box | None:
+    """The same records, with open ends where the box reaches to the limits of a key; None if it can have none.
+
+    ``need`` gives such boxes only; what an earlier version or another mirror wrote down may be others.
+    """
+    if box.region == RECNUMS:
+        axis_limits = (MIN, MAX)
+        others = box.region.others
+    else:
+        axis, keys = coverage_axis(series), other_keys(series)
+        if len(keys) != len(box.region.others):
+            return None
+        axis_limits = (MIN, MAX) if axis is None else axis.limits
+        others = tuple(_opened_restriction(series, k, r) for k, r in zip(keys, box.region.others, strict=True))
+    steps = tuple(s for s in (opened(s, axis_limits) for s in box.steps) if s)
+    if not steps or any(map(_empty, others)):
+        return None
+    return Box(box.region._replace(others=others), steps)
+
+
+def opened_coverage(series: Series, coverage: Coverage) -> Coverage:
+    """The same claims, each with the open ends of ``opened_box``; what is claimed twice counts as checked last."""
+    spans = sorted(
+        ((span.checked_at, Box(region, (Steps(span.lo, span.hi),))) for region, held in coverage for span in held),
+        key=lambda found: found[0],
+    )
+    same = Coverage()
+    for checked_at, box in spans:
+        if (there := opened_box(series, box)) is not None:
+            same.add(there, checked_at)
+    return same
 
 
 def restricts_keys(selection: Selection) -> bool:
@@ -192,6 +229,14 @@ def _restriction(term: Term) -> Restriction:
     raise AssertionError(term)
 
 
+def _opened_restriction(series: Series, key: str, restriction: Restriction) -> Restriction:
+    """A restriction with an open end where it reaches to a limit of the key; None where it does not restrict."""
+    if not isinstance(restriction, Between) or restriction.lo > restriction.hi:
+        return restriction
+    steps = opened(Steps(restriction.lo, restriction.hi), limits_of(series, key))
+    return None if (steps.lo, steps.hi) == (MIN, MAX) else Between(steps.lo, steps.hi)
+
+
 def _empty(restriction: Restriction) -> bool:
     """True for a range that ends before it begins, which holds no record."""
     return isinstance(restriction, Between) and restriction.lo > restriction.hi
@@ -209,8 +254,10 @@ def _recnum_need(selection: Selection) -> tuple[Box, ...] | Forward:
     for r in ranges:
         if not isinstance(r.first, int) or not isinstance(r.last, int):
             return Forward("the highest record number is known upstream only")
-        if r.last >= r.first:
-            steps.append(Steps(r.first, r.first + (r.last - r.first) // r.step * r.step, r.step))
+        # Numbers beyond MAX are those of no record, whatever the text may say.
+        last = min(r.last, MAX)
+        if last >= r.first:
+            steps.append(Steps(r.first, r.first + (last - r.first) // r.step * r.step, r.step))
     if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
         return Forward("the query picks too many separate record numbers")
     return (Box(RECNUMS, tuple(steps)),) if steps else ()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import NotHeld, UnknownSeries, UpstreamError, UpstreamRefused
+from mirror.drms.errors import NotHeld, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.drms.plan import key_space
 from mirror.engine.policy import Wish
 from mirror.engine.singleflight import SingleFlight
+from mirror.storage.layout import Layout
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
@@ -51,7 +53,16 @@ class Catalogue:
     async def _fetch(self, name: str) -> Series:
         try:
             series = await self._upstream.series_struct(name)
+            held = self._index.series(name)
+            if held is not None and key_space(held[0]) != key_space(series):
+                # The keys of a series hardly ever change, and all that is held would have to be asked for again.
+                again = await self._upstream.series_struct(name)
+                if key_space(again) != key_space(series):
+                    raise UpstreamBroken(f"two answers tell different prime keys of {name}")
         except UpstreamRefused as error:
             raise UnknownSeries(name) from error
+        problem = Layout(series).problem
+        if problem is not None:
+            raise UpstreamBroken(f"the structure of {series.name} cannot be: {problem}")
         await self._index.keep_series(series, self._rules.timestamp())
         return series

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.drms.axis import Kind, coverage_axis
+from mirror.drms.carried import with_edges
 from mirror.drms.coverage import Box
 from mirror.drms.errors import UpstreamRefused
 from mirror.drms.intervals import MAX, MIN, Steps
@@ -19,6 +21,7 @@ from mirror.engine.chunks import MAX_RANGES, chunks, halves
 from mirror.storage.batch import fill_request
 from mirror.storage.sql import box_predicate
 from mirror.upstream.pacing import Claim
+from mirror.upstream.verification import Question
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 CHECK_FACTOR = 5
 #: What a request costs upstream, in records of an answer.
 REQUEST_COST = 500
+#: Milliseconds around a span of plain times in which records of it may be held.
+EDGE = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,11 @@ class Checks:
     async def _check_open(self, series: Series, box: Box, claim: Claim) -> None:
         """A large box with open ends: in parts between its first and last record."""
         asked_at = self._rules.timestamp()
-        first, last = await self._sizes.ends(series, box, claim)
+        count = await self._sizes.count(series, box, claim)
+        if not count:
+            await self._settle(series, box, frozenset(), asked_at, claim)
+            return
+        first, last = await self._sizes.ends(series, box, count, claim)
         inner, outer = split(box, first, last)
         for part in chunks(inner, self._sizes.slots(series) * CHECK_FACTOR) if inner.steps else ():
             await self.check(series, part, claim)
@@ -182,6 +191,10 @@ class Checks:
         if parts is not None:
             async with self._backlog.place(len(found.new), claim):
                 answers = [await self._records(series, part, claim) for part in parts]
+                # They came by their numbers: a list of the records of another box would put them into this one.
+                inside = Question.of(fill_request(self._index.layout(series), str(box_query(series, box))), lambda _: series)
+                for answer in answers:
+                    inside.check(answer)
                 if sum(answer.count for answer in answers) == len(found.new):
                     await self._index.amend(series, answers, box, gone=found.gone, checked_at=asked_at)
                     return
@@ -199,10 +212,17 @@ class Checks:
     async def _compare(self, series: Series, box: Box, theirs: frozenset[int]) -> Difference:
         versions, predicate = box.region.all_versions, box_predicate(series, box)
         ours = await self._index.recnums(series, predicate, all_versions=versions)
-        # At the ends of a span of plain times, and where versions came by number, more is held than is certain.
-        known = await self._index.known(series, theirs - ours, all_versions=versions)
-        lacking = await self._index.lacking(series, predicate, all_versions=versions)
-        return compare(ours, (ours - lacking) | known, theirs)
+        # What is held elsewhere is fetched again, so that it is seen whether it belongs here: else a list of other
+        # records would count as this one. At the ends of a span of plain times more is held than is certain.
+        near = predicate if _is_exact(series) else box_predicate(series, with_edges(box, EDGE))
+        known = await self._index.recnums(series, near, all_versions=versions)
+        lacking = await self._index.lacking(series, near, all_versions=versions)
+        return compare(ours, (ours | known) - lacking, theirs)
+
+
+def _is_exact(series: Series) -> bool:
+    axis = coverage_axis(series)
+    return axis is None or axis.kind is not Kind.MILLISECONDS
 
 
 def split(box: Box, first: int, last: int) -> tuple[Box, Box]:

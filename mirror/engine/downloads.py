@@ -36,7 +36,10 @@ ATTEMPTS = 5
 FIRST_PAUSE = 0.5
 #: "Not now", said by gateways and by servers that are overrun.
 AWAY = frozenset({429, 502, 503, 504})
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+#: Bytes of a file whose length is not announced: what may have no end is not followed for ever.
+MOST_UNANNOUNCED = 4 << 30
 
 
 class Answer(Protocol):
@@ -146,7 +149,11 @@ class Downloads:
                 if size is not None:
                     await sink.expect(size)
                 await download.begins(sink, size)
+                most = MOST_UNANNOUNCED if size is None else size
                 async for piece in answer.body:
+                    if sink.written + len(piece) > most:
+                        sink.discard()
+                        raise UpstreamBroken(f"{path}: more than {most:,} bytes came")
                     await sink.write(piece)
                     await download.went_on(sink)
             problem = await asyncio.to_thread(file_problem, sink.path, path)
@@ -180,4 +187,4 @@ async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
     if sink.offset:
         await sink.restart()
     length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return int(length) if _LENGTH.fullmatch(length) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.coverage import Freshness
-from mirror.drms.errors import UpstreamError
+from mirror.drms.errors import NotHeld, SyntaxProblem, UpstreamBroken, UpstreamError
 from mirror.drms.plan import Local, extreme_of, extreme_position, plan_read
 from mirror.drms.recordset import (
     Bracket,
@@ -19,6 +19,7 @@ from mirror.drms.recordset import (
     Term,
     Text,
 )
+from mirror.drms.selection import prime_columns
 from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
 from mirror.engine.policy import Wish
@@ -96,7 +97,7 @@ class Extremes:
         if not self._rules.asks(wish):
             return await self._held_value(before, f, term), "stale"
         try:
-            value = await self._flights.run(query, lambda: self._ask(selection, query, f))
+            value = await self._flights.run(query, lambda: self._ask(before, query, f, term))
         except UpstreamError:
             if not self._rules.stale_on_failure:
                 raise
@@ -104,21 +105,45 @@ class Extremes:
         self._known[query] = value, self._rules.timestamp()
         return value, "asked"
 
-    async def _ask(self, selection: Selection, query: str, f: KeyFilter) -> Term | None:
+    async def _ask(self, before: Selection, query: str, f: KeyFilter, mark: Extreme) -> Term | None:
         """The value of the key alone where it tells the record, which then comes with the fill that follows.
 
         A printed time or float does not tell it: then the record is kept, so that a search comes upon it.
+        UpstreamBroken if the last record lies before one that is held.
         """
-        series = selection.series
+        series = before.series
         whole = fill_request(self._index.layout(series), query, n=1)
-        exact = _kind(selection, f) not in INEXACT_TYPES
-        answer = await self._upstream.rs_list(RsListRequest(query, keys=(f.column,), n=1) if exact else whole)
+        exact = _kind(before, f) not in INEXACT_TYPES
+        # The other keys come too, so that it is seen whether they are those that the filters before it name.
+        keys = tuple(dict.fromkeys((f.column, *prime_columns(series))))
+        answer = await self._upstream.rs_list(RsListRequest(query, keys=keys, n=1) if exact else whole)
         if not answer.count:
             return None
+        columns = {name.lower(): values for name, values in answer.keywords or ()}
+        text = str(columns[f.column.lower()][0])
+        try:
+            value = _term(before, f, text)
+        except (ValueError, SyntaxProblem) as problem:
+            raise UpstreamBroken(f"{query}: {f.column} = {text[:60]!r}, which cannot be read") from problem
+        await self._check_last(before, query, f, mark, value)
         if not exact:
             await self._index.keep(series, answer, complete=(), checked_at=self._rules.timestamp())
-        columns = {name.lower(): values for name, values in answer.keywords or ()}
-        return _term(selection, f, str(columns[f.column.lower()][0]))
+        return value
+
+    async def _check_last(
+        self, before: Selection, query: str, f: KeyFilter, mark: Extreme, value: Term
+    ) -> None:
+        """The first record may go, as those of the near-real-time series do; the last one only follows another."""
+        if not mark.last:
+            return
+        try:
+            held = await self._held_value(before, f, mark)
+        except NotHeld:  # a condition that cannot be decided here
+            return
+        if held is not None and _place(value) < _place(held):
+            raise UpstreamBroken(
+                f"the answer belongs to another question: {query} was asked for, and a record before one that is held came"
+            )
 
     async def _held_value(self, before: Selection, f: KeyFilter, term: Extreme) -> Term | None:
         text = await self._index.extreme(before, f.column, last=term.last)
@@ -145,6 +170,18 @@ def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
         return FloatRange(float(text), float(text))
     number = int(text, 16) if text.lower().startswith("0x") else int(text)
     return IntRange(number, number)
+
+
+def _place(term: Term) -> tuple[float, str]:
+    """Where the value of a key lies among others of its kind; a printed time or float may stand for any near it."""
+    match term:
+        case IntRange(first, _) if first is not None:
+            return first, ""
+        case FloatRange(first, _) if first is not None:
+            return round(first), ""
+        case Text(value):
+            return 0.0, value
+    raise AssertionError(term)
 
 
 def _kind(selection: Selection, f: KeyFilter) -> str:

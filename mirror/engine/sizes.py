@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.axis import Kind, coverage_axis
-from mirror.drms.errors import Refused, UpstreamBroken
+from mirror.drms.errors import Refused, SyntaxProblem, UpstreamBroken
 from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.plan import RECNUMS, box_query
 from mirror.drms.recordset import Bracket
+from mirror.drms.selection import prime_columns
 from mirror.drms.times import parse_time
 from mirror.engine.chunks import chunks
 from mirror.engine.singleflight import SingleFlight
@@ -121,12 +122,22 @@ class Sizes:
                 f"{series.name} has {count:,} records and no prime key along which they can be fetched in parts; "
                 f"expected a series of at most {self._settings.chunk_records:,}"
             )
-        return Extent(count, *await self.ends(series, box, claim))
+        return Extent(count, *await self.ends(series, box, count, claim))
 
-    async def ends(self, series: Series, box: Box, claim: Claim) -> tuple[int, int]:
-        """The axis values between which all records of a box lie, asked upstream."""
+    async def ends(self, series: Series, box: Box, count: int, claim: Claim) -> tuple[int, int]:
+        """The axis values between which all ``count`` records of a box lie, asked upstream.
+
+        UpstreamBroken if by rs_summary fewer records lie between them than in the box.
+        """
         first = await self._edge(series, box, "^", claim)
-        return first, await self._edge(series, box, "$", claim)
+        last = await self._edge(series, box, "$", claim)
+        inner = tuple(cut for s in box.steps if (cut := s.cut(first, last)))
+        found = await self.count(series, replace(box, steps=inner), claim) if inner else 0
+        if found < count:
+            raise UpstreamBroken(
+                f"{box_query(series, box)} has {count:,} records by rs_summary, but {found:,} between its first and last"
+            )
+        return first, last
 
     async def _edge(self, series: Series, box: Box, mark: str, claim: Claim) -> int:
         """The first or last axis value among the records of a box, or beyond it by less than a second."""
@@ -135,10 +146,15 @@ class Sizes:
             raise UpstreamBroken(f"{series.name} has no axis to cut a large request along")
         query = box_query(series, replace(box, steps=(Steps(MIN, MAX),)))
         ds = str(replace(query, filters=(*query.filters, Bracket(mark, axis.key))))
-        answer = await self._upstream.rs_list(RsListRequest(ds, keys=(axis.column,), n=1), claim)
+        # The other keys come too, so that it is seen whether they are those of the box.
+        keys = dict.fromkeys((axis.column, *prime_columns(series)))
+        answer = await self._upstream.rs_list(RsListRequest(ds, keys=tuple(keys), n=1), claim)
         if not answer.count or not answer.keywords:
             raise UpstreamBroken(f"{ds}: no record, although rs_summary counts some")
         text = str(answer.keywords[0][1][0])
-        if axis.kind is not Kind.MILLISECONDS:
-            return int(text)
-        return int(parse_time(text) * 1000) + (-1000 if mark == "^" else 1000)
+        try:
+            if axis.kind is not Kind.MILLISECONDS:
+                return int(text)
+            return int(parse_time(text) * 1000) + (-1000 if mark == "^" else 1000)
+        except (ValueError, SyntaxProblem) as problem:
+            raise UpstreamBroken(f"{ds}: {axis.column} = {text[:60]!r}") from problem

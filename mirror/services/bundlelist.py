@@ -15,6 +15,7 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args
 from mirror.drms.coverage import Between, Box, Region
 from mirror.drms.errors import StorageError
 from mirror.drms.intervals import Steps
+from mirror.drms.structurecheck import SERIES_NAME
 from mirror.storage.blobtable import is_sha256
 
 T = TypeVar("T")
@@ -25,7 +26,6 @@ MANIFEST, TABLES, BLOBS = "manifest.json", "tables", "blobs"
 #: Bytes of a manifest; one of a large bundle has some 100 kB.
 LARGEST = 256 << 20
 _FILE = re.compile(r"tables/[a-z0-9_-][a-z0-9_.-]{0,150}\.parquet")
-_SERIES = re.compile(r"[A-Za-z_]\w{0,63}\.[A-Za-z_]\w{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def _text(value: Any) -> str:
 
 
 def _series(value: Any) -> str:
-    return _text(value) if _SERIES.fullmatch(_text(value)) else _wrong(value, "the name of a series")
+    return _text(value) if SERIES_NAME.fullmatch(_text(value)) else _wrong(value, "the name of a series")
 
 
 def _truth(value: Any) -> bool:

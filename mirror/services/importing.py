@@ -8,11 +8,11 @@ again changes nothing: an import that ended before its end is begun again.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from mirror.drms.errors import BadRequest, MirrorError, StorageError
+from mirror.drms.structurecheck import structure_problem
 from mirror.engine.files import SegmentFile
 from mirror.services.bundle import read_bundle
 from mirror.services.bundlecontents import (
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 STEP = 0.5
 #: Damaged files that an error names; the rest is counted.
 NAMED = 5
-_NAME = re.compile(r"[A-Za-z_][\w-]{0,63}", re.ASCII)
 
 
 class Importer:
@@ -249,24 +248,13 @@ def _series(folder: Path, structure: Structure) -> Series:
     """The series of a structure; StorageError if its names are not such as a series has."""
     try:
         series = decode_series_struct(structure.structure.encode("latin-1"), name_hint=structure.name)
-        columns = [c.name for c in Layout(series).columns]
-        names = (
-            [k.name for k in series.keywords]
-            + [s.name for s in series.segments]
-            + [x.name for x in series.links]
-        )
     except (MirrorError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{folder} is damaged: the structure of {structure.name}: {error}") from error
-    if series.name.lower() != structure.name.lower() or len(columns) != len(set(columns)):
-        raise StorageError(
-            f"{folder} is damaged: the structure of {structure.name} is that of another, or no one's"
-        )
-    odd = [name for name in names if _NAME.fullmatch(name) is None]
-    keys = [k.name for k in series.primekeys if series.keyword(k.name) is None]
-    if odd or keys:
-        raise StorageError(
-            f"{folder} is damaged: {structure.name} cannot have the keyword {[*odd, *keys][0]!r}"
-        )
+    if series.name.lower() != structure.name.lower():
+        raise StorageError(f"{folder} is damaged: the structure of {structure.name} is that of {series.name}")
+    problem = structure_problem(series) or Layout(series).problem
+    if problem is not None:
+        raise StorageError(f"{folder} is damaged: the structure of {structure.name}: {problem}")
     return series
 
 

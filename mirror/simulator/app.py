@@ -46,9 +46,11 @@ if TYPE_CHECKING:
 
 _LARGEST_BODY = 16 * 1024 * 1024
 #: Faults that are about the answers of programs, and that downloads pass over.
-_NOT_OF_FILES = frozenset({"broken_json", "wrong_count", "staging"})
+_NOT_OF_FILES = frozenset(
+    {"broken_json", "wrong_count", "staging", "other_answer", "half", "doubled", "gzip_bomb"}
+)
 #: Faults for which a download is answered as a program would be: without the file.
-_INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "gone", "status"})
+_INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "gone", "status", "redirect", "endless"})
 _NO_FILE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
 _PAGE = "<!DOCTYPE html><title>JSOC simulator</title><h1>A JSOC in a box</h1><p>Its data are made up.</p>\n"
 
@@ -73,6 +75,7 @@ class Simulator:
     log: Log = field(default_factory=Log)
     clock: Clock = field(default_factory=Clock)
     reprocessed: Mapping[str, Reprocessed] = field(default_factory=dict)  #: series by lower-case name
+    asked_before: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  #: by program and operation
 
     async def program(self, request: web.Request) -> web.StreamResponse:
         """One request to a CGI program."""
@@ -81,12 +84,22 @@ class Simulator:
         params, problem = await _read_params(request)
         fault = self.faults.take(name, params, started)
         runtime, pace = lambda: self.clock.steady() - started, _pace(fault)
-        asked = Asked(params, self.archive, runtime, self.desk, pace)
+        asked = Asked(self._understood(name, params, fault), self.archive, runtime, self.desk, pace)
         reply, status = await asyncio.to_thread(_answer, name, asked, problem)
         happened = fault.kind if fault and pace is None else status
         self.log.add(Entry(arrived, name, params, happened, reply.records, len(reply.body)))
         await self._delay()
         return await deliver(request, reply.body, reply.content_type, fault, self.clock.sleep)
+
+    def _understood(self, program: str, params: dict[str, str], fault: Fault | None) -> dict[str, str]:
+        """The parameters whose answer is given: with the fault other_answer these are those of another question."""
+        kind = (program, params.get("op", ""))
+        if fault is None or fault.kind != "other_answer":
+            self.asked_before[kind] = params
+            return params
+        if fault.instead:
+            return {**params, "ds": fault.instead}
+        return self.asked_before.get(kind, params)
 
     async def _delay(self) -> None:
         if self.latency:

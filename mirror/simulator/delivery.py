@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from mirror.simulator.exports.serving import GATEWAY_PAGE, hang_up, lengths
-from mirror.simulator.faults import damaged
+from mirror.simulator.faults import bomb, damaged
 from mirror.wire.errors import encode_error
 
 if TYPE_CHECKING:
     from mirror.simulator.faults import Fault
 
 _PIECES = 20
+_BLANKS = b" " * 65536
 _CRASH = b"<html><head><title>500 Internal Server Error</title></head><body><h1>Internal Server Error</h1></body></html>\n"
 
 _GONE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
@@ -27,7 +30,7 @@ async def deliver(
 ) -> web.StreamResponse:
     """Sends the answer; the response that is returned may already be on its way, or cut."""
     kind = fault.kind if fault else None
-    if fault is None or kind in {"broken_json", "wrong_count", "staging"}:
+    if fault is None or kind in {"broken_json", "wrong_count", "staging", "other_answer", "half", "doubled"}:
         return web.Response(body=damaged(body, fault) if fault else body, content_type=content_type)
     if kind == "status":
         return web.Response(body=encode_error(fault.message, fault.status), content_type=content_type)
@@ -37,9 +40,26 @@ async def deliver(
         return web.Response(body=_GONE, status=404, content_type="text/html")
     if kind == "gateway":
         return web.Response(body=GATEWAY_PAGE, content_type="text/html")
+    if kind == "redirect":
+        return web.Response(status=302, headers={"Location": fault.instead or "/"})
+    if kind == "gzip_bomb":
+        packed = await asyncio.to_thread(bomb, body, fault.bytes)
+        return web.Response(body=packed, content_type=content_type, headers={"Content-Encoding": "gzip"})
+    if kind == "endless":
+        return await _endlessly(request, body, content_type)
     if kind == "slow":
         return await _slowly(request, body, content_type, fault.seconds, sleep)
     return await _cut_off(request, body, content_type, fault, sleep)
+
+
+async def _endlessly(request: web.Request, body: bytes, content_type: str) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        await response.write(body)
+        while True:
+            await response.write(_BLANKS)
+    return response
 
 
 async def _slowly(

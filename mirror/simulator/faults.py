@@ -16,6 +16,13 @@ A rule is a JSON object:
                gone          a page of HTML with code 404, as for a file whose unit has left its disk
                slow          the bytes of the answer spread over ``seconds`` (default 10)
                wrong_count   the answer with ``delta`` (default 1) added to its count
+               other_answer  the answer to the record set ``instead`` (default: to the last question of the program that
+                             got its own answer), as of a confused gateway or cache
+               half          the answer with the first half of its records, and their count
+               doubled       the answer with its first record in place of its last
+               gzip_bomb     the answer and ``bytes`` blanks (default 256 MB), compressed
+               endless       the answer, and then blanks until the client hangs up
+               redirect      code 302 and the Location ``instead`` (default "/")
                status        {"status": ``status``, "error": ``message``} with code 200
                staging       an export request is accepted, and stays pending for ``polls`` questions or
                              ``seconds``, whichever ends first (default: for ever); then it has ``status``
@@ -25,28 +32,31 @@ A rule is a JSON object:
     times      optional: how many requests it hits before it is used up
     skip       optional: how many matching requests pass before the first is hit
 
-The first rule that matches a request and is not used up decides. Downloads pass over broken_json and
-wrong_count, everything but a request for an export passes over staging.
+The first rule that matches a request and is not used up decides. Downloads pass over broken_json, wrong_count,
+other_answer, half, doubled and gzip_bomb, everything but a request for an export passes over staging.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mirror.drms.errors import ConfigError
+from mirror.drms.errors import ConfigError, MirrorError
+from mirror.wire.rs_list import SEGMENT_LISTS, RsList, SegmentColumn, decode_rs_list, encode_rs_list
 
 KINDS = (
     *("refuse", "timeout", "http500", "broken_json", "truncate", "cut", "wrong_length", "gateway", "gone", "slow"),
     *("wrong_count", "status", "staging", "outage"),
+    *("other_answer", "half", "doubled", "gzip_bomb", "endless", "redirect"),
 )
 _FOREVER = float("inf")
 _DEFAULT_SECONDS = {"timeout": 3600.0, "slow": 10.0, "staging": _FOREVER, "outage": _FOREVER}
 _NUMBERS = {
     "seconds": (int, float),
-    **dict.fromkeys(("delta", "status", "times", "skip", "at", "polls"), (int,)),
+    **dict.fromkeys(("delta", "status", "times", "skip", "at", "polls", "bytes"), (int,)),
 }
 
 
@@ -67,6 +77,8 @@ class Fault:
     polls: int | None = None
     status: int = 1
     message: str = "a fault on command"
+    bytes: int = 256 << 20
+    instead: str = ""
 
     def matches(self, program: str, params: Mapping[str, str]) -> bool:
         """True if the rule is about this request, however often it was used."""
@@ -96,7 +108,7 @@ def _decode(rule: Any, where: str) -> Fault:
     if kind not in KINDS:
         raise ConfigError(f"{where}: fault is {kind!r}; expected one of {', '.join(KINDS)}")
     _known(match, ("program", "op", "ds", "path"), f"{where}, match")
-    _known(members, (*_NUMBERS, "message"), where)
+    _known(members, (*_NUMBERS, "message", "instead"), where)
     for name, types in _NUMBERS.items():
         if name in members and (type(members[name]) not in types or (members[name] < 0 and name != "delta")):
             raise ConfigError(f"{where}: {name} is {members[name]!r}; expected a number that is not negative")
@@ -169,9 +181,43 @@ def _used(rule: Fault) -> Fault:
 
 
 def damaged(body: bytes, fault: Fault) -> bytes:
-    """The body of an answer after ``broken_json`` or ``wrong_count``; unchanged for the others."""
+    """The body of an answer after ``broken_json``, ``wrong_count``, ``half`` or ``doubled``; unchanged for the others."""
     if fault.kind == "broken_json":
         return body.replace(b"]", b"}", 1).replace(b'":', b'"', 1) if b'":' in body else body + b"<"
     if fault.kind == "wrong_count":
         return re.sub(rb'("(?:count|n)": ?)(\d+)', lambda m: m[1] + b"%d" % (int(m[2]) + fault.delta), body)
+    if fault.kind in ("half", "doubled"):
+        return _rearranged(body, fault.kind)
     return body
+
+
+def _rearranged(body: bytes, kind: str) -> bytes:
+    """An answer of rs_list with other records of its own; any other is left as it is."""
+    try:
+        answer = decode_rs_list(body)
+    except MirrorError:
+        return body
+    count = answer.count
+    places = [*range(count // 2)] if kind == "half" else [*range(count - 1), 0] if count > 1 else [*range(count)]
+
+    def pick(values: Sequence[Any]) -> list[Any]:
+        return [values[place] for place in places] if len(values) == count else list(values)[: len(places)]
+
+    def picked(columns: Sequence[tuple[str, Sequence[Any]]] | None) -> list[tuple[str, list[Any]]] | None:
+        return None if columns is None else [(name, pick(values)) for name, values in columns]
+
+    segments = [
+        SegmentColumn(s.name, *(pick(getattr(s, part)) for part in SEGMENT_LISTS)) for s in answer.segments or ()
+    ]
+    info = None if answer.recinfo is None else pick(answer.recinfo)
+    fewer = RsList(len(places), picked(answer.keywords), segments, picked(answer.links), info)
+    return encode_rs_list(fewer, runtime=0.0)
+
+
+def bomb(body: bytes, size: int) -> bytes:
+    """``body`` and ``size`` blanks, as gzip."""
+    packed = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    blanks = b" " * (1 << 20)
+    parts = [packed.compress(body)]
+    parts += [packed.compress(blanks) for _ in range(size >> 20)]
+    return b"".join([*parts, packed.flush()])

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MISSING = "MISSING"
 
+#: What stands in place of a time: nothing was stored, or a link does not lead to a record.
+_NO_TIMES = frozenset({MISSING, "", "Invalid KeyLink"})
+
 #: The bits of each integer type: hexadecimal print shows two's complement.
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 _ARROW = {"SMALLINT": pa.int16(), "INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
@@ -42,12 +45,15 @@ def fill_request(layout: Layout, ds: str, *, n: int | None = None) -> RsListRequ
 def batch(layout: Layout, answer: RsList, keyset: int) -> pa.Table:
     """The rows of an answer: ``recnum, sunum, <typed columns>, _keyset, _raw``, in the answer's order.
 
-    UpstreamBroken if a field is missing or a value cannot be kept.
+    UpstreamBroken if a field is missing, a value cannot be kept, or a time cannot be read.
     """
     fields = _fields(layout, answer)
     raws = _raws(fields)
     recnums, sunums = (fields[len(layout.keywords) + i] for i in (0, 1))
     typed = {c.name: typed_values(c, f) for c, f in zip(layout.columns, fields, strict=False)}
+    for column, texts in zip(layout.columns, fields, strict=False):
+        if column.type == "time":
+            _check_times(column, texts, typed[column.name])
     return pa.table(
         {
             "recnum": pa.array(map(int, recnums), pa.int64()),
@@ -80,6 +86,15 @@ def typed_values(column: TypedColumn, texts: Sequence[str]) -> pa.Array:
     else:
         values = _distinct(texts, lambda text: None if text == MISSING else from_wire(text))
     return pa.array(values, _ARROW.get(column.sql_type, pa.string()))
+
+
+def _check_times(column: TypedColumn, texts: Sequence[str], values: pa.Array) -> None:
+    """The server prints every time itself: a text that is none comes from elsewhere."""
+    if not values.null_count:
+        return
+    for text, value in zip(texts, values.to_pylist(), strict=True):
+        if value is None and text not in _NO_TIMES:
+            raise UpstreamBroken(f"{column.keyword} = {text[:60]!r}, which is no time")
 
 
 def _distinct(texts: Sequence[str], convert: Any) -> list[Any]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mirror.drms.errors import StorageError, UpstreamBroken
 from mirror.storage.batch import typed_values
-from mirror.storage.layout import ABSENT, SEPARATOR
+from mirror.storage.layout import ABSENT, SEPARATOR, quoted
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _WIRE = re.compile(r'(?:[^"\\\x00-\x1d\x1f]|\\.)*', re.DOTALL)
 
 def write_records(cursor: Cursor, layout: Layout, where: str, path: Path) -> tuple[int, list[int]]:
     """Write the records that satisfy an SQL condition, old versions too; how many, and their key sets."""
-    order = ", ".join(f'"{name}"' for name in dict.fromkeys((*layout.order, "recnum")))
+    order = ", ".join(quoted(name) for name in dict.fromkeys((*layout.order, "recnum")))
     parts = (
         f"SELECT *, {old} AS _old FROM {table} WHERE {where}"
         for table, old in ((layout.table, "FALSE"), (layout.old_table, "TRUE"))

@@ -120,6 +120,9 @@ class Part:
 class Keeper(Protocol):
     """Who makes blobs of parts: the store."""
 
+    async def announced(self, reservation: Reservation, size: int) -> None:
+        """See whether ``size`` bytes can have room; StorageError if not."""
+
     async def room_for(self, reservation: Reservation, by: int) -> None:
         """Let a reservation grow, by eviction if need be; StorageError if there is no room."""
 
@@ -159,10 +162,9 @@ class Sink:
         return self._part.length
 
     async def expect(self, size: int) -> None:
-        """Make room for a file of ``size`` bytes before they come; StorageError if there is none."""
+        """A file of ``size`` bytes is to come; StorageError if there can be no room. It is made as they come."""
         try:
-            if size > self.reservation.size:
-                await self._keeper.room_for(self.reservation, size - self.reservation.size)
+            await self._keeper.announced(self.reservation, size)
         except StorageError:
             self.spoiled = True
             raise

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mirror.drms.carried import split_by_age
 from mirror.drms.coverage import Coverage
-from mirror.drms.plan import key_space
+from mirror.drms.plan import key_space, opened_box, opened_coverage
 from mirror.storage.absorb import absorb
 from mirror.storage.changes import note_changes
 from mirror.storage.coveragelog import CoverageLog
@@ -210,7 +210,8 @@ class Index(Reader):
     async def absorb(self, series: Series, share: Share) -> None:
         """Merge what another mirror held of a series, rows and claims in one transaction: see ``absorb``."""
         held = self._held[series.name.lower()]
-        theirs, ours = split_by_age(held.coverage, share.claims)
+        opened = ((opened_box(held.series, box), at) for box, at in share.claims)
+        theirs, ours = split_by_age(held.coverage, [(box, at) for box, at in opened if box is not None])
         found_at = max((at for _, at in share.claims), default=held.fetched_at)
 
         def work(cursor: Cursor) -> None:
@@ -257,7 +258,7 @@ class Index(Reader):
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
             self._held[name].widen({keyword: Tolerance(absolute, relative)})
         for name, coverage in self._log.replay(cursor).items():
-            self._held[name].coverage = coverage
+            self._held[name].coverage = opened_coverage(self._held[name].series, coverage)
 
     def _new_keyset(self, layout: Layout) -> int:
         """A number for these fields, known before the first row that has it can be read."""

@@ -126,6 +126,16 @@ class Layout:
         """One typed column a kept keyword, in the structure's order."""
         return tuple(TypedColumn(column_name(k.name), k.type, k.name) for k in self.keywords)
 
+    @property
+    def problem(self) -> str | None:
+        """Two keywords that would have one column; None if there are none."""
+        seen: dict[str, str] = {}
+        for column in self.columns:
+            if column.name in seen:
+                return f"the keywords {seen[column.name]} and {column.keyword} would be one column of a table"
+            seen[column.name] = column.keyword
+        return None
+
     @cached_property
     def columns_by_name(self) -> dict[str, TypedColumn]:
         return {c.name: c for c in self.columns}

@@ -79,13 +79,16 @@ class Quota:
 class Reservation:
     """Room promised to one download; give it back by ``release``, or say by ``settle`` what became of it.
 
-    ``written`` says how much of it lies on the disk by now.
+    ``written`` says how much of it lies on the disk by now, ``evicted`` how much was evicted for it. ``announced``: how
+    much will come is known.
     """
 
     def __init__(self, quota: Quota, size: int) -> None:
         self._quota = quota
         self.size = size
         self.written = 0
+        self.evicted = 0
+        self.announced = False
 
     def grow(self, by: int) -> None:
         """Promise more bytes; StorageError if they have no room."""

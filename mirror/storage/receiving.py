@@ -56,6 +56,10 @@ class Receiving:
 
     # ---- for sinks -------------------------------------------------------------------------------
 
+    async def announced(self, promise: Reservation, size: int) -> None:
+        """See whether ``size`` bytes can have room; StorageError if not."""
+        await self._room.announce(promise, size)
+
     async def room_for(self, promise: Reservation, by: int) -> None:
         """Let a reservation grow, by eviction if need be; StorageError if there is no room."""
         await self._room.grow(promise, by)

@@ -2,13 +2,16 @@
 
 An eviction deletes the rows first, in one transaction, and the files after it: a crash in between leaves
 files without rows, which the next start finds. Nothing is evicted where that would not be enough.
+
+A download announces its length, which may be a lie: it is compared with what there is and what could be evicted,
+and nothing goes for it. Room is made for what has come. What announces nothing pushes out little.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from contextlib import contextmanager
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 
 #: A full store evicts a hundredth of its quota at a time: to find the least used of a million takes a second.
 _BATCHES = 100
+#: A download that has announced no length pushes out at most such a part of the quota.
+_UNANNOUNCED = 10
+#: Bytes that a download reserves ahead of what has come, where they are free.
+AHEAD = 8 << 20
 #: Bytes of the disk that downloads leave alone, so that the index can still be written.
 MARGIN = 64 << 20
 
@@ -51,6 +58,8 @@ class Uses:
         self._in_use: Counter[str] = Counter()
         self._leaving: set[str] = set()
         self._used: dict[str, float] = {}
+        #: Those used since it was last found out which blobs are to go first; None while nobody needs to know.
+        self.since: set[str] | None = None
 
     def hold(self, sha256: str) -> None:
         """Keep a blob from being evicted until it is let go; NotHeld if it is just going."""
@@ -76,6 +85,8 @@ class Uses:
     def used(self, sha256: str) -> None:
         """A blob was used just now."""
         self._used[sha256] = self._now()
+        if self.since is not None:
+            self.since.add(sha256)
 
     def take_used(self) -> dict[str, float]:
         """When blobs were used, since this was asked last."""
@@ -114,6 +125,7 @@ class Room:
         self.quota = quota
         self.uses = Uses(now)
         self.changing = asyncio.Lock()
+        self._next: deque[Blob] = deque()  #: those that go next
         self.departures = 0  #: how often blobs left so far; what was looked up before may be gone
 
     async def reserve(self, size: int) -> Reservation:
@@ -122,11 +134,32 @@ class Room:
             await self._make(size)
             return self.quota.reserve(size)
 
-    async def grow(self, reservation: Reservation, by: int) -> None:
-        """More room for a download that is larger than was thought."""
+    async def announce(self, reservation: Reservation, size: int) -> None:
+        """A download is to have ``size`` bytes: StorageError if they cannot have room. Nothing is evicted yet."""
+        by = size - reservation.size
+        if by <= 0:
+            reservation.announced = True
+            return
         async with self._turn:
-            await self._make(by)
+            self._insist_on_quota(size)
+            short = max(0, self.quota.shortage(by) - self.quota.parked)
+            if short and sum(blob.size for blob in await self._find_next(short)) < short:
+                raise StorageError(self.quota.refusal(by))
+            await self._check_disk(by)
+            reservation.announced = True
+
+    async def grow(self, reservation: Reservation, by: int) -> None:
+        """Room for ``by`` bytes that have come, and some more where it is free."""
+        async with self._turn:
+            if self.quota.limit is not None and not reservation.announced:
+                self._insist_on_little(reservation, by)
+            evicted = await self._make(by)
             reservation.grow(by)
+            reservation.evicted += evicted
+            if not self.quota.shortage(AHEAD):
+                with suppress(StorageError):
+                    await self._check_disk(AHEAD)
+                    reservation.grow(AHEAD)
 
     async def plan(self, need: int) -> Eviction:
         """What would go to free ``need`` bytes; nothing is changed."""
@@ -160,25 +193,68 @@ class Room:
                 gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
                 self.departures += 1
                 done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
+                self._next = deque(blob for blob in self._next if blob.sha256 not in by_hash)
                 self.quota.held -= done.freed
                 links = [each.link for each in lost if each.link is not None]
                 await asyncio.to_thread(self._folders.remove, gone, links)
         return done
 
-    async def _make(self, size: int) -> None:
+    def _insist_on_quota(self, size: int) -> None:
+        if self.quota.limit is not None and size > self.quota.limit:
+            raise StorageError(self.quota.refusal(size))
+
+    def _insist_on_little(self, reservation: Reservation, by: int) -> None:
+        """What may have no end must not push out everything."""
+        assert self.quota.limit is not None
+        short = max(0, self.quota.shortage(by) - self.quota.parked)
+        if short and reservation.evicted + short > self.quota.limit // _UNANNOUNCED:
+            raise StorageError(
+                f"no room for a file of unknown length: {in_words(reservation.size)} of it have come, and it may push out "
+                f"at most {in_words(self.quota.limit // _UNANNOUNCED)}; raise [storage] quota, or evict files"
+            )
+
+    async def _make(self, size: int) -> int:
+        """Make room for ``size`` bytes; how many were evicted for that."""
         quota = self.quota
-        if quota.limit is not None and size > quota.limit:
-            raise StorageError(quota.refusal(size))
+        self._insist_on_quota(size)
         if quota.shortage(size) and quota.parked:
             await asyncio.to_thread(self._parts.drop_parked)
             self.count_parked()
-        if short := quota.shortage(size):
-            assert quota.limit is not None
-            plan = await self.plan(max(short, quota.limit // _BATCHES))
-            if plan.freed < short:
+        freed = 0
+        while short := quota.shortage(size):
+            found = await self._find_next(short)
+            if sum(blob.size for blob in found) < short:
                 raise StorageError(quota.refusal(size))
-            await to_the_end(self._evict(plan))
+            done = (await to_the_end(self._evict(Eviction(tuple(found))))).freed
+            freed += done
+            if not done:
+                self._next.clear()  # all of them are pinned or in use by now: look again
         await self._check_disk(size)
+        return freed
+
+    async def _find_next(self, short: int) -> list[Blob]:
+        """The blobs that go next, no more than free ``short`` bytes; all there are, if these do not."""
+        found = self._first_of_next(short)
+        if sum(blob.size for blob in found) < short:
+            assert self.quota.limit is not None
+            plan = await self.plan(max(short, self.quota.limit // _BATCHES))
+            self._next, self.uses.since = deque(plan.blobs), set()
+            found = self._first_of_next(short)
+        return found
+
+    def _first_of_next(self, short: int) -> list[Blob]:
+        """As many of the blobs that are known to go next as free ``short`` bytes, without any used meanwhile."""
+        used = (self.uses.since or set()) | self.uses.spare
+        while self._next and self._next[0].sha256 in used:
+            self._next.popleft()
+        found: list[Blob] = []
+        for blob in self._next:
+            if short <= 0:
+                break
+            if blob.sha256 not in used:
+                found.append(blob)
+                short -= blob.size
+        return found
 
     async def _check_disk(self, size: int) -> None:
         free = await asyncio.to_thread(self._folders.free)

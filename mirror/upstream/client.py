@@ -17,6 +17,7 @@ from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from mirror.drms.errors import (
+    MirrorError,
     NotHeld,
     UpstreamBroken,
     UpstreamError,
@@ -24,11 +25,23 @@ from mirror.drms.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from mirror.drms.export import ExportAnswer, FetchRequest
+from mirror.drms.export import (
+    ExportAnswer,
+    ExportRequest,
+    FetchRequest,
+    Finished,
+    Immediate,
+    RepeatRequest,
+    StatusRequest,
+)
+from mirror.drms.parser import parse_query
 from mirror.drms.series import Series
+from mirror.drms.structurecheck import SERIES_NAME, structure_problem
+from mirror.upstream.bodies import PAGE, PROGRAM
 from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.pacing import Claim, Pace, Pacer, Priority, Turnstile
 from mirror.upstream.transport import Passthrough, Transport, user_agent
+from mirror.upstream.verification import MOST_RECNUM, Question
 from mirror.wire.address import AddressAnswer, AddressRequest, decode_address_answer, encode_address
 from mirror.wire.catalogue import (
     CatalogueRequest,
@@ -62,6 +75,9 @@ DBHOST = "hmidb2"
 FEW = 100
 #: Answers from this size on are decoded in a thread, so that the event loop goes on.
 LARGE = 256 * 1024
+#: Bytes of the answers that do not grow with what was asked: lists of series and of files, structures; and those that
+#: tell little more than a number.
+LARGEST_LIST, LARGEST_NUMBER = 32 << 20, 64 << 10
 _OUTCOMES: dict[type[UpstreamError], Outcome] = {
     UpstreamUnreachable: "unreachable",
     UpstreamBroken: "broken",
@@ -91,7 +107,8 @@ class UpstreamClient:
 
     While ``allowed`` says no, nothing is asked, and NotHeld is raised. ``pacer`` replaces the default one, which
     repeats and gives up as ``mirror.upstream.pacing`` says. Records and files wait for the ``budget``, or raise
-    OverBudget; counts, structures and the like are small whoever asks.
+    OverBudget; counts, structures and the like are small whoever asks. ``structure`` gives the structure of a series
+    where it is known: with it every record of an answer is compared with what was asked.
     """
 
     def __init__(
@@ -106,7 +123,11 @@ class UpstreamClient:
         allowed: Callable[[], bool] = lambda: True,
         onward: Callable[[], Mapping[str, str]] = dict,
         budget: Budget | None = None,
+        structure: Callable[[str], Series | None] = lambda _: None,
     ) -> None:
+        self._structure = structure
+        #: Records of each value of the prime keys that were not asked for by value, where all values had as many.
+        self._per_place: dict[object, int] = {}
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None), onward=onward)
         self._pacer = pacer or Pacer(queries)
         self._downloads = Turnstile(1)  # JSOC asks for one connection that downloads
@@ -121,49 +142,102 @@ class UpstreamClient:
     async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
         """The structure of a series; UpstreamRefused if there is none of that name."""
         request, hint = SeriesStructRequest(ds), series_of(ds)
-        return await self._ask(_about(request, lambda x: decode_series_struct(x, name_hint=hint)), priority)
+        return await self._ask(_about(request, lambda data: _structure(data, hint)), priority)
 
     async def rs_summary(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> int:
         """How many records the record set has."""
-        return await self._ask(_about(SummaryRequest(ds), decode_summary), priority)
+        return await self._ask(_about(SummaryRequest(ds), _summary, most=LARGEST_NUMBER), priority)
 
     async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
-        """Records as columns: all that were asked for by name, in that order, each with ``count`` values."""
-        question = _about(
-            request, lambda x: checked(request, decode_rs_list(x)), lambda answer: answer.count, _aged
-        )
+        """Records as columns: all that were asked for by name, in that order, each with ``count`` values.
+
+        UpstreamBroken if a record was not asked for, or, where that can be counted, if some are lacking: see
+        ``mirror.upstream.verification``. For that, rs_summary is asked once unless the answer fills the question, and
+        one record beside it if the answer is empty.
+        """
+        question = Question.of(request, self._structure)
+        answer = await self._records(question, priority)
+        if not question.unproven(answer, self._per_place):
+            return answer
+        counted = await self.rs_summary(request.ds, priority)
+        least = question.most(counted)
+        if answer.count < least:
+            # There may have been more since; of an answer that is given after the count none may lack.
+            answer = await self._records(question, priority)
+        if answer.count < least:
+            raise UpstreamBroken(
+                f"the answer is not whole: {request.ds} was asked for, {answer.count} records came, "
+                f"and by rs_summary there are {least}"
+            )
+        if not answer.count:
+            await self._prove_empty(question, priority)
+        self._learn(question, answer)
+        return answer
+
+    async def _prove_empty(self, question: Question, priority: Priority | Claim) -> None:
+        """UpstreamBroken if there is no record beside an empty span either, although the series has some."""
+        asked = False
+        for request in question.neighbours():
+            asked = True
+            beside = await self._records(Question.of(request, self._structure), priority)
+            if beside.count:
+                question.check_neighbour(beside)
+                return
+        if asked and question.has_neighbours:
+            raise UpstreamBroken(f"nothing came for {question.request.ds}, nor any record of the series, which has some")
+
+    async def _records(self, question: Question, priority: Priority | Claim) -> RsList:
+        request = question.request
+
+        def decoded(data: bytes) -> RsList:
+            answer = checked(request, decode_rs_list(data))
+            question.check(answer)
+            return answer
+
+        asked = _about(request, decoded, lambda answer: answer.count, _aged, question.most_bytes())
         if request.n and abs(request.n) <= FEW:
-            return await self._ask(question, priority)
+            return await self._ask(asked, priority)
         claim = _claim(priority)
         async with self._budget.turn(claim):
-            return await self._ask(replace(question, large=True), claim)
+            return await self._ask(replace(asked, large=True), claim)
+
+    def _learn(self, question: Question, answer: RsList) -> None:
+        """Remember how many records each place has, so that later answers prove themselves whole."""
+        density, kind = question.density(answer), question.unrestricted
+        if density is not None:
+            self._per_place[kind] = max(density, self._per_place.get(kind, 1))
 
     async def show_series(
         self, pattern: str | None = None, priority: Priority | Claim = Priority.PEOPLE
     ) -> tuple[SeriesEntry, ...]:
         """The public series with prime keys and notes; ``pattern`` is a regular expression."""
         params = encode_catalogue(CatalogueRequest(pattern))
-        return await self._ask(_Question("show_series", params, decode_show_series), priority)
+        return await self._ask(_Question("show_series", params, lambda x: _listed(decode_show_series(x))), priority)
 
     async def showextseries(
         self, pattern: str | None = None, *, info: bool = False, priority: Priority | Claim = Priority.PEOPLE
     ) -> tuple[SeriesEntry, ...]:
         """All series, by name only, or with ``info`` with their notes."""
         params = encode_catalogue(CatalogueRequest(pattern, info=info, dbhost=DBHOST))
-        return await self._ask(_Question("showextseries", params, decode_showextseries), priority)
+        return await self._ask(
+            _Question("showextseries", params, lambda x: _listed(decode_showextseries(x))), priority
+        )
 
     async def check_address(
         self, request: AddressRequest, priority: Priority | Claim = Priority.PEOPLE
     ) -> AddressAnswer:
         """Whether an e-mail address is registered for exports."""
         params = encode_address(request)
-        return await self._ask(_Question("checkAddress.sh", params, decode_address_answer), priority)
+        asked = _Question("checkAddress.sh", params, decode_address_answer, most=LARGEST_NUMBER)
+        return await self._ask(asked, priority)
 
     async def export(
         self, request: FetchRequest, priority: Priority | Claim = Priority.PEOPLE
     ) -> ExportAnswer:
         """What jsoc_fetch says to a request or a question about one, errors of its own included."""
-        return await self._ask(_Question("jsoc_fetch", encode_fetch(request), decode_answer), priority)
+        return await self._ask(
+            _Question("jsoc_fetch", encode_fetch(request), lambda x: _exported(request, decode_answer(x))), priority
+        )
 
     @asynccontextmanager
     async def file(
@@ -211,13 +285,14 @@ class UpstreamClient:
                 came += len(piece)
                 yield piece
 
-        claim = Claim()
-        async with self._pacer.turn(claim) if target.startswith(CGI) else self._downloads.turn(claim):
+        claim, program = Claim(), target.startswith(CGI)
+        async with self._pacer.turn(claim) if program else self._downloads.turn(claim):
             self._insist_on_leave()
             self._budget.check(claim)
             outcome: Outcome = "ok"
+            bounds = PROGRAM if program else PAGE
             try:
-                async with self._transport.stream(method, target, headers, body) as answer:
+                async with self._transport.stream(method, target, headers, body, bounds) as answer:
                     yield replace(answer, body=counted(answer.body))
             except UpstreamError as problem:
                 outcome = _outcome(problem)
@@ -250,7 +325,7 @@ class UpstreamClient:
         program, series, data = question.program, question.series, b""
         began = time.monotonic()
         try:
-            fetched = await self._transport.fetch(CGI + program, question.params)
+            fetched = await self._transport.fetch(CGI + program, question.params, question.most)
             data = fetched.body
             answer = question.aged(await question.decoded(data), fetched.age)
         except UpstreamError as problem:
@@ -272,6 +347,7 @@ class _Question(Generic[T]):
     records: Callable[[T], int] = lambda _: 0
     aged: Callable[[T, float], T] = lambda answer, _: answer
     large: bool = False  #: it may be, and the budget is asked first
+    most: int = LARGEST_LIST
 
     async def decoded(self, data: bytes) -> T:
         """The answer; a large one is read in a thread, so that the event loop goes on."""
@@ -287,8 +363,10 @@ def _about(
     decode: Callable[[bytes], T],
     records: Callable[[T], int] = lambda _: 0,
     aged: Callable[[T, float], T] = lambda answer, _: answer,
+    most: int = LARGEST_LIST,
 ) -> _Question[T]:
-    return _Question("jsoc_info", encode_info(request), decode, series_of(request.ds).lower(), records, aged)
+    series = series_of(request.ds).lower()
+    return _Question("jsoc_info", encode_info(request), decode, series, records, aged, most=most)
 
 
 def _aged(answer: RsList, age: float) -> RsList:
@@ -315,6 +393,59 @@ def checked(request: RsListRequest, answer: RsList) -> RsList:
             if expected != names:
                 raise UpstreamBroken(f"{what} {names} instead of {expected}")
     return answer
+
+
+def _structure(data: bytes, hint: str) -> Series:
+    """The structure that was asked for; UpstreamBroken if no series can have it."""
+    series = decode_series_struct(data, name_hint=hint)
+    problem = structure_problem(series)
+    if problem is not None:
+        raise UpstreamBroken(f"the structure of {series.name[:80]} cannot be: {problem}")
+    return series
+
+
+def _summary(data: bytes) -> int:
+    count = decode_summary(data)
+    if not 0 <= count <= MOST_RECNUM:
+        raise UpstreamBroken(f"rs_summary counts {count} records; expected 0 or more")
+    return count
+
+
+def _listed(entries: tuple[SeriesEntry, ...]) -> tuple[SeriesEntry, ...]:
+    """A list of series; UpstreamBroken if it names what no series is called, or one twice."""
+    for entry in entries:
+        if SERIES_NAME.fullmatch(entry.name) is None:
+            raise UpstreamBroken(f"the list of series has {entry.name[:80]!r}; expected names such as hmi.m_45s")
+    if len({entry.name.lower() for entry in entries}) < len(entries):
+        raise UpstreamBroken("the list of series names one twice; expected each once")
+    return entries
+
+
+def _exported(request: FetchRequest, answer: ExportAnswer) -> ExportAnswer:
+    """What jsoc_fetch says of this request; UpstreamBroken if it is about another one, or names other records."""
+    if isinstance(request, StatusRequest | RepeatRequest):
+        if isinstance(answer, Immediate):
+            raise UpstreamBroken(f"export {request.request_id}: the answer to a new request came")
+        if answer.request_id is not None and answer.request_id not in (request.request_id, "VOID"):
+            raise UpstreamBroken(f"export {request.request_id} was asked for, and {answer.request_id} came")
+    if isinstance(request, ExportRequest) and isinstance(answer, Immediate):
+        wanted = _series_in(request.ds)
+        for file in answer.files:
+            if wanted and series_of(file.record).lower() not in wanted:
+                raise UpstreamBroken(f"{request.ds} was asked for, and a file of {file.record[:80]!r} came")
+    if isinstance(answer, Finished):
+        for path in (answer.tarfile, answer.keywords):
+            if path and not path.startswith(f"{answer.dir}/"):
+                raise UpstreamBroken(f"export {answer.request_id}: {path!r} does not lie in {answer.dir!r}")
+    return answer
+
+
+def _series_in(ds: str) -> set[str]:
+    """The names of the series of a query, in lower case; none if it cannot be read here."""
+    try:
+        return {part.series.lower() for part in parse_query(ds).sets}
+    except MirrorError:
+        return set()
 
 
 def _outcome(problem: UpstreamError) -> Outcome:

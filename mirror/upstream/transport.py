@@ -17,6 +17,7 @@ from yarl import URL
 
 from mirror import __version__
 from mirror.drms.errors import BadRequest, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
+from mirror.upstream.bodies import ENCODINGS, PAGE, Bounds, bounded, whole
 from mirror.upstream.route import PROBLEM
 from mirror.wire.params import FORM, encode_params
 
@@ -71,22 +72,30 @@ class Transport:
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
 
-    async def fetch(self, path: str, params: Mapping[str, str]) -> Fetched:
-        """The answer with code 200 to ``params``, a GET or, if they are long, a POST."""
+    async def fetch(self, path: str, params: Mapping[str, str], most: int) -> Fetched:
+        """The answer with code 200 to ``params``, a GET or, if they are long, a POST.
+
+        UpstreamBroken if it has more than ``most`` bytes. No redirect is followed.
+        """
         query = encode_params(params)
         with self._failures():
             if len(query) <= LONGEST_QUERY:
-                return await self._body("GET", f"{path}?{query}", None)
-            return await self._body("POST", path, query.encode("ascii"))
+                return await self._body("GET", f"{path}?{query}", None, most)
+            return await self._body("POST", path, query.encode("ascii"), most)
 
     @asynccontextmanager
     async def stream(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        bounds: Bounds = PAGE,
     ) -> AsyncIterator[Passthrough]:
-        """Any request, unread; ``target`` is a path with its query, as it was sent.
+        """Any request, unread; ``target`` is a path with its query, as it was sent. No redirect is followed.
 
-        The timeout holds for each piece instead of the whole. What fails while ``body`` is read is
-        raised there.
+        The timeout holds for each piece instead of the whole, for which ``bounds`` hold. What fails while ``body``
+        is read is raised there.
         """
         if not target.startswith("/"):
             raise BadRequest(f"{target[:100]!r} is not a path; expected one that starts with '/'")
@@ -96,7 +105,7 @@ class Transport:
             answer = await self._opened(method, target, passed, body)
         async with answer:  # outside of _failures: what fails in the caller's block is not upstream's
             _check_problem(answer.headers)
-            pieces = self._pieces(answer.content.iter_any())
+            pieces = self._pieces(bounded(answer.content.iter_any(), bounds))
             yield Passthrough(answer.status, _forwarded(answer.headers, HOP_BY_HOP), pieces)
 
     async def close(self) -> None:
@@ -105,13 +114,17 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def _body(self, method: str, target: str, form: bytes | None) -> Fetched:
+    async def _body(self, method: str, target: str, form: bytes | None, most: int) -> Fetched:
         url = URL(self._url + target, encoded=True)
-        headers = {**self._onward(), **({} if form is None else {"Content-Type": FORM})}
-        async with self._connected().request(method, url, data=form, headers=headers) as answer:
+        headers = {**self._onward(), "Accept-Encoding": ENCODINGS, **({} if form is None else {"Content-Type": FORM})}
+        asked = self._connected().request(
+            method, url, data=form, headers=headers, allow_redirects=False, auto_decompress=False
+        )
+        async with asked as answer:
             _check_problem(answer.headers)
-            _check_code(answer.status)
-            return Fetched(await answer.read(), _age(answer.headers))
+            _check_code(answer.status, answer.headers)
+            body = await whole(answer.content.iter_any(), answer.headers.get("Content-Encoding", ""), most)
+            return Fetched(body, _age(answer.headers))
 
     async def _opened(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
@@ -168,9 +181,14 @@ def _age(headers: Mapping[str, str]) -> float:
     return min(float(text), _OLDEST) if text.isascii() and text.isdigit() else 0.0
 
 
-def _check_code(status: int) -> None:
+def _check_code(status: int, headers: Mapping[str, str]) -> None:
     if status in AWAY:
         raise UpstreamUnreachable(f"upstream is away: HTTP {status}")
+    if 300 <= status < 400 and "Location" in headers:
+        raise UpstreamBroken(
+            f"HTTP {status}: upstream sends the question elsewhere, to {headers['Location'][:100]!r}; redirects are not "
+            "followed, expected [upstream] url to name the server that answers"
+        )
     if status != 200:
         raise UpstreamBroken(f"HTTP {status} instead of 200")
 

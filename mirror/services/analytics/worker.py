@@ -98,7 +98,11 @@ def _comment(cursor: duckdb.DuckDBPyConnection, view: View) -> None:
     if view.comment:
         cursor.execute(f"COMMENT ON {kind} {view.name} IS {_text(view.comment)}")
     for column, comment in view.comments.items():
-        cursor.execute(f'COMMENT ON COLUMN {view.name}."{column}" IS {_text(comment)}')
+        cursor.execute(f"COMMENT ON COLUMN {view.name}.{_name(column)} IS {_text(comment)}")
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _text(value: str) -> str:

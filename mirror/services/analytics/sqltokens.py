@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LETTER = r"A-Za-z_\x80-\U0010ffff"
+#: Every blank that Unicode has, as to DuckDB, which takes these too where a blank may stand.
+_BLANKS = r"\s\u180e\u200b-\u200f\u2060\ufeff"
+_LETTER = rf"(?:(?![{_BLANKS}])[A-Za-z_\x80-\U0010ffff])"
+_NEXT = rf"(?:(?![{_BLANKS}])[A-Za-z_0-9\x80-\U0010ffff])"
 #: Each pattern begins where the one before it ended, and none looks at a character twice: time is linear in the text.
 _TOKEN = re.compile(
     rf"""
-      (?P<BLANK> \s+ | --[^\n\r]* )
+      (?P<BLANK> [{_BLANKS}]+ | --[^\n\r]* )
     | (?P<COMMENT> /\* )
-    | (?P<DOLLARS> \$ (?:[{_LETTER}][{_LETTER}0-9]*)? \$ )
+    | (?P<DOLLARS> \$ (?:{_LETTER}{_NEXT}*)? \$ )
     | (?P<ESCAPED> [eE]' (?:[^'\\]|''|\\.)* (?:'|\\?\Z) )
-    | (?P<WORD> [{_LETTER}][{_LETTER}0-9$]* )
+    | (?P<WORD> {_LETTER} (?:{_NEXT}|\$)* )
     | (?P<TEXT> ' (?:[^']|'')* (?:'|\Z) )
     | (?P<NAME> " (?:[^"]|"")* (?:"|\Z) )
     | (?P<NUMBER> [0-9]+(?:\.[0-9]*)? | \.[0-9]+ )
-    | (?P<PARAMETER> \$ (?:[0-9]+|[{_LETTER}][{_LETTER}0-9]*) | \?[0-9]* )
+    | (?P<PARAMETER> \$ (?:[0-9]+|{_LETTER}{_NEXT}*) | \?[0-9]* )
     | (?P<OPERATOR> := | => | . )  # the first two name an argument, as = does
     """,
     re.DOTALL | re.VERBOSE,

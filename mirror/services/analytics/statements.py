@@ -2,15 +2,16 @@
 
 DuckDB itself says what a statement is. It says SELECT of a query with DELETE in it, and MULTI of a PIVOT and of a COPY with
 a PIVOT in it. So this is one check of several: a statement runs in a transaction that is read only, which refuses what
-a SELECT hides; MULTI is run only if it may stand where nothing but a query can; and the process cannot write files
-(see ``confinement``).
+a SELECT hides; MULTI is run only if it may stand where nothing but a query can; table functions are called only if they
+are known to read; and the process cannot write files (see ``confinement``).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, pairwise
 
 import duckdb
 
@@ -20,6 +21,15 @@ from mirror.services.analytics.sqltokens import Kind, name, tokens
 
 #: Words that follow EXPLAIN in parentheses, if it is no query that does.
 _EXPLAIN_OPTIONS = frozenset({"format", "analyze"})
+#: The table functions that read, and change nothing. DuckDB gets new ones with every version.
+_READING = re.compile(
+    r"range|generate_series|unnest|repeat|repeat_row|query|query_table|glob|sniff_csv|summary|histogram\w*|which_secret|"
+    r"read_\w+|parquet_\w+|json_\w+|duckdb_\w+|pragma_\w+|test_\w+|icu_calendar_names|pg_timezone_names"
+)
+#: Scalar functions that write what others may read.
+_WRITING = frozenset({"write_log", "setval"})
+#: What runs a text that a statement puts together: all other functions stand in the statement as they are.
+_INDIRECT = re.compile(r"query|json_execute", re.IGNORECASE)
 #: Words that stand in every statement that lists tables or columns, or asks for their comments.
 _LISTS = re.compile(r"duckdb_|information_schema|pg_|sqlite_|show|pragma_", re.IGNORECASE)
 _OURS = "Python exception occurred while executing the UDF: "
@@ -28,8 +38,43 @@ _LONGEST = 2_000
 EXPECTED = "one SELECT, WITH, VALUES, FROM, PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
 
-def check(parser: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raise what keeps ``sql`` from being run: SyntaxProblem with the place, BadRequest, or Refused.
+@dataclass(frozen=True)
+class Forbidden:
+    """The functions of this DuckDB that nobody may call, and what finds their names in a text."""
+
+    names: frozenset[str]
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, connection: duckdb.DuckDBPyConnection) -> Forbidden:
+        """All table functions but those that are known to read; and what writes without being one."""
+        sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'table'"
+        names = [name for (name,) in connection.execute(sql).fetchall() if not _READING.fullmatch(name)]
+        forbidden = frozenset(names) | _WRITING
+        return cls(forbidden, re.compile("|".join(map(re.escape, sorted(forbidden))), re.IGNORECASE))
+
+    def check(self, sql: str) -> None:
+        """Raise Refused if a statement calls one of them, as far as the statement shows it."""
+        found = self.pattern.search(sql)
+        if found and is_indirect(sql):  # a name in a text may be a call in what is run
+            raise _not_for_users(found[0])
+        for word, after in pairwise(tokens(sql) if found else ()):
+            if after.text == "(" and word.kind in (Kind.WORD, Kind.NAME) and name(word) in self.names:
+                raise _not_for_users(name(word))
+
+
+def _not_for_users(function: str) -> Refused:
+    return Refused(f"{function}() is not for users: it changes something; expected {EXPECTED}")
+
+
+def is_indirect(sql: str) -> bool:
+    """True if a statement may run another text, whose functions nobody sees."""
+    return _INDIRECT.search(sql) is not None
+
+
+def check(parser: duckdb.DuckDBPyConnection, sql: str, forbidden: Forbidden) -> str:
+    """What DuckDB says that ``sql`` is. Raises what keeps it from being run: SyntaxProblem with the place, BadRequest, or
+    Refused.
 
     ``parser`` is a connection with ``errors_as_json``; nothing is run on it.
     """
@@ -48,6 +93,8 @@ def check(parser: duckdb.DuckDBPyConnection, sql: str) -> None:
             raise Refused(f"{what}: a mirror's tables are read only; expected {EXPECTED}")
     elif kind != "SELECT":
         raise Refused(f"{kind} is not for users: a mirror's tables are read only; expected {EXPECTED}")
+    forbidden.check(sql)
+    return kind
 
 
 def check_condition(where: str) -> None:

@@ -6,7 +6,8 @@ It reads questions from stdin, and writes frames to stdout. Whoever started it k
    daemon, which has it as of now. There is none from an earlier question: all are dropped after each.
 2. A statement runs in a transaction that is read only, on a connection of its own, and is rolled back. What it can leave
    behind (temporary tables, variables) is gone with the connection.
-3. After each question the engine is looked at, and replaced if anything is in it that was not there at the start.
+3. After each question but a SELECT that ended well the engine is looked at, and replaced if anything is in it that was
+   not there at the start. It is replaced in any case if nobody can say which functions a statement called.
 4. What DuckDB keeps between questions is the footers of files that it read, nothing that a statement made.
 5. A process that ran out of memory, or has grown much, says that it ends with this answer, and another takes its place:
    nobody's statement begins in memory that somebody else's has used up.
@@ -21,6 +22,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,8 +36,10 @@ from mirror.services.analytics.frames import Kind, write_frame, write_json
 from mirror.services.analytics.jsoccalls import find_calls, rewritten
 from mirror.services.analytics.question import Missing, Question, Supply, View
 from mirror.services.analytics.statements import (
+    Forbidden,
     check,
     check_condition,
+    is_indirect,
     lists_tables,
     missing,
     probed,
@@ -66,6 +70,14 @@ _LEFT = """
 """
 
 
+class Trace(Enum):
+    """What a statement can have left in an engine."""
+
+    NONE = auto()
+    VISIBLE = auto()  #: tables and the like, which can be looked for
+    UNKNOWN = auto()
+
+
 class TooLarge(Exception):
     """The answer has more rows or bytes than it may."""
 
@@ -86,6 +98,7 @@ class Engine:
     memory: int
     threads: int
     connection: duckdb.DuckDBPyConnection = field(init=False)
+    forbidden: Forbidden = field(init=False)
     _size: int = 0  #: of the process when it began
     _views: list[View] = field(default_factory=list)
     _schemas: set[str] = field(default_factory=set)
@@ -95,6 +108,7 @@ class Engine:
         """An engine that can reach nothing but files below ``root``; ``memory`` in bytes."""
         engine = cls(root, memory, threads)
         engine.connect()
+        engine.forbidden = Forbidden.of(engine.connection)
         engine._size = _resident()
         return engine
 
@@ -127,34 +141,37 @@ class Engine:
 
     def know(self, schemas: tuple[str, ...]) -> None:
         """Have these schemas, which stay: they are empty but while a question is answered."""
-        for schema in schemas:
+        for schema in map(quoted, schemas):
             if schema not in self._schemas:
-                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
                 self._schemas.add(schema)
 
     def see(self, views: tuple[View, ...], *, comments: bool = False) -> None:
         """Make tables that a statement may read, with what is written beside them if it may ask for that."""
         for view in views:
-            with self.connection.cursor() as cursor:
-                self._views.append(view)
-                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {view.name.partition('.')[0]}")
-                _create(cursor, view)
-                if comments:
-                    _comment(cursor, view)
+            self._views.append(view)
+            schema = view.name.partition(".")[0]
+            if schema not in self._schemas:
+                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                self._schemas.add(schema)
+            _create(self.connection, view)
+            if comments:
+                _comment(self.connection, view)
 
     def comment(self) -> None:
         """Write beside all tables that there are what is to be said of them."""
-        with self.connection.cursor() as cursor:
-            for view in self._views:
-                _comment(cursor, view)
+        for view in self._views:
+            _comment(self.connection, view)
 
-    def forget(self) -> None:
-        """Be as at the start, whatever was asked: drop the tables; if anything else is left, begin with a new engine."""
-        with suppress(duckdb.Error), self.connection.cursor() as cursor:
+    def forget(self, trace: Trace) -> None:
+        """Be as at the start: drop the tables of a question, or begin with a new engine if more may be left."""
+        with suppress(duckdb.Error):
+            if trace is Trace.UNKNOWN:
+                raise duckdb.Error
             for view in reversed(self._views):
-                cursor.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
+                self.connection.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
             self._views = []
-            if cursor.execute(_LEFT).fetchone() == (0,):
+            if trace is Trace.NONE or self.connection.execute(_LEFT).fetchone() == (0,):
                 return
         with suppress(duckdb.Error):
             self.connection.close()
@@ -209,14 +226,17 @@ class _Asked:
         self._out = out
         self._params = question.params if isinstance(question.params, dict) else list(question.params)
 
-    def answer(self) -> None:
-        """Run the statement and write its frames; raises what is wrong with it, which may be after some of them."""
+    def answer(self) -> str:
+        """Run the statement and write its frames: what DuckDB says that it was.
+
+        Raises what is wrong with it, which may be after some of the frames.
+        """
         began = time.monotonic()
         engine, question = self._engine, self._question
         if question.condition is not None:
             _check_condition(question.sql, *question.condition)
         with engine.connection.cursor() as cursor:
-            check(cursor, question.sql)
+            kind = check(cursor, question.sql, engine.forbidden)
             engine.know(question.schemas)
             engine.see(question.views)
             text = self._with_record_sets(cursor)
@@ -227,6 +247,7 @@ class _Asked:
         seconds = round(time.monotonic() - began, 6)
         end = {"rows": rows, "bytes": size, "seconds": seconds, "last": engine.has_grown()}
         write_json(self._out, Kind.END, end)
+        return kind
 
     def _with_record_sets(self, cursor: duckdb.DuckDBPyConnection) -> Rewritten:
         """The statement with tables in the place of the calls of jsoc()."""
@@ -235,7 +256,7 @@ class _Asked:
         names = tuple(f'"jsoc {number}".jsoc' for number in range(1, len(calls) + 1))
         text = rewritten(sql, calls, names)
         if calls:
-            check(cursor, text.sql)
+            check(cursor, text.sql, self._engine.forbidden)
             supply = self._ask(Missing(calls=tuple((call.recordset, call.fill) for call in calls)))
             if supply.problem is not None:
                 number, position = supply.problem
@@ -397,14 +418,17 @@ def limit(memory: int) -> None:
 def respond(engine: Engine, question: Question, questions: BinaryIO, out: BinaryIO) -> bool:
     """Answer a question, or say what is wrong with it; False if no other can be answered after it."""
     _limit_work(question.limits.seconds * engine.threads)
+    trace = Trace.UNKNOWN if is_indirect(question.sql) else Trace.VISIBLE
     try:
-        _Asked(engine, question, questions, out).answer()
+        kind = _Asked(engine, question, questions, out).answer()
+        if kind == "SELECT" and trace is Trace.VISIBLE:
+            trace = Trace.NONE
     except (BadRequest, TooLarge, GivenUp, MemoryError, duckdb.Error, ValueError, RuntimeError) as error:
         told = failure(error, question.sql, grown=engine.has_grown())
         write_json(out, Kind.FAILURE, told)
         if told["last"]:
             return False
-    engine.forget()
+    engine.forget(trace)
     return True
 
 

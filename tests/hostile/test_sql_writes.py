@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mirror.drms.errors import BadRequest
 from mirror.services.analytics.question import Limits, Missing, Question, Supply, View
 from mirror.services.analytics.workers import Powers, Workers
+from tests.lab import Lab, lab, rows, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -303,3 +304,81 @@ def test_after_all_of_them_everything_is_as_before(shared):
     assert shared.hash() == shared.before
     assert shared.ask("SELECT name, value FROM duckdb_settings() ORDER BY name") == shared.settings
     assert shared.others() == shared.answer
+
+
+# ---- over HTTP -------------------------------------------------------------------------------------
+
+HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
+REPORTED = [
+    "WITH t AS (DELETE FROM hmi.v_45s RETURNING *) SELECT count(*) FROM t",
+    "WITH t AS (UPDATE hmi.v_45s SET recnum = 0 RETURNING *) SELECT count(*) FROM t",
+    "WITH t AS (INSERT INTO hmi.v_45s FROM hmi.v_45s RETURNING *) SELECT count(*) FROM t",
+    "CREATE TABLE hmi.v_45s AS (PIVOT (SELECT 1 AS a) ON a USING count(*))",
+    "CREATE OR REPLACE TABLE hmi.sharp_720s AS (PIVOT (SELECT 1 AS a) ON a USING count(*))",
+    "CREATE TEMP TABLE v_45s AS (PIVOT (SELECT 1 AS a) ON a USING count(*))",
+    "INSERT INTO hmi.v_45s FROM hmi.v_45s",
+    "INSERT INTO hmi.v_45s (PIVOT hmi.v_45s ON quality USING count(*))",
+    "SET threads = 1",
+    "SET VARIABLE x = (SELECT 1 FROM (PIVOT (SELECT 1 AS a) ON a USING count(*)))",
+    "COPY (PIVOT hmi.v_45s ON quality USING count(*)) TO '{file}'",
+    "COPY (PIVOT (SELECT 1 AS a) ON a USING count(*)) TO '{lake}/manifest.json'",
+    "COPY (SELECT 1) TO '{file}'",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}'",
+    "EXPORT DATABASE '{lake}'",
+    "SELECT 1; DROP SCHEMA hmi CASCADE",
+    "ATTACH '{lake}/x.duckdb' AS x",
+    "FROM add_grammar_extension('x', 'y')",
+]
+
+
+@pytest.fixture
+async def mirror(tmp_path):
+    async with lab(tmp_path, MIRROR_SQL__PLACES="1") as made:
+        await made.ask(HOUR)
+        yield made
+
+
+def files(mirror: Lab) -> dict[str, str]:
+    """The files of the lake, with hashes of what is in them."""
+    lake = mirror.path / "lake"
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in lake.rglob("*") if p.is_file()}
+
+
+async def others(mirror: Lab) -> list[Any]:
+    """What people ask who do not write."""
+    where = await mirror.get("/api/search", {"ds": HOUR, "where": "recnum > 0", "key": "*recnum*"})
+    return [
+        await rows(mirror, "SELECT count(*), sum(recnum) FROM hmi.v_45s"),
+        await rows(mirror, f"SELECT count(*), sum(recnum) FROM jsoc('{HOUR}')"),
+        (where.code, where.json.get("count"), where.json.get("rows")),
+    ]
+
+
+async def test_the_answers_of_others_stay_as_they_are_over_http(mirror):
+    before = await others(mirror)
+    assert before[2][1] == 80
+    whole, lake = files(mirror), mirror.path / "lake"
+    file = next(name for name in whole if name.endswith(".parquet"))
+    for statement in REPORTED:
+        answer = await sql(mirror, statement.format(file=file, lake=lake))
+        assert answer.code in (400, 403), (statement, answer.body)
+    assert files(mirror) == whole
+    assert await others(mirror) == before
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "recnum IN (WITH t AS (DELETE FROM hmi.v_45s RETURNING recnum) SELECT recnum FROM t)",
+        "1 = 1) UNION ALL (WITH t AS (DELETE FROM hmi.v_45s RETURNING recnum) SELECT recnum FROM t",
+        "TRUE\n); DROP VIEW hmi.v_45s; SELECT (1",
+        "EXISTS (FROM checkpoint())",
+        "EXISTS (FROM query('FROM write_log(1)'))",
+        "EXISTS (COPY (SELECT 1) TO 'x')",
+    ],
+)
+async def test_a_condition_of_a_search_changes_nothing_either(mirror, where):
+    before = await others(mirror)
+    answer = await mirror.get("/api/search", {"ds": HOUR, "where": where})
+    assert answer.code in (400, 403), answer.body
+    assert await others(mirror) == before

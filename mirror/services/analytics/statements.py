@@ -82,19 +82,21 @@ def check(parser: duckdb.DuckDBPyConnection, sql: str, forbidden: Forbidden) -> 
         kinds = _kinds(parser, sql)
     except duckdb.Error as error:
         raise problem(error, sql) from None
+    explained = _after_explain(sql)
+    if kinds != ["SELECT"] and not _is_query(parser, sql[explained:]):
+        raise _no_query(kinds, explained=explained > 0)
+    forbidden.check(sql)
+    return kinds[0]
+
+
+def _no_query(kinds: list[str], *, explained: bool) -> BadRequest:
+    if explained:
+        return Refused(f"only queries can be explained: a mirror's tables are read only; expected {EXPECTED}")
     if len(kinds) != 1:
         found = f"{len(kinds)} statements at once" if kinds else "no statement"
-        raise BadRequest(f"{found}; expected {EXPECTED}")
-    [kind] = kinds
-    if kind in ("EXPLAIN", "MULTI"):
-        explained = _after_explain(sql)
-        if not _is_query(parser, sql[explained:]):
-            what = "only queries can be explained" if explained else "this changes something"
-            raise Refused(f"{what}: a mirror's tables are read only; expected {EXPECTED}")
-    elif kind != "SELECT":
-        raise Refused(f"{kind} is not for users: a mirror's tables are read only; expected {EXPECTED}")
-    forbidden.check(sql)
-    return kind
+        return BadRequest(f"{found}; expected {EXPECTED}")
+    what = "this" if kinds == ["MULTI"] else kinds[0]
+    return Refused(f"{what} is not for users: a mirror's tables are read only; expected {EXPECTED}")
 
 
 def check_condition(where: str) -> None:
@@ -120,12 +122,13 @@ def _kinds(parser: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
 def _is_query(parser: duckdb.DuckDBPyConnection, sql: str) -> bool:
     """True for one SELECT, and for a PIVOT without a list of values, which is several statements to DuckDB.
 
-    These are a query if they can stand as the source of one: neither COPY nor CREATE, INSERT or SET can.
+    These (MULTI to DuckDB 2, a CREATE and a SELECT to DuckDB 1.5) are a query if they can stand as the source of one:
+    neither COPY nor CREATE, INSERT or SET can, nor two statements in a row.
     """
     try:
         kinds = _kinds(parser, sql)
-        if kinds == ["MULTI"]:
-            return _kinds(parser, f"SELECT * FROM (\n{_without_end(sql)}\n)") == ["MULTI"]  # noqa: S608  (it is only parsed)
+        if kinds == ["MULTI"] or kinds[-1:] == ["SELECT"] != kinds:
+            return _kinds(parser, f"SELECT * FROM (\n{_without_end(sql)}\n)") == kinds  # noqa: S608  (it is only parsed)
     except duckdb.Error:
         return False
     return kinds == ["SELECT"]

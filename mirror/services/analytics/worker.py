@@ -171,7 +171,7 @@ class Engine:
             for view in reversed(self._views):
                 self.connection.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
             self._views = []
-            if trace is Trace.NONE or self.connection.execute(_LEFT).fetchone() == (0,):
+            if trace is Trace.NONE or self.connection.execute(_LEFT).fetchall() == [(0,)]:
                 return
         with suppress(duckdb.Error):
             self.connection.close()

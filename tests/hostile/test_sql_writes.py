@@ -327,6 +327,8 @@ REPORTED = [
     "EXPORT DATABASE '{lake}'",
     "SELECT 1; DROP SCHEMA hmi CASCADE",
     "ATTACH '{lake}/x.duckdb' AS x",
+    "WITH t AS (DELETE FROM mirror.series RETURNING *) SELECT count(*) FROM t",
+    f"WITH t AS (DELETE FROM \"jsoc 1\".numbers0 RETURNING *) SELECT count(*) FROM t, jsoc('{HOUR}[? QUALITY=0 ?]')",
     "FROM add_grammar_extension('x', 'y')",
 ]
 

@@ -95,7 +95,7 @@ def _no_query(kinds: list[str], *, explained: bool) -> BadRequest:
     if len(kinds) != 1:
         found = f"{len(kinds)} statements at once" if kinds else "no statement"
         return BadRequest(f"{found}; expected {EXPECTED}")
-    what = "this" if kinds == ["MULTI"] else kinds[0]
+    what = "a statement that changes something" if kinds == ["MULTI"] else kinds[0]
     return Refused(f"{what} is not for users: a mirror's tables are read only; expected {EXPECTED}")
 
 

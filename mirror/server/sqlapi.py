@@ -75,7 +75,12 @@ async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
     params = given.get("params")
     if isinstance(params, str):
         params = _parsed(params, "params")
-    return checked_sql(sql), checked_params(params), _form(request), _fill(given.get("fill", request.query.get("fill")))
+    return (
+        checked_sql(sql),
+        checked_params(params),
+        _form(request),
+        _fill(given.get("fill", request.query.get("fill"))),
+    )
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -106,9 +111,7 @@ def _fill(given: object) -> bool:
     for value, fill in _SAID.items():
         if given == value:
             return fill
-    raise BadRequest(
-        f"fill is {str(given)[:50]!r}; expected true or false, or 1 or 0 in an address"
-    )
+    raise BadRequest(f"fill is {str(given)[:50]!r}; expected true or false, or 1 or 0 in an address")
 
 
 def _parsed(text: str, what: str) -> Any:

@@ -67,6 +67,8 @@ def confine(folder: Path, ways: Iterable[Confinement] = tuple(Confinement)) -> C
     """
     for way in ways:
         with suppress(_Unavailable):
+            if way is not Confinement.NONE and sys.platform != "linux":
+                raise _Unavailable  # the numbers below mean something else there
             _WAYS[way](folder)
             return way
     raise RuntimeError(f"none of {', '.join(ways)} is to be had here")
@@ -162,7 +164,9 @@ def _open_to_all(folder: Path) -> bool:
     """True if anybody may read a folder, and the folders of Python's modules."""
     modules = [Path(name) for name in (sys.prefix, *sys.path) if name and Path(name).is_dir()]
     return all(
-        path.stat().st_mode & 0o001 for place in (folder, *modules) for path in (place, *place.absolute().parents)
+        path.stat().st_mode & 0o001
+        for place in (folder, *modules)
+        for path in (place, *place.absolute().parents)
     ) and bool(folder.stat().st_mode & 0o004)
 
 

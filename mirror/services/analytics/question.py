@@ -93,9 +93,7 @@ class Question:
         condition = given["condition"] and (given["condition"][0], given["condition"][1])
         views = _read_views(given["views"], stream)
         limits = Limits(**given["limits"])
-        return cls(
-            given["sql"], params, given["form"], views, limits, condition, tuple(given["schemas"])
-        )
+        return cls(given["sql"], params, given["form"], views, limits, condition, tuple(given["schemas"]))
 
 
 @dataclass(frozen=True, slots=True)

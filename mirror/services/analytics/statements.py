@@ -161,7 +161,9 @@ def lists_tables(sql: str) -> bool:
     return _LISTS.search(sql) is not None
 
 
-def probed(cursor: duckdb.DuckDBPyConnection, sql: str, params: object, error: duckdb.Error) -> tuple[duckdb.Error, int]:
+def probed(
+    cursor: duckdb.DuckDBPyConnection, sql: str, params: object, error: duckdb.Error
+) -> tuple[duckdb.Error, int]:
     """What DuckDB says of a statement that it would not plan, with how far its places are from those of ``sql``.
 
     A relation's errors do not tell the place, or the name that is missing; those of a plain EXPLAIN do, and it
@@ -192,7 +194,9 @@ def problem(error: duckdb.Error, sql: str, *, offset: int = 0) -> BadRequest:
     Needs ``errors_as_json``. Refused where the worker's limits forbid it.
     """
     if isinstance(error, duckdb.TransactionException):  # of a transaction that is read only
-        return Refused(f"the statement changes something: a mirror's tables are read only; expected {EXPECTED}")
+        return Refused(
+            f"the statement changes something: a mirror's tables are read only; expected {EXPECTED}"
+        )
     given = _members(str(error))
     message = str(given.get("exception_message") or str(error).partition(": ")[2]).strip()[:_LONGEST]
     if message.startswith(

@@ -102,6 +102,7 @@ class Engine:
     _size: int = 0  #: of the process when it began
     _views: list[View] = field(default_factory=list)
     _schemas: set[str] = field(default_factory=set)
+    _passing: list[str] = field(default_factory=list)  #: schemas that go with the question
 
     @classmethod
     def start(cls, root: Path, *, memory: int, threads: int) -> Engine:
@@ -137,7 +138,7 @@ class Engine:
         ):
             connection.execute(setting)
         self.connection = connection
-        self._views, self._schemas = [], set()
+        self._views, self._schemas, self._passing = [], set(), []
 
     def know(self, schemas: tuple[str, ...]) -> None:
         """Have these schemas, which stay: they are empty but while a question is answered."""
@@ -151,9 +152,9 @@ class Engine:
         for view in views:
             self._views.append(view)
             schema = view.name.partition(".")[0]
-            if schema not in self._schemas:
-                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-                self._schemas.add(schema)
+            if schema not in (*self._schemas, *self._passing, "main"):
+                self.connection.execute(f"CREATE SCHEMA {schema}")
+                self._passing.append(schema)
             _create(self.connection, view)
             if comments:
                 _comment(self.connection, view)
@@ -164,18 +165,23 @@ class Engine:
             _comment(self.connection, view)
 
     def forget(self, trace: Trace) -> None:
-        """Be as at the start: drop the tables of a question, or begin with a new engine if more may be left."""
-        with suppress(duckdb.Error):
-            if trace is Trace.UNKNOWN:
-                raise duckdb.Error
+        """Be as at the start: without the tables of a question, in a new engine if more may be left of it."""
+        if trace is Trace.UNKNOWN or not self._dropped(look=trace is Trace.VISIBLE):
+            with suppress(duckdb.Error):
+                self.connection.close()
+            self.connect()
+
+    def _dropped(self, *, look: bool) -> bool:
+        """Drop the tables of a question; False if that cannot be, or with ``look`` if anything is there beside them."""
+        try:
             for view in reversed(self._views):
                 self.connection.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
-            self._views = []
-            if trace is Trace.NONE or self.connection.execute(_LEFT).fetchall() == [(0,)]:
-                return
-        with suppress(duckdb.Error):
-            self.connection.close()
-        self.connect()
+            for schema in self._passing:
+                self.connection.execute(f"DROP SCHEMA {schema} CASCADE")
+            self._views, self._passing = [], []
+            return not look or self.connection.execute(_LEFT).fetchall() == [(0,)]
+        except duckdb.Error:
+            return False
 
 
 def _kind(view: View) -> str:
@@ -365,7 +371,13 @@ def failure(error: Exception, sql: str, *, grown: bool = False) -> dict[str, obj
         return {"kind": "unreadable", "message": str(found).partition("\n")[0], "last": last}
     if isinstance(found, SyntaxProblem):
         message, expected = found.message, found.expected
-        return {"kind": "bad", "message": message, "expected": expected, "position": found.position, "last": last}
+        return {
+            "kind": "bad",
+            "message": message,
+            "expected": expected,
+            "position": found.position,
+            "last": last,
+        }
     kind = "refused" if isinstance(found, Refused) else "bad"
     return {"kind": kind, "message": str(found) or type(found).__name__, "last": last}
 

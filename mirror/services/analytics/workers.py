@@ -41,7 +41,19 @@ WORN = 500
 #: Bytes that are put on their way to a worker at a time.
 _PIECE = 1 << 20
 #: What a worker needs of the daemon's environment: where its modules are, and how texts are written.
-_ENVIRONMENT = ("PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONUSERBASE",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+)
 #: What is said once of how the processes are confined.
 _CONFINED = {
     Confinement.LANDLOCK: "landlock: they read the lake and their own libraries, and write nothing",

@@ -32,6 +32,7 @@ _WRITING = frozenset({"write_log", "setval"})
 _INDIRECT = re.compile(r"query|json_execute", re.IGNORECASE)
 #: Words that stand in every statement that lists tables or columns, or asks for their comments.
 _LISTS = re.compile(r"duckdb_|information_schema|pg_|sqlite_|show|pragma_", re.IGNORECASE)
+_NO_TABLE = re.compile(r"Catalog Error: Table with name (\w+) does not exist!")
 _OURS = "Python exception occurred while executing the UDF: "
 #: Characters of what DuckDB says that are passed on: it repeats texts of any length.
 _LONGEST = 2_000
@@ -179,6 +180,8 @@ def probed(
 
 def missing(error: duckdb.Error) -> Missing | None:
     """What DuckDB did not find, if it may be supplied."""
+    if plain := _NO_TABLE.match(str(error)):  # of a relation; it saves a second look at the statement
+        return Missing(table=plain[1].lower())
     given = _members(str(error))
     if given.get("error_subtype") != "MISSING_ENTRY":
         return None

@@ -279,15 +279,22 @@ class _Asked:
                 if relation is not None and listed:
                     return self._send(relation)
             if error is not None:
-                with _read_only(cursor):
-                    found, offset = probed(cursor, sql, self._params, error)
-                needed = missing(found)
-                if needed is None or not self._take(self._ask(needed)):
-                    raise problem(found, sql, offset=offset) from error
+                self._find(cursor, sql, error)
             else:  # only now: a table without its rows must not be found where its rows are read
                 self._engine.comment()
                 self._engine.see(self._ask(Missing(listing=True)).views, comments=True)
                 listed = True
+
+    def _find(self, cursor: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> None:
+        """Have what DuckDB does not find; raises what it says of the statement if it is something else."""
+        needed = missing(error)
+        if needed is not None and self._take(self._ask(needed)):
+            return
+        with _read_only(cursor):
+            found, offset = probed(cursor, sql, self._params, error)
+        again = missing(found)
+        if again in (None, needed) or not self._take(self._ask(again)):
+            raise problem(found, sql, offset=offset) from error
 
     def _planned(
         self, cursor: duckdb.DuckDBPyConnection, sql: str

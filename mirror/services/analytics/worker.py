@@ -142,18 +142,18 @@ class Engine:
 
     def know(self, schemas: tuple[str, ...]) -> None:
         """Have these schemas, which stay: they are empty but while a question is answered."""
-        for schema in map(quoted, schemas):
+        for schema in schemas:
             if schema not in self._schemas:
-                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
                 self._schemas.add(schema)
 
     def see(self, views: tuple[View, ...], *, comments: bool = False) -> None:
         """Make tables that a statement may read, with what is written beside them if it may ask for that."""
         for view in views:
             self._views.append(view)
-            schema = view.name.partition(".")[0]
+            schema = view.name.partition(".")[0].strip('"')
             if schema not in (*self._schemas, *self._passing, "main"):
-                self.connection.execute(f"CREATE SCHEMA {schema}")
+                self.connection.execute(f"CREATE SCHEMA {quoted(schema)}")
                 self._passing.append(schema)
             _create(self.connection, view)
             if comments:
@@ -177,7 +177,7 @@ class Engine:
             for view in reversed(self._views):
                 self.connection.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
             for schema in self._passing:
-                self.connection.execute(f"DROP SCHEMA {schema} CASCADE")
+                self.connection.execute(f"DROP SCHEMA {quoted(schema)} CASCADE")
             self._views, self._passing = [], []
             return not look or self.connection.execute(_LEFT).fetchall() == [(0,)]
         except duckdb.Error:

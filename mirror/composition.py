@@ -297,7 +297,7 @@ def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
     workers = Workers(lake.root, Powers(sql.places, sql.waiting, sql.memory, sql.threads))
     tables = CatalogueTables(c.index, c.database, status, sync)
     recordsets = RecordSets(c.search, c.records, c.index, lake)
-    return Analytics(c.index, lake, workers, tables, recordsets, c.fills, Limits(sql.seconds, sql.rows, sql.bytes))
+    return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
 
 
 def _applier(

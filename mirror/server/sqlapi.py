@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from mirror.drms.errors import BadRequest, MirrorError
+from mirror.drms.errors import BadRequest, MirrorError, TooLarge
 from mirror.server.hangups import while_connected
-from mirror.services.analytics.question import checked_form, checked_params
+from mirror.services.analytics.question import MOST_BYTES, checked_form, checked_params, checked_sql
 
 if TYPE_CHECKING:
     from mirror.services.analytics.question import Form, Params
@@ -75,11 +75,16 @@ async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
     params = given.get("params")
     if isinstance(params, str):
         params = _parsed(params, "params")
-    return sql, checked_params(params), _form(request), _fill(given.get("fill", request.query.get("fill")))
+    return (
+        checked_sql(sql),
+        checked_params(params),
+        _form(request),
+        _fill(given.get("fill", request.query.get("fill"))),
+    )
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    text = (await request.read()).decode("utf-8", errors="replace")
+    text = (await _read(request)).decode("utf-8", errors="replace")
     if "json" not in request.headers.get("Content-Type", "") and not text.lstrip().startswith("{"):
         return {"query": text}
     told = _parsed(text, "the body")
@@ -88,19 +93,31 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return told
 
 
+async def _read(request: web.Request) -> bytes:
+    """The body; TooLarge as soon as it is known to be larger than a statement with its parameters may be."""
+    pieces, size = [], 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise TooLarge(
+                f"the body has {max(size, request.content_length or 0):,} bytes; expected at most {MOST_BYTES:,} of a "
+                "statement with its parameters"
+            )
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 def _fill(given: object) -> bool:
     for value, fill in _SAID.items():
         if given == value:
             return fill
-    raise BadRequest(
-        f"fill is {json.dumps(given, default=str)[:50]}; expected true or false, or 1 or 0 in an address"
-    )
+    raise BadRequest(f"fill is {str(given)[:50]!r}; expected true or false, or 1 or 0 in an address")
 
 
 def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise BadRequest(f"{what} is not JSON: {problem}") from None
 
 

@@ -21,7 +21,7 @@ from mirror.storage.hashing import digest_of
 from mirror.storage.lakecolumns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
 from mirror.storage.lakefile import ROW_GROUP, write_file
 from mirror.storage.laketable import Sealed, forget, keysets, manifest, note, prints, sealed, where_month
-from mirror.storage.tables import Tables
+from mirror.storage.tables import Tables, to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,7 +59,8 @@ class Lake:
         self._index = index
         self._disk = disk
         self._now = now
-        self._sealing: dict[str, asyncio.Lock] = {}
+        self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
+        self._listing = asyncio.Lock()  #: of the manifest, which all series share
         self._seen: dict[str, int] = {}  #: the edition of each series that is sealed
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
         self._sizes: dict[str, int] = {}  #: of the files of these tables
@@ -68,17 +69,13 @@ class Lake:
     async def tables(self, series: Series) -> tuple[LakeTable, ...]:
         """The two tables of a series, sealed as of now; none if no record was ever kept.
 
-        StorageError if they cannot be written.
+        StorageError if they cannot be written. Who hangs up meanwhile leaves nothing half written.
         """
-        name = series.name.lower()
-        async with self._sealing.setdefault(name, asyncio.Lock()):
-            edition = self._index.edition(series)
-            if self._seen.get(name) != edition or not await asyncio.to_thread(self._all_there, name):
-                layout = self._index.layout(series)
-                kept = self._index.has_records(series)
-                self._ready[name] = await self._seal(name, layout) if kept else ()
-                self._seen[name] = edition
-        return self._ready[name]
+        return await to_the_end(self._as_of_now(series))
+
+    def columns(self, series: Series) -> tuple[LakeColumn, ...]:
+        """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
+        return lake_columns(self._index.layout(series), {})
 
     async def files(self, series: Series | None = None) -> list[Sealed]:
         """The files that are in use, of a series or all."""
@@ -103,6 +100,17 @@ class Lake:
         return any([await self.verify(row) is not None for row in rows])
 
     # ---- inside ----------------------------------------------------------------------------------
+
+    async def _as_of_now(self, series: Series) -> tuple[LakeTable, ...]:
+        name = series.name.lower()
+        async with self._sealing.setdefault(name, asyncio.Lock()):
+            edition = self._index.edition(series)
+            if self._seen.get(name) != edition or not await asyncio.to_thread(self._all_there, name):
+                layout = self._index.layout(series)
+                kept = self._index.has_records(series)
+                self._ready[name] = await self._seal(name, layout) if kept else ()
+                self._seen[name] = edition
+            return self._ready[name]
 
     async def _seal(self, name: str, layout: Layout) -> tuple[LakeTable, ...]:
         columns = lake_columns(layout, await self._tables.read(lambda cursor: keysets(cursor, name)))
@@ -165,8 +173,10 @@ class Lake:
         await asyncio.to_thread(self._remove_unnamed, named, self._now() - OLD_FILES_STAY)
 
     async def _write_manifest(self) -> None:
-        rows = await self._tables.read(sealed)
-        await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
+        """Let the manifest name what counts now. Whoever comes last has read last, and says it for all before."""
+        async with self._listing:
+            rows = await self._tables.read(sealed)
+            await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
 
     def _all_there(self, name: str) -> bool:
         """True if nobody took a file of a series away, or cut it: all that can be seen without reading it."""
@@ -213,5 +223,8 @@ class Lake:
 
     def _remove_unnamed(self, named: set[str], before: float) -> None:
         for path in self.root.glob("*/*"):
-            if str(path.relative_to(self.root)) not in named and path.stat().st_mtime < before:
-                self._disk.remove(path)
+            if str(path.relative_to(self.root)) in named:
+                continue
+            with suppress(FileNotFoundError):  # another series is being sealed: what was there may be renamed
+                if path.stat().st_mtime < before:
+                    self._disk.remove(path)

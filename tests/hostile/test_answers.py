@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirror.wire.rs_list import RsList, decode_rs_list, encode_rs_list
 from tests.hostile.gateway import confused_lab
-from tests.lab import lab
 
 #: Questions of each kind: a span, with one other key, one region over its life, by number, and all wavelengths.
 QUESTIONS = [

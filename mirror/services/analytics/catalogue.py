@@ -1,7 +1,8 @@
-"""Tables about the mirror itself, in the schema ``mirror``, made anew for each statement that mentions them."""
+"""Tables about the mirror itself, in the schema ``mirror``, made for each statement that reads them."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +130,16 @@ class CatalogueTables:
         self._status = status
         self._sync = sync
 
-    async def views(self, sql: str) -> tuple[View, ...]:
-        """The tables that a statement mentions."""
-        text = sql.lower().replace('"', "")
-        wanted = [name for name in TABLES if f"mirror.{name}" in text]
-        return tuple([_view(name, await self._table(name)) for name in wanted])
+    async def view(self, name: str) -> View | None:
+        """The table of a name, as of now; None if there is none."""
+        if name not in TABLES:
+            return None
+        table = await self._table(name)
+        return await asyncio.to_thread(_view, name, table)
+
+    def empty(self) -> tuple[View, ...]:
+        """All of them, without rows."""
+        return tuple(_view(name, _schema(name).empty_table()) for name in TABLES)
 
     async def _table(self, name: str) -> pa.Table:
         if name == "holdings":
@@ -149,7 +155,7 @@ class CatalogueTables:
             rows = [{**told, "subscription": told["name"]} for told in await self._sync.report()]
         else:
             rows = self._keywords() if name == "keywords" else self._segments()
-        return pa.Table.from_pylist(list(rows), schema=_schema(name))
+        return await asyncio.to_thread(pa.Table.from_pylist, list(rows), schema=_schema(name))
 
     def _keywords(self) -> list[dict[str, Any]]:
         rows = []

@@ -1,6 +1,7 @@
 """Between the daemon and a worker: pieces of an answer, each with its kind and length in front.
 
-An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left.
+An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left. Before it there may be MISSING,
+any number of times, each of which is answered before anything else comes.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ PIPE = 1 << 20
 class Kind(IntEnum):
     """What a frame holds; all but DATA is JSON."""
 
-    READY = 0  #: the worker can be asked
+    READY = 0  #: the worker can be asked: {"confinement"}
     HEADER = 1  #: {"columns": [{"name", "type"}]}
     DATA = 2  #: bytes of the answer in its form
-    END = 3  #: {"rows", "bytes", "seconds"}
-    FAILURE = 4  #: {"kind", "message", "position"}
+    END = 3  #: {"rows", "bytes", "seconds", "last"}
+    FAILURE = 4  #: {"kind", "message", "position", "last"}
+    MISSING = 5  #: what a statement needs: a ``Missing``
 
 
 class Frame(NamedTuple):
@@ -80,6 +82,11 @@ class Pipe:
         """Kind and length of the next frame; EOFError if the worker ended."""
         kind, size = _HEAD.unpack(await self.whole(_HEAD.size))
         return Kind(kind), size
+
+    async def frame(self) -> Frame:
+        """The next frame as a whole."""
+        kind, size = await self.head()
+        return Frame(kind, await self.whole(size))
 
     async def whole(self, size: int) -> bytes:
         """So many bytes; EOFError if there are fewer."""

@@ -13,7 +13,6 @@ All but reading and printing of texts are macros, which cost what the expression
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,7 +23,6 @@ from mirror.drms.slots import slot_axis
 from mirror.drms.timecolumn import MISSING
 from mirror.drms.times import format_time, is_missing_time, parse_printed_times, parse_time
 from mirror.services.analytics.question import View
-from mirror.services.analytics.sqltokens import Kind, name, tokens
 from mirror.storage.lakecolumns import EPOCH, utc
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ MACROS: dict[str, tuple[str, ...]] = {
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a connection, and its cursors, the functions; ``slot`` comes with each question."""
+    """Give a connection, and its cursors, the functions; ``slot`` comes with a statement that calls it."""
     for reader, (function, kinds, gives) in _READERS.items():
         connection.create_function(reader, function, kinds, gives, type=ARROW, null_handling=SPECIAL)
     for macro, bodies in MACROS.items():
@@ -133,14 +131,9 @@ _READERS: dict[str, tuple[Any, list[Any], Any]] = {
 # ---- slots ----------------------------------------------------------------------------------------
 
 
-def slot_views(sql: str, series: Iterable[Series]) -> tuple[View, ...]:
-    """The macro ``slot`` for a statement that calls it, knowing the axes of ``series``."""
-    words = list(tokens(sql))
-    called = any(
-        word.kind in (Kind.WORD, Kind.NAME) and name(word) == "slot" and after.text == "("
-        for word, after in pairwise(words)
-    )
-    return (View("main.slot", slot_macro(list(series)), macro=True),) if called else ()
+def slot_view(series: Iterable[Series]) -> View:
+    """The macro ``slot``, knowing the axes of ``series``."""
+    return View("main.slot", slot_macro(list(series)), macro=True)
 
 
 def slot_macro(series: Sequence[Series]) -> str:

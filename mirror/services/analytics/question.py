@@ -1,19 +1,28 @@
-"""What a worker is asked: a statement, the views it may see, the form of the answer, and the limits."""
+"""What a worker is asked: a statement, the form of its answer, and the limits; and the tables that it finds missing.
+
+A question goes to the worker as a line of JSON; so does each supply of tables. What they hold in bytes follows the line.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
-from mirror.drms.errors import BadRequest
+from mirror.drms.errors import BadRequest, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Form = Literal["arrow", "json", "csv", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
 #: Values that a parameter may have; lists of them too.
 Value = None | bool | int | float | str
 Params = tuple[Any, ...] | dict[str, Any]
+#: Bytes of a statement with its parameters.
+MOST_BYTES = 1 << 20
+#: How deep lists may lie in lists of a parameter.
+DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +53,112 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One statement with all that is needed to answer it."""
+    """One statement with what is known of it beforehand.
+
+    ``views`` are tables that it may read whatever it names; more are supplied as DuckDB finds them missing, in
+    ``schemas``, all of which are known to DuckDB from the start: it then names a table that it misses in one way only.
+    ``condition`` is where in the statement a condition stands that somebody else wrote, and that must be one.
+    """
 
     sql: str
     params: Params = ()
     form: Form = "json"
     views: tuple[View, ...] = ()
     limits: Limits = Limits()
+    condition: tuple[int, int] | None = None
+    schemas: tuple[str, ...] = ()
 
-    def to_line(self) -> bytes:
-        """One line of JSON."""
-        told = asdict(self)
-        for view in told["views"]:
-            view["data"] = base64.b64encode(view["data"]).decode()
-        return json.dumps(told).encode() + b"\n"
+    def to_bytes(self) -> bytes:
+        """A line of JSON, and what the views hold."""
+        limits = {"seconds": self.limits.seconds, "rows": self.limits.rows, "bytes": self.limits.bytes}
+        return _message(
+            self.views,
+            {
+                "sql": self.sql,
+                "params": self.params,
+                "form": self.form,
+                "limits": limits,
+                "condition": self.condition,
+                "schemas": self.schemas,
+            },
+        )
 
     @classmethod
-    def from_line(cls, line: bytes) -> Question:
-        """The counterpart of ``to_line``."""
-        told = json.loads(line)
-        views = tuple(View(**{**view, "data": base64.b64decode(view["data"])}) for view in told["views"])
-        params = told["params"] if isinstance(told["params"], dict) else tuple(told["params"])
-        return cls(told["sql"], params, told["form"], views, Limits(**told["limits"]))
+    def read(cls, stream: BinaryIO) -> Question | None:
+        """The counterpart of ``to_bytes``; None at the end of the stream."""
+        if not (line := stream.readline()):
+            return None
+        given = json.loads(line)
+        params = given["params"] if isinstance(given["params"], dict) else tuple(given["params"])
+        condition = given["condition"] and (given["condition"][0], given["condition"][1])
+        views = _read_views(given["views"], stream)
+        limits = Limits(**given["limits"])
+        return cls(given["sql"], params, given["form"], views, limits, condition, tuple(given["schemas"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a statement needs and a worker has not.
+
+    ``table`` is a name without that of its schema, as DuckDB found it in the statement. ``calls`` are the record sets of
+    jsoc(), in order, each with what it says of fetching. ``slots`` is the function slot(). ``listing`` is what lists of
+    tables show: every table, without its rows.
+    """
+
+    table: str = ""
+    calls: tuple[tuple[str, bool | None], ...] = ()
+    slots: bool = False
+    listing: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """For a frame."""
+        return {"table": self.table, "calls": self.calls, "slots": self.slots, "listing": self.listing}
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Missing:
+        """The counterpart of ``to_json``."""
+        calls = tuple((recordset, fill) for recordset, fill in given["calls"])
+        return cls(given["table"], calls, given["slots"], given["listing"])
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The tables that were missing, or ``given_up``: the statement is not to be run.
+
+    With ``problem`` it is because of that call, at that place of its record set; the place in the statement is asked for.
+    """
+
+    views: tuple[View, ...] = ()
+    given_up: bool = False
+    problem: tuple[int, int] | None = None
+
+    def to_bytes(self) -> bytes:
+        """A line of JSON, and what the views hold."""
+        return _message(self.views, {"given_up": self.given_up, "problem": self.problem})
+
+    @classmethod
+    def read(cls, stream: BinaryIO) -> Supply:
+        """The counterpart of ``to_bytes``. EOFError at the end of the stream."""
+        if not (line := stream.readline()):
+            raise EOFError
+        given = json.loads(line)
+        problem = given["problem"] and (given["problem"][0], given["problem"][1])
+        return cls(_read_views(given["views"], stream), given["given_up"], problem)
+
+
+def _message(views: Iterable[View], members: dict[str, object]) -> bytes:
+    tables, pieces = [], []
+    for view in views:
+        pieces.append(view.data)
+        tables.append([view.name, view.sql, view.comment, view.comments, len(view.data), view.macro])
+    return b"".join([json.dumps({**members, "views": tables}).encode(), b"\n", *pieces])
+
+
+def _read_views(given: list[list[Any]], stream: BinaryIO) -> tuple[View, ...]:
+    return tuple(
+        View(name, sql, comment, comments, stream.read(size), macro)
+        for name, sql, comment, comments, size, macro in given
+    )
 
 
 def checked_form(name: str) -> Form:
@@ -73,7 +166,30 @@ def checked_form(name: str) -> Form:
     for form in FORMS:
         if name.lower() == form:
             return form
-    raise BadRequest(f"format {name!r} is unknown; expected one of {', '.join(FORMS)}")
+    raise BadRequest(f"format {name[:50]!r} is unknown; expected one of {', '.join(FORMS)}")
+
+
+def checked_sql(sql: str, what: str = "statement") -> str:
+    """SQL as somebody gave it: TooLarge or BadRequest unless it is a text that a worker can be given."""
+    if len(sql) > MOST_BYTES:  # the quick look first: a character is a byte at least
+        raise _too_long(what, len(sql))
+    try:
+        size = len(sql.encode())
+    except UnicodeEncodeError as error:
+        raise BadRequest(
+            f"character {error.start} of the {what} is half of a pair (U+{ord(sql[error.start]):04X}); "
+            "expected a text of whole characters"
+        ) from None
+    if size > MOST_BYTES:
+        raise _too_long(what, size)
+    return sql
+
+
+def _too_long(what: str, size: int) -> TooLarge:
+    return TooLarge(
+        f"the {what} has {size:,} bytes; expected at most {MOST_BYTES:,}: "
+        "a table of the mirror or a list as a parameter in the place of long lists of values"
+    )
 
 
 def checked_params(given: object) -> Params:
@@ -81,15 +197,23 @@ def checked_params(given: object) -> Params:
     if given is None:
         return ()
     values = list(given.values()) if isinstance(given, dict) else given
-    if not isinstance(values, list) or not all(map(_is_value, values)):
+    if not isinstance(values, list) or not all(_is_value(value, DEEPEST) for value in values):
         raise BadRequest(
-            f"params {json.dumps(given, default=str)[:100]} cannot be; expected a list of values for ?, or an "
-            "object of values for $name; values are numbers, texts, true, false, null, or lists of these"
+            f"params {_beginning(given)} cannot be; expected a list of values for ?, or an "
+            "object of values for $name; values are numbers, texts, true, false, null, or lists of these, "
+            f"which lie at most {DEEPEST} deep in each other"
         )
     return dict(given) if isinstance(given, dict) else tuple(values)
 
 
-def _is_value(value: object) -> bool:
+def _beginning(given: object) -> str:
+    try:
+        return json.dumps(given, default=str)[:100]
+    except RecursionError:
+        return "of so many lists in lists"
+
+
+def _is_value(value: object, depth: int) -> bool:
     if isinstance(value, list):
-        return all(map(_is_value, value))
+        return depth > 0 and all(_is_value(v, depth - 1) for v in value)
     return value is None or isinstance(value, bool | int | float | str)

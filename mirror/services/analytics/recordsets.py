@@ -118,7 +118,7 @@ class RecordSets:
         """What reads the newest versions of a series, and the older ones."""
         if lake:
             return lake_sql(lake[0], self._lake.root), lake_sql(lake[1], self._lake.root)
-        none = _nothing((c.name, c.type) for c in lake_columns(self._index.layout(series), {}))
+        none = nothing_sql((c.name, c.type) for c in lake_columns(self._index.layout(series), {}))
         return none, none
 
 
@@ -142,12 +142,13 @@ def pick_sql(pick: Pick, sources: tuple[str, str], numbers: str) -> str:
 def lake_sql(table: LakeTable, root: Path) -> str:
     """The SELECT that reads a table of the lake below ``root``."""
     if not table.files:
-        return _nothing((c.name, c.type) for c in table.columns)
+        return nothing_sql((c.name, c.type) for c in table.columns)
     files = ", ".join("'" + str(root / file).replace("'", "''") + "'" for file in table.files)
     return f"SELECT * FROM read_parquet([{files}])"  # noqa: S608  (files of ours)
 
 
-def _nothing(columns: Iterable[tuple[str, str]]) -> str:
+def nothing_sql(columns: Iterable[tuple[str, str]]) -> str:
+    """The SELECT of a table with these columns, names and types, and without rows."""
     return f"SELECT {', '.join(f'NULL::{kind} AS {quoted(name)}' for name, kind in columns)} WHERE false"
 
 

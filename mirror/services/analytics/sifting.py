@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mirror.drms.errors import BadRequest, SyntaxProblem
-from mirror.services.analytics.sqltokens import Kind, tokens
+from mirror.drms.errors import SyntaxProblem
+from mirror.services.analytics.question import checked_sql
 from mirror.services.columns import Part
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ class Sifter:
 
         SyntaxProblem points into ``where``, or into the record set.
         """
-        check_condition(where)
+        checked_sql(where, what="condition")
         before = f"SELECT recnum FROM jsoc('{request.ds.replace(chr(39), chr(39) * 2)}') WHERE (\n"  # noqa: S608  (it runs where nothing but reading is possible)
         try:
+            place = (len(before), len(before) + len(where))
             table, data = await self._analytics.read(
-                f"{before}{where}\n)", "arrow", wish, asker, few=bool(request.n)
+                f"{before}{where}\n)", "arrow", wish, asker, place, few=bool(request.n)
             )
         except SyntaxProblem as problem:
             raise _moved(problem, request.ds, before, where) from None
@@ -49,22 +50,6 @@ class Sifter:
         rows = await self._index.rows(table.series, numbers, request.n)
         part = Part(self._index.layout(table.series), rows, table.segments)
         return self._search.found(request, [part], table.origin, table.checked_at)
-
-
-def check_condition(where: str) -> None:
-    """Raise SyntaxProblem unless the parentheses of a condition match, and it is one."""
-    depth, last = 0, 0
-    for token in tokens(where):
-        if token.kind is Kind.OPERATOR:
-            depth += (token.text == "(") - (token.text == ")")
-        if depth < 0 or token.text == ";":
-            message = f"{token.text!r} ends the condition before its end"
-            raise SyntaxProblem(message, text=where, position=token.start, expected="one condition of SQL")
-        last = token.end
-    if not last:
-        raise BadRequest("the condition is empty; expected one in SQL, such as USFLUX > 5e22")
-    if depth:
-        raise SyntaxProblem("a '(' is not closed", text=where, position=last, expected="')'")
 
 
 def _moved(problem: SyntaxProblem, ds: str, before: str, where: str) -> SyntaxProblem:

@@ -14,19 +14,27 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LETTER = r"A-Za-z_\x80-\U0010ffff"
-_BLANK = re.compile(r"\s+")
-_WORD = re.compile(rf"[{_LETTER}][{_LETTER}0-9$]*")
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
-_TEXT = re.compile(r"'(?:[^']|'')*(?:'|\Z)")
-_ESCAPED = re.compile(r"[eE]'(?:[^'\\]|''|\\.)*(?:'|\\?\Z)", re.DOTALL)
-_NAME = re.compile(r'"(?:[^"]|"")*(?:"|\Z)')
-_DOLLARS = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$")
-_PARAMETER = re.compile(rf"\$(?:[0-9]+|[{_LETTER}][{_LETTER}0-9]*)|\?[0-9]*")
-_LINE = re.compile(r"--[^\n\r]*")
+#: Every blank that Unicode has, as to DuckDB, which takes these too where a blank may stand.
+_BLANKS = r"\s\u180e\u200b-\u200f\u2060\ufeff"
+_LETTER = rf"(?:(?![{_BLANKS}])[A-Za-z_\x80-\U0010ffff])"
+_NEXT = rf"(?:(?![{_BLANKS}])[A-Za-z_0-9\x80-\U0010ffff])"
+#: Each pattern begins where the one before it ended, and none looks at a character twice: time is linear in the text.
+_TOKEN = re.compile(
+    rf"""
+      (?P<BLANK> [{_BLANKS}]+ | --[^\n\r]* )
+    | (?P<COMMENT> /\* )
+    | (?P<DOLLARS> \$ (?:{_LETTER}{_NEXT}*)? \$ )
+    | (?P<ESCAPED> [eE]' (?:[^'\\]|''|\\.)* (?:'|\\?\Z) )
+    | (?P<WORD> {_LETTER} (?:{_NEXT}|\$)* )
+    | (?P<TEXT> ' (?:[^']|'')* (?:'|\Z) )
+    | (?P<NAME> " (?:[^"]|"")* (?:"|\Z) )
+    | (?P<NUMBER> [0-9]+(?:\.[0-9]*)? | \.[0-9]+ )
+    | (?P<PARAMETER> \$ (?:[0-9]+|{_LETTER}{_NEXT}*) | \?[0-9]* )
+    | (?P<OPERATOR> := | => | . )  # the first two name an argument, as = does
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _MARK = re.compile(r"/\*|\*/")
-#: Two marks that name an argument, beside =.
-_OPERATOR = re.compile(r":=|=>|.", re.DOTALL)
 
 
 class Kind(Enum):
@@ -57,47 +65,29 @@ def tokens(sql: str) -> Iterator[Token]:
     """The words of a statement in order, without blanks and comments."""
     at = 0
     while at < len(sql):
-        if (end := _passed_over(sql, at)) > at:
-            at = end
+        found = _TOKEN.match(sql, at)
+        assert found is not None, "every character is an operator if nothing else"
+        kind, text = found.lastgroup, found[0]
+        if kind == "COMMENT":
+            at = _after_comment(sql, at)
             continue
-        token = _token(sql, at)
-        yield token
-        at = token.end
+        if kind == "DOLLARS":
+            end = sql.find(text, found.end())
+            text = sql[at : len(sql) if end < 0 else end + len(text)]
+            kind = "TEXT"
+        if kind != "BLANK":
+            yield Token(Kind[str(kind)], text, at)
+        at += len(text)
 
 
-def _passed_over(sql: str, at: int) -> int:
-    """Where blanks or a comment at ``at`` end; ``at`` itself if there are none."""
-    if found := _BLANK.match(sql, at) or _LINE.match(sql, at):
-        return found.end()
-    if not sql.startswith("/*", at):
-        return at
+def _after_comment(sql: str, at: int) -> int:
+    """Where a comment that begins at ``at`` ends, with those that are nested in it."""
     depth = 0
     for mark in _MARK.finditer(sql, at):
         depth += 1 if mark[0] == "/*" else -1
         if not depth:
             return mark.end()
     return len(sql)
-
-
-_KINDS = (
-    (_ESCAPED, Kind.ESCAPED),
-    (_WORD, Kind.WORD),
-    (_TEXT, Kind.TEXT),
-    (_NAME, Kind.NAME),
-    (_NUMBER, Kind.NUMBER),
-    (_PARAMETER, Kind.PARAMETER),
-    (_OPERATOR, Kind.OPERATOR),
-)
-
-
-def _token(sql: str, at: int) -> Token:
-    if opened := _DOLLARS.match(sql, at):
-        end = sql.find(opened[0], opened.end())
-        return Token(Kind.TEXT, sql[at : len(sql) if end < 0 else end + len(opened[0])], at)
-    for pattern, kind in _KINDS:
-        if found := pattern.match(sql, at):
-            return Token(kind, found[0], at)
-    raise AssertionError("every character is an operator if nothing else")
 
 
 def value(token: Token) -> tuple[str, list[int]]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.services.analytics.encoding import encoder
-from mirror.services.analytics.question import FORMS, Question, View
+from mirror.services.analytics.question import FORMS, Limits, Missing, Question, Supply, View
 
 ROWS = st.lists(
     st.tuples(
@@ -92,9 +92,20 @@ def test_an_interval_is_written_as_iso_8601(form):
     assert "P0M4DT0S" in text
 
 
-@given(st.text(), st.lists(st.integers() | st.text() | st.none()), st.binary())
-def test_a_question_survives_its_way_to_the_worker(sql, params, data):
-    question = Question(sql, tuple(params), "csv", (View("a.b", "SELECT 1", "c", {"x": "y"}, data),))
-    line = question.to_line()
-    assert Question.from_line(line) == question
-    assert line.count(b"\n") == 1
+@given(st.text(), st.lists(st.integers() | st.text() | st.none()), st.binary(), st.none() | st.tuples(st.integers(), st.integers()))
+def test_a_question_survives_its_way_to_the_worker(sql, params, data, condition):
+    views = (View("a.b", "SELECT 1", "c", {"x": "y"}, data), View("a.c", "() AS 1", macro=True))
+    question = Question(sql, tuple(params), "csv", views, Limits(seconds=0.5), condition, ("hmi",))
+    assert Question.read(io.BytesIO(question.to_bytes())) == question
+
+
+@given(st.binary(), st.booleans(), st.none() | st.tuples(st.integers(), st.integers()))
+def test_a_supply_survives_its_way_to_the_worker(data, given_up, problem):
+    supply = Supply((View("a.b", "SELECT 1", data=data), View("a.c", "SELECT 2")), given_up, problem)
+    assert Supply.read(io.BytesIO(supply.to_bytes())) == supply
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.none() | st.booleans())), st.booleans())
+def test_what_is_missing_survives_its_way_to_the_daemon(table, calls, slots):
+    missing = Missing(table, tuple(calls), slots=slots, listing=not slots)
+    assert Missing.of(json.loads(json.dumps(missing.to_json()))) == missing

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mirror.drms.calendar import LEAP_TIMES
 from mirror.drms.slots import slot_axis
 from mirror.drms.times import MISSING_TIME, format_time, from_datetime, parse_time
-from mirror.services.analytics.functions import install, print_times, read_times, slot_macro, slot_views
+from mirror.services.analytics.functions import install, print_times, read_times, slot_macro
 from mirror.storage.lakecolumns import EPOCH, utc
 from tests.lab import world
 
@@ -152,11 +152,6 @@ def test_a_slot_can_be_asked_for_in_every_form_of_a_time(sql):
 def test_an_unknown_slot_is_an_error(sql, call):
     with pytest.raises(duckdb.Error, match=r"no slots are known of hmi\.(nowhere|v_45s)"):
         sql(call)
-
-
-def test_the_macro_comes_only_where_it_is_called():
-    assert slot_views("SELECT slot FROM x WHERE 'slot(' = 1", SERIES) == ()
-    assert len(slot_views("SELECT SLOT ('a', 1)", SERIES)) == 1
 
 
 # ---- quality --------------------------------------------------------------------------------------

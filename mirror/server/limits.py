@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.wire.params import MOST_PARAMETERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,7 +23,7 @@ TARGET = 256 * KIB
 #: a storage unit has some 300 at most.
 PATH = 4 * KIB
 #: Parameters of a query or a form.
-PARAMETERS = 1000
+PARAMETERS = MOST_PARAMETERS
 #: Headers: how many, and bytes of each and of all together.
 HEADERS, HEADER, ALL_HEADERS = 100, 8190, 32 * KIB
 #: Bytes of headers that are read by code for which 8 kB would be much.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 import signal
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from aiohttp import web
 from mirror.composition import DATABASE, Core, Exporting, Keeping, carrying, exporting, keeping, open_core
 from mirror.config import check_doors
 from mirror.facing import Facing, facing
-from mirror.logs import Requests
+from mirror.logs import REQUESTS, Requests
 from mirror.notify import Notifier
 from mirror.server.accounts import counting
 from mirror.server.adoptapi import AdoptApi
@@ -90,6 +91,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
 GRACE = 1.0
+#: Seconds after which a thread that computes lets the event loop have its turn: a search takes some ten of them.
+SWITCH = 0.001
 #: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
 MOST_DESCRIPTORS, RESERVED = 65_536, 512
 
@@ -270,6 +273,7 @@ async def serve(
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
     check_doors(config)
+    sys.setswitchinterval(SWITCH)
     notifier = notifier or Notifier({})
     mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
     watching = asyncio.ensure_future(mirror.watch.run())
@@ -313,7 +317,7 @@ def _runner(app: web.Application, config: Config) -> web.AppRunner:
         app,
         Most(min(server.connections, room), server.connections_per_address),
         shutdown_timeout=GRACE,
-        access_log=logging.getLogger("mirror.requests") if config.log.requests else None,
+        access_log=logging.getLogger(REQUESTS) if config.log.requests else None,
         access_log_class=Requests,
     )
 

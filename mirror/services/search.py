@@ -12,6 +12,7 @@ from mirror.drms.errors import BadRequest, Refused, UnknownSeries, UpstreamError
 from mirror.drms.parser import parse_query
 from mirror.drms.plan import Local, extreme_position, plan_read
 from mirror.drms.selection import bind, stepless
+from mirror.engine.offload import Offload
 from mirror.engine.policy import Wish
 from mirror.engine.records import Origin
 from mirror.services.columns import Part, answer
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mirror.wire.rs_list import RsList
 
 T = TypeVar("T")
+
+#: Characters of a query, and records of an answer, from which on they are worked on aside of the event loop.
+LONG_QUERY, LONG_ANSWER = 2000, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +63,29 @@ class Search:
         self._upstream = upstream
         self._rules = rules
         self._count = count
+        self.offload = Offload()
 
     async def structure(self, ds: str, wish: Wish = Wish.USUAL) -> Series:
         """The structure of the one series that ``ds`` names; what follows the name is passed over."""
-        sets = parse_query(ds).sets
+        sets = await self._parsed(ds)
         if len(sets) != 1:
-            raise BadRequest(f"{ds!r} names {len(sets)} record sets; expected one series")
+            raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, wish)
 
     async def selections(self, ds: str, wish: Wish = Wish.USUAL) -> list[Selection]:
         """The record sets of a query, each bound to its series."""
-        return [await self._bound(s, ds, wish) for s in parse_query(ds).sets]
+        return [await self._bound(s, ds, wish) for s in await self._parsed(ds)]
+
+    async def _parsed(self, ds: str) -> tuple[RecordSet, ...]:
+        return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
 
     async def _bound(self, record_set: RecordSet, ds: str, wish: Wish) -> Selection:
         # A check is about records; structures are asked for when they are due.
         known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
         series = await self._catalogue.series(record_set.series, known)
-        selection = bind(record_set, series, text=ds, zero_steps=True)
+        selection = await self.offload.run(
+            lambda: bind(record_set, series, text=ds, zero_steps=True), long=len(ds) > LONG_QUERY
+        )
         ordinary = stepless(selection)
         if ordinary is None:
             return selection
@@ -97,7 +107,10 @@ class Search:
             for s, read in zip(selections, reads, strict=True)
         ]
         origin = max(read.origin for read in reads)
-        return self.found(request, parts, origin, _oldest(read.checked_at for read in reads))
+        self._count(origin)
+        many = sum(len(part.rows) for part in parts) > LONG_ANSWER
+        value = await self.offload.run(lambda: answer(request, parts), long=many)
+        return Found(value, origin, _oldest(read.checked_at for read in reads))
 
     def found(
         self, request: RsListRequest, parts: Sequence[Part], origin: Origin, checked_at: float | None

@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"[^\s\"=]+")
 #: Characters of a value, and of a traceback, whose end says most.
 _LONGEST, _LONGEST_TRACEBACK = 2000, 8000
 #: Lines of one kind in so many seconds.
-LINES, SECONDS = 20, 10.0
+LINES, SECONDS = 100, 10.0
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,16 +19,17 @@ from aiohttp import web
 from mirror.composition import DATABASE, Core, Exporting, Keeping, carrying, exporting, keeping, open_core
 from mirror.config import check_doors
 from mirror.facing import Facing, facing
-from mirror.logs import Requests
+from mirror.logs import REQUESTS, Requests
 from mirror.notify import Notifier
 from mirror.server.accounts import counting
 from mirror.server.adoptapi import AdoptApi
 from mirror.server.api import Api
-from mirror.server.app import LARGEST_LINE, build_app
+from mirror.server.app import build_app
 from mirror.server.auditapi import AuditApi
 from mirror.server.backupapi import BackupApi
 from mirror.server.cgi import Programs
 from mirror.server.chain import Chain
+from mirror.server.connections import BoundedRunner, Most
 from mirror.server.contents import Contents
 from mirror.server.coverageapi import CoverageApi
 from mirror.server.estimateapi import EstimateApi
@@ -95,6 +98,8 @@ log = logging.getLogger(__name__)
 TURN = 0.001
 #: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
 GRACE = 1.0
+#: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
+MOST_DESCRIPTORS, RESERVED = 65_536, 512
 
 
 @dataclass(frozen=True)
@@ -320,11 +325,30 @@ async def serve(
 
 
 def _runner(app: web.Application, config: Config) -> web.AppRunner:
-    return web.AppRunner(
+    server = config.server
+    room = free_descriptors(limit_of_descriptors())
+    if room < server.connections:
+        log.warning("fewer connections than configured connections=%d wanted=%d", room, server.connections)
+    return BoundedRunner(
         app,
-        max_line_size=LARGEST_LINE,
-        max_field_size=LARGEST_LINE,
+        Most(min(server.connections, room), server.connections_per_address),
         shutdown_timeout=GRACE,
-        access_log=logging.getLogger("mirror.requests") if config.log.requests else None,
+        access_log=logging.getLogger(REQUESTS) if config.log.requests else None,
         access_log_class=Requests,
     )
+
+
+def limit_of_descriptors() -> int:
+    """How many files and sockets this process may have open, after asking for as many as it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has a bound of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def free_descriptors(limit: int) -> int:
+    """How many of them connections of clients may take: the rest is for files, and for what is just accepted."""
+    return max(limit - max(min(RESERVED, limit // 2), 0), 1)

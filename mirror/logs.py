@@ -10,7 +10,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
@@ -22,21 +24,30 @@ if TYPE_CHECKING:
 
     from mirror.config import Log
 
+#: The logger of answered requests.
+REQUESTS = "mirror.requests"
+
 _FIELD = re.compile(r"\b(\w+)=%[a-z]")
 _PLAIN = re.compile(r"[^\s\"=]+")
+#: Characters of a value, and of a traceback, whose end says most.
+_LONGEST, _LONGEST_TRACEBACK = 2000, 8000
+#: Lines of one kind in so many seconds.
+LINES, SECONDS = 100, 10.0
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
     """What a record says: time (ISO 8601, UTC), level, logger, event, then its own fields in order."""
-    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     said: dict[str, Any] = {
-        "time": time.replace("+00:00", "Z"),
+        "time": moment.replace("+00:00", "Z"),
         "level": record.levelname.lower(),
         "logger": record.name,
     }
     said |= _event(record)
     if record.exc_info:
-        said["exception"] = logging.Formatter().formatException(record.exc_info)
+        said["exception"] = _last(logging.Formatter().formatException(record.exc_info))
+    if left_out := getattr(record, "left_out", 0):
+        said["left_out"] = left_out
     return said
 
 
@@ -45,13 +56,21 @@ def _event(record: logging.LogRecord) -> dict[str, Any]:
     names = _FIELD.findall(template)
     values = record.args if isinstance(record.args, tuple) else ()
     if not names or len(names) != len(values):  # a message of another library
-        return {"event": record.getMessage()}
+        return {"event": _first(record.getMessage())}
     event = template[: _FIELD.search(template).start()].strip()  # type: ignore[union-attr]
     return {"event": event, **{name: _plain(value) for name, value in zip(names, values, strict=True)}}
 
 
 def _plain(value: object) -> object:
-    return value if isinstance(value, bool | int | float) or value is None else str(value)
+    return value if isinstance(value, bool | int | float) or value is None else _first(str(value))
+
+
+def _first(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"
+
+
+def _last(text: str) -> str:
+    return text if len(text) <= _LONGEST_TRACEBACK else f"... {text[-_LONGEST_TRACEBACK:]}"
 
 
 class KeyValue(logging.Formatter):
@@ -67,12 +86,50 @@ class Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return json.dumps(fields(record), ensure_ascii=False)
+        said = fields(record)
+        shown = all(value.isprintable() for value in said.values() if isinstance(value, str))
+        return json.dumps(said, ensure_ascii=not shown)
 
 
 def _quoted(value: object) -> str:
     text = "none" if value is None else str(value)
+    if not text.isprintable():  # what moves the cursor of a terminal, or is no character at all
+        return json.dumps(text).replace("\x7f", "\\u007f")
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+class Flood(logging.Filter):
+    """Lets through so many lines of each kind in a while; the first one after that says how many were left out.
+
+    A kind is a place in the code. What the configuration asks for, a line for each request, is no flood.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, int], _Kind] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        if record.name == REQUESTS:
+            return True
+        now, place = self._clock(), (record.pathname, record.lineno)
+        kind = self._kinds.get(place)
+        if kind is None or now - kind.since >= SECONDS:
+            record.left_out = 0 if kind is None else kind.left_out
+            self._kinds[place] = kind = _Kind(now)
+        kind.lines += 1
+        kind.left_out += kind.lines > LINES
+        return kind.lines <= LINES
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Lines of one kind since a moment: how many came, and how many of them were left out."""
+
+    since: float
+    lines: int = 0
+    left_out: int = 0
 
 
 class Requests(AbstractAccessLogger):
@@ -101,6 +158,7 @@ def set_up(log: Log) -> None:
     if log.file is not None:
         log.file.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(log.file, maxBytes=log.size, backupCount=log.files, encoding="utf-8")
+    handler.addFilter(Flood())
     handler.setFormatter(Json() if log.format == "json" else KeyValue())
     logging.basicConfig(level=_LEVELS[log.level], handlers=[handler], force=True)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)

@@ -18,7 +18,7 @@ from yarl import URL
 
 from mirror.config import load_config
 from mirror.daemon import build
-from mirror.server.app import LARGEST_LINE
+from mirror.server.connections import BoundedRunner, Most
 from mirror.simulator.app import build_app
 from mirror.simulator.world import load_world
 from mirror.upstream.pacing import Circuit, Pacer
@@ -34,7 +34,17 @@ if TYPE_CHECKING:
 
 AJAX = "/cgi-bin/ajax/"
 JSOC_INFO = AJAX + "jsoc_info"
-RUNNER = {"max_line_size": LARGEST_LINE, "max_field_size": LARGEST_LINE}
+#: What the simulator takes: more than the mirror ever sends.
+RUNNER = {"max_line_size": 4 * 2**20, "max_field_size": 4 * 2**20}
+
+
+class BoundedServer(TestServer):
+    """A server whose connections are bounded as those of ``mirror serve``."""
+
+    most = Most(total=2000, of_address=500)
+
+    async def _make_runner(self, **options: Any) -> BoundedRunner:
+        return BoundedRunner(self.app, self.most, **options)
 
 
 @cache
@@ -105,8 +115,8 @@ class Lab:
         patient = Circuit(threshold=1_000_000)
         pacer = Pacer(config.upstream.queries, circuit=patient, chance=lambda: 0.0)
         self.mirror = await build(config, now=self.clock, pacer=pacer, path=self.config, environ=self.environ)
-        self.server = TestServer(self.mirror.app, port=self.port)
-        await self.server.start_server(**RUNNER)
+        self.server = BoundedServer(self.mirror.app, port=self.port)
+        await self.server.start_server()
 
     async def stop(self) -> None:
         """Stop the mirror in good order."""

@@ -14,6 +14,9 @@ from mirror.drms.scanner import Scanner
 #: Longer queries are refused; the real server's own buffers end far below.
 MAX_QUERY_LENGTH = 262_144
 
+#: Record sets of a query, filters of one set, and values in all lists together.
+MOST_SETS, MOST_FILTERS, MOST_VALUES = 1000, 100, 50_000
+
 _BLANKS = " \t\b"  # between the parts of a set the server knows these only
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _MAX_SERIES_NAME = 63
@@ -30,12 +33,16 @@ def parse_query(text: str) -> RecordSetQuery:
     scanner = Scanner(text.rstrip(" \t\n\v\f\r\b\0"), whole=text)
     if len(text) > MAX_QUERY_LENGTH:
         scanner.fail(f"at most {MAX_QUERY_LENGTH}", f"the query is {len(text)} characters long")
+    if text.count(",") > MOST_VALUES:
+        scanner.fail(f"at most {MOST_VALUES:,}", f"the query has {text.count(','):,} commas")
     scanner.skip()
     sets = [_record_set(scanner)]
     while scanner.peek():
         if not (scanner.accept(",") or scanner.accept(";")):
             scanner.fail("',' or ';' and another record set, or the end")
         scanner.skip(_BLANKS)
+        if len(sets) == MOST_SETS and scanner.peek():
+            scanner.fail(f"at most {MOST_SETS:,}", "there are too many record sets")
         if scanner.peek():
             sets.append(_record_set(scanner))
     return RecordSetQuery(tuple(sets))
@@ -49,6 +56,8 @@ def _record_set(scanner: Scanner) -> RecordSet:
     _one_blank(scanner)
     while scanner.peek() == "[":
         start = scanner.position
+        if len(filters) == MOST_FILTERS:
+            scanner.fail(f"at most {MOST_FILTERS}", "there are too many filters")
         filters.append(_filter(scanner))
         if isinstance(filters[-1], Recnums) and any(isinstance(f, Recnums) for f in filters[:-1]):
             scanner.fail("one such filter", "a second filter by record number", at=start)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from mirror.server.problems import answer_problems
+from mirror.drms.errors import TooLarge
+from mirror.server.limits import PARAMETERS, body_limit
+from mirror.server.problems import answer_problems, problem_response
+from mirror.server.roles import PASSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,9 +21,8 @@ if TYPE_CHECKING:
     from mirror.server.gate import Gate
     from mirror.server.proxy import Proxy
 
-#: Bytes of a request's body, and of its first line: a query of a megabyte gets an error of ours.
-LARGEST_BODY = 4 * 2**20
-LARGEST_LINE = 4 * 2**20
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Part(Protocol):
@@ -36,10 +39,27 @@ def build_app(
 
     ``gate`` sees every request, ``count`` those that it lets in.
     """
-    layers = [gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
-    app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
+    layers = [bound_body, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
+    app = web.Application(middlewares=layers)
     gate.guard(app)
     for part in parts:
         part.add_to(app.router)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     return app
+
+
+@web.middleware
+async def bound_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a body that is larger than its route takes, and let none that does not say so become that."""
+    if not request.body_exists:
+        return await handler(request)
+    resource = request.match_info.route.resource
+    limit = body_limit(PASSED if resource is None else resource.canonical)
+    if (request.content_length or 0) > limit:
+        return problem_response(
+            request, TooLarge(f"the body has {request.content_length:,} bytes; expected at most {limit:,}")
+        )
+    # A copy made with another limit would not share what is kept of the body.
+    request._client_max_size = limit  # noqa: SLF001
+    request._client_max_fields = PARAMETERS  # noqa: SLF001
+    return await handler(request)

@@ -14,6 +14,7 @@ from mirror.engine.policy import Wish
 from mirror.server.accounts import RECORDS
 from mirror.server.chain import is_mirror
 from mirror.server.wishes import told_by, wish_of
+from mirror.services.search import LONG_ANSWER
 from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
 from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
@@ -90,7 +91,10 @@ class Programs:
             return self._json(request, encode_summary(counted.value, runtime=_since(started)), counted)
         found = await self._search.rs_list(info, wish)
         request[RECORDS] = found.value.count
-        response = self._json(request, encode_rs_list(found.value, runtime=_since(started)), found)
+        body = await self._search.offload.run(
+            lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > LONG_ANSWER
+        )
+        response = self._json(request, body, found)
         await self._chain.tell_age(request, response, info.ds, found.origin)
         return response
 
@@ -125,7 +129,10 @@ class Programs:
         known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
         series = await self._search.structure(query.ds, known)
         strings = {k.name.lower() for k in series.keywords if k.type == "string"}
-        return self._text(request, encode_show_info(wanted, found.value, quoted=strings), found)
+        body = await self._search.offload.run(
+            lambda: encode_show_info(wanted, found.value, quoted=strings), long=found.value.count > LONG_ANSWER
+        )
+        return self._text(request, body, found)
 
     def _json(self, request: web.Request, body: bytes, found: Found[Any]) -> web.Response:
         return _response(request, body, "application/json", self._told(found))

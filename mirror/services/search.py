@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from mirror.drms.errors import BadRequest, Refused, UnknownSeries
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless
+from mirror.engine.offload import Offload
 from mirror.engine.policy import Wish
 from mirror.engine.records import Origin
 from mirror.services.columns import Part, answer
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mirror.wire.rs_list import RsList
 
 T = TypeVar("T")
+
+#: Characters of a query, and records of an answer, from which on they are worked on aside of the event loop.
+LONG_QUERY, LONG_ANSWER = 2000, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,13 @@ class Search:
         self._catalogue = catalogue
         self._records = records
         self._count = count
+        self.offload = Offload()
 
     async def structure(self, ds: str, wish: Wish = Wish.USUAL) -> Series:
         """The structure of the one series that ``ds`` names; what follows the name is passed over."""
-        sets = parse_query(ds).sets
+        sets = await self._parsed(ds)
         if len(sets) != 1:
-            raise BadRequest(f"{ds!r} names {len(sets)} record sets; expected one series")
+            raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, wish)
 
     async def selections(
@@ -65,13 +70,18 @@ class Search:
     ) -> list[Selection]:
         """The record sets of a query, each bound to its series."""
         spare = spare or self._records.spare()
-        return [await self._bound(s, ds, wish, spare) for s in parse_query(ds).sets]
+        return [await self._bound(s, ds, wish, spare) for s in await self._parsed(ds)]
+
+    async def _parsed(self, ds: str) -> tuple[RecordSet, ...]:
+        return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
 
     async def _bound(self, record_set: RecordSet, ds: str, wish: Wish, spare: Spare) -> Selection:
         # A check is about records; structures are asked for when they are due.
         known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
         series = await self._catalogue.series(record_set.series, known)
-        selection = bind(record_set, series, text=ds, zero_steps=True)
+        selection = await self.offload.run(
+            lambda: bind(record_set, series, text=ds, zero_steps=True), long=len(ds) > LONG_QUERY
+        )
         ordinary = stepless(selection)
         if ordinary is None:
             return selection
@@ -94,7 +104,10 @@ class Search:
             for s, read in zip(selections, reads, strict=True)
         ]
         origin = max(read.origin for read in reads)
-        return self.found(request, parts, origin, _oldest(read.checked_at for read in reads))
+        self._count(origin)
+        many = sum(len(part.rows) for part in parts) > LONG_ANSWER
+        value = await self.offload.run(lambda: answer(request, parts), long=many)
+        return Found(value, origin, _oldest(read.checked_at for read in reads))
 
     def found(
         self, request: RsListRequest, parts: Sequence[Part], origin: Origin, checked_at: float | None

@@ -68,6 +68,10 @@ class Held:
             self.tolerances[name] = self.tolerances.get(name, Tolerance()) | t
 
 
+#: Rows that one call fetches.
+ROWS_AT_ONCE = 2000
+
+
 class Reader:
     """The reading half of an index."""
 
@@ -118,25 +122,29 @@ class Reader:
         held = self._held[selection.series.name.lower()]
         if not held.has_tables:
             return Selected([])
-        sql = select_sql(held.layout, selection, n, held.tolerances, MOST_RECORDS + 1)
-        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchall())
-        if len(found) > MOST_RECORDS:
-            raise Refused(f"more than {MOST_RECORDS:,} records match; expected a narrower query, or n=")
-        undecided = sum(row[3] for row in found)
-        if n is not None and n < 0:
-            found.reverse()
-        rows = [
-            Row(recnum, self._keysets[keyset], raw) for recnum, keyset, raw, _ in _first_or_last(found, n)
-        ]
-        return Selected(rows, undecided)
+        layout, tolerances = held.layout, dict(held.tolerances)
+
+        def work(cursor: Cursor) -> Selected:
+            found = _fetched(cursor.execute(select_sql(layout, selection, n, tolerances, MOST_RECORDS + 1)))
+            if len(found) > MOST_RECORDS:
+                raise Refused(f"more than {MOST_RECORDS:,} records match; expected a narrower query, or n=")
+            undecided = sum(row[3] for row in found)
+            if n is not None and n < 0:
+                found.reverse()
+            rows = [Row(r, self._keysets[keyset], raw) for r, keyset, raw, _ in _first_or_last(found, n)]
+            return Selected(rows, undecided)
+
+        return await self._database.read(work)
 
     async def tally(self, selection: Selection) -> tuple[int, int]:
         """How many records ``select`` would find, and how many of them are undecided."""
         held = self._held[selection.series.name.lower()]
         if not held.has_tables:
             return 0, 0
-        sql = count_sql(held.layout, selection, held.tolerances)
-        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        layout, tolerances = held.layout, dict(held.tolerances)
+        found = await self._database.read(
+            lambda cursor: cursor.execute(count_sql(layout, selection, tolerances)).fetchone()
+        )
         return found or (0, 0)
 
     async def extreme(self, selection: Selection, column: str, *, last: bool) -> str | None:
@@ -259,6 +267,14 @@ class Reader:
     async def fact(self, kind: str, key: str) -> tuple[str, float] | None:
         """A small answer that was kept, and when it was fetched."""
         return await self._database.read(lambda cursor: find_fact(cursor, kind, key))
+
+
+def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
+    """All rows, some at a time: nothing else runs in Python while one call fetches."""
+    rows: list[tuple[int, int, str, bool]] = []
+    while some := cursor.fetchmany(ROWS_AT_ONCE):
+        rows += some
+    return rows
 
 
 def _first_or_last(rows: list[tuple[int, int, str, bool]], n: int | None) -> list[tuple[int, int, str, bool]]:

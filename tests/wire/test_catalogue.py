@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest, Refused, SyntaxProblem, UpstreamBroken, UpstreamRefused
+from mirror.drms.errors import BadRequest, SyntaxProblem, UpstreamBroken, UpstreamRefused
 from mirror.wire.catalogue import (
     CatalogueRequest,
     SeriesEntry,
@@ -72,7 +72,7 @@ def test_a_filter_after_not_selects_the_others():
 
 
 @pytest.mark.parametrize(
-    "pattern, position", [("(", 0), ("NOT hmi[", 7), ("*", 0), ("a{2,1}", 2), ("^hmi.[mv]_", 5)]
+    "pattern, position", [("(", 0), ("NOT hmi[", 7), ("*", 0), ("a{2,1}", 0), ("NOT a{9999}", 4), ("^hmi.[mv]_", 5)]
 )
 def test_a_filter_that_is_no_expression_is_refused_with_its_place(pattern, position):
     with pytest.raises(SyntaxProblem, match="filter") as caught:
@@ -80,12 +80,16 @@ def test_a_filter_that_is_no_expression_is_refused_with_its_place(pattern, posit
     assert caught.value.position == position
 
 
-@pytest.mark.parametrize(
-    "pattern", ["(a+)+$", "((a*))*", "a?" * 7 + "a" * 7, ".*" * 7, "a" * 201, "NOT (a|b){9}"]
-)
-def test_a_filter_that_could_take_for_ever_is_refused(pattern):
-    with pytest.raises(Refused, match="the filter"):
+@pytest.mark.parametrize("pattern", ["a" * 201, "(a{30}){30}" * 10, r"(\pL{100}){10}"])
+def test_a_filter_that_is_too_large_is_refused(pattern):
+    with pytest.raises(BadRequest, match="the filter"):
         select_series([SeriesEntry("a" * 60)], pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "((a*))*b", "a?" * 60 + "a" * 60, ".*" * 60 + "b", "NOT (a|aa)+b"])
+def test_a_filter_that_would_backtrack_for_ever_is_answered(pattern):
+    entries = [SeriesEntry("a" * 60 + str(n)) for n in range(1000)]
+    assert len(select_series(entries, pattern)) in (0, 1000)
 
 
 @given(st.text(st.sampled_from(r"hmi.v_(|)*+?{}[]^$\1")))

@@ -99,6 +99,8 @@ class QuickLooks:
         row = plan.rows[number - 1]
         wanted = _first_image(plan, row.recnum)
         blob = await self._content(wanted, fetch=fetch)
+        while not await self._blobs.is_sound(blob):  # set aside, and not held any more
+            blob = await self._content(wanted, fetch=fetch)
         look = look_of(plan.series.name, wanted.segment, _wavelength(plan, row))
         turned = _turned(plan, row)
         tag = hashlib.sha256(repr((_EDITION, blob.sha256, look, turned, most)).encode()).hexdigest()[:40]

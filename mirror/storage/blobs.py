@@ -8,7 +8,9 @@ there is a file without a row, which the next ``open`` finds. Readers never see 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager, suppress
+import logging
+import time
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from mirror.storage.blobtable import (
     put_quarantine,
     set_verified,
 )
-from mirror.storage.disk import Disk
+from mirror.storage.disk import Disk, explained
 from mirror.storage.filecheck import FileCheck
 from mirror.storage.folders import Folders
 from mirror.storage.forgetting import Forgetting
@@ -33,9 +35,12 @@ from mirror.storage.receiving import Receiving
 from mirror.storage.room import Eviction, Room
 from mirror.storage.sweep import make_whole
 from mirror.storage.tables import Tables, to_the_end
+from mirror.storage.verified import Verified, stamp_of
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
     from mirror.storage.database import Cursor, Database
@@ -43,6 +48,8 @@ if TYPE_CHECKING:
     from mirror.storage.tree import Tree
 
 
+#: Files that are read whole side by side before they are sent: more would not be quicker on a disk.
+_LOOKS = 2
 #: Files that are looked at without another thread: to start that takes as long as these.
 _FEW = 8
 
@@ -81,6 +88,10 @@ class Blobs:
         self.forgetting = Forgetting(tables, folders, room)
         #: Looks after the files while they are in use.
         self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
+        #: What was seen to be right, so that it need not be read whole before it is sent.
+        self.verified = receiving.verified
+        self._looking: dict[str, asyncio.Task[bool]] = {}
+        self._looks = asyncio.Semaphore(_LOOKS)
 
     @classmethod
     async def open(
@@ -102,7 +113,8 @@ class Blobs:
         held = await make_whole(tables, folders, parts, now())
         limits = Quota(quota, held=held, parked=parts.parked)
         room = Room(tables, folders, parts, limits, now)
-        return cls(tables, folders, room, Receiving(tables, folders, parts, room, now), now)
+        receiving = Receiving(tables, folders, parts, room, now, Verified(time.monotonic))
+        return cls(tables, folders, room, receiving, now)
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -127,9 +139,66 @@ class Blobs:
         few = len(wanted) <= _FEW
         gone = self._gone(wanted) if few else await asyncio.to_thread(self._gone, wanted)
         for sha256 in gone:
-            with suppress(NotHeld):  # it went meanwhile, in good order
-                await self.verify(sha256)
+            await self._give_up(self.verify(sha256))
         return set(gone)
+
+    async def _give_up(self, verdict: Awaitable[Verdict]) -> None:
+        """Have a blob set aside whose file is not what it should be.
+
+        On a full disk its row stays, of a file that is not there: whoever looks finds that out again.
+        """
+        try:
+            await verdict
+        except NotHeld:  # it went meanwhile, in good order
+            pass
+        except StorageError as error:
+            if not self._folders.is_marked():
+                raise
+            log.warning("put off step=quarantine error=%s", error)
+
+    async def is_sound(self, blob: Blob) -> bool:
+        """True if the file of a blob has the bytes that it should, so that it may be sent; await this before that.
+
+        One that was seen to be right not long ago, and has not changed, costs one look at its dates; else it is read
+        whole, once however many wait. A damaged one is set aside, and not held any more. StorageError if it cannot
+        be read for now.
+        """
+        if self.verified.holds(blob.sha256, self._folders.blob(blob.sha256)):
+            return True
+        task = self._looking.get(blob.sha256)
+        if task is None:
+            task = self._looking[blob.sha256] = asyncio.ensure_future(self._look(blob))
+            task.add_done_callback(lambda done: self._looked(blob.sha256, done))
+        return await asyncio.shield(task)
+
+    async def all_sound(self, blobs: Iterable[Blob]) -> bool:
+        """True if all of these may be sent."""
+        return all([await self.is_sound(blob) for blob in blobs])
+
+    async def _look(self, blob: Blob) -> bool:
+        path = self._folders.blob(blob.sha256)
+        try:
+            async with self._looks:
+                with self._room.uses.holding(blob.sha256):
+                    stamp = await asyncio.to_thread(stamp_of, path)
+                    problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size, needed=True)
+            if problem is None:
+                self.verified.note(blob.sha256, stamp)
+                return True
+            log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
+            await self._give_up(to_the_end(self._judge(blob)))
+            return False
+        except NotHeld:  # it left the store meanwhile
+            return False
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                return not await self.lost([blob])
+            raise StorageError(f"cannot read {path}: {explained(error)}") from error
+
+    def _looked(self, sha256: str, task: asyncio.Task[bool]) -> None:
+        self._looking.pop(sha256, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits hears of it
 
     @contextmanager
     def reading(self, blob: Blob) -> Iterator[Path]:
@@ -262,9 +331,10 @@ class Blobs:
             return forget(cursor, [blob.sha256])
 
         # The file first: once it is found to be damaged nobody may read it any more.
+        self.verified.forget(blob.sha256)
         await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
-        lost = await self._tables.write(work)
         self._room.departures += 1
+        lost = await self._tables.write(work)
         self._room.quota.held -= blob.size
         await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])
         return lost

@@ -139,22 +139,23 @@ class Blobs:
         few = len(wanted) <= _FEW
         gone = self._gone(wanted) if few else await asyncio.to_thread(self._gone, wanted)
         for sha256 in gone:
-            await self._give_up(self.verify(sha256))
+            await self._is_right(self.verify(sha256))
         return set(gone)
 
-    async def _give_up(self, verdict: Awaitable[Verdict]) -> None:
-        """Have a blob set aside whose file is not what it should be.
+    async def _is_right(self, verdict: Awaitable[Verdict]) -> bool:
+        """Whether a blob is right after all; else it has been set aside.
 
         On a full disk its row stays, of a file that is not there: whoever looks finds that out again.
         """
         try:
-            await verdict
+            return (await verdict).problem is None
         except NotHeld:  # it went meanwhile, in good order
-            pass
+            return False
         except StorageError as error:
             if not self._folders.is_marked():
                 raise
             log.warning("put off step=quarantine error=%s", error)
+            return False
 
     async def is_sound(self, blob: Blob) -> bool:
         """True if the file of a blob has the bytes that it should, so that it may be sent; await this before that.
@@ -186,14 +187,13 @@ class Blobs:
                 self.verified.note(blob.sha256, stamp)
                 return True
             log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
-            await self._give_up(to_the_end(self._judge(blob)))
+        except NotHeld:  # it is just leaving the store
             return False
-        except NotHeld:  # it left the store meanwhile
-            return False
+        except FileNotFoundError:
+            return not await self.lost([blob])
         except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                return not await self.lost([blob])
             raise StorageError(f"cannot read {path}: {explained(error)}") from error
+        return await self._is_right(to_the_end(self._judge(blob)))
 
     def _looked(self, sha256: str, task: asyncio.Task[bool]) -> None:
         self._looking.pop(sha256, None)

@@ -242,7 +242,7 @@ async def test_a_file_in_the_place_of_a_folder_is_one_error(store, name):
     assert (store / name).read_text() == "mine"
 
 
-async def test_an_index_that_another_process_owns_is_left_to_it_even_while_it_is_being_made(store, tmp_path):
+def test_an_index_that_another_process_owns_is_left_to_it_even_while_it_is_being_made(store, tmp_path):
     for index in (store / INDEX, tmp_path / "new" / INDEX):
         index.parent.mkdir(exist_ok=True)
         index.touch()
@@ -253,7 +253,7 @@ async def test_an_index_that_another_process_owns_is_left_to_it_even_while_it_is
         holder.stdout.readline()
         before = index.read_bytes()
         with pytest.raises(StorageError, match="in use by"):
-            await start(index.parent)
+            asyncio.run(start(index.parent))
         assert index.read_bytes() == before
         holder.communicate(b"\n")
 

@@ -142,7 +142,13 @@ async def open_core(
     filler = Filler(index, upstream, rules, config.fill, queries=config.upstream.queries)
     extremes = Extremes(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, config.fill)
-    blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
+    blobs = await Blobs.open(
+        config.storage.path,
+        database,
+        now=rules.timestamp,
+        quota=config.storage.quota,
+        verify_after=config.upkeep.verify_after,
+    )
     holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
     return Core(
         config=config,
@@ -289,6 +295,7 @@ def _applier(core: Core, sync: Sync, upkeep: Upkeep, doors: Doors) -> Callable[[
             core.rules.configure(wanted.upstream.policy)
         core.rules.rule_for = wanted.freshness_of
         core.blobs.limit(wanted.storage.quota)
+        core.blobs.verified.lasts = wanted.upkeep.verify_after
         upkeep.apply(wanted)
         doors.apply(wanted)
         last = wanted

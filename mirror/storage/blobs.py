@@ -102,10 +102,12 @@ class Blobs:
         now: Callable[[], float],
         quota: int | None = None,
         disk: Disk | None = None,
+        verify_after: float = 86_400.0,
     ) -> Blobs:
         """The store below ``root``, made whole again where it was not stopped in order.
 
-        ``quota`` in bytes, ``now`` gives Unix seconds. StorageError if the folder cannot be used.
+        ``quota`` in bytes, ``now`` gives Unix seconds; a look at all bytes of a file counts for ``verify_after``
+        seconds. StorageError if the folder cannot be used.
         """
         disk = disk or Disk()
         tables, folders = Tables(database), Folders(root, disk)
@@ -113,7 +115,7 @@ class Blobs:
         held = await make_whole(tables, folders, parts, now())
         limits = Quota(quota, held=held, parked=parts.parked)
         room = Room(tables, folders, parts, limits, now)
-        receiving = Receiving(tables, folders, parts, room, now, Verified(time.monotonic))
+        receiving = Receiving(tables, folders, parts, room, now, Verified(time.monotonic, verify_after))
         return cls(tables, folders, room, receiving, now)
 
     # ---- reading ---------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ class Blobs:
         whole, once however many wait. A damaged one is set aside, and not held any more. StorageError if it cannot
         be read for now.
         """
-        if self.verified.holds(blob.sha256, self._folders.blob(blob.sha256)):
+        if self.verified.holds(blob.sha256):
             return True
         task = self._looking.get(blob.sha256)
         if task is None:
@@ -184,7 +186,7 @@ class Blobs:
                     stamp = await asyncio.to_thread(stamp_of, path)
                     problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size, needed=True)
             if problem is None:
-                self.verified.note(blob.sha256, stamp)
+                self.verified.note(blob.sha256, path, stamp)
                 return True
             log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
         except NotHeld:  # it is just leaving the store

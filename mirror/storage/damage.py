@@ -73,6 +73,11 @@ def cannot_write(error: duckdb.Error) -> str:
     )
 
 
+def cannot_spill(error: duckdb.Error) -> str:
+    """One message: an answer needs room on the disk that is not there."""
+    return f"the index cannot be read for this ({first_line(error)}); is the disk full? Ask for less, or free some space"
+
+
 def given_up(error: duckdb.Error) -> str:
     """One message: DuckDB gave the index up in the middle, twice in a row."""
     return f"the index had to be closed ({first_line(error)}); it is opened again with the next request. Is the disk full?"

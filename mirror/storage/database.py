@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from mirror.drms.errors import StorageError
-from mirror.storage.damage import Damaged, cannot_open, cannot_read, cannot_write, first_line, is_damage
+from mirror.storage.damage import Damaged, cannot_open, cannot_read, cannot_spill, cannot_write, first_line, is_damage
 from mirror.storage.disk import Disk
 from mirror.storage.door import Door
 from mirror.storage.indexfile import log_of, look_at, refuse_beside_files
@@ -68,7 +68,9 @@ class Database:
 
     async def read(self, work: Callable[[Cursor], T]) -> T:
         """Run ``work`` with a cursor of its own, beside a running write; it must not change anything."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_cursor, work)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self._with_cursor, lambda cursor: self._spilling(cursor, work)
+        )
 
     async def write(self, work: Callable[[Cursor], T]) -> T:
         """Run ``work`` in one transaction, after the writes asked for before it; all or nothing."""
@@ -137,6 +139,15 @@ class Database:
             if is_damage(error):
                 raise StorageError(cannot_read(error)) from error
             raise
+
+    def _spilling(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+        """``work``, whose answer may need room on the disk: DuckDB writes down what does not fit into memory."""
+        try:
+            return work(cursor)
+        except duckdb.IOException as error:
+            if is_damage(error):
+                raise
+            raise StorageError(cannot_spill(error)) from error
 
 
 def _opened(path: Path) -> Cursor:

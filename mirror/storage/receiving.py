@@ -84,7 +84,8 @@ class Receiving:
                 await self._undo(part.sha256)
                 raise
             with suppress(OSError):  # it was hashed as it was written
-                self.verified.note(blob.sha256, stamp_of(self._folders.blob(blob.sha256)))
+                path = self._folders.blob(blob.sha256)
+                self.verified.note(blob.sha256, path, stamp_of(path))
             self._room.uses.hold(blob.sha256)
             promise.settle(held=blob.size if new else 0)
         return blob

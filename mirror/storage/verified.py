@@ -7,6 +7,7 @@ Nothing of this is written down, so that it costs no write, and a crash loses no
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,41 +16,38 @@ if TYPE_CHECKING:
 
 #: Files that are remembered: some ten megabytes.
 MOST = 50_000
-#: Seconds for which a look at all bytes counts.
-LASTS = 86_400.0
-
 #: What changes with a file: its inode, length, and when content and inode were last changed.
 Stamp = tuple[int, int, int, int]
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path | str) -> Stamp:
     """How a file is now; raises OSError."""
-    found = path.stat()
+    found = os.stat(path)  # noqa: PTH116  (this is done for every answer, and a text is quicker)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class Verified:
-    """Remembers looks at whole files. ``now`` gives seconds that only ever grow."""
+    """Remembers looks at whole files, each for ``lasts`` seconds. ``now`` gives seconds that only ever grow."""
 
-    def __init__(self, now: Callable[[], float], lasts: float = LASTS) -> None:
+    def __init__(self, now: Callable[[], float], lasts: float) -> None:
         self._now = now
         self.lasts = lasts
-        self._seen: dict[str, tuple[Stamp, float]] = {}
+        self._seen: dict[str, tuple[str, Stamp, float]] = {}
 
-    def holds(self, sha256: str, path: Path) -> bool:
+    def holds(self, sha256: str) -> bool:
         """True if the file was seen to be right not long ago, and is as it was then."""
         seen = self._seen.get(sha256)
-        if seen is None or self._now() - seen[1] >= self.lasts:
+        if seen is None or self._now() - seen[2] >= self.lasts:
             return False
         try:
-            return stamp_of(path) == seen[0]
+            return stamp_of(seen[0]) == seen[1]
         except OSError:
             return False
 
-    def note(self, sha256: str, stamp: Stamp) -> None:
-        """The file that was so was read just now, and is right."""
+    def note(self, sha256: str, path: Path, stamp: Stamp) -> None:
+        """The file, which was so, was read just now, and is right."""
         self._seen.pop(sha256, None)
-        self._seen[sha256] = stamp, self._now()
+        self._seen[sha256] = str(path), stamp, self._now()
         while len(self._seen) > MOST:
             del self._seen[next(iter(self._seen))]
 

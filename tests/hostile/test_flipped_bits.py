@@ -15,12 +15,13 @@ import pytest
 import pytest_asyncio
 
 from mirror.storage import verified
-from mirror.storage.verified import LASTS, Verified
+from mirror.storage.verified import Verified
 from tests import processes
 from tests.filelab import file_lab
 
 BITMAP = "/SUM0/D440000100/S00000/bitmap.fits"
 PATCH = "hmi.sharp_720s[3563][2014.01.01_00:12_TAI]{magnetogram,bitmap}"
+DAY = 86_400.0
 QUICK = {"ds": PATCH, "number": "1"}
 
 
@@ -120,7 +121,7 @@ async def test_a_file_that_is_sent_again_and_again_is_looked_at_once_a_day(mirro
     problem = mirror.running.blobs._folders.problem
     monkeypatch.setattr(mirror.running.blobs._folders, "problem", lambda *a, **k: looks.append(a) or problem(*a, **k))
     mirror.running.blobs.verified._now = lambda: clock[0]
-    for after, read in ((0, 1), (10, 1), (LASTS - 20, 1), (20, 2)):
+    for after, read in ((0, 1), (10, 1), (DAY - 20, 1), (20, 2)):
         clock[0] += after
         for _ in range(3):
             assert (await mirror.get(BITMAP)).plan == "local"
@@ -130,10 +131,10 @@ async def test_a_file_that_is_sent_again_and_again_is_looked_at_once_a_day(mirro
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(verified, "MOST", 10)
     (tmp_path / "a").write_bytes(b"x")
-    seen, stamp = Verified(lambda: 0.0), verified.stamp_of(tmp_path / "a")
+    seen, stamp = Verified(lambda: 0.0, 10.0), verified.stamp_of(tmp_path / "a")
     for n in range(25):
-        seen.note(str(n), stamp)
-    assert [n for n in range(25) if seen.holds(str(n), tmp_path / "a")] == list(range(15, 25))
+        seen.note(str(n), tmp_path / "a", stamp)
+    assert [n for n in range(25) if seen.holds(str(n))] == list(range(15, 25))
 
 
 async def test_too_few_descriptors_are_not_taken_for_damage(mirror, monkeypatch):
@@ -216,9 +217,8 @@ async def test_kept_headers_of_exports_that_were_damaged_are_an_error_and_not_se
     sql = "UPDATE mirror.fronts SET data = from_hex(hex(data)[1:40] || 'FF' || hex(data)[43:])"
     await mirror.restart()
     await mirror.running.database.write(lambda c: c.execute(sql))
-    with pytest.raises((aiohttp.ClientPayloadError, AssertionError)):
-        answer = await mirror.get(f"{done['dir']}/{done['data'][0]['filename']}")
-        assert answer.code == 200
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await mirror.get(f"{done['dir']}/{done['data'][0]['filename']}")
 
 
 async def test_a_part_of_a_download_that_was_damaged_is_not_continued(mirror):

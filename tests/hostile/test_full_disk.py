@@ -14,6 +14,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_a_log_file_without_room_costs_the_log_alone(tmp_path, capsys):
 
 
 def test_a_mirror_whose_output_goes_to_a_full_disk_starts_and_ends(tmp_path):
-    with open("/dev/full", "w") as nowhere:
+    with Path("/dev/full").open("w") as nowhere:
         environ = processes.environment(MIRROR_STORAGE__PATH=str(tmp_path / "s"), MIRROR_SERVER__PORT="0", MIRROR_LOG__FILE=str(tmp_path / "log"), TMPDIR=str(tmp_path / "none"))  # fmt: skip
         process = subprocess.Popen([processes.sys.executable, "-m", "mirror", "serve"], env=environ, stdout=nowhere, stderr=nowhere)  # fmt: skip
         try:

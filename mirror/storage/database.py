@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from mirror.drms.errors import StorageError
-from mirror.storage.damage import Damaged, cannot_open, cannot_read, cannot_spill, cannot_write, first_line, is_damage
+from mirror.storage.damage import (
+    Damaged,
+    cannot_open,
+    cannot_read,
+    cannot_spill,
+    cannot_write,
+    first_line,
+    is_damage,
+)
 from mirror.storage.disk import Disk
 from mirror.storage.door import Door
 from mirror.storage.indexfile import log_of, look_at, refuse_beside_files

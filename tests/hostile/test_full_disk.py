@@ -21,6 +21,7 @@ import pytest
 from mirror.config import load_config
 from mirror.drms.errors import ConfigError, StorageError
 from mirror.logs import set_up
+from mirror.storage.database import Database
 from mirror.storage.room import ROWS
 from tests import processes
 from tests.filelab import file_lab
@@ -203,6 +204,20 @@ def process_wait(process):
         process.wait(0.01)
     except subprocess.TimeoutExpired:
         return
+
+async def test_an_answer_that_does_not_fit_into_memory_nor_onto_the_disk_is_one_error(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    try:
+
+        def work(cursor):
+            cursor.execute("SET memory_limit = '60MB'")
+            return cursor.execute("SELECT max(i) FROM (SELECT md5(i::VARCHAR) AS a, i FROM range(2000000) t(i) ORDER BY a) WHERE a > '5'").fetchall()  # fmt: skip
+
+        with full(0), pytest.raises(StorageError, match=r"is the disk full\?"):
+            await database.read(work)
+        assert await database.read(lambda c: c.execute("SELECT 1").fetchall()) == [(1,)]
+    finally:
+        database.close()
 
 
 # ---- a real one ---------------------------------------------------------------------------------------------

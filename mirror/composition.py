@@ -158,7 +158,13 @@ async def open_core(
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
     extremes = Extremes(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, fill)
-    blobs = await Blobs.open(config.storage.path, database, now=rules.timestamp, quota=config.storage.quota)
+    blobs = await Blobs.open(
+        config.storage.path,
+        database,
+        now=rules.timestamp,
+        quota=config.storage.quota,
+        verify_after=config.upkeep.verify_after,
+    )
     search = Search(index, catalogue, records, _counter(tallies))
     holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
     return Core(
@@ -313,6 +319,7 @@ def _applier(
             core.rules.configure(wanted.upstream.policy)
         core.rules.rule_for = wanted.freshness_of
         core.blobs.limit(wanted.storage.quota)
+        core.blobs.verified.lasts = wanted.upkeep.verify_after
         limits = BudgetLimits(wanted.upstream.records_per_hour, wanted.upstream.bytes_per_day)
         if limits != core.budget.limits:  # what waits for more may have it now
             core.budget.configure(limits)

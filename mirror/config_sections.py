@@ -108,12 +108,14 @@ class Upkeep:
     """``[upkeep]``: how the mirror checks by itself what it holds.
 
     At most ``check_per_day`` bytes are read in a day, None: none; a check begins ``check_every`` seconds
-    after the last one ended, and works during ``hours``, None: at any.
+    after the last one ended, and works during ``hours``, None: at any. A file is read whole before it is sent
+    if that was not done for ``verify_after`` seconds.
     """
 
     check_per_day: int | None = _key(values.unless("none", values.size), 200_000_000_000)
     check_every: float = _key(values.duration, 30 * 86400.0)
     hours: Hours | None = _key(values.unless("always", values.hours), None)
+    verify_after: float = _key(values.duration, 86400.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ from mirror.services.units import Units
 from mirror.storage.cellcounts import CellCounts
 from mirror.storage.changes import Changes
 from mirror.storage.fronts import Fronts
+from mirror.storage.tables import if_possible
 from mirror.storage.totals import Totals
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Mirror:
         await self.export_jobs.stop()
         await self.filler.stop()
         await self.downloads.stop()
-        await self.blobs.note_uses()
+        await if_possible(self.blobs.note_uses(), "times of use")
         await self.upstream.close()
         await asyncio.to_thread(self.database.close)
 

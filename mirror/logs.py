@@ -6,6 +6,7 @@ names in front of each value make the fields; what stands before the first of th
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -19,7 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp.abc import AbstractAccessLogger
 
+from mirror.drms.errors import ConfigError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiohttp import web
 
     from mirror.config import Log
@@ -152,16 +157,27 @@ class Requests(AbstractAccessLogger):
 def set_up(log: Log) -> None:
     """Let everything that this process logs go where the configuration says; what was set up before is replaced.
 
-    To stderr, or to a file that is rotated: ``file``, ``file.1``, ... OSError if that cannot be written.
+    To stderr, or to a file that is rotated: ``file``, ``file.1``, ... To stderr too if the disk has no room to make
+    that file; ConfigError if it cannot be written for another reason. A line that cannot be written is left out.
     """
+    logging.raiseExceptions = False
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if log.file is not None:
-        log.file.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(log.file, maxBytes=log.size, backupCount=log.files, encoding="utf-8")
+        handler = _file_handler(log, log.file) or handler
     handler.addFilter(Flood())
     handler.setFormatter(Json() if log.format == "json" else KeyValue())
     logging.basicConfig(level=_LEVELS[log.level], handlers=[handler], force=True)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+
+
+def _file_handler(log: Log, file: Path) -> logging.Handler | None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFileHandler(file, maxBytes=log.size, backupCount=log.files, encoding="utf-8")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        raise ConfigError(f"[log] file = {str(file)!r} cannot be written: {error.strerror}") from error
 
 
 _LEVELS: Mapping[str, int] = {

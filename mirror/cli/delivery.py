@@ -20,6 +20,7 @@ from typing import Literal
 import click
 
 from mirror.cli.http import Daemon
+from mirror.storage.hashing import digest_of
 from mirror.storage.unitfile import is_plain
 
 How = Literal["linked", "downloaded", "there"]
@@ -140,12 +141,15 @@ class Delivery:
         raise click.ClickException(f"{target} is there, and is another file; --overwrite replaces it")
 
     def _linked(self, item: Item) -> bool:
-        """True if the file could be linked from the store."""
+        """True if the file could be linked from the store, and is what the mirror says that it holds.
+
+        A damaged one is downloaded instead, at which the mirror finds that out, and fetches it again.
+        """
         if item.place is None or item.sha256 is None or Path(item.place).name != item.sha256:
             return False
         with suppress(OSError), self._temporary(item.name) as part:  # other machine, disk or user: no matter
             os.link(item.place, part)
-            if part.stat().st_size == item.size and os.access(part, os.R_OK):
+            if part.stat().st_size == item.size and digest_of(part)[0] == item.sha256:
                 part.replace(self._folder / item.name)
                 return True
         return False

@@ -61,5 +61,7 @@ def store_path() -> Path:
 def has_store() -> bool:
     """True if the configured store has been used by a mirror."""
     from mirror.daemon import DATABASE  # noqa: PLC0415
+    from mirror.storage.indexfile import contents  # noqa: PLC0415
 
-    return (_private().storage.path / DATABASE).exists()
+    folder = _private().storage.path
+    return (folder / DATABASE).exists() or bool(contents(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,8 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
 
 def announce(url: str) -> None:
     """The one line that tells whoever started us that we accept requests."""
-    click.echo(f"ready {url}")
+    with suppress(OSError):  # stdout may be a file on a full disk, or a pipe that nobody reads
+        click.echo(f"ready {url}")
 
 
 def _series(world: Path | None) -> Sequence[SeriesData]:

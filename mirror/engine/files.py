@@ -88,10 +88,15 @@ class Files:
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
 
     async def _look_up(self, file: UnitFile) -> Holding | None:
-        """The holding of a file; looked up again if a download ended meanwhile, which may have been its own."""
+        """The holding of a file, whose bytes are right.
+
+        Looked up again if a download ended meanwhile, which may have been its own.
+        """
         while True:
             ended = self._downloads.ended
             holding = await self._holdings.at(file)
+            if holding is not None and not await self._blobs.is_sound(holding.blob):
+                continue  # it was set aside, and is not held any more
             if holding is not None or self._downloads.ended == ended:
                 return holding
 

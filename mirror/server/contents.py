@@ -1,4 +1,7 @@
-"""Downloads of what is held: blobs sent by the kernel from the disk, with new headers before them if need be."""
+"""Downloads of what is held: blobs sent by the kernel from the disk, with new headers before them if need be.
+
+No byte of a blob is sent before all of it was seen to be right, at its first use and now and then after that.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirror.drms.errors import NotHeld
 from mirror.server.conditions import what_is_asked
 from mirror.server.fetch import VALUES
 from mirror.server.kernel import corked
@@ -16,10 +20,13 @@ from mirror.storage.fronts import Front
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from mirror.server.sending import Piece
     from mirror.services.content import Content
     from mirror.storage.blobs import Blobs
+    from mirror.storage.blobtable import Blob
     from mirror.storage.fronts import Fronts
 
 #: Contents of so few parts hold their blobs from the start, so that what is wrong is told as an error.
@@ -52,10 +59,17 @@ class Contents:
         async with AsyncExitStack() as held:
             for part in content.parts[:_FEW]:
                 if isinstance(part, Stretch):
-                    held.enter_context(self._blobs.reading(part.blob))
+                    held.enter_context(await self._sound(part.blob))
             pieces = await held.enter_async_context(aclosing(self._pieces(content, asked.start, asked.end)))
             with corked(request.transport):
                 return await send(request, response, pieces)
+
+    async def _sound(self, blob: Blob) -> AbstractContextManager[Path]:
+        """A blob's file whose bytes are right; NotHeld if they are not, or it is not there."""
+        if not await self._blobs.is_sound(blob):
+            why = f"the file with sha256 {blob.sha256} was damaged, and has been set aside; ask again to have it fetched"
+            raise NotHeld(why, (blob.sha256,))
+        return self._blobs.reading(blob)
 
     async def _pieces(self, content: Content, start: int, end: int) -> AsyncGenerator[Piece]:
         for part, lo, hi in content.cut(start, end):
@@ -64,5 +78,5 @@ class Contents:
             elif isinstance(part, Front):
                 yield (await self._fronts.read(part))[lo:hi]
             else:
-                with self._blobs.reading(part.blob) as path, path.open("rb", buffering=0) as file:
+                with await self._sound(part.blob) as path, path.open("rb", buffering=0) as file:
                     yield FileRange(file, part.start + lo, hi - lo)

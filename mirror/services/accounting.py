@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.drms.errors import BadRequest
 from mirror.services.checkplan import day_of
+from mirror.storage.tables import if_possible
 from mirror.storage.usagetable import DAYS, Key, Used, added
 from mirror.upstream.budget import asking
 
@@ -72,7 +73,7 @@ class Accounting:
 
     async def usage(self, since: str | None) -> list[dict[str, Any]]:
         """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days."""
-        await self.write_down()
+        await if_possible(self.write_down(), "usage")
         day = _day(since) if since else day_of(self._now() - 30 * 86400)
         return [
             {

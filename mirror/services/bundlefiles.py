@@ -120,6 +120,9 @@ class BundleFiles:
 
     async def _put(self, pool: Pool, blob: Blob, name: str, load: FileLoad, came: Came) -> Came:
         """Have one content in the bundle; what is no longer held is noted as failed."""
+        if not await self._blobs.is_sound(blob):
+            load.failed.append({"file": name, "error": "it was damaged in the store, and has been set aside"})
+            return came
         try:
             with self._blobs.reading(blob) as path:
                 put = await asyncio.to_thread(pool.put, path, blob.sha256, blob.size)

@@ -83,6 +83,11 @@ def content_of(blob: Blob, front: Front | None = None, *, modified: float | None
     return Content((front, Stretch(blob, front.start, front.rest)), when)
 
 
+def blobs_of(content: Content) -> list[Blob]:
+    """The blobs that a content has bytes of."""
+    return [part.blob for part in content.parts if isinstance(part, Stretch)]
+
+
 def length(part: Part) -> int:
     """Bytes of a part."""
     return len(part) if isinstance(part, bytes) else part.size

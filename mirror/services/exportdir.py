@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.errors import NotHeld
 from mirror.drms.fits.record import is_second_name
-from mirror.services.content import PRINTED, Content, Part, Stretch, content_of, length
+from mirror.services.content import PRINTED, Content, Part, Stretch, blobs_of, content_of, length
 from mirror.services.exportjobs import is_file
 from mirror.services.exportplan import finished, request_of
 from mirror.storage.unitfile import is_plain
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 BLOCK = 512
 #: tar files are padded to records of 20 blocks.
 RECORD = 20 * BLOCK
+#: Bytes of a tar file whose files are all looked at before the first of them is sent: some tenths of a second.
+LOOKED_AT_FIRST = 256_000_000
 #: Directories at hand.
 _MOST_OPEN = 16
 
@@ -76,7 +78,7 @@ class ExportDirectories:
         if directory is None:
             return None
         if name in directory.files:
-            return (await self._filled(directory, [name])).contents[name]
+            return await self._sound(await self._filled(directory, [name]), name)
         job = directory.job
         if job.state != "done":
             return None
@@ -113,6 +115,13 @@ class ExportDirectories:
             if missing is not None:
                 raise NotHeld(f"{missing} of {directory.job.id} has left the store, and JSOC has it no more", (missing,))
         return directory
+
+    async def _sound(self, directory: Directory, name: str) -> Content:
+        """The content of a file whose bytes are right; one that is damaged is had or made again."""
+        content = directory.contents[name]
+        if not await self._blobs.all_sound(blobs_of(content)):
+            content = (await self._filled(directory, [name])).contents[name]
+        return content
 
     async def _look_up(self, directory: Directory, names: Sequence[str]) -> bool:
         """Look up what these files consist of; True if all of them are there."""
@@ -152,6 +161,10 @@ class ExportDirectories:
         pages = _page_names(directory.job)
         names = [name for name in directory.files if name not in pages and is_plain(name)]
         directory = await self._filled(directory, names)
+        # A client waits for all that is looked at here. What is more is looked at before it is sent.
+        first = [blob for name in names for blob in blobs_of(directory.contents[name])]
+        if sum(blob.size for blob in first) <= LOOKED_AT_FIRST and not await self._blobs.all_sound(first):
+            directory = await self._filled(directory, names)
         job, parts = directory.job, list[Part]()
         for name in pages:
             page = await self._page(job, name)

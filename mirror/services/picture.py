@@ -1,22 +1,23 @@
 """From a FITS file to a PNG of at most some size, north up: what a quick look shows.
 
 An image is read and averaged in strips, so that 4096 x 4096 pixels never lie in memory at once. astropy
-and pillow are imported when they are needed: a mirror without quick looks does without them.
+and pillow are imported when they are needed: a mirror without quick looks does without them. They get only files
+whose structure ``picturecheck`` has found to be right, and still may fail on them in any way: this belongs into a
+process of its own.
 """
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+import os
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mirror.drms.errors import Refused
 from mirror.services.colours import Look, indices, palette
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from mirror.services.picturecheck import shown_image
 
 #: Pixels of the longer side of a picture, at most.
 MOST_PIXELS = 1024
@@ -25,16 +26,16 @@ _STRIP = 64
 _MISSING = "quick looks need astropy and pillow where the mirror runs: pip install 'jsoc-mirror[quicklook]'"
 
 
-def quick_look(path: Path, look: Look, *, turned: bool, most: int = MOST_PIXELS) -> bytes:
-    """The PNG of the first image in a FITS file; ``turned`` if its north is at the bottom.
+def quick_look(file: BinaryIO, look: Look, *, turned: bool, most: int = MOST_PIXELS) -> bytes:
+    """The PNG of the first image in an open FITS file; ``turned`` if its north is at the bottom.
 
     Refused if the file has no image, is no FITS, or the libraries for pictures are not installed.
     """
-    return draw(read_image(path, most), look, turned=turned)
+    return draw(read_image(file, most), look, turned=turned)
 
 
-def read_image(path: Path, most: int = MOST_PIXELS) -> NDArray[np.float32]:
-    """The first image in a FITS file, averaged over squares until no side has more than ``most`` pixels.
+def read_image(file: BinaryIO, most: int = MOST_PIXELS) -> NDArray[np.float32]:
+    """The first image in an open FITS file, averaged over squares until no side has more than ``most`` pixels.
 
     In the file's order of rows, the southernmost first. A pixel is NaN if none of its square has a value.
     """
@@ -42,14 +43,18 @@ def read_image(path: Path, most: int = MOST_PIXELS) -> NDArray[np.float32]:
         from astropy.io import fits  # noqa: PLC0415  (see the module's docstring)
     except ImportError as error:
         raise Refused(_MISSING) from error
+    fd = file.fileno()
+    shown = shown_image(lambda at, count: os.pread(fd, count, at), os.fstat(fd).st_size)
     try:
-        with fits.open(path) as hdus:
-            image = next((hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 2), None)
-            if image is None:
-                raise Refused(f"no image of two dimensions is in that file; it has {_contents(hdus)}")
-            return _averaged(image, most)
-    except (OSError, ValueError, TypeError) as error:
-        raise Refused(f"no picture can be made of that file: {error}") from error
+        with fits.open(file, memmap=False) as hdus:
+            image = hdus[shown.number]
+            shape = tuple(image.shape) if image.is_image else None
+            pixels = _averaged(image, most) if shape == shown.shape else None
+    except Exception as error:  # damaged data make a library raise anything
+        raise Refused(f"its data cannot be decoded: {type(error).__name__}: {error}") from error
+    if pixels is None:
+        raise Refused(f"HDU {shown.number} is an image of {shown.shape} by its header, and of {shape} by astropy")
+    return pixels
 
 
 def draw(values: NDArray[np.float32], look: Look, *, turned: bool) -> bytes:
@@ -89,7 +94,3 @@ def _sums(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         values = np.add.reduceat(values, np.arange(0, length, step), axis=axis)
     return values
 
-
-def _contents(hdus: Any) -> str:
-    shapes = [" x ".join(map(str, hdu.shape)) for hdu in hdus if hdu.is_image and hdu.shape]
-    return ", ".join(shapes) or "none at all"

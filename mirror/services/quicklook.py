@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import BadRequest, NotHeld, Refused, UnknownName
+from mirror.drms.errors import BadRequest, MirrorError, NotHeld, Refused, UnknownName
 from mirror.drms.export import ExportRequest
 from mirror.services.colours import look_of
 from mirror.services.picture import MOST_PIXELS
@@ -39,6 +39,8 @@ _UPSIDE_DOWN = 90.0
 _PLANE = 2
 #: Pixels of the longer side that may be asked for: few, so that what was made serves many.
 SIZES = (128, 256, 512, MOST_PIXELS)
+#: Refusals that are remembered.
+_MOST_REFUSED = 1000
 #: Changes when the same file would give another picture.
 _EDITION = "1"
 
@@ -58,6 +60,11 @@ class QuickLook:
     look: Look
     turned: bool
     most: int
+
+    @property
+    def name(self) -> str:
+        """The file, as an error names it."""
+        return f"{self.file} of {self.record}{{{self.segment}}} (sha256 {self.blob.sha256})"
 
 
 class QuickLooks:
@@ -80,6 +87,7 @@ class QuickLooks:
         self._blobs = blobs
         self._pictures = pictures
         self._studio = studio
+        self._refused: dict[str, str] = {}
 
     async def find(
         self, request: ExportRequest, number: int, *, most: int = MOST_PIXELS, fetch: bool = False
@@ -99,6 +107,8 @@ class QuickLooks:
         row = plan.rows[number - 1]
         wanted = _first_image(plan, row.recnum)
         blob = await self._content(wanted, fetch=fetch)
+        while not await self._blobs.is_sound(blob):  # set aside, and not held any more
+            blob = await self._content(wanted, fetch=fetch)
         look = look_of(plan.series.name, wanted.segment, _wavelength(plan, row))
         turned = _turned(plan, row)
         tag = hashlib.sha256(repr((_EDITION, blob.sha256, look, turned, most)).encode()).hexdigest()[:40]
@@ -117,10 +127,24 @@ class QuickLooks:
         kept = await asyncio.to_thread(self._pictures.find, found.tag)
         if kept is not None:
             return kept
+        if found.tag in self._refused:
+            raise Refused(self._refused[found.tag])
         with self._blobs.reading(found.blob) as path:
-            png = await self._studio.picture(path, found.look, turned=found.turned, most=found.most)
+            try:
+                png = await self._studio.picture(path, found.look, turned=found.turned, most=found.most)
+            except Refused as problem:
+                raise self._remembered(found, problem) from problem
+            except MirrorError as problem:
+                raise type(problem)(f"{found.name}: {problem}") from problem
         await asyncio.to_thread(self._pictures.keep, found.tag, png)
         return png
+
+    def _remembered(self, found: QuickLook, problem: Refused) -> Refused:
+        """A refusal with the name of its file, which need not be read again to be refused again."""
+        text = self._refused[found.tag] = f"no quick look can be made of {found.name}: {problem}"
+        while len(self._refused) > _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        return Refused(text)
 
     async def _content(self, wanted: Wanted, *, fetch: bool) -> Blob:
         held = await self._holdings.of(wanted.owner)

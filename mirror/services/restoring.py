@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.errors import StorageError
 from mirror.services.backup import generations
+from mirror.storage.database import make_empty
 from mirror.storage.disk import Disk, explained
 from mirror.storage.folders import Folders
+from mirror.storage.indexfile import contents
 from mirror.storage.migrations import schema_files
 from mirror.storage.snapshot import Damaged, Pool, copy_file, hash_of
 from mirror.storage.snapshotlist import INDEX, MANIFEST, POOL, SUMS, Manifest, decode_manifest, decode_sums
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Damaged files that an error names; the rest is counted.
 NAMED = 5
+#: What speaks of records that an empty index does not know.
+_OUTDATED = (INDEX, f"{INDEX}.wal", f"{INDEX}.before", "by-record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,31 @@ class Restored:
     size: int
     damaged: list[str]
     replaced: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """What became of a store whose index was lost: ``kept`` has the new names of what could not stay in its place."""
+
+    store: str
+    contents: list[str]
+    kept: list[str]
+
+
+def begin_empty(store: Path, *, force: bool = False, disk: Disk | None = None) -> Emptied:
+    """Give a store whose index is lost an empty one. Its files stay, as files that no record refers to.
+
+    ``force``: also in place of an index that is there, which is kept under another name, as are the readable tree,
+    whose names are the last that is known of the files, and copies from before. StorageError without a store.
+    """
+    disk = disk or Disk()
+    index = store / INDEX
+    if not contents(store) and not index.exists():
+        raise StorageError(f"{store} is no store: it has neither an index nor files; expected the folder of one")
+    with _unused(index, force=force):
+        kept = [str(_renamed(disk, store / name)) for name in _OUTDATED if os.path.lexists(store / name)]
+        make_empty(index)
+    return Emptied(str(store), contents(store), kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +136,20 @@ def _opened(backup: Path, disk: Disk) -> _Backup:
 @contextmanager
 def _unused(index: Path, *, force: bool) -> Iterator[None]:
     """See that there is no store yet, or with ``force`` that no mirror owns it, now and until the end."""
-    if not index.exists():
+    if not os.path.lexists(index):
         yield
         return
     if not force:
         raise StorageError(
             f"{index} is there already; expected an empty folder, or --force to replace that index"
         )
-    fd = os.open(index, os.O_RDWR | os.O_CLOEXEC)
+    if not index.is_file():  # a folder, or a link that leads nowhere: no mirror can own that
+        yield
+        return
+    try:
+        fd = os.open(index, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"{index} cannot be opened: {explained(error)}") from error
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -175,21 +210,18 @@ def _complaint(pool: Pool, damaged: Sequence[str]) -> str:
 
 def _set_aside(store: Path, disk: Disk) -> str | None:
     """Give the index that is there another name; its log must not be taken for that of the new one."""
-    replaced = None
-    for name in (INDEX, f"{INDEX}.wal"):
-        path = store / name
-        if path.exists():
-            kept = _free(store, name)
-            disk.move(path, kept)
-            replaced = replaced or str(kept)
-    return replaced
+    there = [store / name for name in (INDEX, f"{INDEX}.wal") if os.path.lexists(store / name)]
+    kept = [_renamed(disk, path) for path in there]
+    return str(kept[0]) if kept else None
 
 
-def _free(store: Path, name: str) -> Path:
+def _renamed(disk: Disk, path: Path) -> Path:
+    """The next free name for what is there, which it has then."""
     number = 1
-    while (store / f"{name}.before-{number}").exists():
+    while os.path.lexists(kept := path.with_name(f"{path.name}.before-{number}")):
         number += 1
-    return store / f"{name}.before-{number}"
+    disk.move(path, kept)
+    return kept
 
 
 def _read(path: Path) -> bytes:

@@ -227,6 +227,7 @@ class Staging:
 
     async def _tar(self, errand: _Errand, part: Part, path: str) -> Blob:
         held = await self._blobs.find(part.tar) if part.tar else None
+        held = held if held is not None and await self._blobs.is_sound(held) else None
         tar = held or await self.fetched(path)
         if held is None and errand.job is not None:
             await self._parts.packed(errand.job, part, tar.sha256)

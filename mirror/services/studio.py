@@ -1,16 +1,20 @@
-"""Where quick looks are made: one process at a time, started when the first is asked for, ended when idle."""
+"""Where quick looks are made: one process, started when the first is asked for, ended when idle.
+
+It forks one for each picture, so that files that kill who reads them cost nobody else's picture, and no new start.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import MirrorError, OutOfTime, Refused
-from mirror.services.pictureworker import HEAD, PICTURE
+from mirror.services.pictureworker import DEATH, HEAD, PICTURE
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -30,6 +34,7 @@ class Studio:
     def __init__(self) -> None:
         self._process: Process | None = None
         self._made = 0
+        self.deaths = 0  #: processes that a file was the end of
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -37,7 +42,7 @@ class Studio:
     async def picture(self, path: Path, look: Look, *, turned: bool, most: int) -> bytes:
         """The PNG of a FITS file, no side with more than ``most`` pixels.
 
-        Refused for what is no image, OutOfTime if it takes too long.
+        Refused for what is no image, or ends the process that reads it; OutOfTime if it takes too long.
         """
         order = {"path": str(path), "look": asdict(look), "turned": turned, "most": most}
         async with self._turn:
@@ -55,8 +60,10 @@ class Studio:
                 await self._end()  # its answer would be taken for the next one's
                 raise
             self._rest()
+        if kind == DEATH:
+            self.deaths += 1
         if kind != PICTURE:
-            raise Refused(body.decode())
+            raise Refused(body.decode("utf-8", "replace"))
         return body
 
     async def stop(self) -> None:
@@ -85,6 +92,7 @@ class Studio:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # ctrl-C in the daemon's terminal is the daemon's business
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # it forks, and needs no threads
         )
 
     async def _end(self) -> None:

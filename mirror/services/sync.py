@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mirror.drms.errors import BadRequest
 from mirror.services.syncreport import report
 from mirror.services.syncworker import Parts, Worker
+from mirror.storage.tables import if_possible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,7 +60,8 @@ class Sync:
                 await self._stop(name)
             # A store that is opened for one command only may have been given no configuration.
             if self._active or changes.stop:
-                await self._parts.standing.release(wish.identity for wish in wishes)
+                released = self._parts.standing.release(wish.identity for wish in wishes)
+                await if_possible(released, "release of subscriptions that are gone")
             for wish in (*changes.start, *changes.change):
                 self._start(wish)
         return changes

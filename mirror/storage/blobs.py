@@ -8,7 +8,9 @@ there is a file without a row, which the next ``open`` finds. Readers never see 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager, suppress
+import logging
+import time
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from mirror.storage.blobtable import (
     put_quarantine,
     set_verified,
 )
-from mirror.storage.disk import Disk
+from mirror.storage.disk import Disk, explained
 from mirror.storage.filecheck import FileCheck
 from mirror.storage.folders import Folders
 from mirror.storage.forgetting import Forgetting
@@ -33,9 +35,12 @@ from mirror.storage.receiving import Receiving
 from mirror.storage.room import Eviction, Room
 from mirror.storage.sweep import make_whole
 from mirror.storage.tables import Tables, to_the_end
+from mirror.storage.verified import Verified, stamp_of
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
     from mirror.storage.database import Cursor, Database
@@ -43,6 +48,8 @@ if TYPE_CHECKING:
     from mirror.storage.tree import Tree
 
 
+#: Files that are read whole side by side before they are sent: more would not be quicker on a disk.
+_LOOKS = 2
 #: Files that are looked at without another thread: to start that takes as long as these.
 _FEW = 8
 
@@ -81,6 +88,10 @@ class Blobs:
         self.forgetting = Forgetting(tables, folders, room)
         #: Looks after the files while they are in use.
         self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
+        #: What was seen to be right, so that it need not be read whole before it is sent.
+        self.verified = receiving.verified
+        self._looking: dict[str, asyncio.Task[bool]] = {}
+        self._looks = asyncio.Semaphore(_LOOKS)
 
     @classmethod
     async def open(
@@ -91,10 +102,12 @@ class Blobs:
         now: Callable[[], float],
         quota: int | None = None,
         disk: Disk | None = None,
+        verify_after: float = 86_400.0,
     ) -> Blobs:
         """The store below ``root``, made whole again where it was not stopped in order.
 
-        ``quota`` in bytes, ``now`` gives Unix seconds. StorageError if the folder cannot be used.
+        ``quota`` in bytes, ``now`` gives Unix seconds; a look at all bytes of a file counts for ``verify_after``
+        seconds. StorageError if the folder cannot be used.
         """
         disk = disk or Disk()
         tables, folders = Tables(database), Folders(root, disk)
@@ -102,7 +115,8 @@ class Blobs:
         held = await make_whole(tables, folders, parts, now())
         limits = Quota(quota, held=held, parked=parts.parked)
         room = Room(tables, folders, parts, limits, now)
-        return cls(tables, folders, room, Receiving(tables, folders, parts, room, now), now)
+        receiving = Receiving(tables, folders, parts, room, now, Verified(time.monotonic, verify_after))
+        return cls(tables, folders, room, receiving, now)
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -127,9 +141,66 @@ class Blobs:
         few = len(wanted) <= _FEW
         gone = self._gone(wanted) if few else await asyncio.to_thread(self._gone, wanted)
         for sha256 in gone:
-            with suppress(NotHeld):  # it went meanwhile, in good order
-                await self.verify(sha256)
+            await self._is_right(self.verify(sha256))
         return set(gone)
+
+    async def _is_right(self, verdict: Awaitable[Verdict]) -> bool:
+        """Whether a blob is right after all; else it has been set aside.
+
+        On a full disk its row stays, of a file that is not there: whoever looks finds that out again.
+        """
+        try:
+            return (await verdict).problem is None
+        except NotHeld:  # it went meanwhile, in good order
+            return False
+        except StorageError as error:
+            if not self._folders.is_marked():
+                raise
+            log.warning("put off step=quarantine error=%s", error)
+            return False
+
+    async def is_sound(self, blob: Blob) -> bool:
+        """True if the file of a blob has the bytes that it should, so that it may be sent; await this before that.
+
+        One that was seen to be right not long ago, and has not changed, costs one look at its dates; else it is read
+        whole, once however many wait. A damaged one is set aside, and not held any more. StorageError if it cannot
+        be read for now.
+        """
+        if self.verified.holds(blob.sha256):
+            return True
+        task = self._looking.get(blob.sha256)
+        if task is None:
+            task = self._looking[blob.sha256] = asyncio.ensure_future(self._look(blob))
+            task.add_done_callback(lambda done: self._looked(blob.sha256, done))
+        return await asyncio.shield(task)
+
+    async def all_sound(self, blobs: Iterable[Blob]) -> bool:
+        """True if all of these may be sent."""
+        return all([await self.is_sound(blob) for blob in blobs])
+
+    async def _look(self, blob: Blob) -> bool:
+        path = self._folders.blob(blob.sha256)
+        try:
+            async with self._looks:
+                with self._room.uses.holding(blob.sha256):
+                    stamp = await asyncio.to_thread(stamp_of, path)
+                    problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size, needed=True)
+            if problem is None:
+                self.verified.note(blob.sha256, path, stamp)
+                return True
+            log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
+        except NotHeld:  # it is just leaving the store
+            return False
+        except FileNotFoundError:
+            return not await self.lost([blob])
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {explained(error)}") from error
+        return await self._is_right(to_the_end(self._judge(blob)))
+
+    def _looked(self, sha256: str, task: asyncio.Task[bool]) -> None:
+        self._looking.pop(sha256, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits hears of it
 
     @contextmanager
     def reading(self, blob: Blob) -> Iterator[Path]:
@@ -262,9 +333,10 @@ class Blobs:
             return forget(cursor, [blob.sha256])
 
         # The file first: once it is found to be damaged nobody may read it any more.
+        self.verified.forget(blob.sha256)
         await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
-        lost = await self._tables.write(work)
         self._room.departures += 1
+        lost = await self._tables.write(work)
         self._room.quota.held -= blob.size
         await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])
         return lost

@@ -10,17 +10,27 @@ from __future__ import annotations
 import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
 from mirror.drms.errors import StorageError
-from mirror.storage.damage import Damaged, cannot_open, cannot_read, cannot_write, is_damage
+from mirror.storage.damage import (
+    Damaged,
+    cannot_open,
+    cannot_read,
+    cannot_spill,
+    cannot_write,
+    first_line,
+    is_damage,
+)
+from mirror.storage.disk import Disk
 from mirror.storage.door import Door
+from mirror.storage.indexfile import log_of, look_at, refuse_beside_files
 from mirror.storage.memory import Allowance, Memory
-from mirror.storage.migrations import bring_up_to_date, put_back
+from mirror.storage.migrations import Kind, bring_up_to_date, kind_of, migrate, put_back, schema_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +41,6 @@ READERS = 2
 
 #: Files of this version open in every DuckDB release the mirror supports; later ones store strings slower.
 STORAGE_VERSION = "v1.0.0"
-
-#: Bytes that every file of DuckDB begins with; before them it has no content.
-_HEADS = 3 * 4096
 
 #: A log of fewer bytes takes no memory worth the name.
 SMALL_LOG = 16_000_000
@@ -62,14 +69,16 @@ class Database:
     def open(cls, path: Path) -> Self:
         """Open or create the file at ``path`` and bring its schema up to date.
 
-        Raises StorageError if another process owns it or it was written by a newer version.
+        Raises StorageError if another process owns it, it was written by a newer version, or it is damaged. A new one
+        is only made where no store is: Damaged for files of a store without an index.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         return cls(_opened(path), path)
 
     async def read(self, work: Callable[[Cursor], T]) -> T:
         """Run ``work`` with a cursor of its own, beside a running write; it must not change anything."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._with_cursor, work)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self._with_cursor, lambda cursor: self._spilling(cursor, work)
+        )
 
     async def write(self, work: Callable[[Cursor], T]) -> T:
         """Run ``work`` in one transaction, after the writes asked for before it; all or nothing."""
@@ -139,6 +148,15 @@ class Database:
                 raise StorageError(cannot_read(error)) from error
             raise
 
+    def _spilling(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+        """``work``, whose answer may need room on the disk: DuckDB writes down what does not fit into memory."""
+        try:
+            return work(cursor)
+        except duckdb.IOException as error:
+            if is_damage(error):
+                raise
+            raise StorageError(cannot_spill(error)) from error
+
 
 def _opened(path: Path) -> Cursor:
     """The database at ``path``, with its schema up to date."""
@@ -151,18 +169,34 @@ def _opened(path: Path) -> Cursor:
             return _up_to_date(path)
 
 
+def make_empty(path: Path) -> None:
+    """Make an index that tells of nothing, whatever lies beside it; StorageError if it cannot be made.
+
+    It has its name once it is whole; nothing may have that name before.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with closing(_connect(unfinished)) as connection:
+        try:
+            migrate(connection, schema_files())
+        except duckdb.Error as error:
+            raise _in_words(path, error) from error
+    Disk().move(unfinished, path)
+
+
 def _up_to_date(path: Path) -> Cursor:
+    look_at(path)
     connection = _connect(path)
     try:
+        if kind_of(connection, path) is Kind.BLANK:
+            refuse_beside_files(path, "has no content")
         connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
         connection.execute("SET preserve_insertion_order = true")
         Memory.WRITING.set(connection)
         bring_up_to_date(connection, path)
     except duckdb.Error as error:
         connection.close()
-        if is_damage(error):
-            raise Damaged(cannot_open(path, error)) from error
-        raise
+        raise _in_words(path, error) from error
     except BaseException:
         connection.close()
         raise
@@ -170,7 +204,7 @@ def _up_to_date(path: Path) -> Cursor:
 
 
 def _log_size(path: Path) -> int:
-    log = path.with_name(f"{path.name}.wal")
+    log = log_of(path)
     return log.stat().st_size if log.exists() else 0
 
 
@@ -198,24 +232,18 @@ def _copy(cursor: Cursor, path: Path) -> None:
 
 
 def _connect(path: Path) -> Cursor:
-    _remove_stub(path)
     try:
         return duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
-    except duckdb.IOException as error:
-        if is_damage(error):
-            raise Damaged(cannot_open(path, error)) from error
-        if "lock" not in str(error).lower():
-            raise StorageError(f"{path} cannot be opened: {error}") from error
+    except duckdb.Error as error:
+        raise _in_words(path, error) from error
+
+
+def _in_words(path: Path, error: duckdb.Error) -> StorageError:
+    """Why an index cannot be opened."""
+    if is_damage(error):
+        return Damaged(cannot_open(path, error))
+    if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
         owner = re.search(r"PID (\d+)", str(error))
         who = f"process {owner[1]}" if owner else "another process"
-        raise StorageError(f"{path} is in use by {who}; one mirror at a time may own a store") from error
-    except duckdb.Error as error:
-        if is_damage(error):
-            raise Damaged(cannot_open(path, error)) from error
-        raise StorageError(f"{path} cannot be opened: {error}") from error
-
-
-def _remove_stub(path: Path) -> None:
-    """Remove a file whose making was cut short, by a kill or a full disk: it holds nothing, and does not open."""
-    if path.exists() and path.stat().st_size < _HEADS and not _log_size(path):
-        path.unlink()
+        return StorageError(f"{path} is in use by {who}; one mirror at a time may own a store")
+    return StorageError(f"the index {path} cannot be opened: {first_line(error)}")

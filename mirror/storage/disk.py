@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from mirror.drms.errors import StorageError
@@ -113,8 +112,11 @@ class Disk:
             return
         if path.parent != path:
             self.make_folder(path.parent)
-        with suppress(FileExistsError):
+        try:
             self._do("create", path, path.mkdir)
+        except FileExistsError as error:
+            if not path.is_dir():
+                raise StorageError(f"{path} is no folder; expected one there, and nothing else") from error
         self.sync_folder(path.parent)
 
     def sync_folder(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.storage.disk import Disk
+
+
+#: Refusals that say nothing of the file: of what this process or machine has too little, or a share that is away.
+_PASSING = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
+)
 
 
 class Folders:
@@ -115,16 +122,21 @@ class Folders:
             found += [f"{folder.name}/{n}" for n in names if not is_sha256(n) or n[:2] != folder.name]
         return sorted(found)
 
-    def problem(self, sha256: str, size: int, stopped: Callable[[], bool] = lambda: False) -> str | None:
+    def problem(
+        self, sha256: str, size: int, stopped: Callable[[], bool] = lambda: False, *, needed: bool = False
+    ) -> str | None:
         """What is wrong with the content of a blob, by reading all of it; None if nothing is.
 
-        Raises ``hashing.Stopped`` when it is told to end before that.
+        ``needed``: it is read again right after this. Raises ``hashing.Stopped`` when it is told to end before that,
+        StorageError if the file may well be right, and only cannot be had now.
         """
         try:
-            digest, length = digest_of(self.blob(sha256), stopped)
+            digest, length = digest_of(self.blob(sha256), stopped, needed=needed)
         except FileNotFoundError:
             return "its file is gone"
         except OSError as error:
+            if error.errno in _PASSING:
+                raise StorageError(f"cannot read {self.blob(sha256)}: {explained(error)}") from error
             return f"it cannot be read: {explained(error)}"
         if length != size:
             return f"it has {length} bytes instead of {size}"

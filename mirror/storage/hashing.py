@@ -21,12 +21,17 @@ class Stopped(Exception):
     """Whoever reads was told to end."""
 
 
-def digest_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> tuple[str, int]:
-    """The sha256 of a file and its length, by reading all of it; raises OSError, and Stopped when told to."""
+def digest_of(
+    path: Path, stopped: Callable[[], bool] = lambda: False, *, needed: bool = False
+) -> tuple[str, int]:
+    """The sha256 of a file and its length, by reading all of it; raises OSError, and Stopped when told to.
+
+    ``needed``: it is read once more right after this, and stays in memory for that.
+    """
     digest, buffer, at = hashlib.sha256(), memoryview(bytearray(BLOCK)), 0
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        keep = _is_cached(fd, buffer)
+        keep = needed or _is_cached(fd, buffer)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while count := os.preadv(fd, [buffer], at):
             digest.update(buffer[:count])

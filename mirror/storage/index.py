@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
 
 from mirror.drms.carried import split_by_age
 from mirror.drms.coverage import Coverage
+from mirror.drms.errors import StorageError
 from mirror.drms.plan import key_space, opened_box, opened_coverage
 from mirror.storage.absorb import absorb
 from mirror.storage.changes import note_changes
@@ -63,7 +67,8 @@ class Index(Reader):
         """The index of a store, with its coverage read into memory."""
         index = cls(database)
         await database.read(index._load)
-        await index._tidy()
+        with suppress(duckdb.Error, StorageError):  # a full disk must not keep what is held from being answered
+            await index._tidy()
         return index
 
     # ---- structures ------------------------------------------------------------------------------

@@ -14,10 +14,13 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import StorageError
+from mirror.storage.disk import explained
+from mirror.storage.indexfile import log_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The table that says which migrations an index has.
+_VERSIONS = "main.schema_version"
+
 
 def schema_files() -> list[tuple[int, Traversable]]:
     """The numbered SQL files that ship with the program, in order."""
@@ -35,6 +41,29 @@ def schema_files() -> list[tuple[int, Traversable]]:
         folder = Path(__file__).parents[2] / "schema"
     names = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [(int(f.name.split("_")[0]), f) for f in names]
+
+
+class Kind(Enum):
+    """What a database is: with nothing in it, an index, or something else."""
+
+    BLANK = auto()
+    INDEX = auto()
+
+
+def kind_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Kind:
+    """Whether a database is an index or has nothing in it; StorageError if it is another program's."""
+    found = connection.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = current_database()"
+    ).fetchall()
+    tables = {name for (name,) in found}
+    if not tables or (tables == {_VERSIONS} and not _version(connection)):
+        return Kind.BLANK
+    if not {_VERSIONS, "mirror.series"} <= tables:
+        raise StorageError(
+            f"{path} is a database of another program: it has tables, but not those of an index ({_VERSIONS}, "
+            "mirror.series). Nothing was changed; move it away, or name another folder for the store"
+        )
+    return Kind.INDEX
 
 
 def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -98,7 +127,7 @@ def put_back(path: Path) -> Iterator[bool]:
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         # The log first: a kill in between leaves the file that does not open, and all this happens again.
-        for place in (_log_of(path), path):
+        for place in (log_of(path), path):
             _replace(copy / place.name, place)
         log.warning("migrations of %s had been cut short and had torn it: the copy from before is back", path)
         yield True
@@ -107,13 +136,18 @@ def put_back(path: Path) -> Iterator[bool]:
 
 
 def _replace(source: Path, place: Path) -> None:
-    if not source.exists():
-        place.unlink(missing_ok=True)
-        return
-    new = place.with_name(f"{place.name}.new")
-    shutil.copyfile(source, new)
-    _sync(new)
-    new.replace(place)
+    try:
+        if not source.exists():
+            place.unlink(missing_ok=True)
+            return
+        new = place.with_name(f"{place.name}.new")
+        shutil.copyfile(source, new)
+        _sync(new)
+        new.replace(place)
+    except OSError as error:
+        raise StorageError(
+            f"{place} does not open, and its copy {source} cannot be put in its place: {explained(error)}"
+        ) from error
 
 
 def _keep_copy(path: Path) -> None:
@@ -126,7 +160,7 @@ def _keep_copy(path: Path) -> None:
     making = copy.with_name(f"{copy.name}.new")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
-    files = [f for f in (path, _log_of(path)) if f.exists()]
+    files = [f for f in (path, log_of(path)) if f.exists()]
     try:
         # Another process, since closing a copied file here would let go of the lock on the index.
         subprocess.run(["cp", "--", *files, making], check=True, capture_output=True, text=True)  # noqa: S603, S607
@@ -155,6 +189,3 @@ def _sync(file: Path) -> None:
 def _copy_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.before")
 
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")

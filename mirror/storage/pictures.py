@@ -1,11 +1,12 @@
 """Pictures that were made, in a folder of at most some size: those used longest ago go first.
 
 They can always be made again. So nothing here is noted in the database, nothing has to last, and a folder
-that is deleted does no harm.
+that is deleted does no harm. Behind a picture's last byte its sha256 is kept: one that was damaged is made again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mirror.storage.disk import Disk
 
 _SUFFIX = ".png"
+#: Bytes of a hash.
+_SUM = hashlib.sha256().digest_size
 
 
 class Pictures:
@@ -39,9 +42,8 @@ class Pictures:
             sizes = self._known()
             if key not in sizes:
                 return None
-            try:
-                body = self._place(key).read_bytes()
-            except OSError:
+            body = _body(self._place(key))
+            if body is None:
                 self._held -= sizes.pop(key)
                 return None
             sizes.move_to_end(key)
@@ -52,7 +54,7 @@ class Pictures:
         if len(body) > self._limit:
             return
         with self._lock, suppress(StorageError):
-            self._write(self._place(key), body)
+            self._write(self._place(key), body + hashlib.sha256(body).digest())
             sizes = self._known()
             self._held += len(body) - sizes.pop(key, 0)
             sizes[key] = len(body)
@@ -86,5 +88,14 @@ class Pictures:
         found = []
         for path in self._root.glob(f"??/*{_SUFFIX}"):
             at = path.stat()
-            found.append((path.stem, at.st_mtime, at.st_size))
+            found.append((path.stem, at.st_mtime, max(0, at.st_size - _SUM)))
         return found
+
+
+def _body(place: Path) -> bytes | None:
+    """The picture in a file; None if there is none, or not as it was written."""
+    try:
+        data = place.read_bytes()
+    except OSError:
+        return None
+    return data[:-_SUM] if hashlib.sha256(data[:-_SUM]).digest() == data[-_SUM:] else None

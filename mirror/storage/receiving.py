@@ -10,6 +10,7 @@ from mirror.drms.errors import StorageError
 from mirror.storage.blobtable import Blob, find_blob, links_of, put_blob
 from mirror.storage.incoming import Sink
 from mirror.storage.tables import to_the_end
+from mirror.storage.verified import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,14 +23,22 @@ if TYPE_CHECKING:
     from mirror.storage.quota import Reservation
     from mirror.storage.room import Room
     from mirror.storage.tables import Tables
+    from mirror.storage.verified import Verified
 
 
 class Receiving:
     """Opens sinks, and makes blobs of what they took."""
 
     def __init__(
-        self, tables: Tables, folders: Folders, parts: Parts, room: Room, now: Callable[[], float]
+        self,
+        tables: Tables,
+        folders: Folders,
+        parts: Parts,
+        room: Room,
+        now: Callable[[], float],
+        verified: Verified,
     ) -> None:
+        self.verified = verified
         self._tables = tables
         self._folders = folders
         self.parts = parts
@@ -78,6 +87,9 @@ class Receiving:
             except StorageError:
                 await self._undo(part.sha256)
                 raise
+            with suppress(OSError):  # it was hashed as it was written
+                path = self._folders.blob(blob.sha256)
+                self.verified.note(blob.sha256, path, stamp_of(path))
             self._room.uses.hold(blob.sha256)
             promise.settle(held=blob.size if new else 0)
         return blob

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import NotHeld, StorageError
-from mirror.storage.blobtable import Blob, Lost, evictable, forget_unpinned, set_used
+from mirror.storage.blobtable import Blob, Lost, evictable, forget_unpinned, pinned_now, set_used
 from mirror.storage.quota import Quota, Reservation, in_words
-from mirror.storage.tables import to_the_end
+from mirror.storage.tables import if_possible, to_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mirror.storage.folders import Folders
     from mirror.storage.parts import Parts
@@ -33,6 +33,8 @@ _BATCHES = 100
 _UNANNOUNCED = 10
 #: Bytes that a download reserves ahead of what has come, where they are free.
 AHEAD = 8 << 20
+#: Bytes of the disk with which an eviction can be written down.
+ROWS = 4 << 20
 #: Bytes of the disk that downloads leave alone, so that the index can still be written.
 MARGIN = 64 << 20
 
@@ -92,6 +94,10 @@ class Uses:
         """When blobs were used, since this was asked last."""
         used, self._used = self._used, {}
         return used
+
+    def give_back(self, used: dict[str, float]) -> None:
+        """What was taken could not be written down: it counts with what has come since."""
+        self._used = used | self._used
 
     @property
     def spare(self) -> frozenset[str]:
@@ -163,7 +169,7 @@ class Room:
 
     async def plan(self, need: int) -> Eviction:
         """What would go to free ``need`` bytes; nothing is changed."""
-        await self.note_uses()
+        await if_possible(self.note_uses(), "times of use")
         spare, now = self.uses.spare, self._now()
         return Eviction(tuple(await self._tables.read(lambda c: evictable(c, need, spare=spare, now=now))))
 
@@ -179,7 +185,11 @@ class Room:
     async def note_uses(self) -> None:
         """Write down when blobs were last used."""
         if used := self.uses.take_used():
-            await self._tables.write(lambda c: set_used(c, used))
+            try:
+                await self._tables.write(lambda c: set_used(c, used))
+            except StorageError:
+                self.uses.give_back(used)
+                raise
 
     def count_parked(self) -> None:
         """Count the parts that wait to be continued against the quota."""
@@ -190,7 +200,12 @@ class Room:
         async with self.changing:
             with self.uses.leaving(plan.blobs) as going:
                 by_hash = {blob.sha256: blob for blob in going}
-                gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
+                try:
+                    gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
+                except StorageError:
+                    if not await self._make_room_for_rows(by_hash, now):
+                        raise
+                    gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
                 self.departures += 1
                 done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
                 self._next = deque(blob for blob in self._next if blob.sha256 not in by_hash)
@@ -212,6 +227,23 @@ class Room:
                 f"no room for a file of unknown length: {in_words(reservation.size)} of it have come, and it may push out "
                 f"at most {in_words(self.quota.limit // _UNANNOUNCED)}; raise [storage] quota, or evict files"
             )
+
+    async def _make_room_for_rows(self, going: Mapping[str, Blob], now: float) -> bool:
+        """On a disk so full that not even an eviction can be written down: remove some of its files before that.
+
+        A crash then leaves rows without files, which every look and the next start find out. False if the disk is not
+        full, or nothing may go.
+        """
+        if await asyncio.to_thread(self._folders.free) >= ROWS:
+            return False
+        pinned = await self._tables.read(lambda c: pinned_now(c, now))
+        freed, first = 0, []
+        for blob in going.values():
+            if blob.sha256 not in pinned and freed < ROWS:
+                first.append(blob.sha256)
+                freed += blob.size
+        await asyncio.to_thread(self._folders.remove, first, [])
+        return bool(first)
 
     async def _make(self, size: int) -> int:
         """Make room for ``size`` bytes; how many were evicted for that."""

@@ -22,6 +22,7 @@ from mirror.storage.blobtable import (
     put_blob,
     put_quarantine,
 )
+from mirror.storage.tables import if_possible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,12 +63,14 @@ async def make_whole(tables: Tables, folders: Folders, parts: Parts, now: float)
     blobs = await tables.read(all_blobs)
     sizes = await asyncio.to_thread(_found, folders, parts, now, known=len(blobs))
     todo = repairs(blobs, sizes)
+    # A full disk must not keep a store from opening: what cannot be written is found again by the next start, by
+    # checks, and by whoever asks for such a file.
     for sha256 in todo.damaged:
-        await asyncio.to_thread(folders.set_aside, sha256, f"{sha256}.{now:.0f}")
-    if todo != NOTHING:  # a full disk must not keep a store that is whole from opening
-        await tables.write(lambda c: _repair(c, todo, now))
+        await if_possible(asyncio.to_thread(folders.set_aside, sha256, f"{sha256}.{now:.0f}"), "quarantine")
+    if todo != NOTHING:
+        await if_possible(tables.write(lambda c: _repair(c, todo, now)), "repair of the store")
     if any(blob.last_used > now + AHEAD for blob in blobs):
-        await tables.write(lambda c: date_back(c, now))
+        await if_possible(tables.write(lambda c: date_back(c, now)), "repair of dates")
     links = await tables.read(holding_links)
     await asyncio.to_thread(folders.tree.mend, {name: folders.blob(s) for name, s in links.items()})
     return sum(sizes.values()) - sum(todo.damaged.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
@@ -10,9 +11,11 @@ import duckdb
 from mirror.drms.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from mirror.storage.database import Cursor, Database
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -36,6 +39,19 @@ class Tables:
             return await self._database.write(work)
         except duckdb.Error as error:
             raise StorageError(f"the index cannot be written, nothing was changed: {error}") from error
+
+
+async def if_possible(work: Awaitable[object], what: str) -> bool:
+    """Await a write that can wait for a later time; True if it was made. A full disk is worth a line in the log.
+
+    For what tidies up: it must neither keep a store that holds much from serving it, nor stop its end.
+    """
+    try:
+        await work
+    except StorageError as problem:
+        log.warning("put off step=%s error=%s", what, problem)
+        return False
+    return True
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

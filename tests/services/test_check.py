@@ -368,7 +368,7 @@ async def test_an_index_that_cannot_be_opened_says_in_one_message_what_to_do(tmp
         flip_at(tmp_path / "index.duckdb", places[0] + 100 if at is None else at)
         if at == 4096 + 20:  # there are two of this head, written by turns
             flip_at(tmp_path / "index.duckdb", 8192 + 20)
-        with pytest.raises(StorageError, match=r"damaged .*mirror restore.*move index.duckdb away"):
+        with pytest.raises(StorageError, match=r"damaged .*mirror restore.*restore --without-backup"):
             await made.start()
 
 

@@ -98,7 +98,8 @@ def test_a_pixel_is_the_mean_of_a_square_of_those_that_have_a_value(tmp_path_fac
     data = chance.normal(size=(rows, columns)).astype(np.float32)
     data[chance.random(data.shape) < 0.3] = np.nan
     step = max(1, -(-max(rows, columns) // most))
-    found = read_image(fits_file(tmp_path_factory.mktemp("f") / "a.fits", data), most)
+    with fits_file(tmp_path_factory.mktemp("f") / "a.fits", data).open("rb") as file:
+        found = read_image(file, most)
     assert found.shape == (-(-rows // step), -(-columns // step))
     for (y, x), value in np.ndenumerate(found):
         square = data[y * step : (y + 1) * step, x * step : (x + 1) * step]
@@ -117,7 +118,8 @@ def test_a_compressed_scaled_image_is_read_in_strips_with_its_blanks(tmp_path):
         table[1].header["ZBLANK"] = -32768
         table[1].header["BSCALE"] = table[1].header["ZSCALE"] = 0.5
         table[1].header["BZERO"] = 10
-    found = read_image(path, 75)
+    with path.open("rb") as file:
+        found = read_image(file, 75)
     assert found.shape == (75, 64)
     assert np.isnan(found[0, 0])
     assert found[10, 7] == pytest.approx(data[40:44, 28:32].mean() * 0.5 + 10)
@@ -126,15 +128,16 @@ def test_a_compressed_scaled_image_is_read_in_strips_with_its_blanks(tmp_path):
 @pytest.mark.parametrize("data", [np.zeros((2, 3, 4), np.float32), np.zeros(5, np.int16)])
 def test_a_file_without_an_image_is_refused_with_what_it_has(tmp_path, data):
     path = fits_file(tmp_path / "a.fits", data)
-    with pytest.raises(Refused, match="no image of two dimensions.* it has " + " x ".join(map(str, data.shape))):
-        quick_look(path, GREY, turned=False)
+    expected = "no image of two dimensions.* it has " + " x ".join(map(str, data.shape))
+    with path.open("rb") as file, pytest.raises(Refused, match=expected):
+        quick_look(file, GREY, turned=False)
 
 
 def test_what_is_no_fits_is_refused(tmp_path):
     path = tmp_path / "a.fits"
     path.write_bytes(b"<html>gateway</html>" * 500)
-    with pytest.raises(Refused, match="no picture can be made"):
-        quick_look(path, GREY, turned=False)
+    with path.open("rb") as file, pytest.raises(Refused, match="it is not FITS"):
+        quick_look(file, GREY, turned=False)
 
 
 # ---- orientation --------------------------------------------------------------------------------

@@ -1,0 +1,309 @@
+"""Quick looks of files that somebody garbled: a picture, or an error that says which file and why; and nobody else pays."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import io
+import json
+import os
+import random
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from mirror.drms.errors import Refused
+from mirror.services import pictureworker
+from mirror.services.colours import Look
+from mirror.services.picturecheck import shown_image
+from mirror.services.pictureworker import DEATH, PICTURE, REFUSAL, made
+from mirror.services.studio import Studio
+from mirror.storage.fitscheck import units
+from mirror.storage.holdings import RecordSegment
+from mirror.storage.unitfile import UnitFile
+from tests.filelab import file_lab
+
+GREY = Look("grey")
+PATCH = "hmi.sharp_720s[3563][2014.01.01_00:12_TAI]{magnetogram,bitmap}"
+#: How images are stored, and which of them are read.
+KINDS = {
+    "plain": True, "plain float": True, "RICE_1": True, "RICE_1 float": True, "GZIP_1": True, "GZIP_2 float": True,
+    "HCOMPRESS_1": False, "HCOMPRESS_1 float": False, "PLIO_1": False,
+}  # fmt: skip
+#: Files of each kind.
+FILES = 15
+
+
+def whole(kind):
+    """A sound file of a kind."""
+    values = np.random.default_rng(1).normal(0, 50, (64, 64))
+    name, floating = kind.split()[0], kind.endswith("float")
+    data = values.astype(np.float32) if floating else np.abs(values).astype(np.int32 if name == "HCOMPRESS_1" else np.int16)
+    tiles = {"tile_shape": (16, 16)} if name == "HCOMPRESS_1" else {}
+    hdu = fits.ImageHDU(data) if name == "plain" else fits.CompImageHDU(data, compression_type=name, **tiles)
+    out = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(out)
+    return out.getvalue()
+
+
+def data_of(content):
+    """Where the data of the last header lie."""
+    *_, last = units(lambda at, count: content[at : at + count], len(content))
+    return last.start, last.start + last.length
+
+
+def garbled(content, chance):
+    """The same with something wrong: in a header, in the table of tiles, in the data, or at its end."""
+    data, (start, end) = bytearray(content), data_of(content)
+    match chance.randrange(7):
+        case 0:
+            for _ in range(chance.randrange(1, 9)):
+                data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        case 1:
+            at = chance.randrange(start, end)
+            data[at : at + 2000] = chance.randbytes(len(data[at : at + 2000]))
+        case 2:
+            data[start:end] = chance.randbytes(end - start)
+        case 3:
+            del data[chance.randrange(len(data)) :]
+        case 4:
+            digits = [i for i in range(2880, start) if chr(data[i]).isdigit()]
+            for at in chance.sample(digits, 3):
+                data[at] = ord(chance.choice("0123456789"))
+        case 5:
+            at = start + chance.randrange(0, 64 * 8)
+            data[at : at + 8] = chance.choice([b"\xff" * 8, b"\x7f" + b"\xff" * 7, bytes(8), chance.randbytes(8)])
+        case 6:
+            at = chance.randrange(start, end)
+            data[at : at + 64] = b"\xff" * len(data[at : at + 64])
+    return bytes(data)
+
+
+@pytest.fixture
+async def studio():
+    made = Studio()
+    yield made
+    await made.stop()
+
+
+async def outcome(studio, file):
+    """Why no picture can be made of a file; "" if one was."""
+    try:
+        assert (await studio.picture(file, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+    except Refused as problem:
+        return str(problem)
+    return ""
+
+
+async def test_garbled_files_of_every_kind_are_a_picture_or_one_clear_error_each(studio, tmp_path, record_property):
+    chance, deaths = random.Random(12), {}
+    for kind, is_read in KINDS.items():
+        content, file = whole(kind), tmp_path / "a.fits"
+        before, pictures = studio.deaths, 0
+        for n in range(-1, FILES):
+            file.write_bytes(content if n < 0 else garbled(content, chance))
+            words = await outcome(studio, file)
+            assert words.isprintable()
+            assert n >= 0 or (words == "") is is_read
+            pictures += words == ""
+        deaths[kind] = studio.deaths - before
+        assert (pictures > 0) is is_read
+        assert is_read or not deaths[kind]
+    record_property("deaths", deaths)
+    assert sum(deaths.values()) <= FILES  # astropy may fail on what has a right structure; seen were none
+
+
+@pytest.mark.parametrize(
+    "card, words",
+    [
+        ("ZCMPTYPE= 'HCOMPRESS_1'", "HCOMPRESS_1"),
+        ("ZCMPTYPE= 'PLIO_1  '", "PLIO_1"),
+        ("ZCMPTYPE= 'NOCOMPRESS'", "NOCOMPRESS"),
+        ("ZBITPIX =                   17", "ZBITPIX 17"),
+        ("ZNAXIS1 =               999999", "999999 x 64 pixels"),
+        ("ZNAXIS1 =                    0", "0 x 64 pixels"),
+        ("ZNAXIS2 =                 4096", "a table of 64 tiles"),
+        ("ZTILE1  =            999999999", "tiles of 999999999"),
+        ("ZTILE2  =                   -1", "tiles of 64 x -1"),
+        ("ZVAL1   =                   31", "blocks of 31 pixels"),
+        ("ZVAL2   =                    9", "of 9 bytes"),
+        ("THEAP   =            999999999", "THEAP 999999999"),
+        ("TFORM1  = '9PB(131)'", "not read"),
+        ("TFIELDS =                    9", "9 columns"),
+        ("NAXIS1  =                    7", "rows of 7 bytes"),
+    ],
+)
+def test_a_structure_that_does_not_fit_is_refused_before_anything_is_decoded(card, words):
+    content = whole("RICE_1")
+    keyword = card[:8].encode()
+    at = content.find(keyword, 2880)
+    if at < 0:
+        at = content.find(b"END".ljust(80), 2880)
+        content = content[:at] + card.ljust(80).encode() + b"END".ljust(80) + content[at + 160 :]
+    else:
+        content = content[:at] + card.ljust(80).encode() + content[at + 80 :]
+    with pytest.raises(Refused, match=words):
+        shown_image(lambda start, count: content[start : start + count], len(content))
+
+
+@pytest.mark.parametrize("pair", [(0, 0), (1 << 30, 0), (-1, 0), (100, -1), (100, 1 << 30), (2, 0)])
+def test_a_tile_outside_of_the_heap_or_without_data_is_refused_with_its_number(pair):
+    content = bytearray(whole("RICE_1"))
+    start, _ = data_of(bytes(content))
+    content[start + 80 : start + 88] = np.array(pair, ">i4").tobytes()
+    with pytest.raises(Refused, match="tile 11 of HDU 1"):
+        shown_image(lambda at, count: bytes(content[at : at + count]), len(content))
+
+
+# ---- who draws ------------------------------------------------------------------------------------------------
+
+
+def drawn_by(monkeypatch, tmp_path, work):
+    """What an order gives whose picture is drawn by ``work``."""
+    file = tmp_path / "a.fits"
+    file.write_bytes(whole("plain"))
+    monkeypatch.setattr(pictureworker, "quick_look", lambda *_, **__: work())
+    order = {"path": str(file), "look": {"palette": "grey"}, "turned": False, "most": 128}
+    return made(json.dumps(order).encode())
+
+
+def told(monkeypatch, tmp_path, work):
+    def tell():
+        raise Refused(str(work()))
+
+    kind, body = drawn_by(monkeypatch, tmp_path, tell)
+    assert kind == REFUSAL
+    return body.decode()
+
+
+def attempt(work):
+    try:
+        work()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+
+def landlock():
+    """The version of Landlock that this kernel has; below 1: none."""
+    return ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1)
+
+
+def test_who_draws_has_no_privileges_writes_nothing_and_reaches_nobody(monkeypatch, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    place = tmp_path / "new"
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    mine = os.open(secret, os.O_RDWR)
+
+    def connect():
+        with socket.socket() as sock:
+            sock.connect(("127.0.0.1", port))
+
+    def look():
+        return json.dumps(
+            {
+                "user": os.geteuid(),
+                "fork": attempt(os.fork) if os.geteuid() else "as it was",
+                "grow": attempt(lambda: os.pwrite(mine, b"x", 100)),
+                "make": attempt(lambda: place.write_text("x")),
+                "read": attempt(lambda: secret.read_text()),
+                "connect": attempt(connect),
+            }
+        )
+
+    try:
+        seen = json.loads(told(monkeypatch, tmp_path, look))
+    finally:
+        listener.close()
+        os.close(mine)
+    assert seen["user"] == (os.geteuid() or 65_534)
+    assert seen["grow"] == "OSError"
+    assert not place.exists()
+    assert secret.read_text() == "mine"
+    if landlock() >= 1:
+        assert (seen["make"], seen["read"]) == ("PermissionError", "PermissionError")
+    if landlock() >= 4:
+        assert seen["connect"] == "PermissionError"
+    if os.geteuid() == 0:
+        assert seen["fork"] == "BlockingIOError"
+
+
+def test_who_dies_is_named_by_what_ended_it(monkeypatch, tmp_path):
+    kind, body = drawn_by(monkeypatch, tmp_path, lambda: os.kill(os.getpid(), signal.SIGSEGV))
+    assert (kind, b"SIGSEGV" in body) == (DEATH, True)
+    kind, body = drawn_by(monkeypatch, tmp_path, lambda: os._exit(3))
+    assert (kind, b"code 3" in body) == (DEATH, True)
+
+
+def test_who_takes_too_long_or_too_much_memory_is_ended(monkeypatch, tmp_path):
+    monkeypatch.setattr(pictureworker, "LONGEST", 0.2)
+    begun = time.monotonic()
+    kind, body = drawn_by(monkeypatch, tmp_path, lambda: time.sleep(30))
+    assert (kind, b"longer than 0.2 s" in body, time.monotonic() - begun < 10) == (DEATH, True, True)
+    monkeypatch.setattr(pictureworker, "LONGEST", 50.0)
+    kind, body = drawn_by(monkeypatch, tmp_path, lambda: bytearray(3 << 30))
+    assert (kind, b"too large" in body) == (REFUSAL, True)
+
+
+def test_what_is_no_picture_is_not_passed_on_as_one(monkeypatch, tmp_path):
+    assert drawn_by(monkeypatch, tmp_path, lambda: b"<script>")[0] == DEATH
+    assert drawn_by(monkeypatch, tmp_path, lambda: b"")[0] == DEATH
+    assert drawn_by(monkeypatch, tmp_path, lambda: b"\x89PNG\r\n\x1a\n...")[0] == PICTURE
+
+
+async def test_a_process_that_a_file_ends_costs_no_other_picture_and_no_new_start(studio, tmp_path):
+    sound, wrong = tmp_path / "a.fits", tmp_path / "b.fits"
+    sound.write_bytes(whole("RICE_1"))
+    wrong.write_bytes(whole("HCOMPRESS_1"))
+    await studio.picture(sound, GREY, turned=False, most=128)
+    process = studio._process
+    asked = [studio.picture(f, GREY, turned=False, most=128) for f in (sound, wrong) * 5]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(a.startswith(b"\x89PNG") for a in answers[::2])
+    assert all(isinstance(a, Refused) for a in answers[1::2])
+    assert studio._process is process
+
+
+# ---- through a whole mirror -------------------------------------------------------------------------------------
+
+
+async def test_an_error_names_the_record_the_segment_and_the_content_and_is_remembered(tmp_path):
+    async with file_lab(tmp_path) as mirror:
+        await mirror.exported(PATCH)
+        listed = (await mirror.get("/api/files", {"ds": PATCH})).json
+        facing = mirror.running.facing
+        content = whole("HCOMPRESS_1")
+        async with mirror.running.blobs.incoming(len(content)) as sink:
+            await sink.write(content)
+            blob = await sink.keep(size=len(content))
+            record = RecordSegment("hmi.sharp_720s", 101, "magnetogram")
+            unit = next(f["path"] for f in listed if f["segment"] == "magnetogram").split("/")
+            file = UnitFile(int(unit[2][1:]), int(unit[3][1:]), unit[4])
+            await facing.pictures._holdings.add(file, blob, record=record)
+        asked = {"ds": PATCH.replace(",bitmap", ""), "number": "1"}
+        first = await mirror.get("/api/quicklook", asked)
+        words = first.json["error"]
+        assert first.code == 403
+        assert all(word in words for word in ("hmi.sharp_720s[3563]", "{magnetogram}", blob.sha256, "HCOMPRESS_1"))
+        number = facing.studio._made
+        assert (await mirror.get("/api/quicklook", asked)).json["error"] == words
+        assert facing.studio._made == number
+        other = await mirror.get("/api/quicklook", {"ds": PATCH.replace("magnetogram,", ""), "number": "1"})
+        assert other.body.startswith(b"\x89PNG")
+
+
+def test_nothing_but_the_drawing_process_loads_a_library_that_decodes_files():
+    root = Path(pictureworker.__file__).parents[1]
+    users = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if "import" in (text := path.read_text()) and ("from astropy" in text or "import astropy" in text)
+    }
+    assert {u for u in users if not u.startswith(("simulator/", "cli/demo"))} == {"services/picture.py", "services/pictureworker.py"}

@@ -97,11 +97,11 @@ def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Con
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+        raise ConfigError(f"{path}: is not TOML, which is UTF-8: {error}") from error
 
 
 def _placed(config: Config, folder: Path) -> Config:

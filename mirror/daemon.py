@@ -19,6 +19,7 @@ from aiohttp import web
 from mirror.composition import DATABASE, Core, Exporting, Keeping, carrying, exporting, keeping, open_core
 from mirror.config import check_doors
 from mirror.facing import Facing, facing
+from mirror.listening import bind, refused, url_of
 from mirror.logs import REQUESTS, Requests
 from mirror.notify import Notifier
 from mirror.server.accounts import counting
@@ -101,6 +102,8 @@ TURN = 0.001
 GRACE = 1.0
 #: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
 MOST_DESCRIPTORS, RESERVED = 65_536, 512
+#: Where it is said at which address to listen.
+LISTEN = "[server] host and port in config.toml, or MIRROR_SERVER__HOST and MIRROR_SERVER__PORT"
 
 
 @dataclass(frozen=True)
@@ -285,14 +288,22 @@ async def serve(
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
-    ConfigError if others than this computer would be let in, and nothing says whom.
+    ConfigError if others than this computer would be let in, and nothing says whom, and if nobody can listen
+    at that address.
 
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
     check_doors(config)
     sys.setswitchinterval(TURN)
     notifier = notifier or Notifier({})
-    mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
+    host, port = config.server.host, config.server.port
+    sockets = bind(host, port, LISTEN)  # before a store is opened, or JSOC is asked
+    try:
+        mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
+    except BaseException:
+        for made in sockets:
+            made.close()
+        raise
     watching = asyncio.ensure_future(mirror.watch.run())
     probing = asyncio.ensure_future(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
     stop = asyncio.ensure_future(stopped())
@@ -301,9 +312,9 @@ async def serve(
     runner = _runner(mirror.app, config)
     try:
         await runner.setup()
-        site = web.TCPSite(runner, config.server.host, config.server.port)
-        await site.start()
-        address = f"http://{config.server.host}:{runner.addresses[0][1]}"
+        for made in sockets:
+            await _listen(web.SockSite(runner, made), host, port)
+        address = url_of(host, runner.addresses[0][1])
         ready(address)
         mirror.upkeep.start()
         warming = asyncio.ensure_future(mirror.analytics.warm())
@@ -323,6 +334,13 @@ async def serve(
         watching.cancel()
         probing.cancel()
         await mirror.close()
+
+
+async def _listen(site: web.SockSite, host: str, port: int) -> None:
+    try:
+        await site.start()
+    except OSError as problem:  # somebody else began to listen since the socket was bound
+        raise refused(host, port, LISTEN, problem) from problem
 
 
 def _runner(app: web.Application, config: Config) -> web.AppRunner:

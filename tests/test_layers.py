@@ -14,6 +14,7 @@ FLOORS = {
     "drms": 1,
     "access": 1,
     "wire": 2,
+    "listening": 2,
     "config_values": 2,
     "config_sections": 2.5,
     "config": 3,
@@ -31,7 +32,7 @@ FLOORS = {
     "__main__": 10,
 }
 #: A JSOC in a box may share how things are written with the mirror, but nothing of how they are found.
-SIMULATOR = {"drms", "wire"}
+SIMULATOR = {"drms", "wire", "listening"}
 #: Each with the only part of the mirror that it may know: the entry for scripts must stay light.
 ALONE = {"mirror": {"client", "remote"}, "client": set(), "remote": {"client", "drms"}}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import UNAUTHORIZED, HTTPException, HTTPResponse
-from typing import Any, BinaryIO, TypeVar
+from http.client import UNAUTHORIZED, HTTPException, HTTPResponse, IncompleteRead
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
@@ -23,6 +24,7 @@ DEFAULT_URL = "http://127.0.0.1:8040"
 Params = Mapping[str, str | None] | None
 #: Where --token waits for --url.
 _TOKEN = "mirror.token"  # noqa: S105
+_WHERE = "say where it is: --url http://HOST:PORT, or MIRROR_URL."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -120,17 +122,44 @@ class Daemon:
         try:
             yield
         except HTTPError as problem:
-            raise click.ClickException(_complaint(problem)) from problem
+            raise click.ClickException(self._complaint(problem)) from problem
         except (URLError, TimeoutError, ConnectionError) as problem:
             raise click.ClickException(self._absent(getattr(problem, "reason", problem))) from problem
+        except IncompleteRead as problem:
+            raise click.ClickException(f"{self.url} ended in the middle of an answer; try again") from problem
         except (ValueError, HTTPException) as problem:
-            raise click.ClickException(f"what answers at {self.url} is not a mirror: {problem}") from problem
+            raise click.ClickException(self.foreign(str(problem))) from problem
+
+    def _complaint(self, problem: HTTPError) -> str:
+        """What the mirror says went wrong, or that it is no mirror that speaks."""
+        bare = (
+            f"what answers at {self.url} is not a mirror, or something stands before it: "
+            f"HTTP {problem.code} {problem.reason}.\n{_WHERE}"
+        )
+        try:
+            body = problem.read()
+            if problem.headers.get("Content-Type", "").startswith("text/plain"):  # of paths for browsers too
+                return body.decode(errors="replace").strip() or bare
+            told = str(json.loads(body)["error"])
+        except (ValueError, KeyError, TypeError, HTTPException, OSError):
+            return bare
+        refused = problem.code == UNAUTHORIZED
+        return f"{told}; it is given by --token or MIRROR_TOKEN" if refused else _apart(told)
+
+    def foreign(self, why: str) -> str:
+        """What to say of an answer that no mirror gives."""
+        return f"what answers at {self.url} is not a mirror: {why}.\n{_WHERE}"
+
+    def is_mirror(self) -> bool:
+        """True if what is there answers as a mirror does."""
+        try:
+            told = self.get("/api/status")
+        except click.ClickException:
+            return False
+        return isinstance(told, dict) and {"policy", "searches"} <= told.keys()
 
     def _absent(self, reason: object) -> str:
-        return (
-            f"no mirror answers at {self.url} ({reason}).\n"
-            "Start one with `mirror serve`, or say where it is: --url http://HOST:PORT, or MIRROR_URL."
-        )
+        return f"no mirror answers at {self.url} ({reason}).\nStart one with `mirror serve`, or {_WHERE}"
 
 
 def token_option(command: F) -> F:
@@ -147,12 +176,16 @@ def token_option(command: F) -> F:
 
 def url_option(command: F) -> F:
     """``--url``, where the mirror is, and ``--token``; the function gets it as ``daemon``."""
-    return _url(command, _daemon, "Where the mirror is; where none runs, the store is opened for this command.")
+    return _url(
+        command, _daemon, "Where the mirror is; where none runs, the store is opened for this command."
+    )
 
 
 def store_option(command: F) -> F:
     """``--url`` for commands that make the store where there is none yet."""
-    return _url(command, _daemon_or_store, "Where the mirror is; where none runs, the store is opened, or made.")
+    return _url(
+        command, _daemon_or_store, "Where the mirror is; where none runs, the store is opened, or made."
+    )
 
 
 def running_option(command: F) -> F:
@@ -169,7 +202,22 @@ def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daem
         envvar="MIRROR_URL",
         callback=found,
         help=f"{words}  [env: MIRROR_URL]",
-    )(token_option(command))
+    )(token_option(_of_a_mirror(command)))
+
+
+def _of_a_mirror(command: F) -> F:
+    """The command, where an answer that makes no sense is one clear error if it is no mirror that gave it."""
+
+    @functools.wraps(command)
+    def guarded(*arguments: Any, daemon: Daemon, **options: Any) -> Any:
+        try:
+            return command(*arguments, daemon=daemon, **options)
+        except (LookupError, TypeError, AttributeError, ValueError) as problem:
+            if daemon.is_mirror():
+                raise
+            raise click.ClickException(daemon.foreign("it gives other answers")) from problem
+
+    return cast("F", guarded)
 
 
 def _daemon_or_store(context: click.Context, option: click.Parameter, url: str) -> Daemon:
@@ -186,7 +234,18 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
 
 
 def _named(context: click.Context, url: str) -> Daemon:
+    if not _is_address(url):
+        shown = url.rpartition("@")[2]  # without a token
+        raise click.UsageError(f"{shown!r} is not the address of a mirror; {_WHERE}", context)
     return Daemon(url, token=context.meta.get(_TOKEN))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _listens(url: str) -> bool:
@@ -196,25 +255,6 @@ def _listens(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _complaint(problem: HTTPError) -> str:
-    """What the mirror says went wrong, or the bare code if it is no mirror that speaks."""
-    bare = f"the mirror answered HTTP {problem.code} {problem.reason}"
-    try:
-        body = problem.read()
-        if problem.headers.get("Content-Type", "").startswith(
-            "text/plain"
-        ):  # of paths that browsers ask for too
-            return body.decode(errors="replace").strip() or bare
-        told = str(json.loads(body)["error"])
-        return (
-            f"{told}; it is given by --token or MIRROR_TOKEN"
-            if problem.code == UNAUTHORIZED
-            else _apart(told)
-        )
-    except (ValueError, KeyError, TypeError, HTTPException, OSError):
-        return bare
 
 
 def _apart(error: str) -> str:

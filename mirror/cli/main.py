@@ -6,6 +6,7 @@ COMMANDS. Modules are loaded late so that ``mirror status`` does not wait for th
 
 from __future__ import annotations
 
+import errno
 import importlib
 import keyword
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,10 @@ SECTIONS = {
 }
 
 
+#: The exit code of a program that ctrl-C ended, as shells have it.
+INTERRUPTED = 130
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they are called; MirrorErrors become messages.
 
@@ -98,11 +103,24 @@ class Commands(click.Group):
                 formatter.write_dl([(name.ljust(width), self._modules[name][1]) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; what it cannot do on purpose is one message and exit code 1."""
+        """Runs the command; what cannot be done is one message and exit code 1, ctrl-C exit code 130."""
         try:
             return super().invoke(ctx)
         except MirrorError as problem:
             raise click.ClickException(str(problem)) from problem
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            ctx.exit(INTERRUPTED)
+        except OSError as problem:
+            if problem.errno == errno.EPIPE:  # whoever read our output has read enough; click ends in silence
+                raise
+            raise click.ClickException(_refused(problem)) from problem
+
+
+def _refused(problem: OSError) -> str:
+    """What the system would not do, in one line."""
+    names = " and ".join(str(name) for name in (problem.filename, problem.filename2) if name is not None)
+    return f"{names}: {problem.strerror}" if names else str(problem.strerror or problem)
 
 
 def _attribute(name: str) -> str:
@@ -131,7 +149,7 @@ A record set is a series, then for each of its prime keys a value or range in br
     hmi.m_720s[2014.01.01/1d][? QUALITY=0 ?] those without a flag
 
 Every command explains itself: mirror COMMAND --help. The exit code is 0 if all went well, 1 if something
-could not be done, 2 for a wrong use. Data go to stdout, words about them to stderr.
+could not be done, 2 for a wrong use, 130 after ctrl-C. Data go to stdout, words about them to stderr.
 """
 
 main = click.version_option(__version__, prog_name="mirror")(

@@ -40,7 +40,9 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
 
     \b
         mirror simulate --port 8050 &
-        MIRROR_UPSTREAM__URL=http://127.0.0.1:8050 mirror serve
+        MIRROR_UPSTREAM__URL=http://127.0.0.1:8050 MIRROR_STORAGE__PATH=trial mirror serve
+
+    The data are made up: keep them in a store of their own, as above.
 
     What it was asked: GET /_simulator/log. A new version of records, as when JSOC processes them again:
     POST /_simulator/reprocess with {"ds": "RECORDSET"}. What goes wrong: --faults FILE, or POST /_simulator/faults,

@@ -108,16 +108,24 @@ class Web:
         self, request: web.Request, template: str, /, *, status: int = 200, **values: Any
     ) -> web.Response:
         """The page of a template; ``request`` tells where we are, ``values`` are what it shows."""
-        text = self._templates.get_template(template).render(
+        text = self.render(
+            template,
             path=request.path,
             host=request.host,
-            request=request,
             asker=request.get(ASKER),
             form_token=request.get(FORM_TOKEN, ""),
             **values,
         )
         headers = {**HEADERS, "Cache-Control": "no-cache"}
-        return web.Response(text=text, content_type="text/html", status=status, headers=headers)
+        # A header or an address may have brought what UTF-8 cannot say.
+        body = text.encode("utf-8", "replace")
+        return web.Response(
+            body=body, content_type="text/html", charset="utf-8", status=status, headers=headers
+        )
+
+    def render(self, template: str, /, **values: Any) -> str:
+        """A template filled in; UndefinedError if it wants a value that is not among these."""
+        return self._templates.get_template(template).render(**values)
 
     def own(self, handler: Handler) -> Handler:
         """A page's handler, for requests to us: one that takes us for JSOC is passed on to it.

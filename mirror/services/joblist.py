@@ -165,8 +165,12 @@ def _directory(job: Job) -> str:
 
 
 def stamp(seconds: float) -> str:
-    """A time of the store, in Unix seconds, as the API tells it."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """A time of the store, in Unix seconds, as the API tells it; the last that has a date if it has none."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks
+        moment = datetime.max.replace(tzinfo=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _problem(failed: Failed) -> MirrorError:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.drms.errors import BadRequest, ConfigError, MirrorError
+from mirror.listening import bind, url_of
 from mirror.simulator.archive import Archive
 from mirror.simulator.delivery import deliver
 from mirror.simulator.evaluate import select
@@ -235,7 +236,11 @@ async def run(
     ready: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serves until SIGTERM, SIGINT or ``stop``; ``ready`` is called with the address once requests are accepted."""
+    """Serves until SIGTERM, SIGINT or ``stop``; ``ready`` is called with the address once requests are accepted.
+
+    ConfigError if nobody can listen there.
+    """
+    sockets = bind(host, port, "--host and --port of mirror simulate; --port 0 picks a free one")
     stop = stop or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -243,10 +248,9 @@ async def run(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound = runner.addresses[0]
-        ready(f"http://{host}:{bound[1]}")
+        for made in sockets:
+            await web.SockSite(runner, made).start()
+        ready(url_of(host, runner.addresses[0][1]))
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -32,6 +32,8 @@ ADDRESSES = (
     "mirror.example.org:8040",
     "HOST:8040",
 )
+#: What pages call the simulator. It and the mirror stand elsewhere here; nothing else of a page is changed.
+SIMULATOR = "127.0.0.1:8050"
 #: Folders that pages name; each stands for one in the scratch folder.
 FOLDERS = ("/media/disk", "/disk", "/new", "/data", "/srv")
 _FOLDER = re.compile(rf"(?<![\w~./-])({'|'.join(FOLDERS)})(?=/)")
@@ -118,6 +120,7 @@ class Desk:
     made: Forker
     home: Path
     url: str
+    upstream: str
     env: dict[str, str]
     _session: subprocess.Popen[str] | None = field(default=None)
 
@@ -137,6 +140,9 @@ class Desk:
         """A text of a page with the addresses and folders that there are here."""
         for address in ADDRESSES:
             text = text.replace(address, self.url.removeprefix("http://"))
+        text = text.replace(SIMULATOR, self.upstream.removeprefix("http://"))
+        text = re.sub(r"^mirror simulate\b(?!.*--port)", "mirror simulate --port 0", text, flags=re.MULTILINE)
+        text = re.sub(r"^(mirror simulate\b.*--port) \d+", r"\1 0", text, flags=re.MULTILINE)
         return _FOLDER.sub(rf"{self.home}\1", text)
 
     def _sh(self, block: Block, text: str) -> None:
@@ -190,7 +196,7 @@ def desk(made: Forker, upstream: str, home: Path) -> Iterator[Desk]:
     running = environment(**settings, MIRROR_STORAGE__PATH=str(home / "store"))
     with server(made, "serve", "--config", "config.toml", cwd=home, env=running) as url:
         aside = {"MIRROR_URL": url, "MIRROR_STORAGE__PATH": str(home / "aside"), "DOCS_BRIEFLY": "1"}
-        made_desk = Desk(made, home, url, environment(**settings, **aside))
+        made_desk = Desk(made, home, url, upstream, environment(**settings, **aside))
         try:
             yield made_desk
         finally:

@@ -34,7 +34,7 @@ function show(state) {
   jsoc.textContent = word;
   jsoc.className = kind;
   const quota = document.getElementById("quota");
-  if (quota) quota.value = state.files.bytes;
+  if (quota) quota.value = state.files.bytes ?? 0;
   const problem = document.getElementById("config-problem");
   problem.hidden = !state.config.problem;
   problem.textContent = state.config.problem ?? "";
@@ -58,7 +58,7 @@ const task = (left, right, ...more) => h("div", { class: "card task" }, h("div",
 
 const aFill = (f) => task(
   h("a", { href: `/coverage?series=${encodeURIComponent(f.series)}` }, f.series), `${number(f.done)} of ${number(f.total)} parts`,
-  h("progress", { max: f.total, value: f.done, "aria-label": `Fill of ${f.series}` }));
+  h("progress", { max: Math.max(1, f.total ?? 0), value: f.done ?? 0, "aria-label": `Fill of ${f.series}` }));
 
 const aJob = (j) => task(
   [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state)],

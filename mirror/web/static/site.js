@@ -123,7 +123,7 @@ export function size(bytes) {
 }
 
 export function share(part, whole) {
-  if (!whole) return "–";
+  if (!whole || part === null || part === undefined) return "–";
   const percent = (100 * part) / whole;
   return part < whole ? `${Math.min(percent, 99.9).toFixed(1)} %` : `${percent.toFixed(1).replace("100.0", "100")} %`;
 }
@@ -139,8 +139,9 @@ export function length(seconds) {
 }
 
 export function moment(seconds) {
-  if (seconds === null || seconds === undefined) return "–";
-  return `${new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+  const date = new Date((seconds ?? NaN) * 1000);
+  if (Number.isNaN(date.getTime())) return "–"; // nothing, or what no calendar has
+  return `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
 /** Copy a text; the button says for a moment that it did. */

@@ -1,7 +1,7 @@
 // Subscriptions: how they are doing, and their editor.
 
 import { estimated } from "./estimates.js";
-import { api, attempt, h, length, number, showProblem, size } from "./site.js";
+import { api, attempt, h, length, number, request, showProblem, size } from "./site.js";
 
 const LOOK = 5000;
 const list = document.getElementById("list");
@@ -125,8 +125,9 @@ async function write() {
 
 /** What the file says now, of which the page has only what it said when it was made. */
 async function reload() {
-  const page = new DOMParser().parseFromString(await (await fetch("/subscriptions")).text(), "text/html");
-  tables = JSON.parse(page.getElementById("tables").textContent);
+  const page = new DOMParser().parseFromString(await (await request("/subscriptions")).text(), "text/html");
+  // A file that cannot be read just now has no tables.
+  tables = JSON.parse(page.getElementById("tables")?.textContent ?? "{}");
 }
 
 function remove(name) {

@@ -1,0 +1,87 @@
+"""Where a server listens: sockets that are bound before anything else begins, or one clear error.
+
+A port in use is found out before a store is opened or JSOC is asked. Nobody reaches a bound socket until its
+server listens.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from typing import Any
+
+from mirror.drms.errors import ConfigError
+
+#: What the system says of an address that this computer has not.
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def bind(host: str, port: int, how: str) -> list[socket.socket]:
+    """A socket for each address of ``host``, bound to ``port``; 0 is a free one.
+
+    ConfigError with the address and what is wrong with it; ``how`` says where host and port are chosen.
+    """
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in _addresses(host, port):
+            try:
+                sockets.append(_bound(family, address))
+            except OSError as problem:  # "localhost" may name an address of IPv6 where there is none
+                if problem.errno not in _ABSENT:
+                    raise
+                absent = problem
+        if absent is not None and not sockets:
+            raise absent
+    except OSError as problem:
+        for made in sockets:
+            made.close()
+        raise refused(host, port, how, problem) from problem
+    return sockets
+
+
+def refused(host: str, port: int, how: str, problem: OSError) -> ConfigError:
+    """The error that tells why nobody can listen there, and what to do."""
+    return ConfigError(f"cannot listen at {url_of(host, port)}: {_explained(host, port, problem)}: {how}")
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of a server, ``http://127.0.0.1:8040``; one of IPv6 has brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    """Families and addresses of a host, each once."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (UnicodeError, ValueError) as problem:  # a label that is empty or too long, a NUL in it
+        raise socket.gaierror(socket.EAI_NONAME, str(problem)) from problem
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix" and sys.platform != "cygwin":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _explained(host: str, port: int, problem: OSError) -> str:
+    if isinstance(problem, socket.gaierror):
+        return f"{host!r} is not an address, nor a host name that this computer can resolve; expected one"
+    if problem.errno == errno.EADDRINUSE:
+        return f"port {port} is in use by another program, perhaps by a mirror that runs already; expected a free port"
+    if problem.errno in _ABSENT:
+        return f"{host} is not an address of this computer; expected one that is, such as 127.0.0.1"
+    if problem.errno in (errno.EACCES, errno.EPERM):
+        return f"this user may not use port {port}; expected one from 1024 on"
+    return f"{problem.strerror or problem}; expected an address and a port that are free"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from mirror.server.problems import answer_problems
+from mirror.server.targets import one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,9 +35,9 @@ def build_app(
 ) -> web.Application:
     """The application of these parts; what none of them answers goes to JSOC.
 
-    ``gate`` sees every request, ``count`` those that it lets in.
+    Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
-    layers = [gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
+    layers = [one_spelling, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
     app = web.Application(middlewares=layers, client_max_size=LARGEST_BODY)
     gate.guard(app)
     for part in parts:

@@ -47,13 +47,13 @@ from mirror.wire.info import (
     encode_info,
     expand_names,
 )
+from mirror.wire.paths import CGI, is_program
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.structure import decode_series_struct
 
 T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]
 
-CGI = "/cgi-bin/ajax/"
 #: The database that drms names to showextseries, and the only one the public may ask.
 DBHOST = "hmidb2"
 #: Answers from this size on are decoded in a thread, so that the event loop goes on.
@@ -186,7 +186,7 @@ class UpstreamClient:
         Questions to programs take their turn with all others, and do not wait for what is downloaded; all
         else counts as a download.
         """
-        async with self._pacer.turn() if target.startswith(CGI) else self._downloads.turn():
+        async with self._pacer.turn() if is_program(target.partition("?")[0]) else self._downloads.turn():
             self._insist_on_leave()
             counted = Exchange("other", "ok")
             try:

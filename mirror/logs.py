@@ -2,6 +2,9 @@
 
 The program logs by the standard library, with messages such as ``"export failed job=%s error=%s"``. The
 names in front of each value make the fields; what stands before the first of them is the event.
+
+No line has an e-mail address, a token, a password or a cookie, whoever wrote it (``mirror.redaction``), and of a
+request that could not be read there is nothing but what was wrong with it and who sent it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+
+from mirror.redaction import redacted
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 
 _FIELD = re.compile(r"\b(\w+)=%[a-z]")
 _PLAIN = re.compile(r"[^\s\"=]+")
+#: Characters of one value in a line, and as many more as an address may have that is cut.
+_LONGEST, _SPARE = 20_000, 400
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -34,10 +42,30 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
         "level": record.levelname.lower(),
         "logger": record.name,
     }
-    said |= _event(record)
+    unread = record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)
+    if unread and record.name.startswith("aiohttp"):  # its message and its traceback quote the request
+        said |= {"event": "a request cannot be read", **_unread(record)}
+        return said
+    said |= {name: _clean(value) for name, value in _event(record).items()}
     if record.exc_info:
-        said["exception"] = logging.Formatter().formatException(record.exc_info)
+        said["exception"] = _clean(logging.Formatter().formatException(record.exc_info))
     return said
+
+
+def _unread(record: logging.LogRecord) -> dict[str, Any]:
+    """Who sent it, and the kind of what was wrong."""
+    sender = record.args if isinstance(record.args, tuple) else ()
+    problem = record.exc_info[1] if record.exc_info else None
+    return {"problem": type(problem).__name__, "client": str(sender[0]) if sender else None}
+
+
+def _clean(value: object) -> object:
+    """A value that may stand in a log."""
+    if not isinstance(value, str):
+        return value
+    if len(value) <= _LONGEST:
+        return redacted(value)
+    return f"{redacted(value[: _LONGEST + _SPARE])[:-_SPARE]}..."
 
 
 def _event(record: logging.LogRecord) -> dict[str, Any]:

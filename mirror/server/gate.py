@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.access import Role
-from mirror.drms.errors import MirrorError, Refused, TooMany
+from mirror.drms.errors import BadRequest, MirrorError, Refused, TooMany
 from mirror.server.askers import ASKER, FORM_TOKEN
+from mirror.server.bodies import form
 from mirror.server.credentials import COOKIE, read_credentials
 from mirror.server.crossing import (
     FORMS,
@@ -95,7 +96,7 @@ class Gate:
             asker = await self._asker(request, proxied=proxied)
             request[ASKER], request[FORM_TOKEN] = asker, self._doors.form_token(asker)
             await self._check(request, asker, canonical, needed, proxied=proxied)
-        except (Unknown, Refused, TooMany) as problem:
+        except (BadRequest, TooMany) as problem:
             response: web.StreamResponse = refused(request, problem, page=is_page(canonical), proxied=proxied)
             await self._note(request, needed, response.status, let_in=False)
             return response
@@ -160,8 +161,8 @@ class Gate:
         """Refused for a form that is none of ours. Only browsers can be tricked into sending one."""
         if request.content_type not in FORMS or not is_of_browser(request.headers):
             return
-        given = (await request.post()).get("form_token")
-        if not isinstance(given, str) or not self._doors.is_form_token(asker, given):
+        given = (await form(request)).get("form_token", "")
+        if not self._doors.is_form_token(asker, given):
             raise Refused("this form is not valid any more; load its page again, and send it from there")
 
     @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from mirror.drms.errors import BadRequest, MirrorError
+from mirror.server.bodies import parse_json
 from mirror.server.hangups import while_connected
 from mirror.services.analytics.question import checked_form, checked_params
 
@@ -74,7 +75,7 @@ async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
         )
     params = given.get("params")
     if isinstance(params, str):
-        params = _parsed(params, "params")
+        params = parse_json(params, "params")
     return sql, checked_params(params), _form(request), _fill(given.get("fill", request.query.get("fill")))
 
 
@@ -82,7 +83,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     text = (await request.read()).decode("utf-8", errors="replace")
     if "json" not in request.headers.get("Content-Type", "") and not text.lstrip().startswith("{"):
         return {"query": text}
-    told = _parsed(text, "the body")
+    told = parse_json(text, "the body")
     if not isinstance(told, dict):
         raise BadRequest('the body is JSON but no object; expected {"query": "SELECT ...", "params": [...]}')
     return told
@@ -95,13 +96,6 @@ def _fill(given: object) -> bool:
     raise BadRequest(
         f"fill is {json.dumps(given, default=str)[:50]}; expected true or false, or 1 or 0 in an address"
     )
-
-
-def _parsed(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as problem:
-        raise BadRequest(f"{what} is not JSON: {problem}") from None
 
 
 def _form(request: web.Request) -> Form:

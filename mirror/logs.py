@@ -2,6 +2,9 @@
 
 The program logs by the standard library, with messages such as ``"export failed job=%s error=%s"``. The
 names in front of each value make the fields; what stands before the first of them is the event.
+
+No line has an e-mail address, a token, a password or a cookie, whoever wrote it (``mirror.redaction``), and of a
+request that could not be read there is nothing but what was wrong with it and who sent it.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mirror.drms.errors import ConfigError
+from mirror.redaction import redacted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +39,8 @@ REQUESTS = "mirror.requests"
 
 _FIELD = re.compile(r"\b(\w+)=%[a-z]")
 _PLAIN = re.compile(r"[^\s\"=]+")
-#: Characters of a value, and of a traceback, whose end says most.
-_LONGEST, _LONGEST_TRACEBACK = 2000, 8000
+#: Characters of a value, and of a traceback, whose end says most; and as many more as an address may have that is cut.
+_LONGEST, _LONGEST_TRACEBACK, _SPARE = 2000, 8000, 400
 #: Lines of one kind in so many seconds.
 LINES, SECONDS = 100, 10.0
 
@@ -48,7 +53,11 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
         "level": record.levelname.lower(),
         "logger": record.name,
     }
-    said |= _event(record)
+    unread = record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)
+    if unread and record.name.startswith("aiohttp"):  # its message and its traceback quote the request
+        said |= {"event": "a request cannot be read", **_unread(record)}
+        return said
+    said |= {name: _clean(value) for name, value in _event(record).items()}
     if record.exc_info:
         said["exception"] = _last(logging.Formatter().formatException(record.exc_info))
     if left_out := getattr(record, "left_out", 0):
@@ -56,26 +65,39 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
     return said
 
 
+def _unread(record: logging.LogRecord) -> dict[str, Any]:
+    """Who sent it, and the kind of what was wrong."""
+    sender = record.args if isinstance(record.args, tuple) else ()
+    problem = record.exc_info[1] if record.exc_info else None
+    return {"problem": type(problem).__name__, "client": str(sender[0]) if sender else None}
+
+
+def _clean(value: object) -> object:
+    """A value that may stand in a log."""
+    if not isinstance(value, str):
+        return value
+    if len(value) <= _LONGEST:
+        return redacted(value)
+    return f"{redacted(value[: _LONGEST + _SPARE])[:-_SPARE]}... ({len(value):,} characters)"
+
+
 def _event(record: logging.LogRecord) -> dict[str, Any]:
     template = record.msg if isinstance(record.msg, str) else ""
     names = _FIELD.findall(template)
     values = record.args if isinstance(record.args, tuple) else ()
     if not names or len(names) != len(values):  # a message of another library
-        return {"event": _first(record.getMessage())}
+        return {"event": record.getMessage()}
     event = template[: _FIELD.search(template).start()].strip()  # type: ignore[union-attr]
     return {"event": event, **{name: _plain(value) for name, value in zip(names, values, strict=True)}}
 
 
 def _plain(value: object) -> object:
-    return value if isinstance(value, bool | int | float) or value is None else _first(str(value))
-
-
-def _first(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
 
 
 def _last(text: str) -> str:
-    return text if len(text) <= _LONGEST_TRACEBACK else f"... {text[-_LONGEST_TRACEBACK:]}"
+    end = redacted(text[-_LONGEST_TRACEBACK - _SPARE :])
+    return end if len(end) <= _LONGEST_TRACEBACK else f"... {end[-_LONGEST_TRACEBACK:]}"
 
 
 class KeyValue(logging.Formatter):

@@ -11,6 +11,7 @@ FLOORS = {
     "mirror": 0,  # the package itself: its version, and the ways in for scripts
     "client": 0,
     "remote": 0,
+    "redaction": 0,
     "drms": 1,
     "access": 1,
     "wire": 2,

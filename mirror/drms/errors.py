@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.redaction import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -117,7 +119,13 @@ class TooMany(OverLimit):
 
 
 class UpstreamError(MirrorError):
-    """JSOC, or the way to it, did not give what was needed."""
+    """JSOC, or the way to it, did not give what was needed.
+
+    What it said is repeated to others, in logs and in lists: without the addresses and tokens that it may name.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -133,7 +141,7 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
-        self.message = message
+        self.message = redacted(message)
         super().__init__(f"upstream answered status {status}: {message}")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.access import without_secret
+from mirror.redaction import redacted
 from mirror.server.askers import ASKER
 from mirror.storage.usagetable import Used
 
@@ -77,4 +78,7 @@ def _user(text: str) -> str:
         name = base64.b64decode(text.strip(), validate=True).decode("utf-8").partition(":")[0]
     except ValueError:
         return ""
-    return "".join(c for c in without_secret(name) if c.isprintable())[:_LONGEST]
+    shown = "".join(c for c in without_secret(name) if c.isprintable())[:_LONGEST]
+    if redacted(shown) == shown:
+        return shown
+    return f"address-{hashlib.sha256(name.encode()).hexdigest()[:8]}"  # tells people apart, and says nothing of them

@@ -7,7 +7,6 @@ name another file than the asker's. Originals are never removed here; whoever as
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from mirror.drms.errors import BadRequest, StorageError
+from mirror.server.bodies import parse_json
 from mirror.services.adopting import Item, Outcome
 from mirror.services.adoptscan import Stamp
 from mirror.storage.disk import explained
@@ -118,10 +118,7 @@ async def _receive(request: web.Request, path: Path) -> None:
 async def _body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
         raise BadRequest("expected a JSON object, with the header Content-Type: application/json")
-    try:
-        given = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}") from error
+    given = parse_json(await request.read(), "the body")
     if not isinstance(given, dict) or not isinstance(given.get("files"), list):
         raise BadRequest(f"expected an object with files, such as {_EXAMPLE}")
     unknown = next((name for name in given if name not in _MEMBERS), None)

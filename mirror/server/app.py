@@ -11,6 +11,7 @@ from mirror.drms.errors import TooLarge
 from mirror.server.limits import PARAMETERS, body_limit
 from mirror.server.problems import answer_problems, problem_response
 from mirror.server.roles import PASSED
+from mirror.server.targets import one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,9 +38,9 @@ def build_app(
 ) -> web.Application:
     """The application of these parts; what none of them answers goes to JSOC.
 
-    ``gate`` sees every request, ``count`` those that it lets in.
+    Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
-    layers = [bound_body, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
+    layers = [one_spelling, bound_body, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
     app = web.Application(middlewares=layers)
     gate.guard(app)
     for part in parts:

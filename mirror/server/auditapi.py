@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirror.drms.errors import BadRequest
+from mirror.server.bodies import limit
 from mirror.server.cgi import parameters
 from mirror.server.freshnessapi import moment
 
@@ -34,7 +34,4 @@ class AuditApi:
         """``since`` (a date, or ``7d`` for a week ago) and ``n``: what was done last, newest first."""
         given = await parameters(request)
         since = moment(given["since"], self._now()) if given.get("since") else None
-        text = given.get("n", "")
-        if text and not (text.isascii() and text.isdigit() and int(text)):
-            raise BadRequest(f"n is {text!r}; expected a number above 0")
-        return web.json_response(await self._audit.last(since, min(int(text or USUAL), MOST)))
+        return web.json_response(await self._audit.last(since, limit(given, USUAL, MOST)))

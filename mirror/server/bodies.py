@@ -1,11 +1,18 @@
-"""Bodies of requests to the mirror's own API: JSON objects, with members of known kinds."""
+"""What requests to the mirror's own API and pages bring: JSON objects, forms, whole numbers.
+
+A JSON text is read within bounds that no honest one reaches: depth, 64 bits, finite numbers, text that is Unicode.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import math
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl
 
 from mirror.drms.errors import BadRequest
+from mirror.wire.params import FORM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,33 +21,129 @@ if TYPE_CHECKING:
 
 #: What a member may be.
 Kinds = type | tuple[type, ...]
+#: The largest whole number, as DRMS has them: 64 bits with a sign.
+LARGEST = 2**63 - 1
+#: Lists and objects within each other.
+_DEEPEST = 32
+#: Characters of a number, and of a value that an error repeats.
+_DIGITS, _SHOWN = 40, 100
+#: Fields of a form, more than any page has.
+_FIELDS = 100
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 async def json_object(request: web.Request, members: Mapping[str, Kinds]) -> dict[str, Any]:
     """The JSON object in a request's body, with no other members than these; null is as good as absent."""
     if request.content_type != "application/json":
         raise BadRequest("expected a JSON object, with the header Content-Type: application/json")
-    try:
-        given = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is no JSON: {error}") from error
+    given = parse_json(await request.read(), "the body")
     if not isinstance(given, dict):
         raise BadRequest('the body is no JSON object; expected one such as {"ds": "hmi.m_720s[$]"}')
     for name, value in given.items():
         if name not in members:
-            raise BadRequest(f"the member {name!r} is not known; expected some of {', '.join(members)}")
+            raise BadRequest(f"the member {_shown(name)} is not known; expected some of {', '.join(members)}")
         if value is not None and not _is(value, members[name]):
-            raise BadRequest(f"{name} is {value!r}; expected {_in_words(members[name])}")
+            raise BadRequest(f"{name} is {_shown(value)}; expected {_in_words(members[name])}")
     return {name: value for name, value in given.items() if value is not None}
+
+
+async def form(request: web.Request) -> dict[str, str]:
+    """The fields of a form of one of our pages, a name that is given twice with its last value."""
+    if request.content_type != FORM:
+        raise BadRequest(f"expected a form, with the header Content-Type: {FORM}")
+    text = (await request.read()).decode("utf-8", "replace")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_FIELDS))
+    except ValueError:
+        raise BadRequest(f"the form has too many fields; expected at most {_FIELDS}") from None
+
+
+def parse_json(text: bytes | str, what: str) -> Any:
+    """The value of a JSON text; BadRequest, which begins with ``what``, for none, or one beyond any use."""
+    try:
+        value = json.loads(
+            text if isinstance(text, str) else text.decode("utf-8"),
+            parse_constant=lambda name: _refuse(what, f"has {name}; expected finite numbers"),
+            parse_float=lambda digits: _finite(digits, what),
+            parse_int=lambda digits: _integer(digits, what),
+        )
+    except RecursionError:
+        _refuse(what, f"is no JSON of use: nested too deep; expected at most {_DEEPEST} lists and objects in each other")
+    except ValueError as error:
+        raise BadRequest(f"{what} is no JSON, or not JSON alone: {error}") from None
+    _check(value, what)
+    return value
+
+
+def whole(text: str, name: str, default: int) -> int:
+    """The whole number that a parameter is, ``default`` for ""; BadRequest for anything else."""
+    if text.strip() == "":
+        return default
+    found = _WHOLE.fullmatch(text.strip())
+    if found is None or abs(int(found[0])) > LARGEST:
+        raise BadRequest(f"{name} is {_shown(text)}, no whole number; expected a whole number of at most 64 bits")
+    return int(found[0])
+
+
+def limit(given: Mapping[str, str], usual: int, most: int) -> int:
+    """How many of something the parameter ``n`` asks for: above 0, at most ``most``."""
+    n = whole(given.get("n", ""), "n", usual)
+    if n < 1:
+        raise BadRequest(f"n is {n}; expected a number above 0")
+    return min(n, most)
+
+
+def _check(value: Any, what: str) -> None:
+    """Refuse what is too deep, and text that cannot be written down. Without recursion."""
+    at_hand, depth = [value], 0
+    while at_hand:
+        depth += 1
+        if depth > _DEEPEST and any(isinstance(each, dict | list) for each in at_hand):
+            _refuse(what, f"is nested too deep; expected at most {_DEEPEST} lists and objects in each other")
+        inside: list[Any] = []
+        for each in at_hand:
+            if isinstance(each, dict):
+                inside += [*each, *each.values()]
+            elif isinstance(each, list):
+                inside += each
+            elif isinstance(each, str) and (odd := _NO_TEXT.search(each)):
+                _refuse(what, f"has a text with {odd[0]!a}; expected Unicode without NUL and lone surrogates")
+        at_hand = inside
+
+
+def _integer(digits: str, what: str) -> int:
+    if len(digits) > _DIGITS:
+        _refuse(what, f"has the number {digits[:_DIGITS]}..., which is too large; expected at most 64 bits")
+    return int(digits)
+
+
+def _finite(digits: str, what: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        _refuse(what, f"has the number {digits[:_DIGITS]}, which is too large; expected a double")
+    return number
+
+
+def _refuse(what: str, reason: str) -> NoReturn:
+    raise BadRequest(f"{what} {reason}")
 
 
 def _is(value: Any, kinds: Kinds) -> bool:
     # True is an int to Python, and to nobody else.
-    return isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
+    if isinstance(value, bool):
+        return kinds is bool
+    return isinstance(value, kinds) and not (isinstance(value, int) and abs(value) > LARGEST)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _in_words(kinds: Kinds) -> str:
     words: dict[Any, str] = {
-        str: "a text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table",
+        str: "a text", int: "a whole number of at most 64 bits", bool: "true or false", list: "a list",
+        dict: "a table",
     }  # fmt: skip
     return words.get(kinds, "a number")

@@ -19,6 +19,7 @@ from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
 from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
 from mirror.wire.params import decode_body, decode_params
+from mirror.wire.paths import CGI
 from mirror.wire.rs_list import encode_rs_list
 from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
 from mirror.wire.structure import encode_series_struct
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from mirror.services.precise import Precise
     from mirror.services.search import Found, Search
 
-#: Where JSOC's programs are.
-CGI = "/cgi-bin/ajax/"
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
 #: Pseudo-keys that only JSOC's storage can tell.

@@ -1,12 +1,14 @@
 """Requests that another site has a browser send here: how they are told, as pure questions about headers.
 
-Two ways are closed. A page elsewhere may send a form, or ask for an export by an address: its browser says
-where it comes from (``Sec-Fetch-Site``, ``Origin``). And a name of theirs may lead to our address (DNS
-rebinding): then the page counts as ours, but asks for ``Host`` by that name.
+Two ways are closed. A page elsewhere may send a form, show a picture, or lead to an address that makes an export:
+its browser says where it comes from (``Sec-Fetch-Site``, ``Origin``, ``Referer``; over plain HTTP the first is not
+sent, and a page can leave the last one out). And a name of theirs may lead to our address (DNS rebinding): then the
+page counts as ours, but asks for ``Host`` by that name. Scripts send none of these headers.
 """
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _LOCAL = ("localhost", "*.localhost")
+_HOST = re.compile(r"(?:\[(?P<ip6>[0-9a-f:.]+)\]|(?P<name>[^:@/\[\]\s]+))(?::[0-9]{0,5})?", re.IGNORECASE)
 
 
 def is_from_elsewhere(headers: Mapping[str, str]) -> bool:
@@ -24,13 +27,26 @@ def is_from_elsewhere(headers: Mapping[str, str]) -> bool:
     site = headers.get("Sec-Fetch-Site", "").strip().lower()
     if site:
         return site not in ("same-origin", "none")
-    origin = headers.get("Origin")
-    if origin is None:
+    page = headers.get("Origin", headers.get("Referer"))
+    if page is None:
         return False
     try:
-        return urlsplit(origin).netloc.lower() != headers.get("Host", "").strip().lower()
+        return urlsplit(page).netloc.lower() != headers.get("Host", "").strip().lower()
     except ValueError:
         return True
+
+
+def is_embedded_elsewhere(headers: Mapping[str, str]) -> bool:
+    """True if a page of another site shows this or has a script ask for it, instead of leading people here."""
+    mode = headers.get("Sec-Fetch-Mode", "navigate").strip().lower()
+    return is_from_elsewhere(headers) and mode not in ("navigate", "nested-navigate")
+
+
+def hides_its_page(headers: Mapping[str, str]) -> bool:
+    """True if a browser sends this and does not say from which page: over plain HTTP a page can have it so."""
+    if any(name in headers for name in ("Sec-Fetch-Site", "Origin", "Referer")):
+        return False
+    return headers.get("User-Agent", "").startswith("Mozilla/") and "Accept-Language" in headers
 
 
 def is_of_browser(headers: Mapping[str, str]) -> bool:
@@ -49,11 +65,9 @@ def is_our_name(host: str, names: Iterable[str]) -> bool:
 
 
 def _name(host: str) -> str:
-    """The header without its port."""
-    text = host.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0].rstrip(".")
+    """The header without its port; "" if it is no name with a port."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return "" if found is None else found["ip6"] or found["name"].rstrip(".")
 
 
 def local_path(text: str) -> str:

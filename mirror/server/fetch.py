@@ -10,10 +10,11 @@ from mirror.drms.errors import MirrorError, NotHeld
 from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest, UnitsRequest
 from mirror.drms.exportrules import failure
 from mirror.engine.policy import Wish
-from mirror.server.cgi import CGI, parameters
+from mirror.server.cgi import parameters
 from mirror.server.wishes import told_by, wish_of
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
+from mirror.wire.paths import CGI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

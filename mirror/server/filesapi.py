@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mirror.drms.errors import BadRequest
 from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
-from mirror.server.bodies import Kinds, json_object
+from mirror.server.bodies import Kinds, json_object, whole
 from mirror.server.cgi import parameters
 from mirror.server.conditions import what_is_asked
 from mirror.server.wishes import told_by
@@ -173,8 +173,4 @@ def _owner(given: Mapping[str, Any]) -> str:
 
 
 def _whole(given: Mapping[str, Any], name: str, default: int) -> int:
-    value = given.get(name, default)
-    try:
-        return int(value) if value != "" else default
-    except ValueError:
-        raise BadRequest(f"{name} is {value!r}; expected a whole number") from None
+    return whole(str(given.get(name, default)), name, default)

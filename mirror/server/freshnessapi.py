@@ -11,7 +11,7 @@ from aiohttp import web
 from mirror.config import Policy
 from mirror.drms.errors import BadRequest, SyntaxProblem
 from mirror.drms.times import parse_time, to_datetime
-from mirror.server.bodies import json_object
+from mirror.server.bodies import json_object, limit
 from mirror.server.cgi import parameters
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class FreshnessApi:
         """``series``, ``since`` (a date, or ``7d`` for a week ago) and ``n``: the last changes, newest first."""
         given = await parameters(request)
         since = moment(given["since"], self._rules.timestamp()) if given.get("since") else None
-        found = await self._changes.found(given.get("series") or None, since, _limit(given.get("n", "")))
+        found = await self._changes.found(given.get("series") or None, since, limit(given, USUAL, MOST))
         return web.json_response(list(map(_told, found)))
 
     async def policy(self, _: web.Request) -> web.Response:
@@ -85,12 +85,6 @@ def moment(text: str, now: float) -> float:
         raise BadRequest(
             f"since is {text!r}; expected a date such as 2026-11-01 or 2026.11.01_12:00:00_UTC, or 7d for a week ago"
         ) from error
-
-
-def _limit(text: str) -> int:
-    if text and not (text.isascii() and text.isdigit() and int(text)):
-        raise BadRequest(f"n is {text!r}; expected a number above 0")
-    return min(int(text or USUAL), MOST)
 
 
 def _told(change: Change) -> dict[str, Any]:

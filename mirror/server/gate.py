@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.access import Role
-from mirror.drms.errors import MirrorError, Refused, TooMany
+from mirror.drms.errors import BadRequest, MirrorError, Refused, TooMany
 from mirror.server.askers import ASKER, FORM_TOKEN
+from mirror.server.bodies import form
 from mirror.server.credentials import COOKIE, read_credentials
-from mirror.server.crossing import FORMS, is_from_elsewhere, is_of_browser, is_our_name
+from mirror.server.crossing import (
+    FORMS,
+    hides_its_page,
+    is_embedded_elsewhere,
+    is_from_elsewhere,
+    is_of_browser,
+    is_our_name,
+)
 from mirror.server.problems import problem_response
+from mirror.server.proxy import JSOC_HOSTS
 from mirror.server.refusals import Unknown, refused, secured
-from mirror.server.roles import PASSED, SAFE, acts, is_jsocs, is_page, role_of
+from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
+from mirror.wire.params import decode_params
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -61,7 +71,7 @@ class Gate:
         canonical = PASSED if resource is None else resource.canonical
         if proxied and not is_jsocs(canonical):
             canonical = PASSED
-        needed = role_of(request.method, canonical, request.path)
+        needed = role_of(request.method, canonical, request.rel_url.raw_path)
         if needed is Role.NOBODY and request.method in SAFE and not is_page(canonical):
             return await handler(request)
         with self._counted(request) as admitted:
@@ -86,7 +96,7 @@ class Gate:
             asker = await self._asker(request, proxied=proxied)
             request[ASKER], request[FORM_TOKEN] = asker, self._doors.form_token(asker)
             await self._check(request, asker, canonical, needed, proxied=proxied)
-        except (Unknown, Refused, TooMany) as problem:
+        except (BadRequest, TooMany) as problem:
             response: web.StreamResponse = refused(request, problem, page=is_page(canonical), proxied=proxied)
             await self._note(request, needed, response.status, let_in=False)
             return response
@@ -132,21 +142,27 @@ class Gate:
         """Pass if this asker may send this request; Unknown or Refused otherwise."""
         if asker.role < needed:
             raise _too_little(asker, needed, tokens=self._doors.has_tokens)
-        if proxied:
-            return  # its origin and its host are those of JSOC
-        if asker.ambient and needed is not Role.NOBODY and (is_page(canonical) or not is_jsocs(canonical)):
-            _check_host(request.host, (*self._doors.access.hosts, *self._names))
-        if acts(request.method, canonical) and is_from_elsewhere(request.headers):
-            raise Refused("a page of another site sent this; it is taken from the mirror's own pages only")
-        if request.method not in SAFE and is_page(canonical):
+        acting = acts(request.method, canonical, request.rel_url.raw_path)
+        if not proxied and asker.ambient and needed is not Role.NOBODY:
+            self._check_host(request, canonical, acting=acting)
+        _check_sender(request, canonical, acting=acting, proxied=proxied)
+        if not proxied and request.method not in SAFE and is_page(canonical):
             await self._check_form(request, asker)
+
+    def _check_host(self, request: web.Request, canonical: str, *, acting: bool) -> None:
+        """Refused if a page, the API or an export is asked for by a name that is not ours; JSOC's is for exports."""
+        names = (*self._doors.access.hosts, *self._names)
+        if is_page(canonical) or not is_jsocs(canonical):
+            _check_name(request.host, names)
+        elif acting:
+            _check_name(request.host, (*names, *JSOC_HOSTS))
 
     async def _check_form(self, request: web.Request, asker: Asker) -> None:
         """Refused for a form that is none of ours. Only browsers can be tricked into sending one."""
         if request.content_type not in FORMS or not is_of_browser(request.headers):
             return
-        given = (await request.post()).get("form_token")
-        if not isinstance(given, str) or not self._doors.is_form_token(asker, given):
+        given = (await form(request)).get("form_token", "")
+        if not self._doors.is_form_token(asker, given):
             raise Refused("this form is not valid any more; load its page again, and send it from there")
 
     @contextmanager
@@ -174,7 +190,26 @@ def _too_little(asker: Asker, needed: Role, *, tokens: bool) -> MirrorError:
     return Refused(f"this takes the role {needed}, and {asker.who} has the role {asker.role}")
 
 
-def _check_host(host: str, names: tuple[str, ...]) -> None:
+def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied: bool) -> None:
+    """Refused if a page of another site has a browser send what acts, costs, or is there for our own pages.
+
+    What is asked as of a proxy counts for JSOC's site: the browser names that in ``Host``.
+    """
+    headers, query = request.headers, decode_params(request.rel_url.raw_query_string)
+    costly = not proxied and costs(canonical, query)
+    if (acting or costly) and is_from_elsewhere(headers):
+        raise Refused("a page of another site sent this; it is taken from the mirror's own pages only")
+    asks_to_fetch = costly and not is_page(canonical) and any(name in query for name in ("fill", "fetch"))
+    if (acting or asks_to_fetch) and hides_its_page(headers):
+        raise Refused(
+            "a browser sent this without saying which page it comes from (Referer); it is taken from the mirror's own "
+            "pages, and from programs"
+        )
+    if not proxied and canonical != PASSED and is_embedded_elsewhere(headers):
+        raise Refused("a page of another site shows this; it may lead here by a link, and show nothing of it")
+
+
+def _check_name(host: str, names: tuple[str, ...]) -> None:
     if not is_our_name(host, names):
         raise Refused(
             f"{host[:100]!r} is not known as a name of this mirror; if it is one, add it to hosts below [access] in "

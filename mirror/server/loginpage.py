@@ -9,6 +9,7 @@ from aiohttp import web
 
 from mirror.drms.errors import Refused, TooMany
 from mirror.server.askers import ASKER
+from mirror.server.bodies import form
 from mirror.server.credentials import COOKIE
 from mirror.server.crossing import local_path
 from mirror.server.problems import codes
@@ -52,8 +53,8 @@ class LoginPage:
 
     async def log_in(self, request: web.Request) -> web.StreamResponse:
         """``token, next``: a session, or the form again with what was wrong."""
-        given = await request.post()
-        token, onward = str(given.get("token", "")).strip(), local_path(str(given.get("next", "/")))
+        given = await form(request)
+        token, onward = given.get("token", "").strip(), local_path(given.get("next", "/"))
         try:
             cookie, asker = self._doors.log_in(token, request.remote)
         except (Refused, TooMany) as problem:

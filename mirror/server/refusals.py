@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from mirror.drms.errors import MirrorError
 
 _REALM = 'realm="jsoc-mirror"'
-#: For pages of JSOC that are shown below our address: their scripts run, but not as ours.
-_FOREIGN = "sandbox allow-scripts allow-forms allow-popups allow-downloads"
+#: For whatever of JSOC is shown below our address: its scripts run, but not as ours, and its requests do not name us.
+_FOREIGN = {
+    "Content-Security-Policy": "sandbox allow-scripts allow-forms allow-popups allow-downloads",
+    "Referrer-Policy": "no-referrer",
+}
 #: Characters of a sentence that fit into the first line of an answer.
 _LINE = 200
 
@@ -57,14 +60,13 @@ def _challenge(request: web.Request, problem: MirrorError, *, proxied: bool) -> 
 
 
 async def secured(request: web.Request, response: web.StreamResponse) -> None:
-    """What browsers are to heed, on every answer but those for a client that takes us for JSOC."""
+    """What browsers are to heed. To a client that takes us for JSOC its pages are not foreign."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if not request.raw_path.startswith("/"):
         return
     if response.headers.get("X-Mirror") in ("passed", "forwarded"):
-        if "html" in response.headers.get("Content-Type", "").lower():
-            response.headers["Content-Security-Policy"] = _FOREIGN
+        response.headers.update(_FOREIGN)
         return
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if response.content_type == "text/html":
         for header, value in HEADERS.items():
             response.headers.setdefault(header, value)

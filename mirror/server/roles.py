@@ -5,13 +5,22 @@ A path is written as the router knows it: names in braces, without their pattern
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mirror.access import Role
-from mirror.server.cgi import CGI
 from mirror.services.exportplan import EXPORTS
+from mirror.wire.paths import CGI, PROGRAMS, is_program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Whatever no other path fits: passed on to JSOC.
 PASSED = "/{path}"
 JSOC_FETCH = CGI + "jsoc_fetch"
+#: Programs that do something, whatever the method.
+_ACTING = frozenset({JSOC_FETCH, CGI + "checkAddress.sh"})
+#: How a parameter says no.
+_NO = frozenset({"", "0", "false"})
 _UNIT_FILE, _EXPORT_FILE = "/{disk}/{rest}", f"{EXPORTS}/{{request_id}}/{{name}}"
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -40,7 +49,6 @@ _ADMIN = """
     PUT /api/subscriptions/{name}
     DELETE /api/subscriptions/{name}
 """
-_PROGRAMS = ("jsoc_info", "show_series", "showextseries", "checkAddress.sh", "show_info")
 
 
 def _lines(text: str, role: Role) -> dict[tuple[str, str], Role]:
@@ -54,7 +62,7 @@ ROLES: dict[tuple[str, str], Role] = {
     **_lines(_READ, Role.READ),
     **_lines(_EXPORT, Role.EXPORT),
     **_lines(_ADMIN, Role.ADMIN),
-    **{("*", CGI + program): Role.READ for program in _PROGRAMS},
+    **{("*", CGI + program): Role.READ for program in PROGRAMS},
     ("*", JSOC_FETCH): Role.EXPORT,
     ("GET", _UNIT_FILE): Role.READ,
     ("GET", _EXPORT_FILE): Role.READ,
@@ -62,13 +70,15 @@ ROLES: dict[tuple[str, str], Role] = {
     ("*", PASSED): Role.EXPORT,
 }
 #: Paths that are JSOC's too: a client that takes us for JSOC reaches these, and no others.
-_JSOCS = frozenset({"/", PASSED, JSOC_FETCH, _UNIT_FILE, _EXPORT_FILE, *(CGI + p for p in _PROGRAMS)})
+_JSOCS = frozenset({"/", PASSED, _UNIT_FILE, _EXPORT_FILE, *(CGI + p for p in PROGRAMS)})
+#: First parts of the paths that are ours alone.
+OURS = frozenset(path.split("/")[1] for _, path in ROLES if path not in _JSOCS)
 
 
 def role_of(method: str, canonical: str, path: str) -> Role:
-    """What a request needs; ``canonical`` is the path of its route, ``path`` its own."""
+    """What a request needs; ``canonical`` is the path of its route, ``path`` its own in the normal form."""
     method = "GET" if method in ("HEAD", "OPTIONS") else method
-    if canonical == PASSED and path.lower().startswith("/cgi-bin/"):
+    if canonical == PASSED and is_program(path):
         return Role.EXPORT  # a program of JSOC that we know nothing of
     return ROLES.get((method, canonical), ROLES.get(("*", canonical), Role.ADMIN))
 
@@ -90,6 +100,17 @@ def is_page(canonical: str) -> bool:
     return canonical == "/" or not (is_jsocs(canonical) or canonical.startswith(rest))
 
 
-def acts(method: str, canonical: str) -> bool:
-    """Whether a request may change something: what a page of another site must not be able to send."""
-    return method not in SAFE or canonical == JSOC_FETCH
+def acts(method: str, canonical: str, path: str) -> bool:
+    """Whether a request may change something, here or at JSOC; ``path`` in the normal form.
+
+    Programs make exports, and register e-mail addresses, by GET as well.
+    """
+    unknown_program = canonical == PASSED and is_program(path)
+    return method not in SAFE or canonical in _ACTING or unknown_program
+
+
+def costs(canonical: str, query: Mapping[str, str]) -> bool:
+    """Whether a GET may have the mirror work, compute or fetch: everything of the API, and pages that ask to fetch."""
+    if canonical.startswith("/api/") or canonical == "/metrics":
+        return True
+    return is_page(canonical) and any(query.get(name, "") not in _NO for name in ("fill", "fetch"))

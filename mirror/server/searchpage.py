@@ -11,6 +11,7 @@ from aiohttp import web
 from mirror.drms.errors import BadRequest, MirrorError
 from mirror.drms.parser import parse_query
 from mirror.server import searchview as view
+from mirror.server.bodies import whole
 from mirror.server.cgi import parameters
 from mirror.server.problems import codes
 from mirror.services.clientcode import Told, snippets
@@ -186,7 +187,4 @@ def _names(text: str) -> list[str]:
 
 
 def _whole(text: str | None, default: int) -> int:
-    try:
-        return int(text or default) or default
-    except ValueError:
-        raise BadRequest(f"{text!r} is no whole number; expected one such as {default}") from None
+    return whole(text or "", "a number of the page", default) or default

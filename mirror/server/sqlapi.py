@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from mirror.drms.errors import BadRequest, MirrorError, TooLarge
+from mirror.server.bodies import parse_json
 from mirror.server.hangups import while_connected
 from mirror.services.analytics.question import MOST_BYTES, checked_form, checked_params, checked_sql
 
@@ -74,7 +74,7 @@ async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
         )
     params = given.get("params")
     if isinstance(params, str):
-        params = _parsed(params, "params")
+        params = parse_json(params, "params")
     return (
         checked_sql(sql),
         checked_params(params),
@@ -87,7 +87,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     text = (await _read(request)).decode("utf-8", errors="replace")
     if "json" not in request.headers.get("Content-Type", "") and not text.lstrip().startswith("{"):
         return {"query": text}
-    told = _parsed(text, "the body")
+    told = parse_json(text, "the body")
     if not isinstance(told, dict):
         raise BadRequest('the body is JSON but no object; expected {"query": "SELECT ...", "params": [...]}')
     return told
@@ -112,13 +112,6 @@ def _fill(given: object) -> bool:
         if given == value:
             return fill
     raise BadRequest(f"fill is {str(given)[:50]!r}; expected true or false, or 1 or 0 in an address")
-
-
-def _parsed(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise BadRequest(f"{what} is not JSON: {problem}") from None
 
 
 def _form(request: web.Request) -> Form:

@@ -7,8 +7,8 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mirror.access import without_secret
 from mirror.drms.errors import StorageError
+from mirror.redaction import redacted
 from mirror.storage.audittable import Deed
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def about(body: bytes) -> str:
 
 def _masked(given: Any, depth: int = 4) -> Any:
     if isinstance(given, dict) and depth:
-        return {k: "..." if k.lower() in _PRIVATE else _masked(v, depth - 1) for k, v in given.items()}
+        return {
+            redacted(k): "..." if k.lower() in _PRIVATE else _masked(v, depth - 1) for k, v in given.items()
+        }
     if isinstance(given, list) and depth:
         return [_masked(value, depth - 1) for value in given[:100]]
     if isinstance(given, dict | list):
         return "..."
-    return without_secret(given) if isinstance(given, str) else given
+    return redacted(given) if isinstance(given, str) else given
 
 
 class Audit:
@@ -54,7 +56,7 @@ class Audit:
 
     async def note(self, who: str, address: str, action: str, body: bytes, code: int) -> None:
         """Somebody did something, and that is how it was answered. A store that cannot take it stops nobody."""
-        now = self._now()
+        now, who, action = self._now(), redacted(who), redacted(action)
         log.info("audit who=%s address=%s action=%s code=%d", who, address, action, code)
         try:
             await self._table.add(Deed(now, who, address, action, about(body), code), oldest=now - KEPT)

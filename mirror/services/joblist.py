@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mirror.drms.errors import BadRequest, MirrorError, Refused, TooLarge, UnknownName, UpstreamRefused
 from mirror.drms.export import NO_DATA_FILE, Failed, Immediate
 from mirror.drms.exportrules import tarfile_of
+from mirror.redaction import redacted
 from mirror.services.exportplan import EXPORTS, request_of
 
 if TYPE_CHECKING:
@@ -115,16 +116,16 @@ class JobList:
             "counted": "files",
             "seconds_left": self._seconds_left(job, ready, total),
             "bytes": sum(f.size or 0 for f in there),
-            "ds": request.ds,
+            "ds": redacted(request.ds),
             "method": request.method,
             "protocol": request.protocol.text,
-            "process": request.process.text,
+            "process": redacted(request.process.text),
             "created": stamp(job.created),
             "updated": stamp(job.updated),
             "upstream_id": job.upstream_id,
             "directory": _directory(job),
             "tar": tarfile_of(f"{EXPORTS}/{job.id}", job.id, request.method),
-            "error": job.error,
+            "error": None if job.error is None else redacted(job.error),
             "waits": _waits(job),
             "notes": _notes(job, parts),
         }
@@ -143,7 +144,7 @@ def _waits(job: Job) -> dict[str, Any] | None:
     trouble = job.trouble
     if trouble is None or job.finished:
         return None
-    return {"why": trouble.why, "tries": trouble.tries, "next_try": stamp(trouble.next_at)}
+    return {"why": redacted(trouble.why), "tries": trouble.tries, "next_try": stamp(trouble.next_at)}
 
 
 def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mirror.drms.errors import MirrorError, NotHeld
 from mirror.drms.subscription import pause
 from mirror.drms.times import from_datetime
+from mirror.redaction import redacted
 from mirror.services.naps import nap
 from mirror.services.syncfiles import Errand, Spared, SyncFiles
 from mirror.services.syncscope import PRIORITIES, Target, edges, looking, next_piece, target
@@ -151,7 +152,7 @@ class Worker:
         return rest
 
     def _failed(self, problem: str) -> Rest:
-        state = self.state
+        state, problem = self.state, redacted(problem)
         if problem != state.problem:  # once, however often it is repeated
             log.warning("subscription waits name=%s error=%s", self.wish.identity, problem)
         self._asked = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from mirror.drms.errors import StorageError
+from mirror.redaction import redacted
 from mirror.storage.fronts import Front, drop_unused_fronts, put_fronts
 from mirror.storage.tables import Tables
 
@@ -138,9 +139,10 @@ class Jobs:
     ) -> Job:
         """Bring a job to a state; ``upstream_id`` and ``error`` are kept where None is given.
 
+        Why jobs failed or wait is read by others: it is kept without the e-mail addresses that it may name.
         StorageError if there is no such job, or it has ended, or the state lies behind it.
         """
-        now = self._now()
+        now, why = self._now(), None if error is None else redacted(error)
         ended = f", {_NO_TROUBLE}" if state in FINISHED else ""
 
         def work(cursor: Cursor) -> Job:
@@ -151,7 +153,7 @@ class Jobs:
                 "UPDATE mirror.jobs SET state = ?, updated = ?, upstream_id = coalesce(?, upstream_id), "
                 f"error = coalesce(?, error){ended} WHERE id = ?"
             )
-            cursor.execute(sql, [state, now, upstream_id, error, job_id])
+            cursor.execute(sql, [state, now, upstream_id, why, job_id])
             return _must_find(cursor, job_id)
 
         return await self._write(work)
@@ -175,7 +177,7 @@ class Jobs:
     async def troubled(self, job_id: str, trouble: Trouble | None) -> Job:
         """Note why a job waits, or that it does no longer."""
         values = (
-            [None] * 4 if trouble is None else [trouble.tries, trouble.waited, trouble.next_at, trouble.why]
+            [None] * 4 if trouble is None else [trouble.tries, trouble.waited, trouble.next_at, redacted(trouble.why)]
         )
         sql = "UPDATE mirror.jobs SET tries = ?, waited = ?, next_at = ?, why = ? WHERE id = ?"
 

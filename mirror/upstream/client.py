@@ -62,13 +62,13 @@ from mirror.wire.info import (
     encode_info,
     expand_names,
 )
+from mirror.wire.paths import CGI, is_program
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.structure import decode_series_struct
 
 T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]
 
-CGI = "/cgi-bin/ajax/"
 #: The database that drms names to showextseries, and the only one the public may ask.
 DBHOST = "hmidb2"
 #: Records that are looked at without asking the budget: a first, a last, a sample.
@@ -285,7 +285,7 @@ class UpstreamClient:
                 came += len(piece)
                 yield piece
 
-        claim, program = Claim(), target.startswith(CGI)
+        claim, program = Claim(), is_program(target.partition("?")[0])
         async with self._pacer.turn(claim) if program else self._downloads.turn(claim):
             self._insist_on_leave()
             self._budget.check(claim)

@@ -195,7 +195,12 @@ async def test_pages_forbid_what_they_do_not_need_and_foreign_ones_are_locked_up
             "text/html",
             "sandbox allow-scripts allow-forms allow-popups allow-downloads",
         ),
-        ("/ajax/x.html", "passed", "image/png", None),
+        (
+            "/ajax/x.svg",
+            "passed",
+            "image/svg+xml",
+            "sandbox allow-scripts allow-forms allow-popups allow-downloads",
+        ),
         (JSOC + "/ajax/x.html", "passed", "text/html", None),
         ("/jobs", "", "text/html", POLICY),
         ("/api/status", "local", "application/json", None),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mirror.redaction import redacted
 from mirror.services.analytics.question import View
 from mirror.storage.lakecolumns import lake_columns
 
@@ -145,7 +146,7 @@ class CatalogueTables:
         if name == "holdings":
             return await self._database.read(lambda cursor: _selected(cursor, _HOLDINGS))
         if name == "jobs":
-            return await self._database.read(lambda cursor: _selected(cursor, _JOBS))
+            return _redacted(await self._database.read(lambda cursor: _selected(cursor, _JOBS)), "error")
         rows: Iterable[dict[str, Any]]
         if name == "coverage":
             rows = [{**line, "checked_at": _utc(line["checked_at"])} for line in self._status.coverage(None)]
@@ -188,6 +189,12 @@ class CatalogueTables:
             for series in self._index.all_series()
             for segment in series.segments
         ]
+
+
+def _redacted(table: pa.Table, column: str) -> pa.Table:
+    """The table without e-mail addresses in a column of texts: earlier versions kept them."""
+    texts = [None if text is None else redacted(text) for text in table.column(column).to_pylist()]
+    return table.set_column(table.schema.get_field_index(column), column, pa.array(texts, _TEXT))
 
 
 def _schema(name: str) -> pa.Schema:

@@ -1,0 +1,115 @@
+"""Paths of requests, as JSOC's web server (Apache httpd) reads them: one spelling for each, and which of them run programs.
+
+Whoever decides by a path (a role, a route, a turn) decides by ``normal_path`` of it, and the same text goes on to JSOC:
+
+1. Escapes are read once. ``%5f`` is ``_``, and whatever must be escaped is escaped in upper case.
+2. Repeated slashes are one, ``.`` goes, ``..`` takes the segment before it away.
+3. What follows the name of a program of ours (``/cgi-bin/ajax/jsoc_info/more``) does not count: Apache runs the program.
+4. What servers and gateways read in different ways is refused: an escaped slash, a backslash, a semicolon, a control
+   character, an escape within an escape; ``..`` after an empty segment, above the root, or back to it.
+
+``normal_path(normal_path(x)) == normal_path(x)``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
+
+from mirror.drms.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
+#: The folder of the programs that the mirror answers itself, and their names.
+CGI = "/cgi-bin/ajax/"
+PROGRAMS = frozenset(
+    {"jsoc_info", "jsoc_fetch", "show_series", "showextseries", "checkAddress.sh", "show_info"}
+)
+
+#: What needs no escape in a path, beside letters and digits. The semicolon is refused.
+_LITERAL = "-._~!$&'()*+,=:@"
+#: A path that is its own normal form at first sight: most are.
+_PLAIN = re.compile(r"(?:/(?!\.{0,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: Characters of a path, far more than any has, and of one that an error repeats.
+LONGEST, _SHOWN = 8000, 100
+#: Parts of the names of programs that make exports, wherever they lie.
+_EXPORTERS = ("jsoc_fetch", "jsocextfetch", "jsoc_export", "drms_export", "showextinfo", "export_request")
+
+
+def normal_path(path: str, ours: AbstractSet[str] = frozenset()) -> str:
+    """The one spelling of a path, which starts with ``/`` and has no query; BadRequest for an ambiguous one.
+
+    Below a first segment of ``ours``, where JSOC is never asked, a name may have any character, escaped.
+    """
+    if len(path) > LONGEST:
+        raise _refused(path, f"is longer than {LONGEST} characters")
+    if _PLAIN.fullmatch(path) is None:
+        path = _spelled_once(path, ours)
+    if path.startswith(CGI):
+        program = path[len(CGI) :].partition("/")[0]
+        return CGI + program if program in PROGRAMS else path
+    return path
+
+
+def is_program(path: str) -> bool:
+    """Whether a path in its normal form may run a program at JSOC, which may make an export."""
+    return any(_is_of_program(unquote(segment).lower()) for segment in path.split("/"))
+
+
+def _is_of_program(segment: str) -> bool:
+    return segment.startswith("cgi") or ".cgi" in segment or any(name in segment for name in _EXPORTERS)
+
+
+def _spelled_once(path: str, ours: AbstractSet[str]) -> str:
+    if not path.startswith("/"):
+        raise _refused(path, "does not start with a slash")
+    if _BROKEN_ESCAPE.search(path):
+        raise _refused(path, "has a percent sign without two hexadecimal digits")
+    data = [unquote_to_bytes(text.encode("utf-8", "surrogateescape")) for text in path[1:].split("/")]
+    segments = [quote_from_bytes(each, safe=_LITERAL) for each in data]
+    found = _resolved(path, segments, merge=True)
+    if ".." in segments and found != [s for s in _resolved(path, segments, merge=False) if s]:
+        raise _refused(path, "goes up from an empty segment")
+    if not found and {".", ".."} & set(segments):
+        raise _refused(path, "goes back to the root")
+    if not found or found[0] not in ours:
+        _check(path, data)
+    folder = "/" if found and segments[-1] in ("", ".", "..") else ""
+    return "/" + "/".join(found) + folder
+
+
+def _check(path: str, segments: Iterable[bytes]) -> None:
+    """Refuse what is read in different ways."""
+    for segment in segments:
+        if (odd := _ODD.search(segment)) is not None:
+            raise _refused(path, f"has {_ODDITIES.get(odd[0], 'a control character')}")
+
+
+_ODD = re.compile(rb"[/\\;\x00-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})")
+_ODDITIES = {
+    b"/": "an escaped slash", b"\\": "a backslash", b";": "a semicolon", b"%": "an escape within an escape",
+}  # fmt: skip
+
+
+def _resolved(path: str, segments: Iterable[str], *, merge: bool) -> list[str]:
+    """The segments without dots; with ``merge`` an empty one is none, else ``..`` takes it away like any other."""
+    found: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            if not found:
+                raise _refused(path, "goes above the root")
+            found.pop()
+        elif segment != "." and not (merge and segment == ""):
+            found.append(segment)
+    return found
+
+
+def _refused(path: str, reason: str) -> BadRequest:
+    shown = path if len(path) <= _SHOWN else path[:_SHOWN] + "..."
+    return BadRequest(
+        f"the path {shown!a} {reason}; expected one such as {CGI}jsoc_info, with each escape and slash written once"
+    )

@@ -34,7 +34,7 @@ LARGE = {
     "a list of values": sized("SELECT 1 IN (0", ", 12345", ")", size=300_000),
     "many columns": sized("SELECT 1", ", 1", size=20_000),
     "words": sized("SELECT 1 -- jsoc('x')\n", "a "),
-    "parentheses": sized("SELECT ", "(", size=200_000),
+    "parentheses": sized("SELECT ", "(", size=20_000),
     "quotes": sized("SELECT '", "''"),
     "dollars": sized("SELECT ", "$a$ "),
     "comments": sized("SELECT 1 ", "/*"),

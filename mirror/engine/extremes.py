@@ -19,12 +19,12 @@ from mirror.drms.recordset import (
     Term,
     Text,
 )
-from mirror.drms.selection import prime_columns
 from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
 from mirror.engine.policy import Wish
 from mirror.engine.singleflight import SingleFlight
 from mirror.storage.batch import fill_request
+from mirror.upstream.verification import identifying
 from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
@@ -115,7 +115,7 @@ class Extremes:
         whole = fill_request(self._index.layout(series), query, n=1)
         exact = _kind(before, f) not in INEXACT_TYPES
         # The other keys come too, so that it is seen whether they are those that the filters before it name.
-        keys = tuple(dict.fromkeys((f.column, *prime_columns(series))))
+        keys = tuple(dict.fromkeys((f.column, *identifying(series))))
         answer = await self._upstream.rs_list(RsListRequest(query, keys=keys, n=1) if exact else whole)
         if not answer.count:
             return None

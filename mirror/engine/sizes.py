@@ -13,11 +13,11 @@ from mirror.drms.errors import Refused, SyntaxProblem, UpstreamBroken
 from mirror.drms.intervals import MAX, MIN, Steps
 from mirror.drms.plan import RECNUMS, box_query
 from mirror.drms.recordset import Bracket
-from mirror.drms.selection import prime_columns
 from mirror.drms.times import parse_time
 from mirror.engine.chunks import chunks
 from mirror.engine.singleflight import SingleFlight
 from mirror.upstream.pacing import Claim
+from mirror.upstream.verification import identifying
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Sizes:
         query = box_query(series, replace(box, steps=(Steps(MIN, MAX),)))
         ds = str(replace(query, filters=(*query.filters, Bracket(mark, axis.key))))
         # The other keys come too, so that it is seen whether they are those of the box.
-        keys = dict.fromkeys((axis.column, *prime_columns(series)))
+        keys = dict.fromkeys((axis.column, *identifying(series)))
         answer = await self._upstream.rs_list(RsListRequest(ds, keys=tuple(keys), n=1), claim)
         if not answer.count or not answer.keywords:
             raise UpstreamBroken(f"{ds}: no record, although rs_summary counts some")

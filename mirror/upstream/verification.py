@@ -166,20 +166,22 @@ class Question:
         """The values of a prime key are of its type, and those of a slotted one lie in the slots that came with them."""
         assert self.selection is not None
         series, name = self.selection.series, prime.name.lower()
+        axis = slot_axis(series, prime.name) if prime.slotted else None
+        index = columns.get(f"{name}_index")
+        slots = None
+        if axis is not None and index is not None:
+            slots = _integers([str(text) for text in index], "longlong")
+            if slots is None:
+                self._refuse(f"a value of {axis.index} that is no integer of 64 bits")
         keyword = series.keyword(prime.name)
         if keyword is None or name not in columns or keyword.type == "string":
             return
         texts = [str(text) for text in columns[name]]
         values = _floats(texts, keyword.type)
         if values is None:
-            odd = next(text for text in texts if _floats([text], keyword.type) is None)
+            odd = next((text for text in texts if _floats([text], keyword.type) is None), "")
             self._refuse(f"{prime.name} = {odd[:60]!r}, which is no {keyword.type}")
-        axis = slot_axis(series, prime.name) if prime.slotted else None
-        index = columns.get(f"{name}_index")
-        if axis is not None and index is not None:
-            slots = _integers([str(text) for text in index], "longlong")
-            if slots is None:
-                self._refuse(f"a value of {prime.name}_index that is no integer")
+        if axis is not None and slots is not None:
             self._insist(_in_slots(axis, values, slots, texts), prime.name, columns)
 
     def _check_doubles(self, columns: Columns) -> None:
@@ -240,7 +242,7 @@ class Question:
         series, boxes = self.selection.series, need(self.selection)
         if isinstance(boxes, Forward) or not boxes or boxes[0].region == RECNUMS:
             return
-        keys = tuple(dict.fromkeys((*prime_columns(series), SPEC)))
+        keys = (*identifying(series), SPEC)
         box = boxes[0]
         first, last = min(s.lo for s in box.steps), max(s.hi for s in box.steps)
         for n, steps in ((-1, Steps(MIN, last)), (1, Steps(first, MAX))):
@@ -316,6 +318,12 @@ class Question:
     def _conditions(self) -> bool:
         assert self.selection is not None
         return any(isinstance(f, Where) and f.text != _ANY for f in self.selection.source.filters)
+
+
+def identifying(series: Series) -> tuple[str, ...]:
+    """The keywords that tell which record one is: its prime keys, and the slots of slotted ones."""
+    names = (*prime_columns(series), *(p.name for p in series.primekeys))
+    return tuple(dict.fromkeys(name for name in names if series.keyword(name) is not None))
 
 
 def _is_exact(keyword: Keyword | None) -> bool:

@@ -21,6 +21,7 @@ _BLANKS = " \t\b"  # between the parts of a set the server knows these only
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _MAX_SERIES_NAME = 63
 _KEY = re.compile(r"[ \t\n\v\f\r]*(?P<name>[A-Za-z][A-Za-z0-9_.]*)[ \t\n\v\f\r]*=[ \t\n\v\f\r]*")
+_PLAIN = re.compile(r"[^?!'\"$]+")  # of a condition: none of these can end it, or hide what would
 _SERIES = "the name of a series, such as hmi.M_45s"
 _MAX_TIME_IN_WHERE = 40  # characters from "$" to ")"
 
@@ -119,7 +120,8 @@ def _step_in_clause(scanner: Scanner, start: int, mark: str) -> None:
             scanner.fail("a time in parentheses, such as $(2014.01.01_TAI)", "a time that is not closed")
         scanner.position = end + 1
     else:
-        scanner.position += 1
+        plain = _PLAIN.match(scanner.text, scanner.position)
+        scanner.position = plain.end() if plain else scanner.position + 1
 
 
 def _bracket(scanner: Scanner) -> Bracket:

@@ -140,6 +140,7 @@ class Connection(web.RequestHandler):
         self._answered = 0
         self._deadlines = Deadlines(loop.time())
         self.address = ""
+        self.has_place = False  #: whether it counts as one of those that are open
 
     @property
     def idle_since(self) -> float:
@@ -154,7 +155,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, or say that there are too many."""
         self.address = (transport.get_extra_info("peername") or ("",))[0]
-        if not self._connections.has_place(self):
+        if not self._connections.finds_place(self):
             assert isinstance(transport, asyncio.WriteTransport)
             transport.write(_BUSY)
             transport.close()
@@ -290,7 +291,7 @@ class Connections(web.Server):
         """A protocol for a connection that was accepted."""
         return Connection(self, loop=self._loop, **self._options)
 
-    def has_place(self, new: Connection) -> bool:
+    def finds_place(self, new: Connection) -> bool:
         """Whether a connection can be taken in, if need be in place of idle ones."""
         most = self._most.of_address
         if most is not None and self._places[new.address] >= most and not is_loopback(new.address):
@@ -304,15 +305,22 @@ class Connections(web.Server):
         """A connection was taken in."""
         super().connection_made(handler, transport)
         if isinstance(handler, Connection):
+            handler.has_place = True
             self._places[handler.address] += 1
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """A connection has ended, whether it was taken in or not."""
-        if isinstance(handler, Connection) and handler in self._connections:
-            self._places[handler.address] -= 1
-            if not self._places[handler.address]:
-                del self._places[handler.address]
+        if isinstance(handler, Connection):
+            self._free(handler)
         super().connection_lost(handler, exc)
+
+    def _free(self, connection: Connection) -> None:
+        """Let others have its place: at once where it is closed for them, and not only when that has happened."""
+        if connection.has_place:
+            connection.has_place = False
+            self._places[connection.address] -= 1
+            if not self._places[connection.address]:
+                del self._places[connection.address]
 
     def _here(self) -> list[Connection]:
         return [c for c in self._connections if isinstance(c, Connection) and c.transport is not None]
@@ -324,10 +332,12 @@ class Connections(web.Server):
         """
         idle = [c for c in self._here() if c.address == address and not c.is_busy]
         idle.sort(key=lambda c: c.idle_since)
-        for connection in idle[: 1 + len(idle) // 20]:
+        closed = idle[: 1 + len(idle) // 20]
+        for connection in closed:
+            self._free(connection)
             connection.force_close()
-        log.warning("too many connections client=%s closed=%d", address, min(len(idle), 1 + len(idle) // 20))
-        return bool(idle)
+        log.warning("too many connections client=%s closed=%d", address, len(closed))
+        return bool(closed)
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -80,7 +80,7 @@ def test_a_filter_that_is_no_expression_is_refused_with_its_place(pattern, posit
     assert caught.value.position == position
 
 
-@pytest.mark.parametrize("pattern", ["a" * 201, "(a{30}){30}" * 10, r"(\pL{100}){10}"])
+@pytest.mark.parametrize("pattern", ["a" * 201, "a{9999}", r"(\pL{100}){10}"])
 def test_a_filter_that_is_too_large_is_refused(pattern):
     with pytest.raises(BadRequest, match="the filter"):
         select_series([SeriesEntry("a" * 60)], pattern)

@@ -137,7 +137,7 @@ def _covers(ds, slot):
 async def test_whoever_needs_a_chunk_waits_for_that_alone(tmp_path):
     async with lab(tmp_path, **SMALL) as mirror:
         first = int(await _index(mirror, "hmi.v_45s[2014.01.01_00:00:00_TAI]"))
-        wanted = "hmi.v_45s[2014.01.01_00:00_TAI/10m]"
+        wanted = "hmi.v_45s[2014.01.01_00:00_TAI/7m]"  # a piece of the fill
         expected = await mirror.upstream(wanted)
         go, asked = held_up(mirror, lambda ds: _long(ds) and not _covers(ds, first))
         mine, _ = held_up(mirror, lambda ds: _covers(ds, first))

@@ -219,6 +219,8 @@ class Question:
         """
         if self.selection is None or self._is_cut() or self._conditions():
             return False
+        if self.request.n and answer.count >= abs(self.request.n):  # as many as were asked for
+            return False
         places = self.places()
         if places is None:
             return True

@@ -22,6 +22,8 @@ def made(kind):
         return kind("found x", text="hmi.v_45s[x]", position=10, expected="a time")
     if kind is errors.UpstreamRefused:
         return kind(3, "too large")
+    if kind is errors.OverBudget:
+        return kind("é/why", 1_800_000_000.0)
     if kind is errors.WrongFields:
         return kind({"start": "expected a time"}, {"start": "é/why"})
     return kind("é/why")
@@ -60,7 +62,7 @@ async def test_at_our_paths_errors_have_an_http_code(kind):
     assert code == codes(error)[1]
     assert told["error"] == str(error)
     assert ("position" in told) == (kind is errors.SyntaxProblem)
-    assert ("missing" in told) == (kind is errors.NotHeld)
+    assert ("missing" in told) == issubclass(kind, errors.NotHeld)
 
 
 async def test_what_nobody_foresaw_is_logged_and_tells_nothing_of_the_inside(caplog):

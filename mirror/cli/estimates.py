@@ -29,12 +29,11 @@ def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) 
 def told_before(estimate: Callable[[], Any]) -> None:
     """Says on stderr what is about to be asked of JSOC, if something is.
 
-    Where there is no estimate the command goes on: what is wrong with it, it says itself.
+    Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
     """
     try:
         told = estimate()
-    except click.ClickException as problem:
-        remark(f"there is no estimate: {problem.message}")
+    except click.ClickException:
         return
     if told["records"] != 0 or told["files"] != 0:
         _notes(told)

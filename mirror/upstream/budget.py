@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from mirror.drms.errors import OverBudget
@@ -74,6 +75,12 @@ class Need:
     records: int = 0
     bytes: int = 0
 
+    def __add__(self, other: Need) -> Need:
+        return Need(self.records + other.records, self.bytes + other.bytes)
+
+    def __sub__(self, other: Need) -> Need:
+        return Need(self.records - other.records, self.bytes - other.bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
@@ -103,17 +110,20 @@ class Period:
         self.seconds = seconds
         self._width = seconds / PARTS
         self._parts: dict[int, int] = {}
+        self._sum = 0
+        self._tidied: int | None = None  #: the part in which that was last done
 
     def add(self, amount: int, now: float) -> None:
         """There was so much more now."""
         self._tidy(now)
         part = int(now // self._width)
         self._parts[part] = self._parts.get(part, 0) + amount
+        self._sum += amount
 
     def used(self, now: float) -> int:
         """How much there was in the period that ends now."""
         self._tidy(now)
-        return sum(self._parts.values())
+        return self._sum
 
     def until(self, most: int, now: float) -> float:
         """From when on no more than ``most`` counts, in Unix seconds; ``now`` if that is so already."""
@@ -132,16 +142,21 @@ class Period:
         """What there was before a restart counts too."""
         for part, amount in parts:
             self._parts[part] = self._parts.get(part, 0) + amount
+            self._sum += amount
+        self._tidied = None
 
     def _ends(self, part: int) -> float:
         return (part + 1) * self._width + self.seconds
 
     def _tidy(self, now: float) -> None:
         current = int(now // self._width)
+        if current == self._tidied:
+            return
         ahead = sum(self._parts.pop(part) for part in [p for p in self._parts if p > current])
         if ahead:  # the clock was set back: it was used all the same, at the latest now
             self._parts[current] = self._parts.get(current, 0) + ahead
         self._parts = {part: amount for part, amount in self._parts.items() if self._ends(part) > now}
+        self._sum, self._tidied = sum(self._parts.values()), current
 
 
 @dataclass(eq=False, slots=True)
@@ -150,9 +165,38 @@ class _Waiting:
     arrival: int
     need: Need
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: bool = False
 
-    def rank(self) -> tuple[Priority, int]:
-        return self.claim.priority, self.arrival
+
+class _Queue:
+    """Those that wait for one thing; the first is that of the highest priority which has waited for longest.
+
+    A fill of a series has thousands of chunks, so everything here takes about as long for many as for few.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Priority, int, _Waiting]] = []
+        self.length = 0
+
+    def add(self, waiting: _Waiting) -> None:
+        """One more waits."""
+        self.length += 1
+        self.moved(waiting)
+
+    def moved(self, waiting: _Waiting) -> None:
+        """The priority of one that waits has risen."""
+        heappush(self._heap, (waiting.claim.priority, waiting.arrival, waiting))
+
+    def remove(self, waiting: _Waiting) -> None:
+        """One does not wait any more."""
+        waiting.gone = True
+        self.length -= 1
+
+    def first(self) -> _Waiting | None:
+        """Whose turn is next."""
+        while self._heap and self._heap[0][2].gone:
+            heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
 
 
 class Budget:
@@ -163,7 +207,8 @@ class Budget:
         self._now = now
         self._records, self._bytes = Period(HOUR), Period(DAY)
         self._reserved: dict[Claim, Need] = {}
-        self._queue: list[_Waiting] = []
+        self._taken = Need()  #: the sum of what is reserved
+        self._queues = (_Queue(), _Queue())  #: for records, and for files
         self._arrivals = 0
         self._typical = Need()  #: a large answer, a large file, as they came last
         self._people: OrderedDict[str, Period] = OrderedDict()
@@ -182,11 +227,13 @@ class Budget:
         need = need or Need(self._typical.records, 0)
         if claim.priority > Priority.PEOPLE:
             await self._wait(claim, need)
-        self._reserved[claim] = need if claim.priority > Priority.PEOPLE else Need()
+        need = self._reserved[claim] = need if claim.priority > Priority.PEOPLE else Need()
+        self._taken += need
         try:
             yield
         finally:
             del self._reserved[claim]
+            self._taken -= need
             self.look()
 
     @property
@@ -232,18 +279,21 @@ class Budget:
         self.look()
 
     def look(self) -> None:
-        """Have those who wait look again."""
-        for waiting in self._queue:
-            waiting.woken.set()
+        """Have those look again whose turn is next."""
+        for queue in self._queues:
+            if (first := queue.first()) is not None:
+                first.woken.set()
 
     def hold(self) -> Hold | None:
         """Why and until when nothing is asked for that nobody waits for; None if it is."""
-        return self._hold(self._typical)
+        firsts = [first for queue in self._queues if (first := queue.first()) is not None]
+        holds = [self._hold(need) for need in (self._typical, *(first.need for first in firsts))]
+        return max((hold for hold in holds if hold is not None), key=lambda hold: hold.until, default=None)
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return len(self._queue)
+        return sum(queue.length for queue in self._queues)
 
     @property
     def limits(self) -> BudgetLimits:
@@ -280,23 +330,30 @@ class Budget:
 
     async def _wait(self, claim: Claim, need: Need) -> None:
         self._arrivals += 1
-        waiting = _Waiting(claim, self._arrivals, need)
-        self._queue.append(waiting)
+        waiting, queue = _Waiting(claim, self._arrivals, need), self._queues[need.bytes > 0]
+
+        def risen() -> None:
+            queue.moved(waiting)
+            waiting.woken.set()
+
+        queue.add(waiting)
         try:
-            with claim.watched(waiting.woken.set):
-                while claim.priority > Priority.PEOPLE and not self._may_go(waiting):
-                    await self._nap(waiting)
+            with claim.watched(risen):
+                while claim.priority > Priority.PEOPLE:
+                    first = queue.first() is waiting
+                    if first and self._fits(need):
+                        break
+                    await self._nap(waiting, first=first)
         finally:
-            self._queue.remove(waiting)
+            queue.remove(waiting)
             self.look()
 
-    def _may_go(self, waiting: _Waiting) -> bool:
-        """True for the first of those that wait for files, or for records, if there is enough for it."""
-        of_kind = [w for w in self._queue if bool(w.need.bytes) == bool(waiting.need.bytes)]
-        return min(of_kind, key=_Waiting.rank) is waiting and self._fits(waiting.need)
-
-    async def _nap(self, waiting: _Waiting) -> None:
+    async def _nap(self, waiting: _Waiting, *, first: bool) -> None:
+        """Until it is worth another look; those behind the first are woken when that has gone."""
         waiting.woken.clear()
+        if not first:
+            await waiting.woken.wait()
+            return
         hold = self._hold(waiting.need)
         seconds = LONGEST_NAP if hold is None else min(LONGEST_NAP, max(1.0, hold.until - self._now()))
         with suppress(TimeoutError):
@@ -313,8 +370,7 @@ class Budget:
                 yield period, limit, amount
 
     def _fits(self, need: Need) -> bool:
-        now, taken = self._now(), list(self._reserved.values())
-        reserved = Need(sum(n.records for n in taken), sum(n.bytes for n in taken))
+        now, reserved = self._now(), self._taken
         return all(
             period.used(now) + held + _at_once(amount, limit) <= limit
             for (period, limit, amount), (_, _, held) in zip(

@@ -119,7 +119,7 @@ class UpstreamClient:
         structure: Callable[[str], Series | None] = lambda _: None,
     ) -> None:
         self._structure = structure
-        #: Records of each value of the prime keys that were not asked for by value, where all values had as many.
+        #: The most records of one place, by the series and the prime keys that may have any value there.
         self._per_place: dict[object, int] = {}
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None), onward=onward)
         self._pacer = pacer or Pacer(queries)
@@ -190,7 +190,7 @@ class UpstreamClient:
         return await self._ask(_about(request, decoded, lambda answer: answer.count, _aged, most), priority)
 
     def _learn(self, question: Question, answer: RsList) -> None:
-        """Remember how many records each place has, so that later answers prove themselves whole."""
+        """Remember how many records a place may have, so that later answers prove themselves whole."""
         density, kind = question.density(answer), question.unrestricted
         if density is not None:
             self._per_place[kind] = max(density, self._per_place.get(kind, 1))

@@ -394,10 +394,10 @@ def _exported(request: FetchRequest, answer: ExportAnswer) -> ExportAnswer:
         for file in answer.files:
             if wanted and series_of(file.record).lower() not in wanted:
                 raise UpstreamBroken(f"{request.ds} was asked for, and a file of {file.record[:80]!r} came")
-    if isinstance(answer, Finished):
-        for path in (answer.tarfile, answer.keywords):
-            if path and not path.startswith(f"{answer.dir}/"):
-                raise UpstreamBroken(f"export {answer.request_id}: {path!r} does not lie in {answer.dir!r}")
+    if isinstance(answer, Finished) and answer.tarfile and not answer.tarfile.startswith(f"{answer.dir}/"):
+        raise UpstreamBroken(
+            f"export {answer.request_id}: the tar file {answer.tarfile!r} does not lie in {answer.dir!r}"
+        )
     return answer
 
 

@@ -52,7 +52,8 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
         [{"match": {"op": "rs_list"}, "fault": "truncate", "times": 1}]
 
     where fault is one of refuse, timeout, http500, broken_json, truncate, cut, wrong_length, gateway, gone,
-    slow, wrong_count, status, staging, outage. Downloads are the program "file".
+    slow, wrong_count, status, staging, outage, other_answer, half, doubled, gzip_bomb, endless, redirect.
+    Downloads are the program "file".
     """
     rules = _faults(faults)
     from mirror.simulator.app import run  # noqa: PLC0415  (takes a second to load; errors come first)

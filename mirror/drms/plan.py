@@ -254,8 +254,8 @@ def _recnum_need(selection: Selection) -> tuple[Box, ...] | Forward:
     for r in ranges:
         if not isinstance(r.first, int) or not isinstance(r.last, int):
             return Forward("the highest record number is known upstream only")
-        # Numbers beyond MAX are those of no record, whatever the text may say.
-        last = min(r.last, MAX)
+        # Numbers from MAX on are those of no record, whatever the text may say.
+        last = min(r.last, MAX - 1)
         if last >= r.first:
             steps.append(Steps(r.first, r.first + (last - r.first) // r.step * r.step, r.step))
     if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:

@@ -126,7 +126,7 @@ class UpstreamClient:
         structure: Callable[[str], Series | None] = lambda _: None,
     ) -> None:
         self._structure = structure
-        #: Records of each value of the prime keys that were not asked for by value, where all values had as many.
+        #: The most records of one place, by the series and the prime keys that may have any value there.
         self._per_place: dict[object, int] = {}
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None), onward=onward)
         self._pacer = pacer or Pacer(queries)
@@ -202,7 +202,7 @@ class UpstreamClient:
             return await self._ask(replace(asked, large=True), claim)
 
     def _learn(self, question: Question, answer: RsList) -> None:
-        """Remember how many records each place has, so that later answers prove themselves whole."""
+        """Remember how many records a place may have, so that later answers prove themselves whole."""
         density, kind = question.density(answer), question.unrestricted
         if density is not None:
             self._per_place[kind] = max(density, self._per_place.get(kind, 1))
@@ -433,10 +433,10 @@ def _exported(request: FetchRequest, answer: ExportAnswer) -> ExportAnswer:
         for file in answer.files:
             if wanted and series_of(file.record).lower() not in wanted:
                 raise UpstreamBroken(f"{request.ds} was asked for, and a file of {file.record[:80]!r} came")
-    if isinstance(answer, Finished):
-        for path in (answer.tarfile, answer.keywords):
-            if path and not path.startswith(f"{answer.dir}/"):
-                raise UpstreamBroken(f"export {answer.request_id}: {path!r} does not lie in {answer.dir!r}")
+    if isinstance(answer, Finished) and answer.tarfile and not answer.tarfile.startswith(f"{answer.dir}/"):
+        raise UpstreamBroken(
+            f"export {answer.request_id}: the tar file {answer.tarfile!r} does not lie in {answer.dir!r}"
+        )
     return answer
 
 

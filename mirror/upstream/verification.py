@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -215,7 +216,7 @@ class Question:
     def unproven(self, answer: RsList, per_slot: Mapping[object, int]) -> bool:
         """True if records may be lacking, as far as can be told from what came and what was asked.
 
-        ``per_slot`` has how many records there are of each value of ``unrestricted`` ones, where that is known.
+        ``per_slot`` has, by ``unrestricted``, the most records that a place is known to have.
         """
         if self.selection is None or self._is_cut() or self._conditions():
             return False
@@ -301,16 +302,14 @@ class Question:
         return places if self.selection.filters else None
 
     def density(self, answer: RsList) -> int | None:
-        """How many records each place has, if all have as many; None if they differ, or some have none."""
-        places = self.places()
-        if self.selection is None or not places or answer.count % places or not self.unrestricted[1]:
+        """The most records that a place has in an answer which is whole; None where that is not to be known."""
+        if self.selection is None or not answer.count or not self.unrestricted[1] or not self.places():
             return None
         columns = {name.lower(): values for name, values in answer.keywords or ()}
         keys = [f.column.lower() for f in self.selection.filters if isinstance(f, KeyFilter)]
         if not keys or not all(name in columns for name in keys):
             return None
-        found = len(set(zip(*(columns[name] for name in keys), strict=True)))
-        return answer.count // places if found == places else None
+        return max(Counter(zip(*(columns[name] for name in keys), strict=True)).values())
 
     def _is_cut(self) -> bool:
         """True for questions that ask for some of what there is; ``^`` and ``$`` ask for one record."""

@@ -227,15 +227,14 @@ async def test_a_small_series_that_was_seen_whole_is_held(tmp_path):
         assert (await mirror.ask("hmi.v_sht_modes[]")).plan == "local"
 
 
-async def test_sql_that_asks_for_much_begins_a_fill_that_is_listed(archive):
-    mirror, _ = archive
+async def test_sql_that_asks_for_much_is_refused_and_begins_no_fill(archive):
+    mirror, asked = archive
     query = f"SELECT count(*) FROM jsoc('{WIDE}', fill := true)"
     answer = await mirror.request("POST", "/api/sql", data=json.dumps({"query": query}), headers=JSON)
-    assert answer.code == 503
-    (job,) = mirror.running.fills.list()
-    assert job.id in answer.json["error"]
-    assert job.ds == WIDE
-    await mirror.running.fills.cancel(job.id)
+    assert answer.code == 413
+    assert "`mirror fill`" in answer.json["error"]
+    assert mirror.running.fills.list() == ()
+    await assert_quiet(mirror, asked)
 
 
 async def test_held_records_that_are_due_for_a_check_are_checked_in_proportion(tmp_path):

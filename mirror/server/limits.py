@@ -85,6 +85,9 @@ def target_excess(target: str) -> Excess | None:
         return Excess(414, f"the address is longer than {TARGET:,} bytes; send its parameters with POST")
     if len(before) > PATH:
         return Excess(414, f"the path has {len(before):,} bytes; expected at most {PATH:,}")
+    if not target.startswith("/") and "xn--" in before.lower():
+        # aiohttp decodes it before any code of ours, in quadratic time, and gives no answer if it cannot.
+        return Excess(400, "a host with letters beyond ASCII (xn--) is not served; this is a proxy for JSOC only")
     if query.count("&") >= PARAMETERS:
         return Excess(414, f"the query has {query.count('&') + 1:,} parameters; expected at most {PARAMETERS:,}")
     return None

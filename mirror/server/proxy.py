@@ -44,6 +44,8 @@ _BACK = (
 #: A value that a header can carry, whatever is in front of us or behind.
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 _REDIRECTS = range(300, 400)
+#: Codes below this one announce something else: no answer.
+_REAL = 200
 
 
 class Proxy:
@@ -92,6 +94,8 @@ class Proxy:
         async with self._upstream.raw(
             request.method, target, _only(request.headers, _ONWARD), body
         ) as answer:
+            if answer.status < _REAL:
+                raise UpstreamBroken(f"JSOC answers with the code {answer.status}; expected one from {_REAL} on")
             headers = _only(answer.headers, _BACK)
             if answer.status in _REDIRECTS and "Location" in answer.headers:
                 headers["Location"] = self._location(request, answer.headers["Location"])

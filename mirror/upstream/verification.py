@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Columns = Mapping[str, Sequence[str | int]]
 
+_BRACKET = re.compile(r"\[([^\]]*)\]")
 RECNUM, SPEC = "*recnum*", "*spec*"
 #: Record numbers are of 64 bits.
 MOST_RECNUM = 2**63 - 1
@@ -223,7 +225,25 @@ class Question:
         places = self.places()
         if places is None:
             return True
-        return answer.count < places * per_slot.get(self.unrestricted, 1 if not self.unrestricted[1] else MOST_RECNUM)
+        known = 1 if not self.unrestricted[1] else per_slot.get(self.unrestricted)
+        return answer.count < places * known if known is not None else not self._is_usual(answer, places)
+
+    def _is_usual(self, answer: RsList, places: int) -> bool:
+        """True if each place has a record whose other keys are those of the first and the last record of the series.
+
+        A camera that is always the same needs no counting; of several wavelengths one alone would be suspicious.
+        """
+        assert self.selection is not None
+        series, columns = self.selection.series, {name.lower(): values for name, values in answer.keywords or ()}
+        ends = [_BRACKET.findall(r) for r in (series.extent.first_record, series.extent.last_record)]
+        if answer.count != places or any(len(values) != len(series.primekeys) for values in ends):
+            return False
+        for at, prime in enumerate(series.primekeys):
+            if prime.name in self.unrestricted[1]:
+                found = {str(value).strip() for value in columns.get(prime.name.lower(), ())}
+                if found != {values[at].strip() for values in ends}:
+                    return False
+        return True
 
     def most_bytes(self) -> int:
         """The size that no answer to this question has: so many records, with so many values each."""

@@ -146,4 +146,4 @@ def _in_words(kinds: Kinds) -> str:
         str: "a text", int: "a whole number of at most 64 bits", bool: "true or false", list: "a list",
         dict: "a table",
     }  # fmt: skip
-    return words.get(kinds, "a number")
+    return words.get(kinds, "a number of at most 64 bits")

@@ -18,6 +18,7 @@ from mirror.access import Role
 from mirror.drms.errors import BadRequest, MirrorError, Refused, TooMany
 from mirror.server.askers import ASKER, FORM_TOKEN
 from mirror.server.bodies import form
+from mirror.server.chain import is_mirror
 from mirror.server.credentials import COOKIE, read_credentials
 from mirror.server.crossing import (
     FORMS,
@@ -154,7 +155,7 @@ class Gate:
         names = (*self._doors.access.hosts, *self._names)
         if is_page(canonical) or not is_jsocs(canonical):
             _check_name(request.host, names)
-        elif acting:
+        elif acting and not is_mirror(request):  # no page can have a browser send the header Via
             _check_name(request.host, (*names, *JSOC_HOSTS))
 
     async def _check_form(self, request: web.Request, asker: Asker) -> None:

@@ -172,7 +172,7 @@ def test_one_clear_error_says_what_is_wrong_about_a_number_or_a_text(mirror, val
     for path, name in (("/api/evict", "need"), ("/api/pins", "n"), ("/api/subscriptions", "step")):
         body = json.dumps({**BODIES[path], name: "@"}).replace('"@"', value)
         answer = ask(mirror, "POST", path, data=body, headers={"Content-Type": "application/json"})
-        assert answer.code == 400 and words in answer.json["error"].replace("expected a whole number", "64 bits"), (path, answer)
+        assert answer.code == 400 and words in answer.json["error"], (path, answer)
         assert len(answer.body) < 1000
 
 
@@ -199,17 +199,18 @@ def test_forms_of_every_kind_are_errors_and_not_failures(mirror, path):
 def test_what_json_can_say_is_read_as_it_is_or_refused(value):
     try:
         read = parse_json(json.dumps(value), "the body")
-    except BadRequest as problem:
-        assert str(problem).startswith("the body ")
+    except BadRequest:
+        with pytest.raises(BadRequest, match=r"^the body (is|has) "):
+            parse_json(json.dumps(value), "the body")
         return
     assert read == value
 
 
 @given(st.text(max_size=30) | st.integers().map(str))
 def test_a_whole_number_is_that_or_an_error(text):
-    try:
-        found = whole(text, "n", 7)
-    except BadRequest as problem:
-        assert "whole number of at most 64 bits" in str(problem)
+    plain = re.fullmatch(r"\s*[+-]?[0-9]+\s*", text, re.ASCII) and abs(int(text)) < HUGE
+    if text.strip() and not plain:
+        with pytest.raises(BadRequest, match="whole number of at most 64 bits"):
+            whole(text, "n", 7)
     else:
-        assert found == (7 if not text.strip() else int(text)) and abs(found) < HUGE
+        assert whole(text, "n", 7) == (int(text) if text.strip() else 7)

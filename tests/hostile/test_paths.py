@@ -54,7 +54,7 @@ def test_a_path_has_the_spelling_that_jsocs_server_gives_it(path, clean):
 
 @pytest.mark.parametrize("path", AMBIGUOUS)
 def test_what_servers_read_in_different_ways_is_refused_with_a_reason(path):
-    with pytest.raises(BadRequest, match="the path .* expected one such as"):
+    with pytest.raises(BadRequest, match=r"the path .* expected one such as"):
         normal_path(path)
 
 
@@ -247,6 +247,11 @@ async def test_a_name_that_is_not_ours_gets_no_page_no_api_and_no_export(plain, 
         answer = await sent(plain, target, host=host)
         assert b"add it to hosts below [access]" in answer.body, (target, answer)
     assert await plain.log() == []
+
+
+async def test_a_mirror_exports_at_another_by_any_name(plain):
+    answer = await sent(plain, FETCH + EXPORT, host="mirror.lab:8040", Via="1.1 jsoc-mirror-far")
+    assert b'"status":2' in answer.body
 
 
 async def test_jsocs_own_name_leads_to_exports_and_not_to_our_pages(plain):

@@ -84,10 +84,8 @@ def logged(message, *args, error=None, name="mirror.part"):
 
 
 def test_no_line_of_the_log_has_an_address_or_a_secret_wherever_it_stands():
-    try:
-        raise ValueError(f"ada@example.org sent Authorization: Bearer {TOKEN}")
-    except ValueError as problem:
-        lines = logged("failed path=%s error=%s", "/x/ada%40example.org", problem, error=problem) + logged("ada@example.org", name="asyncio")
+    problem = ValueError(f"ada@example.org sent Authorization: Bearer {TOKEN}")
+    lines = logged("failed path=%s error=%s", "/x/ada%40example.org", problem, error=problem) + logged("ada@example.org", name="asyncio")
     lines += logged("%s of %s", "x" * 50_000 + " ada@example.org", "b") + logged("a=%s", "x" * 19_980 + "ada@example.org" + "y" * 9_000)
     assert not [line for line in lines if "example" in line or SECRET in line or "ada@" in line]
 
@@ -135,7 +133,8 @@ async def test_a_refusal_that_names_an_address_leaves_it_nowhere(mirror, lines):
     await mirror.request("POST", "/api/jobs", json={"ds": DS, "method": "url", "process": "n=0|rebin,scale=0.25", "email": "a@example.com"})
     await mirror.request("POST", "/api/forget", json={"ds": f"hmi.v_45s[? a='{ADDRESSED}' ?]", "dry_run": True})
     told = [await mirror.get(path) for path in ("/api/jobs", "/jobs", "/", "/api/status", "/api/audit", "/api/usage", "/metrics", "/upkeep")]
-    assert (listed := told[0].json) and any(job.get("error") for job in listed), listed
+    listed = told[0].json
+    assert any(job.get("error") for job in listed), listed
     told += [await mirror.get(f"/api/jobs/{job['id']}") for job in listed]
     texts = [answer.body.decode() for answer in told] + [str(await rows(mirror, "SELECT * FROM mirror.jobs")), *lines]
     assert not [text for text in texts if "analytical" in text or "a@example" in text or "lovelace" in text]

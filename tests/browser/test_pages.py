@@ -104,6 +104,8 @@ async def test_a_gap_is_found_by_keyboard_and_filled_from_the_heat_map(mirror, b
         assert "day=2014.01.02" in page.url
         assert "1 gap, 1,920 slots" in await page.text_content("#detail-body")
         await page.click("#fill")
+        await page.wait_for_selector("#fill:has-text('Fetch 1,9')")  # its size, before anything is fetched
+        await page.click("#fill")
         await page.wait_for_selector("#detail-body:has-text('Nothing is missing here')")
         states = (await mirror.get("/api/coverage/days", {"series": "hmi.v_45s", "year": "2014"})).json[
             "states"

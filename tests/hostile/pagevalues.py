@@ -59,6 +59,8 @@ subscriptions = some(
     )
 )  # fmt: skip
 job_members = {
+    "kind": states("export", "fill", "subscription"), "by": maybe, "counted": st.sampled_from(("files", "records")),
+    "seconds_left": numbers,
     "id": texts, "state": states("waiting", "staging", "fetching", "done", "failed", "cancelled"), "ready": numbers,
     "total": numbers, "bytes": numbers, "ds": texts, "method": texts, "protocol": texts, "process": texts, "created": texts,
     "updated": texts, "upstream_id": maybe, "directory": addresses, "tar": st.none() | addresses, "error": maybe, "notes": some(texts),

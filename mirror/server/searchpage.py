@@ -85,7 +85,7 @@ class SearchPage:
                 told["problem"] = view.marked(marked(problem, ""), "")
                 return self._site.page(request, "search.html", **{**told, "status": codes(problem)[1]})
             kept = {k: v for k, v in given.items() if v}
-            raise web.HTTPSeeOther("/search?" + urlencode({**kept, "ds": ds}, quote_via=quote))
+            raise web.HTTPSeeOther("/search?" + urlencode({**kept, "ds": ds}, quote_via=quote, errors="replace"))
         if told["ds"]:
             told |= await self._shown(request, given)
         return self._site.page(request, "search.html", **told)

@@ -166,7 +166,7 @@ def frames(
             "n": "1",
             **({"fetch": "1"} if fetch else {}),
         }
-        small, large = (f"/api/quicklook?{urlencode({**picture, 'size': str(size)})}" for size in (256, 1024))
+        small, large = (f"/api/quicklook?{urlencode({**picture, 'size': str(size)}, errors='replace')}" for size in (256, 1024))
         found.append(Frame(int(row[at]), " ".join(str(row[i]) for i in keys), small, large))
     return found
 
@@ -176,7 +176,7 @@ def address_with(given: Mapping[str, str]) -> Callable[..., str]:
 
     def address(**other: object) -> str:
         together = {**given, **{name: str(value) for name, value in other.items()}}
-        return "/search?" + urlencode({k: v for k, v in together.items() if v}, quote_via=quote)
+        return "/search?" + urlencode({k: v for k, v in together.items() if v}, quote_via=quote, errors="replace")
 
     return address
 

@@ -18,20 +18,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mirror.coverage.coverage import Box, Region
+from mirror.coverage.intervals import Steps
+from mirror.coverage.plan import box_query
 from mirror.daemon import DATABASE
-from mirror.drms.coverage import Box, Region
-from mirror.drms.intervals import Steps
-from mirror.drms.plan import box_query
 from mirror.drms.series import Series
 from mirror.drms.slots import SlotAxis, slot_axis
 from mirror.drms.times import format_time, parse_time
 from mirror.simulator.archive import Archive
 from mirror.simulator.programs import Asked, run_program
 from mirror.simulator.synthetic import synthetic_series
-from mirror.storage.batch import batch, fill_request
-from mirror.storage.database import Cursor, Database
-from mirror.storage.index import Index
-from mirror.storage.layout import SEPARATOR, Layout
+from mirror.storage.database.database import Cursor, Database
+from mirror.storage.index.index import Index
+from mirror.storage.index.layout import SEPARATOR, Layout
+from mirror.storage.index.rows import batch, fill_request
 from mirror.wire.info import encode_info
 from mirror.wire.rs_list import RsList, decode_rs_list
 

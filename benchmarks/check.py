@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mirror.storage.blobs import Blobs
-from mirror.storage.database import Database
+from mirror.storage.database.database import Database
+from mirror.storage.files.blobs import Blobs
 
 
 def give_back(paths: list[Path]) -> None:

@@ -43,25 +43,25 @@ from pathlib import Path
 
 from common import Program, Times, fetch, hardware, processor_seconds, rs_list_url, run_mirror, run_simulator
 
-from mirror.config import load_config
+from mirror.config.loading import load_config
 from mirror.daemon import DATABASE
 from mirror.drms.export import ExportRequest, Protocol
-from mirror.drms.fits import Exporter, RecordValues, read_archive
 from mirror.drms.times import format_time, parse_time
-from mirror.engine.catalogue import Catalogue
-from mirror.engine.extremes import Extremes
-from mirror.engine.filler import Filler
-from mirror.engine.policy import Rules
-from mirror.engine.records import Records
-from mirror.services.assembling import Assembler
-from mirror.services.exportplan import ExportPlanner, Plan
-from mirror.services.search import Search
-from mirror.storage.blobs import Blobs
-from mirror.storage.blobtable import Blob
-from mirror.storage.database import Database
-from mirror.storage.fronts import Front
-from mirror.storage.index import Index
-from mirror.storage.jobs import Job, JobFile, Jobs
+from mirror.fits import Exporter, RecordValues, read_archive
+from mirror.readthrough.filler import Filler
+from mirror.readthrough.first_last import Extremes
+from mirror.readthrough.policy import Rules
+from mirror.readthrough.records import Records
+from mirror.readthrough.structures import Catalogue
+from mirror.services.exports.assembling import Assembler
+from mirror.services.exports.content import Front
+from mirror.services.exports.jobs import Job, JobFile, Jobs
+from mirror.services.exports.planning import ExportPlanner, Plan
+from mirror.services.search.search import Search
+from mirror.storage.database.database import Database
+from mirror.storage.files.blobs import Blobs
+from mirror.storage.files.table import Blob
+from mirror.storage.index.index import Index
 from mirror.upstream.client import UpstreamClient
 
 SERIES, SEGMENT = "hmi.M_45s", "magnetogram"

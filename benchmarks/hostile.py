@@ -34,8 +34,8 @@ from pathlib import Path
 
 from common import INFO, Program, run_simulator
 
-from mirror.access import new_token
-from mirror.server.cgi import CGI
+from mirror.config.access import new_token
+from mirror.server.parameters import CGI
 from mirror.server.roles import ROLES
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -31,7 +31,7 @@ import aiohttp
 import duckdb
 from common import Program, fetch, hardware, run_simulator
 
-from mirror.drms.errors import MirrorError
+from mirror.errors import MirrorError
 from tests.nursery import Forked, Nursery, nursery
 from tests.oldstore import kill_migration, old_store, rows_of
 from tests.torture import FILES, SEGMENT, SETTINGS, Torture

@@ -21,7 +21,7 @@ import numpy as np
 from common import Times, hardware, run_mirror
 
 from mirror.daemon import DATABASE
-from mirror.storage.database import Cursor, Database
+from mirror.storage.database.database import Cursor, Database
 
 ROUNDS = 9
 #: Bytes of each file.

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirror.client import server_config, use
+from mirror.client.redirect import server_config, use
 
 if TYPE_CHECKING:
-    from mirror.remote import AsyncClient, Client, RemoteError
+    from mirror.client.remote import AsyncClient, Client, RemoteError
 
     __version__: str
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
         return _version()
     if name not in ("AsyncClient", "Client", "RemoteError"):
         raise AttributeError(f"module 'mirror' has no attribute {name!r}")
-    from mirror import remote  # noqa: PLC0415
+    from mirror.client import remote  # noqa: PLC0415
 
     return getattr(remote, name)
 

@@ -7,86 +7,52 @@ import logging
 import resource
 import signal
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from mirror.composition import DATABASE, Core, Exporting, Keeping, carrying, exporting, keeping, open_core
-from mirror.config import check_doors
-from mirror.facing import Facing, facing
+from mirror.app import (
+    DATABASE,
+    Facing,
+    _app,
+    exporting,
+    facing,
+    keeping,
+    open_core,
+)
+from mirror.config.loading import check_doors
 from mirror.listening import bind, refused, url_of
 from mirror.logs import REQUESTS, Requests
-from mirror.notify import Notifier
-from mirror.server.accounts import counting
-from mirror.server.adoptapi import AdoptApi
-from mirror.server.api import Api
-from mirror.server.app import build_app
-from mirror.server.auditapi import AuditApi
-from mirror.server.backupapi import BackupApi
-from mirror.server.cgi import Programs
-from mirror.server.chain import Chain
+from mirror.server.api.events import Events
+from mirror.server.api.health import Health
 from mirror.server.connections import BoundedRunner, Most
-from mirror.server.contents import Contents
-from mirror.server.coverageapi import CoverageApi
-from mirror.server.estimateapi import EstimateApi
-from mirror.server.events import Events
-from mirror.server.fetch import Fetch
-from mirror.server.files import FileHandlers
-from mirror.server.filesapi import FilesApi
-from mirror.server.freshnessapi import FreshnessApi
-from mirror.server.gate import Gate
-from mirror.server.health import Health
-from mirror.server.loginpage import LoginPage
-from mirror.server.pages import Pages
-from mirror.server.proxy import JSOC_HOSTS, Proxy
-from mirror.server.sqlapi import SqlApi
-from mirror.server.upkeepapi import UpkeepApi
-from mirror.server.web import Web
-from mirror.server.workpages import WorkPages
-from mirror.services.ages import Ages
-from mirror.services.alljobs import AllJobs
-from mirror.services.analytics.sifting import Sifter
-from mirror.services.exportdir import ExportDirectories
-from mirror.services.filling import Filling
-from mirror.services.heatmap import HeatMap
-from mirror.services.joblist import JobList
-from mirror.services.overview import Overview
-from mirror.services.precise import Precise
-from mirror.services.prober import Prober
-from mirror.services.store import Store
-from mirror.services.units import Units
-from mirror.storage.cellcounts import CellCounts
-from mirror.storage.changes import Changes
-from mirror.storage.fronts import Fronts
-from mirror.storage.tables import if_possible
-from mirror.storage.totals import Totals
+from mirror.services.monitoring.prober import Prober
+from mirror.storage.database.database import if_possible
+from mirror.systemd import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from mirror.config import Config
-    from mirror.engine.downloads import Downloads
-    from mirror.engine.filler import Filler
-    from mirror.engine.policy import Rules
-    from mirror.server.app import Part
-    from mirror.services.adoptinbox import Inbox
-    from mirror.services.adopting import Adoption
-    from mirror.services.analytics.service import Analytics
-    from mirror.services.configwatch import ConfigWatch
-    from mirror.services.exportjobs import ExportJobs
-    from mirror.services.fills import Fills
-    from mirror.services.search import Search
-    from mirror.services.status import Status
-    from mirror.services.sync import Sync
-    from mirror.services.upkeep import Upkeep
-    from mirror.storage.blobs import Blobs
-    from mirror.storage.database import Database
+    from mirror.config.loading import Config
+    from mirror.config.watching import ConfigWatch
+    from mirror.readthrough.downloads import Downloads
+    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.policy import Rules
+    from mirror.services.adoption.adopt import Adoption
+    from mirror.services.adoption.inbox import Inbox
+    from mirror.services.exports.worker import ExportJobs
+    from mirror.services.fills.fills import Fills
+    from mirror.services.maintenance.upkeep import Upkeep
+    from mirror.services.monitoring.status import Status
+    from mirror.services.search.search import Search
+    from mirror.services.sql.service import Analytics
+    from mirror.services.subscriptions.manager import Sync
+    from mirror.storage.database.database import Database
+    from mirror.storage.files.blobs import Blobs
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import UpstreamClient
     from mirror.upstream.pacing import Pacer
@@ -209,62 +175,8 @@ async def build(
     )
 
 
-def _app(
-    core: Core, making: Exporting, kept: Keeping, faced: Facing, health: Health
-) -> tuple[web.Application, Events]:
-    """Everything that answers requests."""
-    c, storage = core, core.config.storage
-    proxy = Proxy(c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()})
-    chain = Chain(c.route, Ages(c.index, c.search, c.rules))
-    precise = Precise(c.search, c.records, c.index, c.assembler)
-    directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)
-    exports = JobList(
-        making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists, c.rules.timestamp
-    )
-    jobs = AllJobs(exports, c.fills, kept.sync)
-    store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
-    copies = carrying(core)
-    overview = Overview(
-        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
-    )
-    events = Events(overview.state)
-    api = Api(c.search, Sifter(c.search, c.index, kept.analytics), kept.status)
-    site = Web(proxy)
-    parts: tuple[Part, ...] = (
-        Programs(c.search, c.listing, precise, proxy, chain, c.rules.timestamp),
-        Fetch(making.exports, Units(c.index, c.holdings), proxy, c.rules.timestamp),
-        FileHandlers(c.files, directories, Contents(c.blobs, Fronts(c.database))),
-        api,
-        FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
-        BackupApi(copies.backups, copies.bundles, copies.importer),
-        EstimateApi(c.estimates),
-        FreshnessApi(Changes(c.database), c.rules),
-        SqlApi(kept.analytics),
-        UpkeepApi(kept.checker, kept.forgetter, c.accounting),
-        AdoptApi(kept.adoption, storage.path / "incoming"),
-        AuditApi(kept.audit, c.rules.timestamp),
-        health,
-        *_pages(core, kept, jobs, proxy, site, overview),
-        *faced.parts(core, kept, site, api),
-        events,
-    )
-    gate = Gate(kept.doors, kept.audit, proxy)
-    return build_app(parts, gate, proxy, chain, counting(c.accounting)), events
 
 
-def _pages(
-    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Web, overview: Overview
-) -> tuple[Part, ...]:
-    """What people see in a browser, and the API of it."""
-    c, totals = core, Totals(core.database)
-    heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
-    return (
-        site,
-        LoginPage(site, kept.doors, kept.audit),
-        Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
-        WorkPages(site, jobs, kept.checker, c.accounting, overview),
-        CoverageApi(heatmap, Filling(c.fills, c.estimates)),
-    )
 
 
 async def told_to_stop() -> None:

@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import Any
 
-from mirror.drms.errors import ConfigError
+from mirror.errors import ConfigError
 
 #: What the system says of an address that this computer has not.
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

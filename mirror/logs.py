@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from mirror.drms.errors import ConfigError
+from mirror.errors import ConfigError
 from mirror.redaction import redacted
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from mirror.config import Log
+    from mirror.config.loading import Log
 
 #: The logger of answered requests.
 REQUESTS = "mirror.requests"

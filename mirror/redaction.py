@@ -36,7 +36,7 @@ _PARAMETER = re.compile(
     r"(?i)(?<![\w-])(token|access_token|password|passwd|secret|notify|requestor|requester|e-?mail)"
     r"(=|%3D)(?:(?!%26)[^\s&;\"'<>])++"
 )
-#: As ``mirror.access`` makes them: the name may be known.
+#: As ``mirror.config.access`` makes them: the name may be known.
 _TOKEN = re.compile(r"(?<![\w-])([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.[A-Za-z0-9_-]{43}(?![\w-])")
 
 

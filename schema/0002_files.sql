@@ -48,7 +48,7 @@ CREATE TABLE mirror.jobs (
     identity VARCHAR NOT NULL,    -- equal for requests that are the same
     upstream_id VARCHAR,          -- of the request that upstream works on
     request VARCHAR NOT NULL,     -- JSON
-    state VARCHAR NOT NULL,       -- see mirror.storage.jobs
+    state VARCHAR NOT NULL,       -- see mirror.services.exports.jobs
     created DOUBLE NOT NULL,
     updated DOUBLE NOT NULL,
     error VARCHAR                 -- why it failed, for people

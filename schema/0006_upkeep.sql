@@ -7,7 +7,7 @@ CREATE TABLE mirror.checks (
     background BOOLEAN NOT NULL,
     started_at DOUBLE NOT NULL,   -- Unix seconds, as all times below
     ended_at DOUBLE,              -- NULL: not at its end yet
-    step VARCHAR NOT NULL,        -- the step under way, see mirror.services.checkplan
+    step VARCHAR NOT NULL,        -- the step under way, see mirror.services.maintenance.check_plan
     place VARCHAR NOT NULL,       -- how far that step is; "" at its beginning
     files BIGINT NOT NULL,        -- looked at so far
     bytes BIGINT NOT NULL,

@@ -6,7 +6,7 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
-from mirror.access import hash_of
+from mirror.config.access import hash_of
 
 if TYPE_CHECKING:
     from tests.lab import Answer, Lab

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp.test_utils import TestServer
 
-from mirror.config import load_config
+from mirror.config.loading import load_config
 from mirror.daemon import build
 from mirror.drms.times import parse_time
-from mirror.services.exportpieces import FIRST_PAUSE
+from mirror.services.exports.cutting import FIRST_PAUSE
 from mirror.simulator.app import Clock as SimulatorClock
 from mirror.simulator.app import build_app
 from mirror.simulator.exports.ledger import Pace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.simulator.exports.recorded import RecordedExports
 from mirror.simulator.world import load_world
-from tests.drms.fits.recorded_cases import cases, load
+from tests.fits.recorded_cases import cases, load
 
 if TYPE_CHECKING:
     from pathlib import Path

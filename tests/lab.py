@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from mirror.config import load_config
+from mirror.config.loading import load_config
 from mirror.daemon import build
 from mirror.server.connections import BoundedRunner, Most
 from mirror.simulator.app import build_app

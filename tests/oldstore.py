@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from mirror.storage.database import STORAGE_VERSION, Database
-from mirror.storage.index import Index
-from mirror.storage.migrations import migrate, schema_files
+from mirror.storage.database.database import STORAGE_VERSION, Database
+from mirror.storage.database.migrations import migrate, schema_files
+from mirror.storage.index.index import Index
 from tests.filelab import file_lab
 
 if TYPE_CHECKING:

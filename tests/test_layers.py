@@ -1,4 +1,6 @@
-"""Imports point down: a floor knows the floors below it, and neither those above nor its neighbours."""
+"""Imports point down: a package knows those below it, and neither those above nor its neighbours on one line."""
+
+from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
@@ -7,52 +9,70 @@ from pathlib import Path
 import mirror
 
 PACKAGE = Path(mirror.__file__).parent
-FLOORS = {
-    "mirror": 0,  # the package itself: its version, and the ways in for scripts
-    "client": 0,
-    "remote": 0,
-    "redaction": 0,
-    "drms": 1,
-    "access": 1,
-    "wire": 2,
-    "listening": 2,
-    "config_values": 2,
-    "config_sections": 2.5,
-    "config": 3,
-    "storage": 3,
-    "upstream": 3,
-    "engine": 4,
-    "services": 5,
-    "server": 6,
-    "logs": 4,
-    "notify": 4,
-    "composition": 6,
-    "facing": 7,
-    "daemon": 8,
-    "cli": 9,
-    "__main__": 10,
-}
+#: From the top down; those of one line do not know each other. A package with entries of its own (``server.api``)
+#: has its remaining modules under its own name.
+LAYERS = (
+    ("__main__",),
+    ("cli",),
+    ("daemon",),
+    ("app",),
+    ("server.app",),
+    ("server.pages",),
+    ("server.api",),
+    ("server.access",),
+    ("server.jsoc",),
+    ("server",),
+    ("services.sql",),
+    ("services.monitoring",),
+    ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
+    ("services.fills",),
+    ("services.estimates",),
+    ("services.subscriptions",),
+    ("services.exports",),
+    ("services.search", "services.access"),
+    ("services",),
+    ("readthrough",),
+    ("storage.lake",),
+    ("storage.index", "upstream"),
+    ("storage.files",),
+    ("storage.database",),
+    ("storage", "logs"),
+    ("config",),
+    ("coverage",),
+    ("wire",),
+    ("fits",),
+    ("drms",),
+    ("listening", "humanize", "concurrency", "systemd"),
+    ("errors",),
+    ("redaction",),
+)
+RANK = {name: rank for rank, line in enumerate(reversed(LAYERS)) for name in line}
 #: A JSOC in a box may share how things are written with the mirror, but nothing of how they are found.
-SIMULATOR = {"drms", "wire", "listening"}
+SIMULATOR = {"drms", "wire", "errors", "listening"}
 #: Each with the only part of the mirror that it may know: the entry for scripts must stay light.
-ALONE = {"mirror": {"client", "remote"}, "client": set(), "remote": {"client", "drms"}}
+ALONE = {"mirror": {"client"}, "client": {"errors"}}
+MOST_FILES = 20
 
 
 def part_of(module: str) -> str:
-    """The part that a module belongs to: "drms" for mirror.drms.times."""
-    names = module.split(".")
-    return names[1] if len(names) > 1 else "mirror"
+    """The entry of LAYERS that a module belongs to: "drms" for mirror.drms.times."""
+    names = module.split(".")[1:]
+    two = ".".join(names[:2])
+    return two if two in RANK else (names[0] if names else "mirror")
+
+
+def module_of(path: Path) -> str:
+    return ".".join(["mirror", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
 
 
 def imports() -> Iterator[tuple[str, str, str]]:
     """Every import of one part by another: file and line, importing part, imported part."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        name = ".".join(["mirror", *relative.with_suffix("").parts]).removesuffix(".__init__")
+        importer = part_of(module_of(path))
         for node in ast.walk(ast.parse(path.read_text())):
             for target in targets(node):
-                if part_of(target) != part_of(name):
-                    yield f"{relative}:{node.lineno}", part_of(name), part_of(target)
+                if part_of(target) != importer:
+                    yield f"{path.relative_to(PACKAGE)}:{node.lineno}", importer, part_of(target)
 
 
 def targets(node: ast.AST) -> list[str]:
@@ -61,10 +81,9 @@ def targets(node: ast.AST) -> list[str]:
         return [a.name for a in node.names if a.name.split(".")[0] == "mirror"]
     if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "mirror":
         return []
-    if node.module != "mirror":
-        return [node.module]
-    return [f"mirror.{a.name}" if (PACKAGE / a.name).exists() or (PACKAGE / f"{a.name}.py").exists() else "mirror"
-            for a in node.names]  # fmt: skip
+    folder = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+    inner = [a.name for a in node.names if (folder / a.name).is_dir() or (folder / f"{a.name}.py").exists()]
+    return [f"{node.module}.{name}" for name in inner] or [str(node.module)]
 
 
 def allowed(importer: str, imported: str) -> bool:
@@ -74,19 +93,28 @@ def allowed(importer: str, imported: str) -> bool:
         return imported in ALONE[importer]
     if imported == "simulator":
         return importer in {"cli", "__main__"}
-    # The configuration is on a floor with its readers below: storage and upstream get their values from
-    # whoever builds them, floors above may take its types.
-    return FLOORS[imported] < FLOORS[importer]
+    if imported in ALONE:  # the version; and the command line is a client too
+        return imported == "mirror" or importer == "cli"
+    return RANK[imported] < RANK[importer]
 
 
 def test_imports_point_down():
     assert [f"{where}: {a} imports {b}" for where, a, b in imports() if not allowed(a, b)] == []
 
 
-def test_every_part_has_its_floor():
-    parts = {part_of(f"mirror.{path.stem}") for path in PACKAGE.iterdir() if path.name[0] not in "._" and path.suffix in ("", ".py")}
-    parts -= {path.name for path in PACKAGE.iterdir() if path.is_dir() and not list(path.glob("*.py"))}
-    assert parts <= FLOORS.keys() | {"simulator"}
+def test_every_part_has_its_layer():
+    parts = {part_of(module_of(path)) for path in PACKAGE.rglob("*.py")}
+    assert parts - {"simulator"} - ALONE.keys() <= RANK.keys()
+
+
+def test_no_two_modules_import_each_other():
+    graph: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        at_start = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        graph[module_of(path)] = {t for n in at_start for t in targets(n)}
+    circles = [(a, b) for a in graph for b in graph[a] if a < b and a in graph.get(b, ())]
+    assert circles == []
 
 
 def test_imports_are_absolute():
@@ -97,3 +125,9 @@ def test_imports_are_absolute():
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []
+
+
+def test_no_folder_has_too_many_files():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE / "cli"}  # there it is a file a command
+    crowded = {str(f.relative_to(PACKAGE)): n for f in folders if (n := len(list(f.glob("[!_]*.py")))) > MOST_FILES}
+    assert crowded == {}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.config import Log
+from mirror.config.loading import Log
 from mirror.logs import Json, KeyValue, set_up
 
 

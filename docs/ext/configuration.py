@@ -1,4 +1,4 @@
-"""The reference of config.toml: what the fields of ``mirror.config`` take, in the words of config.toml."""
+"""The reference of config.toml: what the fields of ``mirror.config.loading`` take, in the words of config.toml."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from mirror.config import Config
+from mirror.config.loading import Config
 
 SHIPPED = Path(__file__).parents[2] / "config.toml"
 #: The value of a key, the comment above it, and whether the key is commented out.
@@ -124,7 +124,7 @@ def _literal(text: str) -> str:
 
 _HEAD = """# Configuration
 
-<!-- Made by docs/ext/configuration.py of mirror/config.py and config.toml. -->
+<!-- Made by docs/ext/configuration.py of mirror/config/loading.py and config.toml. -->
 
 Every key of config.toml. A file is not needed: what is left out has its default. `mirror serve --config FILE`
 reads one, as does every command that opens the store itself, by `MIRROR_CONFIG`. An unknown key, or a value

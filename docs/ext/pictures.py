@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from docs.ext.axes import Axis, row
 from docs.ext.diagrams import diagrams
 from docs.ext.drawing import BLACK, BLUE, GREY, LIGHT, MARGIN, ORANGE, WIDTH, rect, svg, text
-from mirror.drms.intervals import SpanMap
+from mirror.coverage.intervals import SpanMap
 
 _DAY, _MINUTES = (
     "A day of hmi.M_720s: a slot every 12 minutes",

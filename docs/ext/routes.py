@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mirror.config import Config, Storage, Upstream
+from mirror.config.loading import Config, Storage, Upstream
 from mirror.daemon import build
 from mirror.server.roles import role_of
 

@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mirror.cli.http import Daemon, store_option
-from mirror.cli.output import counted, json_option, remark, show
-from mirror.services.adoptinbox import remove_unchanged
-from mirror.services.adoptscan import Stamp, files_below, unit_path
-from mirror.storage.disk import explained
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, store_option
+from mirror.cli.support.output import json_option, remark, show
+from mirror.errors import explained
+from mirror.humanize import counted, in_words
+from mirror.services.adoption.inbox import remove_unchanged
+from mirror.services.adoption.scan import Stamp, files_below, unit_path
 
 #: Files in one request: JSOC is asked once for all of a series among them.
 AT_ONCE = 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, show
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, show
 
 
 @click.command

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, counted, form_options, remark, show
-from mirror.cli.progress import watched
-from mirror.services.backup import describe
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.progress import watched
+from mirror.humanize import counted, in_words
+from mirror.services.transfer.backup import describe
 
 _STEPS = {"index": "copying the index", "files": "files"}
 

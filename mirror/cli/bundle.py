@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import counted, json_option, remark
-from mirror.cli.progress import watched
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import json_option, remark
+from mirror.cli.support.progress import watched
+from mirror.humanize import counted, in_words
 
 #: Things that are told one by one.
 MOST_TOLD = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import json_option, remark, show
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import json_option, remark, show
 
 
 @click.command

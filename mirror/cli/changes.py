@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, counted, form_options, remark, show
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.humanize import counted
 
 
 @click.command

@@ -9,10 +9,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import counted, json_option, remark, show
-from mirror.cli.sizes import size_option
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.sizes import size_option
+from mirror.humanize import counted, in_words
 
 #: Seconds between two looks at how far it is.
 _LOOK = 0.3

@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mirror.cli.http import Daemon
+from mirror.cli.support.daemon import Daemon
 
 _JSOC = "http://jsoc.stanford.edu"
 
@@ -108,7 +108,7 @@ def _running(command: list[str], settings: dict[str, str]) -> Iterator[str]:
 def _round(mirror: str, console: Console, text: str) -> list[Step]:
     """Every step once, in a process that knows the mirror only as its proxy."""
     client = subprocess.Popen(  # noqa: S603  (our own program)
-        [sys.executable, "-P", str(Path(__file__).with_name("demo_client.py"))],
+        [sys.executable, "-P", str(Path(__file__).parent / "support" / "demo_client.py")],
         env=os.environ | {"HTTP_PROXY": mirror},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, counted, form_options, remark, show
-from mirror.cli.sizes import size_option
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.sizes import size_option
+from mirror.humanize import counted, in_words
 
 
 @click.command

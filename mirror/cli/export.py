@@ -18,11 +18,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from mirror.cli.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.origin import warn_if_stale
-from mirror.cli.output import json_option, remark, show
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
+from mirror.cli.support.freshness import warn_if_stale
+from mirror.cli.support.output import json_option, remark, show
+from mirror.humanize import in_words
 
 #: Seconds between two looks at an export: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0

@@ -17,9 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import json_option, remark, show
-from mirror.services.estimates import duration
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import json_option, remark, show
+from mirror.services.estimates.estimates import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0

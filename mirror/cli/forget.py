@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import counted, json_option, remark, show
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import json_option, remark, show
+from mirror.humanize import counted, in_words
 
 
 @click.command

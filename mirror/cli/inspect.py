@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, moment, remark, show
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.humanize import short_moment
 
 
 @click.command
@@ -42,7 +43,7 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
     """
     told = daemon.get("/api/coverage", {"series": name})
     if form == "table":
-        told = [{**line, "checked_at": moment(line.get("checked_at"))} for line in told]
+        told = [{**line, "checked_at": short_moment(line.get("checked_at"))} for line in told]
     show(told, form)
     if form == "table" and not told:
         remark(f"nothing of {name} is held completely" if name else "nothing is held completely yet")

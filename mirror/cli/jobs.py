@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
-from mirror.services.estimates import duration
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.humanize import in_words
+from mirror.services.estimates.estimates import duration
 
 
 @click.command

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from mirror import __version__
-from mirror.drms.errors import MirrorError
+from mirror.errors import MirrorError
 
 #: Each command, its module, and what it is for.
 COMMANDS = {

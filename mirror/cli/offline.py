@@ -6,8 +6,8 @@ import json
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import json_option
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import json_option
 
 _MEANING = {
     "offline": "JSOC is not asked; what is held is answered",

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, counted, form_options, remark, show
-from mirror.config_values import duration
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.config.readers import duration
+from mirror.humanize import counted, in_words
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 import click
 
-from mirror.cli.http import Daemon
-from mirror.cli.output import remark
+from mirror.cli.support.daemon import Daemon
+from mirror.cli.support.output import remark
 
 
 def open_quick_look(daemon: Daemon, params: Mapping[str, str | None], number: int) -> Path:

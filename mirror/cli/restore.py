@@ -10,11 +10,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from mirror.cli.local import store_path
-from mirror.cli.output import counted, json_option, remark
-from mirror.services.restoring import begin_empty
-from mirror.services.restoring import restore as restore_backup
-from mirror.storage.quota import in_words
+from mirror.cli.support.output import json_option, remark
+from mirror.cli.support.own_mirror import store_path
+from mirror.humanize import counted, in_words
+from mirror.services.transfer.restore import begin_empty
+from mirror.services.transfer.restore import restore as restore_backup
 
 
 @click.command

@@ -18,10 +18,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.origin import in_words
-from mirror.cli.output import Form, counted, form_options, remark, show
 from mirror.cli.quicklook import open_quick_look
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.freshness import in_words
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.humanize import counted
 
 #: Seconds before progress is shown at all, and between looks at how far the mirror is.
 PATIENCE, INTERVAL = 0.7, 0.5

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from mirror.cli.simulate import announce
-from mirror.config import check_doors, load_config
+from mirror.config.loading import check_doors, load_config
 from mirror.logs import set_up
-from mirror.notify import Notifier
+from mirror.systemd import Notifier
 
 
 @click.command

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mirror.drms.errors import ConfigError
+from mirror.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

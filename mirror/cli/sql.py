@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import counted, remark, show
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import remark, show
+from mirror.humanize import counted
 
 
 @click.command
@@ -62,7 +63,7 @@ def sql(
     if text is None and not sys.stdin.isatty():
         text = sys.stdin.read()
     if text is None:
-        from mirror.cli.sqlprompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
+        from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
         prompt(daemon, lambda typed: run(daemon, _question(typed, {}, fill), form))
         return

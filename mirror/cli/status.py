@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.origin import span_in_words
-from mirror.cli.output import Form, counted, form_options, show, wide_enough
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.freshness import span_in_words
+from mirror.cli.support.output import Form, form_options, show, wide_enough
 from mirror.cli.sync import show_subscriptions
-from mirror.storage.quota import in_words
+from mirror.humanize import counted, in_words
 
 _JSOC = {
     "ok": "answers",

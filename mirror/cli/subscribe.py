@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from mirror.cli.estimates import dry_run_option, show_estimate, told_before
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.estimates import dry_run_option, show_estimate, told_before
+from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.cli.sync import show_subscriptions
-from mirror.services.subscribing import Subscribing
+from mirror.services.subscriptions.editing import Subscribing
 
 
 @click.command

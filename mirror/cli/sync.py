@@ -8,9 +8,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.humanize import in_words
 
 #: Seconds between two looks at how far it is.
 PAUSE = 0.5

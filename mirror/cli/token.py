@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from mirror.access import ROLES
-from mirror.cli.http import Daemon, running_option
-from mirror.cli.output import Form, form_options, remark, show
 from mirror.cli.subscribe import file_of
-from mirror.services import tokens
-from mirror.services.configfile import ConfigFile
+from mirror.cli.support.daemon import Daemon, running_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.config.access import ROLES
+from mirror.config.editing import ConfigFile
+from mirror.services.access import token_file
 
 _config = click.option(
     "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
@@ -58,7 +58,7 @@ def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
     read: searches, files, pages, SQL. export: also exports and pins. admin: everything.
     """
     file = _file(path, daemon)
-    made = tokens.create(file, name, role, secrets.token_bytes)
+    made = token_file.create(file, name, role, secrets.token_bytes)
     remark(f"{file.path}: the token {name} with the role {role} is written. It is shown now and never again:")
     click.echo(made)
 
@@ -69,7 +69,7 @@ def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
 @running_option
 def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
     """List the tokens: names and roles."""
-    show([{"name": t.name, "role": str(t.role)} for t in tokens.listed(_file(path, daemon))], form)
+    show([{"name": t.name, "role": str(t.role)} for t in token_file.listed(_file(path, daemon))], form)
 
 
 @token.command
@@ -79,5 +79,5 @@ def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
 def revoke(name: str, path: Path | None, daemon: Daemon) -> None:
     """Take a token out; a running mirror refuses it from then on, and ends the sessions of its owner."""
     file = _file(path, daemon)
-    tokens.revoke(file, name)
+    token_file.revoke(file, name)
     remark(f"{file.path}: the token {name} is taken out")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from mirror.cli.http import Daemon, url_option
-from mirror.cli.output import Form, form_options, remark, show
-from mirror.storage.quota import in_words
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.humanize import in_words
 
 
 @click.command

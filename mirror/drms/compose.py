@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mirror.drms.errors import BadRequest, MirrorError
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import Bracket, Filter, RecordSet, Where
 from mirror.drms.series import PrimeKey, Series
+from mirror.errors import BadRequest, MirrorError
 
 _DATE = re.compile(r"(-?\d{1,4})-(\d{1,2})-(\d{1,2})(?:[T _](\d.*))?")
 _ZONED = re.compile(r"[_ ]?(?:TAI|UTC|UT|TDT|TT|[A-Z]{1,4}T?|Z)$", re.IGNORECASE)

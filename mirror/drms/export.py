@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 
 #: How files may be handed over. Only the first can be answered at once.
 METHODS = ("url_quick", "url", "url-tar")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from mirror.drms.errors import BadRequest, MirrorError, TooLarge, UpstreamRefused
 from mirror.drms.export import (
     IN_FITS_FILES,
     NO_DATA_FILE,
@@ -26,6 +25,7 @@ from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, RecordSetQuery, Where
 from mirror.drms.series import Series
 from mirror.drms.where import needs, parse_where
+from mirror.errors import BadRequest, MirrorError, TooLarge, UpstreamRefused
 
 #: MB of stored files in one request: as they are stored, or where the answer will be larger or smaller.
 STRAIGHT_LIMIT, UNCOMPRESSING_LIMIT, COMPRESSING_LIMIT = 100_000, 10_000, 1_000_000

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mirror.drms.errors import Refused
 from mirror.drms.recordset import Extreme, FloatRange, IntRange, RecnumRange, Term
 from mirror.drms.scanner import Scanner, single
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.slots import SlotAxis
 from mirror.drms.terms import Written
 from mirror.drms.times import MISSING_TIME, scan_time
+from mirror.errors import Refused
 
 _TIME = "a time such as 2014.01.01_00:00:00_TAI or 2014-01-01T00:00:00Z"
 _MAX_TIME = 255  # characters; the server looks at no more

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mirror.drms.errors import SyntaxProblem
+from mirror.errors import SyntaxProblem
 
 SPACES = " \t\n\v\f\r"  #: what isspace() accepts
 SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from mirror.drms.errors import Refused, SyntaxProblem, UnknownName
 from mirror.drms.keys import FloatKey, IntegerKey, SlottedKey
 from mirror.drms.recordset import (
     BoundFilter,
@@ -33,6 +32,7 @@ from mirror.drms.series import INTEGER_TYPES, SLOTTED_SCOPES, Keyword, PrimeKey,
 from mirror.drms.slots import slot_axis
 from mirror.drms.terms import KeyReader, read_strings, read_terms
 from mirror.drms.where import bind_where, closes_early, parse_where, where_columns
+from mirror.errors import Refused, SyntaxProblem, UnknownName
 
 
 def prime_columns(series: Series) -> tuple[str, ...]:

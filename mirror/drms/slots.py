@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mirror.drms.errors import SyntaxProblem
 from mirror.drms.scanner import Scanner
 from mirror.drms.series import SLOTTED_SCOPES, Keyword, Series
 from mirror.drms.times import is_missing_time, scan_time
+from mirror.errors import SyntaxProblem
 
 TIME_SCOPES = frozenset({"ts_eq", "ts_slot"})
 

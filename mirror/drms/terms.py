@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mirror.drms.errors import Refused
 from mirror.drms.parser import index_ranges
 from mirror.drms.recordset import Extreme, RecnumRange, Term, Text
 from mirror.drms.scanner import Scanner
+from mirror.errors import Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from mirror.drms.calendar import (
     uniform_offset,
     zone_offset,
 )
-from mirror.drms.errors import SyntaxProblem
 from mirror.drms.timecolumn import parse_printed_times
 from mirror.drms.timescan import TimeScan, scan_time
+from mirror.errors import SyntaxProblem
 
 __all__ = [
     "MISSING_TIME",

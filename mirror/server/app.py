@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from mirror.drms.errors import TooLarge
+from mirror.errors import TooLarge
+from mirror.server.access.targets import one_spelling
+from mirror.server.errors import answer_problems, problem_response
 from mirror.server.limits import PARAMETERS, body_limit
-from mirror.server.problems import answer_problems, problem_response
 from mirror.server.roles import PASSED
-from mirror.server.targets import one_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aiohttp.typedefs import Middleware
 
-    from mirror.server.chain import Chain
-    from mirror.server.gate import Gate
-    from mirror.server.proxy import Proxy
+    from mirror.server.access.gate import Gate
+    from mirror.server.jsoc.proxy import Proxy
+    from mirror.server.mirror_chain import Chain
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

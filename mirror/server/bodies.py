@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.wire.params import FORM
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
-from mirror.access import is_loopback
+from mirror.config.access import is_loopback
 from mirror.server import limits
 from mirror.server.limits import Excess, headers_excess, target_excess
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mirror.access import Role
-from mirror.services.exportplan import EXPORTS
+from mirror.config.access import Role
+from mirror.services.exports.planning import EXPORTS
 from mirror.wire.paths import CGI, PROGRAMS, is_program
 
 if TYPE_CHECKING:

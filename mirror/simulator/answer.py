@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from mirror.drms.errors import BadRequest, Refused
+from mirror.errors import BadRequest, Refused
 from mirror.simulator.cells import (
     BAD_SEGMENT_LINK,
     chosen_segments,

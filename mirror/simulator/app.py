@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirror.drms.errors import BadRequest, ConfigError, MirrorError
+from mirror.errors import BadRequest, ConfigError, MirrorError
 from mirror.listening import bind, url_of
 from mirror.simulator.archive import Archive
 from mirror.simulator.delivery import deliver

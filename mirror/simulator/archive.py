@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import ConfigError, UnknownSeries
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
+from mirror.errors import ConfigError, UnknownSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

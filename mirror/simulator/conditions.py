@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mirror.drms.errors import Refused
 from mirror.drms.where import (
     And,
     Arithmetic,
@@ -32,6 +31,7 @@ from mirror.drms.where import (
     Or,
     String,
 )
+from mirror.errors import Refused
 from mirror.simulator.sqlvalues import COMPARISONS, arithmetic, call, compare, like
 
 if TYPE_CHECKING:

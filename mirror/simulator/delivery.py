@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirror.simulator.exports.serving import GATEWAY_PAGE, hang_up, lengths
 from mirror.simulator.faults import bomb, damaged
 from mirror.wire.errors import encode_error
 
@@ -96,3 +95,25 @@ async def _begin(
     response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(announced)})
     await response.prepare(request)
     return response
+
+
+GATEWAY_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>The service is not available</h1>"
+    b"<p>Please come back later.</p></body></html>\n"
+)
+
+
+def lengths(length: int, fault: Fault | None) -> tuple[int, int]:
+    """How many bytes are announced, and how many come."""
+    if fault is not None and fault.kind == "wrong_length":
+        announced = max(0, length + fault.delta)
+        return announced, min(announced, length)
+    if fault is not None and fault.kind in {"truncate", "cut"}:
+        return length, length // 2 if fault.kind == "truncate" else min(length, fault.at)
+    return length, length
+
+
+def hang_up(request: web.BaseRequest) -> None:
+    """Ends the connection; bytes that were written are to arrive, which abort() would not let them."""
+    if request.transport is not None:
+        request.transport.close()

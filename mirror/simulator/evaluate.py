@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mirror.drms.errors import Refused
 from mirror.drms.recordset import Extreme, FloatRange, IntRange, KeyFilter, RecnumFilter, Text, WhereFilter
 from mirror.drms.selection import prime_columns, stepless
+from mirror.errors import Refused
 from mirror.simulator.conditions import holds
 
 if TYPE_CHECKING:

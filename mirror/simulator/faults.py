@@ -44,7 +44,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mirror.drms.errors import ConfigError, MirrorError
+from mirror.errors import ConfigError, MirrorError
 from mirror.wire.rs_list import SEGMENT_LISTS, RsList, SegmentColumn, decode_rs_list, encode_rs_list
 
 KINDS = (

@@ -10,8 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import Refused
 from mirror.drms.times import format_time, is_missing_time
+from mirror.errors import Refused
 from mirror.simulator.cells import BAD_SEGMENT_LINK, link_cells, online, record_names, segment_cells
 from mirror.wire.info import ALL, expand_names
 from mirror.wire.recset import RecsetRecord, RecsetSegment

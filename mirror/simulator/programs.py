@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import BadRequest, Refused, UnknownSeries
 from mirror.drms.parser import parse_query
+from mirror.errors import BadRequest, Refused, UnknownSeries
 from mirror.simulator.addresses import check
 from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.evaluate import count

@@ -14,7 +14,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decim
 from functools import lru_cache
 from typing import Any
 
-from mirror.drms.errors import Refused
+from mirror.errors import Refused
 
 Number = int | Decimal | float
 

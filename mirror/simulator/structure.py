@@ -6,9 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import Refused
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, Selection
+from mirror.errors import Refused
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:

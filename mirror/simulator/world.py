@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from mirror.drms.errors import ConfigError, MirrorError
 from mirror.drms.series import PrimeKey, Series
+from mirror.errors import ConfigError, MirrorError
 from mirror.simulator.base import Column, SegmentCells
 from mirror.simulator.completion import with_slots
 from mirror.simulator.dynamic import with_dynamic_links

@@ -7,15 +7,21 @@ sector there becomes a StorageError that names the file and what to do. Tests pu
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from mirror.drms.errors import StorageError
+from mirror.errors import StorageError, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import (
+        Callable,
+    )
     from pathlib import Path
+
 
 T = TypeVar("T")
 
@@ -26,25 +32,8 @@ SEALED = 0o444
 _AT_A_TIME = 1 << 30
 _NO_COPY_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
-_FULL = "the disk is full; free some space on it, or evict files from the store"
-_ADVICE = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
-    errno.EROFS: "the file system is read-only; has the disk failed, or been mounted so?",
-    errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
-    errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
-    errno.EIO: "the disk reports an input/output error; look at its health",
-    errno.EXDEV: "source and target lie on different file systems; the store must lie on one",
-    errno.EMLINK: "too many hard links to one file",
-    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
-    errno.ENFILE: "too many open files on this machine",
-    errno.ENAMETOOLONG: "the name is too long for the file system",
-}
 
 
-def explained(error: OSError) -> str:
-    """What a refusal of the system means here, in words."""
-    return _ADVICE.get(error.errno or 0) or error.strerror or str(error)
 
 
 class Disk:
@@ -158,3 +147,54 @@ def _sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+#: Large enough that Python costs nothing beside the hash, small enough to stay in a processor's cache.
+BLOCK = 1 << 20
+#: Read bytes are given back to the system in pieces of this size.
+_GIVEN_BACK = 16 << 20
+
+
+class Stopped(Exception):
+    """Whoever reads was told to end."""
+
+
+def digest_of(
+    path: Path, stopped: Callable[[], bool] = lambda: False, *, needed: bool = False
+) -> tuple[str, int]:
+    """The sha256 of a file and its length, by reading all of it; raises OSError, and Stopped when told to.
+
+    ``needed``: it is read once more right after this, and stays in memory for that.
+    """
+    digest, buffer, at = hashlib.sha256(), memoryview(bytearray(BLOCK)), 0
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        keep = needed or _is_cached(fd, buffer)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while count := os.preadv(fd, [buffer], at):
+            digest.update(buffer[:count])
+            at += count
+            if not keep and at % _GIVEN_BACK < count:
+                os.posix_fadvise(fd, 0, at, os.POSIX_FADV_DONTNEED)
+            if stopped():
+                raise Stopped
+        if not keep:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+    return digest.hexdigest(), at
+
+
+def _is_cached(fd: int, buffer: memoryview) -> bool:
+    """True if others read the file of late: its beginning comes without the disk."""
+    with suppress(OSError, AttributeError):  # not cached, or a file system that cannot tell
+        return os.preadv(fd, [buffer[:1]], 0, os.RWF_NOWAIT) > 0
+    return False
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_sha256(text: str) -> bool:
+    """True for what may name a blob: 64 hexadecimal digits in lower case."""
+    return _SHA256.fullmatch(text) is not None

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import OverBudget
+from mirror.errors import OverBudget
 from mirror.upstream.pacing import Claim, Priority
 
 if TYPE_CHECKING:

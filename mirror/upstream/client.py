@@ -16,15 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from mirror.drms.errors import (
-    MirrorError,
-    NotHeld,
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamLacks,
-    UpstreamRefused,
-    UpstreamUnreachable,
-)
 from mirror.drms.export import (
     ExportAnswer,
     ExportRequest,
@@ -36,7 +27,15 @@ from mirror.drms.export import (
 )
 from mirror.drms.parser import parse_query
 from mirror.drms.series import Series
-from mirror.drms.structurecheck import SERIES_NAME, structure_problem
+from mirror.errors import (
+    MirrorError,
+    NotHeld,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamLacks,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
 from mirror.upstream.bodies import PAGE, PROGRAM
 from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.pacing import Claim, Pace, Pacer, Priority, Turnstile
@@ -65,6 +64,7 @@ from mirror.wire.info import (
 from mirror.wire.paths import CGI, is_program
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.structure import decode_series_struct
+from mirror.wire.structure_check import SERIES_NAME, structure_problem
 
 T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]

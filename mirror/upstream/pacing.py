@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from mirror.drms.errors import UpstreamBroken, UpstreamError, UpstreamUnreachable
+from mirror.errors import UpstreamBroken, UpstreamError, UpstreamUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mirror import __version__
-from mirror.drms.errors import BadRequest, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
+from mirror.errors import BadRequest, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
 from mirror.upstream.bodies import ENCODINGS, PAGE, Bounds, bounded, whole
-from mirror.upstream.route import PROBLEM
+from mirror.upstream.via import PROBLEM
 from mirror.wire.params import FORM, encode_params
 
 #: Longer queries are sent as a form: servers and proxies cut lines of requests somewhere above 2 kB.

@@ -24,11 +24,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from mirror.drms.axis import Kind, coverage_axis
-from mirror.drms.errors import MirrorError, SyntaxProblem, UpstreamBroken
-from mirror.drms.intervals import MAX, MIN, Steps
+from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.plan import RECNUMS, Forward, box_query, need
 from mirror.drms.parser import parse_query
-from mirror.drms.plan import RECNUMS, Forward, box_query, need
 from mirror.drms.recordset import (
     Bracket,
     Extreme,
@@ -46,6 +45,7 @@ from mirror.drms.selection import bind, prime_columns
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.drms.times import parse_printed_times, time_text_resolution
+from mirror.errors import MirrorError, SyntaxProblem, UpstreamBroken
 from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 

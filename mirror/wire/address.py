@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote_plus, unquote_plus
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.wire.answer import load_object, member
 
 #: Statuses: what the program says of an address. A negative one means that it is none.

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused
+from mirror.errors import UpstreamBroken, UpstreamRefused
 from mirror.wire.text import from_wire, keep_escapes
 
 T = TypeVar("T")

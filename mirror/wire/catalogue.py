@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import re2
 
-from mirror.drms.errors import Refused, SyntaxProblem, UpstreamBroken, UpstreamRefused
+from mirror.errors import Refused, SyntaxProblem, UpstreamBroken, UpstreamRefused
 from mirror.wire.answer import load_answer, load_object, member, objects
 from mirror.wire.text import name_to_wire, to_wire
 

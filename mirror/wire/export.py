@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.export import (
     DEFAULT_FILENAME_FORMAT,
     METHODS,
@@ -27,6 +26,7 @@ from mirror.drms.export import (
     parse_process,
     parse_request_id,
 )
+from mirror.errors import BadRequest
 from mirror.wire.export_answer import (
     content_type,
     decode_answer,

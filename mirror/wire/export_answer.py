@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mirror.drms.errors import BadRequest, UpstreamBroken, UpstreamRefused
 from mirror.drms.export import (
     ExportAnswer,
     ExportFile,
@@ -21,6 +20,7 @@ from mirror.drms.export import (
     StorageUnits,
     parse_request_id,
 )
+from mirror.errors import BadRequest, UpstreamBroken, UpstreamRefused
 from mirror.wire.answer import Members, load_object, member, objects
 from mirror.wire.export_index import (
     check_path,

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
-from mirror.drms.errors import BadRequest, UpstreamBroken
 from mirror.drms.export import AppliedStep, ExportFile, Finished, parse_request_id
 from mirror.drms.exportrules import keywords_of, tarfile_of
+from mirror.errors import BadRequest, UpstreamBroken
 from mirror.wire.answer import Members, load_object, member, objects
-from mirror.wire.layout import Node, tabbed
+from mirror.wire.tabbed import Node, tabbed
 from mirror.wire.text import to_wire
 
 Pairs = list[tuple[str, str]]

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.wire.answer import load_answer, member
-from mirror.wire.layout import tabbed
 from mirror.wire.params import unescape_again
+from mirror.wire.tabbed import tabbed
 
 OPERATIONS = ("series_struct", "rs_summary", "rs_list")
 #: Flags that change an answer: f FITS names and values (see ``mirror.wire.recset``), l follow links,

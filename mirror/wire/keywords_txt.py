@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirror.drms.errors import UpstreamBroken
+from mirror.errors import UpstreamBroken
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus, unquote_to_bytes
 
 import numpy as np
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"

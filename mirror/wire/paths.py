@@ -17,7 +17,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

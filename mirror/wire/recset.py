@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mirror.drms.errors import UpstreamBroken
+from mirror.errors import UpstreamBroken
 from mirror.wire.answer import Members, load_answer, member, objects
 from mirror.wire.text import from_wire, name_to_wire
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mirror.drms.errors import UpstreamBroken
+from mirror.errors import UpstreamBroken
 from mirror.wire.answer import Members, load_answer, member, objects, strings
 from mirror.wire.joined import GLUE, Joined
 from mirror.wire.text import from_wire, name_to_wire

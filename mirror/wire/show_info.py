@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mirror.drms.errors import BadRequest, Refused
+from mirror.errors import BadRequest, Refused
 from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.text import from_wire

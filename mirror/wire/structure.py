@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from mirror.drms.errors import UpstreamBroken
 from mirror.drms.series import Extent, Keyword, Link, PrimeKey, Segment, Series
+from mirror.errors import UpstreamBroken
 from mirror.wire.answer import Members, load_answer, member, objects, strings
-from mirror.wire.layout import Node, tabbed
+from mirror.wire.tabbed import Node, tabbed
 from mirror.wire.text import name_to_wire, to_wire
 
 T = TypeVar("T")

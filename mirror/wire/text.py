@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 
-from mirror.drms.errors import UpstreamBroken
+from mirror.errors import UpstreamBroken
 
 _TWO_CHARACTERS = {
     '"': '\\"',

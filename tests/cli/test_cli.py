@@ -12,10 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mirror.cli.http import Daemon
 from mirror.cli.main import COMMANDS, SECTIONS, main
-from mirror.cli.output import Table, table_of
 from mirror.cli.search import fill_progress
+from mirror.cli.support.daemon import Daemon
+from mirror.cli.support.output import Table, table_of
 
 FOUND = {
     "columns": ["T_REC", "DATAMEAN", "NOTE"],

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.cli.delivery import TRIES, Delivered, Delivery, Failure, Item, Stopped, name_problem
 from mirror.cli.fetch import expected_bytes
-from mirror.cli.http import Daemon
+from mirror.cli.support.daemon import Daemon
+from mirror.cli.support.delivery import TRIES, Delivered, Delivery, Failure, Item, Stopped, name_problem
 
 DATA = bytes(range(256)) * 64
 SHA256 = hashlib.sha256(DATA).hexdigest()

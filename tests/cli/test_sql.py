@@ -16,7 +16,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from mirror.cli.main import main
-from mirror.cli.sqlprompt import Names, statements
+from mirror.cli.support.prompt import Names, statements
 from tests.lab import lab
 
 on_module_loop = pytest.mark.asyncio(loop_scope="module")
@@ -96,9 +96,9 @@ async def test_an_error_shows_the_place(run):
 
 @on_module_loop
 async def test_the_prompt_runs_statements_until_it_is_left(mirror, tmp_path, monkeypatch, capsys):
-    from mirror.cli.http import Daemon
     from mirror.cli.sql import run
-    from mirror.cli.sqlprompt import prompt
+    from mirror.cli.support.daemon import Daemon
+    from mirror.cli.support.prompt import prompt
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     daemon = Daemon(mirror.url)

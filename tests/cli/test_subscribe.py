@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from mirror.config import load_config
+from mirror.config.loading import load_config
 from tests.processes import program, run, simulate
 from tests.recorded import WORLD
 

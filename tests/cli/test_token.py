@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from mirror.access import fits
-from mirror.config import load_config
+from mirror.config.access import fits
+from mirror.config.loading import load_config
 from tests.processes import program, run
 
 BEFORE = """\

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirror.config import read_config
+from mirror.config.loading import read_config
 from tests.docs.blocks import ROOT
 from tests.docs.forker import CLIENT
 from tests.processes import environment

@@ -61,8 +61,8 @@ def _load() -> None:
     import drms  # noqa: F401
     import pandas as pd  # noqa: F401
 
+    import mirror.client.remote
     import mirror.daemon
-    import mirror.remote
     import mirror.simulator.app  # noqa: F401
     from mirror.cli.main import COMMANDS, main
 

@@ -8,7 +8,7 @@ import pytest
 
 from mirror.cli.serve import serve
 from mirror.cli.simulate import simulate
-from mirror.config import Config
+from mirror.config.loading import Config
 from tests.docs import blocks as reading
 from tests.docs.desk import desk, forker, server
 from tests.processes import environment

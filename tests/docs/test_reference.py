@@ -10,7 +10,7 @@ import click
 import pytest
 
 from docs.ext import commands, configuration, routes
-from mirror.config import Config
+from mirror.config.loading import Config
 from tests.docs.blocks import ROOT
 
 COMMANDS = list(commands.commands())

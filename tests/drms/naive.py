@@ -10,7 +10,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from mirror.drms.errors import SyntaxProblem, UnknownSeries
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import (
     Extreme,
@@ -26,6 +25,7 @@ from mirror.drms.recordset import (
 from mirror.drms.selection import bind, prime_columns, stepless
 from mirror.drms.series import INTEGER_TYPES, Keyword, PrimeKey, Segment, Series
 from mirror.drms.times import parse_time
+from mirror.errors import SyntaxProblem, UnknownSeries
 from tests.recorded import WORLD
 
 # ---- recorded worlds ------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.drms.compose import Span, apart, compose
-from mirror.drms.errors import BadRequest
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
+from mirror.errors import BadRequest
 from tests.lab import world
 
 SHARP, EUV, ZOO, NONE = (

@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.export import (
     ExportRequest,
     Process,
@@ -12,6 +11,7 @@ from mirror.drms.export import (
     parse_process,
     parse_request_id,
 )
+from mirror.errors import BadRequest
 
 
 @pytest.mark.parametrize(

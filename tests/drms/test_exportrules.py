@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from mirror.drms.errors import BadRequest, MirrorError, UpstreamRefused, UpstreamUnreachable
 from mirror.drms.export import AppliedStep, ExportFile, ExportRequest, Failed, Protocol, parse_process
 from mirror.drms.exportrules import (
     NO_FITS_FILES,
@@ -25,6 +24,7 @@ from mirror.drms.exportrules import (
 )
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
+from mirror.errors import BadRequest, MirrorError, UpstreamRefused, UpstreamUnreachable
 from mirror.wire.export import decode_fetch
 from mirror.wire.structure import decode_series_struct
 from tests.recorded import WORLD, lines

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import SyntaxProblem
 from mirror.drms.parser import MAX_QUERY_LENGTH, parse_query
 from mirror.drms.recordset import Bracket, RecnumRange, Recnums, RecordSet, RecordSetQuery, Where
+from mirror.errors import SyntaxProblem
 
 # ---- queries made by chance -------------------------------------------------------------------------
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
+from mirror.errors import BadRequest
 from tests.drms.naive import World, answer, worlds
 from tests.recorded import lines
 

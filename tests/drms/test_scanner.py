@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import SyntaxProblem
 from mirror.drms.scanner import Scanner, single
+from mirror.errors import SyntaxProblem
 
 
 @given(st.floats(allow_nan=False))

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest, Refused, SyntaxProblem, UnknownName
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import (
     Extreme,
@@ -20,6 +19,7 @@ from mirror.drms.recordset import (
 )
 from mirror.drms.selection import bind, prime_columns, stepless
 from mirror.drms.times import parse_time
+from mirror.errors import BadRequest, Refused, SyntaxProblem, UnknownName
 from tests.drms.naive import worlds
 
 bracket_texts = st.one_of(

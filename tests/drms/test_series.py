@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mirror.drms.series import Keyword, PrimeKey, Segment, Series
-from mirror.storage.layout import Layout
-from tests.drms.fits.recorded_cases import cases
+from mirror.storage.index.layout import Layout
+from tests.fits.recorded_cases import cases
 
 
 def keyword(name, scope="variable", note=""):

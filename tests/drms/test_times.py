@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import SyntaxProblem
 from mirror.drms.times import (
     MISSING_TIME,
     format_time,
@@ -17,6 +16,7 @@ from mirror.drms.times import (
     time_text_resolution,
     to_datetime,
 )
+from mirror.errors import SyntaxProblem
 from tests.recorded import lines
 
 RECORDED = lines("times")

@@ -11,13 +11,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mirror.access import Role
+from mirror.config.access import Role
 from mirror.drms.compose import Span
 from mirror.drms.series import Keyword, Link, PrimeKey, Segment, Series
-from mirror.server.consolepages import FIELDS, Example
-from mirror.server.searchview import CHOICES, FRAMES, STARTS, Column, Field, Frame, address_with
-from mirror.services.clientcode import Snippet
-from mirror.services.doors import Asker
+from mirror.server.pages.console import FIELDS, Example
+from mirror.server.pages.search_view import CHOICES, FRAMES, STARTS, Column, Field, Frame, address_with
+from mirror.services.access.authentication import Asker
+from mirror.services.search.snippets import Snippet
 
 HOSTILE = (
     "", " ", "0", "None", "<script>alert(1)</script>", "</title><h1>", "\"' onmouseover=alert(1) x='", "&amp;<!--", "]]>",

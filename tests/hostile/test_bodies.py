@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.server.bodies import parse_json, whole
 from mirror.server.roles import ROLES
 from tests.lab import lab

@@ -10,10 +10,10 @@ import zlib
 import pytest
 from aiohttp import web
 
-from mirror.drms.errors import StorageError, UpstreamBroken, UpstreamUnreachable
-from mirror.services.unpacking import members
-from mirror.storage.blobs import Blobs
-from mirror.storage.database import Database
+from mirror.errors import StorageError, UpstreamBroken, UpstreamUnreachable
+from mirror.services.exports.tar import members
+from mirror.storage.database.database import Database
+from mirror.storage.files.blobs import Blobs
 from mirror.upstream.bodies import MOST_RATIO, RATIO_FROM, WINDOW, Bounds, bounded, whole
 from tests.filelab import file_lab
 from tests.hostile.gateway import confused_lab

@@ -10,9 +10,9 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.config import Subscription, load_config
-from mirror.drms.errors import ConfigError, OverBudget
-from mirror.drms.subscription import parse_moment
+from mirror.config.loading import Subscription, load_config
+from mirror.config.schedule import parse_moment
+from mirror.errors import ConfigError, OverBudget
 from mirror.upstream import budget as budgets
 from mirror.upstream.budget import DAY, HOUR, Budget, BudgetLimits, Need, Period, asking
 from mirror.upstream.pacing import Claim, Priority, unattended

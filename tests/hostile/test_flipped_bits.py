@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from mirror.storage import verified
-from mirror.storage.verified import Verified
+from mirror.storage.files import verified
+from mirror.storage.files.verified import Verified
 from tests import processes
 from tests.filelab import file_lab
 
@@ -144,7 +144,7 @@ async def test_too_few_descriptors_are_not_taken_for_damage(mirror, monkeypatch)
     def exhausted(*_, **__):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("mirror.storage.folders.digest_of", exhausted)
+    monkeypatch.setattr("mirror.storage.files.folders.digest_of", exhausted)
     answer = await mirror.get(BITMAP)
     assert (answer.code, "open files" in answer.json["error"]) == (507, True)
     monkeypatch.undo()
@@ -188,8 +188,8 @@ async def test_the_tar_file_of_an_export_is_whole(mirror):
 async def test_a_large_tar_file_breaks_off_before_a_damaged_file_and_is_whole_the_next_time(mirror, monkeypatch):
     done = await mirror.exported(PATCH, "url-tar")
     before = (await mirror.get(done["tarfile"])).body
-    monkeypatch.setattr("mirror.services.exportdir.LOOKED_AT_FIRST", 0)
-    monkeypatch.setattr("mirror.server.contents._FEW", 0)
+    monkeypatch.setattr("mirror.services.exports.directory.LOOKED_AT_FIRST", 0)
+    monkeypatch.setattr("mirror.server.jsoc.content._FEW", 0)
     flip_all(mirror)
     with pytest.raises(aiohttp.ClientPayloadError):
         await mirror.get(done["tarfile"])

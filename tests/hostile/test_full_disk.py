@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from mirror.config import load_config
-from mirror.drms.errors import ConfigError, StorageError
+from mirror.config.loading import load_config
+from mirror.errors import ConfigError, StorageError
 from mirror.logs import set_up
-from mirror.storage.database import Database
-from mirror.storage.room import ROWS
+from mirror.storage.database.database import Database
+from mirror.storage.files.eviction import ROWS
 from tests import processes
 from tests.filelab import file_lab
 from tests.recorded import WORLD

@@ -13,12 +13,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mirror.config import load_config
+from mirror.config.loading import load_config
 from mirror.daemon import build
-from mirror.drms.errors import StorageError
-from mirror.services.restoring import begin_empty, restore
-from mirror.storage.database import Database
-from mirror.storage.indexfile import HEADERS
+from mirror.errors import StorageError
+from mirror.services.transfer.restore import begin_empty, restore
+from mirror.storage.database.database import Database
+from mirror.storage.database.index_file import HEADERS
 from tests import processes
 from tests.filelab import file_lab
 

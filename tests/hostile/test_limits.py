@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirror.daemon import free_descriptors
-from mirror.drms.errors import BadRequest, SyntaxProblem
 from mirror.drms.parser import MOST_FILTERS, MOST_SETS, MOST_VALUES, parse_query
+from mirror.errors import BadRequest, SyntaxProblem
 from mirror.logs import LINES, SECONDS, Flood, Json, KeyValue
 from mirror.server import limits
 from mirror.server.connections import BoundedParser, Deadlines, TooMuch

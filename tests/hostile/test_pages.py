@@ -20,8 +20,9 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from mirror.server.web import NAVIGATION, Web
-from mirror.server.webwords import FILTERS, amount, length, moment, number, share, size
+from mirror.humanize import length, moment, number, share, size
+from mirror.server.pages.filters import FILTERS, amount
+from mirror.server.pages.site import NAVIGATION, Web
 from tests.accesslab import BROWSER, CONFIG, bearer
 from tests.hostile.pagevalues import FRAME, PAGES, have, numbers
 from tests.lab import Lab, lab

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import pytest_asyncio
 
-from mirror.server.proxy import JSOC_HOSTS
+from mirror.server.jsoc.proxy import JSOC_HOSTS
 from tests.hostile.rawhttp import exchange, head, upstream
 from tests.lab import lab
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
+from mirror.server.access.targets import normal_target
 from mirror.server.roles import OURS, PASSED, acts, role_of
-from mirror.server.targets import normal_target
 from mirror.wire.paths import CGI, LONGEST, PROGRAMS, is_program, normal_path
 from tests.accesslab import CONFIG, TOKENS, bearer
 from tests.hostile.rawhttp import exchange, head

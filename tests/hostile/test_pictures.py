@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from mirror.drms.errors import Refused
-from mirror.services import pictureworker
-from mirror.services.colours import Look
-from mirror.services.picturecheck import shown_image
-from mirror.services.pictureworker import DEATH, PICTURE, REFUSAL, made
-from mirror.services.studio import Studio
-from mirror.storage.fitscheck import units
-from mirror.storage.holdings import RecordSegment
-from mirror.storage.unitfile import UnitFile
+from mirror.errors import Refused
+from mirror.fits.integrity import units
+from mirror.services.quicklook import worker
+from mirror.services.quicklook.colours import Look
+from mirror.services.quicklook.process import Studio
+from mirror.services.quicklook.structure import shown_image
+from mirror.services.quicklook.worker import DEATH, PICTURE, REFUSAL, made
+from mirror.storage.files.holdings import RecordSegment
+from mirror.storage.files.unit_path import UnitFile
 from tests.filelab import file_lab
 
 GREY = Look("grey")
@@ -167,7 +167,7 @@ def drawn_by(monkeypatch, tmp_path, work):
     """What an order gives whose picture is drawn by ``work``."""
     file = tmp_path / "a.fits"
     file.write_bytes(whole("plain"))
-    monkeypatch.setattr(pictureworker, "quick_look", lambda *_, **__: work())
+    monkeypatch.setattr(worker, "quick_look", lambda *_, **__: work())
     order = {"path": str(file), "look": {"palette": "grey"}, "turned": False, "most": 128}
     return made(json.dumps(order).encode())
 
@@ -243,11 +243,11 @@ def test_who_dies_is_named_by_what_ended_it(monkeypatch, tmp_path):
 
 
 def test_who_takes_too_long_or_too_much_memory_is_ended(monkeypatch, tmp_path):
-    monkeypatch.setattr(pictureworker, "LONGEST", 0.2)
+    monkeypatch.setattr(worker, "LONGEST", 0.2)
     begun = time.monotonic()
     kind, body = drawn_by(monkeypatch, tmp_path, lambda: time.sleep(30))
     assert (kind, b"longer than 0.2 s" in body, time.monotonic() - begun < 10) == (DEATH, True, True)
-    monkeypatch.setattr(pictureworker, "LONGEST", 50.0)
+    monkeypatch.setattr(worker, "LONGEST", 50.0)
     kind, body = drawn_by(monkeypatch, tmp_path, lambda: bytearray(3 << 30))
     assert (kind, b"too large" in body) == (REFUSAL, True)
 
@@ -300,10 +300,10 @@ async def test_an_error_names_the_record_the_segment_and_the_content_and_is_reme
 
 
 def test_nothing_but_the_drawing_process_loads_a_library_that_decodes_files():
-    root = Path(pictureworker.__file__).parents[1]
+    root = Path(worker.__file__).parents[2]
     users = {
         path.relative_to(root).as_posix()
         for path in root.rglob("*.py")
         if "import" in (text := path.read_text()) and ("from astropy" in text or "import astropy" in text)
     }
-    assert {u for u in users if not u.startswith(("simulator/", "cli/demo"))} == {"services/picture.py", "services/pictureworker.py"}
+    assert {u for u in users if not u.startswith(("simulator/", "cli/demo"))} == {"services/quicklook/render.py", "services/quicklook/worker.py"}

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.drms.coverage import Between, Box, Coverage, Region
-from mirror.drms.intervals import MAX, MIN, Steps
+from mirror.coverage.coverage import Between, Box, Coverage, Region
+from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.plan import box_query, need, opened_box, opened_coverage
+from mirror.coverage.subtraction import without
 from mirror.drms.parser import parse_query
-from mirror.drms.plan import box_query, need, opened_box, opened_coverage
 from mirror.drms.selection import bind
-from mirror.drms.uncover import without
-from mirror.storage.database import Database
+from mirror.storage.database.database import Database
 from tests.lab import lab, world
 
 SERIES = {s.structure.name: s.structure for s in world()}

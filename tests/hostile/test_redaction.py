@@ -12,10 +12,10 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused
+from mirror.errors import UpstreamBroken, UpstreamRefused
 from mirror.logs import Json, KeyValue
 from mirror.redaction import ADDRESS, redacted
-from mirror.services.audit import about
+from mirror.services.access.audit import about
 from tests.accesslab import CONFIG as TOKEN_TABLES
 from tests.accesslab import TOKENS, basic, bearer
 from tests.hostile.rawhttp import exchange, head

@@ -10,7 +10,7 @@ import time
 import pytest
 import pytest_asyncio
 
-from mirror.services.analytics.question import DEEPEST, MOST_BYTES
+from mirror.services.sql.question import DEEPEST, MOST_BYTES
 from tests.lab import Lab, lab, rows, sql
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.drms.errors import BadRequest, OutOfTime, TooLarge
-from mirror.services.analytics.confinement import Confinement
-from mirror.services.analytics.question import Question
-from mirror.services.analytics.worker import Engine
-from tests.services.analytics.conftest import MEMORY, Sql
+from mirror.errors import BadRequest, OutOfTime, TooLarge
+from mirror.services.sql.confinement import Confinement
+from mirror.services.sql.question import Question
+from mirror.services.sql.worker import Engine
+from tests.services.sql.conftest import MEMORY, Sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TRIES = """
 import os, sys
 from pathlib import Path
-from mirror.services.analytics.confinement import Confinement, confine
+from mirror.services.sql.confinement import Confinement, confine
 
 lake, outside, parent = Path(sys.argv[1]), Path(sys.argv[2]), os.getppid()
 tries = {

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest
-from mirror.services.analytics.question import Limits, Missing, Question, Supply, View
-from mirror.services.analytics.workers import Powers, Workers
+from mirror.errors import BadRequest
+from mirror.services.sql.processes import Powers, Workers
+from mirror.services.sql.question import Limits, Missing, Question, Supply, View
 from tests.lab import Lab, lab, rows, sql
 
 if TYPE_CHECKING:

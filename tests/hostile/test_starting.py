@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from mirror.cli.main import INTERRUPTED, main
-from mirror.drms.errors import ConfigError
+from mirror.errors import ConfigError
 from mirror.listening import bind, url_of
 from tests.processes import environment, program, run
 

@@ -74,7 +74,7 @@ def test_drms_goes_through_the_mirror_by_an_environment_variable(mirror, simulat
 def test_drms_goes_to_the_mirror_as_to_a_server_of_its_own(mirror):
     import drms
 
-    from mirror.client import server_config
+    from mirror.client.redirect import server_config
 
     client = drms.Client(server=server_config(mirror.url))
     keys = client.query(DAY, key="**ALL**")

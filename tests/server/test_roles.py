@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.access import Role
+from mirror.config.access import Role
 from mirror.server.roles import ROLES, is_jsocs, is_listed, is_page, role_of
 from tests.lab import lab
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.drms.times import parse_time
-from mirror.storage import reader
+from mirror.storage.index import reader
 from tests.filelab import file_lab, synthetic
 from tests.lab import Lab, lab, rows, sql
 

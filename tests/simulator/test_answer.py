@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mirror.drms.errors import BadRequest, ConfigError, Refused, UnknownSeries
+from mirror.errors import BadRequest, ConfigError, Refused, UnknownSeries
 from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.archive import Archive
 from mirror.simulator.evaluate import MOST_RECORDS, record_limit

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from mirror.drms.errors import Refused
 from mirror.drms.where import bind_where, parse_where, where_columns
+from mirror.errors import Refused
 from mirror.simulator.conditions import holds
 from tests.simulator.small import Memory, series
 

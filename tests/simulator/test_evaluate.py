@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import Refused
 from mirror.drms.recordset import (
     Extreme,
     IntRange,
@@ -16,6 +15,7 @@ from mirror.drms.recordset import (
     RecordSet,
     Selection,
 )
+from mirror.errors import Refused
 from mirror.simulator.evaluate import MOST_RECORDS, count, record_limit, select
 from tests.simulator.small import Memory, series
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mirror.drms.errors import ConfigError
+from mirror.errors import ConfigError
 from mirror.simulator.faults import Fault, FaultPlan, damaged, decode_faults
 
 ASKED = {"op": "rs_list", "ds": "hmi.v_45s[$]"}

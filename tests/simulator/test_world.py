@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mirror.drms.errors import ConfigError
 from mirror.drms.slots import slot_axis
 from mirror.drms.times import MISSING_TIME, parse_time
+from mirror.errors import ConfigError
 from mirror.simulator.world import load_world
 
 WORLD = Path(__file__).parents[1] / "data" / "world"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mirror.drms.coverage import Between
-from mirror.drms.plan import RECNUMS
+from mirror.coverage.coverage import Between
+from mirror.coverage.plan import RECNUMS
 from mirror.drms.series import Keyword, PrimeKey, Segment, Series
-from mirror.storage.layout import PSEUDO_KEYS
+from mirror.storage.index.layout import PSEUDO_KEYS
 from mirror.wire.rs_list import RsList, SegmentColumn
 
 NAME = "lab.small"

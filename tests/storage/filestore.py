@@ -10,14 +10,14 @@ from pathlib import Path
 
 import duckdb
 
-from mirror.drms.errors import StorageError
-from mirror.storage.blobs import Blobs
-from mirror.storage.blobtable import all_blobs, holding_links
-from mirror.storage.database import Database
+from mirror.errors import StorageError
+from mirror.storage.database.database import Database
+from mirror.storage.database.migrations import migrate, schema_files
 from mirror.storage.disk import Disk
-from mirror.storage.holdings import Holdings
-from mirror.storage.migrations import migrate, schema_files
-from mirror.storage.pins import Pins
+from mirror.storage.files.blobs import Blobs
+from mirror.storage.files.holdings import Holdings
+from mirror.storage.files.pins import Pins
+from mirror.storage.files.table import all_blobs, holding_links
 
 TABLES = ("blobs", "holdings", "adopted", "pins", "quarantine", "jobs", "job_files", "job_parts", "fronts", "facts")
 

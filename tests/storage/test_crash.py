@@ -7,10 +7,10 @@ import time
 
 import aiohttp
 
-from mirror.drms.coverage import Box
-from mirror.drms.intervals import Steps
+from mirror.coverage.coverage import Box
+from mirror.coverage.intervals import Steps
+from mirror.coverage.plan import Local, box_query, plan_read
 from mirror.drms.parser import parse_query
-from mirror.drms.plan import Local, box_query, plan_read
 from mirror.drms.selection import bind
 from tests import processes
 from tests.lab import JSOC_INFO, lab

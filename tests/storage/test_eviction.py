@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.drms.errors import StorageError
-from mirror.storage.blobtable import Blob, evictable, head, put_blob
-from mirror.storage.migrations import migrate, schema_files
-from mirror.storage.quota import Quota, in_words
+from mirror.errors import StorageError
+from mirror.humanize import in_words
+from mirror.storage.database.migrations import migrate, schema_files
+from mirror.storage.files.quota import Quota
+from mirror.storage.files.table import Blob, evictable, head, put_blob
 from tests.storage.filestore import TABLES, sha256
 
 NOW = 1000.0

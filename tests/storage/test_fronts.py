@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from mirror.drms.errors import StorageError
-from mirror.storage.fronts import Front, Fronts
-from mirror.storage.jobs import JobFile, Jobs
+from mirror.errors import StorageError
+from mirror.services.exports.content import Front, Fronts
+from mirror.services.exports.jobs import JobFile, Jobs
 from tests.storage.filestore import Clock, empty, memory_database, open_store
 
 DATA = b"SIMPLE  =                    T".ljust(80) * 180

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.drms.errors import StorageError
-from mirror.storage.database import Database
+from mirror.errors import StorageError
+from mirror.storage.database.database import Database
 from tests.storage.filestore import full
 
 if TYPE_CHECKING:

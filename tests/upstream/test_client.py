@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from mirror.drms.errors import BadRequest, UpstreamBroken, UpstreamRefused, UpstreamUnreachable
+from mirror.errors import BadRequest, UpstreamBroken, UpstreamRefused, UpstreamUnreachable
 from mirror.upstream.client import Exchange, UpstreamClient, checked, series_of
 from mirror.upstream.pacing import Pacer, Retries
 from mirror.upstream.transport import user_agent

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused, UpstreamUnreachable
+from mirror.errors import UpstreamBroken, UpstreamRefused, UpstreamUnreachable
 from mirror.upstream.pacing import Circuit, Claim, Pacer, Priority, Retries, Turnstile
 
 

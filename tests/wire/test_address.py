@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest, UpstreamBroken
+from mirror.errors import BadRequest, UpstreamBroken
 from mirror.wire.address import (
     REGISTERED,
     AddressAnswer,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused
+from mirror.errors import UpstreamBroken, UpstreamRefused
 from mirror.wire.answer import load_answer, load_object, member, objects, strings
 
 

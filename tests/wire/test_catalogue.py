@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest, SyntaxProblem, UpstreamBroken, UpstreamRefused
+from mirror.errors import BadRequest, SyntaxProblem, UpstreamBroken, UpstreamRefused
 from mirror.wire.catalogue import (
     CatalogueRequest,
     SeriesEntry,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamRefused
+from mirror.errors import UpstreamRefused
 from mirror.wire.answer import load_answer
 from mirror.wire.errors import encode_error
 

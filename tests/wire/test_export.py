@@ -7,7 +7,6 @@ from drms.json import HttpJsonClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.export import (
     METHODS,
     PROTOCOLS,
@@ -18,6 +17,7 @@ from mirror.drms.export import (
     UnitsRequest,
     parse_process,
 )
+from mirror.errors import BadRequest
 from mirror.wire.export import decode_fetch, encode_fetch, wanted_format
 from mirror.wire.params import decode_params, encode_params
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused
 from mirror.drms.export import (
     CONTACT,
     ERRORS,
@@ -20,6 +19,7 @@ from mirror.drms.export import (
     StorageUnit,
     StorageUnits,
 )
+from mirror.errors import UpstreamBroken, UpstreamRefused
 from mirror.wire.export import content_type, decode_answer, decode_units, encode_answer
 from tests.recorded import DATA, lines
 

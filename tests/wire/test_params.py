@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.wire.params import decode_body, decode_params, encode_params, unescape_again
 
 LATIN1 = st.text(st.characters(min_codepoint=1, max_codepoint=255))

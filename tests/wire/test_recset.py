@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamBroken
+from mirror.errors import UpstreamBroken
 from mirror.wire.recset import RecsetRecord, RecsetSegment, decode_recset, encode_recset
 from mirror.wire.text import to_wire
 

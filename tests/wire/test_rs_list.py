@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamBroken, UpstreamRefused
+from mirror.errors import UpstreamBroken, UpstreamRefused
 from mirror.wire.rs_list import RsList, SegmentColumn, decode_rs_list, encode_rs_list
 from mirror.wire.text import to_wire
 

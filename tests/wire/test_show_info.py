@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirror.drms.errors import BadRequest, Refused
+from mirror.errors import BadRequest, Refused
 from mirror.wire.info import ALL, RsListRequest
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.show_info import (

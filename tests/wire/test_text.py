@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import UpstreamBroken
+from mirror.errors import UpstreamBroken
 from mirror.wire.text import from_wire, keep_escapes, name_to_wire, to_wire
 
 

@@ -13,7 +13,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
-from mirror.drms.errors import SyntaxProblem, UnknownName
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.where import types
 from mirror.drms.where.nodes import (
@@ -38,6 +37,7 @@ from mirror.drms.where.nodes import (
     String,
     walk,
 )
+from mirror.errors import SyntaxProblem, UnknownName
 
 _ROUNDING = frozenset({"ceil", "ceiling", "floor", "round", "trunc", "sign", "sqrt"})
 _TEXT = frozenset({"lower", "upper", "length"})

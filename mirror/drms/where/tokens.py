@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, NoReturn
 
-from mirror.drms.errors import SyntaxProblem
 from mirror.drms.times import scan_time
+from mirror.errors import SyntaxProblem
 
 _BLANK = re.compile(r"[ \t\n\r\f\v]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirror.simulator.exports.hdus import Hdu, card, empty_primary, image_primary, sealed
-from mirror.simulator.exports.keeping import Kept
+from mirror.simulator.exports.ledger import Kept
 from mirror.simulator.exports.pixels import look, paint
 from mirror.simulator.exports.rice import Rows, compress
 

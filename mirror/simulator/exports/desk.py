@@ -9,7 +9,6 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import BadRequest, MirrorError
 from mirror.drms.export import (
     CONTACT,
     ERRORS,
@@ -27,19 +26,18 @@ from mirror.drms.export import (
     UnitsRequest,
 )
 from mirror.drms.exportrules import Verdict, failure, identity, index_of, megabytes, verdict
+from mirror.errors import BadRequest, MirrorError
 from mirror.simulator.addresses import is_registered
 from mirror.simulator.exports.contents import Content, Whole
 from mirror.simulator.exports.folders import content, index_files
-from mirror.simulator.exports.keeping import Kept
-from mirror.simulator.exports.ledger import Job, Ledger, Pace
+from mirror.simulator.exports.ledger import Job, Kept, Ledger, Pace
 from mirror.simulator.exports.loading import pillow
 from mirror.simulator.exports.pictures import FILM, PICTURES, shrink_of
 from mirror.simulator.exports.planning import file_owner, plan
 from mirror.simulator.exports.processing import check
 from mirror.simulator.exports.products import directory_files, label, products
 from mirror.simulator.exports.recorded import RecordedExports
-from mirror.simulator.exports.shelf import LINKED
-from mirror.simulator.exports.storageunits import storage_units
+from mirror.simulator.exports.shelf import LINKED, storage_units
 from mirror.wire.export import decode_fetch, wanted_format
 
 if TYPE_CHECKING:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mirror.drms.export import RequestId
 from mirror.drms.exportrules import IDENTICAL_WINDOW, RETENTION
@@ -97,3 +98,26 @@ class Ledger:
         """How many jobs of an address are not over."""
         asked = (job for job in self.jobs.values() if (job.request.notify or "").lower() == address.lower())
         return sum(not job.is_over(now) for job in asked)
+
+
+T = TypeVar("T", bound=Sized)
+
+
+class Kept(Generic[T]):
+    """Values by key; ``len()`` of a value is what it counts for. One thread at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._total = most, 0
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value, made if it is not there."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        value = make()
+        self._values[key] = value
+        self._total += len(value)
+        while self._total > self._most and len(self._values) > 1:
+            self._total -= len(self._values.popitem(last=False)[1])
+        return value

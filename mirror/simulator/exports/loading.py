@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 
 
 def fits() -> Any:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

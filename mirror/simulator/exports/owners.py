@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.simulator.evaluate import select
 from mirror.simulator.exports.shelf import LINKED
 from mirror.wire.text import from_wire

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mirror.drms.errors import BadRequest
+from mirror.errors import BadRequest
 from mirror.simulator.exports.loading import pillow
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mirror.drms.errors import BadRequest, MirrorError, SyntaxProblem, UnknownSeries
 from mirror.drms.exportrules import Survey, record_sets, with_quality_filter
+from mirror.errors import BadRequest, MirrorError, SyntaxProblem, UnknownSeries
 from mirror.simulator.cells import chosen_segments, record_names
 from mirror.simulator.evaluate import record_limit, select
 from mirror.simulator.exports.owners import Owner, owner

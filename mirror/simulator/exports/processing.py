@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mirror.drms.errors import BadRequest, SyntaxProblem
 from mirror.drms.times import parse_time
+from mirror.errors import BadRequest, SyntaxProblem
 from mirror.simulator.exports.archived import compressed_unit
 from mirror.simulator.exports.hdus import empty_primary, sealed
 from mirror.simulator.exports.loading import fits

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mirror.drms.errors import ConfigError, MirrorError
 from mirror.drms.export import ExportAnswer, StorageUnit
+from mirror.errors import ConfigError, MirrorError
 from mirror.wire.export import decode_answer
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirror.simulator.delivery import hang_up, lengths
+
 if TYPE_CHECKING:
     from mirror.simulator.delivery import Sleep
     from mirror.simulator.exports.contents import Content
@@ -21,10 +23,6 @@ _SLOW_PIECES = 20
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _MODIFIED = "Wed, 01 Jan 2020 00:00:00 GMT"
 _TYPES = {"html": "text/html", "txt": "text/plain", "json": "application/json", "tar": "application/x-tar"}
-GATEWAY_PAGE = (
-    b"<!DOCTYPE html><html><head><title>Gateway</title></head><body><h1>The service is not available</h1>"
-    b"<p>Please come back later.</p></body></html>\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +104,5 @@ async def send(
     return response
 
 
-def lengths(length: int, fault: Fault | None) -> tuple[int, int]:
-    """How many bytes are announced, and how many come."""
-    if fault is not None and fault.kind == "wrong_length":
-        announced = max(0, length + fault.delta)
-        return announced, min(announced, length)
-    if fault is not None and fault.kind in {"truncate", "cut"}:
-        return length, length // 2 if fault.kind == "truncate" else min(length, fault.at)
-    return length, length
 
 
-def hang_up(request: web.BaseRequest) -> None:
-    """Ends the connection; bytes that were written are to arrive, which abort() would not let them."""
-    if request.transport is not None:
-        request.transport.close()

@@ -13,11 +13,10 @@ import numpy as np
 
 from mirror.drms.slots import SlotAxis
 from mirror.drms.times import parse_time
-from mirror.simulator.synthetic.columns import ColumnFunction, Frame, stepped, texts
+from mirror.simulator.synthetic.columns import ColumnFunction, Frame, observer_columns, stepped, texts
 from mirror.simulator.synthetic.ephemeris import AU, DAY
-from mirror.simulator.synthetic.exposures import Grown, Line
 from mirror.simulator.synthetic.noise import Floats, Ints, Values
-from mirror.simulator.synthetic.observer import observer_columns
+from mirror.simulator.synthetic.population import Grown, Line
 from mirror.simulator.synthetic.printing import print_times
 
 PERIOD = 24.0

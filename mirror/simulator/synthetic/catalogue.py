@@ -12,11 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from mirror.simulator.base import SeriesData
-from mirror.simulator.synthetic import aia, hmi, iris, mdi, modes, response
-from mirror.simulator.synthetic.columns import Frame
+from mirror.simulator.synthetic import aia, hmi, iris, mdi, response
+from mirror.simulator.synthetic.columns import Frame, load_suite_facts
 from mirror.simulator.synthetic.design import Design, Target
 from mirror.simulator.synthetic.ephemeris import DAY, Ephemeris
-from mirror.simulator.synthetic.facts import load_suite_facts
 from mirror.simulator.synthetic.harps import Harps, make_harps
 from mirror.simulator.synthetic.noise import Floats, Ints
 from mirror.simulator.synthetic.population import Population, Strands, Stretches
@@ -36,7 +35,7 @@ _OBSERVABLES = {
     "hmi.Ic_720s": (hmi.SLOW_OBSERVABLE, _TWO_CAMERAS),
     "hmi.B_720s": (hmi.FULL_DISK_FIELD, ((), (hmi.FIRST_LIGHT, FOREVER))),
 }
-_MODES = {"hmi.v_sht_modes": modes.MODES, "hmi.v_sht_2drls": modes.ROTATION}
+_MODES = {"hmi.v_sht_modes": response.MODES, "hmi.v_sht_2drls": response.ROTATION}
 _MDI = {"mdi.fd_V": {**mdi.MDI_COLUMNS, **mdi.VELOCITY}, "mdi.fd_M_lev182": mdi.MDI_COLUMNS}
 
 
@@ -116,10 +115,10 @@ def _sharp(shop: Workshop, blueprint: Blueprint, harps: Harps, *, cea: bool) -> 
 
 
 def _mode_series(shop: Workshop, blueprint: Blueprint, keys: Mapping[str, Ints]) -> Design:
-    first, stop = (np.full(len(keys["lmin"]), blueprint.axis.slot(time)) for time in (modes.FIRST, FOREVER))
-    strands = Strands(first, stop, keys, interleaved=True, every=modes.LENGTH_DAYS)
-    population = Population(strands, _no_gaps(), shop.end(blueprint, modes.LAG_DAYS * DAY))
-    return shop.gridded(blueprint, modes.mode_columns(keys), population)
+    first, stop = (np.full(len(keys["lmin"]), blueprint.axis.slot(time)) for time in (response.FIRST, FOREVER))
+    strands = Strands(first, stop, keys, interleaved=True, every=response.LENGTH_DAYS)
+    population = Population(strands, _no_gaps(), shop.end(blueprint, response.LAG_DAYS * DAY))
+    return shop.gridded(blueprint, response.mode_columns(keys), population)
 
 
 # ---- AIA ------------------------------------------------------------------------------------------

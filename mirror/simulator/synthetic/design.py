@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from mirror.simulator.synthetic.columns import ColumnFunction, Frame
+from mirror.simulator.synthetic.columns import ColumnFunction, Frame, Pins
 from mirror.simulator.synthetic.ephemeris import Ephemeris
-from mirror.simulator.synthetic.facts import Pins
 from mirror.simulator.synthetic.noise import Floats, Ints, Mask
 from mirror.simulator.synthetic.population import Population
 from mirror.simulator.synthetic.selecting import Axis

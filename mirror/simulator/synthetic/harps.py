@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mirror.drms.slots import SlotAxis
-from mirror.simulator.synthetic.facts import Facts
+from mirror.simulator.synthetic.columns import Facts
 from mirror.simulator.synthetic.noise import Floats, Ints, around, below, uniform
 
 MOST = 24_000  #: HARPs, enough for some twenty years

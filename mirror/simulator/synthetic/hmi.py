@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from mirror.drms.times import parse_time
-from mirror.simulator.synthetic.columns import BLANK, ColumnFunction, Frame, stepped, texts
+from mirror.simulator.synthetic.columns import BLANK, ColumnFunction, Frame, observer_columns, stepped, texts
 from mirror.simulator.synthetic.ephemeris import AU, DAY, LIGHT
 from mirror.simulator.synthetic.noise import Floats, Ints, Values
-from mirror.simulator.synthetic.observer import observer_columns
 from mirror.simulator.synthetic.printing import print_times
 
 #: From here on the 720 s observables come from both cameras.

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from mirror.drms.times import parse_time
-from mirror.simulator.synthetic.columns import ColumnFunction, Frame
+from mirror.simulator.synthetic.columns import ColumnFunction, Frame, observer_columns
 from mirror.simulator.synthetic.ephemeris import DAY
-from mirror.simulator.synthetic.exposures import Grown, Line
 from mirror.simulator.synthetic.noise import Ints, Values
-from mirror.simulator.synthetic.observer import observer_columns
+from mirror.simulator.synthetic.population import Grown, Line
 
 FIRST_LIGHT = parse_time("2013.07.20_00:00:00_TAI")
 FIRST_FSN = 1_100_000

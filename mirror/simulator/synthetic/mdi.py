@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from mirror.drms.times import parse_time
-from mirror.simulator.synthetic.columns import ColumnFunction, Frame
+from mirror.simulator.synthetic.columns import ColumnFunction, Frame, observer_columns
 from mirror.simulator.synthetic.ephemeris import DAY, LIGHT
 from mirror.simulator.synthetic.noise import Values
-from mirror.simulator.synthetic.observer import observer_columns
 
 FIRST_LIGHT = parse_time("1996.05.01_00:00:00_TAI")
 LAST_LIGHT = parse_time("2011.04.11_23:00:00_TAI")

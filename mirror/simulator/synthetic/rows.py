@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mirror.drms.errors import UnknownName
 from mirror.drms.series import Keyword, Link, Segment
+from mirror.errors import UnknownName
 from mirror.simulator.base import Column, Rows, SegmentCells
 from mirror.simulator.synthetic.columns import Frame
 from mirror.simulator.synthetic.design import Design

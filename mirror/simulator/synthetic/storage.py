@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mirror.simulator.synthetic.columns import Frame, texts
+from mirror.simulator.synthetic.columns import Frame, Pins, texts
 from mirror.simulator.synthetic.design import Design
-from mirror.simulator.synthetic.facts import Pins
 from mirror.simulator.synthetic.noise import Ints, Mask, Values, below, uniform
 
 _DISKS = 90

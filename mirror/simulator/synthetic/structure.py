@@ -17,9 +17,9 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
-from mirror.drms.errors import UnknownName, UnknownSeries
 from mirror.drms.series import Keyword, Link, PrimeKey, Segment, Series
 from mirror.drms.slots import SlotAxis, slot_axis
+from mirror.errors import UnknownName, UnknownSeries
 
 _DATA = files("mirror.simulator") / "data"
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mirror.drms.times import parse_time
-from mirror.simulator.synthetic.columns import ColumnFunction, Frame
+from mirror.simulator.synthetic.columns import ColumnFunction, Facts, Frame
 from mirror.simulator.synthetic.design import Design, Timing
 from mirror.simulator.synthetic.ephemeris import DAY, Ephemeris
-from mirror.simulator.synthetic.facts import Facts
 from mirror.simulator.synthetic.noise import Floats, Ints
 from mirror.simulator.synthetic.population import Population, Stretches
 from mirror.simulator.synthetic.selecting import Axis, Shifted

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.times import MISSING_TIME
 from mirror.drms.where import (
     And,
@@ -35,6 +34,7 @@ from mirror.drms.where import (
     to_duckdb,
 )
 from mirror.drms.where.types import in_range, type_of_number, wider
+from mirror.errors import BadRequest
 
 TYPES = {
     "i": "int",

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import BadRequest, SyntaxProblem
 from mirror.drms.where import (
     And,
     Arithmetic,
@@ -32,6 +31,7 @@ from mirror.drms.where import (
     parse_where,
 )
 from mirror.drms.where.nodes import ARITHMETIC, COMPARISONS
+from mirror.errors import BadRequest, SyntaxProblem
 from tests.recorded import lines
 
 A, B, C = (Compare("=", Column(name), Number(1)) for name in "abc")

@@ -8,8 +8,7 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.simulator.exports.checksums import word_sum
-from mirror.simulator.exports.hdus import Hdu, card, image_primary, sealed, units
+from mirror.simulator.exports.hdus import Hdu, card, image_primary, sealed, units, word_sum
 
 
 @given(st.binary(min_size=1, max_size=400), st.text("ABCXYZ abc", max_size=40))

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
+from mirror.errors import BadRequest
 from mirror.simulator.evaluate import select
 from mirror.simulator.exports.names import Named, c_format, product_name, time_text
 from mirror.simulator.exports.planning import Records

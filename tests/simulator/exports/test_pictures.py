@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.export import Protocol
+from mirror.errors import BadRequest
 from mirror.simulator.exports.pictures import film, picture, shrink_of
 
 RAMP = np.arange(64 * 128, dtype=np.int16).reshape(64, 128)

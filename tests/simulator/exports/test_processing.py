@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mirror.drms.errors import BadRequest
 from mirror.drms.export import ProcessStep
 from mirror.drms.times import parse_time
+from mirror.errors import BadRequest
 from mirror.simulator.exports.processing import Frame, process
 
 BLANK = -32768

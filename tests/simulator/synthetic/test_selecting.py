@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.drms.errors import MirrorError, Refused
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, Selection
 from mirror.drms.selection import bind
+from mirror.errors import MirrorError, Refused
 from mirror.simulator import evaluate
 from tests.simulator.synthetic.asking import archive_at
 

@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import pytest
 
-from mirror.drms.errors import UnknownSeries
 from mirror.drms.slots import slot_axis
+from mirror.errors import UnknownSeries
 from mirror.simulator.synthetic.columns import default_value
 from mirror.simulator.synthetic.structure import load
 

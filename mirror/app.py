@@ -1,0 +1,535 @@
+"""What a mirror is made of: every part built once, by plain constructors, from the store upwards.
+
+``core`` is what every mirror needs to find and get data; ``Exporting``, ``Keeping`` and ``Carrying`` are what it
+does with them. Nothing here runs yet; ``mirror.daemon`` starts and stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from mirror.config.watching import ConfigWatch
+from mirror.readthrough.downloads import Downloads
+from mirror.readthrough.files import Files
+from mirror.readthrough.filler import Filler
+from mirror.readthrough.first_last import Extremes
+from mirror.readthrough.lists import Listing
+from mirror.readthrough.policy import Rules, within
+from mirror.readthrough.records import Origin, Records
+from mirror.readthrough.structures import Catalogue
+from mirror.server.access.gate import Gate
+from mirror.server.api.adoption import AdoptApi
+from mirror.server.api.audit import AuditApi
+from mirror.server.api.coverage import CoverageApi
+from mirror.server.api.estimates import EstimateApi
+from mirror.server.api.events import Events
+from mirror.server.api.files import FilesApi
+from mirror.server.api.freshness import FreshnessApi
+from mirror.server.api.health import Health
+from mirror.server.api.maintenance import UpkeepApi
+from mirror.server.api.queries import QueriesApi
+from mirror.server.api.search import Api
+from mirror.server.api.sql import SqlApi
+from mirror.server.api.subscriptions import SyncApi
+from mirror.server.api.transfer import BackupApi
+from mirror.server.app import build_app
+from mirror.server.jsoc.content import Contents
+from mirror.server.jsoc.files import FileHandlers
+from mirror.server.jsoc.jsoc_fetch import Fetch
+from mirror.server.jsoc.programs import Programs
+from mirror.server.jsoc.proxy import JSOC_HOSTS, Proxy
+from mirror.server.mirror_chain import Chain
+from mirror.server.pages.console import ConsolePages
+from mirror.server.pages.jobs import WorkPages
+from mirror.server.pages.login import LoginPage
+from mirror.server.pages.overview import Pages
+from mirror.server.pages.search import SearchPage
+from mirror.server.pages.site import Web
+from mirror.server.usage import counting
+from mirror.services.access.audit import Audit, AuditTable
+from mirror.services.access.authentication import Doors
+from mirror.services.access.usage import Accounting, UsageTable
+from mirror.services.adoption.adopt import Adoption
+from mirror.services.adoption.inbox import Inbox
+from mirror.services.estimates.budget_table import BudgetMemory
+from mirror.services.estimates.estimates import Estimates
+from mirror.services.estimates.rates import Rates
+from mirror.services.exports.assembling import Assembler, Precise
+from mirror.services.exports.content import Fronts
+from mirror.services.exports.directory import ExportDirectories
+from mirror.services.exports.file_list import FileLists, Units
+from mirror.services.exports.job_list import JobList
+from mirror.services.exports.job_parts import JobParts
+from mirror.services.exports.jobs import Jobs
+from mirror.services.exports.making import ExportMaking
+from mirror.services.exports.planning import ExportPlanner
+from mirror.services.exports.requests import Exports
+from mirror.services.exports.staging import Staging
+from mirror.services.exports.upstream_jobs import WholeRequests
+from mirror.services.exports.upstream_queue import UpstreamExports
+from mirror.services.exports.worker import ExportJobs
+from mirror.services.fills.fills import Fills
+from mirror.services.fills.gaps import Filling
+from mirror.services.maintenance.check_files import FileSteps
+from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
+from mirror.services.maintenance.check_table import CheckTable
+from mirror.services.maintenance.checker import Checker
+from mirror.services.maintenance.forget import Forgetter
+from mirror.services.maintenance.retention import Store
+from mirror.services.maintenance.upkeep import Surroundings, Upkeep
+from mirror.services.monitoring.all_jobs import AllJobs
+from mirror.services.monitoring.cell_counts import CellCounts
+from mirror.services.monitoring.heatmap import HeatMap
+from mirror.services.monitoring.overview import Overview
+from mirror.services.monitoring.status import Status, Tallies
+from mirror.services.monitoring.totals import Totals
+from mirror.services.quicklook.cache import Pictures
+from mirror.services.quicklook.process import Studio
+from mirror.services.quicklook.quicklook import QuickLooks
+from mirror.services.search.search import Ages, Search
+from mirror.services.search.validation import QueryCheck
+from mirror.services.sql.jsoc_tables import RecordSets
+from mirror.services.sql.mirror_tables import CatalogueTables
+from mirror.services.sql.processes import Powers, Workers
+from mirror.services.sql.question import Limits
+from mirror.services.sql.saved_queries import SavedQueries
+from mirror.services.sql.service import Analytics
+from mirror.services.sql.where import Sifter
+from mirror.services.subscriptions.editing import StandingCheck, Subscribing
+from mirror.services.subscriptions.files import SyncFiles
+from mirror.services.subscriptions.holdings import Standing
+from mirror.services.subscriptions.manager import Sync
+from mirror.services.subscriptions.worker import Parts as SyncParts
+from mirror.services.transfer.backup import Backups
+from mirror.services.transfer.bundle import Bundles, Way
+from mirror.services.transfer.bundle_files import BundleFiles
+from mirror.services.transfer.import_ import Importer
+from mirror.storage.database.database import Database
+from mirror.storage.disk import Disk
+from mirror.storage.files.adopted_exports import Adopted
+from mirror.storage.files.blobs import Blobs
+from mirror.storage.files.holdings import Holdings
+from mirror.storage.files.pins import Pins
+from mirror.storage.index.changes import Changes
+from mirror.storage.index.index import Index
+from mirror.storage.lake.lake import Lake
+from mirror.upstream.budget import Budget, BudgetLimits
+from mirror.upstream.client import UpstreamClient
+from mirror.upstream.transport import user_agent
+from mirror.upstream.via import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from mirror.config.loading import Config
+    from mirror.upstream.client import Exchange
+    from mirror.upstream.pacing import Pacer
+
+    Sleep = Callable[[float], Awaitable[None]]
+    from collections.abc import Awaitable, Callable
+
+    from mirror.server.app import Part
+
+DATABASE = "index.duckdb"
+LAKE = "lake"
+
+
+@dataclass(frozen=True)
+class Core:
+    """Finding and getting data: the store, the way upstream, and the two read-throughs."""
+
+    config: Config
+    rules: Rules
+    database: Database
+    index: Index
+    tallies: Tallies
+    accounting: Accounting
+    rates: Rates
+    budget: Budget
+    budgets: BudgetMemory
+    route: Route
+    upstream: UpstreamClient
+    catalogue: Catalogue
+    filler: Filler
+    fills: Fills
+    extremes: Extremes
+    records: Records
+    search: Search
+    listing: Listing
+    blobs: Blobs
+    holdings: Holdings
+    adopted: Adopted
+    downloads: Downloads
+    files: Files
+    assembler: Assembler
+    estimates: Estimates
+    sleep: Sleep
+
+
+async def open_core(
+    config: Config, *, now: Callable[[], datetime], pacer: Pacer | None, sleep: Sleep
+) -> Core:
+    """The core of a mirror on the store of ``config``; raises StorageError if the store cannot be had."""
+    database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
+    index = await Index.load(database)
+    rules = Rules(config.upstream.policy, config.freshness_of, now)
+    tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
+    accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
+    budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
+    budgets = BudgetMemory(budget, index, rules.timestamp)
+    await budgets.recall()
+    fill = within(config.fill, config.upstream)
+    route = Route(secrets.token_hex(4), config.upstream.token)
+    upstream = UpstreamClient(
+        config.upstream.url,
+        timeout=config.upstream.timeout,
+        queries=config.upstream.queries,
+        agent=user_agent(config.upstream.email),
+        on_request=_each(tallies.count_exchange, accounting.count_exchange, rates.count_exchange),
+        pacer=pacer,
+        allowed=lambda: rules.may_ask,
+        onward=route.onward,
+        budget=budget,
+        structure=lambda name: None if (held := index.series(name)) is None else held[0],
+    )
+    catalogue = Catalogue(index, upstream, rules)
+    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
+    extremes = Extremes(index, upstream, rules)
+    records = Records(index, upstream, filler, extremes, rules, fill)
+    blobs = await Blobs.open(
+        config.storage.path,
+        database,
+        now=rules.timestamp,
+        quota=config.storage.quota,
+        verify_after=config.upkeep.verify_after,
+    )
+    search = Search(index, catalogue, records, _counter(tallies))
+    holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
+    return Core(
+        config=config,
+        rules=rules,
+        database=database,
+        index=index,
+        tallies=tallies,
+        accounting=accounting,
+        rates=rates,
+        budget=budget,
+        budgets=budgets,
+        route=route,
+        upstream=upstream,
+        catalogue=catalogue,
+        filler=filler,
+        fills=Fills(search, extremes, index, filler, rules, database, sleep),
+        extremes=extremes,
+        records=records,
+        search=search,
+        listing=Listing(index, upstream, rules),
+        blobs=blobs,
+        holdings=holdings,
+        adopted=Adopted(database, blobs),
+        downloads=downloads,
+        files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
+        assembler=Assembler(index, blobs, upstream, rules),
+        estimates=Estimates(index, catalogue, extremes, Standing(database, index), upstream, rules, rates, budget.spread),
+        sleep=sleep,
+    )
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """Exports, and the files that they are made of."""
+
+    jobs: Jobs
+    job_parts: JobParts
+    pins: Pins
+    planner: ExportPlanner
+    staging: Staging
+    worker: ExportJobs
+    exports: Exports
+    lists: FileLists
+
+
+def exporting(core: Core) -> Exporting:
+    """What answers jsoc_fetch."""
+    c, address = core, core.config.upstream.email
+    jobs, job_parts = Jobs(c.database, c.rules.timestamp), JobParts(c.database)
+    pins = Pins(c.database, c.rules.timestamp)
+    planner = ExportPlanner(c.index, c.catalogue, c.records, c.search)
+    asked = UpstreamExports(c.upstream, address, c.sleep)
+    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts)
+    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
+    whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
+    worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
+    answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
+    exports = Exports(
+        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
+    )
+    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
+    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What goes on without being asked, and what tells of it."""
+
+    sync: Sync
+    checker: Checker
+    upkeep: Upkeep
+    watch: ConfigWatch
+    forgetter: Forgetter
+    status: Status
+    adoption: Adoption
+    inbox: Inbox
+    analytics: Analytics
+    doors: Doors
+    audit: Audit
+
+
+def keeping(
+    core: Core, exporting: Exporting, *, path: Path | None, environ: Mapping[str, str], standing_wishes: bool
+) -> Keeping:
+    """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
+
+    ``path`` and ``environ`` are where the configuration came from; subscriptions and the inbox are only worked
+    on with ``standing_wishes``.
+    """
+    c, storage = core, core.config.storage
+    standing = Standing(c.database, c.index)
+    fetching = SyncFiles(
+        c.index, standing, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
+        c.config.upstream.email,
+    )  # fmt: skip
+    parts = SyncParts(
+        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
+    )
+    sync = Sync(parts, active=standing_wishes)
+    lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
+    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
+    looks = *steps, LakeSteps(lake, c.index)
+    checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
+    around = Surroundings(
+        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
+    )
+    log = storage.path / f"{DATABASE}.wal"
+    upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
+    doors = Doors(c.config, c.rules.timestamp)
+    watch = ConfigWatch(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, doors), c.rules.timestamp)
+    status = Status(
+        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget
+    )
+    adoption = Adoption(
+        c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
+        tree=storage.readable_tree,
+    )  # fmt: skip
+    return Keeping(
+        sync=sync,
+        checker=checker,
+        upkeep=upkeep,
+        watch=watch,
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp),
+        status=status,
+        adoption=adoption,
+        inbox=Inbox(storage.inbox if standing_wishes else None, adoption, time.monotonic, asyncio.sleep),
+        analytics=_analytics(core, lake, status, sync),
+        doors=doors,
+        audit=Audit(AuditTable(c.database), c.rules.timestamp),
+    )
+
+
+def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
+    c, sql = core, core.config.sql
+    workers = Workers(lake.root, Powers(sql.places, sql.waiting, sql.memory, sql.threads))
+    tables = CatalogueTables(c.index, c.database, status, sync)
+    recordsets = RecordSets(c.search, c.records, c.index, lake)
+    return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
+
+
+def _applier(
+    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, doors: Doors
+) -> Callable[[Config], Awaitable[None]]:
+    """What makes another configuration hold in a running mirror, as far as that is possible."""
+    last = core.config
+
+    async def apply(wanted: Config) -> None:
+        nonlocal last
+        # A policy that was set by hand stays, unless it is this that was edited.
+        if wanted.upstream.policy != last.upstream.policy:
+            core.rules.configure(wanted.upstream.policy)
+        core.rules.rule_for = wanted.freshness_of
+        core.blobs.limit(wanted.storage.quota)
+        core.blobs.verified.lasts = wanted.upkeep.verify_after
+        limits = BudgetLimits(wanted.upstream.records_per_hour, wanted.upstream.bytes_per_day)
+        if limits != core.budget.limits:  # what waits for more may have it now
+            core.budget.configure(limits)
+            jobs.try_now()
+            sync.try_now()
+        upkeep.apply(wanted)
+        doors.apply(wanted)
+        last = wanted
+        await sync.reconcile(wanted.subscription)
+
+    return apply
+
+
+@dataclass(frozen=True)
+class Carrying:
+    """Copies of the mirror, or of parts of it, to keep and to carry away."""
+
+    backups: Backups
+    bundles: Bundles
+    importer: Importer
+
+
+def carrying(core: Core) -> Carrying:
+    """Backups, bundles and their import."""
+    c, root = core, core.config.storage.path
+    bundles = Bundles(
+        Way(c.search, c.extremes, c.records, c.rules),
+        _held_only(core),
+        c.filler,
+        c.index,
+        c.database,
+        BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
+        c.assembler,
+        c.listing,
+        root,
+    )
+    tree = c.config.storage.readable_tree
+    importer = Importer(c.index, c.files, c.adopted, c.blobs, c.rules.timestamp, tree=tree)
+    return Carrying(Backups(c.database, root, c.rules.now), bundles, importer)
+
+
+def _held_only(core: Core) -> Way:
+    """The way to records that are held, whatever the policy is."""
+    c = core
+    offline = Rules("offline", c.rules.rule_for, c.rules.now)
+    extremes = Extremes(c.index, c.upstream, offline)
+    records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
+    catalogue = Catalogue(c.index, c.upstream, offline)
+    return Way(Search(c.index, catalogue, records), extremes, records, offline)
+
+
+def _each(*listeners: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+    def tell(exchange: Exchange) -> None:
+        for listener in listeners:
+            listener(exchange)
+
+    return tell
+
+
+def _counter(tallies: Tallies) -> Callable[[Origin], None]:
+    def count(origin: Origin) -> None:
+        tallies.searches[origin.name.lower()] += 1
+
+    return count
+
+
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class Facing:
+    """Its parts; ``subscribing`` is None where there is no config.toml to write to."""
+
+    studio: Studio
+    pictures: QuickLooks
+    queries: QueryCheck
+    saved: SavedQueries
+    standing: StandingCheck
+    subscribing: Subscribing | None
+
+    def parts(self, core: Core, kept: Keeping, site: Web, api: Api) -> tuple[Part, ...]:
+        """The pages of search, SQL and subscriptions, and what their scripts ask."""
+        return (
+            SearchPage(site, api, self.queries, self.pictures),
+            ConsolePages(site, self.saved, kept.sync, kept.watch, self.subscribing),
+            QueriesApi(self.saved, core.rules.timestamp),
+            SyncApi(kept.sync, self.subscribing, self.standing, core.estimates),
+        )
+
+
+def facing(
+    core: Core, exporting: Exporting, kept: Keeping, *, path: Path | None, environ: Mapping[str, str]
+) -> Facing:
+    """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
+    c, storage, studio = core, core.config.storage, Studio()
+    made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
+    queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
+    return Facing(
+        studio=studio,
+        pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, studio),
+        queries=queries,
+        saved=SavedQueries(c.database),
+        standing=StandingCheck(queries, kept.watch),
+        subscribing=None if path is None else Subscribing(path, environ),
+    )
+
+
+def _app(
+    core: Core, making: Exporting, kept: Keeping, faced: Facing, health: Health
+) -> tuple[web.Application, Events]:
+    """Everything that answers requests."""
+    c, storage = core, core.config.storage
+    proxy = Proxy(c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()})
+    chain = Chain(c.route, Ages(c.index, c.search, c.rules))
+    precise = Precise(c.search, c.records, c.index, c.assembler)
+    directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)
+    exports = JobList(
+        making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists, c.rules.timestamp
+    )
+    jobs = AllJobs(exports, c.fills, kept.sync)
+    store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
+    copies = carrying(core)
+    overview = Overview(
+        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
+    )
+    events = Events(overview.state)
+    api = Api(c.search, Sifter(c.search, c.index, kept.analytics), kept.status)
+    site = Web(proxy)
+    parts: tuple[Part, ...] = (
+        Programs(c.search, c.listing, precise, proxy, chain, c.rules.timestamp),
+        Fetch(making.exports, Units(c.index, c.holdings), proxy, c.rules.timestamp),
+        FileHandlers(c.files, directories, Contents(c.blobs, Fronts(c.database))),
+        api,
+        FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
+        BackupApi(copies.backups, copies.bundles, copies.importer),
+        EstimateApi(c.estimates),
+        FreshnessApi(Changes(c.database), c.rules),
+        SqlApi(kept.analytics),
+        UpkeepApi(kept.checker, kept.forgetter, c.accounting),
+        AdoptApi(kept.adoption, storage.path / "incoming"),
+        AuditApi(kept.audit, c.rules.timestamp),
+        health,
+        *_pages(core, kept, jobs, proxy, site, overview),
+        *faced.parts(core, kept, site, api),
+        events,
+    )
+    gate = Gate(kept.doors, kept.audit, proxy)
+    return build_app(parts, gate, proxy, chain, counting(c.accounting)), events
+
+
+def _pages(
+    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Web, overview: Overview
+) -> tuple[Part, ...]:
+    """What people see in a browser, and the API of it."""
+    c, totals = core, Totals(core.database)
+    heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
+    return (
+        site,
+        LoginPage(site, kept.doors, kept.audit),
+        Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview),
+        CoverageApi(heatmap, Filling(c.fills, c.estimates)),
+    )

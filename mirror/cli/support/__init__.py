@@ -1,0 +1,1 @@
+"""What several commands share: the running mirror, output, progress, delivery of files."""

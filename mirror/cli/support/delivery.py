@@ -1,0 +1,207 @@
+"""Files on their way from a mirror to a folder: linked from its store if that is at hand, else downloaded.
+
+A file has its name only once it is whole. What is there already, with the same length, is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from mirror.cli.support.daemon import Daemon
+from mirror.storage.disk import digest_of
+from mirror.storage.files.unit_path import is_plain
+
+How = Literal["linked", "downloaded", "there"]
+
+#: Times that a download is tried; what came of it stays with the mirror, so that each goes on from there.
+TRIES = 3
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file to be had: its name in the folder, whose it is, and where the mirror serves it.
+
+    ``size`` and ``sha256`` are None if not known, ``place`` is where it lies on the mirror's machine.
+    """
+
+    name: str
+    record: str
+    segment: str
+    path: str
+    size: int | None = None
+    sha256: str | None = None
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A file that is in the folder now."""
+
+    name: str
+    record: str
+    segment: str
+    how: How
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that is not to be had, and why."""
+
+    name: str
+    record: str
+    segment: str
+    error: str
+
+
+class Stopped(Exception):
+    """The user wants no more."""
+
+
+class Broken(click.ClickException):
+    """A download that ended before its end."""
+
+
+def name_problem(names: Sequence[str]) -> str | None:
+    """Why these cannot be the names of files in one folder; None if they can."""
+    bad = [name for name in names if not is_plain(name)]
+    if bad:
+        return f"{bad[0]!r} cannot be the name of a file; expected a --name without slashes"
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        return f"{len(twice)} names would be given twice, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
+    return None
+
+
+class Delivery:
+    """Puts files into ``folder``; ``arrived`` is told of bytes, less than 0 where some come again.
+
+    With ``overwrite`` files of the same name are replaced; without ``link`` all are downloaded.
+    """
+
+    def __init__(
+        self, daemon: Daemon, folder: Path, arrived: Callable[[int], None], *, link: bool, overwrite: bool
+    ) -> None:
+        self._daemon = daemon
+        self._folder = folder
+        self._arrived = arrived
+        self._link = link
+        self._overwrite = overwrite
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Let whatever runs end soon, with Stopped."""
+        self._stop.set()
+
+    def bring(self, item: Item) -> Delivered | Failure:
+        """One file; what keeps it from coming is told, not raised."""
+        try:
+            how, size = self._bring(item)
+        except click.ClickException as problem:
+            return Failure(item.name, item.record, item.segment, problem.message)
+        except OSError as problem:
+            return Failure(item.name, item.record, item.segment, problem.strerror or str(problem))
+        return Delivered(item.name, item.record, item.segment, how, size)
+
+    def _bring(self, item: Item) -> tuple[How, int]:
+        if self._is_there(item.name, item.size):
+            self._arrived(item.size or 0)
+            return "there", item.size or 0
+        if self._link and self._linked(item):
+            self._arrived(item.size or 0)
+            return "linked", item.size or 0
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._download(item)
+            except Broken:
+                if attempt == TRIES:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _is_there(self, name: str, size: int | None) -> bool:
+        """True for a file of that name and length; raises if another one is in the way."""
+        target = self._folder / name
+        if size is None or self._overwrite or not target.exists():
+            return False
+        if target.is_file() and target.stat().st_size == size:
+            return True
+        raise click.ClickException(f"{target} is there, and is another file; --overwrite replaces it")
+
+    def _linked(self, item: Item) -> bool:
+        """True if the file could be linked from the store, and is what the mirror says that it holds.
+
+        A damaged one is downloaded instead, at which the mirror finds that out, and fetches it again.
+        """
+        if item.place is None or item.sha256 is None or Path(item.place).name != item.sha256:
+            return False
+        with suppress(OSError), self._temporary(item.name) as part:  # other machine, disk or user: no matter
+            os.link(item.place, part)
+            if part.stat().st_size == item.size and digest_of(part)[0] == item.sha256:
+                part.replace(self._folder / item.name)
+                return True
+        return False
+
+    def _download(self, item: Item) -> tuple[How, int]:
+        with self._daemon.stream(item.path) as answer:
+            told = answer.headers.get("Content-Length", "")
+            size = int(told) if told.isdigit() else None
+            if self._is_there(item.name, size):
+                return "there", size or 0
+            with self._temporary(item.name) as part:
+                written = self._written(answer, part, item, size)
+                part.replace(self._folder / item.name)
+                return "downloaded", written
+
+    def _written(self, answer: HTTPResponse, part: Path, item: Item, size: int | None) -> int:
+        """Write the whole body; its length."""
+        length, digest = 0, hashlib.sha256()
+        try:
+            with part.open("xb") as file:
+                while piece := self._piece(answer):
+                    file.write(piece)
+                    digest.update(piece)
+                    length += len(piece)
+                    self._arrived(len(piece))
+            _insist_whole(length, size, digest.hexdigest(), item.sha256)
+        except BaseException:
+            self._arrived(-length)
+            raise
+        return length
+
+    def _piece(self, answer: HTTPResponse) -> bytes:
+        """What comes next of a body, b"" at its end."""
+        if self._stop.is_set():
+            raise Stopped
+        try:
+            return answer.read(PIECE)
+        except (HTTPException, ConnectionError, TimeoutError) as problem:
+            raise Broken(f"the download broke off: {problem}") from problem
+
+    @contextmanager
+    def _temporary(self, name: str) -> Iterator[Path]:
+        """A name in the folder that nobody has, and that is free again in the end."""
+        part = self._folder / f".{name[:100]}.{uuid.uuid4().hex}.part"
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _insist_whole(length: int, size: int | None, digest: str, sha256: str | None) -> None:
+    if size is not None and length != size:
+        raise Broken(f"the download broke off after {length:,} of {size:,} bytes")
+    if sha256 is not None and digest != sha256:
+        raise click.ClickException("what came is not what the mirror holds: the sha256 differ")

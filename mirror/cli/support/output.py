@@ -1,0 +1,132 @@
+"""What commands print: one table in three forms. Data goes to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+Form = Literal["table", "json", "csv"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: More characters than any line has.
+_UNLIMITED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of plain values below names; every row has as many values as there are names."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+def form_options(command: F) -> F:
+    """``--json`` and ``--csv``; the function gets ``form``."""
+    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+    as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
+    as_table = click.option("--table", "form", flag_value="table", default=True, hidden=True)
+    return as_table(as_json(as_csv(command)))
+
+
+def json_option(command: F) -> F:
+    """``--json`` for commands whose other output is no table; the function gets ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def table_of(payload: Any) -> Table:
+    """An answer of the mirror as a table.
+
+    {"columns", "rows"} is one already; a list of objects has a row each, and a column for every member
+    that any has; any other object has a row a member, with members of members as ``outer.inner``.
+    """
+    if isinstance(payload, Mapping) and {"columns", "rows"} <= payload.keys():
+        return Table(payload["columns"], payload["rows"])
+    if isinstance(payload, Mapping):
+        return Table(("name", "value"), list(_flat(payload)))
+    items = [item if isinstance(item, Mapping) else {"name": item} for item in payload]
+    columns = list(dict.fromkeys(name for item in items for name in item))
+    return Table(columns, [[item.get(name) for name in columns] for item in items])
+
+
+def show(payload: Any, form: Form) -> None:
+    """Prints an answer: as JSON unchanged, else as ``table_of`` sees it."""
+    if form == "json":
+        click.echo(json.dumps(payload, indent=2, ensure_ascii=False))
+    elif form == "csv":
+        _show_csv(table_of(payload))
+    else:
+        _show_table(table_of(payload))
+
+
+
+
+
+
+def remark(text: str) -> None:
+    """A line about the data, to stderr, so that it never ends up in a file of data."""
+    click.echo(text, err=True)
+
+
+def wide_enough(console: Console) -> Console:
+    """The console; in a pipe one on which nothing is cut, for whoever reads it there wants it all."""
+    return console if console.is_terminal else Console(width=_UNLIMITED)
+
+
+def _show_csv(table: Table) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([[_plain(value) for value in row] for row in table.rows])
+
+
+def _show_table(table: Table) -> None:
+    if not table.columns:  # nothing was found; whoever asked says so in words
+        return
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(table.columns):
+        numeric = bool(table.rows) and all(_is_number(row[number]) for row in table.rows)
+        drawn.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*(Text(_plain(value)) for value in row))
+    console = wide_enough(Console())
+    with console.capture() as capture:
+        console.print(drawn)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    click.echo("\n".join(line for line in lines if line))
+
+
+def _flat(members: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    lines: list[tuple[str, Any]] = []
+    for name, value in members.items():
+        nested = isinstance(value, Mapping) and bool(value)
+        lines += _flat(value, f"{prefix}{name}.") if nested else [(prefix + name, value)]
+    return lines
+
+
+def _plain(value: Any) -> str:
+    """As text: nothing for None, lists with commas."""
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return json.dumps(value) if isinstance(value, (bool, Mapping)) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    """True for what belongs to the right of a column: numbers, as text too, and what stands for none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return value is None
+    try:
+        float(value)
+    except ValueError:
+        return value == "MISSING"
+    return True

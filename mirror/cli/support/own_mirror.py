@@ -1,0 +1,67 @@
+"""A mirror for the time of one command: where none runs, the command opens the store itself.
+
+So `mirror search` works on a laptop without a server: it serves on a port of its own, to itself alone, and
+stops. A store that another mirror owns is left to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from mirror.config.loading import Access, Config, load_config
+
+
+@contextmanager
+def own_mirror() -> Iterator[str]:
+    """The address of a mirror in this process, on the store that the configuration names."""
+    from mirror.daemon import serve  # noqa: PLC0415  (only a command without a server needs all of it)
+
+    address: Future[str] = Future()
+    stop = threading.Event()
+
+    async def stopped() -> None:
+        await asyncio.to_thread(stop.wait)
+
+    def run() -> None:
+        try:
+            asyncio.run(serve(_private(), ready=address.set_result, stopped=stopped))
+        except BaseException as problem:  # noqa: BLE001  (raised again where the address is waited for)
+            if not address.done():
+                address.set_exception(problem)
+
+    thread = threading.Thread(target=run, name="own mirror")
+    thread.start()
+    try:
+        yield address.result()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _private() -> Config:
+    """The configuration as the daemon would have it, on a port of its own."""
+    named = os.environ.get("MIRROR_CONFIG")
+    config = load_config(Path(named) if named else None, os.environ)
+    server = replace(config.server, host="127.0.0.1", port=0)
+    return replace(config, server=server, access=Access(), token=())  # only this command asks it
+
+
+def store_path() -> Path:
+    """The folder of the configured store."""
+    return _private().storage.path
+
+
+def has_store() -> bool:
+    """True if the configured store has been used by a mirror."""
+    from mirror.daemon import DATABASE  # noqa: PLC0415
+    from mirror.storage.database.index_file import contents  # noqa: PLC0415
+
+    folder = _private().storage.path
+    return (folder / DATABASE).exists() or bool(contents(folder))

@@ -1,0 +1,100 @@
+"""The prompt of ``mirror sql``: it completes the names of series, keywords and SQL, and remembers what was typed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import click
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory
+
+from mirror.cli.support.daemon import Daemon
+
+WORDS = ["SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "JOIN", "ASOF", "USING", "ON", "AS", "AND", "OR", "NOT", "IN", "BETWEEN", "LIKE", "IS", "NULL", "DISTINCT", "COUNT", "AVG", "MIN", "MAX", "SUM", "MEDIAN", "STDDEV", "QUANTILE", "WITH", "UNION", "ALL", "CASE", "WHEN", "THEN", "ELSE", "END", "CAST", "DATE", "TIMESTAMP", "INTERVAL", "DATE_TRUNC", "DESCRIBE", "SUMMARIZE", "EXPLAIN", "PIVOT", "HAVING", "OVER", "PARTITION", "DESC", "ASC"]
+HELP = """A statement ends with ; and may have several lines. Tab completes names, ctrl-R searches what was typed.
+  FROM mirror.series;       the tables that there are
+  DESCRIBE hmi.v_45s;       the columns of one
+  quit                      or ctrl-D"""
+_NAME = re.compile(r"[\w.$]*$")
+
+
+class Names(Completer):
+    """Completes what has been begun: series by their whole names, columns of the series that are named already."""
+
+    def __init__(self, columns: dict[str, list[str]]) -> None:
+        self._columns = columns
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        """The names that go on from what stands before the cursor."""
+        begun = found[0] if (found := _NAME.search(document.text_before_cursor)) else ""
+        for name in self.candidates(document.text, begun):
+            yield Completion(name, start_position=-len(begun))
+
+    def candidates(self, text: str, begun: str) -> list[str]:
+        """Every name that begins so, in any case: columns first, then tables, then words of SQL."""
+        if not begun:
+            return []
+        named = [series for series in self._columns if series.lower() in text.lower()]
+        names = [column for series in named for column in self._columns[series]]
+        names += [*self._columns, *WORDS]
+        return list(dict.fromkeys(name for name in names if name.lower().startswith(begun.lower())))
+
+
+def prompt(daemon: Daemon, run: Callable[[str], None]) -> None:
+    """Read statements and run each, until the end."""
+    click.echo(HELP)
+    session: PromptSession[str] = PromptSession(
+        completer=Names(_columns(daemon)), history=FileHistory(str(_history()))
+    )
+    for statement in statements(_lines(session)):
+        try:
+            run(statement)
+        except click.ClickException as problem:
+            problem.show()
+
+
+def statements(lines: Iterable[str]) -> Iterator[str]:
+    """The statements that lines make up: each ends with a semicolon at the end of a line; ``quit`` ends all."""
+    typed = ""
+    for line in lines:
+        if not typed and line.strip().lower() in ("quit", "exit", r"\q"):
+            return
+        typed += f"{line}\n"
+        if not typed.strip():
+            typed = ""
+        elif typed.rstrip().endswith(";"):
+            yield typed.strip()
+            typed = ""
+
+
+def _lines(session: PromptSession[str]) -> Iterator[str]:
+    while True:
+        try:
+            yield session.prompt("sql> ")
+        except KeyboardInterrupt:  # drops the line, as in every shell
+            yield ""
+        except EOFError:
+            return
+
+
+def _columns(daemon: Daemon) -> dict[str, list[str]]:
+    """The columns of each table; the prompt works without them where they cannot be had."""
+    asked = 'SELECT series, list("column") FROM mirror.keywords GROUP BY series ORDER BY series'
+    try:
+        rows = daemon.send("POST", "/api/sql", {"query": asked})["rows"]
+    except click.ClickException:
+        return {}
+    own = [f"mirror.{name}" for name in ("series", "keywords", "segments", "coverage", "holdings", "jobs")]
+    return dict(rows) | {name: [] for name in own}
+
+
+def _history() -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    file = state / "jsoc-mirror" / "sql-history"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

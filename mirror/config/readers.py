@@ -1,0 +1,289 @@
+"""What a value in config.toml may be: one reader for each kind.
+
+A reader takes what TOML or an environment variable gave (so always text as well), and returns the
+typed value; otherwise it raises ValueError with what was expected, put so that it reads well after
+"expected". It knows nothing of sections and keys: ``mirror.config.loading`` adds those.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from mirror.config.access import Network, Role, is_hash
+from mirror.config.schedule import PERIODS, Budget, Hours, Moment, parse_hours, parse_moment
+from mirror.drms.parser import parse_query
+from mirror.drms.recordset import Bracket
+from mirror.drms.where import parse_where
+from mirror.errors import BadRequest, SyntaxProblem
+
+Reader = Callable[[Any], Any]
+T = TypeVar("T")
+
+
+class Misread(ValueError):
+    """What was expected, and the text with a mark where it stops making sense."""
+
+    def __init__(self, expected: str, marked: str) -> None:
+        self.marked = marked
+        super().__init__(expected)
+
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_BYTES = {"": 1, "B": 1} | {
+    f"{letter}{kind}": base**power
+    for power, letter in enumerate("KMGTP", start=1)
+    for kind, base in (("B", 1000), ("iB", 1024))
+}
+_AMOUNT = re.compile(r"\s*(\d{1,15}(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+def text(value: Any) -> str:
+    """Any text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def address(value: Any) -> str:
+    """An e-mail address, as far as its shape tells."""
+    if not isinstance(value, str) or not re.fullmatch(r"[^@\s()<>]+@[^@\s()<>]+", value):
+        raise ValueError("an e-mail address")
+    return value
+
+
+def url(value: Any) -> str:
+    """The address of a host, "http://host" or "http://host:port", without a slash at its end."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        plain = bool(parts.hostname) and not (parts.path.strip("/") or parts.query or parts.fragment)
+        plain = plain and parts.username is None and parts.password is None
+        plain = plain and parts.port != 0  # also raises ValueError for what is not a port
+    except ValueError:
+        plain = False
+    if not plain or parts.scheme not in {"http", "https"}:
+        raise ValueError('the address of a host, such as "http://jsoc.stanford.edu"')
+    return str(value).rstrip("/")
+
+
+def path(value: Any) -> Path:
+    """A path; "~" is the home folder."""
+    return Path(text(value)).expanduser()
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of texts; one text with commas counts as one."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(x, str) and x.strip() for x in items):
+        raise ValueError("a list of texts")
+    return tuple(x.strip() for x in items)
+
+
+def choice(*allowed: str) -> Reader:
+    """One of the texts ``allowed``."""
+
+    def read(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError("one of " + ", ".join(f'"{x}"' for x in allowed))
+        return str(value)
+
+    return read
+
+
+def integer(low: int, high: int) -> Reader:
+    """A whole number from ``low`` to ``high``, both included."""
+
+    def read(value: Any) -> int:
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value) else value
+        if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+            raise ValueError(f"a whole number from {low:,} to {high:,}")
+        return number
+
+    return read
+
+
+def yes_or_no(value: Any) -> bool:
+    """True or false; from the environment also as text."""
+    named = {"true": True, "false": False}
+    found = value if isinstance(value, bool) else named.get(str(value).lower())
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
+def duration(value: Any) -> float:
+    """Seconds, of "45s", "10m", "1.5h", "90d", "2w", or of a number of seconds; more than zero."""
+    seconds = _amount(value, _SECONDS | {"": 1.0})
+    if seconds is None or seconds <= 0:
+        raise ValueError('a duration such as "45s", "10m", "6h", "90d"')
+    return seconds
+
+
+def size(value: Any) -> int:
+    """Bytes, of "500GB", "2TB", "1.5 TiB", or of a number of bytes; more than zero."""
+    amount = _amount(value, _BYTES)
+    if amount is None or amount < 1:
+        raise ValueError('a size such as "500GB", "2TB", "1.5TiB"')
+    return round(amount)
+
+
+def share(value: Any) -> float:
+    """A part of a whole, "95%"; from 1% to 100%."""
+    found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    if found is None or not 1 <= float(found[1]) <= 100:
+        raise ValueError('a part from "1%" to "100%", such as "95%"')
+    return float(found[1]) / 100
+
+
+def unless(word: str, read: Reader) -> Reader:
+    """None for ``word`` ("never", "none"), else what ``read`` reads."""
+
+    def optional(value: Any) -> Any:
+        if value == word:
+            return None
+        try:
+            return read(value)
+        except Misread as problem:
+            raise Misread(f'"{word}", or {problem}', problem.marked) from None
+        except ValueError as problem:
+            raise ValueError(f'{problem}, or "{word}"') from None
+
+    return optional
+
+
+# ---- of access ------------------------------------------------------------------------------------
+
+
+def role(value: Any) -> Role:
+    """A role: "read", "export" or "admin"."""
+    return Role.named(value if isinstance(value, str) else "")
+
+
+def networks(value: Any) -> tuple[Network, ...]:
+    """Networks, each perhaps with its role: "10.1.0.0/16 export"."""
+    if value in ("", []):
+        return ()
+    try:
+        return tuple(map(Network.parse, texts(value)))
+    except ValueError:
+        raise ValueError(
+            'networks with their roles, such as ["10.1.0.0/16 export", "192.168.7.0/24 read"]'
+        ) from None
+
+
+def hosts(value: Any) -> tuple[str, ...]:
+    """Names of hosts, in lower case; "*" stands for anything."""
+    if value in ("", []):
+        return ()
+    names = texts(value)
+    if not all(re.fullmatch(r"[A-Za-z0-9.*_-]+", name) for name in names):
+        raise ValueError('names of hosts without port, such as ["mirror.example.org"]')
+    return tuple(name.lower() for name in names)
+
+
+def token_hash(value: Any) -> str:
+    """The hash of a token."""
+    if not isinstance(value, str) or not is_hash(value):
+        raise ValueError("a hash as `mirror token create` writes it, sha256$ and 64 hexadecimal digits")
+    return value
+
+
+def secret(value: Any) -> str:
+    """A token as it is sent in a header."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{1,500}", value):
+        raise ValueError("a token, as `mirror token create` printed it")
+    return value
+
+
+# ---- of subscriptions -----------------------------------------------------------------------------
+
+
+def series(value: Any) -> str:
+    """The name of a series, without filters; whether there is one only the archive can tell."""
+    found = _parsed(value, parse_query)
+    if len(found.sets) != 1 or found.sets[0].filters or found.sets[0].segments is not None:
+        raise ValueError('the name of one series, such as "hmi.M_720s"; what of it is said by the other keys')
+    return found.sets[0].series
+
+
+def name(value: Any) -> str:
+    """A short name, fit for commands and metrics."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError("letters, digits, '.', '_' and '-', at most 64 of them")
+    return value
+
+
+def moment(value: Any) -> Moment:
+    """A DRMS time, "now", or a time before now such as "-30d"."""
+    return _parsed(value, parse_moment)
+
+
+def hours(value: Any) -> Hours:
+    """Hours of the day, "20:00-06:00"."""
+    return _parsed(value, parse_hours)
+
+
+def condition(value: Any) -> str:
+    """A condition as it stands between ``[?`` and ``?]``; its keywords only the series can tell."""
+    _parsed(value, parse_where)
+    return str(value)
+
+
+def budget(value: Any) -> Budget:
+    """Bytes in a period of time, "50GB/day"."""
+    amount, _, period = str(value).partition("/")
+    if not isinstance(value, str) or period.strip() not in PERIODS:
+        raise ValueError('a size in a time, such as "50GB/day"; the time is hour, day or week')
+    return Budget(size(amount), PERIODS[period.strip()], value)
+
+
+def keeping(value: Any) -> float | None:
+    """None for "forever", infinity for "window", else the seconds of a duration."""
+    if value in ("forever", "window"):
+        return None if value == "forever" else math.inf
+    try:
+        return duration(value)
+    except ValueError as problem:
+        raise ValueError(f'{problem}, "window" or "forever"') from None
+
+
+def prime_keys(value: Any) -> tuple[tuple[str, str], ...]:
+    """A table of prime keys: each with one value, several, or the text that stands in its bracket."""
+    if not isinstance(value, dict):
+        raise ValueError("a table of prime keys, such as { WAVELNTH = [171, 193] }")  # noqa: TRY004  (as all readers)
+    return tuple((key, _bracket(key, values)) for key, values in value.items())
+
+
+def _bracket(key: str, value: Any) -> str:
+    items = value if isinstance(value, list) else [value]
+    if not items or not all(isinstance(x, str | int | float) and not isinstance(x, bool) for x in items):
+        raise ValueError(f'numbers or texts for {key}, such as [171, 193] or "4000-4100"')
+    text = ",".join(map(str, items))
+    found = _parsed(f"series[{key}={text}]", parse_query).sets[0].filters
+    if found != (Bracket(text, key),):
+        raise ValueError(f"the values of one prime key for {key}, and no bracket")
+    return text
+
+
+def _parsed(value: Any, parse: Callable[[str], T]) -> T:
+    """What a text says; where it stops making sense is shown below it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text that is not empty")
+    try:
+        return parse(value)
+    except SyntaxProblem as problem:
+        expected = problem.expected or "something else"
+        raise Misread(f"{expected}; {problem.message}", problem.marked()) from None
+    except BadRequest as problem:
+        raise ValueError(f"something else; {problem}") from None
+
+
+def _amount(value: Any, units: dict[str, float] | dict[str, int]) -> float | None:
+    """The number times its unit; None if it is neither a number nor a number with one of the units."""
+    found = None if isinstance(value, bool) else _AMOUNT.fullmatch(str(value))
+    factor = units.get(found[2]) if found else None
+    return None if found is None or factor is None else float(found[1]) * factor

@@ -1,0 +1,241 @@
+"""The sections of config.toml: a field is a key, and its metadata holds the reader of its value.
+
+To add a key, add a field, and a line with a comment to config.toml: a test compares the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from mirror.config import readers as values
+from mirror.config.access import Network, Role
+from mirror.config.schedule import NOW, Budget, Hours, Moment
+
+Policy = Literal["strict", "fallback", "offline"]
+
+#: What JSOC asks of everyone: no more than this many queries at a time.
+JSOC_HOST, JSOC_QUERIES = "jsoc.stanford.edu", 2
+
+
+def _key(read: values.Reader, default: Any = ..., *, secret: bool = False) -> Any:
+    """A field read by ``read``; without a default it must be given. What is ``secret`` is never shown."""
+    metadata = {"read": read, "secret": secret}
+    if default is ...:
+        return field(metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """``[server]``: where the mirror listens; port 0 picks a free one.
+
+    ``connections`` that are open at a time, and of them those of one address, None: any number; this computer's own
+    may be as many as all.
+    """
+
+    host: str = _key(values.text, "127.0.0.1")
+    port: int = _key(values.integer(0, 65535), 8040)
+    connections: int = _key(values.integer(1, 60_000), 2000)
+    connections_per_address: int | None = _key(values.unless("none", values.integer(1, 60_000)), 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
+
+    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be asked for but for people's small questions;
+    None: any number.
+    """
+
+    url: str = _key(values.url, f"http://{JSOC_HOST}")
+    email: str | None = _key(values.unless("none", values.address), None)
+    policy: Policy = _key(values.choice("strict", "fallback", "offline"), "fallback")
+    timeout: float = _key(values.duration, 60.0)
+    queries: int = _key(values.integer(1, 64), JSOC_QUERIES)
+    token: str | None = _key(values.unless("none", values.secret), None, secret=True)
+    records_per_hour: int | None = _key(values.unless("none", values.integer(1, 10**12)), 5_000_000)
+    bytes_per_day: int | None = _key(values.unless("none", values.size), 1_000_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """``[access]``: who is let in without a token, and how much at a time.
+
+    ``networks``: addresses with their roles. ``hosts``: names under which browsers find the mirror, beside that of
+    the machine. ``requests``: how many of one address are answered at a time, None: any number.
+    """
+
+    networks: tuple[Network, ...] = _key(values.networks, ())
+    hosts: tuple[str, ...] = _key(values.hosts, ())
+    requests: int | None = _key(values.unless("none", values.integer(1, 100_000)), 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """``[[token]]``: somebody who is let in from anywhere, with what ``hash`` is the hash of."""
+
+    name: str = _key(values.name)
+    hash: str = _key(values.token_hash, secret=True)
+    role: Role = _key(values.role, Role.READ)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """``[storage]``: where everything is kept; ``quota`` in bytes, None for no limit.
+
+    ``readable_tree``: whether files also stand under ``by-record/<series>/<date>/<name>``. FITS files that
+    are put into ``inbox`` are adopted; None: there is no such folder. Above the part ``high`` of the quota
+    files are evicted down to ``low`` of it, and where less than ``keep_free`` bytes of the disk are free.
+    Quick looks that were made take ``pictures`` bytes at most, beside the quota; None: none is kept.
+    """
+
+    path: Path = _key(values.path, Path("~/.local/share/jsoc-mirror"))
+    quota: int | None = _key(values.unless("none", values.size), None)
+    readable_tree: bool = _key(values.yes_or_no, True)
+    inbox: Path | None = _key(values.unless("none", values.path), None)
+    high: float = _key(values.share, 0.95)
+    low: float = _key(values.share, 0.90)
+    keep_free: int | None = _key(values.unless("none", values.size), None)
+    pictures: int | None = _key(values.unless("none", values.size), 500_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """``[upkeep]``: how the mirror checks by itself what it holds.
+
+    At most ``check_per_day`` bytes are read in a day, None: none; a check begins ``check_every`` seconds
+    after the last one ended, and works during ``hours``, None: at any. A file is read whole before it is sent
+    if that was not done for ``verify_after`` seconds.
+    """
+
+    check_per_day: int | None = _key(values.unless("none", values.size), 200_000_000_000)
+    check_every: float = _key(values.duration, 30 * 86400.0)
+    hours: Hours | None = _key(values.unless("always", values.hours), None)
+    verify_after: float = _key(values.duration, 86400.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """``[sql]``: what statements of users may take. Sizes are bytes, ``seconds`` those of work.
+
+    ``places`` statements run at a time, each in a process with ``memory`` and ``threads`` of its own; so many
+    more may wait. An answer has at most ``rows`` and ``bytes``.
+    """
+
+    places: int = _key(values.integer(1, 64), 2)
+    waiting: int = _key(values.integer(0, 10_000), 16)
+    memory: int = _key(values.size, 1_000_000_000)
+    threads: int = _key(values.integer(1, 256), 2)
+    seconds: float = _key(values.duration, 60.0)
+    rows: int = _key(values.integer(1, 10**12), 50_000_000)
+    bytes: int = _key(values.size, 10_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """``[log]``: what the daemon writes down, how, and where; ``file`` None is stderr.
+
+    A file of more than ``size`` bytes is put aside, and ``files`` of those are kept.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = _key(
+        values.choice("debug", "info", "warning", "error"), "info"
+    )
+    format: Literal["text", "json"] = _key(values.choice("text", "json"), "text")
+    file: Path | None = _key(values.unless("none", values.path), None)
+    size: int = _key(values.size, 10_000_000)
+    files: int = _key(values.integer(1, 1000), 5)
+    requests: bool = _key(values.yes_or_no, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """``[fill]``: sizes in records of what is fetched from upstream.
+
+    ``chunk_records`` in one request and one transaction; a client waits for a gap of up to
+    ``waiting_limit``, a larger one is forwarded, and filled by whoever says so.
+    """
+
+    chunk_records: int = _key(values.integer(1, 50_000), 10_000)
+    waiting_limit: int = _key(values.integer(0, 10**9), 200_000)
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessRule:
+    """``[[freshness]]``: how old a check may be, in seconds, for series whose name fits ``pattern``.
+
+    Data observed longer than ``settled_after`` ago are checked every ``settled_max_age`` instead of
+    every ``max_age``; None: they never settle.
+    """
+
+    pattern: str = _key(values.text)
+    max_age: float = _key(values.duration, 6 * 3600.0)
+    settled_after: float | None = _key(values.unless("never", values.duration), 60 * 86400.0)
+    settled_max_age: float = _key(values.duration, 90 * 86400.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """``[[subscription]]``: data that the mirror keeps without being asked.
+
+    From ``start`` to ``end`` of ``series``: records whose prime keys are as ``keys`` says (a key and the
+    text in its bracket), one each ``step`` seconds, None: all. ``segments`` empty: keywords only; files
+    only of records for which ``where`` holds. Looked after every ``every`` seconds. ``keep``: files of
+    records older than so many seconds go, math.inf: those that left the window, None: none.
+    """
+
+    series: str = _key(values.series)
+    start: Moment = _key(values.moment)
+    end: Moment = _key(values.moment, NOW)
+    name: str = _key(values.name, "")
+    keys: tuple[tuple[str, str], ...] = _key(values.prime_keys, ())
+    where: str = _key(values.condition, "")
+    step: float | None = _key(values.unless("all", values.duration), None)
+    segments: tuple[str, ...] = _key(values.texts, ())
+    protocol: Literal["as-is", "fits"] = _key(values.choice("as-is", "fits"), "as-is")
+    every: float = _key(values.duration, 3600.0)
+    keep: float | None = _key(values.keeping, None)
+    priority: Literal["high", "normal", "low"] = _key(values.choice("high", "normal", "low"), "normal")
+    hours: Hours | None = _key(values.unless("always", values.hours), None)
+    budget: Budget | None = _key(values.unless("none", values.budget), None)
+
+    @property
+    def identity(self) -> str:
+        """Its name; one without is known by what it is about, whatever else is edited."""
+        if self.name:
+            return self.name
+        about = repr((self.series.lower(), self.keys, self.where, self.step, self.segments))
+        return f"{self.series}-{hashlib.sha256(about.encode()).hexdigest()[:6]}"
+
+
+#: Used after the rules of config.toml: near-real-time data never settle, all other data do.
+DEFAULT_FRESHNESS = (
+    FreshnessRule("*_nrt*", max_age=600.0, settled_after=None),
+    FreshnessRule("*"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole of config.toml; ``Config()`` is what holds without one."""
+
+    server: Server = Server()
+    access: Access = Access()
+    upstream: Upstream = Upstream()
+    storage: Storage = Storage()
+    fill: Fill = Fill()
+    sql: Sql = Sql()
+    log: Log = Log()
+    upkeep: Upkeep = Upkeep()
+    freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
+    subscription: tuple[Subscription, ...] = ()
+    token: tuple[Token, ...] = ()
+
+    def freshness_of(self, series: str) -> FreshnessRule:
+        """The first rule whose pattern fits the name, in any case; ``*`` fits all."""
+        name = series.lower()
+        return next(r for r in self.freshness if fnmatchcase(name, r.pattern.lower()))

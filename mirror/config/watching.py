@@ -1,0 +1,138 @@
+"""config.toml edited while the mirror runs: read anew, checked whole, applied; a bad edit changes nothing.
+
+What cannot be changed in a running mirror (its address, where its store is) waits for the next start,
+and the log and the status say so.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from mirror.config.loading import Config, load_config
+from mirror.errors import ConfigError, MirrorError
+from mirror.humanize import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+#: What is applied while running: sections, and single keys of others.
+LIVE = frozenset(
+    {"subscription", "freshness", "token", "upstream.policy", "storage.quota"}
+    | {"upstream.records_per_hour", "upstream.bytes_per_day"}
+    | {f"access.{name}" for name in ("networks", "hosts", "requests")}
+)
+
+
+def waiting_for_restart(running: Config, wanted: Config) -> list[str]:
+    """The sections and keys, such as "server.port", that differ and are not applied while running."""
+    return [name for name in differing(running, wanted) if name not in LIVE]
+
+
+def differing(one: Config, other: Config) -> list[str]:
+    """Where two configurations differ: "server.port", or the name of a list as a whole."""
+    found: list[str] = []
+    for section in fields(Config):
+        a, b = getattr(one, section.name), getattr(other, section.name)
+        if isinstance(a, tuple):
+            found += [section.name] * (a != b)
+        else:
+            found += [
+                f"{section.name}.{f.name}" for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)
+            ]
+    return found
+
+
+async def edits(path: Path) -> AsyncIterator[None]:
+    """One item each time that the file may have changed. Its folder is watched: editors put a new file there."""
+    import watchfiles  # noqa: PLC0415  (a mirror without a configuration has nothing to watch)
+
+    # The file may be a link into another folder; then whatever happens here may concern it.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
+    linked = path.is_symlink()  # noqa: ASYNC240  (once, before anything is served)
+    chosen = watchfiles.awatch(
+        path.parent.absolute(),
+        recursive=False,
+        step=20,
+        debounce=200,
+        watch_filter=lambda _, changed: linked or changed.endswith(f"/{path.name}"),
+    )
+    async for _ in chosen:
+        yield None
+
+
+class ConfigWatch:
+    """Keeps the mirror as its file says. ``apply`` makes a configuration hold; ``changes`` tells of edits."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        running: Config,
+        environ: Mapping[str, str],
+        apply: Callable[[Config], Awaitable[None]],
+        now: Callable[[], float],
+        changes: Callable[[Path], AsyncIterator[None]] = edits,
+    ) -> None:
+        self._path = path
+        self._started_with = running
+        self._good = running
+        self._environ = environ
+        self._apply = apply
+        self._now = now
+        self._changes = changes
+        self._loaded_at = now()
+        self._problem = ""
+
+    def status(self) -> dict[str, Any]:
+        """Which file it is, since when it holds, what is wrong with it now, and what waits for a restart."""
+        return {
+            "file": None if self._path is None else str(self._path.absolute()),
+            "loaded": stamp(self._loaded_at),
+            "problem": self._problem,
+            "waiting_for_restart": waiting_for_restart(self._started_with, self._good),
+        }
+
+    async def run(self) -> None:
+        """Follow the file until cancelled."""
+        if self._path is None:
+            return
+        try:
+            async for _ in self._changes(self._path):
+                await self.reload()
+        except (OSError, RuntimeError) as problem:
+            self._problem = f"edits of {self._path} are not seen, restart after them: {problem}"
+            log.warning("configuration not watched file=%s error=%s", self._path, problem)
+
+    async def reload(self) -> None:
+        """Read the file, and apply it if it is right as a whole and says something else than before."""
+        try:
+            wanted = load_config(self._path, self._environ)
+        except ConfigError as problem:
+            self._refuse(problem)
+            return
+        if wanted == self._good:
+            if self._problem:
+                log.info("configuration is right again file=%s", self._path)
+            self._problem = ""
+            return
+        try:
+            await self._apply(wanted)
+        except MirrorError as problem:
+            self._refuse(problem)
+            return
+        changed = differing(self._good, wanted)
+        self._good, self._problem, self._loaded_at = wanted, "", self._now()
+        waiting = [name for name in waiting_for_restart(self._started_with, wanted) if name in changed]
+        log.info("configuration applied file=%s changed=%s", self._path, ",".join(changed))
+        if waiting:
+            log.warning("configuration needs a restart file=%s keys=%s", self._path, ",".join(waiting))
+
+    def _refuse(self, problem: MirrorError) -> None:
+        """Keep what holds; the same problem is told once."""
+        if str(problem) != self._problem:
+            log.error("configuration not applied, the last good one holds: %s", problem)
+        self._problem = str(problem)

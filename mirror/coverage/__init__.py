@@ -1,0 +1,4 @@
+"""What is held and what must be asked, as pure values.
+
+Read ``intervals``, ``axis``, ``coverage``, then ``plan``.
+"""

@@ -1,0 +1,115 @@
+"""Taking claims of coverage back: what is still held for certain once some records are gone. Pure.
+
+A claim that cannot be cut along the records that went is given up whole at their steps: to ask again costs
+a request, to claim what is not there costs the truth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.coverage.axis import coverage_axis
+from mirror.coverage.coverage import Between, Box, Coverage, Region, Restriction
+from mirror.coverage.intervals import MAX, MIN, SpanMap, Steps
+from mirror.coverage.plan import RECNUMS, other_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mirror.coverage.intervals import Span
+    from mirror.drms.series import Series
+
+
+def without(coverage: Coverage, boxes: Iterable[Box]) -> Coverage:
+    """``coverage`` without any claim on a record of ``boxes``, whichever versions it is about."""
+    left = coverage
+    for box in boxes:
+        left = _cut(left, box)
+    return left
+
+
+def whole(series: Series) -> Box:
+    """All records of a series, as far as they are not claimed by record number."""
+    return Box(Region((None,) * len(other_keys(series))), (Steps(MIN, MAX),))
+
+
+def at_places(series: Series, places: Iterable[tuple[int, int]]) -> Box:
+    """The records within intervals of the axis, whatever their other keys; those of a series without axis: all."""
+    everything = whole(series)
+    if coverage_axis(series) is None:
+        return everything
+    return Box(everything.region, tuple(_runs(places)))
+
+
+def numbered(recnums: Iterable[int]) -> Box:
+    """The records with these numbers."""
+    return Box(RECNUMS, tuple(_runs((n, n) for n in recnums)))
+
+
+def overlap(have: Region, gone: Region) -> bool:
+    """True if a record of ``gone`` may lie in ``have``."""
+    if (have == RECNUMS) != (gone == RECNUMS):
+        return False
+    return have == RECNUMS or all(map(_meet, have.others, gone.others))
+
+
+def _cut(coverage: Coverage, box: Box) -> Coverage:
+    left = Coverage()
+    for region, spans in coverage:
+        if not overlap(region, box.region):
+            _add(left, region, spans)
+            continue
+        _add(left, region, _minus(spans, box.steps))
+        for beside in _beside(region, box.region):
+            _add(
+                left,
+                beside,
+                [cut for s in box.steps for lo, hi in s.intervals() for cut in spans.within(lo, hi)],
+            )
+    return left
+
+
+def _add(coverage: Coverage, region: Region, spans: Iterable[Span]) -> None:
+    for span in spans:
+        coverage.add(Box(region, (Steps(span.lo, span.hi),)), span.checked_at)
+
+
+def _minus(spans: SpanMap, steps: Iterable[Steps]) -> SpanMap:
+    left = SpanMap(spans)
+    for s in steps:
+        for lo, hi in s.intervals():
+            left.remove(lo, hi)
+    return left
+
+
+def _beside(region: Region, gone: Region) -> Iterator[Region]:
+    """The parts of ``region`` beside ``gone``, key by key; none where a key's values cannot be told apart."""
+    if region == RECNUMS:
+        return
+    others = list(region.others)
+    for i, (have, out) in enumerate(zip(region.others, gone.others, strict=True)):
+        if out is None or have == out:
+            continue
+        if not isinstance(out, Between) or isinstance(have, str):
+            return
+        wide = have if have is not None else Between(MIN, MAX)
+        for rest in (Between(wide.lo, out.lo - 1), Between(out.hi + 1, wide.hi)):
+            if rest.lo <= rest.hi:
+                yield region._replace(others=(*others[:i], rest, *others[i + 1 :]))
+        others[i] = Between(max(wide.lo, out.lo), min(wide.hi, out.hi))
+
+
+def _meet(have: Restriction, gone: Restriction) -> bool:
+    if have is None or gone is None:
+        return True
+    if isinstance(have, Between) and isinstance(gone, Between):
+        return have.lo <= gone.hi and gone.lo <= have.hi
+    return have == gone or isinstance(have, Between) or isinstance(gone, Between)
+
+
+def _runs(intervals: Iterable[tuple[int, int]]) -> Iterator[Steps]:
+    """Intervals as the fewest that hold the same, ascending."""
+    spans = SpanMap()
+    for lo, hi in intervals:
+        spans.add(lo, hi, 0.0)
+    return (Steps(span.lo, span.hi) for span in spans)

@@ -1,0 +1,197 @@
+"""Every error that the mirror raises on purpose, as one tree, split by whose fault it is.
+
+    MirrorError
+    ├── BadRequest                the asker's fault; nothing was changed
+    │   ├── SyntaxProblem         a text that does not parse: shows the text, a caret, what was expected
+    │   ├── UnknownSeries         no such series
+    │   ├── UnknownName           no such keyword, segment, link or prime key
+    │   ├── WrongFields           something filled in with some of its fields wrong
+    │   └── Refused               understood, but not something we do
+    ├── UpstreamError             JSOC's fault, or the way to it
+    │   ├── UpstreamUnreachable   no answer: refused, timed out, circuit open
+    │   ├── UpstreamBroken        an answer that is not what the protocol promises
+    │   ├── UpstreamRefused       JSOC answered with a status other than 0
+    │   └── UpstreamLacks         upstream is a mirror, and cannot give this
+    ├── OverLimit                 more than one asker may take
+    │   ├── OutOfTime             it took too long
+    │   ├── TooLarge              its answer, or what it needs, is too large
+    │   └── TooMany               too many ask at a time
+    ├── NotHeld                   the mirror may not ask upstream, and does not hold what was asked
+    │   └── OverBudget            what may be asked of upstream in an hour, or in a day, is used up
+    ├── StorageError              the local store: locked, too new, full, damaged
+    └── ConfigError               config.toml or the environment
+
+The table that turns them into DRMS status and HTTP code is in ``mirror.server.errors``.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from mirror.redaction import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class MirrorError(Exception):
+    """The root of every error raised on purpose; ``str()`` of it is meant for people."""
+
+
+class BadRequest(MirrorError):
+    """The request is wrong; asking again unchanged gives the same error."""
+
+
+class SyntaxProblem(BadRequest):
+    """A text that does not parse.
+
+    ``text`` is the whole text, ``position`` the 0-based offset where it went wrong,
+    ``message`` says what was found, ``expected`` what would have been right.
+    """
+
+    def __init__(self, message: str, *, text: str, position: int, expected: str = "") -> None:
+        self.message = message
+        self.text = text
+        self.position = max(0, min(position, len(text)))
+        self.expected = expected
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        """Three lines: what was wrong, the text (cut to a window around the place), a caret."""
+        head = f"{self.message}; expected {self.expected}" if self.expected else self.message
+        return f"{head}\n{self.marked()}"
+
+    def marked(self, width: int = 100) -> str:
+        """The text on one line, at most ``width`` characters of it, and a caret below the place."""
+        start = max(0, self.position - width // 2)
+        window = self.text[start : start + width]
+        line = "".join(c if c.isprintable() else "?" for c in window)
+        lead, tail = "..." if start else "", "..." if start + width < len(self.text) else ""
+        return f"  {lead}{line}{tail}\n  {' ' * (len(lead) + self.position - start)}^"
+
+
+class UnknownSeries(BadRequest):
+    """No series of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"series {name!r} not found; expected the name of a series as show_series lists it")
+
+
+class UnknownName(BadRequest):
+    """A keyword, segment, link or prime key that the series does not have; ``problem`` says where it stands."""
+
+    def __init__(self, message: str, problem: SyntaxProblem | None = None) -> None:
+        self.problem = problem
+        super().__init__(message)
+
+
+class WrongFields(BadRequest):
+    """Something that was filled in; ``fields`` says of each that is wrong what was expected.
+
+    ``given`` has their values.
+    """
+
+    def __init__(self, fields: dict[str, str], given: Mapping[str, object]) -> None:
+        self.fields = fields
+        told = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
+        super().__init__("; ".join(f"{name}{told[name]}: {problem}" for name, problem in fields.items()))
+
+
+class Refused(BadRequest):
+    """A request that is understood but not served, with the reason."""
+
+
+class OverLimit(MirrorError):
+    """More than one asker may take of what all share."""
+
+
+class OutOfTime(OverLimit):
+    """It took longer than it may."""
+
+
+class TooLarge(OverLimit):
+    """The answer, or what it takes to find it, is larger than it may be."""
+
+
+class TooMany(OverLimit):
+    """Too many ask at a time; the same may be asked again later."""
+
+
+class UpstreamError(MirrorError):
+    """JSOC, or the way to it, did not give what was needed.
+
+    What it said is repeated to others, in logs and in lists: without the addresses and tokens that it may name.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No answer: connection refused, timed out, or the circuit breaker is open."""
+
+
+class UpstreamBroken(UpstreamError):
+    """An answer that is not what the protocol promises: broken JSON, wrong count, wrong shape."""
+
+
+class UpstreamRefused(UpstreamError):
+    """JSOC answered with a status other than 0; ``status`` and ``message`` are its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = redacted(message)
+        super().__init__(f"upstream answered status {status}: {message}")
+
+
+class UpstreamLacks(UpstreamError):
+    """Upstream is another mirror, and cannot give this: it is offline, say, or JSOC does not answer it."""
+
+
+class NotHeld(MirrorError):
+    """Not held here, and upstream may not be asked; ``missing`` names what is missing."""
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        self.missing = missing
+        super().__init__(message)
+
+
+class OverBudget(NotHeld):
+    """What may be asked of upstream is used up; from ``until`` on, in Unix seconds, there is more."""
+
+    def __init__(self, message: str, until: float) -> None:
+        self.until = until
+        super().__init__(message)
+
+
+class StorageError(MirrorError):
+    """The local store cannot be used: locked by another process, too new, full, or damaged."""
+
+
+class ConfigError(MirrorError):
+    """config.toml or the environment says something that cannot be."""
+
+
+_FULL = "the disk is full; free some space on it, or evict files from the store"
+
+
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
+    errno.EROFS: "the file system is read-only; has the disk failed, or been mounted so?",
+    errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
+    errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
+    errno.EIO: "the disk reports an input/output error; look at its health",
+    errno.EXDEV: "source and target lie on different file systems; the store must lie on one",
+    errno.EMLINK: "too many hard links to one file",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ENAMETOOLONG: "the name is too long for the file system",
+}
+
+
+def explained(error: OSError) -> str:
+    """What a refusal of the system means here, in words."""
+    return _ADVICE.get(error.errno or 0) or error.strerror or str(error)

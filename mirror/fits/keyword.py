@@ -1,0 +1,199 @@
+"""One FITS keyword: put into a header, read back from it, and carried over into another one.
+
+Rule for editors: the exporter writes its keywords twice, first into a scratch header and from there,
+card by card, into the file. Several habits of exported headers come from that reading in between, so both
+steps are kept apart here: ``write`` makes the first cards, ``read`` and ``update`` the final ones.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from mirror.fits.cards import commentary_cards, make_card, split_card, string_cards, unquoted
+from mirror.fits.header import Header
+from mirror.fits.naming import COMMENTARY, has_unit
+from mirror.fits.values import real_text
+
+_COMMENT_FIELD = 72  #: most characters of a comment that are read or put together
+_SMALLEST = 2.2250738585072014e-308  #: below, numbers have fewer digits and are not read
+_MARKED = re.compile(r" *(?:\[([ -~]+)\] +)?(?:\(([ -~]+)\) +)?([ -~]*)")
+
+
+class Kind(Enum):
+    """What a value is written as."""
+
+    INTEGER = "I"
+    REAL = "F"
+    STRING = "C"
+
+
+@dataclass(frozen=True, slots=True)
+class FitsKeyword:
+    """A keyword on its way into a header; ``value`` None is written as an empty value field.
+
+    ``digits`` is how many a real value has at most: 9 for a DRMS float, 17 for a double.
+    """
+
+    name: str
+    kind: Kind
+    value: float | str | None
+    comment: str = ""
+    unit: str | None = None
+    digits: int = 17
+
+    @property
+    def commentary(self) -> bool:
+        return self.name.lower() in COMMENTARY
+
+
+# ---- the first step: into the scratch header ----------------------------------------------------
+
+
+def write(header: Header, keyword: FitsKeyword) -> None:
+    """Append the keyword's cards to ``header``; no card for an empty COMMENT or HISTORY."""
+    value = value_text(keyword)
+    if value is None:
+        header.append(make_card(keyword.name, "", _missing_comment(keyword)))
+        return
+    if keyword.kind is not Kind.STRING:
+        header.append(make_card(keyword.name, value, keyword.comment))
+    elif keyword.commentary:
+        _append_commentary(header, keyword.name, value)
+        return
+    else:
+        header.append(*string_cards(keyword.name, value, keyword.comment))
+    if not keyword.commentary:
+        _write_unit(header, keyword)
+
+
+def value_text(keyword: FitsKeyword) -> str | None:
+    """The value as it is written, None if it is missing."""
+    if isinstance(keyword.value, float):
+        return real_text(keyword.value, keyword.digits)
+    return None if keyword.value is None else str(keyword.value)
+
+
+def _missing_comment(keyword: FitsKeyword) -> str:
+    unit = f"[{keyword.unit}] " if has_unit(keyword.unit) else ""
+    return f"{unit}(MISSING) {keyword.comment}" if keyword.comment else f"{unit}(MISSING)"
+
+
+def _append_commentary(header: Header, name: str, text: str) -> None:
+    for line in text.split("\n"):
+        header.append(*commentary_cards(name, line))
+
+
+def _write_unit(header: Header, keyword: FitsKeyword) -> None:
+    """Put ``[unit]`` before the comment of the first card of that name, in the place of a ``[...]`` there."""
+    position = header.find(keyword.name)
+    if position is None or not has_unit(keyword.unit):
+        return
+    value, comment = split_card(header.cards[position])
+    if comment.startswith("[") and "]" in comment:
+        comment = comment.partition("]")[2].lstrip(" ")
+    card = make_card(keyword.name, value, f"[{keyword.unit}] {comment}"[:_COMMENT_FIELD])
+    header.replace(position, card)
+
+
+# ---- the second step: out of the scratch header, into the file's ---------------------------------
+
+
+def read(header: Header, name: str, kind: Kind) -> FitsKeyword | None:
+    """The keyword as its first card tells it; None if it is not there or cannot be read.
+
+    A ``[unit]`` and a ``(word)`` at the start of the comment are taken off, each only if more follows;
+    ``(MISSING)`` makes the value missing, any other word is lost.
+    """
+    if name.lower() in COMMENTARY:
+        lines = header.commentary(name.upper())
+        return FitsKeyword(name, kind, "\n".join(lines)) if lines else None
+    position = header.find(name)
+    if position is None:
+        return None
+    if kind is Kind.STRING:
+        value: float | str | None
+        value, comment = header.string(position)
+    else:
+        text, comment = split_card(header.cards[position])
+        value = _number(text, kind)
+        if isinstance(value, float) and 0.0 < abs(value) < _SMALLEST:
+            return None
+    return _unmarked(name, kind, value, comment)
+
+
+def _number(text: str, kind: Kind) -> float | None:
+    if not text:
+        return None
+    if text in ("T", "F"):
+        return int(text == "T") if kind is Kind.INTEGER else float(text == "T")
+    plain = unquoted(text)
+    return int(plain) if kind is Kind.INTEGER else float(plain)
+
+
+def _unmarked(name: str, kind: Kind, value: float | str | None, comment: str) -> FitsKeyword:
+    found = _MARKED.fullmatch(comment)
+    assert found is not None  # a card has printable characters only, and the last group takes them all
+    unit, word, rest = found.groups()
+    missing = word is not None and word.upper() == "MISSING"
+    return FitsKeyword(name, kind, None if missing else value, rest, unit)
+
+
+def update(header: Header, keyword: FitsKeyword) -> None:
+    """Put the keyword in the place of the card of its name, or at the end; COMMENT and HISTORY go to the end."""
+    if keyword.commentary:
+        header.remove_all(keyword.name.upper())
+        _append_commentary(header, keyword.name.upper(), str(keyword.value))
+        return
+    position = header.find(keyword.name)
+    if position is None:
+        write(header, keyword)
+        return
+    value = value_text(keyword)
+    if value is None:
+        header.replace(position, make_card(keyword.name, "", _missing_comment(keyword)))
+        return
+    if keyword.kind is Kind.STRING:
+        header.replace_string(position, string_cards(keyword.name, value, keyword.comment))
+    else:
+        header.replace(position, make_card(keyword.name, value, keyword.comment))
+    _write_unit(header, keyword)
+
+
+# ---- both steps for a keyword that is alone ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What becomes of a keyword: its cards in the scratch header, how it is read there, its final cards."""
+
+    scratch: tuple[str, ...]
+    found: FitsKeyword | None
+    final: tuple[str, ...]
+
+
+def written(keyword: FitsKeyword, text: str | None) -> Written:
+    """Both steps for a keyword that no other shares its name with, and that is no COMMENT or HISTORY.
+
+    ``text`` is ``value_text(keyword)``: two keywords may be equal and be written differently, as 0. and -0. are.
+    """
+    scratch, final = Header(), Header()
+    write(scratch, keyword)
+    found = read(scratch, keyword.name, keyword.kind)
+    if found is not None:
+        write(final, found)
+    return Written(tuple(scratch.cards), found, tuple(final.cards))
+
+
+def put(header: Header, done: Written) -> None:
+    """``update`` of ``header`` with what was read."""
+    if done.found is None:
+        return
+    position = header.find(done.found.name)
+    if position is None:
+        header.append_finished(done.final)
+    elif done.found.kind is Kind.STRING and done.found.value is not None:
+        header.replace_string(position, done.final)
+    else:
+        header.replace(position, done.final[0])

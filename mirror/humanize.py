@@ -1,0 +1,98 @@
+"""Numbers, sizes, times and spans of time as people read them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+
+def stamp(seconds: float) -> str:
+    """A time of the store, in Unix seconds, as the API tells it; the last that has a date if it has none."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks
+        moment = datetime.max.replace(tzinfo=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def day_of(now: float) -> str:
+    """The UTC day of a time in Unix seconds, ``2026-11-22``."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def in_words(size: int) -> str:
+    """A number of bytes as people read it: "512 B", "12.3 MB", "1.99 TB"."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+_LENGTHS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+#: What stands where there is no value, or none that can be printed.
+NONE = "–"
+
+
+def number(value: float | None) -> str:
+    """``12,345``; a dash for nothing."""
+    return NONE if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in words, to three digits: ``1.23 GB``."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    amount, unit = float(value), 0
+    while abs(amount) >= 999.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000.0, unit + 1
+    digits = 0 if unit == 0 or abs(amount) >= 100 else 1 if abs(amount) >= 10 else 2
+    return f"{amount:.{digits}f} {_UNITS[unit]}"
+
+
+def share(part: float | None, whole: float | None) -> str:
+    """``97.2 %``; a dash where there is no whole. Below 100 % it never says 100 %."""
+    if part is None or not whole:
+        return NONE
+    percent = 100.0 * part / whole
+    if not math.isfinite(percent):
+        return NONE
+    return f"{min(percent, 99.9) if part < whole else percent:.1f} %".replace("100.0", "100")
+
+
+def length(seconds: float | None) -> str:
+    """A time span in its two largest units: ``3 d 4 h``; of less than nothing, ``0 s``."""
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    left, parts = round(seconds), []
+    for width, unit in _LENGTHS:
+        if left >= width:
+            parts.append(f"{left // width:,} {unit}")
+            left %= width
+    return " ".join(parts[:2]) or "0 s"
+
+
+def moment(seconds: float | None) -> str:
+    """Unix seconds as ``2026-11-22 11:45 UTC``; a dash for what no calendar has."""
+    if seconds is None:
+        return NONE
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M UTC}"
+    except (ValueError, OverflowError, OSError):
+        return NONE
+
+
+def counted(number: int, noun: str) -> str:
+    """"1 file", "1,920 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def short_moment(seconds: float | None) -> str:
+    """A time in Unix seconds as tables have it: "2026-11-22 14:05" in UTC; "" for none."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,124 @@
+"""The read-through for files: from the store, or fetched once from the archive and kept.
+
+The first choice for a missing file is its ``/SUM`` path, which needs no request and no address. Search,
+export, sync and the command line all get files here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.errors import NotHeld, Refused
+from mirror.storage.files.holdings import Holding
+from mirror.storage.files.readable_tree import link_name
+from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
+from mirror.upstream.pacing import Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mirror.readthrough.download import Download
+    from mirror.readthrough.downloads import Downloads
+    from mirror.readthrough.policy import Rules
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.holdings import Holdings, RecordSegment
+    from mirror.storage.files.table import Blob
+
+
+#: Files that are expected at a time; of what is beyond, only the path is known when it comes.
+MOST_EXPECTED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A file of a record: where it lies in the archive, whose it is, and the day it belongs to.
+
+    ``day`` is the folder in the readable tree, ``YYYYMMDD``; None keeps the file out of the tree.
+    """
+
+    path: str
+    record: RecordSegment | None = None
+    day: str | None = None
+
+
+class Files:
+    """Files of storage units."""
+
+    def __init__(
+        self, blobs: Blobs, holdings: Holdings, downloads: Downloads, rules: Rules, *, tree: bool = True
+    ) -> None:
+        self._blobs = blobs
+        self._holdings = holdings
+        self._downloads = downloads
+        self._rules = rules
+        self._tree = tree
+        self._expected: dict[UnitFile, SegmentFile] = {}
+
+    def expect(self, files: Iterable[SegmentFile]) -> None:
+        """Remember whose files these are, for when somebody asks for one by its path only."""
+        for wanted in files:
+            file = unit_file(wanted.path)
+            if file is not None:
+                self._expected[file] = wanted
+        while len(self._expected) > MOST_EXPECTED:
+            del self._expected[next(iter(self._expected))]
+
+    async def held(self, path: str) -> Holding | None:
+        """The holding of a path, whatever disk it names; None if it is not held."""
+        file = unit_file(path)
+        return None if file is None else await self._holdings.at(file)
+
+    async def open(
+        self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE
+    ) -> Holding | Download:
+        """The file if it is held, else the download of it that runs from now on.
+
+        Refused if the path is not one of the archive's, NotHeld if upstream may not be asked.
+        """
+        file = unit_file(wanted.path)
+        if file is None:
+            raise Refused(f"{wanted.path!r} is not a file of the archive; expected /SUMn/Dn/Sn/name")
+        holding = await self._look_up(file)
+        if holding is not None:
+            return holding
+        if not self._rules.may_ask:
+            raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
+        known = wanted if wanted.record else self._expected.get(file, wanted)
+        return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
+
+    async def _look_up(self, file: UnitFile) -> Holding | None:
+        """The holding of a file, whose bytes are right.
+
+        Looked up again if a download ended meanwhile, which may have been its own.
+        """
+        while True:
+            ended = self._downloads.ended
+            holding = await self._holdings.at(file)
+            if holding is not None and not await self._blobs.is_sound(holding.blob):
+                continue  # it was set aside, and is not held any more
+            if holding is not None or self._downloads.ended == ended:
+                return holding
+
+    async def get(self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE) -> Blob:
+        """The content of a file, fetched if need be; raises what kept it from coming."""
+        found = await self.open(wanted, priority)
+        blob = found.blob if isinstance(found, Holding) else await found.kept()
+        file = unit_file(wanted.path)
+        if file is not None and wanted.record is not None:
+            # Whoever asked first may have known the path only, and not whose file it is.
+            await self.note(wanted, file, blob)
+        return blob
+
+    async def note(self, wanted: SegmentFile, file: UnitFile, blob: Blob) -> None:
+        """Remember whose file a blob is."""
+        link = self._link(wanted, file)
+        await self._holdings.add(
+            file, blob, disk=disk_of(wanted.path) or "SUM0", record=wanted.record, link=link
+        )
+
+    def _link(self, wanted: SegmentFile, file: UnitFile) -> str | None:
+        record = wanted.record
+        if not self._tree or record is None or wanted.day is None:
+            return None
+        return link_name(record.series, wanted.day, f"{record.recnum}.{file.file.rpartition('/')[2]}")

@@ -1,0 +1,205 @@
+"""``^`` and ``$``: JSOC is asked for one record, whose key then stands for the mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import SingleFlight
+from mirror.coverage.coverage import Freshness
+from mirror.coverage.plan import Local, extreme_of, extreme_position, plan_read
+from mirror.drms.recordset import (
+    Bracket,
+    Extreme,
+    FloatRange,
+    IntRange,
+    KeyFilter,
+    RecordSet,
+    Selection,
+    Term,
+    Text,
+)
+from mirror.drms.series import FLOAT_TYPES
+from mirror.drms.times import parse_time
+from mirror.errors import NotHeld, SyntaxProblem, UpstreamBroken, UpstreamError
+from mirror.readthrough.policy import Wish
+from mirror.storage.index.rows import fill_request
+from mirror.upstream.verification import identifying
+from mirror.wire.info import RsListRequest
+from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from mirror.readthrough.archive import Upstream
+    from mirror.readthrough.policy import Rules
+    from mirror.storage.index.index import Index
+
+
+INEXACT_TYPES = FLOAT_TYPES | {"time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A selection without ``^`` and ``$``; ``selection`` is None if there is no such record.
+
+    ``asked``: upstream had to be asked. ``stale``: the last held record was taken for the last.
+    """
+
+    selection: Selection | None
+    asked: bool = False
+    stale: bool = False
+
+
+class Extremes:
+    """Finds the records that ``^`` and ``$`` stand for, and remembers them for a while."""
+
+    def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
+        self._index = index
+        self._upstream = upstream
+        self._rules = rules
+        self._known: dict[str, tuple[Term | None, float]] = {}
+        self._flights: SingleFlight[str, Term | None] = SingleFlight()
+
+    async def resolve(self, selection: Selection, wish: Wish = Wish.USUAL) -> Resolved:
+        """Put values in the place of every ``^`` and ``$``, from the first filter to the last."""
+        asked = stale = False
+        while (position := extreme_position(selection)) is not None:
+            f = selection.filters[position]
+            assert isinstance(f, KeyFilter)
+            terms: list[Term] = []
+            for term in f.terms:
+                value: Term | None = term
+                if (mark := extreme_of(term)) is not None:
+                    value, how = await self._value(selection, position, f, mark, wish)
+                    asked, stale = asked or how == "asked", stale or how == "stale"
+                if value is not None:
+                    terms.append(_from(value, term) if isinstance(term, IntRange) else value)
+            if not terms:
+                return Resolved(None, asked, stale)
+            filters = (
+                *selection.filters[:position],
+                replace(f, terms=tuple(terms)),
+                *selection.filters[position + 1 :],
+            )
+            selection = replace(selection, filters=filters)
+        return Resolved(selection, asked, stale)
+
+    async def _value(
+        self, selection: Selection, position: int, f: KeyFilter, term: Extreme, wish: Wish
+    ) -> tuple[Term | None, str]:
+        before = replace(selection, filters=selection.filters[:position])
+        freshness = self._rules.freshness(selection.series, wish)
+        if plan_read(before, self._index.coverage(selection.series), freshness) == Local():
+            return await self._held_value(before, f, term), "held"
+        query = _prefix(selection, position, term)
+        known = self._known.get(query)
+        if known and abs(self._rules.timestamp() - known[1]) < _good_for(term, freshness):
+            return known[0], "held"
+        if not self._rules.asks(wish):
+            return await self._held_value(before, f, term), "stale"
+        try:
+            value = await self._flights.run(query, lambda: self._ask(before, query, f, term))
+        except UpstreamError:
+            if not self._rules.stale_on_failure:
+                raise
+            return await self._held_value(before, f, term), "stale"
+        self._known[query] = value, self._rules.timestamp()
+        return value, "asked"
+
+    async def _ask(self, before: Selection, query: str, f: KeyFilter, mark: Extreme) -> Term | None:
+        """The value of the key alone where it tells the record, which then comes with the fill that follows.
+
+        A printed time or float does not tell it: then the record is kept, so that a search comes upon it.
+        UpstreamBroken if the last record lies before one that is held.
+        """
+        series = before.series
+        whole = fill_request(self._index.layout(series), query, n=1)
+        exact = _kind(before, f) not in INEXACT_TYPES
+        # The other keys come too, so that it is seen whether they are those that the filters before it name.
+        keys = tuple(dict.fromkeys((f.column, *identifying(series))))
+        answer = await self._upstream.rs_list(RsListRequest(query, keys=keys, n=1) if exact else whole)
+        if not answer.count:
+            return None
+        columns = {name.lower(): values for name, values in answer.keywords or ()}
+        text = str(columns[f.column.lower()][0])
+        try:
+            value = _term(before, f, text)
+        except (ValueError, SyntaxProblem) as problem:
+            raise UpstreamBroken(f"{query}: {f.column} = {text[:60]!r}, which cannot be read") from problem
+        await self._check_last(before, query, f, mark, value)
+        if not exact:
+            await self._index.keep(series, answer, complete=(), checked_at=self._rules.timestamp())
+        return value
+
+    async def _check_last(
+        self, before: Selection, query: str, f: KeyFilter, mark: Extreme, value: Term
+    ) -> None:
+        """The first record may go, as those of the near-real-time series do; the last one only follows another."""
+        if not mark.last:
+            return
+        try:
+            held = await self._held_value(before, f, mark)
+        except NotHeld:  # a condition that cannot be decided here
+            return
+        if held is not None and _place(value) < _place(held):
+            raise UpstreamBroken(
+                f"the answer belongs to another question: {query} was asked for, and a record before one that is held came"
+            )
+
+    async def _held_value(self, before: Selection, f: KeyFilter, term: Extreme) -> Term | None:
+        text = await self._index.extreme(before, f.column, last=term.last)
+        return None if text is None else _term(before, f, text)
+
+
+def _from(first: Term, steps: IntRange) -> IntRange:
+    """``steps`` with its open start put at ``first``, if that was what it lacked."""
+    if extreme_of(steps) is None:
+        return steps
+    assert isinstance(first, IntRange)
+    return replace(steps, first=first.first)
+
+
+def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
+    """The value of a key as printed, as a term that only it satisfies."""
+    kind = _kind(selection, f)
+    if kind == "string":
+        return Text("" if text == "MISSING" else from_wire(text))
+    if kind == "time":
+        value = parse_time(text)
+        return FloatRange(value, value)
+    if kind in ("float", "double"):
+        return FloatRange(float(text), float(text))
+    number = int(text, 16) if text.lower().startswith("0x") else int(text)
+    return IntRange(number, number)
+
+
+def _place(term: Term) -> tuple[float, str]:
+    """Where the value of a key lies among others of its kind; a printed time or float may stand for any near it."""
+    match term:
+        case IntRange(first, _) if first is not None:
+            return first, ""
+        case FloatRange(first, _) if first is not None:
+            return round(first), ""
+        case Text(value):
+            return 0.0, value
+    raise AssertionError(term)
+
+
+def _kind(selection: Selection, f: KeyFilter) -> str:
+    """The DRMS type of the column that a filter compares."""
+    keyword = selection.series.keyword(f.column)
+    return keyword.type if keyword else "longlong"
+
+
+def _good_for(term: Extreme, freshness: Freshness) -> float:
+    """Seconds: the last record changes with every new one, the first hardly ever."""
+    return freshness.young_age if term.last else freshness.settled_age
+
+
+def _prefix(selection: Selection, position: int, term: Extreme) -> str:
+    """The record set of the filters before ``position``, and the mark alone."""
+    source = [f for f in selection.source.filters if not (isinstance(f, Bracket) and not f.text)]
+    f = selection.filters[position]
+    assert isinstance(f, KeyFilter)
+    # bind moves a filter to the front if its mark is that of the whole series; then nothing is before it.
+    mark = Bracket("$" if term.last else "^", f.key)
+    return str(RecordSet(selection.series.name, (*source[:position], mark)))

@@ -1,0 +1,97 @@
+"""The lists of series, and registered addresses: small answers of JSOC that are kept whole."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import SingleFlight
+from mirror.errors import NotHeld, UpstreamError
+from mirror.readthrough.policy import Wish
+from mirror.wire.address import AddressAnswer, AddressRequest
+from mirror.wire.catalogue import SeriesEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mirror.readthrough.policy import Rules
+    from mirror.storage.index.index import Index
+    from mirror.upstream.client import UpstreamClient
+
+#: Seconds that the lists count as current.
+LIST_AGE = 86400.0
+#: A registered address stays registered; any other answer may change with the next e-mail.
+ADDRESS_AGE = 30 * 86400.0
+REGISTERED = 2
+
+
+class Listing:
+    """Lists and addresses, from the index or from upstream."""
+
+    def __init__(self, index: Index, upstream: UpstreamClient, rules: Rules) -> None:
+        self._index = index
+        self._upstream = upstream
+        self._rules = rules
+        self._flights: SingleFlight[str, tuple[SeriesEntry, ...]] = SingleFlight()
+
+    async def series(self, wish: Wish = Wish.USUAL) -> tuple[SeriesEntry, ...]:
+        """The public series, as show_series lists them."""
+        return await self._list("show_series", self._upstream.show_series, wish)
+
+    async def all_series(self, *, notes: bool, wish: Wish = Wish.USUAL) -> tuple[SeriesEntry, ...]:
+        """All series, as showextseries lists them, with or without their notes."""
+        name = "showextseries notes" if notes else "showextseries"
+        return await self._list(name, lambda: self._upstream.showextseries(info=notes), wish)
+
+    async def check_address(self, request: AddressRequest, wish: Wish = Wish.USUAL) -> AddressAnswer:
+        """What JSOC says of an address; that one is registered is remembered."""
+        kept = await self._index.fact("address", request.address.lower())
+        if kept and self._is_good(kept[1], ADDRESS_AGE, wish):
+            return AddressAnswer(REGISTERED, kept[0])
+        if not self._rules.asks(wish):
+            why = self._rules.why_not(wish)
+            raise NotHeld(f"whether {request.address} is registered is not known, and {why}")
+        try:
+            answer = await self._upstream.check_address(request)
+        except UpstreamError:
+            if kept and self._rules.stale_on_failure:
+                return AddressAnswer(REGISTERED, kept[0])
+            raise
+        if answer.status == REGISTERED:
+            now = self._rules.timestamp()
+            await self._index.keep_fact("address", request.address.lower(), answer.msg, now)
+        return answer
+
+    def _is_good(self, fetched_at: float, age: float, wish: Wish) -> bool:
+        """True if what was fetched then is answered without asking again."""
+        young = abs(self._rules.timestamp() - fetched_at) < age and wish is not Wish.CHECK
+        return young or not self._rules.asks(wish)
+
+    async def _list(
+        self, name: str, ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]], wish: Wish
+    ) -> tuple[SeriesEntry, ...]:
+        kept = await self._index.fact("list", name)
+        if kept and self._is_good(kept[1], LIST_AGE, wish):
+            return _from_json(kept[0])
+        if not self._rules.asks(wish):
+            raise NotHeld(f"the list of series is not held, and {self._rules.why_not(wish)}")
+
+        async def fetch() -> tuple[SeriesEntry, ...]:
+            entries = await ask()
+            await self._index.keep_fact("list", name, _to_json(entries), self._rules.timestamp())
+            return entries
+
+        try:
+            return await self._flights.run(name, fetch)
+        except UpstreamError:
+            if kept and self._rules.stale_on_failure:
+                return _from_json(kept[0])
+            raise
+
+
+def _to_json(entries: tuple[SeriesEntry, ...]) -> str:
+    return json.dumps([[e.name, e.primekeys, e.note] for e in entries])
+
+
+def _from_json(text: str) -> tuple[SeriesEntry, ...]:
+    return tuple(SeriesEntry(name, tuple(keys), note) for name, keys, note in json.loads(text))

@@ -1,0 +1,114 @@
+"""Whether JSOC may be asked, and what its failure means; decided here once for every read.
+
+strict    an answer that needs JSOC fails when JSOC fails
+fallback  data that are held but should be checked again are served as they are when JSOC fails
+offline   JSOC is never asked
+
+A single request may wish for more than the policy: to have what it reads checked, or JSOC left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from mirror.coverage.axis import coverage_axis
+from mirror.coverage.coverage import Freshness
+from mirror.coverage.intervals import GRAIN, MIN
+from mirror.drms.times import from_datetime
+from mirror.upstream.budget import MOST_AT_ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mirror.config.loading import Fill, FreshnessRule, Policy, Upstream
+    from mirror.drms.series import Series
+
+
+#: No check is as young as this, in seconds.
+NEVER = float("-inf")
+
+
+def within(fill: Fill, upstream: Upstream) -> Fill:
+    """The sizes of what is fetched, where one chunk takes but a part of what the hour allows."""
+    hourly = upstream.records_per_hour
+    if hourly is None:
+        return fill
+    return replace(fill, chunk_records=min(fill.chunk_records, max(1, hourly // MOST_AT_ONCE)))
+
+
+class Wish(Enum):
+    """What one request demands of freshness."""
+
+    USUAL = "usual"  #: what the rules say
+    CHECK = "check"  #: everything that it reads is checked with upstream now, however young the last check
+    HELD = "held"  #: upstream is not asked, whatever is missing or old
+
+
+@dataclass
+class Rules:
+    """The rules in force; ``policy`` may be changed while running, ``configured`` is what it goes back to.
+
+    ``now`` gives the present as an aware datetime; ``rule_for`` the freshness rule of a series name.
+    """
+
+    policy: Policy
+    rule_for: Callable[[str], FreshnessRule]
+    now: Callable[[], datetime]
+    configured: Policy = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The first policy is the configured one."""
+        self.configured = self.policy
+
+    def configure(self, policy: Policy) -> None:
+        """The configuration says so now; what was set while running is over."""
+        self.policy = self.configured = policy
+
+    @property
+    def may_ask(self) -> bool:
+        """True if upstream may be asked."""
+        return self.policy != "offline"
+
+    @property
+    def stale_on_failure(self) -> bool:
+        """True if held data are served unchecked when the check fails."""
+        return self.policy != "strict"
+
+    def asks(self, wish: Wish) -> bool:
+        """True if upstream may be asked for a request with this wish."""
+        return self.may_ask and wish is not Wish.HELD
+
+    def why_not(self, wish: Wish) -> str:
+        """Why upstream is not asked, for people."""
+        if not self.may_ask:
+            return "the mirror is offline"
+        return "this request forbids to ask JSOC" if wish is Wish.HELD else "JSOC may be asked"
+
+    def timestamp(self) -> float:
+        """The present in Unix seconds."""
+        return self.now().timestamp()
+
+    def acceptable(self, series: Series, wish: Wish = Wish.USUAL) -> Freshness:
+        """How old a check may be that was just made: upstream may be a mirror that could not make it itself."""
+        if wish is Wish.CHECK:
+            return Freshness(self.timestamp(), GRAIN, GRAIN, MIN)
+        return self.freshness(series)
+
+    def freshness(self, series: Series, wish: Wish = Wish.USUAL) -> Freshness:
+        """How old checks of this series may be, with the slot up to which its data have settled.
+
+        Without a time axis nothing tells old data from new: then everything counts as young.
+        """
+        rule, now = self.rule_for(series.name), self.now()
+        if wish is Wish.CHECK:
+            return Freshness(now.timestamp(), NEVER, NEVER, MIN)
+        axis = coverage_axis(series)
+        settled = None
+        if axis is not None and rule.settled_after is not None:
+            settled = axis.place(from_datetime(now) - rule.settled_after)
+        return Freshness(
+            now.timestamp(), rule.max_age, rule.settled_max_age, MIN if settled is None else settled
+        )

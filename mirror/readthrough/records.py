@@ -1,0 +1,422 @@
+"""The read-through for records: from the index, after a fill where something is missing, or forwarded.
+
+``mirror.coverage.plan`` decides, this obeys. Search, export, sync and the command line all read here.
+
+What is asked of JSOC is in proportion to the question:
+
+1. Nothing is fetched that nobody waits for; large fills are begun in ``mirror.services.fills.fills`` only.
+2. A question with ``n`` takes at most its answer and one chunk of records, over all of its record sets, and no
+   count. It is filled where that is certain to be enough, and forwarded otherwise.
+3. A question without takes at most its answer and one chunk, and is forwarded if that is more than people wait for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.coverage import Box
+from mirror.coverage.plan import (
+    RECNUMS,
+    Fetch,
+    Forward,
+    Local,
+    Plan,
+    box_query,
+    has_where,
+    is_whole,
+    need,
+    plan_read,
+    restricts_keys,
+)
+from mirror.coverage.wording import describe
+from mirror.drms.recordset import RecordSet
+from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
+from mirror.readthrough.policy import Wish
+from mirror.readthrough.rechecks import runs
+from mirror.readthrough.request_size import MOST_PER_SLOT
+from mirror.storage.index.rows import fill_request, raw_records
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from mirror.config.loading import Fill
+    from mirror.coverage.coverage import Freshness
+    from mirror.drms.recordset import Selection
+    from mirror.drms.series import Series
+    from mirror.readthrough.archive import Upstream
+    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.policy import Rules
+    from mirror.storage.index.index import Index
+    from mirror.storage.index.layout import Row
+
+T = TypeVar("T")
+
+
+class Origin(IntEnum):
+    """How a read was answered; of several reads the highest tells how the whole was."""
+
+    LOCAL = 0  #: from what was held, and checked recently enough
+    FILLED = 1  #: from what is held now, after asking upstream for the rest
+    FORWARDED = 2  #: by upstream, asked the query as it stands
+    STALE = 3  #: from what is held, although it should have been checked
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The records of a selection in order.
+
+    ``checked_at``: of a stale read, the moment of the last check of what was checked longest ago.
+    """
+
+    rows: list[Row]
+    origin: Origin
+    checked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many records a selection has; ``checked_at`` as in ``Read``."""
+
+    total: int
+    origin: Origin
+    checked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The records are those that ``selection``, without ``^`` and ``$``, picks in the index, all of them decided."""
+
+    selection: Selection
+    origin: Origin
+    checked_at: float | None = None
+
+
+@dataclass
+class Spare:
+    """How many records one question may still fetch beyond its answer."""
+
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """How a selection is asked for: what ``read`` and ``locate`` are given beside it.
+
+    With ``most`` set nothing is forwarded that has more records, and no more are fetched: it is TooLarge.
+    """
+
+    n: int | None
+    wish: Wish
+    spare: Spare
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """The index can answer; how, and of a stale answer when it was checked last."""
+
+    origin: Origin
+    checked_at: float | None = None
+
+
+#: Record numbers that are looked up before the archive is asked for them.
+MOST_NUMBERS = 50_000
+#: A series of at most this many records is filled whole for a condition without bounds.
+SMALL_SERIES = 5_000
+
+
+class Records:
+    """Reads selections of any series."""
+
+    def __init__(
+        self,
+        index: Index,
+        upstream: Upstream,
+        filler: Filler,
+        extremes: Extremes,
+        rules: Rules,
+        settings: Fill,
+    ) -> None:
+        self._index = index
+        self._upstream = upstream
+        self._filler = filler
+        self._extremes = extremes
+        self._rules = rules
+        self._settings = settings
+
+    def spare(self) -> Spare:
+        """What one question with ``n`` may fetch beyond its answer: pass it to the reads of all its record sets."""
+        return Spare(self._settings.chunk_records)
+
+    async def read(
+        self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL, spare: Spare | None = None
+    ) -> Read:
+        """The records of ``selection``, at most the first (or last) ``n`` of them.
+
+        Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
+        """
+        question = _Question(n, wish, spare or self.spare())
+        return await self._steadily(lambda: self._read(selection, question))
+
+    async def locate(self, selection: Selection, wish: Wish = Wish.USUAL, *, few: bool = False) -> Located | Read:
+        """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
+
+        Raises as ``read`` does, and TooLarge if more than people wait for would have to be fetched; more than a chunk,
+        if only a ``few`` of the records are wanted in the end.
+        """
+        most = self._settings.chunk_records if few else self._settings.waiting_limit
+        question = _Question(None, wish, self.spare(), most)
+        return await self._steadily(lambda: self._locate(selection, question))
+
+    async def count(self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL) -> Count:
+        """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
+        return await self._steadily(lambda: self._count(selection, n, wish))
+
+    async def _steadily(self, look: Callable[[], Awaitable[T]]) -> T:
+        """What ``look`` finds, once no records were taken away while it looked."""
+        while True:
+            drops = self._index.drops
+            found = await look()
+            if drops == self._index.drops:
+                return found
+
+    async def _read(self, selection: Selection, question: _Question) -> Read:
+        n, wish = question.n, question.wish
+        resolved = await self._extremes.resolve(selection, wish)
+        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+        if resolved.selection is None:
+            return Read([], least)
+        ready = await self._make_ready(resolved.selection, question)
+        if isinstance(ready, Read):
+            return replace(ready, origin=max(ready.origin, least))
+        selected = await self._index.select(resolved.selection, n)
+        if selected.undecided:
+            return await self._forward(selection, n, _UNDECIDED, wish)
+        return Read(selected.rows, max(ready.origin, least), ready.checked_at)
+
+    async def _locate(self, selection: Selection, question: _Question) -> Located | Read:
+        resolved = await self._extremes.resolve(selection, question.wish)
+        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+        if resolved.selection is None:
+            return Read([], least)
+        ready = await self._make_ready(resolved.selection, question)
+        if isinstance(ready, Read):
+            return replace(ready, origin=max(ready.origin, least))
+        if (await self._index.tally(resolved.selection))[1]:
+            return await self._forward(selection, None, _UNDECIDED, question.wish)
+        return Located(resolved.selection, max(ready.origin, least), ready.checked_at)
+
+    async def _count(self, selection: Selection, n: int | None, wish: Wish) -> Count:
+        resolved = await self._extremes.resolve(selection, wish)
+        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+        if resolved.selection is None:
+            return Count(0, least)
+        series = selection.series
+        plan = plan_read(resolved.selection, self._index.coverage(series), self._rules.freshness(series, wish))
+        undecided = False
+        if isinstance(plan, Local):
+            total, unknown = await self._index.tally(resolved.selection)
+            if not unknown:
+                return Count(_at_most(total, n), least)
+            undecided = True
+        if self._rules.asks(wish):
+            try:
+                total = await self._upstream.rs_summary(str(selection.source))
+                return Count(_at_most(total, n), Origin.FORWARDED)
+            except UpstreamError as error:
+                if not self._rules.stale_on_failure or isinstance(plan, Forward) or undecided:
+                    raise
+                self._insist_on_held(series, plan.missing if isinstance(plan, Fetch) else (), wish, error)
+        return await self._count_held(resolved.selection, n, plan, least, wish)
+
+    async def _count_held(
+        self, selection: Selection, n: int | None, plan: Plan, least: Origin, wish: Wish
+    ) -> Count:
+        """The count of what is held, however old; NotHeld if some is missing, or it cannot be told."""
+        if isinstance(plan, Forward):
+            raise self._cannot_alone(selection, plan.reason, wish)
+        self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), wish)
+        total, undecided = await self._index.tally(selection)
+        if undecided:
+            raise self._cannot_alone(selection, _UNDECIDED, wish)
+        stale = self._stale(selection)
+        return Count(_at_most(total, n), max(stale.origin, least), stale.checked_at)
+
+    async def _make_ready(self, selection: Selection, question: _Question) -> _Ready | Read:
+        """See that the index can answer; how it will, or the answer if it was forwarded."""
+        series, wish = selection.series, question.wish
+        plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, wish))
+        if isinstance(plan, Fetch):
+            plan = await self._without_known(series, plan)
+        if isinstance(plan, Local):
+            return _Ready(Origin.LOCAL)
+        if isinstance(plan, Forward):
+            return await self._forward_if_small(selection, question, plan.reason)
+        if not self._rules.asks(wish):
+            self._insist_on_held(series, plan.missing, wish)
+            return self._stale(selection)
+        return await self._fetch(selection, question, plan)
+
+    async def _fetch(self, selection: Selection, question: _Question, plan: Fetch) -> _Ready | Read:
+        series, wish = selection.series, question.wish
+        freshness, acceptable = self._rules.freshness(series, wish), self._rules.acceptable(series, wish)
+        try:
+            if question.n:
+                reason = await self._fetch_some(series, plan, question.spare)
+            elif not (reason := await self._too_much(selection, plan.missing, question.most)):
+                await self._filler.fill(series, plan.missing, plan.stale, freshness=freshness)
+            if reason:
+                return await self._forward_or_stale(selection, question, reason)
+            if self._is_older(selection, acceptable):  # upstream is a mirror that could not check it itself
+                if not self._rules.stale_on_failure:
+                    raise UpstreamLacks(
+                        f"the mirror upstream holds {series.name} as of an earlier check only"
+                    )
+                return self._stale(selection)
+        except (UpstreamError, OverBudget) as error:
+            if not self._rules.stale_on_failure:
+                raise
+            # Only a failed check may be passed over: what is missing stays missing.
+            self._insist_on_held(series, self._still_missing(selection), wish, error)
+            return self._stale(selection)
+        return _Ready(Origin.FILLED)
+
+    async def _without_known(self, series: Series, plan: Fetch) -> Plan:
+        """The plan without records that are asked for by number and held: under its number none changes."""
+        boxes = [box for box in plan.missing if box.region == RECNUMS]
+        if not boxes or sum(box.slots() for box in boxes) > MOST_NUMBERS:
+            return plan
+        numbers = {n for box in boxes for s in box.steps for n in range(s.lo, s.hi + 1, s.step)}
+        unknown = numbers - await self._index.known(series, numbers, all_versions=True)
+        rest = (Box(RECNUMS, tuple(runs(unknown))),) if unknown else ()
+        missing = (*(box for box in plan.missing if box.region != RECNUMS), *rest)
+        return Fetch(missing, plan.stale) if missing or plan.stale else Local()
+
+    def _is_older(self, selection: Selection, freshness: Freshness) -> bool:
+        """True if what is held by now was checked before it had to be when ``freshness`` was asked for."""
+        boxes, coverage = need(selection), self._index.coverage(selection.series)
+        return not isinstance(boxes, Forward) and any(coverage.stale(box, freshness) for box in boxes)
+
+    def _stale(self, selection: Selection) -> _Ready:
+        boxes, coverage = need(selection), self._index.coverage(selection.series)
+        moments = [] if isinstance(boxes, Forward) else [at for box in boxes for at in coverage.checked(box)]
+        return _Ready(Origin.STALE, min(moments, default=None))
+
+    async def _fetch_some(self, series: Series, plan: Fetch, spare: Spare) -> str:
+        """See that what a question with ``n`` needs is held, if that is little for certain; else why it is forwarded."""
+        boxes = (*plan.missing, *plan.stale)
+        if all(box.bounded for box in boxes):
+            size = sum(self._filler.guess(series, box) for box in boxes)
+        else:
+            size = math.inf if plan.missing else 3.0 * await self._index.count(series)
+        if size > spare.left:
+            return "it asks for some of what may be many records"
+        taken = await self._filler.fetch_within(series, plan.missing, plan.stale, spare.left)
+        spare.left -= spare.left if taken is None else taken
+        return "it asks for some of many records" if taken is None else ""
+
+    async def _too_much(self, selection: Selection, missing: tuple[Box, ...], most: int | None) -> str:
+        """Why the client should not wait for this fill, or "" if it may."""
+        chunk = self._settings.chunk_records
+        bounded = all(box.bounded for box in missing)
+        if bounded and sum(box.slots() for box in missing) <= chunk // MOST_PER_SLOT:
+            return ""
+        size = await self._filler.size(selection.series, missing)
+        if not bounded and not restricts_keys(selection) and has_where(selection):
+            return "" if size <= SMALL_SERIES else "nothing bounds the prime keys"
+        limit = self._settings.waiting_limit if most is None else most
+        if size > (limit if coverage_axis(selection.series) else chunk):
+            return f"about {size:,.0f} records are missing; `mirror fill` fetches so many"
+        if size > chunk and not is_whole(selection):
+            wanted = await self._upstream.rs_summary(str(selection.source))
+            if size - wanted > chunk:
+                return f"{wanted:,} records of about {size:,.0f} are asked for"
+        return ""
+
+    async def _forward_or_stale(
+        self, selection: Selection, question: _Question, reason: str
+    ) -> Read | _Ready:
+        """The answer of upstream; what is held, unchecked, if upstream does not answer and nothing is missing."""
+        try:
+            return await self._forward_if_small(selection, question, reason)
+        except NotHeld:
+            if self._still_missing(selection):
+                raise
+            return self._stale(selection)
+
+    async def _forward_if_small(self, selection: Selection, question: _Question, reason: str) -> Read:
+        """As ``_forward``; TooLarge for more records than the question allows, which are counted first."""
+        if question.most is not None and self._rules.asks(question.wish):
+            wanted = await self._upstream.rs_summary(str(selection.source))
+            if wanted > question.most:
+                raise TooLarge(
+                    f"{selection.source} has {wanted:,} records, too many to fetch while you wait: {reason}; expected "
+                    f"at most {question.most:,}, or what is held: `mirror fill` fetches more"
+                )
+        return await self._forward(selection, question.n, reason, question.wish)
+
+    async def _forward(self, selection: Selection, n: int | None, reason: str, wish: Wish) -> Read:
+        """Ask upstream the query as it stands; keep the rows. An answer shorter than ``n`` is all there is."""
+        series = selection.series
+        ds = str(RecordSet(series.name, selection.source.filters))
+        if not self._rules.asks(wish):
+            raise self._cannot_alone(selection, reason, wish)
+        layout = self._index.layout(series)
+        asked_at = self._rules.timestamp()
+        try:
+            answer = await self._upstream.rs_list(fill_request(layout, ds, n=n))
+        except UpstreamError as error:
+            if not self._rules.stale_on_failure:
+                raise
+            raise NotHeld(f"{error}; the mirror cannot answer {ds} alone: {reason}", (ds,)) from error
+        complete = _whole_boxes(selection) if n and answer.count < abs(n) else ()
+        await self._index.keep(series, answer, complete=complete, checked_at=asked_at - answer.age)
+        return Read(raw_records(layout, answer), Origin.FORWARDED)
+
+    def _cannot_alone(self, selection: Selection, reason: str, wish: Wish) -> NotHeld:
+        ds = str(RecordSet(selection.series.name, selection.source.filters))
+        return NotHeld(f"{self._rules.why_not(wish)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
+
+    def _still_missing(self, selection: Selection) -> tuple[Box, ...]:
+        boxes = need(selection)
+        coverage = self._index.coverage(selection.series)
+        return () if isinstance(boxes, Forward) else tuple(gap for box in boxes for gap in coverage.gaps(box))
+
+    def _insist_on_held(
+        self, series: Series, missing: Iterable[Box], wish: Wish, cause: MirrorError | None = None
+    ) -> None:
+        missing = tuple(missing)
+        if not missing:
+            return
+        if isinstance(cause, OverBudget):
+            raise cause
+        why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(wish)
+        spans = tuple(str(box_query(series, box)) for box in missing)
+        raise NotHeld(
+            f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans
+        ) from cause
+
+
+_UNDECIDED = "the condition cannot be decided from printed values"
+
+
+def _at_most(total: int, n: int | None) -> int:
+    return min(total, abs(n)) if n else total
+
+
+def _whole_boxes(selection: Selection) -> tuple[Box, ...]:
+    """The boxes that are held completely once all records of a selection are; () if none are for certain.
+
+    Not of plain times, which are rounded, nor of ``^`` and ``$``, which may mean others by now.
+    """
+    axis, boxes = coverage_axis(selection.series), need(selection)
+    marks = any("^" in str(f) or "$" in str(f) for f in selection.source.filters)
+    rounded = axis is not None and axis.kind is Kind.MILLISECONDS
+    if isinstance(boxes, Forward) or len(boxes) != 1 or marks or rounded or not is_whole(selection):
+        return ()
+    return boxes

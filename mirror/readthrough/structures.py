@@ -1,0 +1,68 @@
+"""The read-through for structures: a series is asked for once, kept, and asked for again when old."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import SingleFlight
+from mirror.coverage.plan import key_space
+from mirror.errors import NotHeld, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.readthrough.policy import Wish
+from mirror.storage.index.layout import Layout
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+    from mirror.readthrough.archive import Upstream
+    from mirror.readthrough.policy import Rules
+    from mirror.storage.index.index import Index
+
+#: Seconds that a structure counts as current: keywords are added a few times in a series' life.
+STRUCTURE_AGE = 86400.0
+
+
+class Catalogue:
+    """Structures of series, from the index or from upstream."""
+
+    def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
+        self._index = index
+        self._upstream = upstream
+        self._rules = rules
+        self._flights: SingleFlight[str, Series] = SingleFlight()
+
+    async def series(self, name: str, wish: Wish = Wish.USUAL) -> Series:
+        """The structure of a series by its name in any case.
+
+        Raises UnknownSeries, NotHeld, or the UpstreamError that kept it from being fetched.
+        """
+        held = self._index.series(name)
+        current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
+        if held is not None and current and wish is not Wish.CHECK:
+            return held[0]
+        if not self._rules.asks(wish):
+            if held is not None:
+                return held[0]
+            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(wish)}", (name,))
+        try:
+            return await self._flights.run(name.lower(), lambda: self._fetch(name))
+        except (UpstreamError, UnknownSeries):
+            # JSOC also says that a series is not there when its database is out of order.
+            if held is not None and self._rules.stale_on_failure:
+                return held[0]
+            raise
+
+    async def _fetch(self, name: str) -> Series:
+        try:
+            series = await self._upstream.series_struct(name)
+            held = self._index.series(name)
+            if held is not None and key_space(held[0]) != key_space(series):
+                # The keys of a series hardly ever change, and all that is held would have to be asked for again.
+                again = await self._upstream.series_struct(name)
+                if key_space(again) != key_space(series):
+                    raise UpstreamBroken(f"two answers tell different prime keys of {name}")
+        except UpstreamRefused as error:
+            raise UnknownSeries(name) from error
+        problem = Layout(series).problem
+        if problem is not None:
+            raise UpstreamBroken(f"the structure of {series.name} cannot be: {problem}")
+        await self._index.keep_series(series, self._rules.timestamp())
+        return series

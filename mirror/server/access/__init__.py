@@ -1,0 +1,4 @@
+"""Who may do what: roles of routes, credentials, CSRF, and the refusals.
+
+Read ``roles``, then ``gate``.
+"""

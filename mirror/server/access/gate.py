@@ -1,0 +1,218 @@
+"""The gate: the first to see a request. Who sends it, whether that is enough, and whether a browser was tricked.
+
+Proxy requests (absolute targets) show who they are by ``Proxy-Authorization`` and hear 407 without it; all
+others by ``Authorization`` or the cookie of a session, and hear 401. Nothing of these headers is ever logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import Counter
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.config.access import Role
+from mirror.errors import BadRequest, MirrorError, Refused, TooMany
+from mirror.server.access.credentials import COOKIE, read_credentials
+from mirror.server.access.csrf import (
+    FORMS,
+    hides_its_page,
+    is_embedded_elsewhere,
+    is_from_elsewhere,
+    is_of_browser,
+    is_our_name,
+)
+from mirror.server.access.refusals import Unknown, refused, secured
+from mirror.server.bodies import form
+from mirror.server.errors import problem_response
+from mirror.server.jsoc.proxy import JSOC_HOSTS
+from mirror.server.mirror_chain import is_mirror
+from mirror.server.request_keys import ASKER, FORM_TOKEN
+from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
+from mirror.wire.params import decode_params
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from mirror.server.jsoc.proxy import Proxy
+    from mirror.services.access.audit import Audit
+    from mirror.services.access.authentication import Asker, Doors
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+#: Headers by which a server in front of us says that somebody else asks.
+_PASSED_ON = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+
+
+class Gate:
+    """Lets requests in that ``doors`` admits; ``machine`` is what this computer is called."""
+
+    def __init__(self, doors: Doors, audit: Audit, proxy: Proxy, machine: str = "") -> None:
+        self._doors = doors
+        self._audit = audit
+        self._proxy = proxy
+        name = machine or socket.gethostname()
+        self._names = (name, name.partition(".")[0], name.partition(".")[0] + ".local")
+        self._running: Counter[str] = Counter()
+
+    def guard(self, app: web.Application) -> None:
+        """Have every answer of an application carry the headers that browsers are to heed."""
+        app.on_response_prepare.append(secured)
+
+    @web.middleware
+    async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the request in, or say why not."""
+        proxied = not request.raw_path.startswith("/")
+        resource = request.match_info.route.resource
+        canonical = PASSED if resource is None else resource.canonical
+        if proxied and not is_jsocs(canonical):
+            canonical = PASSED
+        needed = role_of(request.method, canonical, request.rel_url.raw_path)
+        if needed is Role.NOBODY and request.method in SAFE and not is_page(canonical):
+            return await handler(request)
+        with self._counted(request) as admitted:
+            if not admitted:
+                return problem_response(
+                    request, TooMany("too many requests of this address are being answered")
+                )
+            return await self._answer(request, handler, canonical, needed, proxied=proxied)
+
+    @web.middleware
+    async def pass_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The last before the handlers: what is no path of JSOC's is not ours for who takes us for JSOC."""
+        resource = request.match_info.route.resource
+        if request.raw_path.startswith("/") or resource is None or is_jsocs(resource.canonical):
+            return await handler(request)
+        return await self._proxy.handle(request)
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, canonical: str, needed: Role, *, proxied: bool
+    ) -> web.StreamResponse:
+        try:
+            asker = await self._asker(request, proxied=proxied)
+            request[ASKER], request[FORM_TOKEN] = asker, self._doors.form_token(asker)
+            await self._check(request, asker, canonical, needed, proxied=proxied)
+        except (BadRequest, TooMany) as problem:
+            response: web.StreamResponse = refused(request, problem, page=is_page(canonical), proxied=proxied)
+            await self._note(request, needed, response.status, let_in=False)
+            return response
+        try:
+            response = await handler(request)
+        except web.HTTPException as answer:
+            await self._note(request, needed, answer.status)
+            raise
+        await self._note(request, needed, response.status)
+        return response
+
+    async def _note(self, request: web.Request, needed: Role, code: int, *, let_in: bool = True) -> None:
+        """Write down what only an admin may do, done or refused."""
+        if needed is not Role.ADMIN or request.method in SAFE:
+            return
+        asker, body = request.get(ASKER) or self._doors.by_address(request.remote), b""
+        if let_in and request.content_type == "application/json":
+            with suppress(web.HTTPException, ConnectionError):
+                body = await request.read()  # the handler has read it: it is kept
+        await self._audit.note(asker.who, asker.address, f"{request.method} {request.path}", body, code)
+
+    async def _asker(self, request: web.Request, *, proxied: bool) -> Asker:
+        """Who sends it; Unknown for a token that is none, TooMany for one who guesses."""
+        given = read_credentials(
+            request.headers.get("Proxy-Authorization" if proxied else "Authorization", "")
+        )
+        if given.secret and self._doors.has_tokens:
+            found = self._doors.by_token(given.secret, request.remote)
+            if found is None:
+                log.warning("a wrong token came address=%s path=%s", request.remote, request.path)
+                raise Unknown("this is not a token of this mirror, or not any more")
+            return found
+        cookie = None if proxied else request.cookies.get(COOKIE)
+        found = self._doors.by_session(cookie, request.remote) if cookie else None
+        if found is not None:
+            return found
+        passed_on = any(name in request.headers for name in _PASSED_ON)
+        return self._doors.by_address(request.remote, passed_on=passed_on)
+
+    async def _check(
+        self, request: web.Request, asker: Asker, canonical: str, needed: Role, *, proxied: bool
+    ) -> None:
+        """Pass if this asker may send this request; Unknown or Refused otherwise."""
+        if asker.role < needed:
+            raise _too_little(asker, needed, tokens=self._doors.has_tokens)
+        acting = acts(request.method, canonical, request.rel_url.raw_path)
+        if not proxied and asker.ambient and needed is not Role.NOBODY:
+            self._check_host(request, canonical, acting=acting)
+        _check_sender(request, canonical, acting=acting, proxied=proxied)
+        if not proxied and request.method not in SAFE and is_page(canonical):
+            await self._check_form(request, asker)
+
+    def _check_host(self, request: web.Request, canonical: str, *, acting: bool) -> None:
+        """Refused if a page, the API or an export is asked for by a name that is not ours; JSOC's is for exports."""
+        names = (*self._doors.access.hosts, *self._names)
+        if is_page(canonical) or not is_jsocs(canonical):
+            _check_name(request.host, names)
+        elif acting and not is_mirror(request):  # no page can have a browser send the header Via
+            _check_name(request.host, (*names, *JSOC_HOSTS))
+
+    async def _check_form(self, request: web.Request, asker: Asker) -> None:
+        """Refused for a form that is none of ours. Only browsers can be tricked into sending one."""
+        if request.content_type not in FORMS or not is_of_browser(request.headers):
+            return
+        given = (await form(request)).get("form_token", "")
+        if not self._doors.is_form_token(asker, given):
+            raise Refused("this form is not valid any more; load its page again, and send it from there")
+
+    @contextmanager
+    def _counted(self, request: web.Request) -> Iterator[bool]:
+        """While this is open the request counts as one of its address; False if there are too many of them."""
+        address, most = request.remote or "", self._doors.access.requests
+        if most is not None and self._running[address] >= most:
+            yield False
+            return
+        self._running[address] += 1
+        try:
+            yield True
+        finally:
+            self._running[address] -= 1
+            if not self._running[address]:
+                del self._running[address]
+
+
+def _too_little(asker: Asker, needed: Role, *, tokens: bool) -> MirrorError:
+    """What is said to somebody whose role is not enough."""
+    if asker.ambient and tokens:
+        return Unknown(f"this takes a token with the role {needed}; `mirror token create` makes one")
+    if asker.ambient and asker.role is Role.NOBODY:
+        return Refused(f"{asker.address} is let in by no network of [access] in the mirror's config.toml")
+    return Refused(f"this takes the role {needed}, and {asker.who} has the role {asker.role}")
+
+
+def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied: bool) -> None:
+    """Refused if a page of another site has a browser send what acts, costs, or is there for our own pages.
+
+    What is asked as of a proxy counts for JSOC's site: the browser names that in ``Host``.
+    """
+    headers, query = request.headers, decode_params(request.rel_url.raw_query_string)
+    costly = not proxied and costs(canonical, query)
+    if (acting or costly) and is_from_elsewhere(headers):
+        raise Refused("a page of another site sent this; it is taken from the mirror's own pages only")
+    asks_to_fetch = costly and not is_page(canonical) and any(name in query for name in ("fill", "fetch"))
+    if (acting or asks_to_fetch) and hides_its_page(headers):
+        raise Refused(
+            "a browser sent this without saying which page it comes from (Referer); it is taken from the mirror's own "
+            "pages, and from programs"
+        )
+    if not proxied and canonical != PASSED and is_embedded_elsewhere(headers):
+        raise Refused("a page of another site shows this; it may lead here by a link, and show nothing of it")
+
+
+def _check_name(host: str, names: tuple[str, ...]) -> None:
+    if not is_our_name(host, names):
+        raise Refused(
+            f"{host[:100]!r} is not known as a name of this mirror; if it is one, add it to hosts below [access] in "
+            "config.toml, or come with a token"
+        )

@@ -1,0 +1,72 @@
+"""How a request is turned away: by a challenge, the login page, or a sentence; and the headers of all answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from mirror.errors import Refused
+from mirror.server.access.csrf import is_of_browser
+from mirror.server.access.headers import HEADERS
+from mirror.server.errors import codes, problem_response
+from mirror.server.mirror_chain import is_mirror
+from mirror.upstream.via import PROBLEM
+
+if TYPE_CHECKING:
+    from mirror.errors import MirrorError
+
+_REALM = 'realm="jsoc-mirror"'
+#: For whatever of JSOC is shown below our address: its scripts run, but not as ours, and its requests do not name us.
+_FOREIGN = {
+    "Content-Security-Policy": "sandbox allow-scripts allow-forms allow-popups allow-downloads",
+    "Referrer-Policy": "no-referrer",
+}
+#: Characters of a sentence that fit into the first line of an answer.
+_LINE = 200
+
+
+class Unknown(Refused):
+    """Nobody that we know asks, and whoever it is may say who."""
+
+
+def refused(request: web.Request, problem: MirrorError, *, page: bool, proxied: bool) -> web.Response:
+    """The answer to a request that is not let in."""
+    if is_mirror(request):  # at JSOC's own paths it would take our words for JSOC's
+        told = {PROBLEM: quote(str(problem))}
+        return web.json_response({"error": str(problem)}, status=407 if proxied else 401, headers=told)
+    if not isinstance(problem, Unknown):
+        response = problem_response(request, problem)
+        if page:
+            return web.Response(text=f"{problem}\n", status=codes(problem)[1])
+        return response
+    if page and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+        return web.Response(
+            status=303, headers={"Location": f"/login?next={quote(request.path_qs, safe='')}"}
+        )
+    return _challenge(request, problem, proxied=proxied)
+
+
+def _challenge(request: web.Request, problem: MirrorError, *, proxied: bool) -> web.Response:
+    status, name = (407, "Proxy-Authenticate") if proxied else (401, "WWW-Authenticate")
+    # A script of our pages handles this itself; a browser that hears of Basic would ask for a password first.
+    kinds = ["Basic"] if proxied else ["Bearer"] if is_of_browser(request.headers) else ["Basic", "Bearer"]
+    reason = " ".join(str(problem)[:_LINE].split())
+    response = web.json_response({"error": str(problem)}, status=status, reason=reason)
+    for kind in kinds:
+        response.headers.add(name, f"{kind} {_REALM}")
+    return response
+
+
+async def secured(request: web.Request, response: web.StreamResponse) -> None:
+    """What browsers are to heed. To a client that takes us for JSOC its pages are not foreign."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if not request.raw_path.startswith("/"):
+        return
+    if response.headers.get("X-Mirror") in ("passed", "forwarded"):
+        response.headers.update(_FOREIGN)
+        return
+    if response.content_type == "text/html":
+        for header, value in HEADERS.items():
+            response.headers.setdefault(header, value)

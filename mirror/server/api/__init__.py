@@ -1,0 +1,1 @@
+"""The mirror's own HTTP interface, a module a capability, named as the services behind them."""

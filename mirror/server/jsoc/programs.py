@@ -1,0 +1,162 @@
+"""JSOC's own programs at JSOC's own paths: decode, ask a service, encode.
+
+Every answer says in the header ``X-Mirror`` how it came about: local, filled, forwarded or stale.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from mirror.readthrough.policy import Wish
+from mirror.server.cache_control import told_by, wish_of
+from mirror.server.mirror_chain import is_mirror
+from mirror.server.parameters import parameters
+from mirror.server.request_keys import RECORDS
+from mirror.services.search.search import LONG_ANSWER
+from mirror.wire.address import decode_address, encode_address_answer
+from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
+from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
+from mirror.wire.paths import CGI
+from mirror.wire.rs_list import encode_rs_list
+from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
+from mirror.wire.structure import encode_series_struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mirror.readthrough.lists import Listing
+    from mirror.server.jsoc.proxy import Proxy
+    from mirror.server.mirror_chain import Chain
+    from mirror.services.exports.assembling import Precise
+    from mirror.services.search.search import Found, Search
+
+#: Answers from this size on are compressed in a thread.
+COMPRESS_FROM = 1024
+#: Pseudo-keys that only JSOC's storage can tell.
+_LIVE_KEYS = frozenset({"*logdir*"})
+
+
+class Programs:
+    """The handlers of the programs that the mirror answers itself."""
+
+    def __init__(
+        self,
+        search: Search,
+        listing: Listing,
+        precise: Precise,
+        proxy: Proxy,
+        chain: Chain,
+        now: Callable[[], float],
+    ) -> None:
+        self._precise = precise
+        self._chain = chain
+        self._search = search
+        self._listing = listing
+        self._proxy = proxy
+        self._now = now  #: Unix seconds
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve every program at JSOC's own path, by GET and POST."""
+        programs = {
+            "jsoc_info": self.jsoc_info,
+            "show_series": self.show_series,
+            "showextseries": self.showextseries,
+            "checkAddress.sh": self.check_address,
+            "show_info": self.show_info,
+        }
+        for name, handler in programs.items():
+            router.add_route("*", CGI + name, handler)
+
+    async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
+        """series_struct, rs_summary, rs_list."""
+        started = time.perf_counter()
+        info = decode_info(await parameters(request))
+        wish = wish_of(request.headers)
+        if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
+            if is_mirror(request) and isinstance(info, RsListRequest):
+                precise = await self._precise.answer(info)
+                if precise is not None:
+                    return _json(request, encode_rs_list(precise, runtime=_since(started)))
+            # Flags change values and layout in ways that printed values cannot give: JSOC answers itself.
+            return await self._proxy.pass_through(request, origin="forwarded")
+        if isinstance(info, SeriesStructRequest):
+            series = await self._search.structure(info.ds, wish)
+            return _json(request, encode_series_struct(series, runtime=_since(started)))
+        if isinstance(info, SummaryRequest):
+            counted = await self._search.rs_summary(info, wish)
+            return self._json(request, encode_summary(counted.value, runtime=_since(started)), counted)
+        found = await self._search.rs_list(info, wish)
+        request[RECORDS] = found.value.count
+        body = await self._search.offload.run(
+            lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > LONG_ANSWER
+        )
+        response = self._json(request, body, found)
+        await self._chain.tell_age(request, response, info.ds, found.origin)
+        return response
+
+    async def show_series(self, request: web.Request) -> web.StreamResponse:
+        """The list of series with prime keys and notes."""
+        wanted = decode_catalogue(await parameters(request))
+        entries = await self._listing.series(wish_of(request.headers))
+        return _json(request, encode_show_series(select_series(entries, wanted.filter)))
+
+    async def showextseries(self, request: web.Request) -> web.StreamResponse:
+        """The list of all series, internal ones too."""
+        wanted = decode_catalogue(await parameters(request))
+        entries = await self._listing.all_series(notes=wanted.info, wish=wish_of(request.headers))
+        chosen = select_series(entries, wanted.filter)
+        return _json(request, encode_showextseries(chosen, info=wanted.info))
+
+    async def check_address(self, request: web.Request) -> web.StreamResponse:
+        """Whether an address may export."""
+        address = decode_address(await parameters(request))
+        answer = await self._listing.check_address(address, wish_of(request.headers))
+        return _json(request, encode_address_answer(answer))
+
+    async def show_info(self, request: web.Request) -> web.StreamResponse:
+        """Records as text."""
+        wanted = decode_show_info(await parameters(request))
+        query, wish = show_info_query(wanted), wish_of(request.headers)
+        if wanted.count:
+            counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), wish)
+            return self._text(request, encode_show_count(wanted, counted.value), counted)
+        found = await self._search.rs_list(query, wish)
+        request[RECORDS] = found.value.count
+        known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
+        series = await self._search.structure(query.ds, known)
+        strings = {k.name.lower() for k in series.keywords if k.type == "string"}
+        body = await self._search.offload.run(
+            lambda: encode_show_info(wanted, found.value, quoted=strings), long=found.value.count > LONG_ANSWER
+        )
+        return self._text(request, body, found)
+
+    def _json(self, request: web.Request, body: bytes, found: Found[Any]) -> web.Response:
+        return _response(request, body, "application/json", self._told(found))
+
+    def _text(self, request: web.Request, body: bytes, found: Found[Any]) -> web.Response:
+        return _response(request, body, "text/plain", self._told(found))
+
+    def _told(self, found: Found[Any]) -> dict[str, str]:
+        return told_by(found.origin, found.checked_at, self._now())
+
+
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started
+
+
+def _json(request: web.Request, body: bytes) -> web.Response:
+    return _response(request, body, "application/json", {})
+
+
+def _response(request: web.Request, body: bytes, kind: str, headers: Mapping[str, str]) -> web.Response:
+    response = web.Response(
+        body=body, content_type=kind, headers=headers, zlib_executor_size=COMPRESS_FROM * 64
+    )
+    if len(body) >= COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.enable_compression(web.ContentCoding.gzip)
+    return response

@@ -1,0 +1,72 @@
+"""The pages of what goes on: jobs and upkeep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from mirror.config.access import Role
+from mirror.server.parameters import parameters
+from mirror.server.request_keys import ASKER
+
+if TYPE_CHECKING:
+    from mirror.server.pages.site import Web
+    from mirror.services.access.usage import Accounting
+    from mirror.services.maintenance.checker import Checker
+    from mirror.services.monitoring.all_jobs import AllJobs
+    from mirror.services.monitoring.overview import Overview
+
+#: Jobs and files that a page lists.
+_JOBS, _FILES = 200, 1000
+
+
+class WorkPages:
+    """The handlers of ``/jobs`` and ``/upkeep``."""
+
+    def __init__(
+        self, web: Web, jobs: AllJobs, checker: Checker, accounting: Accounting, overview: Overview
+    ) -> None:
+        self._web = web
+        self._jobs = jobs
+        self._checker = checker
+        self._accounting = accounting
+        self._overview = overview
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the pages."""
+        router.add_get("/jobs", self._web.own(self.jobs))
+        router.add_get("/jobs/{id}", self._web.own(self.job))
+        router.add_get("/upkeep", self._web.own(self.upkeep))
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """The last exports and fills, and the subscriptions."""
+        return self._web.page(request, "jobs.html", jobs=await self._jobs.latest(_JOBS))
+
+    async def job(self, request: web.Request) -> web.Response:
+        """One job; an export with its files."""
+        job = await self._jobs.one(request.match_info["id"])
+        files = job["files"]
+        return self._web.page(
+            request, "job.html", job=job, files=files[:_FILES], more=max(0, len(files) - _FILES)
+        )
+
+    async def upkeep(self, request: web.Request) -> web.Response:
+        """Check and room; for administrators eviction, backups, and who used how much since the day ``since``."""
+        admin = _role(request) >= Role.ADMIN
+        since = (await parameters(request)).get("since") or None
+        usage = await self._accounting.usage(since) if admin else []
+        told: dict[str, Any] = {
+            "state": await self._overview.state(),
+            "check": await self._checker.progress(),
+            "admin": admin,
+            "usage": usage,
+            "since": since or "",
+        }
+        return self._web.page(request, "upkeep.html", **told)
+
+
+def _role(request: web.Request) -> Role:
+    """Of whoever asks; who was let in without being asked may do everything."""
+    asker = request.get(ASKER)
+    return Role.ADMIN if asker is None else asker.role

@@ -1,0 +1,84 @@
+"""The page's login: a token for a cookie that no script can read, and the way out."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.errors import Refused, TooMany
+from mirror.server.access.credentials import COOKIE
+from mirror.server.access.csrf import local_path
+from mirror.server.bodies import form
+from mirror.server.errors import codes
+from mirror.server.request_keys import ASKER
+from mirror.services.access.authentication import SESSION
+
+if TYPE_CHECKING:
+    from mirror.server.pages.site import Web
+    from mirror.services.access.audit import Audit
+    from mirror.services.access.authentication import Doors
+
+log = logging.getLogger(__name__)
+
+
+class LoginPage:
+    """The handlers of /login and /logout."""
+
+    def __init__(self, web_: Web, doors: Doors, audit: Audit) -> None:
+        self._web = web_
+        self._doors = doors
+        self._audit = audit
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve everything at its path."""
+        router.add_get("/login", self.form)
+        router.add_post("/login", self.log_in)
+        router.add_post("/logout", self.log_out)
+
+    async def form(self, request: web.Request) -> web.StreamResponse:
+        """The form; ``next`` is where to go afterwards."""
+        return self._page(request, local_path(request.query.get("next", "/")))
+
+    def _page(self, request: web.Request, onward: str, problem: str = "", status: int = 200) -> web.Response:
+        return self._web.page(
+            request,
+            "login.html",
+            status=status,
+            onward=onward,
+            problem=problem,
+            tokens=self._doors.has_tokens,
+        )
+
+    async def log_in(self, request: web.Request) -> web.StreamResponse:
+        """``token, next``: a session, or the form again with what was wrong."""
+        given = await form(request)
+        token, onward = given.get("token", "").strip(), local_path(given.get("next", "/"))
+        try:
+            cookie, asker = self._doors.log_in(token, request.remote)
+        except (Refused, TooMany) as problem:
+            log.warning("login refused address=%s", request.remote)
+            return self._page(request, onward, str(problem), codes(problem)[1])
+        await self._audit.note(asker.who, asker.address, "login", b"", 200)
+        response = web.Response(status=303, headers={"Location": onward})
+        response.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=int(SESSION),
+            httponly=True,
+            samesite="Strict",
+            secure=request.secure,
+            path="/",
+        )
+        return response
+
+    async def log_out(self, request: web.Request) -> web.StreamResponse:
+        """End the session, if there is one."""
+        cookie, asker = request.cookies.get(COOKIE), request.get(ASKER)
+        if cookie and asker is not None and asker.session:
+            self._doors.log_out(cookie)
+            await self._audit.note(asker.who, asker.address, "logout", b"", 200)
+        response = web.Response(status=303, headers={"Location": "/login"})
+        response.del_cookie(COOKIE, path="/")
+        return response

@@ -1,0 +1,119 @@
+"""The pages of what there is: the front page, coverage, the series.
+
+Clients look whether ``http://jsoc.stanford.edu/`` answers before they begin (drms' own tests do). A
+request for that page goes to JSOC; when JSOC is down, this page stands in, since everything held works.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from mirror.coverage.axis import coverage_axis
+from mirror.errors import MirrorError
+from mirror.server.pages.examples import example
+from mirror.server.pages.filters import in_path
+from mirror.server.parameters import parameters
+from mirror.services.search.snippets import snippets
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+    from mirror.server.jsoc.proxy import Proxy
+    from mirror.server.pages.site import Web
+    from mirror.services.monitoring.overview import Overview
+    from mirror.services.monitoring.status import Status
+    from mirror.services.monitoring.totals import Totals
+    from mirror.services.search.search import Search
+    from mirror.storage.index.index import Index
+
+#: Spans of a series that a page lists; the API has all.
+_SPANS = 200
+
+
+class Pages:
+    """The handlers of ``/``, ``/coverage`` and ``/series``."""
+
+    def __init__(
+        self,
+        web: Web,
+        proxy: Proxy,
+        overview: Overview,
+        status: Status,
+        index: Index,
+        search: Search,
+        totals: Totals,
+    ) -> None:
+        self._web = web
+        self._proxy = proxy
+        self._overview = overview
+        self._status = status
+        self._index = index
+        self._search = search
+        self._totals = totals
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the pages."""
+        router.add_get("/", self.front)
+        router.add_get("/coverage", self._web.own(self.coverage))
+        router.add_get("/series", self._web.own(self.every_series))
+        router.add_get("/series/{name}", self._web.own(self.series))
+
+    async def front(self, request: web.Request) -> web.StreamResponse:
+        """JSOC's front page for a client that takes us for JSOC, as long as there is one; else ours."""
+        if not request.raw_path.startswith("/"):
+            try:
+                return await self._proxy.pass_through(request)
+            except MirrorError:  # JSOC is down or may not be asked: the page says so
+                return await self._own(request)
+        return await self._own(request)
+
+    async def _own(self, request: web.Request) -> web.Response:
+        return self._web.page(request, "overview.html", state=await self._overview.state())
+
+    async def coverage(self, request: web.Request) -> web.Response:
+        """The heat map of the series that ``series`` names, or of the one with the most records."""
+        chosen = (await parameters(request)).get("series", "")
+        counted = [(s, await self._index.count(s)) for s in self._index.all_series() if _has_days(s)]
+        held = self._index.series(chosen) if chosen else None
+        if chosen and held is None:
+            await self._search.structure(chosen)  # known from now on, or an error that says why not
+            held = self._index.series(chosen)
+        shown = held[0] if held else max(counted, key=lambda c: c[1], default=(None, 0))[0]
+        spans = [] if shown is None else self._status.coverage(shown.name)
+        return self._web.page(
+            request, "coverage.html", all_series=[s.name for s, _ in counted], shown=shown, spans=spans[:_SPANS],
+            more=max(0, len(spans) - _SPANS), timed=shown is not None and _has_days(shown),
+        )  # fmt: skip
+
+    async def every_series(self, request: web.Request) -> web.Response:
+        """The series that are known; with ``q``, the one of that name."""
+        if name := (await parameters(request)).get("q", "").strip():
+            raise web.HTTPSeeOther(f"/series/{in_path(name)}")
+        files = await self._totals.by_series()
+        listed = [
+            {**told, "files": files.get(told["series"].lower(), (0, 0))}
+            for told in await self._status.series()
+        ]
+        return self._web.page(request, "series_list.html", listed=listed)
+
+    async def series(self, request: web.Request) -> web.Response:
+        """One series: its keys, keywords, segments and links; known from now on, if JSOC knows it."""
+        series = await self._search.structure(request.match_info["name"])
+        files, usual = await self._totals.by_series(), example(series)
+        told: dict[str, Any] = {
+            "series": series,
+            "records": await self._index.count(series),
+            "files": files.get(series.name.lower(), (0, 0)),
+            "implicit": series.implicit,
+            "timed": _has_days(series),
+            "spans": self._status.coverage(series.name)[:_SPANS],
+            "examples": snippets(usual, f"http://{request.host}"),
+            "usual": usual.ds,
+        }
+        return self._web.page(request, "series.html", **told)
+
+
+def _has_days(series: Series) -> bool:
+    axis = coverage_axis(series)
+    return axis is not None and axis.place(0.0) is not None

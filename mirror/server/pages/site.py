@@ -1,0 +1,163 @@
+"""The page's frame: templates filled in, static files served, and the headers that both go with.
+
+Rule for editors: nothing from outside, no script and no style within a page; the policy below forbids both,
+also to whatever a hostile name might smuggle in. Static files lie below a hash of them all, so that
+browsers may keep them for good, and one imports the other by a relative name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import mimetypes
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from aiohttp import web
+
+import mirror
+from mirror.errors import MirrorError
+from mirror.server.access.headers import HEADERS
+from mirror.server.errors import codes
+from mirror.server.pages import filters
+from mirror.server.request_keys import ASKER, FORM_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from importlib.resources.abc import Traversable
+
+    from mirror.server.jsoc.proxy import Proxy
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_FOREVER = "public, max-age=31536000, immutable"
+#: Path and name of each page in the navigation.
+NAVIGATION = (
+    ("/", "Overview"),
+    ("/search", "Search"),
+    ("/coverage", "Coverage"),
+    ("/series", "Series"),
+    ("/sql", "SQL"),
+    ("/jobs", "Jobs"),
+    ("/subscriptions", "Subscriptions"),
+    ("/upkeep", "Upkeep"),
+)
+#: Suffixes whose kinds a machine may know otherwise, or not at all.
+_KINDS = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A static file: its content, its kind and its entity tag."""
+
+    body: bytes
+    kind: str
+    tag: str
+
+
+class Web:
+    """Fills in templates, and serves the static files below ``/static/``."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._assets = dict(_assets(importlib.resources.files("mirror") / "web" / "static"))
+        joined = "".join(f"{name} {asset.tag}\n" for name, asset in sorted(self._assets.items()))
+        self.version = hashlib.sha256(joined.encode()).hexdigest()[:12]
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("mirror", "web/templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= filters.FILTERS
+        self._templates.globals |= {
+            "asset": self.asset,
+            "navigation": NAVIGATION,
+            "program": mirror.__version__,
+        }
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the static files."""
+        router.add_get("/static/{version}/{name:.+}", self.static)
+
+    def asset(self, name: str) -> str:
+        """The address of a static file; KeyError if there is none of that name."""
+        if name not in self._assets:
+            raise KeyError(name)
+        return f"/static/{self.version}/{name}"
+
+    def page(
+        self, request: web.Request, template: str, /, *, status: int = 200, **values: Any
+    ) -> web.Response:
+        """The page of a template; ``request`` tells where we are, ``values`` are what it shows."""
+        text = self.render(
+            template,
+            path=request.path,
+            host=request.host,
+            asker=request.get(ASKER),
+            form_token=request.get(FORM_TOKEN, ""),
+            **values,
+        )
+        headers = {**HEADERS, "Cache-Control": "no-cache"}
+        # A header or an address may have brought what UTF-8 cannot say.
+        body = text.encode("utf-8", "replace")
+        return web.Response(
+            body=body, content_type="text/html", charset="utf-8", status=status, headers=headers
+        )
+
+    def render(self, template: str, /, **values: Any) -> str:
+        """A template filled in; UndefinedError if it wants a value that is not among these."""
+        return self._templates.get_template(template).render(**values)
+
+    def own(self, handler: Handler) -> Handler:
+        """A page's handler, for requests to us: one that takes us for JSOC is passed on to it.
+
+        An error of ours becomes a page that tells of it.
+        """
+
+        @wraps(handler)
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if not request.raw_path.startswith("/"):
+                return await self._proxy.handle(request)
+            try:
+                return await handler(request)
+            except MirrorError as error:
+                return self.page(request, "problem.html", status=codes(error)[1], problem=str(error))
+
+        return answer
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        """A static file; for good under the present version, else only as long as it is the same."""
+        asset = self._assets.get(request.match_info["name"])
+        if asset is None:
+            raise web.HTTPNotFound(text="there is no such file\n")
+        current = request.match_info["version"] == self.version
+        headers = {**HEADERS, "ETag": asset.tag, "Cache-Control": _FOREVER if current else "no-cache"}
+        if asset.tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=asset.body, content_type=asset.kind, charset="utf-8", headers=headers)
+
+
+def _assets(folder: Traversable, above: str = "") -> Iterator[tuple[str, Asset]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _assets(entry, f"{above}{entry.name}/")
+        else:
+            body = entry.read_bytes()
+            yield (
+                above + entry.name,
+                Asset(body, _kind(entry.name), f'"{hashlib.sha256(body).hexdigest()[:16]}"'),
+            )
+
+
+def _kind(name: str) -> str:
+    suffix = name[name.rfind(".") :] if "." in name else ""
+    return _KINDS.get(suffix) or mimetypes.guess_type(name)[0] or "text/plain"

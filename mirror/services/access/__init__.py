@@ -1,0 +1,4 @@
+"""Authentication, tokens, sessions, audit and usage.
+
+Read ``authentication`` first.
+"""

@@ -1,0 +1,182 @@
+"""Whom the mirror lets in: tokens, sessions of the page, and a limit on wrong tokens.
+
+Secrets are kept as digests only. A token holds as long as its table stands in config.toml; a session as long as
+its token does, and no longer than half a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_network
+from typing import TYPE_CHECKING
+
+from mirror.config.access import Address, Role, address_of, fits, name_in, role_of_address
+from mirror.errors import Refused, TooMany
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ipaddress import IPv4Network, IPv6Network
+
+    from mirror.config.loading import Access, Config, Token
+
+#: Seconds that a session of the page holds.
+SESSION = 12 * 3600.0
+#: Sessions, and addresses that sent wrong tokens, kept in memory.
+MOST = 10_000
+#: Wrong tokens that one address may send in so many seconds.
+FAILURES, PERIOD = 10, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and what may be done: ``name`` that of a token, "" for an address of a network.
+
+    ``ambient`` says that a browser would bring this right along unasked: an address has it, a header has not.
+    ``session`` is the digest of a session's cookie, "" without one.
+    """
+
+    address: str
+    role: Role
+    name: str = ""
+    ambient: bool = False
+    session: str = ""
+
+    @property
+    def who(self) -> str:
+        """As it is counted and written down."""
+        return f"token:{self.name}" if self.name else self.address
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    token: Token
+    until: float
+
+
+class FailedLogins:
+    """Counts the wrong tokens of an address, so that logs and processor are not flooded; ``now`` gives Unix seconds.
+
+    A right token is never held up by it.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._failures: dict[IPv4Network | IPv6Network | None, tuple[float, int]] = {}
+
+    def count(self, address: Address | None) -> None:
+        """Count one more; TooMany if there were too many within the period."""
+        source, now = _source(address), self._now()
+        since, count = self._failures.pop(source, (now, 0))
+        if not 0.0 <= now - since < PERIOD:
+            since, count = now, 0
+        _bound(self._failures)
+        self._failures[source] = since, count + 1
+        if count >= FAILURES:
+            raise TooMany(
+                f"too many wrong tokens came from this address; try again in {since + PERIOD - now:.0f} s"
+            )
+
+
+class Doors:
+    """Who is let in by a configuration; ``now`` gives Unix seconds."""
+
+    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+        self._now = now
+        self._key = secrets.token_bytes(32)
+        self._sessions: dict[str, _Session] = {}
+        self._failed = FailedLogins(now)
+        self._access, self._tokens = config.access, {t.name: t for t in config.token}
+
+    def apply(self, config: Config) -> None:
+        """Let in whom another configuration names; tokens that went are refused from now on, and their sessions."""
+        self._access, self._tokens = config.access, {t.name: t for t in config.token}
+
+    @property
+    def access(self) -> Access:
+        """The section of the configuration that holds."""
+        return self._access
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there are tokens at all."""
+        return bool(self._tokens)
+
+    def by_address(self, remote: str | None, *, passed_on: bool = False) -> Asker:
+        """What may be done from an address without a token; ``passed_on`` by a server in front it is not this computer."""
+        address = address_of(remote)
+        role = role_of_address(address, self._access.networks, tokens=self.has_tokens or passed_on)
+        return Asker(_shown(address), role, ambient=True)
+
+    def by_token(self, token: str, remote: str | None) -> Asker | None:
+        """Whoever sends this token, None if it is not one; TooMany for an address that sends many wrong ones."""
+        address = address_of(remote)
+        known = self._tokens.get(name_in(token) or "")
+        if known is None or not fits(token, known.hash):
+            self._failed.count(address)
+            return None
+        return Asker(_shown(address), known.role, known.name)
+
+    # ---- sessions of the page ---------------------------------------------------------------------
+
+    def log_in(self, token: str, remote: str | None) -> tuple[str, Asker]:
+        """A new session's cookie; Refused if that is no token, TooMany for an address that sends many wrong ones."""
+        asker = self.by_token(token, remote)
+        if asker is None:
+            raise Refused("invalid or revoked token")
+        cookie = secrets.token_urlsafe(32)
+        for old in [key for key, session in self._sessions.items() if session.until < self._now()]:
+            del self._sessions[old]
+        _bound(self._sessions)
+        self._sessions[_hashed(cookie)] = _Session(self._tokens[asker.name], self._now() + SESSION)
+        return cookie, asker
+
+    def by_session(self, cookie: str, remote: str | None) -> Asker | None:
+        """Whoever has this cookie; None if its session is over."""
+        key = _hashed(cookie)
+        session = self._sessions.get(key)
+        token = self._tokens.get(session.token.name) if session else None
+        if (
+            session is None
+            or token is None
+            or token.hash != session.token.hash
+            or session.until < self._now()
+        ):
+            self._sessions.pop(key, None)
+            return None
+        return Asker(_shown(address_of(remote)), token.role, token.name, session=key)
+
+    def log_out(self, cookie: str) -> None:
+        """End a session."""
+        self._sessions.pop(_hashed(cookie), None)
+
+    def form_token(self, asker: Asker) -> str:
+        """What a form must bring along, so that it is one of ours, made for this asker."""
+        return hmac.new(self._key, f"form {asker.session}".encode(), "sha256").hexdigest()
+
+    def is_form_token(self, asker: Asker, given: str) -> bool:
+        """Whether a form brought it along."""
+        return hmac.compare_digest(self.form_token(asker).encode(), given.encode("utf-8", "replace"))
+
+
+def _hashed(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()
+
+
+def _shown(address: Address | None) -> str:
+    return "unknown" if address is None else str(address)
+
+
+def _source(address: Address | None) -> IPv4Network | IPv6Network | None:
+    """What counts as one source: an IPv4 address, or the /64 of one host's IPv6 addresses."""
+    if address is None:
+        return None
+    return ip_network((address, 64 if isinstance(address, IPv6Address) else 32), strict=False)
+
+
+def _bound(kept: dict[str, _Session] | dict[IPv4Network | IPv6Network | None, tuple[float, int]]) -> None:
+    """Make room for one more, the oldest first."""
+    while len(kept) >= MOST:
+        kept.pop(next(iter(kept)))  # type: ignore[arg-type]

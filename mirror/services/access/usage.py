@@ -1,0 +1,172 @@
+"""Who uses the mirror, and how much: counted in memory, written down now and then.
+
+Whoever asks is known within the tasks that work for him, so that what JSOC sends counts for whoever asked
+first; what the mirror does by itself counts as its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mirror.errors import BadRequest
+from mirror.humanize import day_of
+from mirror.storage.database.database import Tables, if_possible
+from mirror.upstream.budget import asking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.upstream.client import Exchange
+
+#: What nobody asked for: subscriptions, checks.
+ITSELF = "(mirror)"
+
+
+class Accounting:
+    """Counts; ``now`` gives Unix seconds."""
+
+    def __init__(self, table: UsageTable, now: Callable[[], float]) -> None:
+        self._table = table
+        self._now = now
+        self._used: dict[Key, Used] = {}
+        self._asker: ContextVar[str] = ContextVar("asker", default=ITSELF)
+        self.active = 0  #: requests that are being answered
+        self.last = 0.0  #: when the last one began
+
+    @contextmanager
+    def asking(self, who: str) -> Iterator[None]:
+        """While this is open, what happens is for ``who``."""
+        token = self._asker.set(who)
+        self.active += 1
+        self.last = self._now()
+        try:
+            with asking(who):
+                yield
+        finally:
+            self.active -= 1
+            self._asker.reset(token)
+
+    def count(self, who: str, used: Used) -> None:
+        """Somebody used this much."""
+        added(self._used, (day_of(self._now()), who), used)
+
+    def count_exchange(self, exchange: Exchange) -> None:
+        """JSOC sent something, for whoever asks here and now."""
+        if exchange.bytes:
+            self.count(self._asker.get(), Used(upstream_bytes=exchange.bytes))
+
+    async def write_down(self) -> None:
+        """Write down what was counted since the last time."""
+        used, self._used = self._used, {}
+        oldest = datetime.fromtimestamp(self._now(), UTC) - timedelta(days=DAYS)
+        try:
+            await self._table.add(used, oldest=oldest.strftime("%Y-%m-%d"))
+        except BaseException:
+            for key, each in used.items():
+                added(self._used, key, each)
+            raise
+
+    async def usage(self, since: str | None) -> list[dict[str, Any]]:
+        """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days."""
+        await if_possible(self.write_down(), "usage")
+        day = _day(since) if since else day_of(self._now() - 30 * 86400)
+        return [
+            {
+                "day": day,
+                "who": who,
+                "requests": used.requests,
+                "records": used.records,
+                "bytes": used.bytes,
+                "upstream_bytes": used.upstream_bytes,
+            }
+            for day, who, used in await self._table.since(day)
+        ]
+
+
+def _day(text: str) -> str:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).strftime("%Y-%m-%d")
+    except ValueError:
+        raise BadRequest(f"{text!r} is no day; expected one such as 2026-11-22") from None
+
+
+#: Addresses of a day that are told apart; what comes on top counts as ``OTHERS``.
+MOST = 5_000
+OTHERS = "others"
+#: Days that are kept.
+DAYS = 400
+
+_SELECT = "SELECT day, who, requests, records, bytes, upstream_bytes FROM mirror.usage"
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Requests, records told, bytes sent, and bytes that JSOC had to send for it."""
+
+    requests: int = 0
+    records: int = 0
+    bytes: int = 0
+    upstream_bytes: int = 0
+
+    def __add__(self, other: Used) -> Used:
+        return Used(
+            self.requests + other.requests,
+            self.records + other.records,
+            self.bytes + other.bytes,
+            self.upstream_bytes + other.upstream_bytes,
+        )
+
+
+Key = tuple[str, str]  #: day and who
+
+
+def added(used: dict[Key, Used], key: Key, more: Used, most: int = MOST) -> None:
+    """Add to what somebody used on a day; a new name beyond ``most`` of them counts as one of the others."""
+    if key not in used and len(used) >= most:
+        key = key[0], OTHERS
+    used[key] = used.get(key, Used()) + more
+
+
+class UsageTable:
+    """The rows of usage."""
+
+    def __init__(self, database: Database) -> None:
+        self._tables = Tables(database)
+
+    async def add(self, used: Mapping[Key, Used], *, oldest: str) -> None:
+        """Add what was used to what is known of these days, and forget days before ``oldest``."""
+
+        def work(cursor: Cursor) -> None:
+            for day in {day for day, _ in used}:
+                _merge(cursor, day, [(who, u) for (d, who), u in used.items() if d == day])
+            cursor.execute("DELETE FROM mirror.usage WHERE day < ?", [oldest])
+
+        if used:
+            await self._tables.write(work)
+
+    async def since(self, day: str) -> list[tuple[str, str, Used]]:
+        """Day, who, and how much, from a day on; the newest day and whoever used most come first."""
+        sql = f"{_SELECT} WHERE day >= ? ORDER BY day DESC, bytes DESC, who"
+        rows = await self._tables.read(lambda c: c.execute(sql, [day]).fetchall())
+        return [(row[0], row[1], Used(*row[2:])) for row in rows]
+
+
+def _merge(cursor: Cursor, day: str, used: Iterable[tuple[str, Used]]) -> None:
+    known: dict[Key, Used] = {
+        (row[0], row[1]): Used(*row[2:])
+        for row in cursor.execute(f"{_SELECT} WHERE day = ?", [day]).fetchall()
+    }
+    for who, more in used:
+        added(known, (day, who), more)
+    cursor.execute("DELETE FROM mirror.usage WHERE day = ?", [day])
+    names = [who for _, who in known]
+    columns = [
+        [getattr(u, n) for u in known.values()] for n in ("requests", "records", "bytes", "upstream_bytes")
+    ]
+    sql = "INSERT INTO mirror.usage SELECT ?, unnest(?::VARCHAR[])" + ", unnest(?::BIGINT[])" * 4
+    cursor.execute(sql, [day, names, *columns])

@@ -1,0 +1,308 @@
+"""Adopting files that people already have: find each one's record, verify it, keep it.
+
+Nothing is kept that was not verified, and nothing is removed here: whoever owns the originals does that,
+once they are told that their files are held. A crash leaves a file adopted or not: the row that says whose
+it is comes last, and a blob without one is the first to be evicted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mirror.errors import NotHeld, StorageError, UnknownSeries, UpstreamError
+from mirror.services.adoption.find import Finder, candidate, no_owner, not_found, wanted_by
+from mirror.services.adoption.match import Placed, Unplaced, claim_of, place
+from mirror.services.adoption.names import read_name, series_in_name
+from mirror.services.adoption.scan import Content, Look, look, read_through
+from mirror.services.exports.segment_files import Wanted, wanted_files
+from mirror.storage.files.adopted_exports import export_link
+from mirror.storage.files.holdings import RecordSegment
+from mirror.storage.files.unit_path import unit_file
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+    from mirror.readthrough.files import Files
+    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.records import Records
+    from mirror.readthrough.structures import Catalogue
+    from mirror.services.adoption.find import Found
+    from mirror.services.adoption.match import Candidate, Claim
+    from mirror.storage.files.adopted_exports import Adopted
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.holdings import Holdings
+    from mirror.storage.files.table import Blob
+    from mirror.storage.index.index import Index
+    from mirror.storage.index.layout import Layout
+
+How = Literal["copy", "link"]
+State = Literal["placed", "held", "rejected", "later"]
+#: Files that are read side by side.
+AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file to adopt. ``name`` and ``unit`` (its ``/SUM`` path) are what it was called where it came from."""
+
+    path: Path
+    name: str | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a file.
+
+    ``placed``: it is held now (of a dry run: it would be); ``held``: its place was taken already;
+    ``rejected``: ``reason`` says why it has no place; ``later``: why not now. ``same`` says that the very
+    bytes of the file are held, ``how`` whether it was copied or linked.
+    """
+
+    path: str
+    state: State
+    record: str = ""
+    segment: str = ""
+    kind: str = ""
+    reason: str = ""
+    how: str = ""
+    size: int = 0
+    sha256: str = ""
+    same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file with its place, and what the archive has there."""
+
+    seen: Look
+    placed: Placed
+    wanted: Wanted
+
+
+class Adoption:
+    """Adopts files; ``tree`` says whether they also get names in the readable tree."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        records: Records,
+        index: Index,
+        files: Files,
+        holdings: Holdings,
+        adopted: Adopted,
+        blobs: Blobs,
+        rules: Rules,
+        *,
+        tree: bool = True,
+    ) -> None:
+        self._catalogue = catalogue
+        self._finder = Finder(index, records)
+        self._index = index
+        self._files = files
+        self._holdings = holdings
+        self._adopted = adopted
+        self._blobs = blobs
+        self._rules = rules
+        self._tree = tree
+
+    async def adopt(
+        self, items: Sequence[Item], how: How = "copy", *, dry_run: bool = False, compare: bool = False
+    ) -> list[Outcome]:
+        """Adopt files together; an outcome for each, in order. With ``compare`` also what is held is read.
+
+        Many at a time are cheap: JSOC is asked once for all records of a series.
+        """
+        looks = await asyncio.to_thread(_look_at, items)
+        places = await self._places(looks)
+        taken = await self._taken([p for p in places if isinstance(p, _Place)])
+        room, claimed = asyncio.Semaphore(AT_ONCE), set[tuple[RecordSegment, str]]()
+
+        async def one(item: Item, found: _Place | Unplaced) -> Outcome:
+            if isinstance(found, Unplaced):
+                return _unplaced(item, found)
+            key = found.wanted.owner, found.placed.kind
+            before = taken.get(key)
+            if key in claimed:
+                return _unplaced(
+                    item, Unplaced("another of these files is of the same segment of the same record")
+                )
+            claimed.add(key)
+            async with room:
+                return await self._settled(found, before, how, dry_run=dry_run, compare=compare)
+
+        return list(await asyncio.gather(*map(one, items, places)))
+
+    # ---- where it belongs ------------------------------------------------------------------------
+
+    async def _places(self, looks: Sequence[Look | Unplaced]) -> list[_Place | Unplaced]:
+        """The place of each file, or why it has none; one question for all of a series."""
+        found: list[_Place | Unplaced] = [x if isinstance(x, Unplaced) else _nameless(x) for x in looks]
+        groups: dict[str, list[int]] = {}
+        for i, seen in enumerate(looks):
+            name = None if isinstance(seen, Unplaced) else seen.header.series or series_in_name(seen.name)
+            if name is not None:
+                groups.setdefault(name.lower(), []).append(i)
+            elif isinstance(seen, Look) and seen.unit is not None:
+                for series in await self._owners(seen.unit):
+                    groups.setdefault(series.name.lower(), []).append(i)
+        for name, members in groups.items():
+            group = [(i, seen) for i in members if isinstance(seen := looks[i], Look)]
+            for (i, _), answer in zip(group, await self._placed(name, [s for _, s in group]), strict=True):
+                found[i] = answer
+        return found
+
+    async def _owners(self, unit: str) -> list[Series]:
+        """The series that have a record in the storage unit of a path, of what is held."""
+        file = unit_file(unit)
+        condition = f"sunum = {file.sunum}" if file is not None else "FALSE"
+        return [s for s in self._index.all_series() if await self._index.recnums(s, condition)]
+
+    async def _placed(self, name: str, looks: Sequence[Look]) -> list[_Place | Unplaced]:
+        try:
+            series = await self._catalogue.series(name)
+        except UnknownSeries:
+            return [Unplaced(f"there is no series {name!r}") for _ in looks]
+        except (UpstreamError, NotHeld) as problem:
+            why = f"the structure of {name} is not held here, and JSOC could not be asked: {problem}"
+            return [Unplaced(why, for_now=True) for _ in looks]
+        claims = [await self._claim(seen, series) for seen in looks]
+        found = await self._finder.find(series, [c for c in claims if not isinstance(c, Unplaced)])
+        # Comparing some hundred keywords a file takes long enough to be noticed by who waits for an answer.
+        return await asyncio.to_thread(_decided, looks, claims, self._index.layout(series), found)
+
+    async def _claim(self, seen: Look, series: Series) -> Claim | Unplaced:
+        """What a file says of itself; its name counts against it if it is plainly that of another series."""
+        named = series_in_name(seen.name)
+        if named is not None and named.lower() != series.name.lower():
+            try:
+                other = await self._catalogue.series(named)
+            except UnknownSeries:  # the name means something else
+                other = series
+            except (UpstreamError, NotHeld) as problem:
+                why = f"whether its name is that of a file of {named} cannot be told now: {problem}"
+                return Unplaced(why, for_now=True)
+            if other is not series and read_name(seen.name, other):
+                return Unplaced(f"its name is that of a file of {other.name}, its header says {series.name}")
+        return claim_of(seen.header, seen.name, seen.unit, series)
+
+    async def _taken(self, places: Sequence[_Place]) -> dict[tuple[RecordSegment, str], Blob]:
+        """What is held already of these places, by record and kind."""
+        by_series: dict[str, set[int]] = {}
+        for p in places:
+            by_series.setdefault(p.wanted.owner.series, set()).add(p.wanted.owner.recnum)
+        taken: dict[tuple[RecordSegment, str], Blob] = {}
+        for series, recnums in by_series.items():
+            for holding in await self._holdings.of_records(series, recnums):
+                if holding.record is not None:
+                    taken[holding.record, "as-is"] = holding.blob
+            exports = await self._adopted.of_records(series, recnums)
+            taken |= {(record, "fits"): blob for record, blob in exports.items()}
+        files = {f: p for p in places if p.placed.kind == "as-is" and (f := unit_file(p.wanted.path))}
+        for file, holding in (await self._holdings.at_all(files)).items():
+            taken[files[file].wanted.owner, "as-is"] = holding.blob
+        return taken
+
+    # ---- keeping ---------------------------------------------------------------------------------
+
+    async def _settled(
+        self, found: _Place, before: Blob | None, how: How, *, dry_run: bool, compare: bool
+    ) -> Outcome:
+        """The outcome for a file that has a place: read, and kept if the place is free."""
+        outcome = _outcome(found, "placed" if before is None else "held")
+        if before is not None and not compare:
+            return replace(outcome, sha256=before.sha256)
+        content = await asyncio.to_thread(read_through, found.seen)
+        if isinstance(content, Unplaced):
+            return _unplaced(Item(found.seen.path), content)
+        outcome = replace(outcome, sha256=content.sha256)
+        if before is not None:
+            return replace(outcome, same=before.sha256 == content.sha256)
+        if dry_run:
+            return outcome
+        try:
+            done = await self._kept(found, content, how)
+        except StorageError as problem:
+            return _unplaced(Item(found.seen.path), Unplaced(str(problem), for_now=True))
+        return replace(outcome, how=done, same=True)
+
+    async def _kept(self, found: _Place, content: Content, how: How) -> str:
+        if how == "link":
+            mode = found.seen.path.stat().st_mode
+            try:
+                return await self._taken_in(found, content, link=True)
+            except StorageError:  # another file system, or somebody else's file: then a copy has to do
+                with suppress(OSError):
+                    found.seen.path.chmod(mode & 0o7777)
+        return await self._taken_in(found, content, link=False)
+
+    async def _taken_in(self, found: _Place, content: Content, *, link: bool) -> str:
+        path = found.seen.path
+        async with self._blobs.taking(path, content.size, content.sha256, link=link) as sink:
+            blob = await sink.keep(size=content.size)
+            await self._note(found, blob)
+        return "linked" if link else "copied"
+
+    async def _note(self, found: _Place, blob: Blob) -> None:
+        """Say whose file a blob is; from here on it is adopted."""
+        wanted, file = found.wanted, unit_file(found.wanted.path)
+        if found.placed.kind == "as-is":
+            if file is None:
+                raise StorageError(f"{wanted.path!r} is not a path of the archive")
+            await self._files.note(wanted.source, file, blob)
+            return
+        link = export_link(wanted.owner, wanted.segment, wanted.day) if self._tree else None
+        now = self._rules.timestamp()
+        await self._adopted.add(wanted.owner, blob, name=found.seen.name, link=link, now=now)
+
+
+def _decided(
+    looks: Sequence[Look], claims: Sequence[Claim | Unplaced], layout: Layout, found: Found
+) -> list[_Place | Unplaced]:
+    """The place of each file among the records that were found."""
+    candidates = {recnum: candidate(layout, row) for recnum, row in found.rows.items()}
+    return [
+        claim if isinstance(claim, Unplaced) else _placed_one(seen, claim, layout, found, candidates)
+        for seen, claim in zip(looks, claims, strict=True)
+    ]
+
+
+def _placed_one(
+    seen: Look, claim: Claim, layout: Layout, found: Found, candidates: Mapping[int, Candidate]
+) -> _Place | Unplaced:
+    series = layout.series
+    mine = wanted_by(claim, series, candidates)
+    if not mine:
+        return not_found(claim, series, found.problem)
+    placed = place(claim, seen.header, series, mine, complete=found.problem is None)
+    if isinstance(placed, Unplaced):
+        return placed
+    (wanted,) = wanted_files(layout, [found.rows[placed.record.recnum]], (placed.segment,))
+    return _Place(seen, placed, wanted)
+
+
+def _nameless(seen: Look) -> Unplaced:
+    if seen.unit is not None:
+        return no_owner(seen.unit)
+    return Unplaced("neither its header nor its name tells which series it is of")
+
+
+def _look_at(items: Sequence[Item]) -> list[Look | Unplaced]:
+    return [look(item.path, item.name, unit=item.unit) for item in items]
+
+
+def _outcome(found: _Place, state: State) -> Outcome:
+    placed = found.placed
+    size = found.seen.stamp.size
+    return Outcome(
+        os.fspath(found.seen.path), state, placed.record.name, placed.segment, placed.kind, size=size
+    )
+
+
+def _unplaced(item: Item, why: Unplaced) -> Outcome:
+    return Outcome(os.fspath(item.path), "later" if why.for_now else "rejected", reason=why.reason)

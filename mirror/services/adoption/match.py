@@ -1,0 +1,261 @@
+"""Which record and segment a file is of: its claims put together, and compared with the records there are.
+
+Pure. Evidence may come from the header, from the file's name, and from a path below ``/SUM``. The rule:
+a file is placed only if everything that it says agrees with one record, and with no other. What contradicts
+itself, or leaves a choice, is not placed, and the reason is a text that reads well after the file's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mirror.drms.series import Series
+from mirror.drms.times import format_time
+from mirror.services.adoption.header import HeaderEvidence, header_keys, key_value
+from mirror.services.adoption.names import KeyValue, NameReading, read_name
+from mirror.services.adoption.values import names_of, shape_disagreement, value_disagreement
+
+Kind = Literal["as-is", "fits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """Why a file has no place; ``for_now`` if that may be another one later."""
+
+    reason: str
+    for_now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a file says that it is. ``segment`` is the segment's name, or for a linked one that of its file;
+    ``named`` is what the file's own name says of it. ``path`` is that below ``/SUM``.
+
+    ``fits`` is an export with the keywords in its header, ``as-is`` the archived file itself.
+    """
+
+    kind: Kind
+    segment: str | None
+    recnum: int | None
+    keys: Mapping[str, KeyValue] = field(default_factory=dict)
+    path: str | None = None
+    named: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record that a file may be of: its prime keys, printed values by keyword, and its segments by name."""
+
+    recnum: int
+    name: str
+    keys: Mapping[str, KeyValue]
+    texts: Mapping[str, str]
+    segments: Mapping[str, SegmentFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """The archived file of a record: where it lies ("" if nowhere), its shape and its scaling, as printed."""
+
+    path: str
+    dims: str
+    bzero: str = ""
+    bscale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A file's place."""
+
+    record: Candidate
+    segment: str
+    kind: Kind
+
+
+# ---- what a file says ---------------------------------------------------------------------------
+
+
+def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series) -> Claim | Unplaced:
+    """What a file says of itself, if it does not contradict itself. ``path`` is its ``/SUM`` path, if it has one."""
+    if header.rewritten:
+        return Unplaced("it was written anew by a program, and is no longer the file that JSOC made")
+    recnums, told = header.recnums, header_keys(header, series)
+    if len(recnums) > 1:
+        return Unplaced(
+            f"its DRMS_ID and its RECNUM name two records: {', '.join(map(str, sorted(recnums)))}"
+        )
+    recnum = next(iter(recnums), None)
+    segment = _own_segment(header, series)
+    if isinstance(segment, Unplaced):
+        return segment
+    reading = _reading(read_name(name, series), Claim("fits", segment, recnum, told), series)
+    if isinstance(reading, Unplaced):
+        return reading
+    kind = _kind(header, series, path)
+    if isinstance(kind, Unplaced):
+        return kind
+    segment = segment or reading.segment or _only_segment(series)
+    known = recnum if recnum is not None else reading.recnum
+    return Claim(kind, segment or None, known, {**reading.keys, **told}, path, reading.segment or None)
+
+
+def _own_segment(header: HeaderEvidence, series: Series) -> str | Unplaced | None:
+    if header.segment is None:
+        return None
+    found = series.segment(header.segment)
+    return (
+        found.name
+        if found is not None
+        else Unplaced(f"{series.name} has no segment {header.segment!r}, which its DRMS_ID names")
+    )
+
+
+def _reading(readings: Sequence[NameReading], claim: Claim, series: Series) -> NameReading | Unplaced:
+    """The reading of the name that agrees with the header; one that says nothing if there are none at all."""
+    if not readings:
+        return NameReading("")
+    fitting = [r for r in readings if _fits(r, claim, series)]
+    if not fitting:
+        return Unplaced("its name and its header speak of different files")
+    if len(fitting) > 1 and claim.recnum is None and not claim.keys:
+        return Unplaced("its name can be read in two ways, as a record number or as a prime key")
+    return fitting[0]
+
+
+def _fits(reading: NameReading, claim: Claim, series: Series) -> bool:
+    keys = [name for name in reading.keys if name in claim.keys]
+    return (
+        (claim.segment in (None, reading.segment) or series.segment(reading.segment) is None)
+        and (None in (claim.recnum, reading.recnum) or claim.recnum == reading.recnum)
+        and all(reading.keys[name].agrees(claim.keys[name]) for name in keys)
+    )
+
+
+def _kind(header: HeaderEvidence, series: Series, path: str | None) -> Kind | Unplaced:
+    if header.exported:
+        return "fits"
+    if path is None and any(name in header.values for name in names_of(series) if name not in _IN_ARCHIVES):
+        return Unplaced("it has keywords, but none that says which record they are of (RECNUM, DRMS_ID)")
+    return "as-is"
+
+
+#: Names that the header of an archived image may have by itself, and that series have keywords for.
+_IN_ARCHIVES = frozenset({"BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "DATE"})
+
+
+def _only_segment(series: Series) -> str | None:
+    return series.segments[0].name if len(series.segments) == 1 else None
+
+
+# ---- the record ---------------------------------------------------------------------------------
+
+
+def place(
+    claim: Claim, header: HeaderEvidence, series: Series, candidates: Sequence[Candidate], *, complete: bool
+) -> Placed | Unplaced:
+    """The one record among ``candidates`` that the file is of.
+
+    ``complete`` says that these are all records, in all versions, that could be meant; else only a file that
+    tells its record number, or lies at its record's own path, can be placed.
+    """
+    agreeing: dict[int, Placed] = {}
+    reasons: list[str] = []
+    for candidate in candidates:
+        found = _compared(claim, header, series, candidate)
+        if isinstance(found, Placed):
+            agreeing[candidate.recnum] = found
+        else:
+            reasons.append(found.reason)
+    if len(agreeing) > 1:
+        numbers = ", ".join(f"#{n}" for n in sorted(agreeing))
+        return Unplaced(f"it may be of any of {len(agreeing)} versions of the record: {numbers}")
+    if not agreeing:
+        return Unplaced(reasons[0] if reasons else f"there is no such record: {told(claim, series)}")
+    if claim.recnum is None and claim.path is None and not complete:
+        return Unplaced("whether its record has other versions is not known here", for_now=True)
+    return next(iter(agreeing.values()))
+
+
+def _compared(claim: Claim, header: HeaderEvidence, series: Series, record: Candidate) -> Placed | Unplaced:
+    if claim.recnum not in (None, record.recnum):
+        return Unplaced(f"it is of record #{claim.recnum}; what its prime keys name is #{record.recnum}")
+    other = other_key(claim, record)
+    if other is not None:
+        return Unplaced(f"its {other} is not that of {record.name}, record #{record.recnum}")
+    told_names = [name for name in (claim.segment, claim.named) if name is not None]
+    segments = {_segment_called(name, record) for name in told_names}
+    segments |= {_segment_by_path(claim.path, record)} if claim.path else set()
+    segment = next(iter(segments), None)
+    if len(segments) > 1:
+        return Unplaced("its header, its name and its path speak of different segments")
+    if segment is None:
+        return Unplaced(f"which segment of {series.name} it is cannot be told")
+    facts = record.segments[segment]
+    problem = _no_file(claim, facts) or shape_disagreement(
+        series, segment, facts.dims, (facts.bzero, facts.bscale), header
+    )
+    problem = problem or value_disagreement(series, record.texts, header)
+    return Placed(record, segment, claim.kind) if problem is None else Unplaced(problem)
+
+
+def other_key(claim: Claim, record: Candidate) -> str | None:
+    """The first prime key by which a record is not the one that is claimed; None if all agree."""
+    for name, value in claim.keys.items():
+        if name not in record.keys or not value.agrees(record.keys[name]):
+            return name
+    return None
+
+
+def printed_keys(series: Series, texts: Mapping[str, str]) -> dict[str, KeyValue]:
+    """The prime keys of a record, of its printed values."""
+    found: dict[str, KeyValue] = {}
+    for key in series.primekeys:
+        keyword = series.keyword(key.name)
+        value = None if keyword is None else key_value(keyword, texts.get(keyword.name, "").strip())
+        if value is not None:
+            found[key.name] = value
+    return found
+
+
+def _segment_called(name: str, record: Candidate) -> str | None:
+    """The segment of that name, or whose file is called so, as for linked ones."""
+    if name in record.segments:
+        return name
+    called = [s for s, facts in record.segments.items() if _stem(facts.path).lower() == name.lower()]
+    return called[0] if len(called) == 1 else None
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".fits")
+
+
+def _segment_by_path(path: str, record: Candidate) -> str | None:
+    """The segment whose file lies at a path; the disk in it says nothing."""
+    tail = path.split("/", 2)[2:]
+    own = [s for s, facts in record.segments.items() if facts.path and facts.path.split("/", 2)[2:] == tail]
+    return own[0] if own else None
+
+
+def _no_file(claim: Claim, facts: SegmentFacts) -> str | None:
+    if claim.kind == "as-is" and not facts.path:
+        return "where the archive has this file is not known, so it cannot be kept as the archived one"
+    return None
+
+
+def told(claim: Claim, series: Series) -> str:
+    """What a claim says, as a record set that people can read."""
+    if claim.recnum is not None:
+        return f"{series.name}[:#{claim.recnum}]"
+    keys = ", ".join(f"{name}={_shown(series, name, value)}" for name, value in claim.keys.items())
+    return f"{series.name} with {keys}" if keys else f"{series.name}, of which it tells no record"
+
+
+def _shown(series: Series, name: str, value: KeyValue) -> str:
+    keyword = series.keyword(name)
+    if isinstance(value.value, str):
+        return value.value
+    if keyword is not None and keyword.type == "time":
+        return format_time(value.value, keyword.units, 0)
+    return f"{value.value:.15g}"

@@ -1,0 +1,4 @@
+"""Export requests: planned, staged at JSOC where needed, and served as virtual directories.
+
+Read ``requests``, ``planning``, ``worker``, ``making``, then ``staging``.
+"""

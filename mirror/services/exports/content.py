@@ -1,0 +1,193 @@
+"""What a download consists of, in order: bytes at hand, fronts of exported files, and stretches of blobs.
+
+Pure: nothing is read here. The tag is made of the hashes of what is in it, so that it is the same after a
+restart, and when a blob has left the store and come back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mirror.errors import StorageError
+from mirror.storage.database.database import Tables
+from mirror.storage.files.table import head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Self
+
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.files.table import Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """``size`` bytes of a blob, from its byte ``start`` on."""
+
+    blob: Blob
+    start: int
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        """True if that is all of it."""
+        return (self.start, self.size) == (0, self.blob.size)
+
+
+PRINTED = "printed"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The parts of a download, and when it was made (Unix seconds).
+
+    ``values`` is PRINTED where keywords in it have only the digits that print, None where all is as at JSOC.
+    """
+
+    parts: tuple[Part, ...]
+    modified: float
+    values: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole."""
+        return sum(map(length, self.parts))
+
+    @property
+    def tag(self) -> str:
+        """Equal for equal bytes made of the same parts: of a whole blob its hash."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Stretch) and self.parts[0].whole:
+            return self.parts[0].blob.sha256
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(_described(part))
+        return digest.hexdigest()
+
+    def cut(self, start: int, end: int) -> Iterator[tuple[Part, int, int]]:
+        """What the bytes ``start`` to ``end`` consist of: parts, each with the range of its own bytes."""
+        at = 0
+        for part in self.parts:
+            size = length(part)
+            lo, hi = max(start - at, 0), min(end - at, size)
+            at += size
+            if lo < hi:
+                yield part, lo, hi
+
+
+def content_of(blob: Blob, front: Front | None = None, *, modified: float | None = None) -> Content:
+    """A file: a blob, or a front and what follows of the blob."""
+    when = blob.kept_at if modified is None else modified
+    if front is None:
+        return Content((Stretch(blob, 0, blob.size),), when)
+    return Content((front, Stretch(blob, front.start, front.rest)), when)
+
+
+def blobs_of(content: Content) -> list[Blob]:
+    """The blobs that a content has bytes of."""
+    return [part.blob for part in content.parts if isinstance(part, Stretch)]
+
+
+def length(part: Part) -> int:
+    """Bytes of a part."""
+    return len(part) if isinstance(part, bytes) else part.size
+
+
+def _described(part: Part) -> bytes:
+    if isinstance(part, bytes):
+        return hashlib.sha256(part).digest()
+    if isinstance(part, Front):
+        return bytes.fromhex(part.sha256)
+    return f"{part.blob.sha256}:{part.start}:{part.size};".encode()
+
+
+#: Headers shrink to a fifth by the quickest packing already.
+_LEVEL = 1
+#: Fronts at hand: some megabytes.
+_MOST_KNOWN = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The first ``size`` bytes of a file, followed by ``rest`` bytes of a blob from its byte ``start`` on.
+
+    ``packed`` has its bytes while it is new; those of one that is kept are asked for by ``Fronts.read``.
+    """
+
+    sha256: str
+    size: int
+    start: int
+    rest: int
+    packed: bytes | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, data: bytes, start: int, rest: int) -> Self:
+        """A new front with these bytes."""
+        return cls(hashlib.sha256(data).hexdigest(), len(data), start, rest, zlib.compress(data, _LEVEL))
+
+    @property
+    def whole(self) -> int:
+        """Bytes of the file."""
+        return self.size + self.rest
+
+
+class Fronts:
+    """Reads the fronts of a store; the last ones stay at hand, as clients ask for files piece by piece."""
+
+    def __init__(self, database: Database) -> None:
+        self._tables = Tables(database)
+        self._known: dict[str, bytes] = {}
+
+    async def read(self, front: Front) -> bytes:
+        """The bytes of a front; StorageError if they are not there, or not what they were."""
+        data = self._known.pop(front.sha256, None)
+        if data is None:
+            packed = await self._tables.read(lambda c: _find(c, front.sha256))
+            data = _unpacked(packed, front)
+        self._known[front.sha256] = data
+        while len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        return data
+
+
+def put_fronts(cursor: Cursor, fronts: Iterable[Front]) -> None:
+    """Keep what of these is not kept yet; StorageError for one without its bytes that is not."""
+    wanted = {f.sha256: f.packed for f in fronts}
+    new = {sha256: packed for sha256, packed in wanted.items() if packed is not None}
+    for sha256 in wanted.keys() - new.keys():
+        if _find(cursor, sha256) is None:
+            raise StorageError(f"the headers with sha256 {sha256} are missing; expected them with the file")
+    if new:
+        rows = "SELECT unnest(?::BIGINT[]) AS head, unnest(?::VARCHAR[]) AS sha256, unnest(?::BLOB[]) AS data"
+        known = "SELECT 1 FROM mirror.fronts f WHERE f.head = new.head AND f.sha256 = new.sha256"
+        sql = f"INSERT INTO mirror.fronts SELECT head, sha256, data FROM ({rows}) new WHERE NOT EXISTS ({known})"
+        cursor.execute(sql, [list(map(head, new)), list(new), list(new.values())])
+
+
+def drop_unused_fronts(cursor: Cursor) -> None:
+    """Delete the fronts that no file of a job names."""
+    named = "SELECT front FROM mirror.job_files WHERE front IS NOT NULL"
+    cursor.execute(f"DELETE FROM mirror.fronts WHERE sha256 NOT IN ({named})")
+
+
+def _find(cursor: Cursor, sha256: str) -> bytes | None:
+    sql = "SELECT data FROM mirror.fronts WHERE head = ? AND sha256 = ?"
+    row = cursor.execute(sql, [head(sha256), sha256]).fetchone()
+    return None if row is None else row[0]
+
+
+def _unpacked(packed: bytes | None, front: Front) -> bytes:
+    if packed is None:
+        raise StorageError(f"the headers with sha256 {front.sha256} are missing; ask for the export anew")
+    with suppress(zlib.error):
+        data = zlib.decompressobj().decompress(packed, front.size)
+        if hashlib.sha256(data).hexdigest() == front.sha256:
+            return data
+    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; ask for the export anew")
+
+
+#: What a download is put together of.
+Part = bytes | Front | Stretch

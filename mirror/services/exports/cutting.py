@@ -1,0 +1,167 @@
+"""How requests upstream are cut to a size that JSOC takes, and when a job that failed is tried again. Pure.
+
+JSOC refuses what is too large (status 3, or too many records), and what comes while another request of
+the same address is pending (status 7). The first is divided by its records, the second waits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from mirror.drms.export import ExportRequest, Process, Protocol, parse_process
+from mirror.drms.exportrules import mentions_quality
+from mirror.drms.recordset import RecordSetQuery
+from mirror.errors import (
+    MirrorError,
+    NotHeld,
+    OverBudget,
+    UpstreamBroken,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
+from mirror.services.exports.jobs import Trouble
+
+T = TypeVar("T")
+
+TOO_LARGE, TOO_MANY_PENDING = 3, 7
+#: One request that brings files back from tape: far below JSOC's limits, and small enough that files begin
+#: to come before all are there, and that a tar file of them has room.
+MOST_FILES, MOST_BYTES = 200, 4 << 30
+#: From so many files on one tar file is asked for.
+TAR_FROM = 20
+#: Names in a staging request, by which its files are told apart.
+STAGED_NAME = "{recnum:%d}.{segment}"
+MOVIES = frozenset({"mpg", "mp4"})
+#: True for every record that has a quality: who names it switches JSOC's own silent filter off.
+_ANY_QUALITY = "[? quality >= 0 or quality < 0 ?]"
+
+#: Seconds before a job is tried again, doubled up to the longest, and given up after so many in all in
+#: which it got no further. A download has made five attempts of its own by then.
+FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 15.0, 600.0, 86_400.0
+
+# ---- what to do about a failure -----------------------------------------------------------------
+
+
+def passes(problem: Exception) -> bool:
+    """True for what may be over after some time: upstream is away or has too much to do, or may not be asked now."""
+    if isinstance(problem, UpstreamRefused):
+        return problem.status == TOO_MANY_PENDING
+    return isinstance(problem, UpstreamUnreachable | UpstreamBroken | NotHeld)
+
+
+def is_too_large(problem: UpstreamRefused) -> bool:
+    """True if JSOC would take fewer records."""
+    return problem.status == TOO_LARGE or "too many records" in problem.message.lower()
+
+
+def next_try(before: Trouble | None, problem: MirrorError, now: float) -> Trouble | None:
+    """When a job that failed again is tried next; None if it has waited long enough without getting further.
+
+    What waits for the budget towards JSOC is not failing: it is tried when there is more, however often.
+    """
+    tries, waited = (before.tries, before.waited) if before else (0, 0.0)
+    why = str(problem)
+    if isinstance(problem, OverBudget):
+        return Trouble(tries + 1, waited, max(problem.until, now + FIRST_PAUSE), why)
+    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries, 30))
+    if waited + pause > PATIENCE:
+        return None
+    return Trouble(tries + 1, waited + pause, now + pause, why)
+
+
+def given_up(before: Trouble | None, why: str) -> str:
+    """What is told of a job that is not tried again."""
+    tries, waited = (before.tries, before.waited) if before else (0, 0.0)
+    return f"given up after {tries + 1} tries in {waited / 3600:.0f} hours: {why}"
+
+
+# ---- cutting ------------------------------------------------------------------------------------
+
+
+def cut(
+    items: Iterable[T], most: int, size: Callable[[T], int] = lambda _: 0, most_bytes: int = MOST_BYTES
+) -> list[list[T]]:
+    """The items in runs of at most ``most`` of them, and ``most_bytes`` unless one alone has more."""
+    pieces: list[list[T]] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if not pieces or len(pieces[-1]) == most or total > most_bytes:
+            pieces.append([])
+            total = size(item)
+        pieces[-1].append(item)
+    return pieces
+
+
+def smaller(refused: Sequence[int], rest: Sequence[Sequence[int]]) -> list[list[int]]:
+    """What was refused, and all that was to follow, in runs of half as many records."""
+    most = max(1, len(refused) // 2)
+    return [piece for part in (refused, *rest) for piece in cut(part, most)]
+
+
+# ---- requests -----------------------------------------------------------------------------------
+
+
+def staging_request(
+    series: str, recnums: Sequence[int], segments: Sequence[str], address: str | None, *, tar: bool
+) -> ExportRequest:
+    """The request that brings files of these records back from tape."""
+    return ExportRequest(
+        f"{series}[:{_numbers(recnums)}]{{{','.join(segments)}}}",
+        method="url-tar" if tar else "url",
+        protocol=Protocol("as-is"),
+        filenamefmt=STAGED_NAME,
+        notify=address,
+        allow_staging=True,
+    )
+
+
+def as_asked_upstream(request: ExportRequest) -> ExportRequest:
+    """The request whose files can be had one by one: those of a tar file are only there, and ours is made here."""
+    return replace(request, method=request.method.removesuffix("-tar"))
+
+
+def why_indivisible(request: ExportRequest) -> str | None:
+    """Why a request cannot be made in parts; None if it can."""
+    if request.protocol.name in MOVIES:
+        return f"a movie ({request.protocol.name}) is made of all its records at once, and cannot be made in parts"
+    if re.search(r"\{#", request.filenamefmt):
+        return "its filenamefmt counts the files ({#}), and cannot be kept up over parts"
+    return None
+
+
+def part_request(request: ExportRequest, query: RecordSetQuery, recnums: Sequence[int]) -> ExportRequest:
+    """The request for some records of another one, whose record sets are ``query``."""
+    first = query.sets[0]
+    segments = f"{{{','.join(first.segments)}}}" if first.segments else ""
+    filters = _ANY_QUALITY if any(map(mentions_quality, query.sets)) else ""
+    return replace(
+        as_asked_upstream(request),
+        ds=f"{first.series}[:{_numbers(recnums)}]{filters}{segments}",
+        segments=None,
+        max_recs=None,
+        process=_unlimited(request.process),
+    )
+
+
+def check_divisible(request: ExportRequest, query: RecordSetQuery, told: str) -> None:
+    """UpstreamRefused for a request that cannot be made in parts; ``told`` is what upstream said to the whole."""
+    why = why_indivisible(request)
+    if why is None and len({part.segments for part in query.sets}) > 1:
+        why = "its record sets choose different segments"
+    if why is not None:
+        raise UpstreamRefused(TOO_LARGE, f"{told.strip()}; {why}: expected a smaller request")
+
+
+def _numbers(recnums: Sequence[int]) -> str:
+    return ",".join(f"#{n}" for n in recnums)
+
+
+def _unlimited(process: Process) -> Process:
+    """The same steps without a limit on the records, which are counted out already."""
+    if not process.text.startswith("n="):
+        return process
+    return parse_process("n=0" + process.text[len(process.text.partition("|")[0]) :])

@@ -1,0 +1,177 @@
+"""Export jobs as people see them: asked for, watched, listed. Everything given is plain JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mirror.drms.export import NO_DATA_FILE, Failed, Immediate
+from mirror.drms.exportrules import tarfile_of
+from mirror.errors import BadRequest, MirrorError, Refused, TooLarge, UnknownName, UpstreamRefused
+from mirror.humanize import stamp
+from mirror.redaction import redacted
+from mirror.services.exports.planning import EXPORTS, request_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.drms.export import ExportRequest
+    from mirror.services.exports.file_list import FileLists
+    from mirror.services.exports.job_parts import JobParts
+    from mirror.services.exports.jobs import Job, JobFile, Jobs
+    from mirror.services.exports.requests import Asked, Exports
+    from mirror.services.exports.worker import ExportJobs
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.table import Blob
+
+#: Statuses of jsoc_fetch with which the request is wrong, is too large, and comes after too many others.
+_WRONG, _TOO_LARGE, _TOO_MANY = 4, 3, 7
+
+
+class JobList:
+    """The exports of this mirror; ``now`` gives Unix seconds."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        parts: JobParts,
+        exports: Exports,
+        worker: ExportJobs,
+        blobs: Blobs,
+        lists: FileLists,
+        now: Callable[[], float],
+    ) -> None:
+        self._parts = parts
+        self._jobs = jobs
+        self._exports = exports
+        self._worker = worker
+        self._blobs = blobs
+        self._lists = lists
+        self._now = now
+
+    async def latest(self, n: int) -> list[dict[str, Any]]:
+        """The last ``n`` exports, newest first."""
+        jobs = await self._jobs.latest(n)
+        parts = await self._parts.progress([job.id for job in jobs])
+        return [self._summary(job, parts.get(job.id)) for job in jobs]
+
+    async def one(self, job_id: str, *, places: bool = False) -> dict[str, Any]:
+        """An export with its files; UnknownName if there is none of that id.
+
+        With ``places`` it is said where the files lie on this machine, which counts as a use of them.
+        """
+        job = await self._jobs.get(job_id)
+        if job is None:
+            raise UnknownName(f"no export {job_id!r} at this mirror; expected an id that `mirror jobs` lists")
+        blobs = await self._blobs.find_all({f.sha256 for f in job.files if f.sha256})
+        files = [self._file(job, f, blobs.get(f.sha256 or ""), places=places) for f in job.files]
+        parts = await self._parts.progress([job.id])
+        return {**self._summary(job, parts.get(job.id)), "files": files}
+
+    async def submit(self, request: ExportRequest) -> tuple[dict[str, Any], Asked]:
+        """The export of a request, begun now or the one that an identical request began, and how it was found.
+
+        Raises what is wrong with it. ``request.method`` must not be url_quick, which has no export but an answer.
+        """
+        asked = await self._exports.asked(request, nameless=True)
+        answer = asked.answer
+        if isinstance(answer, Failed):
+            raise _problem(answer)
+        if isinstance(answer, Immediate):
+            raise Refused(
+                f"the protocol {request.protocol.text!r} has no export here; expected as-is or fits"
+            )
+        return await self.one(answer.request_id), asked
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """End an export that has not ended; UnknownName if there is none of that id."""
+        job = await self._jobs.get(job_id)
+        if job is None:
+            raise UnknownName(f"no job {job_id!r} at this mirror; expected an id that `mirror jobs` lists")
+        await self._worker.cancel(job)
+        return await self.one(job.id)
+
+    def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> dict[str, Any]:
+        told = {
+            "record": file.record,
+            "name": file.name,
+            "size": file.size,
+            "sha256": None if file.front else file.sha256,
+            "values": "printed" if file.printed else "exact",
+            "path": f"{_directory(job)}{file.name}" if blob else "",
+        }
+        whole = blob is not None and file.front is None  # others are put together while they are sent
+        return {**told, "place": self._lists.place(blob) if whole else None} if places and blob else told
+
+    def _summary(self, job: Job, parts: tuple[int, int] | None) -> dict[str, Any]:
+        request = request_of(job)
+        there = [f for f in job.files if f.name not in ("", NO_DATA_FILE)]
+        ready, total = self._worker.progress(job.id) or (len(there), len(job.files))
+        return {
+            "id": job.id,
+            "kind": "export",
+            "by": None,
+            "state": job.state,
+            "ready": ready,
+            "total": total,
+            "counted": "files",
+            "seconds_left": self._seconds_left(job, ready, total),
+            "bytes": sum(f.size or 0 for f in there),
+            "ds": redacted(request.ds),
+            "method": request.method,
+            "protocol": request.protocol.text,
+            "process": redacted(request.process.text),
+            "created": stamp(job.created),
+            "updated": stamp(job.updated),
+            "upstream_id": job.upstream_id,
+            "directory": _directory(job),
+            "tar": tarfile_of(f"{EXPORTS}/{job.id}", job.id, request.method),
+            "error": None if job.error is None else redacted(job.error),
+            "waits": _waits(job),
+            "notes": _notes(job, parts),
+        }
+
+
+    def _seconds_left(self, job: Job, ready: int, total: int) -> int | None:
+        """How long it takes if it goes on as it went; None if that cannot be told."""
+        passed = self._now() - job.created
+        if job.state != "fetching" or job.trouble is not None or not ready or passed <= 0:
+            return None
+        return round(passed / ready * (total - ready))
+
+
+def _waits(job: Job) -> dict[str, Any] | None:
+    """Why a job pauses, and until when; None if it does not."""
+    trouble = job.trouble
+    if trouble is None or job.finished:
+        return None
+    return {"why": redacted(trouble.why), "tries": trouble.tries, "next_try": stamp(trouble.next_at)}
+
+
+def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
+    """What is worth knowing of a job: what it is divided into, and what its files lack."""
+    printed = sum(f.printed for f in job.files)
+    notes = []
+    if parts is not None:
+        notes.append(f"asked of JSOC in {parts[1]} parts, of which {parts[0]} are done")
+    if printed:
+        notes.append(
+            f"{printed} of {len(job.files)} files have their keywords as they print, with fewer digits than JSOC's: "
+            "it was away when the exact values were asked for"
+        )
+    return notes
+
+
+def _directory(job: Job) -> str:
+    return f"{EXPORTS}/{job.id}/"
+
+
+
+
+def _problem(failed: Failed) -> MirrorError:
+    """The error that a refused request is, with JSOC's words."""
+    error = failed.error.strip()
+    if failed.status == _WRONG:
+        return BadRequest(error)
+    if failed.status == _TOO_LARGE:
+        return TooLarge(error)
+    return Refused(error) if failed.status == _TOO_MANY else UpstreamRefused(failed.status, error)

@@ -1,0 +1,180 @@
+"""The files of as-is and FITS exports: fetched, or brought back from tape, and given their headers here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from mirror.drms.export import NO_DATA_FILE
+from mirror.errors import BadRequest, MirrorError, UpstreamRefused
+from mirror.services.exports.cutting import passes
+from mirror.services.exports.jobs import JobFile, is_before
+from mirror.services.exports.names import check_files, check_names, told_apart
+from mirror.services.exports.segment_files import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.readthrough.files import Files
+    from mirror.services.exports.assembling import Assembler
+    from mirror.services.exports.jobs import Jobs, State
+    from mirror.services.exports.planning import ExportPlanner, Plan
+    from mirror.services.exports.progress import Work
+    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.staging import Staging
+    from mirror.storage.files.adopted_exports import Adopted
+    from mirror.storage.files.holdings import RecordSegment
+    from mirror.storage.files.table import Blob
+
+log = logging.getLogger(__name__)
+
+#: Files of one job that are fetched or assembled side by side; downloads still come one at a time.
+AT_ONCE = 4
+
+
+class ExportMaking:
+    """Makes the files of exports that need no processing."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        planner: ExportPlanner,
+        files: Files,
+        assembler: Assembler,
+        staging: Staging,
+        adopted: Adopted,
+    ) -> None:
+        self._jobs = jobs
+        self._planner = planner
+        self._files = files
+        self._assembler = assembler
+        self._staging = staging
+        self._adopted = adopted
+
+    async def files(self, work: Work) -> list[JobFile]:
+        """The files of a request, in order; raises what keeps one of them from coming, after the others came."""
+        plan = await self._planner.plan(work.request)
+        work.begin(len(plan.files))
+        adopted = await self._adopted_of(plan)
+        offline = [w for w in plan.files if w.place is Where.OFFLINE and w.owner not in adopted]
+        if offline:
+            await self._reach(work, "staging")
+        staged = await self._brought_back(work, plan, offline) if offline else {}
+        await self._reach(work, "fetching")
+        if not plan.request.protocol.as_is and any(w.owner not in adopted for w in plan.files):
+            await self._assembler.prepare(plan)
+        named = await self._named(plan, [staged.get(w.owner, w) for w in plan.files])
+        tried = await self._tried(work, plan, named, adopted)
+        gone = [wanted for (wanted, _), file in zip(named, tried, strict=True) if file is None]
+        came = await self._returned(work, plan, gone) if gone else {}
+        ready = [
+            file
+            or await self._one(plan, came.get(wanted.owner, wanted), name, adopted)
+            or _no_file(plan, wanted)
+            for (wanted, name), file in zip(named, tried, strict=True)
+        ]
+        check_files(plan.request.filenamefmt, ready)
+        if plan.request.protocol.as_is:
+            return ready
+        # Of what cannot be made a FITS export says nothing, as at JSOC.
+        return [file for file in ready if file.sha256]
+
+    async def _reach(self, work: Work, state: State) -> None:
+        if is_before(work.job.state, state):
+            work.job = await self._jobs.advance(work.job.id, state)
+
+    async def _named(self, plan: Plan, files: Sequence[Wanted]) -> list[tuple[Wanted, str]]:
+        named = told_apart(plan, files, await self._assembler.file_names(plan, files))
+        check_names(plan.request.filenamefmt, [name for _, name in named])
+        return named
+
+    # ---- files that are online -------------------------------------------------------------------
+
+    async def _tried(
+        self,
+        work: Work,
+        plan: Plan,
+        named: Sequence[tuple[Wanted, str]],
+        adopted: Mapping[RecordSegment, Blob],
+    ) -> list[JobFile | None]:
+        """The files as they come, None for one that is not at its place; the first problem stops the rest."""
+        room = asyncio.Semaphore(AT_ONCE)
+        problems: list[MirrorError] = []
+
+        async def made(wanted: Wanted, name: str) -> JobFile | None:
+            key = _shown(plan, wanted), name
+            async with room:
+                if problems:
+                    return None
+                try:
+                    file = work.files.get(key) or await self._one(plan, wanted, name, adopted)
+                except MirrorError as problem:
+                    problems.append(problem)
+                    return None
+            if file is not None:
+                work.came(key, file)
+            return file
+
+        tried = await asyncio.gather(*(made(*pair) for pair in named))
+        if problems:
+            raise next((p for p in problems if not passes(p)), problems[0])
+        return tried
+
+    async def _one(
+        self, plan: Plan, wanted: Wanted, name: str, adopted: Mapping[RecordSegment, Blob]
+    ) -> JobFile | None:
+        """A file of the export; None if it is not at its place in the archive any more."""
+        export = adopted.get(wanted.owner)
+        if export is not None and not (wanted.path and await self._files.held(wanted.path)):
+            return JobFile(_shown(plan, wanted), name, export.sha256, export.size)
+        if not wanted.path:
+            return _no_file(plan, wanted)
+        try:
+            blob = await self._files.get(wanted.source)
+            if plan.request.protocol.as_is:
+                return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
+            exact = await self._assembler.exact(plan.series, wanted.owner.recnum)
+            front = await self._assembler.front(plan, wanted, blob)
+        except UpstreamRefused:
+            return None
+        except BadRequest as problem:
+            log.warning("not exported record=%s segment=%s error=%s", wanted.record, wanted.segment, problem)
+            return _no_file(plan, wanted)
+        if front is None:
+            return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
+        return JobFile(_shown(plan, wanted), name, blob.sha256, front.whole, front, printed=not exact)
+
+    async def _adopted_of(self, plan: Plan) -> Mapping[RecordSegment, Blob]:
+        """Exports that JSOC made earlier and somebody had; they do where FITS is asked for."""
+        if plan.request.protocol.as_is:
+            return {}
+        return await self._adopted.of_records(plan.series.name, [row.recnum for row in plan.rows])
+
+    # ---- files that are not ----------------------------------------------------------------------
+
+    async def _returned(self, work: Work, plan: Plan, gone: Sequence[Wanted]) -> dict[RecordSegment, Wanted]:
+        """Files that have left their place since it was noted, on tape perhaps: brought back as offline ones are."""
+        try:
+            return await self._brought_back(work, plan, gone)
+        except UpstreamRefused as problem:
+            if passes(problem):
+                raise
+            log.warning("files are gone series=%s files=%s error=%s", plan.series.name, len(gone), problem)
+            return {}
+
+    async def _brought_back(
+        self, work: Work, plan: Plan, files: Sequence[Wanted]
+    ) -> dict[RecordSegment, Wanted]:
+        sizes = {row.recnum: int(row["*size*"]) for row in plan.rows if row["*size*"].isdigit()}
+        address = plan.request.notify
+        return await self._staging.bring_back(plan.series, files, address, job=work.job.id, sizes=sizes)
+
+
+def _shown(plan: Plan, wanted: Wanted) -> str:
+    """The record as the index shows it."""
+    return f"{wanted.record}{{{wanted.segment}}}" if plan.request.protocol.as_is else wanted.record
+
+
+def _no_file(plan: Plan, wanted: Wanted) -> JobFile:
+    return JobFile(_shown(plan, wanted), NO_DATA_FILE)

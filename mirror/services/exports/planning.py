@@ -1,0 +1,119 @@
+"""What an export request is about: its records and its files, and the rows that a job keeps of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirror.drms.export import AppliedStep, ExportFile, ExportRequest, Finished
+from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
+from mirror.drms.recordset import RecordSetQuery
+from mirror.drms.selection import bind
+from mirror.errors import BadRequest, TooLarge
+from mirror.readthrough.records import Origin
+from mirror.services.exports.segment_files import Wanted, wanted_files
+from mirror.wire.export import decode_fetch, encode_fetch
+from mirror.wire.info import SummaryRequest
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+    from mirror.readthrough.records import Read, Records
+    from mirror.readthrough.structures import Catalogue
+    from mirror.services.exports.jobs import Job
+    from mirror.services.search.search import Search
+    from mirror.storage.index.index import Index
+    from mirror.storage.index.layout import Layout, Row
+
+#: Records of one export; JSOC takes some ten thousand.
+MOST_RECORDS = 100_000
+#: Below this folder are the directories of our exports.
+EXPORTS = "/export"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request with its records and files, as far as the archive tells.
+
+    ``origin`` says how the records were found, ``checked_at`` when stale ones were checked last.
+    """
+
+    request: ExportRequest
+    query: RecordSetQuery
+    layout: Layout
+    rows: list[Row]
+    files: list[Wanted]
+    origin: Origin = Origin.LOCAL
+    checked_at: float | None = None
+
+    @property
+    def series(self) -> Series:
+        return self.layout.series
+
+
+class ExportPlanner:
+    """Finds the records and files of requests."""
+
+    def __init__(self, index: Index, catalogue: Catalogue, records: Records, search: Search) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._records = records
+        self._search = search
+
+    async def plan(self, request: ExportRequest, *, images_only: bool = True) -> Plan:
+        """The records and files of a request; raises for a query that is wrong or cannot be answered.
+
+        Exports silently leave out records without an image; with ``images_only`` false these count too.
+        """
+        query = record_sets(request)
+        series = await self._catalogue.series(query.sets[0].series)
+        await self._check_size(request, query)
+        query = with_quality_filter(query, series) if images_only else query
+        layout = self._index.layout(series)
+        rows: list[Row] = []
+        files: list[Wanted] = []
+        reads: list[Read] = []
+        for part in query.sets:
+            read = await self._records.read(bind(part, series), request.limit or None)
+            reads.append(read)
+            rows += read.rows
+            files += wanted_files(layout, read.rows, part.segments)
+        origin = max((read.origin for read in reads), default=Origin.LOCAL)
+        checked = [read.checked_at for read in reads if read.checked_at is not None]
+        return Plan(request, query, layout, rows, files, origin, min(checked, default=None))
+
+    async def _check_size(self, request: ExportRequest, query: RecordSetQuery) -> None:
+        """TooLarge for more records than one export may have, before any of them is fetched."""
+        if 0 < abs(request.limit) * len(query.sets) <= MOST_RECORDS:
+            return
+        sets = RecordSetQuery(tuple(replace(part, segments=None) for part in query.sets))
+        counted = (await self._search.rs_summary(SummaryRequest(str(sets), request.limit or None))).value
+        if counted > MOST_RECORDS:
+            raise TooLarge(
+                f"{counted:,} records are too many for one export; expected at most {MOST_RECORDS:,}: "
+                f"divide the request, by time for example"
+            )
+
+
+def request_text(request: ExportRequest) -> str:
+    """A request as a job keeps it."""
+    return json.dumps(encode_fetch(request))
+
+
+def request_of(job: Job) -> ExportRequest:
+    """The request that a job is for."""
+    request = decode_fetch(json.loads(job.request))
+    if not isinstance(request, ExportRequest):
+        raise BadRequest(f"job {job.id} is not for an export")
+    return request
+
+
+def finished(job: Job) -> Finished:
+    """The index of a job that is done."""
+    files = tuple(ExportFile(f.record, f.name) for f in job.files)
+    made = datetime.fromtimestamp(job.updated, UTC)
+    size = sum(f.size or 0 for f in job.files)
+    request, directory = request_of(job), f"{EXPORTS}/{job.id}"
+    steps = [AppliedStep(s.name, tuple((k, v or "") for k, v in s.arguments)) for s in request.process.steps]
+    return index_of(job.id, request, files, directory=directory, size=size, made=made, processing=steps)

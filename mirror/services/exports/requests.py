@@ -1,0 +1,247 @@
+"""Exports: what jsoc_fetch answers. A request is decided on here, and made by ``mirror.services.exports.worker``.
+
+Everything that the mirror holds needs no JSOC: as-is files by their paths, FITS files assembled here.
+Processing and pictures are JSOC's: such a request goes there whole, and its files are kept under it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from mirror.drms.export import ExportFile, ExportRequest, Failed, Immediate, Pending, RequestId
+from mirror.drms.exportrules import (
+    IDENTICAL_WINDOW,
+    Survey,
+    Verdict,
+    failure,
+    identity,
+    megabytes,
+    record_sets,
+    verdict,
+)
+from mirror.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
+from mirror.readthrough.records import Origin
+from mirror.services.exports.content import PRINTED
+from mirror.services.exports.planning import Plan, finished, request_of, request_text
+from mirror.services.exports.segment_files import Wanted, Where
+from mirror.wire.address import AddressRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.drms.export import ExportAnswer
+    from mirror.readthrough.files import Files
+    from mirror.readthrough.lists import Listing
+    from mirror.readthrough.policy import Rules
+    from mirror.services.exports.jobs import Job, Jobs
+    from mirror.services.exports.planning import ExportPlanner
+    from mirror.services.exports.worker import ExportJobs
+    from mirror.storage.files.adopted_exports import Adopted
+    from mirror.storage.files.holdings import Holding, Holdings
+
+#: Request ids of ours count from here, far above what JSOC hands out in a day, so that none is both.
+FIRST_NUMBER = 900_000
+#: Seconds that a client is told to wait before it asks again.
+WAIT, LONGEST_WAIT = 1, 600
+NOT_REGISTERED = "Cannot process your request. email address has been neither validated nor registered"
+REGISTERED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found."""
+
+    answer: ExportAnswer
+    origin: Origin = Origin.LOCAL
+    checked_at: float | None = None
+
+
+class Exports:
+    """Answers to exp_request and exp_status; ``upstream_answers`` is false while upstream is left alone."""
+
+    def __init__(
+        self,
+        planner: ExportPlanner,
+        holdings: Holdings,
+        adopted: Adopted,
+        jobs: Jobs,
+        worker: ExportJobs,
+        listing: Listing,
+        rules: Rules,
+        files: Files,
+        default_address: str | None,
+        upstream_answers: Callable[[], bool],
+    ) -> None:
+        self._upstream_answers = upstream_answers
+        self._files = files
+        self._planner = planner
+        self._holdings = holdings
+        self._adopted = adopted
+        self._jobs = jobs
+        self._worker = worker
+        self._listing = listing
+        self._rules = rules
+        self._default_address = default_address
+
+    async def asked(self, request: ExportRequest, *, nameless: bool = False) -> Asked:
+        """The answer to an export request, and how its records were found; what is wrong is an answer too.
+
+        JSOC wants an address with every request. With ``nameless`` files of the archive are given without:
+        JSOC is asked for one only if it must bring them back from tape.
+        """
+        try:
+            needs_address = request.alters_data or not nameless
+            if needs_address and not await self._may_export(request):
+                return Asked(Failed(4, NOT_REGISTERED))
+            if request.alters_data:
+                return Asked(await self._whole(request), Origin.FORWARDED)
+            plan = await self._planner.plan(request)
+            return Asked(await self._of_files(plan), plan.origin, plan.checked_at)
+        except UnknownSeries as problem:
+            return Asked(Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n"))
+        except MirrorError as problem:
+            return Asked(failure(problem, request))
+
+    async def status(self, request_id: str) -> ExportAnswer | None:
+        """How a request is doing; None if it is none of ours."""
+        job = await self._jobs.get(request_id)
+        if job is None:
+            return None
+        request = request_of(job)
+        if job.state == "failed":
+            return Failed(
+                4, job.error or "", job.id, request.method, request.protocol.text, contact="this mirror"
+            )
+        if job.state != "done" or not await self._worker.still_held(job):
+            rcount = len({f.record for f in job.files})
+            return Pending(
+                job.id, request.method, request.protocol.text, self._wait(job), rcount, 0, status=1
+            )
+        return finished(job)
+
+    async def values(self, request_id: str) -> str | None:
+        """PRINTED if keywords in files of an export have only the digits that print, else None."""
+        job = await self._jobs.get(request_id)
+        return PRINTED if job is not None and any(f.printed for f in job.files) else None
+
+    def _wait(self, job: Job) -> int:
+        """Seconds after which a look at a job that runs may be worth it."""
+        if job.trouble is None:
+            return WAIT
+        return min(LONGEST_WAIT, max(WAIT, math.ceil(job.trouble.next_at - self._rules.timestamp())))
+
+    async def _of_files(self, plan: Plan) -> ExportAnswer:
+        """The answer to a request for files as they are archived, or with keywords."""
+        request = plan.request
+        held = await self._held(plan)
+        decided = verdict(request, _survey(plan, held))
+        if isinstance(decided, Failed):
+            return decided
+        if decided is Verdict.AT_ONCE:
+            _all_have_units(plan)
+            # Clients get these by their paths only.
+            self._files.expect(w.source for w in plan.files if w.path)
+            return _immediate(plan, held)
+        name = identity(request, plan.query, [row.recnum for row in plan.rows])
+        job, new = await self._submit(request, name)
+        size = megabytes(sum(h.blob.size for h in held.values())) or int(bool(plan.files))
+        if new and (lacking := await self._lacking(plan, held)):
+            why = f"the mirror is offline, and {len(lacking)} of {len(plan.files)} files are not held: {lacking[0]}"
+            await self._jobs.advance(job.id, "failed", error=why)
+            raise NotHeld(why, tuple(lacking))
+        if not new and not self._may_be_better(job):
+            return Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
+        await (self._worker.start(job) if new else self._worker.anew(job))
+        return Pending(job.id, request.method, request.protocol.text, WAIT, len(plan.rows), size)
+
+    async def _whole(self, request: ExportRequest) -> ExportAnswer:
+        """The answer to a request that only JSOC can work on."""
+        query = record_sets(request)
+        job, new = await self._submit(request, identity(request, query))
+        if not new:
+            return Pending(job.id, request.method, request.protocol.text, 0, 0, 0)
+        if not self._rules.may_ask:
+            why = f"{request.process.text or request.protocol.text} is made by JSOC only"
+            await self._jobs.advance(job.id, "failed", error=f"{why}, and the mirror is offline")
+            raise NotHeld(f"{why}, and the mirror is offline", (request.ds,))
+        await self._worker.start_whole(job)
+        return Pending(job.id, request.method, request.protocol.text, WAIT, 0, 0)
+
+    async def _lacking(self, plan: Plan, held: dict[tuple[int, str], Holding]) -> list[str]:
+        """The files that an offline mirror cannot give, as record sets; a job would only wait for them."""
+        if self._rules.may_ask:
+            return []
+        fits = not plan.request.protocol.as_is
+        recnums = [row.recnum for row in plan.rows]
+        exports = await self._adopted.of_records(plan.series.name, recnums) if fits else {}
+        wanted = [w for w in plan.files if w.place is not Where.NOWHERE]
+        return [
+            f"{w.record}{{{w.segment}}}" for w in wanted if _key(w) not in held and w.owner not in exports
+        ]
+
+    def _may_be_better(self, job: Job) -> bool:
+        """True if an export was made of printed values while JSOC was away, and JSOC is back."""
+        return job.state == "done" and any(f.printed for f in job.files) and self._upstream_answers()
+
+    async def _submit(self, request: ExportRequest, name: str) -> tuple[Job, bool]:
+        now = self._rules.now().astimezone(UTC)
+        day = f"{now:%Y%m%d}"
+        return await self._jobs.submit(
+            request_text(request),
+            name,
+            day=day,
+            name=lambda n: str(RequestId(day, FIRST_NUMBER + n)),
+            same_since=now.timestamp() - IDENTICAL_WINDOW * 3600,
+        )
+
+    async def _may_export(self, request: ExportRequest) -> bool:
+        """True if the address is registered; where nobody can tell, nothing will be asked with it either."""
+        address = request.notify or self._default_address
+        if not address:
+            return False
+        try:
+            return (await self._listing.check_address(AddressRequest(address))).status == REGISTERED
+        except NotHeld:
+            return True
+
+    async def _held(self, plan: Plan) -> dict[tuple[int, str], Holding]:
+        """The files of a plan that are held, by record number and segment."""
+        recnums = [row.recnum for row in plan.rows]
+        found = await self._holdings.of_records(plan.series.name, recnums)
+        return {(h.record.recnum, h.record.segment): h for h in found if h.record is not None}
+
+
+def _key(wanted: Wanted) -> tuple[int, str]:
+    return wanted.owner.recnum, wanted.owner.segment
+
+
+def _survey(plan: Plan, held: dict[tuple[int, str], Holding]) -> Survey:
+    existing = [w for w in plan.files if w.place is not Where.NOWHERE or _key(w) in held]
+    offline = [w for w in existing if w.place is Where.OFFLINE and _key(w) not in held]
+    sizes = [held[_key(w)].blob.size for w in existing if _key(w) in held]
+    typical = sum(sizes) // len(sizes) if sizes else 1
+    total = sum(sizes) + typical * (len(existing) - len(sizes))
+    return Survey(len(plan.rows), len(existing), total, online=not offline)
+
+
+def _all_have_units(plan: Plan) -> None:
+    """BadRequest for a record that never had files of its own; JSOC's program dies of it."""
+    linked = {s.name for s in plan.series.segments if s.protocol.startswith("link via ")}
+    for w in plan.files:
+        if w.place is Where.NOWHERE and w.sunum < 0 and w.segment not in linked:
+            raise BadRequest(f"{w.record} has no file for {w.segment}; expected records that have all")
+
+
+def _immediate(plan: Plan, held: dict[tuple[int, str], Holding]) -> Immediate:
+    files = []
+    for w in plan.files:
+        holding = held.get(_key(w))
+        path = w.path or (holding.path if holding else "")
+        if path:
+            files.append(ExportFile(f"{w.record}{{{w.segment}}}", path))
+    size = megabytes(sum(h.blob.size for h in held.values())) or 1
+    records = len({f.record.rpartition("{")[0] for f in files})
+    return Immediate(records, size, tuple(files), plan.request.method, plan.request.protocol.text)

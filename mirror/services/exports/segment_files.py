@@ -1,0 +1,107 @@
+"""Which files an export wants: one for each record and segment, with all that is needed to get it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from mirror.coverage.axis import coverage_axis
+from mirror.drms.series import Series
+from mirror.errors import UnknownName
+from mirror.readthrough.files import SegmentFile
+from mirror.storage.files.holdings import RecordSegment
+from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
+from mirror.wire.text import from_wire
+
+UNDATED = "undated"
+_DATED = re.compile(r"\d{4}[.-]\d\d[.-]\d\d")
+
+
+class Where(Enum):
+    """Where the archive has a file."""
+
+    ONLINE = "at its path"
+    OFFLINE = "on tape, until an export brings it back"
+    NOWHERE = "the record has no such file"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file: ``path`` is where it lies in the archive, "" unless it is online there.
+
+    ``record`` is the record's query, ``segment`` the segment's name in its own case, ``file`` the end of
+    the path (the segment's file name); ``day`` the folder in the readable tree.
+    """
+
+    record: str
+    owner: RecordSegment
+    segment: str
+    place: Where
+    path: str
+    file: str
+    sunum: int
+    day: str
+
+    @property
+    def source(self) -> SegmentFile:
+        """How to get it, if it is online."""
+        return SegmentFile(self.path, self.owner, self.day)
+
+
+def wanted_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[Wanted]:
+    """The files of these records: of the segments named, or of all; UnknownName for one that is none."""
+    names = segment_names(layout.series, segments)
+    return [_wanted(layout, fields, name) for row in rows for fields in (_fields(row),) for name in names]
+
+
+def segment_names(series: Series, named: tuple[str, ...] | None) -> list[str]:
+    """The segments that are named, or all, as the series writes them; UnknownName for one that is none."""
+    if named is None:
+        return [s.name for s in series.segments]
+    found = [(name, series.segment(name.strip())) for name in named]
+    missing = [name for name, segment in found if segment is None]
+    if missing:
+        known = ", ".join(s.name for s in series.segments)
+        raise UnknownName(f"{series.name} has no segment {missing[0]!r}; expected some of {known}")
+    # Recorded: in the series' order, however they were named.
+    return [s.name for s in series.segments if any(s is segment for _, segment in found)]
+
+
+def _fields(row: Row) -> dict[str, str]:
+    values = row.raw.split(SEPARATOR)
+    return {name: values[position] for name, position in row.fields.items()}
+
+
+def _wanted(layout: Layout, fields: dict[str, str], segment: str) -> Wanted:
+    shown = from_wire(fields[segment_field(segment, "values")])
+    path = shown if shown.startswith("/SUM") else ""
+    owner = RecordSegment(layout.series.name, int(fields["*recnum*"]), segment)
+    return Wanted(
+        record=from_wire(fields[NAME_FIELD]),
+        owner=owner,
+        segment=segment,
+        place=_place(shown, fields),
+        path=path,
+        file=path.rpartition("/")[2] or f"{segment}.fits",
+        sunum=int(fields["*sunum*"]),
+        day=_day(layout, fields),
+    )
+
+
+def _place(shown: str, fields: dict[str, str]) -> Where:
+    if shown.startswith("/SUM"):
+        return Where.ONLINE
+    offline = shown == "NoDataDirectory" and int(fields["*sunum*"]) > 0 and fields["*online*"] == "N"
+    return Where.OFFLINE if offline else Where.NOWHERE
+
+
+def _day(layout: Layout, fields: dict[str, str]) -> str:
+    """The day that a record is of, ``YYYYMMDD``."""
+    axis = coverage_axis(layout.series)
+    keyword = layout.series.keyword(axis.key) if axis else None
+    if keyword is None or keyword.type != "time":
+        return UNDATED
+    text = from_wire(fields.get(keyword.name, ""))
+    return re.sub(r"[.-]", "", text[:10]) if _DATED.match(text) else UNDATED

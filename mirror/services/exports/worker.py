@@ -1,0 +1,254 @@
+"""The work behind an export: get the files, assemble them, keep them for the client; go on after a restart.
+
+A job's row says how far it is. Whatever is done twice after a crash gives the same: files that are held
+are not fetched again, and a request that upstream has accepted is asked about under its id. What fails
+because upstream is away is tried again, later and later, for a day in which nothing more comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import SingleFlight, nap
+from mirror.drms.exportrules import RETENTION
+from mirror.errors import MirrorError
+from mirror.services.exports.cutting import given_up, next_try, passes
+from mirror.services.exports.planning import request_of
+from mirror.services.exports.progress import Work
+from mirror.services.exports.upstream_jobs import NO_FILES
+from mirror.upstream.budget import asking
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from mirror.readthrough.policy import Rules
+    from mirror.services.exports.jobs import Job, JobFile, Jobs
+    from mirror.services.exports.making import ExportMaking
+    from mirror.services.exports.upstream_jobs import WholeRequests
+    from mirror.services.exports.upstream_queue import UpstreamExports
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.pins import Pins
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a client waits to hear whether upstream takes its request; then it is told to ask again.
+PATIENCE = 60.0
+
+#: What is told of a job that somebody ended.
+CANCELLED = "cancelled"
+
+
+class ExportJobs:
+    """Works on jobs; ``sleep`` waits for seconds before one that failed is tried again."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        making: ExportMaking,
+        whole: WholeRequests,
+        exports: UpstreamExports,
+        blobs: Blobs,
+        pins: Pins,
+        rules: Rules,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._jobs = jobs
+        self._making = making
+        self._whole = whole
+        self._exports = exports
+        self._blobs = blobs
+        self._pins = pins
+        self._rules = rules
+        self._sleep = sleep
+        self._tasks: dict[str, tuple[Work, asyncio.Task[None]]] = {}
+        self._mending = SingleFlight[str, None]()
+
+    async def resume(self) -> None:
+        """Go on with every job that had not ended."""
+        for job in await self._jobs.unfinished():
+            with asking(f"job:{job.id}"):
+                await self.start(job)
+
+    async def start(self, job: Job) -> None:
+        """Work on a job from here on."""
+        self._start(job)
+
+    async def start_whole(self, job: Job) -> None:
+        """Work on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
+
+        Then the job has failed. Where others have to be asked first, the job waits for its turn.
+        """
+        request = request_of(job)
+        waits = self._exports.busy(request.notify)
+        heard: asyncio.Future[MirrorError | None] = asyncio.get_running_loop().create_future()
+        self._start(job, None if waits else heard)
+        if waits:
+            return
+        done, _ = await asyncio.wait([heard], timeout=PATIENCE)
+        if done and (refusal := heard.result()) is not None:
+            raise refusal
+
+    def progress(self, job_id: str) -> tuple[int, int] | None:
+        """How many files of a job are ready, of how many; None if it is not worked on, or not known yet."""
+        work, _ = self._tasks.get(job_id, (None, None))
+        if work is None or work.total is None:
+            return None
+        return work.ready, max(work.ready, work.total)
+
+    async def idle(self) -> None:
+        """Return once no job is worked on, but for those that pause until they are tried again."""
+        while running := [pair for pair in self._tasks.values() if not pair[0].paused.is_set()]:
+            await asyncio.gather(*(_until_paused_or_done(*pair) for pair in running))
+
+    def try_now(self) -> None:
+        """Go on with every job that pauses: what kept it waiting is over."""
+        for work, _ in self._tasks.values():
+            if work.paused.is_set():
+                work.woken.set()
+
+    async def still_held(self, job: Job) -> bool:
+        """True if every file of a job that is done is held; else it is worked on again."""
+        hashes = {f.sha256 for f in job.files if is_file(f)}
+        if all([sha and await self._blobs.find(sha) for sha in hashes]):
+            return True
+        await self.start(await self._jobs.begin_anew(job.id))
+        return False
+
+    async def anew(self, job: Job) -> None:
+        """Make an export that is done once more, under its id; what is held is not fetched again."""
+        if job.id not in self._tasks:
+            await self.start(await self._jobs.begin_anew(job.id))
+
+    async def mended(self, job: Job) -> Job:
+        """A job that has ended, with all its files there: what left the store is fetched or made again.
+
+        Raises what keeps it from that. The job stays as it is meanwhile, so that its other files can be had.
+        """
+        if job.id in self._tasks:
+            work, task = self._tasks[job.id]
+            await _until_paused_or_done(work, task)
+            if work.problem is not None:
+                raise work.problem
+        else:
+            await self._mending.run(job.id, lambda: self._mend(job))
+        return await self._jobs.get(job.id) or job
+
+    async def cancel(self, job: Job) -> None:
+        """End a job that has not ended: it has failed. Files that are on their way still come, and are kept."""
+        work, task = self._tasks.get(job.id, (None, None))
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        now = await self._jobs.get(job.id)
+        if now is None or now.finished:
+            return
+        await self._jobs.advance(job.id, "failed", error=CANCELLED)
+        await self._pins.unpin(f"job:{job.id}")
+        if work is not None:
+            work.hear(MirrorError(CANCELLED))
+
+    async def stop(self) -> None:
+        """End; the jobs go on at the next start."""
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- one job ---------------------------------------------------------------------------------
+
+    def _start(self, job: Job, heard: asyncio.Future[MirrorError | None] | None = None) -> None:
+        if job.id not in self._tasks:
+            work = Work(job, request_of(job), {}, heard=heard)
+            task = asyncio.ensure_future(self._work(work))
+            self._tasks[job.id] = work, task
+            task.add_done_callback(lambda _: self._ended(work))
+
+    def _ended(self, work: Work) -> None:
+        self._tasks.pop(work.job.id, None)
+        work.hear(MirrorError("the mirror stops"))
+
+    async def _work(self, work: Work) -> None:
+        try:
+            while not await self._tried(work):
+                pass
+        except Exception:
+            log.exception("export failed job=%s", work.job.id)
+            await self._fail(work, MirrorError("the mirror failed on this export; its log says why"))
+
+    async def _tried(self, work: Work) -> bool:
+        """One try at a job, and if it fails the pause after it; True if it has ended."""
+        try:
+            await self._keep(work.job, await self._files_of(work))
+            await self._jobs.advance(work.job.id, "done")
+        except MirrorError as problem:
+            first = work.heard is not None and not work.heard.done()
+            if first or not passes(problem):
+                return await self._fail(work, problem)
+            return await self._pause(work, problem)
+        return True
+
+    async def _fail(self, work: Work, problem: MirrorError) -> bool:
+        """A client that still waits is told of it; an identical request is a new one from now on."""
+        log.warning("export failed job=%s error=%s", work.job.id, problem)
+        await self._jobs.advance(work.job.id, "failed", error=str(problem))
+        await self._pins.unpin(f"job:{work.job.id}")  # nobody can have its files any more
+        work.hear(problem)
+        return True
+
+    async def _pause(self, work: Work, problem: MirrorError) -> bool:
+        """Wait until the next try; True if it has waited long enough."""
+        before = None if work.gained else work.job.trouble
+        trouble = next_try(before, problem, self._rules.timestamp())
+        if trouble is None:
+            return await self._fail(work, MirrorError(given_up(before, str(problem))))
+        pause = trouble.next_at - self._rules.timestamp()
+        log.warning(
+            "export waits job=%s seconds=%.0f tries=%s error=%s", work.job.id, pause, trouble.tries, problem
+        )
+        work.job = await self._jobs.troubled(work.job.id, trouble)
+        await self._pin(work.job, list(work.files.values()))
+        work.pause(problem)
+        await nap(self._sleep, pause, work.woken)
+        work.pause(None)
+        return False
+
+    async def _mend(self, job: Job) -> None:
+        """The job keeps its rows, for it is the export that somebody has been told about."""
+        made = {(f.record, f.name): f for f in await self._files_of(Work(job, request_of(job), {}))}
+        lost = (replace(f, sha256=None, size=None) for f in job.files)
+        await self._keep(job, [made.get((f.record, f.name), f) for f in lost])
+
+    async def _files_of(self, work: Work) -> list[JobFile]:
+        """The files of a job; those that it has already, and that are held, stay as they are."""
+        # Files of printed values are made again: the full values may be at hand by now.
+        known = {(f.record, f.name): f for f in work.job.files if not f.printed} | work.files
+        work.files = {
+            key: f for key, f in known.items() if f.sha256 and await self._blobs.find(f.sha256) is not None
+        }
+        maker = self._whole if work.request.alters_data else self._making
+        return await maker.files(work)
+
+    async def _keep(self, job: Job, files: Sequence[JobFile]) -> None:
+        await self._pin(job, files)
+        await self._jobs.set_files(job.id, files)
+
+    async def _pin(self, job: Job, files: Sequence[JobFile]) -> None:
+        until = self._rules.timestamp() + RETENTION * 86400
+        hashes = [f.sha256 for f in files if f.sha256]
+        await self._pins.pin(hashes, f"job:{job.id}", "files of an export", until=until)
+
+
+async def _until_paused_or_done(work: Work, task: asyncio.Task[None]) -> None:
+    paused = asyncio.ensure_future(work.paused.wait())
+    try:
+        await asyncio.wait([task, paused], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        paused.cancel()
+
+
+def is_file(row: JobFile) -> bool:
+    """False for a row that only says that there is no file; one that left the store has lost its hash."""
+    return row.name not in NO_FILES

@@ -1,0 +1,416 @@
+"""Large fills: all that is missing of a record set is fetched, because somebody said so.
+
+1. A fill is cut into chunks, open ends included: first it is found out how many records there are and where, then
+   the chunks are fetched one after the other, two at a time. Memory does not grow with the fill.
+2. A chunk is fetched by ``Filler.fetch``, after everything that people ask for. Whoever needs a part of the fill
+   waits for at most the chunk that has it, and hears of no error of another chunk.
+3. A chunk that fails is tried again after all others. While nothing comes, the pauses become longer, and after a day
+   of them the fill has failed; what JSOC refuses is tried three times. The last error is shown all the while.
+4. What is committed stays, whatever becomes of the fill. One that has not ended when the mirror stops goes on when it
+   starts: its row says what was asked for, the coverage what is still missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from mirror.concurrency import nap
+from mirror.coverage.axis import coverage_axis
+from mirror.coverage.intervals import MAX
+from mirror.coverage.plan import Forward, need
+from mirror.errors import (
+    BadRequest,
+    MirrorError,
+    NotHeld,
+    Refused,
+    TooMany,
+    UnknownName,
+    UpstreamRefused,
+)
+from mirror.readthrough.chunks import chunks, head_and_rest
+from mirror.services.exports.cutting import given_up, next_try
+from mirror.storage.database.database import Tables
+from mirror.storage.index.facts import drop_fact, facts_of, put_fact
+from mirror.upstream.pacing import Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mirror.coverage.coverage import Box
+    from mirror.drms.series import Series
+    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.policy import Rules
+    from mirror.services.exports.jobs import Trouble
+    from mirror.services.search.search import Search
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.index.index import Index
+
+log = logging.getLogger(__name__)
+
+State = Literal["running", "waiting", "done", "failed", "cancelled"]
+ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
+
+#: What the rows of fills are called among the small facts of the store.
+_KIND = "fill"
+#: Fills that may be under way at a time, and ended ones that are remembered.
+MOST, REMEMBERED = 50, 100
+#: Chunks of one fill that are on their way at a time: one is fetched while another is kept.
+_ABREAST = 2
+#: How often a chunk is asked for that JSOC refuses.
+_REFUSALS = 3
+#: A span is asked for in pieces that are larger by this where it turns out to be sparse.
+_GROWTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FillJob:
+    """A fill, as it is now. Times are Unix seconds.
+
+    ``records`` have come of about ``total`` (None: not counted yet), at ``rate`` records a second. It is ``running``;
+    ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or ``cancelled``.
+    """
+
+    id: str
+    ds: str
+    by: str
+    state: State
+    created: float
+    updated: float
+    records: int = 0
+    total: int | None = None
+    rate: float = 0.0
+    error: str | None = None
+    next_try: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True if nothing happens any more."""
+        return self.state in ENDED
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it still takes, as far as can be told."""
+        if self.ended or self.total is None or self.rate <= 0:
+            return None
+        return max(0, self.total - self.records) / self.rate
+
+
+@dataclass(slots=True)
+class _Stride:
+    """Axis values of a piece, as they are found out to hold about as many records as a piece should."""
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A part of a fill that is asked for in pieces; ``refused`` so often already."""
+
+    series: Series
+    box: Box
+    stride: _Stride
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class _Run:
+    """A fill under way: its value, what is left, what went wrong since something came, and what wakes it."""
+
+    job: FillJob
+    began: float
+    spans: deque[_Span] = field(default_factory=deque)
+    trouble: Trouble | None = None
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Fills:
+    """The fills of a mirror; ``sleep`` waits for seconds."""
+
+    def __init__(
+        self,
+        search: Search,
+        extremes: Extremes,
+        index: Index,
+        filler: Filler,
+        rules: Rules,
+        database: Database,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._search = search
+        self._extremes = extremes
+        self._index = index
+        self._filler = filler
+        self._rules = rules
+        self._tables = Tables(database)
+        self._sleep = sleep
+        self._jobs: dict[str, FillJob] = {}  #: oldest first
+        self._running: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
+
+    # ---- for others --------------------------------------------------------------------------------
+
+    async def resume(self) -> None:
+        """Know the fills of this store, and go on with those that had not ended."""
+        rows = await self._tables.read(lambda cursor: facts_of(cursor, _KIND))
+        known = sorted((FillJob(**json.loads(value)) for value in rows), key=lambda job: (job.created, job.id))
+        self._jobs |= {job.id: job for job in known}
+        for job in known:
+            if not job.ended:  # what it had fetched is not missing any more, and is not counted again
+                self._begin(replace(job, state="running", records=0, total=None, rate=0.0, next_try=None))
+
+    async def start(self, ds: str, by: str) -> FillJob:
+        """Begin to fetch what is missing of a record set, asked for by ``by``; or the same fill if it is under way.
+
+        Raises what is wrong with the record set, Refused for what cannot be fetched in parts, TooMany after too many
+        others, NotHeld if JSOC is not to be asked.
+        """
+        if not self._rules.may_ask:
+            raise NotHeld("nothing can be fetched: the mirror is offline", (ds,))
+        gaps = await self.gaps(ds)
+        for run, _ in self._running.values():
+            if run.job.ds == ds:
+                return run.job
+        if len(self._running) >= MOST:
+            raise TooMany(f"{MOST} fills are under way; expected another one after some of them have ended")
+        for series, box in gaps:
+            if coverage_axis(series) is None:
+                await self._filler.extent(series, box, Priority.PEOPLE)  # Refused unless it is small
+        now = self._rules.timestamp()
+        job = FillJob(self._new_id(), ds, by, "running", now, now)
+        if not gaps:
+            job = replace(job, state="done", total=0)
+        await self._keep(job)
+        if not job.ended:
+            self._begin(job)
+        return job
+
+    def list(self) -> tuple[FillJob, ...]:
+        """The fills that are under way, and the last that ended, newest first."""
+        return tuple(self._jobs.values())[::-1]
+
+    def get(self, fill_id: str) -> FillJob | None:
+        """The fill of that id, or None."""
+        return self._jobs.get(fill_id)
+
+    async def cancel(self, fill_id: str) -> FillJob:
+        """End a fill: chunks that somebody else needs still come, no others do. One that has ended stays as it is.
+
+        UnknownName if there is none of that id.
+        """
+        if fill_id not in self._jobs:
+            raise UnknownName(f"there is no fill {fill_id!r}; expected an id that `mirror jobs` lists")
+        if fill_id in self._running:
+            run, task = self._running[fill_id]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if not run.job.ended:
+                await self._change(run, state="cancelled", next_try=None)
+        return self._jobs[fill_id]
+
+    async def ended(self, fill_id: str) -> FillJob:
+        """The fill once it has ended."""
+        if fill_id in self._running:
+            await asyncio.wait([self._running[fill_id][1]])
+        return self._jobs[fill_id]
+
+    def try_now(self) -> None:
+        """Go on with every fill that pauses: what kept it waiting is over."""
+        for run, _ in self._running.values():
+            if run.job.state == "waiting":
+                run.woken.set()
+
+    async def stop(self) -> None:
+        """End all work; it goes on at the next start."""
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def gaps(self, ds: str) -> tuple[tuple[Series, Box], ...]:
+        """What of a record set is not held; Refused for one whose records cannot be told from outside."""
+        found: tuple[tuple[Series, Box], ...] = ()
+        for selection in await self._search.selections(ds):
+            resolved = (await self._extremes.resolve(selection)).selection
+            boxes = need(resolved) if resolved is not None else ()
+            if isinstance(boxes, Forward):
+                raise Refused(f"{ds!r} cannot be fetched in parts: {boxes.reason}")
+            coverage = self._index.coverage(selection.series)
+            found += tuple((selection.series, gap) for box in boxes for gap in coverage.gaps(box))
+        return found
+
+    # ---- one fill ----------------------------------------------------------------------------------
+
+    def _begin(self, job: FillJob) -> None:
+        run = _Run(job, self._rules.timestamp())
+        self._jobs[job.id] = job
+        task = asyncio.ensure_future(self._work(run))
+        self._running[job.id] = run, task
+        task.add_done_callback(lambda _: self._running.pop(job.id, None))
+
+    async def _work(self, run: _Run) -> None:
+        try:
+            while not await self._surveyed(run):
+                pass
+            while run.spans:
+                await self._round(run)
+            await self._change(run, state="done", error=None)
+        except BadRequest as problem:
+            await self._fail(run, str(problem))
+        except _GivenUp as end:
+            await self._fail(run, str(end))
+        except Exception:
+            log.exception("fill failed id=%s", run.job.id)
+            await self._fail(run, "the mirror failed on this fill; its log says why")
+
+    async def _surveyed(self, run: _Run) -> bool:
+        """Find out what is missing, and how much that is; False if it has to be tried again."""
+        try:
+            surveys = [
+                await self._survey(series, box)
+                for series, gap in await self.gaps(run.job.ds)
+                for box in chunks(gap, MAX)
+            ]
+        except BadRequest:
+            raise
+        except MirrorError as problem:
+            await self._note(run, problem)
+            await self._rest(run)
+            return False
+        run.spans, run.trouble = deque(span for span, _ in surveys if span.box.steps), None
+        total = run.job.records + sum(count for _, count in surveys)
+        await self._change(run, state="running", total=total)
+        return True
+
+    async def _survey(self, series: Series, box: Box) -> tuple[_Span, int]:
+        """A box without what lies beside its first and last record, and about how many records it has."""
+        guess = self._filler.guess(series, box)
+        if box.bounded and guess <= self._filler.background_records():
+            return _Span(series, box, _Stride(MAX)), round(guess)
+        extent = await self._filler.extent(series, box, Priority.SUBSCRIPTION)
+        if extent.first is not None and extent.last is not None:
+            inner = [cut for s in box.steps if (cut := s.cut(extent.first, extent.last))]
+            box = replace(box, steps=tuple(inner))
+        return _Span(series, box, _Stride(self._slots(box, extent.count))), extent.count
+
+    def _slots(self, box: Box, count: int) -> int:
+        """Axis values of which each piece has about as many records as are fetched while nobody waits."""
+        if not box.bounded or not count:
+            return MAX
+        return max(1, box.slots() * self._filler.background_records() // count)
+
+    async def _round(self, run: _Run) -> None:
+        """Fetch all that is left once; what fails is left for the next round."""
+        later: deque[_Span] = deque()
+        flying: set[asyncio.Task[None]] = set()
+        try:
+            while run.spans or flying:
+                while run.spans and len(flying) < _ABREAST and run.job.state == "running":
+                    span = run.spans.popleft()
+                    head, rest = head_and_rest(span.box, span.stride.slots)
+                    if rest is not None:
+                        run.spans.appendleft(replace(span, box=rest))
+                    flying.add(asyncio.ensure_future(self._piece(run, replace(span, box=head), later)))
+                if flying:
+                    done, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+                if run.trouble is not None and not flying:
+                    await self._rest(run)
+        finally:
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+        run.spans = later
+
+    async def _piece(self, run: _Run, span: _Span, later: deque[_Span]) -> None:
+        """Fetch one piece; it is left to do later if it fails."""
+        try:
+            came = await self._filler.fetch(span.series, span.box, Priority.SUBSCRIPTION)
+        except UpstreamRefused as problem:
+            if span.refused + 1 >= _REFUSALS:
+                raise _GivenUp(f"JSOC has refused a part of it {_REFUSALS} times: {problem.message}") from problem
+            later.append(replace(span, refused=span.refused + 1))
+            await self._note(run, problem)
+        except BadRequest:
+            raise
+        except MirrorError as problem:
+            later.append(span)
+            await self._note(run, problem)
+        else:
+            self._adapt(span.stride, span.box, came)
+            run.trouble = None
+            records = run.job.records + came
+            seconds = self._rules.timestamp() - run.began
+            rate = records / seconds if seconds > 0 else 0.0
+            await self._change(run, state="running", records=records, rate=rate, next_try=None)
+
+    def _adapt(self, stride: _Stride, piece: Box, came: int) -> None:
+        """Larger pieces where the last had few records, smaller where it had many."""
+        wanted = self._filler.background_records()
+        if piece.bounded and piece.slots() >= stride.slots and not wanted // 2 <= came <= wanted * 2:
+            fitting = piece.slots() * wanted // max(1, came)
+            stride.slots = max(1, min(fitting, stride.slots * _GROWTH))
+
+    # ---- what went wrong ------------------------------------------------------------------------------
+
+    async def _note(self, run: _Run, problem: MirrorError) -> None:
+        """Something failed that may be over after some time; another piece that fails meanwhile counts once."""
+        if run.job.state == "waiting":
+            return
+        now = self._rules.timestamp()
+        trouble = next_try(run.trouble, problem, now)
+        if trouble is None:
+            raise _GivenUp(given_up(run.trouble, str(problem)))
+        run.trouble = trouble
+        log.warning("fill waits id=%s seconds=%.0f error=%s", run.job.id, trouble.next_at - now, problem)
+        await self._change(run, state="waiting", error=str(problem), next_try=trouble.next_at)
+
+    async def _rest(self, run: _Run) -> None:
+        """Wait until the next try is due."""
+        if run.job.state != "waiting" or run.trouble is None:
+            return
+        await nap(self._sleep, run.trouble.next_at - self._rules.timestamp(), run.woken)
+        await self._change(run, state="running", next_try=None)
+
+    async def _fail(self, run: _Run, why: str) -> None:
+        log.warning("fill failed id=%s error=%s", run.job.id, why)
+        await self._change(run, state="failed", error=why, next_try=None)
+
+    # ---- values and rows ------------------------------------------------------------------------------
+
+    async def _change(self, run: _Run, **changes: object) -> None:
+        """The fill has another value now; a row is written when its state is another."""
+        before = run.job
+        job = replace(before, **changes, updated=self._rules.timestamp())  # type: ignore[arg-type]
+        run.job = self._jobs[job.id] = job
+        if job.state != before.state:
+            await self._keep(job)
+
+    async def _keep(self, job: FillJob) -> None:
+        self._jobs[job.id] = job
+        ended = [known.id for known in self._jobs.values() if known.ended]
+        gone = ended[: max(0, len(ended) - REMEMBERED)]
+        for fill_id in gone:
+            del self._jobs[fill_id]
+
+        def work(cursor: Cursor) -> None:
+            put_fact(cursor, _KIND, job.id, json.dumps(asdict(job)), job.updated)
+            for fill_id in gone:
+                drop_fact(cursor, _KIND, fill_id)
+
+        await self._tables.write(work)
+
+    def _new_id(self) -> str:
+        day = f"FILL_{datetime.fromtimestamp(self._rules.timestamp(), UTC):%Y%m%d}_"
+        numbers = [int(known.removeprefix(day)) for known in self._jobs if known.startswith(day)]
+        return f"{day}{max(numbers, default=0) + 1:03d}"
+
+
+class _GivenUp(MirrorError):
+    """A fill is not tried any more, and why."""

@@ -1,0 +1,182 @@
+"""The steps of a check that are about files. What is damaged is fetched again from JSOC, or said to be lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.errors import MirrorError, NotHeld
+from mirror.readthrough.files import SegmentFile
+from mirror.services.maintenance.check_plan import Piece
+from mirror.services.maintenance.check_table import Finding
+from mirror.storage.files.holdings import RecordSegment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mirror.readthrough.files import Files
+    from mirror.readthrough.policy import Rules
+    from mirror.services.maintenance.check_table import Outcome
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.table import Blob, Lost, Verdict
+
+#: A piece of the contents: no more files, and about no more bytes; what is stopped loses as much.
+MOST_FILES, MOST_BYTES = 256, 256_000_000
+#: Names of strays that are listed; of the rest there is a number.
+_NAMED = 20
+
+_NOT_AT_JSOC = (
+    "put into quarantine; it was adopted, and JSOC has no such file: adopt it again, or let exports be made "
+    "of the archive's file"
+)
+
+Mended = tuple["Outcome", str]
+
+
+class FileSteps:
+    """Checks the files of a store. Each step takes the place to begin at, and gives a piece."""
+
+    def __init__(self, blobs: Blobs, files: Files, rules: Rules) -> None:
+        self._blobs = blobs
+        self._files = files
+        self._rules = rules
+
+    async def due(self, since: float, most: int) -> list[Blob]:
+        """The next files to read, oldest check first: at least one, if there is any, and no more than ``most`` bytes."""
+        return few(await self._blobs.check.due(since, MOST_FILES), min(MOST_BYTES, most))
+
+    async def contents(self, _place: str, since: float, most: int) -> Piece:
+        """Read what was not read since the check began."""
+        due = await self.due(since, most)
+        if not due:
+            return Piece(None)
+        findings = [await self._damaged(v) for v in await self._blobs.check.verify(due)]
+        return Piece("", tuple(findings), files=len(due), bytes=sum(b.size for b in due))
+
+    async def layout(self, _place: str, _since: float, _most: int) -> Piece:
+        """Files without rows, rows without files, sizes."""
+        found = await self._blobs.check.disagreements()
+        findings: list[Finding] = []
+        for sha256 in (*found.missing, *found.damaged):
+            try:
+                verdict = await self._blobs.verify(sha256)
+            except NotHeld:
+                continue
+            if verdict.problem is not None:
+                findings.append(await self._damaged(verdict))
+        for sha256 in found.unknown:
+            findings += await self._unknown(sha256)
+        return Piece(None, (*findings, *_strays(await self._blobs.check.strays())))
+
+    async def references(self, _place: str, _since: float, _most: int) -> Piece:
+        """Holdings, files of exports and pins."""
+        findings = []
+        for found in await self._blobs.check.references():
+            outcome, action = await self._fetched([found.lost] if found.lost else [])
+            if found.lost is None:
+                outcome, action = "repaired", "mended"
+            findings.append(Finding(found.kind, found.place, found.problem, outcome, action))
+        return Piece(None, tuple(findings))
+
+    async def links(self, _place: str, _since: float, _most: int) -> Piece:
+        """The readable tree."""
+        links = await self._blobs.check.links()
+        placed = [
+            Finding("link", f"by-record/{n}", "it did not lead to its file", "repaired", "linked again")
+            for n in links.placed
+        ]
+        gone = [
+            Finding("link", f"by-record/{n}", "no file has that name", "repaired", "removed")
+            for n in links.removed
+        ]
+        return Piece(None, (*placed, *gone))
+
+    async def parts(self, _place: str, _since: float, _most: int) -> Piece:
+        """Broken-off downloads."""
+        keys = await self._blobs.check.parts()
+        action = "removed; the download begins anew when the file is asked for"
+        return Piece(
+            None,
+            tuple(Finding("part", k, "its bytes are not what they were", "repaired", action) for k in keys),
+        )
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    async def _unknown(self, sha256: str) -> list[Finding]:
+        problem = await self._blobs.check.take_in(sha256)
+        if problem is None:
+            return []
+        if problem:
+            return [
+                Finding(
+                    "file",
+                    f"blobs/{sha256}",
+                    f"no row knows it, and {problem}",
+                    "repaired",
+                    "put into quarantine",
+                )
+            ]
+        return [
+            Finding(
+                "file", f"blobs/{sha256}", "no row knew it", "repaired", "taken in; nothing refers to it yet"
+            )
+        ]
+
+    async def _damaged(self, verdict: Verdict) -> Finding:
+        outcome, action = await self._fetched(verdict.lost)
+        names = sorted({lost.name for lost in verdict.lost})
+        place = ", ".join([f"blobs/{verdict.blob.sha256}", *names])
+        return Finding("file", place, verdict.problem or "", outcome, action)
+
+    async def _fetched(self, lost: Sequence[Lost]) -> Mended:
+        """Fetch again what is lost; what came of it."""
+        if not lost:
+            return "quarantined", "put into quarantine; no record refers to it"
+        archived = [each for each in lost if each.in_archive]
+        if not archived:
+            return "quarantined", _NOT_AT_JSOC
+        if not self._rules.may_ask:
+            return (
+                "quarantined",
+                "put into quarantine; the mirror is offline, it is fetched when next asked for",
+            )
+        try:
+            for each in archived:
+                await self._files.get(_wanted(each))
+        except MirrorError as problem:
+            return "quarantined", f"put into quarantine; it cannot be fetched again: {problem}"
+        return "repaired", "fetched again"
+
+
+def few(blobs: Iterable[Blob], most: int) -> list[Blob]:
+    """The first of them whose sizes add up to no more than ``most``, and the first in any case."""
+    chosen: list[Blob] = []
+    total = 0
+    for blob in blobs:
+        total += blob.size
+        if chosen and total > most:
+            break
+        chosen.append(blob)
+    return chosen
+
+
+def _wanted(lost: Lost) -> SegmentFile:
+    record = None if lost.record is None else RecordSegment(*lost.record)
+    return SegmentFile(lost.path, record, None if lost.link is None else lost.link.split("/")[1])
+
+
+def _strays(names: Sequence[str]) -> list[Finding]:
+    found = [
+        Finding("stray", f"blobs/{n}", "it is no file of the store", "harmless", "left alone")
+        for n in names[:_NAMED]
+    ]
+    if len(names) > _NAMED:
+        found.append(
+            Finding(
+                "stray",
+                "blobs",
+                f"{len(names) - _NAMED} more are no files of the store",
+                "harmless",
+                "left alone",
+            )
+        )
+    return found

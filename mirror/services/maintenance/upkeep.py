@@ -1,0 +1,241 @@
+"""What the mirror does for itself while nobody waits: checks, room, checkpoints, writing down.
+
+Two loops, both of small steps. Every step may fail by itself: it is logged, and tried again at its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from mirror.errors import MirrorError
+from mirror.humanize import in_words
+from mirror.services.maintenance.check_plan import MOST_WAITS, WAIT, begins, pause
+from mirror.storage.database.database import SMALL_LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from mirror.config.loading import Config, Subscription
+    from mirror.services.access.usage import Accounting
+    from mirror.services.maintenance.checker import Checker
+    from mirror.storage.database.database import Database
+    from mirror.storage.files.blobs import Blobs, Usage
+    from mirror.storage.files.eviction import Eviction
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at room, usage and the log of changes.
+TICK = 30.0
+#: Seconds after the start, and between two looks whether a background check is due.
+LOOK = 300.0
+#: Bytes of the log of changes from which on it is folded in even while the mirror is busy.
+MANY_CHANGES = 500_000_000
+#: Seconds without a request after which the mirror counts as idle.
+IDLE = 10.0
+
+
+def checkpoint_due(changes: int, idle: float, *, busy: bool) -> bool:
+    """True if ``changes`` bytes of the log should be folded in, after so many idle seconds."""
+    return changes >= MANY_CHANGES or (changes >= SMALL_LOG and idle >= IDLE and not busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What upkeep must know of the rest: whether somebody is being served, and the time."""
+
+    is_busy: Callable[[], bool]
+    now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
+    note: Callable[[], Awaitable[None]]  #: writes down what else was counted
+
+
+class Upkeep:
+    """Runs the loops between ``start`` and ``stop``."""
+
+    def __init__(
+        self,
+        config: Config,
+        checker: Checker,
+        blobs: Blobs,
+        database: Database,
+        changes: Path,
+        accounting: Accounting,
+        around: Surroundings,
+    ) -> None:
+        self._config = config
+        self.checker = checker
+        self._blobs = blobs
+        self._database = database
+        self._changes = changes
+        self._accounting = accounting
+        self._around = around
+        self._tasks: list[asyncio.Task[None]] = []
+        self.evicted = 0  #: bytes that went because of the watermarks
+
+    def apply(self, config: Config) -> None:
+        """Another configuration holds from now on."""
+        self._config = config
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """The subscriptions that hold."""
+        return self._config.subscription
+
+    def start(self) -> None:
+        """Begin."""
+        loops = (self._every(TICK, self.tick), self._every(LOOK, self.check))
+        self._tasks = [asyncio.ensure_future(loop) for loop in loops]
+
+    async def stop(self) -> None:
+        """End the loops and whatever check runs, and write down what was counted."""
+        self._blobs.check.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.checker.stop()
+        with suppress(MirrorError):
+            await self._accounting.write_down()
+            await self._around.note()
+
+    async def tick(self) -> None:
+        """Make room, write down what was counted and used, fold changes into the index."""
+        storage = self._config.storage
+        gone = await keep(self._blobs, Marks(storage.high, storage.low, storage.keep_free))
+        if gone is not None and gone.blobs:
+            self.evicted += gone.freed
+            log.info("made room files=%d bytes=%d", len(gone.blobs), gone.freed)
+        await self._accounting.write_down()
+        await self._around.note()
+        await self._blobs.note_uses()
+        idle = self._around.now().timestamp() - self._accounting.last
+        if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
+            with suppress(duckdb.TransactionException):  # something is being written: next time
+                await self._database.checkpoint()
+        await self._database.rest()
+
+    async def check(self) -> None:
+        """Go on with the background check, as far as the day's budget and hours let it."""
+        left = await self._left()
+        if left is None or left <= 0 or self.checker.is_running or not self._is_hour():
+            return
+        last = await self.checker.last_background()
+        every, now = self._config.upkeep.check_every, self._around.now().timestamp()
+        if last is None or last.ended_at is None or begins(last.ended_at, every, now):
+            run = await self.checker.go_on("all", left, self._breathe)
+            if run.ended_at is not None:
+                log.info(
+                    "background check ended files=%d bytes=%d records=%d", run.files, run.bytes, run.records
+                )
+
+    async def state(self) -> dict[str, Any]:
+        """How the background check is doing."""
+        last = await self.checker.last_background()
+        budget = self._config.upkeep.check_per_day
+        return {
+            "budget_per_day": None if budget is None else in_words(budget),
+            "read_today": await self.checker.spent_today(),
+            "running": self.checker.is_running,
+            "step": None if last is None else last.step,
+            "begun": None if last is None else last.started_at,
+            "ended": None if last is None else last.ended_at,
+            "files": 0 if last is None else last.files,
+            "bytes": 0 if last is None else last.bytes,
+            "records": 0 if last is None else last.records,
+            "found": dict(self.checker.found),
+        }
+
+    async def metrics(self) -> list[tuple[str, str, str, list[tuple[str, float]]]]:
+        """Name, kind, text and samples of each metric."""
+        state = await self.state()
+        found = [(f'outcome="{outcome}"', float(n)) for outcome, n in self.checker.found.items()]
+        return [
+            ("mirror_check_findings_total", "counter", "What checks found since the start, by outcome.", found),
+            ("mirror_check_bytes", "gauge", "Bytes of files and records that the background check has read.", [("", state["bytes"])]),
+            ("mirror_check_files", "gauge", "Files that the background check has read.", [("", state["files"])]),
+            ("mirror_check_records", "gauge", "Records that the background check has read.", [("", state["records"])]),
+            ("mirror_check_read_today_bytes", "gauge", "Of the day's budget, what is used up.", [("", state["read_today"])]),
+            ("mirror_check_ended_timestamp", "gauge", "When the last background check ended.", [("", state["ended"] or 0)]),
+            ("mirror_evicted_ahead_bytes_total", "counter", "Bytes evicted by the watermarks.", [("", self.evicted)]),
+        ]  # fmt: skip
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    async def _breathe(self, _read: int, took: float) -> bool:
+        """Leave time to others, and all of it to people; True if the check may go on now."""
+        await self._around.sleep(pause(took))
+        for _ in range(MOST_WAITS):
+            if not self._around.is_busy():
+                break
+            await self._around.sleep(WAIT)
+        return self._is_hour() and not self.checker.is_running
+
+    async def _left(self) -> int | None:
+        """Bytes that the background may still read today; None: it is not to check."""
+        budget = self._config.upkeep.check_per_day
+        return None if budget is None else budget - await self.checker.spent_today()
+
+    def _is_hour(self) -> bool:
+        hours = self._config.upkeep.hours
+        return hours is None or hours.wait(self._around.now().astimezone(UTC if hours.utc else None)) == 0
+
+    async def _logged(self) -> int:
+        """Bytes in the log of changes."""
+        try:
+            return (await asyncio.to_thread(self._changes.stat)).st_size
+        except FileNotFoundError:
+            return 0
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._around.sleep(seconds)
+            try:
+                await step()
+            except MirrorError as problem:
+                log.warning("upkeep step=%s problem=%s", step.__name__, problem)
+            except Exception:
+                log.exception("upkeep failed step=%s", step.__name__)
+
+
+#: What is freed on a disk that is too full, beyond what is asked for: else each new file would evict again.
+_AHEAD = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Above ``high`` of the quota, evict down to ``low`` of it; ``keep_free`` bytes of the disk stay free."""
+
+    high: float
+    low: float
+    keep_free: int | None
+
+
+def excess(usage: Usage, free: int, marks: Marks) -> int:
+    """Bytes that should go now; 0 while all is below its mark."""
+    return max(_over_quota(usage, marks), _under_disk(free, marks))
+
+
+def _over_quota(usage: Usage, marks: Marks) -> int:
+    used = usage.held + usage.parked + usage.reserved
+    if usage.limit is None or used <= marks.high * usage.limit:
+        return 0
+    return max(0, used - int(marks.low * usage.limit))
+
+
+def _under_disk(free: int, marks: Marks) -> int:
+    if marks.keep_free is None or free >= marks.keep_free:
+        return 0
+    return int(marks.keep_free * _AHEAD) - free
+
+
+async def keep(blobs: Blobs, marks: Marks) -> Eviction | None:
+    """Evict what is above the marks; None if nothing is."""
+    need = excess(blobs.usage(), await blobs.check.free(), marks)
+    return await blobs.evict(min(need, blobs.usage().held)) if need and blobs.usage().held else None

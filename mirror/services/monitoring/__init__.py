@@ -1,0 +1,1 @@
+"""What status, metrics and the pages show: counts, coverage maps, whether JSOC answers."""

@@ -1,0 +1,220 @@
+"""What the mirror holds and how it is doing, for people, the API and Prometheus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mirror.coverage.intervals import MAX, MIN
+from mirror.coverage.wording import ends, restriction
+from mirror.humanize import stamp
+from mirror.services.subscriptions.report import gauges
+from mirror.upstream.budget import DAY, HOUR
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from mirror.config.watching import ConfigWatch
+    from mirror.drms.series import Series
+    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.policy import Rules
+    from mirror.services.maintenance.upkeep import Upkeep
+    from mirror.services.monitoring.totals import Totals
+    from mirror.services.subscriptions.manager import Sync
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.index.index import Index
+    from mirror.upstream.budget import Budget
+    from mirror.upstream.client import Exchange, UpstreamClient
+
+
+@dataclass
+class Tallies:
+    """Counts since the start."""
+
+    searches: Counter[str]
+    requests: Counter[tuple[str, str]]
+    records: Counter[str]
+    upstream_bytes: int = 0
+    started_at: float = field(default=0.0)
+
+    def count_exchange(self, exchange: Exchange) -> None:
+        """Count one attempt at a request upstream."""
+        self.requests[exchange.program, exchange.outcome] += 1
+        self.upstream_bytes += exchange.bytes
+        if exchange.records:
+            self.records[exchange.series] += exchange.records
+
+
+class Status:
+    """Describes the mirror; everything it gives is plain JSON."""
+
+    def __init__(
+        self,
+        index: Index,
+        filler: Filler,
+        upstream: UpstreamClient,
+        rules: Rules,
+        tallies: Tallies,
+        blobs: Blobs,
+        sync: Sync,
+        watch: ConfigWatch,
+        upkeep: Upkeep,
+        totals: Totals,
+        budget: Budget,
+    ) -> None:
+        self._budget = budget
+        self._totals = totals
+        self._upkeep = upkeep
+        self._sync = sync
+        self._watch = watch
+        self._index = index
+        self._filler = filler
+        self._upstream = upstream
+        self._rules = rules
+        self._tallies = tallies
+        self._blobs = blobs
+
+    async def series(self) -> list[dict[str, Any]]:
+        """The series that are known, each with its prime keys and how many records are held."""
+        return [
+            {
+                "series": s.name,
+                "records": await self._index.count(s),
+                "primekeys": [k.name for k in s.primekeys],
+                "keywords": len(s.all_keywords),
+                "segments": [x.name for x in s.segments],
+                "note": s.note,
+            }
+            for s in self._index.all_series()
+        ]
+
+    def coverage(self, name: str | None) -> list[dict[str, Any]]:
+        """The spans that are held completely, of one series or of all."""
+        chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
+        return [line for s in chosen for line in self._lines(s)]
+
+    async def status(self) -> dict[str, Any]:
+        """How the mirror is doing."""
+        return {**self.brief(), **await self.slow()}
+
+    def brief(self) -> dict[str, Any]:
+        """What of the status is in memory."""
+        pace = self._upstream.pace()
+        fills = self._filler.progress()
+        return {
+            "policy": self._rules.policy,
+            "configured_policy": self._rules.configured,
+            "uptime_seconds": round(self._rules.timestamp() - self._tallies.started_at),
+            "series": len(self._index.all_series()),
+            "searches": dict(self._tallies.searches),
+            "upstream": {
+                "state": self.upstream_state(),
+                "running": pace.running,
+                "waiting": pace.waiting,
+                "requests": sum(self._tallies.requests.values()),
+                "failed": sum(n for (_, outcome), n in self._tallies.requests.items() if outcome != "ok"),
+                "bytes": self._tallies.upstream_bytes,
+                "budget": self._budgets(),
+            },
+            "fills": [{"series": name, "done": p.done, "total": p.total} for name, p in fills.items()],
+            "config": self._watch.status(),
+        }
+
+    def _budgets(self) -> dict[str, Any]:
+        """What was used of the budget towards JSOC; ``until``: from when on there is more, None while there is some."""
+        budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
+        return {
+            "records": {"used": used.records, "limit": budget.limits.records, "seconds": round(HOUR)},
+            "bytes": {"used": used.bytes, "limit": budget.limits.bytes, "seconds": round(DAY)},
+            "waiting": budget.waiting,
+            "until": None if hold is None else stamp(hold.until),
+            "why": "" if hold is None else str(hold),
+        }
+
+    async def slow(self) -> dict[str, Any]:
+        """What of the status the database is asked for."""
+        return {
+            "records": sum([await self._index.count(s) for s in self._index.all_series()]),
+            "subscriptions": await self._sync.report(),
+            "check": await self._upkeep.state(),
+            "files": await self._files(),
+            "jobs": await self._totals.jobs(),
+        }
+
+    async def _files(self) -> dict[str, Any]:
+        """The files that are held; ``adopted`` are exports that people had, ``quota`` None if there is none."""
+        usage = self._blobs.usage()
+        return {
+            "count": await self._totals.files(),
+            "adopted": await self._totals.adopted(),
+            "bytes": usage.held,
+            "quota": usage.limit,
+        }
+
+    def now(self) -> float:
+        """The present in Unix seconds."""
+        return self._rules.timestamp()
+
+    def upstream_state(self) -> str:
+        """One of "ok", "failing" (of late), "away" (left alone for a while), "offline" (not to be asked)."""
+        if not self._rules.may_ask:
+            return "offline"
+        pace = self._upstream.pace()
+        return "away" if pace.open_for else "failing" if pace.failures else "ok"
+
+    async def metrics(self) -> str:
+        """The counters as Prometheus reads them."""
+        t = self._tallies
+        lines = [
+            *_metric("mirror_upstream_requests_total", "counter", "Requests to JSOC, by program and outcome.", (
+                (f'program="{program}",outcome="{outcome}"', n) for (program, outcome), n in t.requests.items())),
+            *_metric("mirror_upstream_records_total", "counter", "Records that JSOC sent, by series.", (
+                (f'series="{name}"', n) for name, n in t.records.items())),
+            *_metric("mirror_upstream_bytes_total", "counter", "Bytes that JSOC sent.", [("", t.upstream_bytes)]),
+            *_metric("mirror_searches_total", "counter", "Searches, by plan: how they were answered.", (
+                (f'plan="{plan}"', n) for plan, n in t.searches.items())),
+            *(line for metric in self._budget_metrics() for line in _metric(*metric)),
+            *_metric("mirror_upstream_up", "gauge", "1 if JSOC is asked and answered last.", [
+                ("", int(self.upstream_state() == "ok"))]),
+            *_metric("mirror_policy", "gauge", "1, by policy: the one in force.", [
+                (f'policy="{self._rules.policy}"', 1)]),
+            *_metric("mirror_blob_bytes", "gauge", "Bytes of files held.", [("", self._blobs.usage().held)]),
+            *_metric("mirror_records", "gauge", "Records held, by series.", [
+                (f'series="{s.name}"', await self._index.count(s)) for s in self._index.all_series()]),
+            *(line for metric in await self._upkeep.metrics() for line in _metric(*metric)),
+            *(line for gauge in gauges(await self._sync.report()) for line in _metric(*gauge)),
+        ]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+    def _budget_metrics(self) -> Iterator[tuple[str, str, str, list[tuple[str, float]]]]:
+        budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
+        limits = (("records", budget.limits.records), ("bytes", budget.limits.bytes))
+        yield "mirror_upstream_budget_used", "gauge", "Records that JSOC sent in the last hour, bytes in the last day.", [
+            ('kind="records"', used.records), ('kind="bytes"', used.bytes)]  # fmt: skip
+        yield "mirror_upstream_budget_limit", "gauge", "How many of them there may be; none: any number.", [
+            (f'kind="{kind}"', limit) for kind, limit in limits if limit is not None]  # fmt: skip
+        yield "mirror_upstream_budget_waiting", "gauge", "Requests that wait for the budget.", [("", budget.waiting)]
+        rest = 0.0 if hold is None else max(0.0, hold.until - self.now())
+        yield "mirror_upstream_budget_wait_seconds", "gauge", "Seconds until there is more of it; 0: there is.", [
+            ("", round(rest))]  # fmt: skip
+
+    def _lines(self, series: Series) -> Iterator[dict[str, Any]]:
+        for region, spans in self._index.coverage(series):
+            for span in spans:
+                first, last = ends(series, region, span.lo, span.hi)
+                yield {
+                    "series": series.name,
+                    "restriction": restriction(series, region),
+                    "first": first,
+                    "last": last,
+                    "slots": None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
+                    "checked_at": span.checked_at,
+                }
+
+
+def _metric(name: str, kind: str, text: str, samples: Any) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+    for labels, value in samples:
+        yield f"{name}{{{labels}}} {value}" if labels else f"{name} {value}"

@@ -1,0 +1,122 @@
+"""Where quick looks are made: one process, started when the first is asked for, ended when idle.
+
+It forks one for each picture, so that files that kill who reads them cost nobody else's picture, and no new start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mirror.errors import MirrorError, OutOfTime, Refused
+from mirror.services.quicklook.worker import DEATH, HEAD, PICTURE
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from pathlib import Path
+
+    from mirror.services.quicklook.colours import Look
+
+#: Seconds that a picture may take, and seconds without an order after which the process ends.
+LONGEST, IDLE = 60.0, 60.0
+#: Pictures after which the process is replaced, so that nothing can pile up in it.
+WORN = 500
+
+
+class Studio:
+    """Makes pictures one after the other; the daemon only passes bytes on."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._made = 0
+        self.deaths = 0  #: processes that a file was the end of
+        self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def picture(self, path: Path, look: Look, *, turned: bool, most: int) -> bytes:
+        """The PNG of a FITS file, no side with more than ``most`` pixels.
+
+        Refused for what is no image, or ends the process that reads it; OutOfTime if it takes too long.
+        """
+        order = {"path": str(path), "look": asdict(look), "turned": turned, "most": most}
+        async with self._turn:
+            self._stay()
+            try:
+                async with asyncio.timeout(LONGEST):
+                    kind, body = await self._ask(json.dumps(order).encode() + b"\n")
+            except TimeoutError:
+                await self._end()
+                raise OutOfTime(f"the picture took longer than {LONGEST:g} s") from None
+            except (asyncio.IncompleteReadError, ConnectionError):
+                await self._end()
+                raise MirrorError("the process that makes pictures died; is memory short?") from None
+            except asyncio.CancelledError:
+                await self._end()  # its answer would be taken for the next one's
+                raise
+            self._rest()
+        if kind == DEATH:
+            self.deaths += 1
+        if kind != PICTURE:
+            raise Refused(body.decode("utf-8", "replace"))
+        return body
+
+    async def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        self._stay()
+        await self._end()
+        if self._ending is not None:
+            await self._ending
+
+    async def _ask(self, order: bytes) -> tuple[bytes, bytes]:
+        if self._process is None or self._made >= WORN:
+            await self._end()
+            self._process = await self._start()
+        process, self._made = self._process, self._made + 1
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(order)
+        kind, length = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
+        return kind, await process.stdout.readexactly(length)
+
+    async def _start(self) -> Process:
+        self._made = 0
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mirror.services.quicklook.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # ctrl-C in the daemon's terminal is the daemon's business
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # it forks, and needs no threads
+        )
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await _kill(process)
+
+    def _rest(self) -> None:
+        """End the process once nobody has asked for a while: it has a hundred megabytes."""
+        self._idle = asyncio.get_running_loop().call_later(IDLE, self._close)
+
+    def _close(self) -> None:
+        process = self._process
+        if process is not None and not self._turn.locked():
+            self._process = None
+            self._ending = asyncio.ensure_future(_kill(process))
+
+    def _stay(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+
+async def _kill(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()

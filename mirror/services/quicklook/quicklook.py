@@ -1,0 +1,210 @@
+"""Quick looks: the picture of a record's first image, of the file that the mirror holds.
+
+Each is made once, in a process of its own, and kept for as long as there is room in its folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mirror.drms.export import ExportRequest
+from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, UnknownName
+from mirror.services.exports.segment_files import Wanted, Where
+from mirror.services.quicklook.colours import look_of
+from mirror.services.quicklook.render import MOST_PIXELS
+from mirror.storage.files.unit_path import unit_file
+from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.drms.series import Segment, Series
+    from mirror.readthrough.files import Files
+    from mirror.services.exports.planning import ExportPlanner, Plan
+    from mirror.services.quicklook.cache import Pictures
+    from mirror.services.quicklook.colours import Look
+    from mirror.services.quicklook.process import Studio
+    from mirror.storage.files.adopted_exports import Adopted
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.holdings import Holdings
+    from mirror.storage.files.table import Blob
+    from mirror.storage.index.layout import Row
+
+#: A record whose camera is turned by more than this, in degrees, is shown turned by 180.
+_UPSIDE_DOWN = 90.0
+#: Axes of an image; a linked segment does not tell its own, and may be one.
+_PLANE = 2
+#: Pixels of the longer side that may be asked for: few, so that what was made serves many.
+SIZES = (128, 256, 512, MOST_PIXELS)
+#: Refusals that are remembered.
+_MOST_REFUSED = 1000
+#: Changes when the same file would give another picture.
+_EDITION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class QuickLook:
+    """A picture that can be made, and whose it is: the record's query, the segment, the archived file's name.
+
+    ``tag`` is another for every other picture.
+    """
+
+    tag: str
+    record: str
+    segment: str
+    file: str
+    blob: Blob
+    look: Look
+    turned: bool
+    most: int
+
+    @property
+    def name(self) -> str:
+        """The file, as an error names it."""
+        return f"{self.file} of {self.record}{{{self.segment}}} (sha256 {self.blob.sha256})"
+
+
+class QuickLooks:
+    """Finds what is to be shown, and shows it."""
+
+    def __init__(
+        self,
+        planner: ExportPlanner,
+        files: Files,
+        holdings: Holdings,
+        adopted: Adopted,
+        blobs: Blobs,
+        pictures: Pictures,
+        studio: Studio,
+    ) -> None:
+        self._planner = planner
+        self._files = files
+        self._holdings = holdings
+        self._adopted = adopted
+        self._blobs = blobs
+        self._pictures = pictures
+        self._studio = studio
+        self._refused: dict[str, str] = {}
+
+    async def find(
+        self, request: ExportRequest, number: int, *, most: int = MOST_PIXELS, fetch: bool = False
+    ) -> QuickLook:
+        """The ``number``-th record of a request, counted from 1, as it would be shown with ``most`` pixels a side.
+
+        Of the segments asked for, else of the first of the series that is an image. UnknownName if there
+        is no such record or image, NotHeld if its file is not held, and not to be fetched or on tape.
+        """
+        if most not in SIZES:
+            raise BadRequest(f"size is {most}; expected one of {', '.join(map(str, SIZES))}")
+        if not request.limit and number > 0:
+            request = replace(request, max_recs=number)  # to look no further
+        plan = await self._planner.plan(request, images_only=False)
+        if not 1 <= number <= len(plan.rows):
+            raise UnknownName(f"there is no record {number} of {request.ds}; expected 1 to {len(plan.rows)}")
+        row = plan.rows[number - 1]
+        wanted = _first_image(plan, row.recnum)
+        blob = await self._content(wanted, fetch=fetch)
+        while not await self._blobs.is_sound(blob):  # set aside, and not held any more
+            blob = await self._content(wanted, fetch=fetch)
+        look = look_of(plan.series.name, wanted.segment, _wavelength(plan, row))
+        turned = _turned(plan, row)
+        tag = hashlib.sha256(repr((_EDITION, blob.sha256, look, turned, most)).encode()).hexdigest()[:40]
+        return QuickLook(tag, wanted.record, wanted.segment, wanted.file, blob, look, turned, most)
+
+    async def held(self, series: str, recnums: Sequence[int], segment: str) -> set[int]:
+        """Those of these records of whose segment the file is held as theirs: a look without asking JSOC."""
+        found = await self._holdings.of_records(series, recnums)
+        owners = {h.record for h in found if h.record is not None} | set(
+            await self._adopted.of_records(series, recnums)
+        )
+        return {owner.recnum for owner in owners if owner.segment.lower() == segment.lower()}
+
+    async def png(self, found: QuickLook) -> bytes:
+        """The picture, as it was made before or as it is made now. Refused for what is no image."""
+        kept = await asyncio.to_thread(self._pictures.find, found.tag)
+        if kept is not None:
+            return kept
+        if found.tag in self._refused:
+            raise Refused(self._refused[found.tag])
+        with self._blobs.reading(found.blob) as path:
+            try:
+                png = await self._studio.picture(path, found.look, turned=found.turned, most=found.most)
+            except Refused as problem:
+                raise self._remembered(found, problem) from problem
+            except MirrorError as problem:
+                raise type(problem)(f"{found.name}: {problem}") from problem
+        await asyncio.to_thread(self._pictures.keep, found.tag, png)
+        return png
+
+    def _remembered(self, found: QuickLook, problem: Refused) -> Refused:
+        """A refusal with the name of its file, which need not be read again to be refused again."""
+        text = self._refused[found.tag] = f"no quick look can be made of {found.name}: {problem}"
+        while len(self._refused) > _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        return Refused(text)
+
+    async def _content(self, wanted: Wanted, *, fetch: bool) -> Blob:
+        held = await self._holdings.of(wanted.owner)
+        if held is not None:
+            return held.blob
+        export = await self._adopted.of(wanted.owner)
+        if export is not None:
+            return export
+        # The same file may be held as that of another record, which links lead to.
+        file = unit_file(wanted.path) if wanted.path else None
+        by_path = await self._holdings.at(file) if file is not None else None
+        if by_path is not None:
+            return by_path.blob
+        name = f"{wanted.record}{{{wanted.segment}}}"
+        if wanted.place is not Where.ONLINE:
+            hint = "; `mirror fetch` has it brought back" if wanted.place is Where.OFFLINE else ""
+            raise NotHeld(f"the file of {name} is not to be had: {wanted.place.value}{hint}", (name,))
+        if not fetch:
+            raise NotHeld(f"the file of {name} is not held; fetch=1 has it fetched", (name,))
+        return await self._files.get(wanted.source)
+
+
+def image_segments(series: Series) -> tuple[str, ...]:
+    """The segments of a series of which there may be quick looks."""
+    return tuple(
+        s.name for s in series.segments if s.protocol.startswith(("fits", "link")) and _axes(s) == _PLANE
+    )
+
+
+def _axes(segment: Segment) -> int:
+    return segment.dims.count("x") + 1 if segment.dims else _PLANE
+
+
+def _first_image(plan: Plan, recnum: int) -> Wanted:
+    mine = [w for w in plan.files if w.owner.recnum == recnum]
+    shapes = {s.name: _axes(s) for s in plan.series.segments}
+    images = [w for w in mine if w.file.lower().endswith(".fits") and shapes[w.segment] == _PLANE]
+    if not images:
+        names = ", ".join(w.segment for w in mine) or "none"
+        raise Refused(f"{plan.series.name} has no segment that is an image; its segments are: {names}")
+    there = [w for w in images if w.place is not Where.NOWHERE]
+    return (there or images)[0]
+
+
+def _wavelength(plan: Plan, row: Row) -> int | None:
+    value = _number(plan, row, "WAVELNTH")
+    return None if value is None else round(value)
+
+
+def _turned(plan: Plan, row: Row) -> bool:
+    angle = _number(plan, row, "CROTA2")
+    return angle is not None and abs((angle + 180) % 360 - 180) > _UPSIDE_DOWN
+
+
+def _number(plan: Plan, row: Row, name: str) -> float | None:
+    """The value of a keyword; None if it is missing, no number, or not there."""
+    keyword = plan.series.keyword(name)
+    if keyword is None or keyword.name not in row.fields:
+        return None
+    try:
+        return float(from_wire(row[keyword.name]))
+    except ValueError:
+        return None

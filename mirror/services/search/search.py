@@ -1,0 +1,165 @@
+"""Searches: what jsoc_info answers, from the read-through and the structures.
+
+One method an operation; each gives the typed answer and how it came about. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mirror.concurrency import Offload
+from mirror.coverage.plan import Forward, extreme_position, need
+from mirror.coverage.sharing import oldest_check
+from mirror.drms.parser import parse_query
+from mirror.drms.selection import bind, stepless
+from mirror.errors import BadRequest, Refused, UnknownSeries
+from mirror.readthrough.policy import Wish
+from mirror.readthrough.records import Origin
+from mirror.services.search.columns import Part, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from mirror.drms.recordset import RecordSet, Selection
+    from mirror.drms.series import Series
+    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.records import Records, Spare
+    from mirror.readthrough.structures import Catalogue
+    from mirror.storage.index.index import Index
+    from mirror.wire.info import RsListRequest, SummaryRequest
+    from mirror.wire.rs_list import RsList
+
+T = TypeVar("T")
+
+#: Characters of a query, and records of an answer, from which on they are worked on aside of the event loop.
+LONG_QUERY, LONG_ANSWER = 2000, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """An answer, and how it came about; ``checked_at``: of a stale one, when it was checked last."""
+
+    value: T
+    origin: Origin
+    checked_at: float | None = None
+
+
+class Search:
+    """Answers the operations of jsoc_info; ``count`` is told the origin of every search."""
+
+    def __init__(
+        self,
+        index: Index,
+        catalogue: Catalogue,
+        records: Records,
+        count: Callable[[Origin], None] = lambda _: None,
+    ) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._records = records
+        self._count = count
+        self.offload = Offload()
+
+    async def structure(self, ds: str, wish: Wish = Wish.USUAL) -> Series:
+        """The structure of the one series that ``ds`` names; what follows the name is passed over."""
+        sets = await self._parsed(ds)
+        if len(sets) != 1:
+            raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
+        return await self._catalogue.series(sets[0].series, wish)
+
+    async def selections(
+        self, ds: str, wish: Wish = Wish.USUAL, spare: Spare | None = None
+    ) -> list[Selection]:
+        """The record sets of a query, each bound to its series."""
+        spare = spare or self._records.spare()
+        return [await self._bound(s, ds, wish, spare) for s in await self._parsed(ds)]
+
+    async def _parsed(self, ds: str) -> tuple[RecordSet, ...]:
+        return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
+
+    async def _bound(self, record_set: RecordSet, ds: str, wish: Wish, spare: Spare) -> Selection:
+        # A check is about records; structures are asked for when they are due.
+        known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
+        series = await self._catalogue.series(record_set.series, known)
+        selection = await self.offload.run(
+            lambda: bind(record_set, series, text=ds, zero_steps=True), long=len(ds) > LONG_QUERY
+        )
+        ordinary = stepless(selection)
+        if ordinary is None:
+            return selection
+        # Recorded: a step that comes to 0 is an error if there is any record, and an empty answer if not.
+        if (await self._records.read(ordinary, 1, known, spare)).rows:
+            return bind(record_set, series, text=ds)
+        return ordinary
+
+    async def rs_list(self, request: RsListRequest, wish: Wish = Wish.USUAL) -> Found[RsList]:
+        """The records of a request, column by column; ``n`` applies to each set."""
+        spare = self._records.spare()  # one for all sets
+        selections = await self.selections(request.ds, wish, spare)
+        if len(selections) > 1 and (request.n or 0) < 0:
+            raise Refused(
+                "a negative n over several record sets; expected n above 0, or a query for each set"
+            )
+        reads = [await self._records.read(s, request.n, wish, spare) for s in selections]
+        parts = [
+            Part(self._index.layout(s.series), read.rows, s.source.segments)
+            for s, read in zip(selections, reads, strict=True)
+        ]
+        origin = max(read.origin for read in reads)
+        self._count(origin)
+        many = sum(len(part.rows) for part in parts) > LONG_ANSWER
+        value = await self.offload.run(lambda: answer(request, parts), long=many)
+        return Found(value, origin, _oldest(read.checked_at for read in reads))
+
+    def found(
+        self, request: RsListRequest, parts: Sequence[Part], origin: Origin, checked_at: float | None
+    ) -> Found[RsList]:
+        """The answer that the records of ``parts`` make; counted as a search."""
+        self._count(origin)
+        return Found(answer(request, parts), origin, checked_at)
+
+    async def rs_summary(self, request: SummaryRequest, wish: Wish = Wish.USUAL) -> Found[int]:
+        """How many records a query has; counted here if they are held, else upstream counts them."""
+        try:
+            selections = await self.selections(request.ds, wish)
+        except UnknownSeries:
+            if request.n:  # recorded: with n the real server counts the records of a series that is not there
+                return Found(0, Origin.LOCAL)
+            raise
+        counts = [await self._records.count(s, request.n, wish) for s in selections]
+        oldest = _oldest(c.checked_at for c in counts)
+        found = Found(sum(c.total for c in counts), max(c.origin for c in counts), oldest)
+        self._count(found.origin)
+        return found
+
+
+def _oldest(moments: Iterable[float | None]) -> float | None:
+    return min((at for at in moments if at is not None), default=None)
+
+
+class Ages:
+    """Tells ages from coverage."""
+
+    def __init__(self, index: Index, search: Search, rules: Rules) -> None:
+        self._index = index
+        self._search = search
+        self._rules = rules
+
+    async def of(self, ds: str, origin: Origin) -> int:
+        """Seconds since the records of a query were checked, rounded up; 0 if they were just asked for.
+
+        What is stale is at least so old that whoever has the same rules takes it for stale too.
+        """
+        if origin is Origin.FORWARDED:
+            return 0
+        ages = [self._one(s, origin) for s in await self._search.selections(ds)]
+        return max([0, *(-int(-age // 1) for age in ages)])
+
+    def _one(self, selection: Selection, origin: Origin) -> float:
+        least = self._rules.rule_for(selection.series.name).max_age + 1 if origin is Origin.STALE else 0.0
+        boxes = None if extreme_position(selection) is not None else need(selection)
+        if boxes is None or isinstance(boxes, Forward):
+            return least
+        oldest = oldest_check(self._index.coverage(selection.series), boxes)
+        return least if oldest is None else max(least, self._rules.timestamp() - oldest)

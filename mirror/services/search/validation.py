@@ -1,0 +1,178 @@
+"""Record sets looked at while they are typed: what is wrong and where, or what a search would have to fetch.
+
+JSOC is asked for nothing but the structure of a series that is listed and not known yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from mirror.coverage.plan import Forward, Local, Plan, extreme_position, need, plan_read
+from mirror.coverage.wording import describe
+from mirror.drms.compose import compose
+from mirror.drms.parser import parse_query
+from mirror.drms.selection import bind
+from mirror.errors import MirrorError, NotHeld, SyntaxProblem, UnknownName, UnknownSeries, UpstreamError
+from mirror.readthrough.policy import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.coverage.coverage import Box
+    from mirror.drms.compose import Wish as Filled
+    from mirror.drms.recordset import RecordSet, Selection
+    from mirror.drms.series import Series
+    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.lists import Listing
+    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.structures import Catalogue
+    from mirror.storage.index.index import Index
+
+#: Names that a completion offers.
+MOST_NAMES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a search for one record set would find here, and what it would ask JSOC for.
+
+    ``held`` records match already. Of ``slots`` (None: nobody can tell how many) ``missing`` are not held and
+    ``stale`` are to be checked again. ``plan`` is local, fetch or forward; ``text`` says it to people.
+    """
+
+    series: str
+    held: int
+    plan: str
+    slots: int | None
+    missing: int | None
+    stale: int | None
+    text: str
+
+
+class QueryCheck:
+    """Checks record sets, and helps to write them."""
+
+    def __init__(
+        self, index: Index, catalogue: Catalogue, extremes: Extremes, listing: Listing, rules: Rules
+    ) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._extremes = extremes
+        self._listing = listing
+        self._rules = rules
+
+    async def check(self, ds: str) -> dict[str, Any]:
+        """``ok`` with the record sets and their outlook, or the error with its place; as plain JSON."""
+        try:
+            sets = [await self._outlook(s, ds) for s in parse_query(ds).sets]
+        except MirrorError as problem:
+            return {"ok": False, "ds": ds, **marked(problem, ds)}
+        return {"ok": True, "ds": ds, "sets": [_plain(outlook) for outlook in sets]}
+
+    async def compose(
+        self, series: str, keys: Mapping[str, Filled], where: str, segments: Sequence[str]
+    ) -> str:
+        """The record set of what somebody filled in; BadRequest for what cannot be."""
+        return str(compose(await self.structure(series), keys, where=where, segments=segments))
+
+    async def structure(self, name: str) -> Series:
+        """The structure of a series, as it is held however old it is; one that nobody lists is not asked for."""
+        held = self._index.series(name)
+        if held is not None:
+            return held[0]
+        listed = await self._listed()
+        if listed and name.lower() not in {n.lower() for n in listed}:
+            raise UnknownSeries(name)
+        return await self._catalogue.series(name)
+
+    async def names(self, typed: str, most: int = MOST_NAMES) -> list[dict[str, Any]]:
+        """The series whose names or notes have what was typed: those known here first, then by where it stands."""
+        word = typed.strip().lower()
+        known = {s.name.lower() for s in self._index.all_series()}
+        notes = {**await self._listed(), **{s.name: s.note for s in self._index.all_series()}}
+        found = [
+            (n, note) for n, note in notes.items() if word in n.lower() or (word and word in note.lower())
+        ]
+        found.sort(key=lambda x: (x[0].lower() not in known, not x[0].lower().startswith(word), x[0].lower()))
+        return [{"series": n, "note": note, "known": n.lower() in known} for n, note in found[:most]]
+
+    async def known(self, record_set: RecordSet, ds: str) -> Series:
+        """The structure of the series of a record set; where ``ds`` names one that is not, it is marked there."""
+        try:
+            return await self.structure(record_set.series)
+        except UnknownSeries as problem:
+            near = await self.near(record_set.series)
+            hint = (
+                f"the name of a series; did you mean {' or '.join(near)}?" if near else "the name of a series"
+            )
+            message, at = f"there is no series {record_set.series}", ds.find(record_set.series)
+            raise SyntaxProblem(message, text=ds, position=at, expected=hint) from problem
+
+    async def near(self, name: str) -> list[str]:
+        """Names of series that are written much like this."""
+        names = {n.lower(): n for n in [*await self._listed(), *(s.name for s in self._index.all_series())]}
+        return [names[n] for n in get_close_matches(name.lower(), names, n=3)]
+
+    async def _listed(self) -> dict[str, str]:
+        try:
+            return {entry.name: entry.note for entry in await self._listing.series()}
+        except (NotHeld, UpstreamError):
+            return {}
+
+    async def _outlook(self, record_set: RecordSet, ds: str) -> Outlook:
+        series = await self.known(record_set, ds)
+        selection = bind(record_set, series, text=ds)
+        open_ended = extreme_position(selection) is not None
+        resolved = (await self._extremes.resolve(selection, Wish.HELD)).selection
+        if resolved is None:
+            return Outlook(series.name, 0, "fetch", None, None, None, "nothing is held; JSOC will be asked")
+        held, _ = await self._index.tally(resolved)
+        plan = plan_read(resolved, self._index.coverage(series), self._rules.freshness(series))
+        return _outlook(resolved, held, plan, open_ended=open_ended, may_ask=self._rules.may_ask)
+
+
+def marked(problem: MirrorError, ds: str) -> dict[str, Any]:
+    """An error as JSON: what was wrong, what was expected, and where in ``ds`` (None: nobody can tell)."""
+    cause = problem.problem if isinstance(problem, UnknownName) else problem
+    if not isinstance(cause, SyntaxProblem) or cause.text != ds:
+        return {"error": str(problem), "expected": "", "position": None}
+    return {"error": cause.message, "expected": cause.expected, "position": cause.position}
+
+
+def _outlook(selection: Selection, held: int, plan: Plan, *, open_ended: bool, may_ask: bool) -> Outlook:
+    name = selection.series.name
+    boxes = need(selection)
+    slots = None if isinstance(boxes, Forward) else _slots(boxes)
+    records = f"{held:,} record{'' if held == 1 else 's'}"
+    if isinstance(plan, Local):
+        text = f"{records}, all held" + ("; the newest as of the last check" if open_ended else "")
+        return Outlook(name, held, "local", slots, 0, 0, text)
+    if isinstance(plan, Forward):
+        text = f"{records} held; JSOC answers this as it stands: {plan.reason}"
+        return Outlook(name, held, "forward", slots, None, None, text)
+    missing, stale = _slots(plan.missing), _slots(plan.stale)
+    text = f"{records} held; {_asked(selection.series, plan.missing, missing, stale)}"
+    return Outlook(
+        name, held, "fetch", slots, missing, stale, text + ("" if may_ask else ", but the mirror is offline")
+    )
+
+
+def _asked(series: Series, boxes: Sequence[Box], missing: int | None, stale: int | None) -> str:
+    if not boxes:
+        return (
+            "some of it is to be checked again"
+            if stale is None
+            else f"{stale:,} slots are to be checked again"
+        )
+    count = "" if missing is None else f"{missing:,} slot{'' if missing == 1 else 's'} "
+    return f"{count}to be fetched: {describe(series, boxes)}"
+
+
+def _slots(boxes: Sequence[Box]) -> int | None:
+    return sum(box.slots() for box in boxes) if all(box.bounded for box in boxes) else None
+
+
+def _plain(outlook: Outlook) -> dict[str, Any]:
+    return {name: getattr(outlook, name) for name in Outlook.__slots__}

@@ -1,0 +1,160 @@
+"""Record sets as tables of the lake: what ``jsoc('hmi.v_45s[2014.01.01/1d]')`` reads.
+
+The same reading as for a search decides what is held, fetches what is missing, and says what a condition cannot
+tell. Key values that are exact choose from the lake as they are; anything else is decided in the index, and the
+numbers of the records go along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mirror.errors import BadRequest
+from mirror.readthrough.records import Located, Origin, Read
+from mirror.services.sql.question import View
+from mirror.storage.index.layout import quoted
+from mirror.storage.index.select_sql import exact_sql
+from mirror.storage.lake.columns import lake_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mirror.drms.recordset import Selection
+    from mirror.drms.series import Series
+    from mirror.readthrough.policy import Wish
+    from mirror.readthrough.records import Records
+    from mirror.services.search.search import Search
+    from mirror.storage.index.index import Index
+    from mirror.storage.lake.lake import Lake, LakeTable
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Records of one series: those of the newest (or all) versions that satisfy ``where``, or have the ``numbers``."""
+
+    where: str
+    all_versions: bool
+    numbers: pa.Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """A table ``name`` that has the records of a record set; ``views`` make it. The rest is as in ``Read``."""
+
+    name: str
+    views: tuple[View, ...]
+    series: Series
+    segments: tuple[str, ...] | None
+    origin: Origin
+    checked_at: float | None = None
+
+
+class RecordSets:
+    """Makes tables of record sets."""
+
+    def __init__(self, search: Search, records: Records, index: Index, lake: Lake) -> None:
+        self._search = search
+        self._records = records
+        self._index = index
+        self._lake = lake
+
+    async def table(self, number: int, ds: str, wish: Wish, *, few: bool = False) -> RecordTable:
+        """The table of a record set: the ``number``-th of a statement. Several sets of one series follow each other.
+
+        Raises what ``Records.locate`` raises, and BadRequest for sets of several series.
+        """
+        while True:
+            drops = self._index.drops
+            found = await self._table(number, ds, wish, few=few)
+            if drops == self._index.drops:  # else some of it was taken away meanwhile
+                return found
+
+    async def _table(self, number: int, ds: str, wish: Wish, *, few: bool) -> RecordTable:
+        selections = await self._search.selections(ds, wish)
+        series = _series(selections)
+        reads = [await self._records.locate(s, wish, few=few) for s in selections]
+        picks = [await self._pick(r) for r in reads]
+        lake = await self._lake.tables(series)  # last: whatever was picked is in it
+        schema = quoted(f"jsoc {number}")
+        sql = " UNION ALL BY NAME ".join(
+            pick_sql(p, self._sources(series, lake), f"{schema}.numbers{i}") for i, p in enumerate(picks)
+        )
+        numbers = [
+            _numbers(f"{schema}.numbers{i}", p.numbers) for i, p in enumerate(picks) if p.numbers is not None
+        ]
+        checked = [r.checked_at for r in reads if r.checked_at is not None]
+        table = View(f"{schema}.jsoc", sql, f"The records of {ds}")
+        segments = selections[0].source.segments
+        return RecordTable(
+            table.name,
+            (*numbers, table),
+            series,
+            segments,
+            max(r.origin for r in reads),
+            min(checked, default=None),
+        )
+
+    async def _pick(self, read: Located | Read) -> Pick:
+        """Which records these are. Numbers hold for every version: a record may be replaced while we look."""
+        if isinstance(read, Read):
+            return Pick(
+                "TRUE", all_versions=True, numbers=pa.array([row.recnum for row in read.rows], pa.int64())
+            )
+        where, whole = exact_sql(read.selection, self._same_columns(read.selection.series))
+        if whole:
+            return Pick(where, read.selection.all_versions)
+        return Pick(where, all_versions=True, numbers=await self._index.numbers(read.selection))
+
+    def _same_columns(self, series: Series) -> frozenset[str]:
+        """The columns of the index that the lake has as they are, under their names."""
+        columns = lake_columns(self._index.layout(series), {})
+        return frozenset(c.name.lower() for c in columns if c.sql.strip('"') == c.name.lower())
+
+    def _sources(self, series: Series, lake: tuple[LakeTable, ...]) -> tuple[str, str]:
+        """What reads the newest versions of a series, and the older ones."""
+        if lake:
+            return lake_sql(lake[0], self._lake.root), lake_sql(lake[1], self._lake.root)
+        none = nothing_sql((c.name, c.type) for c in lake_columns(self._index.layout(series), {}))
+        return none, none
+
+
+def _series(selections: list[Selection]) -> Series:
+    names = dict.fromkeys(s.series.name for s in selections)
+    if len(names) > 1:
+        raise BadRequest(
+            f"the record set names {len(names)} series, {', '.join(names)}; expected one, and several calls for several"
+        )
+    return selections[0].series
+
+
+def pick_sql(pick: Pick, sources: tuple[str, str], numbers: str) -> str:
+    """The SELECT of a pick; ``sources`` read the newest versions and the older, ``numbers(n)`` is a table."""
+    newest, old = sources
+    source = f"({newest} UNION ALL BY NAME {old})" if pick.all_versions else f"({newest})"
+    chosen = "" if pick.numbers is None else f" AND recnum IN (SELECT n FROM {numbers})"
+    return f"SELECT * FROM {source} WHERE {pick.where}{chosen}"
+
+
+def lake_sql(table: LakeTable, root: Path) -> str:
+    """The SELECT that reads a table of the lake below ``root``."""
+    if not table.files:
+        return nothing_sql((c.name, c.type) for c in table.columns)
+    files = ", ".join("'" + str(root / file).replace("'", "''") + "'" for file in table.files)
+    return f"SELECT * FROM read_parquet([{files}])"
+
+
+def nothing_sql(columns: Iterable[tuple[str, str]]) -> str:
+    """The SELECT of a table with these columns, names and types, and without rows."""
+    return f"SELECT {', '.join(f'NULL::{kind} AS {quoted(name)}' for name, kind in columns)} WHERE false"
+
+
+def _numbers(name: str, numbers: pa.Array) -> View:
+    table = pa.table({"n": numbers})
+    with pa.BufferOutputStream() as out:
+        with pa.ipc.new_stream(out, table.schema) as writer:
+            writer.write_table(table)
+        return View(name, "SELECT n FROM given", data=out.getvalue().to_pybytes())

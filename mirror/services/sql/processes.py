@@ -1,0 +1,430 @@
+"""The processes in which statements run: a few at a time, each killed when it takes more than it may.
+
+A worker that ended a statement well is used again; one that ran out of time or memory, or whose asker hung up,
+is killed, and another takes its place at once. The daemon passes bytes on, and supplies the tables that a statement
+turns out to need; of the text of statements it reads nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused, SyntaxProblem, TooLarge, TooMany
+from mirror.services.sql.confinement import Confinement
+from mirror.services.sql.frames import Frame, Kind, Pipe
+from mirror.services.sql.question import Missing, Supply
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from mirror.services.sql.question import Question
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Seconds for a worker to start; imports take a third of one on a quiet machine.
+START = 30.0
+#: Seconds in which an answer must be taken, however slowly it is read.
+READING = 600.0
+#: Statements after which a worker is replaced, so that nothing can pile up in it.
+WORN = 500
+#: Bytes that are put on their way to a worker at a time.
+_PIECE = 1 << 20
+#: What a worker needs of the daemon's environment: where its modules are, and how texts are written.
+_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONUSERBASE",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+)
+#: What is said once of how the processes are confined.
+_CONFINED = {
+    Confinement.LANDLOCK: "landlock: they read the lake and their own libraries, and write nothing",
+    Confinement.NAMESPACE: "a mount namespace: every file system is read-only for them",
+    Confinement.USER: "the user nobody, to whom the store does not belong",
+}
+_NOT_CONFINED = (
+    "this system has neither landlock nor namespaces for them: that they change no file of the lake is left to DuckDB, "
+    "transactions that are read only, and a limit of 0 bytes for what a file may grow to"
+)
+#: How a process ends that met what its program did not expect.
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+
+
+class Unreadable(BadRequest):
+    """A statement that DuckDB could not run, perhaps for a damaged file that it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """What the workers may use: ``places`` at a time, ``memory`` in bytes and ``threads`` each.
+
+    So many more may wait for a place; one asker never takes the last place, if there is more than one.
+    """
+
+    places: int = 2
+    waiting: int = 16
+    memory: int = 1 << 30
+    threads: int = 2
+
+
+@dataclass
+class Answer:
+    """An answer that is coming: its columns (name, DuckDB type), and ``pieces`` of bytes in its form."""
+
+    columns: list[tuple[str, str]]
+    pieces: AsyncIterator[bytes]
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One process that is ready or busy."""
+
+    process: Process
+    pipe: Pipe
+    folder: tuple[int, int]  #: device and inode of the folder that it may read
+    asked: int = 0
+    confinement: Confinement = Confinement.NONE
+
+    @classmethod
+    async def start(cls, folder: Path, powers: Powers) -> _Worker:
+        module = "mirror.services.sql.entry"
+        there = await asyncio.to_thread(_made, folder)
+        pipe = Pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", module, str(folder), str(powers.memory), str(powers.threads)),
+                env=_environment(),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=pipe.writing_end,
+                stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # ctrl-C in the daemon's terminal is the daemon's business
+            )
+        except BaseException:
+            pipe.close()
+            raise
+        finally:
+            pipe.given_away()
+        worker = cls(process, pipe, there)
+        try:
+            async with asyncio.timeout(START):
+                worker.confinement = Confinement((await pipe.frame()).told["confinement"])
+        except BaseException:
+            await worker.dismiss()
+            raise
+        return worker
+
+    async def say(self, message: bytes) -> None:
+        """Send a question, or what it needs. Whether it is alive to hear it shows when it is read from."""
+        assert self.process.stdin is not None
+        with suppress(ConnectionError):
+            for at in range(0, len(message), _PIECE):
+                self.process.stdin.write(message[at : at + _PIECE])
+                await self.process.stdin.drain()
+
+    def is_usable(self, folder: Path) -> bool:
+        """True if it can be asked, and the folder that it may read is still the one of that name."""
+        try:
+            there = _identity(folder)
+        except OSError:
+            return False
+        return self.process.returncode is None and self.asked < WORN and there == self.folder
+
+    async def kill(self) -> None:
+        """End it, whatever it is doing; whoever reads from it is told so."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+    async def dismiss(self) -> None:
+        """End it once nobody reads from it."""
+        try:
+            await self.kill()
+        finally:
+            self.pipe.close()
+
+
+def _made(folder: Path) -> tuple[int, int]:
+    """The identity of a folder, made if it is not there: what is not when a worker starts, that could never read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return _identity(folder)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a worker: no more of the daemon's than it needs, which may have passwords in it."""
+    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    here = str(Path(__file__).parents[3])  # -P leaves out the folder that the daemon runs in
+    modules = [here, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
+    # OpenBLAS would start a thread for each processor, and nothing here multiplies matrices.
+    return {**kept, "PYTHONPATH": os.pathsep.join(modules), "OPENBLAS_NUM_THREADS": "1"}
+
+
+async def _nothing(_: Missing) -> Supply:
+    """What is supplied where nothing is."""
+    return Supply()
+
+
+class Unsupplied(Exception):
+    """What a statement needs cannot be supplied for this ``reason``.
+
+    With ``call`` and ``position`` the reason lies at that place of the record set of that call.
+    """
+
+    def __init__(self, reason: MirrorError, call: int | None = None, position: int = 0) -> None:
+        self.reason = reason
+        self.call = call
+        self.position = position
+        super().__init__(str(reason))
+
+
+@asynccontextmanager
+async def _reading() -> AsyncIterator[None]:
+    """The time that whoever asked has to take an answer."""
+    try:
+        async with asyncio.timeout(READING):
+            yield
+    except TimeoutError:
+        raise OutOfTime(f"the answer was not read in {READING:g} s; expected a faster reader") from None
+
+
+@dataclass
+class Workers:
+    """Runs statements on the files below ``folder``."""
+
+    folder: Path
+    powers: Powers
+    _spare: list[_Worker] = field(default_factory=list)
+    _busy: set[_Worker] = field(default_factory=set)
+    _askers: Counter[str] = field(default_factory=Counter)
+    _waiting: int = 0
+    _warming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _replacing: asyncio.Future[None] | None = None
+    _stopped: bool = False
+    _told: bool = False  #: how the processes are confined
+
+    async def warm(self) -> None:
+        """Have a worker ready, so that the next statement need not wait for one to start."""
+        async with self._warming:
+            if not self._spare and not self._busy:
+                self._spare.append(await self._started())
+
+    @asynccontextmanager
+    async def run(
+        self, question: Question, asker: str = "", supply: Callable[[Missing], Awaitable[Supply]] = _nothing
+    ) -> AsyncIterator[Answer]:
+        """The answer to a question of ``asker``, as it comes; leaving early ends the statement.
+
+        ``supply`` gives the tables that it turns out to need; what it raises as Unsupplied is raised for its reason.
+        Raises BadRequest, Refused, OutOfTime, TooLarge or TooMany, also while the pieces are read.
+        """
+        async with self._place(asker), _reading():
+            worker = await self._ready()
+            self._busy.add(worker)
+            talk = _Talk(worker, question, supply)
+            try:
+                yield Answer(await talk.columns(), talk.pieces())
+            finally:
+                self._busy.discard(worker)
+                if talk.over and worker.asked < WORN:
+                    self._spare.append(worker)
+                else:
+                    await worker.dismiss()
+                    self._replace()
+
+    async def _ready(self) -> _Worker:
+        async with self._warming:  # one that is about to be ready is ready before another
+            while self._spare:
+                worker = self._spare.pop()
+                if worker.is_usable(self.folder):
+                    return worker
+                await worker.dismiss()
+        return await self._started()
+
+    async def _started(self) -> _Worker:
+        worker = await _Worker.start(self.folder, self.powers)
+        if not self._told:
+            self._told = True
+            if how := _CONFINED.get(worker.confinement):
+                log.info("statements of SQL are confined by %s", how)
+            else:
+                log.warning("statements of SQL are not confined: %s", _NOT_CONFINED)
+        return worker
+
+    def _replace(self) -> None:
+        """Start a worker in the place of one that is gone, while nobody waits for it."""
+        if not self._stopped and (self._replacing is None or self._replacing.done()):
+            self._replacing = asyncio.ensure_future(self._replaced())
+
+    async def _replaced(self) -> None:
+        with suppress(OSError, EOFError, TimeoutError):  # whoever asks next is told why none can be started
+            async with self._warming:
+                if not self._spare and len(self._busy) < self.powers.places:
+                    self._spare.append(await self._started())
+
+    def running(self) -> list[int]:
+        """The process ids of the workers that have a statement."""
+        return [worker.process.pid for worker in self._busy]
+
+    async def stop(self) -> None:
+        """End every worker, whatever it is doing."""
+        self._stopped = True
+        if self._replacing is not None:
+            self._replacing.cancel()
+            await asyncio.wait([self._replacing])
+        spare, self._spare = self._spare, []
+        await asyncio.gather(*(w.dismiss() for w in spare), *(w.kill() for w in self._busy))
+
+    @asynccontextmanager
+    async def _place(self, asker: str) -> AsyncIterator[None]:
+        await self._enter(asker)
+        try:
+            yield
+        finally:
+            self._askers[asker] -= 1
+            if not self._askers[asker]:
+                del self._askers[asker]
+            async with self._freed:
+                self._freed.notify_all()
+
+    async def _enter(self, asker: str) -> None:
+        share = max(1, self.powers.places - 1)
+
+        def free() -> bool:
+            return self._askers.total() < self.powers.places and self._askers[asker] < share
+
+        if not free():
+            if self._waiting >= self.powers.waiting:
+                raise TooMany(
+                    f"{self._waiting} statements wait already; expected fewer at a time, try again later"
+                )
+            self._waiting += 1
+            try:
+                async with self._freed:
+                    await self._freed.wait_for(free)
+            finally:
+                self._waiting -= 1
+        self._askers[asker] += 1
+
+
+class _Talk:
+    """One question put to one worker."""
+
+    def __init__(
+        self, worker: _Worker, question: Question, supply: Callable[[Missing], Awaitable[Supply]]
+    ) -> None:
+        self._worker = worker
+        self._pipe = worker.pipe
+        self._question = question
+        self._supply = supply
+        self._left = question.limits.seconds
+        self._unsupplied: Unsupplied | None = None
+        self.over = False  #: the worker has said all, and is ready for another
+
+    async def columns(self) -> list[tuple[str, str]]:
+        """The columns, once there is something to tell."""
+        self._worker.asked += 1
+        await self._timed(self._worker.say(self._question.to_bytes()))
+        while True:
+            kind, size = await self._timed(self._pipe.head())
+            header = await self._told(kind, size)
+            if kind is not Kind.MISSING:
+                return [(name, kind) for name, kind in header["columns"]]
+            await self._supplied(Missing.of(header))
+
+    async def _supplied(self, missing: Missing) -> None:
+        """Give the worker what it needs, or let it end. Its time does not pass meanwhile."""
+        try:
+            supply = await self._supply(missing)
+        except Unsupplied as problem:
+            self._unsupplied = problem
+            place = None if problem.call is None else (problem.call, problem.position)
+            supply = Supply(given_up=place is None, problem=place)
+        message = await asyncio.to_thread(supply.to_bytes) if supply.views else supply.to_bytes()
+        await self._timed(self._worker.say(message))
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The rest of the answer."""
+        while True:
+            kind, left = await self._timed(self._pipe.head())
+            if kind is not Kind.DATA:
+                await self._told(kind, left)
+                return
+            while left:
+                yield (piece := await self._timed(self._pipe.some(left)))
+                left -= len(piece)
+
+    async def _told(self, kind: Kind, size: int) -> dict[str, Any]:
+        """What a frame of JSON says; the error that it tells of."""
+        told = Frame(kind, await self._timed(self._pipe.whole(size))).told
+        self.over = kind in (Kind.END, Kind.FAILURE) and not told["last"]
+        if kind is Kind.FAILURE:
+            raise self._problem(told)
+        return told
+
+    def _problem(self, told: dict[str, Any]) -> MirrorError:
+        """What a failure is; where what was needed could not be supplied, why."""
+        if told["kind"] != "given up" or self._unsupplied is None:
+            return _error(told, self._question.sql)
+        reason, position = self._unsupplied.reason, told["position"]
+        if not isinstance(reason, SyntaxProblem) or position is None:
+            return reason
+        text = self._question.sql
+        return SyntaxProblem(reason.message, text=text, position=position, expected=reason.expected)
+
+    async def _timed(self, reading: Awaitable[T]) -> T:
+        """What is read; time counts only while we wait for the worker, not while it waits for the reader."""
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._left):
+                return await reading
+        except TimeoutError:
+            seconds = self._question.limits.seconds
+            raise OutOfTime(
+                f"the statement took more than {seconds:g} s; expected less work: fewer rows, or a filter"
+            ) from None
+        except EOFError:
+            raise await self._ended() from None
+        finally:
+            self._left -= asyncio.get_running_loop().time() - began
+
+    async def _ended(self) -> MirrorError:
+        """Why the worker is gone: the kernel would not give it more memory, or it crashed."""
+        if -await self._worker.process.wait() in _CRASHES:
+            return Unreadable("the statement ended the process that it ran in")
+        return TooLarge("the statement needs more memory than it may have")
+
+
+def _error(told: dict[str, Any], sql: str) -> MirrorError:
+    kind, message = told["kind"], told["message"]
+    if kind == "unreadable":
+        return Unreadable(message)
+    if kind == "large":
+        return TooLarge(message)
+    if kind == "refused":
+        return Refused(message)
+    if "position" in told:
+        return SyntaxProblem(message, text=sql, position=told["position"], expected=told["expected"])
+    return BadRequest(message)

@@ -1,0 +1,283 @@
+"""A statement of a user, to its answer: what it turns out to read is sealed as of now, and it runs in another process."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mirror.errors import MirrorError, NotHeld, StorageError, SyntaxProblem
+from mirror.readthrough.policy import Wish
+from mirror.services.sql.functions import slot_view
+from mirror.services.sql.jsoc_tables import lake_sql, nothing_sql
+from mirror.services.sql.processes import Unreadable, Unsupplied
+from mirror.services.sql.question import Limits, Missing, Question, Supply, View
+from mirror.storage.index.layout import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Iterable
+    from pathlib import Path
+
+    from mirror.drms.series import Series
+    from mirror.services.sql.jsoc_tables import RecordSets, RecordTable
+    from mirror.services.sql.processes import Answer, Workers
+    from mirror.services.sql.question import Form, Params
+    from mirror.storage.index.index import Index
+    from mirror.storage.lake.columns import LakeColumn
+    from mirror.storage.lake.lake import Lake, LakeTable
+
+#: The schema of tables about the mirror itself.
+ITSELF = "mirror"
+#: Characters of a record set in a statement: it is read in the daemon.
+LONGEST_RECORD_SET = 32_768
+
+
+class Catalogue(Protocol):
+    """Tables about the mirror itself, in the schema ``mirror``."""
+
+    def view(self, name: str) -> Awaitable[View | None]:
+        """That of a name, as of now; None if there is none."""
+        ...
+
+    def empty(self) -> tuple[View, ...]:
+        """All of them, without rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How record sets are read; ``few``: only some of their records are wanted in the end."""
+
+    wish: Wish
+    few: bool = False
+
+
+#: What is told who has a part of an answer already.
+_MENDED = "a file of the lake was damaged, and is written anew; expected the statement once more"
+
+
+class Analytics:
+    """Answers SQL over everything that is held."""
+
+    def __init__(
+        self,
+        index: Index,
+        lake: Lake,
+        workers: Workers,
+        catalogue: Catalogue,
+        recordsets: RecordSets,
+        limits: Limits,
+    ) -> None:
+        self._index = index
+        self._lake = lake
+        self._workers = workers
+        self._catalogue = catalogue
+        self._recordsets = recordsets
+        self.limits = limits
+
+    @asynccontextmanager
+    async def ask(
+        self, sql: str, params: Params = (), form: Form = "json", *, asker: str = "", fill: bool = False
+    ) -> AsyncIterator[Answer]:
+        """The answer to a statement, as it comes, with all records that are held at this moment.
+
+        The record sets of ``jsoc()`` are fetched first as far as they are missing, if ``fill`` or the call says so.
+        Raises what ``Workers.run`` raises, StorageError if the lake cannot be written, and what a search raises:
+        NotHeld if a record set is not held and not to be fetched, TooLarge if more of it is missing than people wait for.
+        """
+        question = self._question(sql, params, form)
+        reading = _Reading(Wish.USUAL if fill else Wish.HELD)
+        async with self._answered(question, reading, asker) as (_, answer):
+            yield answer
+
+    async def read(
+        self,
+        sql: str,
+        form: Form,
+        wish: Wish,
+        asker: str = "",
+        condition: tuple[int, int] | None = None,
+        *,
+        few: bool = False,
+    ) -> tuple[RecordTable, bytes]:
+        """The whole answer to a statement with a call of ``jsoc()``, and the table of the first.
+
+        ``condition`` is where the statement has a condition that somebody else wrote. TooLarge if more is missing than
+        people wait for, or than a chunk, if only a ``few`` records are wanted.
+        """
+        question = self._question(sql, (), form, condition)
+        reading = _Reading(wish, few)
+        async with self._answered(question, reading, asker) as (supplied, answer):
+            return supplied.tables[0], b"".join([piece async for piece in answer.pieces])
+
+    def running(self) -> list[int]:
+        """The process ids of the workers that have a statement."""
+        return self._workers.running()
+
+    async def warm(self) -> None:
+        """Have a process ready, so that the first statement need not wait for one to start."""
+        await self._workers.warm()
+
+    async def stop(self) -> None:
+        """End all statements."""
+        await self._workers.stop()
+
+    def _question(
+        self, sql: str, params: Params, form: Form, condition: tuple[int, int] | None = None
+    ) -> Question:
+        schemas = {ITSELF, *(_parts(series.name)[0] for series in self._index.all_series())}
+        return Question(sql, params, form, (), self.limits, condition, tuple(sorted(schemas)))
+
+    @asynccontextmanager
+    async def _answered(
+        self, question: Question, reading: _Reading, asker: str
+    ) -> AsyncIterator[tuple[_Supplied, Answer]]:
+        """An answer; a damaged file of the lake costs a second try, or an error if some was told already."""
+        supplied = self._nothing_supplied(reading)
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(self._run(question, supplied, asker))
+            except Unreadable:
+                if not await self._may_be_of_the_lake(supplied):
+                    raise
+                supplied = self._nothing_supplied(reading)
+                answer = await stack.enter_async_context(self._run(question, supplied, asker))
+            try:
+                yield supplied, answer
+            except Unreadable:
+                if await self._lake.mend(supplied.series):
+                    raise StorageError(_MENDED) from None
+                raise
+
+    def _nothing_supplied(self, reading: _Reading) -> _Supplied:
+        return _Supplied(
+            self._index, self._lake, self._catalogue, self._recordsets, reading
+        )
+
+    @asynccontextmanager
+    async def _run(self, question: Question, supplied: _Supplied, asker: str) -> AsyncIterator[Answer]:
+        async with self._workers.run(question, asker, supplied.supply) as answer:
+            yield answer
+
+    async def _may_be_of_the_lake(self, supplied: _Supplied) -> bool:
+        """True if a file that a statement was given was damaged, or is not the one that counts any more."""
+        damaged = await self._lake.mend(supplied.series)
+        return damaged or any([await self._lake.tables(s) != given for s, given in supplied.lake])
+
+
+class _Supplied:
+    """What one statement was given so far."""
+
+    def __init__(
+        self, index: Index, lake: Lake, catalogue: Catalogue, recordsets: RecordSets, reading: _Reading
+    ) -> None:
+        self._index = index
+        self._lake = lake
+        self._catalogue = catalogue
+        self._recordsets = recordsets
+        self._reading = reading
+        self._names: set[str] = set()  #: of tables, as they were asked for
+        self.lake: list[tuple[Series, tuple[LakeTable, ...]]] = []
+        self.tables: list[RecordTable] = []  #: those of its record sets
+
+    @property
+    def series(self) -> list[Series]:
+        """All whose files it may read."""
+        found = [*(series for series, _ in self.lake), *(table.series for table in self.tables)]
+        return list({series.name: series for series in found}.values())
+
+    async def supply(self, missing: Missing) -> Supply:
+        """What a worker needs; nothing if there is no such thing. Unsupplied if it cannot be had."""
+        try:
+            if missing.calls:
+                return await self._of_record_sets(missing.calls)
+            if missing.slots:
+                return Supply((slot_view(self._index.all_series()),))
+            if missing.listing:
+                return Supply(await asyncio.to_thread(self._listed, self._index.all_series()))
+            return await self._of_name(missing.table)
+        except MirrorError as problem:
+            raise Unsupplied(problem) from problem
+
+    async def _of_name(self, name: str) -> Supply:
+        """Every table of a name, in whatever schema; nothing a second time."""
+        if name in self._names:
+            return Supply()
+        self._names.add(name)
+        itself = await self._catalogue.view(name)
+        views = [] if itself is None else [itself]
+        for series in self._index.all_series():
+            table = _parts(series.name)[1]
+            if name in (table, f"{table}__old"):
+                tables = await self._lake.tables(series)
+                self.lake.append((series, tables))
+                views += [_view(series, found, self._lake.root) for found in tables]
+        return Supply(tuple(views))
+
+    async def _of_record_sets(self, calls: tuple[tuple[str, bool | None], ...]) -> Supply:
+        for number, (recordset, fill) in enumerate(calls):
+            wish = self._reading.wish if fill is None else Wish.USUAL if fill else Wish.HELD
+            try:
+                self.tables.append(await self._record_table(number, recordset, wish))
+            except SyntaxProblem as problem:
+                position = problem.position if problem.text == recordset else 0
+                raise Unsupplied(problem, number, position) from None
+        return Supply(tuple(view for table in self.tables for view in table.views))
+
+    async def _record_table(self, number: int, recordset: str, wish: Wish) -> RecordTable:
+        if len(recordset) > LONGEST_RECORD_SET:
+            raise SyntaxProblem(
+                f"the record set has {len(recordset):,} characters",
+                text=recordset,
+                position=0,
+                expected=f"at most {LONGEST_RECORD_SET:,}: several calls, or a condition on the series' table",
+            )
+        try:
+            return await self._recordsets.table(number + 1, recordset, wish, few=self._reading.few)
+        except NotHeld as problem:
+            raise _with_advice(problem, wish) from None
+
+    def _listed(self, series: Iterable[Series]) -> tuple[View, ...]:
+        """The tables that there are, but for those that were supplied, without rows."""
+        listed = [view for view in self._catalogue.empty() if view.name.partition(".")[2] not in self._names]
+        given = {each.name for each, _ in self.lake}
+        for each in series:
+            if each.name not in given and self._index.has_records(each):
+                columns = self._lake.columns(each)
+                name = each.name.lower()
+                listed += [_empty(each, table, columns) for table in (name, f"{name}__old")]
+        return tuple(listed)
+
+
+def _with_advice(problem: NotHeld, wish: Wish) -> NotHeld:
+    """What is not held, with the way to get it if only the statement does not ask for it."""
+    if wish is not Wish.HELD:
+        return problem
+    return NotHeld(
+        f"{problem}; expected fill, or jsoc('...', fill := true), to fetch it first", problem.missing
+    )
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The schema and the table of a series, in lower case."""
+    schema, _, table = name.lower().partition(".")
+    return schema, table
+
+
+def _sql_name(table: str) -> str:
+    schema, name = _parts(table)
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+def _view(series: Series, table: LakeTable, root: Path) -> View:
+    return View(_sql_name(table.name), lake_sql(table, root), series.note, _comments(table.columns))
+
+
+def _empty(series: Series, table: str, columns: tuple[LakeColumn, ...]) -> View:
+    sql = nothing_sql((c.name, c.type) for c in columns)
+    return View(_sql_name(table), sql, series.note, _comments(columns))
+
+
+def _comments(columns: tuple[LakeColumn, ...]) -> dict[str, str]:
+    return {c.name: c.comment for c in columns if c.comment}

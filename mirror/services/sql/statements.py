@@ -1,0 +1,225 @@
+"""Which statements may run: one at a time, and only such as read.
+
+DuckDB itself says what a statement is. It says SELECT of a query with DELETE in it, and MULTI of a PIVOT and of a COPY with
+a PIVOT in it. So this is one check of several: a statement runs in a transaction that is read only, which refuses what
+a SELECT hides; MULTI is run only if it may stand where nothing but a query can; table functions are called only if they
+are known to read; and the process cannot write files (see ``confinement``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import duckdb
+
+from mirror.errors import BadRequest, Refused, SyntaxProblem
+from mirror.services.sql.question import Missing
+from mirror.services.sql.tokens import Kind, name, tokens
+
+#: Words that follow EXPLAIN in parentheses, if it is no query that does.
+_EXPLAIN_OPTIONS = frozenset({"format", "analyze"})
+#: The table functions that read, and change nothing. DuckDB gets new ones with every version.
+_READING = re.compile(
+    r"range|generate_series|unnest|repeat|repeat_row|query|query_table|glob|sniff_csv|summary|histogram\w*|which_secret|"
+    r"read_\w+|parquet_\w+|json_\w+|duckdb_\w+|pragma_\w+|test_\w+|icu_calendar_names|pg_timezone_names"
+)
+#: Scalar functions that write what others may read.
+_WRITING = frozenset({"write_log", "setval"})
+#: What runs a text that a statement puts together: all other functions stand in the statement as they are.
+_INDIRECT = re.compile(r"query|json_execute", re.IGNORECASE)
+#: Words that stand in every statement that lists tables or columns, or asks for their comments.
+_LISTS = re.compile(r"duckdb_|information_schema|pg_|sqlite_|show|pragma_", re.IGNORECASE)
+_NO_TABLE = re.compile(r"Catalog Error: Table with name (\w+) does not exist!")
+_OURS = "Python exception occurred while executing the UDF: "
+#: Characters of what DuckDB says that are passed on: it repeats texts of any length.
+_LONGEST = 2_000
+EXPECTED = "one SELECT, WITH, VALUES, FROM, PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """The functions of this DuckDB that nobody may call, and what finds their names in a text."""
+
+    names: frozenset[str]
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, connection: duckdb.DuckDBPyConnection) -> Forbidden:
+        """All table functions but those that are known to read; and what writes without being one."""
+        sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'table'"
+        names = [name for (name,) in connection.execute(sql).fetchall() if not _READING.fullmatch(name)]
+        forbidden = frozenset(names) | _WRITING
+        return cls(forbidden, re.compile("|".join(map(re.escape, sorted(forbidden))), re.IGNORECASE))
+
+    def check(self, sql: str) -> None:
+        """Raise Refused if a statement calls one of them, as far as the statement shows it."""
+        found = self.pattern.search(sql)
+        if found and is_indirect(sql):  # a name in a text may be a call in what is run
+            raise _not_for_users(found[0])
+        for word, after in pairwise(tokens(sql) if found else ()):
+            if after.text == "(" and word.kind in (Kind.WORD, Kind.NAME) and name(word) in self.names:
+                raise _not_for_users(name(word))
+
+
+def _not_for_users(function: str) -> Refused:
+    return Refused(f"{function}() is not for users: it changes something; expected {EXPECTED}")
+
+
+def is_indirect(sql: str) -> bool:
+    """True if a statement may run another text, whose functions nobody sees."""
+    return _INDIRECT.search(sql) is not None
+
+
+def check(parser: duckdb.DuckDBPyConnection, sql: str, forbidden: Forbidden) -> str:
+    """What DuckDB says that ``sql`` is. Raises what keeps it from being run: SyntaxProblem with the place, BadRequest, or
+    Refused.
+
+    ``parser`` is a connection with ``errors_as_json``; nothing is run on it.
+    """
+    try:
+        kinds = _kinds(parser, sql)
+    except duckdb.Error as error:
+        raise problem(error, sql) from None
+    explained = _after_explain(sql)
+    if kinds != ["SELECT"] and not _is_query(parser, sql[explained:]):
+        raise _no_query(kinds, explained=explained > 0)
+    forbidden.check(sql)
+    return kinds[0]
+
+
+def _no_query(kinds: list[str], *, explained: bool) -> BadRequest:
+    if explained:
+        return Refused(f"only queries can be explained: a mirror's tables are read only; expected {EXPECTED}")
+    if len(kinds) != 1:
+        found = f"{len(kinds)} statements at once" if kinds else "no statement"
+        return BadRequest(f"{found}; expected {EXPECTED}")
+    what = "a statement that changes something" if kinds == ["MULTI"] else kinds[0]
+    return Refused(f"{what} is not for users: a mirror's tables are read only; expected {EXPECTED}")
+
+
+def check_condition(where: str) -> None:
+    """Raise SyntaxProblem unless the parentheses of a condition match, and it is one."""
+    depth, last = 0, 0
+    for token in tokens(where):
+        if token.kind is Kind.OPERATOR:
+            depth += (token.text == "(") - (token.text == ")")
+        if depth < 0 or token.text == ";":
+            message = f"{token.text!r} ends the condition before its end"
+            raise SyntaxProblem(message, text=where, position=token.start, expected="one condition of SQL")
+        last = token.end
+    if not last:
+        raise BadRequest("the condition is empty; expected one in SQL, such as USFLUX > 5e22")
+    if depth:
+        raise SyntaxProblem("a '(' is not closed", text=where, position=last, expected="')'")
+
+
+def _kinds(parser: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    return [statement.type.name for statement in parser.extract_statements(sql)]
+
+
+def _is_query(parser: duckdb.DuckDBPyConnection, sql: str) -> bool:
+    """True for one SELECT, and for a PIVOT without a list of values, which is several statements to DuckDB.
+
+    These (MULTI to DuckDB 2, a CREATE and a SELECT to DuckDB 1.5) are a query if they can stand as the source of one:
+    neither COPY nor CREATE, INSERT or SET can, nor two statements in a row.
+    """
+    try:
+        kinds = _kinds(parser, sql)
+        if kinds == ["MULTI"] or kinds[-1:] == ["SELECT"] != kinds:
+            return _kinds(parser, f"SELECT * FROM (\n{_without_end(sql)}\n)") == kinds
+    except duckdb.Error:
+        return False
+    return kinds == ["SELECT"]
+
+
+def _without_end(sql: str) -> str:
+    """A statement without the semicolons after it."""
+    end = 0
+    for token in tokens(sql):
+        if token.text != ";":
+            end = token.end
+    return sql[:end]
+
+
+def _after_explain(sql: str) -> int:
+    """Where what is explained begins; 0 if the statement does not begin with EXPLAIN."""
+    words = list(islice(tokens(sql), 4))
+    said = [name(w) if w.kind is Kind.WORD else w.text for w in words]
+    if said[:1] != ["explain"]:
+        return 0
+    if said[1:2] == ["analyze"]:
+        return words[1].end
+    if said[1:2] == ["("] and said[2:3] and said[2] in _EXPLAIN_OPTIONS:
+        return next((t.end for t in tokens(sql) if t.text == ")"), len(sql))
+    return words[0].end
+
+
+def lists_tables(sql: str) -> bool:
+    """True if a statement may list tables or columns. It decides what is listed, not what is read."""
+    return _LISTS.search(sql) is not None
+
+
+def probed(
+    cursor: duckdb.DuckDBPyConnection, sql: str, params: object, error: duckdb.Error
+) -> tuple[duckdb.Error, int]:
+    """What DuckDB says of a statement that it would not plan, with how far its places are from those of ``sql``.
+
+    A relation's errors do not tell the place, or the name that is missing; those of a plain EXPLAIN do, and it
+    runs nothing.
+    """
+    probe = "" if _after_explain(sql) else "EXPLAIN "
+    try:
+        cursor.execute(probe + sql, params or None)
+    except duckdb.Error as again:
+        return again, -len(probe)
+    return error, 0
+
+
+def missing(error: duckdb.Error) -> Missing | None:
+    """What DuckDB did not find, if it may be supplied."""
+    if plain := _NO_TABLE.match(str(error)):  # of a relation; it saves a second look at the statement
+        return Missing(table=plain[1].lower())
+    given = _members(str(error))
+    if given.get("error_subtype") != "MISSING_ENTRY":
+        return None
+    kind, found = given.get("type"), str(given.get("name", "")).lower()
+    if kind == "Table":
+        return Missing(table=found)
+    return Missing(slots=True) if kind == "Scalar Function" and found == "slot" else None
+
+
+def problem(error: duckdb.Error, sql: str, *, offset: int = 0) -> BadRequest:
+    """What DuckDB says of a statement, as an error of ours, with the place if DuckDB names one.
+
+    Needs ``errors_as_json``. Refused where the worker's limits forbid it.
+    """
+    if isinstance(error, duckdb.TransactionException):  # of a transaction that is read only
+        return Refused(
+            f"the statement changes something: a mirror's tables are read only; expected {EXPECTED}"
+        )
+    given = _members(str(error))
+    message = str(given.get("exception_message") or str(error).partition(": ")[2]).strip()[:_LONGEST]
+    if message.startswith(
+        _OURS
+    ):  # a function of ours: "SyntaxProblem: what is wrong", and the text with a caret
+        message = message.removeprefix(_OURS).partition(": ")[2].splitlines()[0]
+    if isinstance(error, duckdb.PermissionException):
+        return Refused(message)
+    place = given.get("position")
+    if isinstance(place, str) and place.isdigit():
+        before = sql.encode()[: max(0, int(place) + offset)].decode(errors="ignore")
+        return SyntaxProblem(message, text=sql, position=len(before))
+    return BadRequest(message)
+
+
+def _members(text: str) -> dict[str, object]:
+    """The JSON in the text of an error: "Binder Error: {...}"."""
+    _, _, members = text.partition(": ")
+    try:
+        given = json.loads(members)
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}

@@ -1,0 +1,221 @@
+"""Tables ``[[subscription]]`` of config.toml, written, changed and taken out: by command and on the page.
+
+The file stays the user's: comments, order and layout are kept, and it is replaced as a whole, only after
+the new one has been checked as a mirror would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomlkit
+from tomlkit.items import AoT
+
+from mirror.config.editing import ConfigFile
+from mirror.config.loading import Config, Subscription
+from mirror.config.readers import Misread
+from mirror.drms.recordset import Bracket, RecordSet, Where
+from mirror.drms.selection import bind
+from mirror.errors import (
+    BadRequest,
+    ConfigError,
+    MirrorError,
+    SyntaxProblem,
+    UnknownName,
+    UnknownSeries,
+    WrongFields,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mirror.config.watching import ConfigWatch
+    from mirror.drms.series import Series
+    from mirror.services.search.validation import QueryCheck
+
+TABLE = "subscription"
+
+
+class Subscribing:
+    """Edits the subscriptions of one file; ``environ`` is what overrides it. Calls may block for a moment."""
+
+    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
+        self._file = ConfigFile(file, environ)
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """What the file says of each subscription, by its name, as plain values."""
+        document, config = self._file.read()
+        tables = document.unwrap().get(TABLE, [])
+        return {s.identity: dict(table) for s, table in zip(config.subscription, tables, strict=True)}
+
+    def add(self, wish: Mapping[str, Any]) -> Subscription:
+        """Append a table, under a name that is still free if it has none; WrongFields if it is not right."""
+        document, before = self._file.read()
+        names = {s.identity.lower() for s in before.subscription}
+        wish = (
+            {"name": _free(wish["series"], names), **wish}
+            if "series" in wish and "name" not in wish
+            else wish
+        )
+        _check(wish)
+        _check_free(wish, names)
+        tables = document.get(TABLE)
+        if not isinstance(tables, AoT):
+            tables = tomlkit.aot()
+            document.add(TABLE, tables)
+        tables.append(_table(wish))
+        tables[-1].trivia.indent = "\n"  # a line apart from what stands before
+        return self._file.write(document).subscription[-1]
+
+    def change(self, name: str, wish: Mapping[str, Any]) -> Subscription:
+        """Have the subscription ``name`` say exactly this; keys that stay keep their comments."""
+        document, before = self._file.read()
+        place = self._place(before, name)
+        others = {s.identity.lower() for n, s in enumerate(before.subscription) if n != place}
+        _check(wish)
+        _check_free(wish, others)
+        table = _tables(document)[place]
+        for key in [key for key in table if key not in wish]:
+            del table[key]
+        for key, value in wish.items():
+            if key not in table or table[key] != value:
+                table[key] = _inline(value) if isinstance(value, dict) else value
+        return self._file.write(document).subscription[place]
+
+    def remove(self, name: str) -> None:
+        """Take the table out; UnknownName if there is none of that name."""
+        document, before = self._file.read()
+        place = self._place(before, name)
+        tables = _tables(document)
+        del tables[place]
+        if not len(tables):
+            del document[TABLE]
+        self._file.write(document)
+
+    def _place(self, config: Config, name: str) -> int:
+        for place, subscription in enumerate(config.subscription):
+            if subscription.identity.lower() == name.lower():
+                return place
+        known = ", ".join(s.identity for s in config.subscription) or "there are none"
+        raise UnknownName(f"{self._file.path} has no subscription {name!r}; expected one of: {known}")
+
+
+def subscription_of(wish: Mapping[str, Any]) -> Subscription:
+    """The subscription that such a table is; WrongFields if it is not right."""
+    _check(wish)
+    known = {f.name: f.metadata["read"] for f in fields(Subscription)}
+    return Subscription(**{name: known[name](value) for name, value in wish.items()})
+
+
+def _check(wish: Mapping[str, Any]) -> None:
+    if wrong := wrong_keys(wish):
+        raise WrongFields(wrong, wish)
+
+
+def wrong_keys(wish: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the keys of a [[subscription]], each by itself."""
+    known = {f.name: f for f in fields(Subscription)}
+    wrong = {name: "is no key of a subscription" for name in wish if name not in known}
+    for name, field in known.items():
+        if name not in wish:
+            if field.default is field.default_factory:  # neither is given
+                wrong[name] = "is missing"
+            continue
+        try:
+            field.metadata["read"](wish[name])
+        except Misread as problem:
+            wrong[name] = f"expected {problem}\n{problem.marked}"
+        except ValueError as problem:
+            wrong[name] = f"expected {problem}"
+    return wrong
+
+
+def _check_free(wish: Mapping[str, Any], names: set[str]) -> None:
+    if str(wish.get("name", "")).lower() in names:
+        raise WrongFields({"name": "there is a subscription of that name already; expected another"}, wish)
+
+
+def _tables(document: tomlkit.TOMLDocument) -> AoT:
+    tables = document[TABLE]
+    if not isinstance(tables, AoT):
+        raise ConfigError(
+            "the subscriptions stand in one line; expected each under a heading [[subscription]]"
+        )
+    return tables
+
+
+def _table(wish: Mapping[str, Any]) -> Any:
+    table = tomlkit.table()
+    for key, value in wish.items():
+        table.add(key, _inline(value) if isinstance(value, dict) else value)
+    return table
+
+
+def _inline(values: dict[str, Any]) -> Any:
+    table = tomlkit.inline_table()
+    table.update(values)
+    return table
+
+
+def _free(series: str, names: set[str]) -> str:
+    """The series' name, numbered if it is taken."""
+    numbered = (series if n == 1 else f"{series}-{n}" for n in range(1, len(names) + 2))
+    return next(name for name in numbered if name.lower() not in names)
+
+
+class StandingCheck:
+    """Looks at wishes before they are written down, and has the mirror follow what was."""
+
+    def __init__(self, queries: QueryCheck, watch: ConfigWatch) -> None:
+        self._queries = queries
+        self._watch = watch
+
+    async def check(self, wish: Mapping[str, Any]) -> None:
+        """WrongFields for what cannot be read, and for a series, prime key, segment or keyword that there is not."""
+        wrong = {**await self._against_series(wish), **wrong_keys(wish)}
+        if wrong:
+            raise WrongFields(wrong, wish)
+
+    async def _against_series(self, wish: Mapping[str, Any]) -> dict[str, str]:
+        if not wish.get("series"):
+            return {}
+        try:
+            return dict(_wrong(await self._queries.structure(str(wish["series"])), wish))
+        except UnknownSeries:
+            near = await self._queries.near(str(wish["series"]))
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            return {"series": f"there is no such series{hint}"}
+        except MirrorError:
+            return {}  # shows as the subscription's problem, once JSOC is back
+
+    async def apply(self) -> None:
+        """Let what was just written hold at once."""
+        await self._watch.reload()
+
+
+def _wrong(series: Series, wish: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in wish.get("segments", ()):
+        if str(name).upper() != "ALL" and series.segment(str(name)) is None:
+            known = ", ".join(s.name for s in series.segments) or "none"
+            yield "segments", f"{series.name} has no segment {name!r}; expected some of {known}, or ALL"
+    for key, value in (wish.get("keys") or {}).items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if problem := _problem(RecordSet(series.name, (Bracket(text, key),)), series):
+            yield "keys", problem
+    condition = wish.get("where")
+    if condition and (problem := _problem(RecordSet(series.name, (Where(str(condition)),)), series)):
+        yield "where", problem
+
+
+def _problem(record_set: RecordSet, series: Series) -> str:
+    try:
+        bind(record_set, series)
+    except SyntaxProblem as problem:
+        return f"{problem.message}; expected {problem.expected}\n{problem.marked()}"
+    except UnknownName as problem:
+        return str(problem)
+    except BadRequest as problem:
+        return str(problem)
+    return ""

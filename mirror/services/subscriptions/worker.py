@@ -1,0 +1,302 @@
+"""One subscription at work: looks for what is new, keeps records, keeps files, in small steps, newest first.
+
+Each step asks the index anew what is missing, so a step that was interrupted is simply done again, and
+nothing that is held is fetched twice. Whatever a step asks upstream for, it asks behind people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import nap
+from mirror.drms.times import from_datetime
+from mirror.errors import MirrorError, NotHeld
+from mirror.redaction import redacted
+from mirror.services.subscriptions.files import Errand, Spared, SyncFiles
+from mirror.services.subscriptions.holdings import Memory, Standing
+from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, target
+from mirror.services.subscriptions.window import pause
+from mirror.upstream.pacing import unattended
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mirror.config.loading import Subscription
+    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.structures import Catalogue
+    from mirror.services.subscriptions.scope import Piece
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.table import Blob
+    from mirror.storage.index.index import Index
+    from mirror.upstream.budget import Budget
+
+log = logging.getLogger(__name__)
+
+#: Seconds until a mirror that is offline looks whether it still is.
+OFFLINE = 30.0
+#: Seconds after which a worker looks at the clock again, which may have been set.
+LONGEST_NAP = 600.0
+#: Share of the quota that subscriptions may fill: what they hold is not evicted, and people need room too.
+SHARE = 0.8
+#: Of the rate of files, the part that the last batch decides.
+NEW_PART = 0.3
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What workers work with; ``sleep`` waits for seconds, ``chance`` gives 0 to 1."""
+
+    index: Index
+    catalogue: Catalogue
+    filler: Filler
+    files: SyncFiles
+    standing: Standing
+    blobs: Blobs
+    rules: Rules
+    budget: Budget
+    sleep: Callable[[float], Awaitable[object]]
+    chance: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do for so many seconds, and why; "" if all is done that there is."""
+
+    seconds: float
+    why: str = ""
+    budget: bool = False  #: because what may be asked of JSOC is used up
+
+
+@dataclass
+class State:
+    """How a worker is doing. ``passes`` counts its rests, ``rate`` is in bytes of files a second."""
+
+    resting: Rest | None = None
+    passes: int = 0
+    problem: str = ""
+    failures: int = 0
+    rate: float = 0.0
+
+
+class Worker:
+    """Works on one subscription; ``run`` goes on for good, ``step`` is one step of it."""
+
+    def __init__(self, wish: Subscription, parts: Parts) -> None:
+        self.wish = wish
+        self.state = State()
+        self.spared = Spared()
+        self.target: Target | None = None
+        self.memory: Memory | None = None
+        self._parts = parts
+        self._priority = PRIORITIES[wish.priority]
+        self._asked = False
+        self._last: Piece | None = None
+        self._under_way = 0  #: files that are being fetched
+        self._pinned = 0  #: bytes that all subscriptions held when that was last looked at
+        self._came_since = 0
+        self._wake = asyncio.Event()
+
+    # ---- for whoever runs it -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            rest = await self.until_rest()
+            await nap(self._parts.sleep, min(rest.seconds, LONGEST_NAP), self._wake)
+
+    async def until_rest(self) -> Rest:
+        """Work until there is nothing to do for a while."""
+        self.state.resting = None
+        while True:
+            with unattended():
+                rest = await self._guarded()
+            if rest is not None and not self._asked:
+                self.state.resting = rest
+                self.state.passes += 1
+                return rest
+
+    def look_now(self) -> None:
+        """Look for what is new at once, whenever the next look would be."""
+        self._asked = True
+        self.state.failures = 0
+        self._wake.set()
+
+    def try_now(self) -> None:
+        """Go on at once if it rests after a failure, or because the budget towards JSOC was used up."""
+        if self.state.failures or (self.state.resting is not None and self.state.resting.budget):
+            self._wake.set()
+
+    @property
+    def next_look(self) -> float:
+        """When the next look is due, in Unix seconds."""
+        return (self.memory.looked if self.memory else 0.0) + self.wish.every
+
+    # ---- steps -----------------------------------------------------------------------------------
+
+    async def _guarded(self) -> Rest | None:
+        """A step; what goes wrong is a reason to rest, longer each time."""
+        try:
+            rest = await self.step()
+        except MirrorError as problem:
+            return self._failed(str(problem))
+        except Exception:
+            log.exception("subscription failed name=%s", self.wish.identity)
+            return self._failed("the mirror failed on this subscription; its log says why")
+        self.state.failures, self.state.problem = 0, ""
+        return rest
+
+    def _failed(self, problem: str) -> Rest:
+        state, problem = self.state, redacted(problem)
+        if problem != state.problem:  # once, however often it is repeated
+            log.warning("subscription waits name=%s error=%s", self.wish.identity, problem)
+        self._asked = False
+        state.failures, state.problem = state.failures + 1, problem
+        return Rest(pause(state.failures, self._parts.chance()), "tries again after a failure")
+
+    async def step(self) -> Rest | None:
+        """One look, one piece of records and one batch of files; a rest if there is nothing to do now."""
+        if self.memory is None:
+            self.memory = await self._parts.standing.remembered(self.wish.identity)
+        if rest := self._must_wait():
+            self._asked = False
+            return rest
+        if self.target is None or self._asked or not self.memory.looked <= self._now() < self.next_look:
+            await self._look()
+        if self.target is None:
+            return Rest(self._until_look(), "its window is empty")
+        more = await self._records(self.target)
+        more = await self._files(self.target) or more
+        if more:
+            return None
+        if wait := self._budget_wait():
+            return Rest(wait, "its budget is used up")
+        full = self.target.scope.files is not None and self._full()
+        return Rest(self._until_look(), f"subscriptions hold {SHARE:.0%} of the quota" if full else "")
+
+    def _must_wait(self) -> Rest | None:
+        if not self._parts.rules.may_ask:
+            return Rest(OFFLINE, "the mirror is offline")
+        hours = self.wish.hours
+        moment = self._parts.rules.now()
+        wait = 0.0 if hours is None else hours.wait(moment.astimezone(UTC if hours.utc else None))
+        if wait > 0:
+            return Rest(wait, f"works {hours}")
+        hold = self._parts.budget.hold()
+        return None if hold is None else Rest(hold.until - self._now(), str(hold), budget=True)
+
+    async def _look(self) -> None:
+        """Find out what the window is now, and what is new at its end; let go of what fell out of it."""
+        parts, wish = self._parts, self.wish
+        self._asked, self._last = False, None
+        series = await parts.catalogue.series(wish.series)
+        self.target = found = target(wish, series, from_datetime(parts.rules.now()))
+        if found is not None:
+            last = await parts.standing.newest(found.scope.records)
+            coverage, freshness = (
+                parts.index.coverage(series),
+                looking(parts.rules.freshness(series), wish.every),
+            )
+            new = [old for box in edges(found.boxes, last) for old in coverage.stale(box, freshness)]
+            if new:
+                await parts.filler.fill(series, (), new, self._priority, freshness)
+            await self._settle(found)
+        await self._remember(looked=self._now())
+
+    async def _records(self, found: Target) -> bool:
+        """Fetch or check the newest piece of records that needs it; False if none does."""
+        parts, series = self._parts, found.series
+        coverage, freshness = parts.index.coverage(series), parts.rules.freshness(series)
+        piece = next_piece(found.boxes, coverage, freshness, parts.filler.slots(series))
+        if piece is None or piece == self._last:  # what is stale at once again waits for the next look
+            return False
+        await parts.filler.fill(series, piece.missing, piece.stale, self._priority)
+        self._last = piece
+        return True
+
+    async def _files(self, found: Target) -> bool:
+        """Fetch a batch of files; False if there are none to fetch now."""
+        if found.scope.files is None or self._budget_wait() or self._full():
+            return False
+        came: list[int] = []
+        began = self._now()
+        errand = Errand(
+            found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came)
+        )
+        more, problem = False, None
+        try:
+            more = await self._parts.files.batch(errand)
+        except MirrorError as error:
+            problem = error
+        if came:
+            self._rated(came, self._now() - began)
+            await self._settle(found)
+            await self._remember()
+        if problem is not None:
+            raise problem
+        return more
+
+    async def _settle(self, found: Target) -> None:
+        """Pin what is held of the window; what fell out of it goes if that is wanted, and nobody else keeps it."""
+        parts = self._parts
+        gone = await parts.standing.pin(found.scope, self._now())
+        for sha256 in gone if self.wish.keep is not None else ():
+            if (blob := await parts.blobs.find(sha256)) is not None:
+                with suppress(NotHeld):
+                    await parts.blobs.drop(blob)
+        self._pinned, self._came_since = await parts.standing.pinned(), 0
+
+    # ---- budget and rate -----------------------------------------------------------------------------
+
+    def _may_go(self) -> bool:
+        goes = self._must_wait() is None and not self._budget_wait() and not self._full()
+        self._under_way += goes
+        return goes
+
+    def _ended(self, blob: Blob | None, came: list[int]) -> None:
+        self._under_way -= 1
+        if blob is None:
+            return
+        came.append(blob.size)
+        self._came_since += blob.size
+        assert self.memory is not None
+        budget = self.wish.budget
+        period = budget.began(self._now()) if budget else 0.0
+        used = self.memory.used if self.memory.period == period else 0
+        self.memory = replace(self.memory, period=period, used=used + blob.size, typical=blob.size)
+
+    def _budget_wait(self) -> float:
+        budget, memory, now = self.wish.budget, self.memory, self._now()
+        if budget is None or memory is None or memory.period != budget.began(now):
+            return 0.0
+        return budget.wait(memory.used + self._under_way * memory.typical, memory.typical, now)
+
+    def _full(self) -> bool:
+        """True if subscriptions hold their share of the quota."""
+        limit = self._parts.blobs.usage().limit
+        coming = self._under_way * (self.memory.typical if self.memory else 0)
+        return limit is not None and self._pinned + self._came_since + coming >= limit * SHARE
+
+    def _rated(self, came: list[int], seconds: float) -> None:
+        if came and seconds > 0:
+            rate = sum(came) / seconds
+            state = self.state
+            state.rate = rate if not state.rate else rate * NEW_PART + state.rate * (1 - NEW_PART)
+
+    # ---- small things --------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._parts.rules.timestamp()
+
+    def _until_look(self) -> float:
+        return max(1.0, self.next_look - self._now())
+
+    async def _remember(self, looked: float | None = None) -> None:
+        assert self.memory is not None
+        self.memory = replace(self.memory, looked=self.memory.looked if looked is None else looked)
+        await self._parts.standing.remember(self.wish.identity, self.memory)

@@ -1,0 +1,262 @@
+"""Backups of a store while it serves: ``DEST/<UTC time>/``, whose files lie once in ``DEST/blobs/``.
+
+The index is copied as of one moment; then the files that it tells of are linked or copied, those only that
+DEST lacks. What was evicted meanwhile is taken out of the copied index, so that a backup never tells of a
+file that it has not. A folder gets its name when everything in it lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirror import __version__
+from mirror.errors import BadRequest, StorageError, explained
+from mirror.services.transfer.backup_manifest import (
+    INDEX,
+    MANIFEST,
+    NAME,
+    POOL,
+    SUMS,
+    Manifest,
+    decode_manifest,
+    decode_sums,
+    encode_manifest,
+    encode_sums,
+)
+from mirror.services.transfer.pool import (
+    UNFINISHED,
+    Damaged,
+    Pool,
+    alone_in,
+    blobs_in_copy,
+    drop_from_copy,
+    hash_of,
+    remove_folder,
+    sync_file,
+    write_file,
+)
+from mirror.storage.disk import Disk
+from mirror.storage.files.eviction import MARGIN
+from mirror.storage.files.folders import Folders
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.files.table import Blob
+
+    #: Is told how far a long task is, in plain JSON; what it raises ends the task.
+    Tell = Callable[[dict[str, Any]], Awaitable[None]]
+
+#: Seconds of work between two words about how far it is.
+STEP = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup that was made: ``linked`` and ``copied`` files are new in DEST, ``copied_bytes`` were written.
+
+    ``skipped``: files that left the store, or were found to be damaged, while the backup ran.
+    """
+
+    path: str
+    files: int
+    size: int
+    linked: int
+    copied: int
+    copied_bytes: int
+    skipped: list[str]
+    removed: list[str]
+
+
+class _Count:
+    """How far the files are."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.linked, self.copied, self.copied_bytes = total, 0, 0, 0, 0
+        self.skipped: list[str] = []
+
+
+class Backups:
+    """Makes backups of the store below ``root``; ``now`` gives the present as an aware datetime."""
+
+    def __init__(
+        self, database: Database, root: Path, now: Callable[[], datetime], disk: Disk | None = None
+    ) -> None:
+        self._database = database
+        self._disk = disk or Disk()
+        self._folders = Folders(root, self._disk)
+        self._now = now
+
+    async def make(self, to: Path, tell: Tell, *, index_only: bool = False, keep: int | None = None) -> Made:
+        """Make a backup below the folder ``to``; with ``keep`` only the last so many stay there.
+
+        BadRequest for a folder that cannot be one, StorageError for what the disk refuses; then no new
+        backup is there, and what was copied counts for the next.
+        """
+        self._check(to, keep)
+        await asyncio.to_thread(self._disk.make_folder, to)
+        with alone_in(to):
+            return await self._make(to, tell, index_only=index_only, keep=keep)
+
+    def _check(self, to: Path, keep: int | None) -> None:
+        root = self._folders.root.absolute()
+        if not to.is_absolute():
+            raise BadRequest(f"{to} is not an absolute path; expected where on the mirror's machine to write")
+        if to.is_relative_to(root) or root.is_relative_to(to):
+            raise BadRequest(
+                f"{to} and the store {root} lie in each other; expected a folder beside the store"
+            )
+        if keep is not None and keep < 1:
+            raise BadRequest(f"keep is {keep}; expected how many backups are to stay, at least 1")
+
+    async def _make(self, to: Path, tell: Tell, *, index_only: bool, keep: int | None) -> Made:
+        await asyncio.to_thread(self._sweep, to)
+        made_at = self._now()
+        folder = to / f".{_free_name(to, made_at)}{UNFINISHED}"
+        await asyncio.to_thread(self._check_room, to)
+        await asyncio.to_thread(self._disk.make_folder, folder)
+        await tell({"step": "index"})
+        index = folder / INDEX
+        await self._database.copy_to(index)
+        blobs = await asyncio.to_thread(blobs_in_copy, index)
+        count = _Count(len(blobs))
+        if not index_only:
+            await self._put_all(Pool(to / POOL, self._disk), blobs, count, tell)
+        if count.skipped:
+            await asyncio.to_thread(drop_from_copy, index, count.skipped)
+        skipped = set(count.skipped)
+        blobs = [blob for blob in blobs if blob.sha256 not in skipped]
+        manifest = await self._finish(folder, made_at, [] if index_only else blobs, index_only=index_only)
+        path = to / folder.name.removeprefix(".").removesuffix(UNFINISHED)
+        await asyncio.to_thread(self._disk.move, folder, path)
+        removed = [] if keep is None else await asyncio.to_thread(self._keep_last, to, keep)
+        return Made(
+            str(path), manifest.files, manifest.size, count.linked, count.copied, count.copied_bytes,
+            count.skipped, removed,
+        )  # fmt: skip
+
+    async def _put_all(self, pool: Pool, blobs: list[Blob], count: _Count, tell: Tell) -> None:
+        todo = iter(blobs)
+        while count.done < count.total:
+            await asyncio.to_thread(self._put_some, pool, todo, count)
+            await tell(
+                {"step": "files", "done": count.done, "total": count.total, "bytes": count.copied_bytes}
+            )
+
+    def _put_some(self, pool: Pool, todo: Iterator[Blob], count: _Count) -> None:
+        until = time.monotonic() + STEP
+        for blob in todo:
+            self._put(pool, blob, count)
+            count.done += 1
+            if time.monotonic() > until:
+                return
+
+    def _put(self, pool: Pool, blob: Blob, count: _Count) -> None:
+        try:
+            put = pool.put(self._folders.blob(blob.sha256), blob.sha256, blob.size)
+        except (FileNotFoundError, Damaged):
+            count.skipped.append(blob.sha256)
+            return
+        count.linked += put.new and not put.copied
+        count.copied += bool(put.copied)
+        count.copied_bytes += put.copied
+
+    async def _finish(
+        self, folder: Path, made_at: datetime, blobs: list[Blob], *, index_only: bool
+    ) -> Manifest:
+        """Write what the backup says of itself, once everything else lasts."""
+        schema = await self._database.read(_schema)
+
+        def work() -> Manifest:
+            sync_file(self._disk, folder / INDEX)
+            sums = encode_sums(hash_of(folder / INDEX)[0], [b.sha256 for b in blobs])
+            write_file(self._disk, folder / SUMS, sums)
+            manifest = Manifest(
+                made_at.astimezone(UTC).isoformat(timespec="seconds"), f"jsoc-mirror {__version__}", schema,
+                len(blobs), sum(b.size for b in blobs), index_only, hash_of(folder / SUMS)[0],
+            )  # fmt: skip
+            write_file(self._disk, folder / MANIFEST, encode_manifest(manifest))
+            self._disk.sync_folder(folder)
+            return manifest
+
+        return await asyncio.to_thread(work)
+
+    def _check_room(self, to: Path) -> None:
+        size = self._database_size()
+        free = self._disk.free(to)
+        if size + MARGIN > free:
+            raise StorageError(
+                f"the disk of {to} is full: the index alone needs {size:,} bytes, and {free:,} are free"
+            )
+
+    def _database_size(self) -> int:
+        try:
+            return (self._folders.root / INDEX).stat().st_size
+        except OSError:
+            return 0
+
+    def _sweep(self, to: Path) -> None:
+        """Remove what an earlier backup that ended before its end has left."""
+        for path in to.iterdir():
+            if path.name.startswith(".") and path.name.endswith(UNFINISHED) and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _keep_last(self, to: Path, keep: int) -> list[str]:
+        """Remove all but the last backups, and the files that none of these has."""
+        there = generations(to)
+        gone = there[:-keep]
+        for path in gone:
+            remove_folder(self._disk, path)
+        if gone:
+            wanted = {
+                sha for path in there[-keep:] for sha in decode_sums(_read(path / SUMS), str(path / SUMS))[1]
+            }
+            Pool(to / POOL, self._disk).sweep(wanted)
+        return [str(path) for path in gone]
+
+
+def generations(to: Path) -> list[Path]:
+    """The backups in a folder, oldest first."""
+    try:
+        return sorted(
+            path for path in to.iterdir() if NAME.fullmatch(path.name) and (path / MANIFEST).is_file()
+        )
+    except OSError as error:
+        raise StorageError(f"cannot read {to}: {explained(error)}") from error
+
+
+def describe(to: Path) -> list[dict[str, Any]]:
+    """The backups in a folder, newest first, as plain JSON."""
+    listed = []
+    for path in reversed(generations(to)):
+        manifest = decode_manifest(_read(path / MANIFEST), str(path / MANIFEST))
+        listed.append({"backup": str(path), **asdict(manifest)})
+    return listed
+
+
+def _free_name(to: Path, at: datetime) -> str:
+    name = at.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    number = 2
+    free = name
+    while (to / free).exists():
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _schema(cursor: Cursor) -> int:
+    row = cursor.execute("SELECT max(version) FROM schema_version").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {explained(error)}") from error

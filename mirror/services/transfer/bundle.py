@@ -1,0 +1,346 @@
+"""Bundles: a part of a mirror in a folder, to be carried to a laptop or another lab.
+
+What is asked for is fetched first where it is not held (or not: ``held``). Then tables and files are
+written, and in the end the manifest in one step: until then the folder is the bundle that it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirror import __version__
+from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.plan import RECNUMS, Forward, box_query, need
+from mirror.coverage.sharing import held_parts, with_edges
+from mirror.errors import BadRequest, StorageError, UnknownSeries, UpstreamError, explained
+from mirror.services.exports.linked_keywords import link_queries
+from mirror.services.transfer.bundle_contents import Fact, select_facts
+from mirror.services.transfer.bundle_files import BundleFiles, FileLoad
+from mirror.services.transfer.bundle_manifest import (
+    BLOBS,
+    LARGEST,
+    MANIFEST,
+    TABLES,
+    Bundle,
+    Structure,
+    Table,
+    decode_bundle,
+    encode_bundle,
+    joined,
+)
+from mirror.services.transfer.bundle_tables import EXPORTS, FACTS, HOLDINGS, write_records, write_table
+from mirror.services.transfer.pool import UNFINISHED, Pool, alone_in, hash_of, sync_file, write_file
+from mirror.storage.disk import Disk
+from mirror.storage.index.select_sql import box_predicate
+from mirror.wire.address import AddressRequest
+from mirror.wire.structure import encode_series_struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.coverage.coverage import Box
+    from mirror.coverage.sharing import Claim
+    from mirror.drms.recordset import Selection
+    from mirror.drms.series import Series
+    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.lists import Listing
+    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.records import Records
+    from mirror.services.exports.assembling import Assembler
+    from mirror.services.search.search import Search
+    from mirror.services.transfer.backup import Tell
+    from mirror.storage.database.database import Database
+    from mirror.storage.index.index import Index
+    from mirror.storage.index.layout import Layout, Row
+
+#: Milliseconds by which records beyond the edges of a span of plain times are carried too.
+EDGE = 2000
+_SCHEMAS = {"holdings": HOLDINGS, "exports": EXPORTS, "facts": FACTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to carry: record sets, as in a search; with files or without, and for exports as fits or not.
+
+    ``held``: only what is held already. ``address``: an e-mail address whose registration is carried too.
+    """
+
+    recordsets: tuple[str, ...]
+    files: bool = True
+    held: bool = False
+    fits: bool = False
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How records are found: asking upstream where need be, or among what is held only."""
+
+    search: Search
+    extremes: Extremes
+    records: Records
+    rules: Rules
+
+
+@dataclass
+class _Load:
+    """What is to be carried, as it is found."""
+
+    structures: dict[str, Structure] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
+    files: FileLoad = field(default_factory=FileLoad)
+    records: int = 0
+    recnums: dict[str, set[int]] = field(default_factory=dict)
+    links: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+
+
+class Bundles:
+    """Makes bundles of the store below ``root``."""
+
+    def __init__(
+        self,
+        asking: Way,
+        held: Way,
+        filler: Filler,
+        index: Index,
+        database: Database,
+        files: BundleFiles,
+        assembler: Assembler,
+        listing: Listing,
+        root: Path,
+        disk: Disk | None = None,
+    ) -> None:
+        self._ways = {False: asking, True: held}
+        self._filler = filler
+        self._index = index
+        self._database = database
+        self._files = files
+        self._assembler = assembler
+        self._listing = listing
+        self._root = root
+        self._disk = disk or Disk()
+
+    async def make(self, wish: Wish, to: Path, tell: Tell) -> dict[str, Any]:
+        """Make the folder ``to`` a bundle, or add to the one that is there; what it came to, in plain JSON."""
+        self._check(wish, to)
+        for folder in (to, to / TABLES, to / BLOBS):
+            await asyncio.to_thread(self._disk.make_folder, folder)
+        with alone_in(to):
+            before = await asyncio.to_thread(read_bundle, to) if (to / MANIFEST).exists() else None
+            load = _Load()
+            for text in wish.recordsets:
+                await self._one(wish, text, to, load, tell)
+            return await self._finish(wish, to, before, load, tell)
+
+    def _check(self, wish: Wish, to: Path) -> None:
+        root = self._root.absolute()
+        if not wish.recordsets:
+            raise BadRequest(
+                "no record set is given; expected one or several, as in hmi.m_720s[2014.01.01/1h]"
+            )
+        if not to.is_absolute() or to.is_relative_to(root) or root.is_relative_to(to):
+            raise BadRequest(f"{to} cannot be a bundle; expected an absolute path beside the store {root}")
+
+    # ---- records ---------------------------------------------------------------------------------
+
+    async def _one(self, wish: Wish, text: str, to: Path, load: _Load, tell: Tell) -> None:
+        way = self._ways[wish.held or not self._ways[False].rules.may_ask]
+        for selection in await way.search.selections(text):
+            self._note_structure(selection.series, load)
+            resolved = (await way.extremes.resolve(selection)).selection
+            if resolved is None:
+                continue
+            rows, claims, where = await self._rows(way, resolved, load, tell)
+            if where:
+                await self._write_records(selection.series, where, claims, to, load, tell)
+            load.recnums.setdefault(selection.series.name.lower(), set()).update(row.recnum for row in rows)
+            load.links.update(link_queries(selection.series, rows))
+            await self._prepare(wish, self._index.layout(selection.series), rows, load)
+            if wish.files:
+                await self._files.gather(selection, rows, load.files, tell, fetch=way is self._ways[False])
+
+    async def _prepare(self, wish: Wish, layout: Layout, rows: Sequence[Row], load: _Load) -> None:
+        """Have what exports of these records need besides: full values, and what linked files are called."""
+        if wish.held or not self._ways[False].rules.may_ask:
+            return
+        if wish.fits:
+            await self._assembler.keep_precise(layout, rows)
+        if wish.files:
+            try:
+                await self._assembler.keep_names(layout, rows)
+            except UpstreamError as problem:
+                load.files.failed.append({"file": "the names of linked files", "error": str(problem)})
+
+    async def _rows(
+        self, way: Way, selection: Selection, load: _Load, tell: Tell
+    ) -> tuple[list[Row], list[Claim], str]:
+        """The records of a selection, what of it is held completely, and the condition that finds all to carry."""
+        series, boxes = selection.series, need(selection)
+        if isinstance(boxes, Forward):
+            rows = (await way.records.read(selection)).rows
+            return rows, [], _numbered([row.recnum for row in rows])
+        if way is self._ways[False]:
+            await self._fill(series, boxes, tell)
+        gaps = [gap for box in boxes for gap in self._index.coverage(series).gaps(box)]
+        load.missing += [str(box_query(series, gap)) for gap in gaps]
+        claims = held_parts(self._index.coverage(series), boxes)
+        rows = (await self._index.select(selection)).rows
+        return (
+            rows,
+            claims,
+            " OR ".join([*(_lies_in(series, box) for box, _ in claims), _numbered([r.recnum for r in rows])]),
+        )
+
+    async def _fill(self, series: Series, boxes: Sequence[Box], tell: Tell) -> None:
+        """Fetch what is missing; a check that fails where nothing is missing is passed over, if that is the rule."""
+        rules, coverage = self._ways[False].rules, self._index.coverage(series)
+        freshness = rules.freshness(series)
+        missing = [gap for box in boxes for gap in coverage.gaps(box)]
+        stale = [old for box in boxes for old in coverage.stale(box, freshness)]
+        if missing:
+            await tell(
+                {
+                    "step": "asking",
+                    "series": series.name,
+                    "spans": [str(box_query(series, b)) for b in missing[:5]],
+                }
+            )
+        try:
+            await self._filler.fill(series, missing, stale)
+        except UpstreamError:
+            if missing or not rules.stale_on_failure:
+                raise
+
+    def _note_structure(self, series: Series, load: _Load) -> None:
+        held = self._index.series(series.name)
+        if held is None:
+            raise UnknownSeries(series.name)
+        view = self._index.view(held[0])
+        text = encode_series_struct(held[0], runtime=0.0).decode("latin-1")
+        precision = {name: (t.absolute, t.relative) for name, t in (view.tolerances if view else {}).items()}
+        load.structures[series.name.lower()] = Structure(held[0].name, text, held[1], precision)
+
+    async def _write_records(
+        self, series: Series, where: str, claims: list[Claim], to: Path, load: _Load, tell: Tell
+    ) -> None:
+        view = self._index.view(series)
+        if view is None:  # nothing was ever kept
+            return
+        layout = view.layout
+        temporary = to / TABLES / f"records{UNFINISHED}"
+        count, numbers = await self._database.read(
+            lambda c: write_records(c, layout, f"({where})", temporary)
+        )
+        fields = {n: tuple(sorted(view.keysets[n], key=view.keysets[n].__getitem__)) for n in numbers}
+        name = series.name.lower()
+        table = await self._named(
+            to, temporary, Table("records", name, "", 0, count, series.name, fields, tuple(claims))
+        )
+        load.tables.append(table)
+        load.records += count
+        self._note_structure(series, load)  # what was fetched may have made values less precise
+        await tell({"step": "records", "series": series.name, "records": count})
+
+    async def _named(self, to: Path, temporary: Path, table: Table) -> Table:
+        """Give a table that was written the name by which it is found: the same content has the same."""
+
+        def work() -> Table:
+            sha256, size = hash_of(temporary)
+            file = f"{TABLES}/{table.file}-{sha256[:16]}.parquet"
+            sync_file(self._disk, temporary)
+            self._disk.move(temporary, to / file)
+            return Table(
+                table.kind, file, sha256, size, table.rows, table.series, table.keysets, table.claims
+            )
+
+        return await asyncio.to_thread(work)
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    async def _finish(
+        self, wish: Wish, to: Path, before: Bundle | None, load: _Load, tell: Tell
+    ) -> dict[str, Any]:
+        came = await self._files.put(Pool(to / BLOBS, self._disk, seal=False), load.files, tell)
+        if came.holdings:
+            load.tables.append(await self._write(to, "holdings", came.holdings))
+        if came.exports:
+            load.tables.append(await self._write(to, "exports", came.exports))
+        facts = await self._facts(wish, load)
+        load.tables.append(await self._write(to, "facts", facts))
+        now = self._ways[False].rules.now().astimezone(UTC).isoformat(timespec="seconds")
+        new = Bundle(
+            now,
+            f"jsoc-mirror {__version__}",
+            wish.recordsets,
+            tuple(load.structures.values()),
+            tuple(load.tables),
+        )
+        bundle = joined(before, new)
+        await asyncio.to_thread(self._publish, to, bundle)
+        return {
+            "bundle": str(to),
+            "records": load.records,
+            "files": len(came.holdings) + len(came.exports),
+            "size": sum(came.sizes.values()),
+            "written": came.written,
+            "missing": load.missing,
+            "failed": load.files.failed,
+        }
+
+    def _publish(self, to: Path, bundle: Bundle) -> None:
+        self._disk.sync_folder(to / TABLES)
+        write_file(self._disk, to / MANIFEST, encode_bundle(bundle))
+        wanted = {table.file for table in bundle.tables}
+        for path in (to / TABLES).iterdir():  # left by one that did not come to its end
+            if f"{TABLES}/{path.name}" not in wanted and path.suffix in (".parquet", UNFINISHED):
+                self._disk.remove(path)
+
+    async def _write(self, to: Path, kind: Any, rows: Sequence[tuple[Any, ...]]) -> Table:
+        temporary = to / TABLES / f"{kind}{UNFINISHED}"
+        await asyncio.to_thread(write_table, rows, _SCHEMAS[kind], temporary)
+        return await self._named(to, temporary, Table(kind, kind, "", 0, len(rows)))
+
+    async def _facts(self, wish: Wish, load: _Load) -> list[Fact]:
+        """Small answers that are needed where no archive is."""
+        if not wish.held and self._ways[False].rules.may_ask:
+            try:
+                await self._listing.series()
+                for notes in (False, True):
+                    await self._listing.all_series(notes=notes)
+                if wish.address:
+                    await self._listing.check_address(AddressRequest(wish.address))
+            except UpstreamError as problem:
+                load.files.failed.append(
+                    {"file": "the list of series, or the address", "error": str(problem)}
+                )
+        keys = [f"{name}:{recnum}" for name, numbers in load.recnums.items() for recnum in sorted(numbers)]
+        address = (wish.address or "").lower()
+        return await self._database.read(lambda cursor: select_facts(cursor, keys, load.links, address))
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The manifest of a bundle; StorageError if it is none, damaged, or of a newer version."""
+    path = folder / MANIFEST
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise StorageError(f"{folder} is no bundle; expected a folder that `mirror bundle` made")
+        return decode_bundle(path.read_bytes(), str(path))
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {explained(error)}") from error
+
+
+def _lies_in(series: Series, box: Box) -> str:
+    axis = coverage_axis(series)
+    if axis is not None and axis.kind is Kind.MILLISECONDS and box.region != RECNUMS:
+        box = with_edges(box, EDGE)
+    return f"({box_predicate(series, box)})"
+
+
+def _numbered(recnums: Sequence[int]) -> str:
+    return f"recnum IN ({', '.join(map(str, recnums))})" if recnums else "FALSE"

@@ -1,0 +1,170 @@
+"""What a bundle says that it holds besides records: files, exports that people had, small answers.
+
+Rule: a bundle comes from elsewhere. What is read here is of the right form and names nothing outside the
+store; whether the bytes are what they should be is for the importer to see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mirror.errors import StorageError
+from mirror.services.exports.assembling import PRECISE
+from mirror.services.exports.linked_keywords import LINKED
+from mirror.services.transfer.bundle_tables import EXPORTS, FACTS, HOLDINGS, read_table
+from mirror.storage.disk import is_sha256
+from mirror.storage.files.holdings import RecordSegment
+from mirror.storage.files.readable_tree import link_name
+from mirror.storage.files.unit_path import UnitFile, unit_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mirror.services.transfer.bundle_manifest import Bundle
+    from mirror.storage.database.database import Cursor
+
+_DISK = re.compile(r"SUM\d{0,9}", re.ASCII)
+_SEGMENT = re.compile(r"\w{1,64}", re.ASCII)
+#: Characters of the name that an export had.
+_LONGEST_NAME = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A file of the archive in a bundle, and whose it is; ``day`` is its folder in the readable tree, or ""."""
+
+    file: UnitFile
+    disk: str
+    record: RecordSegment
+    day: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedExport:
+    """An adopted export in a bundle; ``name`` is what the file was called."""
+
+    record: RecordSegment
+    day: str
+    name: str
+    sha256: str
+    size: int
+
+
+def carried_files(folder: Path, bundle: Bundle) -> list[Carried]:
+    """The files that the bundle holds, later tables first: what is noted last counts."""
+    found: dict[tuple[UnitFile, RecordSegment], Carried] = {}
+    for table in (t for t in bundle.tables if t.kind == "holdings"):
+        for row in read_table(folder / table.file, HOLDINGS, table.rows):
+            each = _one_carried(folder, *row)
+            found[each.file, each.record] = each
+    return list(found.values())
+
+
+def carried_exports(folder: Path, bundle: Bundle) -> list[CarriedExport]:
+    """The adopted exports that the bundle holds, one a segment of a record."""
+    found: dict[RecordSegment, CarriedExport] = {}
+    for table in (t for t in bundle.tables if t.kind == "exports"):
+        for row in read_table(folder / table.file, EXPORTS, table.rows):
+            each = _one_export(folder, *row)
+            found[each.record] = each
+    return list(found.values())
+
+
+def carried_facts(folder: Path, bundle: Bundle) -> list[Fact]:
+    """The small answers of the bundle that a mirror keeps; StorageError for what is none."""
+    found: dict[tuple[str, str], Fact] = {}
+    for table in (t for t in bundle.tables if t.kind == "facts"):
+        for kind, key, value, fetched_at in read_table(folder / table.file, FACTS, table.rows):
+            if not is_fact(kind, key, value):
+                raise StorageError(
+                    f"{folder / table.file} is damaged: {kind[:20]!r} {key[:80]!r} is nothing to keep"
+                )
+            before = found.get((kind, key))
+            if before is None or before[3] <= fetched_at:
+                found[kind, key] = (kind, key, value, fetched_at)
+    return list(found.values())
+
+
+def _one_carried(
+    folder: Path, series: str, recnum: int, segment: str, day: str,
+    sunum: int, slot: int, file: str, disk: str, sha256: str, size: int,
+) -> Carried:  # fmt: skip
+    path = UnitFile(sunum, slot, file).path(disk) if sunum >= 0 and slot >= 0 else ""
+    unit = unit_file(path) if _DISK.fullmatch(disk) else None
+    right = unit is not None and _is_right(sha256, size, segment)
+    if unit is None or not right or not _may_be_linked(series, day, f"{recnum}.{file.rpartition('/')[2]}"):
+        raise StorageError(f"{folder} is damaged: {path[:100]!r} cannot be a file of {series[:80]!r}")
+    return Carried(unit, disk, RecordSegment(series, recnum, segment), day, sha256, size)
+
+
+def _one_export(
+    folder: Path, series: str, recnum: int, segment: str, day: str, name: str, sha256: str, size: int
+) -> CarriedExport:
+    right = _is_right(sha256, size, segment) and 0 < len(name) <= _LONGEST_NAME
+    if not right or not _may_be_linked(series, day, f"{recnum}.export.{segment}.fits"):
+        raise StorageError(f"{folder} is damaged: {name[:100]!r} cannot be an export of {series[:80]!r}")
+    return CarriedExport(RecordSegment(series, recnum, segment), day, name, sha256, size)
+
+
+def _is_right(sha256: str, size: int, segment: str) -> bool:
+    return is_sha256(sha256) and size >= 0 and _SEGMENT.fullmatch(segment) is not None
+
+
+def _may_be_linked(series: str, day: str, name: str) -> bool:
+    try:
+        link_name(series, day, name)
+    except StorageError:
+        return False
+    return True
+
+
+#: A small answer: its kind, its key, what it says, and when it was asked for in Unix seconds.
+Fact = tuple[str, str, str, float]
+
+_LISTS = frozenset({"show_series", "showextseries", "showextseries notes"})
+_PRECISE = re.compile(r"[a-z_]\w*\.[a-z_]\w*:\d{1,18}", re.ASCII)
+_QUERY = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*\[[^\x00-\x1f]{0,500}\]", re.ASCII)
+
+
+def select_facts(cursor: Cursor, precise: Iterable[str], links: Iterable[str], address: str) -> list[Fact]:
+    """What is kept of these: records by ``series:recnum``, records at the ends of links, an address."""
+    sql = (
+        "SELECT kind, key, value, fetched_at FROM mirror.facts WHERE kind = 'list' OR (kind = 'address' AND key = ?) "
+        "OR (kind = ? AND key IN (SELECT unnest(?::VARCHAR[]))) "
+        "OR (kind = ? AND key IN (SELECT unnest(?::VARCHAR[]))) ORDER BY kind, key"
+    )
+    return cursor.execute(sql, [address, PRECISE, list(precise), LINKED, list(links)]).fetchall()
+
+
+def is_fact(kind: str, key: str, value: str) -> bool:
+    """True for what a mirror may keep, however it came."""
+    if kind == "address":
+        return "@" in key
+    try:
+        told = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    if kind in (PRECISE, LINKED):
+        form = _PRECISE if kind == PRECISE else _QUERY
+        right = isinstance(told, dict) and all(isinstance(v, str) for v in told.values())
+        return right and form.fullmatch(key) is not None
+    return kind == "list" and key in _LISTS and isinstance(told, list) and all(map(_is_entry, told))
+
+
+def _is_entry(entry: Any) -> bool:
+    """True for a series as ``mirror.readthrough.lists`` keeps it: name, prime keys, note."""
+    if not isinstance(entry, list) or len(entry) != 3:
+        return False
+    name, keys, note = entry
+    return (
+        isinstance(name, str)
+        and isinstance(keys, list)
+        and all(isinstance(k, str) for k in keys)
+        and isinstance(note, str)
+    )

@@ -1,0 +1,159 @@
+"""The files of a bundle: found among what is held, fetched where that is wanted, and copied."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mirror.errors import MirrorError, NotHeld, StorageError
+from mirror.readthrough.files import SegmentFile
+from mirror.services.exports.segment_files import Where, wanted_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.drms.recordset import Selection
+    from mirror.readthrough.files import Files
+    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.transfer.backup import Tell
+    from mirror.services.transfer.pool import Pool
+    from mirror.storage.files.adopted_exports import Adopted, Export
+    from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.holdings import Holding, Holdings, RecordSegment
+    from mirror.storage.files.table import Blob
+    from mirror.storage.index.index import Index
+    from mirror.storage.index.layout import Row
+
+#: Files between two words about how far it is, and records in one question to the index.
+FEW, MANY = 20, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What is in the bundle now: rows of its tables of files, their sizes by hash, and the bytes written."""
+
+    holdings: list[tuple[Any, ...]]
+    exports: list[tuple[Any, ...]]
+    sizes: dict[str, int]
+    written: int
+
+
+@dataclass
+class FileLoad:
+    """The files that are to be carried, each with its day in the readable tree, and what is not to be had.
+
+    ``exports`` are those that people had and gave to the mirror.
+    """
+
+    holdings: dict[tuple[object, ...], tuple[Holding, str]] = field(default_factory=dict)
+    exports: dict[RecordSegment, tuple[Export, str]] = field(default_factory=dict)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+
+class BundleFiles:
+    """Gathers files of records."""
+
+    def __init__(
+        self, index: Index, files: Files, holdings: Holdings, adopted: Adopted, blobs: Blobs
+    ) -> None:
+        self._adopted = adopted
+        self._index = index
+        self._files = files
+        self._holdings = holdings
+        self._blobs = blobs
+
+    async def gather(
+        self, selection: Selection, rows: Sequence[Row], load: FileLoad, tell: Tell, *, fetch: bool
+    ) -> None:
+        """Find the files of these records, fetched first if ``fetch``; what is not to be had is noted."""
+        layout = self._index.layout(selection.series)
+        wanted = wanted_files(layout, rows, selection.source.segments)
+        if fetch:
+            await self._fetch(wanted, load, tell)
+        days = {w.owner: w for w in wanted}
+        recnums = list(dict.fromkeys(row.recnum for row in rows))
+        for start in range(0, len(recnums), MANY):
+            found = await self._holdings.of_records(selection.series.name, recnums[start : start + MANY])
+            for holding in found:
+                if holding.record in days:
+                    load.holdings[holding.record, holding.file] = holding, days[holding.record].day
+            for export in await self._adopted.exports(selection.series.name, recnums[start : start + MANY]):
+                if export.record in days:
+                    load.exports[export.record] = export, days[export.record].day
+        have = {holding.record for holding, _ in load.holdings.values()}
+        told = {failed["file"] for failed in load.failed}
+        load.failed += [
+            {"file": w.path or w.record, "error": _why_not(w, load)}
+            for w in wanted
+            if w.owner not in have and w.place is not Where.NOWHERE and w.path not in told
+        ]
+
+    async def _fetch(self, wanted: Sequence[Wanted], load: FileLoad, tell: Tell) -> None:
+        """Have the files in the store, as far as they are online; what fails is told in the end."""
+        online = [w for w in wanted if w.place is Where.ONLINE]
+        for number, each in enumerate(online):
+            if number % FEW == 0:
+                await tell({"step": "fetching", "done": number, "total": len(online)})
+            try:
+                await self._files.get(SegmentFile(each.path, each.owner, each.day))
+            except StorageError:
+                raise
+            except MirrorError as problem:
+                load.failed.append({"file": each.path, "error": str(problem)})
+
+    async def put(self, pool: Pool, load: FileLoad, tell: Tell) -> Came:
+        """Have the files in the bundle, as far as they are still held."""
+        came = Came([], [], {}, 0)
+        total = len(load.holdings) + len(load.exports)
+        for number, (holding, day) in enumerate(load.holdings.values()):
+            await _told(came, number, total, tell)
+            came = await self._put(pool, holding.blob, holding.path, load, came)
+            if holding.blob.sha256 in came.sizes:
+                came.holdings.append(_holding_row(holding, day))
+        for number, (export, day) in enumerate(load.exports.values(), len(load.holdings)):
+            await _told(came, number, total, tell)
+            came = await self._put(pool, export.blob, export.name, load, came)
+            if export.blob.sha256 in came.sizes:
+                came.exports.append(_export_row(export, day))
+        return came
+
+    async def _put(self, pool: Pool, blob: Blob, name: str, load: FileLoad, came: Came) -> Came:
+        """Have one content in the bundle; what is no longer held is noted as failed."""
+        if not await self._blobs.is_sound(blob):
+            load.failed.append({"file": name, "error": "it was damaged in the store, and has been set aside"})
+            return came
+        try:
+            with self._blobs.reading(blob) as path:
+                put = await asyncio.to_thread(pool.put, path, blob.sha256, blob.size)
+        except (NotHeld, FileNotFoundError) as problem:
+            load.failed.append({"file": name, "error": str(problem)})
+            return came
+        came.sizes[blob.sha256] = blob.size
+        return replace(came, written=came.written + put.copied)
+
+
+async def _told(came: Came, number: int, total: int, tell: Tell) -> None:
+    if number % FEW == 0:
+        await tell({"step": "files", "done": number, "total": total, "bytes": came.written})
+
+
+def _why_not(wanted: Wanted, load: FileLoad) -> str:
+    why = "it is not held" if wanted.path else "it is on tape"
+    return f"{why}; an export of it goes along" if wanted.owner in load.exports else why
+
+
+def _holding_row(holding: Holding, day: str) -> tuple[Any, ...]:
+    """A row of the bundle's table of holdings."""
+    record, file, blob = holding.record, holding.file, holding.blob
+    assert record is not None
+    return (
+        record.series, record.recnum, record.segment, day, file.sunum, file.slot, file.file, holding.disk,
+        blob.sha256, blob.size,
+    )  # fmt: skip
+
+
+def _export_row(export: Export, day: str) -> tuple[Any, ...]:
+    """A row of the bundle's table of adopted exports."""
+    record, blob = export.record, export.blob
+    return record.series, record.recnum, record.segment, day, export.name, blob.sha256, blob.size

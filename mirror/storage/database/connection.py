@@ -1,0 +1,107 @@
+"""The one connection to a database, through which everybody goes; opened anew after DuckDB gave it up.
+
+A checkpoint that meets a full disk, or an error inside DuckDB, makes it refuse everything that comes later. What
+was committed is safe in its log, so the file is closed and opened again, once nobody is inside any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from mirror.errors import StorageError
+from mirror.storage.database.damage import given_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+
+class Door:
+    """Gives cursors, from any thread. Without ``reopen`` what was given up stays so."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        reopen: Callable[[], duckdb.DuckDBPyConnection] | None = None,
+    ) -> None:
+        self._connection: duckdb.DuckDBPyConnection | None = connection
+        self._reopen = reopen
+        self._inside = 0
+        self._cursors: set[duckdb.DuckDBPyConnection] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def through(self, attempt: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """``attempt`` with a cursor of its own; once more if DuckDB gave the database up meanwhile.
+
+        It must be such that a second call is right where the first raised. StorageError after a second failure.
+        """
+        connection = self._enter()
+        try:
+            return self._once(connection, attempt)
+        except duckdb.FatalException:
+            self._give_up(connection)
+        again = self._enter()
+        try:
+            return self._once(again, attempt)
+        except duckdb.FatalException as error:
+            self._give_up(again)
+            raise StorageError(given_up(error)) from error
+
+    def interrupt(self) -> None:
+        """End what runs: it raises duckdb.InterruptException, and a transaction has not happened."""
+        for cursor in list(self._cursors):
+            cursor.interrupt()
+
+    def close(self) -> None:
+        """Write everything down and let the file go, once nobody is inside."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._inside)
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _enter(self) -> duckdb.DuckDBPyConnection:
+        """Go inside; the first after the database was given up opens it, when all others have left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._connection is not None or not self._inside)
+            if self._connection is None:
+                if self._reopen is None or self._closed:
+                    raise StorageError("the index is closed; expected the mirror to be started again")
+                self._connection = self._reopen()
+            self._inside += 1
+            return self._connection
+
+    def _once(
+        self, connection: duckdb.DuckDBPyConnection, attempt: Callable[[duckdb.DuckDBPyConnection], T]
+    ) -> T:
+        try:
+            with connection.cursor() as cursor, self._interruptible(cursor):
+                return attempt(cursor)
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def _interruptible(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        self._cursors.add(cursor)
+        try:
+            yield
+        finally:
+            self._cursors.discard(cursor)
+
+    def _give_up(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let nobody in with this connection any more."""
+        with self._changed:
+            if self._connection is connection and self._reopen is not None:
+                self._connection = None
+                connection.close()

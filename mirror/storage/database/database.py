@@ -1,0 +1,297 @@
+"""The one DuckDB file of the store: who may open it, and in which threads it runs.
+
+One process owns the file; within it one thread writes and two read. Functions that are handed to
+``read`` and ``write`` get a cursor; ``write`` wraps them in one transaction. Nothing else in the
+program holds a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from mirror.concurrency import T
+from mirror.errors import StorageError
+from mirror.storage.database.connection import Door
+from mirror.storage.database.damage import (
+    Damaged,
+    cannot_open,
+    cannot_read,
+    cannot_spill,
+    cannot_write,
+    first_line,
+    is_damage,
+)
+from mirror.storage.database.index_file import log_of, look_at, refuse_beside_files
+from mirror.storage.database.memory import Allowance, Memory
+from mirror.storage.database.migrations import (
+    Kind,
+    bring_up_to_date,
+    kind_of,
+    migrate,
+    put_back,
+    schema_files,
+)
+from mirror.storage.disk import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Self
+
+#: Row conversion holds the GIL: more readers were measured to add latency, not throughput.
+READERS = 2
+
+#: Files of this version open in every DuckDB release the mirror supports; later ones store strings slower.
+STORAGE_VERSION = "v1.0.0"
+
+#: A log of fewer bytes takes no memory worth the name.
+SMALL_LOG = 16_000_000
+#: A log of more bytes is left to the next start, instead of being folded into the file while people wait for an end.
+LARGE_LOG = 32_000_000
+
+#: What a copy is called while it is written: no series can be called so.
+_COPY = "copy of the index"
+
+Cursor = duckdb.DuckDBPyConnection
+
+
+
+class Database:
+    """The store's database; use ``open`` to make one, ``close`` when done."""
+
+    def __init__(self, connection: Cursor, path: Path | None = None) -> None:
+        self._path = path
+        self._door = Door(connection, None if path is None else lambda: _opened(path))
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
+        self._memory = Allowance()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open or create the file at ``path`` and bring its schema up to date.
+
+        Raises StorageError if another process owns it, it was written by a newer version, or it is damaged. A new one
+        is only made where no store is: Damaged for files of a store without an index.
+        """
+        return cls(_opened(path), path)
+
+    async def read(self, work: Callable[[Cursor], T]) -> T:
+        """Run ``work`` with a cursor of its own, beside a running write; it must not change anything."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self._with_cursor, lambda cursor: self._spilling(cursor, work)
+        )
+
+    async def write(self, work: Callable[[Cursor], T]) -> T:
+        """Run ``work`` in one transaction, after the writes asked for before it; all or nothing."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, work)
+
+    async def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file."""
+        await self._between_writes(self._fold)
+
+    async def rest(self) -> None:
+        """Do with little memory until the next write, unless much of what was written is not in the file yet."""
+        if self._path is None or _log_size(self._path) < SMALL_LOG:
+            await self._between_writes(self._memory.rest)
+
+    async def copy_to(self, path: Path) -> None:
+        """Write all that is committed now to a new database file, while reads and writes go on.
+
+        Copying the file itself would not do: to open and close it a second time here lets go of its lock.
+        """
+
+        def work(cursor: Cursor) -> None:
+            with self._memory.at_least(cursor, Memory.WRITING):
+                _copy(cursor, path)
+
+        await asyncio.to_thread(self._with_cursor, work)
+
+    def close(self) -> None:
+        """Finish what is being written, end what is read, write everything down, and release the file."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown()
+        self._door.interrupt()
+        self._readers.shutdown()
+        if self._path is not None and _log_size(self._path) > LARGE_LOG:
+            with suppress(duckdb.Error, StorageError):
+                self._with_cursor(lambda cursor: cursor.execute("PRAGMA disable_checkpoint_on_shutdown"))
+        self._door.close()
+
+    async def _between_writes(self, work: Callable[[Cursor], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._with_cursor, work)
+
+    def _fold(self, cursor: Cursor) -> None:
+        self._memory.for_writing(cursor)
+        cursor.execute("CHECKPOINT")
+
+    def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
+        return self._door.through(lambda cursor: self._with_room(cursor, lambda: work(cursor)))
+
+    def _in_transaction(self, work: Callable[[Cursor], T]) -> T:
+        try:
+            return self._door.through(lambda cursor: self._written(cursor, work))
+        except (duckdb.IOException, duckdb.TransactionException) as error:
+            raise StorageError(cannot_write(error)) from error
+
+    def _written(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+        self._memory.for_writing(cursor)
+        return self._with_room(cursor, lambda: _committed(cursor, work))
+
+    def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:
+        """``attempt``, once more with much memory if it needs more than usual: a large answer, kept at once."""
+        try:
+            return attempt()
+        except duckdb.OutOfMemoryException:
+            with self._memory.at_least(cursor, Memory.MUCH):
+                return attempt()
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise StorageError(cannot_read(error)) from error
+            raise
+
+    def _spilling(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+        """``work``, whose answer may need room on the disk: DuckDB writes down what does not fit into memory."""
+        try:
+            return work(cursor)
+        except duckdb.IOException as error:
+            if is_damage(error):
+                raise
+            raise StorageError(cannot_spill(error)) from error
+
+
+def _opened(path: Path) -> Cursor:
+    """The database at ``path``, with its schema up to date."""
+    try:
+        return _up_to_date(path)
+    except Damaged:
+        with put_back(path) as there:
+            if not there:
+                raise
+            return _up_to_date(path)
+
+
+def make_empty(path: Path) -> None:
+    """Make an index that tells of nothing, whatever lies beside it; StorageError if it cannot be made.
+
+    It has its name once it is whole; nothing may have that name before.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with closing(_connect(unfinished)) as connection:
+        try:
+            migrate(connection, schema_files())
+        except duckdb.Error as error:
+            raise _in_words(path, error) from error
+    Disk().move(unfinished, path)
+
+
+def _up_to_date(path: Path) -> Cursor:
+    look_at(path)
+    connection = _connect(path)
+    try:
+        if kind_of(connection, path) is Kind.BLANK:
+            refuse_beside_files(path, "has no content")
+        connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
+        connection.execute("SET preserve_insertion_order = true")
+        Memory.WRITING.set(connection)
+        bring_up_to_date(connection, path)
+    except duckdb.Error as error:
+        connection.close()
+        raise _in_words(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _log_size(path: Path) -> int:
+    log = log_of(path)
+    return log.stat().st_size if log.exists() else 0
+
+
+def _committed(cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+    cursor.begin()
+    try:
+        result = work(cursor)
+        cursor.commit()
+    except BaseException:
+        with suppress(duckdb.Error):  # the first failure is the one to tell of
+            cursor.rollback()
+        raise
+    return result
+
+
+def _copy(cursor: Cursor, path: Path) -> None:
+    row = cursor.execute("SELECT current_database()").fetchone()
+    ours = str(row[0] if row else "").replace('"', '""')
+    file = str(path).replace("'", "''")
+    cursor.execute(f"ATTACH '{file}' AS \"{_COPY}\" (STORAGE_VERSION '{STORAGE_VERSION}')")
+    try:
+        cursor.execute(f'COPY FROM DATABASE "{ours}" TO "{_COPY}"')
+    finally:
+        cursor.execute(f'DETACH "{_COPY}"')
+
+
+def _connect(path: Path) -> Cursor:
+    try:
+        return duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION})
+    except duckdb.Error as error:
+        raise _in_words(path, error) from error
+
+
+def _in_words(path: Path, error: duckdb.Error) -> StorageError:
+    """Why an index cannot be opened."""
+    if is_damage(error):
+        return Damaged(cannot_open(path, error))
+    if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
+        owner = re.search(r"PID (\d+)", str(error))
+        who = f"process {owner[1]}" if owner else "another process"
+        return StorageError(f"{path} is in use by {who}; one mirror at a time may own a store")
+    return StorageError(f"the index {path} cannot be opened: {first_line(error)}")
+
+
+log = logging.getLogger(__name__)
+
+
+
+class Tables:
+    """The database, with its refusals in words: a full disk at a commit is a StorageError like any other."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, work: Callable[[Cursor], T]) -> T:
+        """Run ``work``, which changes nothing."""
+        try:
+            return await self._database.read(work)
+        except duckdb.Error as error:
+            raise StorageError(f"the index cannot be read: {error}") from error
+
+    async def write(self, work: Callable[[Cursor], T]) -> T:
+        """Run ``work`` in one transaction; after an error nothing of it has happened."""
+        try:
+            return await self._database.write(work)
+        except duckdb.Error as error:
+            raise StorageError(f"the index cannot be written, nothing was changed: {error}") from error
+
+
+async def if_possible(work: Awaitable[object], what: str) -> bool:
+    """Await a write that can wait for a later time; True if it was made. A full disk is worth a line in the log.
+
+    For what tidies up: it must neither keep a store that holds much from serving it, nor stop its end.
+    """
+    try:
+        await work
+    except StorageError as problem:
+        log.warning("put off step=%s error=%s", what, problem)
+        return False
+    return True
+
+

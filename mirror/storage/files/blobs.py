@@ -1,0 +1,341 @@
+"""The store of file contents, by sha256: what there is, how it is read, checked and thrown out.
+
+The rule that all of it keeps: a row of ``mirror.blobs`` means that a file with those bytes lies in its
+place and lasts. So a file comes before its row and goes after it; where a crash falls between the two
+there is a file without a row, which the next ``open`` finds. Readers never see a file that is not whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import to_the_end
+from mirror.errors import NotHeld, StorageError, explained
+from mirror.storage.database.database import Tables
+from mirror.storage.disk import Disk
+from mirror.storage.files.eviction import Eviction, Room
+from mirror.storage.files.folders import Folders
+from mirror.storage.files.parked import Parts
+from mirror.storage.files.quota import Quota, Reservation
+from mirror.storage.files.receiving import Receiving
+from mirror.storage.files.recovery import make_whole
+from mirror.storage.files.removal import Forgetting
+from mirror.storage.files.table import (
+    Blob,
+    Lost,
+    Verdict,
+    find_blob,
+    find_blobs,
+    forget,
+    oldest_checked,
+    put_quarantine,
+    set_verified,
+)
+from mirror.storage.files.verification import FileCheck
+from mirror.storage.files.verified import Verified, stamp_of
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.files.incoming import Sink
+    from mirror.storage.files.readable_tree import Tree
+
+
+#: Files that are read whole side by side before they are sent: more would not be quicker on a disk.
+_LOOKS = 2
+#: Files that are looked at without another thread: to start that takes as long as these.
+_FEW = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes; ``limit`` None: no quota. ``reserved`` is promised to downloads, ``parked`` has broken ones."""
+
+    limit: int | None
+    held: int
+    reserved: int
+    parked: int
+
+
+
+
+class Blobs:
+    """The blobs of a store; made by ``open``. Its methods belong to the event loop."""
+
+    def __init__(
+        self, tables: Tables, folders: Folders, room: Room, receiving: Receiving, now: Callable[[], float]
+    ) -> None:
+        self._tables = tables
+        self._folders = folders
+        self._room = room
+        self._receiving = receiving
+        self._now = now
+        #: Gives files of records up.
+        self.forgetting = Forgetting(tables, folders, room)
+        #: Looks after the files while they are in use.
+        self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
+        #: What was seen to be right, so that it need not be read whole before it is sent.
+        self.verified = receiving.verified
+        self._looking: dict[str, asyncio.Task[bool]] = {}
+        self._looks = asyncio.Semaphore(_LOOKS)
+
+    @classmethod
+    async def open(
+        cls,
+        root: Path,
+        database: Database,
+        *,
+        now: Callable[[], float],
+        quota: int | None = None,
+        disk: Disk | None = None,
+        verify_after: float = 86_400.0,
+    ) -> Blobs:
+        """The store below ``root``, made whole again where it was not stopped in order.
+
+        ``quota`` in bytes, ``now`` gives Unix seconds; a look at all bytes of a file counts for ``verify_after``
+        seconds. StorageError if the folder cannot be used.
+        """
+        disk = disk or Disk()
+        tables, folders = Tables(database), Folders(root, disk)
+        parts = Parts(disk, folders.incoming)
+        held = await make_whole(tables, folders, parts, now())
+        limits = Quota(quota, held=held, parked=parts.parked)
+        room = Room(tables, folders, parts, limits, now)
+        receiving = Receiving(tables, folders, parts, room, now, Verified(time.monotonic, verify_after))
+        return cls(tables, folders, room, receiving, now)
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    async def find(self, sha256: str) -> Blob | None:
+        """The blob of that hash, or None; also where its file is found to be lost (see ``lost``)."""
+        blob = await self._row(sha256)
+        return None if blob is None or await self.lost([blob]) else blob
+
+    async def find_all(self, hashes: Iterable[str]) -> dict[str, Blob]:
+        """The blobs of those hashes that there are, as ``find`` gives them."""
+        wanted = set(hashes)
+        found = await self._tables.read(lambda c: find_blobs(c, wanted)) if wanted else []
+        lost = await self.lost(found)
+        return {blob.sha256: blob for blob in found if blob.sha256 not in lost}
+
+    async def lost(self, blobs: Iterable[Blob]) -> set[str]:
+        """The hashes of those whose file somebody has deleted or cut short; nothing refers to them any more.
+
+        StorageError if the whole store is not where it was: that is a disk which is not mounted.
+        """
+        wanted = list(blobs)
+        few = len(wanted) <= _FEW
+        gone = self._gone(wanted) if few else await asyncio.to_thread(self._gone, wanted)
+        for sha256 in gone:
+            await self._is_right(self.verify(sha256))
+        return set(gone)
+
+    async def _is_right(self, verdict: Awaitable[Verdict]) -> bool:
+        """Whether a blob is right after all; else it has been set aside.
+
+        On a full disk its row stays, of a file that is not there: whoever looks finds that out again.
+        """
+        try:
+            return (await verdict).problem is None
+        except NotHeld:  # it went meanwhile, in good order
+            return False
+        except StorageError as error:
+            if not self._folders.is_marked():
+                raise
+            log.warning("put off step=quarantine error=%s", error)
+            return False
+
+    async def is_sound(self, blob: Blob) -> bool:
+        """True if the file of a blob has the bytes that it should, so that it may be sent; await this before that.
+
+        One that was seen to be right not long ago, and has not changed, costs one look at its dates; else it is read
+        whole, once however many wait. A damaged one is set aside, and not held any more. StorageError if it cannot
+        be read for now.
+        """
+        if self.verified.holds(blob.sha256):
+            return True
+        task = self._looking.get(blob.sha256)
+        if task is None:
+            task = self._looking[blob.sha256] = asyncio.ensure_future(self._look(blob))
+            task.add_done_callback(lambda done: self._looked(blob.sha256, done))
+        return await asyncio.shield(task)
+
+    async def all_sound(self, blobs: Iterable[Blob]) -> bool:
+        """True if all of these may be sent."""
+        return all([await self.is_sound(blob) for blob in blobs])
+
+    async def _look(self, blob: Blob) -> bool:
+        path = self._folders.blob(blob.sha256)
+        try:
+            async with self._looks:
+                with self._room.uses.holding(blob.sha256):
+                    stamp = await asyncio.to_thread(stamp_of, path)
+                    problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size, needed=True)
+            if problem is None:
+                self.verified.note(blob.sha256, path, stamp)
+                return True
+            log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
+        except NotHeld:  # it is just leaving the store
+            return False
+        except FileNotFoundError:
+            return not await self.lost([blob])
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {explained(error)}") from error
+        return await self._is_right(to_the_end(self._judge(blob)))
+
+    def _looked(self, sha256: str, task: asyncio.Task[bool]) -> None:
+        self._looking.pop(sha256, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits hears of it
+
+    @contextmanager
+    def reading(self, blob: Blob) -> Iterator[Path]:
+        """The file of a blob, which counts as used, and is not evicted while this is open.
+
+        NotHeld if it is not there or has not its length; ``verify`` it then, and fetch it again.
+        """
+        path = self._folders.blob(blob.sha256)
+        with self._room.uses.holding(blob.sha256):
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise NotHeld(f"the file {path} cannot be had: {error.strerror}", (blob.sha256,)) from error
+            if size != blob.size:
+                raise NotHeld(f"the file {path} has {size} bytes instead of {blob.size}", (blob.sha256,))
+            self._room.uses.used(blob.sha256)
+            yield path
+
+    @property
+    def tree(self) -> Tree:
+        """The readable tree of links; ``Holdings`` looks after it."""
+        return self._folders.tree
+
+    @property
+    def departures(self) -> int:
+        """How often blobs have left since the start: while it stays, what was found is still there."""
+        return self._room.departures
+
+    async def note_uses(self) -> None:
+        """Write down when blobs were last used; call it now and then, and before the end."""
+        await self._room.note_uses()
+
+    # ---- keeping ---------------------------------------------------------------------------------
+
+    async def reserve(self, size: int) -> Reservation:
+        """Room for a download before it starts; StorageError if quota or disk do not have it.
+
+        What nothing holds back is evicted where the quota asks for it, never for the disk.
+        """
+        return await self._room.reserve(size)
+
+    @asynccontextmanager
+    async def incoming(
+        self, size_hint: int = 0, reservation: Reservation | None = None, *, resume: str | None = None
+    ) -> AsyncIterator[Sink]:
+        """A sink for one download. What is not kept when this closes is removed.
+
+        ``reservation`` is taken over; without one, ``size_hint`` bytes are reserved. With ``resume``,
+        a key such as the file's path, a download that breaks off stays parked, and the next one with
+        that key begins at ``sink.offset``. A blob that was kept is not evicted before this closes.
+        """
+        promise = reservation or await self._room.reserve(size_hint)
+        async with self._receiving.sink(promise, resume) as sink:
+            yield sink
+
+    @asynccontextmanager
+    async def taking(self, source: Path, size: int, sha256: str, *, link: bool) -> AsyncIterator[Sink]:
+        """A sink that has all of a file of this machine already, whose length and hash are known; ``keep`` it.
+
+        With ``link`` the file itself becomes the blob, read-only, under its old name too. StorageError if it
+        cannot be linked or copied, or is another by now.
+        """
+        promise = await self._room.reserve(size)
+        async with self._receiving.taking(promise, source, size, sha256, link=link) as sink:
+            yield sink
+
+    # ---- room ------------------------------------------------------------------------------------
+
+    def usage(self) -> Usage:
+        """How the room is used now."""
+        quota = self._room.quota
+        return Usage(quota.limit, quota.held, quota.reserved, quota.parked)
+
+    def limit(self, quota: int | None) -> None:
+        """Let another quota hold from now on, in bytes; what is too much goes when room is next needed."""
+        self._room.quota.limit = quota
+
+    async def evict(self, need: int, *, dry_run: bool = False) -> Eviction:
+        """Free ``need`` bytes: first what nothing refers to, then the least recently used; never what is pinned.
+
+        A dry run says what would go. Less than ``need`` goes if there is no more.
+        """
+        return await (self._room.plan(need) if dry_run else self._room.evict(need))
+
+    async def drop(self, blob: Blob) -> None:
+        """Let one blob go that was needed for a while only; it stays if it is in use, or pinned."""
+        await self._room.drop(blob)
+
+    # ---- checking --------------------------------------------------------------------------------
+
+    async def oldest_checked(self, n: int) -> list[Blob]:
+        """The ``n`` blobs whose last check lies longest ago: the next to ``verify``."""
+        return await self._tables.read(lambda c: oldest_checked(c, n))
+
+    async def verify(self, sha256: str) -> Verdict:
+        """Read all of a blob and compare its hash; a damaged one goes into quarantine. NotHeld if unknown."""
+        blob = await self._row(sha256)
+        if blob is None:
+            raise _unknown(sha256)
+        with self._room.uses.holding(sha256):
+            if await asyncio.to_thread(self._folders.problem, sha256, blob.size) is None:
+                at = self._now()
+                await self._tables.write(lambda c: set_verified(c, sha256, at))
+                return Verdict(blob, None)
+            return await to_the_end(self._judge(blob))
+
+    async def _judge(self, blob: Blob) -> Verdict:
+        """Look again, while nobody changes blobs: the content may just have come anew."""
+        async with self._room.changing:
+            if await self._row(blob.sha256) is None:
+                raise _unknown(blob.sha256)  # whoever else looked has set it aside
+            if not self._folders.is_marked():
+                raise StorageError(f"{self._folders.root} has lost its blobs: is its disk mounted?")
+            problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size)
+            if problem is None:
+                return Verdict(blob, None)
+            return Verdict(blob, problem, tuple(await self._set_aside(blob, problem)))
+
+    async def _row(self, sha256: str) -> Blob | None:
+        return await self._tables.read(lambda c: find_blob(c, sha256))
+
+    def _gone(self, blobs: Iterable[Blob]) -> list[str]:
+        return [b.sha256 for b in blobs if self._folders.is_lost(b.sha256, b.size)]
+
+    async def _set_aside(self, blob: Blob, problem: str) -> list[Lost]:
+        at = self._now()
+
+        def work(cursor: Cursor) -> list[Lost]:
+            put_quarantine(cursor, blob.sha256, problem, at)
+            return forget(cursor, [blob.sha256])
+
+        # The file first: once it is found to be damaged nobody may read it any more.
+        self.verified.forget(blob.sha256)
+        await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
+        self._room.departures += 1
+        lost = await self._tables.write(work)
+        self._room.quota.held -= blob.size
+        await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])
+        return lost
+
+
+def _unknown(sha256: str) -> NotHeld:
+    return NotHeld(f"no file with sha256 {sha256} is held", (sha256,))

@@ -1,0 +1,301 @@
+"""Making room: reservations, and eviction of the least recently used blobs that nothing holds back.
+
+An eviction deletes the rows first, in one transaction, and the files after it: a crash in between leaves
+files without rows, which the next start finds. Nothing is evicted where that would not be enough.
+
+A download announces its length, which may be a lie: it is compared with what there is and what could be evicted,
+and nothing goes for it. Room is made for what has come. What announces nothing pushes out little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import to_the_end
+from mirror.errors import NotHeld, StorageError
+from mirror.humanize import in_words
+from mirror.storage.database.database import if_possible
+from mirror.storage.files.quota import Quota, Reservation
+from mirror.storage.files.table import Blob, Lost, evictable, forget_unpinned, pinned_now, set_used
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from mirror.storage.database.database import Tables
+    from mirror.storage.files.folders import Folders
+    from mirror.storage.files.parked import Parts
+
+#: A full store evicts a hundredth of its quota at a time: to find the least used of a million takes a second.
+_BATCHES = 100
+#: A download that has announced no length pushes out at most such a part of the quota.
+_UNANNOUNCED = 10
+#: Bytes that a download reserves ahead of what has come, where they are free.
+AHEAD = 8 << 20
+#: Bytes of the disk with which an eviction can be written down.
+ROWS = 4 << 20
+#: Bytes of the disk that downloads leave alone, so that the index can still be written.
+MARGIN = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """The blobs that go, or would go; ``lost`` is which files of storage units these were."""
+
+    blobs: tuple[Blob, ...]
+    lost: tuple[Lost, ...] = ()
+
+    @property
+    def freed(self) -> int:
+        """Bytes."""
+        return sum(blob.size for blob in self.blobs)
+
+
+class Uses:
+    """Which blobs are in use, are about to go, and were used since that was last written down."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._in_use: Counter[str] = Counter()
+        self._leaving: set[str] = set()
+        self._used: dict[str, float] = {}
+        #: Those used since it was last found out which blobs are to go first; None while nobody needs to know.
+        self.since: set[str] | None = None
+
+    def hold(self, sha256: str) -> None:
+        """Keep a blob from being evicted until it is let go; NotHeld if it is just going."""
+        if sha256 in self._leaving:
+            raise NotHeld(f"the file with sha256 {sha256} is just leaving the store", (sha256,))
+        self._in_use[sha256] += 1
+
+    def let_go(self, sha256: str) -> None:
+        """The counterpart of ``hold``."""
+        self._in_use[sha256] -= 1
+        if not self._in_use[sha256]:
+            del self._in_use[sha256]
+
+    @contextmanager
+    def holding(self, sha256: str) -> Iterator[None]:
+        """Hold a blob while this is open."""
+        self.hold(sha256)
+        try:
+            yield
+        finally:
+            self.let_go(sha256)
+
+    def used(self, sha256: str) -> None:
+        """A blob was used just now."""
+        self._used[sha256] = self._now()
+        if self.since is not None:
+            self.since.add(sha256)
+
+    def take_used(self) -> dict[str, float]:
+        """When blobs were used, since this was asked last."""
+        used, self._used = self._used, {}
+        return used
+
+    def give_back(self, used: dict[str, float]) -> None:
+        """What was taken could not be written down: it counts with what has come since."""
+        self._used = used | self._used
+
+    @property
+    def spare(self) -> frozenset[str]:
+        """What must not be evicted now."""
+        return frozenset(self._in_use) | self._leaving
+
+    @contextmanager
+    def leaving(self, blobs: Iterable[Blob]) -> Iterator[list[Blob]]:
+        """Of ``blobs`` those that are not in use; nobody can hold them while this is open."""
+        spare = self.spare
+        going = [blob for blob in blobs if blob.sha256 not in spare]
+        hashes = {blob.sha256 for blob in going}
+        self._leaving |= hashes
+        try:
+            yield going
+        finally:
+            self._leaving -= hashes
+
+
+class Room:
+    """Gives out room on the disk and in the quota. ``changing`` is held by whoever adds or removes blobs."""
+
+    def __init__(
+        self, tables: Tables, folders: Folders, parts: Parts, quota: Quota, now: Callable[[], float]
+    ) -> None:
+        self._tables = tables
+        self._folders = folders
+        self._parts = parts
+        self._now = now
+        self._turn = asyncio.Lock()
+        self.quota = quota
+        self.uses = Uses(now)
+        self.changing = asyncio.Lock()
+        self._next: deque[Blob] = deque()  #: those that go next
+        self.departures = 0  #: how often blobs left so far; what was looked up before may be gone
+
+    async def reserve(self, size: int) -> Reservation:
+        """Room for a download of that size; evicts if need be. StorageError if there is none."""
+        async with self._turn:
+            await self._make(size)
+            return self.quota.reserve(size)
+
+    async def announce(self, reservation: Reservation, size: int) -> None:
+        """A download is to have ``size`` bytes: StorageError if they cannot have room. Nothing is evicted yet."""
+        by = size - reservation.size
+        if by <= 0:
+            reservation.announced = True
+            return
+        async with self._turn:
+            self._insist_on_quota(size)
+            short = max(0, self.quota.shortage(by) - self.quota.parked)
+            if short and sum(blob.size for blob in await self._find_next(short)) < short:
+                raise StorageError(self.quota.refusal(by))
+            await self._check_disk(by)
+            reservation.announced = True
+
+    async def grow(self, reservation: Reservation, by: int) -> None:
+        """Room for ``by`` bytes that have come, and some more where it is free."""
+        async with self._turn:
+            if self.quota.limit is not None and not reservation.announced:
+                self._insist_on_little(reservation, by)
+            evicted = await self._make(by)
+            reservation.grow(by)
+            reservation.evicted += evicted
+            if not self.quota.shortage(AHEAD):
+                with suppress(StorageError):
+                    await self._check_disk(AHEAD)
+                    reservation.grow(AHEAD)
+
+    async def plan(self, need: int) -> Eviction:
+        """What would go to free ``need`` bytes; nothing is changed."""
+        await if_possible(self.note_uses(), "times of use")
+        spare, now = self.uses.spare, self._now()
+        return Eviction(tuple(await self._tables.read(lambda c: evictable(c, need, spare=spare, now=now))))
+
+    async def evict(self, need: int) -> Eviction:
+        """Evict what ``plan`` says."""
+        plan = await self.plan(need)
+        return await to_the_end(self._evict(plan))
+
+    async def drop(self, blob: Blob) -> None:
+        """Evict this blob, unless something holds it back."""
+        await to_the_end(self._evict(Eviction((blob,))))
+
+    async def note_uses(self) -> None:
+        """Write down when blobs were last used."""
+        if used := self.uses.take_used():
+            try:
+                await self._tables.write(lambda c: set_used(c, used))
+            except StorageError:
+                self.uses.give_back(used)
+                raise
+
+    def count_parked(self) -> None:
+        """Count the parts that wait to be continued against the quota."""
+        self.quota.parked = self._parts.parked
+
+    async def _evict(self, plan: Eviction) -> Eviction:
+        now = self._now()
+        async with self.changing:
+            with self.uses.leaving(plan.blobs) as going:
+                by_hash = {blob.sha256: blob for blob in going}
+                try:
+                    gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
+                except StorageError:
+                    if not await self._make_room_for_rows(by_hash, now):
+                        raise
+                    gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
+                self.departures += 1
+                done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
+                self._next = deque(blob for blob in self._next if blob.sha256 not in by_hash)
+                self.quota.held -= done.freed
+                links = [each.link for each in lost if each.link is not None]
+                await asyncio.to_thread(self._folders.remove, gone, links)
+        return done
+
+    def _insist_on_quota(self, size: int) -> None:
+        if self.quota.limit is not None and size > self.quota.limit:
+            raise StorageError(self.quota.refusal(size))
+
+    def _insist_on_little(self, reservation: Reservation, by: int) -> None:
+        """What may have no end must not push out everything."""
+        assert self.quota.limit is not None
+        short = max(0, self.quota.shortage(by) - self.quota.parked)
+        if short and reservation.evicted + short > self.quota.limit // _UNANNOUNCED:
+            raise StorageError(
+                f"no room for a file of unknown length: {in_words(reservation.size)} of it have come, and it may push out "
+                f"at most {in_words(self.quota.limit // _UNANNOUNCED)}; raise [storage] quota, or evict files"
+            )
+
+    async def _make_room_for_rows(self, going: Mapping[str, Blob], now: float) -> bool:
+        """On a disk so full that not even an eviction can be written down: remove some of its files before that.
+
+        A crash then leaves rows without files, which every look and the next start find out. False if the disk is not
+        full, or nothing may go.
+        """
+        if await asyncio.to_thread(self._folders.free) >= ROWS:
+            return False
+        pinned = await self._tables.read(lambda c: pinned_now(c, now))
+        freed, first = 0, []
+        for blob in going.values():
+            if blob.sha256 not in pinned and freed < ROWS:
+                first.append(blob.sha256)
+                freed += blob.size
+        await asyncio.to_thread(self._folders.remove, first, [])
+        return bool(first)
+
+    async def _make(self, size: int) -> int:
+        """Make room for ``size`` bytes; how many were evicted for that."""
+        quota = self.quota
+        self._insist_on_quota(size)
+        if quota.shortage(size) and quota.parked:
+            await asyncio.to_thread(self._parts.drop_parked)
+            self.count_parked()
+        freed = 0
+        while short := quota.shortage(size):
+            found = await self._find_next(short)
+            if sum(blob.size for blob in found) < short:
+                raise StorageError(quota.refusal(size))
+            done = (await to_the_end(self._evict(Eviction(tuple(found))))).freed
+            freed += done
+            if not done:
+                self._next.clear()  # all of them are pinned or in use by now: look again
+        await self._check_disk(size)
+        return freed
+
+    async def _find_next(self, short: int) -> list[Blob]:
+        """The blobs that go next, no more than free ``short`` bytes; all there are, if these do not."""
+        found = self._first_of_next(short)
+        if sum(blob.size for blob in found) < short:
+            assert self.quota.limit is not None
+            plan = await self.plan(max(short, self.quota.limit // _BATCHES))
+            self._next, self.uses.since = deque(plan.blobs), set()
+            found = self._first_of_next(short)
+        return found
+
+    def _first_of_next(self, short: int) -> list[Blob]:
+        """As many of the blobs that are known to go next as free ``short`` bytes, without any used meanwhile."""
+        used = (self.uses.since or set()) | self.uses.spare
+        while self._next and self._next[0].sha256 in used:
+            self._next.popleft()
+        found: list[Blob] = []
+        for blob in self._next:
+            if short <= 0:
+                break
+            if blob.sha256 not in used:
+                found.append(blob)
+                short -= blob.size
+        return found
+
+    async def _check_disk(self, size: int) -> None:
+        free = await asyncio.to_thread(self._folders.free)
+        usable = max(0, free - MARGIN - self.quota.pending)
+        if size > usable:
+            raise StorageError(
+                f"the disk of {self._folders.root} is full: {in_words(size)} are needed, and of {in_words(free)} "
+                f"that are free {in_words(usable)} may be used, as the index and downloads that run need the rest; "
+                f"free some space on it, or evict files"
+            )

@@ -1,0 +1,226 @@
+"""Files on their way in: written, hashed as they are written, and either kept, parked or thrown away.
+
+A ``Part`` is one file in ``incoming/``, used from worker threads; a ``Sink`` is what a download gets.
+Nothing under ``incoming/`` is ever served as a held file. A download that breaks may leave its part to
+be continued: the part then has a mark beside it, which says how many bytes of it are good, and their hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mirror.concurrency import to_the_end
+from mirror.errors import StorageError, UpstreamBroken
+
+if TYPE_CHECKING:
+    from mirror.storage.disk import Disk
+    from mirror.storage.files.quota import Reservation
+    from mirror.storage.files.table import Blob
+
+#: Says what is wrong with a file, or None if nothing is.
+Check = Callable[[Path], str | None]
+
+_BLOCK = 1 << 20
+
+
+class Part:
+    """One open file under ``incoming/``. Its calls exclude each other, so that ``close`` waits for ``write``."""
+
+    def __init__(self, disk: Disk, path: Path, fd: int) -> None:
+        self.path = path
+        self.length = 0  #: bytes that were written whole
+        self._disk = disk
+        self._fd = fd
+        self._hash = hashlib.sha256()
+        self._turn = threading.Lock()
+
+    @classmethod
+    def create(cls, disk: Disk, path: Path) -> Part:
+        """A new, empty part."""
+        return cls(disk, path, disk.create(path))
+
+    @classmethod
+    def reopen(cls, disk: Disk, path: Path, length: int, sha256: str) -> Part | None:
+        """The part whose first ``length`` bytes have that hash; None if there is no such one."""
+        if not path.is_file():
+            return None
+        part = cls(disk, path, disk.open(path))
+        try:
+            if part._take_in(length) and part.sha256 == sha256:
+                return part
+        except BaseException:
+            part.close()
+            raise
+        part.close()
+        return None
+
+    def _take_in(self, length: int) -> bool:
+        while self.length < length:
+            wanted = min(_BLOCK, length - self.length)
+            block = self._disk.read(self.path, self._fd, wanted, self.length)
+            if not block:
+                return False
+            self._hash.update(block)
+            self.length += len(block)
+        if os.fstat(self._fd).st_size > length:  # else a file that was linked in would count as changed
+            self._disk.truncate(self.path, self._fd, length)
+        return True
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the bytes so far."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Append; after an error the part still has the bytes that it had before."""
+        with self._turn:
+            self._still_open()
+            self._disk.write(self.path, self._fd, data, self.length)
+            self._hash.update(data)
+            self.length += len(data)
+
+    def restart(self) -> None:
+        """Empty the part."""
+        with self._turn:
+            self._still_open()
+            self._disk.truncate(self.path, self._fd, 0)
+            self._hash, self.length = hashlib.sha256(), 0
+
+    def seal(self) -> None:
+        """Make the whole part last, read-only."""
+        with self._turn:
+            self._still_open()
+            self._disk.seal(self.path, self._fd)
+
+    def settle(self) -> None:
+        """Make the good bytes last, and cut off what a failed write left behind them."""
+        with self._turn:
+            self._still_open()
+            self._disk.truncate(self.path, self._fd, self.length)
+            self._disk.sync(self.path, self._fd)
+
+    def close(self) -> None:
+        """Close the file, once whatever writes to it has ended. May be called again."""
+        with self._turn:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _still_open(self) -> None:
+        if self._fd < 0:
+            raise StorageError(f"{self.path} is closed; its download has ended")
+
+
+class Keeper(Protocol):
+    """Who makes blobs of parts: the store."""
+
+    async def announced(self, reservation: Reservation, size: int) -> None:
+        """See whether ``size`` bytes can have room; StorageError if not."""
+
+    async def room_for(self, reservation: Reservation, by: int) -> None:
+        """Let a reservation grow, by eviction if need be; StorageError if there is no room."""
+
+    async def begin_again(self, part: Part) -> None:
+        """Empty a part, and forget what was noted about it."""
+
+    async def keep_part(self, part: Part, reservation: Reservation) -> Blob:
+        """Make a part a blob."""
+
+
+class Sink:
+    """Takes one download; see ``Blobs.incoming``.
+
+    ``offset`` is how many bytes were there already when it was opened, and ``validator`` what was noted
+    about their source (an ETag, a date); set it when the answer's headers are known. ``path`` and
+    ``written`` let others read what has come so far; the file stays readable through an open descriptor.
+    """
+
+    def __init__(self, keeper: Keeper, part: Part, reservation: Reservation, validator: str | None) -> None:
+        self.validator = validator
+        self.offset = part.length
+        self.reservation = reservation
+        self._keeper = keeper
+        self._part = part
+        self.blob: Blob | None = None  #: set once it is kept
+        self.spoiled = False  #: its bytes are no good: nothing of them may be parked
+        reservation.written = part.length
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes are until they are kept."""
+        return self._part.path
+
+    @property
+    def written(self) -> int:
+        """Bytes that are in the file by now, those of ``offset`` included."""
+        return self._part.length
+
+    async def expect(self, size: int) -> None:
+        """A file of ``size`` bytes is to come; StorageError if there can be no room. It is made as they come."""
+        try:
+            await self._keeper.announced(self.reservation, size)
+        except StorageError:
+            self.spoiled = True
+            raise
+
+    async def write(self, chunk: bytes) -> None:
+        """Append; StorageError if there is no room, and then nothing of the download is kept."""
+        try:
+            beyond = self.written + len(chunk) - self.reservation.size
+            if beyond > 0:
+                await self._keeper.room_for(self.reservation, beyond)
+            await asyncio.to_thread(self._part.write, chunk)
+        except StorageError:
+            self.spoiled = True
+            raise
+        self.reservation.written = self.written
+
+    async def restart(self) -> None:
+        """Begin again at byte 0: the source does not continue what is there."""
+        try:
+            await self._keeper.begin_again(self._part)
+        except StorageError:
+            self.spoiled = True
+            raise
+        self.offset = self.reservation.written = 0
+
+    async def keep(self, *, size: int | None = None, check: Check | None = None) -> Blob:
+        """The blob of all that was written, once it lasts.
+
+        ``size`` is how long it must be, ``check`` looks at the file. UpstreamBroken if it is shorter,
+        longer, or not what it should be; StorageError if it cannot be kept.
+        """
+        if self.blob is not None:
+            return self.blob
+        self._measure(size)
+        problem = None if check is None else await asyncio.to_thread(check, self.path)
+        if problem is not None:
+            self.spoiled = True
+            raise UpstreamBroken(f"a file came that is not whole: {problem}")
+        self.blob = await to_the_end(self._sealed())
+        return self.blob
+
+    def discard(self) -> None:
+        """Leave nothing behind, whatever comes."""
+        self.spoiled = True
+
+    def _measure(self, size: int | None) -> None:
+        if size is None or self.written == size:
+            return
+        self.spoiled = self.written > size
+        how = "longer" if self.spoiled else "cut short"
+        raise UpstreamBroken(f"a file came {how}: {self.written} bytes of {size}")
+
+    async def _sealed(self) -> Blob:
+        try:
+            await asyncio.to_thread(self._part.seal)
+            return await self._keeper.keep_part(self._part, self.reservation)
+        except StorageError:
+            self.spoiled = True
+            raise

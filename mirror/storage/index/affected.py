@@ -1,0 +1,107 @@
+"""Which records some rows are of, as far as coverage is concerned: numbers, and spans along the axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.coverage import Box, Coverage
+from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.plan import RECNUMS
+from mirror.coverage.subtraction import at_places, numbered, whole, without
+from mirror.storage.index.layout import column_name, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor
+    from mirror.storage.index.layout import Layout
+
+#: Milliseconds by which a printed time may differ from the stored one.
+_ROUNDING = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The boxes in which the records of some rows lie; what was claimed there is claimed no more."""
+
+    boxes: tuple[Box, ...] = ()
+
+    def uncover(self, coverage: Coverage) -> Coverage:
+        """What is still claimed without these records."""
+        return without(coverage, self.boxes)
+
+    def claimed(self, coverage: Coverage) -> tuple[Box, ...]:
+        """What of ``coverage`` these records take away, as boxes to be asked for anew."""
+        left = self.uncover(coverage)
+        return tuple(
+            gap
+            for region, spans in coverage
+            if (steps := tuple(Steps(span.lo, span.hi) for span in spans))
+            for gap in left.gaps(Box(region, steps))
+        )
+
+
+def places_of(
+    layout: Layout, told: Iterable[tuple[list[int] | None, list[tuple[int, int]] | None]]
+) -> Places:
+    """Of the numbers and the spans of several stretches; what is not known (None) stands for everything."""
+    series = layout.series
+    recnums: list[int] = []
+    spans: list[tuple[int, int]] = []
+    every: list[Box] = []
+    for numbers, along in told:
+        recnums += numbers or ()
+        spans += along or ()
+        every += [Box(RECNUMS, (Steps(MIN, MAX),))] if numbers is None else []
+        every += [whole(series)] if along is None else []
+    some = [at_places(series, spans)] if spans else []
+    some += [numbered(recnums)] if recnums else []
+    return Places((*some, *every))
+
+
+def places_of_recnums(cursor: Cursor, layout: Layout, recnums: Iterable[int]) -> Places:
+    """Where records with these numbers lie, of all versions."""
+    numbers = list(recnums)
+    spans: set[tuple[int | None, int | None]] = set()
+    for table in (layout.table, layout.old_table):
+        sql = f"SELECT DISTINCT {spans_sql(layout.series)} FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"
+        spans |= set(cursor.execute(sql, [numbers]).fetchall())
+    known = [(lo, hi) for lo, hi in spans if lo is not None and hi is not None]
+    return places_of(layout, [(numbers, known if len(known) == len(spans) else None)])
+
+
+def spans_sql(series: Series) -> str:
+    """Two SQL expressions: between which places of the axis a row lies. 0 and 0 where there is no axis."""
+    axis = coverage_axis(series)
+    if axis is None:
+        return "0, 0"
+    column = quoted(column_name(axis.column))
+    if axis.kind is not Kind.MILLISECONDS:
+        return f"{column}, {column}"
+    return f"floor({column} * 1000)::BIGINT - {_ROUNDING}, ceil({column} * 1000)::BIGINT + {_ROUNDING}"
+
+
+def delete_records(cursor: Cursor, layout: Layout, recnums: Iterable[int] | None) -> None:
+    """Delete records with these numbers, of all versions; None: all records. For use within ``Index.drop``."""
+    for table in (layout.table, layout.old_table):
+        if recnums is None:
+            cursor.execute(f"DELETE FROM {table}")
+        else:
+            chosen = "recnum IN (SELECT unnest(?::BIGINT[]))"
+            cursor.execute(f"DELETE FROM {table} WHERE {chosen}", [list(recnums)])
+
+
+def span_of(series: Series, value: float | None) -> tuple[int, int] | None:
+    """The same for one value of the axis' column; None if there is none."""
+    axis = coverage_axis(series)
+    if axis is None:
+        return 0, 0
+    if value is None or math.isnan(value):
+        return None
+    if axis.kind is not Kind.MILLISECONDS:
+        return int(value), int(value)
+    return int(value * 1000) - _ROUNDING, int(value * 1000) + _ROUNDING

@@ -1,0 +1,166 @@
+"""What upstream replaced or withdrew of what was held: noted as it is taken over, and read for reports.
+
+Only records that the mirror vouched for count: one that was asked for by its number, and whose newer
+version came later, has not changed. The files of replaced records stay, and are the first to be evicted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.coverage import Between, Box, Coverage, Region, Restriction
+from mirror.coverage.intervals import Steps
+from mirror.coverage.plan import other_keys
+from mirror.drms.slots import slot_axis
+from mirror.storage.index.coverage_log import CoverageLog
+from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, column_name, quoted
+from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor, Database
+
+_BATCH = "incoming_changes"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A record that was held and is an old version now; ``new`` is None if no record has its name any more."""
+
+    series: str
+    old: int
+    new: int | None
+    name: str  #: as ``*spec*`` prints it: ``hmi.V_45s[2014.01.01_00:00:45_TAI][2]``
+    found_at: float  #: Unix seconds
+
+
+class Changes:
+    """The changes that were found."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def found(self, series: str | None, since: float | None, most: int) -> list[Change]:
+        """The last ``most`` changes, newest first, of one series or all, since a moment in Unix seconds."""
+        sql = (
+            "SELECT series, old_recnum, new_recnum, name, found_at FROM mirror.changes "
+            "WHERE (?::VARCHAR IS NULL OR series = ?) AND found_at >= ? ORDER BY found_at DESC, name, series LIMIT ?"
+        )
+        name = None if series is None else series.lower()
+        values = [name, name, float("-inf") if since is None else since, most]
+        rows = await self._database.read(lambda cursor: cursor.execute(sql, values).fetchall())
+        return [Change(*row) for row in rows]
+
+
+def note_changes(
+    cursor: Cursor, layout: Layout, replaced: Mapping[int, int | None], found_at: float, *, vouched: bool
+) -> None:
+    """Note what became of held records, which are still in the series' table: old number to new, or None.
+
+    ``vouched``: the mirror held them to be the newest; where that is not known, coverage tells.
+    """
+    rows = _rows(cursor, layout, replaced)
+    if not vouched:
+        known = _vouched(cursor, layout, rows)
+        rows = {recnum: row for recnum, row in rows.items() if recnum in known}
+    if not rows:
+        return
+    series = layout.series.name.lower()
+    noted = pa.table(
+        {
+            "series": pa.array([series] * len(rows), pa.string()),
+            "old_recnum": pa.array(list(rows), pa.int64()),
+            "new_recnum": pa.array([replaced[recnum] for recnum in rows], pa.int64()),
+            "name": pa.array([row.name for row in rows.values()], pa.string()),
+            "found_at": pa.array([found_at] * len(rows), pa.float64()),
+        }
+    )
+    cursor.register(_BATCH, noted)
+    try:
+        cursor.execute(f"INSERT INTO mirror.changes BY NAME FROM {_BATCH}")
+    finally:
+        cursor.unregister(_BATCH)
+    _send_to_the_back(cursor, series, list(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a held record is called, and where it lies among the prime keys."""
+
+    name: str
+    place: int
+    others: tuple[Restriction, ...]
+
+
+def _rows(cursor: Cursor, layout: Layout, numbers: Collection[int]) -> dict[int, _Row]:
+    series, axis = layout.series, coverage_axis(layout.series)
+    place = "0"
+    if axis is not None:
+        column = quoted(column_name(axis.column))
+        place = f"round({column} * 1000)::BIGINT" if axis.kind is Kind.MILLISECONDS else f"{column}::BIGINT"
+    others = [quoted(_index(series, key)) for key in other_keys(series)]
+    columns = ", ".join(["recnum", "_keyset", "_raw", f"coalesce({place}, 0)", *others])
+    sql = f"SELECT {columns} FROM {layout.table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"
+    found = cursor.execute(sql, [list(numbers)]).fetchall()
+    names = _name_positions(cursor, series)
+    return {
+        recnum: _Row(from_wire(raw.split(SEPARATOR)[names[keyset]]), at, tuple(map(_restriction, keys)))
+        for recnum, keyset, raw, at, *keys in found
+    }
+
+
+def _index(series: Series, key: str) -> str:
+    slotted = slot_axis(series, key)
+    return column_name(slotted.index if slotted else key)
+
+
+def _restriction(value: object) -> Restriction:
+    return Between(value, value) if isinstance(value, int) else "" if value is None else str(value)
+
+
+def _name_positions(cursor: Cursor, series: Series) -> dict[int, int]:
+    """Where the name stands among the fields of each key set."""
+    sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
+    rows = cursor.execute(sql, [series.name.lower()]).fetchall()
+    return {keyset: json.loads(fields).index(NAME_FIELD) for keyset, fields in rows}
+
+
+def _vouched(cursor: Cursor, layout: Layout, rows: Mapping[int, _Row]) -> set[int]:
+    """Those of the records of which coverage says that they were the newest of their name."""
+    coverage = CoverageLog().of(cursor, layout.series.name) if rows else Coverage()
+    return {n for others, numbers in _by_others(rows) for n in _covered(coverage, others, numbers, rows)}
+
+
+def _by_others(rows: Mapping[int, _Row]) -> Iterable[tuple[tuple[Restriction, ...], list[int]]]:
+    groups: dict[tuple[Restriction, ...], list[int]] = {}
+    for recnum, row in rows.items():
+        groups.setdefault(row.others, []).append(recnum)
+    return groups.items()
+
+
+def _covered(
+    coverage: Coverage, others: tuple[Restriction, ...], numbers: list[int], rows: Mapping[int, _Row]
+) -> list[int]:
+    places = tuple(Steps(at, at) for at in sorted({rows[n].place for n in numbers}))
+    gaps = {s.lo for gap in coverage.gaps(Box(Region(others), places)) for s in gap.steps}
+    return [n for n in numbers if rows[n].place not in gaps]
+
+
+def _send_to_the_back(cursor: Cursor, series: str, old: list[int]) -> None:
+    """The files that only these records have count as unused for longest."""
+    cursor.execute(
+        "UPDATE mirror.blobs SET last_used = 0 FROM ("
+        "  SELECT head, sha256 FROM mirror.holdings WHERE head IN ("
+        "    SELECT head FROM mirror.holdings WHERE series = ? AND recnum IN (SELECT unnest(?::BIGINT[])))"
+        "  GROUP BY head, sha256"
+        "  HAVING bool_and(coalesce(series = ? AND recnum IN (SELECT unnest(?::BIGINT[])), FALSE))"
+        ") gone WHERE blobs.head = gone.head AND blobs.sha256 = gone.sha256",
+        [series, old, series, old],
+    )

@@ -1,0 +1,276 @@
+"""The index: every record that the mirror holds, with its coverage.
+
+Reading and writing go through ``Database``. The public methods own their transactions: records,
+coverage and precision of one chunk are committed together or not at all. The memory copies (coverage,
+key sets, tolerances) change only after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from mirror.coverage.coverage import Coverage
+from mirror.coverage.plan import key_space, opened_box, opened_coverage
+from mirror.coverage.sharing import split_by_age
+from mirror.errors import StorageError
+from mirror.storage.index.changes import note_changes
+from mirror.storage.index.coverage_log import CoverageLog
+from mirror.storage.index.facts import put_fact
+from mirror.storage.index.layout import Layout
+from mirror.storage.index.merge import create_tables, merge
+from mirror.storage.index.merge_foreign import absorb
+from mirror.storage.index.precision import Tolerance
+from mirror.storage.index.reader import Held, Reader
+from mirror.storage.index.rows import rows_of, widened_by
+from mirror.storage.index.structures import (
+    add_tolerances,
+    all_tables,
+    find_keyset,
+    narrow_keysets,
+    store_keyset,
+    store_series,
+)
+from mirror.wire.structure import decode_series_struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from mirror.coverage.coverage import Box
+    from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.index.merge_foreign import Share
+    from mirror.wire.rs_list import RsList
+
+T = TypeVar("T")
+
+#: The moment of a check that has not been made, in Unix seconds.
+NEVER = 0.0
+
+
+class Index(Reader):
+    """Records and coverage of all series; made by ``load``."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._log = CoverageLog()
+        self.drops = 0  #: how often records were taken away: what was planned before may be wrong
+        # One after the other: several at a time would only all be done late, and nothing committed before.
+        self._converting = asyncio.Lock()
+
+    @classmethod
+    async def load(cls, database: Database) -> Index:
+        """The index of a store, with its coverage read into memory."""
+        index = cls(database)
+        await database.read(index._load)
+        with suppress(duckdb.Error, StorageError):  # a full disk must not keep what is held from being answered
+            await index._tidy()
+        return index
+
+    # ---- structures ------------------------------------------------------------------------------
+
+    async def keep_series(self, series: Series, fetched_at: float) -> None:
+        """Keep a structure; new keywords become new columns, and a new key set for new rows.
+
+        Where it has fields that held records lack, these have never been checked. Where records lie otherwise
+        among their prime keys than before, nothing is vouched for any more.
+        """
+        layout, name = Layout(series), series.name.lower()
+        held = self._held.get(name)
+        is_new = held is None
+        same = held is not None and held.layout.fields == layout.fields
+        keyset = held.keyset if held is not None and same else self._new_keyset(layout)
+        moved = held is not None and key_space(held.series) != key_space(series)
+        grown = held is not None and not layout.is_whole(held.layout.fields)
+
+        def vouched(coverage: Coverage) -> Coverage:
+            return Coverage() if moved else coverage.redated(lambda _: NEVER)
+
+        def work(cursor: Cursor) -> dict[str, Tolerance]:
+            if moved or grown:
+                self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
+            return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
+
+        if held is not None and (moved or grown):
+            held.coverage = vouched(held.coverage)  # first: nobody may count on what cannot be told any more
+        widened = await self._database.write(work)
+        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset))
+        held.widen(widened)
+        held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
+        held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
+        held.edition += 1
+
+    # ---- records ---------------------------------------------------------------------------------
+
+    async def keep(
+        self, series: Series, answer: RsList, *, complete: tuple[Box, ...], checked_at: float
+    ) -> None:
+        """Keep the records of an answer, and that they are all there are in the boxes ``complete``.
+
+        Records of those boxes that the answer does not have are moved to the old versions.
+        """
+        gaps = [gap for box in complete for gap in self.coverage(series).gaps(box)]
+        await self._merge(
+            series,
+            [answer],
+            complete,
+            vouched=bool(complete) and not gaps,
+            checked=complete,
+            checked_at=checked_at,
+        )
+
+    async def amend(
+        self, series: Series, answers: Sequence[RsList], box: Box, *, gone: Collection[int], checked_at: float
+    ) -> None:
+        """A box that is held was checked: the answers hold what changed, ``gone`` are not there any more."""
+        await self._merge(
+            series, answers, (), gone=gone, vouched=True, checked=(box,), checked_at=checked_at, renews=True
+        )
+
+    async def confirm(self, series: Series, boxes: tuple[Box, ...], checked_at: float) -> None:
+        """Boxes were checked against upstream and found unchanged."""
+        name = series.name.lower()
+        await self._database.write(lambda cursor: self._log.add(cursor, name, boxes, checked_at))
+        for box in boxes:
+            self._held[name].coverage.add(box, checked_at)
+        await self._tidy()
+
+    async def _merge(
+        self,
+        series: Series,
+        answers: Sequence[RsList],
+        complete: tuple[Box, ...],
+        *,
+        gone: Collection[int] = (),
+        vouched: bool,
+        checked: tuple[Box, ...],
+        checked_at: float,
+        renews: bool = False,
+    ) -> None:
+        """Records, what they replace, and the claim on ``checked``, in one transaction."""
+        held = self._held[series.name.lower()]
+        layout = held.layout
+        async with self._converting:
+            rows = await rows_of(layout, answers, held.keyset)
+        widened = widened_by(layout, answers, held.tolerances)
+
+        def work(cursor: Cursor) -> None:
+            def note(replaced: Mapping[int, int | None]) -> None:
+                note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
+
+            if not held.has_tables:
+                create_tables(cursor, layout)
+            merge(cursor, layout, rows, complete, gone=gone, note=note)
+            self._log.add(cursor, layout.series.name, checked, checked_at)
+            add_tolerances(cursor, layout, widened)
+
+        if renews and any(held.coverage.gaps(box) for box in checked):
+            checked = ()  # some of it was taken away meanwhile
+        held.widen(widened)  # first: nobody may read the new rows with the old tolerances
+        await self._database.write(work)
+        held.has_tables = True
+        held.edition += 1
+        for box in checked:
+            held.coverage.add(box, checked_at)
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        if self._log.wasteful():
+            await self._database.write(self._log.compact)
+
+    async def drop(
+        self, series: Series, uncover: Callable[[Coverage], Coverage], work: Callable[[Cursor], T]
+    ) -> T:
+        """Do ``work``, which takes records away, and claim only what ``uncover`` leaves, in one transaction."""
+        held = self._held[series.name.lower()]
+
+        def both(cursor: Cursor) -> T:
+            self._log.replace(cursor, series.name, uncover(self._log.of(cursor, series.name)))
+            return work(cursor)
+
+        self.drops += 1
+        held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
+        done = await self._database.write(both)
+        held.edition += 1
+        held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
+        return done
+
+    async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:
+        """The number here of a key set with these fields, for rows that another mirror kept."""
+        known = await self._database.read(lambda cursor: find_keyset(cursor, series.name, fields))
+        if known is not None:
+            return known
+        number = max(self._keysets, default=0) + 1
+        self._keysets[number] = _positions(fields)
+        await self._database.write(lambda cursor: store_keyset(cursor, series.name, number, fields))
+        held = self._held[series.name.lower()]
+        if not held.layout.is_whole(fields):
+            held.narrow += (number,)
+        return number
+
+    async def absorb(self, series: Series, share: Share) -> None:
+        """Merge what another mirror held of a series, rows and claims in one transaction: see ``absorb``."""
+        held = self._held[series.name.lower()]
+        opened = ((opened_box(held.series, box), at) for box, at in share.claims)
+        theirs, ours = split_by_age(held.coverage, [(box, at) for box, at in opened if box is not None])
+        found_at = max((at for _, at in share.claims), default=held.fetched_at)
+
+        def work(cursor: Cursor) -> None:
+            def note(replaced: Mapping[int, int | None]) -> None:
+                note_changes(cursor, held.layout, replaced, found_at, vouched=False)
+
+            if not held.has_tables:
+                create_tables(cursor, held.layout)
+            absorb(cursor, held.layout, share, theirs, ours, note)
+            for box, checked_at in theirs:
+                self._log.add(cursor, series.name, (box,), checked_at)
+            add_tolerances(cursor, held.layout, dict(share.tolerances))
+
+        held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
+        await self._database.write(work)
+        held.has_tables = True
+        held.edition += 1
+        for box, checked_at in theirs:
+            held.coverage.add(box, checked_at)
+        await self._tidy()
+
+    # ---- facts -----------------------------------------------------------------------------------
+
+    async def keep_fact(self, kind: str, key: str, value: str, fetched_at: float) -> None:
+        """Keep a small answer in place of an earlier one."""
+        await self._database.write(lambda cursor: put_fact(cursor, kind, key, value, fetched_at))
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _load(self, cursor: Cursor) -> None:
+        known = cursor.execute("FROM mirror.series").fetchall()
+        tables = all_tables(cursor) if known else set()
+        for name, structure, fetched_at in known:
+            series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
+            layout = Layout(series)
+            kept = name.lower() in tables
+            self._held[name.lower()] = Held(series, fetched_at, layout, keyset=0, has_tables=kept)
+        for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
+            self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
+            if self._held[name].layout.fields == names:
+                self._held[name].keyset = keyset
+            elif not self._held[name].layout.is_whole(names):
+                self._held[name].narrow += (keyset,)
+        for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
+            self._held[name].widen({keyword: Tolerance(absolute, relative)})
+        for name, coverage in self._log.replay(cursor).items():
+            self._held[name].coverage = opened_coverage(self._held[name].series, coverage)
+
+    def _new_keyset(self, layout: Layout) -> int:
+        """A number for these fields, known before the first row that has it can be read."""
+        number = max(self._keysets, default=0) + 1
+        self._keysets[number] = _positions(layout.fields)
+        return number
+
+
+def _positions(fields: tuple[str, ...]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(fields)}

@@ -1,0 +1,185 @@
+"""How a record lies in the index: one ``_raw`` of everything as printed, and typed columns beside it.
+
+``_raw`` joins the record's wire text (``mirror.wire.text``) by ``SEPARATOR``; its fields are named by a
+key set. It answers searches byte for byte; the typed columns answer conditions, ranges and SQL. Typed
+columns alone would lose leading zeros, padding, the number of digits, MISSING and leap seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mirror.drms.selection import prime_columns
+from mirror.drms.series import FLOAT_TYPES
+from mirror.fits.record import is_second_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mirror.drms.series import Keyword, Series
+
+SEPARATOR = "\x1f"
+#: Stands in ``_raw`` for a segment parameter that the record's segment does not have.
+ABSENT = "\x1e"
+
+#: Facts about a record that are no keywords; ``*spec*`` is kept as the record's name.
+PSEUDO_KEYS = ("*recnum*", "*sunum*", "*size*", "*online*", "*retain*", "*archive*", "*recdir*", "*dirmtime*")
+NAME_FIELD = "*spec*"
+SEGMENT_PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
+
+_SQL_TYPES = {
+    "char": "SMALLINT",
+    "short": "SMALLINT",
+    "int": "INTEGER",
+    "longlong": "BIGINT",
+    "float": "DOUBLE",  # a printed float is a decimal number; single precision would round it again
+    "double": "DOUBLE",
+    "time": "DOUBLE",
+    "string": "VARCHAR",
+}
+RESERVED_COLUMNS = ("recnum", "sunum", "_keyset", "_raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A held record: its number, the field names of its key set, and its fields as one text."""
+
+    recnum: int
+    fields: dict[str, int]  #: position of each field in ``raw``, by name
+    raw: str
+
+    def __getitem__(self, field: str) -> str:
+        """The wire text of one field."""
+        return self.raw.split(SEPARATOR)[self.fields[field]]
+
+
+@dataclass(frozen=True, slots=True)
+class TypedColumn:
+    """A typed column and the keyword whose values it holds; ``type`` is the keyword's DRMS type."""
+
+    name: str
+    type: str
+    keyword: str
+
+    @property
+    def sql_type(self) -> str:
+        return _SQL_TYPES.get(self.type, "VARCHAR")
+
+    @property
+    def inexact(self) -> bool:
+        """True if the printed value stands for a range of stored ones."""
+        return self.type in FLOAT_TYPES or self.type == "time"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns and fields of one series, derived from its structure."""
+
+    series: Series
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Lower-case names of rows that repeat the one before under a FITS name (DATE-OBS), to that one."""
+        own = {k.name.lower() for k in self._rows[0]}
+        return {name: first for name, first in self._rows[1].items() if name not in own}
+
+    @cached_property
+    def _rows(self) -> tuple[list[Keyword], dict[str, str]]:
+        """The rows of the structure that are keywords of their own, and the others by name."""
+        own: list[Keyword] = []
+        again: dict[str, str] = {}
+        for keyword in self.series.keywords:
+            if own and is_second_name(keyword, own[-1]):
+                again[keyword.name.lower()] = own[-1].name
+            else:
+                own.append(keyword)
+        return own, again
+
+    @cached_property
+    def keywords(self) -> tuple[Keyword, ...]:
+        """Every keyword that is asked for and kept: all but aliases."""
+        return tuple(held for k in self._rows[0] for held in self.series.held(k))
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(s.name for s in self.series.segments)
+
+    @cached_property
+    def links(self) -> tuple[str, ...]:
+        return tuple(x.name for x in self.series.links)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields of ``_raw``, in order."""
+        segment_fields = (segment_field(s, part) for s in self.segments for part in SEGMENT_PARTS)
+        link_fields = map(link_field, self.links)
+        return (*(k.name for k in self.keywords), *PSEUDO_KEYS, NAME_FIELD, *segment_fields, *link_fields)
+
+    def is_whole(self, fields: Iterable[str]) -> bool:
+        """True if a row with these fields has all that the series has by now."""
+        return set(self.fields) <= set(fields)
+
+    @cached_property
+    def columns(self) -> tuple[TypedColumn, ...]:
+        """One typed column a kept keyword, in the structure's order."""
+        return tuple(TypedColumn(column_name(k.name), k.type, k.name) for k in self.keywords)
+
+    @property
+    def problem(self) -> str | None:
+        """Two keywords that would have one column; None if there are none."""
+        seen: dict[str, str] = {}
+        for column in self.columns:
+            if column.name in seen:
+                return f"the keywords {seen[column.name]} and {column.keyword} would be one column of a table"
+            seen[column.name] = column.keyword
+        return None
+
+    @cached_property
+    def columns_by_name(self) -> dict[str, TypedColumn]:
+        return {c.name: c for c in self.columns}
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The columns that order records: the prime keys (their index where slotted), or the recnum."""
+        return tuple(column_name(c) for c in prime_columns(self.series)) or ("recnum",)
+
+    @cached_property
+    def table(self) -> str:
+        """The quoted name of the table with the newest version of each record."""
+        return self._quoted("")
+
+    @cached_property
+    def old_table(self) -> str:
+        """The quoted name of the table with the versions that were replaced."""
+        return self._quoted("__old")
+
+    @property
+    def namespace(self) -> str:
+        return quoted(self.series.name.lower().partition(".")[0])
+
+    def _quoted(self, suffix: str) -> str:
+        namespace, _, name = self.series.name.lower().partition(".")
+        return f"{quoted(namespace)}.{quoted(name + suffix)}"
+
+
+def column_name(keyword: str) -> str:
+    """The typed column of a keyword: its lower-case name, moved aside where a column of ours has it."""
+    name = keyword.lower()
+    return f"{name}_" if name in RESERVED_COLUMNS else name
+
+
+def segment_field(segment: str, part: str) -> str:
+    """The field that holds one part of a segment's entry."""
+    return f"{{{segment}}}{part}"
+
+
+def link_field(link: str) -> str:
+    """The field that holds the record query at the end of a link."""
+    return f"<{link}>"
+
+
+def quoted(identifier: str) -> str:
+    """An SQL identifier, quoted."""
+    return '"' + identifier.replace('"', '""') + '"'

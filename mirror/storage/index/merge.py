@@ -1,0 +1,186 @@
+"""Merging a batch of records into the tables of its series, inside the caller's transaction.
+
+The rule: of the records with one name (prime-key values) the one with the highest recnum is in the
+series' table, the others are in its ``__old``. No table has a primary key or an index: order alone
+gives the speed, and secondary indexes of DuckDB 1.5 can lose rows after a crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.plan import RECNUMS
+from mirror.storage.index.layout import Layout, quoted
+from mirror.storage.index.select_sql import box_predicate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    import pyarrow as pa
+
+    from mirror.coverage.coverage import Box
+    from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor
+
+    #: Told which held records are replaced, and by which (None: by none), before they are moved.
+    Note = Callable[[Mapping[int, int | None]], None]
+
+_BATCH = "incoming_batch"
+
+
+def create_tables(cursor: Cursor, layout: Layout) -> None:
+    """The two tables of a series, if they are not there yet."""
+    columns = ["recnum BIGINT", "sunum BIGINT"]
+    columns += [f"{quoted(c.name)} {c.sql_type}" for c in layout.columns]
+    columns += ["_keyset INTEGER", "_raw VARCHAR"]
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {layout.namespace}")
+    for table in (layout.table, layout.old_table):
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")
+
+
+@dataclass(frozen=True, slots=True)
+class Departures:
+    """What leaves the series' table for a batch, and which of the batch are old already."""
+
+    retired: frozenset[int]
+    outdated: frozenset[int]
+    replaced: Mapping[int, int | None]  #: of the retired the old number to the new one, or None
+
+
+def departures(pairs: Iterable[tuple[int, int]], leaving: Collection[int]) -> Departures:
+    """Decide from the numbers (held, new) of one name each, and held ones that are not upstream any more.
+
+    The newer of a pair stays, but one that is not upstream any more goes before an older that is.
+    """
+    gone = frozenset(leaving)
+    replaced: dict[int, int | None] = dict.fromkeys(gone)
+    outdated = set()
+    for held, new in pairs:
+        if held < new or (held > new and held in gone):
+            replaced[held] = new
+        elif held > new:
+            outdated.add(new)
+    return Departures(frozenset(replaced), frozenset(outdated), replaced)
+
+
+def merge(
+    cursor: Cursor,
+    layout: Layout,
+    rows: pa.Table | None,
+    complete: tuple[Box, ...],
+    *,
+    gone: Collection[int] = (),
+    note: Note = lambda _: None,
+) -> None:
+    """Put ``rows`` where they belong, and retire what they replace or no longer are.
+
+    In the boxes ``complete`` the rows are all there is: other records there become old versions, as do
+    those numbered ``gone``.
+    """
+    where = [f"({box_predicate(layout.series, box)})" for box in complete]
+    if gone:
+        where.append(f"recnum IN ({', '.join(map(str, gone))})")
+    within = " OR ".join(where)
+    if rows is None:
+        if within:
+            _retire_all(cursor, layout, within, note)
+        return
+    cursor.register(_BATCH, rows)
+    try:
+        certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
+        versions = _has_versions(layout, rows)
+        if not certain or not _untouched(cursor, layout, within):
+            _merge_into(cursor, layout, within, note, versions=versions)
+        elif versions:
+            cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_newest(layout)}")
+            cursor.execute(f"INSERT INTO {layout.old_table} BY NAME FROM {_replaced(layout)}")
+        else:
+            # In the server's order, which is that of the prime keys.
+            cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
+    finally:
+        cursor.unregister(_BATCH)
+
+
+def _finds_all(series: Series, box: Box) -> bool:
+    """True if the box's predicate finds whatever is held under the names of its records.
+
+    Record numbers do not tell names, and the request for a span of plain times reaches beyond the span.
+    """
+    axis = coverage_axis(series)
+    return box.region != RECNUMS and (axis is None or axis.kind is not Kind.MILLISECONDS)
+
+
+def _untouched(cursor: Cursor, layout: Layout, within: str) -> bool:
+    """True if nothing that is held can meet the batch: the usual case of a first fill."""
+    sql = f"SELECT 1 FROM {layout.table} WHERE {within} LIMIT 1"
+    old = f"SELECT 1 FROM {layout.old_table} WHERE {within} LIMIT 1"
+    return cursor.execute(sql).fetchone() is None and cursor.execute(old).fetchone() is None
+
+
+def _has_versions(layout: Layout, rows: pa.Table) -> bool:
+    """True if two rows have the same name; to tell this is much quicker than to rank them."""
+    names = rows.select(layout.order).group_by(list(layout.order)).aggregate([])
+    return bool(len(names) < len(rows))
+
+
+def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note, *, versions: bool) -> None:
+    newest = _newest(layout) if versions else _ordered(layout)
+    same = " AND ".join(f"held.{quoted(c)} IS NOT DISTINCT FROM new.{quoted(c)}" for c in layout.order)
+    pairs = cursor.execute(
+        f"SELECT held.recnum, new.recnum FROM {layout.table} held, {newest} new "
+        f"WHERE {same} AND held.recnum <> new.recnum"
+    ).fetchall()
+    leaving = _numbers(cursor, layout, f"({within}) AND {_NOT_SENT}") if within else set()
+    found = departures(pairs, leaving)
+    if found.replaced:
+        note(found.replaced)
+    for table in (layout.table, layout.old_table):
+        cursor.execute(f"DELETE FROM {table} WHERE NOT ({_NOT_SENT})")
+    if found.retired:
+        _retire(cursor, layout, f"recnum IN ({', '.join(map(str, found.retired))})")
+    into, old = f"INSERT INTO {layout.table} BY NAME", f"INSERT INTO {layout.old_table} BY NAME"
+    numbers = ", ".join(map(str, found.outdated)) or "NULL"
+    newer = f"SELECT * FROM {newest} WHERE recnum NOT IN ({numbers})" if found.outdated else f"FROM {newest}"
+    cursor.execute(f"{into} {newer}")
+    if versions:
+        cursor.execute(f"{old} FROM {_replaced(layout)}")
+    if found.outdated:
+        cursor.execute(f"{old} SELECT * FROM {_BATCH} WHERE recnum IN ({numbers})")
+
+
+_NOT_SENT = f"recnum NOT IN (SELECT recnum FROM {_BATCH})"
+
+
+def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> None:
+    """Retire records that nothing replaces."""
+    gone = _numbers(cursor, layout, predicate)
+    if gone:
+        note(dict.fromkeys(gone))
+        _retire(cursor, layout, predicate)
+
+
+def _numbers(cursor: Cursor, layout: Layout, predicate: str) -> set[int]:
+    found = cursor.execute(f"SELECT recnum FROM {layout.table} WHERE {predicate}").fetchall()
+    return {row[0] for row in found}
+
+
+def _retire(cursor: Cursor, layout: Layout, predicate: str) -> None:
+    cursor.execute(f"INSERT INTO {layout.old_table} BY NAME SELECT * FROM {layout.table} WHERE {predicate}")
+    cursor.execute(f"DELETE FROM {layout.table} WHERE {predicate}")
+
+
+def _newest(layout: Layout) -> str:
+    """The rows of the batch that are the newest of their name, in the batch's order."""
+    keys = ", ".join(map(quoted, layout.order))
+    return f"(FROM {_BATCH} QUALIFY recnum = max(recnum) OVER (PARTITION BY {keys}) ORDER BY {keys})"
+
+
+def _ordered(layout: Layout) -> str:
+    return f"(FROM {_BATCH} ORDER BY {', '.join(map(quoted, layout.order))})"
+
+
+def _replaced(layout: Layout) -> str:
+    keys = ", ".join(map(quoted, layout.order))
+    return f"(FROM {_BATCH} QUALIFY recnum < max(recnum) OVER (PARTITION BY {keys}) ORDER BY {keys})"

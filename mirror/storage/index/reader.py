@@ -1,0 +1,290 @@
+"""Reading from the index: what is known of each series in memory, and its records by selection.
+
+``Index`` adds writing. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mirror.coverage.coverage import Coverage
+from mirror.errors import NotHeld, Refused
+from mirror.storage.index.facts import find_fact
+from mirror.storage.index.layout import Layout, Row
+from mirror.storage.index.precision import Tolerance
+from mirror.storage.index.select_sql import (
+    box_predicate,
+    count_sql,
+    extreme_sql,
+    rows_sql,
+    select_sql,
+    selected_sql,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from mirror.coverage.coverage import Box
+    from mirror.drms.recordset import Selection
+    from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor, Database
+
+#: Records of one answer: several times what JSOC gives, and still a fraction of a gigabyte.
+MOST_RECORDS = 250_000
+#: Record numbers of one selection: as many as go to another process in a fraction of a second.
+MOST_NUMBERS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The rows of a selection in order; ``undecided`` counts those whose condition cannot be told."""
+
+    rows: list[Row]
+    undecided: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where the records of a series lie, how exact its columns are, and the fields of each key set."""
+
+    layout: Layout
+    tolerances: dict[str, Tolerance]
+    keysets: dict[int, dict[str, int]]
+
+
+@dataclass
+class Held:
+    """What is known in memory of one series."""
+
+    series: Series
+    fetched_at: float
+    layout: Layout
+    keyset: int  #: of new rows; names the fields of ``layout``
+    narrow: tuple[int, ...] = ()  #: key sets of rows that lack a field which the series has got since
+    coverage: Coverage = field(default_factory=Coverage)
+    tolerances: dict[str, Tolerance] = field(default_factory=dict)
+    edition: int = 0  #: counts changes of its records, so that others see that there were some
+    has_tables: bool = False  #: remembered: to ask the database takes as long as to search it
+
+    def widen(self, tolerances: dict[str, Tolerance]) -> None:
+        """Let the tolerances hold for these values too."""
+        for name, t in tolerances.items():
+            self.tolerances[name] = self.tolerances.get(name, Tolerance()) | t
+
+
+#: Rows that one call fetches.
+ROWS_AT_ONCE = 2000
+
+
+class Reader:
+    """The reading half of an index."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: dict[str, Held] = {}
+        self._keysets: dict[int, dict[str, int]] = {}
+
+    # ---- structures ------------------------------------------------------------------------------
+
+    def series(self, name: str) -> tuple[Series, float] | None:
+        """The structure of a series by its name in any case, and when it was fetched; None if not held."""
+        held = self._held.get(name.lower())
+        return None if held is None else (held.series, held.fetched_at)
+
+    def all_series(self) -> list[Series]:
+        """The structures that are held, by name."""
+        return [self._held[name].series for name in sorted(self._held)]
+
+    def edition(self, series: Series) -> int:
+        """A number that is another one after each change of the series' records or columns."""
+        return self._held[series.name.lower()].edition
+
+    def coverage(self, series: Series) -> Coverage:
+        """What is held completely of a series; read it, do not change it."""
+        return self._held[series.name.lower()].coverage
+
+    def has_records(self, series: Series) -> bool:
+        """True if records of a series were ever kept."""
+        return self._held[series.name.lower()].has_tables
+
+    def layout(self, series: Series) -> Layout:
+        """How records of a series lie in the index."""
+        return self._held[series.name.lower()].layout
+
+    @property
+    def keysets(self) -> Mapping[int, Mapping[str, int]]:
+        """The position of each field, by the number of its key set."""
+        return self._keysets
+
+    # ---- records ---------------------------------------------------------------------------------
+
+    async def select(self, selection: Selection, n: int | None = None) -> Selected:
+        """The held records of a selection whose ``^`` and ``$`` are resolved, in the server's order.
+
+        Refused for more than MOST_RECORDS.
+        """
+        held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return Selected([])
+        layout, tolerances = held.layout, dict(held.tolerances)
+
+        def work(cursor: Cursor) -> Selected:
+            found = _fetched(cursor.execute(select_sql(layout, selection, n, tolerances, MOST_RECORDS + 1)))
+            if len(found) > MOST_RECORDS:
+                raise Refused(f"more than {MOST_RECORDS:,} records match; expected a narrower query, or n=")
+            undecided = sum(row[3] for row in found)
+            if n is not None and n < 0:
+                found.reverse()
+            rows = [Row(r, self._keysets[keyset], raw) for r, keyset, raw, _ in _first_or_last(found, n)]
+            return Selected(rows, undecided)
+
+        return await self._database.read(work)
+
+    async def tally(self, selection: Selection) -> tuple[int, int]:
+        """How many records ``select`` would find, and how many of them are undecided."""
+        held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return 0, 0
+        layout, tolerances = held.layout, dict(held.tolerances)
+        found = await self._database.read(
+            lambda cursor: cursor.execute(count_sql(layout, selection, tolerances)).fetchone()
+        )
+        return found or (0, 0)
+
+    async def extreme(self, selection: Selection, column: str, *, last: bool) -> str | None:
+        """The first or last value of a key's column as it prints (wire text); None if there is no record.
+
+        NotHeld if a condition of the selection cannot be told for some record.
+        """
+        held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return None
+        sql = extreme_sql(held.layout, selection, column, held.tolerances, last=last)
+        found = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        if found is None:
+            return None
+        keyset, raw, undecided = found
+        if undecided:
+            raise NotHeld(
+                f"which {column} is the {'last' if last else 'first'} cannot be told from what is held"
+            )
+        return Row(0, self._keysets[keyset], raw)[column]
+
+    async def numbers(self, selection: Selection) -> pa.Array:
+        """The record numbers, as int64, of a selection whose ``^`` and ``$`` are resolved, in no order.
+
+        NotHeld if a condition of it cannot be told for some record; Refused for more than MOST_NUMBERS.
+        """
+        view = self.view(selection.series)
+        if view is None:
+            return pa.array([], pa.int64())
+        found, undecided = selected_sql(view.layout, selection, view.tolerances)
+        sql = f"SELECT recnum, {undecided} AS undecided FROM ({found}) LIMIT {MOST_NUMBERS + 1}"
+        table = await self._database.read(lambda cursor: cursor.sql(sql).to_arrow_table())
+        if table.num_rows > MOST_NUMBERS:
+            raise Refused(f"more than {MOST_NUMBERS:,} records match; expected a narrower record set")
+        if any(chunk.true_count for chunk in table["undecided"].chunks):
+            raise NotHeld("the condition cannot be decided from printed values", (str(selection.source),))
+        return table["recnum"].combine_chunks()
+
+    async def rows(self, series: Series, numbers: pa.Array, n: int | None = None) -> list[Row]:
+        """The held records with these numbers, of any version, in the server's order: the first (or last) ``n``.
+
+        Refused for more than MOST_RECORDS.
+        """
+        held = self._held[series.name.lower()]
+        if not held.has_tables or not len(numbers):
+            return []
+        sql = rows_sql(held.layout, n, MOST_RECORDS + 1)
+
+        def work(cursor: Cursor) -> list[tuple[int, int, str]]:
+            cursor.register("asked", pa.table({"n": numbers}))
+            try:
+                return cursor.execute(sql).fetchall()
+            finally:
+                cursor.unregister("asked")
+
+        found = await self._database.read(work)
+        if len(found) > MOST_RECORDS:
+            raise Refused(f"more than {MOST_RECORDS:,} records match; expected a narrower query, or n=")
+        if n is not None and n < 0:
+            found.reverse()
+        return [Row(recnum, self._keysets[keyset], raw) for recnum, keyset, raw in found]
+
+    def view(self, series: Series) -> View | None:
+        """How statements of others find the records of a series; None if none was ever kept."""
+        held = self._held[series.name.lower()]
+        return View(held.layout, held.tolerances, self._keysets) if held.has_tables else None
+
+    async def recnums(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
+        """The record numbers of the newest (or all) versions that satisfy an SQL predicate on typed columns."""
+        layout, found = self.layout(series), set()
+        for table in (layout.table, layout.old_table) if all_versions else (layout.table,):
+            found |= await self._numbers(series, f"SELECT recnum FROM {table} WHERE {predicate}", [])
+        return frozenset(found)
+
+    async def lacking(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
+        """Those of ``recnums`` that were kept before the series got one of its keywords, segments or links."""
+        narrow = self._held[series.name.lower()].narrow
+        if not narrow:
+            return frozenset()
+        chosen = f"({predicate}) AND _keyset IN ({', '.join(map(str, narrow))})"
+        return await self.recnums(series, chosen, all_versions=all_versions)
+
+    async def known(
+        self, series: Series, numbers: Collection[int], *, all_versions: bool = False
+    ) -> frozenset[int]:
+        """Those of the record numbers that are held with all fields, as newest (or as any) version."""
+        layout, found = self.layout(series), set()
+        narrow = ", ".join(map(str, self._held[series.name.lower()].narrow))
+        whole = f" AND _keyset NOT IN ({narrow})" if narrow else ""
+        for table in (layout.table, layout.old_table) if all_versions else (layout.table,):
+            sql = f"SELECT recnum FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[])){whole}"
+            found |= await self._numbers(series, sql, [list(numbers)]) if numbers else set()
+        return frozenset(found)
+
+    async def _numbers(self, series: Series, sql: str, values: list[object]) -> set[int]:
+        if not self._held[series.name.lower()].has_tables:
+            return set()
+        found = await self._database.read(lambda cursor: cursor.execute(sql, values).fetchall())
+        return {row[0] for row in found}
+
+    async def count(self, series: Series) -> int:
+        """How many records (newest versions) are held of a series."""
+        held = self._held[series.name.lower()]
+        if not held.has_tables:
+            return 0
+        sql = f"SELECT count(*) FROM {held.layout.table}"
+        row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return row[0] if row else 0
+
+    async def count_in(self, series: Series, boxes: Collection[Box]) -> int:
+        """How many records (newest versions) are held that lie in boxes for certain."""
+        held = self._held[series.name.lower()]
+        if not held.has_tables or not boxes:
+            return 0
+        inside = " OR ".join(f"({box_predicate(series, box)})" for box in boxes)
+        sql = f"SELECT count(*) FROM {held.layout.table} WHERE {inside}"
+        row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return row[0] if row else 0
+
+    async def fact(self, kind: str, key: str) -> tuple[str, float] | None:
+        """A small answer that was kept, and when it was fetched."""
+        return await self._database.read(lambda cursor: find_fact(cursor, kind, key))
+
+
+def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
+    """All rows, some at a time: nothing else runs in Python while one call fetches."""
+    rows: list[tuple[int, int, str, bool]] = []
+    while some := cursor.fetchmany(ROWS_AT_ONCE):
+        rows += some
+    return rows
+
+
+def _first_or_last(rows: list[tuple[int, int, str, bool]], n: int | None) -> list[tuple[int, int, str, bool]]:
+    if not n:
+        return rows
+    return rows[:n] if n > 0 else rows[n:]

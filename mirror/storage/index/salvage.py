@@ -1,0 +1,121 @@
+"""Saving what can still be read of a table with damaged blocks.
+
+A block holds a stretch of one column, so that most columns of the records in it can still be read: they
+tell which records are lost. The table is written anew from the stretches that read whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from mirror.storage.database.damage import is_damage
+from mirror.storage.index.affected import Places, places_of, spans_sql
+from mirror.storage.index.layout import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mirror.storage.database.database import Cursor
+    from mirror.storage.index.layout import Layout
+
+#: DuckDB reads so many rows at a time.
+VECTOR = 2048
+#: Rows that are looked at in one go.
+_STRETCH = 60 * VECTOR
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is lost of a table: rows from ``lo`` up to but not including ``hi``, and which records these were."""
+
+    ranges: tuple[Range, ...]
+    records: Places
+
+
+def unreadable(cursor: Cursor, table: str) -> tuple[Range, ...]:
+    """The stretches of rows that do not read whole, in order; each begins and ends with what DuckDB reads at once."""
+    found: list[Range] = []
+    for lo in range(0, rows_of(cursor, table), _STRETCH):
+        found += _narrowed(cursor, table, lo, lo + _STRETCH)
+    return tuple(_joined(found))
+
+
+def rows_of(cursor: Cursor, table: str) -> int:
+    """One more than the number of the last row."""
+    ((rows,),) = cursor.execute(f"SELECT coalesce(max(rowid), -1) + 1 FROM {table}").fetchall()
+    return int(rows)
+
+
+def loss(cursor: Cursor, layout: Layout, table: str) -> Loss:
+    """What of a table cannot be read, and which records that are."""
+    ranges = unreadable(cursor, table)
+    return Loss(ranges, places_of(layout, [_told(cursor, layout, table, r) for r in ranges]))
+
+
+def rebuild(cursor: Cursor, table: str, ranges: tuple[Range, ...]) -> None:
+    """Write a table anew without the rows of ``ranges``, inside the caller's transaction."""
+    namespace, _, name = table.partition(".")
+    spare = f"{namespace}.{quoted('being saved')}"
+    cursor.execute(f"CREATE TABLE {spare} AS FROM {table} LIMIT 0")
+    for lo, hi in _between(ranges, rows_of(cursor, table)):
+        cursor.execute(f"INSERT INTO {spare} SELECT * FROM {table} WHERE rowid >= {lo} AND rowid < {hi}")
+    cursor.execute(f"DROP TABLE {table}")
+    cursor.execute(f"ALTER TABLE {spare} RENAME TO {name}")
+
+
+def reads(cursor: Cursor, sql: str) -> bool:
+    """True if a query meets no damaged block; raises what else is wrong with it."""
+    try:
+        cursor.execute(sql).fetchall()
+    except duckdb.Error as error:
+        if not is_damage(error):
+            raise
+        return False
+    return True
+
+
+def _narrowed(cursor: Cursor, table: str, lo: int, hi: int) -> list[Range]:
+    # Each value must be looked at: how many there are is known without them.
+    looked_at = f"SELECT bit_xor(hash(COLUMNS(*))) FROM {table} WHERE rowid >= {lo} AND rowid < {hi}"
+    if reads(cursor, looked_at):
+        return []
+    if hi - lo <= VECTOR:
+        return [(lo, hi)]
+    middle = lo + (hi - lo) // (2 * VECTOR) * VECTOR
+    return _narrowed(cursor, table, lo, middle) + _narrowed(cursor, table, middle, hi)
+
+
+def _joined(ranges: list[Range]) -> Iterator[Range]:
+    """Stretches that touch, as one."""
+    at: Range | None = None
+    for lo, hi in ranges:
+        if at is not None and at[1] != lo:
+            yield at
+            at = None
+        at = (lo, hi) if at is None else (at[0], hi)
+    if at is not None:
+        yield at
+
+
+def _between(ranges: tuple[Range, ...], end: int) -> Iterator[Range]:
+    start = 0
+    for lo, hi in (*ranges, (end, end)):
+        if start < lo:
+            yield start, min(lo, end)
+        start = hi
+
+
+def _told(
+    cursor: Cursor, layout: Layout, table: str, rows: Range
+) -> tuple[list[int] | None, list[Range] | None]:
+    """The numbers of records, and their spans on the axis; None for what cannot be read either."""
+    where = f"FROM {table} WHERE rowid >= {rows[0]} AND rowid < {rows[1]}"
+    numbers, spans = f"SELECT recnum {where}", f"SELECT DISTINCT {spans_sql(layout.series)} {where}"
+    recnums = [row[0] for row in cursor.execute(numbers).fetchall()] if reads(cursor, numbers) else None
+    found = cursor.execute(spans).fetchall() if reads(cursor, spans) else [(None, None)]
+    return recnums, None if any(None in row for row in found) else [(lo, hi) for lo, hi in found]

@@ -1,0 +1,264 @@
+"""SQL text for selections over the tables of one series. Pure: text in, text out.
+
+Values are written as literals: numbers by ``repr``, strings quoted; identifiers are quoted. A condition
+is three-valued (``mirror.drms.where``): NULL for a record means that its printed values cannot tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.coverage.axis import Axis, Kind, coverage_axis
+from mirror.coverage.coverage import Between, Box
+from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.plan import RECNUMS, other_keys
+from mirror.drms.recordset import (
+    BoundFilter,
+    FloatRange,
+    IntRange,
+    KeyFilter,
+    RecnumFilter,
+    Selection,
+    Term,
+    Text,
+    WhereFilter,
+)
+from mirror.drms.series import FLOAT_TYPES
+from mirror.drms.slots import slot_axis
+from mirror.drms.where import ColumnInfo, to_duckdb
+from mirror.storage.index.layout import Layout, column_name, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from mirror.drms.series import Series
+    from mirror.storage.index.precision import Tolerance
+
+#: Columns of records that conditions may name beside keywords.
+_RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}
+
+
+def select_sql(
+    layout: Layout, selection: Selection, n: int | None, tolerances: Mapping[str, Tolerance], most: int
+) -> str:
+    """``recnum, _keyset, _raw, undecided`` of the selected records in their order, at most ``most``.
+
+    ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
+    negative ``n`` the order is reversed.
+    """
+    found = _found(layout, selection, tolerances)
+    backwards = n is not None and n < 0
+    order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
+    # Undecided records must all come to light, so a limit of the asker's only applies once there are none.
+    limit = min(abs(n), most) if n and found.undecided == "FALSE" else most
+    return (
+        f"SELECT recnum, _keyset, _raw, {found.undecided} AS undecided FROM {found.source} "
+        f"WHERE {found.where} ORDER BY {order} LIMIT {limit}"
+    )
+
+
+def exact_sql(selection: Selection, columns: Collection[str]) -> tuple[str, bool]:
+    """The part of a selection that the values of ``columns`` tell for certain, and whether it is the whole.
+
+    Which versions are eligible it does not say.
+    """
+    told = [
+        f
+        for f in selection.filters
+        if not isinstance(f, WhereFilter) and _is_exact(f) and _column(f) in columns
+    ]
+    return " AND ".join(map(key_predicate, told)) or "TRUE", len(told) == len(selection.filters)
+
+
+def _column(f: KeyFilter | RecnumFilter) -> str:
+    return "recnum" if isinstance(f, RecnumFilter) else column_name(f.column)
+
+
+def rows_sql(layout: Layout, n: int | None, most: int) -> str:
+    """``recnum, _keyset, _raw`` of the records whose numbers ``asked(n)`` has, in order; reversed for ``n`` < 0."""
+    backwards = n is not None and n < 0
+    order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
+    limit = min(abs(n), most) if n else most
+    return (
+        f"SELECT recnum, _keyset, _raw FROM {_versions(layout)} "
+        f"WHERE recnum IN (SELECT n FROM asked) ORDER BY {order} LIMIT {limit}"
+    )
+
+
+def selected_sql(
+    layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]
+) -> tuple[str, str]:
+    """All columns of the selected records, in no order, and what marks those that cannot be told."""
+    found = _found(layout, selection, tolerances)
+    return f"SELECT * FROM {found.source} WHERE {found.where}", found.undecided
+
+
+def count_sql(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> str:
+    """How many records are selected, and for how many of them a condition cannot be told."""
+    found = _found(layout, selection, tolerances)
+    return f"SELECT count(*), count(*) FILTER ({found.undecided}) FROM {found.source} WHERE {found.where}"
+
+
+def extreme_sql(
+    layout: Layout, selection: Selection, column: str, tolerances: Mapping[str, Tolerance], *, last: bool
+) -> str:
+    """``_keyset, _raw, undecided`` of the record with the first or last value of a key column.
+
+    ``undecided`` says whether there is any record for which a condition cannot be told.
+    """
+    found = _found(layout, selection, tolerances)
+    order = _ordered(layout, column_name(column), last)
+    undecided = "FALSE" if found.undecided == "FALSE" else f"bool_or({found.undecided}) OVER ()"
+    return (
+        f"SELECT _keyset, _raw, {undecided} AS undecided FROM {found.source} "
+        f"WHERE {found.where} ORDER BY {order} LIMIT 1"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where the records of a selection are: a source, a condition, and what marks undecided ones."""
+
+    source: str
+    where: str
+    undecided: str
+
+
+def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> _Found:
+    exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
+    wheres = [
+        f"({_condition(layout, f, tolerances)})"
+        for f in selection.filters
+        if isinstance(f, WhereFilter) or not _is_exact(f)
+    ]
+    condition = " AND ".join(wheres)
+    source = _versions(layout) if selection.all_versions else layout.table
+    where = " AND ".join(exact + [f"({condition}) IS NOT FALSE" for _ in wheres[:1]]) or "TRUE"
+    return _Found(source, where, f"({condition}) IS NULL" if condition else "FALSE")
+
+
+def _ordered(layout: Layout, column: str, backwards: bool) -> str:
+    """Missing values sort as the server stores them: NaN after everything, "" and INT_MIN before."""
+    typed = layout.columns_by_name.get(column)
+    last = typed is not None and typed.type in FLOAT_TYPES
+    nulls = "LAST" if last != backwards else "FIRST"
+    return f"{quoted(column)} {'DESC' if backwards else 'ASC'} NULLS {nulls}"
+
+
+def where_sql(layout: Layout, where: WhereFilter, tolerances: Mapping[str, Tolerance]) -> str:
+    """The three-valued predicate of a condition."""
+    columns = {name: ColumnInfo(name, kind, 0.0, 0.0) for name, kind in _RECORD_COLUMNS.items()}
+    for column in layout.columns:
+        t = tolerances.get(column.name)
+        exact = (0.0, 0.0) if t is None else (t.absolute, t.relative)
+        columns[column.keyword.lower()] = ColumnInfo(quoted(column.name), column.type, *exact)
+    return to_duckdb(where.expr, columns)
+
+
+def key_predicate(f: KeyFilter | RecnumFilter) -> str:
+    """The records that a filter on a prime key or on record numbers lets through."""
+    if isinstance(f, KeyFilter):
+        column = quoted(column_name(f.column))
+        return _any(_term(column, term) for term in f.terms)
+    # Open ends and extremes are resolved or forwarded before anything is selected here.
+    ranges = [IntRange(_number(r.first), _number(r.last), r.step) for r in f.ranges]
+    return _any(_term("recnum", r) for r in ranges)
+
+
+def box_predicate(series: Series, box: Box) -> str:
+    """The records that lie in a box for certain."""
+    if box.region == RECNUMS:
+        return _any(_steps("recnum", s) for s in box.steps)
+    axis = coverage_axis(series)
+    parts = [] if axis is None else [_any(_along(axis, s) for s in box.steps)]
+    for key, restriction in zip(other_keys(series), box.region.others, strict=True):
+        if isinstance(restriction, Between):
+            parts.append(_steps(_index(series, key), Steps(restriction.lo, restriction.hi)))
+        elif restriction is not None:
+            parts.append(f"coalesce({_index(series, key)}, '') = {_literal(restriction)}")
+    return " AND ".join(parts) or "TRUE"
+
+
+def _along(axis: Axis, s: Steps) -> str:
+    column = quoted(column_name(axis.column))
+    if axis.kind is not Kind.MILLISECONDS:
+        return _steps(column, s)
+    # Printed times are rounded: only what is well within the steps lies there for certain.
+    lo = [] if s.lo <= MIN else [f"{column} >= {(s.lo + _ROUNDING) / 1000!r}"]
+    hi = [] if s.hi >= MAX else [f"{column} <= {(s.hi - _ROUNDING) / 1000!r}"]
+    return "(" + (" AND ".join(lo + hi) or "TRUE") + ")"
+
+
+#: Milliseconds by which a printed time may differ from the stored one.
+_ROUNDING = 1000
+
+
+def _is_exact(f: KeyFilter | RecnumFilter) -> bool:
+    """True if printed values tell for certain which records the filter lets through."""
+    return isinstance(f, RecnumFilter) or not any(isinstance(t, FloatRange) for t in f.terms)
+
+
+def _condition(layout: Layout, f: BoundFilter, tolerances: Mapping[str, Tolerance]) -> str:
+    """The three-valued predicate of a filter that compares inexact values."""
+    if isinstance(f, WhereFilter):
+        return where_sql(layout, f, tolerances)
+    assert isinstance(f, KeyFilter)
+    column = column_name(f.column)
+    return _any(_near(quoted(column), term, tolerances.get(column)) for term in f.terms)
+
+
+def _near(column: str, term: Term, t: Tolerance | None) -> str:
+    """A range of an unslotted key: unknown for values that print as one of its ends."""
+    if not isinstance(term, FloatRange) or t is None:
+        return _term(column, term)
+    ends = [end for end in (term.first, term.last) if end is not None]
+    reach = f"{t.absolute!r} + {t.relative!r} * abs({column})"
+    doubt = " OR ".join(f"abs({column} - {end!r}) <= {reach}" for end in ends) or "FALSE"
+    return f"CASE WHEN {doubt} THEN NULL ELSE {_term(column, term)} END"
+
+
+def _index(series: Series, key: str) -> str:
+    slotted = slot_axis(series, key)
+    return quoted(column_name(slotted.index if slotted else key))
+
+
+def _versions(layout: Layout) -> str:
+    """Both tables as one; the old one may lack columns of a structure that has grown since."""
+    return f"(FROM {layout.table} UNION ALL BY NAME FROM {layout.old_table})"
+
+
+def _any(parts: Iterable[str]) -> str:
+    return "(" + (" OR ".join(parts) or "FALSE") + ")"
+
+
+def _term(column: str, term: Term) -> str:
+    match term:
+        case IntRange(first, last, step):
+            lo, hi = (MIN if first is None else first), (MAX if last is None else last)
+            return _steps(column, Steps(lo, hi, step))
+        case FloatRange(first, last, open_end):
+            bounds = [] if first is None else [f"{column} >= {first!r}"]
+            bounds += [] if last is None else [f"{column} {'<' if open_end else '<='} {last!r}"]
+            return " AND ".join(bounds) or "TRUE"
+        case Text(value):
+            return f"coalesce({column}, '') = {_literal(value)}"
+    raise AssertionError("^ and $ are resolved before anything is selected")
+
+
+def _steps(column: str, s: Steps) -> str:
+    if s.lo == s.hi:
+        return f"{column} = {s.lo}"
+    parts = [f"{column} >= {s.lo}"] if s.lo > MIN else []
+    parts += [f"{column} <= {s.hi}"] if s.hi < MAX else []
+    parts += [f"({column} - {s.lo}) % {s.step} = 0"] if s.step > 1 else []
+    return "(" + (" AND ".join(parts) or f"{column} IS NOT NULL") + ")"
+
+
+def _number(bound: object) -> int | None:
+    assert bound is None or isinstance(bound, int)
+    return bound
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,231 @@
+"""The lake: all keywords as sorted Parquet, ``lake/<series>/<month>.<n>.parquet``, for anybody to read.
+
+A month is sealed, that is written to a file, when somebody wants to read it and its records have changed since.
+What has changed is found by comparing: each file remembers how many records it has and a hash of their numbers
+and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
+which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.
+Files are never changed: a newer one takes the place of an older, which stays for as long as somebody may read it.
+One that is gone or cut is written anew when it is next asked for; one with other bytes once that was found out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.concurrency import to_the_end
+from mirror.errors import StorageError
+from mirror.storage.database.database import Tables
+from mirror.storage.disk import digest_of
+from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
+from mirror.storage.lake.parquet import ROW_GROUP, write_file
+from mirror.storage.lake.table import Sealed, forget, keysets, manifest, note, prints, sealed, where_month
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.disk import Disk
+    from mirror.storage.index.index import Index
+    from mirror.storage.index.layout import Layout
+    from mirror.storage.lake.parquet import Print
+
+#: Seconds for which a file that was replaced stays: longer than any statement may run.
+OLD_FILES_STAY = 3600.0
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A table of the lake: ``name`` is the series' in lower case, for old versions with ``__old``."""
+
+    name: str
+    columns: tuple[LakeColumn, ...]
+    files: tuple[str, ...]
+
+
+class Lake:
+    """The lake of a store, below ``root``. ``now`` gives Unix seconds."""
+
+    def __init__(
+        self, root: Path, database: Database, index: Index, disk: Disk, now: Callable[[], float]
+    ) -> None:
+        self.root = root
+        self._tables = Tables(database)
+        self._index = index
+        self._disk = disk
+        self._now = now
+        self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
+        self._listing = asyncio.Lock()  #: of the manifest, which all series share
+        self._seen: dict[str, int] = {}  #: the edition of each series that is sealed
+        self._ready: dict[str, tuple[LakeTable, ...]] = {}
+        self._sizes: dict[str, int] = {}  #: of the files of these tables
+        self._damaged: set[str] = set()  #: files that were found to have other bytes
+
+    async def tables(self, series: Series) -> tuple[LakeTable, ...]:
+        """The two tables of a series, sealed as of now; none if no record was ever kept.
+
+        StorageError if they cannot be written. Who hangs up meanwhile leaves nothing half written.
+        """
+        return await to_the_end(self._as_of_now(series))
+
+    def columns(self, series: Series) -> tuple[LakeColumn, ...]:
+        """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
+        return lake_columns(self._index.layout(series), {})
+
+    async def files(self, series: Series | None = None) -> list[Sealed]:
+        """The files that are in use, of a series or all."""
+        rows = await self._tables.read(sealed)
+        names = None if series is None else (series.name.lower(), f"{series.name.lower()}__old")
+        return [row for row in rows if names is None or row.table in names]
+
+    async def verify(self, row: Sealed) -> str | None:
+        """Read a file; None if it is as it was written, else what is wrong with it, and it is not used any more."""
+        problem = await asyncio.to_thread(self._problem, row)
+        if (
+            problem is None or row not in await self.files()
+        ):  # replaced meanwhile: not the file that is in use
+            return None
+        self._damaged.add(row.file)
+        await asyncio.to_thread(self._disk.remove, self.root / row.file)
+        return problem
+
+    async def mend(self, series: Iterable[Series]) -> bool:
+        """Read all files of some series; True if one was damaged, which is written anew when next asked for."""
+        rows = [row for each in series for row in await self.files(each)]
+        return any([await self.verify(row) is not None for row in rows])
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    async def _as_of_now(self, series: Series) -> tuple[LakeTable, ...]:
+        name = series.name.lower()
+        async with self._sealing.setdefault(name, asyncio.Lock()):
+            edition = self._index.edition(series)
+            if self._seen.get(name) != edition or not await asyncio.to_thread(self._all_there, name):
+                layout = self._index.layout(series)
+                kept = self._index.has_records(series)
+                self._ready[name] = await self._seal(name, layout) if kept else ()
+                self._seen[name] = edition
+            return self._ready[name]
+
+    async def _seal(self, name: str, layout: Layout) -> tuple[LakeTable, ...]:
+        columns = lake_columns(layout, await self._tables.read(lambda cursor: keysets(cursor, name)))
+        parts = [(name, layout.table), (f"{name}__old", layout.old_table)]
+        files = [await self._seal_table(lake_name, table, layout, columns) for lake_name, table in parts]
+        await self._write_manifest()
+        await self._forget_old()
+        return tuple(LakeTable(n, columns, found) for (n, _), found in zip(parts, files, strict=True))
+
+    async def _seal_table(
+        self, name: str, table: str, layout: Layout, columns: tuple[LakeColumn, ...]
+    ) -> tuple[str, ...]:
+        """Write the months that are not as they were; all files of the table, in the order of months."""
+        shape, time = layout_hash(columns), time_column(layout.series)
+        held = await self._tables.read(lambda cursor: prints(cursor, table, time))
+        known = {row.month: row for row in await self._tables.read(lambda cursor: sealed(cursor, name))}
+        same = {m: row for m, row in known.items() if row.shape == shape and row.print == held.get(m)}
+        right = await asyncio.to_thread(
+            lambda: {m: r for m, r in same.items() if self._is_there(r.file, r.bytes)}
+        )
+        for month in sorted(held.keys() - right.keys()):
+            select = select_sql(table, layout, columns, where_month(time, month))
+            right[month] = await self._write(name, month, select, shape, held[month], known.get(month))
+        if gone := known.keys() - held.keys():
+            await self._tables.write(lambda cursor: forget(cursor, name, gone))
+        self._sizes |= {row.file: row.bytes for row in right.values()}
+        return tuple(right[month].file for month in sorted(right))
+
+    async def _write(
+        self, name: str, month: str, select: str, shape: str, held: Print, before: Sealed | None
+    ) -> Sealed:
+        number = 1 if before is None else int(before.file.rsplit(".", 2)[1]) + 1
+        file = f"{name}/{month}.{number}.parquet"
+        place, part = self.root / file, self.root / f"{file}.part"
+        await asyncio.to_thread(self._disk.make_folder, place.parent)
+        await self._copy(select, part)
+        sha256, size = await asyncio.to_thread(digest_of, part)
+        await asyncio.to_thread(self._settle, part, place)
+        row = Sealed(name, month, file, shape, held, size, sha256)
+        await self._tables.write(lambda cursor: note(cursor, row, self._now()))
+        if before is not None:
+            await asyncio.to_thread(self._replaced, self.root / before.file)
+        return row
+
+    async def _copy(self, select: str, part: Path) -> None:
+        """Write what a SELECT gives; StorageError, and nothing is left, if the disk does not take it."""
+
+        def work(cursor: Cursor) -> None:
+            try:
+                write_file(cursor.sql(select).to_arrow_reader(ROW_GROUP), part)
+            except OSError as error:
+                self._disk.remove(part)
+                raise StorageError(f"cannot write {part}: {error}") from error
+
+        await self._tables.read(work)
+
+    async def _forget_old(self) -> None:
+        """Remove the files that nothing names any more, once nobody can still be reading them."""
+        named = {row.file for row in await self._tables.read(sealed)}
+        await asyncio.to_thread(self._remove_unnamed, named, self._now() - OLD_FILES_STAY)
+
+    async def _write_manifest(self) -> None:
+        """Let the manifest name what counts now. Whoever comes last has read last, and says it for all before."""
+        async with self._listing:
+            rows = await self._tables.read(sealed)
+            await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
+
+    def _all_there(self, name: str) -> bool:
+        """True if nobody took a file of a series away, or cut it: all that can be seen without reading it."""
+        files = [file for table in self._ready[name] for file in table.files]
+        return all(self._is_there(file, self._sizes[file]) for file in files)
+
+    def _is_there(self, file: str, size: int) -> bool:
+        try:
+            return file not in self._damaged and (self.root / file).stat().st_size == size
+        except OSError:
+            return False
+
+    def _problem(self, row: Sealed) -> str | None:
+        try:
+            sha256, size = digest_of(self.root / row.file)
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        if size != row.bytes:
+            return f"it has {size:,} bytes instead of {row.bytes:,}"
+        return None if sha256 == row.sha256 else "its bytes are not what they were"
+
+    def _settle(self, part: Path, place: Path) -> None:
+        """Let a file that was written last, and take its place."""
+        fd = self._disk.open(part)
+        try:
+            self._disk.seal(part, fd)
+        finally:
+            os.close(fd)
+        self._disk.move(part, place)
+
+    def _replaced(self, file: Path) -> None:
+        """Let the age of a file tell since when it is not needed any more."""
+        with suppress(OSError):
+            os.utime(file, (self._now(), self._now()))
+
+    def _write_text(self, place: Path, text: str) -> None:
+        part = place.with_name(f"{place.name}.part")
+        fd = self._disk.create(part)
+        try:
+            self._disk.write(part, fd, text.encode(), 0)
+        finally:
+            os.close(fd)
+        self._settle(part, place)
+
+    def _remove_unnamed(self, named: set[str], before: float) -> None:
+        for path in self.root.glob("*/*"):
+            if str(path.relative_to(self.root)) in named:
+                continue
+            with suppress(FileNotFoundError):  # another series is being sealed: what was there may be renamed
+                if path.stat().st_mtime < before:
+                    self._disk.remove(path)

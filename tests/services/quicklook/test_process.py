@@ -1,0 +1,88 @@
+"""The process that makes pictures: one at a time, ended when idle or stuck, and never a danger to the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from mirror.errors import MirrorError, OutOfTime, Refused
+from mirror.services.quicklook import process as module
+from mirror.services.quicklook.colours import Look
+from mirror.services.quicklook.process import Studio
+
+GREY = Look("grey")
+
+
+@pytest.fixture
+async def studio():
+    made = Studio()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.writeto(path, np.arange(600, dtype=np.float32).reshape(20, 30))
+    return path
+
+
+async def test_pictures_come_in_turn_however_many_are_asked_for_at_a_time(studio, image):
+    made = await asyncio.gather(*(studio.picture(image, GREY, turned=bool(n % 2), most=128) for n in range(6)))
+    assert all(png.startswith(b"\x89PNG") for png in made)
+    assert len(set(made)) == 2
+
+
+async def test_what_is_no_image_is_refused_and_the_next_one_is_made(studio, image, tmp_path):
+    wrong = tmp_path / "b.fits"
+    wrong.write_bytes(b"no fits at all" * 300)
+    with pytest.raises(Refused, match="it is not FITS"):
+        await studio.picture(wrong, GREY, turned=False, most=128)
+    with pytest.raises(Refused, match="cannot be read"):
+        await studio.picture(tmp_path / "nothing.fits", GREY, turned=False, most=128)
+    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+
+
+async def test_an_asker_who_leaves_takes_no_picture_from_the_next(studio, image):
+    first = asyncio.ensure_future(studio.picture(image, GREY, turned=True, most=128))
+    await asyncio.sleep(0)
+    first.cancel()
+    straight = await studio.picture(image, GREY, turned=False, most=128)
+    assert straight == await studio.picture(image, GREY, turned=False, most=128)
+    assert straight != await studio.picture(image, GREY, turned=True, most=128)
+
+
+async def test_one_that_takes_too_long_is_given_up(studio, image, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST", 0.0)
+    with pytest.raises(OutOfTime):
+        await studio.picture(image, GREY, turned=False, most=128)
+    monkeypatch.setattr(module, "LONGEST", 60.0)
+    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+
+
+async def test_a_process_that_dies_is_an_error_and_the_next_one_starts(studio, image, monkeypatch):
+    start = asyncio.create_subprocess_exec
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", lambda *_, **options: start("true", **options))
+    with pytest.raises(MirrorError, match="died"):
+        await studio.picture(image, GREY, turned=False, most=128)
+    monkeypatch.undo()
+    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+
+
+async def test_an_idle_process_is_ended_and_another_starts_when_needed(studio, image, monkeypatch):
+    monkeypatch.setattr(module, "IDLE", 0.0)
+    processes = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*command, **options):
+        processes.append(await start(*command, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    await studio.picture(image, GREY, turned=False, most=128)
+    assert await asyncio.wait_for(processes[0].wait(), 20) != 0
+    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+    assert len(processes) == 2

@@ -1,0 +1,287 @@
+"""Rows as the index keeps them: every field as it was printed, and typed columns beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import pytest_asyncio
+
+from mirror.coverage.coverage import Box, Region
+from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.drms.parser import parse_query
+from mirror.drms.selection import bind
+from mirror.drms.series import Keyword
+from mirror.drms.times import parse_time
+from mirror.errors import UpstreamBroken
+from mirror.storage.database.database import Database
+from mirror.storage.index.index import Index
+from mirror.storage.index.layout import Layout, TypedColumn, quoted
+from mirror.storage.index.precision import Tolerance, tolerance
+from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
+from mirror.wire.rs_list import RsList, decode_rs_list
+from mirror.wire.text import from_wire
+from tests.lab import lab, world
+from tests.storage.archive import SERIES, Record, answer
+
+
+@pytest_asyncio.fixture
+async def index(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    yield await Index.load(database)
+    database.close()
+
+
+async def whole_answer(made, series):
+    """Every record of a series, all versions, as upstream answers a fill."""
+    ds = f"{series.name}[!1=1!]" if series.primekeys else series.name
+    request = fill_request(Layout(series), ds)
+    params = {"op": "rs_list", "ds": ds, "key": ",".join(request.keys), "R": "1"}
+    params |= {"seg": ",".join(request.segments)} if request.segments else {}
+    params |= {"link": ",".join(request.links)} if request.links else {}
+    async with made.session.post(made.simulator.make_url("/cgi-bin/ajax/jsoc_info"), data=params) as response:
+        return decode_rs_list(await response.read())
+
+
+async def test_every_record_of_every_recorded_series_comes_back_as_it_was_printed(tmp_path, index):
+    async with lab(tmp_path / "lab") as made:
+        for data in (d for d in world() if d.structure.keywords):  # the others are listed only
+            series, layout = data.structure, Layout(data.structure)
+            answered = await whole_answer(made, series)
+            await index.keep_series(series, 0.0)
+            box = Box(Region((None,) * (len(series.primekeys) - 1), True), (Steps(MIN, MAX),))
+            await index.keep(series, answered, complete=(box,), checked_at=0.0)
+            kept = {row.recnum: row for row in raw_records(layout, answered)}
+            text = f"{series.name}[!1=1!]" if series.primekeys else series.name
+            (record_set,) = parse_query(text).sets
+            rows = (await index.select(bind(record_set, series))).rows
+            assert [r.recnum for r in rows] == [r.recnum for r in raw_records(layout, answered)], series.name
+            assert all(row.raw == kept[row.recnum].raw for row in rows)
+            await check_typed(index, layout, answered)
+
+
+async def check_typed(index, layout, answered):
+    """The typed columns hold what the printed values say."""
+    if not answered.count:
+        return
+    names = ", ".join(f"{quoted(c.name)}" for c in layout.columns)
+    union = f"(FROM {layout.table} UNION ALL BY NAME FROM {layout.old_table})"
+    sql = f"SELECT recnum, {names} FROM {union} ORDER BY recnum"
+    rows = await index._database.read(lambda cursor: cursor.execute(sql).fetchall())
+    printed = dict(answered.keywords)
+    order = sorted(range(answered.count), key=lambda i: printed["*recnum*"][i])
+    for position, column in enumerate(layout.columns, start=1):
+        texts = [printed[column.keyword][i] for i in order]
+        for value, text in set(zip((row[position] for row in rows), texts, strict=True)):
+            assert agrees(value, text, column.type), (layout.series.name, column, text, value)
+
+
+def agrees(value, text, kind):
+    if text == "MISSING":
+        return value is None
+    if value is None:
+        return text in ("Invalid KeyLink", "nan", "-nan") or kind == "time"
+    if kind == "string":
+        return value == from_wire(text)
+    if kind == "time":
+        return value == parse_time(text)
+    if kind in ("float", "double"):
+        return value == float(text) or (math.isnan(value) and math.isnan(float(text)))
+    number = int(text, 0) if text.lower().startswith("0x") else int(text)
+    return (value - number) % 2**16 == 0
+
+
+# ---- typed values ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind, text, value",
+    [
+        ("int", "0x80000000", -(2**31)),
+        ("int", "0x00000001", 1),
+        ("int", "   42", 42),
+        ("short", "0xffff", -1),
+        ("char", "127", 127),
+        ("char", "0xff", -1),
+        ("longlong", "0xffffffffffffffff", -1),
+        ("int", "MISSING", None),
+        ("int", "nonsense", None),
+        ("float", " 6173.0", 6173.0),
+        ("float", "1e-05", 1e-5),
+        ("double", "MISSING", None),
+        ("string", "MISSING", None),
+        ("string", "a\\/b", "a/b"),
+        ("string", "", ""),
+        ("time", "MISSING", None),
+        ("time", "1977.01.01_00:00:00_TAI", 0.0),
+    ],
+)
+def test_printed_values_are_read_by_type(kind, text, value):
+    assert typed_values(TypedColumn("x", kind, "X"), [text]).to_pylist() == [value]
+
+
+# ---- answers that cannot be kept ------------------------------------------------------------------
+
+
+def test_an_answer_without_a_field_is_broken():
+    whole = answer([Record(1, 5)])
+    for part in ("keywords", "recinfo", "segments"):
+        lacking = RsList(
+            **{
+                **{f: getattr(whole, f) for f in ("count", "keywords", "segments", "links", "recinfo")},
+                part: None,
+            }
+        )
+        with pytest.raises(UpstreamBroken, match="lacks"):
+            batch(Layout(SERIES), lacking, 1)
+
+
+def test_a_value_with_the_separator_is_refused():
+    with pytest.raises(UpstreamBroken, match="U\\+001F"):
+        batch(Layout(SERIES), answer([Record(1, 5, name="a\x1fb")]), 1)
+
+
+async def test_a_broken_answer_keeps_nothing(index):
+    await index.keep_series(SERIES, 0.0)
+    box = Box(Region((None, None)), (Steps(0, 9),))
+    with pytest.raises(UpstreamBroken):
+        await index.keep(SERIES, answer([Record(1, 5, name="a\x1fb")]), complete=(box,), checked_at=0.0)
+    assert await index.count(SERIES) == 0
+    assert index.coverage(SERIES).gaps(box) == [box]
+
+
+# ---- structures that grow -------------------------------------------------------------------------
+
+
+def grown():
+
+    more = Keyword("LATER", "int", "variable", "", "none", "")
+    return dataclasses.replace(SERIES, keywords=(*SERIES.keywords, more))
+
+
+async def test_a_keyword_that_comes_later_is_missing_in_records_kept_before(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    index = await Index.load(database)
+    await index.keep_series(SERIES, 0.0)
+    await index.keep(SERIES, answer([Record(1, 5)]), complete=(), checked_at=0.0)
+    series = grown()
+    await index.keep_series(series, 1.0)
+    later = answer([Record(2, 6)])
+    keywords = [*later.keywords[:4], ("LATER", ["7"]), *later.keywords[4:]]
+    more = RsList(1, keywords=keywords, segments=later.segments, links=[], recinfo=later.recinfo)
+    await index.keep(series, more, complete=(), checked_at=0.0)
+    for _ in ("before", "after it is opened again"):
+        (record_set,) = parse_query("lab.small").sets
+        first, second = (await index.select(bind(record_set, series))).rows
+        assert "LATER" not in first.fields
+        assert first["VALUE"] == "1.5"
+        assert second["LATER"] == "7"
+        (condition,) = parse_query("lab.small[? LATER = 7 ?]").sets
+        assert [r.recnum for r in (await index.select(bind(condition, series))).rows] == [2]
+        database.close()
+        database = Database.open(tmp_path / "index.duckdb")
+        index = await Index.load(database)
+    database.close()
+
+
+def with_type(keyword, kind):
+    keywords = (k if k.name != keyword else dataclasses.replace(k, type=kind) for k in SERIES.keywords)
+    return dataclasses.replace(SERIES, keywords=tuple(keywords))
+
+
+async def matching(index, series, condition):
+    (record_set,) = parse_query(f"lab.small[? {condition} ?]").sets
+    return [r.recnum for r in (await index.select(bind(record_set, series))).rows]
+
+
+async def test_a_keyword_that_changes_its_type_has_its_column_made_anew_from_what_was_printed(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    index = await Index.load(database)
+    texts, numbers = with_type("VALUE", "string"), with_type("VALUE", "double")
+    await index.keep_series(texts, 0.0)
+    records = [Record(1, 5, value="10.5"), Record(2, 6, value="9.25")]
+    await index.keep(texts, answer(records), complete=(), checked_at=0.0)
+    await index.keep(texts, answer([Record(4, 5, value="11.5")]), complete=(), checked_at=0.0)
+    assert await matching(index, texts, "VALUE > '9'") == [2]
+    await index.keep_series(numbers, 1.0)
+    for _ in ("before", "after it is opened again"):
+        assert await matching(index, numbers, "VALUE > 9.5") == [4]
+        assert await matching(index, numbers, "VALUE > 9") == [4, 2]
+        (versions,) = parse_query("lab.small[! VALUE > 10 !]").sets
+        assert [r.recnum for r in (await index.select(bind(versions, numbers))).rows] == [1, 4]
+        database.close()
+        database = Database.open(tmp_path / "index.duckdb")
+        index = await Index.load(database)
+    database.close()
+
+
+async def test_other_prime_keys_take_back_what_was_vouched_for(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    index = await Index.load(database)
+    await index.keep_series(SERIES, 0.0)
+    box = Box(Region((None, None)), (Steps(0, 9),))
+    await index.keep(SERIES, answer([Record(1, 5)]), complete=(box,), checked_at=0.0)
+    await index.keep_series(dataclasses.replace(SERIES, note="another note"), 1.0)
+    assert not index.coverage(SERIES).gaps(box)
+    fewer = dataclasses.replace(SERIES, primekeys=SERIES.primekeys[:2])
+    await index.keep_series(fewer, 2.0)
+    again = await Index.load(database)
+    narrow = Box(Region((None,)), (Steps(0, 9),))
+    assert index.coverage(fewer).gaps(narrow) == again.coverage(fewer).gaps(narrow) == [narrow]
+    database.close()
+
+
+async def test_structures_are_found_in_any_case_and_by_name(index):
+    await index.keep_series(SERIES, 5.0)
+    found, at = index.series("LAB.SMALL")
+    assert (found.name, at) == ("lab.Small", 5.0)
+    assert index.series("lab.other") is None
+    assert [s.name for s in index.all_series()] == ["lab.Small"]
+
+
+async def test_a_fact_is_kept_until_it_is_replaced(index):
+    assert await index.fact("list", "x") is None
+    await index.keep_fact("list", "x", "one", 1.0)
+    await index.keep_fact("list", "x", "two", 2.0)
+    assert await index.fact("list", "x") == ("two", 2.0)
+
+
+# ---- tolerances -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind, texts, expected",
+    [
+        ("int", ["1", "2"], Tolerance()),
+        ("string", ["a"], Tolerance()),
+        ("float", ["1.50", "2.25", "MISSING"], Tolerance(absolute=0.005)),
+        ("float", ["1e-05", "2.5e+10", "3"], Tolerance(relative=5e-6)),
+        ("float", ["1.5", "2.25"], Tolerance(relative=5e-6)),
+        ("double", ["1.50e+00", "2.25e+10"], Tolerance(relative=0.005)),
+        ("float", ["MISSING"], Tolerance()),
+        ("time", ["2014.01.01_00:00:00_TAI"], Tolerance(absolute=0.5)),
+        ("time", ["2014.01.01_00:00:00.00_TAI", "MISSING"], Tolerance(absolute=0.005)),
+    ],
+)
+def test_the_printed_digits_tell_how_far_a_value_may_be_off(kind, texts, expected):
+    found = tolerance(TypedColumn("x", kind, "X"), texts)
+    assert found.absolute == pytest.approx(expected.absolute, abs=1e-9)
+    assert found.relative == pytest.approx(expected.relative, abs=1e-7)  # a float's own precision
+
+
+async def test_tolerances_only_widen_and_survive(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    index = await Index.load(database)
+    await index.keep_series(SERIES, 0.0)
+    for value in ("1.5", "1.50", "1.500"):
+        await index.keep(SERIES, answer([Record(1, 5, value=value)]), complete=(), checked_at=0.0)
+    for _ in range(2):
+        (record_set,) = parse_query("lab.small[? VALUE > 1.46 ?]").sets
+        assert (await index.select(bind(record_set, SERIES))).undecided == 1
+        (record_set,) = parse_query("lab.small[? VALUE > 1.44 ?]").sets
+        assert (await index.select(bind(record_set, SERIES))).undecided == 0
+        database.close()
+        database = Database.open(tmp_path / "index.duckdb")
+        index = await Index.load(database)
+    database.close()

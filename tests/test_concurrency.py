@@ -1,0 +1,92 @@
+"""Concurrent asks for one thing become one fetch, which outlives whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mirror.concurrency import SingleFlight
+
+
+class Fetch:
+    """A fetch that ends when it is told to, and counts how often it was begun."""
+
+    def __init__(self):
+        self.begun = 0
+        self.end = asyncio.Event()
+        self.error = None
+
+    async def __call__(self):
+        self.begun += 1
+        await self.end.wait()
+        if self.error is not None:
+            raise self.error
+        return self.begun
+
+
+@pytest.fixture
+def flights():
+    return SingleFlight()
+
+
+@pytest.fixture
+async def fetch():
+    return Fetch()
+
+
+async def begin(flights, fetch, count, key="x"):
+    tasks = [asyncio.ensure_future(flights.run(key, fetch)) for _ in range(count)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_those_who_come_while_it_runs_share_one_fetch(flights, fetch):
+    tasks = await begin(flights, fetch, 50)
+    fetch.end.set()
+    assert await asyncio.gather(*tasks) == [1] * 50
+
+
+async def test_those_who_come_later_fetch_again(flights, fetch):
+    fetch.end.set()
+    assert await flights.run("x", fetch) == 1
+    assert await flights.run("x", fetch) == 2
+
+
+async def test_different_things_are_fetched_beside_each_other(flights, fetch):
+    tasks = await begin(flights, fetch, 1, "x") + await begin(flights, fetch, 1, "y")
+    assert fetch.begun == 2
+    fetch.end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_an_error_is_everyones_and_the_next_one_tries_again(flights, fetch):
+    fetch.error = ValueError("once")
+    tasks = await begin(flights, fetch, 3)
+    fetch.end.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results == [fetch.error] * 3
+    fetch.error = None
+    assert await flights.run("x", fetch) == 2
+
+
+async def test_a_caller_that_gives_up_does_not_end_it_for_the_others(flights, fetch):
+    first, second = await begin(flights, fetch, 2)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    fetch.end.set()
+    assert await second == 1
+
+
+async def test_a_fetch_that_fails_when_all_have_gone_is_no_unheard_error(flights, fetch):
+    (only,) = await begin(flights, fetch, 1)
+    only.cancel()
+    fetch.error = ValueError("nobody hears this")
+    fetch.end.set()
+    await asyncio.gather(only, return_exceptions=True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    fetch.error = None
+    assert await flights.run("x", fetch) == 2

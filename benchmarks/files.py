@@ -49,12 +49,12 @@ from mirror.drms.export import ExportRequest, Protocol
 from mirror.drms.times import format_time, parse_time
 from mirror.fits import Exporter, RecordValues, read_archive
 from mirror.readthrough.filler import Filler
-from mirror.readthrough.first_last import Extremes
+from mirror.readthrough.first_last import FirstLast
 from mirror.readthrough.policy import Rules
 from mirror.readthrough.records import Records
 from mirror.readthrough.structures import Catalogue
 from mirror.services.exports.assembling import Assembler
-from mirror.services.exports.content import Front
+from mirror.services.exports.content import ReplacedHeader
 from mirror.services.exports.jobs import Job, JobFile, Jobs
 from mirror.services.exports.planning import ExportPlanner, Plan
 from mirror.services.search.search import Search
@@ -384,7 +384,7 @@ async def workshop(store: Path, upstream: str) -> AsyncIterator[Workshop]:
     client = UpstreamClient(upstream, timeout=60, queries=2, agent="benchmark", on_request=lambda _: None)
     try:
         index = await Index.load(database)
-        catalogue, extremes = Catalogue(index, client, rules), Extremes(index, client, rules)
+        catalogue, extremes = Catalogue(index, client, rules), FirstLast(index, client, rules)
         filler = Filler(index, client, rules, config.fill)
         records = Records(index, client, filler, extremes, rules, config.fill)
         blobs = await Blobs.open(store, database, now=rules.timestamp)
@@ -415,7 +415,7 @@ async def _measure_assembling(
     archived = await _keep(made.blobs, data)
     exporter = Exporter(plan.series, SEGMENT)
 
-    async def front() -> Front:
+    async def front() -> ReplacedHeader:
         new = await made.assembler.front(plan, plan.files[0], archived)
         assert new is not None
         return new

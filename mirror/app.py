@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from mirror.config.watching import ConfigWatch
+from mirror.config.watching import ConfigWatcher
 from mirror.readthrough.downloads import Downloads
 from mirror.readthrough.files import Files
 from mirror.readthrough.filler import Filler
-from mirror.readthrough.first_last import Extremes
+from mirror.readthrough.first_last import FirstLast
 from mirror.readthrough.lists import Listing
 from mirror.readthrough.policy import Rules, within
-from mirror.readthrough.records import Origin, Records
+from mirror.readthrough.records import CacheStatus, Records
 from mirror.readthrough.structures import Catalogue
 from mirror.server.access.gate import Gate
 from mirror.server.api.adoption import AdoptApi
@@ -43,7 +43,7 @@ from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SyncApi
 from mirror.server.api.transfer import BackupApi
 from mirror.server.app import build_app
-from mirror.server.jsoc.content import Contents
+from mirror.server.jsoc.content import FileResponses
 from mirror.server.jsoc.files import FileHandlers
 from mirror.server.jsoc.jsoc_fetch import Fetch
 from mirror.server.jsoc.programs import Programs
@@ -54,20 +54,20 @@ from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
 from mirror.server.pages.search import SearchPage
-from mirror.server.pages.site import Web
+from mirror.server.pages.site import Site
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
-from mirror.services.access.authentication import Doors
+from mirror.services.access.authentication import Authenticator
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.estimates.budget_table import BudgetMemory
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.rates import Rates
-from mirror.services.exports.assembling import Assembler, Precise
-from mirror.services.exports.content import Fronts
+from mirror.services.exports.assembling import Assembler, FullPrecision
+from mirror.services.exports.content import FileHeaders
 from mirror.services.exports.directory import ExportDirectories
-from mirror.services.exports.file_list import FileLists, Units
+from mirror.services.exports.file_list import FileLists, UnitFiles
 from mirror.services.exports.job_list import JobList
 from mirror.services.exports.job_parts import JobParts
 from mirror.services.exports.jobs import Jobs
@@ -86,32 +86,32 @@ from mirror.services.maintenance.check_table import CheckTable
 from mirror.services.maintenance.checker import Checker
 from mirror.services.maintenance.forget import Forgetter
 from mirror.services.maintenance.retention import Store
-from mirror.services.maintenance.upkeep import Surroundings, Upkeep
+from mirror.services.maintenance.upkeep import Environment, Upkeep
 from mirror.services.monitoring.all_jobs import AllJobs
 from mirror.services.monitoring.cell_counts import CellCounts
 from mirror.services.monitoring.heatmap import HeatMap
 from mirror.services.monitoring.overview import Overview
-from mirror.services.monitoring.status import Status, Tallies
+from mirror.services.monitoring.status import Counters, Status
 from mirror.services.monitoring.totals import Totals
 from mirror.services.quicklook.cache import Pictures
-from mirror.services.quicklook.process import Studio
+from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import QuickLooks
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.sql.jsoc_tables import RecordSets
 from mirror.services.sql.mirror_tables import CatalogueTables
-from mirror.services.sql.processes import Powers, Workers
+from mirror.services.sql.processes import WorkerLimits, Workers
 from mirror.services.sql.question import Limits
 from mirror.services.sql.saved_queries import SavedQueries
 from mirror.services.sql.service import Analytics
-from mirror.services.sql.where import Sifter
-from mirror.services.subscriptions.editing import StandingCheck, Subscribing
+from mirror.services.sql.where import WhereSearch
+from mirror.services.subscriptions.editing import Subscribing, SubscriptionValidation
 from mirror.services.subscriptions.files import SyncFiles
-from mirror.services.subscriptions.holdings import Standing
+from mirror.services.subscriptions.holdings import SubscriptionHoldings
 from mirror.services.subscriptions.manager import Sync
-from mirror.services.subscriptions.worker import Parts as SyncParts
+from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
-from mirror.services.transfer.bundle import Bundles, Way
+from mirror.services.transfer.bundle import Bundles, Sources
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database
@@ -140,7 +140,7 @@ if TYPE_CHECKING:
     Sleep = Callable[[float], Awaitable[None]]
     from collections.abc import Awaitable, Callable
 
-    from mirror.server.app import Part
+    from mirror.server.app import Handlers
 
 DATABASE = "index.duckdb"
 LAKE = "lake"
@@ -154,7 +154,7 @@ class Core:
     rules: Rules
     database: Database
     index: Index
-    tallies: Tallies
+    tallies: Counters
     accounting: Accounting
     rates: Rates
     budget: Budget
@@ -164,7 +164,7 @@ class Core:
     catalogue: Catalogue
     filler: Filler
     fills: Fills
-    extremes: Extremes
+    extremes: FirstLast
     records: Records
     search: Search
     listing: Listing
@@ -185,7 +185,7 @@ async def open_core(
     database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
     index = await Index.load(database)
     rules = Rules(config.upstream.policy, config.freshness_of, now)
-    tallies = Tallies(Counter(), Counter(), Counter(), started_at=rules.timestamp())
+    tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
     accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
     budgets = BudgetMemory(budget, index, rules.timestamp)
@@ -206,7 +206,7 @@ async def open_core(
     )
     catalogue = Catalogue(index, upstream, rules)
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
-    extremes = Extremes(index, upstream, rules)
+    extremes = FirstLast(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, fill)
     blobs = await Blobs.open(
         config.storage.path,
@@ -242,7 +242,7 @@ async def open_core(
         downloads=downloads,
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         assembler=Assembler(index, blobs, upstream, rules),
-        estimates=Estimates(index, catalogue, extremes, Standing(database, index), upstream, rules, rates, budget.spread),
+        estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
     )
 
@@ -287,26 +287,26 @@ class Keeping:
     sync: Sync
     checker: Checker
     upkeep: Upkeep
-    watch: ConfigWatch
+    watch: ConfigWatcher
     forgetter: Forgetter
     status: Status
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
-    doors: Doors
+    authenticator: Authenticator
     audit: Audit
 
 
 def keeping(
-    core: Core, exporting: Exporting, *, path: Path | None, environ: Mapping[str, str], standing_wishes: bool
+    core: Core, exporting: Exporting, *, path: Path | None, environ: Mapping[str, str], subscriptions_run: bool
 ) -> Keeping:
     """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
 
     ``path`` and ``environ`` are where the configuration came from; subscriptions and the inbox are only worked
-    on with ``standing_wishes``.
+    on with ``subscriptions_run``.
     """
     c, storage = core, core.config.storage
-    standing = Standing(c.database, c.index)
+    standing = SubscriptionHoldings(c.database, c.index)
     fetching = SyncFiles(
         c.index, standing, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
         c.config.upstream.email,
@@ -314,18 +314,18 @@ def keeping(
     parts = SyncParts(
         c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
     )
-    sync = Sync(parts, active=standing_wishes)
+    sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
     steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
-    around = Surroundings(
+    around = Environment(
         lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
-    doors = Doors(c.config, c.rules.timestamp)
-    watch = ConfigWatch(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, doors), c.rules.timestamp)
+    authenticator = Authenticator(c.config, c.rules.timestamp)
+    watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
     status = Status(
         c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget
     )
@@ -341,23 +341,23 @@ def keeping(
         forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp),
         status=status,
         adoption=adoption,
-        inbox=Inbox(storage.inbox if standing_wishes else None, adoption, time.monotonic, asyncio.sleep),
+        inbox=Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep),
         analytics=_analytics(core, lake, status, sync),
-        doors=doors,
+        authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
 
 
 def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
     c, sql = core, core.config.sql
-    workers = Workers(lake.root, Powers(sql.places, sql.waiting, sql.memory, sql.threads))
+    workers = Workers(lake.root, WorkerLimits(sql.places, sql.waiting, sql.memory, sql.threads))
     tables = CatalogueTables(c.index, c.database, status, sync)
     recordsets = RecordSets(c.search, c.records, c.index, lake)
     return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
 
 
 def _applier(
-    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, doors: Doors
+    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, authenticator: Authenticator
 ) -> Callable[[Config], Awaitable[None]]:
     """What makes another configuration hold in a running mirror, as far as that is possible."""
     last = core.config
@@ -376,7 +376,7 @@ def _applier(
             jobs.try_now()
             sync.try_now()
         upkeep.apply(wanted)
-        doors.apply(wanted)
+        authenticator.apply(wanted)
         last = wanted
         await sync.reconcile(wanted.subscription)
 
@@ -396,7 +396,7 @@ def carrying(core: Core) -> Carrying:
     """Backups, bundles and their import."""
     c, root = core, core.config.storage.path
     bundles = Bundles(
-        Way(c.search, c.extremes, c.records, c.rules),
+        Sources(c.search, c.extremes, c.records, c.rules),
         _held_only(core),
         c.filler,
         c.index,
@@ -411,14 +411,14 @@ def carrying(core: Core) -> Carrying:
     return Carrying(Backups(c.database, root, c.rules.now), bundles, importer)
 
 
-def _held_only(core: Core) -> Way:
+def _held_only(core: Core) -> Sources:
     """The way to records that are held, whatever the policy is."""
     c = core
     offline = Rules("offline", c.rules.rule_for, c.rules.now)
-    extremes = Extremes(c.index, c.upstream, offline)
+    extremes = FirstLast(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
     catalogue = Catalogue(c.index, c.upstream, offline)
-    return Way(Search(c.index, catalogue, records), extremes, records, offline)
+    return Sources(Search(c.index, catalogue, records), extremes, records, offline)
 
 
 def _each(*listeners: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
@@ -429,8 +429,8 @@ def _each(*listeners: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
     return tell
 
 
-def _counter(tallies: Tallies) -> Callable[[Origin], None]:
-    def count(origin: Origin) -> None:
+def _counter(tallies: Counters) -> Callable[[CacheStatus], None]:
+    def count(origin: CacheStatus) -> None:
         tallies.searches[origin.name.lower()] += 1
 
     return count
@@ -440,17 +440,17 @@ PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
-class Facing:
+class Browsing:
     """Its parts; ``subscribing`` is None where there is no config.toml to write to."""
 
-    studio: Studio
+    studio: RenderProcess
     pictures: QuickLooks
     queries: QueryCheck
     saved: SavedQueries
-    standing: StandingCheck
+    standing: SubscriptionValidation
     subscribing: Subscribing | None
 
-    def parts(self, core: Core, kept: Keeping, site: Web, api: Api) -> tuple[Part, ...]:
+    def parts(self, core: Core, kept: Keeping, site: Site, api: Api) -> tuple[Handlers, ...]:
         """The pages of search, SQL and subscriptions, and what their scripts ask."""
         return (
             SearchPage(site, api, self.queries, self.pictures),
@@ -460,31 +460,31 @@ class Facing:
         )
 
 
-def facing(
+def browsing(
     core: Core, exporting: Exporting, kept: Keeping, *, path: Path | None, environ: Mapping[str, str]
-) -> Facing:
+) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, studio = core, core.config.storage, Studio()
+    c, storage, studio = core, core.config.storage, RenderProcess()
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
-    return Facing(
+    return Browsing(
         studio=studio,
         pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, studio),
         queries=queries,
         saved=SavedQueries(c.database),
-        standing=StandingCheck(queries, kept.watch),
+        standing=SubscriptionValidation(queries, kept.watch),
         subscribing=None if path is None else Subscribing(path, environ),
     )
 
 
 def _app(
-    core: Core, making: Exporting, kept: Keeping, faced: Facing, health: Health
+    core: Core, making: Exporting, kept: Keeping, faced: Browsing, health: Health
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
     proxy = Proxy(c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()})
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
-    precise = Precise(c.search, c.records, c.index, c.assembler)
+    precise = FullPrecision(c.search, c.records, c.index, c.assembler)
     directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)
     exports = JobList(
         making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists, c.rules.timestamp
@@ -496,12 +496,12 @@ def _app(
         kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
     )
     events = Events(overview.state)
-    api = Api(c.search, Sifter(c.search, c.index, kept.analytics), kept.status)
-    site = Web(proxy)
-    parts: tuple[Part, ...] = (
+    api = Api(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
+    site = Site(proxy)
+    parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, proxy, chain, c.rules.timestamp),
-        Fetch(making.exports, Units(c.index, c.holdings), proxy, c.rules.timestamp),
-        FileHandlers(c.files, directories, Contents(c.blobs, Fronts(c.database))),
+        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
+        FileHandlers(c.files, directories, FileResponses(c.blobs, FileHeaders(c.database))),
         api,
         FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
         BackupApi(copies.backups, copies.bundles, copies.importer),
@@ -516,19 +516,19 @@ def _app(
         *faced.parts(core, kept, site, api),
         events,
     )
-    gate = Gate(kept.doors, kept.audit, proxy)
+    gate = Gate(kept.authenticator, kept.audit, proxy)
     return build_app(parts, gate, proxy, chain, counting(c.accounting)), events
 
 
 def _pages(
-    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Web, overview: Overview
-) -> tuple[Part, ...]:
+    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+) -> tuple[Handlers, ...]:
     """What people see in a browser, and the API of it."""
     c, totals = core, Totals(core.database)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     return (
         site,
-        LoginPage(site, kept.doors, kept.audit),
+        LoginPage(site, kept.authenticator, kept.audit),
         Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
         WorkPages(site, jobs, kept.checker, c.accounting, overview),
         CoverageApi(heatmap, Filling(c.fills, c.estimates)),

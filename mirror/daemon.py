@@ -16,14 +16,14 @@ from aiohttp import web
 
 from mirror.app import (
     DATABASE,
-    Facing,
+    Browsing,
     _app,
+    browsing,
     exporting,
-    facing,
     keeping,
     open_core,
 )
-from mirror.config.loading import check_doors
+from mirror.config.loading import check_access
 from mirror.listening import bind, refused, url_of
 from mirror.logs import REQUESTS, Requests
 from mirror.server.api.events import Events
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.config.loading import Config
-    from mirror.config.watching import ConfigWatch
+    from mirror.config.watching import ConfigWatcher
     from mirror.readthrough.downloads import Downloads
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
@@ -91,12 +91,12 @@ class Mirror:
     export_jobs: ExportJobs
     blobs: Blobs
     sync: Sync
-    watch: ConfigWatch
+    watch: ConfigWatcher
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
     upkeep: Upkeep
-    facing: Facing
+    browsing: Browsing
 
     def go_on(self) -> None:
         """Upstream can be asked again: so do what waited for that."""
@@ -109,7 +109,7 @@ class Mirror:
         await self.fills.stop()
         await self.filler.stop()  # first: what it brings stands before everything that others write down
         await self.upkeep.stop()
-        await self.facing.studio.stop()
+        await self.browsing.studio.stop()
         await self.analytics.stop()
         await self.inbox.stop()
         await self.sync.stop()
@@ -129,21 +129,21 @@ async def build(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    standing_wishes: bool = False,
+    subscriptions_run: bool = False,
 ) -> Mirror:
     """A mirror on the store of ``config``; raises StorageError if the store cannot be had.
 
     ``now``, ``pacer`` and ``sleep`` stand for the clock, for the patience with upstream, and for the pauses
     between attempts at a file and looks at a request. ``path`` is the file of ``config``, whose edits are
-    followed, and ``environ`` what overrides it. Subscriptions are only worked on with ``standing_wishes``.
+    followed, and ``environ`` what overrides it. Subscriptions are only worked on with ``subscriptions_run``.
     """
     core = await open_core(config, now=now, pacer=pacer, sleep=sleep)
     making = exporting(core)
-    kept = keeping(core, making, path=path, environ=environ or {}, standing_wishes=standing_wishes)
+    kept = keeping(core, making, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
     health = Health(
         lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
     )
-    faced = facing(core, making, kept, path=path, environ=environ or {})
+    faced = browsing(core, making, kept, path=path, environ=environ or {})
     app, events = _app(core, making, kept, faced, health)
     await making.worker.resume()
     await core.fills.resume()
@@ -171,7 +171,7 @@ async def build(
         inbox=kept.inbox,
         analytics=kept.analytics,
         upkeep=kept.upkeep,
-        facing=faced,
+        browsing=faced,
     )
 
 
@@ -196,7 +196,7 @@ async def serve(
     notifier: Notifier | None = None,
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    standing_wishes: bool = False,
+    subscriptions_run: bool = False,
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
@@ -205,13 +205,13 @@ async def serve(
 
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
-    check_doors(config)
+    check_access(config)
     sys.setswitchinterval(TURN)
     notifier = notifier or Notifier({})
     host, port = config.server.host, config.server.port
     sockets = bind(host, port, LISTEN)  # before a store is opened, or JSOC is asked
     try:
-        mirror = await build(config, path=path, environ=environ, standing_wishes=standing_wishes)
+        mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
     except BaseException:
         for made in sockets:
             made.close()

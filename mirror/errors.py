@@ -1,7 +1,7 @@
 """Every error that the mirror raises on purpose, as one tree, split by whose fault it is.
 
     MirrorError
-    ├── BadRequest                the asker's fault; nothing was changed
+    ├── BadRequest                the client's fault; nothing was changed
     │   ├── SyntaxProblem         a text that does not parse: shows the text, a caret, what was expected
     │   ├── UnknownSeries         no such series
     │   ├── UnknownName           no such keyword, segment, link or prime key
@@ -12,7 +12,7 @@
     │   ├── UpstreamBroken        an answer that is not what the protocol promises
     │   ├── UpstreamRefused       JSOC answered with a status other than 0
     │   └── UpstreamLacks         upstream is a mirror, and cannot give this
-    ├── OverLimit                 more than one asker may take
+    ├── OverLimit                 more than one client may take
     │   ├── OutOfTime             it took too long
     │   ├── TooLarge              its answer, or what it needs, is too large
     │   └── TooMany               too many ask at a time
@@ -104,7 +104,7 @@ class Refused(BadRequest):
 
 
 class OverLimit(MirrorError):
-    """More than one asker may take of what all share."""
+    """More than one client may take of what all share."""
 
 
 class OutOfTime(OverLimit):

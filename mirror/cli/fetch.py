@@ -47,7 +47,7 @@ _NOT_MADE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FetchRequest:
     """What to fetch, in the words of the API."""
 
     ds: str
@@ -115,7 +115,7 @@ def fetch(
     told_before(estimate)
     _make(folder)
     started = time.monotonic()
-    wish = Wish(recordset, seg, limit, name, email)
+    wish = FetchRequest(recordset, seg, limit, name, email)
     console = Console(stderr=True)
     with _bar(console) as progress:
         items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wish, progress)
@@ -134,7 +134,7 @@ def fetch(
 # ---- what there is ------------------------------------------------------------------------------
 
 
-def _as_is(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item], list[Failure]]:
+def _as_is(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The archived files; those on tape are brought back first."""
     listed, told = _listed(daemon, wish)
     warn_if_stale(told)
@@ -151,7 +151,7 @@ def _as_is(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item], 
     return items, [Failure(f["name"], f["record"], f["segment"], why[f["state"]]) for f in missing]
 
 
-def _as_fits(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item], list[Failure]]:
+def _as_fits(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The files of an export by the mirror."""
     job = _made(daemon, wish, "fits", progress)
     if job["state"] == "failed":
@@ -162,7 +162,7 @@ def _as_fits(daemon: Daemon, wish: Wish, progress: Progress) -> tuple[list[Item]
     return items, [Failure("", record, "", _NOT_MADE) for record in lost]
 
 
-def _why_offline(wish: Wish, job: Any) -> str:
+def _why_offline(wish: FetchRequest, job: Any) -> str:
     """Why files are still on tape after the export that should have brought them back."""
     error = job["error"] or ""
     return _NEEDS_ADDRESS if not wish.email and "email" in error else error or _WHY["offline"]
@@ -174,13 +174,13 @@ def records_without(listed: Sequence[Any], made: Sequence[str]) -> list[str]:
     return list(wanted - Counter(made))
 
 
-def _listed(daemon: Daemon, wish: Wish) -> tuple[Any, Mapping[str, str]]:
+def _listed(daemon: Daemon, wish: FetchRequest) -> tuple[Any, Mapping[str, str]]:
     """The archived files, and what the mirror said of how it found them."""
     params = {"ds": wish.ds, "seg": wish.seg, "n": None if wish.n is None else str(wish.n), "name": wish.name}
     return daemon.get_told("/api/files", {**params, "places": "1"})
 
 
-def _made(daemon: Daemon, wish: Wish, protocol: str, progress: Progress) -> Any:
+def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress) -> Any:
     """The job of an export of the wish, once it has ended."""
     task = progress.add_task("the mirror gets them", total=None, files="")
     job = begin(daemon, {**asdict(wish), "protocol": protocol})

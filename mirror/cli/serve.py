@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.simulate import announce
-from mirror.config.loading import check_doors, load_config
+from mirror.config.loading import check_access, load_config
 from mirror.logs import set_up
 from mirror.systemd import Notifier
 
@@ -43,13 +43,13 @@ def serve(path: Path | None) -> None:
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
     config = load_config(path, os.environ)
-    check_doors(config)
+    check_access(config)
     set_up(config.log)
     from mirror.daemon import serve as run  # noqa: PLC0415  (a wrong configuration is told at once)
 
     async def to_the_end() -> None:
         notifier, environ = Notifier(os.environ), os.environ
-        await run(config, ready=announce, notifier=notifier, path=path, environ=environ, standing_wishes=True)
+        await run(config, ready=announce, notifier=notifier, path=path, environ=environ, subscriptions_run=True)
         # Everything is written down. Threads that still work on answers nobody waits for must not hold this up.
         logging.shutdown()
         sys.stdout.flush()

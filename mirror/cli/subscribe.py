@@ -79,9 +79,9 @@ def subscribe(
     if listing:
         show_subscriptions(daemon.get("/api/subscriptions"), form)
         return
-    wish = {} if remove else _table(series or "", given)
+    subscription = {} if remove else _table(series or "", given)
     if dry_run and not remove:
-        show_estimate(_estimate(daemon, wish), as_json=form == "json")
+        show_estimate(_estimate(daemon, subscription), as_json=form == "json")
         return
     file = path or file_of(daemon)
     if remove:
@@ -90,16 +90,16 @@ def subscribe(
             f"{file}: the subscription {remove} is taken out; what it has fetched stays as long as there is room"
         )
         return
-    told_before(lambda: _estimate(daemon, wish))
-    added = Subscribing(file, os.environ).add(wish)
+    told_before(lambda: _estimate(daemon, subscription))
+    added = Subscribing(file, os.environ).add(subscription)
     remark(f"{file}: the subscription {added.identity} is written")
     if form == "json":
         show({"name": added.identity, "file": str(file)}, form)
 
 
-def _estimate(daemon: Daemon, wish: dict[str, Any]) -> Any:
+def _estimate(daemon: Daemon, subscription: dict[str, Any]) -> Any:
     """What the subscription would fetch by now; raises what the mirror finds wrong with it."""
-    return daemon.send("POST", "/api/subscriptions/estimate", wish)
+    return daemon.send("POST", "/api/subscriptions/estimate", subscription)
 
 
 def file_of(daemon: Daemon) -> Path:

@@ -49,7 +49,7 @@ __all__ = [
     "Token",
     "Upkeep",
     "Upstream",
-    "check_doors",
+    "check_access",
     "load_config",
     "read_config",
 ]
@@ -227,7 +227,7 @@ def _check_tokens(config: Config, origin: str) -> None:
         )
 
 
-def check_doors(config: Config) -> None:
+def check_access(config: Config) -> None:
     """ConfigError if the mirror is to listen to others, and nobody said to whom."""
     host = config.server.host
     if is_loopback(host) or config.access.networks or config.token:

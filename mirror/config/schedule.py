@@ -1,4 +1,4 @@
-"""Standing wishes for data: when their window is, what of it comes next, when it is time. Pure.
+"""Standing subscriptions for data: when their window is, what of it comes next, when it is time. Pure.
 
     moment = time | "now" [ "-" duration ] | "-" duration       -30d is thirty days before now
     hours  = clock "-" clock [ "UTC" ]                           20:00-06:00, over midnight too

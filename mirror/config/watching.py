@@ -65,7 +65,7 @@ async def edits(path: Path) -> AsyncIterator[None]:
         yield None
 
 
-class ConfigWatch:
+class ConfigWatcher:
     """Keeps the mirror as its file says. ``apply`` makes a configuration hold; ``changes`` tells of edits."""
 
     def __init__(

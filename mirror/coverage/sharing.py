@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: A part that is held completely, and when that was last checked (Unix seconds).
-Claim = tuple[Box, float]
+CoverageClaim = tuple[Box, float]
 
 #: No value: two restrictions that exclude each other.
 _NEITHER = Between(1, 0)
 
 
-def held_parts(coverage: Coverage, boxes: Iterable[Box]) -> list[Claim]:
+def held_parts(coverage: Coverage, boxes: Iterable[Box]) -> list[CoverageClaim]:
     """The parts of ``boxes`` that are held, the ones checked last at the end: they count where parts overlap."""
     found = [
         (Box(region, (cut,)), span.checked_at)
@@ -50,9 +50,9 @@ def _both(one: Restriction, other: Restriction) -> Restriction:
     return _NEITHER
 
 
-def split_by_age(coverage: Coverage, claims: Iterable[Claim]) -> tuple[list[Claim], list[Box]]:
+def split_by_age(coverage: Coverage, claims: Iterable[CoverageClaim]) -> tuple[list[CoverageClaim], list[Box]]:
     """Of another mirror's claims those that tell more than ``coverage``, and the parts where ours is no older."""
-    theirs: list[Claim] = []
+    theirs: list[CoverageClaim] = []
     ours: list[Box] = []
     for box, checked_at in claims:
         before = Freshness(checked_at, 0.0, 0.0, MIN, ahead=math.inf)

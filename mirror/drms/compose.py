@@ -36,7 +36,7 @@ class Span:
     step: str = ""
 
 
-Wish = Span | str
+KeyChoice = Span | str
 
 
 def is_time(series: Series, prime: PrimeKey) -> bool:
@@ -53,7 +53,7 @@ def zone_of(series: Series, prime: PrimeKey) -> str:
 
 
 def compose(
-    series: Series, keys: Mapping[str, Wish], *, where: str = "", segments: Sequence[str] = ()
+    series: Series, keys: Mapping[str, KeyChoice], *, where: str = "", segments: Sequence[str] = ()
 ) -> RecordSet:
     """The record set of these wishes, by the names of prime keys; BadRequest for what cannot stand in its place.
 
@@ -70,9 +70,9 @@ def compose(
     return made
 
 
-def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, Wish], str] | None:
+def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, KeyChoice], str] | None:
     """The wishes that ``compose`` makes this record set of, and its condition; None if there are none such."""
-    keys: dict[str, Wish] = {}
+    keys: dict[str, KeyChoice] = {}
     where = ""
     place = 0
     for part in record_set.filters:
@@ -90,7 +90,7 @@ def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, Wish], str] 
     return keys, where
 
 
-def _bracket(series: Series, prime: PrimeKey, wish: Wish) -> str:
+def _bracket(series: Series, prime: PrimeKey, wish: KeyChoice) -> str:
     if isinstance(wish, str):
         return wish.strip()
     zone = zone_of(series, prime)

@@ -22,7 +22,7 @@ from mirror.coverage.plan import box_query
 from mirror.errors import UpstreamRefused
 from mirror.readthrough.backlog import SMALL, Backlog
 from mirror.readthrough.chunks import chunks, halves
-from mirror.readthrough.rechecks import CHECK_FACTOR, Checks, split
+from mirror.readthrough.rechecks import CHECK_FACTOR, Rechecks, split
 from mirror.readthrough.request_size import Sizes
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.pacing import Claim, Priority
@@ -85,7 +85,7 @@ class Filler:
         self._sizes = Sizes(upstream, settings)
         # One answer more than upstream gives at a time, so that it has something to do while one is kept.
         self._backlog = Backlog(queries + 1, settings.chunk_records, budget)
-        self._checks = Checks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch)
+        self._checks = Rechecks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch)
         self._flights: dict[str, list[_Flight]] = {}
         self._capped: SingleFlight[str, int | None] = SingleFlight()
         self._progress: dict[str, Progress] = {}
@@ -306,7 +306,7 @@ class Filler:
 
 
 async def _landed(flights: Iterable[_Flight]) -> int:
-    """Wait for flights, which go on if the asker does not; their records, or the first error."""
+    """Wait for flights, which go on if the caller does not; their records, or the first error."""
     tasks = dict.fromkeys(flight.task for flight in flights)
     results = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
     for result in results:

@@ -22,7 +22,7 @@ from mirror.drms.recordset import (
 from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
 from mirror.errors import NotHeld, SyntaxProblem, UpstreamBroken, UpstreamError
-from mirror.readthrough.policy import Wish
+from mirror.readthrough.policy import CacheDemand
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.verification import identifying
 from mirror.wire.info import RsListRequest
@@ -49,7 +49,7 @@ class Resolved:
     stale: bool = False
 
 
-class Extremes:
+class FirstLast:
     """Finds the records that ``^`` and ``$`` stand for, and remembers them for a while."""
 
     def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
@@ -59,7 +59,7 @@ class Extremes:
         self._known: dict[str, tuple[Term | None, float]] = {}
         self._flights: SingleFlight[str, Term | None] = SingleFlight()
 
-    async def resolve(self, selection: Selection, wish: Wish = Wish.USUAL) -> Resolved:
+    async def resolve(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT) -> Resolved:
         """Put values in the place of every ``^`` and ``$``, from the first filter to the last."""
         asked = stale = False
         while (position := extreme_position(selection)) is not None:
@@ -69,7 +69,7 @@ class Extremes:
             for term in f.terms:
                 value: Term | None = term
                 if (mark := extreme_of(term)) is not None:
-                    value, how = await self._value(selection, position, f, mark, wish)
+                    value, how = await self._value(selection, position, f, mark, demand)
                     asked, stale = asked or how == "asked", stale or how == "stale"
                 if value is not None:
                     terms.append(_from(value, term) if isinstance(term, IntRange) else value)
@@ -84,17 +84,17 @@ class Extremes:
         return Resolved(selection, asked, stale)
 
     async def _value(
-        self, selection: Selection, position: int, f: KeyFilter, term: Extreme, wish: Wish
+        self, selection: Selection, position: int, f: KeyFilter, term: Extreme, demand: CacheDemand
     ) -> tuple[Term | None, str]:
         before = replace(selection, filters=selection.filters[:position])
-        freshness = self._rules.freshness(selection.series, wish)
+        freshness = self._rules.freshness(selection.series, demand)
         if plan_read(before, self._index.coverage(selection.series), freshness) == Local():
             return await self._held_value(before, f, term), "held"
         query = _prefix(selection, position, term)
         known = self._known.get(query)
         if known and abs(self._rules.timestamp() - known[1]) < _good_for(term, freshness):
             return known[0], "held"
-        if not self._rules.asks(wish):
+        if not self._rules.asks(demand):
             return await self._held_value(before, f, term), "stale"
         try:
             value = await self._flights.run(query, lambda: self._ask(before, query, f, term))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight
 from mirror.errors import NotHeld, UpstreamError
-from mirror.readthrough.policy import Wish
+from mirror.readthrough.policy import CacheDemand
 from mirror.wire.address import AddressAnswer, AddressRequest
 from mirror.wire.catalogue import SeriesEntry
 
@@ -34,22 +34,22 @@ class Listing:
         self._rules = rules
         self._flights: SingleFlight[str, tuple[SeriesEntry, ...]] = SingleFlight()
 
-    async def series(self, wish: Wish = Wish.USUAL) -> tuple[SeriesEntry, ...]:
+    async def series(self, demand: CacheDemand = CacheDemand.DEFAULT) -> tuple[SeriesEntry, ...]:
         """The public series, as show_series lists them."""
-        return await self._list("show_series", self._upstream.show_series, wish)
+        return await self._list("show_series", self._upstream.show_series, demand)
 
-    async def all_series(self, *, notes: bool, wish: Wish = Wish.USUAL) -> tuple[SeriesEntry, ...]:
+    async def all_series(self, *, notes: bool, demand: CacheDemand = CacheDemand.DEFAULT) -> tuple[SeriesEntry, ...]:
         """All series, as showextseries lists them, with or without their notes."""
         name = "showextseries notes" if notes else "showextseries"
-        return await self._list(name, lambda: self._upstream.showextseries(info=notes), wish)
+        return await self._list(name, lambda: self._upstream.showextseries(info=notes), demand)
 
-    async def check_address(self, request: AddressRequest, wish: Wish = Wish.USUAL) -> AddressAnswer:
+    async def check_address(self, request: AddressRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> AddressAnswer:
         """What JSOC says of an address; that one is registered is remembered."""
         kept = await self._index.fact("address", request.address.lower())
-        if kept and self._is_good(kept[1], ADDRESS_AGE, wish):
+        if kept and self._is_good(kept[1], ADDRESS_AGE, demand):
             return AddressAnswer(REGISTERED, kept[0])
-        if not self._rules.asks(wish):
-            why = self._rules.why_not(wish)
+        if not self._rules.asks(demand):
+            why = self._rules.why_not(demand)
             raise NotHeld(f"whether {request.address} is registered is not known, and {why}")
         try:
             answer = await self._upstream.check_address(request)
@@ -62,19 +62,19 @@ class Listing:
             await self._index.keep_fact("address", request.address.lower(), answer.msg, now)
         return answer
 
-    def _is_good(self, fetched_at: float, age: float, wish: Wish) -> bool:
+    def _is_good(self, fetched_at: float, age: float, demand: CacheDemand) -> bool:
         """True if what was fetched then is answered without asking again."""
-        young = abs(self._rules.timestamp() - fetched_at) < age and wish is not Wish.CHECK
-        return young or not self._rules.asks(wish)
+        young = abs(self._rules.timestamp() - fetched_at) < age and demand is not CacheDemand.REVALIDATE
+        return young or not self._rules.asks(demand)
 
     async def _list(
-        self, name: str, ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]], wish: Wish
+        self, name: str, ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]], demand: CacheDemand
     ) -> tuple[SeriesEntry, ...]:
         kept = await self._index.fact("list", name)
-        if kept and self._is_good(kept[1], LIST_AGE, wish):
+        if kept and self._is_good(kept[1], LIST_AGE, demand):
             return _from_json(kept[0])
-        if not self._rules.asks(wish):
-            raise NotHeld(f"the list of series is not held, and {self._rules.why_not(wish)}")
+        if not self._rules.asks(demand):
+            raise NotHeld(f"the list of series is not held, and {self._rules.why_not(demand)}")
 
         async def fetch() -> tuple[SeriesEntry, ...]:
             entries = await ask()

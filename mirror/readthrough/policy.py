@@ -4,7 +4,7 @@ strict    an answer that needs JSOC fails when JSOC fails
 fallback  data that are held but should be checked again are served as they are when JSOC fails
 offline   JSOC is never asked
 
-A single request may wish for more than the policy: to have what it reads checked, or JSOC left alone.
+A single request may demand for more than the policy: to have what it reads checked, or JSOC left alone.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def within(fill: Fill, upstream: Upstream) -> Fill:
     return replace(fill, chunk_records=min(fill.chunk_records, max(1, hourly // MOST_AT_ONCE)))
 
 
-class Wish(Enum):
+class CacheDemand(Enum):
     """What one request demands of freshness."""
 
-    USUAL = "usual"  #: what the rules say
-    CHECK = "check"  #: everything that it reads is checked with upstream now, however young the last check
-    HELD = "held"  #: upstream is not asked, whatever is missing or old
+    DEFAULT = "usual"  #: what the rules say
+    REVALIDATE = "check"  #: everything that it reads is checked with upstream now, however young the last check
+    ONLY_IF_CACHED = "held"  #: upstream is not asked, whatever is missing or old
 
 
 @dataclass
@@ -77,33 +77,33 @@ class Rules:
         """True if held data are served unchecked when the check fails."""
         return self.policy != "strict"
 
-    def asks(self, wish: Wish) -> bool:
-        """True if upstream may be asked for a request with this wish."""
-        return self.may_ask and wish is not Wish.HELD
+    def asks(self, demand: CacheDemand) -> bool:
+        """True if upstream may be asked for a request with this demand."""
+        return self.may_ask and demand is not CacheDemand.ONLY_IF_CACHED
 
-    def why_not(self, wish: Wish) -> str:
+    def why_not(self, demand: CacheDemand) -> str:
         """Why upstream is not asked, for people."""
         if not self.may_ask:
             return "the mirror is offline"
-        return "this request forbids to ask JSOC" if wish is Wish.HELD else "JSOC may be asked"
+        return "this request forbids to ask JSOC" if demand is CacheDemand.ONLY_IF_CACHED else "JSOC may be asked"
 
     def timestamp(self) -> float:
         """The present in Unix seconds."""
         return self.now().timestamp()
 
-    def acceptable(self, series: Series, wish: Wish = Wish.USUAL) -> Freshness:
+    def acceptable(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Freshness:
         """How old a check may be that was just made: upstream may be a mirror that could not make it itself."""
-        if wish is Wish.CHECK:
+        if demand is CacheDemand.REVALIDATE:
             return Freshness(self.timestamp(), GRAIN, GRAIN, MIN)
         return self.freshness(series)
 
-    def freshness(self, series: Series, wish: Wish = Wish.USUAL) -> Freshness:
+    def freshness(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Freshness:
         """How old checks of this series may be, with the slot up to which its data have settled.
 
         Without a time axis nothing tells old data from new: then everything counts as young.
         """
         rule, now = self.rule_for(series.name), self.now()
-        if wish is Wish.CHECK:
+        if demand is CacheDemand.REVALIDATE:
             return Freshness(now.timestamp(), NEVER, NEVER, MIN)
         axis = coverage_axis(series)
         settled = None

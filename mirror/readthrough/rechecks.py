@@ -1,4 +1,4 @@
-"""Checks of what is held: record numbers only, and then just the records that changed.
+"""Rechecks of what is held: record numbers only, and then just the records that changed.
 
 Upstream is asked for the record numbers of a box. Those that are not held, or were kept before their series got
 another keyword, are fetched by their numbers, those that are gone become old versions, and the box counts as
@@ -85,8 +85,8 @@ def by_number(new: Collection[int], there: int, chunk: int) -> tuple[Box, ...] |
     return boxes if len(new) + REQUEST_COST * len(boxes) <= whole else None
 
 
-class Checks:
-    """Checks boxes of any series; ``fetch`` fetches a box as if it were missing."""
+class Rechecks:
+    """Rechecks boxes of any series; ``fetch`` fetches a box as if it were missing."""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ from mirror.coverage.plan import (
 from mirror.coverage.wording import describe
 from mirror.drms.recordset import RecordSet
 from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
-from mirror.readthrough.policy import Wish
+from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 from mirror.readthrough.request_size import MOST_PER_SLOT
 from mirror.storage.index.rows import fill_request, raw_records
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.archive import Upstream
     from mirror.readthrough.filler import Filler
-    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import Rules
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Row
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Origin(IntEnum):
+class CacheStatus(IntEnum):
     """How a read was answered; of several reads the highest tells how the whole was."""
 
     LOCAL = 0  #: from what was held, and checked recently enough
@@ -74,7 +74,7 @@ class Read:
     """
 
     rows: list[Row]
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None = None
 
 
@@ -83,7 +83,7 @@ class Count:
     """How many records a selection has; ``checked_at`` as in ``Read``."""
 
     total: int
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None = None
 
 
@@ -92,7 +92,7 @@ class Located:
     """The records are those that ``selection``, without ``^`` and ``$``, picks in the index, all of them decided."""
 
     selection: Selection
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None = None
 
 
@@ -111,7 +111,7 @@ class _Question:
     """
 
     n: int | None
-    wish: Wish
+    demand: CacheDemand
     spare: Spare
     most: int | None = None
 
@@ -120,7 +120,7 @@ class _Question:
 class _Ready:
     """The index can answer; how, and of a stale answer when it was checked last."""
 
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None = None
 
 
@@ -138,7 +138,7 @@ class Records:
         index: Index,
         upstream: Upstream,
         filler: Filler,
-        extremes: Extremes,
+        extremes: FirstLast,
         rules: Rules,
         settings: Fill,
     ) -> None:
@@ -154,28 +154,28 @@ class Records:
         return Spare(self._settings.chunk_records)
 
     async def read(
-        self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL, spare: Spare | None = None
+        self, selection: Selection, n: int | None = None, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None
     ) -> Read:
         """The records of ``selection``, at most the first (or last) ``n`` of them.
 
         Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
         """
-        question = _Question(n, wish, spare or self.spare())
+        question = _Question(n, demand, spare or self.spare())
         return await self._steadily(lambda: self._read(selection, question))
 
-    async def locate(self, selection: Selection, wish: Wish = Wish.USUAL, *, few: bool = False) -> Located | Read:
+    async def locate(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
 
         Raises as ``read`` does, and TooLarge if more than people wait for would have to be fetched; more than a chunk,
         if only a ``few`` of the records are wanted in the end.
         """
         most = self._settings.chunk_records if few else self._settings.waiting_limit
-        question = _Question(None, wish, self.spare(), most)
+        question = _Question(None, demand, self.spare(), most)
         return await self._steadily(lambda: self._locate(selection, question))
 
-    async def count(self, selection: Selection, n: int | None = None, wish: Wish = Wish.USUAL) -> Count:
+    async def count(self, selection: Selection, n: int | None = None, demand: CacheDemand = CacheDemand.DEFAULT) -> Count:
         """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
-        return await self._steadily(lambda: self._count(selection, n, wish))
+        return await self._steadily(lambda: self._count(selection, n, demand))
 
     async def _steadily(self, look: Callable[[], Awaitable[T]]) -> T:
         """What ``look`` finds, once no records were taken away while it looked."""
@@ -186,9 +186,9 @@ class Records:
                 return found
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
-        n, wish = question.n, question.wish
-        resolved = await self._extremes.resolve(selection, wish)
-        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+        n, demand = question.n, question.demand
+        resolved = await self._extremes.resolve(selection, demand)
+        least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Read([], least)
         ready = await self._make_ready(resolved.selection, question)
@@ -196,75 +196,75 @@ class Records:
             return replace(ready, origin=max(ready.origin, least))
         selected = await self._index.select(resolved.selection, n)
         if selected.undecided:
-            return await self._forward(selection, n, _UNDECIDED, wish)
+            return await self._forward(selection, n, _UNDECIDED, demand)
         return Read(selected.rows, max(ready.origin, least), ready.checked_at)
 
     async def _locate(self, selection: Selection, question: _Question) -> Located | Read:
-        resolved = await self._extremes.resolve(selection, question.wish)
-        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+        resolved = await self._extremes.resolve(selection, question.demand)
+        least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Read([], least)
         ready = await self._make_ready(resolved.selection, question)
         if isinstance(ready, Read):
             return replace(ready, origin=max(ready.origin, least))
         if (await self._index.tally(resolved.selection))[1]:
-            return await self._forward(selection, None, _UNDECIDED, question.wish)
+            return await self._forward(selection, None, _UNDECIDED, question.demand)
         return Located(resolved.selection, max(ready.origin, least), ready.checked_at)
 
-    async def _count(self, selection: Selection, n: int | None, wish: Wish) -> Count:
-        resolved = await self._extremes.resolve(selection, wish)
-        least = Origin.STALE if resolved.stale else Origin.FILLED if resolved.asked else Origin.LOCAL
+    async def _count(self, selection: Selection, n: int | None, demand: CacheDemand) -> Count:
+        resolved = await self._extremes.resolve(selection, demand)
+        least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Count(0, least)
         series = selection.series
-        plan = plan_read(resolved.selection, self._index.coverage(series), self._rules.freshness(series, wish))
+        plan = plan_read(resolved.selection, self._index.coverage(series), self._rules.freshness(series, demand))
         undecided = False
         if isinstance(plan, Local):
             total, unknown = await self._index.tally(resolved.selection)
             if not unknown:
                 return Count(_at_most(total, n), least)
             undecided = True
-        if self._rules.asks(wish):
+        if self._rules.asks(demand):
             try:
                 total = await self._upstream.rs_summary(str(selection.source))
-                return Count(_at_most(total, n), Origin.FORWARDED)
+                return Count(_at_most(total, n), CacheStatus.FORWARDED)
             except UpstreamError as error:
                 if not self._rules.stale_on_failure or isinstance(plan, Forward) or undecided:
                     raise
-                self._insist_on_held(series, plan.missing if isinstance(plan, Fetch) else (), wish, error)
-        return await self._count_held(resolved.selection, n, plan, least, wish)
+                self._insist_on_held(series, plan.missing if isinstance(plan, Fetch) else (), demand, error)
+        return await self._count_held(resolved.selection, n, plan, least, demand)
 
     async def _count_held(
-        self, selection: Selection, n: int | None, plan: Plan, least: Origin, wish: Wish
+        self, selection: Selection, n: int | None, plan: Plan, least: CacheStatus, demand: CacheDemand
     ) -> Count:
         """The count of what is held, however old; NotHeld if some is missing, or it cannot be told."""
         if isinstance(plan, Forward):
-            raise self._cannot_alone(selection, plan.reason, wish)
-        self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), wish)
+            raise self._cannot_alone(selection, plan.reason, demand)
+        self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), demand)
         total, undecided = await self._index.tally(selection)
         if undecided:
-            raise self._cannot_alone(selection, _UNDECIDED, wish)
+            raise self._cannot_alone(selection, _UNDECIDED, demand)
         stale = self._stale(selection)
         return Count(_at_most(total, n), max(stale.origin, least), stale.checked_at)
 
     async def _make_ready(self, selection: Selection, question: _Question) -> _Ready | Read:
         """See that the index can answer; how it will, or the answer if it was forwarded."""
-        series, wish = selection.series, question.wish
-        plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, wish))
+        series, demand = selection.series, question.demand
+        plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, demand))
         if isinstance(plan, Fetch):
             plan = await self._without_known(series, plan)
         if isinstance(plan, Local):
-            return _Ready(Origin.LOCAL)
+            return _Ready(CacheStatus.LOCAL)
         if isinstance(plan, Forward):
             return await self._forward_if_small(selection, question, plan.reason)
-        if not self._rules.asks(wish):
-            self._insist_on_held(series, plan.missing, wish)
+        if not self._rules.asks(demand):
+            self._insist_on_held(series, plan.missing, demand)
             return self._stale(selection)
         return await self._fetch(selection, question, plan)
 
     async def _fetch(self, selection: Selection, question: _Question, plan: Fetch) -> _Ready | Read:
-        series, wish = selection.series, question.wish
-        freshness, acceptable = self._rules.freshness(series, wish), self._rules.acceptable(series, wish)
+        series, demand = selection.series, question.demand
+        freshness, acceptable = self._rules.freshness(series, demand), self._rules.acceptable(series, demand)
         try:
             if question.n:
                 reason = await self._fetch_some(series, plan, question.spare)
@@ -282,9 +282,9 @@ class Records:
             if not self._rules.stale_on_failure:
                 raise
             # Only a failed check may be passed over: what is missing stays missing.
-            self._insist_on_held(series, self._still_missing(selection), wish, error)
+            self._insist_on_held(series, self._still_missing(selection), demand, error)
             return self._stale(selection)
-        return _Ready(Origin.FILLED)
+        return _Ready(CacheStatus.FILLED)
 
     async def _without_known(self, series: Series, plan: Fetch) -> Plan:
         """The plan without records that are asked for by number and held: under its number none changes."""
@@ -305,7 +305,7 @@ class Records:
     def _stale(self, selection: Selection) -> _Ready:
         boxes, coverage = need(selection), self._index.coverage(selection.series)
         moments = [] if isinstance(boxes, Forward) else [at for box in boxes for at in coverage.checked(box)]
-        return _Ready(Origin.STALE, min(moments, default=None))
+        return _Ready(CacheStatus.STALE, min(moments, default=None))
 
     async def _fetch_some(self, series: Series, plan: Fetch, spare: Spare) -> str:
         """See that what a question with ``n`` needs is held, if that is little for certain; else why it is forwarded."""
@@ -351,21 +351,21 @@ class Records:
 
     async def _forward_if_small(self, selection: Selection, question: _Question, reason: str) -> Read:
         """As ``_forward``; TooLarge for more records than the question allows, which are counted first."""
-        if question.most is not None and self._rules.asks(question.wish):
+        if question.most is not None and self._rules.asks(question.demand):
             wanted = await self._upstream.rs_summary(str(selection.source))
             if wanted > question.most:
                 raise TooLarge(
                     f"{selection.source} has {wanted:,} records, too many to fetch while you wait: {reason}; expected "
                     f"at most {question.most:,}, or what is held: `mirror fill` fetches more"
                 )
-        return await self._forward(selection, question.n, reason, question.wish)
+        return await self._forward(selection, question.n, reason, question.demand)
 
-    async def _forward(self, selection: Selection, n: int | None, reason: str, wish: Wish) -> Read:
+    async def _forward(self, selection: Selection, n: int | None, reason: str, demand: CacheDemand) -> Read:
         """Ask upstream the query as it stands; keep the rows. An answer shorter than ``n`` is all there is."""
         series = selection.series
         ds = str(RecordSet(series.name, selection.source.filters))
-        if not self._rules.asks(wish):
-            raise self._cannot_alone(selection, reason, wish)
+        if not self._rules.asks(demand):
+            raise self._cannot_alone(selection, reason, demand)
         layout = self._index.layout(series)
         asked_at = self._rules.timestamp()
         try:
@@ -376,11 +376,11 @@ class Records:
             raise NotHeld(f"{error}; the mirror cannot answer {ds} alone: {reason}", (ds,)) from error
         complete = _whole_boxes(selection) if n and answer.count < abs(n) else ()
         await self._index.keep(series, answer, complete=complete, checked_at=asked_at - answer.age)
-        return Read(raw_records(layout, answer), Origin.FORWARDED)
+        return Read(raw_records(layout, answer), CacheStatus.FORWARDED)
 
-    def _cannot_alone(self, selection: Selection, reason: str, wish: Wish) -> NotHeld:
+    def _cannot_alone(self, selection: Selection, reason: str, demand: CacheDemand) -> NotHeld:
         ds = str(RecordSet(selection.series.name, selection.source.filters))
-        return NotHeld(f"{self._rules.why_not(wish)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
+        return NotHeld(f"{self._rules.why_not(demand)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
 
     def _still_missing(self, selection: Selection) -> tuple[Box, ...]:
         boxes = need(selection)
@@ -388,14 +388,14 @@ class Records:
         return () if isinstance(boxes, Forward) else tuple(gap for box in boxes for gap in coverage.gaps(box))
 
     def _insist_on_held(
-        self, series: Series, missing: Iterable[Box], wish: Wish, cause: MirrorError | None = None
+        self, series: Series, missing: Iterable[Box], demand: CacheDemand, cause: MirrorError | None = None
     ) -> None:
         missing = tuple(missing)
         if not missing:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(wish)
+        why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
             f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans

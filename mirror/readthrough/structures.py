@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mirror.concurrency import SingleFlight
 from mirror.coverage.plan import key_space
 from mirror.errors import NotHeld, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
-from mirror.readthrough.policy import Wish
+from mirror.readthrough.policy import CacheDemand
 from mirror.storage.index.layout import Layout
 
 if TYPE_CHECKING:
@@ -29,19 +29,19 @@ class Catalogue:
         self._rules = rules
         self._flights: SingleFlight[str, Series] = SingleFlight()
 
-    async def series(self, name: str, wish: Wish = Wish.USUAL) -> Series:
+    async def series(self, name: str, demand: CacheDemand = CacheDemand.DEFAULT) -> Series:
         """The structure of a series by its name in any case.
 
         Raises UnknownSeries, NotHeld, or the UpstreamError that kept it from being fetched.
         """
         held = self._index.series(name)
         current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
-        if held is not None and current and wish is not Wish.CHECK:
+        if held is not None and current and demand is not CacheDemand.REVALIDATE:
             return held[0]
-        if not self._rules.asks(wish):
+        if not self._rules.asks(demand):
             if held is not None:
                 return held[0]
-            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(wish)}", (name,))
+            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(demand)}", (name,))
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name))
         except (UpstreamError, UnknownSeries):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Part(Protocol):
+class Handlers(Protocol):
     """Handlers of a kind, with the paths that they answer."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -34,7 +34,7 @@ class Part(Protocol):
 
 
 def build_app(
-    parts: Iterable[Part], gate: Gate, proxy: Proxy, chain: Chain, count: Middleware
+    parts: Iterable[Handlers], gate: Gate, proxy: Proxy, chain: Chain, count: Middleware
 ) -> web.Application:
     """The application of these parts; what none of them answers goes to JSOC.
 

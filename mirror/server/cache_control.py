@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mirror.readthrough.policy import Wish
-from mirror.readthrough.records import Origin
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 HEADER = "X-Mirror"
 
 
-def wish_of(headers: Mapping[str, str]) -> Wish:
-    """The wish of a request with these headers (names in any case)."""
+def demand_of(headers: Mapping[str, str]) -> CacheDemand:
+    """The demand of a request with these headers (names in any case)."""
     words = {word.strip().lower() for word in headers.get("Cache-Control", "").split(",")}
     if "only-if-cached" in words:
-        return Wish.HELD
-    return Wish.CHECK if "no-cache" in words else Wish.USUAL
+        return CacheDemand.ONLY_IF_CACHED
+    return CacheDemand.REVALIDATE if "no-cache" in words else CacheDemand.DEFAULT
 
 
-def told_by(origin: Origin, checked_at: float | None, now: float) -> dict[str, str]:
+def cache_headers(origin: CacheStatus, checked_at: float | None, now: float) -> dict[str, str]:
     """The headers that say how an answer came about, and how old it is if it should have been checked."""
     headers = {HEADER: origin.name.lower()}
-    if origin is Origin.STALE:
+    if origin is CacheStatus.STALE:
         headers["Warning"] = '110 jsoc-mirror "Response is Stale"'
         if checked_at is not None:
             headers["Age"] = str(max(0, round(now - checked_at)))

@@ -35,8 +35,8 @@ from mirror.errors import (
     UpstreamUnreachable,
     WrongFields,
 )
-from mirror.readthrough.policy import Wish
-from mirror.server.cache_control import wish_of
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.cache_control import demand_of
 from mirror.server.disconnect import HungUp
 from mirror.server.mirror_chain import is_mirror
 from mirror.upstream.via import PROBLEM
@@ -108,7 +108,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 def problem_response(request: web.Request, error: MirrorError) -> web.Response:
     """The answer to an error, in the manner of the path that was asked."""
     status, code = codes(error)
-    forbidden = isinstance(error, NotHeld) and wish_of(request.headers) is Wish.HELD
+    forbidden = isinstance(error, NotHeld) and demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED
     code = GATEWAY_TIMEOUT if forbidden else code  # what HTTP has for only-if-cached
     if code >= OURS and is_mirror(request):
         text = quote(str(error)[:LONGEST_REASON])

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from mirror.readthrough.policy import Wish
-from mirror.server.cache_control import wish_of
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.cache_control import demand_of
 from mirror.upstream.via import mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mirror.readthrough.records import Origin
+    from mirror.readthrough.records import CacheStatus
     from mirror.services.search.search import Ages
     from mirror.upstream.via import Route
 
@@ -35,12 +35,12 @@ class Chain:
     @web.middleware
     async def follow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Note by which way the question came; ConfigError if that is a circle."""
-        via, check = request.headers.get("Via", ""), wish_of(request.headers) is Wish.CHECK
+        via, check = request.headers.get("Via", ""), demand_of(request.headers) is CacheDemand.REVALIDATE
         self._route.enter(via, check=check)
         return await handler(request)
 
     async def tell_age(
-        self, request: web.Request, response: web.StreamResponse, ds: str, origin: Origin
+        self, request: web.Request, response: web.StreamResponse, ds: str, origin: CacheStatus
     ) -> None:
         """Say in the header ``Age`` how many seconds ago the answer was last checked, if a mirror asks."""
         if is_mirror(request):

@@ -1,13 +1,13 @@
-"""What the gate found out about a request, for handlers and templates: ``request.get(ASKER)``."""
+"""What the gate found out about a request, for handlers and templates: ``request.get(PRINCIPAL)``."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from mirror.services.access.authentication import Asker
+from mirror.services.access.authentication import Principal
 
 #: Who sends the request, and with which role.
-ASKER = web.RequestKey("asker", Asker)
+PRINCIPAL = web.RequestKey("principal", Principal)
 #: What a form of a page must bring along in its field ``form_token``.
 FORM_TOKEN = web.RequestKey("form_token", str)
 

@@ -1,6 +1,6 @@
 """Who asks, and how much goes to whom: the middleware that counts.
 
-The name of a token stands for the asker; else a name that comes without one (``HTTP_PROXY=http://ada@mirror:8040``),
+The name of a token stands for the principal; else a name that comes without one (``HTTP_PROXY=http://ada@mirror:8040``),
 else the address. Nothing is refused by it: this counts, it does not guard.
 """
 
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mirror.config.access import without_secret
 from mirror.redaction import redacted
-from mirror.server.request_keys import ASKER, RECORDS
+from mirror.server.request_keys import PRINCIPAL, RECORDS
 from mirror.services.access.usage import Used
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def counting(accounting: Accounting) -> Middleware:
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in _UNCOUNTED or request.path.startswith(_DRAWING):
             return await handler(request)
-        asker, sent = request.get(ASKER), 0
-        who = asker.who if asker is not None and asker.name else who_asks(request.headers, request.remote)
+        principal, sent = request.get(PRINCIPAL), 0
+        who = principal.who if principal is not None and principal.name else who_asks(request.headers, request.remote)
         try:
             with accounting.asking(who):
                 response = await handler(request)

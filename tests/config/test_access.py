@@ -22,7 +22,7 @@ from mirror.config.access import (
     role_of_address,
     without_secret,
 )
-from mirror.config.loading import check_doors, load_config
+from mirror.config.loading import check_access, load_config
 from mirror.errors import ConfigError
 
 
@@ -96,10 +96,10 @@ def test_a_mirror_for_others_needs_somebody_to_let_in(tmp_path):
     file.write_text(f'[[token]]\nname = "ada"\nhash = "{hashed}"\n')
     wide = {"MIRROR_SERVER__HOST": "0.0.0.0"}
     with pytest.raises(ConfigError, match=r"(?s)'0.0.0.0' lets others in.*networks = .*mirror token create"):
-        check_doors(load_config(None, wide))
-    check_doors(load_config(None, {}))
-    check_doors(load_config(file, wide))
-    check_doors(load_config(None, {**wide, "MIRROR_ACCESS__NETWORKS": "10.0.0.0/8 export,fd00::/8"}))
+        check_access(load_config(None, wide))
+    check_access(load_config(None, {}))
+    check_access(load_config(file, wide))
+    check_access(load_config(None, {**wide, "MIRROR_ACCESS__NETWORKS": "10.0.0.0/8 export,fd00::/8"}))
 
 
 @pytest.mark.parametrize(

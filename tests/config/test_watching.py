@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from mirror.config.loading import load_config
-from mirror.config.watching import ConfigWatch, differing, edits, waiting_for_restart
+from mirror.config.watching import ConfigWatcher, differing, edits, waiting_for_restart
 from mirror.errors import StorageError
 
 WISH = '[[subscription]]\nname = "{name}"\nseries = "hmi.M_720s"\nstart = "-1d"\n'
@@ -43,7 +43,7 @@ def watched(path):
             raise StorageError("the store cannot do that")
         applied.append(config)
 
-    watch = ConfigWatch(path, load_config(path, {}), {}, apply, lambda: 1e9, Edits())
+    watch = ConfigWatcher(path, load_config(path, {}), {}, apply, lambda: 1e9, Edits())
     return watch, applied
 
 
@@ -115,7 +115,7 @@ async def test_edits_are_followed_until_they_cannot_be_seen_any_more(path):
     async def apply(config):
         applied.append(config)
 
-    watch = ConfigWatch(path, load_config(path, {}), {}, apply, lambda: 1e9, changes)
+    watch = ConfigWatcher(path, load_config(path, {}), {}, apply, lambda: 1e9, changes)
     path.write_text(WISH.format(name="a"))
     changes.queue.put_nowait(True)
     changes.queue.put_nowait(OSError("too many watches"))

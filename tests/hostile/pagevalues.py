@@ -16,7 +16,7 @@ from mirror.drms.compose import Span
 from mirror.drms.series import Keyword, Link, PrimeKey, Segment, Series
 from mirror.server.pages.console import FIELDS, Example
 from mirror.server.pages.search_view import CHOICES, FRAMES, STARTS, Column, Field, Frame, address_with
-from mirror.services.access.authentication import Asker
+from mirror.services.access.authentication import Principal
 from mirror.services.search.snippets import Snippet
 
 HOSTILE = (
@@ -159,9 +159,9 @@ def searches(draw: st.DrawFn) -> dict[str, Any]:
     }  # fmt: skip
 
 
-askers = st.none() | st.builds(Asker, texts, st.sampled_from(Role), texts, flags, texts)
+askers = st.none() | st.builds(Principal, texts, st.sampled_from(Role), texts, flags, texts)
 #: What every page is given.
-FRAME = {"path": texts, "host": texts, "asker": askers, "form_token": texts}
+FRAME = {"path": texts, "host": texts, "principal": askers, "form_token": texts}
 #: Each template with the values of its own.
 PAGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "overview.html": have(state=overview),

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from mirror.humanize import length, moment, number, share, size
 from mirror.server.pages.filters import FILTERS, amount
-from mirror.server.pages.site import NAVIGATION, Web
+from mirror.server.pages.site import NAVIGATION, Site
 from tests.accesslab import BROWSER, CONFIG, bearer
 from tests.hostile.pagevalues import FRAME, PAGES, have, numbers
 from tests.lab import Lab, lab
@@ -45,7 +45,7 @@ budget = "20KB/day"
 PIECES = ("search-fields.html",)
 #: One example will do; the smallest is not looked for.
 QUICK = settings(max_examples=50, phases=[Phase.generate], database=None)
-site = Web(None)  # type: ignore[arg-type]  # nothing is passed on here
+site = Site(None)  # type: ignore[arg-type]  # nothing is passed on here
 
 
 # ---- templates ---------------------------------------------------------------------------------------
@@ -93,14 +93,14 @@ def test_a_filter_of_ours_hides_none_of_the_templates_own():
 async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, dict[str, Any]]]:
     """What templates are given meanwhile."""
     given_values: dict[str, dict[str, Any]] = {}
-    real = Web.render
+    real = Site.render
 
-    def render(self: Web, template: str, /, **values: Any) -> str:
+    def render(self: Site, template: str, /, **values: Any) -> str:
         given_values[template] = values
         return real(self, template, **values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Web, "render", render)
+        patch.setattr(Site, "render", render)
         yield given_values
 
 

@@ -21,7 +21,7 @@ from mirror.errors import Refused
 from mirror.fits.integrity import units
 from mirror.services.quicklook import worker
 from mirror.services.quicklook.colours import Look
-from mirror.services.quicklook.process import Studio
+from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.structure import shown_image
 from mirror.services.quicklook.worker import DEATH, PICTURE, REFUSAL, made
 from mirror.storage.files.holdings import RecordSegment
@@ -86,7 +86,7 @@ def garbled(content, chance):
 
 @pytest.fixture
 async def studio():
-    made = Studio()
+    made = RenderProcess()
     yield made
     await made.stop()
 

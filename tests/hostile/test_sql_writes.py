@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirror.errors import BadRequest
-from mirror.services.sql.processes import Powers, Workers
+from mirror.services.sql.processes import WorkerLimits, Workers
 from mirror.services.sql.question import Limits, Missing, Question, Supply, View
 from tests.lab import Lab, lab, rows, sql
 
@@ -229,7 +229,7 @@ class Shared:
         (folder / "manifest.json").write_text("{}")
         (folder.parent / "secret.txt").write_text("a,b\n1,2\n")
         self.runner = asyncio.Runner()
-        self.workers = Workers(folder, Powers(places=1, memory=400_000_000, threads=1))
+        self.workers = Workers(folder, WorkerLimits(places=1, memory=400_000_000, threads=1))
         self.before = self.hash()
         self.settings = self.ask("SELECT name, value FROM duckdb_settings() ORDER BY name")
         self.answer = self.others()

@@ -30,7 +30,7 @@ from mirror.server.bodies import form
 from mirror.server.errors import problem_response
 from mirror.server.jsoc.proxy import JSOC_HOSTS
 from mirror.server.mirror_chain import is_mirror
-from mirror.server.request_keys import ASKER, FORM_TOKEN
+from mirror.server.request_keys import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
 from mirror.wire.params import decode_params
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from mirror.server.jsoc.proxy import Proxy
     from mirror.services.access.audit import Audit
-    from mirror.services.access.authentication import Asker, Doors
+    from mirror.services.access.authentication import Authenticator, Principal
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,10 +50,10 @@ _PASSED_ON = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 
 class Gate:
-    """Lets requests in that ``doors`` admits; ``machine`` is what this computer is called."""
+    """Lets requests in that ``authenticator`` admits; ``machine`` is what this computer is called."""
 
-    def __init__(self, doors: Doors, audit: Audit, proxy: Proxy, machine: str = "") -> None:
-        self._doors = doors
+    def __init__(self, authenticator: Authenticator, audit: Audit, proxy: Proxy, machine: str = "") -> None:
+        self._authenticator = authenticator
         self._audit = audit
         self._proxy = proxy
         name = machine or socket.gethostname()
@@ -94,9 +94,9 @@ class Gate:
         self, request: web.Request, handler: Handler, canonical: str, needed: Role, *, proxied: bool
     ) -> web.StreamResponse:
         try:
-            asker = await self._asker(request, proxied=proxied)
-            request[ASKER], request[FORM_TOKEN] = asker, self._doors.form_token(asker)
-            await self._check(request, asker, canonical, needed, proxied=proxied)
+            principal = await self._principal(request, proxied=proxied)
+            request[PRINCIPAL], request[FORM_TOKEN] = principal, self._authenticator.form_token(principal)
+            await self._check(request, principal, canonical, needed, proxied=proxied)
         except (BadRequest, TooMany) as problem:
             response: web.StreamResponse = refused(request, problem, page=is_page(canonical), proxied=proxied)
             await self._note(request, needed, response.status, let_in=False)
@@ -113,63 +113,63 @@ class Gate:
         """Write down what only an admin may do, done or refused."""
         if needed is not Role.ADMIN or request.method in SAFE:
             return
-        asker, body = request.get(ASKER) or self._doors.by_address(request.remote), b""
+        principal, body = request.get(PRINCIPAL) or self._authenticator.by_address(request.remote), b""
         if let_in and request.content_type == "application/json":
             with suppress(web.HTTPException, ConnectionError):
                 body = await request.read()  # the handler has read it: it is kept
-        await self._audit.note(asker.who, asker.address, f"{request.method} {request.path}", body, code)
+        await self._audit.note(principal.who, principal.address, f"{request.method} {request.path}", body, code)
 
-    async def _asker(self, request: web.Request, *, proxied: bool) -> Asker:
+    async def _principal(self, request: web.Request, *, proxied: bool) -> Principal:
         """Who sends it; Unknown for a token that is none, TooMany for one who guesses."""
         given = read_credentials(
             request.headers.get("Proxy-Authorization" if proxied else "Authorization", "")
         )
-        if given.secret and self._doors.has_tokens:
-            found = self._doors.by_token(given.secret, request.remote)
+        if given.secret and self._authenticator.has_tokens:
+            found = self._authenticator.by_token(given.secret, request.remote)
             if found is None:
                 log.warning("a wrong token came address=%s path=%s", request.remote, request.path)
                 raise Unknown("this is not a token of this mirror, or not any more")
             return found
         cookie = None if proxied else request.cookies.get(COOKIE)
-        found = self._doors.by_session(cookie, request.remote) if cookie else None
+        found = self._authenticator.by_session(cookie, request.remote) if cookie else None
         if found is not None:
             return found
         passed_on = any(name in request.headers for name in _PASSED_ON)
-        return self._doors.by_address(request.remote, passed_on=passed_on)
+        return self._authenticator.by_address(request.remote, passed_on=passed_on)
 
     async def _check(
-        self, request: web.Request, asker: Asker, canonical: str, needed: Role, *, proxied: bool
+        self, request: web.Request, principal: Principal, canonical: str, needed: Role, *, proxied: bool
     ) -> None:
-        """Pass if this asker may send this request; Unknown or Refused otherwise."""
-        if asker.role < needed:
-            raise _too_little(asker, needed, tokens=self._doors.has_tokens)
+        """Pass if this principal may send this request; Unknown or Refused otherwise."""
+        if principal.role < needed:
+            raise _too_little(principal, needed, tokens=self._authenticator.has_tokens)
         acting = acts(request.method, canonical, request.rel_url.raw_path)
-        if not proxied and asker.ambient and needed is not Role.NOBODY:
+        if not proxied and principal.ambient and needed is not Role.NOBODY:
             self._check_host(request, canonical, acting=acting)
         _check_sender(request, canonical, acting=acting, proxied=proxied)
         if not proxied and request.method not in SAFE and is_page(canonical):
-            await self._check_form(request, asker)
+            await self._check_form(request, principal)
 
     def _check_host(self, request: web.Request, canonical: str, *, acting: bool) -> None:
         """Refused if a page, the API or an export is asked for by a name that is not ours; JSOC's is for exports."""
-        names = (*self._doors.access.hosts, *self._names)
+        names = (*self._authenticator.access.hosts, *self._names)
         if is_page(canonical) or not is_jsocs(canonical):
             _check_name(request.host, names)
         elif acting and not is_mirror(request):  # no page can have a browser send the header Via
             _check_name(request.host, (*names, *JSOC_HOSTS))
 
-    async def _check_form(self, request: web.Request, asker: Asker) -> None:
+    async def _check_form(self, request: web.Request, principal: Principal) -> None:
         """Refused for a form that is none of ours. Only browsers can be tricked into sending one."""
         if request.content_type not in FORMS or not is_of_browser(request.headers):
             return
         given = (await form(request)).get("form_token", "")
-        if not self._doors.is_form_token(asker, given):
+        if not self._authenticator.is_form_token(principal, given):
             raise Refused("this form is not valid any more; load its page again, and send it from there")
 
     @contextmanager
     def _counted(self, request: web.Request) -> Iterator[bool]:
         """While this is open the request counts as one of its address; False if there are too many of them."""
-        address, most = request.remote or "", self._doors.access.requests
+        address, most = request.remote or "", self._authenticator.access.requests
         if most is not None and self._running[address] >= most:
             yield False
             return
@@ -182,13 +182,13 @@ class Gate:
                 del self._running[address]
 
 
-def _too_little(asker: Asker, needed: Role, *, tokens: bool) -> MirrorError:
+def _too_little(principal: Principal, needed: Role, *, tokens: bool) -> MirrorError:
     """What is said to somebody whose role is not enough."""
-    if asker.ambient and tokens:
+    if principal.ambient and tokens:
         return Unknown(f"this takes a token with the role {needed}; `mirror token create` makes one")
-    if asker.ambient and asker.role is Role.NOBODY:
-        return Refused(f"{asker.address} is let in by no network of [access] in the mirror's config.toml")
-    return Refused(f"this takes the role {needed}, and {asker.who} has the role {asker.role}")
+    if principal.ambient and principal.role is Role.NOBODY:
+        return Refused(f"{principal.address} is let in by no network of [access] in the mirror's config.toml")
+    return Refused(f"this takes the role {needed}, and {principal.who} has the role {principal.role}")
 
 
 def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied: bool) -> None:

@@ -1,7 +1,7 @@
 """The API of adoption: files of this machine by their paths, files of others as uploads.
 
 A path is taken from this machine only: over the network it would say what lies on the mirror's disks, and
-name another file than the asker's. Originals are never removed here; whoever asks does that.
+name another file than the principal's. Originals are never removed here; whoever asks does that.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AdoptApi:
         router.add_post("/api/adopt/upload", self.upload)
 
     async def adopt(self, request: web.Request) -> web.Response:
-        """``files`` with their paths and how they look to the asker, ``how`` (copy or link), ``dry_run``, ``compare``.
+        """``files`` with their paths and how they look to the principal, ``how`` (copy or link), ``dry_run``, ``compare``.
 
         A file that looks otherwise from here, or cannot be seen, is answered with the state "unseen"; every
         file is that for who asks from another machine.

@@ -9,7 +9,7 @@ from aiohttp import web
 from mirror.errors import BadRequest
 from mirror.server.bodies import json_object
 from mirror.server.parameters import parameters
-from mirror.server.request_keys import ASKER
+from mirror.server.request_keys import PRINCIPAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,8 +60,8 @@ class CoverageApi:
         ds = _named(given, "ds", "hmi.v_45s[2014.01.01_TAI/1d]")
         if given.get("dry_run"):
             return web.json_response(await self._filling.estimate(ds))
-        asker = request.get(ASKER)
-        return web.json_response(await self._filling.fill(ds, asker.who if asker else ""), status=202)
+        principal = request.get(PRINCIPAL)
+        return web.json_response(await self._filling.fill(ds, principal.who if principal else ""), status=202)
 
 
 def _packed(told: dict[str, Any]) -> web.Response:

@@ -15,7 +15,7 @@ from aiohttp import web
 from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
 from mirror.errors import BadRequest
 from mirror.server.bodies import Kinds, json_object, whole
-from mirror.server.cache_control import told_by
+from mirror.server.cache_control import cache_headers
 from mirror.server.jsoc.conditional import what_is_asked
 from mirror.server.parameters import parameters
 from mirror.services.quicklook.render import MOST_PIXELS
@@ -77,7 +77,7 @@ class FilesApi:
         """``ds, seg, n, name``: the archived files; with ``places=1`` also where they lie on this machine."""
         given = await parameters(request)
         listed = await self._lists.of(_request(given), places=given.get("places") == "1")
-        told = told_by(listed.origin, listed.checked_at, self._now())
+        told = cache_headers(listed.origin, listed.checked_at, self._now())
         return web.json_response([asdict(file) for file in listed.files], headers=told)
 
     async def jobs(self, request: web.Request) -> web.Response:
@@ -99,7 +99,7 @@ class FilesApi:
         """``ds, seg, n, method, protocol, process, name, email``: begin an export."""
         given = await json_object(request, _EXPORT)
         job, found = await self._exports.submit(_request(given))
-        told = told_by(found.origin, found.checked_at, self._now())
+        told = cache_headers(found.origin, found.checked_at, self._now())
         return web.json_response(job, status=202, headers=told)
 
     async def pins(self, _: web.Request) -> web.Response:

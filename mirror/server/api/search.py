@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from mirror.errors import BadRequest
-from mirror.readthrough.policy import Wish
-from mirror.server.cache_control import told_by, wish_of
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.cache_control import cache_headers, demand_of
 from mirror.server.disconnect import while_connected
 from mirror.server.parameters import parameters
 from mirror.server.request_keys import RECORDS
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
-    from mirror.services.sql.where import Sifter
+    from mirror.services.sql.where import WhereSearch
     from mirror.wire.rs_list import RsList
 
 
 class Api:
     """The handlers below /api, and what watches over the daemon."""
 
-    def __init__(self, search: Search, sifter: Sifter, status: Status) -> None:
+    def __init__(self, search: Search, sifter: WhereSearch, status: Status) -> None:
         self._search = search
         self._sifter = sifter
         self._status = status
@@ -58,38 +58,38 @@ class Api:
         """What a search of those parameters gives, as JSON, with its headers."""
         if not given.get("ds"):
             raise BadRequest("the parameter ds is missing; expected a record set, as in ds=hmi.v_45s[$]")
-        wish = wish_of(request.headers)
+        demand = demand_of(request.headers)
         keys, segments, links = (_names(given.get(name)) for name in ("key", "seg", "link"))
         if not keys and not segments and not links:
-            series = await self._structure(given["ds"], wish)
+            series = await self._structure(given["ds"], demand)
             keys = tuple(k.name for k in series.primekeys) or ("*recnum*",)
         if ALL in (segments or ()):
             # By name each record has a value; ALL leaves out, as at JSOC, those whose link does not resolve.
-            series = await self._structure(given["ds"], wish)
+            series = await self._structure(given["ds"], demand)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(
             given["ds"], keys=keys, segments=segments, links=links, n=c_int(given.get("n", "")) or None
         )
         where = given.get("where")
         if where is None:
-            found = await self._search.rs_list(wanted, wish)
+            found = await self._search.rs_list(wanted, demand)
         else:
             async with while_connected(request):
-                found = await self._sifter.rs_list(wanted, where, wish, request.remote or "")
+                found = await self._sifter.rs_list(wanted, where, demand, request.remote or "")
         request[RECORDS] = found.value.count
         plan = found.origin.name.lower()
         columns, rows = await self._search.offload.run(
             lambda: _table(wanted, found.value), long=found.value.count > LONG_ANSWER
         )
         payload: dict[str, Any] = {"columns": columns, "rows": rows, "count": found.value.count, "plan": plan}
-        headers = told_by(found.origin, found.checked_at, self._status.now())
+        headers = cache_headers(found.origin, found.checked_at, self._status.now())
         if "Age" in headers:
             payload["age_seconds"] = int(headers["Age"])
         return payload, headers
 
-    async def _structure(self, ds: str, wish: Wish) -> Series:
+    async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""
-        return await self._search.structure(ds, Wish.HELD if wish is Wish.HELD else Wish.USUAL)
+        return await self._search.structure(ds, CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT)
 
     async def series(self, _: web.Request) -> web.Response:
         """The series that are known."""

@@ -46,10 +46,10 @@ class SqlApi:
         An answer that fails in the middle is broken off, so that no client takes a part for the whole.
         """
         sql, params, form, fill = await _asked(request)
-        asker = request.remote or ""
+        principal = request.remote or ""
         async with (
             while_connected(request),
-            self._analytics.ask(sql, params, form, asker=asker, fill=fill) as answer,
+            self._analytics.ask(sql, params, form, principal=principal, fill=fill) as answer,
         ):
             response = web.StreamResponse(headers={"Content-Type": TYPES[form]})
             await response.prepare(request)

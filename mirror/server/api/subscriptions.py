@@ -14,7 +14,7 @@ from mirror.services.subscriptions.editing import subscription_of
 if TYPE_CHECKING:
     from mirror.server.bodies import Kinds
     from mirror.services.estimates.estimates import Estimates
-    from mirror.services.subscriptions.editing import StandingCheck, Subscribing
+    from mirror.services.subscriptions.editing import Subscribing, SubscriptionValidation
     from mirror.services.subscriptions.manager import Sync
 
 _TEXT, _LIST, _NUMBER = str, list, (int, float, str)
@@ -30,7 +30,7 @@ class SyncApi:
     """The handlers of /api that are about subscriptions; ``subscribing`` is None where there is no config.toml."""
 
     def __init__(
-        self, sync: Sync, subscribing: Subscribing | None, check: StandingCheck, estimates: Estimates
+        self, sync: Sync, subscribing: Subscribing | None, check: SubscriptionValidation, estimates: Estimates
     ) -> None:
         self._estimates = estimates
         self._sync = sync
@@ -53,26 +53,26 @@ class SyncApi:
 
     async def add(self, request: web.Request) -> web.Response:
         """The keys of a [[subscription]]: write one more into config.toml."""
-        wish = await json_object(request, KEYS)
-        await self._check.check(wish)
+        subscription = await json_object(request, KEYS)
+        await self._check.check(subscription)
         async with self._editing:
-            added = await asyncio.to_thread(self._file().add, wish)
+            added = await asyncio.to_thread(self._file().add, subscription)
             await self._check.apply()
         return web.json_response({"name": added.identity}, status=201)
 
     async def estimate(self, request: web.Request) -> web.Response:
         """The same keys: what is wrong with them, else what that would fetch by now. Nothing is written."""
-        wish = await json_object(request, KEYS)
-        await self._check.check(wish)
-        found = await self._estimates.of_subscription(subscription_of(wish))
+        subscription = await json_object(request, KEYS)
+        await self._check.check(subscription)
+        found = await self._estimates.of_subscription(subscription_of(subscription))
         return web.json_response(found.plain())
 
     async def change(self, request: web.Request) -> web.Response:
         """The same, in the place of the subscription of that name."""
-        wish = await json_object(request, KEYS)
-        await self._check.check(wish)
+        subscription = await json_object(request, KEYS)
+        await self._check.check(subscription)
         async with self._editing:
-            changed = await asyncio.to_thread(self._file().change, request.match_info["name"], wish)
+            changed = await asyncio.to_thread(self._file().change, request.match_info["name"], subscription)
             await self._check.apply()
         return web.json_response({"name": changed.identity})
 

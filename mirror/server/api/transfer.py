@@ -20,7 +20,7 @@ from mirror.errors import BadRequest, MirrorError, Refused
 from mirror.server.bodies import json_object
 from mirror.server.parameters import parameters
 from mirror.services.transfer.backup import describe
-from mirror.services.transfer.bundle import Wish
+from mirror.services.transfer.bundle import BundleRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -79,7 +79,7 @@ class BackupApi:
         if not all(isinstance(text, str) for text in recordsets):
             raise BadRequest("recordsets is no list of texts")
         to = _path(given, "to")
-        wish = Wish(tuple(recordsets), **{name: value for name, value in given.items() if name != "to"})
+        wish = BundleRequest(tuple(recordsets), **{name: value for name, value in given.items() if name != "to"})
         return await _told(request, lambda tell: self._bundles.make(wish, to, tell))
 
     async def take(self, request: web.Request) -> web.StreamResponse:

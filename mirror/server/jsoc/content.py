@@ -15,7 +15,7 @@ from mirror.server.jsoc.conditional import what_is_asked
 from mirror.server.jsoc.sendfile import corked
 from mirror.server.jsoc.sending import FileRange, send
 from mirror.server.request_keys import VALUES
-from mirror.services.exports.content import Front, Stretch
+from mirror.services.exports.content import ReplacedHeader, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.server.jsoc.sending import Piece
-    from mirror.services.exports.content import Content, Fronts
+    from mirror.services.exports.content import Content, FileHeaders
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
 
-#: Contents of so few parts hold their blobs from the start, so that what is wrong is told as an error.
+#: FileResponses of so few parts hold their blobs from the start, so that what is wrong is told as an error.
 _FEW = 4
 
 
-class Contents:
+class FileResponses:
     """Sends contents: whole or in part, or says that they are as they were."""
 
-    def __init__(self, blobs: Blobs, fronts: Fronts) -> None:
+    def __init__(self, blobs: Blobs, fronts: FileHeaders) -> None:
         self._blobs = blobs
         self._fronts = fronts
 
@@ -73,7 +73,7 @@ class Contents:
         for part, lo, hi in content.cut(start, end):
             if isinstance(part, bytes):
                 yield part[lo:hi]
-            elif isinstance(part, Front):
+            elif isinstance(part, ReplacedHeader):
                 yield (await self._fronts.read(part))[lo:hi]
             else:
                 with await self._sound(part.blob) as path, path.open("rb", buffering=0) as file:

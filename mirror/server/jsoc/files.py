@@ -11,8 +11,8 @@ from aiohttp import web
 
 from mirror.errors import NotHeld, UpstreamRefused
 from mirror.readthrough.files import SegmentFile
-from mirror.readthrough.policy import Wish
-from mirror.server.cache_control import wish_of
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.cache_control import demand_of
 from mirror.server.jsoc.conditional import what_is_asked
 from mirror.server.jsoc.sending import send
 from mirror.services.exports.content import content_of
@@ -23,7 +23,7 @@ from mirror.storage.files.holdings import Holding
 if TYPE_CHECKING:
     from mirror.readthrough.download import Download
     from mirror.readthrough.files import Files
-    from mirror.server.jsoc.content import Contents
+    from mirror.server.jsoc.content import FileResponses
     from mirror.services.exports.directory import ExportDirectories
 
 KINDS, ANYTHING = {".fits": "image/fits", ".tar": "application/x-tar"}, "application/octet-stream"
@@ -32,7 +32,7 @@ KINDS, ANYTHING = {".fits": "image/fits", ".tar": "application/x-tar"}, "applica
 class FileHandlers:
     """The handlers of everything that is a file."""
 
-    def __init__(self, files: Files, directories: ExportDirectories, contents: Contents) -> None:
+    def __init__(self, files: Files, directories: ExportDirectories, contents: FileResponses) -> None:
         self._files = files
         self._directories = directories
         self._contents = contents
@@ -45,7 +45,7 @@ class FileHandlers:
     async def unit_file(self, request: web.Request) -> web.StreamResponse:
         """A file of a storage unit."""
         path = f"/{request.match_info['disk']}/{request.match_info['rest']}"
-        held_only = wish_of(request.headers) is Wish.HELD
+        held_only = demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED
         if held_only and await self._files.held(path) is None:
             raise NotHeld(f"{path} is not held, and this request forbids to ask JSOC", (path,))
         try:

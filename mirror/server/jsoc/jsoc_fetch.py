@@ -9,8 +9,8 @@ from aiohttp import web
 from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest, UnitsRequest
 from mirror.drms.exportrules import failure
 from mirror.errors import MirrorError, NotHeld
-from mirror.readthrough.policy import Wish
-from mirror.server.cache_control import told_by, wish_of
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.cache_control import cache_headers, demand_of
 from mirror.server.parameters import parameters
 from mirror.server.request_keys import VALUES
 from mirror.wire.export import decode_fetch, wanted_format
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.server.jsoc.proxy import Proxy
-    from mirror.services.exports.file_list import Units
+    from mirror.services.exports.file_list import UnitFiles
     from mirror.services.exports.requests import Exports
 
 REPEAT_REFUSED = "Re-Export requests temporarily disabled."
@@ -31,7 +31,7 @@ REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 class Fetch:
     """The handler of jsoc_fetch; ``now`` gives Unix seconds."""
 
-    def __init__(self, exports: Exports, units: Units, proxy: Proxy, now: Callable[[], float]) -> None:
+    def __init__(self, exports: Exports, units: UnitFiles, proxy: Proxy, now: Callable[[], float]) -> None:
         self._now = now
         self._exports = exports
         self._units = units
@@ -49,13 +49,13 @@ class Fetch:
             asked = decode_fetch(given)
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
-        if isinstance(asked, ExportRequest) and wish_of(request.headers) is Wish.HELD:
+        if isinstance(asked, ExportRequest) and demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED:
             raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
             if isinstance(found.answer, Failed):
                 return _answer(found.answer, form)
-            return _answer(found.answer, form, told=told_by(found.origin, found.checked_at, self._now()))
+            return _answer(found.answer, form, told=cache_headers(found.origin, found.checked_at, self._now()))
         if isinstance(asked, RepeatRequest):
             return _answer(Failed(4, REPEAT_REFUSED), form)
         if isinstance(asked, StatusRequest):

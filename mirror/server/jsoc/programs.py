@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from mirror.readthrough.policy import Wish
-from mirror.server.cache_control import told_by, wish_of
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.cache_control import cache_headers, demand_of
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.parameters import parameters
 from mirror.server.request_keys import RECORDS
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.lists import Listing
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.mirror_chain import Chain
-    from mirror.services.exports.assembling import Precise
+    from mirror.services.exports.assembling import FullPrecision
     from mirror.services.search.search import Found, Search
 
 #: Answers from this size on are compressed in a thread.
@@ -46,7 +46,7 @@ class Programs:
         self,
         search: Search,
         listing: Listing,
-        precise: Precise,
+        precise: FullPrecision,
         proxy: Proxy,
         chain: Chain,
         now: Callable[[], float],
@@ -74,7 +74,7 @@ class Programs:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
         info = decode_info(await parameters(request))
-        wish = wish_of(request.headers)
+        demand = demand_of(request.headers)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
             if is_mirror(request) and isinstance(info, RsListRequest):
                 precise = await self._precise.answer(info)
@@ -83,12 +83,12 @@ class Programs:
             # Flags change values and layout in ways that printed values cannot give: JSOC answers itself.
             return await self._proxy.pass_through(request, origin="forwarded")
         if isinstance(info, SeriesStructRequest):
-            series = await self._search.structure(info.ds, wish)
+            series = await self._search.structure(info.ds, demand)
             return _json(request, encode_series_struct(series, runtime=_since(started)))
         if isinstance(info, SummaryRequest):
-            counted = await self._search.rs_summary(info, wish)
+            counted = await self._search.rs_summary(info, demand)
             return self._json(request, encode_summary(counted.value, runtime=_since(started)), counted)
-        found = await self._search.rs_list(info, wish)
+        found = await self._search.rs_list(info, demand)
         request[RECORDS] = found.value.count
         body = await self._search.offload.run(
             lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > LONG_ANSWER
@@ -100,32 +100,32 @@ class Programs:
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.series(wish_of(request.headers))
+        entries = await self._listing.series(demand_of(request.headers))
         return _json(request, encode_show_series(select_series(entries, wanted.filter)))
 
     async def showextseries(self, request: web.Request) -> web.StreamResponse:
         """The list of all series, internal ones too."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.all_series(notes=wanted.info, wish=wish_of(request.headers))
+        entries = await self._listing.all_series(notes=wanted.info, demand=demand_of(request.headers))
         chosen = select_series(entries, wanted.filter)
         return _json(request, encode_showextseries(chosen, info=wanted.info))
 
     async def check_address(self, request: web.Request) -> web.StreamResponse:
         """Whether an address may export."""
         address = decode_address(await parameters(request))
-        answer = await self._listing.check_address(address, wish_of(request.headers))
+        answer = await self._listing.check_address(address, demand_of(request.headers))
         return _json(request, encode_address_answer(answer))
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
         wanted = decode_show_info(await parameters(request))
-        query, wish = show_info_query(wanted), wish_of(request.headers)
+        query, demand = show_info_query(wanted), demand_of(request.headers)
         if wanted.count:
-            counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), wish)
+            counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)
             return self._text(request, encode_show_count(wanted, counted.value), counted)
-        found = await self._search.rs_list(query, wish)
+        found = await self._search.rs_list(query, demand)
         request[RECORDS] = found.value.count
-        known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
+        known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
         strings = {k.name.lower() for k in series.keywords if k.type == "string"}
         body = await self._search.offload.run(
@@ -140,7 +140,7 @@ class Programs:
         return _response(request, body, "text/plain", self._told(found))
 
     def _told(self, found: Found[Any]) -> dict[str, str]:
-        return told_by(found.origin, found.checked_at, self._now())
+        return cache_headers(found.origin, found.checked_at, self._now())
 
 
 

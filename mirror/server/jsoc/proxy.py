@@ -14,7 +14,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from mirror.errors import BadRequest, NotHeld, UpstreamBroken
-from mirror.server.cache_control import wish_of
+from mirror.server.cache_control import demand_of
 from mirror.server.jsoc.sending import send
 from mirror.server.parameters import ALLOW, METHODS
 from mirror.server.roles import OURS, is_jsocs
@@ -85,7 +85,7 @@ class Proxy:
 
     async def pass_through(self, request: web.Request, origin: str = "passed") -> web.StreamResponse:
         """JSOC's own answer to this request, streamed and not kept; ``origin`` is what X-Mirror says."""
-        wish = wish_of(request.headers)
+        wish = demand_of(request.headers)
         if not self._rules.asks(wish):
             why = self._rules.why_not(wish)
             raise NotHeld(f"{request.path} is answered by JSOC only, and {why}", (request.path,))

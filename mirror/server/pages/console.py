@@ -13,8 +13,8 @@ from mirror.server.parameters import parameters
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from mirror.config.watching import ConfigWatch
-    from mirror.server.pages.site import Web
+    from mirror.config.watching import ConfigWatcher
+    from mirror.server.pages.site import Site
     from mirror.services.sql.saved_queries import SavedQueries
     from mirror.services.subscriptions.editing import Subscribing
     from mirror.services.subscriptions.manager import Sync
@@ -79,10 +79,10 @@ class ConsolePages:
 
     def __init__(
         self,
-        site: Web,
+        site: Site,
         queries: SavedQueries,
         sync: Sync,
-        watch: ConfigWatch,
+        watch: ConfigWatcher,
         subscribing: Subscribing | None,
     ) -> None:
         self._site = site

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.drms.parser import parse_query
-from mirror.services.search.snippets import Told
+from mirror.services.search.snippets import SnippetQuery
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
@@ -32,9 +32,9 @@ def usual_set(series: Series) -> str:
     return f"{series.name}{brackets}[{found[0] if found else _SOME_DAY}_TAI/{length}]"
 
 
-def example(series: Series) -> Told:
+def example(series: Series) -> SnippetQuery:
     """A search of that set, with the keywords that most people want first."""
     primes = [k.name for k in series.primekeys]
     keys = [*primes, *(n for n in _LIKED if series.keyword(n) and n not in primes)][:5] or ["*recnum*"]
     ds = usual_set(series)
-    return Told(ds, parse_query(ds).sets, series, tuple(keys))
+    return SnippetQuery(ds, parse_query(ds).sets, series, tuple(keys))

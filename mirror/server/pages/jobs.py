@@ -8,10 +8,10 @@ from aiohttp import web
 
 from mirror.config.access import Role
 from mirror.server.parameters import parameters
-from mirror.server.request_keys import ASKER
+from mirror.server.request_keys import PRINCIPAL
 
 if TYPE_CHECKING:
-    from mirror.server.pages.site import Web
+    from mirror.server.pages.site import Site
     from mirror.services.access.usage import Accounting
     from mirror.services.maintenance.checker import Checker
     from mirror.services.monitoring.all_jobs import AllJobs
@@ -25,7 +25,7 @@ class WorkPages:
     """The handlers of ``/jobs`` and ``/upkeep``."""
 
     def __init__(
-        self, web: Web, jobs: AllJobs, checker: Checker, accounting: Accounting, overview: Overview
+        self, web: Site, jobs: AllJobs, checker: Checker, accounting: Accounting, overview: Overview
     ) -> None:
         self._web = web
         self._jobs = jobs
@@ -68,5 +68,5 @@ class WorkPages:
 
 def _role(request: web.Request) -> Role:
     """Of whoever asks; who was let in without being asked may do everything."""
-    asker = request.get(ASKER)
-    return Role.ADMIN if asker is None else asker.role
+    principal = request.get(PRINCIPAL)
+    return Role.ADMIN if principal is None else principal.role

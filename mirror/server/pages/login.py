@@ -12,13 +12,13 @@ from mirror.server.access.credentials import COOKIE
 from mirror.server.access.csrf import local_path
 from mirror.server.bodies import form
 from mirror.server.errors import codes
-from mirror.server.request_keys import ASKER
+from mirror.server.request_keys import PRINCIPAL
 from mirror.services.access.authentication import SESSION
 
 if TYPE_CHECKING:
-    from mirror.server.pages.site import Web
+    from mirror.server.pages.site import Site
     from mirror.services.access.audit import Audit
-    from mirror.services.access.authentication import Doors
+    from mirror.services.access.authentication import Authenticator
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class LoginPage:
     """The handlers of /login and /logout."""
 
-    def __init__(self, web_: Web, doors: Doors, audit: Audit) -> None:
+    def __init__(self, web_: Site, authenticator: Authenticator, audit: Audit) -> None:
         self._web = web_
-        self._doors = doors
+        self._authenticator = authenticator
         self._audit = audit
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -48,7 +48,7 @@ class LoginPage:
             status=status,
             onward=onward,
             problem=problem,
-            tokens=self._doors.has_tokens,
+            tokens=self._authenticator.has_tokens,
         )
 
     async def log_in(self, request: web.Request) -> web.StreamResponse:
@@ -56,11 +56,11 @@ class LoginPage:
         given = await form(request)
         token, onward = given.get("token", "").strip(), local_path(given.get("next", "/"))
         try:
-            cookie, asker = self._doors.log_in(token, request.remote)
+            cookie, principal = self._authenticator.log_in(token, request.remote)
         except (Refused, TooMany) as problem:
             log.warning("login refused address=%s", request.remote)
             return self._page(request, onward, str(problem), codes(problem)[1])
-        await self._audit.note(asker.who, asker.address, "login", b"", 200)
+        await self._audit.note(principal.who, principal.address, "login", b"", 200)
         response = web.Response(status=303, headers={"Location": onward})
         response.set_cookie(
             COOKIE,
@@ -75,10 +75,10 @@ class LoginPage:
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
         """End the session, if there is one."""
-        cookie, asker = request.cookies.get(COOKIE), request.get(ASKER)
-        if cookie and asker is not None and asker.session:
-            self._doors.log_out(cookie)
-            await self._audit.note(asker.who, asker.address, "logout", b"", 200)
+        cookie, principal = request.cookies.get(COOKIE), request.get(PRINCIPAL)
+        if cookie and principal is not None and principal.session:
+            self._authenticator.log_out(cookie)
+            await self._audit.note(principal.who, principal.address, "logout", b"", 200)
         response = web.Response(status=303, headers={"Location": "/login"})
         response.del_cookie(COOKIE, path="/")
         return response

@@ -20,7 +20,7 @@ from mirror.services.search.snippets import snippets
 if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.server.jsoc.proxy import Proxy
-    from mirror.server.pages.site import Web
+    from mirror.server.pages.site import Site
     from mirror.services.monitoring.overview import Overview
     from mirror.services.monitoring.status import Status
     from mirror.services.monitoring.totals import Totals
@@ -36,7 +36,7 @@ class Pages:
 
     def __init__(
         self,
-        web: Web,
+        web: Site,
         proxy: Proxy,
         overview: Overview,
         status: Status,

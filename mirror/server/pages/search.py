@@ -15,7 +15,7 @@ from mirror.server.errors import codes
 from mirror.server.pages import search_view as view
 from mirror.server.parameters import parameters
 from mirror.services.quicklook.quicklook import image_segments
-from mirror.services.search.snippets import Told, snippets
+from mirror.services.search.snippets import SnippetQuery, snippets
 from mirror.services.search.validation import marked
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import RecordSet
     from mirror.drms.series import Series
     from mirror.server.api.search import Api
-    from mirror.server.pages.site import Web
+    from mirror.server.pages.site import Site
     from mirror.services.quicklook.quicklook import QuickLooks
     from mirror.services.search.validation import QueryCheck
 
@@ -35,7 +35,7 @@ _STATE = ("ds", "key", "seg", "n", "where", "pictures", "frames", "fetch", "x", 
 class SearchPage:
     """The handlers of ``/search`` and of what its scripts ask."""
 
-    def __init__(self, site: Web, api: Api, queries: QueryCheck, pictures: QuickLooks) -> None:
+    def __init__(self, site: Site, api: Api, queries: QueryCheck, pictures: QuickLooks) -> None:
         self._pictures = pictures
         self._site = site
         self._api = api
@@ -110,7 +110,7 @@ class SearchPage:
             payload, _ = await self._api.found(request, asked)
         except MirrorError as problem:
             return {**known, "problem": view.marked(marked(problem, ds), ds), "status": codes(problem)[1]}
-        told = Told(ds, sets, series, tuple(keys), tuple(_names(given.get("seg", ""))), None)
+        told = SnippetQuery(ds, sets, series, tuple(keys), tuple(_names(given.get("seg", ""))), None)
         shown = _result(given, series, keys, payload, n)
         shown["frames"] = await self._frames(given, series, payload)
         return {**known, **shown, "codes": snippets(told, _here(request))}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from mirror.drms.compose import Span, Wish, apart, is_time, zone_of
+from mirror.drms.compose import KeyChoice, Span, apart, is_time, zone_of
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Field:
     time: bool
     zone: str
     step: str
-    wish: Wish
+    wish: KeyChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Column:
     hidden: bool
 
 
-def field_of(series: Series, prime: PrimeKey, wish: Wish) -> Field:
+def field_of(series: Series, prime: PrimeKey, wish: KeyChoice) -> Field:
     """The builder's field of a prime key, filled in with a wish."""
     keyword = series.keyword(prime.name)
     time = is_time(series, prime)
     note, units = ("", "") if keyword is None else (keyword.note, keyword.units)
-    blank: Wish = Span() if time else ""
+    blank: KeyChoice = Span() if time else ""
     step = f"{float(prime.step):g}" if prime.step else ""
     return Field(prime.name, note, units, time, zone_of(series, prime), step, wish or blank)
 
@@ -93,9 +93,9 @@ def builder(series: Series, record_set: RecordSet | None) -> dict[str, Any]:
     }
 
 
-def filled_in(given: Mapping[str, str]) -> dict[str, Wish]:
+def filled_in(given: Mapping[str, str]) -> dict[str, KeyChoice]:
     """The wishes of the builder's form: ``v.KEY`` for values, ``start.KEY`` and so on for a span."""
-    keys: dict[str, Wish] = {}
+    keys: dict[str, KeyChoice] = {}
     spans: dict[str, dict[str, str]] = {}
     for name, value in given.items():
         part, _, key = name.partition(".")

@@ -22,7 +22,7 @@ from mirror.errors import MirrorError
 from mirror.server.access.headers import HEADERS
 from mirror.server.errors import codes
 from mirror.server.pages import filters
-from mirror.server.request_keys import ASKER, FORM_TOKEN
+from mirror.server.request_keys import FORM_TOKEN, PRINCIPAL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -62,7 +62,7 @@ class Asset:
     tag: str
 
 
-class Web:
+class Site:
     """Fills in templates, and serves the static files below ``/static/``."""
 
     def __init__(self, proxy: Proxy) -> None:
@@ -102,7 +102,7 @@ class Web:
             template,
             path=request.path,
             host=request.host,
-            asker=request.get(ASKER),
+            principal=request.get(PRINCIPAL),
             form_token=request.get(FORM_TOKEN, ""),
             **values,
         )

@@ -31,7 +31,7 @@ FAILURES, PERIOD = 10, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Principal:
     """Who asks, and what may be done: ``name`` that of a token, "" for an address of a network.
 
     ``ambient`` says that a browser would bring this right along unasked: an address has it, a header has not.
@@ -80,7 +80,7 @@ class FailedLogins:
             )
 
 
-class Doors:
+class Authenticator:
     """Who is let in by a configuration; ``now`` gives Unix seconds."""
 
     def __init__(self, config: Config, now: Callable[[], float]) -> None:
@@ -104,36 +104,36 @@ class Doors:
         """Whether there are tokens at all."""
         return bool(self._tokens)
 
-    def by_address(self, remote: str | None, *, passed_on: bool = False) -> Asker:
+    def by_address(self, remote: str | None, *, passed_on: bool = False) -> Principal:
         """What may be done from an address without a token; ``passed_on`` by a server in front it is not this computer."""
         address = address_of(remote)
         role = role_of_address(address, self._access.networks, tokens=self.has_tokens or passed_on)
-        return Asker(_shown(address), role, ambient=True)
+        return Principal(_shown(address), role, ambient=True)
 
-    def by_token(self, token: str, remote: str | None) -> Asker | None:
+    def by_token(self, token: str, remote: str | None) -> Principal | None:
         """Whoever sends this token, None if it is not one; TooMany for an address that sends many wrong ones."""
         address = address_of(remote)
         known = self._tokens.get(name_in(token) or "")
         if known is None or not fits(token, known.hash):
             self._failed.count(address)
             return None
-        return Asker(_shown(address), known.role, known.name)
+        return Principal(_shown(address), known.role, known.name)
 
     # ---- sessions of the page ---------------------------------------------------------------------
 
-    def log_in(self, token: str, remote: str | None) -> tuple[str, Asker]:
+    def log_in(self, token: str, remote: str | None) -> tuple[str, Principal]:
         """A new session's cookie; Refused if that is no token, TooMany for an address that sends many wrong ones."""
-        asker = self.by_token(token, remote)
-        if asker is None:
+        principal = self.by_token(token, remote)
+        if principal is None:
             raise Refused("invalid or revoked token")
         cookie = secrets.token_urlsafe(32)
         for old in [key for key, session in self._sessions.items() if session.until < self._now()]:
             del self._sessions[old]
         _bound(self._sessions)
-        self._sessions[_hashed(cookie)] = _Session(self._tokens[asker.name], self._now() + SESSION)
-        return cookie, asker
+        self._sessions[_hashed(cookie)] = _Session(self._tokens[principal.name], self._now() + SESSION)
+        return cookie, principal
 
-    def by_session(self, cookie: str, remote: str | None) -> Asker | None:
+    def by_session(self, cookie: str, remote: str | None) -> Principal | None:
         """Whoever has this cookie; None if its session is over."""
         key = _hashed(cookie)
         session = self._sessions.get(key)
@@ -146,19 +146,19 @@ class Doors:
         ):
             self._sessions.pop(key, None)
             return None
-        return Asker(_shown(address_of(remote)), token.role, token.name, session=key)
+        return Principal(_shown(address_of(remote)), token.role, token.name, session=key)
 
     def log_out(self, cookie: str) -> None:
         """End a session."""
         self._sessions.pop(_hashed(cookie), None)
 
-    def form_token(self, asker: Asker) -> str:
-        """What a form must bring along, so that it is one of ours, made for this asker."""
-        return hmac.new(self._key, f"form {asker.session}".encode(), "sha256").hexdigest()
+    def form_token(self, principal: Principal) -> str:
+        """What a form must bring along, so that it is one of ours, made for this principal."""
+        return hmac.new(self._key, f"form {principal.session}".encode(), "sha256").hexdigest()
 
-    def is_form_token(self, asker: Asker, given: str) -> bool:
+    def is_form_token(self, principal: Principal, given: str) -> bool:
         """Whether a form brought it along."""
-        return hmac.compare_digest(self.form_token(asker).encode(), given.encode("utf-8", "replace"))
+        return hmac.compare_digest(self.form_token(principal).encode(), given.encode("utf-8", "replace"))
 
 
 def _hashed(cookie: str) -> str:

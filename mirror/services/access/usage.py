@@ -34,14 +34,14 @@ class Accounting:
         self._table = table
         self._now = now
         self._used: dict[Key, Used] = {}
-        self._asker: ContextVar[str] = ContextVar("asker", default=ITSELF)
+        self._principal: ContextVar[str] = ContextVar("principal", default=ITSELF)
         self.active = 0  #: requests that are being answered
         self.last = 0.0  #: when the last one began
 
     @contextmanager
     def asking(self, who: str) -> Iterator[None]:
         """While this is open, what happens is for ``who``."""
-        token = self._asker.set(who)
+        token = self._principal.set(who)
         self.active += 1
         self.last = self._now()
         try:
@@ -49,7 +49,7 @@ class Accounting:
                 yield
         finally:
             self.active -= 1
-            self._asker.reset(token)
+            self._principal.reset(token)
 
     def count(self, who: str, used: Used) -> None:
         """Somebody used this much."""
@@ -58,7 +58,7 @@ class Accounting:
     def count_exchange(self, exchange: Exchange) -> None:
         """JSOC sent something, for whoever asks here and now."""
         if exchange.bytes:
-            self.count(self._asker.get(), Used(upstream_bytes=exchange.bytes))
+            self.count(self._principal.get(), Used(upstream_bytes=exchange.bytes))
 
     async def write_down(self) -> None:
         """Write down what was counted since the last time."""

@@ -20,7 +20,7 @@ from mirror.services.adoption.find import Finder, candidate, no_owner, not_found
 from mirror.services.adoption.match import Placed, Unplaced, claim_of, place
 from mirror.services.adoption.names import read_name, series_in_name
 from mirror.services.adoption.scan import Content, Look, look, read_through
-from mirror.services.exports.segment_files import Wanted, wanted_files
+from mirror.services.exports.segment_files import RequestedFile, requested_files
 from mirror.storage.files.adopted_exports import export_link
 from mirror.storage.files.holdings import RecordSegment
 from mirror.storage.files.unit_path import unit_file
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.records import Records
     from mirror.readthrough.structures import Catalogue
     from mirror.services.adoption.find import Found
-    from mirror.services.adoption.match import Candidate, Claim
+    from mirror.services.adoption.match import Candidate, Match
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.holdings import Holdings
@@ -82,7 +82,7 @@ class _Place:
 
     seen: Look
     placed: Placed
-    wanted: Wanted
+    wanted: RequestedFile
 
 
 class Adoption:
@@ -176,7 +176,7 @@ class Adoption:
         # Comparing some hundred keywords a file takes long enough to be noticed by who waits for an answer.
         return await asyncio.to_thread(_decided, looks, claims, self._index.layout(series), found)
 
-    async def _claim(self, seen: Look, series: Series) -> Claim | Unplaced:
+    async def _claim(self, seen: Look, series: Series) -> Match | Unplaced:
         """What a file says of itself; its name counts against it if it is plainly that of another series."""
         named = series_in_name(seen.name)
         if named is not None and named.lower() != series.name.lower():
@@ -262,7 +262,7 @@ class Adoption:
 
 
 def _decided(
-    looks: Sequence[Look], claims: Sequence[Claim | Unplaced], layout: Layout, found: Found
+    looks: Sequence[Look], claims: Sequence[Match | Unplaced], layout: Layout, found: Found
 ) -> list[_Place | Unplaced]:
     """The place of each file among the records that were found."""
     candidates = {recnum: candidate(layout, row) for recnum, row in found.rows.items()}
@@ -273,7 +273,7 @@ def _decided(
 
 
 def _placed_one(
-    seen: Look, claim: Claim, layout: Layout, found: Found, candidates: Mapping[int, Candidate]
+    seen: Look, claim: Match, layout: Layout, found: Found, candidates: Mapping[int, Candidate]
 ) -> _Place | Unplaced:
     series = layout.series
     mine = wanted_by(claim, series, candidates)
@@ -282,7 +282,7 @@ def _placed_one(
     placed = place(claim, seen.header, series, mine, complete=found.problem is None)
     if isinstance(placed, Unplaced):
         return placed
-    (wanted,) = wanted_files(layout, [found.rows[placed.record.recnum]], (placed.segment,))
+    (wanted,) = requested_files(layout, [found.rows[placed.record.recnum]], (placed.segment,))
     return _Place(seen, placed, wanted)
 
 

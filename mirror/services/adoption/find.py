@@ -18,7 +18,7 @@ from mirror.drms.series import INTEGER_TYPES
 from mirror.errors import MirrorError, NotHeld, UpstreamError
 from mirror.services.adoption.match import (
     Candidate,
-    Claim,
+    Match,
     SegmentFacts,
     Unplaced,
     other_key,
@@ -67,7 +67,7 @@ class Finder:
         self._index = index
         self._records = records
 
-    async def find(self, series: Series, claims: Sequence[Claim]) -> Found:
+    async def find(self, series: Series, claims: Sequence[Match]) -> Found:
         """Every record that one of the claims may be about; more may be among them."""
         found = Found()
         for claim_set in key_questions(series, [c for c in claims if c.recnum is not None]):
@@ -94,7 +94,7 @@ class Finder:
         except MirrorError as problem:  # a question that is too large: the index has what it has
             found.problem = str(problem)
 
-    async def _read_units(self, series: Series, claims: Sequence[Claim], found: Found) -> None:
+    async def _read_units(self, series: Series, claims: Sequence[Match], found: Found) -> None:
         """Records by the storage unit in a path: only the index can be asked for those."""
         files = [unit_file(c.path) for c in claims if c.path is not None]
         units = sorted({file.sunum for file in files if file is not None})
@@ -107,7 +107,7 @@ class Finder:
             found.add((await self._index.select(selection)).rows)
 
 
-def key_questions(series: Series, claims: Iterable[Claim]) -> list[RecordSet]:
+def key_questions(series: Series, claims: Iterable[Match]) -> list[RecordSet]:
     """The record sets that hold all records with the prime keys of these claims, by AT_ONCE slots.
 
     A first key that is not the axis (HARPNUM before T_REC) is named if its values are few: people name it,
@@ -132,7 +132,7 @@ def key_questions(series: Series, claims: Iterable[Claim]) -> list[RecordSet]:
     return questions
 
 
-def _span(axis: Axis, claim: Claim) -> tuple[int, int] | None:
+def _span(axis: Axis, claim: Match) -> tuple[int, int] | None:
     """Where on the axis the record must be; None if the file does not tell, or only roughly (a day)."""
     value = claim.keys.get(axis.key)
     if value is None or isinstance(value.value, str) or value.resolution > _FINE:
@@ -142,7 +142,7 @@ def _span(axis: Axis, claim: Claim) -> tuple[int, int] | None:
     return lo, hi
 
 
-def _before(series: Series, axis: str, claim: Claim) -> _Before:
+def _before(series: Series, axis: str, claim: Match) -> _Before:
     """The first prime key and its value, if it is an integer and not the axis itself."""
     key = series.primekeys[0]
     keyword, value = series.keyword(key.name), claim.keys.get(key.name)
@@ -196,7 +196,7 @@ def _facts(fields: Mapping[str, str], segment: str) -> SegmentFacts:
     )
 
 
-def wanted_by(claim: Claim, series: Series, found: Mapping[int, Candidate]) -> list[Candidate]:
+def wanted_by(claim: Match, series: Series, found: Mapping[int, Candidate]) -> list[Candidate]:
     """The candidates that a claim may mean: by path, by number, or all whose prime keys agree.
 
     Without number and path it must tell its place on the axis: else others may fit that nobody asked for.
@@ -227,7 +227,7 @@ def no_owner(unit: str) -> Unplaced:
     )
 
 
-def not_found(claim: Claim, series: Series, problem: str | None) -> Unplaced:
+def not_found(claim: Match, series: Series, problem: str | None) -> Unplaced:
     """Why there is no record for a claim, and whether that may be otherwise later."""
     if problem is not None:
         return Unplaced(f"its record is not held here, and JSOC could not be asked: {problem}", for_now=True)

@@ -29,7 +29,7 @@ class Unplaced:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Match:
     """What a file says that it is. ``segment`` is the segment's name, or for a linked one that of its file;
     ``named`` is what the file's own name says of it. ``path`` is that below ``/SUM``.
 
@@ -77,7 +77,7 @@ class Placed:
 # ---- what a file says ---------------------------------------------------------------------------
 
 
-def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series) -> Claim | Unplaced:
+def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series) -> Match | Unplaced:
     """What a file says of itself, if it does not contradict itself. ``path`` is its ``/SUM`` path, if it has one."""
     if header.rewritten:
         return Unplaced("it was written anew by a program, and is no longer the file that JSOC made")
@@ -90,7 +90,7 @@ def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series
     segment = _own_segment(header, series)
     if isinstance(segment, Unplaced):
         return segment
-    reading = _reading(read_name(name, series), Claim("fits", segment, recnum, told), series)
+    reading = _reading(read_name(name, series), Match("fits", segment, recnum, told), series)
     if isinstance(reading, Unplaced):
         return reading
     kind = _kind(header, series, path)
@@ -98,7 +98,7 @@ def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series
         return kind
     segment = segment or reading.segment or _only_segment(series)
     known = recnum if recnum is not None else reading.recnum
-    return Claim(kind, segment or None, known, {**reading.keys, **told}, path, reading.segment or None)
+    return Match(kind, segment or None, known, {**reading.keys, **told}, path, reading.segment or None)
 
 
 def _own_segment(header: HeaderEvidence, series: Series) -> str | Unplaced | None:
@@ -112,7 +112,7 @@ def _own_segment(header: HeaderEvidence, series: Series) -> str | Unplaced | Non
     )
 
 
-def _reading(readings: Sequence[NameReading], claim: Claim, series: Series) -> NameReading | Unplaced:
+def _reading(readings: Sequence[NameReading], claim: Match, series: Series) -> NameReading | Unplaced:
     """The reading of the name that agrees with the header; one that says nothing if there are none at all."""
     if not readings:
         return NameReading("")
@@ -124,7 +124,7 @@ def _reading(readings: Sequence[NameReading], claim: Claim, series: Series) -> N
     return fitting[0]
 
 
-def _fits(reading: NameReading, claim: Claim, series: Series) -> bool:
+def _fits(reading: NameReading, claim: Match, series: Series) -> bool:
     keys = [name for name in reading.keys if name in claim.keys]
     return (
         (claim.segment in (None, reading.segment) or series.segment(reading.segment) is None)
@@ -153,7 +153,7 @@ def _only_segment(series: Series) -> str | None:
 
 
 def place(
-    claim: Claim, header: HeaderEvidence, series: Series, candidates: Sequence[Candidate], *, complete: bool
+    claim: Match, header: HeaderEvidence, series: Series, candidates: Sequence[Candidate], *, complete: bool
 ) -> Placed | Unplaced:
     """The one record among ``candidates`` that the file is of.
 
@@ -178,7 +178,7 @@ def place(
     return next(iter(agreeing.values()))
 
 
-def _compared(claim: Claim, header: HeaderEvidence, series: Series, record: Candidate) -> Placed | Unplaced:
+def _compared(claim: Match, header: HeaderEvidence, series: Series, record: Candidate) -> Placed | Unplaced:
     if claim.recnum not in (None, record.recnum):
         return Unplaced(f"it is of record #{claim.recnum}; what its prime keys name is #{record.recnum}")
     other = other_key(claim, record)
@@ -200,7 +200,7 @@ def _compared(claim: Claim, header: HeaderEvidence, series: Series, record: Cand
     return Placed(record, segment, claim.kind) if problem is None else Unplaced(problem)
 
 
-def other_key(claim: Claim, record: Candidate) -> str | None:
+def other_key(claim: Match, record: Candidate) -> str | None:
     """The first prime key by which a record is not the one that is claimed; None if all agree."""
     for name, value in claim.keys.items():
         if name not in record.keys or not value.agrees(record.keys[name]):
@@ -238,13 +238,13 @@ def _segment_by_path(path: str, record: Candidate) -> str | None:
     return own[0] if own else None
 
 
-def _no_file(claim: Claim, facts: SegmentFacts) -> str | None:
+def _no_file(claim: Match, facts: SegmentFacts) -> str | None:
     if claim.kind == "as-is" and not facts.path:
         return "where the archive has this file is not known, so it cannot be kept as the archived one"
     return None
 
 
-def told(claim: Claim, series: Series) -> str:
+def told(claim: Match, series: Series) -> str:
     """What a claim says, as a record set that people can read."""
     if claim.recnum is not None:
         return f"{series.name}[:#{claim.recnum}]"

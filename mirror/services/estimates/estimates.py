@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from mirror.config.loading import Subscription
     from mirror.drms.series import Series
     from mirror.readthrough.archive import Upstream
-    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.structures import Catalogue
     from mirror.services.estimates.rates import Rates
-    from mirror.services.subscriptions.holdings import Standing, Tally
+    from mirror.services.subscriptions.holdings import SubscriptionHoldings, Tally
     from mirror.storage.index.index import Index
 
 #: Record sets of one estimate.
@@ -117,8 +117,8 @@ class Estimates:
         self,
         index: Index,
         catalogue: Catalogue,
-        extremes: Extremes,
-        standing: Standing,
+        extremes: FirstLast,
+        standing: SubscriptionHoldings,
         upstream: Upstream,
         rules: Rules,
         rates: Rates,
@@ -167,10 +167,10 @@ class Estimates:
             )
         return self._timed(_sum(parts))
 
-    async def of_subscription(self, wish: Subscription) -> Estimate:
+    async def of_subscription(self, subscription: Subscription) -> Estimate:
         """What a subscription would fetch by now, before it only follows what is new."""
-        series = await self._catalogue.series(wish.series)
-        found = target(wish, series, from_datetime(self._rules.now()))
+        series = await self._catalogue.series(subscription.series)
+        found = target(subscription, series, from_datetime(self._rules.now()))
         if found is None:
             return Estimate(notes=("the window is empty by now",))
         scope = found.scope

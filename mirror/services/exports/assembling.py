@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mirror.errors import UpstreamBroken, UpstreamError
 from mirror.fits import Exporter, RecordValues, ones_complement, read_archive
 from mirror.fits.filenames import NamedFile, file_name
-from mirror.services.exports.content import Front
+from mirror.services.exports.content import ReplacedHeader
 from mirror.services.exports.linked_keywords import LinkedTexts
 from mirror.storage.index.layout import SEPARATOR
 from mirror.upstream.pacing import Priority
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.records import Records
     from mirror.services.exports.planning import Plan
-    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.search.search import Search
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
@@ -87,7 +87,7 @@ class Assembler:
         """Have what the names of linked files usually ask for, so that they can be named without JSOC."""
         await self._linked.keep(layout, rows)
 
-    async def file_names(self, plan: Plan, files: Sequence[Wanted]) -> list[str]:
+    async def file_names(self, plan: Plan, files: Sequence[RequestedFile]) -> list[str]:
         """The names of files in the export's directory, by the request's filenamefmt; one for each, in order."""
         counter = itertools.count()
         rows = {row.recnum: row for row in plan.rows}
@@ -102,7 +102,7 @@ class Assembler:
             names.append(file_name(plan.request.filenamefmt, source, counter))
         return names
 
-    async def front(self, plan: Plan, wanted: Wanted, archived: Blob) -> Front | None:
+    async def front(self, plan: Plan, wanted: RequestedFile, archived: Blob) -> ReplacedHeader | None:
         """What the exported file has in place of the archived one's headers; None where that is no FITS.
 
         The data stay where they are: the file is put together whenever it is sent.
@@ -178,7 +178,7 @@ def _printed(plan: Plan, row: Row) -> dict[str, str]:
     }
 
 
-def _front(path: Path, record: RecordValues, exporter: Exporter, now: datetime) -> Front:
+def _front(path: Path, record: RecordValues, exporter: Exporter, now: datetime) -> ReplacedHeader:
     with path.open("rb", buffering=0) as file:
         head = file.read(HEAD)
         while (archive := read_archive(head)) is None:
@@ -194,14 +194,14 @@ def _front(path: Path, record: RecordValues, exporter: Exporter, now: datetime) 
         size = os.fstat(file.fileno()).st_size
     if patch.copy_start + patch.copy_size > size:
         raise UpstreamBroken(f"{path.name}: the archived file ends before its data")
-    return Front.of(patch.head, patch.copy_start, patch.copy_size)
+    return ReplacedHeader.of(patch.head, patch.copy_start, patch.copy_size)
 
 
 RECNUM = "*recnum*"
 _FLAGS = {"M": "1"}
 
 
-class Precise:
+class FullPrecision:
     """Answers questions for keywords of records by number, as ``mirror.services.exports.assembling`` asks them."""
 
     def __init__(self, search: Search, records: Records, index: Index, assembler: Assembler) -> None:

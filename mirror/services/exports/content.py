@@ -48,7 +48,7 @@ class Content:
     ``values`` is PRINTED where keywords in it have only the digits that print, None where all is as at JSOC.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[ContentPart, ...]
     modified: float
     values: str | None = None
 
@@ -67,7 +67,7 @@ class Content:
             digest.update(_described(part))
         return digest.hexdigest()
 
-    def cut(self, start: int, end: int) -> Iterator[tuple[Part, int, int]]:
+    def cut(self, start: int, end: int) -> Iterator[tuple[ContentPart, int, int]]:
         """What the bytes ``start`` to ``end`` consist of: parts, each with the range of its own bytes."""
         at = 0
         for part in self.parts:
@@ -78,7 +78,7 @@ class Content:
                 yield part, lo, hi
 
 
-def content_of(blob: Blob, front: Front | None = None, *, modified: float | None = None) -> Content:
+def content_of(blob: Blob, front: ReplacedHeader | None = None, *, modified: float | None = None) -> Content:
     """A file: a blob, or a front and what follows of the blob."""
     when = blob.kept_at if modified is None else modified
     if front is None:
@@ -91,30 +91,30 @@ def blobs_of(content: Content) -> list[Blob]:
     return [part.blob for part in content.parts if isinstance(part, Stretch)]
 
 
-def length(part: Part) -> int:
+def length(part: ContentPart) -> int:
     """Bytes of a part."""
     return len(part) if isinstance(part, bytes) else part.size
 
 
-def _described(part: Part) -> bytes:
+def _described(part: ContentPart) -> bytes:
     if isinstance(part, bytes):
         return hashlib.sha256(part).digest()
-    if isinstance(part, Front):
+    if isinstance(part, ReplacedHeader):
         return bytes.fromhex(part.sha256)
     return f"{part.blob.sha256}:{part.start}:{part.size};".encode()
 
 
 #: Headers shrink to a fifth by the quickest packing already.
 _LEVEL = 1
-#: Fronts at hand: some megabytes.
+#: FileHeaders at hand: some megabytes.
 _MOST_KNOWN = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class ReplacedHeader:
     """The first ``size`` bytes of a file, followed by ``rest`` bytes of a blob from its byte ``start`` on.
 
-    ``packed`` has its bytes while it is new; those of one that is kept are asked for by ``Fronts.read``.
+    ``packed`` has its bytes while it is new; those of one that is kept are asked for by ``FileHeaders.read``.
     """
 
     sha256: str
@@ -134,14 +134,14 @@ class Front:
         return self.size + self.rest
 
 
-class Fronts:
+class FileHeaders:
     """Reads the fronts of a store; the last ones stay at hand, as clients ask for files piece by piece."""
 
     def __init__(self, database: Database) -> None:
         self._tables = Tables(database)
         self._known: dict[str, bytes] = {}
 
-    async def read(self, front: Front) -> bytes:
+    async def read(self, front: ReplacedHeader) -> bytes:
         """The bytes of a front; StorageError if they are not there, or not what they were."""
         data = self._known.pop(front.sha256, None)
         if data is None:
@@ -153,7 +153,7 @@ class Fronts:
         return data
 
 
-def put_fronts(cursor: Cursor, fronts: Iterable[Front]) -> None:
+def put_headers(cursor: Cursor, fronts: Iterable[ReplacedHeader]) -> None:
     """Keep what of these is not kept yet; StorageError for one without its bytes that is not."""
     wanted = {f.sha256: f.packed for f in fronts}
     new = {sha256: packed for sha256, packed in wanted.items() if packed is not None}
@@ -167,7 +167,7 @@ def put_fronts(cursor: Cursor, fronts: Iterable[Front]) -> None:
         cursor.execute(sql, [list(map(head, new)), list(new), list(new.values())])
 
 
-def drop_unused_fronts(cursor: Cursor) -> None:
+def drop_unused_headers(cursor: Cursor) -> None:
     """Delete the fronts that no file of a job names."""
     named = "SELECT front FROM mirror.job_files WHERE front IS NOT NULL"
     cursor.execute(f"DELETE FROM mirror.fronts WHERE sha256 NOT IN ({named})")
@@ -179,7 +179,7 @@ def _find(cursor: Cursor, sha256: str) -> bytes | None:
     return None if row is None else row[0]
 
 
-def _unpacked(packed: bytes | None, front: Front) -> bytes:
+def _unpacked(packed: bytes | None, front: ReplacedHeader) -> bytes:
     if packed is None:
         raise StorageError(f"the headers with sha256 {front.sha256} are missing; ask for the export anew")
     with suppress(zlib.error):
@@ -190,4 +190,4 @@ def _unpacked(packed: bytes | None, front: Front) -> bytes:
 
 
 #: What a download is put together of.
-Part = bytes | Front | Stretch
+ContentPart = bytes | ReplacedHeader | Stretch

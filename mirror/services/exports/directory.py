@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import NotHeld
 from mirror.fits.record import is_second_name
-from mirror.services.exports.content import PRINTED, Content, Part, Stretch, blobs_of, content_of, length
+from mirror.services.exports.content import (
+    PRINTED,
+    Content,
+    ContentPart,
+    Stretch,
+    blobs_of,
+    content_of,
+    length,
+)
 from mirror.services.exports.planning import finished, request_of
 from mirror.services.exports.worker import is_file
 from mirror.storage.files.unit_path import is_plain
@@ -165,7 +173,7 @@ class ExportDirectories:
         first = [blob for name in names for blob in blobs_of(directory.contents[name])]
         if sum(blob.size for blob in first) <= LOOKED_AT_FIRST and not await self._blobs.all_sound(first):
             directory = await self._filled(directory, names)
-        job, parts = directory.job, list[Part]()
+        job, parts = directory.job, list[ContentPart]()
         for name in pages:
             page = await self._page(job, name)
             parts += _member(name, job.updated, [page.data])
@@ -211,7 +219,7 @@ def _page_names(job: Job) -> list[str]:
     return ["index.json", "index.txt", "index.html", *([f"{job.id}.keywords.txt"] if keywords else [])]
 
 
-def _member(name: str, at: float, parts: Sequence[Part]) -> Iterator[Part]:
+def _member(name: str, at: float, parts: Sequence[ContentPart]) -> Iterator[ContentPart]:
     info = tarfile.TarInfo(f"./{name}")
     info.size, info.mtime, info.mode = sum(map(length, parts)), int(at), 0o644
     yield info.tobuf(tarfile.GNU_FORMAT)

@@ -10,7 +10,7 @@ from mirror.drms.export import StorageUnit, StorageUnits
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import NotHeld
-from mirror.services.exports.segment_files import Wanted, Where
+from mirror.services.exports.segment_files import FileLocation, RequestedFile
 from mirror.storage.files.unit_path import UnitFile, unit_file
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportRequest, UnitsRequest
     from mirror.readthrough.files import Files
-    from mirror.readthrough.records import Origin
+    from mirror.readthrough.records import CacheStatus
     from mirror.services.exports.assembling import Assembler
     from mirror.services.exports.planning import ExportPlanner, Plan
     from mirror.storage.files.adopted_exports import Adopted
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 State = Literal["held", "online", "offline", "nowhere"]
 
-_STATES: dict[Where, State] = {
-    Where.ONLINE: "online",
-    Where.OFFLINE: "offline",
-    Where.NOWHERE: "nowhere",
+_STATES: dict[FileLocation, State] = {
+    FileLocation.ONLINE: "online",
+    FileLocation.OFFLINE: "offline",
+    FileLocation.NOWHERE: "nowhere",
 }
 
 
@@ -59,7 +59,7 @@ class Listed:
     """The files of a request, in its order; ``origin`` and ``checked_at`` are those of its records."""
 
     files: list[ListedFile]
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None
 
 
@@ -108,14 +108,14 @@ class FileLists:
         return list(blobs.values()), len(owners - held.keys() - exports.keys())
 
     def place(self, blob: Blob) -> str | None:
-        """Where the content lies on this machine, which counts as a use of it; None if it is gone."""
+        """FileLocation the content lies on this machine, which counts as a use of it; None if it is gone."""
         try:
             with self._blobs.reading(blob) as path:
                 return str(path.absolute())
         except NotHeld:
             return None
 
-    def _listed(self, wanted: Wanted, name: str, holding: Holding | None, *, places: bool) -> ListedFile:
+    def _listed(self, wanted: RequestedFile, name: str, holding: Holding | None, *, places: bool) -> ListedFile:
         if holding is None:
             return ListedFile(wanted.record, wanted.segment, name, _STATES[wanted.place], wanted.path)
         blob = holding.blob
@@ -140,14 +140,14 @@ class FileLists:
         return {owner: holding for owner, holding in held.items() if owner in wanted_owners}
 
 
-def _unit_files(files: Sequence[Wanted]) -> list[UnitFile]:
+def _unit_files(files: Sequence[RequestedFile]) -> list[UnitFile]:
     return [file for file in (unit_file(w.path) for w in files) if file is not None]
 
 
 ONLINE = "Y"
 
 
-class Units:
+class UnitFiles:
     """Answers questions about storage units whose files are held: they are online here, wherever JSOC has them."""
 
     def __init__(self, index: Index, holdings: Holdings) -> None:

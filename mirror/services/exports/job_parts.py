@@ -21,7 +21,7 @@ _PART = "position, recnums, upstream_id, tar, files"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class JobPart:
     """Some records of a job, asked for together.
 
     ``upstream_id`` is None until upstream has accepted it, ``tar`` the hash of the tar file that it ended
@@ -45,11 +45,11 @@ class JobParts:
     def __init__(self, database: Database) -> None:
         self._tables = Tables(database)
 
-    async def of(self, job_id: str) -> list[Part]:
+    async def of(self, job_id: str) -> list[JobPart]:
         """The parts of a job, in order; none for one that is not divided."""
         sql = f"SELECT {_PART} FROM mirror.job_parts WHERE job = ? ORDER BY position"
         rows = await self._tables.read(lambda c: c.execute(sql, [job_id]).fetchall())
-        return [Part(at, tuple(json.loads(recnums)), *rest) for at, recnums, *rest in rows]
+        return [JobPart(at, tuple(json.loads(recnums)), *rest) for at, recnums, *rest in rows]
 
     async def progress(self, job_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """How many parts of these jobs are done, of how many; without those that are not divided."""
@@ -60,7 +60,7 @@ class JobParts:
         rows = await self._tables.read(lambda c: c.execute(sql, [list(job_ids)]).fetchall())
         return {job: (done, total) for job, done, total in rows}
 
-    async def divide(self, job_id: str, parts: Sequence[Sequence[int]]) -> list[Part]:
+    async def divide(self, job_id: str, parts: Sequence[Sequence[int]]) -> list[JobPart]:
         """Divide what is not done of a job into these parts, after those that are; all parts, in order."""
 
         def work(cursor: Cursor) -> None:
@@ -75,18 +75,18 @@ class JobParts:
         await self._tables.write(work)
         return await self.of(job_id)
 
-    async def accepted(self, job_id: str, part: Part, upstream_id: str) -> None:
+    async def accepted(self, job_id: str, part: JobPart, upstream_id: str) -> None:
         """Upstream works on a part."""
         await self._set(job_id, part, "upstream_id", upstream_id)
 
-    async def packed(self, job_id: str, part: Part, tar: str) -> None:
+    async def packed(self, job_id: str, part: JobPart, tar: str) -> None:
         """The tar file of a part is in the store."""
         await self._set(job_id, part, "tar", tar)
 
-    async def done(self, job_id: str, part: Part, files: str) -> None:
+    async def done(self, job_id: str, part: JobPart, files: str) -> None:
         """A part is done; ``files`` is JSON."""
         await self._set(job_id, part, "files", files)
 
-    async def _set(self, job_id: str, part: Part, column: str, value: str) -> None:
+    async def _set(self, job_id: str, part: JobPart, column: str, value: str) -> None:
         sql = f"UPDATE mirror.job_parts SET {column} = ? WHERE job = ? AND position = ?"
         await self._tables.write(lambda c: c.execute(sql, [value, job_id, part.position]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from mirror.errors import StorageError
 from mirror.redaction import redacted
-from mirror.services.exports.content import Front, drop_unused_fronts, put_fronts
+from mirror.services.exports.content import ReplacedHeader, drop_unused_headers, put_headers
 from mirror.storage.database.database import Tables
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class JobFile:
     name: str
     sha256: str | None = None
     size: int | None = None
-    front: Front | None = None
+    front: ReplacedHeader | None = None
     printed: bool = False
 
 
@@ -200,9 +200,9 @@ class Jobs:
                 cursor.execute(
                     f"INSERT INTO mirror.job_files (job, position, {_FILE}) SELECT {values}", columns
                 )
-            put_fronts(cursor, [f.front for f in files if f.front is not None])
+            put_headers(cursor, [f.front for f in files if f.front is not None])
             if had_fronts:  # after the new rows: they may name the same ones
-                drop_unused_fronts(cursor)
+                drop_unused_headers(cursor)
 
         await self._write(work)
 
@@ -214,7 +214,7 @@ class Jobs:
             cursor.execute("DELETE FROM mirror.jobs WHERE id IN (SELECT unnest(?::VARCHAR[]))", [gone])
             cursor.execute("DELETE FROM mirror.job_parts WHERE job IN (SELECT unnest(?::VARCHAR[]))", [gone])
             if _drop_files(cursor, gone):
-                drop_unused_fronts(cursor)
+                drop_unused_headers(cursor)
 
         await self._write(work)
 
@@ -279,7 +279,7 @@ def _job_file(row: Sequence[Any]) -> JobFile:
     told = JobFile(record, name, sha256, size, printed=bool(printed))
     if front is None or size is None:  # without its blob a front is of no use
         return told
-    return replace(told, front=Front(front, front_size, start, size - front_size))
+    return replace(told, front=ReplacedHeader(front, front_size, start, size - front_size))
 
 
 def _next_id(cursor: Cursor, day: str, name: Callable[[int], str], now: float) -> str:

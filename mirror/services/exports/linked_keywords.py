@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.archive import Upstream
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.planning import Plan
-    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.segment_files import RequestedFile
     from mirror.storage.files.holdings import RecordSegment
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Layout, Row
@@ -48,7 +48,7 @@ class LinkedTexts:
         self._upstream = upstream
         self._rules = rules
 
-    async def of(self, plan: Plan, files: Sequence[Wanted]) -> dict[RecordSegment, Texts]:
+    async def of(self, plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSegment, Texts]:
         """For each linked file the printed texts that the names of files may ask for.
 
         Nothing where names ask for none. Where JSOC cannot be asked for them, they are left out, and the log
@@ -128,7 +128,7 @@ def link_queries(series: Series, rows: Sequence[Row]) -> list[str]:
     return [query for query in dict.fromkeys(found) if query != _NO_LINK]
 
 
-def linked_records(plan: Plan, files: Sequence[Wanted]) -> dict[RecordSegment, str]:
+def linked_records(plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSegment, str]:
     """The query of the record at the end of the link of each linked file."""
     rows = {row.recnum: row for row in plan.rows}
     found = {}

@@ -11,7 +11,7 @@ from mirror.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.services.exports.cutting import passes
 from mirror.services.exports.jobs import JobFile, is_before
 from mirror.services.exports.names import check_files, check_names, told_apart
-from mirror.services.exports.segment_files import Where
+from mirror.services.exports.segment_files import FileLocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mirror.services.exports.assembling import Assembler
     from mirror.services.exports.jobs import Jobs, State
     from mirror.services.exports.planning import ExportPlanner, Plan
-    from mirror.services.exports.progress import Work
-    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.progress import RunningJob
+    from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.exports.staging import Staging
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.holdings import RecordSegment
@@ -52,12 +52,12 @@ class ExportMaking:
         self._staging = staging
         self._adopted = adopted
 
-    async def files(self, work: Work) -> list[JobFile]:
+    async def files(self, work: RunningJob) -> list[JobFile]:
         """The files of a request, in order; raises what keeps one of them from coming, after the others came."""
         plan = await self._planner.plan(work.request)
         work.begin(len(plan.files))
         adopted = await self._adopted_of(plan)
-        offline = [w for w in plan.files if w.place is Where.OFFLINE and w.owner not in adopted]
+        offline = [w for w in plan.files if w.place is FileLocation.OFFLINE and w.owner not in adopted]
         if offline:
             await self._reach(work, "staging")
         staged = await self._brought_back(work, plan, offline) if offline else {}
@@ -80,11 +80,11 @@ class ExportMaking:
         # Of what cannot be made a FITS export says nothing, as at JSOC.
         return [file for file in ready if file.sha256]
 
-    async def _reach(self, work: Work, state: State) -> None:
+    async def _reach(self, work: RunningJob, state: State) -> None:
         if is_before(work.job.state, state):
             work.job = await self._jobs.advance(work.job.id, state)
 
-    async def _named(self, plan: Plan, files: Sequence[Wanted]) -> list[tuple[Wanted, str]]:
+    async def _named(self, plan: Plan, files: Sequence[RequestedFile]) -> list[tuple[RequestedFile, str]]:
         named = told_apart(plan, files, await self._assembler.file_names(plan, files))
         check_names(plan.request.filenamefmt, [name for _, name in named])
         return named
@@ -93,16 +93,16 @@ class ExportMaking:
 
     async def _tried(
         self,
-        work: Work,
+        work: RunningJob,
         plan: Plan,
-        named: Sequence[tuple[Wanted, str]],
+        named: Sequence[tuple[RequestedFile, str]],
         adopted: Mapping[RecordSegment, Blob],
     ) -> list[JobFile | None]:
         """The files as they come, None for one that is not at its place; the first problem stops the rest."""
         room = asyncio.Semaphore(AT_ONCE)
         problems: list[MirrorError] = []
 
-        async def made(wanted: Wanted, name: str) -> JobFile | None:
+        async def made(wanted: RequestedFile, name: str) -> JobFile | None:
             key = _shown(plan, wanted), name
             async with room:
                 if problems:
@@ -122,7 +122,7 @@ class ExportMaking:
         return tried
 
     async def _one(
-        self, plan: Plan, wanted: Wanted, name: str, adopted: Mapping[RecordSegment, Blob]
+        self, plan: Plan, wanted: RequestedFile, name: str, adopted: Mapping[RecordSegment, Blob]
     ) -> JobFile | None:
         """A file of the export; None if it is not at its place in the archive any more."""
         export = adopted.get(wanted.owner)
@@ -153,7 +153,7 @@ class ExportMaking:
 
     # ---- files that are not ----------------------------------------------------------------------
 
-    async def _returned(self, work: Work, plan: Plan, gone: Sequence[Wanted]) -> dict[RecordSegment, Wanted]:
+    async def _returned(self, work: RunningJob, plan: Plan, gone: Sequence[RequestedFile]) -> dict[RecordSegment, RequestedFile]:
         """Files that have left their place since it was noted, on tape perhaps: brought back as offline ones are."""
         try:
             return await self._brought_back(work, plan, gone)
@@ -164,17 +164,17 @@ class ExportMaking:
             return {}
 
     async def _brought_back(
-        self, work: Work, plan: Plan, files: Sequence[Wanted]
-    ) -> dict[RecordSegment, Wanted]:
+        self, work: RunningJob, plan: Plan, files: Sequence[RequestedFile]
+    ) -> dict[RecordSegment, RequestedFile]:
         sizes = {row.recnum: int(row["*size*"]) for row in plan.rows if row["*size*"].isdigit()}
         address = plan.request.notify
         return await self._staging.bring_back(plan.series, files, address, job=work.job.id, sizes=sizes)
 
 
-def _shown(plan: Plan, wanted: Wanted) -> str:
+def _shown(plan: Plan, wanted: RequestedFile) -> str:
     """The record as the index shows it."""
     return f"{wanted.record}{{{wanted.segment}}}" if plan.request.protocol.as_is else wanted.record
 
 
-def _no_file(plan: Plan, wanted: Wanted) -> JobFile:
+def _no_file(plan: Plan, wanted: RequestedFile) -> JobFile:
     return JobFile(_shown(plan, wanted), NO_DATA_FILE)

@@ -11,12 +11,12 @@ from mirror.storage.files.unit_path import is_plain
 if TYPE_CHECKING:
     from mirror.services.exports.jobs import JobFile
     from mirror.services.exports.planning import Plan
-    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.segment_files import RequestedFile
 
 LINKED = "link via "
 
 
-def told_apart(plan: Plan, files: Sequence[Wanted], names: Sequence[str]) -> list[tuple[Wanted, str]]:
+def told_apart(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
     """The files with their names, after those of linked segments whose name is that of one of the record's own.
 
     Recorded: as-is exports tell the record's own file twice then. In FITS exports the linked file gets the
@@ -26,7 +26,7 @@ def told_apart(plan: Plan, files: Sequence[Wanted], names: Sequence[str]) -> lis
     pairs = list(zip(files, names, strict=True))
     own = {(w.owner.recnum, name): w for w, name in pairs if w.segment not in linked}
 
-    def apart(wanted: Wanted, name: str) -> tuple[Wanted, str]:
+    def apart(wanted: RequestedFile, name: str) -> tuple[RequestedFile, str]:
         same = own.get((wanted.owner.recnum, name), wanted)
         if same is wanted:
             return wanted, name

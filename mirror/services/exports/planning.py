@@ -12,8 +12,8 @@ from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
 from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.selection import bind
 from mirror.errors import BadRequest, TooLarge
-from mirror.readthrough.records import Origin
-from mirror.services.exports.segment_files import Wanted, wanted_files
+from mirror.readthrough.records import CacheStatus
+from mirror.services.exports.segment_files import RequestedFile, requested_files
 from mirror.wire.export import decode_fetch, encode_fetch
 from mirror.wire.info import SummaryRequest
 
@@ -43,8 +43,8 @@ class Plan:
     query: RecordSetQuery
     layout: Layout
     rows: list[Row]
-    files: list[Wanted]
-    origin: Origin = Origin.LOCAL
+    files: list[RequestedFile]
+    origin: CacheStatus = CacheStatus.LOCAL
     checked_at: float | None = None
 
     @property
@@ -72,14 +72,14 @@ class ExportPlanner:
         query = with_quality_filter(query, series) if images_only else query
         layout = self._index.layout(series)
         rows: list[Row] = []
-        files: list[Wanted] = []
+        files: list[RequestedFile] = []
         reads: list[Read] = []
         for part in query.sets:
             read = await self._records.read(bind(part, series), request.limit or None)
             reads.append(read)
             rows += read.rows
-            files += wanted_files(layout, read.rows, part.segments)
-        origin = max((read.origin for read in reads), default=Origin.LOCAL)
+            files += requested_files(layout, read.rows, part.segments)
+        origin = max((read.origin for read in reads), default=CacheStatus.LOCAL)
         checked = [read.checked_at for read in reads if read.checked_at is not None]
         return Plan(request, query, layout, rows, files, origin, min(checked, default=None))
 

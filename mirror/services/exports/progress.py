@@ -16,7 +16,7 @@ FileKey = tuple[str, str]
 
 
 @dataclass
-class Work:
+class RunningJob:
     """One job. ``files`` are those that it has, which no further try makes again.
 
     ``ready`` of ``total`` files are there, as far as that is known; ``gained`` counts what came since the

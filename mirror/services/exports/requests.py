@@ -23,10 +23,10 @@ from mirror.drms.exportrules import (
     verdict,
 )
 from mirror.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
-from mirror.readthrough.records import Origin
+from mirror.readthrough.records import CacheStatus
 from mirror.services.exports.content import PRINTED
 from mirror.services.exports.planning import Plan, finished, request_of, request_text
-from mirror.services.exports.segment_files import Wanted, Where
+from mirror.services.exports.segment_files import FileLocation, RequestedFile
 from mirror.wire.address import AddressRequest
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Asked:
     """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found."""
 
     answer: ExportAnswer
-    origin: Origin = Origin.LOCAL
+    origin: CacheStatus = CacheStatus.LOCAL
     checked_at: float | None = None
 
 
@@ -97,7 +97,7 @@ class Exports:
             if needs_address and not await self._may_export(request):
                 return Asked(Failed(4, NOT_REGISTERED))
             if request.alters_data:
-                return Asked(await self._whole(request), Origin.FORWARDED)
+                return Asked(await self._whole(request), CacheStatus.FORWARDED)
             plan = await self._planner.plan(request)
             return Asked(await self._of_files(plan), plan.origin, plan.checked_at)
         except UnknownSeries as problem:
@@ -177,7 +177,7 @@ class Exports:
         fits = not plan.request.protocol.as_is
         recnums = [row.recnum for row in plan.rows]
         exports = await self._adopted.of_records(plan.series.name, recnums) if fits else {}
-        wanted = [w for w in plan.files if w.place is not Where.NOWHERE]
+        wanted = [w for w in plan.files if w.place is not FileLocation.NOWHERE]
         return [
             f"{w.record}{{{w.segment}}}" for w in wanted if _key(w) not in held and w.owner not in exports
         ]
@@ -214,13 +214,13 @@ class Exports:
         return {(h.record.recnum, h.record.segment): h for h in found if h.record is not None}
 
 
-def _key(wanted: Wanted) -> tuple[int, str]:
+def _key(wanted: RequestedFile) -> tuple[int, str]:
     return wanted.owner.recnum, wanted.owner.segment
 
 
 def _survey(plan: Plan, held: dict[tuple[int, str], Holding]) -> Survey:
-    existing = [w for w in plan.files if w.place is not Where.NOWHERE or _key(w) in held]
-    offline = [w for w in existing if w.place is Where.OFFLINE and _key(w) not in held]
+    existing = [w for w in plan.files if w.place is not FileLocation.NOWHERE or _key(w) in held]
+    offline = [w for w in existing if w.place is FileLocation.OFFLINE and _key(w) not in held]
     sizes = [held[_key(w)].blob.size for w in existing if _key(w) in held]
     typical = sum(sizes) // len(sizes) if sizes else 1
     total = sum(sizes) + typical * (len(existing) - len(sizes))
@@ -231,7 +231,7 @@ def _all_have_units(plan: Plan) -> None:
     """BadRequest for a record that never had files of its own; JSOC's program dies of it."""
     linked = {s.name for s in plan.series.segments if s.protocol.startswith("link via ")}
     for w in plan.files:
-        if w.place is Where.NOWHERE and w.sunum < 0 and w.segment not in linked:
+        if w.place is FileLocation.NOWHERE and w.sunum < 0 and w.segment not in linked:
             raise BadRequest(f"{w.record} has no file for {w.segment}; expected records that have all")
 
 

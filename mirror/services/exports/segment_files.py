@@ -19,8 +19,8 @@ UNDATED = "undated"
 _DATED = re.compile(r"\d{4}[.-]\d\d[.-]\d\d")
 
 
-class Where(Enum):
-    """Where the archive has a file."""
+class FileLocation(Enum):
+    """FileLocation the archive has a file."""
 
     ONLINE = "at its path"
     OFFLINE = "on tape, until an export brings it back"
@@ -28,7 +28,7 @@ class Where(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedFile:
     """One file: ``path`` is where it lies in the archive, "" unless it is online there.
 
     ``record`` is the record's query, ``segment`` the segment's name in its own case, ``file`` the end of
@@ -38,7 +38,7 @@ class Wanted:
     record: str
     owner: RecordSegment
     segment: str
-    place: Where
+    place: FileLocation
     path: str
     file: str
     sunum: int
@@ -50,7 +50,7 @@ class Wanted:
         return SegmentFile(self.path, self.owner, self.day)
 
 
-def wanted_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[Wanted]:
+def requested_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[RequestedFile]:
     """The files of these records: of the segments named, or of all; UnknownName for one that is none."""
     names = segment_names(layout.series, segments)
     return [_wanted(layout, fields, name) for row in rows for fields in (_fields(row),) for name in names]
@@ -74,11 +74,11 @@ def _fields(row: Row) -> dict[str, str]:
     return {name: values[position] for name, position in row.fields.items()}
 
 
-def _wanted(layout: Layout, fields: dict[str, str], segment: str) -> Wanted:
+def _wanted(layout: Layout, fields: dict[str, str], segment: str) -> RequestedFile:
     shown = from_wire(fields[segment_field(segment, "values")])
     path = shown if shown.startswith("/SUM") else ""
     owner = RecordSegment(layout.series.name, int(fields["*recnum*"]), segment)
-    return Wanted(
+    return RequestedFile(
         record=from_wire(fields[NAME_FIELD]),
         owner=owner,
         segment=segment,
@@ -90,11 +90,11 @@ def _wanted(layout: Layout, fields: dict[str, str], segment: str) -> Wanted:
     )
 
 
-def _place(shown: str, fields: dict[str, str]) -> Where:
+def _place(shown: str, fields: dict[str, str]) -> FileLocation:
     if shown.startswith("/SUM"):
-        return Where.ONLINE
+        return FileLocation.ONLINE
     offline = shown == "NoDataDirectory" and int(fields["*sunum*"]) > 0 and fields["*online*"] == "N"
-    return Where.OFFLINE if offline else Where.NOWHERE
+    return FileLocation.OFFLINE if offline else FileLocation.NOWHERE
 
 
 def _day(layout: Layout, fields: dict[str, str]) -> str:

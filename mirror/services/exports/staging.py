@@ -23,7 +23,7 @@ from mirror.services.exports.cutting import (
     is_too_large,
     staging_request,
 )
-from mirror.services.exports.job_parts import Part
+from mirror.services.exports.job_parts import JobPart
 from mirror.services.exports.tar import members, unpacked
 from mirror.storage.files.unit_path import UnitFile
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.downloads import Downloads
     from mirror.services.exports.job_parts import JobParts
-    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.exports.tar import Member
     from mirror.services.exports.upstream_queue import UpstreamExports
     from mirror.storage.files.blobs import Blobs
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Came = dict["RecordSegment", "Wanted"]
+Came = dict["RecordSegment", "RequestedFile"]
 
 
 class Staging:
@@ -75,7 +75,7 @@ class Staging:
     async def bring_back(
         self,
         series: Series,
-        files: Sequence[Wanted],
+        files: Sequence[RequestedFile],
         address: str | None,
         *,
         job: str | None = None,
@@ -98,10 +98,10 @@ class Staging:
             parts = []
         return await self._held(series, files)
 
-    async def _parts_of(self, errand: _Errand) -> list[Part]:
+    async def _parts_of(self, errand: _Errand) -> list[JobPart]:
         return await self._parts.of(errand.job) if errand.job else []
 
-    async def _divided(self, errand: _Errand) -> list[Part]:
+    async def _divided(self, errand: _Errand) -> list[JobPart]:
         """The parts that are still to be asked for."""
         came = await self._held(errand.series, errand.files)
         for part in await self._parts_of(errand):
@@ -109,10 +109,10 @@ class Staging:
         left = [w for w in errand.files if w.owner not in came and _key(w) not in errand.nowhere]
         pieces = errand.cut(left)
         if errand.job is None:
-            return [Part(at, tuple(recnums)) for at, recnums in enumerate(pieces)]
+            return [JobPart(at, tuple(recnums)) for at, recnums in enumerate(pieces)]
         return [part for part in await self._parts.divide(errand.job, pieces) if not part.done]
 
-    async def _held(self, series: Series, files: Sequence[Wanted]) -> Came:
+    async def _held(self, series: Series, files: Sequence[RequestedFile]) -> Came:
         found = await self._holdings.of_records(series.name, {w.owner.recnum for w in files})
         holdings = {holding.record: holding for holding in found}
         return {
@@ -121,13 +121,13 @@ class Staging:
             if w.owner in holdings
         }
 
-    async def _missing(self, series: Series, files: Sequence[Wanted]) -> list[Wanted]:
+    async def _missing(self, series: Series, files: Sequence[RequestedFile]) -> list[RequestedFile]:
         came = await self._held(series, files)
         return [w for w in files if w.owner not in came]
 
     # ---- one part --------------------------------------------------------------------------------
 
-    async def _part(self, errand: _Errand, part: Part) -> None:
+    async def _part(self, errand: _Errand, part: JobPart) -> None:
         """Have a part exported, and keep what is missing of it."""
         numbers = set(part.recnums)
         files = [w for w in errand.files if w.owner.recnum in numbers]
@@ -143,7 +143,7 @@ class Staging:
         if errand.job is not None:
             await self._parts.done(errand.job, part, json.dumps(nowhere))
 
-    async def _index(self, errand: _Errand, part: Part, files: Sequence[Wanted]) -> Finished:
+    async def _index(self, errand: _Errand, part: JobPart, files: Sequence[RequestedFile]) -> Finished:
         """What upstream has made of a part."""
 
         async def accepted(upstream_id: str) -> None:
@@ -154,7 +154,7 @@ class Staging:
         return await self._exports.made(request, part.upstream_id, accepted)
 
     async def _kept(
-        self, errand: _Errand, part: Part, files: Sequence[Wanted], index: Finished
+        self, errand: _Errand, part: JobPart, files: Sequence[RequestedFile], index: Finished
     ) -> list[tuple[int, str]]:
         """Keep the files of an export; those of which there are none."""
         rows = {w.owner: row for w in files if (row := _row_of(w, index)) is not None}
@@ -168,7 +168,7 @@ class Staging:
                 await self._keep(wanted, index.dir, rows[wanted.owner])
         return [_key(w) for w in files if w.owner not in rows]
 
-    async def _one_by_one(self, errand: _Errand, files: Sequence[Wanted]) -> None:
+    async def _one_by_one(self, errand: _Errand, files: Sequence[RequestedFile]) -> None:
         """Have files exported once more, so that they can be had one by one; they are online by now."""
 
         async def accepted(_: str) -> None:
@@ -194,17 +194,17 @@ class Staging:
 
         return await self._downloads.start(path, noted).kept()
 
-    async def _keep(self, wanted: Wanted, folder: str, row: ExportFile) -> None:
+    async def _keep(self, wanted: RequestedFile, folder: str, row: ExportFile) -> None:
         path = row.filename if row.filename.startswith("/") else f"{folder}/{row.filename}"
         await self._note(wanted, row, await self.fetched(path))
 
-    async def _note(self, wanted: Wanted, row: ExportFile, blob: Blob) -> None:
+    async def _note(self, wanted: RequestedFile, row: ExportFile, blob: Blob) -> None:
         name = row.filename.rpartition("/")[2].removeprefix(f"{wanted.owner.recnum}.")
         await self._holdings.add(UnitFile(wanted.sunum, 0, name), blob, record=wanted.owner)
 
     async def _from_tar(
-        self, errand: _Errand, part: Part, path: str, rows: Sequence[tuple[Wanted, ExportFile]]
-    ) -> list[Wanted]:
+        self, errand: _Errand, part: JobPart, path: str, rows: Sequence[tuple[RequestedFile, ExportFile]]
+    ) -> list[RequestedFile]:
         """Keep the files of a tar file, and let that go; the files that it does not have, or has damaged."""
         try:
             tar = await self._tar(errand, part, path)
@@ -216,7 +216,7 @@ class Staging:
         await self._blobs.drop(tar)
         return lacking
 
-    async def _taken_out(self, place: Path, rows: Sequence[tuple[Wanted, ExportFile]]) -> list[Wanted]:
+    async def _taken_out(self, place: Path, rows: Sequence[tuple[RequestedFile, ExportFile]]) -> list[RequestedFile]:
         """Keep the members of a tar file; the files that it does not have as they should be."""
         try:
             found = await asyncio.to_thread(members, place)
@@ -225,7 +225,7 @@ class Staging:
             return [wanted for wanted, _ in rows]
         return [wanted for wanted, row in rows if not await self._member(wanted, row, place, found)]
 
-    async def _tar(self, errand: _Errand, part: Part, path: str) -> Blob:
+    async def _tar(self, errand: _Errand, part: JobPart, path: str) -> Blob:
         held = await self._blobs.find(part.tar) if part.tar else None
         held = held if held is not None and await self._blobs.is_sound(held) else None
         tar = held or await self.fetched(path)
@@ -234,7 +234,7 @@ class Staging:
         return tar
 
     async def _member(
-        self, wanted: Wanted, row: ExportFile, place: Path, found: Mapping[str, Member]
+        self, wanted: RequestedFile, row: ExportFile, place: Path, found: Mapping[str, Member]
     ) -> bool:
         member = found.get(row.filename)
         if member is None:
@@ -252,7 +252,7 @@ class _Errand:
     """Files of one series that are to be brought back, and in which pieces."""
 
     series: Series
-    files: Sequence[Wanted]
+    files: Sequence[RequestedFile]
     address: str | None
     job: str | None
     sizes: Mapping[int, int]
@@ -260,28 +260,28 @@ class _Errand:
     most_records: int | None = None
     nowhere: set[tuple[int, str]] = field(default_factory=set)  #: upstream has no such file
 
-    def cut(self, files: Sequence[Wanted]) -> list[list[int]]:
+    def cut(self, files: Sequence[RequestedFile]) -> list[list[int]]:
         """The records of files in pieces of one request each."""
         counts = Counter(w.owner.recnum for w in files)
         most = self.most_records or max(1, self.most_files // max(counts.values(), default=1))
         return cut(sorted(counts), most, lambda recnum: self.sizes.get(recnum, 0), MOST_BYTES)
 
-    def halve(self, refused: Part) -> bool:
+    def halve(self, refused: JobPart) -> bool:
         """Ask for half as many records from now on; False if there was only one."""
         self.most_records = len(refused.recnums) // 2
         return self.most_records > 0
 
-    def request(self, files: Sequence[Wanted], *, tar: bool) -> ExportRequest:
+    def request(self, files: Sequence[RequestedFile], *, tar: bool) -> ExportRequest:
         recnums = sorted({w.owner.recnum for w in files})
         segments = list(dict.fromkeys(w.segment for w in files))
         return staging_request(self.series.name, recnums, segments, self.address, tar=tar)
 
 
-def _key(wanted: Wanted) -> tuple[int, str]:
+def _key(wanted: RequestedFile) -> tuple[int, str]:
     return wanted.owner.recnum, wanted.owner.segment
 
 
-def _row_of(wanted: Wanted, index: Finished) -> ExportFile | None:
+def _row_of(wanted: RequestedFile, index: Finished) -> ExportFile | None:
     shown = f"{wanted.record}{{{wanted.segment}}}"
     for row in index.files:
         if row.record == shown and row.filename not in ("", NO_DATA_FILE):

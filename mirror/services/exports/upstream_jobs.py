@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportFile, Finished
     from mirror.readthrough.policy import Rules
-    from mirror.services.exports.job_parts import JobParts, Part
+    from mirror.services.exports.job_parts import JobPart, JobParts
     from mirror.services.exports.jobs import Jobs
     from mirror.services.exports.planning import ExportPlanner, Plan
-    from mirror.services.exports.progress import Work
+    from mirror.services.exports.progress import RunningJob
     from mirror.services.exports.staging import Staging
     from mirror.services.exports.upstream_queue import UpstreamExports
     from mirror.storage.files.blobs import Blobs
@@ -63,7 +63,7 @@ class WholeRequests:
         self._pins = pins
         self._rules = rules
 
-    async def files(self, work: Work) -> list[JobFile]:
+    async def files(self, work: RunningJob) -> list[JobFile]:
         """The files of a request, in order; raises what keeps upstream from making them."""
         parts = await self._parts.of(work.job.id)
         if not parts:
@@ -78,7 +78,7 @@ class WholeRequests:
 
     # ---- undivided -------------------------------------------------------------------------------
 
-    async def _undivided(self, work: Work) -> list[JobFile]:
+    async def _undivided(self, work: RunningJob) -> list[JobFile]:
         async def accepted(upstream_id: str) -> None:
             if not work.job.finished:
                 work.job = await self._jobs.advance(work.job.id, "staging", upstream_id=upstream_id)
@@ -92,7 +92,7 @@ class WholeRequests:
         work.begin(len(index.files))
         return [await self._kept(work, index, row) for row in index.files]
 
-    async def _kept(self, work: Work, index: Finished, row: ExportFile) -> JobFile:
+    async def _kept(self, work: RunningJob, index: Finished, row: ExportFile) -> JobFile:
         if row.filename in NO_FILES:
             return JobFile(row.record, row.filename)
         name = row.filename.rpartition("/")[2]
@@ -106,7 +106,7 @@ class WholeRequests:
 
     # ---- in parts --------------------------------------------------------------------------------
 
-    async def _divided(self, work: Work, problem: UpstreamRefused) -> list[Part]:
+    async def _divided(self, work: RunningJob, problem: UpstreamRefused) -> list[JobPart]:
         """The parts that a request is divided into; UpstreamRefused if it cannot be."""
         check_divisible(work.request, record_sets(work.request), problem.message)
         work.hear(None)
@@ -116,7 +116,7 @@ class WholeRequests:
             raise problem
         return await self._parts.divide(work.job.id, smaller(recnums, []))
 
-    async def _put_together(self, work: Work, parts: Sequence[Part]) -> list[JobFile]:
+    async def _put_together(self, work: RunningJob, parts: Sequence[JobPart]) -> list[JobFile]:
         plan = await self._planner.plan(work.request)
         work.begin(sum(len(part.recnums) for part in parts))
         done: list[JobFile] = []
@@ -135,7 +135,7 @@ class WholeRequests:
         check_files(work.request.filenamefmt, done)
         return done
 
-    async def _known(self, part: Part) -> list[JobFile] | None:
+    async def _known(self, part: JobPart) -> list[JobFile] | None:
         """The files of a part that is done, if they are all held."""
         if part.files is None:
             return None
@@ -143,7 +143,7 @@ class WholeRequests:
         held = [f.sha256 is None or await self._blobs.find(f.sha256) is not None for f in files]
         return files if all(held) else None
 
-    async def _part(self, work: Work, plan: Plan, part: Part) -> list[JobFile]:
+    async def _part(self, work: RunningJob, plan: Plan, part: JobPart) -> list[JobFile]:
         async def accepted(upstream_id: str) -> None:
             await self._parts.accepted(work.job.id, part, upstream_id)
 
@@ -156,7 +156,7 @@ class WholeRequests:
         await self._parts.done(work.job.id, part, json.dumps(rows))
         return files
 
-    async def _pin(self, work: Work, files: Sequence[JobFile]) -> None:
+    async def _pin(self, work: RunningJob, files: Sequence[JobFile]) -> None:
         until = self._rules.timestamp() + RETENTION * 86400
         hashes = [f.sha256 for f in files if f.sha256]
         await self._pins.pin(hashes, f"job:{work.job.id}", "files of an export", until=until)

@@ -17,7 +17,7 @@ from mirror.drms.exportrules import RETENTION
 from mirror.errors import MirrorError
 from mirror.services.exports.cutting import given_up, next_try, passes
 from mirror.services.exports.planning import request_of
-from mirror.services.exports.progress import Work
+from mirror.services.exports.progress import RunningJob
 from mirror.services.exports.upstream_jobs import NO_FILES
 from mirror.upstream.budget import asking
 
@@ -63,7 +63,7 @@ class ExportJobs:
         self._pins = pins
         self._rules = rules
         self._sleep = sleep
-        self._tasks: dict[str, tuple[Work, asyncio.Task[None]]] = {}
+        self._tasks: dict[str, tuple[RunningJob, asyncio.Task[None]]] = {}
         self._mending = SingleFlight[str, None]()
 
     async def resume(self) -> None:
@@ -73,11 +73,11 @@ class ExportJobs:
                 await self.start(job)
 
     async def start(self, job: Job) -> None:
-        """Work on a job from here on."""
+        """RunningJob on a job from here on."""
         self._start(job)
 
     async def start_whole(self, job: Job) -> None:
-        """Work on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
+        """RunningJob on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
 
         Then the job has failed. Where others have to be asked first, the job waits for its turn.
         """
@@ -161,16 +161,16 @@ class ExportJobs:
 
     def _start(self, job: Job, heard: asyncio.Future[MirrorError | None] | None = None) -> None:
         if job.id not in self._tasks:
-            work = Work(job, request_of(job), {}, heard=heard)
+            work = RunningJob(job, request_of(job), {}, heard=heard)
             task = asyncio.ensure_future(self._work(work))
             self._tasks[job.id] = work, task
             task.add_done_callback(lambda _: self._ended(work))
 
-    def _ended(self, work: Work) -> None:
+    def _ended(self, work: RunningJob) -> None:
         self._tasks.pop(work.job.id, None)
         work.hear(MirrorError("the mirror stops"))
 
-    async def _work(self, work: Work) -> None:
+    async def _work(self, work: RunningJob) -> None:
         try:
             while not await self._tried(work):
                 pass
@@ -178,7 +178,7 @@ class ExportJobs:
             log.exception("export failed job=%s", work.job.id)
             await self._fail(work, MirrorError("the mirror failed on this export; its log says why"))
 
-    async def _tried(self, work: Work) -> bool:
+    async def _tried(self, work: RunningJob) -> bool:
         """One try at a job, and if it fails the pause after it; True if it has ended."""
         try:
             await self._keep(work.job, await self._files_of(work))
@@ -190,7 +190,7 @@ class ExportJobs:
             return await self._pause(work, problem)
         return True
 
-    async def _fail(self, work: Work, problem: MirrorError) -> bool:
+    async def _fail(self, work: RunningJob, problem: MirrorError) -> bool:
         """A client that still waits is told of it; an identical request is a new one from now on."""
         log.warning("export failed job=%s error=%s", work.job.id, problem)
         await self._jobs.advance(work.job.id, "failed", error=str(problem))
@@ -198,7 +198,7 @@ class ExportJobs:
         work.hear(problem)
         return True
 
-    async def _pause(self, work: Work, problem: MirrorError) -> bool:
+    async def _pause(self, work: RunningJob, problem: MirrorError) -> bool:
         """Wait until the next try; True if it has waited long enough."""
         before = None if work.gained else work.job.trouble
         trouble = next_try(before, problem, self._rules.timestamp())
@@ -217,11 +217,11 @@ class ExportJobs:
 
     async def _mend(self, job: Job) -> None:
         """The job keeps its rows, for it is the export that somebody has been told about."""
-        made = {(f.record, f.name): f for f in await self._files_of(Work(job, request_of(job), {}))}
+        made = {(f.record, f.name): f for f in await self._files_of(RunningJob(job, request_of(job), {}))}
         lost = (replace(f, sha256=None, size=None) for f in job.files)
         await self._keep(job, [made.get((f.record, f.name), f) for f in lost])
 
-    async def _files_of(self, work: Work) -> list[JobFile]:
+    async def _files_of(self, work: RunningJob) -> list[JobFile]:
         """The files of a job; those that it has already, and that are held, stay as they are."""
         # Files of printed values are made again: the full values may be at hand by now.
         known = {(f.record, f.name): f for f in work.job.files if not f.printed} | work.files
@@ -241,7 +241,7 @@ class ExportJobs:
         await self._pins.pin(hashes, f"job:{job.id}", "files of an export", until=until)
 
 
-async def _until_paused_or_done(work: Work, task: asyncio.Task[None]) -> None:
+async def _until_paused_or_done(work: RunningJob, task: asyncio.Task[None]) -> None:
     paused = asyncio.ensure_future(work.paused.wait())
     try:
         await asyncio.wait([task, paused], return_when=asyncio.FIRST_COMPLETED)

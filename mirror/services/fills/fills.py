@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
-    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.jobs import Trouble
     from mirror.services.search.search import Search
@@ -136,7 +136,7 @@ class Fills:
     def __init__(
         self,
         search: Search,
-        extremes: Extremes,
+        extremes: FirstLast,
         index: Index,
         filler: Filler,
         rules: Rules,

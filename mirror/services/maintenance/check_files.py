@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import MirrorError, NotHeld
 from mirror.readthrough.files import SegmentFile
-from mirror.services.maintenance.check_plan import Piece
+from mirror.services.maintenance.check_plan import CheckStep
 from mirror.services.maintenance.check_table import Finding
 from mirror.storage.files.holdings import RecordSegment
 
@@ -44,15 +44,15 @@ class FileSteps:
         """The next files to read, oldest check first: at least one, if there is any, and no more than ``most`` bytes."""
         return few(await self._blobs.check.due(since, MOST_FILES), min(MOST_BYTES, most))
 
-    async def contents(self, _place: str, since: float, most: int) -> Piece:
+    async def contents(self, _place: str, since: float, most: int) -> CheckStep:
         """Read what was not read since the check began."""
         due = await self.due(since, most)
         if not due:
-            return Piece(None)
+            return CheckStep(None)
         findings = [await self._damaged(v) for v in await self._blobs.check.verify(due)]
-        return Piece("", tuple(findings), files=len(due), bytes=sum(b.size for b in due))
+        return CheckStep("", tuple(findings), files=len(due), bytes=sum(b.size for b in due))
 
-    async def layout(self, _place: str, _since: float, _most: int) -> Piece:
+    async def layout(self, _place: str, _since: float, _most: int) -> CheckStep:
         """Files without rows, rows without files, sizes."""
         found = await self._blobs.check.disagreements()
         findings: list[Finding] = []
@@ -65,9 +65,9 @@ class FileSteps:
                 findings.append(await self._damaged(verdict))
         for sha256 in found.unknown:
             findings += await self._unknown(sha256)
-        return Piece(None, (*findings, *_strays(await self._blobs.check.strays())))
+        return CheckStep(None, (*findings, *_strays(await self._blobs.check.strays())))
 
-    async def references(self, _place: str, _since: float, _most: int) -> Piece:
+    async def references(self, _place: str, _since: float, _most: int) -> CheckStep:
         """Holdings, files of exports and pins."""
         findings = []
         for found in await self._blobs.check.references():
@@ -75,9 +75,9 @@ class FileSteps:
             if found.lost is None:
                 outcome, action = "repaired", "mended"
             findings.append(Finding(found.kind, found.place, found.problem, outcome, action))
-        return Piece(None, tuple(findings))
+        return CheckStep(None, tuple(findings))
 
-    async def links(self, _place: str, _since: float, _most: int) -> Piece:
+    async def links(self, _place: str, _since: float, _most: int) -> CheckStep:
         """The readable tree."""
         links = await self._blobs.check.links()
         placed = [
@@ -88,13 +88,13 @@ class FileSteps:
             Finding("link", f"by-record/{n}", "no file has that name", "repaired", "removed")
             for n in links.removed
         ]
-        return Piece(None, (*placed, *gone))
+        return CheckStep(None, (*placed, *gone))
 
-    async def parts(self, _place: str, _since: float, _most: int) -> Piece:
+    async def parts(self, _place: str, _since: float, _most: int) -> CheckStep:
         """Broken-off downloads."""
         keys = await self._blobs.check.parts()
         action = "removed; the download begins anew when the file is asked for"
-        return Piece(
+        return CheckStep(
             None,
             tuple(Finding("part", k, "its bytes are not what they were", "repaired", action) for k in keys),
         )

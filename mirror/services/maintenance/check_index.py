@@ -15,7 +15,7 @@ import duckdb
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import box_query
 from mirror.errors import MirrorError
-from mirror.services.maintenance.check_plan import Piece
+from mirror.services.maintenance.check_plan import CheckStep
 from mirror.services.maintenance.check_table import Finding
 from mirror.storage.database.damage import is_damage
 from mirror.storage.database.database import Tables
@@ -66,26 +66,26 @@ class IndexSteps:
         self._fills = fills
         self._rules = rules
 
-    async def catalogue(self, _place: str, _since: float, _most: int) -> Piece:
+    async def catalogue(self, _place: str, _since: float, _most: int) -> CheckStep:
         """The index's own tables."""
         findings = [await self._saved(name) for name in await self._database.read(unreadable_tables)]
         if any(finding.outcome == "open" for finding in findings):
-            return Piece(None, tuple(findings))
+            return CheckStep(None, tuple(findings))
         for table, n in await self._database.write(drop_strangers):
             what = f"{n} rows speak of what is not there"
             findings.append(Finding("index", f"mirror.{table}", what, "repaired", "deleted"))
         for series in self._index.all_series():
             findings += await self._claims(series)
-        return Piece(None, tuple(findings))
+        return CheckStep(None, tuple(findings))
 
-    async def records(self, place: str, _since: float, _most: int) -> Piece:
+    async def records(self, place: str, _since: float, _most: int) -> CheckStep:
         """Each record: its fields, and that its columns are what it prints. The place: series, table, row."""
         names = [s.name.lower() for s in self._index.all_series()]
         name, old, row = json.loads(place) if place else (names[0] if names else "", False, 0)
         later = [n for n in names if n > name]
         found = self._index.series(name)
         if found is None:
-            return Piece(json.dumps([later[0], False, 0]) if later else None)
+            return CheckStep(json.dumps([later[0], False, 0]) if later else None)
         piece, more = await self._some(found[0], row, old=old)
         if more:
             return _at(piece, [name, old, row + RECORDS])
@@ -93,13 +93,13 @@ class IndexSteps:
             return _at(piece, [name, True, 0])
         return _at(piece, [later[0], False, 0] if later else None)
 
-    async def series(self, place: str, _since: float, _most: int) -> Piece:
+    async def series(self, place: str, _since: float, _most: int) -> CheckStep:
         """The names and versions of each series' records. The place: the series that was done last."""
         later = [s for s in self._index.all_series() if s.name.lower() > place]
         if not later:
-            return Piece(None)
+            return CheckStep(None)
         series = later[0]
-        return Piece(series.name.lower(), tuple(await self._versions(series)))
+        return CheckStep(series.name.lower(), tuple(await self._versions(series)))
 
     async def _saved(self, name: str) -> Finding:
         """Save what can be read of one of the index's own tables."""
@@ -132,7 +132,7 @@ class IndexSteps:
             ]
         return []
 
-    async def _some(self, series: Series, row: int, *, old: bool) -> tuple[Piece, bool]:
+    async def _some(self, series: Series, row: int, *, old: bool) -> tuple[CheckStep, bool]:
         """Check the records from a row on; whether there are more."""
         layout, keysets = self._index.layout(series), self._index.keysets
         table = layout.old_table if old else layout.table
@@ -146,10 +146,10 @@ class IndexSteps:
 
         read = await self._unless_damaged(work)
         if read is None:  # all of the table is looked at, and written anew
-            return Piece("", (await self._salvaged(series, layout, table),)), False
+            return CheckStep("", (await self._salvaged(series, layout, table),)), False
         count, size, problems, more = read
         findings = [await self._removed(series, layout, damage) for damage in problems]
-        return Piece("", tuple(findings), records=count, bytes=size), more
+        return CheckStep("", tuple(findings), records=count, bytes=size), more
 
     async def _versions(self, series: Series) -> list[Finding]:
         layout = self._index.layout(series)
@@ -250,7 +250,7 @@ def _nothing(_: Coverage) -> Coverage:
     return Coverage()
 
 
-def _at(piece: Piece, place: list[object] | None) -> Piece:
+def _at(piece: CheckStep, place: list[object] | None) -> CheckStep:
     return replace(piece, place=None if place is None else json.dumps(place))
 
 
@@ -266,7 +266,7 @@ class LakeSteps:
         self._lake = lake
         self._index = index
 
-    async def lake(self, place: str, _since: float, most: int) -> Piece:
+    async def lake(self, place: str, _since: float, most: int) -> CheckStep:
         """Read the files after ``place``: at least one, if there is any, and no more than ``most`` bytes."""
         findings: list[Finding] = []
         read = files = 0
@@ -274,12 +274,12 @@ class LakeSteps:
             if row.file <= place:
                 continue
             if files and read + row.bytes > most:
-                return Piece(place, tuple(findings), files=files, bytes=read)
+                return CheckStep(place, tuple(findings), files=files, bytes=read)
             problem = await self._lake.verify(row)
             if problem is not None:
                 findings.append(await self._anew(row, problem))
             place, files, read = row.file, files + 1, read + row.bytes
-        return Piece(None, tuple(findings), files=files, bytes=read)
+        return CheckStep(None, tuple(findings), files=files, bytes=read)
 
     async def _anew(self, row: Sealed, problem: str) -> Finding:
         found = self._index.series(row.table.removesuffix("__old"))

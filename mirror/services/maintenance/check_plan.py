@@ -43,7 +43,7 @@ WAIT, MOST_WAITS = 2.0, 30
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class CheckStep:
     """A piece of a step that is done: the ``place`` to go on at, None at the step's end; what was looked at."""
 
     place: str | None
@@ -79,7 +79,7 @@ def steps_of(scope: Scope) -> tuple[str, ...]:
     return _OF[scope]
 
 
-def advanced(run: Run, piece: Piece, now: float) -> Run:
+def advanced(run: Run, piece: CheckStep, now: float) -> Run:
     """The check after a piece of its step."""
     counted = replace(
         run,

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.errors import MirrorError, Refused
 from mirror.humanize import day_of
-from mirror.services.maintenance.check_plan import STEPS, Budget, Piece, advanced, covers, is_good, steps_of
+from mirror.services.maintenance.check_plan import (
+    STEPS,
+    Budget,
+    CheckStep,
+    advanced,
+    covers,
+    is_good,
+    steps_of,
+)
 from mirror.services.maintenance.check_table import Finding
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Does a piece of a step: from a place on, for a check begun at a time, reading about so many bytes at most.
-Step = Callable[[str, float, int], Awaitable[Piece]]
+Step = Callable[[str, float, int], Awaitable[CheckStep]]
 #: Called after each piece of a background check, with the bytes that it read and the seconds that it took.
 Breather = Callable[[int, float], Awaitable[bool]]
 
@@ -159,7 +167,7 @@ class Checker:
             try:
                 piece = await self._steps[run.step](run.place, run.started_at, most)
             except MirrorError as problem:  # of one step; the others may still go
-                piece = Piece(
+                piece = CheckStep(
                     None, (Finding(run.step, "", str(problem), "open", "the rest of this step was left out"),)
                 )
             at = self._now()

@@ -11,7 +11,7 @@ from mirror.coverage.subtraction import numbered, without
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import BadRequest, Refused, UnknownSeries
-from mirror.storage.index.affected import delete_records, places_of_recnums
+from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.select_sql import box_predicate
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.blobs import Blobs
-    from mirror.storage.files.removal import Farewell
+    from mirror.storage.files.removal import ForgetResult
     from mirror.storage.index.index import Index
 
 
 @dataclass(frozen=True, slots=True)
-class Goodbye:
+class ForgetTarget:
     """What is meant by a record set: all of a series, or these numbers; ``boxes`` is no longer claimed."""
 
     series: Series
@@ -76,7 +76,7 @@ class Forgetter:
         return _sum(told, dry_run=dry_run)
 
     async def _one(
-        self, meant: Goodbye, *, files: bool, records: bool, force: bool, dry_run: bool
+        self, meant: ForgetTarget, *, files: bool, records: bool, force: bool, dry_run: bool
     ) -> dict[str, Any]:
         name, now = meant.series.name, self._now()
         work = self._blobs.forgetting.plan if dry_run else self._blobs.forgetting.forget
@@ -88,7 +88,7 @@ class Forgetter:
 
     # ---- what is meant ---------------------------------------------------------------------------
 
-    async def _meant(self, ds: str) -> list[Goodbye]:
+    async def _meant(self, ds: str) -> list[ForgetTarget]:
         found = []
         for record_set in parse_query(ds).sets:
             held = self._index.series(record_set.series)
@@ -96,12 +96,12 @@ class Forgetter:
                 raise UnknownSeries(record_set.series)
             series = held[0]
             if not record_set.filters:
-                found.append(Goodbye(series, None, ()))
+                found.append(ForgetTarget(series, None, ()))
             else:
                 found.append(await self._chosen(bind(record_set, series, text=ds), ds))
         return found
 
-    async def _chosen(self, selection: Selection, ds: str) -> Goodbye:
+    async def _chosen(self, selection: Selection, ds: str) -> ForgetTarget:
         boxes = () if extreme_position(selection) is not None else need(selection)
         if extreme_position(selection) is not None or isinstance(boxes, Forward):
             raise Refused(
@@ -113,20 +113,20 @@ class Forgetter:
             numbers = frozenset(row.recnum for row in rows)
             view = self._index.layout(series)
             places = (
-                await self._database.read(lambda c: places_of_recnums(c, view, numbers)) if numbers else None
+                await self._database.read(lambda c: affected_by_recnums(c, view, numbers)) if numbers else None
             )
-            return Goodbye(series, numbers, places.boxes if places else ())
+            return ForgetTarget(series, numbers, places.boxes if places else ())
         predicate = " OR ".join(f"({box_predicate(series, box)})" for box in boxes) or "FALSE"
-        return Goodbye(series, await self._index.recnums(series, predicate, all_versions=True), boxes)
+        return ForgetTarget(series, await self._index.recnums(series, predicate, all_versions=True), boxes)
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    async def _count(self, meant: Goodbye) -> int:
+    async def _count(self, meant: ForgetTarget) -> int:
         if meant.recnums is not None:
             return len(meant.recnums)
         return len(await self._index.recnums(meant.series, "TRUE", all_versions=True))
 
-    def _delete(self, cursor: Cursor, meant: Goodbye) -> None:
+    def _delete(self, cursor: Cursor, meant: ForgetTarget) -> None:
         layout = self._index.layout(meant.series)
         if self._index.view(meant.series) is None:
             return
@@ -138,7 +138,7 @@ class Forgetter:
         return [f"the subscription {name} keeps {series}, and may fetch it again" for name in keepers]
 
 
-def _files(gone: Farewell | None) -> dict[str, Any]:
+def _files(gone: ForgetResult | None) -> dict[str, Any]:
     if gone is None:
         return {"files": 0, "blobs": 0, "bytes": 0, "pinned": 0, "shared": 0}
     size = sum(blob.size for blob in gone.blobs)

@@ -49,7 +49,7 @@ def checkpoint_due(changes: int, idle: float, *, busy: bool) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What upkeep must know of the rest: whether somebody is being served, and the time."""
 
     is_busy: Callable[[], bool]
@@ -69,7 +69,7 @@ class Upkeep:
         database: Database,
         changes: Path,
         accounting: Accounting,
-        around: Surroundings,
+        around: Environment,
     ) -> None:
         self._config = config
         self.checker = checker

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from mirror.config.watching import ConfigWatch
+    from mirror.config.watching import ConfigWatcher
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Tallies:
+class Counters:
     """Counts since the start."""
 
     searches: Counter[str]
@@ -55,10 +55,10 @@ class Status:
         filler: Filler,
         upstream: UpstreamClient,
         rules: Rules,
-        tallies: Tallies,
+        tallies: Counters,
         blobs: Blobs,
         sync: Sync,
-        watch: ConfigWatch,
+        watch: ConfigWatcher,
         upkeep: Upkeep,
         totals: Totals,
         budget: Budget,

@@ -28,7 +28,7 @@ LONGEST, IDLE = 60.0, 60.0
 WORN = 500
 
 
-class Studio:
+class RenderProcess:
     """Makes pictures one after the other; the daemon only passes bytes on."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.export import ExportRequest
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, UnknownName
-from mirror.services.exports.segment_files import Wanted, Where
+from mirror.services.exports.segment_files import FileLocation, RequestedFile
 from mirror.services.quicklook.colours import look_of
 from mirror.services.quicklook.render import MOST_PIXELS
 from mirror.storage.files.unit_path import unit_file
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mirror.services.exports.planning import ExportPlanner, Plan
     from mirror.services.quicklook.cache import Pictures
     from mirror.services.quicklook.colours import Look
-    from mirror.services.quicklook.process import Studio
+    from mirror.services.quicklook.process import RenderProcess
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.holdings import Holdings
@@ -78,7 +78,7 @@ class QuickLooks:
         adopted: Adopted,
         blobs: Blobs,
         pictures: Pictures,
-        studio: Studio,
+        studio: RenderProcess,
     ) -> None:
         self._planner = planner
         self._files = files
@@ -146,7 +146,7 @@ class QuickLooks:
             del self._refused[next(iter(self._refused))]
         return Refused(text)
 
-    async def _content(self, wanted: Wanted, *, fetch: bool) -> Blob:
+    async def _content(self, wanted: RequestedFile, *, fetch: bool) -> Blob:
         held = await self._holdings.of(wanted.owner)
         if held is not None:
             return held.blob
@@ -159,8 +159,8 @@ class QuickLooks:
         if by_path is not None:
             return by_path.blob
         name = f"{wanted.record}{{{wanted.segment}}}"
-        if wanted.place is not Where.ONLINE:
-            hint = "; `mirror fetch` has it brought back" if wanted.place is Where.OFFLINE else ""
+        if wanted.place is not FileLocation.ONLINE:
+            hint = "; `mirror fetch` has it brought back" if wanted.place is FileLocation.OFFLINE else ""
             raise NotHeld(f"the file of {name} is not to be had: {wanted.place.value}{hint}", (name,))
         if not fetch:
             raise NotHeld(f"the file of {name} is not held; fetch=1 has it fetched", (name,))
@@ -178,14 +178,14 @@ def _axes(segment: Segment) -> int:
     return segment.dims.count("x") + 1 if segment.dims else _PLANE
 
 
-def _first_image(plan: Plan, recnum: int) -> Wanted:
+def _first_image(plan: Plan, recnum: int) -> RequestedFile:
     mine = [w for w in plan.files if w.owner.recnum == recnum]
     shapes = {s.name: _axes(s) for s in plan.series.segments}
     images = [w for w in mine if w.file.lower().endswith(".fits") and shapes[w.segment] == _PLANE]
     if not images:
         names = ", ".join(w.segment for w in mine) or "none"
         raise Refused(f"{plan.series.name} has no segment that is an image; its segments are: {names}")
-    there = [w for w in images if w.place is not Where.NOWHERE]
+    there = [w for w in images if w.place is not FileLocation.NOWHERE]
     return (there or images)[0]
 
 

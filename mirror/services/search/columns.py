@@ -40,7 +40,7 @@ NUMBERS = frozenset({"*recnum*", "*sunum*"})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FoundRecords:
     """The records of one set of a query, with the segments that its braces name (None: no braces)."""
 
     layout: Layout
@@ -48,7 +48,7 @@ class Part:
     braces: tuple[str, ...] | None = None
 
 
-def answer(request: RsListRequest, parts: Sequence[Part]) -> RsList:
+def answer(request: RsListRequest, parts: Sequence[FoundRecords]) -> RsList:
     """The answer of rs_list that the records of ``parts`` make, set after set.
 
     Refused for ``**ALL**`` over several sets, as by the server.
@@ -85,7 +85,7 @@ def answer(request: RsListRequest, parts: Sequence[Part]) -> RsList:
 class _Table:
     """The records of one part, cut into fields once."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: FoundRecords) -> None:
         self.layout = part.layout
         self.braces = part.braces
         self.count = len(part.rows)
@@ -163,7 +163,7 @@ _FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _Lists = tuple[str, list[Sequence[str]]]
 
 
-def _refuse_all_of_several(request: RsListRequest, parts: Sequence[Part]) -> None:
+def _refuse_all_of_several(request: RsListRequest, parts: Sequence[FoundRecords]) -> None:
     asked = (request.keys, request.segments, request.links)
     if len(parts) > 1 and any(names is not None and ALL in names for names in asked):
         raise Refused(f"{ALL} over several record sets; expected names, or a record set of one series")
@@ -178,7 +178,7 @@ def _joined(columns: list[Sequence[str]]) -> Sequence[str]:
     return columns[0] if len(columns) == 1 else [value for column in columns for value in column]
 
 
-def _segments(request: RsListRequest, parts: Sequence[Part], tables: list[_Table]) -> list[_Lists]:
+def _segments(request: RsListRequest, parts: Sequence[FoundRecords], tables: list[_Table]) -> list[_Lists]:
     """Each asked segment with its five lists, one value a record.
 
     ``**ALL**`` leaves out records in which a linked segment does not resolve: those are ABSENT here.
@@ -192,7 +192,7 @@ def _segments(request: RsListRequest, parts: Sequence[Part], tables: list[_Table
     return columns if expand_names(request.segments, everything) else []
 
 
-def _braced(part: Part) -> list[str]:
+def _braced(part: FoundRecords) -> list[str]:
     """The segments that ``**ALL**`` stands for: those named in braces, or all if none of these exists."""
     names = [s.name for s in part.layout.series.segments]
     wanted = {name.strip().lower() for name in part.braces or ()}

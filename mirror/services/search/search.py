@@ -14,9 +14,9 @@ from mirror.coverage.sharing import oldest_check
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, Refused, UnknownSeries
-from mirror.readthrough.policy import Wish
-from mirror.readthrough.records import Origin
-from mirror.services.search.columns import Part, answer
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
+from mirror.services.search.columns import FoundRecords, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,7 +41,7 @@ class Found(Generic[T]):
     """An answer, and how it came about; ``checked_at``: of a stale one, when it was checked last."""
 
     value: T
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None = None
 
 
@@ -53,7 +53,7 @@ class Search:
         index: Index,
         catalogue: Catalogue,
         records: Records,
-        count: Callable[[Origin], None] = lambda _: None,
+        count: Callable[[CacheStatus], None] = lambda _: None,
     ) -> None:
         self._index = index
         self._catalogue = catalogue
@@ -61,26 +61,26 @@ class Search:
         self._count = count
         self.offload = Offload()
 
-    async def structure(self, ds: str, wish: Wish = Wish.USUAL) -> Series:
+    async def structure(self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT) -> Series:
         """The structure of the one series that ``ds`` names; what follows the name is passed over."""
         sets = await self._parsed(ds)
         if len(sets) != 1:
             raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
-        return await self._catalogue.series(sets[0].series, wish)
+        return await self._catalogue.series(sets[0].series, demand)
 
     async def selections(
-        self, ds: str, wish: Wish = Wish.USUAL, spare: Spare | None = None
+        self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None
     ) -> list[Selection]:
         """The record sets of a query, each bound to its series."""
         spare = spare or self._records.spare()
-        return [await self._bound(s, ds, wish, spare) for s in await self._parsed(ds)]
+        return [await self._bound(s, ds, demand, spare) for s in await self._parsed(ds)]
 
     async def _parsed(self, ds: str) -> tuple[RecordSet, ...]:
         return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
 
-    async def _bound(self, record_set: RecordSet, ds: str, wish: Wish, spare: Spare) -> Selection:
+    async def _bound(self, record_set: RecordSet, ds: str, demand: CacheDemand, spare: Spare) -> Selection:
         # A check is about records; structures are asked for when they are due.
-        known = Wish.HELD if wish is Wish.HELD else Wish.USUAL
+        known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._catalogue.series(record_set.series, known)
         selection = await self.offload.run(
             lambda: bind(record_set, series, text=ds, zero_steps=True), long=len(ds) > LONG_QUERY
@@ -93,17 +93,17 @@ class Search:
             return bind(record_set, series, text=ds)
         return ordinary
 
-    async def rs_list(self, request: RsListRequest, wish: Wish = Wish.USUAL) -> Found[RsList]:
+    async def rs_list(self, request: RsListRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> Found[RsList]:
         """The records of a request, column by column; ``n`` applies to each set."""
         spare = self._records.spare()  # one for all sets
-        selections = await self.selections(request.ds, wish, spare)
+        selections = await self.selections(request.ds, demand, spare)
         if len(selections) > 1 and (request.n or 0) < 0:
             raise Refused(
                 "a negative n over several record sets; expected n above 0, or a query for each set"
             )
-        reads = [await self._records.read(s, request.n, wish, spare) for s in selections]
+        reads = [await self._records.read(s, request.n, demand, spare) for s in selections]
         parts = [
-            Part(self._index.layout(s.series), read.rows, s.source.segments)
+            FoundRecords(self._index.layout(s.series), read.rows, s.source.segments)
             for s, read in zip(selections, reads, strict=True)
         ]
         origin = max(read.origin for read in reads)
@@ -113,21 +113,21 @@ class Search:
         return Found(value, origin, _oldest(read.checked_at for read in reads))
 
     def found(
-        self, request: RsListRequest, parts: Sequence[Part], origin: Origin, checked_at: float | None
+        self, request: RsListRequest, parts: Sequence[FoundRecords], origin: CacheStatus, checked_at: float | None
     ) -> Found[RsList]:
         """The answer that the records of ``parts`` make; counted as a search."""
         self._count(origin)
         return Found(answer(request, parts), origin, checked_at)
 
-    async def rs_summary(self, request: SummaryRequest, wish: Wish = Wish.USUAL) -> Found[int]:
+    async def rs_summary(self, request: SummaryRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> Found[int]:
         """How many records a query has; counted here if they are held, else upstream counts them."""
         try:
-            selections = await self.selections(request.ds, wish)
+            selections = await self.selections(request.ds, demand)
         except UnknownSeries:
             if request.n:  # recorded: with n the real server counts the records of a series that is not there
-                return Found(0, Origin.LOCAL)
+                return Found(0, CacheStatus.LOCAL)
             raise
-        counts = [await self._records.count(s, request.n, wish) for s in selections]
+        counts = [await self._records.count(s, request.n, demand) for s in selections]
         oldest = _oldest(c.checked_at for c in counts)
         found = Found(sum(c.total for c in counts), max(c.origin for c in counts), oldest)
         self._count(found.origin)
@@ -146,18 +146,18 @@ class Ages:
         self._search = search
         self._rules = rules
 
-    async def of(self, ds: str, origin: Origin) -> int:
+    async def of(self, ds: str, origin: CacheStatus) -> int:
         """Seconds since the records of a query were checked, rounded up; 0 if they were just asked for.
 
         What is stale is at least so old that whoever has the same rules takes it for stale too.
         """
-        if origin is Origin.FORWARDED:
+        if origin is CacheStatus.FORWARDED:
             return 0
         ages = [self._one(s, origin) for s in await self._search.selections(ds)]
         return max([0, *(-int(-age // 1) for age in ages)])
 
-    def _one(self, selection: Selection, origin: Origin) -> float:
-        least = self._rules.rule_for(selection.series.name).max_age + 1 if origin is Origin.STALE else 0.0
+    def _one(self, selection: Selection, origin: CacheStatus) -> float:
+        least = self._rules.rule_for(selection.series.name).max_age + 1 if origin is CacheStatus.STALE else 0.0
         boxes = None if extreme_position(selection) is not None else need(selection)
         if boxes is None or isinstance(boxes, Forward):
             return least

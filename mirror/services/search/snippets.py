@@ -30,7 +30,7 @@ class Snippet:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SnippetQuery:
     """A search: the query as written, its sets, the series of the first, what of the records, and how many."""
 
     ds: str
@@ -41,7 +41,7 @@ class Told:
     n: int | None = None
 
 
-def snippets(told: Told, address: str) -> list[Snippet]:
+def snippets(told: SnippetQuery, address: str) -> list[Snippet]:
     """The code of every client; ``address`` is where the mirror answers, such as http://localhost:8040."""
     return [
         Snippet("shell", "Command line", command(told)),
@@ -53,7 +53,7 @@ def snippets(told: Told, address: str) -> list[Snippet]:
     ]
 
 
-def command(told: Told) -> str:
+def command(told: SnippetQuery) -> str:
     """``mirror search``, and ``mirror fetch`` for the files."""
     segments = f" --seg {shlex.quote(','.join(told.segments))}" if told.segments else ""
     n = f" -n {told.n}" if told.n else ""
@@ -63,7 +63,7 @@ def command(told: Told) -> str:
     )
 
 
-def drms_code(told: Told, address: str) -> str:
+def drms_code(told: SnippetQuery, address: str) -> str:
     """Python with drms, which goes through the mirror by HTTP_PROXY."""
     more = f", seg={_python(', '.join(told.segments))}" if told.segments else ""
     more += f", n={told.n}" if told.n else ""
@@ -72,7 +72,7 @@ def drms_code(told: Told, address: str) -> str:
     return f"{_environment(address)}import drms\n\n{names} = drms.Client().query({given})\n"
 
 
-def sunpy_code(told: Told, address: str) -> str:
+def sunpy_code(told: SnippetQuery, address: str) -> str:
     """Python with Fido, as far as its attributes can say the record set."""
     attributes = _attributes(told)
     if attributes is None:
@@ -84,7 +84,7 @@ def sunpy_code(told: Told, address: str) -> str:
     )
 
 
-def curl_code(told: Told, address: str) -> str:
+def curl_code(told: SnippetQuery, address: str) -> str:
     """The request that any program can make."""
     given = {"op": "rs_list", "ds": told.ds, "key": ",".join(told.keys), "seg": ",".join(told.segments)}
     given["n"] = str(told.n or "")
@@ -92,7 +92,7 @@ def curl_code(told: Told, address: str) -> str:
     return " \\\n  ".join([f"curl -G {shlex.quote(address + '/cgi-bin/ajax/jsoc_info')}", *lines]) + "\n"
 
 
-def idl_code(told: Told, address: str) -> str:
+def idl_code(told: SnippetQuery, address: str) -> str:
     """IDL, without SolarSoft."""
     host, _, port = address.removeprefix("http://").partition(":")
     given = {"op": "rs_list", "ds": told.ds, "key": ",".join(told.keys), "seg": ",".join(told.segments)}
@@ -108,7 +108,7 @@ def idl_code(told: Told, address: str) -> str:
     )
 
 
-def sql_code(told: Told) -> str:
+def sql_code(told: SnippetQuery) -> str:
     """SQL, for the console and ``mirror sql``."""
     plain = [
         name
@@ -127,7 +127,7 @@ def _environment(address: str) -> str:
     return f'import os\n\nos.environ["HTTP_PROXY"] = {_python(address)}  # through the mirror\n\n'
 
 
-def _attributes(told: Told) -> list[str] | None:
+def _attributes(told: SnippetQuery) -> list[str] | None:
     if len(told.sets) != 1 or told.n:
         return None
     record_set, series = told.sets[0], told.series

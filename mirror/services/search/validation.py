@@ -15,16 +15,16 @@ from mirror.drms.compose import compose
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import MirrorError, NotHeld, SyntaxProblem, UnknownName, UnknownSeries, UpstreamError
-from mirror.readthrough.policy import Wish
+from mirror.readthrough.policy import CacheDemand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mirror.coverage.coverage import Box
-    from mirror.drms.compose import Wish as Filled
+    from mirror.drms.compose import KeyChoice as Filled
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
-    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.structures import Catalogue
@@ -55,7 +55,7 @@ class QueryCheck:
     """Checks record sets, and helps to write them."""
 
     def __init__(
-        self, index: Index, catalogue: Catalogue, extremes: Extremes, listing: Listing, rules: Rules
+        self, index: Index, catalogue: Catalogue, extremes: FirstLast, listing: Listing, rules: Rules
     ) -> None:
         self._index = index
         self._catalogue = catalogue
@@ -125,7 +125,7 @@ class QueryCheck:
         series = await self.known(record_set, ds)
         selection = bind(record_set, series, text=ds)
         open_ended = extreme_position(selection) is not None
-        resolved = (await self._extremes.resolve(selection, Wish.HELD)).selection
+        resolved = (await self._extremes.resolve(selection, CacheDemand.ONLY_IF_CACHED)).selection
         if resolved is None:
             return Outlook(series.name, 0, "fetch", None, None, None, "nothing is held; JSOC will be asked")
         held, _ = await self._index.tally(resolved)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mirror.errors import BadRequest
-from mirror.readthrough.records import Located, Origin, Read
+from mirror.readthrough.records import CacheStatus, Located, Read
 from mirror.services.sql.question import View
 from mirror.storage.index.layout import quoted
 from mirror.storage.index.select_sql import exact_sql
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
-    from mirror.readthrough.policy import Wish
+    from mirror.readthrough.policy import CacheDemand
     from mirror.readthrough.records import Records
     from mirror.services.search.search import Search
     from mirror.storage.index.index import Index
@@ -49,7 +49,7 @@ class RecordTable:
     views: tuple[View, ...]
     series: Series
     segments: tuple[str, ...] | None
-    origin: Origin
+    origin: CacheStatus
     checked_at: float | None = None
 
 
@@ -62,21 +62,21 @@ class RecordSets:
         self._index = index
         self._lake = lake
 
-    async def table(self, number: int, ds: str, wish: Wish, *, few: bool = False) -> RecordTable:
+    async def table(self, number: int, ds: str, demand: CacheDemand, *, few: bool = False) -> RecordTable:
         """The table of a record set: the ``number``-th of a statement. Several sets of one series follow each other.
 
         Raises what ``Records.locate`` raises, and BadRequest for sets of several series.
         """
         while True:
             drops = self._index.drops
-            found = await self._table(number, ds, wish, few=few)
+            found = await self._table(number, ds, demand, few=few)
             if drops == self._index.drops:  # else some of it was taken away meanwhile
                 return found
 
-    async def _table(self, number: int, ds: str, wish: Wish, *, few: bool) -> RecordTable:
-        selections = await self._search.selections(ds, wish)
+    async def _table(self, number: int, ds: str, demand: CacheDemand, *, few: bool) -> RecordTable:
+        selections = await self._search.selections(ds, demand)
         series = _series(selections)
-        reads = [await self._records.locate(s, wish, few=few) for s in selections]
+        reads = [await self._records.locate(s, demand, few=few) for s in selections]
         picks = [await self._pick(r) for r in reads]
         lake = await self._lake.tables(series)  # last: whatever was picked is in it
         schema = quoted(f"jsoc {number}")

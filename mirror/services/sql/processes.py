@@ -1,6 +1,6 @@
 """The processes in which statements run: a few at a time, each killed when it takes more than it may.
 
-A worker that ended a statement well is used again; one that ran out of time or memory, or whose asker hung up,
+A worker that ended a statement well is used again; one that ran out of time or memory, or whose client hung up,
 is killed, and another takes its place at once. The daemon passes bytes on, and supplies the tables that a statement
 turns out to need; of the text of statements it reads nothing.
 """
@@ -73,10 +73,10 @@ class Unreadable(BadRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class Powers:
+class WorkerLimits:
     """What the workers may use: ``places`` at a time, ``memory`` in bytes and ``threads`` each.
 
-    So many more may wait for a place; one asker never takes the last place, if there is more than one.
+    So many more may wait for a place; one client never takes the last place, if there is more than one.
     """
 
     places: int = 2
@@ -104,7 +104,7 @@ class _Worker:
     confinement: Confinement = Confinement.NONE
 
     @classmethod
-    async def start(cls, folder: Path, powers: Powers) -> _Worker:
+    async def start(cls, folder: Path, powers: WorkerLimits) -> _Worker:
         module = "mirror.services.sql.entry"
         there = await asyncio.to_thread(_made, folder)
         pipe = Pipe()
@@ -214,10 +214,10 @@ class Workers:
     """Runs statements on the files below ``folder``."""
 
     folder: Path
-    powers: Powers
+    powers: WorkerLimits
     _spare: list[_Worker] = field(default_factory=list)
     _busy: set[_Worker] = field(default_factory=set)
-    _askers: Counter[str] = field(default_factory=Counter)
+    _clients: Counter[str] = field(default_factory=Counter)
     _waiting: int = 0
     _warming: asyncio.Lock = field(default_factory=asyncio.Lock)
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -233,17 +233,17 @@ class Workers:
 
     @asynccontextmanager
     async def run(
-        self, question: Question, asker: str = "", supply: Callable[[Missing], Awaitable[Supply]] = _nothing
+        self, question: Question, principal: str = "", supply: Callable[[Missing], Awaitable[Supply]] = _nothing
     ) -> AsyncIterator[Answer]:
-        """The answer to a question of ``asker``, as it comes; leaving early ends the statement.
+        """The answer to a question of ``principal``, as it comes; leaving early ends the statement.
 
         ``supply`` gives the tables that it turns out to need; what it raises as Unsupplied is raised for its reason.
         Raises BadRequest, Refused, OutOfTime, TooLarge or TooMany, also while the pieces are read.
         """
-        async with self._place(asker), _reading():
+        async with self._place(principal), _reading():
             worker = await self._ready()
             self._busy.add(worker)
-            talk = _Talk(worker, question, supply)
+            talk = _WorkerSession(worker, question, supply)
             try:
                 yield Answer(await talk.columns(), talk.pieces())
             finally:
@@ -298,22 +298,22 @@ class Workers:
         await asyncio.gather(*(w.dismiss() for w in spare), *(w.kill() for w in self._busy))
 
     @asynccontextmanager
-    async def _place(self, asker: str) -> AsyncIterator[None]:
-        await self._enter(asker)
+    async def _place(self, principal: str) -> AsyncIterator[None]:
+        await self._enter(principal)
         try:
             yield
         finally:
-            self._askers[asker] -= 1
-            if not self._askers[asker]:
-                del self._askers[asker]
+            self._clients[principal] -= 1
+            if not self._clients[principal]:
+                del self._clients[principal]
             async with self._freed:
                 self._freed.notify_all()
 
-    async def _enter(self, asker: str) -> None:
+    async def _enter(self, principal: str) -> None:
         share = max(1, self.powers.places - 1)
 
         def free() -> bool:
-            return self._askers.total() < self.powers.places and self._askers[asker] < share
+            return self._clients.total() < self.powers.places and self._clients[principal] < share
 
         if not free():
             if self._waiting >= self.powers.waiting:
@@ -326,10 +326,10 @@ class Workers:
                     await self._freed.wait_for(free)
             finally:
                 self._waiting -= 1
-        self._askers[asker] += 1
+        self._clients[principal] += 1
 
 
-class _Talk:
+class _WorkerSession:
     """One question put to one worker."""
 
     def __init__(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirror.errors import MirrorError, NotHeld, StorageError, SyntaxProblem
-from mirror.readthrough.policy import Wish
+from mirror.readthrough.policy import CacheDemand
 from mirror.services.sql.functions import slot_view
 from mirror.services.sql.jsoc_tables import lake_sql, nothing_sql
 from mirror.services.sql.processes import Unreadable, Unsupplied
@@ -49,7 +49,7 @@ class Catalogue(Protocol):
 class _Reading:
     """How record sets are read; ``few``: only some of their records are wanted in the end."""
 
-    wish: Wish
+    demand: CacheDemand
     few: bool = False
 
 
@@ -78,7 +78,7 @@ class Analytics:
 
     @asynccontextmanager
     async def ask(
-        self, sql: str, params: Params = (), form: Form = "json", *, asker: str = "", fill: bool = False
+        self, sql: str, params: Params = (), form: Form = "json", *, principal: str = "", fill: bool = False
     ) -> AsyncIterator[Answer]:
         """The answer to a statement, as it comes, with all records that are held at this moment.
 
@@ -87,16 +87,16 @@ class Analytics:
         NotHeld if a record set is not held and not to be fetched, TooLarge if more of it is missing than people wait for.
         """
         question = self._question(sql, params, form)
-        reading = _Reading(Wish.USUAL if fill else Wish.HELD)
-        async with self._answered(question, reading, asker) as (_, answer):
+        reading = _Reading(CacheDemand.DEFAULT if fill else CacheDemand.ONLY_IF_CACHED)
+        async with self._answered(question, reading, principal) as (_, answer):
             yield answer
 
     async def read(
         self,
         sql: str,
         form: Form,
-        wish: Wish,
-        asker: str = "",
+        demand: CacheDemand,
+        principal: str = "",
         condition: tuple[int, int] | None = None,
         *,
         few: bool = False,
@@ -107,8 +107,8 @@ class Analytics:
         people wait for, or than a chunk, if only a ``few`` records are wanted.
         """
         question = self._question(sql, (), form, condition)
-        reading = _Reading(wish, few)
-        async with self._answered(question, reading, asker) as (supplied, answer):
+        reading = _Reading(demand, few)
+        async with self._answered(question, reading, principal) as (supplied, answer):
             return supplied.tables[0], b"".join([piece async for piece in answer.pieces])
 
     def running(self) -> list[int]:
@@ -131,18 +131,18 @@ class Analytics:
 
     @asynccontextmanager
     async def _answered(
-        self, question: Question, reading: _Reading, asker: str
+        self, question: Question, reading: _Reading, principal: str
     ) -> AsyncIterator[tuple[_Supplied, Answer]]:
         """An answer; a damaged file of the lake costs a second try, or an error if some was told already."""
         supplied = self._nothing_supplied(reading)
         async with AsyncExitStack() as stack:
             try:
-                answer = await stack.enter_async_context(self._run(question, supplied, asker))
+                answer = await stack.enter_async_context(self._run(question, supplied, principal))
             except Unreadable:
                 if not await self._may_be_of_the_lake(supplied):
                     raise
                 supplied = self._nothing_supplied(reading)
-                answer = await stack.enter_async_context(self._run(question, supplied, asker))
+                answer = await stack.enter_async_context(self._run(question, supplied, principal))
             try:
                 yield supplied, answer
             except Unreadable:
@@ -156,8 +156,8 @@ class Analytics:
         )
 
     @asynccontextmanager
-    async def _run(self, question: Question, supplied: _Supplied, asker: str) -> AsyncIterator[Answer]:
-        async with self._workers.run(question, asker, supplied.supply) as answer:
+    async def _run(self, question: Question, supplied: _Supplied, principal: str) -> AsyncIterator[Answer]:
+        async with self._workers.run(question, principal, supplied.supply) as answer:
             yield answer
 
     async def _may_be_of_the_lake(self, supplied: _Supplied) -> bool:
@@ -217,15 +217,15 @@ class _Supplied:
 
     async def _of_record_sets(self, calls: tuple[tuple[str, bool | None], ...]) -> Supply:
         for number, (recordset, fill) in enumerate(calls):
-            wish = self._reading.wish if fill is None else Wish.USUAL if fill else Wish.HELD
+            demand = self._reading.demand if fill is None else CacheDemand.DEFAULT if fill else CacheDemand.ONLY_IF_CACHED
             try:
-                self.tables.append(await self._record_table(number, recordset, wish))
+                self.tables.append(await self._record_table(number, recordset, demand))
             except SyntaxProblem as problem:
                 position = problem.position if problem.text == recordset else 0
                 raise Unsupplied(problem, number, position) from None
         return Supply(tuple(view for table in self.tables for view in table.views))
 
-    async def _record_table(self, number: int, recordset: str, wish: Wish) -> RecordTable:
+    async def _record_table(self, number: int, recordset: str, demand: CacheDemand) -> RecordTable:
         if len(recordset) > LONGEST_RECORD_SET:
             raise SyntaxProblem(
                 f"the record set has {len(recordset):,} characters",
@@ -234,9 +234,9 @@ class _Supplied:
                 expected=f"at most {LONGEST_RECORD_SET:,}: several calls, or a condition on the series' table",
             )
         try:
-            return await self._recordsets.table(number + 1, recordset, wish, few=self._reading.few)
+            return await self._recordsets.table(number + 1, recordset, demand, few=self._reading.few)
         except NotHeld as problem:
-            raise _with_advice(problem, wish) from None
+            raise _with_advice(problem, demand) from None
 
     def _listed(self, series: Iterable[Series]) -> tuple[View, ...]:
         """The tables that there are, but for those that were supplied, without rows."""
@@ -250,9 +250,9 @@ class _Supplied:
         return tuple(listed)
 
 
-def _with_advice(problem: NotHeld, wish: Wish) -> NotHeld:
+def _with_advice(problem: NotHeld, demand: CacheDemand) -> NotHeld:
     """What is not held, with the way to get it if only the statement does not ask for it."""
-    if wish is not Wish.HELD:
+    if demand is not CacheDemand.ONLY_IF_CACHED:
         return problem
     return NotHeld(
         f"{problem}; expected fill, or jsoc('...', fill := true), to fetch it first", problem.missing

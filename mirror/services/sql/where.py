@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mirror.errors import SyntaxProblem
-from mirror.services.search.columns import Part
+from mirror.services.search.columns import FoundRecords
 from mirror.services.sql.question import checked_sql
 
 if TYPE_CHECKING:
-    from mirror.readthrough.policy import Wish
+    from mirror.readthrough.policy import CacheDemand
     from mirror.services.search.search import Found, Search
     from mirror.services.sql.jsoc_tables import RecordTable
     from mirror.services.sql.service import Analytics
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mirror.wire.rs_list import RsList
 
 
-class Sifter:
+class WhereSearch:
     """Answers searches with a condition."""
 
     def __init__(self, search: Search, index: Index, analytics: Analytics) -> None:
@@ -29,7 +29,7 @@ class Sifter:
         self._index = index
         self._analytics = analytics
 
-    async def rs_list(self, request: RsListRequest, where: str, wish: Wish, asker: str = "") -> Found[RsList]:
+    async def rs_list(self, request: RsListRequest, where: str, demand: CacheDemand, principal: str = "") -> Found[RsList]:
         """As ``Search.rs_list``, of those records for which ``where`` is true; ``n`` applies to these.
 
         SyntaxProblem points into ``where``, or into the record set.
@@ -39,7 +39,7 @@ class Sifter:
         try:
             place = (len(before), len(before) + len(where))
             table, data = await self._analytics.read(
-                f"{before}{where}\n)", "arrow", wish, asker, place, few=bool(request.n)
+                f"{before}{where}\n)", "arrow", demand, principal, place, few=bool(request.n)
             )
         except SyntaxProblem as problem:
             raise _moved(problem, request.ds, before, where) from None
@@ -48,12 +48,12 @@ class Sifter:
     async def _listed(self, request: RsListRequest, table: RecordTable, data: bytes) -> Found[RsList]:
         numbers = pa.ipc.open_stream(io.BytesIO(data)).read_all()["recnum"].combine_chunks()
         rows = await self._index.rows(table.series, numbers, request.n)
-        part = Part(self._index.layout(table.series), rows, table.segments)
+        part = FoundRecords(self._index.layout(table.series), rows, table.segments)
         return self._search.found(request, [part], table.origin, table.checked_at)
 
 
 def _moved(problem: SyntaxProblem, ds: str, before: str, where: str) -> SyntaxProblem:
-    """A problem with the statement as one with what the asker wrote of it."""
+    """A problem with the statement as one with what the client wrote of it."""
     text, position = where, problem.position - len(before)
     if position < 0:
         quoted = before.partition("'")[2][: problem.position - before.index("'") - 1]

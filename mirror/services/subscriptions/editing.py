@@ -31,7 +31,7 @@ from mirror.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mirror.config.watching import ConfigWatch
+    from mirror.config.watching import ConfigWatcher
     from mirror.drms.series import Series
     from mirror.services.search.validation import QueryCheck
 
@@ -50,36 +50,36 @@ class Subscribing:
         tables = document.unwrap().get(TABLE, [])
         return {s.identity: dict(table) for s, table in zip(config.subscription, tables, strict=True)}
 
-    def add(self, wish: Mapping[str, Any]) -> Subscription:
+    def add(self, subscription: Mapping[str, Any]) -> Subscription:
         """Append a table, under a name that is still free if it has none; WrongFields if it is not right."""
         document, before = self._file.read()
         names = {s.identity.lower() for s in before.subscription}
-        wish = (
-            {"name": _free(wish["series"], names), **wish}
-            if "series" in wish and "name" not in wish
-            else wish
+        subscription = (
+            {"name": _free(subscription["series"], names), **subscription}
+            if "series" in subscription and "name" not in subscription
+            else subscription
         )
-        _check(wish)
-        _check_free(wish, names)
+        _check(subscription)
+        _check_free(subscription, names)
         tables = document.get(TABLE)
         if not isinstance(tables, AoT):
             tables = tomlkit.aot()
             document.add(TABLE, tables)
-        tables.append(_table(wish))
+        tables.append(_table(subscription))
         tables[-1].trivia.indent = "\n"  # a line apart from what stands before
         return self._file.write(document).subscription[-1]
 
-    def change(self, name: str, wish: Mapping[str, Any]) -> Subscription:
+    def change(self, name: str, subscription: Mapping[str, Any]) -> Subscription:
         """Have the subscription ``name`` say exactly this; keys that stay keep their comments."""
         document, before = self._file.read()
         place = self._place(before, name)
         others = {s.identity.lower() for n, s in enumerate(before.subscription) if n != place}
-        _check(wish)
-        _check_free(wish, others)
+        _check(subscription)
+        _check_free(subscription, others)
         table = _tables(document)[place]
-        for key in [key for key in table if key not in wish]:
+        for key in [key for key in table if key not in subscription]:
             del table[key]
-        for key, value in wish.items():
+        for key, value in subscription.items():
             if key not in table or table[key] != value:
                 table[key] = _inline(value) if isinstance(value, dict) else value
         return self._file.write(document).subscription[place]
@@ -102,29 +102,29 @@ class Subscribing:
         raise UnknownName(f"{self._file.path} has no subscription {name!r}; expected one of: {known}")
 
 
-def subscription_of(wish: Mapping[str, Any]) -> Subscription:
+def subscription_of(subscription: Mapping[str, Any]) -> Subscription:
     """The subscription that such a table is; WrongFields if it is not right."""
-    _check(wish)
+    _check(subscription)
     known = {f.name: f.metadata["read"] for f in fields(Subscription)}
-    return Subscription(**{name: known[name](value) for name, value in wish.items()})
+    return Subscription(**{name: known[name](value) for name, value in subscription.items()})
 
 
-def _check(wish: Mapping[str, Any]) -> None:
-    if wrong := wrong_keys(wish):
-        raise WrongFields(wrong, wish)
+def _check(subscription: Mapping[str, Any]) -> None:
+    if wrong := wrong_keys(subscription):
+        raise WrongFields(wrong, subscription)
 
 
-def wrong_keys(wish: Mapping[str, Any]) -> dict[str, str]:
+def wrong_keys(subscription: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the keys of a [[subscription]], each by itself."""
     known = {f.name: f for f in fields(Subscription)}
-    wrong = {name: "is no key of a subscription" for name in wish if name not in known}
+    wrong = {name: "is no key of a subscription" for name in subscription if name not in known}
     for name, field in known.items():
-        if name not in wish:
+        if name not in subscription:
             if field.default is field.default_factory:  # neither is given
                 wrong[name] = "is missing"
             continue
         try:
-            field.metadata["read"](wish[name])
+            field.metadata["read"](subscription[name])
         except Misread as problem:
             wrong[name] = f"expected {problem}\n{problem.marked}"
         except ValueError as problem:
@@ -132,9 +132,9 @@ def wrong_keys(wish: Mapping[str, Any]) -> dict[str, str]:
     return wrong
 
 
-def _check_free(wish: Mapping[str, Any], names: set[str]) -> None:
-    if str(wish.get("name", "")).lower() in names:
-        raise WrongFields({"name": "there is a subscription of that name already; expected another"}, wish)
+def _check_free(subscription: Mapping[str, Any], names: set[str]) -> None:
+    if str(subscription.get("name", "")).lower() in names:
+        raise WrongFields({"name": "there is a subscription of that name already; expected another"}, subscription)
 
 
 def _tables(document: tomlkit.TOMLDocument) -> AoT:
@@ -146,9 +146,9 @@ def _tables(document: tomlkit.TOMLDocument) -> AoT:
     return tables
 
 
-def _table(wish: Mapping[str, Any]) -> Any:
+def _table(subscription: Mapping[str, Any]) -> Any:
     table = tomlkit.table()
-    for key, value in wish.items():
+    for key, value in subscription.items():
         table.add(key, _inline(value) if isinstance(value, dict) else value)
     return table
 
@@ -165,26 +165,26 @@ def _free(series: str, names: set[str]) -> str:
     return next(name for name in numbered if name.lower() not in names)
 
 
-class StandingCheck:
-    """Looks at wishes before they are written down, and has the mirror follow what was."""
+class SubscriptionValidation:
+    """Looks at subscriptions before they are written down, and has the mirror follow what was."""
 
-    def __init__(self, queries: QueryCheck, watch: ConfigWatch) -> None:
+    def __init__(self, queries: QueryCheck, watch: ConfigWatcher) -> None:
         self._queries = queries
         self._watch = watch
 
-    async def check(self, wish: Mapping[str, Any]) -> None:
+    async def check(self, subscription: Mapping[str, Any]) -> None:
         """WrongFields for what cannot be read, and for a series, prime key, segment or keyword that there is not."""
-        wrong = {**await self._against_series(wish), **wrong_keys(wish)}
+        wrong = {**await self._against_series(subscription), **wrong_keys(subscription)}
         if wrong:
-            raise WrongFields(wrong, wish)
+            raise WrongFields(wrong, subscription)
 
-    async def _against_series(self, wish: Mapping[str, Any]) -> dict[str, str]:
-        if not wish.get("series"):
+    async def _against_series(self, subscription: Mapping[str, Any]) -> dict[str, str]:
+        if not subscription.get("series"):
             return {}
         try:
-            return dict(_wrong(await self._queries.structure(str(wish["series"])), wish))
+            return dict(_wrong(await self._queries.structure(str(subscription["series"])), subscription))
         except UnknownSeries:
-            near = await self._queries.near(str(wish["series"]))
+            near = await self._queries.near(str(subscription["series"]))
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             return {"series": f"there is no such series{hint}"}
         except MirrorError:
@@ -195,16 +195,16 @@ class StandingCheck:
         await self._watch.reload()
 
 
-def _wrong(series: Series, wish: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in wish.get("segments", ()):
+def _wrong(series: Series, subscription: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in subscription.get("segments", ()):
         if str(name).upper() != "ALL" and series.segment(str(name)) is None:
             known = ", ".join(s.name for s in series.segments) or "none"
             yield "segments", f"{series.name} has no segment {name!r}; expected some of {known}, or ALL"
-    for key, value in (wish.get("keys") or {}).items():
+    for key, value in (subscription.get("keys") or {}).items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if problem := _problem(RecordSet(series.name, (Bracket(text, key),)), series):
             yield "keys", problem
-    condition = wish.get("where")
+    condition = subscription.get("where")
     if condition and (problem := _problem(RecordSet(series.name, (Where(str(condition)),)), series)):
         yield "where", problem
 

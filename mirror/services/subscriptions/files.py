@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.recordset import Bracket, RecordSet, Where
 from mirror.errors import MirrorError, UpstreamRefused
-from mirror.services.exports.segment_files import Wanted, wanted_files
-from mirror.services.exports.segment_files import Where as Place
+from mirror.services.exports.segment_files import FileLocation as Place
+from mirror.services.exports.segment_files import RequestedFile, requested_files
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.assembling import Assembler
     from mirror.services.exports.staging import Staging
-    from mirror.services.subscriptions.holdings import Scope, Standing
+    from mirror.services.subscriptions.holdings import Scope, SubscriptionHoldings
     from mirror.storage.files.holdings import Holdings, RecordSegment
     from mirror.storage.files.table import Blob
     from mirror.storage.index.index import Index
@@ -58,7 +58,7 @@ class Spared:
 
 
 @dataclass(frozen=True)
-class Errand:
+class Batch:
     """What a batch is for.
 
     ``may_go`` says before each file whether it may be fetched now. If so ``ended`` hears how that ended:
@@ -78,7 +78,7 @@ class SyncFiles:
     def __init__(
         self,
         index: Index,
-        standing: Standing,
+        standing: SubscriptionHoldings,
         holdings: Holdings,
         files: Files,
         staging: Staging,
@@ -97,7 +97,7 @@ class SyncFiles:
         self._rules = rules
         self._address = address
 
-    async def batch(self, errand: Errand) -> bool:
+    async def batch(self, errand: Batch) -> bool:
         """Fetch the files of the newest records that lack some; False if there are none.
 
         Raises what keeps files from coming now. What cannot be had at all is spared for a day.
@@ -114,9 +114,9 @@ class SyncFiles:
         await self._fetch(errand, rows)
         return True
 
-    async def _fetch(self, errand: Errand, rows: Sequence[Row]) -> None:
+    async def _fetch(self, errand: Batch, rows: Sequence[Row]) -> None:
         scope, series = errand.scope, errand.scope.records.series
-        wanted = wanted_files(self._index.layout(series), rows, scope.segments)
+        wanted = requested_files(self._index.layout(series), rows, scope.segments)
         held = {h.record for h in await self._holdings.of_records(series.name, [r.recnum for r in rows])}
         lacking = [w for w in wanted if w.owner not in held]
         if scope.precise:
@@ -133,11 +133,11 @@ class SyncFiles:
         if not lacking:  # only values at full precision were; what was not told now is not to be had
             errand.spared.add((row.recnum for row in rows), again)
 
-    async def _at_once(self, errand: Errand, wanted: Sequence[Wanted]) -> dict[Wanted, Blob | None]:
+    async def _at_once(self, errand: Batch, wanted: Sequence[RequestedFile]) -> dict[RequestedFile, Blob | None]:
         """Each file that was tried, with None for what is not there; raises the first failure of another kind."""
-        done: dict[Wanted, Blob | None] = {}
+        done: dict[RequestedFile, Blob | None] = {}
         problems: list[MirrorError] = []
-        left: Iterator[Wanted] = iter(wanted)
+        left: Iterator[RequestedFile] = iter(wanted)
 
         async def lane() -> None:
             for each in left:
@@ -153,7 +153,7 @@ class SyncFiles:
             raise problems[0]
         return done
 
-    async def _one(self, errand: Errand, wanted: Wanted) -> Blob | None:
+    async def _one(self, errand: Batch, wanted: RequestedFile) -> Blob | None:
         file = wanted.source
         blob = None
         try:
@@ -164,7 +164,7 @@ class SyncFiles:
             errand.ended(blob)
         return blob
 
-    async def _from_tape(self, series: Series, wanted: Sequence[Wanted]) -> set[RecordSegment]:
+    async def _from_tape(self, series: Series, wanted: Sequence[RequestedFile]) -> set[RecordSegment]:
         """What an export brought back, if there is an address to ask with."""
         if not self._address:
             return set()

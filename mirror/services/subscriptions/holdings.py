@@ -77,7 +77,7 @@ class Memory:
     typical: int = 0
 
 
-class Standing:
+class SubscriptionHoldings:
     """The subscriptions' side of a store."""
 
     def __init__(self, database: Database, index: Index) -> None:

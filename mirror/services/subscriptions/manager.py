@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.errors import BadRequest
 from mirror.services.subscriptions.report import report
-from mirror.services.subscriptions.worker import Parts, Worker
+from mirror.services.subscriptions.worker import Worker, WorkerParts
 from mirror.storage.database.database import if_possible
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ class Changes:
 
 
 def reconcile(current: Mapping[str, Subscription], wanted: Iterable[Subscription]) -> Changes:
-    """Compare by identity: what is new, what is gone, and what is another wish under the same name."""
-    by_name = {wish.identity: wish for wish in wanted}
+    """Compare by identity: what is new, what is gone, and what is another subscription under the same name."""
+    by_name = {subscription.identity: subscription for subscription in wanted}
     return Changes(
-        start=tuple(wish for name, wish in by_name.items() if name not in current),
+        start=tuple(subscription for name, subscription in by_name.items() if name not in current),
         stop=tuple(name for name in current if name not in by_name),
-        change=tuple(wish for name, wish in by_name.items() if name in current and current[name] != wish),
+        change=tuple(subscription for name, subscription in by_name.items() if name in current and current[name] != subscription),
     )
 
 
 class Sync:
     """The workers. ``active`` ones work by themselves; others only when ``once`` asks them to."""
 
-    def __init__(self, parts: Parts, *, active: bool = True) -> None:
+    def __init__(self, parts: WorkerParts, *, active: bool = True) -> None:
         self._parts = parts
         self._active = active
         self._workers: dict[str, Worker] = {}
@@ -53,17 +53,17 @@ class Sync:
 
     async def reconcile(self, wanted: Iterable[Subscription]) -> Changes:
         """Work on these subscriptions from now on, and on no others; what was done."""
-        wishes = tuple(wanted)
+        subscriptions = tuple(wanted)
         async with self._changing:
-            changes = reconcile({name: worker.wish for name, worker in self._workers.items()}, wishes)
-            for name in (*changes.stop, *(wish.identity for wish in changes.change)):
+            changes = reconcile({name: worker.subscription for name, worker in self._workers.items()}, subscriptions)
+            for name in (*changes.stop, *(subscription.identity for subscription in changes.change)):
                 await self._stop(name)
             # A store that is opened for one command only may have been given no configuration.
             if self._active or changes.stop:
-                released = self._parts.standing.release(wish.identity for wish in wishes)
+                released = self._parts.standing.release(subscription.identity for subscription in subscriptions)
                 await if_possible(released, "release of subscriptions that are gone")
-            for wish in (*changes.start, *changes.change):
-                self._start(wish)
+            for subscription in (*changes.start, *changes.change):
+                self._start(subscription)
         return changes
 
     async def once(self, name: str | None = None) -> dict[str, int]:
@@ -75,7 +75,7 @@ class Sync:
         if name is not None and not chosen:
             known = ", ".join(self._workers) or "there are none"
             raise BadRequest(f"there is no subscription {name!r}; expected one of: {known}")
-        before = {worker.wish.identity: worker.state.passes for worker in chosen}
+        before = {worker.subscription.identity: worker.state.passes for worker in chosen}
         for worker in chosen:
             worker.look_now()
             if not self._active:
@@ -101,13 +101,13 @@ class Sync:
             for name in list(self._workers):
                 await self._stop(name)
 
-    def _start(self, wish: Subscription) -> None:
-        worker = self._workers[wish.identity] = Worker(wish, self._parts)
+    def _start(self, subscription: Subscription) -> None:
+        worker = self._workers[subscription.identity] = Worker(subscription, self._parts)
         if self._active:
-            self._tasks[wish.identity] = asyncio.ensure_future(worker.run())
+            self._tasks[subscription.identity] = asyncio.ensure_future(worker.run())
 
     def _run_once(self, worker: Worker) -> None:
-        name = worker.wish.identity
+        name = worker.subscription.identity
         if name not in self._tasks or self._tasks[name].done():
             self._tasks[name] = asyncio.ensure_future(worker.until_rest())
 

@@ -13,7 +13,7 @@ from mirror.services.subscriptions.window import time_left
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mirror.services.subscriptions.worker import Parts, Worker
+    from mirror.services.subscriptions.worker import Worker, WorkerParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ def estimate(tally: Tally, slots: int, missing: int, segments: int) -> Estimate:
     return Estimate(records, (tally.with_files + round(missing * density * share)) * segments)
 
 
-async def report(worker: Worker, parts: Parts) -> dict[str, Any]:
+async def report(worker: Worker, parts: WorkerParts) -> dict[str, Any]:
     """A subscription as plain JSON. Sizes are bytes, ``rate`` bytes a second; times are as dates."""
-    wish, state, memory = worker.wish, worker.state, worker.memory
+    subscription, state, memory = worker.subscription, worker.state, worker.memory
     now = parts.rules.timestamp()
     tally, wanted = await _figures(worker, parts)
     segments = len(worker.target.scope.segments) if worker.target else 0
@@ -44,11 +44,11 @@ async def report(worker: Worker, parts: Parts) -> dict[str, Any]:
     typical = tally.bytes // tally.files if tally.files else 0
     until = time_left(left, typical, state.rate)
     return {
-        "name": wish.identity,
-        "series": wish.series,
-        "start": str(wish.start),
-        "end": str(wish.end),
-        "segments": list(wish.segments),
+        "name": subscription.identity,
+        "series": subscription.series,
+        "start": str(subscription.start),
+        "end": str(subscription.end),
+        "segments": list(subscription.segments),
         "state": _state(worker),
         "why": state.problem or (state.resting.why if state.resting else ""),
         "records": tally.records,
@@ -62,7 +62,7 @@ async def report(worker: Worker, parts: Parts) -> dict[str, Any]:
         "last_look": stamp(memory.looked) if memory and memory.looked else None,
         "next_look": stamp(max(now, worker.next_look)),
         "problem": state.problem,
-        "budget": None if wish.budget is None else _budget(worker, now),
+        "budget": None if subscription.budget is None else _budget(worker, now),
         "passes": state.passes,
     }
 
@@ -90,7 +90,7 @@ def gauges(reports: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str
     yield "mirror_subscription_failing", "gauge", "1 while a subscription waits after a failure.", failing
 
 
-async def _figures(worker: Worker, parts: Parts) -> tuple[Tally, Estimate]:
+async def _figures(worker: Worker, parts: WorkerParts) -> tuple[Tally, Estimate]:
     found = worker.target
     if found is None:
         return Tally(), Estimate(0, 0)
@@ -114,7 +114,7 @@ def _state(worker: Worker) -> str:
 
 
 def _budget(worker: Worker, now: float) -> dict[str, Any]:
-    budget, memory = worker.wish.budget, worker.memory
+    budget, memory = worker.subscription.budget, worker.memory
     assert budget is not None
     began = budget.began(now)
     used = memory.used if memory is not None and memory.period == began else 0

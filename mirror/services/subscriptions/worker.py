@@ -17,8 +17,8 @@ from mirror.concurrency import nap
 from mirror.drms.times import from_datetime
 from mirror.errors import MirrorError, NotHeld
 from mirror.redaction import redacted
-from mirror.services.subscriptions.files import Errand, Spared, SyncFiles
-from mirror.services.subscriptions.holdings import Memory, Standing
+from mirror.services.subscriptions.files import Batch, Spared, SyncFiles
+from mirror.services.subscriptions.holdings import Memory, SubscriptionHoldings
 from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, target
 from mirror.services.subscriptions.window import pause
 from mirror.upstream.pacing import unattended
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.structures import Catalogue
-    from mirror.services.subscriptions.scope import Piece
+    from mirror.services.subscriptions.scope import NextFetch
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
     from mirror.storage.index.index import Index
@@ -49,14 +49,14 @@ NEW_PART = 0.3
 
 
 @dataclass(frozen=True)
-class Parts:
+class WorkerParts:
     """What workers work with; ``sleep`` waits for seconds, ``chance`` gives 0 to 1."""
 
     index: Index
     catalogue: Catalogue
     filler: Filler
     files: SyncFiles
-    standing: Standing
+    standing: SubscriptionHoldings
     blobs: Blobs
     rules: Rules
     budget: Budget
@@ -87,16 +87,16 @@ class State:
 class Worker:
     """Works on one subscription; ``run`` goes on for good, ``step`` is one step of it."""
 
-    def __init__(self, wish: Subscription, parts: Parts) -> None:
-        self.wish = wish
+    def __init__(self, subscription: Subscription, parts: WorkerParts) -> None:
+        self.subscription = subscription
         self.state = State()
         self.spared = Spared()
         self.target: Target | None = None
         self.memory: Memory | None = None
         self._parts = parts
-        self._priority = PRIORITIES[wish.priority]
+        self._priority = PRIORITIES[subscription.priority]
         self._asked = False
-        self._last: Piece | None = None
+        self._last: NextFetch | None = None
         self._under_way = 0  #: files that are being fetched
         self._pinned = 0  #: bytes that all subscriptions held when that was last looked at
         self._came_since = 0
@@ -135,7 +135,7 @@ class Worker:
     @property
     def next_look(self) -> float:
         """When the next look is due, in Unix seconds."""
-        return (self.memory.looked if self.memory else 0.0) + self.wish.every
+        return (self.memory.looked if self.memory else 0.0) + self.subscription.every
 
     # ---- steps -----------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Worker:
         except MirrorError as problem:
             return self._failed(str(problem))
         except Exception:
-            log.exception("subscription failed name=%s", self.wish.identity)
+            log.exception("subscription failed name=%s", self.subscription.identity)
             return self._failed("the mirror failed on this subscription; its log says why")
         self.state.failures, self.state.problem = 0, ""
         return rest
@@ -154,7 +154,7 @@ class Worker:
     def _failed(self, problem: str) -> Rest:
         state, problem = self.state, redacted(problem)
         if problem != state.problem:  # once, however often it is repeated
-            log.warning("subscription waits name=%s error=%s", self.wish.identity, problem)
+            log.warning("subscription waits name=%s error=%s", self.subscription.identity, problem)
         self._asked = False
         state.failures, state.problem = state.failures + 1, problem
         return Rest(pause(state.failures, self._parts.chance()), "tries again after a failure")
@@ -162,7 +162,7 @@ class Worker:
     async def step(self) -> Rest | None:
         """One look, one piece of records and one batch of files; a rest if there is nothing to do now."""
         if self.memory is None:
-            self.memory = await self._parts.standing.remembered(self.wish.identity)
+            self.memory = await self._parts.standing.remembered(self.subscription.identity)
         if rest := self._must_wait():
             self._asked = False
             return rest
@@ -182,7 +182,7 @@ class Worker:
     def _must_wait(self) -> Rest | None:
         if not self._parts.rules.may_ask:
             return Rest(OFFLINE, "the mirror is offline")
-        hours = self.wish.hours
+        hours = self.subscription.hours
         moment = self._parts.rules.now()
         wait = 0.0 if hours is None else hours.wait(moment.astimezone(UTC if hours.utc else None))
         if wait > 0:
@@ -192,15 +192,15 @@ class Worker:
 
     async def _look(self) -> None:
         """Find out what the window is now, and what is new at its end; let go of what fell out of it."""
-        parts, wish = self._parts, self.wish
+        parts, subscription = self._parts, self.subscription
         self._asked, self._last = False, None
-        series = await parts.catalogue.series(wish.series)
-        self.target = found = target(wish, series, from_datetime(parts.rules.now()))
+        series = await parts.catalogue.series(subscription.series)
+        self.target = found = target(subscription, series, from_datetime(parts.rules.now()))
         if found is not None:
             last = await parts.standing.newest(found.scope.records)
             coverage, freshness = (
                 parts.index.coverage(series),
-                looking(parts.rules.freshness(series), wish.every),
+                looking(parts.rules.freshness(series), subscription.every),
             )
             new = [old for box in edges(found.boxes, last) for old in coverage.stale(box, freshness)]
             if new:
@@ -225,7 +225,7 @@ class Worker:
             return False
         came: list[int] = []
         began = self._now()
-        errand = Errand(
+        errand = Batch(
             found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came)
         )
         more, problem = False, None
@@ -245,7 +245,7 @@ class Worker:
         """Pin what is held of the window; what fell out of it goes if that is wanted, and nobody else keeps it."""
         parts = self._parts
         gone = await parts.standing.pin(found.scope, self._now())
-        for sha256 in gone if self.wish.keep is not None else ():
+        for sha256 in gone if self.subscription.keep is not None else ():
             if (blob := await parts.blobs.find(sha256)) is not None:
                 with suppress(NotHeld):
                     await parts.blobs.drop(blob)
@@ -265,13 +265,13 @@ class Worker:
         came.append(blob.size)
         self._came_since += blob.size
         assert self.memory is not None
-        budget = self.wish.budget
+        budget = self.subscription.budget
         period = budget.began(self._now()) if budget else 0.0
         used = self.memory.used if self.memory.period == period else 0
         self.memory = replace(self.memory, period=period, used=used + blob.size, typical=blob.size)
 
     def _budget_wait(self) -> float:
-        budget, memory, now = self.wish.budget, self.memory, self._now()
+        budget, memory, now = self.subscription.budget, self.memory, self._now()
         if budget is None or memory is None or memory.period != budget.began(now):
             return 0.0
         return budget.wait(memory.used + self._under_way * memory.typical, memory.typical, now)
@@ -299,4 +299,4 @@ class Worker:
     async def _remember(self, looked: float | None = None) -> None:
         assert self.memory is not None
         self.memory = replace(self.memory, looked=self.memory.looked if looked is None else looked)
-        await self._parts.standing.remember(self.wish.identity, self.memory)
+        await self._parts.standing.remember(self.subscription.identity, self.memory)

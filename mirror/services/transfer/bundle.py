@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.coverage.coverage import Box
-    from mirror.coverage.sharing import Claim
+    from mirror.coverage.sharing import CoverageClaim
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
-    from mirror.readthrough.first_last import Extremes
+    from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.records import Records
@@ -64,7 +64,7 @@ _SCHEMAS = {"holdings": HOLDINGS, "exports": EXPORTS, "facts": FACTS}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class BundleRequest:
     """What to carry: record sets, as in a search; with files or without, and for exports as fits or not.
 
     ``held``: only what is held already. ``address``: an e-mail address whose registration is carried too.
@@ -78,11 +78,11 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Sources:
     """How records are found: asking upstream where need be, or among what is held only."""
 
     search: Search
-    extremes: Extremes
+    extremes: FirstLast
     records: Records
     rules: Rules
 
@@ -105,8 +105,8 @@ class Bundles:
 
     def __init__(
         self,
-        asking: Way,
-        held: Way,
+        asking: Sources,
+        held: Sources,
         filler: Filler,
         index: Index,
         database: Database,
@@ -126,7 +126,7 @@ class Bundles:
         self._root = root
         self._disk = disk or Disk()
 
-    async def make(self, wish: Wish, to: Path, tell: Tell) -> dict[str, Any]:
+    async def make(self, wish: BundleRequest, to: Path, tell: Tell) -> dict[str, Any]:
         """Make the folder ``to`` a bundle, or add to the one that is there; what it came to, in plain JSON."""
         self._check(wish, to)
         for folder in (to, to / TABLES, to / BLOBS):
@@ -138,7 +138,7 @@ class Bundles:
                 await self._one(wish, text, to, load, tell)
             return await self._finish(wish, to, before, load, tell)
 
-    def _check(self, wish: Wish, to: Path) -> None:
+    def _check(self, wish: BundleRequest, to: Path) -> None:
         root = self._root.absolute()
         if not wish.recordsets:
             raise BadRequest(
@@ -149,7 +149,7 @@ class Bundles:
 
     # ---- records ---------------------------------------------------------------------------------
 
-    async def _one(self, wish: Wish, text: str, to: Path, load: _Load, tell: Tell) -> None:
+    async def _one(self, wish: BundleRequest, text: str, to: Path, load: _Load, tell: Tell) -> None:
         way = self._ways[wish.held or not self._ways[False].rules.may_ask]
         for selection in await way.search.selections(text):
             self._note_structure(selection.series, load)
@@ -165,7 +165,7 @@ class Bundles:
             if wish.files:
                 await self._files.gather(selection, rows, load.files, tell, fetch=way is self._ways[False])
 
-    async def _prepare(self, wish: Wish, layout: Layout, rows: Sequence[Row], load: _Load) -> None:
+    async def _prepare(self, wish: BundleRequest, layout: Layout, rows: Sequence[Row], load: _Load) -> None:
         """Have what exports of these records need besides: full values, and what linked files are called."""
         if wish.held or not self._ways[False].rules.may_ask:
             return
@@ -178,8 +178,8 @@ class Bundles:
                 load.files.failed.append({"file": "the names of linked files", "error": str(problem)})
 
     async def _rows(
-        self, way: Way, selection: Selection, load: _Load, tell: Tell
-    ) -> tuple[list[Row], list[Claim], str]:
+        self, way: Sources, selection: Selection, load: _Load, tell: Tell
+    ) -> tuple[list[Row], list[CoverageClaim], str]:
         """The records of a selection, what of it is held completely, and the condition that finds all to carry."""
         series, boxes = selection.series, need(selection)
         if isinstance(boxes, Forward):
@@ -227,7 +227,7 @@ class Bundles:
         load.structures[series.name.lower()] = Structure(held[0].name, text, held[1], precision)
 
     async def _write_records(
-        self, series: Series, where: str, claims: list[Claim], to: Path, load: _Load, tell: Tell
+        self, series: Series, where: str, claims: list[CoverageClaim], to: Path, load: _Load, tell: Tell
     ) -> None:
         view = self._index.view(series)
         if view is None:  # nothing was ever kept
@@ -264,7 +264,7 @@ class Bundles:
     # ---- the end ---------------------------------------------------------------------------------
 
     async def _finish(
-        self, wish: Wish, to: Path, before: Bundle | None, load: _Load, tell: Tell
+        self, wish: BundleRequest, to: Path, before: Bundle | None, load: _Load, tell: Tell
     ) -> dict[str, Any]:
         came = await self._files.put(Pool(to / BLOBS, self._disk, seal=False), load.files, tell)
         if came.holdings:
@@ -306,7 +306,7 @@ class Bundles:
         await asyncio.to_thread(write_table, rows, _SCHEMAS[kind], temporary)
         return await self._named(to, temporary, Table(kind, kind, "", 0, len(rows)))
 
-    async def _facts(self, wish: Wish, load: _Load) -> list[Fact]:
+    async def _facts(self, wish: BundleRequest, load: _Load) -> list[Fact]:
         """Small answers that are needed where no archive is."""
         if not wish.held and self._ways[False].rules.may_ask:
             try:

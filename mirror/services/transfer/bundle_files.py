@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.errors import MirrorError, NotHeld, StorageError
 from mirror.readthrough.files import SegmentFile
-from mirror.services.exports.segment_files import Where, wanted_files
+from mirror.services.exports.segment_files import FileLocation, requested_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.drms.recordset import Selection
     from mirror.readthrough.files import Files
-    from mirror.services.exports.segment_files import Wanted
+    from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.transfer.backup import Tell
     from mirror.services.transfer.pool import Pool
     from mirror.storage.files.adopted_exports import Adopted, Export
@@ -68,7 +68,7 @@ class BundleFiles:
     ) -> None:
         """Find the files of these records, fetched first if ``fetch``; what is not to be had is noted."""
         layout = self._index.layout(selection.series)
-        wanted = wanted_files(layout, rows, selection.source.segments)
+        wanted = requested_files(layout, rows, selection.source.segments)
         if fetch:
             await self._fetch(wanted, load, tell)
         days = {w.owner: w for w in wanted}
@@ -86,12 +86,12 @@ class BundleFiles:
         load.failed += [
             {"file": w.path or w.record, "error": _why_not(w, load)}
             for w in wanted
-            if w.owner not in have and w.place is not Where.NOWHERE and w.path not in told
+            if w.owner not in have and w.place is not FileLocation.NOWHERE and w.path not in told
         ]
 
-    async def _fetch(self, wanted: Sequence[Wanted], load: FileLoad, tell: Tell) -> None:
+    async def _fetch(self, wanted: Sequence[RequestedFile], load: FileLoad, tell: Tell) -> None:
         """Have the files in the store, as far as they are online; what fails is told in the end."""
-        online = [w for w in wanted if w.place is Where.ONLINE]
+        online = [w for w in wanted if w.place is FileLocation.ONLINE]
         for number, each in enumerate(online):
             if number % FEW == 0:
                 await tell({"step": "fetching", "done": number, "total": len(online)})
@@ -138,7 +138,7 @@ async def _told(came: Came, number: int, total: int, tell: Tell) -> None:
         await tell({"step": "files", "done": number, "total": total, "bytes": came.written})
 
 
-def _why_not(wanted: Wanted, load: FileLoad) -> str:
+def _why_not(wanted: RequestedFile, load: FileLoad) -> str:
     why = "it is not held" if wanted.path else "it is on tape"
     return f"{why}; an export of it goes along" if wanted.owner in load.exports else why
 

@@ -27,7 +27,7 @@ from mirror.services.transfer.pool import PIECE, Pool, hash_of
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import export_link
 from mirror.storage.index.layout import Layout
-from mirror.storage.index.merge_foreign import Share
+from mirror.storage.index.merge_foreign import ForeignRecords
 from mirror.storage.index.precision import Tolerance
 from mirror.wire.structure import decode_series_struct
 from mirror.wire.structure_check import structure_problem
@@ -222,7 +222,7 @@ class Importer:
         # Rows that lack a keyword which the series has by now vouch for nothing: they are fetched again.
         whole = all(map(layout.is_whole, table.keysets.values()))
         now = self._now()
-        share = Share(
+        share = ForeignRecords(
             new=tuple(rows for old, rows in found if not old),
             old=tuple(rows for old, rows in found if old),
             claims=tuple((box, min(at, now)) for box, at in table.claims) if whole else (),

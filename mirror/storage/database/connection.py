@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Door:
+class ReopeningConnection:
     """Gives cursors, from any thread. Without ``reopen`` what was given up stays so."""
 
     def __init__(

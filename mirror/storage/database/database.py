@@ -19,7 +19,7 @@ import duckdb
 
 from mirror.concurrency import T
 from mirror.errors import StorageError
-from mirror.storage.database.connection import Door
+from mirror.storage.database.connection import ReopeningConnection
 from mirror.storage.database.damage import (
     Damaged,
     cannot_open,
@@ -68,7 +68,7 @@ class Database:
 
     def __init__(self, connection: Cursor, path: Path | None = None) -> None:
         self._path = path
-        self._door = Door(connection, None if path is None else lambda: _opened(path))
+        self._door = ReopeningConnection(connection, None if path is None else lambda: _opened(path))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
         self._memory = Allowance()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")

@@ -18,9 +18,9 @@ from mirror.concurrency import to_the_end
 from mirror.errors import NotHeld, StorageError, explained
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import Disk
-from mirror.storage.files.eviction import Eviction, Room
+from mirror.storage.files.eviction import Eviction, Evictor
 from mirror.storage.files.folders import Folders
-from mirror.storage.files.parked import Parts
+from mirror.storage.files.parked import ParkedDownloads
 from mirror.storage.files.quota import Quota, Reservation
 from mirror.storage.files.receiving import Receiving
 from mirror.storage.files.recovery import make_whole
@@ -72,7 +72,7 @@ class Blobs:
     """The blobs of a store; made by ``open``. Its methods belong to the event loop."""
 
     def __init__(
-        self, tables: Tables, folders: Folders, room: Room, receiving: Receiving, now: Callable[[], float]
+        self, tables: Tables, folders: Folders, room: Evictor, receiving: Receiving, now: Callable[[], float]
     ) -> None:
         self._tables = tables
         self._folders = folders
@@ -106,10 +106,10 @@ class Blobs:
         """
         disk = disk or Disk()
         tables, folders = Tables(database), Folders(root, disk)
-        parts = Parts(disk, folders.incoming)
+        parts = ParkedDownloads(disk, folders.incoming)
         held = await make_whole(tables, folders, parts, now())
         limits = Quota(quota, held=held, parked=parts.parked)
-        room = Room(tables, folders, parts, limits, now)
+        room = Evictor(tables, folders, parts, limits, now)
         receiving = Receiving(tables, folders, parts, room, now, Verified(time.monotonic, verify_after))
         return cls(tables, folders, room, receiving, now)
 
@@ -231,7 +231,7 @@ class Blobs:
     # ---- keeping ---------------------------------------------------------------------------------
 
     async def reserve(self, size: int) -> Reservation:
-        """Room for a download before it starts; StorageError if quota or disk do not have it.
+        """Evictor for a download before it starts; StorageError if quota or disk do not have it.
 
         What nothing holds back is evicted where the quota asks for it, never for the disk.
         """

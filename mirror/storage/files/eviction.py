@@ -4,7 +4,7 @@ An eviction deletes the rows first, in one transaction, and the files after it: 
 files without rows, which the next start finds. Nothing is evicted where that would not be enough.
 
 A download announces its length, which may be a lie: it is compared with what there is and what could be evicted,
-and nothing goes for it. Room is made for what has come. What announces nothing pushes out little.
+and nothing goes for it. Evictor is made for what has come. What announces nothing pushes out little.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mirror.storage.database.database import Tables
     from mirror.storage.files.folders import Folders
-    from mirror.storage.files.parked import Parts
+    from mirror.storage.files.parked import ParkedDownloads
 
 #: A full store evicts a hundredth of its quota at a time: to find the least used of a million takes a second.
 _BATCHES = 100
@@ -54,7 +54,7 @@ class Eviction:
         return sum(blob.size for blob in self.blobs)
 
 
-class Uses:
+class Leases:
     """Which blobs are in use, are about to go, and were used since that was last written down."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -119,11 +119,11 @@ class Uses:
             self._leaving -= hashes
 
 
-class Room:
+class Evictor:
     """Gives out room on the disk and in the quota. ``changing`` is held by whoever adds or removes blobs."""
 
     def __init__(
-        self, tables: Tables, folders: Folders, parts: Parts, quota: Quota, now: Callable[[], float]
+        self, tables: Tables, folders: Folders, parts: ParkedDownloads, quota: Quota, now: Callable[[], float]
     ) -> None:
         self._tables = tables
         self._folders = folders
@@ -131,13 +131,13 @@ class Room:
         self._now = now
         self._turn = asyncio.Lock()
         self.quota = quota
-        self.uses = Uses(now)
+        self.uses = Leases(now)
         self.changing = asyncio.Lock()
         self._next: deque[Blob] = deque()  #: those that go next
         self.departures = 0  #: how often blobs left so far; what was looked up before may be gone
 
     async def reserve(self, size: int) -> Reservation:
-        """Room for a download of that size; evicts if need be. StorageError if there is none."""
+        """Evictor for a download of that size; evicts if need be. StorageError if there is none."""
         async with self._turn:
             await self._make(size)
             return self.quota.reserve(size)
@@ -157,7 +157,7 @@ class Room:
             reservation.announced = True
 
     async def grow(self, reservation: Reservation, by: int) -> None:
-        """Room for ``by`` bytes that have come, and some more where it is free."""
+        """Evictor for ``by`` bytes that have come, and some more where it is free."""
         async with self._turn:
             if self.quota.limit is not None and not reservation.announced:
                 self._insist_on_little(reservation, by)

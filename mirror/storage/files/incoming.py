@@ -1,6 +1,6 @@
 """Files on their way in: written, hashed as they are written, and either kept, parked or thrown away.
 
-A ``Part`` is one file in ``incoming/``, used from worker threads; a ``Sink`` is what a download gets.
+A ``ParkedDownload`` is one file in ``incoming/``, used from worker threads; a ``Sink`` is what a download gets.
 Nothing under ``incoming/`` is ever served as a held file. A download that breaks may leave its part to
 be continued: the part then has a mark beside it, which says how many bytes of it are good, and their hash.
 """
@@ -29,7 +29,7 @@ Check = Callable[[Path], str | None]
 _BLOCK = 1 << 20
 
 
-class Part:
+class ParkedDownload:
     """One open file under ``incoming/``. Its calls exclude each other, so that ``close`` waits for ``write``."""
 
     def __init__(self, disk: Disk, path: Path, fd: int) -> None:
@@ -41,12 +41,12 @@ class Part:
         self._turn = threading.Lock()
 
     @classmethod
-    def create(cls, disk: Disk, path: Path) -> Part:
+    def create(cls, disk: Disk, path: Path) -> ParkedDownload:
         """A new, empty part."""
         return cls(disk, path, disk.create(path))
 
     @classmethod
-    def reopen(cls, disk: Disk, path: Path, length: int, sha256: str) -> Part | None:
+    def reopen(cls, disk: Disk, path: Path, length: int, sha256: str) -> ParkedDownload | None:
         """The part whose first ``length`` bytes have that hash; None if there is no such one."""
         if not path.is_file():
             return None
@@ -126,10 +126,10 @@ class Keeper(Protocol):
     async def room_for(self, reservation: Reservation, by: int) -> None:
         """Let a reservation grow, by eviction if need be; StorageError if there is no room."""
 
-    async def begin_again(self, part: Part) -> None:
+    async def begin_again(self, part: ParkedDownload) -> None:
         """Empty a part, and forget what was noted about it."""
 
-    async def keep_part(self, part: Part, reservation: Reservation) -> Blob:
+    async def keep_part(self, part: ParkedDownload, reservation: Reservation) -> Blob:
         """Make a part a blob."""
 
 
@@ -141,7 +141,7 @@ class Sink:
     ``written`` let others read what has come so far; the file stays readable through an open descriptor.
     """
 
-    def __init__(self, keeper: Keeper, part: Part, reservation: Reservation, validator: str | None) -> None:
+    def __init__(self, keeper: Keeper, part: ParkedDownload, reservation: Reservation, validator: str | None) -> None:
         self.validator = validator
         self.offset = part.length
         self.reservation = reservation

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from mirror.errors import StorageError
-from mirror.storage.files.incoming import Part
+from mirror.storage.files.incoming import ParkedDownload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ class Mark:
     validator: str | None
 
 
-class Parts:
+class ParkedDownloads:
     """The parts of a store. All calls but ``parked`` may block; what finds and removes parked ones takes turns."""
 
     def __init__(self, disk: Disk, folder: Path) -> None:
@@ -48,25 +48,25 @@ class Parts:
         """Bytes of the parts that wait to be continued."""
         return sum(self._parked.copy().values())
 
-    def open(self, key: str | None) -> tuple[Part, str | None]:
+    def open(self, key: str | None) -> tuple[ParkedDownload, str | None]:
         """A part to write to, and its validator: the one parked under ``key`` if it is good, or a new one."""
         if key is None:
-            return Part.create(self._disk, self._folder / f"{uuid.uuid4().hex}{_TEMPORARY}"), None
+            return ParkedDownload.create(self._disk, self._folder / f"{uuid.uuid4().hex}{_TEMPORARY}"), None
         with self._turn:
             return self._open(key, self._path(key))
 
-    def _open(self, key: str, path: Path) -> tuple[Part, str | None]:
+    def _open(self, key: str, path: Path) -> tuple[ParkedDownload, str | None]:
         self._parked.pop(path.name, None)
         mark = self._mark(path)
         if mark is not None and mark.key == key:
-            part = Part.reopen(self._disk, path, mark.length, mark.sha256)
+            part = ParkedDownload.reopen(self._disk, path, mark.length, mark.sha256)
             if part is not None:
                 return part, mark.validator
         self._disk.remove(_mark_of(path))
         self._disk.remove(path)
-        return Part.create(self._disk, path), None
+        return ParkedDownload.create(self._disk, path), None
 
-    def take_in(self, source: Path, length: int, sha256: str, *, link: bool) -> Part | None:
+    def take_in(self, source: Path, length: int, sha256: str, *, link: bool) -> ParkedDownload | None:
         """A new part with the content of a file of this machine: a copy of it, or one more name of it.
 
         None if the file is not, or no longer, of that length and hash.
@@ -75,7 +75,7 @@ class Parts:
         try:
             (self._disk.link if link else self._disk.copy)(source, path)
             whole = path.stat().st_size == length
-            part = Part.reopen(self._disk, path, length, sha256) if whole else None
+            part = ParkedDownload.reopen(self._disk, path, length, sha256) if whole else None
         except BaseException:
             self._disk.remove(path)
             raise
@@ -83,7 +83,7 @@ class Parts:
             self._disk.remove(path)
         return part
 
-    def park(self, part: Part, key: str, validator: str | None) -> None:
+    def park(self, part: ParkedDownload, key: str, validator: str | None) -> None:
         """Let a part wait to be continued; where that fails, nothing of it stays."""
         try:
             with self._turn:
@@ -92,7 +92,7 @@ class Parts:
             self.drop(part)
             raise
 
-    def _park(self, part: Part, key: str, validator: str | None) -> None:
+    def _park(self, part: ParkedDownload, key: str, validator: str | None) -> None:
         part.settle()
         mark = Mark(key, part.length, part.sha256, validator)
         temporary = part.path.with_suffix(_TEMPORARY)
@@ -101,18 +101,18 @@ class Parts:
         part.close()
         self._parked[part.path.name] = part.length
 
-    def begin_again(self, part: Part) -> None:
+    def begin_again(self, part: ParkedDownload) -> None:
         """Empty a part; its mark goes first, for it speaks of bytes that will not be there."""
         self._disk.remove(_mark_of(part.path))
         self._disk.sync_folder(self._folder)
         part.restart()
 
-    def done(self, part: Part) -> None:
+    def done(self, part: ParkedDownload) -> None:
         """Close a part whose file is a blob now."""
         part.close()
         self._disk.remove(_mark_of(part.path))
 
-    def drop(self, part: Part) -> None:
+    def drop(self, part: ParkedDownload) -> None:
         """Close a part and remove it."""
         part.close()
         self._disk.remove(_mark_of(part.path))
@@ -143,7 +143,7 @@ class Parts:
         mark = self._mark(path)
         if mark is None or not path.is_file():
             return path.name
-        part = Part.reopen(self._disk, path, mark.length, mark.sha256)
+        part = ParkedDownload.reopen(self._disk, path, mark.length, mark.sha256)
         if part is None:
             return mark.key
         part.close()
@@ -177,7 +177,7 @@ class Parts:
             return None
 
     def _write(self, path: Path, data: bytes) -> None:
-        part = Part.create(self._disk, path)
+        part = ParkedDownload.create(self._disk, path)
         try:
             part.write(data)
             part.settle()

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.storage.database.database import Cursor, Tables
-    from mirror.storage.files.eviction import Room
+    from mirror.storage.files.eviction import Evictor
     from mirror.storage.files.folders import Folders
-    from mirror.storage.files.incoming import Part
-    from mirror.storage.files.parked import Parts
+    from mirror.storage.files.incoming import ParkedDownload
+    from mirror.storage.files.parked import ParkedDownloads
     from mirror.storage.files.quota import Reservation
     from mirror.storage.files.verified import Verified
 
@@ -32,8 +32,8 @@ class Receiving:
         self,
         tables: Tables,
         folders: Folders,
-        parts: Parts,
-        room: Room,
+        parts: ParkedDownloads,
+        room: Evictor,
         now: Callable[[], float],
         verified: Verified,
     ) -> None:
@@ -72,11 +72,11 @@ class Receiving:
         """Let a reservation grow, by eviction if need be; StorageError if there is no room."""
         await self._room.grow(promise, by)
 
-    async def begin_again(self, part: Part) -> None:
+    async def begin_again(self, part: ParkedDownload) -> None:
         """Empty a part, and forget what was noted about it."""
         await asyncio.to_thread(self.parts.begin_again, part)
 
-    async def keep_part(self, part: Part, promise: Reservation) -> Blob:
+    async def keep_part(self, part: ParkedDownload, promise: Reservation) -> Blob:
         """Make a sealed part a blob; it is not evicted until the download has ended."""
         async with self._room.changing:
             try:
@@ -124,10 +124,10 @@ class Receiving:
         stack.push_async_callback(self._ended, sink, part, None)
         return sink
 
-    async def _ended(self, sink: Sink, part: Part, key: str | None) -> None:
+    async def _ended(self, sink: Sink, part: ParkedDownload, key: str | None) -> None:
         await to_the_end(self._end(sink, part, key))
 
-    async def _end(self, sink: Sink, part: Part, key: str | None) -> None:
+    async def _end(self, sink: Sink, part: ParkedDownload, key: str | None) -> None:
         # What cannot be removed now is removed at the next start: nobody takes it for a file meanwhile.
         with suppress(StorageError):
             if sink.blob is not None:
@@ -139,7 +139,7 @@ class Receiving:
                 await asyncio.to_thread(self.parts.park, part, key, sink.validator)
         self._room.count_parked()
 
-    async def _take(self, part: Part) -> None:
+    async def _take(self, part: ParkedDownload) -> None:
         if not await asyncio.to_thread(self._folders.take, part.path, part.sha256, part.length):
             return
         links = await self._tables.read(lambda c: links_of(c, part.sha256))
@@ -154,7 +154,7 @@ class Receiving:
                 await asyncio.to_thread(self._folders.remove, [sha256], [])
 
 
-def _enter(cursor: Cursor, part: Part, at: float) -> tuple[Blob, bool]:
+def _enter(cursor: Cursor, part: ParkedDownload, at: float) -> tuple[Blob, bool]:
     """The row of a new blob, or of one that came again; and whether it is new."""
     known = find_blob(cursor, part.sha256)
     blob = Blob(part.sha256, part.length, known.kept_at if known else at, at, at)

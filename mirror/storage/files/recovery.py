@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mirror.storage.database.database import Cursor, Tables
     from mirror.storage.files.folders import Folders
-    from mirror.storage.files.parked import Parts
+    from mirror.storage.files.parked import ParkedDownloads
 
 #: Seconds for which a part waits to be continued.
 PARTS_WAIT = 7 * 86400.0
@@ -57,7 +57,7 @@ def repairs(blobs: Iterable[Blob], sizes: Mapping[str, int]) -> Repairs:
     )
 
 
-async def make_whole(tables: Tables, folders: Folders, parts: Parts, now: float) -> int:
+async def make_whole(tables: Tables, folders: Folders, parts: ParkedDownloads, now: float) -> int:
     """Make the store whole; the bytes that it holds then. StorageError if its files are not there at all."""
     blobs = await tables.read(all_blobs)
     sizes = await asyncio.to_thread(_found, folders, parts, now, known=len(blobs))
@@ -75,7 +75,7 @@ async def make_whole(tables: Tables, folders: Folders, parts: Parts, now: float)
     return sum(sizes.values()) - sum(todo.damaged.values())
 
 
-def _found(folders: Folders, parts: Parts, now: float, *, known: int) -> dict[str, int]:
+def _found(folders: Folders, parts: ParkedDownloads, now: float, *, known: int) -> dict[str, int]:
     if known and not folders.is_marked():
         raise StorageError(
             f"{folders.root} is not the folder of this store's {known} files: {folders.mark} is not there; "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from mirror.storage.database.database import Cursor, Tables
-    from mirror.storage.files.eviction import Room
+    from mirror.storage.files.eviction import Evictor
     from mirror.storage.files.folders import Folders
 
 #: Where it is written whose file a blob is: as it lies in the archive, or as an export of it.
@@ -26,7 +26,7 @@ _OF_RECORDS = "series = ? AND recnum IN (SELECT unnest(?::BIGINT[]))"
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class ForgetResult:
     """What goes, or would go: ``files`` are files of records; ``blobs`` the contents that nobody else has.
 
     ``pinned`` stay because of a pin, ``shared`` because other records have them too.
@@ -41,26 +41,26 @@ class Farewell:
 class Forgetting:
     """Gives up files; ``recnums`` None stands for all records of the series."""
 
-    def __init__(self, tables: Tables, folders: Folders, room: Room) -> None:
+    def __init__(self, tables: Tables, folders: Folders, room: Evictor) -> None:
         self._tables = tables
         self._folders = folders
         self._room = room
 
     async def plan(
         self, series: str, recnums: Collection[int] | None, now: float, *, force: bool
-    ) -> Farewell:
+    ) -> ForgetResult:
         """What would go; nothing is changed."""
         return await self._tables.read(lambda c: _plan(c, series, recnums, now, force=force))
 
     async def forget(
         self, series: str, recnums: Collection[int] | None, now: float, *, force: bool
-    ) -> Farewell:
+    ) -> ForgetResult:
         """Give them up; what is just being read stays, as what is pinned does without ``force``."""
         return await to_the_end(self._forget(series, recnums, now, force=force))
 
     async def _forget(
         self, series: str, recnums: Collection[int] | None, now: float, *, force: bool
-    ) -> Farewell:
+    ) -> ForgetResult:
         async with self._room.changing:
             plan = await self._tables.read(lambda c: _plan(c, series, recnums, now, force=force))
             with self._room.uses.leaving(plan.blobs) as going:
@@ -72,12 +72,12 @@ class Forgetting:
                 self._room.departures += 1
                 self._room.quota.held -= sum(blob.size for blob in going)
                 await asyncio.to_thread(self._folders.remove, hashes, links)
-        return Farewell(plan.files, tuple(going), plan.pinned + len(stay), plan.shared)
+        return ForgetResult(plan.files, tuple(going), plan.pinned + len(stay), plan.shared)
 
 
 def _plan(
     cursor: Cursor, series: str, recnums: Collection[int] | None, now: float, *, force: bool
-) -> Farewell:
+) -> ForgetResult:
     where, values = _which(series, recnums)
     sql = " UNION ALL ".join(f"SELECT sha256 FROM mirror.{table} WHERE {where}" for table in _OWNERS)
     rows = cursor.execute(sql, values * len(_OWNERS)).fetchall()
@@ -86,7 +86,7 @@ def _plan(
     shared = _shared(cursor, where, values, hashes)
     blobs = [find_blob(cursor, s) for s in hashes if s not in pinned and s not in shared]
     free = [row[0] for row in rows if row[0] not in pinned]
-    return Farewell(len(free), tuple(b for b in blobs if b is not None), len(pinned), len(shared - pinned))
+    return ForgetResult(len(free), tuple(b for b in blobs if b is not None), len(pinned), len(shared - pinned))
 
 
 def _give_up(

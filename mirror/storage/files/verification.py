@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from mirror.storage.database.database import Tables
-    from mirror.storage.files.eviction import Room
+    from mirror.storage.files.eviction import Evictor
     from mirror.storage.files.folders import Folders
-    from mirror.storage.files.parked import Parts
+    from mirror.storage.files.parked import ParkedDownloads
     from mirror.storage.files.table import Verdict
 
 #: Threads that hash: a disk, or two processors, are busy with these.
@@ -55,8 +55,8 @@ class FileCheck:
         self,
         tables: Tables,
         folders: Folders,
-        parts: Parts,
-        room: Room,
+        parts: ParkedDownloads,
+        room: Evictor,
         now: Callable[[], float],
         verify_one: Callable[[str], Awaitable[Verdict]],
     ) -> None:

@@ -25,7 +25,7 @@ _ROUNDING = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class AffectedRecords:
     """The boxes in which the records of some rows lie; what was claimed there is claimed no more."""
 
     boxes: tuple[Box, ...] = ()
@@ -45,9 +45,9 @@ class Places:
         )
 
 
-def places_of(
+def affected_by(
     layout: Layout, told: Iterable[tuple[list[int] | None, list[tuple[int, int]] | None]]
-) -> Places:
+) -> AffectedRecords:
     """Of the numbers and the spans of several stretches; what is not known (None) stands for everything."""
     series = layout.series
     recnums: list[int] = []
@@ -60,10 +60,10 @@ def places_of(
         every += [whole(series)] if along is None else []
     some = [at_places(series, spans)] if spans else []
     some += [numbered(recnums)] if recnums else []
-    return Places((*some, *every))
+    return AffectedRecords((*some, *every))
 
 
-def places_of_recnums(cursor: Cursor, layout: Layout, recnums: Iterable[int]) -> Places:
+def affected_by_recnums(cursor: Cursor, layout: Layout, recnums: Iterable[int]) -> AffectedRecords:
     """Where records with these numbers lie, of all versions."""
     numbers = list(recnums)
     spans: set[tuple[int | None, int | None]] = set()
@@ -71,7 +71,7 @@ def places_of_recnums(cursor: Cursor, layout: Layout, recnums: Iterable[int]) ->
         sql = f"SELECT DISTINCT {spans_sql(layout.series)} FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"
         spans |= set(cursor.execute(sql, [numbers]).fetchall())
     known = [(lo, hi) for lo, hi in spans if lo is not None and hi is not None]
-    return places_of(layout, [(numbers, known if len(known) == len(spans) else None)])
+    return affected_by(layout, [(numbers, known if len(known) == len(spans) else None)])
 
 
 def spans_sql(series: Series) -> str:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
-    from mirror.storage.index.merge_foreign import Share
+    from mirror.storage.index.merge_foreign import ForeignRecords
     from mirror.wire.rs_list import RsList
 
 T = TypeVar("T")
@@ -212,7 +212,7 @@ class Index(Reader):
             held.narrow += (number,)
         return number
 
-    async def absorb(self, series: Series, share: Share) -> None:
+    async def absorb(self, series: Series, share: ForeignRecords) -> None:
         """Merge what another mirror held of a series, rows and claims in one transaction: see ``absorb``."""
         held = self._held[series.name.lower()]
         opened = ((opened_box(held.series, box), at) for box, at in share.claims)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mirror.coverage.coverage import Box
-    from mirror.coverage.sharing import Claim
+    from mirror.coverage.sharing import CoverageClaim
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
     from mirror.storage.index.merge import Note
@@ -30,7 +30,7 @@ _NUMBERS, _ROWS = "carried_numbers", "carried_rows"
 
 
 @dataclass(frozen=True)
-class Share:
+class ForeignRecords:
     """What another mirror held of a series: rows as ``batch`` makes them, with key sets of this store.
 
     ``new`` are the newest versions of their names, ``old`` those that were replaced or are gone.
@@ -38,12 +38,12 @@ class Share:
 
     new: tuple[pa.Table, ...] = ()
     old: tuple[pa.Table, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[CoverageClaim, ...] = ()
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
 
 
 def absorb(
-    cursor: Cursor, layout: Layout, share: Share, theirs: Iterable[Claim], ours: Iterable[Box], note: Note
+    cursor: Cursor, layout: Layout, share: ForeignRecords, theirs: Iterable[CoverageClaim], ours: Iterable[Box], note: Note
 ) -> None:
     """Merge the rows of ``share``; ``theirs`` are the boxes that it knows better than we, ``ours`` the others."""
     numbers = [n for table in (*share.new, *share.old) for n in table["recnum"].to_pylist()]

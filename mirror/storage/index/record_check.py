@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mirror.coverage.axis import coverage_axis
-from mirror.storage.index.affected import Places, places_of, span_of, spans_sql
+from mirror.storage.index.affected import AffectedRecords, affected_by, span_of, spans_sql
 from mirror.storage.index.layout import SEPARATOR, column_name, quoted
 from mirror.storage.index.rows import typed_values
 
@@ -32,7 +32,7 @@ class Damage:
 
     recnums: tuple[int, ...]
     problem: str
-    records: Places
+    records: AffectedRecords
 
 
 def exists(cursor: Cursor, layout: Layout) -> bool:
@@ -89,7 +89,7 @@ def outdone(cursor: Cursor, layout: Layout) -> Damage | None:
     spans = None if any(None in row for row in rows) else [(lo, hi) for _, lo, hi in rows]
     numbers = [row[0] for row in rows]
     return Damage(
-        tuple(numbers), "an older version has a higher number", places_of(layout, [(numbers, spans)])
+        tuple(numbers), "an older version has a higher number", affected_by(layout, [(numbers, spans)])
     )
 
 
@@ -118,7 +118,7 @@ def _damages(layout: Layout, records: Mapping[int, Sequence[tuple[str, list[Any]
         alike[found[0][0] + more].append((number, [value for _, axis in found for value in axis]))
     for problem, those in alike.items():
         told = [([number], _spans(layout, values)) for number, values in those]
-        yield Damage(tuple(number for number, _ in those), problem, places_of(layout, told))
+        yield Damage(tuple(number for number, _ in those), problem, affected_by(layout, told))
 
 
 def _spans(layout: Layout, values: Iterable[Any]) -> list[tuple[int, int]] | None:

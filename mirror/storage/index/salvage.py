@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from mirror.storage.database.damage import is_damage
-from mirror.storage.index.affected import Places, places_of, spans_sql
+from mirror.storage.index.affected import AffectedRecords, affected_by, spans_sql
 from mirror.storage.index.layout import quoted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Loss:
     """What is lost of a table: rows from ``lo`` up to but not including ``hi``, and which records these were."""
 
     ranges: tuple[Range, ...]
-    records: Places
+    records: AffectedRecords
 
 
 def unreadable(cursor: Cursor, table: str) -> tuple[Range, ...]:
@@ -54,7 +54,7 @@ def rows_of(cursor: Cursor, table: str) -> int:
 def loss(cursor: Cursor, layout: Layout, table: str) -> Loss:
     """What of a table cannot be read, and which records that are."""
     ranges = unreadable(cursor, table)
-    return Loss(ranges, places_of(layout, [_told(cursor, layout, table, r) for r in ranges]))
+    return Loss(ranges, affected_by(layout, [_told(cursor, layout, table, r) for r in ranges]))
 
 
 def rebuild(cursor: Cursor, table: str, ranges: tuple[Range, ...]) -> None:

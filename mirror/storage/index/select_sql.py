@@ -50,7 +50,7 @@ def select_sql(
     found = _found(layout, selection, tolerances)
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
-    # Undecided records must all come to light, so a limit of the asker's only applies once there are none.
+    # Undecided records must all come to light, so a limit of the client's only applies once there are none.
     limit = min(abs(n), most) if n and found.undecided == "FALSE" else most
     return (
         f"SELECT recnum, _keyset, _raw, {found.undecided} AS undecided FROM {found.source} "

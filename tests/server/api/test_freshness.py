@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mirror.errors import BadRequest
-from mirror.readthrough.policy import Wish
-from mirror.readthrough.records import Origin
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
 from mirror.server.api.freshness import moment
-from mirror.server.cache_control import told_by, wish_of
+from mirror.server.cache_control import cache_headers, demand_of
 
 NOW = 1_700_000_000.0
 
@@ -36,25 +36,25 @@ def test_what_is_no_date_is_refused_with_what_would_be(text):
 
 
 @pytest.mark.parametrize(
-    "header, wish",
+    "header, demand",
     [
-        ("no-cache", Wish.CHECK),
-        ("No-Cache, max-age=0", Wish.CHECK),
-        ("only-if-cached", Wish.HELD),
-        ("no-cache, only-if-cached", Wish.HELD),
-        ("max-age=0", Wish.USUAL),
-        ("", Wish.USUAL),
+        ("no-cache", CacheDemand.REVALIDATE),
+        ("No-Cache, max-age=0", CacheDemand.REVALIDATE),
+        ("only-if-cached", CacheDemand.ONLY_IF_CACHED),
+        ("no-cache, only-if-cached", CacheDemand.ONLY_IF_CACHED),
+        ("max-age=0", CacheDemand.DEFAULT),
+        ("", CacheDemand.DEFAULT),
     ],
 )
-def test_only_plain_demands_are_heeded(header, wish):
-    assert wish_of({"Cache-Control": header}) is wish
+def test_only_plain_demands_are_heeded(header, demand):
+    assert demand_of({"Cache-Control": header}) is demand
 
 
 def test_only_what_should_have_been_checked_is_marked_as_stale():
-    assert told_by(Origin.LOCAL, None, NOW) == {"X-Mirror": "local"}
-    assert told_by(Origin.STALE, NOW - 90.4, NOW) == {
+    assert cache_headers(CacheStatus.LOCAL, None, NOW) == {"X-Mirror": "local"}
+    assert cache_headers(CacheStatus.STALE, NOW - 90.4, NOW) == {
         "X-Mirror": "stale",
         "Warning": '110 jsoc-mirror "Response is Stale"',
         "Age": "90",
     }
-    assert "Age" not in told_by(Origin.STALE, None, NOW)
+    assert "Age" not in cache_headers(CacheStatus.STALE, None, NOW)

@@ -9,7 +9,7 @@ import pytest
 from mirror.config import access
 from mirror.config.loading import Config, Token
 from mirror.errors import Refused, TooMany
-from mirror.services.access.authentication import FAILURES, MOST, PERIOD, SESSION, Doors, FailedLogins
+from mirror.services.access.authentication import FAILURES, MOST, PERIOD, SESSION, Authenticator, FailedLogins
 
 HERE = "10.0.0.1"
 TOKEN = "ada." + "a" * 43
@@ -25,57 +25,57 @@ def clock():
 
 
 @pytest.fixture
-def doors(clock):
-    return Doors(configured(), lambda: clock[0])
+def authenticator(clock):
+    return Authenticator(configured(), lambda: clock[0])
 
 
-def test_a_text_that_is_no_token_is_none(doors):
+def test_a_text_that_is_no_token_is_none(authenticator):
     for n, text in enumerate(("bob." + "a" * 43, "ada", "x" * 10_000, "ada.\ud800")):
-        assert doors.by_token(text, f"10.0.1.{n}") is None
+        assert authenticator.by_token(text, f"10.0.1.{n}") is None
 
 
-def test_another_hash_or_role_holds_at_once(doors):
-    assert (doors.by_token(TOKEN, HERE)).role is access.Role.EXPORT
-    doors.apply(configured(role=access.Role.READ))
-    assert (doors.by_token(TOKEN, HERE)).role is access.Role.READ
-    doors.apply(configured(token="ada." + "b" * 43))
-    assert doors.by_token(TOKEN, HERE) is None
-    doors.apply(Config())
-    assert doors.by_token(TOKEN, HERE) is None
+def test_another_hash_or_role_holds_at_once(authenticator):
+    assert (authenticator.by_token(TOKEN, HERE)).role is access.Role.EXPORT
+    authenticator.apply(configured(role=access.Role.READ))
+    assert (authenticator.by_token(TOKEN, HERE)).role is access.Role.READ
+    authenticator.apply(configured(token="ada." + "b" * 43))
+    assert authenticator.by_token(TOKEN, HERE) is None
+    authenticator.apply(Config())
+    assert authenticator.by_token(TOKEN, HERE) is None
 
 
-def test_a_session_ends_with_its_time_its_token_or_its_logout(doors, clock):
-    cookie, asker = doors.log_in(TOKEN, HERE)
-    assert (asker.who, doors.by_session(cookie, HERE).session != "") == ("token:ada", True)
-    assert doors.by_session(cookie + "x", HERE) is None
+def test_a_session_ends_with_its_time_its_token_or_its_logout(authenticator, clock):
+    cookie, principal = authenticator.log_in(TOKEN, HERE)
+    assert (principal.who, authenticator.by_session(cookie, HERE).session != "") == ("token:ada", True)
+    assert authenticator.by_session(cookie + "x", HERE) is None
     clock[0] += SESSION + 1
-    assert doors.by_session(cookie, HERE) is None
-    cookie, _ = doors.log_in(TOKEN, HERE)
-    doors.log_out(cookie)
-    assert doors.by_session(cookie, HERE) is None
-    cookie, _ = doors.log_in(TOKEN, HERE)
-    doors.apply(configured(token="ada." + "b" * 43))  # revoked, and another made
-    assert doors.by_session(cookie, HERE) is None
+    assert authenticator.by_session(cookie, HERE) is None
+    cookie, _ = authenticator.log_in(TOKEN, HERE)
+    authenticator.log_out(cookie)
+    assert authenticator.by_session(cookie, HERE) is None
+    cookie, _ = authenticator.log_in(TOKEN, HERE)
+    authenticator.apply(configured(token="ada." + "b" * 43))  # revoked, and another made
+    assert authenticator.by_session(cookie, HERE) is None
 
 
-def test_a_form_is_for_one_session(doors):
-    (one, _), (two, _) = doors.log_in(TOKEN, HERE), doors.log_in(TOKEN, HERE)
-    mine, other = doors.by_session(one, HERE), doors.by_session(two, HERE)
-    assert doors.is_form_token(mine, doors.form_token(mine))
-    assert not doors.is_form_token(mine, doors.form_token(other))
-    assert not doors.is_form_token(mine, "\ud800")
+def test_a_form_is_for_one_session(authenticator):
+    (one, _), (two, _) = authenticator.log_in(TOKEN, HERE), authenticator.log_in(TOKEN, HERE)
+    mine, other = authenticator.by_session(one, HERE), authenticator.by_session(two, HERE)
+    assert authenticator.is_form_token(mine, authenticator.form_token(mine))
+    assert not authenticator.is_form_token(mine, authenticator.form_token(other))
+    assert not authenticator.is_form_token(mine, "\ud800")
 
 
-def test_too_many_wrong_tokens_are_refused_and_a_right_one_never(doors, clock):
+def test_too_many_wrong_tokens_are_refused_and_a_right_one_never(authenticator, clock):
     for _ in range(FAILURES):
         with pytest.raises(Refused, match="invalid or revoked token"):
-            doors.log_in("ada." + "x" * 43, HERE)
+            authenticator.log_in("ada." + "x" * 43, HERE)
     with pytest.raises(TooMany, match="try again in 60 s"):
-        doors.log_in("ada." + "x" * 43, HERE)
-    assert doors.log_in(TOKEN, HERE)[1].name == "ada"
-    assert doors.by_token("ada." + "x" * 43, "10.0.0.2") is None
+        authenticator.log_in("ada." + "x" * 43, HERE)
+    assert authenticator.log_in(TOKEN, HERE)[1].name == "ada"
+    assert authenticator.by_token("ada." + "x" * 43, "10.0.0.2") is None
     clock[0] += PERIOD
-    assert doors.by_token("ada." + "x" * 43, HERE) is None
+    assert authenticator.by_token("ada." + "x" * 43, HERE) is None
 
 
 def test_addresses_that_sent_wrong_tokens_are_bounded_in_number():

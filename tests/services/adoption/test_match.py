@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.services.adoption.match import Claim, Placed, Unplaced, claim_of, place
+from mirror.services.adoption.match import Match, Placed, Unplaced, claim_of, place
 from tests.services.adoption.cases import SERIES, bare, header, record
 
 RECORD = record()
@@ -148,5 +148,5 @@ def test_missing_values_and_rounding_are_no_contradiction():
 
 def test_a_claim_without_number_takes_only_what_has_its_keys():
     claim = claim_of(bare(header(RECORD)), NAME, None, SERIES)
-    assert isinstance(claim, Claim)
+    assert isinstance(claim, Match)
     assert isinstance(place(claim, bare(header(RECORD)), SERIES, OTHERS, complete=True), Unplaced)

@@ -8,7 +8,7 @@ import pytest_asyncio
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import UnknownName
-from mirror.services.exports.segment_files import UNDATED, Where, wanted_files
+from mirror.services.exports.segment_files import UNDATED, FileLocation, requested_files
 from tests.filelab import file_lab
 
 
@@ -22,7 +22,7 @@ async def planned(tmp_path):
             search = lab.running.search
             series = await search.structure(part.series)
             read = await search._records.read(bind(part, series))
-            return wanted_files(search._index.layout(series), read.rows, part.segments)
+            return requested_files(search._index.layout(series), read.rows, part.segments)
 
         yield of
 
@@ -52,8 +52,8 @@ async def test_a_segment_that_is_none_is_an_error_with_those_that_are(planned):
 async def test_files_on_tape_are_told_from_those_that_never_were(planned):
     offline = await planned("hmi.m_720s[:#4007]{magnetogram}")
     never = await planned("hmi.v_45s[2014.01.01_00:09:45_TAI]{Dopplergram}")
-    assert [(w.place, w.path, w.sunum) for w in offline] == [(Where.OFFLINE, "", 430004007)]
-    assert [(w.place, w.path) for w in never] == [(Where.NOWHERE, "")]
+    assert [(w.place, w.path, w.sunum) for w in offline] == [(FileLocation.OFFLINE, "", 430004007)]
+    assert [(w.place, w.path) for w in never] == [(FileLocation.NOWHERE, "")]
     assert never[0].sunum < 0
 
 

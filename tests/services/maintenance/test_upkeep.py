@@ -10,7 +10,7 @@ from mirror.services.maintenance.check_files import few
 from mirror.services.maintenance.check_plan import (
     SHARE,
     Budget,
-    Piece,
+    CheckStep,
     advanced,
     begins,
     covers,
@@ -45,7 +45,7 @@ def test_a_check_goes_through_its_steps_in_order_and_counts_everything(scope, pl
     for place in places:
         if run.ended_at is not None:
             break
-        run, done = advanced(run, Piece(place, files=1, bytes=size, records=2), 9.0), done + 1
+        run, done = advanced(run, CheckStep(place, files=1, bytes=size, records=2), 9.0), done + 1
         seen += [run.step] if run.step != seen[-1] else []
     assert tuple(seen) == steps_of(scope)[: len(seen)]
     assert (run.files, run.bytes, run.records) == (done, done * size, 2 * done)

@@ -11,14 +11,14 @@ from astropy.io import fits
 from mirror.errors import MirrorError, OutOfTime, Refused
 from mirror.services.quicklook import process as module
 from mirror.services.quicklook.colours import Look
-from mirror.services.quicklook.process import Studio
+from mirror.services.quicklook.process import RenderProcess
 
 GREY = Look("grey")
 
 
 @pytest.fixture
 async def studio():
-    made = Studio()
+    made = RenderProcess()
     yield made
     await made.stop()
 

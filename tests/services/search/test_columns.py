@@ -8,7 +8,7 @@ import pytest
 
 from mirror.drms.series import Keyword, Link
 from mirror.errors import Refused
-from mirror.services.search.columns import Part, answer
+from mirror.services.search.columns import FoundRecords, answer
 from mirror.storage.index.layout import Layout
 from mirror.storage.index.rows import raw_records
 from mirror.wire.info import RsListRequest
@@ -45,7 +45,7 @@ def part(*records, paths=None):
     whole = dataclasses.replace(
         told, keywords=keywords, segments=segments, links=[("MDATA", ["lab.other[1]"] * n)]
     )
-    return Part(LAYOUT, raw_records(LAYOUT, whole))
+    return FoundRecords(LAYOUT, raw_records(LAYOUT, whole))
 
 
 TWO = part(archive.Record(1, 5, value="1.5"), archive.Record(2, 6, value=" 2.5"))
@@ -105,7 +105,7 @@ def test_links_are_answered_and_all_stands_for_them():
 
 
 def test_nothing_found_is_nothing_but_a_count():
-    found = ask(Part(LAYOUT, []), keys=("K",), segments=("image",), recinfo=True)
+    found = ask(FoundRecords(LAYOUT, []), keys=("K",), segments=("image",), recinfo=True)
     assert found.count == 0
 
 

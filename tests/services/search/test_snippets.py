@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mirror.drms.parser import parse_query
-from mirror.services.search.snippets import Told, snippets, sunpy_code
+from mirror.services.search.snippets import SnippetQuery, snippets, sunpy_code
 from tests.lab import lab, world
 from tests.processes import environment
 
@@ -18,7 +18,7 @@ SERIES = {s.structure.name.lower(): s.structure for s in world() if s.structure}
 
 def told(ds, *keys, **more):
     sets = parse_query(ds).sets
-    return Told(ds, sets, SERIES[sets[0].series.lower()], keys or ("T_REC",), **more)
+    return SnippetQuery(ds, sets, SERIES[sets[0].series.lower()], keys or ("T_REC",), **more)
 
 
 def code(asked, name, address="http://localhost:8040"):

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 import pytest_asyncio
 
-from mirror.services.sql.processes import Powers, Workers
+from mirror.services.sql.processes import WorkerLimits, Workers
 from mirror.services.sql.question import Form, Limits, Params, Question, View
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class Sql:
         self.view = View(
             "hmi.v_45s", f"SELECT * FROM read_parquet(['{self.file}'])", "Dopplergrams", {"quality": "bits"}
         )
-        self.workers = Workers(folder, Powers(**({"places": 2, "memory": MEMORY, "threads": 1} | powers)))
+        self.workers = Workers(folder, WorkerLimits(**({"places": 2, "memory": MEMORY, "threads": 1} | powers)))
 
     async def bytes(
-        self, sql: str, params: Params = (), form: Form = "json", asker: str = "", **limits: Any
+        self, sql: str, params: Params = (), form: Form = "json", principal: str = "", **limits: Any
     ) -> bytes:
         """The whole answer."""
         question = Question(sql, params, form, (self.view,), Limits(**limits))
-        async with self.workers.run(question, asker) as answer:
+        async with self.workers.run(question, principal) as answer:
             return b"".join([piece async for piece in answer.pieces])
 
     async def rows(self, sql: str, params: Params = (), **limits: Any) -> list[list[Any]]:

@@ -212,7 +212,7 @@ def told(statement: str, places: dict[str, str]) -> str:
 
 
 async def refused(sql, statements: list[str], places: dict[str, str]) -> None:
-    """Each is an error of the asker's, and the files are as they were before."""
+    """Each is an error of the principal's, and the files are as they were before."""
     before = files(places)
     for statement in statements:
         with pytest.raises(BadRequest) as caught:

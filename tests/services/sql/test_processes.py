@@ -129,7 +129,7 @@ async def test_one_asker_does_not_keep_others_waiting(tmp_path):
     asking = Sql(tmp_path, places=2, waiting=8)
     heavy = [asyncio.ensure_future(drained(asking, Question(ENDLESS), "greedy")) for _ in range(3)]
     await busy(asking)
-    assert await asking.bytes("SELECT 1", asker="modest")
+    assert await asking.bytes("SELECT 1", principal="modest")
     for task in heavy:
         task.cancel()
     await asyncio.gather(*heavy, return_exceptions=True)
@@ -141,8 +141,8 @@ async def test_a_refusal_is_no_syntax_error(sql):
         await sql.rows("DROP VIEW hmi.v_45s")
 
 
-async def drained(sql: Sql, question: Question, asker: str = "") -> None:
-    async with sql.workers.run(question, asker) as answer:
+async def drained(sql: Sql, question: Question, principal: str = "") -> None:
+    async with sql.workers.run(question, principal) as answer:
         async for _ in answer.pieces:
             pass
 

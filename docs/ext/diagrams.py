@@ -6,13 +6,14 @@ from docs.ext.drawing import BLUE, LIGHT, MARGIN, WIDTH, arrow, box, svg, text
 
 #: The floors, from the top: what is on each, and what it is for. Imports point down only.
 FLOORS = (
-    ("cli, daemon, composition", "commands; everything built once, by plain constructors"),
-    ("server", "HTTP: JSOC's paths, the proxy, the API, pages"),
-    ("services", "search, exports, subscriptions, SQL, upkeep, backups"),
-    ("engine", "the two read-throughs: records and files; what to fetch, once for all"),
+    ("cli, daemon, app", "commands; everything built once, by plain constructors"),
+    ("server", "HTTP: JSOC's paths, the proxy, the API, pages, access"),
+    ("services", "search, exports, fills, subscriptions, SQL, maintenance, transfer"),
+    ("readthrough", "the two read-throughs: records and files; what to fetch, once for all"),
     ("storage · upstream", "DuckDB, files by content  ·  the one polite client of JSOC"),
-    ("wire", "the protocol of JSOC's programs: text to values and back"),
-    ("drms", "record sets, slots, times, coverage, plans, FITS headers: pure"),
+    ("coverage · config", "what is cached and what must be asked: pure  ·  config.toml"),
+    ("wire, fits", "the protocol of JSOC's programs; FITS headers and files: pure"),
+    ("drms", "record sets, slots, times, conditions: pure"),
 )
 
 

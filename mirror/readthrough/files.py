@@ -16,7 +16,7 @@ from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mirror.readthrough.download import Download
     from mirror.readthrough.downloads import Downloads
@@ -86,6 +86,11 @@ class Files:
             raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
         known = wanted if wanted.record else self._expected.get(file, wanted)
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
+
+    async def has_left(self, hashes: Sequence[str]) -> bool:
+        """True if one of these contents is not in the store any more, once an eviction under way has ended."""
+        await self._blobs.settled()
+        return any([await self._blobs.find(sha256) is None for sha256 in hashes])
 
     async def _look_up(self, file: UnitFile) -> Holding | None:
         """The holding of a file, whose bytes are right.

@@ -49,12 +49,20 @@ class FileHandlers:
         if held_only and await self._files.held(path) is None:
             raise NotHeld(f"{path} is not held, and this request forbids to ask JSOC", (path,))
         try:
-            found = await self._files.open(SegmentFile(path))
-            if isinstance(found, Holding):
-                return await self._contents.send(request, content_of(found.blob), _kind(path), "local")
-            return await self._follow(request, found)
+            try:
+                return await self._send(request, path)
+            except NotHeld as problem:  # evicted since it was found: nothing was sent yet, so fetch it again
+                if not await self._files.has_left(problem.missing):
+                    raise
+                return await self._send(request, path)
         except UpstreamRefused as problem:
             raise web.HTTPNotFound(text=f"{problem}\n") from problem
+
+    async def _send(self, request: web.Request, path: str) -> web.StreamResponse:
+        found = await self._files.open(SegmentFile(path))
+        if isinstance(found, Holding):
+            return await self._contents.send(request, content_of(found.blob), _kind(path), "local")
+        return await self._follow(request, found)
 
     async def export_file(self, request: web.Request) -> web.StreamResponse:
         """An entry of an export's directory."""

@@ -224,6 +224,11 @@ class Blobs:
         """How often blobs have left since the start: while it stays, what was found is still there."""
         return self._room.departures
 
+    async def settled(self) -> None:
+        """Return once no blob is just being added or removed."""
+        async with self._room.changing:
+            return
+
     async def note_uses(self) -> None:
         """Write down when blobs were last used; call it now and then, and before the end."""
         await self._room.note_uses()

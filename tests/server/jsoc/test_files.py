@@ -41,6 +41,23 @@ async def settled(mirror):
         await asyncio.sleep(0)
 
 
+async def test_a_file_that_is_evicted_while_it_is_looked_up_is_fetched_again(mirror, monkeypatch):
+    whole = (await mirror.get(BITMAP)).body
+    await settled(mirror)
+    blobs = mirror.running.blobs
+    look = blobs.is_sound
+
+    async def evicting(blob):
+        sound = await look(blob)
+        monkeypatch.undo()
+        await blobs.evict(blob.size)
+        return sound
+
+    monkeypatch.setattr(blobs, "is_sound", evicting)
+    answer = await mirror.get(BITMAP)
+    assert (answer.code, answer.body, answer.headers["X-Mirror"]) == (200, whole, "filled")
+
+
 async def test_head_tells_length_and_kind(either):
     whole = await either.original(BITMAP)
     answer = await either.request("HEAD", BITMAP)

@@ -25,7 +25,7 @@ from mirror.storage.lake.parquet import ROW_GROUP, write_file
 from mirror.storage.lake.table import Sealed, forget, keysets, manifest, note, prints, sealed, where_month
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mirror.drms.series import Series
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
 MANIFEST = "manifest.json"
+#: Files that are written before they are noted together.
+NOTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,14 @@ class Lake:
         right = await asyncio.to_thread(
             lambda: {m: r for m, r in same.items() if self._is_there(r.file, r.bytes)}
         )
-        for month in sorted(held.keys() - right.keys()):
-            select = select_sql(table, layout, columns, where_month(time, month))
-            right[month] = await self._write(name, month, select, shape, held[month], known.get(month))
+        months = sorted(held.keys() - right.keys())
+        for first in range(0, len(months), NOTED):
+            written = []
+            for month in months[first : first + NOTED]:
+                select = select_sql(table, layout, columns, where_month(time, month))
+                written.append(await self._write(name, month, select, shape, held[month], known.get(month)))
+            await self._note(written, known)
+            right |= {row.month: row for row in written}
         if gone := known.keys() - held.keys():
             await self._tables.write(lambda cursor: forget(cursor, name, gone))
         self._sizes |= {row.file: row.bytes for row in right.values()}
@@ -150,11 +157,20 @@ class Lake:
         await self._copy(select, part)
         sha256, size = await asyncio.to_thread(digest_of, part)
         await asyncio.to_thread(self._settle, part, place)
-        row = Sealed(name, month, file, shape, held, size, sha256)
-        await self._tables.write(lambda cursor: note(cursor, row, self._now()))
-        if before is not None:
-            await asyncio.to_thread(self._replaced, self.root / before.file)
-        return row
+        return Sealed(name, month, file, shape, held, size, sha256)
+
+    async def _note(self, rows: Sequence[Sealed], before: Mapping[str, Sealed]) -> None:
+        """Let new files count instead of those of ``before``: in one transaction, since much may wait for the one writer."""
+        at = self._now()
+
+        def work(cursor: Cursor) -> None:
+            for row in rows:
+                note(cursor, row, at)
+
+        await self._tables.write(work)
+        for row in rows:
+            if row.month in before:
+                await asyncio.to_thread(self._replaced, self.root / before[row.month].file)
 
     async def _copy(self, select: str, part: Path) -> None:
         """Write what a SELECT gives; StorageError, and nothing is left, if the disk does not take it."""

@@ -140,7 +140,7 @@ async def test_a_subscription_is_written_corrected_changed_and_taken_out(mirror,
         await page.click("#write")
         card = "article[data-name='hmi.sharp_cea_720s']"
         await page.wait_for_selector(card)
-        written = mirror.config.loading.read_text()
+        written = mirror.config.read_text()
         assert written.startswith(CONFIG) and "HARPNUM = [3536, 3560]" in written
         await shot(walk, "subscriptions")
         await page.click(f"{card} button:has-text('Edit')")
@@ -148,10 +148,10 @@ async def test_a_subscription_is_written_corrected_changed_and_taken_out(mirror,
         await page.fill("#f-every", "2h")
         await page.click("#write")
         await walk.until("!document.getElementById('edit').open")
-        assert 'every = "2h"' in mirror.config.loading.read_text()
+        assert 'every = "2h"' in mirror.config.read_text()
         assert await walk.accessibility() == []
         await page.click(f"{card} button:has-text('Take out')")
         await page.click("#sure button[value=yes]")
         await page.wait_for_selector(".empty")
-        assert mirror.config.loading.read_text().rstrip() == CONFIG.rstrip()
+        assert mirror.config.read_text().rstrip() == CONFIG.rstrip()
         assert [c for c in walk.complaints if "400 (Bad Request)" not in c] == []

@@ -91,7 +91,7 @@ async def test_a_reader_is_told_that_an_edit_takes_another_role(mirror, browser)
         await page.wait_for_selector("#edit-problem:has-text('role admin')")
         assert "has the role read" in await page.text_content("#edit-problem")
         only(walk, 403)
-        assert mirror.config.loading.read_text() == CONFIG
+        assert mirror.config.read_text() == CONFIG
 
 
 async def test_a_session_that_is_over_costs_nothing_that_was_typed(mirror, browser):

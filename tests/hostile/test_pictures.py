@@ -277,7 +277,7 @@ async def test_an_error_names_the_record_the_segment_and_the_content_and_is_reme
     async with file_lab(tmp_path) as mirror:
         await mirror.exported(PATCH)
         listed = (await mirror.get("/api/files", {"ds": PATCH})).json
-        facing = mirror.running.facing
+        facing = mirror.running.browsing
         content = whole("HCOMPRESS_1")
         async with mirror.running.blobs.incoming(len(content)) as sink:
             await sink.write(content)
@@ -305,4 +305,4 @@ def test_nothing_but_the_drawing_process_loads_a_library_that_decodes_files():
         for path in root.rglob("*.py")
         if "import" in (text := path.read_text()) and ("from astropy" in text or "import astropy" in text)
     }
-    assert {u for u in users if not u.startswith(("simulator/", "cli/demo"))} == {"services/quicklook/render.py", "services/quicklook/worker.py"}
+    assert {u for u in users if not u.startswith(("simulator/", "cli/support/demo"))} == {"services/quicklook/render.py", "services/quicklook/worker.py"}

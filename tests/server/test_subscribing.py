@@ -36,7 +36,7 @@ async def send(mirror, method, path, body=None):
 
 
 def text(mirror):
-    return mirror.config.loading.read_text()
+    return mirror.config.read_text()
 
 
 async def listed(mirror):
@@ -50,7 +50,7 @@ async def test_one_is_added_changed_and_taken_out_and_the_rest_of_the_file_stays
     assert await listed(mirror) == ["old", "hmi.sharp_cea_720s"]
     changed = await send(mirror, "PUT", "/api/subscriptions/hmi.sharp_cea_720s", {**WISH, "name": "sharps", "every": "2h"})
     assert changed.json == {"name": "sharps"}
-    wish = load_config(mirror.config.loading, {}).subscription[-1]
+    wish = load_config(mirror.config, {}).subscription[-1]
     assert (wish.name, wish.every, wish.segments, wish.keys) == ("sharps", 7200.0, (), ())
     assert await listed(mirror) == ["old", "sharps"]
     assert (await send(mirror, "DELETE", "/api/subscriptions/sharps")).code == 200

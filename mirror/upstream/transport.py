@@ -71,6 +71,7 @@ class Transport:
         self._timeout = timeout
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def fetch(self, path: str, params: Mapping[str, str], most: int) -> Fetched:
         """The answer with code 200 to ``params``, a GET or, if they are long, a POST.
@@ -109,7 +110,8 @@ class Transport:
             yield Passthrough(answer.status, _forwarded(answer.headers, HOP_BY_HOP), pieces)
 
     async def close(self) -> None:
-        """Closes all connections; a later request opens new ones."""
+        """Closes all connections; what still asks after that hears UpstreamUnreachable."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -148,6 +150,8 @@ class Transport:
 
     def _connected(self) -> aiohttp.ClientSession:
         """The session, opened at the first request: only then is there an event loop for sure."""
+        if self._closed:
+            raise UpstreamUnreachable(f"{self._url} is not asked any more: the mirror stops")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout),

@@ -35,8 +35,8 @@ from pathlib import Path
 from common import INFO, Program, run_simulator
 
 from mirror.config.access import new_token
-from mirror.server.parameters import CGI
 from mirror.server.roles import ROLES
+from mirror.wire.paths import CGI
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZES = (KIB, 8 * KIB, 64 * KIB, 512 * KIB, 4 * MIB, 16 * MIB)

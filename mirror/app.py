@@ -443,7 +443,7 @@ PICTURES = "pictures"
 class Browsing:
     """Its parts; ``subscribing`` is None where there is no config.toml to write to."""
 
-    studio: RenderProcess
+    renderer: RenderProcess
     pictures: QuickLooks
     queries: QueryCheck
     saved: SavedQueries
@@ -464,12 +464,12 @@ def browsing(
     core: Core, exporting: Exporting, kept: Keeping, *, path: Path | None, environ: Mapping[str, str]
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, studio = core, core.config.storage, RenderProcess()
+    c, storage, renderer = core, core.config.storage, RenderProcess()
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     return Browsing(
-        studio=studio,
-        pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, studio),
+        renderer=renderer,
+        pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),

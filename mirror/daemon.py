@@ -109,7 +109,7 @@ class Mirror:
         await self.fills.stop()
         await self.filler.stop()  # first: what it brings stands before everything that others write down
         await self.upkeep.stop()
-        await self.browsing.studio.stop()
+        await self.browsing.renderer.stop()
         await self.analytics.stop()
         await self.inbox.stop()
         await self.sync.stop()

@@ -62,7 +62,7 @@ class CacheStatus(IntEnum):
 
     LOCAL = 0  #: from what was held, and checked recently enough
     FILLED = 1  #: from what is held now, after asking upstream for the rest
-    FORWARDED = 2  #: by upstream, asked the query as it stands
+    FORWARDED = 2  #: by upstream, asked the same query
     STALE = 3  #: from what is held, although it should have been checked
 
 
@@ -361,7 +361,7 @@ class Records:
         return await self._forward(selection, question.n, reason, question.demand)
 
     async def _forward(self, selection: Selection, n: int | None, reason: str, demand: CacheDemand) -> Read:
-        """Ask upstream the query as it stands; keep the rows. An answer shorter than ``n`` is all there is."""
+        """Ask upstream the same query; keep the rows. An answer shorter than ``n`` is all there is."""
         series = selection.series
         ds = str(RecordSet(series.name, selection.source.filters))
         if not self._rules.asks(demand):

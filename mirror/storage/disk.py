@@ -186,7 +186,7 @@ def digest_of(
 
 
 def _is_cached(fd: int, buffer: memoryview) -> bool:
-    """True if others read the file of late: its beginning comes without the disk."""
+    """True if others read the file recently: its beginning comes without the disk."""
     with suppress(OSError, AttributeError):  # not cached, or a file system that cannot tell
         return os.preadv(fd, [buffer[:1]], 0, os.RWF_NOWAIT) > 0
     return False

@@ -85,33 +85,33 @@ def garbled(content, chance):
 
 
 @pytest.fixture
-async def studio():
+async def renderer():
     made = RenderProcess()
     yield made
     await made.stop()
 
 
-async def outcome(studio, file):
+async def outcome(renderer, file):
     """Why no picture can be made of a file; "" if one was."""
     try:
-        assert (await studio.picture(file, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+        assert (await renderer.picture(file, GREY, turned=False, most=128)).startswith(b"\x89PNG")
     except Refused as problem:
         return str(problem)
     return ""
 
 
-async def test_garbled_files_of_every_kind_are_a_picture_or_one_clear_error_each(studio, tmp_path, record_property):
+async def test_garbled_files_of_every_kind_are_a_picture_or_one_clear_error_each(renderer, tmp_path, record_property):
     chance, deaths = random.Random(12), {}
     for kind, is_read in KINDS.items():
         content, file = whole(kind), tmp_path / "a.fits"
-        before, pictures = studio.deaths, 0
+        before, pictures = renderer.deaths, 0
         for n in range(-1, FILES):
             file.write_bytes(content if n < 0 else garbled(content, chance))
-            words = await outcome(studio, file)
+            words = await outcome(renderer, file)
             assert words.isprintable()
             assert n >= 0 or (words == "") is is_read
             pictures += words == ""
-        deaths[kind] = studio.deaths - before
+        deaths[kind] = renderer.deaths - before
         assert (pictures > 0) is is_read
         assert is_read or not deaths[kind]
     record_property("deaths", deaths)
@@ -257,17 +257,17 @@ def test_what_is_no_picture_is_not_passed_on_as_one(monkeypatch, tmp_path):
     assert drawn_by(monkeypatch, tmp_path, lambda: b"\x89PNG\r\n\x1a\n...")[0] == PICTURE
 
 
-async def test_a_process_that_a_file_ends_costs_no_other_picture_and_no_new_start(studio, tmp_path):
+async def test_a_process_that_a_file_ends_costs_no_other_picture_and_no_new_start(renderer, tmp_path):
     sound, wrong = tmp_path / "a.fits", tmp_path / "b.fits"
     sound.write_bytes(whole("RICE_1"))
     wrong.write_bytes(whole("HCOMPRESS_1"))
-    await studio.picture(sound, GREY, turned=False, most=128)
-    process = studio._process
-    asked = [studio.picture(f, GREY, turned=False, most=128) for f in (sound, wrong) * 5]
+    await renderer.picture(sound, GREY, turned=False, most=128)
+    process = renderer._process
+    asked = [renderer.picture(f, GREY, turned=False, most=128) for f in (sound, wrong) * 5]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert all(a.startswith(b"\x89PNG") for a in answers[::2])
     assert all(isinstance(a, Refused) for a in answers[1::2])
-    assert studio._process is process
+    assert renderer._process is process
 
 
 # ---- through a whole mirror -------------------------------------------------------------------------------------
@@ -291,9 +291,9 @@ async def test_an_error_names_the_record_the_segment_and_the_content_and_is_reme
         words = first.json["error"]
         assert first.code == 403
         assert all(word in words for word in ("hmi.sharp_720s[3563]", "{magnetogram}", blob.sha256, "HCOMPRESS_1"))
-        number = facing.studio._made
+        number = facing.renderer._made
         assert (await mirror.get("/api/quicklook", asked)).json["error"] == words
-        assert facing.studio._made == number
+        assert facing.renderer._made == number
         other = await mirror.get("/api/quicklook", {"ds": PATCH.replace("magnetogram,", ""), "number": "1"})
         assert other.body.startswith(b"\x89PNG")
 

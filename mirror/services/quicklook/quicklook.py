@@ -78,7 +78,7 @@ class QuickLooks:
         adopted: Adopted,
         blobs: Blobs,
         pictures: Pictures,
-        studio: RenderProcess,
+        renderer: RenderProcess,
     ) -> None:
         self._planner = planner
         self._files = files
@@ -86,7 +86,7 @@ class QuickLooks:
         self._adopted = adopted
         self._blobs = blobs
         self._pictures = pictures
-        self._studio = studio
+        self._renderer = renderer
         self._refused: dict[str, str] = {}
 
     async def find(
@@ -131,7 +131,7 @@ class QuickLooks:
             raise Refused(self._refused[found.tag])
         with self._blobs.reading(found.blob) as path:
             try:
-                png = await self._studio.picture(path, found.look, turned=found.turned, most=found.most)
+                png = await self._renderer.picture(path, found.look, turned=found.turned, most=found.most)
             except Refused as problem:
                 raise self._remembered(found, problem) from problem
             except MirrorError as problem:

@@ -17,7 +17,7 @@ GREY = Look("grey")
 
 
 @pytest.fixture
-async def studio():
+async def renderer():
     made = RenderProcess()
     yield made
     await made.stop()
@@ -30,49 +30,49 @@ def image(tmp_path):
     return path
 
 
-async def test_pictures_come_in_turn_however_many_are_asked_for_at_a_time(studio, image):
-    made = await asyncio.gather(*(studio.picture(image, GREY, turned=bool(n % 2), most=128) for n in range(6)))
+async def test_pictures_come_in_turn_however_many_are_asked_for_at_a_time(renderer, image):
+    made = await asyncio.gather(*(renderer.picture(image, GREY, turned=bool(n % 2), most=128) for n in range(6)))
     assert all(png.startswith(b"\x89PNG") for png in made)
     assert len(set(made)) == 2
 
 
-async def test_what_is_no_image_is_refused_and_the_next_one_is_made(studio, image, tmp_path):
+async def test_what_is_no_image_is_refused_and_the_next_one_is_made(renderer, image, tmp_path):
     wrong = tmp_path / "b.fits"
     wrong.write_bytes(b"no fits at all" * 300)
     with pytest.raises(Refused, match="it is not FITS"):
-        await studio.picture(wrong, GREY, turned=False, most=128)
+        await renderer.picture(wrong, GREY, turned=False, most=128)
     with pytest.raises(Refused, match="cannot be read"):
-        await studio.picture(tmp_path / "nothing.fits", GREY, turned=False, most=128)
-    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+        await renderer.picture(tmp_path / "nothing.fits", GREY, turned=False, most=128)
+    assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
 
 
-async def test_an_asker_who_leaves_takes_no_picture_from_the_next(studio, image):
-    first = asyncio.ensure_future(studio.picture(image, GREY, turned=True, most=128))
+async def test_an_asker_who_leaves_takes_no_picture_from_the_next(renderer, image):
+    first = asyncio.ensure_future(renderer.picture(image, GREY, turned=True, most=128))
     await asyncio.sleep(0)
     first.cancel()
-    straight = await studio.picture(image, GREY, turned=False, most=128)
-    assert straight == await studio.picture(image, GREY, turned=False, most=128)
-    assert straight != await studio.picture(image, GREY, turned=True, most=128)
+    straight = await renderer.picture(image, GREY, turned=False, most=128)
+    assert straight == await renderer.picture(image, GREY, turned=False, most=128)
+    assert straight != await renderer.picture(image, GREY, turned=True, most=128)
 
 
-async def test_one_that_takes_too_long_is_given_up(studio, image, monkeypatch):
+async def test_one_that_takes_too_long_is_given_up(renderer, image, monkeypatch):
     monkeypatch.setattr(module, "LONGEST", 0.0)
     with pytest.raises(OutOfTime):
-        await studio.picture(image, GREY, turned=False, most=128)
+        await renderer.picture(image, GREY, turned=False, most=128)
     monkeypatch.setattr(module, "LONGEST", 60.0)
-    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+    assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
 
 
-async def test_a_process_that_dies_is_an_error_and_the_next_one_starts(studio, image, monkeypatch):
+async def test_a_process_that_dies_is_an_error_and_the_next_one_starts(renderer, image, monkeypatch):
     start = asyncio.create_subprocess_exec
     monkeypatch.setattr(asyncio, "create_subprocess_exec", lambda *_, **options: start("true", **options))
     with pytest.raises(MirrorError, match="died"):
-        await studio.picture(image, GREY, turned=False, most=128)
+        await renderer.picture(image, GREY, turned=False, most=128)
     monkeypatch.undo()
-    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+    assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
 
 
-async def test_an_idle_process_is_ended_and_another_starts_when_needed(studio, image, monkeypatch):
+async def test_an_idle_process_is_ended_and_another_starts_when_needed(renderer, image, monkeypatch):
     monkeypatch.setattr(module, "IDLE", 0.0)
     processes = []
     start = asyncio.create_subprocess_exec
@@ -82,7 +82,7 @@ async def test_an_idle_process_is_ended_and_another_starts_when_needed(studio, i
         return processes[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    await studio.picture(image, GREY, turned=False, most=128)
+    await renderer.picture(image, GREY, turned=False, most=128)
     assert await asyncio.wait_for(processes[0].wait(), 20) != 0
-    assert (await studio.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+    assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
     assert len(processes) == 2

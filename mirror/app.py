@@ -43,10 +43,8 @@ from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SyncApi
 from mirror.server.api.transfer import BackupApi
 from mirror.server.app import build_app
-from mirror.server.jsoc.content import FileResponses
-from mirror.server.jsoc.files import FileHandlers
-from mirror.server.jsoc.jsoc_fetch import Fetch
-from mirror.server.jsoc.programs import Programs
+from mirror.server.jsoc.files import FileHandlers, FileResponses
+from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import JSOC_HOSTS, Proxy
 from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
@@ -61,50 +59,39 @@ from mirror.services.access.authentication import Authenticator
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
-from mirror.services.estimates.budget_table import BudgetMemory
 from mirror.services.estimates.estimates import Estimates
-from mirror.services.estimates.rates import Rates
+from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
 from mirror.services.exports.content import FileHeaders
 from mirror.services.exports.directory import ExportDirectories
 from mirror.services.exports.file_list import FileLists, UnitFiles
 from mirror.services.exports.job_list import JobList
-from mirror.services.exports.job_parts import JobParts
-from mirror.services.exports.jobs import Jobs
+from mirror.services.exports.jobs import JobParts, Jobs
 from mirror.services.exports.making import ExportMaking
 from mirror.services.exports.planning import ExportPlanner
 from mirror.services.exports.requests import Exports
-from mirror.services.exports.staging import Staging
+from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
-from mirror.services.exports.upstream_queue import UpstreamExports
 from mirror.services.exports.worker import ExportJobs
-from mirror.services.fills.fills import Fills
-from mirror.services.fills.gaps import Filling
+from mirror.services.fills.fills import Filling, Fills
 from mirror.services.maintenance.check_files import FileSteps
 from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
-from mirror.services.maintenance.check_table import CheckTable
+from mirror.services.maintenance.check_plan import CheckTable
 from mirror.services.maintenance.checker import Checker
-from mirror.services.maintenance.forget import Forgetter
-from mirror.services.maintenance.retention import Store
+from mirror.services.maintenance.retention import Forgetter, Store
 from mirror.services.maintenance.upkeep import Environment, Upkeep
-from mirror.services.monitoring.all_jobs import AllJobs
-from mirror.services.monitoring.cell_counts import CellCounts
-from mirror.services.monitoring.heatmap import HeatMap
-from mirror.services.monitoring.overview import Overview
-from mirror.services.monitoring.status import Counters, Status
-from mirror.services.monitoring.totals import Totals
-from mirror.services.quicklook.cache import Pictures
+from mirror.services.monitoring.heatmap import CellCounts, HeatMap
+from mirror.services.monitoring.overview import AllJobs, Overview
+from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.quicklook.process import RenderProcess
-from mirror.services.quicklook.quicklook import QuickLooks
+from mirror.services.quicklook.quicklook import Pictures, QuickLooks
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
-from mirror.services.sql.jsoc_tables import RecordSets
+from mirror.services.sql.jsoc_tables import RecordSets, WhereSearch
 from mirror.services.sql.mirror_tables import CatalogueTables
 from mirror.services.sql.processes import WorkerLimits, Workers
 from mirror.services.sql.question import Limits
-from mirror.services.sql.saved_queries import SavedQueries
-from mirror.services.sql.service import Analytics
-from mirror.services.sql.where import WhereSearch
+from mirror.services.sql.service import Analytics, SavedQueries
 from mirror.services.subscriptions.editing import Subscribing, SubscriptionValidation
 from mirror.services.subscriptions.files import SyncFiles
 from mirror.services.subscriptions.holdings import SubscriptionHoldings
@@ -118,15 +105,14 @@ from mirror.storage.database.database import Database
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import Adopted
 from mirror.storage.files.blobs import Blobs
+from mirror.storage.files.eviction import Pins
 from mirror.storage.files.holdings import Holdings
-from mirror.storage.files.pins import Pins
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake
 from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.client import UpstreamClient
-from mirror.upstream.transport import user_agent
-from mirror.upstream.via import Route
+from mirror.upstream.transport import Route, user_agent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -29,7 +29,7 @@ from mirror.logs import REQUESTS, Requests
 from mirror.server.api.events import Events
 from mirror.server.api.health import Health
 from mirror.server.connections import BoundedRunner, Most
-from mirror.services.monitoring.prober import Prober
+from mirror.services.monitoring.status import Prober
 from mirror.storage.database.database import if_possible
 from mirror.systemd import Notifier
 

@@ -21,7 +21,7 @@ CREATE TABLE mirror.keysets (
 CREATE TABLE mirror.coverage (
     id BIGINT NOT NULL,
     series VARCHAR NOT NULL,      -- lower case
-    region VARCHAR NOT NULL,      -- JSON, see mirror.storage.index.coverage_log
+    region VARCHAR NOT NULL,      -- JSON, see mirror.storage.index.changes
     lo BIGINT NOT NULL,
     hi BIGINT NOT NULL,
     step BIGINT NOT NULL,

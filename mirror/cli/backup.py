@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.cli.support.progress import watched
+from mirror.cli.support.output import Form, form_options, remark, show, watched
 from mirror.humanize import counted, in_words
 from mirror.services.transfer.backup import describe
 

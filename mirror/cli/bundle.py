@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark
-from mirror.cli.support.progress import watched
+from mirror.cli.support.output import json_option, remark, watched
 from mirror.humanize import counted, in_words
 
 #: Things that are told one by one.

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, show
-from mirror.cli.support.sizes import size_option
+from mirror.cli.support.output import json_option, remark, show, size_option
 from mirror.humanize import counted, in_words
 
 #: Seconds between two looks at how far it is.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.cli.support.sizes import size_option
+from mirror.cli.support.output import Form, form_options, remark, show, size_option
 from mirror.humanize import counted, in_words
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.support.daemon import Daemon, store_option
-from mirror.cli.support.output import json_option, remark
-from mirror.cli.support.progress import watched
+from mirror.cli.support.output import json_option, remark, watched
 from mirror.humanize import counted, in_words
 
 _STEPS = {"checking": "checking the bundle", "records": "taking records in", "files": "taking files in"}

@@ -20,8 +20,7 @@ from rich.progress import (
 
 from mirror.cli.quicklook import open_quick_look
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.freshness import in_words
-from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.output import Form, form_options, origin_in_words, remark, show
 from mirror.humanize import counted
 
 #: Seconds before progress is shown at all, and between looks at how far the mirror is.
@@ -85,7 +84,7 @@ def search(
     params = {"ds": recordset, "key": key, "seg": seg, "n": None if limit is None else str(limit)}
     payload = _patiently(daemon, {**params, "where": where}, {} if wish is None else {"Cache-Control": wish})
     show(payload, form)
-    told = in_words(payload["plan"], payload.get("age_seconds"))
+    told = origin_in_words(payload["plan"], payload.get("age_seconds"))
     remark(f"{counted(payload['count'], 'record')}; {told}")
     if number is not None:
         open_quick_look(daemon, params, number)

@@ -11,8 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.freshness import span_in_words
-from mirror.cli.support.output import Form, form_options, show, wide_enough
+from mirror.cli.support.output import Form, form_options, show, span_in_words, wide_enough
 from mirror.cli.sync import show_subscriptions
 from mirror.humanize import counted, in_words
 

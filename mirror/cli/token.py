@@ -13,7 +13,7 @@ from mirror.cli.support.daemon import Daemon, running_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.config.access import ROLES
 from mirror.config.editing import ConfigFile
-from mirror.services.access import token_file
+from mirror.services.access import authentication
 
 _config = click.option(
     "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
@@ -58,7 +58,7 @@ def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
     read: searches, files, pages, SQL. export: also exports and pins. admin: everything.
     """
     file = _file(path, daemon)
-    made = token_file.create(file, name, role, secrets.token_bytes)
+    made = authentication.create(file, name, role, secrets.token_bytes)
     remark(f"{file.path}: the token {name} with the role {role} is written. It is shown now and never again:")
     click.echo(made)
 
@@ -69,7 +69,7 @@ def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
 @running_option
 def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
     """List the tokens: names and roles."""
-    show([{"name": t.name, "role": str(t.role)} for t in token_file.listed(_file(path, daemon))], form)
+    show([{"name": t.name, "role": str(t.role)} for t in authentication.listed(_file(path, daemon))], form)
 
 
 @token.command
@@ -79,5 +79,5 @@ def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
 def revoke(name: str, path: Path | None, daemon: Daemon) -> None:
     """Take a token out; a running mirror refuses it from then on, and ends the sessions of its owner."""
     file = _file(path, daemon)
-    token_file.revoke(file, name)
+    authentication.revoke(file, name)
     remark(f"{file.path}: the token {name} is taken out")

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES, Keyword, Series
 from mirror.drms.times import format_time
 from mirror.errors import Refused, SyntaxProblem, UnknownName
+from mirror.fits.keyword import BITS, MISSING, STORED_MISSING_TIME, is_interval, read_value
 from mirror.fits.record import as_bytes, is_second_name
-from mirror.fits.values import BITS, MISSING, STORED_MISSING_TIME, is_interval, read_value
 
 DEFAULT_TEMPLATE = "{seriesname}.{recnum:%lld}.{segment}"
 MOST_CHARACTERS = 127

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mirror.drms.series import INTEGER_TYPES, Keyword, Series
 from mirror.errors import Refused, UnknownName
-from mirror.fits.keyword import FitsKeyword, Kind
+from mirror.fits.keyword import BROKEN_LINK, FitsKeyword, Kind, Value, read_value, time_text
 from mirror.fits.naming import (
     COMMENTARY,
     DATES,
@@ -23,7 +23,6 @@ from mirror.fits.naming import (
     read_note,
     stem_of,
 )
-from mirror.fits.values import BROKEN_LINK, Value, read_value, time_text
 
 _LATIN_1 = re.compile(r"[^\x00-\xff]")
 _NOT_IN_COMMENTS = re.compile(r"[^ -~]")

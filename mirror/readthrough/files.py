@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.errors import NotHeld, Refused
+from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import Holding
-from mirror.storage.files.readable_tree import link_name
 from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mirror.readthrough.download import Download
-    from mirror.readthrough.downloads import Downloads
+    from mirror.readthrough.downloads import Download, Downloads
     from mirror.readthrough.policy import Rules
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.holdings import Holdings, RecordSegment

@@ -20,10 +20,8 @@ from mirror.coverage.coverage import Box, Coverage, Freshness
 from mirror.coverage.intervals import MAX
 from mirror.coverage.plan import box_query
 from mirror.errors import UpstreamRefused
-from mirror.readthrough.backlog import SMALL, Backlog
-from mirror.readthrough.chunks import chunks, halves
+from mirror.readthrough.chunks import SMALL, Backlog, Sizes, chunks, halves
 from mirror.readthrough.rechecks import CHECK_FACTOR, Rechecks, split
-from mirror.readthrough.request_size import Sizes
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.pacing import Claim, Priority
 
@@ -32,9 +30,8 @@ if TYPE_CHECKING:
 
     from mirror.config.loading import Fill
     from mirror.drms.series import Series
-    from mirror.readthrough.archive import Upstream
-    from mirror.readthrough.policy import Rules
-    from mirror.readthrough.request_size import Extent
+    from mirror.readthrough.chunks import Extent
+    from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
 
@@ -71,7 +68,7 @@ class Filler:
     def __init__(
         self,
         index: Index,
-        upstream: Upstream,
+        upstream: JsocInfo,
         rules: Rules,
         settings: Fill,
         *,

@@ -29,8 +29,7 @@ from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from mirror.readthrough.archive import Upstream
-    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.storage.index.index import Index
 
 
@@ -52,7 +51,7 @@ class Resolved:
 class FirstLast:
     """Finds the records that ``^`` and ``$`` stand for, and remembers them for a while."""
 
-    def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
+    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules) -> None:
         self._index = index
         self._upstream = upstream
         self._rules = rules

@@ -5,19 +5,24 @@ fallback  data that are held but should be checked again are served as they are 
 offline   JSOC is never asked
 
 A single request may demand for more than the policy: to have what it reads checked, or JSOC left alone.
+
+What the engine needs of JSOC; ``mirror.upstream.client.UpstreamClient`` is it.
+
+A protocol of its own keeps the engine testable without a server and free of HTTP.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.coverage.axis import coverage_axis
 from mirror.coverage.coverage import Freshness
 from mirror.coverage.intervals import GRAIN, MIN
 from mirror.drms.times import from_datetime
 from mirror.upstream.budget import MOST_AT_ONCE
+from mirror.upstream.pacing import Claim, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 
     from mirror.config.loading import Fill, FreshnessRule, Policy, Upstream
     from mirror.drms.series import Series
+    from mirror.wire.info import RsListRequest
+    from mirror.wire.rs_list import RsList
 
 
 #: No check is as young as this, in seconds.
@@ -112,3 +119,19 @@ class Rules:
         return Freshness(
             now.timestamp(), rule.max_age, rule.settled_max_age, MIN if settled is None else settled
         )
+
+
+class JsocInfo(Protocol):
+    """JSOC's jsoc_info; every method raises UpstreamError."""
+
+    async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
+        """The records of a request."""
+        ...
+
+    async def rs_summary(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> int:
+        """How many records a record set has."""
+        ...
+
+    async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
+        """The structure of the series that ``ds`` begins with."""
+        ...

@@ -1,6 +1,6 @@
 """Rechecks of what is held: record numbers only, and then just the records that changed.
 
-Upstream is asked for the record numbers of a box. Those that are not held, or were kept before their series got
+JsocInfo is asked for the record numbers of a box. Those that are not held, or were kept before their series got
 another keyword, are fetched by their numbers, those that are gone become old versions, and the box counts as
 checked: one transaction. Where so much changed that the numbers would cost more than the box, the box is fetched
 as if it were missing.
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
     from mirror.config.loading import Fill
     from mirror.drms.series import Series
-    from mirror.readthrough.archive import Upstream
-    from mirror.readthrough.backlog import Backlog
-    from mirror.readthrough.policy import Rules
-    from mirror.readthrough.request_size import Sizes
+    from mirror.readthrough.chunks import Backlog, Sizes
+    from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.storage.index.index import Index
     from mirror.wire.rs_list import RsList
 
@@ -91,7 +89,7 @@ class Rechecks:
     def __init__(
         self,
         index: Index,
-        upstream: Upstream,
+        upstream: JsocInfo,
         rules: Rules,
         settings: Fill,
         sizes: Sizes,

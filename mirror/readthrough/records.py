@@ -35,9 +35,9 @@ from mirror.coverage.plan import (
 from mirror.coverage.wording import describe
 from mirror.drms.recordset import RecordSet
 from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
+from mirror.readthrough.chunks import MOST_PER_SLOT
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
-from mirror.readthrough.request_size import MOST_PER_SLOT
 from mirror.storage.index.rows import fill_request, raw_records
 
 if TYPE_CHECKING:
@@ -47,10 +47,9 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Freshness
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
-    from mirror.readthrough.archive import Upstream
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.first_last import FirstLast
-    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Row
 
@@ -136,7 +135,7 @@ class Records:
     def __init__(
         self,
         index: Index,
-        upstream: Upstream,
+        upstream: JsocInfo,
         filler: Filler,
         extremes: FirstLast,
         rules: Rules,

@@ -12,8 +12,7 @@ from mirror.storage.index.layout import Layout
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
-    from mirror.readthrough.archive import Upstream
-    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.storage.index.index import Index
 
 #: Seconds that a structure counts as current: keywords are added a few times in a series' life.
@@ -23,7 +22,7 @@ STRUCTURE_AGE = 86400.0
 class Catalogue:
     """Structures of series, from the index or from upstream."""
 
-    def __init__(self, index: Index, upstream: Upstream, rules: Rules) -> None:
+    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules) -> None:
         self._index = index
         self._upstream = upstream
         self._rules = rules

@@ -36,11 +36,10 @@ from mirror.errors import (
     WrongFields,
 )
 from mirror.readthrough.policy import CacheDemand
-from mirror.server.cache_control import demand_of
-from mirror.server.disconnect import HungUp
 from mirror.server.mirror_chain import is_mirror
-from mirror.upstream.via import PROBLEM
-from mirror.wire.errors import encode_error
+from mirror.server.requests import HungUp, demand_of
+from mirror.upstream.transport import PROBLEM
+from mirror.wire.answer import encode_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

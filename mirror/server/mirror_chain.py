@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.readthrough.policy import CacheDemand
-from mirror.server.cache_control import demand_of
-from mirror.upstream.via import mirrors
+from mirror.server.requests import demand_of
+from mirror.upstream.transport import mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mirror.readthrough.records import CacheStatus
     from mirror.services.search.search import Ages
-    from mirror.upstream.via import Route
+    from mirror.upstream.transport import Route
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

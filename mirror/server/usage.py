@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mirror.config.access import without_secret
 from mirror.redaction import redacted
-from mirror.server.request_keys import PRINCIPAL, RECORDS
+from mirror.server.requests import PRINCIPAL, RECORDS
 from mirror.services.access.usage import Used
 
 if TYPE_CHECKING:

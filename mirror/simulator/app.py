@@ -39,7 +39,7 @@ from mirror.simulator.faults import Fault, FaultPlan, decode_faults
 from mirror.simulator.log import Entry, Log
 from mirror.simulator.programs import Asked, Reply, run_program
 from mirror.simulator.reprocessing import Reprocessed
-from mirror.wire.errors import encode_error
+from mirror.wire.answer import encode_error
 from mirror.wire.params import decode_body, decode_params
 
 if TYPE_CHECKING:

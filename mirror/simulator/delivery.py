@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.simulator.faults import bomb, damaged
-from mirror.wire.errors import encode_error
+from mirror.wire.answer import encode_error
 
 if TYPE_CHECKING:
     from mirror.simulator.faults import Fault

@@ -36,10 +36,9 @@ from mirror.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from mirror.upstream.bodies import PAGE, PROGRAM
 from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.pacing import Claim, Pace, Pacer, Priority, Turnstile
-from mirror.upstream.transport import Passthrough, Transport, user_agent
+from mirror.upstream.transport import PAGE, PROGRAM, Passthrough, Transport, user_agent
 from mirror.upstream.verification import MOST_RECNUM, Question
 from mirror.wire.address import AddressAnswer, AddressRequest, decode_address_answer, encode_address
 from mirror.wire.catalogue import (

@@ -2,13 +2,28 @@
 
 UpstreamUnreachable: nobody answered, or somebody in front of the archive said that it is not there.
 UpstreamBroken: an answer came that cannot be used, cut short for example.
+
+Bodies of answers within bounds: so many bytes after decompression, so long, not slower than so.
+
+What comes from elsewhere may be anything: a megabyte that unpacks to gigabytes, a body without end, one byte a
+minute. Nothing is held beyond the bounds, and whatever breaks one is UpstreamBroken.
+
+The way that a question takes through mirrors: each adds its name to the header ``Via``.
+
+A mirror whose upstream is another mirror asks as any client does. Its name on a question tells the other
+that a mirror asks; a mirror that finds its own name there would be asked in a circle for ever.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import aiohttp
@@ -16,10 +31,183 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mirror import __version__
-from mirror.errors import BadRequest, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
-from mirror.upstream.bodies import ENCODINGS, PAGE, Bounds, bounded, whole
-from mirror.upstream.via import PROBLEM
+from mirror.errors import BadRequest, ConfigError, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
 from mirror.wire.params import FORM, encode_params
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+
+_PREFIX = "jsoc-mirror-"
+#: In an answer to a mirror: why it could not be given, percent-encoded.
+PROBLEM = "X-Mirror-Problem"
+#: Mirrors in a row; more than anyone has, so that even mirrors that change their names end a circle.
+MOST = 8
+
+
+class Route:
+    """This mirror's place on the way; ``name`` must differ from that of every other mirror.
+
+    ``token`` is what lets this mirror in at the next one.
+
+    Which question is answered is known to all that is done for it, as tasks take that over from who starts them.
+    """
+
+    def __init__(self, name: str, token: str | None = None) -> None:
+        self.name = _PREFIX + name
+        self._known_by = {"Authorization": f"Bearer {token}"} if token else {}
+        self._via: ContextVar[str] = ContextVar("via", default="")
+        self._check: ContextVar[bool] = ContextVar("check", default=False)
+
+    def enter(self, via: str, *, check: bool = False) -> None:
+        """A question came by this way, which demands a check if ``check``; ConfigError if it has been here before."""
+        names = mirrors(via)
+        if self.name in names or len(names) >= MOST:
+            raise ConfigError(
+                f"mirrors ask each other in a circle ({' -> '.join([*names, self.name])}); expected [upstream] url "
+                "of each to name JSOC, or a mirror nearer to it"
+            )
+        self._via.set(via if names else "")
+        self._check.set(check)
+
+    def onward(self) -> dict[str, str]:
+        """The headers of what is asked for the question at hand: a check is one at every mirror on the way."""
+        before = self._via.get()
+        headers = {"Via": f"{before}, 1.1 {self.name}" if before else f"1.1 {self.name}", **self._known_by}
+        return {**headers, "Cache-Control": "no-cache"} if self._check.get() else headers
+
+
+def mirrors(via: str) -> list[str]:
+    """The mirrors that a header ``Via`` names, in order."""
+    words = (entry.split() for entry in via.split(","))
+    return [w[1] for w in words if len(w) > 1 and w[1].startswith(_PREFIX)]
+
+
+MB = 1 << 20
+#: Bytes that are decompressed at a time: a few milliseconds.
+STEP = MB
+#: From so many bytes on, an answer that was compressed to less than a ``MOST_RATIO``-th of itself is refused. Answers
+#: about records have ratios of 5 to 30, a single value that repeats a thousand.
+RATIO_FROM, MOST_RATIO = 16 * MB, 200
+#: Bytes a second that must come on average, looked at every so many seconds of waiting.
+SLOWEST, WINDOW = 1_000, 30.0
+#: What may be asked for, and what is understood.
+ENCODINGS = "gzip, deflate"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """At most so many bytes, and so many seconds, of a body that is passed on."""
+
+    size: int
+    seconds: float
+
+
+#: The answer of a program that is passed on to whoever asked.
+PROGRAM = Bounds(256 * MB, 900.0)
+#: Any other page or file; a file of several days of pictures has some 100 GB.
+PAGE = Bounds(1 << 40, 7 * 86400.0)
+
+
+async def whole(pieces: AsyncIterator[bytes], encoding: str, most: int) -> bytes:
+    """All of a body, decompressed; UpstreamBroken if that is more than ``most`` bytes."""
+    unpack = _unpacker(encoding.strip().lower())
+    found, came = bytearray(), 0
+    async for piece in pieces:
+        came += len(piece)
+        for part in unpack(piece):
+            found += part
+            if len(found) > most:
+                raise UpstreamBroken(f"the answer has more than {most:,} bytes; no answer to this question needs so many")
+            if len(found) > RATIO_FROM and len(found) > MOST_RATIO * came:
+                raise UpstreamBroken(
+                    f"{came:,} bytes of the answer unpack to more than {len(found):,}; no answer to a question does so"
+                )
+            if len(part) >= STEP:
+                await asyncio.sleep(0)  # the event loop goes on
+    for part in unpack(b""):
+        found += part
+    return bytes(found)
+
+
+async def bounded(
+    pieces: AsyncIterator[bytes], bounds: Bounds, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[bytes]:
+    """The pieces of a body; raises in the middle of one that is too large, too long or too slow.
+
+    The time of whoever takes the pieces does not count.
+    """
+    came = 0
+    waited = in_window = 0.0
+    began = clock()
+    while True:
+        asked = clock()
+        try:
+            piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        waited += clock() - asked
+        came, in_window = came + len(piece), in_window + len(piece)
+        if came > bounds.size or clock() - began > bounds.seconds:
+            raise UpstreamBroken(f"the answer does not end: {came:,} bytes in {clock() - began:,.0f} s")
+        if waited > WINDOW:
+            if in_window < SLOWEST * waited:
+                raise UpstreamUnreachable(f"only {in_window:,.0f} bytes of the answer came in {waited:.0f} s")
+            waited = in_window = 0.0
+        yield piece
+
+
+def _unpacker(encoding: str) -> Callable[[bytes], Iterable[bytes]]:
+    if encoding in ("", "identity"):
+        return lambda piece: [piece] if piece else []
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return _Parts(encoding)
+    raise UpstreamBroken(f"the answer is encoded as {encoding[:40]!r}; expected {ENCODINGS}")
+
+
+class _Parts:
+    """Decompresses a body, at most ``STEP`` bytes at a time. Called with nothing it sees that the body has an end."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._begun = False
+        self._packed = self._new(zlib.MAX_WBITS)
+        self._piece = b""
+
+    def _new(self, bits: int) -> zlib._Decompress:
+        return zlib.decompressobj(bits if self._encoding == "deflate" else 16 + zlib.MAX_WBITS)
+
+    def __call__(self, piece: bytes) -> _Parts:
+        self._piece = piece
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        piece, self._piece = self._piece, b""
+        if not piece:
+            if self._begun and not self._packed.eof:
+                raise UpstreamBroken("the answer is cut short: its compressed body has no end")
+            return
+        try:
+            yield from self._unpacked(piece)
+        except zlib.error as problem:
+            raise UpstreamBroken(f"the answer is garbled: {problem}") from problem
+
+    def _unpacked(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            if self._packed.eof:  # a gzip file may have several members
+                self._packed, self._begun = self._new(zlib.MAX_WBITS), False
+            try:
+                part = self._packed.decompress(piece, STEP)
+            except zlib.error:
+                if self._begun or self._encoding != "deflate":
+                    raise
+                self._packed = self._new(-zlib.MAX_WBITS)  # as some servers write it: without its header
+                part = self._packed.decompress(piece, STEP)
+            self._begun = True
+            piece = self._packed.unconsumed_tail or self._packed.unused_data
+            if part:
+                yield part
+
 
 #: Longer queries are sent as a form: servers and proxies cut lines of requests somewhere above 2 kB.
 LONGEST_QUERY = 2000

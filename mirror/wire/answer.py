@@ -2,6 +2,10 @@
 
 Whatever is not as the protocol promises is UpstreamBroken with the name of the member, a status other
 than 0 is UpstreamRefused. Members that we do not know are passed over.
+
+The answer that says what went wrong, as jsoc_info writes it: ``{"status":1,"error":"..."}``.
+
+HTTP knows nothing of it: the code is 200. Reading such an answer is part of ``mirror.wire.answer``.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
 from mirror.errors import UpstreamBroken, UpstreamRefused
-from mirror.wire.text import from_wire, keep_escapes
+from mirror.wire.text import from_wire, keep_escapes, to_wire
 
 T = TypeVar("T")
 Members = Mapping[str, Any]
@@ -75,3 +79,8 @@ def _no_constant(name: str) -> NoReturn:
 def _excerpt(data: bytes) -> str:
     """How long the answer is and how it begins and ends: what a log needs to tell truncation from HTML."""
     return f"{len(data)} bytes: {data[:60]!r} ... {data[-30:]!r}" if len(data) > 90 else f"{data!r}"
+
+
+def encode_error(message: str, status: int = 1) -> bytes:
+    """One line of compact JSON; ``message`` may have several lines (a caret below the query)."""
+    return f'{{"status":{status},"error":"{to_wire(message)}"}}\n'.encode("latin-1")

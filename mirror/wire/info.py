@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mirror.errors import BadRequest
 from mirror.wire.answer import load_answer, member
 from mirror.wire.params import unescape_again
-from mirror.wire.tabbed import tabbed
+from mirror.wire.text import tabbed
 
 OPERATIONS = ("series_struct", "rs_summary", "rs_list")
 #: Flags that change an answer: f FITS names and values (see ``mirror.wire.recset``), l follow links,

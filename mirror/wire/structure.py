@@ -12,8 +12,7 @@ from typing import TypeVar
 from mirror.drms.series import Extent, Keyword, Link, PrimeKey, Segment, Series
 from mirror.errors import UpstreamBroken
 from mirror.wire.answer import Members, load_answer, member, objects, strings
-from mirror.wire.tabbed import Node, tabbed
-from mirror.wire.text import name_to_wire, to_wire
+from mirror.wire.text import Node, name_to_wire, tabbed, to_wire
 
 T = TypeVar("T")
 _NO_RECORD = "NA"  # the first and the last record of a series that has none, and their numbers

@@ -3,12 +3,15 @@ r"""Wire text: a value as the characters between the quotes of a JSON answer.
 Values travel through the mirror in this form, so that an answer is made by joining and not by escaping.
 The rules are those of the real server: a slash is written ``\/``, a control character ``\b \f \n \r \t``
 or ``\u00xx``, and everything from 0x20 up as it is, DEL and the upper half of Latin-1 included.
+
+The layout of the real server's formatted answers: a tab a level, a new line after every comma.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 
 from mirror.errors import UpstreamBroken
 
@@ -83,3 +86,18 @@ def keep_escapes(data: bytes) -> bytes:
 
 def _escape_again(found: re.Match[bytes]) -> bytes:
     return b"".join(_DOUBLED.get(byte, bytes([byte])) for byte in found[0])
+
+
+#: JSON text that needs no more work, or a list or object of such.
+Node = str | Sequence["Node"] | Mapping[str, "Node"]
+
+
+def tabbed(node: Node, level: int = 0) -> str:
+    """The JSON text of ``node``, whose first line begins where the caller stands."""
+    outer, inner = "\n" + "\t" * level, "\n" + "\t" * (level + 1)
+    if isinstance(node, str):
+        return node
+    if isinstance(node, Mapping):
+        return "{" + ",".join(f'{inner}"{k}": {tabbed(v, level + 1)}' for k, v in node.items()) + outer + "}"
+    # A list adds no level: its items stand where the member stands that holds it.
+    return "[" + ("," + outer).join(tabbed(item, level) for item in node) + "]"

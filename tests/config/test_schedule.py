@@ -14,7 +14,7 @@ from mirror.coverage.coverage import Box, Coverage, Region
 from mirror.coverage.intervals import Steps
 from mirror.drms.times import parse_time
 from mirror.errors import SyntaxProblem
-from mirror.services.subscriptions.window import newest, pause, slots_between, time_left
+from mirror.services.subscriptions.scope import newest, pause, slots_between, time_left
 
 NOW = parse_time("2026.11.22_12:00:00_TAI")
 DAY = 86400.0

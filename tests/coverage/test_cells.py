@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.coverage.axis import Axis, Kind
-from mirror.coverage.cells import bounds, held_of, states
 from mirror.drms.slots import SlotAxis
+from mirror.services.monitoring.heatmap import bounds, held_of, states
 
 DAY = 86400
 

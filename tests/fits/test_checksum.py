@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.fits.checksum import add_sums, encoded, ones_complement
+from mirror.fits.assembly import add_sums, encoded, ones_complement
 
 WORDS = st.integers(0, 2**32 - 1)
 BLOCKS = st.binary(max_size=400).map(lambda data: data[: len(data) // 4 * 4])

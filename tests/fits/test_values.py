@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mirror.drms.series import Keyword
 from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
-from mirror.fits.values import read_value, real_text, time_text, to_single
+from mirror.fits.keyword import read_value, real_text, time_text, to_single
 
 
 def keyword(kind: str, unit: str = "none") -> Keyword:

@@ -15,7 +15,7 @@ from mirror.config.access import Role
 from mirror.drms.compose import Span
 from mirror.drms.series import Keyword, Link, PrimeKey, Segment, Series
 from mirror.server.pages.console import FIELDS, Example
-from mirror.server.pages.search_view import CHOICES, FRAMES, STARTS, Column, Field, Frame, address_with
+from mirror.server.pages.search import CHOICES, FRAMES, STARTS, Column, Field, Frame, address_with
 from mirror.services.access.authentication import Principal
 from mirror.services.search.snippets import Snippet
 

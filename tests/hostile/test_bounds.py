@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from mirror.errors import StorageError, UpstreamBroken, UpstreamUnreachable
-from mirror.services.exports.tar import members
+from mirror.services.exports.staging import members
 from mirror.storage.database.database import Database
 from mirror.storage.files.blobs import Blobs
-from mirror.upstream.bodies import MOST_RATIO, RATIO_FROM, WINDOW, Bounds, bounded, whole
+from mirror.upstream.transport import MOST_RATIO, RATIO_FROM, WINDOW, Bounds, bounded, whole
 from tests.filelab import file_lab
 from tests.hostile.gateway import confused_lab
 from tests.lab import AJAX, lab

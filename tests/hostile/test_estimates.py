@@ -10,9 +10,15 @@ import pytest
 import pytest_asyncio
 
 from mirror.drms.series import Segment
-from mirror.services.estimates.estimates import MOST_SETS, Estimate, duration
-from mirror.services.estimates.file_sizes import from_rows, from_sample, from_structure
-from mirror.services.estimates.rates import RECORDS_PER_SECOND, Rates
+from mirror.services.estimates.estimates import (
+    MOST_SETS,
+    Estimate,
+    duration,
+    from_rows,
+    from_sample,
+    from_structure,
+)
+from mirror.services.estimates.tables import RECORDS_PER_SECOND, Rates
 from mirror.upstream.client import Exchange
 from mirror.wire.rs_list import RsList, SegmentColumn
 from tests.filelab import file_lab, synthetic

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from mirror.storage.files import verified
-from mirror.storage.files.verified import Verified
+from mirror.storage.files import receiving
+from mirror.storage.files.receiving import Verified
 from tests import processes
 from tests.filelab import file_lab
 
@@ -129,9 +129,9 @@ async def test_a_file_that_is_sent_again_and_again_is_looked_at_once_a_day(mirro
 
 
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(verified, "MOST", 10)
+    monkeypatch.setattr(receiving, "MOST", 10)
     (tmp_path / "a").write_bytes(b"x")
-    seen, stamp = Verified(lambda: 0.0, 10.0), verified.stamp_of(tmp_path / "a")
+    seen, stamp = Verified(lambda: 0.0, 10.0), receiving.stamp_of(tmp_path / "a")
     for n in range(25):
         seen.note(str(n), tmp_path / "a", stamp)
     assert [n for n in range(25) if seen.holds(str(n))] == list(range(15, 25))
@@ -189,7 +189,7 @@ async def test_a_large_tar_file_breaks_off_before_a_damaged_file_and_is_whole_th
     done = await mirror.exported(PATCH, "url-tar")
     before = (await mirror.get(done["tarfile"])).body
     monkeypatch.setattr("mirror.services.exports.directory.LOOKED_AT_FIRST", 0)
-    monkeypatch.setattr("mirror.server.jsoc.content._FEW", 0)
+    monkeypatch.setattr("mirror.server.jsoc.files._FEW", 0)
     flip_all(mirror)
     with pytest.raises(aiohttp.ClientPayloadError):
         await mirror.get(done["tarfile"])

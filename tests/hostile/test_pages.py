@@ -21,8 +21,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from mirror.humanize import length, moment, number, share, size
-from mirror.server.pages.filters import FILTERS, amount
-from mirror.server.pages.site import NAVIGATION, Site
+from mirror.server.pages.site import FILTERS, NAVIGATION, Site, amount
 from tests.accesslab import BROWSER, CONFIG, bearer
 from tests.hostile.pagevalues import FRAME, PAGES, have, numbers
 from tests.lab import Lab, lab

@@ -22,7 +22,7 @@ from mirror.fits.integrity import units
 from mirror.services.quicklook import worker
 from mirror.services.quicklook.colours import Look
 from mirror.services.quicklook.process import RenderProcess
-from mirror.services.quicklook.structure import shown_image
+from mirror.services.quicklook.render import shown_image
 from mirror.services.quicklook.worker import DEATH, PICTURE, REFUSAL, made
 from mirror.storage.files.holdings import RecordSegment
 from mirror.storage.files.unit_path import UnitFile

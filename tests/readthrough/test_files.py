@@ -19,8 +19,7 @@ from mirror.errors import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from mirror.readthrough.download import PIECE
-from mirror.readthrough.downloads import ATTEMPTS, FIRST_PAUSE, Downloads
+from mirror.readthrough.downloads import ATTEMPTS, FIRST_PAUSE, PIECE, Downloads
 from mirror.readthrough.files import Files, SegmentFile
 from mirror.storage.database.database import Database
 from mirror.storage.files.blobs import Blobs

@@ -9,8 +9,8 @@ from aiohttp import ClientConnectionResetError, web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from mirror import errors
-from mirror.server.disconnect import HungUp
 from mirror.server.errors import GONE, TABLE, answer_problems, codes
+from mirror.server.requests import HungUp
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MirrorError)

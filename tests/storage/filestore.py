@@ -15,8 +15,8 @@ from mirror.storage.database.database import Database
 from mirror.storage.database.migrations import migrate, schema_files
 from mirror.storage.disk import Disk
 from mirror.storage.files.blobs import Blobs
+from mirror.storage.files.eviction import Pins
 from mirror.storage.files.holdings import Holdings
-from mirror.storage.files.pins import Pins
 from mirror.storage.files.table import all_blobs, holding_links
 
 TABLES = ("blobs", "holdings", "adopted", "pins", "quarantine", "jobs", "job_files", "job_parts", "fronts", "facts")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mirror.errors import StorageError
 from mirror.humanize import in_words
 from mirror.storage.database.migrations import migrate, schema_files
-from mirror.storage.files.quota import Quota
+from mirror.storage.files.incoming import Quota
 from mirror.storage.files.table import Blob, evictable, head, put_blob
 from tests.storage.filestore import TABLES, sha256
 

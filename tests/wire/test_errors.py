@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import UpstreamRefused
-from mirror.wire.answer import load_answer
-from mirror.wire.errors import encode_error
+from mirror.wire.answer import encode_error, load_answer
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,16 @@ from mirror.errors import UpstreamBroken
 from mirror.wire.answer import load_object
 from mirror.wire.export import decode_answer, decode_fetch, encode_answer
 from mirror.wire.export_index import (
+    KeywordColumn,
+    KeywordTable,
     decode_index_json,
     decode_index_txt,
+    decode_keywords,
     encode_index_html,
     encode_index_json,
     encode_index_txt,
+    encode_keywords,
 )
-from mirror.wire.keywords_txt import KeywordColumn, KeywordTable, decode_keywords, encode_keywords
 from tests.recorded import DATA
 
 EXPORTS = sorted((DATA / "exports").iterdir())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.wire.joined import GLUE, Joined
-from mirror.wire.rs_list import RsList, encode_rs_list
+from mirror.wire.rs_list import GLUE, Joined, RsList, encode_rs_list
 from mirror.wire.text import to_wire
 
 columns = st.lists(st.text(st.sampled_from('ab",\\/\n\x1e'), max_size=6).map(to_wire), min_size=1, max_size=8)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mirror.drms.series import Extent, Keyword, Link, PrimeKey, Segment, Series
 from mirror.errors import UpstreamBroken, UpstreamRefused
 from mirror.wire.structure import decode_series_struct, encode_series_struct
-from mirror.wire.tabbed import tabbed
+from mirror.wire.text import tabbed
 
 TEXT = st.text(max_size=12)
 SEGMENTS = st.builds(Segment, TEXT, TEXT, TEXT, st.sampled_from(["fits", "generic"]), TEXT, TEXT)

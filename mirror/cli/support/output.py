@@ -1,11 +1,19 @@
-"""What commands print: one table in three forms. Data goes to stdout, everything else to stderr."""
+"""What commands print: one table in three forms. Data goes to stdout, everything else to stderr.
+
+Options whose value is a size.
+
+How far a long task of the mirror is, as one line that changes.
+
+How an answer of the mirror came about, in words: what people read below a table, or before files come.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -14,6 +22,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from mirror.cli.support.daemon import Daemon
+from mirror.config.readers import size
+from mirror.humanize import counted, in_words
 
 Form = Literal["table", "json", "csv"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -130,3 +142,72 @@ def _is_number(value: Any) -> bool:
     except ValueError:
         return value == "MISSING"
     return True
+
+
+
+
+def size_option(name: str, **options: Any) -> Callable[[F], F]:
+    """An option such as ``--need 20GB``; the function gets bytes, or None."""
+    return click.option(name, metavar="SIZE", callback=_bytes, **options)
+
+
+def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else size(text)
+    except ValueError as problem:
+        raise click.BadParameter(f"{text!r}; expected {problem}") from problem
+
+
+def watched(daemon: Daemon, path: str, body: Mapping[str, Any], steps: Mapping[str, str]) -> Any:
+    """What a long task comes to; ``steps`` gives the words for each of its steps."""
+    with _line() as say:
+        return daemon.follow(path, body, lambda word: say(in_a_line(word, steps)))
+
+
+def in_a_line(word: Mapping[str, Any], steps: Mapping[str, str]) -> str:
+    """A word of a task for people: "copying files: 20 of 300, 1.2 GB"."""
+    figures = [f"{word['done']:,} of {word['total']:,}"] if "total" in word else []
+    figures += [in_words(word["bytes"])] if word.get("bytes") else []
+    figures += [f"{word['series']}"] if "series" in word else []
+    figures += [f"{word['records']:,} records"] if "records" in word else []
+    figures += list(word.get("spans", ()))
+    return f"{steps.get(word['step'], word['step'])}{': ' if figures else ''}{', '.join(figures)}"
+
+
+@contextmanager
+def _line() -> Iterator[Any]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _text: None
+        return
+    with console.status("") as status:
+        yield status.update
+
+
+_PLANS = {
+    "local": "answered from what the mirror holds",
+    "filled": "what was missing came from JSOC, and is held now",
+    "forwarded": "asked from JSOC as it is",
+    "stale": "not checked with JSOC: this is what is held, and may be old",
+}
+
+
+def origin_in_words(plan: str, age: int | None) -> str:
+    """How an answer came about; ``age`` is the seconds since the last check of a stale one."""
+    checked = "" if age is None else f" (last checked {span_in_words(age)} ago)"
+    return f"{_PLANS.get(plan, plan)}{checked}"
+
+
+def warn_if_stale(headers: Mapping[str, str]) -> None:
+    """Say on stderr that records should have been checked with JSOC, which could not be asked."""
+    if headers.get("X-Mirror") == "stale":
+        age = headers.get("Age", "")
+        remark(f"the records are {origin_in_words('stale', int(age) if age.isdigit() else None)}")
+
+
+def span_in_words(seconds: int) -> str:
+    """A length of time, such as "40 minutes" or "3 days"."""
+    for length, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * length:
+            return counted(seconds // length, noun)
+    return counted(seconds, "second")

@@ -30,7 +30,7 @@ from mirror.server.bodies import form
 from mirror.server.errors import problem_response
 from mirror.server.jsoc.proxy import JSOC_HOSTS
 from mirror.server.mirror_chain import is_mirror
-from mirror.server.request_keys import FORM_TOKEN, PRINCIPAL
+from mirror.server.requests import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
 from mirror.wire.params import decode_params
 

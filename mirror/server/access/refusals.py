@@ -12,7 +12,7 @@ from mirror.server.access.csrf import is_of_browser
 from mirror.server.access.headers import HEADERS
 from mirror.server.errors import codes, problem_response
 from mirror.server.mirror_chain import is_mirror
-from mirror.upstream.via import PROBLEM
+from mirror.upstream.transport import PROBLEM
 
 if TYPE_CHECKING:
     from mirror.errors import MirrorError

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mirror.errors import BadRequest
-from mirror.server.parameters import ALLOW
+from mirror.server.requests import ALLOW
 from mirror.server.roles import OURS
 from mirror.wire.paths import normal_path
 

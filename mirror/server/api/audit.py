@@ -8,7 +8,7 @@ from aiohttp import web
 
 from mirror.server.api.freshness import moment
 from mirror.server.bodies import limit
-from mirror.server.parameters import parameters
+from mirror.server.requests import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,12 @@ from aiohttp import web
 
 from mirror.errors import BadRequest
 from mirror.server.bodies import json_object
-from mirror.server.parameters import parameters
-from mirror.server.request_keys import PRINCIPAL
+from mirror.server.requests import PRINCIPAL, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mirror.services.fills.gaps import Filling
+    from mirror.services.fills.fills import Filling
     from mirror.services.monitoring.heatmap import HeatMap
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.errors import BadRequest
-from mirror.server.parameters import parameters
+from mirror.server.requests import parameters
 from mirror.wire.info import c_int
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from aiohttp import web
 from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
 from mirror.errors import BadRequest
 from mirror.server.bodies import Kinds, json_object, whole
-from mirror.server.cache_control import cache_headers
 from mirror.server.jsoc.conditional import what_is_asked
-from mirror.server.parameters import parameters
+from mirror.server.requests import cache_headers, parameters
 from mirror.services.quicklook.render import MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from mirror.services.exports.file_list import FileLists
     from mirror.services.exports.job_list import JobList
     from mirror.services.maintenance.retention import Store
-    from mirror.services.monitoring.all_jobs import AllJobs
+    from mirror.services.monitoring.overview import AllJobs
     from mirror.services.quicklook.quicklook import QuickLooks
 
 _TEXT, _NUMBER, _AMOUNT = str, int, (int, float)

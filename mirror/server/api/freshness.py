@@ -12,7 +12,7 @@ from mirror.config.loading import Policy
 from mirror.drms.times import parse_time, to_datetime
 from mirror.errors import BadRequest, SyntaxProblem
 from mirror.server.bodies import json_object, limit
-from mirror.server.parameters import parameters
+from mirror.server.requests import parameters
 
 if TYPE_CHECKING:
     from mirror.readthrough.policy import Rules

@@ -8,12 +8,12 @@ from aiohttp import web
 
 from mirror.errors import BadRequest
 from mirror.server.bodies import Kinds, json_object
-from mirror.server.parameters import parameters
+from mirror.server.requests import parameters
 
 if TYPE_CHECKING:
     from mirror.services.access.usage import Accounting
     from mirror.services.maintenance.checker import Checker
-    from mirror.services.maintenance.forget import Forgetter
+    from mirror.services.maintenance.retention import Forgetter
 
 _CHECK: dict[str, Kinds] = {"scope": str, "budget": int, "anew": bool}
 _FORGET: dict[str, Kinds] = {"ds": str, "files": bool, "records": bool, "force": bool, "dry_run": bool}

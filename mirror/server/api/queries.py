@@ -10,12 +10,12 @@ from aiohttp import web
 from mirror.errors import TooLarge, TooMany, UnknownName, WrongFields
 from mirror.server.bodies import json_object
 from mirror.server.usage import who_asks
-from mirror.services.sql.saved_queries import SavedQuery
+from mirror.services.sql.service import SavedQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mirror.services.sql.saved_queries import SavedQueries
+    from mirror.services.sql.service import SavedQueries
 
 #: Characters of a name and of a statement, and statements in all, at most.
 LONGEST_NAME, LONGEST, MOST = 80, 100_000, 1000

@@ -9,10 +9,7 @@ from aiohttp import web
 
 from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
-from mirror.server.cache_control import cache_headers, demand_of
-from mirror.server.disconnect import while_connected
-from mirror.server.parameters import parameters
-from mirror.server.request_keys import RECORDS
+from mirror.server.requests import RECORDS, cache_headers, demand_of, parameters, while_connected
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.info import ALL, RsListRequest, c_int, expand_names
 from mirror.wire.text import from_wire
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
-    from mirror.services.sql.where import WhereSearch
+    from mirror.services.sql.jsoc_tables import WhereSearch
     from mirror.wire.rs_list import RsList
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from mirror.errors import BadRequest, MirrorError, TooLarge
 from mirror.server.bodies import parse_json
-from mirror.server.disconnect import while_connected
+from mirror.server.requests import while_connected
 from mirror.services.sql.question import MOST_BYTES, checked_form, checked_params, checked_sql
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from mirror.errors import BadRequest, MirrorError, Refused
 from mirror.server.bodies import json_object
-from mirror.server.parameters import parameters
+from mirror.server.requests import parameters
 from mirror.services.transfer.backup import describe
 from mirror.services.transfer.bundle import BundleRequest
 

@@ -14,9 +14,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from mirror.errors import BadRequest, NotHeld, UpstreamBroken
-from mirror.server.cache_control import demand_of
-from mirror.server.jsoc.sending import send
-from mirror.server.parameters import ALLOW, METHODS
+from mirror.server.jsoc.sendfile import send
+from mirror.server.requests import ALLOW, METHODS, demand_of
 from mirror.server.roles import OURS, is_jsocs
 from mirror.wire.paths import normal_path
 

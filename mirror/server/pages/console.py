@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.server.parameters import parameters
+from mirror.server.requests import parameters
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from mirror.config.watching import ConfigWatcher
     from mirror.server.pages.site import Site
-    from mirror.services.sql.saved_queries import SavedQueries
+    from mirror.services.sql.service import SavedQueries
     from mirror.services.subscriptions.editing import Subscribing
     from mirror.services.subscriptions.manager import Sync
 

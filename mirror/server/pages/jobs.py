@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from mirror.config.access import Role
-from mirror.server.parameters import parameters
-from mirror.server.request_keys import PRINCIPAL
+from mirror.server.requests import PRINCIPAL, parameters
 
 if TYPE_CHECKING:
     from mirror.server.pages.site import Site
     from mirror.services.access.usage import Accounting
     from mirror.services.maintenance.checker import Checker
-    from mirror.services.monitoring.all_jobs import AllJobs
-    from mirror.services.monitoring.overview import Overview
+    from mirror.services.monitoring.overview import AllJobs, Overview
 
 #: Jobs and files that a page lists.
 _JOBS, _FILES = 200, 1000

@@ -12,7 +12,7 @@ from mirror.server.access.credentials import COOKIE
 from mirror.server.access.csrf import local_path
 from mirror.server.bodies import form
 from mirror.server.errors import codes
-from mirror.server.request_keys import PRINCIPAL
+from mirror.server.requests import PRINCIPAL
 from mirror.services.access.authentication import SESSION
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from mirror.drms.series import Keyword, Series
 from mirror.drms.times import scan_time, time_text_resolution
-from mirror.fits.archive import read_archive
 from mirror.fits.cards import name_of, split_card, unquoted
-from mirror.fits.header import BLOCK
+from mirror.fits.header import BLOCK, read_archive
 from mirror.fits.naming import fits_name, read_note
 from mirror.services.adoption.names import KeyValue
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.errors import UpstreamError, explained
-from mirror.fits.checksum import add_sums, ones_complement
+from mirror.fits.assembly import add_sums, ones_complement
 from mirror.fits.integrity import fits_problem
 from mirror.services.adoption.header import HeaderEvidence, read_header
 from mirror.services.adoption.match import Unplaced

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES, Keyword, Series
 from mirror.drms.times import scan_time, time_text_resolution
 from mirror.errors import MirrorError
+from mirror.fits.keyword import MISSING, is_interval, read_value
 from mirror.fits.naming import COMMENTARY, NEVER_EXPORTED, WCS_DEFAULTS, is_structural, stem_of
 from mirror.fits.record import own_keywords
-from mirror.fits.values import MISSING, is_interval, read_value
 from mirror.services.adoption.header import HeaderEvidence, card_of
 from mirror.services.adoption.names import is_linked
 

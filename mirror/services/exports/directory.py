@@ -26,8 +26,14 @@ from mirror.services.exports.content import (
 from mirror.services.exports.planning import finished, request_of
 from mirror.services.exports.worker import is_file
 from mirror.storage.files.unit_path import is_plain
-from mirror.wire.export_index import encode_index_html, encode_index_json, encode_index_txt
-from mirror.wire.keywords_txt import KeywordColumn, KeywordTable, encode_keywords
+from mirror.wire.export_index import (
+    KeywordColumn,
+    KeywordTable,
+    encode_index_html,
+    encode_index_json,
+    encode_index_txt,
+    encode_keywords,
+)
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:

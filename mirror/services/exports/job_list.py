@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportRequest
     from mirror.services.exports.file_list import FileLists
-    from mirror.services.exports.job_parts import JobParts
-    from mirror.services.exports.jobs import Job, JobFile, Jobs
+    from mirror.services.exports.jobs import Job, JobFile, JobParts, Jobs
     from mirror.services.exports.requests import Asked, Exports
     from mirror.services.exports.worker import ExportJobs
     from mirror.storage.files.blobs import Blobs

@@ -10,17 +10,15 @@ from mirror.drms.export import NO_DATA_FILE
 from mirror.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.services.exports.cutting import passes
 from mirror.services.exports.jobs import JobFile, is_before
-from mirror.services.exports.names import check_files, check_names, told_apart
-from mirror.services.exports.segment_files import FileLocation
+from mirror.services.exports.segment_files import FileLocation, check_files, check_names, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mirror.readthrough.files import Files
     from mirror.services.exports.assembling import Assembler
-    from mirror.services.exports.jobs import Jobs, State
+    from mirror.services.exports.jobs import Jobs, RunningJob, State
     from mirror.services.exports.planning import ExportPlanner, Plan
-    from mirror.services.exports.progress import RunningJob
     from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.exports.staging import Staging
     from mirror.storage.files.adopted_exports import Adopted

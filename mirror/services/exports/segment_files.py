@@ -1,4 +1,7 @@
-"""Which files an export wants: one for each record and segment, with all that is needed to get it. Pure."""
+"""Which files an export wants: one for each record and segment, with all that is needed to get it. Pure.
+
+Names of the files in an export's directory: each leads to one file, and none out of the directory. Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis
 from mirror.drms.series import Series
-from mirror.errors import UnknownName
+from mirror.errors import BadRequest, UnknownName
 from mirror.readthrough.files import SegmentFile
 from mirror.storage.files.holdings import RecordSegment
+from mirror.storage.files.unit_path import is_plain
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
 from mirror.wire.text import from_wire
+
+if TYPE_CHECKING:
+    from mirror.services.exports.jobs import JobFile
+    from mirror.services.exports.planning import Plan
 
 UNDATED = "undated"
 _DATED = re.compile(r"\d{4}[.-]\d\d[.-]\d\d")
@@ -105,3 +114,47 @@ def _day(layout: Layout, fields: dict[str, str]) -> str:
         return UNDATED
     text = from_wire(fields.get(keyword.name, ""))
     return re.sub(r"[.-]", "", text[:10]) if _DATED.match(text) else UNDATED
+
+
+LINKED = "link via "
+
+
+def told_apart(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
+    """The files with their names, after those of linked segments whose name is that of one of the record's own.
+
+    Recorded: as-is exports tell the record's own file twice then. In FITS exports the linked file gets the
+    name of its segment, so that none takes the other's place.
+    """
+    linked = {s.name for s in plan.series.segments if s.protocol.startswith(LINKED)}
+    pairs = list(zip(files, names, strict=True))
+    own = {(w.owner.recnum, name): w for w, name in pairs if w.segment not in linked}
+
+    def apart(wanted: RequestedFile, name: str) -> tuple[RequestedFile, str]:
+        same = own.get((wanted.owner.recnum, name), wanted)
+        if same is wanted:
+            return wanted, name
+        if plan.request.protocol.as_is:
+            return same, name
+        before, _, after = name.rpartition(wanted.file)
+        return wanted, f"{before}{wanted.segment}.fits{after}" if before or after else f"{wanted.segment}.fits"
+
+    return [apart(*pair) for pair in pairs]
+
+
+def check_names(template: str, names: Sequence[str]) -> None:
+    """BadRequest for a name that would lie elsewhere than in the export's directory."""
+    for name in names:
+        if not is_plain(name):
+            raise BadRequest(f"filenamefmt {template!r} makes the name {name!r}; expected one of a file, without folders")
+
+
+def check_files(template: str, files: Sequence[JobFile]) -> None:
+    """BadRequest if one file would take another's place."""
+    known: dict[str, JobFile] = {}
+    for file in files:
+        first = known.setdefault(file.name, file)
+        if file.sha256 and (first.sha256, first.front) != (file.sha256, file.front):
+            raise BadRequest(
+                f"filenamefmt {template!r} makes the name {file.name!r} for {first.record} and for {file.record}; "
+                f"expected names that differ, by {{recnum:%d}} for example"
+            )

@@ -2,6 +2,13 @@
 
 Many files come as one tar file, which is taken apart and let go; a few, and those that a tar file lacks,
 one by one. What came is held under its unit, so that nothing is asked for twice.
+
+Tar files that upstream packed: what is in them, and their members as files of the store.
+
+A member is kept only if it is what its name says, like any file that comes alone. Nothing is written
+anywhere else, so that no name can lead out of a folder.
+
+Export requests upstream: asked in turn, one pending for each address, and polled as JSOC says.
 """
 
 from __future__ import annotations
@@ -9,12 +16,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter
+import tarfile
+from collections import Counter, defaultdict
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mirror.drms.export import NO_DATA_FILE, Finished
+from mirror.drms.export import NO_DATA_FILE, Failed, Finished, Immediate, Pending, StatusRequest
 from mirror.errors import UpstreamBroken, UpstreamRefused
+from mirror.fits.integrity import file_problem
 from mirror.services.exports.cutting import (
     MOST_BYTES,
     MOST_FILES,
@@ -23,26 +34,194 @@ from mirror.services.exports.cutting import (
     is_too_large,
     staging_request,
 )
-from mirror.services.exports.job_parts import JobPart
-from mirror.services.exports.tar import members, unpacked
+from mirror.services.exports.jobs import JobPart
 from mirror.storage.files.unit_path import UnitFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from mirror.drms.export import ExportFile, ExportRequest
     from mirror.drms.series import Series
     from mirror.readthrough.downloads import Downloads
-    from mirror.services.exports.job_parts import JobParts
+    from mirror.services.exports.jobs import JobParts
     from mirror.services.exports.segment_files import RequestedFile
-    from mirror.services.exports.tar import Member
-    from mirror.services.exports.upstream_queue import UpstreamExports
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.holdings import Holdings, RecordSegment
     from mirror.storage.files.table import Blob
+    from mirror.upstream.client import UpstreamClient
+
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two looks at a request, at least and at most, whatever JSOC says.
+SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0
+#: Seconds after which a request that is still pending counts as failed.
+PATIENCE = 24 * 3600.0
+#: Status 6, "no such request", is what JSOC says for a moment before it knows a request.
+NOT_YET_KNOWN, TRIES = 6, 5
+#: Requests that JSOC lets one host have pending, whatever their addresses.
+MOST_PENDING = 10
+#: The status of a request that is being worked on; one that stays so has no end.
+RUNNING = 1
+
+
+class UpstreamExports:
+    """Asks upstream for exports. ``address`` is for requests that have none; ``sleep`` waits for seconds."""
+
+    def __init__(
+        self,
+        upstream: UpstreamClient,
+        address: str | None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.address = address
+        self._upstream = upstream
+        self._sleep = sleep
+        self._all = asyncio.Semaphore(MOST_PENDING)
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def busy(self, address: str | None) -> bool:
+        """True if a request of that address would have to wait for its turn."""
+        return self._all.locked() or self._turn(address).locked()
+
+    @asynccontextmanager
+    async def turn(self, address: str | None) -> AsyncIterator[None]:
+        """While this is open, no other request of the address is pending."""
+        async with self._turn(address), self._all:
+            yield
+
+    async def made(
+        self, request: ExportRequest, known: str | None, accepted: Callable[[str], Awaitable[None]]
+    ) -> Finished:
+        """What upstream makes of a request; hold the ``turn`` of its address.
+
+        ``known`` is the id under which it was accepted before, and is asked for anew only if upstream has
+        forgotten it; a new id is told to ``accepted``. Raises UpstreamRefused, and what keeps upstream from
+        answering: it works on the request all the same.
+        """
+        if known is not None:
+            try:
+                return await self._finished(known)
+            except UpstreamRefused as problem:
+                if problem.status == RUNNING:
+                    raise
+                log.warning("asked anew request=%s error=%s", known, problem)
+        answer = await self._upstream.export(request)
+        if isinstance(answer, Failed):
+            raise UpstreamRefused(answer.status, answer.error)
+        if isinstance(answer, Immediate):
+            told = answer.method, answer.protocol, len(answer.files), answer.size
+            return Finished("", *told, "", answer.files)
+        await accepted(answer.request_id)
+        return await self._finished(answer.request_id)
+
+    def _turn(self, address: str | None) -> asyncio.Lock:
+        return self._turns[(address or self.address or "").strip().lower()]
+
+    async def _finished(self, request_id: str) -> Finished:
+        """The index of a request, once upstream is done with it; UpstreamRefused if it fails, or has no end."""
+        waited = 0.0
+        unknown = 0
+        while waited < PATIENCE:
+            answer = await self._upstream.export(StatusRequest(request_id))
+            if isinstance(answer, Finished):
+                return answer
+            wait = SHORTEST_WAIT
+            if isinstance(answer, Pending):
+                wait = min(max(float(answer.wait), SHORTEST_WAIT), LONGEST_WAIT)
+            elif isinstance(answer, Failed):
+                unknown += 1
+                if answer.status != NOT_YET_KNOWN or unknown > TRIES:
+                    raise UpstreamRefused(answer.status, answer.error)
+            waited += wait
+            await self._sleep(wait)
+        raise UpstreamRefused(RUNNING, f"request {request_id} was not done after {PATIENCE / 3600:.0f} hours")
+
+
+PIECE = 1024 * 1024
+#: Two empty blocks end a tar file.
+_END = bytes(2 * tarfile.BLOCKSIZE)
+#: Headers of members that hold names and the like for the one that follows, and bytes that such a one may have.
+_NOTES = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
+_NOTES |= {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+_LONGEST_NOTE = 64 << 10
+#: Several times the files of the largest request.
+_MOST_MEMBERS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a tar file: ``size`` bytes from ``offset`` on."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def members(path: Path) -> dict[str, Member]:
+    """The files of a tar file by name, without folders; UpstreamBroken if it is none, or is cut short."""
+    try:
+        _check_headers(path)
+        size = path.stat().st_size
+        with tarfile.open(path, "r:") as archive:
+            files = [_member(info, size) for info in archive if info.isreg()]
+        end = _read(path, size - len(_END), len(_END)) if size >= len(_END) else b""
+    except (tarfile.TarError, OSError, ValueError) as problem:
+        raise UpstreamBroken(f"a tar file cannot be read: {problem}") from problem
+    if end != _END:
+        raise UpstreamBroken("a tar file is cut short: it has no end")
+    return {file.name: file for file in files}
+
+
+def _check_headers(path: Path) -> None:
+    """Walk through the headers, before ``tarfile`` believes them: a length below 0 leads it round in a circle."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for _ in range(_MOST_MEMBERS):
+            header = file.read(tarfile.BLOCKSIZE)
+            if not header.strip(b"\0"):
+                return  # the end; what stands there is looked at by the caller
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            _check_length(info, at + tarfile.BLOCKSIZE, size)
+            if info.type == tarfile.GNUTYPE_SPARSE or (
+                info.type in _NOTES and b"GNU.sparse" in file.read(info.size)
+            ):
+                raise UpstreamBroken(f"a tar file has the sparse member {info.name[:80]!r}; expected whole files")
+            holds = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES or info.type in _NOTES
+            at += tarfile.BLOCKSIZE * (1 + (-(-info.size // tarfile.BLOCKSIZE) if holds else 0))
+            file.seek(at)
+    raise UpstreamBroken(f"a tar file has more than {_MOST_MEMBERS:,} members")
+
+
+def _check_length(info: tarfile.TarInfo, start: int, size: int) -> None:
+    if info.size < 0 or (info.type in _NOTES and info.size > _LONGEST_NOTE):
+        raise UpstreamBroken(f"a tar file has the member {info.name[:80]!r} of {info.size:,} bytes")
+    if info.isreg() and start + info.size > size:
+        raise UpstreamBroken(f"a tar file is cut short: {info.name[:80]!r} ends beyond it")
+
+
+def _member(info: tarfile.TarInfo, size: int) -> Member:
+    _check_length(info, info.offset_data, size)
+    return Member(PurePosixPath(info.name).name, info.offset_data, info.size)
+
+
+async def unpacked(blobs: Blobs, path: Path, member: Member) -> Blob:
+    """A member of the tar file at ``path`` as a file of the store; UpstreamBroken if it is damaged."""
+    async with blobs.incoming(member.size) as sink:
+        at, end = member.offset, member.offset + member.size
+        while at < end and (piece := await asyncio.to_thread(_read, path, at, min(PIECE, end - at))):
+            await sink.write(piece)
+            at += len(piece)
+        return await sink.keep(size=member.size, check=lambda kept: file_problem(kept, member.name))
+
+
+def _read(path: Path, start: int, count: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(count)
+
+
 
 Came = dict["RecordSegment", "RequestedFile"]
 

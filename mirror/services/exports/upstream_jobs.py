@@ -20,21 +20,18 @@ from mirror.services.exports.cutting import (
     smaller,
 )
 from mirror.services.exports.jobs import JobFile
-from mirror.services.exports.names import check_files
+from mirror.services.exports.segment_files import check_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.drms.export import ExportFile, Finished
     from mirror.readthrough.policy import Rules
-    from mirror.services.exports.job_parts import JobPart, JobParts
-    from mirror.services.exports.jobs import Jobs
+    from mirror.services.exports.jobs import JobPart, JobParts, Jobs, RunningJob
     from mirror.services.exports.planning import ExportPlanner, Plan
-    from mirror.services.exports.progress import RunningJob
-    from mirror.services.exports.staging import Staging
-    from mirror.services.exports.upstream_queue import UpstreamExports
+    from mirror.services.exports.staging import Staging, UpstreamExports
     from mirror.storage.files.blobs import Blobs
-    from mirror.storage.files.pins import Pins
+    from mirror.storage.files.eviction import Pins
 
 #: What stands for a file that is not there.
 NO_FILES = frozenset({"", NO_DATA_FILE})

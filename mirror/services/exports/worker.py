@@ -16,8 +16,8 @@ from mirror.concurrency import SingleFlight, nap
 from mirror.drms.exportrules import RETENTION
 from mirror.errors import MirrorError
 from mirror.services.exports.cutting import given_up, next_try, passes
+from mirror.services.exports.jobs import RunningJob
 from mirror.services.exports.planning import request_of
-from mirror.services.exports.progress import RunningJob
 from mirror.services.exports.upstream_jobs import NO_FILES
 from mirror.upstream.budget import asking
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.jobs import Job, JobFile, Jobs
     from mirror.services.exports.making import ExportMaking
+    from mirror.services.exports.staging import UpstreamExports
     from mirror.services.exports.upstream_jobs import WholeRequests
-    from mirror.services.exports.upstream_queue import UpstreamExports
     from mirror.storage.files.blobs import Blobs
-    from mirror.storage.files.pins import Pins
+    from mirror.storage.files.eviction import Pins
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,8 @@
    of them the fill has failed; what JSOC refuses is tried three times. The last error is shown all the while.
 4. What is committed stays, whatever becomes of the fill. One that has not ended when the mirror stops goes on when it
    starts: its row says what was asked for, the coverage what is still missing.
+
+What a record set lacks, and filling it, as people see it. Everything given is plain JSON.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ import logging
 from collections import deque
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mirror.concurrency import nap
 from mirror.coverage.axis import coverage_axis
 from mirror.coverage.intervals import MAX
 from mirror.coverage.plan import Forward, need
+from mirror.coverage.wording import ends, restriction
+from mirror.drms.parser import parse_query
+from mirror.drms.recordset import RecordSetQuery
 from mirror.errors import (
     BadRequest,
     MirrorError,
@@ -33,6 +38,7 @@ from mirror.errors import (
     UnknownName,
     UpstreamRefused,
 )
+from mirror.humanize import stamp
 from mirror.readthrough.chunks import chunks, head_and_rest
 from mirror.services.exports.cutting import given_up, next_try
 from mirror.storage.database.database import Tables
@@ -40,13 +46,14 @@ from mirror.storage.index.facts import drop_fact, facts_of, put_fact
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import Rules
+    from mirror.services.estimates.estimates import Estimates
     from mirror.services.exports.jobs import Trouble
     from mirror.services.search.search import Search
     from mirror.storage.database.database import Cursor, Database
@@ -414,3 +421,76 @@ class Fills:
 
 class _GivenUp(MirrorError):
     """A fill is not tried any more, and why."""
+
+
+#: Gaps that are listed one by one; of the rest there are the sums.
+MOST_LISTED = 500
+
+
+class Filling:
+    """Looks for gaps, and has them filled."""
+
+    def __init__(self, fills: Fills, estimates: Estimates) -> None:
+        self._fills = fills
+        self._estimates = estimates
+
+    async def gaps(self, ds: str) -> dict[str, Any]:
+        """The parts of a record set that are not held completely."""
+        return _listed(await self._fills.gaps(ds))
+
+    async def fill(self, ds: str, by: str) -> dict[str, Any]:
+        """Begin to fetch what is missing of a record set: that, and the fill. Raises as ``Fills.start``."""
+        missing = _listed(await self._fills.gaps(ds))
+        return {**missing, **fill_line(await self._fills.start(ds, by))}
+
+    async def estimate(self, ds: str) -> dict[str, Any]:
+        """What a fill of a record set would fetch, and how much that is: records only, whatever segments it names."""
+        missing = _listed(await self._fills.gaps(ds))
+        sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
+        return {**missing, "estimate": (await self._estimates.estimate(str(RecordSetQuery(sets)))).plain()}
+
+
+def fill_line(job: FillJob) -> dict[str, Any]:
+    """A fill with the members that every job has."""
+    left = job.seconds_left
+    waits = {"why": job.error, "next_try": stamp(job.next_try)} if job.next_try is not None else None
+    return {
+        "id": job.id,
+        "kind": "fill",
+        "state": job.state,
+        "ready": job.records,
+        "total": job.total or 0,
+        "counted": "records",
+        "seconds_left": None if left is None else round(left),
+        "bytes": 0,
+        "ds": job.ds,
+        "by": job.by,
+        "created": stamp(job.created),
+        "updated": stamp(job.updated),
+        "error": job.error,
+        "waits": waits,
+        "notes": [],
+        "files": [],
+    }
+
+
+def _listed(found: Sequence[tuple[Series, Box]]) -> dict[str, Any]:
+    lines = [line for series, box in found for line in _lines(series, box)]
+    slots = [line["slots"] for line in lines]
+    return {
+        "gaps": lines[:MOST_LISTED],
+        "count": len(lines),
+        "slots": None if None in slots else sum(slots),
+    }
+
+
+def _lines(series: Series, box: Box) -> Iterator[dict[str, Any]]:
+    for steps in box.steps:
+        first, last = ends(series, box.region, steps.lo, steps.hi)
+        yield {
+            "series": series.name,
+            "restriction": restriction(series, box.region),
+            "first": first,
+            "last": last,
+            "slots": len(steps) if box.bounded else None,
+        }

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import MirrorError, NotHeld
 from mirror.readthrough.files import SegmentFile
-from mirror.services.maintenance.check_plan import CheckStep
-from mirror.services.maintenance.check_table import Finding
+from mirror.services.maintenance.check_plan import CheckStep, Finding
 from mirror.storage.files.holdings import RecordSegment
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from mirror.readthrough.files import Files
     from mirror.readthrough.policy import Rules
-    from mirror.services.maintenance.check_table import Outcome
+    from mirror.services.maintenance.check_plan import Outcome
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob, Lost, Verdict
 

@@ -15,21 +15,23 @@ import duckdb
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import box_query
 from mirror.errors import MirrorError
-from mirror.services.maintenance.check_plan import CheckStep
-from mirror.services.maintenance.check_table import Finding
+from mirror.services.maintenance.check_plan import CheckStep, Finding
 from mirror.storage.database.damage import is_damage
 from mirror.storage.database.database import Tables
 from mirror.storage.index.affected import delete_records
-from mirror.storage.index.catalogue_check import (
+from mirror.storage.index.merge import create_tables
+from mirror.storage.index.record_check import Damage, damaged, exists, mend_columns, mend_versions, outdone
+from mirror.storage.index.salvage import (
+    Loss,
     checked_in_future,
     dated_back,
     drop_strangers,
+    loss,
+    rebuild,
+    rows_of,
     save,
     unreadable_tables,
 )
-from mirror.storage.index.merge import create_tables
-from mirror.storage.index.record_check import Damage, damaged, exists, mend_columns, mend_versions, outdone
-from mirror.storage.index.salvage import Loss, loss, rebuild, rows_of
 from mirror.storage.lake.table import distrust
 from mirror.upstream.pacing import Priority
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
     from mirror.services.fills.fills import Fills
-    from mirror.services.maintenance.check_table import Outcome
+    from mirror.services.maintenance.check_plan import Outcome
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Layout

@@ -19,17 +19,17 @@ from mirror.services.maintenance.check_plan import (
     STEPS,
     Budget,
     CheckStep,
+    Finding,
     advanced,
     covers,
     is_good,
     steps_of,
 )
-from mirror.services.maintenance.check_table import Finding
 
 if TYPE_CHECKING:
     from mirror.services.maintenance.check_files import FileSteps
     from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
-    from mirror.services.maintenance.check_table import CheckTable, Run, Scope
+    from mirror.services.maintenance.check_plan import CheckTable, Run, Scope
 
 log = logging.getLogger(__name__)
 

@@ -1,22 +1,40 @@
-"""What stays in the store and what goes: pins, and eviction. Everything given is plain JSON."""
+"""What stays in the store and what goes: pins, and eviction. Everything given is plain JSON.
+
+Forgetting: files and records of a record set go, together with every claim that they are held.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mirror.errors import BadRequest
+from mirror.coverage.coverage import Coverage
+from mirror.coverage.plan import Forward, extreme_position, has_where, need
+from mirror.coverage.subtraction import numbered, without
+from mirror.drms.parser import parse_query
+from mirror.drms.selection import bind
+from mirror.errors import BadRequest, Refused, UnknownSeries
 from mirror.humanize import stamp
+from mirror.storage.index.affected import affected_by_recnums, delete_records
+from mirror.storage.index.select_sql import box_predicate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from mirror.config.loading import Subscription
+    from mirror.coverage.coverage import Box
     from mirror.drms.export import ExportRequest
+    from mirror.drms.recordset import Selection
+    from mirror.drms.series import Series
     from mirror.services.exports.file_list import FileLists
+    from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
+    from mirror.storage.files.eviction import Pin, Pins
     from mirror.storage.files.holdings import Holdings
-    from mirror.storage.files.pins import Pin, Pins
+    from mirror.storage.files.removal import ForgetResult
+    from mirror.storage.index.index import Index
 
 #: Blobs whose files are named in an answer; of the rest only the sums are told.
 MOST_NAMED = 1000
@@ -112,3 +130,132 @@ def _group(owner: str, reason: str, pins: list[Pin]) -> dict[str, Any]:
         "until": None if last is None else stamp(last),
     }
 
+
+@dataclass(frozen=True, slots=True)
+class ForgetTarget:
+    """What is meant by a record set: all of a series, or these numbers; ``boxes`` is no longer claimed."""
+
+    series: Series
+    recnums: frozenset[int] | None
+    boxes: tuple[Box, ...]
+
+    def uncover(self, coverage: Coverage) -> Coverage:
+        """What is still claimed afterwards."""
+        if self.recnums is None:
+            return Coverage()
+        return without(coverage, (*self.boxes, numbered(self.recnums)))
+
+
+class Forgetter:
+    """Forgets; ``wishes`` gives the subscriptions that hold, ``now`` Unix seconds."""
+
+    def __init__(
+        self,
+        database: Database,
+        index: Index,
+        blobs: Blobs,
+        wishes: Callable[[], Iterable[Subscription]],
+        now: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._blobs = blobs
+        self._wishes = wishes
+        self._now = now
+
+    async def forget(
+        self, ds: str, *, files: bool = True, records: bool = True, force: bool = False, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Forget files, records, or both, of what is held of a record set; nothing is asked upstream.
+
+        Pinned files stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
+        names no records by itself.
+        """
+        if not files and not records:
+            raise BadRequest("neither files nor records are to be forgotten; expected one of them, or both")
+        told = [
+            await self._one(s, files=files, records=records, force=force, dry_run=dry_run)
+            for s in await self._meant(ds)
+        ]
+        return _sum(told, dry_run=dry_run)
+
+    async def _one(
+        self, meant: ForgetTarget, *, files: bool, records: bool, force: bool, dry_run: bool
+    ) -> dict[str, Any]:
+        name, now = meant.series.name, self._now()
+        work = self._blobs.forgetting.plan if dry_run else self._blobs.forgetting.forget
+        gone = await work(name, meant.recnums, now, force=force) if files else None
+        count = await self._count(meant) if records else 0
+        if records and not dry_run:
+            await self._index.drop(meant.series, meant.uncover, lambda c: self._delete(c, meant))
+        return {"records": count, "warnings": self._warnings(name), **_files(gone)}
+
+    # ---- what is meant ---------------------------------------------------------------------------
+
+    async def _meant(self, ds: str) -> list[ForgetTarget]:
+        found = []
+        for record_set in parse_query(ds).sets:
+            held = self._index.series(record_set.series)
+            if held is None:
+                raise UnknownSeries(record_set.series)
+            series = held[0]
+            if not record_set.filters:
+                found.append(ForgetTarget(series, None, ()))
+            else:
+                found.append(await self._chosen(bind(record_set, series, text=ds), ds))
+        return found
+
+    async def _chosen(self, selection: Selection, ds: str) -> ForgetTarget:
+        boxes = () if extreme_position(selection) is not None else need(selection)
+        if extreme_position(selection) is not None or isinstance(boxes, Forward):
+            raise Refused(
+                f"which records {ds!r} means only JSOC can tell; expected values or ranges of prime keys"
+            )
+        series = selection.series
+        if has_where(selection):
+            rows = (await self._index.select(selection)).rows
+            numbers = frozenset(row.recnum for row in rows)
+            view = self._index.layout(series)
+            places = (
+                await self._database.read(lambda c: affected_by_recnums(c, view, numbers)) if numbers else None
+            )
+            return ForgetTarget(series, numbers, places.boxes if places else ())
+        predicate = " OR ".join(f"({box_predicate(series, box)})" for box in boxes) or "FALSE"
+        return ForgetTarget(series, await self._index.recnums(series, predicate, all_versions=True), boxes)
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    async def _count(self, meant: ForgetTarget) -> int:
+        if meant.recnums is not None:
+            return len(meant.recnums)
+        return len(await self._index.recnums(meant.series, "TRUE", all_versions=True))
+
+    def _delete(self, cursor: Cursor, meant: ForgetTarget) -> None:
+        layout = self._index.layout(meant.series)
+        if self._index.view(meant.series) is None:
+            return
+        delete_records(cursor, layout, meant.recnums)
+
+    def _warnings(self, series: str) -> list[str]:
+        """The subscriptions that will fetch it again."""
+        keepers = [w.identity for w in self._wishes() if w.series.lower() == series.lower()]
+        return [f"the subscription {name} keeps {series}, and may fetch it again" for name in keepers]
+
+
+def _files(gone: ForgetResult | None) -> dict[str, Any]:
+    if gone is None:
+        return {"files": 0, "blobs": 0, "bytes": 0, "pinned": 0, "shared": 0}
+    size = sum(blob.size for blob in gone.blobs)
+    return {
+        "files": gone.files,
+        "blobs": len(gone.blobs),
+        "bytes": size,
+        "pinned": gone.pinned,
+        "shared": gone.shared,
+    }
+
+
+def _sum(told: list[dict[str, Any]], *, dry_run: bool) -> dict[str, Any]:
+    names = ("records", "files", "blobs", "bytes", "pinned", "shared")
+    warnings = list(dict.fromkeys(text for each in told for text in each["warnings"]))
+    return {"dry_run": dry_run, **{n: sum(each[n] for each in told) for n in names}, "warnings": warnings}

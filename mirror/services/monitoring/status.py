@@ -1,4 +1,12 @@
-"""What the mirror holds and how it is doing, for people, the API and Prometheus."""
+"""What the mirror holds and how it is doing, for people, the API and Prometheus.
+
+How many files a store has.
+
+Asking whether JSOC is back, so that no person has to be the first to find out.
+
+The circuit breaker lets one request through after each pause. Without a probe that would be somebody's
+search, which waits for a server that may never answer.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +15,59 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.wording import ends, restriction
+from mirror.errors import MirrorError
 from mirror.humanize import stamp
-from mirror.services.subscriptions.report import gauges
+from mirror.services.subscriptions.manager import gauges
+from mirror.storage.database.database import Tables
 from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from mirror.config.watching import ConfigWatcher
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
     from mirror.services.maintenance.upkeep import Upkeep
-    from mirror.services.monitoring.totals import Totals
     from mirror.services.subscriptions.manager import Sync
+    from mirror.storage.database.database import Database
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange, UpstreamClient
+    from mirror.upstream.pacing import Pace
+
+
+class Totals:
+    """Counts rows of the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._tables = Tables(database)
+
+    async def files(self) -> int:
+        """How many blobs there are."""
+        row = await self._tables.read(lambda c: c.execute("SELECT count(*) FROM mirror.blobs").fetchone())
+        return int(row[0]) if row else 0
+
+    async def adopted(self) -> int:
+        """How many adopted exports there are."""
+        row = await self._tables.read(lambda c: c.execute("SELECT count(*) FROM mirror.adopted").fetchone())
+        return int(row[0]) if row else 0
+
+    async def jobs(self) -> dict[str, int]:
+        """How many exports there are in each state."""
+        sql = "SELECT state, count(*) FROM mirror.jobs GROUP BY state ORDER BY state"
+        return dict(await self._tables.read(lambda c: c.execute(sql).fetchall()))
+
+    async def by_series(self) -> dict[str, tuple[int, int]]:
+        """Segment files and their bytes of each series, by lower-case name; what records share counts for each."""
+        sql = (
+            "SELECT series, count(*), sum(size)::BIGINT FROM mirror.holdings JOIN mirror.blobs USING (head, sha256) "
+            "WHERE series IS NOT NULL GROUP BY series"
+        )
+        found = await self._tables.read(lambda c: c.execute(sql).fetchall())
+        return {name: (count, size) for name, count, size in found}
 
 
 @dataclass
@@ -218,3 +260,57 @@ def _metric(name: str, kind: str, text: str, samples: Any) -> Iterator[str]:
     yield f"# TYPE {name} {kind}"
     for labels, value in samples:
         yield f"{name}{{{labels}}} {value}" if labels else f"{name} {value}"
+
+
+#: Seconds between two looks at how JSOC is doing; a probe never follows another sooner.
+LOOK = 5.0
+#: Asked for its structure: a light question, and whatever JSOC says to it, it is there.
+SERIES = "hmi.v_45s"
+
+
+def pause(pace: Pace, *, may_ask: bool) -> float | None:
+    """Seconds until it is to be asked: None if there is no need, as JSOC answered last or is not to be asked."""
+    return pace.open_for if may_ask and pace.failures else None
+
+
+class Prober:
+    """Probes upstream while it does not answer; ``sleep`` waits for seconds.
+
+    ``back`` is called once it can be asked after a time in which it could not: it was away, or the mirror offline.
+    """
+
+    def __init__(
+        self,
+        upstream: UpstreamClient,
+        rules: Rules,
+        sleep: Callable[[float], Awaitable[object]],
+        back: Callable[[], None],
+    ) -> None:
+        self._upstream = upstream
+        self._rules = rules
+        self._sleep = sleep
+        self._back = back
+
+    async def run(self) -> None:
+        """Look after upstream for ever."""
+        away = False
+        while True:
+            await self._sleep(LOOK)
+            down = self._upstream.pace().failures > 0
+            here = await self.look() and self._rules.may_ask
+            if here and (away or down):
+                self._back()
+            away = not here
+
+    async def look(self) -> bool:
+        """Ask once if it is time, after the rest of the pause; True if upstream answers, or was not asked."""
+        rest = pause(self._upstream.pace(), may_ask=self._rules.may_ask)
+        if rest is None:
+            return True
+        if rest:
+            await self._sleep(rest)
+        try:
+            await self._upstream.series_struct(SERIES)
+        except MirrorError:  # the circuit has noted it, and status tells
+            return not self._upstream.pace().failures
+        return True

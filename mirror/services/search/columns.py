@@ -27,8 +27,7 @@ from mirror.storage.index.layout import (
     segment_field,
 )
 from mirror.wire.info import ALL, RsListRequest, expand_names
-from mirror.wire.joined import GLUE, Joined
-from mirror.wire.rs_list import RsList, SegmentColumn
+from mirror.wire.rs_list import GLUE, Joined, RsList, SegmentColumn
 
 INVALID_KEY = "Invalid KeyLink"
 INVALID_SEGMENT = "InvalidSegName"

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.errors import SyntaxProblem
-from mirror.services.sql.tokens import Kind, name, tokens, value
+from mirror.services.sql.statements import Kind, name, tokens, value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mirror.services.sql.tokens import Token
+    from mirror.services.sql.statements import Token
 
 FUNCTION = "jsoc"
 EXPECTED = "jsoc('hmi.v_45s[2014.01.01/1d]'), or jsoc('...', fill := true)"

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mirror.drms.series import Series
-    from mirror.readthrough.archive import Upstream
     from mirror.readthrough.files import Files
-    from mirror.readthrough.policy import Rules
+    from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.services.exports.assembling import Assembler
     from mirror.services.exports.staging import Staging
     from mirror.services.subscriptions.holdings import Scope, SubscriptionHoldings
@@ -83,7 +82,7 @@ class SyncFiles:
         files: Files,
         staging: Staging,
         assembler: Assembler,
-        upstream: Upstream,
+        upstream: JsocInfo,
         rules: Rules,
         address: str | None,
     ) -> None:

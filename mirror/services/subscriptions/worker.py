@@ -19,8 +19,7 @@ from mirror.errors import MirrorError, NotHeld
 from mirror.redaction import redacted
 from mirror.services.subscriptions.files import Batch, Spared, SyncFiles
 from mirror.services.subscriptions.holdings import Memory, SubscriptionHoldings
-from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, target
-from mirror.services.subscriptions.window import pause
+from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, pause, target
 from mirror.upstream.pacing import unattended
 
 if TYPE_CHECKING:

@@ -17,8 +17,16 @@ from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
 from mirror.coverage.sharing import held_parts, with_edges
 from mirror.errors import BadRequest, StorageError, UnknownSeries, UpstreamError, explained
-from mirror.services.exports.linked_keywords import link_queries
-from mirror.services.transfer.bundle_contents import Fact, select_facts
+from mirror.services.exports.assembling import link_queries
+from mirror.services.transfer.bundle_contents import (
+    EXPORTS,
+    FACTS,
+    HOLDINGS,
+    Fact,
+    select_facts,
+    write_records,
+    write_table,
+)
 from mirror.services.transfer.bundle_files import BundleFiles, FileLoad
 from mirror.services.transfer.bundle_manifest import (
     BLOBS,
@@ -32,7 +40,6 @@ from mirror.services.transfer.bundle_manifest import (
     encode_bundle,
     joined,
 )
-from mirror.services.transfer.bundle_tables import EXPORTS, FACTS, HOLDINGS, write_records, write_table
 from mirror.services.transfer.pool import UNFINISHED, Pool, alone_in, hash_of, sync_file, write_file
 from mirror.storage.disk import Disk
 from mirror.storage.index.select_sql import box_predicate

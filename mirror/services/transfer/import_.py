@@ -20,15 +20,14 @@ from mirror.services.transfer.bundle_contents import (
     carried_exports,
     carried_facts,
     carried_files,
+    read_records,
 )
 from mirror.services.transfer.bundle_manifest import BLOBS
-from mirror.services.transfer.bundle_tables import read_records
 from mirror.services.transfer.pool import PIECE, Pool, hash_of
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import export_link
-from mirror.storage.index.layout import Layout
-from mirror.storage.index.merge_foreign import ForeignRecords
-from mirror.storage.index.precision import Tolerance
+from mirror.storage.index.layout import Layout, Tolerance
+from mirror.storage.index.merge import ForeignRecords
 from mirror.wire.structure import decode_series_struct
 from mirror.wire.structure_check import structure_problem
 

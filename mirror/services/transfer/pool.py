@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from mirror.errors import StorageError, explained
-from mirror.storage.database.memory import Memory
+from mirror.storage.database.connection import Memory
 from mirror.storage.disk import is_sha256
 from mirror.storage.files.table import all_blobs, forget
 

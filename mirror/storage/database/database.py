@@ -19,7 +19,7 @@ import duckdb
 
 from mirror.concurrency import T
 from mirror.errors import StorageError
-from mirror.storage.database.connection import ReopeningConnection
+from mirror.storage.database.connection import Allowance, Memory, ReopeningConnection
 from mirror.storage.database.damage import (
     Damaged,
     cannot_open,
@@ -30,7 +30,6 @@ from mirror.storage.database.damage import (
     is_damage,
 )
 from mirror.storage.database.index_file import log_of, look_at, refuse_beside_files
-from mirror.storage.database.memory import Allowance, Memory
 from mirror.storage.database.migrations import (
     Kind,
     bring_up_to_date,

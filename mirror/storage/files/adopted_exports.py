@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from mirror.concurrency import to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
+from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.readable_tree import link_name
 from mirror.storage.files.table import Blob, find_blob, head
 
 if TYPE_CHECKING:

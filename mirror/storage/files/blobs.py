@@ -20,10 +20,9 @@ from mirror.storage.database.database import Tables
 from mirror.storage.disk import Disk
 from mirror.storage.files.eviction import Eviction, Evictor
 from mirror.storage.files.folders import Folders
+from mirror.storage.files.incoming import Quota, Reservation
 from mirror.storage.files.parked import ParkedDownloads
-from mirror.storage.files.quota import Quota, Reservation
-from mirror.storage.files.receiving import Receiving
-from mirror.storage.files.recovery import make_whole
+from mirror.storage.files.receiving import Receiving, Verified, stamp_of
 from mirror.storage.files.removal import Forgetting
 from mirror.storage.files.table import (
     Blob,
@@ -36,8 +35,7 @@ from mirror.storage.files.table import (
     put_quarantine,
     set_verified,
 )
-from mirror.storage.files.verification import FileCheck
-from mirror.storage.files.verified import Verified, stamp_of
+from mirror.storage.files.verification import FileCheck, make_whole
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +44,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.files.folders import Tree
     from mirror.storage.files.incoming import Sink
-    from mirror.storage.files.readable_tree import Tree
 
 
 #: Files that are read whole side by side before they are sent: more would not be quicker on a disk.

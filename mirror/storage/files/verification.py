@@ -2,6 +2,14 @@
 
 What is found is a candidate until it was looked at again while nobody changes blobs: downloads and
 evictions go on meanwhile. The rule of ``mirror.storage.files.blobs`` holds at any moment.
+
+What refers to blobs: holdings, adopted exports, files of jobs, pins. Finding and mending what cannot be, in one transaction.
+
+What each start does: the rows of files and the files are made to agree, whatever a crash left.
+
+Files that came without their row, or whose rows were deleted first, are taken in as blobs that nothing
+refers to: they count against the quota, and are the first to be evicted. Nothing is deleted here but
+downloads that were never finished.
 """
 
 from __future__ import annotations
@@ -12,29 +20,183 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import to_the_end
-from mirror.errors import NotHeld
+from mirror.coverage.coverage import AHEAD
+from mirror.errors import NotHeld, StorageError
+from mirror.storage.database.database import if_possible
 from mirror.storage.disk import Stopped
-from mirror.storage.files.recovery import Repairs, repairs
-from mirror.storage.files.references import Reference, mend_references
 from mirror.storage.files.table import (
     Blob,
     all_blobs,
+    date_back,
     due_blobs,
     find_blob,
+    forget,
     holding_links,
+    lost_exports,
+    lost_files,
     put_blob,
     put_quarantine,
     set_all_verified,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from mirror.storage.database.database import Tables
+    from mirror.storage.database.database import Cursor, Tables
     from mirror.storage.files.eviction import Evictor
     from mirror.storage.files.folders import Folders
     from mirror.storage.files.parked import ParkedDownloads
-    from mirror.storage.files.table import Verdict
+    from mirror.storage.files.table import Lost, Verdict
+
+
+#: Seconds for which a part waits to be continued.
+PARTS_WAIT = 7 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """Rows whose file is gone; rows whose file has another length (that one); files without a row."""
+
+    missing: tuple[str, ...]
+    damaged: Mapping[str, int]
+    unknown: Mapping[str, int]
+
+
+NOTHING = Repairs((), {}, {})
+
+
+def repairs(blobs: Iterable[Blob], sizes: Mapping[str, int]) -> Repairs:
+    """What to do so that rows and files agree."""
+    rows = {blob.sha256: blob.size for blob in blobs}
+    return Repairs(
+        missing=tuple(sha256 for sha256 in rows if sha256 not in sizes),
+        damaged={s: sizes[s] for s, size in rows.items() if s in sizes and sizes[s] != size},
+        unknown={s: size for s, size in sizes.items() if s not in rows},
+    )
+
+
+async def make_whole(tables: Tables, folders: Folders, parts: ParkedDownloads, now: float) -> int:
+    """Make the store whole; the bytes that it holds then. StorageError if its files are not there at all."""
+    blobs = await tables.read(all_blobs)
+    sizes = await asyncio.to_thread(_found, folders, parts, now, known=len(blobs))
+    todo = repairs(blobs, sizes)
+    # A full disk must not keep a store from opening: what cannot be written is found again by the next start, by
+    # checks, and by whoever asks for such a file.
+    for sha256 in todo.damaged:
+        await if_possible(asyncio.to_thread(folders.set_aside, sha256, f"{sha256}.{now:.0f}"), "quarantine")
+    if todo != NOTHING:
+        await if_possible(tables.write(lambda c: _repair(c, todo, now)), "repair of the store")
+    if any(blob.last_used > now + AHEAD for blob in blobs):
+        await if_possible(tables.write(lambda c: date_back(c, now)), "repair of dates")
+    links = await tables.read(holding_links)
+    await asyncio.to_thread(folders.tree.mend, {name: folders.blob(s) for name, s in links.items()})
+    return sum(sizes.values()) - sum(todo.damaged.values())
+
+
+def _found(folders: Folders, parts: ParkedDownloads, now: float, *, known: int) -> dict[str, int]:
+    if known and not folders.is_marked():
+        raise StorageError(
+            f"{folders.root} is not the folder of this store's {known} files: {folders.mark} is not there; "
+            f"is its disk mounted? If the files are lost for good, create that file, and start again"
+        )
+    folders.prepare()
+    parts.sweep(now - PARTS_WAIT)
+    return folders.sizes()
+
+
+def _repair(cursor: Cursor, todo: Repairs, now: float) -> None:
+    for sha256, size in todo.damaged.items():
+        put_quarantine(cursor, sha256, f"its file had {size} bytes at the start", now)
+    if todo.missing or todo.damaged:
+        forget(cursor, (*todo.missing, *todo.damaged))
+    for sha256, size in todo.unknown.items():
+        put_blob(cursor, Blob(sha256, size, kept_at=now, verified_at=0.0, last_used=0.0))
+
+
+_NO_BLOB = "sha256 NOT IN (SELECT sha256 FROM mirror.blobs)"
+_NO_HASH = "NOT regexp_full_match(sha256, '[0-9a-f]{64}')"
+_HEAD = "TRY_CAST('0x' || sha256[:15] AS BIGINT)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A row that was mended: what kind, which, what was wrong; with what is no longer held by it."""
+
+    kind: str
+    place: str
+    problem: str
+    lost: Lost | None = None
+
+
+def mend_references(cursor: Cursor) -> list[Reference]:
+    """Mend all of it; what was found. The most part of a second for a million rows."""
+    return [*_blobs(cursor), *_holdings(cursor), *_jobs(cursor), *_pins(cursor)]
+
+
+def _blobs(cursor: Cursor) -> list[Reference]:
+    found = [
+        Reference("file", sha256, "its row names no hash; the row was removed")
+        for (sha256,) in cursor.execute(f"SELECT sha256 FROM mirror.blobs WHERE {_NO_HASH}").fetchall()
+    ]
+    cursor.execute(f"DELETE FROM mirror.blobs WHERE {_NO_HASH}")
+    twice = "SELECT sha256 FROM mirror.blobs GROUP BY sha256 HAVING count(*) > 1"
+    for (sha256,) in cursor.execute(twice).fetchall():
+        keep = "SELECT max(rowid) FROM mirror.blobs WHERE sha256 = ?"
+        cursor.execute(f"DELETE FROM mirror.blobs WHERE sha256 = ? AND rowid < ({keep})", [sha256, sha256])
+        found.append(Reference("file", sha256, "it had more than one row; one was kept"))
+    for table in ("blobs", "holdings", "adopted"):
+        wrong = f"{'FALSE' if table == 'blobs' else _NO_HASH} OR head <> {_HEAD}"
+        rows = cursor.execute(
+            f"SELECT DISTINCT sha256 FROM mirror.{table} WHERE NOT ({_NO_HASH}) AND ({wrong})"
+        )
+        hashes = [row[0] for row in rows.fetchall()]
+        found += [Reference("file", s, f"its number in {table} was wrong; it was set right") for s in hashes]
+        if hashes:
+            cursor.execute(
+                f"UPDATE mirror.{table} SET head = {_HEAD} WHERE list_contains(?, sha256)", [hashes]
+            )
+    return found
+
+
+def _holdings(cursor: Cursor) -> list[Reference]:
+    lost = lost_files(cursor, _NO_BLOB) + lost_exports(cursor, _NO_BLOB)
+    for table in ("holdings", "adopted"):
+        cursor.execute(f"DELETE FROM mirror.{table} WHERE {_NO_BLOB}")
+    return [Reference("holding", _named(x), "it refers to a file that is not in the store", x) for x in lost]
+
+
+def _jobs(cursor: Cursor) -> list[Reference]:
+    lost = f"sha256 IS NOT NULL AND {_NO_BLOB}"
+    rows = cursor.execute(f"SELECT job, name FROM mirror.job_files WHERE {lost}").fetchall()
+    cursor.execute(f"UPDATE mirror.job_files SET sha256 = NULL, size = NULL WHERE {lost}")
+    found = [
+        Reference("export file", f"{job}/{name}", "it refers to a file that is not in the store")
+        for job, name in rows
+    ]
+    orphaned = "job NOT IN (SELECT id FROM mirror.jobs)"
+    rows = cursor.execute(
+        f"SELECT job, count(*) FROM mirror.job_files WHERE {orphaned} GROUP BY job"
+    ).fetchall()
+    cursor.execute(f"DELETE FROM mirror.job_files WHERE {orphaned}")
+    return found + [
+        Reference("export file", job, f"{n} files of an export that is not there") for job, n in rows
+    ]
+
+
+def _pins(cursor: Cursor) -> list[Reference]:
+    rows = cursor.execute(f"SELECT owner, sha256 FROM mirror.pins WHERE {_NO_HASH}").fetchall()
+    cursor.execute(f"DELETE FROM mirror.pins WHERE {_NO_HASH}")
+    return [Reference("pin", owner, f"it names {sha256[:80]!r}, which is no hash") for owner, sha256 in rows]
+
+
+def _named(lost: Lost) -> str:
+    if not lost.in_archive:
+        return lost.name
+    if lost.record is None:
+        return f"D{lost.file.sunum}/S{lost.file.slot:05d}/{lost.file.file}"
+    series, recnum, segment = lost.record
+    return f"{series}[:#{recnum}]{{{segment}}}"
+
 
 #: Threads that hash: a disk, or two processors, are busy with these.
 THREADS = 2

@@ -13,8 +13,7 @@ import pyarrow as pa
 from mirror.coverage.coverage import Coverage
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.facts import find_fact
-from mirror.storage.index.layout import Layout, Row
-from mirror.storage.index.precision import Tolerance
+from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
     count_sql,

@@ -20,9 +20,10 @@ from mirror.storage.index.layout import (
     SEPARATOR,
     Layout,
     Row,
+    Tolerance,
     TypedColumn,
+    tolerance,
 )
-from mirror.storage.index.precision import Tolerance, tolerance
 from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 

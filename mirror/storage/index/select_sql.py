@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from mirror.drms.series import Series
-    from mirror.storage.index.precision import Tolerance
+    from mirror.storage.index.layout import Tolerance
 
 #: Columns of records that conditions may name beside keywords.
 _RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}

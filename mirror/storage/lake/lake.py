@@ -21,8 +21,18 @@ from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
 from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
-from mirror.storage.lake.parquet import ROW_GROUP, write_file
-from mirror.storage.lake.table import Sealed, forget, keysets, manifest, note, prints, sealed, where_month
+from mirror.storage.lake.table import (
+    ROW_GROUP,
+    Sealed,
+    forget,
+    keysets,
+    manifest,
+    note,
+    prints,
+    sealed,
+    where_month,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.storage.disk import Disk
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Layout
-    from mirror.storage.lake.parquet import Print
+    from mirror.storage.lake.table import Print
 
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0

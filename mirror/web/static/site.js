@@ -107,7 +107,7 @@ export function listen(tell, lost = () => {}) {
   return () => { document.removeEventListener("visibilitychange", follow); close(); };
 }
 
-// ---- printing (as in mirror/server/pages/filters.py) --------------------------------------------------------
+// ---- printing (as in mirror/server/pages/site.py) --------------------------------------------------------
 
 const DIGITS = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 

@@ -8,7 +8,7 @@ from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.api.freshness import moment
-from mirror.server.cache_control import cache_headers, demand_of
+from mirror.server.requests import cache_headers, demand_of
 
 NOW = 1_700_000_000.0
 

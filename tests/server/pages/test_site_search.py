@@ -13,7 +13,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.server.pages.search_view import FRAMES, spread
+from mirror.server.pages.search import FRAMES, spread
 from tests.filelab import file_lab, synthetic
 from tests.lab import lab
 from tests.server.webcheck import Page

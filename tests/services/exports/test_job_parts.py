@@ -3,8 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from mirror.services.exports.job_parts import JobParts
-from mirror.services.exports.jobs import JobFile, Jobs, Trouble
+from mirror.services.exports.jobs import JobFile, JobParts, Jobs, Trouble
 from tests.storage.filestore import Clock, empty, memory_database
 
 JOB = "JSOC_20140101_001"

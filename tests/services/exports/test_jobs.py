@@ -8,7 +8,7 @@ import pytest_asyncio
 from mirror.errors import StorageError
 from mirror.services.exports.jobs import JobFile, Jobs
 from mirror.storage.database.database import Database
-from mirror.storage.files.pins import Pins
+from mirror.storage.files.eviction import Pins
 from tests.storage.filestore import Clock, empty, memory_database, open_store
 
 DAY = "20140101"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.errors import UpstreamBroken
-from mirror.services.exports.tar import members, unpacked
+from mirror.services.exports.staging import members, unpacked
 from tests.storage.filestore import memory_database, open_store
 
 CARDS = ("SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    1",

@@ -8,7 +8,7 @@ import pytest
 
 from mirror.drms.export import ExportRequest, Failed, Finished, Pending
 from mirror.errors import UpstreamRefused
-from mirror.services.exports.upstream_queue import LONGEST_WAIT, PATIENCE, RUNNING, UpstreamExports
+from mirror.services.exports.staging import LONGEST_WAIT, PATIENCE, RUNNING, UpstreamExports
 
 REQUEST = ExportRequest("hmi.m_720s[:#1]")
 DONE = Finished("JSOC_20260101_1", "url", "as-is", 0, 0, "")

@@ -11,13 +11,13 @@ from mirror.services.maintenance.check_plan import (
     SHARE,
     Budget,
     CheckStep,
+    Run,
     advanced,
     begins,
     covers,
     pause,
     steps_of,
 )
-from mirror.services.maintenance.check_table import Run
 from mirror.services.maintenance.upkeep import IDLE, MANY_CHANGES, Marks, checkpoint_due, excess
 from mirror.storage.database.database import SMALL_LOG
 from mirror.storage.files.blobs import Usage

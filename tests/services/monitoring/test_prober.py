@@ -10,7 +10,7 @@ import pytest
 from mirror.config.loading import FreshnessRule
 from mirror.errors import UpstreamRefused, UpstreamUnreachable
 from mirror.readthrough.policy import Rules
-from mirror.services.monitoring.prober import LOOK, Prober, pause
+from mirror.services.monitoring.status import LOOK, Prober, pause
 from mirror.upstream.pacing import Circuit, Pace, Pacer
 
 

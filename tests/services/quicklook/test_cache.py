@@ -7,7 +7,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.services.quicklook.cache import Pictures
+from mirror.services.quicklook.quicklook import Pictures
 from mirror.storage.disk import Disk
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mirror.errors import SyntaxProblem
 from mirror.services.sql.jsoc_calls import MOST_CALLS, find_calls, rewritten
-from mirror.services.sql.tokens import Kind, tokens, value
+from mirror.services.sql.statements import Kind, tokens, value
 
 CALL = "jsoc('hmi.v_45s[2014.01.01/1d]')"
 PIECES = st.sampled_from(

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from mirror.errors import StorageError
+from mirror.storage.database.connection import Allowance, Memory
 from mirror.storage.database.database import SMALL_LOG, Database
-from mirror.storage.database.memory import Allowance, Memory
 from mirror.storage.database.migrations import schema_files
 from tests import processes
 

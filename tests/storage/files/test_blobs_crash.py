@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from mirror.errors import StorageError
 from mirror.storage.database.database import Database
+from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import Holdings, RecordSegment
-from mirror.storage.files.readable_tree import link_name
 from mirror.storage.files.table import all_blobs
 from mirror.storage.files.unit_path import UnitFile
 from tests.storage.filestore import (

@@ -13,7 +13,7 @@ from mirror.coverage.coverage import Between, Box, Region
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS
 from mirror.storage.database.database import Database
-from mirror.storage.index.coverage_log import SOME, CoverageLog, region_from_json, region_to_json
+from mirror.storage.index.changes import SOME, CoverageLog, region_from_json, region_to_json
 from mirror.storage.index.index import Index
 from tests.storage.archive import SERIES, Record, answer
 

@@ -17,8 +17,7 @@ from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
 from mirror.storage.database.database import Database
 from mirror.storage.index.index import Index
-from mirror.storage.index.layout import Layout, TypedColumn, quoted
-from mirror.storage.index.precision import Tolerance, tolerance
+from mirror.storage.index.layout import Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.text import from_wire

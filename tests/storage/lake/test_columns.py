@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mirror.drms.calendar import LEAP_TIMES
 from mirror.drms.times import from_datetime, parse_time, to_datetime
 from mirror.storage.lake.columns import utc
-from mirror.storage.lake.parquet import ALL, NONE, Print, bounds, month_of, together
+from mirror.storage.lake.table import ALL, NONE, Print, bounds, month_of, together
 
 MODERN = st.floats(200_000.0, 3.8e9).map(lambda x: to_datetime(round(x, 3)))
 

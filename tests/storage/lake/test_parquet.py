@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.storage.lake.parquet import ROW_GROUP, write_file
+from mirror.storage.lake.table import ROW_GROUP, write_file
 
 SCHEMA = pa.schema(
     [

@@ -1,11 +1,20 @@
-"""How fast JSOC sends records and files, measured on what it sends anyway."""
+"""How fast JSOC sends records and files, measured on what it sends anyway.
+
+What was used of the budget towards JSOC, kept over a restart.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.storage.index.index import Index
+    from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange
 
 #: Answers of fewer records say more about the time to begin than about the rate.
@@ -61,3 +70,39 @@ class Rates:
         if size is None:
             return files * (known.seconds / known.number if known.seconds else SECONDS_PER_FILE)
         return size / (known.amount / known.seconds if known.seconds else BYTES_PER_SECOND)
+
+
+log = logging.getLogger(__name__)
+
+KIND = "budget"
+
+
+class BudgetMemory:
+    """Writes down what was used, and reads it at the start; ``now`` gives Unix seconds."""
+
+    def __init__(self, budget: Budget, index: Index, now: Callable[[], float]) -> None:
+        self._budget = budget
+        self._index = index
+        self._now = now
+        self._kept = ""
+
+    async def recall(self) -> None:
+        """Count what was used before the start."""
+        found = await self._index.fact(KIND, KIND)
+        if found is None:
+            return
+        try:
+            self._budget.restore(json.loads(found[0]))
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as problem:  # what was used is not worth a mirror that does not start
+            log.warning("budget not recalled error=%s", problem)
+
+    async def keep(self) -> None:
+        """Write down what was used by now, if that has changed."""
+        state = json.dumps(self._budget.state())
+        if state != self._kept:
+            await self._index.keep_fact(KIND, KIND, state, self._now())
+            self._kept = state

@@ -1,0 +1,115 @@
+"""The parameters of a request to JSOC's programs.
+
+What the gate found out about a request, for handlers and templates: ``request.get(PRINCIPAL)``.
+
+What a request demands of freshness: the header Cache-Control, read once, and what answers say of age.
+
+``no-cache``: check with JSOC what this request reads. ``only-if-cached``: do not ask JSOC, and answer 504 if
+something is missing. Heeded are these two words only: ``max-age=0``, which browsers send when a page is
+loaded again, and ``Pragma``, which old programs send unasked, are no demands.
+
+Clients that hang up: what they asked for, and nobody else waits for, ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
+from mirror.services.access.authentication import Principal
+from mirror.wire.params import decode_body, decode_params
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    from collections.abc import AsyncIterator, Mapping
+
+
+
+async def parameters(request: web.Request) -> dict[str, str]:
+    """The parameters of a request: its query string, and for a POST its body, which wins."""
+    given = decode_params(request.raw_path.partition("?")[2])
+    if request.method == "POST":
+        given |= decode_body(await request.read(), request.headers.get("Content-Type", ""))
+    return given
+
+
+#: Methods that JSOC's server takes, and what asks for them.
+METHODS = ("GET", "HEAD", "POST")
+
+
+ALLOW = ", ".join((*METHODS, "OPTIONS"))
+
+
+#: Who sends the request, and with which role.
+PRINCIPAL = web.RequestKey("principal", Principal)
+#: What a form of a page must bring along in its field ``form_token``.
+FORM_TOKEN = web.RequestKey("form_token", str)
+
+
+#: How a handler says how many records it tells of: ``request[RECORDS] = 40``.
+RECORDS = web.RequestKey("records", int)
+
+
+#: Says that keywords in exported files have only the digits that print: ``printed``.
+VALUES = "X-Mirror-Values"
+
+
+HEADER = "X-Mirror"
+
+
+def demand_of(headers: Mapping[str, str]) -> CacheDemand:
+    """The demand of a request with these headers (names in any case)."""
+    words = {word.strip().lower() for word in headers.get("Cache-Control", "").split(",")}
+    if "only-if-cached" in words:
+        return CacheDemand.ONLY_IF_CACHED
+    return CacheDemand.REVALIDATE if "no-cache" in words else CacheDemand.DEFAULT
+
+
+def cache_headers(origin: CacheStatus, checked_at: float | None, now: float) -> dict[str, str]:
+    """The headers that say how an answer came about, and how old it is if it should have been checked."""
+    headers = {HEADER: origin.name.lower()}
+    if origin is CacheStatus.STALE:
+        headers["Warning"] = '110 jsoc-mirror "Response is Stale"'
+        if checked_at is not None:
+            headers["Age"] = str(max(0, round(now - checked_at)))
+    return headers
+
+
+#: Seconds between two looks.
+LOOK = 0.2
+
+
+class HungUp(ConnectionResetError):
+    """The client is gone: nobody reads what would be answered."""
+
+
+@asynccontextmanager
+async def while_connected(request: web.Request, *, look: float = LOOK) -> AsyncIterator[None]:
+    """Do what is inside for as long as the client is there; HungUp once it is not.
+
+    Who writes notices that anyway; this is for the time before there is anything to write.
+    """
+    try:
+        async with asyncio.timeout(None) as scope:
+            watch = asyncio.create_task(_watch(request, scope, look))
+            try:
+                yield
+            finally:
+                watch.cancel()
+    except TimeoutError:
+        if scope.expired():
+            raise HungUp("the client hung up") from None
+        raise
+
+
+async def _watch(request: web.Request, scope: asyncio.Timeout, look: float) -> None:
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110  (it tells nobody)
+        await asyncio.sleep(look)
+    scope.reschedule(asyncio.get_running_loop().time())

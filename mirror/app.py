@@ -45,7 +45,7 @@ from mirror.server.api.transfer import BackupApi
 from mirror.server.app import build_app
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.programs import Fetch, Programs
-from mirror.server.jsoc.proxy import JSOC_HOSTS, Proxy
+from mirror.server.jsoc.proxy import Proxy
 from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
 from mirror.server.pages.jobs import WorkPages
@@ -113,6 +113,7 @@ from mirror.storage.lake.lake import Lake
 from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.transport import Route, user_agent
+from mirror.wire.paths import JSOC_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from mirror.config.access import Role
 from mirror.services.exports.planning import EXPORTS
-from mirror.wire.paths import CGI, PROGRAMS, is_program
+from mirror.wire.paths import PROGRAM_PATHS, is_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Whatever no other path fits: passed on to JSOC.
 PASSED = "/{path}"
-JSOC_FETCH = CGI + "jsoc_fetch"
-#: Programs that do something, whatever the method.
-_ACTING = frozenset({JSOC_FETCH, CGI + "checkAddress.sh"})
+#: Paths of jsoc_fetch, and of all programs that do something, whatever the method.
+_FETCHES = frozenset(path for path, program in PROGRAM_PATHS.items() if program == "jsoc_fetch")
+_ACTING = _FETCHES | {path for path, program in PROGRAM_PATHS.items() if program == "checkAddress.sh"}
 #: How a parameter says no.
 _NO = frozenset({"", "0", "false"})
 _UNIT_FILE, _EXPORT_FILE = "/{disk}/{rest}", f"{EXPORTS}/{{request_id}}/{{name}}"
@@ -62,15 +62,14 @@ ROLES: dict[tuple[str, str], Role] = {
     **_lines(_READ, Role.READ),
     **_lines(_EXPORT, Role.EXPORT),
     **_lines(_ADMIN, Role.ADMIN),
-    **{("*", CGI + program): Role.READ for program in PROGRAMS},
-    ("*", JSOC_FETCH): Role.EXPORT,
+    **{("*", path): Role.EXPORT if path in _FETCHES else Role.READ for path in PROGRAM_PATHS},
     ("GET", _UNIT_FILE): Role.READ,
     ("GET", _EXPORT_FILE): Role.READ,
     ("GET", PASSED): Role.READ,
     ("*", PASSED): Role.EXPORT,
 }
 #: Paths that are JSOC's too: a client that takes us for JSOC reaches these, and no others.
-_JSOCS = frozenset({"/", PASSED, _UNIT_FILE, _EXPORT_FILE, *(CGI + p for p in PROGRAMS)})
+_JSOCS = frozenset({"/", PASSED, _UNIT_FILE, _EXPORT_FILE, *PROGRAM_PATHS})
 #: First parts of the paths that are ours alone.
 OURS = frozenset(path.split("/")[1] for _, path in ROLES if path not in _JSOCS)
 
@@ -96,7 +95,7 @@ def is_jsocs(canonical: str) -> bool:
 
 def is_page(canonical: str) -> bool:
     """True for what people look at with a browser."""
-    rest = (CGI, "/api/", "/static/", "/healthz", "/metrics", EXPORTS)
+    rest = ("/cgi-bin/", "/api/", "/static/", "/healthz", "/metrics", EXPORTS)
     return canonical == "/" or not (is_jsocs(canonical) or canonical.startswith(rest))
 
 

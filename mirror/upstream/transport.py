@@ -33,6 +33,7 @@ from yarl import URL
 from mirror import __version__
 from mirror.errors import BadRequest, ConfigError, UpstreamBroken, UpstreamLacks, UpstreamUnreachable
 from mirror.wire.params import FORM, encode_params
+from mirror.wire.paths import JSOC_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -256,6 +257,7 @@ class Transport:
     ) -> None:
         self._onward = onward
         self._url = url.rstrip("/")
+        self._is_jsoc = URL(url).host in JSOC_HOSTS
         self._timeout = timeout
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
@@ -280,8 +282,13 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None,
         bounds: Bounds = PAGE,
+        *,
+        host: str | None = None,
     ) -> AsyncIterator[Passthrough]:
         """Any request, unread; ``target`` is a path with its query, as it was sent. No redirect is followed.
+
+        ``host`` is the one of JSOC's names that a client asked for. Where this mirror asks JSOC itself, that name is
+        asked; where it asks a server in between, that hears the name in ``Host``.
 
         The timeout holds for each piece instead of the whole, for which ``bounds`` hold. What fails while ``body``
         is read is raised there.
@@ -291,7 +298,10 @@ class Transport:
         with self._failures():
             passed = _forwarded(headers, _OURS)
             passed.update(self._onward())
-            answer = await self._opened(method, target, passed, body)
+            url = self._url
+            if host is not None and url.startswith("http://"):  # a certificate is for one name
+                url, passed["Host"] = (f"http://{host}", host) if self._is_jsoc else (url, host)
+            answer = await self._opened(method, url + target, passed, body)
         async with answer:  # outside of _failures: what fails in the caller's block is not upstream's
             _check_problem(answer.headers)
             pieces = self._pieces(bounded(answer.content.iter_any(), bounds))
@@ -317,12 +327,12 @@ class Transport:
             return Fetched(body, _age(answer.headers))
 
     async def _opened(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> aiohttp.ClientResponse:
         """An answer of which only the head was read, with everything as the client wants it and no more."""
         return await self._connected().request(
             method,
-            URL(self._url + target, encoded=True),
+            URL(url, encoded=True),
             headers=headers,
             data=body,
             timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout, sock_read=self._timeout),

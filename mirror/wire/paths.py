@@ -4,7 +4,8 @@ Whoever decides by a path (a role, a route, a turn) decides by ``normal_path`` o
 
 1. Escapes are read once. ``%5f`` is ``_``, and whatever must be escaped is escaped in upper case.
 2. Repeated slashes are one, ``.`` goes, ``..`` takes the segment before it away.
-3. What follows the name of a program of ours (``/cgi-bin/ajax/jsoc_info/more``) does not count: Apache runs the program.
+3. What follows the name of a program of ours (``/cgi-bin/ajax/jsoc_info/more``, ``/cgi-bin/jsocextinfo/more``) does not
+   count: Apache runs the program.
 4. What servers and gateways read in different ways is refused: an escaped slash, a backslash, a semicolon, a control
    character, an escape within an escape; ``..`` after an empty segment, above the root, or back to it.
 
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
+#: The names by which JSOC's server is known; all of them lead to the same archive.
+JSOC_HOSTS = frozenset({"jsoc.stanford.edu", "jsoc1.stanford.edu", "jsoc2.stanford.edu"})
 #: The folder of the programs that the mirror answers itself, and their names.
 CGI = "/cgi-bin/ajax/"
 PROGRAMS = frozenset(
     {"jsoc_info", "jsoc_fetch", "show_series", "showextseries", "checkAddress.sh", "show_info"}
 )
+#: Other names of programs: wrappers that take ``dbhost`` as well, and answer as the program does.
+EXTERNAL = {"jsocextinfo": "jsoc_info", "jsocextfetch": "jsoc_fetch", "showextinfo": "show_info"}
+#: Every path at which such a program may be asked, with the name of the program.
+PROGRAM_PATHS = {
+    folder + name: program
+    for folder in (CGI, "/cgi-bin/")
+    for name, program in {**{name: name for name in sorted(PROGRAMS)}, **EXTERNAL}.items()
+}
 
 #: What needs no escape in a path, beside letters and digits. The semicolon is refused.
 _LITERAL = "-._~!$&'()*+,=:@"
@@ -49,10 +60,14 @@ def normal_path(path: str, ours: AbstractSet[str] = frozenset()) -> str:
         raise _refused(path, f"is longer than {LONGEST} characters")
     if _PLAIN.fullmatch(path) is None:
         path = _spelled_once(path, ours)
-    if path.startswith(CGI):
-        program = path[len(CGI) :].partition("/")[0]
-        return CGI + program if program in PROGRAMS else path
-    return path
+    return _of_program(path) if path.startswith("/cgi-bin/") else path
+
+
+def _of_program(path: str) -> str:
+    """The path without what follows the name of a program of ours."""
+    segments = path.split("/")
+    starts = ("/".join(segments[:length]) for length in (3, 4))
+    return next((start for start in starts if start in PROGRAM_PATHS), path)
 
 
 def is_program(path: str) -> bool:

@@ -28,11 +28,11 @@ from mirror.server.access.csrf import (
 from mirror.server.access.refusals import Unknown, refused, secured
 from mirror.server.bodies import form
 from mirror.server.errors import problem_response
-from mirror.server.jsoc.proxy import JSOC_HOSTS
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
 from mirror.wire.params import decode_params
+from mirror.wire.paths import JSOC_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

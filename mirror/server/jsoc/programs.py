@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest, UnitsRequest
 from mirror.drms.exportrules import failure
-from mirror.errors import MirrorError, NotHeld
+from mirror.errors import MirrorError, NotHeld, UnknownSeries, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import RECORDS, VALUES, cache_headers, demand_of, parameters
@@ -24,13 +24,13 @@ from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_s
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
-from mirror.wire.paths import CGI
+from mirror.wire.paths import PROGRAM_PATHS
 from mirror.wire.rs_list import encode_rs_list
 from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.lists import Listing
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from mirror.services.exports.file_list import UnitFiles
     from mirror.services.exports.requests import Exports
     from mirror.services.search.search import Found, Search
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
@@ -75,8 +77,22 @@ class Programs:
             "checkAddress.sh": self.check_address,
             "show_info": self.show_info,
         }
-        for name, handler in programs.items():
-            router.add_route("*", CGI + name, handler)
+        for path, program in PROGRAM_PATHS.items():
+            if program in programs:
+                router.add_route("*", path, self._unless_internal(programs[program]))
+
+    def _unless_internal(self, handler: Handler) -> Handler:
+        """The handler, but for series of a database that ``dbhost`` names and this mirror never hears of: JSOC answers."""
+
+        async def answered(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except (UnknownSeries, UpstreamRefused):
+                if "dbhost" not in await parameters(request) or not self._proxy.may_ask(request):
+                    raise
+                return await self._proxy.pass_through(request, origin="forwarded")
+
+        return answered
 
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
@@ -184,7 +200,9 @@ class Fetch:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the program, by GET and POST."""
-        router.add_route("*", CGI + "jsoc_fetch", self.jsoc_fetch)
+        for path, program in PROGRAM_PATHS.items():
+            if program == "jsoc_fetch":
+                router.add_route("*", path, self.jsoc_fetch)
 
     async def jsoc_fetch(self, request: web.Request) -> web.StreamResponse:
         """exp_request, exp_status, exp_repeat, exp_su."""

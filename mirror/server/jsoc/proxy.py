@@ -17,7 +17,7 @@ from mirror.errors import BadRequest, NotHeld, UpstreamBroken
 from mirror.server.jsoc.sendfile import send
 from mirror.server.requests import ALLOW, METHODS, demand_of
 from mirror.server.roles import OURS, is_jsocs
-from mirror.wire.paths import normal_path
+from mirror.wire.paths import JSOC_HOSTS, normal_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-JSOC_HOSTS = frozenset({"jsoc.stanford.edu", "jsoc1.stanford.edu"})
 #: Headers of a request that JSOC hears: what is wanted, and nothing of who asks here or where from.
 _ONWARD = (
     "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Type", "If-Match",
@@ -82,6 +81,10 @@ class Proxy:
             return web.json_response({"error": told}, status=404)
         return await self.pass_through(request)
 
+    def may_ask(self, request: web.Request) -> bool:
+        """Whether JSOC may be asked for this request."""
+        return self._rules.asks(demand_of(request.headers))
+
     async def pass_through(self, request: web.Request, origin: str = "passed") -> web.StreamResponse:
         """JSOC's own answer to this request, streamed and not kept; ``origin`` is what X-Mirror says."""
         wish = demand_of(request.headers)
@@ -91,7 +94,7 @@ class Proxy:
         target = _origin_form(request.raw_path)
         body = await request.read() if request.body_exists else None
         async with self._upstream.raw(
-            request.method, target, _only(request.headers, _ONWARD), body
+            request.method, target, _only(request.headers, _ONWARD), body, host=asked_host(request)
         ) as answer:
             if answer.status < _REAL:
                 raise UpstreamBroken(f"JSOC answers with the code {answer.status}; expected one from {_REAL} on")
@@ -106,7 +109,7 @@ class Proxy:
         """Where a redirect of JSOC leads, for this request; UpstreamBroken if not to another page of JSOC."""
         asked = _origin_form(request.raw_path)
         try:
-            address = urlsplit(urljoin(f"http://{min(JSOC_HOSTS)}{asked}", given.strip()))
+            address = urlsplit(urljoin(f"http://{asked_host(request) or min(JSOC_HOSTS)}{asked}", given.strip()))
             path = normal_path(address.path or "/") + (f"?{address.query}" if address.query else "")
         except (ValueError, BadRequest):
             address, path = urlsplit("//"), asked
@@ -116,6 +119,14 @@ class Proxy:
                 f"JSOC leads on to {given[:100]!a}; expected another page of JSOC by http://"
             )
         return path if request.raw_path.startswith("/") else f"http://{address.netloc}{path}"
+
+
+def asked_host(request: web.Request) -> str | None:
+    """The name of JSOC's server that a request was meant for, in lower case; None if it names another."""
+    target = request.raw_path
+    named = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
+    host = named.lower().removesuffix(":80")
+    return host if host in JSOC_HOSTS else None
 
 
 def _only(headers: Mapping[str, str], names: Iterable[str]) -> CIMultiDict[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from mirror.drms.export import ExportFile, ExportRequest, Failed, Immediate, Pending, RequestId
+from mirror.drms.export import ExportFile, ExportRequest, Failed, Finished, Immediate, Pending, RequestId
 from mirror.drms.exportrules import (
     IDENTICAL_WINDOW,
     Survey,
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 #: Request ids of ours count from here, far above what JSOC hands out in a day, so that none is both.
 FIRST_NUMBER = 900_000
+#: Seconds for which the answer to a request is held back, so that files which are at hand are told of at once: the drms
+#: client looks again after five seconds, whatever it is told.
+HOLD = 1.0
 #: Seconds that a client is told to wait before it asks again.
 WAIT, LONGEST_WAIT = 1, 600
 NOT_REGISTERED = "Cannot process your request. email address has been neither validated nor registered"
@@ -153,16 +156,26 @@ class Exports:
             await self._jobs.advance(job.id, "failed", error=why)
             raise NotHeld(why, tuple(lacking))
         if not new and not self._may_be_better(job):
-            return Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
+            return await self._in_a_moment(
+                Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
+            )
         await (self._worker.start(job) if new else self._worker.anew(job))
-        return Pending(job.id, request.method, request.protocol.text, WAIT, len(plan.rows), size)
+        return await self._in_a_moment(
+            Pending(job.id, request.method, request.protocol.text, WAIT, len(plan.rows), size)
+        )
+
+    async def _in_a_moment(self, accepted: Pending) -> ExportAnswer:
+        """What is told of a request that was just accepted: its files, if they are ready within ``HOLD``."""
+        await self._worker.settled(accepted.request_id, HOLD)
+        answer = await self.status(accepted.request_id)
+        return answer if isinstance(answer, Finished) else accepted
 
     async def _whole(self, request: ExportRequest) -> ExportAnswer:
         """The answer to a request that only JSOC can work on."""
         query = record_sets(request)
         job, new = await self._submit(request, identity(request, query))
         if not new:
-            return Pending(job.id, request.method, request.protocol.text, 0, 0, 0)
+            return await self._in_a_moment(Pending(job.id, request.method, request.protocol.text, 0, 0, 0))
         if not self._rules.may_ask:
             why = f"{request.process.text or request.protocol.text} is made by JSOC only"
             await self._jobs.advance(job.id, "failed", error=f"{why}, and the mirror is offline")

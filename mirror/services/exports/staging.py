@@ -114,6 +114,8 @@ class UpstreamExports:
             told = answer.method, answer.protocol, len(answer.files), answer.size
             return Finished("", *told, "", answer.files)
         await accepted(answer.request_id)
+        if isinstance(answer, Finished):
+            return answer  # upstream had everything at hand
         return await self._finished(answer.request_id)
 
     def _turn(self, address: str | None) -> asyncio.Lock:

@@ -98,6 +98,17 @@ class ExportJobs:
             return None
         return work.ready, max(work.ready, work.total)
 
+    async def settled(self, job_id: str, seconds: float) -> None:
+        """Return once a job is not worked on, or pauses until it is tried again; after so many seconds in any case."""
+        work, task = self._tasks.get(job_id, (None, None))
+        if work is None or task is None:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await _until_paused_or_done(work, task)
+        except TimeoutError:
+            return  # whoever waits asks again
+
     async def idle(self) -> None:
         """Return once no job is worked on, but for those that pause until they are tried again."""
         while running := [pair for pair in self._tasks.values() if not pair[0].paused.is_set()]:

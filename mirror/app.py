@@ -24,6 +24,7 @@ from mirror.readthrough.files import Files
 from mirror.readthrough.filler import Filler
 from mirror.readthrough.first_last import FirstLast
 from mirror.readthrough.lists import Listing
+from mirror.readthrough.plain_files import PlainFiles
 from mirror.readthrough.policy import Rules, within
 from mirror.readthrough.records import CacheStatus, Records
 from mirror.readthrough.structures import Catalogue
@@ -44,6 +45,7 @@ from mirror.server.api.subscriptions import SyncApi
 from mirror.server.api.transfer import BackupApi
 from mirror.server.app import build_app
 from mirror.server.jsoc.files import FileHandlers, FileResponses
+from mirror.server.jsoc.plain_files import PagesOfJsoc
 from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
 from mirror.server.mirror_chain import Chain
@@ -107,6 +109,7 @@ from mirror.storage.files.adopted_exports import Adopted
 from mirror.storage.files.blobs import Blobs
 from mirror.storage.files.eviction import Pins
 from mirror.storage.files.holdings import Holdings
+from mirror.storage.files.plain_files import PlainFileTable
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake
@@ -160,6 +163,7 @@ class Core:
     adopted: Adopted
     downloads: Downloads
     files: Files
+    plain_files: PlainFiles
     assembler: Assembler
     estimates: Estimates
     sleep: Sleep
@@ -228,6 +232,7 @@ async def open_core(
         adopted=Adopted(database, blobs),
         downloads=downloads,
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
+        plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         assembler=Assembler(index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
@@ -355,6 +360,7 @@ def _applier(
         if wanted.upstream.policy != last.upstream.policy:
             core.rules.configure(wanted.upstream.policy)
         core.rules.rule_for = wanted.freshness_of
+        core.plain_files.max_age = wanted.plain_file_age
         core.blobs.limit(wanted.storage.quota)
         core.blobs.verified.lasts = wanted.upkeep.verify_after
         limits = BudgetLimits(wanted.upstream.records_per_hour, wanted.upstream.bytes_per_day)
@@ -483,12 +489,14 @@ def _app(
         kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
     )
     events = Events(overview.state)
+    contents = FileResponses(c.blobs, FileHeaders(c.database))
+    pages = PagesOfJsoc(proxy, c.plain_files, contents, c.holdings, making.jobs, c.rules.timestamp)
     api = Api(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     site = Site(proxy)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
-        FileHandlers(c.files, directories, FileResponses(c.blobs, FileHeaders(c.database))),
+        FileHandlers(c.files, directories, contents),
         api,
         FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
         BackupApi(copies.backups, copies.bundles, copies.importer),
@@ -504,7 +512,7 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
-    return build_app(parts, gate, proxy, chain, counting(c.accounting)), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting)), events
 
 
 def _pages(

@@ -17,6 +17,7 @@ from mirror.config import readers as values
 from mirror.config.access import is_loopback
 from mirror.config.sections import (
     DEFAULT_FRESHNESS,
+    DEFAULT_PLAIN_FILES,
     JSOC_HOST,
     JSOC_QUERIES,
     Access,
@@ -24,6 +25,7 @@ from mirror.config.sections import (
     Fill,
     FreshnessRule,
     Log,
+    PlainFileRule,
     Policy,
     Server,
     Sql,
@@ -41,6 +43,7 @@ __all__ = [
     "Fill",
     "FreshnessRule",
     "Log",
+    "PlainFileRule",
     "Policy",
     "Server",
     "Sql",
@@ -67,7 +70,12 @@ _TABLES: dict[str, type] = {
     "upkeep": Upkeep,
     "log": Log,
 }
-_LISTS: dict[str, type] = {"freshness": FreshnessRule, "subscription": Subscription, "token": Token}
+_LISTS: dict[str, type] = {
+    "freshness": FreshnessRule,
+    "plain_file": PlainFileRule,
+    "subscription": Subscription,
+    "token": Token,
+}
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -120,6 +128,7 @@ def _build(tree: Mapping[str, Any], origin: str) -> Config:
     parts: dict[str, Any] = {n: _section(t, tree.get(n, {}), f"{origin}: [{n}]") for n, t in _TABLES.items()}
     parts |= {n: _sections(t, tree.get(n, []), f"{origin}: [[{n}]]") for n, t in _LISTS.items()}
     parts["freshness"] += DEFAULT_FRESHNESS
+    parts["plain_file"] += DEFAULT_PLAIN_FILES
     return Config(**parts)
 
 

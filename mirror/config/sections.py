@@ -179,6 +179,17 @@ class FreshnessRule:
 
 
 @dataclass(frozen=True, slots=True)
+class PlainFileRule:
+    """``[[plain_file]]``: how old a check may be, in seconds, of plain files of JSOC whose path fits ``pattern``.
+
+    None: such files are passed on, and not kept.
+    """
+
+    pattern: str = _key(values.text)
+    max_age: float | None = _key(values.unless("none", values.duration), 6 * 3600.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """``[[subscription]]``: data that the mirror keeps without being asked.
 
@@ -219,6 +230,15 @@ DEFAULT_FRESHNESS = (
 )
 
 
+#: Used after the rules of config.toml: what is called latest or near-real-time changes within minutes.
+DEFAULT_PLAIN_FILES = (
+    PlainFileRule("/data/*latest*", max_age=600.0),
+    PlainFileRule("/data/*nrt*", max_age=600.0),
+    PlainFileRule("/data/*"),
+    PlainFileRule("/doc/data/*"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole of config.toml; ``Config()`` is what holds without one."""
@@ -232,6 +252,7 @@ class Config:
     log: Log = Log()
     upkeep: Upkeep = Upkeep()
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
+    plain_file: tuple[PlainFileRule, ...] = DEFAULT_PLAIN_FILES
     subscription: tuple[Subscription, ...] = ()
     token: tuple[Token, ...] = ()
 
@@ -239,3 +260,8 @@ class Config:
         """The first rule whose pattern fits the name, in any case; ``*`` fits all."""
         name = series.lower()
         return next(r for r in self.freshness if fnmatchcase(name, r.pattern.lower()))
+
+    def plain_file_age(self, path: str) -> float | None:
+        """The seconds that a check of a plain file lasts, by the first rule that fits its path; None: it is not kept."""
+        name = path.lower()
+        return next((r.max_age for r in self.plain_file if fnmatchcase(name, r.pattern.lower())), None)

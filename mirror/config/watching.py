@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 #: What is applied while running: sections, and single keys of others.
 LIVE = frozenset(
-    {"subscription", "freshness", "token", "upstream.policy", "storage.quota"}
+    {"subscription", "freshness", "plain_file", "token", "upstream.policy", "storage.quota"}
     | {"upstream.records_per_hour", "upstream.bytes_per_day"}
     | {f"access.{name}" for name in ("networks", "hosts", "requests")}
 )

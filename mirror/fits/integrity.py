@@ -25,6 +25,10 @@ _MOST_BLOCKS = 4096
 _MOST_PADDING = 100 * BLOCK
 _FITS_NAMES = (".fits", ".fit", ".fts")
 _PAGE_NAMES = (".html", ".htm", ".xhtml")
+_DATA_NAMES = frozenset(
+    {*_FITS_NAMES, ".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".mp4", ".mpg", ".mov", ".txt", ".dat", ".csv", ".gz", ".tar", ".pdf"}
+)
+_NO_PAGE = "it is a web page (HTML), perhaps an error message of a gateway"
 _PAGE = re.compile(rb"\s*(<!doctype|<html|<head|<body|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
 _TEXT = re.compile(rb"= *'((?:[^']|'')*)'")
 _WORD = re.compile(rb"= *([^ /]+)")
@@ -37,12 +41,18 @@ def file_problem(path: Path, name: str) -> str | None:
     return _read_file(path, lambda read, size: check(read, size, name))
 
 
+def page_problem(path: Path, name: str) -> str | None:
+    """Of a file of a web server, which may be anything, if its name says that it is data: a page in its place."""
+    data = PurePosixPath(name.lower()).suffix in _DATA_NAMES
+    return _read_file(path, lambda read, _: _NO_PAGE if data and _PAGE.match(read(0, 512)) else None)
+
+
 def plain_problem(read: Read, size: int, name: str = "") -> str | None:
     """Of a file that may be anything but empty, or a web page where none was asked for."""
     if size == 0:
         return "it is empty"
     if not name.lower().endswith(_PAGE_NAMES) and _PAGE.match(read(0, 512)):
-        return "it is a web page (HTML), perhaps an error message of a gateway"
+        return _NO_PAGE
     return None
 
 

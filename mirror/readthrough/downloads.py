@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mirror.errors import (
@@ -52,6 +52,8 @@ class Download:
         self.path = path
         self.claim = claim or Claim()
         self.size: int | None = None
+        #: Of the answer that brings it; empty until that has come.
+        self.headers: Mapping[str, str] = {}
         self.written = 0
         self._file: Path | None = None
         self._validator: str | None = None
@@ -199,6 +201,37 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 MOST_UNANNOUNCED = 4 << 30
 
 
+#: Bytes of an answer that is not the file: a page that says why.
+MOST_OTHER = 1 << 20
+
+
+class Unchanged(MirrorError):
+    """The file is as the one who asked knows it."""
+
+
+class OtherAnswer(MirrorError):
+    """The source answered with something else than the file: that it has moved, or is not there."""
+
+    def __init__(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+        super().__init__(f"{path} is not to be had (HTTP {status})")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a file is asked for, beside its path.
+
+    ``headers`` go with the first byte that is asked for: conditions, of which one may be met (``Unchanged``). ``check``
+    says what is wrong with a file that came. With ``pages`` an answer that is no file is raised as ``OtherAnswer``.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    host: str | None = None
+    check: Callable[[Path, str], str | None] = file_problem
+    attempts: int = ATTEMPTS
+    pages: bool = False
+
+
 class Answer(Protocol):
     """What upstream says to the request for a file."""
 
@@ -235,18 +268,22 @@ class Downloads:
         self.ended = 0  #: how many downloads have ended, so that others see that something has changed
 
     def start(
-        self, path: str, kept: Callable[[Blob], Awaitable[None]], priority: Priority = Priority.PEOPLE
+        self,
+        path: str,
+        kept: Callable[[Blob], Awaitable[None]],
+        priority: Priority = Priority.PEOPLE,
+        manner: Manner = Manner(),
     ) -> Download:
         """The download of ``path``, begun now or already running; ``kept`` notes the file before it counts.
 
-        One that waits at a lower priority goes on waiting at this one.
+        One that waits at a lower priority goes on waiting at this one, in the manner in which it began.
         """
         running = self._running.get(path)
         if running is not None:
             running[0].claim.raise_to(priority)
             return running[0]
         download = Download(path, Claim(priority))
-        task = asyncio.ensure_future(self._run(download, kept))
+        task = asyncio.ensure_future(self._run(download, kept, manner))
         self._running[path] = download, task
         task.add_done_callback(lambda _: self._landed(path))
         return download
@@ -266,9 +303,11 @@ class Downloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, download: Download, kept: Callable[[Blob], Awaitable[None]]) -> None:
+    async def _run(
+        self, download: Download, kept: Callable[[Blob], Awaitable[None]], manner: Manner
+    ) -> None:
         try:
-            blob = await self._persist(download)
+            blob = await self._persist(download, manner)
             await kept(blob)
             with self._blobs.reading(blob) as place:
                 await download.ended(blob, None, place)
@@ -280,29 +319,32 @@ class Downloads:
         except Exception as problem:  # noqa: BLE001  (whoever waits must hear of it)
             await download.ended(None, problem)
 
-    async def _persist(self, download: Download) -> Blob:
+    async def _persist(self, download: Download, manner: Manner) -> Blob:
         """Ask until the file is whole, or it is clear that it cannot be had: nothing more of it comes."""
-        pause, furthest, left = FIRST_PAUSE, 0, ATTEMPTS
+        pause, furthest, left = FIRST_PAUSE, 0, manner.attempts
         while True:
             try:
-                return await self._attempt(download)
+                return await self._attempt(download, manner)
             except (UpstreamRefused, UpstreamLacks):
                 raise
             except UpstreamError:
                 left -= 1
                 if download.written > furthest:
-                    pause, furthest, left = FIRST_PAUSE, download.written, ATTEMPTS - 1
+                    pause, furthest, left = FIRST_PAUSE, download.written, max(1, manner.attempts - 1)
                 if not left:
                     raise
             await self._sleep(pause)
             pause *= 2
 
-    async def _attempt(self, download: Download) -> Blob:
+    async def _attempt(self, download: Download, manner: Manner) -> Blob:
         path = download.path
         async with self._blobs.incoming(resume=path) as sink:
-            async with self._source.file(path, _resume_headers(sink), download.claim) as answer:
+            async with self._source.file(path, _asked_with(sink, manner), download.claim) as answer:
+                if manner.pages:
+                    await _check_is_file(answer, path)
                 size = await _placed(sink, answer, path)
                 sink.validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+                download.headers = answer.headers
                 if size is not None:
                     await sink.expect(size)
                 await download.begins(sink, size)
@@ -313,17 +355,32 @@ class Downloads:
                         raise UpstreamBroken(f"{path}: more than {most:,} bytes came")
                     await sink.write(piece)
                     await download.went_on(sink)
-            problem = await asyncio.to_thread(file_problem, sink.path, path)
+            problem = await asyncio.to_thread(manner.check, sink.path, path)
             if problem is None and size in (None, sink.written):
                 await download.is_whole(sink.written)  # readers need not wait until it lasts
             return await sink.keep(size=size, check=lambda _: problem)
 
 
-def _resume_headers(sink: Sink) -> dict[str, str]:
+def _asked_with(sink: Sink, manner: Manner) -> dict[str, str]:
     """Ask for the rest, if what is there came from a source that can tell whether it has changed."""
+    host = {} if manner.host is None else {"Host": manner.host}
     if not sink.offset or not sink.validator:
-        return {}
-    return {"Range": f"bytes={sink.offset}-", "If-Range": sink.validator}
+        return {**host, **manner.headers}
+    return {**host, "Range": f"bytes={sink.offset}-", "If-Range": sink.validator}
+
+
+async def _check_is_file(answer: Answer, path: str) -> None:
+    """Pass if a file comes, or may come another time; raise what comes instead of it."""
+    if answer.status == 304:
+        raise Unchanged(f"{path} has not changed")
+    if answer.status in (200, 206, 416) or answer.status in AWAY or answer.status >= 500:
+        return
+    body = bytearray()
+    async for piece in answer.body:
+        body += piece
+        if len(body) > MOST_OTHER:
+            raise UpstreamBroken(f"{path}: more than {MOST_OTHER:,} bytes came with the code {answer.status}")
+    raise OtherAnswer(path, answer.status, answer.headers, bytes(body))
 
 
 async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
     from mirror.server.access.gate import Gate
+    from mirror.server.jsoc.plain_files import PagesOfJsoc
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.mirror_chain import Chain
 
@@ -34,9 +35,9 @@ class Handlers(Protocol):
 
 
 def build_app(
-    parts: Iterable[Handlers], gate: Gate, proxy: Proxy, chain: Chain, count: Middleware
+    parts: Iterable[Handlers], gate: Gate, proxy: Proxy, pages: PagesOfJsoc, chain: Chain, count: Middleware
 ) -> web.Application:
-    """The application of these parts; what none of them answers goes to JSOC.
+    """The application of these parts; what none of them answers is JSOC's.
 
     Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
@@ -45,7 +46,7 @@ def build_app(
     gate.guard(app)
     for part in parts:
         part.add_to(app.router)
-    app.router.add_route("*", "/{path:.*}", proxy.handle)
+    app.router.add_route("*", "/{path:.*}", pages.handle)
     return app
 
 

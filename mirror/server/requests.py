@@ -61,6 +61,10 @@ RECORDS = web.RequestKey("records", int)
 VALUES = "X-Mirror-Values"
 
 
+#: Says that the body is JSOC's, and must not act on a browser as a page of ours.
+FOREIGN = web.RequestKey("foreign", bool)
+
+
 HEADER = "X-Mirror"
 
 

@@ -269,15 +269,9 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def raw(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
-        *,
-        host: str | None = None,
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> AsyncIterator[Passthrough]:
-        """Any other request of a client, streamed through, and never repeated; ``host`` as in ``Transport.stream``.
+        """Any other request of a client, streamed through, and never repeated.
 
         Questions to programs take their turn with all others, and do not wait for what is downloaded; all
         else counts as a download.
@@ -297,7 +291,7 @@ class UpstreamClient:
             outcome: Outcome = "ok"
             bounds = PROGRAM if program else PAGE
             try:
-                async with self._transport.stream(method, target, headers, body, bounds, host=host) as answer:
+                async with self._transport.stream(method, target, headers, body, bounds) as answer:
                     yield replace(answer, body=counted(answer.body))
             except UpstreamError as problem:
                 outcome = _outcome(problem)

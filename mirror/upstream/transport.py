@@ -282,13 +282,11 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None,
         bounds: Bounds = PAGE,
-        *,
-        host: str | None = None,
     ) -> AsyncIterator[Passthrough]:
         """Any request, unread; ``target`` is a path with its query, as it was sent. No redirect is followed.
 
-        ``host`` is the one of JSOC's names that a client asked for. Where this mirror asks JSOC itself, that name is
-        asked; where it asks a server in between, that hears the name in ``Host``.
+        ``Host`` among the headers is the one of JSOC's names that a client asked for. Where this mirror asks JSOC itself,
+        that name is asked; a server in between hears it. No other name goes on.
 
         The timeout holds for each piece instead of the whole, for which ``bounds`` hold. What fails while ``body``
         is read is raised there.
@@ -298,9 +296,9 @@ class Transport:
         with self._failures():
             passed = _forwarded(headers, _OURS)
             passed.update(self._onward())
-            url = self._url
-            if host is not None and url.startswith("http://"):  # a certificate is for one name
-                url, passed["Host"] = (f"http://{host}", host) if self._is_jsoc else (url, host)
+            url, host = self._url, headers.get("Host", "")
+            if host in JSOC_HOSTS and url.startswith("http://"):  # a certificate is for one name
+                url, passed["Host"] = (f"http://{host}" if self._is_jsoc else url), host
             answer = await self._opened(method, url + target, passed, body)
         async with answer:  # outside of _failures: what fails in the caller's block is not upstream's
             _check_problem(answer.headers)

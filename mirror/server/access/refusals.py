@@ -12,6 +12,7 @@ from mirror.server.access.csrf import is_of_browser
 from mirror.server.access.headers import HEADERS
 from mirror.server.errors import codes, problem_response
 from mirror.server.mirror_chain import is_mirror
+from mirror.server.requests import FOREIGN
 from mirror.upstream.transport import PROBLEM
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def secured(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if not request.raw_path.startswith("/"):
         return
-    if response.headers.get("X-Mirror") in ("passed", "forwarded"):
+    if request.get(FOREIGN) or response.headers.get("X-Mirror") in ("passed", "forwarded"):
         response.headers.update(_FOREIGN)
         return
     if response.content_type == "text/html":

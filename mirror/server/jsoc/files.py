@@ -26,7 +26,7 @@ from mirror.services.exports.planning import EXPORTS
 from mirror.storage.files.holdings import Holding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -51,12 +51,22 @@ class FileResponses:
         self._fronts = fronts
 
     async def send(
-        self, request: web.Request, content: Content, kind: str, origin: str
+        self,
+        request: web.Request,
+        content: Content,
+        kind: str,
+        origin: str,
+        *,
+        tag: str | None = None,
+        told: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
-        """The answer to a GET or HEAD; NotHeld or StorageError if what it is made of is not there."""
-        size, tag = content.size, content.tag
+        """The answer to a GET or HEAD; NotHeld or StorageError if what it is made of is not there.
+
+        ``tag`` takes the place of the content's own, ``told`` are headers beside those of every file.
+        """
+        size, tag = content.size, tag or content.tag
         asked = what_is_asked(request.headers, size, tag=tag, modified=content.modified)
-        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={"X-Mirror": origin})
+        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={**(told or {}), "X-Mirror": origin})
         response.etag, response.last_modified = tag, int(content.modified)  # aiohttp would round it up
         response.headers["Accept-Ranges"] = "bytes"
         if content.values is not None:
@@ -65,7 +75,7 @@ class FileResponses:
             sent = f"{asked.start}-{asked.end - 1}" if asked.status == 206 else "*"
             response.headers["Content-Range"] = f"bytes {sent}/{size}"
         if asked.status != 304:
-            response.content_type, response.content_length = kind, asked.end - asked.start
+            response.headers["Content-Type"], response.content_length = kind, asked.end - asked.start
         async with AsyncExitStack() as held:
             for part in content.parts[:_FEW]:
                 if isinstance(part, Stretch):

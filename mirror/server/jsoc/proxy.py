@@ -22,6 +22,7 @@ from mirror.wire.paths import JSOC_HOSTS, normal_path
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from mirror.readthrough.downloads import OtherAnswer
     from mirror.readthrough.policy import Rules
     from mirror.upstream.client import UpstreamClient
 
@@ -93,17 +94,33 @@ class Proxy:
             raise NotHeld(f"{request.path} is answered by JSOC only, and {why}", (request.path,))
         target = _origin_form(request.raw_path)
         body = await request.read() if request.body_exists else None
-        async with self._upstream.raw(
-            request.method, target, _only(request.headers, _ONWARD), body, host=asked_host(request)
-        ) as answer:
-            if answer.status < _REAL:
-                raise UpstreamBroken(f"JSOC answers with the code {answer.status}; expected one from {_REAL} on")
-            headers = _only(answer.headers, _BACK)
-            if answer.status in _REDIRECTS and "Location" in answer.headers:
-                headers["Location"] = self._location(request, answer.headers["Location"])
+        headers = _only(request.headers, _ONWARD)
+        if (host := asked_host(request)) is not None:
+            headers["Host"] = host
+        async with self._upstream.raw(request.method, target, headers, body) as answer:
+            headers = self._answered_with(request, answer.status, answer.headers)
             response = web.StreamResponse(status=answer.status, headers=headers)
             response.headers["X-Mirror"] = origin
             return await send(request, response, answer.body)
+
+    async def other_answer(self, request: web.Request, other: OtherAnswer) -> web.StreamResponse:
+        """What JSOC answered where a file was expected."""
+        headers = self._answered_with(request, other.status, other.headers)
+        headers.popall("Content-Length", None)
+        response = web.Response(status=other.status, headers=headers, body=other.body)
+        response.headers["X-Mirror"] = "passed"
+        return response
+
+    def _answered_with(
+        self, request: web.Request, status: int, given: Mapping[str, str]
+    ) -> CIMultiDict[str]:
+        """The headers of JSOC's answer that go on."""
+        if status < _REAL:
+            raise UpstreamBroken(f"JSOC answers with the code {status}; expected one from {_REAL} on")
+        headers = _only(given, _BACK)
+        if status in _REDIRECTS and "Location" in given:
+            headers["Location"] = self._location(request, given["Location"])
+        return headers
 
     def _location(self, request: web.Request, given: str) -> str:
         """Where a redirect of JSOC leads, for this request; UpstreamBroken if not to another page of JSOC."""
@@ -118,7 +135,11 @@ class Proxy:
             raise UpstreamBroken(
                 f"JSOC leads on to {given[:100]!a}; expected another page of JSOC by http://"
             )
-        return path if request.raw_path.startswith("/") else f"http://{address.netloc}{path}"
+        if request.raw_path.startswith("/"):
+            return path
+        named = address.netloc.lower().removesuffix(":80")
+        # A server between us and JSOC is none that the client knows of.
+        return f"http://{named if named in JSOC_HOSTS else urlsplit(request.raw_path).netloc}{path}"
 
 
 def asked_host(request: web.Request) -> str | None:

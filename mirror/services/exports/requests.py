@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 #: Request ids of ours count from here, far above what JSOC hands out in a day, so that none is both.
 FIRST_NUMBER = 900_000
-#: Seconds for which the answer to a request is held back, so that files which are at hand are told of at once: the drms
-#: client looks again after five seconds, whatever it is told.
-HOLD = 1.0
 #: Seconds that a client is told to wait before it asks again.
 WAIT, LONGEST_WAIT = 1, 600
 NOT_REGISTERED = "Cannot process your request. email address has been neither validated nor registered"
@@ -165,8 +162,8 @@ class Exports:
         )
 
     async def _in_a_moment(self, accepted: Pending) -> ExportAnswer:
-        """What is told of a request that was just accepted: its files, if they are ready within ``HOLD``."""
-        await self._worker.settled(accepted.request_id, HOLD)
+        """What is told of a request that was just accepted: its files, if they are ready in a moment."""
+        await self._worker.settled(accepted.request_id)
         answer = await self.status(accepted.request_id)
         return answer if isinstance(answer, Finished) else accepted
 

@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 #: Seconds that a client waits to hear whether upstream takes its request; then it is told to ask again.
 PATIENCE = 60.0
 
+#: Seconds for which the answer to a request is held back, so that files which are at hand are told of at once: the drms
+#: client looks again after five seconds, whatever it is told.
+HOLD = 1.0
+
 #: What is told of a job that somebody ended.
 CANCELLED = "cancelled"
 
@@ -65,6 +69,7 @@ class ExportJobs:
         self._sleep = sleep
         self._tasks: dict[str, tuple[RunningJob, asyncio.Task[None]]] = {}
         self._mending = SingleFlight[str, None]()
+        self.hold = HOLD
 
     async def resume(self) -> None:
         """Go on with every job that had not ended."""
@@ -98,13 +103,13 @@ class ExportJobs:
             return None
         return work.ready, max(work.ready, work.total)
 
-    async def settled(self, job_id: str, seconds: float) -> None:
-        """Return once a job is not worked on, or pauses until it is tried again; after so many seconds in any case."""
+    async def settled(self, job_id: str) -> None:
+        """Return once a job is not worked on, or pauses until it is tried again; after ``hold`` seconds in any case."""
         work, task = self._tasks.get(job_id, (None, None))
         if work is None or task is None:
             return
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self.hold):
                 await _until_paused_or_done(work, task)
         except TimeoutError:
             return  # whoever waits asks again

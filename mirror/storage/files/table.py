@@ -162,6 +162,7 @@ def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) 
         WITH referred AS (
             SELECT head FROM mirror.holdings
             UNION ALL SELECT head FROM mirror.adopted
+            UNION ALL SELECT head FROM mirror.plain_files
             UNION ALL SELECT ('0x' || sha256[:15])::BIGINT FROM mirror.job_files WHERE sha256 IS NOT NULL
         ), free AS (
             SELECT *, head IN (SELECT head FROM referred) AS wanted FROM mirror.blobs
@@ -182,7 +183,7 @@ def forget(cursor: Cursor, hashes: Iterable[str]) -> list[Lost]:
     gone = list(hashes)
     keys = [list(map(head, gone)), gone]
     found = lost_files(cursor, wanted, keys) + lost_exports(cursor, wanted, keys)
-    for table in ("holdings", "adopted", "blobs"):
+    for table in ("holdings", "adopted", "plain_files", "blobs"):
         cursor.execute(f"DELETE FROM mirror.{table} WHERE {wanted}", keys)
     listed = "sha256 IN (SELECT unnest(?::VARCHAR[]))"
     cursor.execute(f"UPDATE mirror.job_files SET sha256 = NULL, size = NULL WHERE {listed}", [gone])

@@ -130,7 +130,7 @@ class Reference:
 
 def mend_references(cursor: Cursor) -> list[Reference]:
     """Mend all of it; what was found. The most part of a second for a million rows."""
-    return [*_blobs(cursor), *_holdings(cursor), *_jobs(cursor), *_pins(cursor)]
+    return [*_blobs(cursor), *_holdings(cursor), *_plain_files(cursor), *_jobs(cursor), *_pins(cursor)]
 
 
 def _blobs(cursor: Cursor) -> list[Reference]:
@@ -144,7 +144,7 @@ def _blobs(cursor: Cursor) -> list[Reference]:
         keep = "SELECT max(rowid) FROM mirror.blobs WHERE sha256 = ?"
         cursor.execute(f"DELETE FROM mirror.blobs WHERE sha256 = ? AND rowid < ({keep})", [sha256, sha256])
         found.append(Reference("file", sha256, "it had more than one row; one was kept"))
-    for table in ("blobs", "holdings", "adopted"):
+    for table in ("blobs", "holdings", "adopted", "plain_files"):
         wrong = f"{'FALSE' if table == 'blobs' else _NO_HASH} OR head <> {_HEAD}"
         rows = cursor.execute(
             f"SELECT DISTINCT sha256 FROM mirror.{table} WHERE NOT ({_NO_HASH}) AND ({wrong})"
@@ -163,6 +163,12 @@ def _holdings(cursor: Cursor) -> list[Reference]:
     for table in ("holdings", "adopted"):
         cursor.execute(f"DELETE FROM mirror.{table} WHERE {_NO_BLOB}")
     return [Reference("holding", _named(x), "it refers to a file that is not in the store", x) for x in lost]
+
+
+def _plain_files(cursor: Cursor) -> list[Reference]:
+    rows = cursor.execute(f"SELECT path FROM mirror.plain_files WHERE {_NO_BLOB}").fetchall()
+    cursor.execute(f"DELETE FROM mirror.plain_files WHERE {_NO_BLOB}")
+    return [Reference("plain file", path, "it refers to a file that is not in the store") for (path,) in rows]
 
 
 def _jobs(cursor: Cursor) -> list[Reference]:

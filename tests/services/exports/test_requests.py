@@ -102,7 +102,7 @@ async def test_an_offline_mirror_refuses_at_once_what_it_does_not_hold(tmp_path)
         assert told["status"] == 4
         assert re.search(r"the mirror is offline, and (\d+) of \1 files are not held", told["error"])
         assert "{Bt}" in told["error"]
-        assert (await mirror.export(held))["status"] in {0, 2}
+        assert (await mirror.export(held))["status"] == "0"
 
 
 async def test_a_request_is_accepted_then_done_and_its_files_are_there(mirror):
@@ -118,12 +118,33 @@ async def test_a_request_is_accepted_then_done_and_its_files_are_there(mirror):
         assert answer.body == await mirror.original(archived["filename"])
 
 
+async def test_an_export_of_held_files_is_told_of_in_the_first_answer(mirror):
+    await mirror.exported(SHARP)
+    mirror.running.export_jobs.hold = 60.0
+    for protocol, method in (("fits", "url"), ("as-is", "url-tar")):
+        told = await mirror.export(SHARP, method, protocol)
+        assert (told["status"], told["count"]) == ("0", "4")
+        assert told == await mirror.export_status(told["requestid"])
+        assert (await mirror.export(SHARP, method, protocol)) == told
+    assert ("tarfile" in told) and (await mirror.get(told["tarfile"])).code == 200
+
+
+async def test_what_is_not_ready_in_a_moment_is_accepted_and_not_waited_for(mirror):
+    mirror.running.export_jobs.hold = 60.0
+    await mirror.faults({"match": {"program": "file"}, "fault": "refuse"})
+    told = await mirror.export(SHARP)  # it pauses until it is tried again, and nobody waits for that
+    assert (told["status"], told["wait"]) == (2, 1)
+    await mirror.faults()
+    mirror.running.export_jobs.hold = 0.001
+    assert (await mirror.export(SHARP, protocol="fits"))["status"] == 2
+
+
 async def test_the_same_request_has_the_same_id_for_a_day(mirror):
     first = await mirror.export(SHARP)
     assert (await mirror.export(SHARP.replace("24m", "30m")))["requestid"] == first["requestid"]
     await mirror.ended(first["requestid"])
     again = await mirror.export(SHARP)
-    assert (again["requestid"], again["wait"]) == (first["requestid"], 0)
+    assert (again["requestid"], again["status"]) == (first["requestid"], "0")
     ids = {first["requestid"]}
     for different in (
         {"ds": SHARP, "method": "url-tar"},

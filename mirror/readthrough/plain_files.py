@@ -1,0 +1,155 @@
+"""The read-through for JSOC's plain files: what lies below /data and /doc/data on its web server.
+
+Unlike files of storage units they change in their place. So each is checked with JSOC when the last check is older
+than its rule says (``[[plain_file]]`` in config.toml): by ETag and Last-Modified, so that what has not changed does not
+come again. Where JSOC does not answer, what is held is served as stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from mirror.errors import NotHeld, UpstreamError
+from mirror.fits.integrity import page_problem
+from mirror.readthrough.downloads import Manner, Unchanged
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
+from mirror.storage.files.plain_files import PlainFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.readthrough.downloads import Download, Downloads
+    from mirror.readthrough.policy import Rules
+    from mirror.storage.files.plain_files import PlainFileTable
+    from mirror.storage.files.table import Blob
+
+#: Seconds that somebody waits for a check of a file that is held; the check goes on behind the stale answer.
+PATIENCE = 15.0
+#: Attempts at a file that is not held.
+ATTEMPTS = 3
+#: Seconds in which JSOC is not asked again about files that are held, after it did not answer.
+AWAY_FOR = 30.0
+#: Characters of a header that is kept.
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A plain file that is held, how it came about, and if it is stale when it was last checked."""
+
+    file: PlainFile
+    origin: CacheStatus
+    checked_at: float | None = None
+
+
+class PlainFiles:
+    """Plain files. ``max_age`` gives the seconds that a check of a path lasts, None if the path is not kept."""
+
+    def __init__(
+        self,
+        table: PlainFileTable,
+        downloads: Downloads,
+        rules: Rules,
+        max_age: Callable[[str], float | None],
+    ) -> None:
+        self._table = table
+        self._downloads = downloads
+        self._rules = rules
+        self.max_age = max_age
+        self._away_until = 0.0
+
+    def keeps(self, path: str) -> bool:
+        """Whether a path, in its one spelling, is one of plain files that are kept."""
+        return self.max_age(path) is not None and "\ufffd" not in unquote(path)
+
+    async def held(self, path: str) -> PlainFile | None:
+        """The file as it is held, however old."""
+        return await self._table.at(path)
+
+    @property
+    def may_be_stale(self) -> bool:
+        """Whether what is held is served where JSOC does not answer."""
+        return self._rules.stale_on_failure
+
+    def stale(self, held: PlainFile) -> Cached:
+        """A file as it is held, which JSOC could not be asked about."""
+        return Cached(held, CacheStatus.STALE, held.checked_at)
+
+    async def open(
+        self, path: str, demand: CacheDemand = CacheDemand.DEFAULT, host: str | None = None
+    ) -> Cached | Download:
+        """The file at a path: held, or the download of it that runs from now on.
+
+        ``host`` is the one of JSOC's names to ask. NotHeld where JSOC may not be asked, OtherAnswer where it answers
+        with something else than a file, UpstreamError where it does not answer.
+        """
+        held = await self._table.at(path)
+        now = self._rules.timestamp()
+        if held is not None and (local := self._without_asking(held, demand, now)) is not None:
+            return local
+        if not self._rules.asks(demand):
+            raise NotHeld(f"{path} is not held, and {self._rules.why_not(demand)}", (path,))
+        return await self._asked(path, held, host)
+
+    def _without_asking(self, held: PlainFile, demand: CacheDemand, now: float) -> Cached | None:
+        age = self.max_age(held.path) or 0.0
+        young = abs(now - held.checked_at) < age
+        if young and demand is not CacheDemand.REVALIDATE:
+            return Cached(held, CacheStatus.LOCAL)
+        waits = now < self._away_until and demand is CacheDemand.DEFAULT and self._rules.stale_on_failure
+        if waits or not self._rules.asks(demand):
+            return self.stale(held)
+        return None
+
+    async def _asked(self, path: str, held: PlainFile | None, host: str | None) -> Cached | Download:
+        asked_at = self._rules.timestamp()
+
+        async def kept(blob: Blob) -> None:
+            await self._table.put(_described(path, download, blob, asked_at))
+
+        manner = Manner(headers=_conditions(held), host=host, check=page_problem, attempts=ATTEMPTS if held is None else 1, pages=True)
+        download = self._downloads.start(unquote(path), kept, manner=manner)
+        try:
+            async with asyncio.timeout(None if held is None else PATIENCE):
+                size = await download.begun()
+                if download.written >= size:  # it is small, and all there: what is wrong with it is known in a moment
+                    await download.kept()
+        except Unchanged:
+            await self._table.checked(path, asked_at)
+            if held is not None:
+                return Cached(held, CacheStatus.FILLED)
+            raise
+        except (UpstreamError, NotHeld, TimeoutError):
+            if held is None or not self._rules.stale_on_failure:
+                raise
+            self._away_until = self._rules.timestamp() + AWAY_FOR
+            return self.stale(held)
+        came = await self._table.at(path) if download.blob.done() else None
+        return download if came is None else Cached(came, CacheStatus.FILLED)
+
+
+def _conditions(held: PlainFile | None) -> dict[str, str]:
+    """The headers by which JSOC may say that a file has not changed."""
+    if held is None:
+        return {}
+    told = {"If-None-Match": held.tag, "If-Modified-Since": held.modified}
+    return {name: value for name, value in told.items() if value}
+
+
+def _described(path: str, download: Download, blob: Blob, checked_at: float) -> PlainFile:
+    def said(name: str) -> str:
+        return download.headers.get(name, "")[:_LONGEST]
+
+    return PlainFile(
+        path,
+        kind=said("Content-Type"),
+        encoding=said("Content-Encoding"),
+        tag=said("ETag"),
+        modified=said("Last-Modified"),
+        checked_at=checked_at,
+        blob=blob,
+    )

@@ -1,0 +1,215 @@
+"""What is JSOC's at a path that is none of its programs: plain files, and folders of what is cached.
+
+Plain files (``/data/...``) are kept and checked; a folder of a storage unit is JSOC's to show, and is made of what is
+held where JSOC does not answer. All else passes through.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from mirror.errors import NotHeld, UpstreamBroken, UpstreamError
+from mirror.readthrough.downloads import Download, OtherAnswer
+from mirror.readthrough.records import CacheStatus
+from mirror.server.jsoc.conditional import what_is_asked
+from mirror.server.jsoc.proxy import asked_host
+from mirror.server.jsoc.sendfile import send
+from mirror.server.requests import FOREIGN, cache_headers, demand_of
+from mirror.services.exports.content import content_of
+from mirror.services.exports.planning import EXPORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mirror.readthrough.plain_files import Cached, PlainFiles
+    from mirror.server.jsoc.files import FileResponses
+    from mirror.server.jsoc.proxy import Proxy
+    from mirror.services.exports.jobs import Jobs
+    from mirror.storage.files.holdings import Holding, Holdings
+
+#: The folder of a storage unit or of one of its slots, with or without its last slash; and that of an export of ours.
+_UNIT_FOLDER = re.compile(r"/SUM\d{0,9}/D(?P<sunum>\d{1,18})(?:/S(?P<slot>\d{1,9}))?(?P<slash>/?)", re.ASCII)
+_EXPORT_FOLDER = re.compile(rf"{EXPORTS}/(?P<id>[A-Za-z0-9_]{{1,80}})", re.ASCII)
+_STRONG_TAG = re.compile(r'"([^"]*)"')
+_ANYTHING = "application/octet-stream"
+
+
+class PagesOfJsoc:
+    """The handler of every path that no other handler has; ``now`` gives Unix seconds."""
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        files: PlainFiles,
+        contents: FileResponses,
+        holdings: Holdings,
+        jobs: Jobs,
+        now: Callable[[], float],
+    ) -> None:
+        self._proxy = proxy
+        self._files = files
+        self._contents = contents
+        self._holdings = holdings
+        self._jobs = jobs
+        self._now = now
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """A file that is kept, a folder, or whatever JSOC has there."""
+        path = request.rel_url.raw_path
+        if request.method not in ("GET", "HEAD"):
+            return await self._proxy.handle(request)
+        if self._files.keeps(path):
+            return await self._plain_file(request, path)
+        if (folder := _UNIT_FOLDER.fullmatch(path)) is not None:
+            return await self._unit_folder(request, folder)
+        if (export := _EXPORT_FOLDER.fullmatch(path)) is not None and await self._jobs.get(export["id"]):
+            raise web.HTTPMovedPermanently(location=f"{path}/")
+        return await self._proxy.handle(request)
+
+    # ---- plain files -----------------------------------------------------------------------------
+
+    async def _plain_file(self, request: web.Request, path: str) -> web.StreamResponse:
+        if request.rel_url.raw_query_string:
+            return await self._with_query(request, path)
+        demand = demand_of(request.headers)
+        if request.method == "HEAD" and self._proxy.may_ask(request) and await self._files.held(path) is None:
+            return await self._proxy.pass_through(request)  # nobody wants the body of it
+        try:
+            found = await self._files.open(path, demand, asked_host(request))
+        except OtherAnswer as other:
+            return await self._proxy.other_answer(request, other)
+        except UpstreamBroken:
+            if await self._files.held(path) is not None:
+                raise
+            # What cannot be kept may be right all the same.
+            return await self._proxy.pass_through(request)
+        request[FOREIGN] = True
+        if isinstance(found, Download):
+            return await _arriving(request, found)
+        return await self._cached(request, found)
+
+    async def _with_query(self, request: web.Request, path: str) -> web.StreamResponse:
+        """A question about a file, or one that is to get round a cache: JSOC's to answer, as long as it does."""
+        try:
+            return await self._proxy.pass_through(request)
+        except (UpstreamError, NotHeld):
+            held = await self._files.held(path)
+            if held is None or not self._files.may_be_stale:
+                raise
+            request[FOREIGN] = True
+            return await self._cached(request, self._files.stale(held))
+
+    async def _cached(self, request: web.Request, found: Cached) -> web.StreamResponse:
+        file = found.file
+        content = content_of(file.blob, modified=_seconds(file.modified))
+        told = cache_headers(found.origin, found.checked_at, self._now())
+        if file.encoding:
+            told["Content-Encoding"] = file.encoding
+        origin = told.pop("X-Mirror")
+        tag = _tag(file.tag)
+        return await self._contents.send(request, content, file.kind or _ANYTHING, origin, tag=tag, told=told)
+
+    # ---- folders ---------------------------------------------------------------------------------
+
+    async def _unit_folder(self, request: web.Request, folder: re.Match[str]) -> web.StreamResponse:
+        """JSOC's own list of the files of a unit; where it does not answer, those that are held."""
+        try:
+            return await self._proxy.handle(request)
+        except (UpstreamError, NotHeld):
+            if not self._files.may_be_stale:
+                raise
+            held = await self._holdings.of_units([int(folder["sunum"])])
+            if folder["slot"] is not None:
+                held = [holding for holding in held if holding.file.slot == int(folder["slot"])]
+            if not held:
+                raise
+        if not folder["slash"]:
+            raise web.HTTPMovedPermanently(location=f"{request.rel_url.raw_path}/") from None
+        rows = _rows(held, slots=folder["slot"] is None)
+        headers = cache_headers(CacheStatus.STALE, None, self._now())
+        body = _listing(request.path, rows)
+        return web.Response(text=body, content_type="text/html", headers=headers)
+
+
+async def _arriving(request: web.Request, download: Download) -> web.StreamResponse:
+    """A file that is arriving, sent as it comes, with what JSOC said of it."""
+    size = await download.begun()
+    tag, modified = _tag(download.headers.get("ETag", "")), _seconds(download.headers.get("Last-Modified", ""))
+    asked = what_is_asked(request.headers, size, tag=tag, modified=modified or 0.0)
+    response = web.StreamResponse(status=asked.status, headers={"Accept-Ranges": "bytes", "X-Mirror": "filled"})
+    if tag is not None:
+        response.etag = tag
+    if modified is not None:
+        response.last_modified = int(modified)
+    if asked.status in (206, 416):
+        sent = f"{asked.start}-{asked.end - 1}" if asked.status == 206 else "*"
+        response.headers["Content-Range"] = f"bytes {sent}/{size}"
+    if asked.status != 304:
+        response.headers["Content-Type"] = download.headers.get("Content-Type") or _ANYTHING
+        if encoding := download.headers.get("Content-Encoding"):
+            response.headers["Content-Encoding"] = encoding
+        response.content_length = asked.end - asked.start
+    return await send(request, response, download.read(asked.start, asked.end, size))
+
+
+def _tag(told: str) -> str | None:
+    """The value of a strong ETag; None for a weak one, which says nothing of the bytes, or none."""
+    found = _STRONG_TAG.fullmatch(told.strip())
+    return found[1] if found and found[1] else None
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+
+
+# ---- lists of files -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An entry of a folder: its name, when it was kept (Unix seconds), and its bytes, None of a folder."""
+
+    name: str
+    moment: float
+    size: int | None
+
+
+def _rows(held: Iterable[Holding], *, slots: bool) -> list[_Row]:
+    """The files of a slot, or with ``slots`` the slots of a unit; what lies in a folder shows as that folder."""
+    found: dict[str, _Row] = {}
+    for holding in held:
+        name, slash, _ = holding.file.file.partition("/")
+        if slots:
+            name, slash = f"S{holding.file.slot:05d}", "/"
+        row = _Row(name + slash, holding.blob.kept_at, None if slash else holding.blob.size)
+        found.setdefault(row.name, row)
+    return [found[name] for name in sorted(found)]
+
+
+def _listing(path: str, rows: Iterable[_Row]) -> str:
+    """A folder as Apache shows one, which programs read for its links."""
+    title = html.escape(f"Index of {path.rstrip('/')}")
+    lines = [_line(row) for row in rows]
+    return (
+        f'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n<html>\n <head>\n  <title>{title}</title>\n </head>\n'
+        f" <body>\n<h1>{title}</h1>\n<p>JSOC does not answer: these are the files that this mirror holds.</p>\n"
+        f'<pre>Name  Last modified  Size<hr><a href="../">Parent Directory</a>\n{"".join(lines)}<hr></pre>\n'
+        "</body></html>\n"
+    )
+
+
+def _line(row: _Row) -> str:
+    when = datetime.fromtimestamp(row.moment, UTC).strftime("%Y-%m-%d %H:%M")
+    name = html.escape(row.name)
+    return f'<a href="{quote(row.name)}">{name}</a>  {when}  {"-" if row.size is None else row.size}\n'

@@ -44,6 +44,7 @@ from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SyncApi
 from mirror.server.api.transfer import BackupApi
 from mirror.server.app import build_app
+from mirror.server.forwarding import Forwarding
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
 from mirror.server.jsoc.programs import Fetch, Programs
@@ -164,6 +165,7 @@ class Core:
     downloads: Downloads
     files: Files
     plain_files: PlainFiles
+    forwarding: Forwarding
     assembler: Assembler
     estimates: Estimates
     sleep: Sleep
@@ -233,6 +235,7 @@ async def open_core(
         downloads=downloads,
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
+        forwarding=Forwarding(config.access.pass_through),
         assembler=Assembler(index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
@@ -361,6 +364,7 @@ def _applier(
             core.rules.configure(wanted.upstream.policy)
         core.rules.rule_for = wanted.freshness_of
         core.plain_files.max_age = wanted.plain_file_age
+        core.forwarding.destinations = wanted.access.pass_through
         core.blobs.limit(wanted.storage.quota)
         core.blobs.verified.lasts = wanted.upkeep.verify_after
         limits = BudgetLimits(wanted.upstream.records_per_hour, wanted.upstream.bytes_per_day)
@@ -475,7 +479,9 @@ def _app(
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
-    proxy = Proxy(c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()})
+    proxy = Proxy(
+        c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()}, c.forwarding
+    )
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
     precise = FullPrecision(c.search, c.records, c.index, c.assembler)
     directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)

@@ -67,6 +67,44 @@ class Network:
         return f"{self.addresses} {self.role}"
 
 
+#: The ports of a destination that names none: HTTP and HTTPS.
+_WEB_PORTS = (80, 443)
+_DESTINATION = re.compile(
+    r"(?P<host>(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A host that the proxy passes requests on to; ``*.`` before its name stands for every name below it."""
+
+    host: str
+    ports: tuple[int, ...] = _WEB_PORTS
+
+    @classmethod
+    def parse(cls, text: str) -> Destination:
+        """``vso.nascom.nasa.gov``, ``*.nasa.gov``, ``10.1.2.3:8080``; ValueError for anything else."""
+        found = _DESTINATION.fullmatch(text.strip().lower())
+        port = int(found["port"]) if found and found["port"] else None
+        if found is None or port == 0 or (port or 0) > 65535:
+            raise ValueError(text)
+        return cls(found["host"].strip("[]"), _WEB_PORTS if port is None else (port,))
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it names one address, or this computer: then that may be a private one."""
+        return self.host == "localhost" or address_of(self.host) is not None
+
+    def serves(self, host: str, port: int) -> bool:
+        """Whether a request for that host, in lower case, and port goes on."""
+        below = self.host.startswith("*.") and host.endswith(self.host[1:])
+        return (below or host == self.host) and port in self.ports
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return self.host if self.ports == _WEB_PORTS else f"{self.host}:{self.ports[0]}"
+
+
 _NETWORK = 'networks with their roles, such as ["10.1.0.0/16 export", "192.168.7.0/24 read"]'
 
 

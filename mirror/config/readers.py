@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from mirror.config.access import Network, Role, is_hash
+from mirror.config.access import Destination, Network, Role, is_hash
 from mirror.config.schedule import PERIODS, Budget, Hours, Moment, parse_hours, parse_moment
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import Bracket
@@ -183,6 +183,16 @@ def hosts(value: Any) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[A-Za-z0-9.*_-]+", name) for name in names):
         raise ValueError('names of hosts without port, such as ["mirror.example.org"]')
     return tuple(name.lower() for name in names)
+
+
+def destinations(value: Any) -> tuple[Destination, ...]:
+    """Hosts that the proxy passes requests on to: "vso.nascom.nasa.gov", "*.nso.edu", "10.1.2.3:8080"."""
+    if value in ("", []):
+        return ()
+    try:
+        return tuple(map(Destination.parse, texts(value)))
+    except ValueError:
+        raise ValueError('names of hosts, such as ["docs.virtualsolar.org", "*.nso.edu"]; a single * is none') from None
 
 
 def token_hash(value: Any) -> str:

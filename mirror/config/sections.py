@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mirror.config import readers as values
-from mirror.config.access import Network, Role
+from mirror.config.access import Destination, Network, Role
 from mirror.config.schedule import NOW, Budget, Hours, Moment
 
 Policy = Literal["strict", "fallback", "offline"]
@@ -66,12 +66,14 @@ class Access:
     """``[access]``: who is let in without a token, and how much at a time.
 
     ``networks``: addresses with their roles. ``hosts``: names under which browsers find the mirror, beside that of
-    the machine. ``requests``: how many of one address are answered at a time, None: any number.
+    the machine. ``requests``: how many of one address are answered at a time, None: any number. ``pass_through``: hosts
+    that the proxy passes requests on to, beside JSOC's.
     """
 
     networks: tuple[Network, ...] = _key(values.networks, ())
     hosts: tuple[str, ...] = _key(values.hosts, ())
     requests: int | None = _key(values.unless("none", values.integer(1, 100_000)), 256)
+    pass_through: tuple[Destination, ...] = _key(values.destinations, ())
 
 
 @dataclass(frozen=True, slots=True)

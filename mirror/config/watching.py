@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LIVE = frozenset(
     {"subscription", "freshness", "plain_file", "token", "upstream.policy", "storage.quota"}
     | {"upstream.records_per_hour", "upstream.bytes_per_day"}
-    | {f"access.{name}" for name in ("networks", "hosts", "requests")}
+    | {f"access.{name}" for name in ("networks", "hosts", "requests", "pass_through")}
 )
 
 

@@ -152,12 +152,18 @@ def failure(problem: MirrorError, request: ExportRequest | None = None) -> Faile
         isinstance(problem, UpstreamRefused) and problem.status == 3
     )
     if too_large:
-        error = problem.message if isinstance(problem, UpstreamRefused) else str(problem)
+        error = _refusal(problem) if isinstance(problem, UpstreamRefused) else str(problem)
         told = ("", "") if request is None else (request.method, request.protocol.text)
         return Failed(3, error, "VOID", *told, wait=0)
     if isinstance(problem, UpstreamRefused) and problem.status not in (0, 1, 2):
-        return Failed(problem.status, problem.message)
+        return Failed(problem.status, _refusal(problem))
     return Failed(4, str(problem))
+
+
+def _refusal(problem: UpstreamRefused) -> str:
+    """What JSOC said, and that it was JSOC."""
+    said = problem.message.strip()
+    return said if said.startswith("JSOC refused") else f"JSOC refused: {said}"
 
 
 # ---- identical requests -------------------------------------------------------------------------

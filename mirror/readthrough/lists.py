@@ -12,7 +12,7 @@ from mirror.wire.address import AddressAnswer, AddressRequest
 from mirror.wire.catalogue import SeriesEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mirror.readthrough.policy import Rules
     from mirror.storage.index.index import Index
@@ -41,7 +41,9 @@ class Listing:
     async def all_series(self, *, notes: bool, demand: CacheDemand = CacheDemand.DEFAULT) -> tuple[SeriesEntry, ...]:
         """All series, as showextseries lists them, with or without their notes."""
         name = "showextseries notes" if notes else "showextseries"
-        return await self._list(name, lambda: self._upstream.showextseries(info=notes), demand)
+        # Where JSOC was only asked otherwise: those with their notes name all, show_series names the public ones.
+        others = ("showextseries notes", "show_series")
+        return await self._list(name, lambda: self._upstream.showextseries(info=notes), demand, others)
 
     async def check_address(self, request: AddressRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> AddressAnswer:
         """What JSOC says of an address; that one is registered is remembered."""
@@ -68,12 +70,22 @@ class Listing:
         return young or not self._rules.asks(demand)
 
     async def _list(
-        self, name: str, ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]], demand: CacheDemand
+        self,
+        name: str,
+        ask: Callable[[], Awaitable[tuple[SeriesEntry, ...]]],
+        demand: CacheDemand,
+        others: Sequence[str] = (),
     ) -> tuple[SeriesEntry, ...]:
+        """A list as it is held, or as ``ask`` gives it; the first of ``others`` that is held where neither can be."""
         kept = await self._index.fact("list", name)
         if kept and self._is_good(kept[1], LIST_AGE, demand):
             return _from_json(kept[0])
-        if not self._rules.asks(demand):
+        asks = self._rules.asks(demand)
+        for other in others if kept is None and (self._rules.stale_on_failure or not asks) else ():
+            kept = kept or await self._index.fact("list", other)
+        if not asks and kept:
+            return _from_json(kept[0])
+        if not asks:
             raise NotHeld(f"the list of series is not held, and {self._rules.why_not(demand)}")
 
         async def fetch() -> tuple[SeriesEntry, ...]:

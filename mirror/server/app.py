@@ -41,7 +41,8 @@ def build_app(
 
     Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
-    layers = [one_spelling, bound_body, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
+    spelling = one_spelling(proxy.is_for_others)
+    layers = [spelling, bound_body, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
     app = web.Application(middlewares=layers)
     gate.guard(app)
     for part in parts:

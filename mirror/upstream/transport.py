@@ -20,7 +20,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -239,6 +239,10 @@ class Fetched:
     age: float
 
 
+class _AddressTooLong(UpstreamBroken):
+    """A server on the way takes no request line of that length."""
+
+
 def user_agent(email: str | None) -> str:
     """Who we are and whom to write to if we misbehave."""
     return f"jsoc-mirror/{__version__} ({email or 'no contact given'})"
@@ -271,7 +275,8 @@ class Transport:
         query = encode_params(params)
         with self._failures():
             if len(query) <= LONGEST_QUERY:
-                return await self._body("GET", f"{path}?{query}", None, most)
+                with suppress(_AddressTooLong):
+                    return await self._body("GET", f"{path}?{query}", None, most)
             return await self._body("POST", path, query.encode("ascii"), most)
 
     @asynccontextmanager
@@ -389,6 +394,8 @@ def _check_code(status: int, headers: Mapping[str, str]) -> None:
             f"HTTP {status}: upstream sends the question elsewhere, to {headers['Location'][:100]!r}; redirects are not "
             "followed, expected [upstream] url to name the server that answers"
         )
+    if status == 414:
+        raise _AddressTooLong("HTTP 414: the address is too long for upstream")
     if status != 200:
         raise UpstreamBroken(f"HTTP {status} instead of 200")
 

@@ -72,7 +72,8 @@ class Gate:
         canonical = PASSED if resource is None else resource.canonical
         if proxied and not is_jsocs(canonical):
             canonical = PASSED
-        needed = role_of(request.method, canonical, request.rel_url.raw_path)
+        others = proxied and self._proxy.is_for_others(request)
+        needed = Role.READ if others else role_of(request.method, canonical, request.rel_url.raw_path)
         if needed is Role.NOBODY and request.method in SAFE and not is_page(canonical):
             return await handler(request)
         with self._counted(request) as admitted:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from collections.abc import Set as AbstractSet
 
+    from aiohttp.typedefs import Middleware
+
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Says that a request has its target in the one spelling already.
@@ -33,11 +35,22 @@ _ABSOLUTE = re.compile(
 _LONGEST_HOST = 300
 
 
-@web.middleware
-async def one_spelling(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Have a request found and answered by the normal form of its target."""
-    if request.get(_NORMAL):
-        return await handler(request)
+def one_spelling(is_for_others: Callable[[web.Request], bool]) -> Middleware:
+    """The middleware that has a request found and answered by the normal form of its target.
+
+    What is passed on to other servers than JSOC's is for these to read, and stays as it is.
+    """
+
+    @web.middleware
+    async def spell(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.get(_NORMAL) or is_for_others(request):
+            return await handler(request)
+        return await _respelled(request, handler)
+
+    return spell
+
+
+async def _respelled(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         _check_host(request)
         target = normal_target(request.method, request.raw_path)

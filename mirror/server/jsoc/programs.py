@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from mirror.drms.export import ExportRequest, Failed, RepeatRequest, StatusRequest, UnitsRequest
+from mirror.drms.export import ExportRequest, Failed, Pending, RepeatRequest, StatusRequest, UnitsRequest
 from mirror.drms.exportrules import failure
 from mirror.errors import MirrorError, NotHeld, UnknownSeries, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
@@ -186,6 +186,8 @@ def _response(request: web.Request, body: bytes, kind: str, headers: Mapping[str
     return response
 
 
+#: Seconds after which a client is to ask again for a request that was made at JSOC, which does not answer.
+UNKNOWN_WAIT = 30
 REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
 
@@ -234,7 +236,13 @@ class Fetch:
         try:
             return await self._proxy.pass_through(request, origin="forwarded")
         except MirrorError as problem:
-            return _answer(failure(problem), form)
+            if not isinstance(asked, StatusRequest):
+                return _answer(failure(problem), form)
+            if is_mirror(request) or demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED:
+                raise  # HTTP has codes for that
+            # JSOC may well know it, and a client that hears of an error asks no more.
+            told = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC does not answer"'}
+            return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, told=told)
 
 
 def _answer(

@@ -1,7 +1,7 @@
 """The forward proxy for JSOC, and for JSOC only; what the mirror does not answer itself passes through.
 
 Clients that set HTTP_PROXY send absolute targets (``GET http://jsoc.stanford.edu/...``). Anything for
-another host is refused: the mirror is no way around a firewall.
+another host is refused, but for those that ``[access] pass_through`` names: the mirror is no way around a firewall.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from mirror.errors import BadRequest, NotHeld, UpstreamBroken
 from mirror.server.jsoc.sendfile import send
 from mirror.server.requests import ALLOW, METHODS, demand_of
 from mirror.server.roles import OURS, is_jsocs
-from mirror.wire.paths import JSOC_HOSTS, normal_path
+from mirror.upstream.transport import LONGEST_QUERY
+from mirror.wire.params import FORM
+from mirror.wire.paths import JSOC_HOSTS, PROGRAM_PATHS, normal_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from mirror.readthrough.downloads import OtherAnswer
     from mirror.readthrough.policy import Rules
+    from mirror.server.forwarding import Forwarding
     from mirror.upstream.client import UpstreamClient
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,6 +46,8 @@ _BACK = (
 #: A value that a header can carry, whatever is in front of us or behind.
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 _REDIRECTS = range(300, 400)
+#: Programs of JSOC that take their parameters as a form too; its server refuses long addresses.
+_TAKE_FORMS = frozenset({"jsoc_info", "jsoc_fetch", "show_info"})
 #: Codes below this one announce something else: no answer.
 _REAL = 200
 
@@ -50,7 +55,10 @@ _REAL = 200
 class Proxy:
     """Passes requests through to JSOC, unkept."""
 
-    def __init__(self, upstream: UpstreamClient, rules: Rules, allowed: frozenset[str]) -> None:
+    def __init__(
+        self, upstream: UpstreamClient, rules: Rules, allowed: frozenset[str], others: Forwarding
+    ) -> None:
+        self._others = others
         self._upstream = upstream
         self._rules = rules
         self._allowed = allowed
@@ -59,14 +67,19 @@ class Proxy:
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse tunnels, absolute targets on other hosts than JSOC's, and methods that JSOC has no use for."""
         target = request.raw_path
+        if self.is_for_others(request):
+            return await self._others.answer(request)
         if request.method == "CONNECT":
-            raise web.HTTPForbidden(text=f"tunnels are refused ({target}); expected plain http to JSOC\n")
+            raise web.HTTPForbidden(
+                text=f"tunnels are refused ({target}); expected plain http to JSOC, or a host of [access] pass_through\n"
+            )
         if not target.startswith("/"):
             parts = urlsplit(target)
             if parts.scheme != "http" or parts.netloc.lower().removesuffix(":80") not in self._allowed:
                 raise web.HTTPForbidden(
                     text=f"{parts.scheme}://{parts.netloc} is not served; this proxy is for "
-                    f"{', '.join('http://' + host for host in sorted(self._allowed))} only\n"
+                    f"{', '.join('http://' + host for host in sorted(self._allowed))} only. Name the host in NO_PROXY, "
+                    "or in pass_through below [access] in the mirror's config.toml\n"
                 )
         resource = request.match_info.route.resource
         if request.method not in METHODS and (resource is None or is_jsocs(resource.canonical)):
@@ -74,6 +87,13 @@ class Proxy:
                 return web.Response(status=204, headers={"Allow": ALLOW})
             raise web.HTTPMethodNotAllowed(request.method, METHODS)
         return await handler(request)
+
+    def is_for_others(self, request: web.Request) -> bool:
+        """Whether a request is for a host that is none of JSOC's, and is passed on to it."""
+        target = request.raw_path
+        if target.startswith("/") or urlsplit(target).netloc.lower().removesuffix(":80") in self._allowed:
+            return False
+        return self._others.is_for_us(request)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any other page of JSOC; 404 for what could only be ours, and is not there."""
@@ -97,7 +117,11 @@ class Proxy:
         headers = _only(request.headers, _ONWARD)
         if (host := asked_host(request)) is not None:
             headers["Host"] = host
-        async with self._upstream.raw(request.method, target, headers, body) as answer:
+        method, path = request.method, target.partition("?")[0]
+        if method == "GET" and len(target) - len(path) > LONGEST_QUERY and PROGRAM_PATHS.get(path) in _TAKE_FORMS:
+            method, target, body = "POST", path, target[len(path) + 1 :].encode("ascii")
+            headers["Content-Type"] = FORM
+        async with self._upstream.raw(method, target, headers, body) as answer:
             headers = self._answered_with(request, answer.status, answer.headers)
             response = web.StreamResponse(status=answer.status, headers=headers)
             response.headers["X-Mirror"] = origin

@@ -26,7 +26,13 @@ from mirror.services.exports.jobs import Trouble
 
 T = TypeVar("T")
 
-TOO_LARGE, TOO_MANY_PENDING = 3, 7
+TOO_LARGE, BAD_REQUEST, TOO_MANY_PENDING = 3, 4, 7
+#: What JSOC says under another status than those two: of what is over after some time, and of what is too much at once.
+_PASSING = ("save new export-request hash", "pending export request")
+_TOO_MUCH = ("too many records", "record-set specification is too long")
+#: Characters of a record set that JSOC's export system is known to work on; one of 4,080 it accepted, failed on, and
+#: then counted as pending for an hour.
+LONGEST_DS = 1389
 #: One request that brings files back from tape: far below JSOC's limits, and small enough that files begin
 #: to come before all are there, and that a tar file of them has room.
 MOST_FILES, MOST_BYTES = 200, 4 << 30
@@ -48,13 +54,15 @@ FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 15.0, 600.0, 86_400.0
 def passes(problem: Exception) -> bool:
     """True for what may be over after some time: upstream is away or has too much to do, or may not be asked now."""
     if isinstance(problem, UpstreamRefused):
-        return problem.status == TOO_MANY_PENDING
+        said = problem.message.lower()
+        return problem.status == TOO_MANY_PENDING or any(words in said for words in _PASSING)
     return isinstance(problem, UpstreamUnreachable | UpstreamBroken | NotHeld)
 
 
 def is_too_large(problem: UpstreamRefused) -> bool:
     """True if JSOC would take fewer records."""
-    return problem.status == TOO_LARGE or "too many records" in problem.message.lower()
+    said = problem.message.lower()
+    return problem.status == TOO_LARGE or any(words in said for words in _TOO_MUCH)
 
 
 def next_try(before: Trouble | None, problem: MirrorError, now: float) -> Trouble | None:
@@ -102,6 +110,12 @@ def smaller(refused: Sequence[int], rest: Sequence[Sequence[int]]) -> list[list[
     return [piece for part in (refused, *rest) for piece in cut(part, most)]
 
 
+def most_numbers(recnums: Iterable[int], beside: str) -> int:
+    """How many of these record numbers a record set can name, with ``beside`` in it, that JSOC works on; at least 1."""
+    longest = max(map(len, map(str, recnums)), default=1)
+    return max(1, (LONGEST_DS - len(beside) - len("[:]")) // (longest + len("#,")))
+
+
 # ---- requests -----------------------------------------------------------------------------------
 
 
@@ -124,8 +138,10 @@ def as_asked_upstream(request: ExportRequest) -> ExportRequest:
     return replace(request, method=request.method.removesuffix("-tar"))
 
 
-def why_indivisible(request: ExportRequest) -> str | None:
+def why_indivisible(request: ExportRequest, query: RecordSetQuery) -> str | None:
     """Why a request cannot be made in parts; None if it can."""
+    if len({part.segments for part in query.sets}) > 1:
+        return "its record sets choose different segments"
     if request.protocol.name in MOVIES:
         return f"a movie ({request.protocol.name}) is made of all its records at once, and cannot be made in parts"
     if re.search(r"\{#", request.filenamefmt):
@@ -133,25 +149,39 @@ def why_indivisible(request: ExportRequest) -> str | None:
     return None
 
 
+def is_too_much_at_once(request: ExportRequest, query: RecordSetQuery) -> bool:
+    """True for a request that JSOC would accept, and fail on: several record sets, or a long one."""
+    return len(query.sets) > 1 or len(request.ds) > LONGEST_DS
+
+
 def part_request(request: ExportRequest, query: RecordSetQuery, recnums: Sequence[int]) -> ExportRequest:
     """The request for some records of another one, whose record sets are ``query``."""
-    first = query.sets[0]
-    segments = f"{{{','.join(first.segments)}}}" if first.segments else ""
-    filters = _ANY_QUALITY if any(map(mentions_quality, query.sets)) else ""
+    before, after = _around_numbers(query)
     return replace(
         as_asked_upstream(request),
-        ds=f"{first.series}[:{_numbers(recnums)}]{filters}{segments}",
+        ds=f"{before}[:{_numbers(recnums)}]{after}",
         segments=None,
         max_recs=None,
         process=_unlimited(request.process),
     )
 
 
+def pieces_of(query: RecordSetQuery, pieces: Iterable[Sequence[int]]) -> list[list[int]]:
+    """The runs of records, cut further where the request for one would name more records than JSOC works on."""
+    beside = "".join(_around_numbers(query))
+    return [part for piece in pieces for part in cut(piece, most_numbers(piece, beside))]
+
+
+def _around_numbers(query: RecordSetQuery) -> tuple[str, str]:
+    """What stands before and after the record numbers in the request for a part."""
+    first = query.sets[0]
+    segments = f"{{{','.join(first.segments)}}}" if first.segments else ""
+    return first.series, (_ANY_QUALITY if any(map(mentions_quality, query.sets)) else "") + segments
+
+
 def check_divisible(request: ExportRequest, query: RecordSetQuery, told: str) -> None:
     """UpstreamRefused for a request that cannot be made in parts; ``told`` is what upstream said to the whole."""
-    why = why_indivisible(request)
-    if why is None and len({part.segments for part in query.sets}) > 1:
-        why = "its record sets choose different segments"
+    why = why_indivisible(request, query)
     if why is not None:
         raise UpstreamRefused(TOO_LARGE, f"{told.strip()}; {why}: expected a smaller request")
 

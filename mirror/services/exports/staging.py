@@ -32,6 +32,7 @@ from mirror.services.exports.cutting import (
     TAR_FROM,
     cut,
     is_too_large,
+    most_numbers,
     staging_request,
 )
 from mirror.services.exports.jobs import JobPart
@@ -445,6 +446,8 @@ class _Errand:
         """The records of files in pieces of one request each."""
         counts = Counter(w.owner.recnum for w in files)
         most = self.most_records or max(1, self.most_files // max(counts.values(), default=1))
+        segments = ",".join({w.segment for w in files})
+        most = min(most, most_numbers(counts, f"{self.series.name}{{{segments}}}"))
         return cut(sorted(counts), most, lambda recnum: self.sizes.get(recnum, 0), MOST_BYTES)
 
     def halve(self, refused: JobPart) -> bool:

@@ -16,8 +16,11 @@ from mirror.services.exports.cutting import (
     as_asked_upstream,
     check_divisible,
     is_too_large,
+    is_too_much_at_once,
     part_request,
+    pieces_of,
     smaller,
+    why_indivisible,
 )
 from mirror.services.exports.jobs import JobFile
 from mirror.services.exports.segment_files import check_files
@@ -63,6 +66,10 @@ class WholeRequests:
     async def files(self, work: RunningJob) -> list[JobFile]:
         """The files of a request, in order; raises what keeps upstream from making them."""
         parts = await self._parts.of(work.job.id)
+        query = record_sets(work.request)
+        divided = is_too_much_at_once(work.request, query) and why_indivisible(work.request, query) is None
+        if not parts and divided and work.job.upstream_id is None:
+            parts = await self._divided(work, None)
         if not parts:
             try:
                 return await self._undivided(work)
@@ -103,15 +110,23 @@ class WholeRequests:
 
     # ---- in parts --------------------------------------------------------------------------------
 
-    async def _divided(self, work: RunningJob, problem: UpstreamRefused) -> list[JobPart]:
-        """The parts that a request is divided into; UpstreamRefused if it cannot be."""
-        check_divisible(work.request, record_sets(work.request), problem.message)
-        work.hear(None)
+    async def _divided(self, work: RunningJob, problem: UpstreamRefused | None) -> list[JobPart]:
+        """The parts that a request is divided into; ``problem`` is what upstream said to the whole, raised if it cannot be.
+
+        Without one upstream is not asked for the whole; no parts then if there are no records.
+        """
+        if problem is not None:
+            check_divisible(work.request, record_sets(work.request), problem.message)
+            work.hear(None)
         plan = await self._planner.plan(work.request)
         recnums = list(dict.fromkeys(row.recnum for row in plan.rows))
-        if len(recnums) < 2:
+        if problem is not None and len(recnums) < 2:
             raise problem
-        return await self._parts.divide(work.job.id, smaller(recnums, []))
+        if not recnums:
+            return []
+        work.hear(None)
+        pieces = [recnums] if problem is None else smaller(recnums, [])
+        return await self._parts.divide(work.job.id, pieces_of(plan.query, pieces))
 
     async def _put_together(self, work: RunningJob, parts: Sequence[JobPart]) -> list[JobFile]:
         plan = await self._planner.plan(work.request)
@@ -125,7 +140,7 @@ class WholeRequests:
             except UpstreamRefused as problem:
                 if not is_too_large(problem) or len(part.recnums) < 2:
                     raise
-                pieces = smaller(part.recnums, [rest.recnums for rest in left])
+                pieces = pieces_of(plan.query, smaller(part.recnums, [rest.recnums for rest in left]))
                 left = [
                     p for p in await self._parts.divide(work.job.id, pieces) if p.position >= part.position
                 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight, nap
 from mirror.drms.exportrules import RETENTION
-from mirror.errors import MirrorError
+from mirror.errors import MirrorError, UpstreamBroken, UpstreamRefused
 from mirror.services.exports.cutting import given_up, next_try, passes
 from mirror.services.exports.jobs import RunningJob
 from mirror.services.exports.planning import request_of
@@ -84,7 +84,8 @@ class ExportJobs:
     async def start_whole(self, job: Job) -> None:
         """RunningJob on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
 
-        Then the job has failed. Where others have to be asked first, the job waits for its turn.
+        Then the job has failed. Where others have to be asked first, or upstream has too much to do, the job waits for
+        its turn.
         """
         request = request_of(job)
         waits = self._exports.busy(request.notify)
@@ -201,8 +202,9 @@ class ExportJobs:
             await self._jobs.advance(work.job.id, "done")
         except MirrorError as problem:
             first = work.heard is not None and not work.heard.done()
-            if first or not passes(problem):
+            if not passes(problem) or (first and not isinstance(problem, UpstreamRefused | UpstreamBroken)):
                 return await self._fail(work, problem)
+            work.hear(None)  # JSOC is there, and has too much to do for now
             return await self._pause(work, problem)
         return True
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,6 +15,21 @@ from mirror.cli.simulate import announce
 from mirror.config.loading import check_access, load_config
 from mirror.logs import set_up
 from mirror.systemd import Notifier
+
+#: Domains of the servers that sunpy's clients ask beside JSOC's (VSO, HEK, RHESSI, LYRA, EVE, GONG, GOES, NoRH, CDAWeb,
+#: HELIO, sample data): in NO_PROXY each stands for all names below it, and programs reach them directly.
+DIRECT = (
+    "localhost", "127.0.0.1", "virtualsolar.org", "nasa.gov", "nso.edu", "lmsal.com", "noaa.gov", "oma.be", "sidc.be",
+    "berkeley.edu", "i4ds.ch", "colorado.edu", "nao.ac.jp", "helio-vo.eu", "ucl.ac.uk", "ukssdc.ac.uk", "obspm.fr",
+    "sunpy.org", "github.com", "githubusercontent.com",
+)  # fmt: skip
+
+
+def announce_with_proxy(url: str) -> None:
+    """Tell that we accept requests, and with which environment scripts come here and go elsewhere as before."""
+    announce(url)
+    with suppress(OSError):
+        click.echo(f"for scripts: HTTP_PROXY={url} NO_PROXY={','.join(DIRECT)}")
 
 
 @click.command
@@ -27,8 +43,9 @@ from mirror.systemd import Notifier
 def serve(path: Path | None) -> None:
     """Run a mirror.
 
-    It answers at JSOC's own paths, as a server and as a proxy for jsoc.stanford.edu. It prints one line,
-    "ready http://HOST:PORT", once it accepts requests; SIGTERM or ctrl-C stops it.
+    It answers at JSOC's own paths, as a server and as a proxy for jsoc.stanford.edu. It prints a line,
+    "ready http://HOST:PORT", once it accepts requests, and after it the environment for scripts; SIGTERM or ctrl-C
+    stops it.
 
     \b
         mirror serve                             this computer only, port 8040
@@ -38,7 +55,7 @@ def serve(path: Path | None) -> None:
     Ways in for those who use it, none of which changes a script:
 
     \b
-        HTTP_PROXY=http://HOST:8040 python script.py
+        HTTP_PROXY=http://HOST:8040 NO_PROXY=... python script.py
         import mirror; mirror.use("http://HOST:8040")
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
@@ -49,7 +66,7 @@ def serve(path: Path | None) -> None:
 
     async def to_the_end() -> None:
         notifier, environ = Notifier(os.environ), os.environ
-        await run(config, ready=announce, notifier=notifier, path=path, environ=environ, subscriptions_run=True)
+        await run(config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True)
         # Everything is written down. Threads that still work on answers nobody waits for must not hold this up.
         logging.shutdown()
         sys.stdout.flush()

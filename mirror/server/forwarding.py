@@ -131,7 +131,7 @@ class Forwarding:
             response = web.StreamResponse(status=200, reason="Connection established")
             await response.prepare(request)
             client = _FromClient(request, writer)
-            request.protocol.set_parser(client)  # type: ignore[arg-type]  (it takes any parser, as for websockets)
+            request.protocol.set_parser(client)  # type: ignore[arg-type]
             await _to_client(request, reader, client)
         finally:
             writer.close()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.config import readers
-from mirror.config.loading import Config, FreshnessRule, Storage, Subscription, Token, Upstream, load_config
+from mirror.config.loading import Config, FreshnessRule, PlainFileRule, Storage, Subscription, Token, Upstream, load_config
 from mirror.config.schedule import parse_moment
 from mirror.errors import ConfigError
 
@@ -51,7 +51,7 @@ def test_the_shipped_file_names_every_key_there_is():
     tree = shipped_with_everything_on()
     for section in fields(Config):
         table = tree[section.name]
-        kind = {"freshness": FreshnessRule, "subscription": Subscription, "token": Token}.get(section.name)
+        kind = {"freshness": FreshnessRule, "plain_file": PlainFileRule, "subscription": Subscription, "token": Token}.get(section.name)
         kind = kind or type(getattr(Config(), section.name))
         keys = set(table if isinstance(table, dict) else table[0])
         assert keys == {f.name for f in fields(kind)}, section.name
@@ -67,9 +67,37 @@ def test_the_shipped_file_explains_every_key():
 
 def test_the_shipped_freshness_rules_are_the_built_in_ones(load):
     text = SHIPPED.read_text()
-    rules = text[text.index("# [[freshness]]") : text.index("# Data that the mirror keeps")]
+    rules = text[text.index("# [[freshness]]") : text.index("# How long JSOC's plain files")]
     written = load(re.sub(r"(?m)^# ", "", rules).replace("\n#\n", "\n\n")).freshness
     assert written == Config().freshness * 2
+
+
+def test_the_shipped_rules_for_plain_files_are_the_built_in_ones(load):
+    text = SHIPPED.read_text()
+    rules = text[text.index("# [[plain_file]]") : text.index("# Data that the mirror keeps")]
+    written = load(re.sub(r"(?m)^# ", "", rules).replace("\n#\n", "\n\n")).plain_file
+    assert written == Config().plain_file * 2
+
+
+def test_the_first_rule_that_fits_a_path_says_how_long_it_lasts(load):
+    config = load('[[plain_file]]\npattern = "/Data/hmi/*.fits"\nmax_age = "none"')
+    ages = [config.plain_file_age(p) for p in ("/data/hmi/a/b.FITS", "/data/hmi/latest/b.jpg", "/data/x", "/doc/data/x", "/doc/x", "/database")]
+    assert ages == [None, 600.0, 21600.0, 21600.0, None, None]
+
+
+@pytest.mark.parametrize("hosts", ['["*"]', '["*.*"]', '["a_b"]', '["http://x.org"]', '["x.org:0"]', '["x.org:99999"]', '["x.org/y"]', '["u@x.org"]', '["-x.org"]', "[1]"])
+def test_no_pattern_lets_everything_through(load, hosts):
+    with pytest.raises(ConfigError, match="pass_through"):
+        load(f"[access]\npass_through = {hosts}")
+
+
+def test_hosts_that_are_passed_on_to_have_the_ports_of_the_web_unless_they_name_one(load):
+    exact, below, address, v6 = load('[access]\npass_through = ["VSO.nasa.gov", "*.nso.edu", "10.1.2.3:8080", "[::1]:81"]').access.pass_through
+    assert [exact.serves("vso.nasa.gov", port) for port in (80, 443, 22, 8080)] == [True, True, False, False]
+    assert [below.serves(name, 443) for name in ("gong.nso.edu", "a.b.nso.edu", "nso.edu", "evilnso.edu")] == [True, True, False, False]
+    assert address.serves("10.1.2.3", 8080) and not address.serves("10.1.2.3", 80)
+    assert [x.is_address for x in (exact, below, address, v6)] == [False, False, True, True]
+    assert list(map(str, (exact, below, address))) == ["vso.nasa.gov", "*.nso.edu", "10.1.2.3:8080"]
 
 
 def test_values_are_read_with_their_units(load):

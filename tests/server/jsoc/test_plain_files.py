@@ -205,9 +205,12 @@ async def test_parts_conditions_and_heads_as_of_any_file(world):
 
 
 async def test_a_condition_of_a_client_is_met_by_a_file_that_is_just_coming(world):
-    answer = await world.get(MAP, **{"If-None-Match": '"map-1"'})
-    assert (answer.code, answer.body) == (304, b"")
-    assert (await world.get(MAP)).plan == "local"
+    for path, tag in ((TABLE, '"5a3-5ec"'), (MAP, '"map-1"')):  # one at once, one while it is sent
+        answer = await world.get(path, **{"If-None-Match": tag})
+        assert (answer.code, answer.body) == (304, b"")
+    assert (await world.get(TABLE)).plan == "local"
+    assert (await world.get(MAP)).body == world.server.pages[MAP].body
+    assert len(world.server.log) == 2
 
 
 async def test_many_who_ask_at_once_are_one_request(world):

@@ -12,7 +12,7 @@ from mirror.cli.serve import DIRECT, announce_with_proxy
 from mirror.wire.paths import JSOC_HOSTS
 
 #: Hosts in sunpy's sources that no program of it asks: documents, names of XML, and what is there to fail.
-TOLD = re.compile(r"(stackoverflow|docs\.python|wikipedia|w3|ivoa|example|harrisgeospatial|hlevkin|spacescience|doi)\.(com|org|net)$")
+TOLD = re.compile(r"(stackoverflow|docs\.python|wikipedia|w3|ivoa|example|harrisgeospatial|hlevkin|spacescience|doi)\.(com|org|net)$|\.invalid$")
 
 
 def hosts_of_sunpy():

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.config import readers
-from mirror.config.loading import Config, FreshnessRule, PlainFileRule, Storage, Subscription, Token, Upstream, load_config
+from mirror.config.loading import (
+    Config,
+    FreshnessRule,
+    PlainFileRule,
+    Storage,
+    Subscription,
+    Token,
+    Upstream,
+    load_config,
+)
 from mirror.config.schedule import parse_moment
 from mirror.errors import ConfigError
 

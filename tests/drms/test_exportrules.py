@@ -169,7 +169,7 @@ def test_sizes_are_told_in_whole_megabytes_and_one_at_least(size, expected):
 
 
 def test_errors_have_the_status_of_upstream_or_four():
-    assert failure(UpstreamRefused(7, "too many")) == Failed(7, "too many")
+    assert failure(UpstreamRefused(7, "too many")) == Failed(7, "JSOC refused: too many")
     assert failure(UpstreamRefused(1, "odd")).status == 4
     assert failure(UpstreamUnreachable("no way")) == Failed(4, "no way")
 

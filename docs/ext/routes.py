@@ -143,7 +143,8 @@ _HTTP_HEAD = """# HTTP interface
 <!-- Made by docs/ext/routes.py of the handlers of a mirror. -->
 
 A mirror answers at JSOC's own paths as JSOC does, to whoever asks it as a server and to whoever has it as a proxy
-for `jsoc.stanford.edu`. Paths of JSOC that are not in this list are passed on to JSOC. Its own API gives JSON;
+for `jsoc.stanford.edu`. Paths of JSOC that are not in this list are passed on to JSOC; what is below `/data/` and
+`/doc/data/` is kept as well ([plain files](../freshness.md#plain-files)). Its own API gives JSON;
 parameters come in the query, or in a JSON body where a method changes something. What goes wrong is
 `{"error": "..."}` with a code of HTTP; at JSOC's paths it is `{"status": 1, "error": "..."}` with code 200, as
 there. How an answer came about is in the header `X-Mirror`: see [freshness](../freshness.md). The role that a path

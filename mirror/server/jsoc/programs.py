@@ -8,6 +8,7 @@ jsoc_fetch: exports, at JSOC's own path. Every answer has HTTP code 200, errors 
 from __future__ import annotations
 
 import time
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -84,6 +85,7 @@ class Programs:
     def _unless_internal(self, handler: Handler) -> Handler:
         """The handler, but for series of a database that ``dbhost`` names and this mirror never hears of: JSOC answers."""
 
+        @wraps(handler)
         async def answered(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)

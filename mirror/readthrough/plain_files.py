@@ -120,9 +120,10 @@ class PlainFiles:
                     await download.kept()
         except Unchanged:
             await self._table.checked(path, asked_at)
-            if held is not None:
-                return Cached(held, CacheStatus.FILLED)
-            raise
+            same = await self._table.at(path)
+            if same is None:  # it was evicted meanwhile
+                return await self._asked(path, None, host)
+            return Cached(same, CacheStatus.FILLED)
         except (UpstreamError, NotHeld, TimeoutError):
             if held is None or not self._rules.stale_on_failure:
                 raise

@@ -16,15 +16,17 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from mirror.errors import NotHeld, UpstreamBroken, UpstreamError
+from mirror.errors import NotHeld, StorageError, UpstreamBroken, UpstreamError
 from mirror.readthrough.downloads import Download, OtherAnswer
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.conditional import what_is_asked
 from mirror.server.jsoc.proxy import asked_host
 from mirror.server.jsoc.sendfile import send
 from mirror.server.requests import FOREIGN, cache_headers, demand_of
+from mirror.server.roles import OURS
 from mirror.services.exports.content import content_of
 from mirror.services.exports.planning import EXPORTS
+from mirror.wire.paths import is_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,7 +68,8 @@ class PagesOfJsoc:
         path = request.rel_url.raw_path
         if request.method not in ("GET", "HEAD"):
             return await self._proxy.handle(request)
-        if self._files.keeps(path):
+        ours = request.raw_path.startswith("/") and path.split("/")[1] in OURS
+        if self._files.keeps(path) and not ours and not is_program(path):
             return await self._plain_file(request, path)
         if (folder := _UNIT_FOLDER.fullmatch(path)) is not None:
             return await self._unit_folder(request, folder)
@@ -86,11 +89,8 @@ class PagesOfJsoc:
             found = await self._files.open(path, demand, asked_host(request))
         except OtherAnswer as other:
             return await self._proxy.other_answer(request, other)
-        except UpstreamBroken:
-            if await self._files.held(path) is not None:
-                raise
-            # What cannot be kept may be right all the same.
-            return await self._proxy.pass_through(request)
+        except (UpstreamBroken, StorageError):
+            return await self._proxy.pass_through(request)  # what cannot be kept may be right all the same
         request[FOREIGN] = True
         if isinstance(found, Download):
             return await _arriving(request, found)

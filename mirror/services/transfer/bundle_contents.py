@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mirror.services.transfer.bundle_manifest import Bundle
+    from mirror.services.transfer.manifests import Bundle
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
 

@@ -1,4 +1,4 @@
-"""What a bundle says that it holds besides records: files, exports that people had, small answers.
+"""The tables of a bundle: records, files, exports that people had, small answers.
 
 Rule: a bundle comes from elsewhere. What is read here is of the right form and names nothing outside the
 store; whether the bytes are what they should be is for the importer to see.

@@ -65,14 +65,16 @@ class Archive:
     def bind(self, record_set: RecordSet, ds: str) -> Wanted:
         """One set of the query ``ds``, bound to its series."""
         data = self.find(record_set.series)
-        return Wanted(data, bind_selection(record_set, data.structure, text=ds))
+        return Wanted(data, bind_selection(record_set, data.structure, text=ds, zero_steps=True))
 
 
-def bind_selection(record_set: RecordSet, series: Series, *, text: str | None = None) -> Selection:
+def bind_selection(
+    record_set: RecordSet, series: Series, *, text: str | None = None, zero_steps: bool = False
+) -> Selection:
     """A record set bound to its series: keys as the mirror binds them, conditions by the simulator's own reading."""
     _check_escape(record_set)
     always = tuple(replace(f, text="true") if isinstance(f, Where) else f for f in record_set.filters)
-    bound = bind(replace(record_set, filters=always), series, text=text, zero_steps=True)
+    bound = bind(replace(record_set, filters=always), series, text=text, zero_steps=zero_steps)
     columns, query = table_columns(series), text
     wheres = iter(f for f in record_set.filters if isinstance(f, Where))
 

@@ -159,7 +159,7 @@ def test_errors_show_the_place_in_the_whole_query():
     query = "lab.small[? I = 1 and bogus = 2 ?]"
     with pytest.raises(UnknownName) as problem:
         read_condition(
-            "I = 1 and bogus = 2", table_columns(TABLE), series="lab.small", query=query, offset=13
+            "I = 1 and bogus = 2", table_columns(TABLE), series="lab.small", query=query, offset=12
         )
     assert str(problem.value).splitlines()[2].index("^") - 2 == query.index("bogus"), str(problem.value)
 

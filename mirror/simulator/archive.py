@@ -9,9 +9,9 @@ from mirror.drms.parser import parse_query
 from mirror.drms.recordset import Where, WhereFilter
 from mirror.drms.selection import bind
 from mirror.errors import ConfigError, Refused, UnknownSeries
-from mirror.simulator.columns import table_columns
 from mirror.simulator.evaluate import OwnCondition
 from mirror.simulator.sql import closes_early, read_condition
+from mirror.simulator.sql.columns import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

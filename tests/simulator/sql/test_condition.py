@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import BadRequest, Refused, SyntaxProblem, UnknownName
-from mirror.simulator.columns import table_columns
+from mirror.simulator.sql.columns import table_columns
 from mirror.simulator.sql import closes_early, read_condition
 from tests.simulator.small import Memory, series
 

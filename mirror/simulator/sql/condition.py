@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mirror.simulator.base import Rows
 
 Values = Sequence[Any]
+_TRUE, _FALSE, _UNKNOWN = 1, 0, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ class Condition:
     """A condition on a series: ``holds`` tells for each row whether it is true, not false and not unknown."""
 
     text: str
-    run: Callable[[Rows], Values]
+    truths: Callable[[Rows], NDArray[np.int8]]
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
         """Refused where PostgreSQL would stop: a division by zero, a column that is not simulated."""
-        return np.fromiter((value is True for value in self.run(rows)), dtype=bool, count=len(rows))
+        return np.asarray(self.truths(rows) == _TRUE, dtype=bool)
 
 
 def read_condition(
@@ -67,7 +68,7 @@ def read_condition(
     """
     tree = parse_condition(text, query=query, offset=offset)
     binder = _Binder(columns, series.lower(), text if query is None else query)
-    return Condition(text, binder.condition(tree, "WHERE").run)
+    return Condition(text, binder.condition(tree, "WHERE").truths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,15 @@ class _Term:
     position: int
     value: tuple[Any, ...] | None = None
     column: str | None = None
+    fast: Callable[[Rows], NDArray[np.int8]] | None = None  #: a condition, all rows at once
+
+    def truths(self, rows: Rows) -> NDArray[np.int8]:
+        """Of a condition: 1 for true, 0 for false, -1 for unknown."""
+        if self.fast is not None:
+            return self.fast(rows)
+        return np.fromiter(
+            (_UNKNOWN if v is None else v for v in self.run(rows)), dtype=np.int8, count=len(rows)
+        )
 
 
 def _constant(type_: str, value: Any, position: int) -> _Term:
@@ -200,7 +210,7 @@ class _Binder:
         what = f"operator does not exist: {left.type} {op} {right.type}"
         made = self.chosen(OPERATORS.get(op, []), [left, right], position, what)
         fast = _fast_comparison(op, left, right) if op in COMPARISONS else None
-        return made if fast is None or made.value is not None else replace(made, run=fast)
+        return made if fast is None or made.value is not None else _truth(fast, position)
 
     def as_text(self, term: _Term, other: _Term) -> _Term:
         """Beside a text, anything is put together with it."""
@@ -321,7 +331,8 @@ class _Binder:
             self.fail("syntax error: NULLIF takes two arguments", node.position)
         first, second = args
         equal = self.operated("=", first, second, node.position).run
-        type_ = TEXT if first.type == UNKNOWN else first.type
+        found = types.choose(OPERATORS["="], [first.type, second.type])
+        type_ = TEXT if found is None else found.args[0]
         value = self.coerced(first, type_).run
 
         def run(rows: Rows) -> Values:
@@ -378,12 +389,11 @@ class _Binder:
             return _constant(BOOLEAN, decisive, node.position)
         if self.put_off[before:] and not self.lazy:
             raise self.put_off[before]
-        runs = [o.run for o in operands if o.value != (not decisive,)]
-        return _Term(BOOLEAN, partial(_joined, runs, decisive), node.position)
+        truths = [o.truths for o in operands if o.value != (not decisive,)]
+        return _truth(partial(_joined, truths, decisive), node.position)
 
     def negation(self, node: Not) -> _Term:
-        term = self.condition(node.operand, "NOT")
-        return self.applied(BOOLEAN, lambda value: not value, [term], node.position)
+        return _truth(partial(_negated, self.condition(node.operand, "NOT").truths), node.position)
 
     def test(self, node: Is) -> _Term:
         if node.what == "null":
@@ -417,12 +427,10 @@ class _Binder:
         fixed = [item for item in items if item.value is not None]
         if len(fixed) > 1:
             fixed = self.as_array(operand, fixed)
-        equal = [self.operated("=", operand, item, node.position).run for item in fixed]
-        equal += [self.operated("=", operand, i, node.position).run for i in items if i.value is None]
+        items = [*fixed, *(item for item in items if item.value is None)]
+        equal = [self.operated("=", operand, item, node.position).truths for item in items]
         found = partial(_joined, equal, True)
-        if not node.negated:
-            return _Term(BOOLEAN, found, node.position)
-        return _Term(BOOLEAN, lambda rows: [None if v is None else not v for v in found(rows)], node.position)
+        return _truth(partial(_negated, found) if node.negated else found, node.position)
 
     def as_array(self, operand: _Term, items: list[_Term]) -> list[_Term]:
         try:
@@ -435,8 +443,8 @@ class _Binder:
         operand = self.bind(node.operand)
         type_, items = self.shared([self.bind(item) for item in node.items], "ARRAY", node.position)
         del type_
-        each = [self.operated(node.op, operand, item, node.position).run for item in items]
-        return _Term(BOOLEAN, partial(_joined, each, not node.every), node.position)
+        each = [self.operated(node.op, operand, item, node.position).truths for item in items]
+        return _truth(partial(_joined, each, not node.every), node.position)
 
 
 def _takes_text(candidates: Sequence[Signature]) -> bool:
@@ -476,25 +484,33 @@ def _strictly(function: Callable[..., Any], runs: Sequence[Callable[[Rows], Valu
     return [None if None in row else function(*row) for row in _across(runs, rows)]
 
 
-def _joined(runs: Sequence[Callable[[Rows], Values]], decisive: bool, rows: Rows) -> Values:
+def _truth(truths: Callable[[Rows], NDArray[np.int8]], position: int) -> _Term:
+    """A condition that is found for all rows at once."""
+    known = {_TRUE: True, _FALSE: False, _UNKNOWN: None}
+    return _Term(BOOLEAN, lambda rows: [known[t] for t in truths(rows).tolist()], position, fast=truths)
+
+
+def _negated(truths: Callable[[Rows], NDArray[np.int8]], rows: Rows) -> NDArray[np.int8]:
+    found = truths(rows)
+    return np.where(found == _UNKNOWN, found, 1 - found).astype(np.int8)
+
+
+def _joined(
+    operands: Sequence[Callable[[Rows], NDArray[np.int8]]],
+    decisive: bool,
+    rows: Rows,
+) -> NDArray[np.int8]:
     """AND (False decides) or OR (True decides), each operand for the rows that are not decided yet."""
-    truths: list[bool | None] = [not decisive] * len(rows)
-    open_rows = np.arange(len(rows), dtype=np.intp)
-    for run in runs:
-        if not len(open_rows):
+    made = np.full(len(rows), not decisive, dtype=np.int8)
+    left = np.arange(len(rows), dtype=np.intp)
+    for operand in operands:
+        if not len(left):
             break
-        left = rows if len(open_rows) == len(rows) else rows.take(open_rows)
-        found = run(left)
-        undecided: list[int] = []
-        for at, value in zip(open_rows.tolist(), found, strict=True):
-            if value is decisive:
-                truths[at] = decisive
-                continue
-            undecided.append(at)
-            if value is None:
-                truths[at] = None
-        open_rows = np.array(undecided, dtype=np.intp)
-    return truths
+        found = operand(rows if len(left) == len(rows) else rows.take(left))
+        made[left[found == _UNKNOWN]] = _UNKNOWN
+        made[left[found == decisive]] = decisive
+        left = left[found != decisive]
+    return made
 
 
 def _first_given(runs: Sequence[Callable[[Rows], Values]], rows: Rows) -> Values:
@@ -537,7 +553,7 @@ def _first_true(
 # ---- a column against a constant, all rows at once --------------------------------------------------------
 
 
-def _fast_comparison(op: str, left: _Term, right: _Term) -> Callable[[Rows], Values] | None:
+def _fast_comparison(op: str, left: _Term, right: _Term) -> Callable[[Rows], NDArray[np.int8]] | None:
     """For a numeric column and a constant that is exact as a double or as an integer; else None."""
     if left.column is None:
         left, right, op = right, left, COMMUTED[op]
@@ -563,14 +579,14 @@ def _fast_comparison(op: str, left: _Term, right: _Term) -> Callable[[Rows], Val
         ">=": np.greater_equal,
     }[op]
 
-    def run(rows: Rows) -> Values:
+    def truths(rows: Rows) -> NDArray[np.int8]:
         column = _column(name, rows)
         found = ufunc(column.values, limit)
         if not integral and op in (">", ">="):
             found = found | np.isnan(column.values)
-        values: list[bool | None] = found.tolist()
+        made: NDArray[np.int8] = found.astype(np.int8)
         if column.null is not None:
-            values = [None if gone else v for v, gone in zip(values, column.null.tolist(), strict=True)]
-        return values
+            made[column.null] = _UNKNOWN
+        return made
 
-    return run
+    return truths

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import BadRequest, Refused, SyntaxProblem, UnknownName
-from mirror.simulator.sql.columns import table_columns
 from mirror.simulator.sql import closes_early, read_condition
+from mirror.simulator.sql.columns import table_columns
 from tests.simulator.small import Memory, series
 
 TYPES = (("I", "int"), ("D", "double"), ("F", "float"), ("S", "string"), ("M", "int"))

@@ -240,8 +240,9 @@ def component(name: str, inputs: Mapping[str, Stored], keywords: Mapping[str, fl
     like = inputs[made_from(name)]
     made = np.full(like.image.shape, np.iinfo(like.image.dtype).min, dtype=like.image.dtype)
     limits = np.iinfo(like.image.dtype)
-    for start in range(0, made.shape[0], _ROWS):
-        part = slice(start, min(start + _ROWS, made.shape[0]))
+    height, _ = _shape(like.image)
+    for start in range(0, height, _ROWS):
+        part = slice(start, min(start + _ROWS, height))
         values = (_physical(name, inputs, keywords, part) - like.zero) / like.scale
         there = np.isfinite(values)
         made[part][there] = np.clip(np.rint(values[there]), limits.min + 1, limits.max).astype(made.dtype)
@@ -267,7 +268,8 @@ def _physical(
 
 
 def _shape(image: Image) -> tuple[int, int]:
-    return int(image.shape[0]), int(image.shape[1])
+    rows, columns = image.shape
+    return int(rows), int(columns)
 
 
 def _places(

@@ -154,7 +154,7 @@ class _Binder:
         type_ = self.columns.get(node.name)
         if type_ is None:
             near = get_close_matches(node.name, self.columns, n=3)
-            hint = f"; there are {', '.join(near)}" if near else ""
+            hint = f"; there are {', '.join(sorted(near))}" if near else ""
             problem = SyntaxProblem(
                 f'column "{node.name}" does not exist{hint}', text=self.query, position=node.position
             )

@@ -165,10 +165,16 @@ def _resize(arguments: Arguments, frame: Frame) -> Frame:
 # ---- level 1.5 ----------------------------------------------------------------------------------------
 
 _AIA_SCALE, _AIA_ROWS = 0.6, 256  #: arcsec a pixel; rows worked on at a time
+_FEWEST_ROWS = 4  #: of an image
 
 
 def _aia_scale(arguments: Arguments, frame: Frame) -> Frame:
-    """North up, 0.6 arcsec a pixel, the Sun in the middle: each pixel is the nearest one of the image."""
+    """North up, 0.6 arcsec a pixel, the Sun in the middle: each pixel is the nearest one of the image.
+
+    A table, such as the spikes of an image, stays as it is.
+    """
+    if frame.image.shape[0] < _FEWEST_ROWS:
+        return frame
     turn, ratio = np.radians(frame.keyword("CROTA2", 0.0)), _AIA_SCALE / frame.keyword("CDELT1", _AIA_SCALE)
     ny, nx = frame.image.shape
     middle = (nx - 1) / 2, (ny - 1) / 2

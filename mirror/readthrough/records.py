@@ -33,7 +33,7 @@ from mirror.coverage.plan import (
     restricts_keys,
 )
 from mirror.coverage.wording import describe
-from mirror.drms.recordset import RecordSet
+from mirror.drms.recordset import RecordSet, WhereFilter
 from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
@@ -187,6 +187,8 @@ class Records:
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
         n, demand = question.n, question.demand
+        if n is not None and n < 0 and _end_is_jsocs(selection):
+            return await self._forward(selection, n, "only JSOC knows which of its versions are the last", demand)
         resolved = await self._extremes.resolve(selection, demand)
         least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
@@ -403,6 +405,12 @@ class Records:
 
 
 _UNDECIDED = "the condition cannot be decided from printed values"
+
+
+def _end_is_jsocs(selection: Selection) -> bool:
+    """True if nothing but JSOC's own order tells the last records from others of the same prime keys."""
+    conditions = (f for f in selection.filters if isinstance(f, WhereFilter))
+    return not selection.series.primekeys or any(f.all_versions for f in conditions)
 
 
 def _at_most(total: int, n: int | None) -> int:

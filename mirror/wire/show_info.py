@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mirror.errors import BadRequest, Refused
-from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names
+from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names, not_understood
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.text import from_wire
 
-#: Flags of the real program that we do not serve, with what they print there.
+#: Flags of the real program that are not served here, with what they print there.
 _NOT_SERVED = {
     "d": "dimensions of segments",
     "I": "sessions",
@@ -31,6 +31,8 @@ _NOT_SERVED = {
     "x": "the state of archiving",
     "z": "sizes",
 }
+#: Parameters and flags that we know what to print for.
+_SERVED = frozenset({"ds", "key", "seg", "n", *"aAcikpPqrS", "dbhost", "JSOC_DBHOST"})
 _NO_PATH = "**_NO_sudir_**"
 _INVALID_KEY = {"Invalid KeyLink": "InvalidKeyname"}
 
@@ -82,6 +84,12 @@ def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
         query="i" in given,
         path=bool(given & {"p", "P"}),
     )
+
+
+def only_jsoc_prints(params: Mapping[str, str]) -> bool:
+    """True for parameters with which the program prints what is not served here; a flag of "0" is none."""
+    given = {name: value for name, value in params.items() if not (name in _NOT_SERVED and value == "0")}
+    return not_understood(given, _SERVED)
 
 
 def show_info_query(request: ShowInfoRequest, *, segments: Sequence[str] = (ALL,)) -> RsListRequest:

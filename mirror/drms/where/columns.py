@@ -20,9 +20,11 @@ RECORD_COLUMNS = {
 def where_columns(series: Series) -> dict[str, str]:
     """The columns that a where clause on ``series`` may name: lower-case name to DRMS type.
 
-    Constant and linked keywords have none, at the server either; nor has an alias such as DATE-OBS.
+    Constant and linked keywords have none, at the server either; nor has an alias such as DATE-OBS. Of a keyword
+    that each segment has its own of, each is a column (DATAMIN_000, DATAMIN_001, ...). Of two keywords of one
+    name the first counts.
     """
-    keywords = {k.name.lower(): k.type for k in series.keywords if _has_column(k)}
+    keywords = {k.name.lower(): k.type for k in reversed(series.record_keywords) if _has_column(k)}
     return {**keywords, **RECORD_COLUMNS, **_link_columns(series), **_segment_columns(series)}
 
 

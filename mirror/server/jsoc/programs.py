@@ -18,10 +18,23 @@ from mirror.server.request_keys import RECORDS
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
-from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
+from mirror.wire.info import (
+    RsListRequest,
+    SeriesStructRequest,
+    SummaryRequest,
+    decode_info,
+    encode_summary,
+    not_understood,
+)
 from mirror.wire.paths import CGI
 from mirror.wire.rs_list import encode_rs_list
-from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
+from mirror.wire.show_info import (
+    decode_show_info,
+    encode_show_count,
+    encode_show_info,
+    only_jsoc_prints,
+    show_info_query,
+)
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
@@ -73,7 +86,10 @@ class Programs:
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
-        info = decode_info(await parameters(request))
+        params = await parameters(request)
+        if not_understood(params):
+            return await self._proxy.pass_through(request, origin="forwarded")
+        info = decode_info(params)
         demand = demand_of(request.headers)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
             if is_mirror(request) and isinstance(info, RsListRequest):
@@ -118,7 +134,10 @@ class Programs:
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
-        wanted = decode_show_info(await parameters(request))
+        params = await parameters(request)
+        if only_jsoc_prints(params):
+            return await self._proxy.pass_through(request, origin="forwarded")
+        wanted = decode_show_info(params)
         query, demand = show_info_query(wanted), demand_of(request.headers)
         if wanted.count:
             counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)

@@ -1,0 +1,327 @@
+"""SQL for comparisons of any numbers: each value as the span of what it may be.
+
+A float that is held as it was printed is a span; arithmetic on spans gives spans, a little wider where PostgreSQL
+may round otherwise. A comparison holds for certain if it holds for all of both spans. NaN is a span of its own.
+What would be an error there (a division by zero, the root of a negative number, a number out of range) is NULL.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from mirror.drms.series import INTEGER_TYPES
+from mirror.drms.times import MISSING_TIME
+from mirror.drms.where.exact import ColumnInfo, Columns, certain, exact_value
+from mirror.drms.where.inexact import literal
+from mirror.drms.where.nodes import Arithmetic, Cast, Column, Compare, Expr, Function, Negate, Number
+from mirror.drms.where.types import INEXACT, type_of_number, wider
+
+#: Relative errors: of single precision, of numeric and of rounding to double, of functions, of casts to numeric.
+_SINGLE, _ROUNDED, _FUNCTION, _TO_NUMERIC = 1.3e-7, 1e-15, 1e-14, 1e-14
+_SINGLE_TO_NUMERIC = 1e-5
+_SLACK = 1.0 + 1e-9
+_LONGEST = 20_000
+_MONOTONE = {"cbrt": "cbrt", "radians": "radians", "degrees": "degrees", "atan": "atan"}
+_STEPS = {"floor": "floor", "ceil": "ceil", "ceiling": "ceil", "trunc": "trunc"}
+_MOST_POWER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """SQL of the least and the largest value, the same text for an exact one; of the DRMS type or "numeric".
+
+    ``as_double`` is what a constant becomes where it meets a float, double or time.
+    """
+
+    lo: str
+    hi: str
+    type: str
+    as_double: str | None = None
+
+    @property
+    def exact(self) -> bool:
+        return self.lo == self.hi
+
+    def wider(self, relative: float) -> Span:
+        """What the value is within this part of it."""
+        return replace(
+            self,
+            lo=f"({self.lo} - {relative!r} * abs({self.lo}))",
+            hi=f"({self.hi} + {relative!r} * abs({self.hi}))",
+            as_double=None,
+        )
+
+    def meeting(self, other: Span) -> Span:
+        """This value where it is computed with, or compared with, the other."""
+        if self.as_double is not None and other.type in INEXACT:
+            return Span(self.as_double, self.as_double, "double")
+        return self
+
+
+class _UnknownError(Exception):
+    """A value that is not followed."""
+
+
+def span_compare(leaf: Compare, columns: Columns) -> str | None:
+    """The three-valued SQL of a comparison of numbers; None if it is not one that can be followed."""
+    try:
+        left, right = _span(leaf.left, columns), _span(leaf.right, columns)
+    except (_UnknownError, OverflowError):
+        return None
+    left, right = left.meeting(right), right.meeting(left)
+    holds, fails = _tests(leaf.op, left, right)
+    ends = dict.fromkeys((left.lo, left.hi, right.lo, right.hi))
+    known = " AND ".join(f"({end}) IS NOT NULL" for end in ends)
+    sql = f"CASE WHEN NOT ({known}) THEN NULL WHEN {holds} THEN TRUE WHEN {fails} THEN FALSE END"
+    return None if len(sql) > _LONGEST else certain(sql, leaf, columns)
+
+
+def _tests(op: str, a: Span, b: Span) -> tuple[str, str]:
+    """When the comparison holds for certain, and when it does not."""
+    equal = f"{a.lo} = {b.hi} AND {a.hi} = {b.lo}"
+    apart = f"{a.hi} < {b.lo} OR {a.lo} > {b.hi}"
+    return {
+        "=": (equal, apart),
+        "<>": (apart, equal),
+        "<": (f"{a.hi} < {b.lo}", f"{a.lo} >= {b.hi}"),
+        "<=": (f"{a.hi} <= {b.lo}", f"{a.lo} > {b.hi}"),
+        ">": (f"{a.lo} > {b.hi}", f"{a.hi} <= {b.lo}"),
+        ">=": (f"{a.lo} >= {b.hi}", f"{a.hi} < {b.lo}"),
+    }[op]
+
+
+# ---- values -----------------------------------------------------------------------------------
+
+
+def _span(expr: Expr, columns: Columns) -> Span:
+    found = _value(expr, columns)
+    if len(found.lo) + len(found.hi) > _LONGEST:
+        raise _UnknownError
+    return found
+
+
+def _value(expr: Expr, columns: Columns) -> Span:
+    match expr:
+        case Column(name) if columns[name].type in INEXACT:
+            return _column(columns[name])
+        case Number(value) if not isinstance(value, int) or type_of_number(value) == "numeric":
+            return _constant(value)
+        case Negate(operand) if not _is_whole(expr, columns):
+            return _negated(_span(operand, columns))
+        case Cast(operand, type_):
+            return _cast(_span(operand, columns), type_)
+        case Arithmetic("^", base, exponent):
+            return _power(_span(base, columns), exponent)
+        case Function("power" | "pow", (base, exponent)):
+            return _power(_span(base, columns), exponent)
+        case Arithmetic(op, left, right) if not _is_whole(expr, columns):
+            return _arithmetic(op, _span(left, columns), _span(right, columns))
+        case Function(name, (operand,)) if not _is_whole(expr, columns):
+            return _function(name, _span(operand, columns))
+    return _whole(expr, columns)
+
+
+def _is_whole(expr: Expr, columns: Columns) -> bool:
+    value = exact_value(expr, columns)
+    return value is not None and value.type != "string"
+
+
+def _whole(expr: Expr, columns: Columns) -> Span:
+    value = exact_value(expr, columns)
+    if value is None or value.type == "string":
+        raise _UnknownError
+    sql = f"CAST({value.sql} AS DOUBLE)"
+    found = Span(sql, sql, value.type)
+    return found if value.type != "longlong" else found.wider(_ROUNDED)
+
+
+def _column(info: ColumnInfo) -> Span:
+    missing = MISSING_TIME if info.type == "time" else math.nan
+    sql = _finite(f"coalesce(CAST({info.sql} AS DOUBLE), {literal(missing)})")
+    if info.abs_tol == 0.0 and info.rel_tol == 0.0:
+        return Span(sql, sql, info.type)
+    reach = f"({info.abs_tol * _SLACK!r} + {info.rel_tol * _SLACK + 4e-16!r} * abs({sql}))"
+    return Span(f"({sql} - {reach})", f"({sql} + {reach})", info.type)
+
+
+def _finite(sql: str) -> str:
+    """NULL in place of an infinity."""
+    return f"nullif(nullif({sql}, CAST('inf' AS DOUBLE)), CAST('-inf' AS DOUBLE))"
+
+
+def _in_single(sql: str) -> str:
+    """NULL in place of what single precision cannot hold."""
+    return f"CAST(TRY_CAST({sql} AS FLOAT) AS DOUBLE)"
+
+
+def _constant(value: Decimal | float | int) -> Span:
+    nearest = float(value)
+    if math.isinf(nearest):
+        raise _UnknownError
+    sql = literal(nearest)
+    if isinstance(value, float):
+        return Span(sql, sql, "double")
+    exact = Decimal(nearest) == value
+    found = Span(sql, sql, "numeric")
+    return replace(found if exact else found.wider(_ROUNDED), as_double=sql)
+
+
+def _negated(a: Span) -> Span:
+    zero = literal(0.0)
+    return Span(f"({zero} - {a.hi})", f"({zero} - {a.lo})", _number(a.type))
+
+
+def _number(type_: str) -> str:
+    return "double" if type_ == "time" else type_
+
+
+def _known(parts: tuple[str, ...], sql: str) -> str:
+    """``sql``, which may pass over a NULL, only where no part is NULL."""
+    there = " AND ".join(f"({part}) IS NOT NULL" for part in dict.fromkeys(parts))
+    return f"CASE WHEN {there} THEN {sql} END"
+
+
+def _settled(lo: str, hi: str, type_: str, *, exact: bool) -> Span:
+    """The result of an operation of a type: rounded as that type is, and NULL where it is out of range."""
+    span = Span(_finite(lo), _finite(hi), type_)
+    if type_ == "float":
+        return Span(_in_single(span.lo), _in_single(span.hi), type_).wider(_SINGLE)
+    return span if exact and type_ == "double" else span.wider(_ROUNDED)
+
+
+def _arithmetic(op: str, a: Span, b: Span) -> Span:
+    a, b = a.meeting(b), b.meeting(a)
+    type_ = wider(_number(a.type), _number(b.type))
+    if type_ in INTEGER_TYPES:
+        raise _UnknownError  # whole numbers that come of floats: their division would cut off
+    exact = a.exact and b.exact
+    match op:
+        case "+":
+            return _settled(f"({a.lo} + {b.lo})", f"({a.hi} + {b.hi})", type_, exact=exact)
+        case "-":
+            return _settled(f"({a.lo} - {b.hi})", f"({a.hi} - {b.lo})", type_, exact=exact)
+        case "*":
+            return _spread("*", a, b, type_)
+        case "/":
+            return _spread("/", a, b, type_)
+        case _:
+            raise _UnknownError
+
+
+def _spread(op: str, a: Span, b: Span, type_: str) -> Span:
+    """Products or quotients: between those of the ends; NULL where the divisor may be 0."""
+    divisors = dict.fromkeys((b.lo, b.hi))
+    results = list(dict.fromkeys(f"({x} {op} {y})" for x in (a.lo, a.hi) for y in divisors))
+    parts = tuple(dict.fromkeys((a.lo, a.hi, *divisors)))
+    if len(results) == 1:
+        lo = hi = results[0]
+    else:
+        lo, hi = (_known(parts, f"{which}({', '.join(results)})") for which in ("least", "greatest"))
+    if op == "/":
+        zero = literal(0.0)
+        there = f"({b.lo} > {zero} OR {b.hi} < {zero})"
+        lo, hi = (f"CASE WHEN {there} THEN {end} END" for end in (lo, hi))
+    return _settled(lo, hi, type_, exact=len(results) == 1)
+
+
+def _cast(a: Span, type_: str) -> Span:
+    if type_ == "double":
+        return Span(a.as_double or a.lo, a.as_double or a.hi, "double")
+    if type_ == "float":
+        found = Span(a.as_double or a.lo, a.as_double or a.hi, "float")
+        return found if a.type == "float" else _settled(found.lo, found.hi, "float", exact=False)
+    if type_ == "numeric":
+        slack = {"float": _SINGLE_TO_NUMERIC, "double": _TO_NUMERIC, "time": _TO_NUMERIC}.get(a.type, _ROUNDED)
+        return replace(a, type="numeric") if a.type == "numeric" else replace(a.wider(slack), type="numeric")
+    if type_ in INTEGER_TYPES:
+        bits = {"char": 15, "short": 15, "int": 31, "longlong": 53}[type_]
+        rounded = (_round(end, a.type) for end in (a.lo, a.hi))
+        # Beyond what is whole in a double nothing is certain.
+        fits = (
+            f"CASE WHEN {end} BETWEEN {literal(-(2.0**bits))} AND {literal(2.0**bits - 1)} THEN {end} END"
+            for end in rounded
+        )
+        return Span(next(fits), next(fits), type_)
+    raise _UnknownError
+
+
+def _round(end: str, type_: str) -> str:
+    """To the even neighbour of a half, or away from zero for numeric."""
+    return f"round({end})" if type_ == "numeric" else f"round_even({end}, 0)"
+
+
+def _function(name: str, a: Span) -> Span:
+    numeric = a.type == "numeric"
+    type_ = "numeric" if numeric else "double"
+    if name == "abs":
+        zero = literal(0.0)
+        lo = f"CASE WHEN {a.lo} > {zero} THEN {a.lo} WHEN {a.hi} < {zero} THEN {zero} - {a.hi} ELSE {zero} END"
+        if a.exact:
+            return Span(f"abs({a.lo})", f"abs({a.lo})", _number(a.type))
+        hi = f"greatest(abs({a.lo}), abs({a.hi}))"
+        return Span(_known((a.lo, a.hi), lo), _known((a.lo, a.hi), hi), _number(a.type))
+    if name in _STEPS:
+        return Span(f"{_STEPS[name]}({a.lo})", f"{_STEPS[name]}({a.hi})", type_)
+    if name == "round":
+        return Span(_round(a.lo, a.type), _round(a.hi, a.type), type_)
+    if name == "sign":
+        lo, hi = (f"CASE WHEN isnan({end}) THEN 0.0::DOUBLE ELSE sign({end})::DOUBLE END" for end in (a.lo, a.hi))
+        return Span(lo, hi, type_)
+    return replace(_smooth(name, a), type=type_)
+
+
+def _smooth(name: str, a: Span) -> Span:
+    if name == "sqrt":
+        lo, hi = (f"CASE WHEN {end} >= 0 THEN sqrt({end}) END" for end in (a.lo, a.hi))
+        found = Span(lo, hi, "double")
+        return found if a.exact and a.type != "numeric" else found.wider(_ROUNDED)
+    if name in ("ln", "log"):
+        function = "ln" if name == "ln" else "log10"
+        lo, hi = (f"CASE WHEN {end} > 0 THEN {function}({end}) END" for end in (a.lo, a.hi))
+        return Span(lo, hi, "double").wider(_FUNCTION)
+    if name == "exp":
+        lo, hi = (f"nullif({_finite(f'exp({end})')}, {literal(0.0)})" for end in (a.lo, a.hi))
+        return Span(lo, hi, "double").wider(_FUNCTION)
+    if name in _MONOTONE:
+        lo, hi = (_finite(f"{_MONOTONE[name]}({end})") for end in (a.lo, a.hi))
+        return Span(lo, hi, "double").wider(_FUNCTION)
+    if name in ("asin", "acos"):
+        lo, hi = (f"CASE WHEN abs({end}) <= 1 OR isnan({end}) THEN {name}({end}) END" for end in (a.lo, a.hi))
+        return (Span(lo, hi, "double") if name == "asin" else Span(hi, lo, "double")).wider(_FUNCTION)
+    if name in ("sin", "cos"):
+        # Neither changes by more than its argument does.
+        reach = f"({a.hi} - {a.lo} + {_FUNCTION!r})"
+        return Span(f"({name}({a.lo}) - {reach})", f"({name}({a.lo}) + {reach})", "double")
+    raise _UnknownError
+
+
+def _power(base: Span, exponent: Expr) -> Span:
+    """A power with a constant exponent."""
+    if not isinstance(exponent, Number):
+        raise _UnknownError
+    power = float(exponent.value)
+    exact_types = INTEGER_TYPES | {"numeric"}
+    written = "double" if isinstance(exponent.value, float) else type_of_number(exponent.value)
+    numeric = base.type in exact_types and written in exact_types and "numeric" in (base.type, written)
+    base = base.meeting(Span("", "", written if written in INEXACT else "double"))
+    if power == 0 or not math.isfinite(power) or abs(power) > _MOST_POWER:
+        raise _UnknownError
+    raised = literal(abs(power))
+    source = _function("abs", base) if power % 2 == 0 else base
+    least = "-inf" if power.is_integer() else "0"
+    lo, hi = (_raised(end, raised, least) for end in (source.lo, source.hi))
+    type_ = "numeric" if numeric else "double"
+    found = replace(Span(_finite(lo), _finite(hi), "double").wider(_FUNCTION), type=type_)
+    if power > 0:
+        return found
+    one = Span(literal(1.0), literal(1.0), type_)
+    return _spread("/", one, found, type_)
+
+
+def _raised(base: str, power: str, least: str) -> str:
+    """A power; NULL where the base is below ``least``, or where it comes to 0 as nothing smaller can be told."""
+    zero = literal(0.0)
+    some = f"CASE WHEN {base} >= CAST('{least}' AS DOUBLE) THEN nullif(pow({base}, {power}), {zero}) END"
+    return f"CASE WHEN {base} = {zero} THEN {zero} ELSE {some} END"

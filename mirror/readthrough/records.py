@@ -34,7 +34,7 @@ from mirror.coverage.plan import (
 )
 from mirror.coverage.wording import describe
 from mirror.drms.recordset import RecordSet, WhereFilter
-from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
+from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 from mirror.readthrough.request_size import MOST_PER_SLOT
@@ -372,6 +372,8 @@ class Records:
         asked_at = self._rules.timestamp()
         try:
             answer = await self._upstream.rs_list(fill_request(layout, ds, n=n))
+        except UpstreamRefused:
+            raise  # it has answered, and nobody else can
         except UpstreamError as error:
             if not self._rules.stale_on_failure:
                 raise
@@ -397,7 +399,8 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(demand)
+        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC does not answer ({cause})"
+        why = str(told) if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
             f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans

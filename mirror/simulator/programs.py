@@ -126,13 +126,9 @@ def show_info(asked: Asked) -> Reply:
         total = summary(SummaryRequest(request.ds, request.n), asked.archive)
         return Reply(encode_show_count(request, total), total, _TEXT)
     answer = rs_list(show_info_query(request), asked.archive)
-    text = encode_show_info(request, answer, quoted=_string_keywords(request.ds, asked.archive))
+    series = asked.archive.find(parse_query(request.ds).sets[0].series).structure
+    text = encode_show_info(request, answer, keyword=series.keyword)
     return Reply(text, answer.count, _TEXT)
-
-
-def _string_keywords(ds: str, archive: Archive) -> frozenset[str]:
-    series = archive.find(parse_query(ds).sets[0].series).structure
-    return frozenset(k.name.lower() for k in series.keywords if k.type == "string")
 
 
 def jsoc_fetch(asked: Asked) -> Reply:

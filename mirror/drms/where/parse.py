@@ -69,7 +69,8 @@ _BEYOND = {
 }  # fmt: skip
 _BEYOND_CALLS = {"extract", "normalize", "overlay", "treat", "xmlelement", "xmlexists", "grouping", "collation"}
 #: Types of constants such as ``date '2014-01-01'``.
-_TYPED = {"date", "time", "timestamp", "timestamptz", "interval", "bit", "json", "point", "bytea"}
+_TYPED = {"date", "time", "timestamp", "timestamptz", "interval", "bit", "json", "jsonb", "point", "bytea",
+          "uuid", "inet", "cidr", "box", "circle", "oid", "name", "char", "timetz", "money", "regclass"}  # fmt: skip
 _TYPES = {
     "smallint": "short", "int2": "short", "integer": "int", "int": "int", "int4": "int", "bigint": "longlong",
     "int8": "longlong", "real": "float", "float4": "float", "float8": "double", "float": "double",
@@ -173,8 +174,8 @@ class _Parser:
         token = self.here
         if token.kind == "other" or token.word in _BEYOND or token.word in ("[", "."):
             raise _BeyondError
-        if self.at("at") or (token.kind == "string" and self.tokens[self.place - 1].kind == "name"):
-            raise _BeyondError  # AT TIME ZONE, and constants with their type before them
+        if self.at("at"):
+            raise _BeyondError  # AT TIME ZONE
         at_end = token.kind == "end" or self.place >= len(self.tokens) - 2
         found = "the condition ends here" if at_end else f"unexpected {token.text!r}"
         self.source.fail(found, token.position, expected)

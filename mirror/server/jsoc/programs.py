@@ -146,9 +146,8 @@ class Programs:
         request[RECORDS] = found.value.count
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
-        strings = {k.name.lower() for k in series.keywords if k.type == "string"}
         body = await self._search.offload.run(
-            lambda: encode_show_info(wanted, found.value, quoted=strings), long=found.value.count > LONG_ANSWER
+            lambda: encode_show_info(wanted, found.value, keyword=series.keyword), long=found.value.count > LONG_ANSWER
         )
         return self._text(request, body, found)
 

@@ -34,7 +34,15 @@ from mirror.coverage.plan import (
 )
 from mirror.coverage.wording import describe
 from mirror.drms.recordset import RecordSet, WhereFilter
-from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks, UpstreamRefused
+from mirror.errors import (
+    MirrorError,
+    NotHeld,
+    OverBudget,
+    TooLarge,
+    UpstreamError,
+    UpstreamLacks,
+    UpstreamRefused,
+)
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 from mirror.readthrough.request_size import MOST_PER_SLOT

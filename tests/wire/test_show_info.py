@@ -150,7 +150,7 @@ def test_flags_that_are_not_served_are_refused_by_name(flag):
 
 
 @pytest.mark.parametrize(
-    ("type_", "unit", "values", "printed"),
+    "type_, unit, values, printed",
     [
         ("float", "m", ["MISSING", "1.5"], ["nan", "1.5"]),
         ("double", "m", ["MISSING", "   1.5"], ["   nan", "   1.5"]),

@@ -21,7 +21,6 @@ from mirror.drms.where.exact import (
     exact_compare,
     exact_like,
     exact_regex,
-    exact_value,
     keep_missing,
 )
 from mirror.drms.where.functions import SIGNATURES, VOLATILE
@@ -57,8 +56,8 @@ __all__ = ["ColumnInfo", "is_volatile", "may_hold", "to_duckdb"]
 _UNKNOWN, _TRUE, _FALSE = "CAST(NULL AS BOOLEAN)", "TRUE", "FALSE"
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _LONG_LIST = 2  # items from which IN of SQL is shorter than a chain of ORs
-#: Nodes that are written of one condition, and characters of its SQL: CASE within CASE would grow without end.
-_MOST_NODES, _LONGEST = 5_000, 200_000
+#: How often a CASE is taken apart in one condition, and characters of its SQL: CASE within CASE would grow without end.
+_MOST_LIFTED, _LONGEST = 500, 4_000_000
 
 
 class _TooLongError(Exception):
@@ -71,10 +70,9 @@ def to_duckdb(expr: Expr, columns: Columns) -> str:
     A column that ``columns`` lacks is not held: what depends on it cannot be known.
     """
     try:
-        sql = _Writer(columns).sql(expr, negated=False)
+        return _Writer(columns).sql(expr, negated=False)
     except _TooLongError:
         return _UNKNOWN
-    return _UNKNOWN if len(sql) > _LONGEST else sql
 
 
 def may_hold(expr: Expr, columns: Mapping[str, str]) -> bool:
@@ -101,12 +99,10 @@ class _Writer:
     """Writes one condition."""
 
     columns: Columns
+    lifted: int = 0
     written: int = 0
 
     def sql(self, expr: Expr, *, negated: bool) -> str:
-        self.written += 1
-        if self.written > _MOST_NODES:
-            raise _TooLongError
         match expr:
             case Not(operand):
                 return self.sql(operand, negated=not negated)
@@ -123,11 +119,23 @@ class _Writer:
                 return self.truth(operand, value, negated=negated is not other_way)
             case IsNull(operand, other_way) if is_truth(operand) and not isinstance(operand, Null):
                 return self.truth(operand, None, negated=negated is not other_way)
-        simpler = plain(expr, negated=negated)
+        simpler = self.plain(expr, negated=negated)
         if simpler is not None:
             return self.sql(simpler, negated=False)
-        held = not isinstance(expr, Unread) and needs(expr) <= self.columns.keys()
-        return _leaf(expr, self.columns, negated=negated) if held else _UNKNOWN
+        if isinstance(expr, Unread) or not needs(expr) <= self.columns.keys():
+            return _UNKNOWN
+        sql = _leaf(expr, self.columns, negated=negated)
+        self.written += len(sql)
+        if self.written > _LONGEST:
+            raise _TooLongError
+        return sql
+
+    def plain(self, expr: Expr, *, negated: bool) -> Expr | None:
+        simpler = plain(expr, negated=negated)
+        self.lifted += simpler is not None
+        if self.lifted > _MOST_LIFTED:
+            raise _TooLongError
+        return simpler
 
     def truth(self, operand: Expr, value: bool | None, *, negated: bool) -> str:
         """IS TRUE, IS FALSE and IS UNKNOWN, which never are NULL there: what is not so is the contrary."""
@@ -146,7 +154,7 @@ class _Writer:
                 return every(self.may_hold(e, negated=negated) for e in operands)
             case Between():
                 return self.may_hold(_ends(expr), negated=negated is not expr.negated)
-        simpler = plain(expr, negated=negated)
+        simpler = self.plain(expr, negated=negated)
         if simpler is not None:
             return self.may_hold(simpler, negated=False)
         return _UNKNOWN not in self.sql(expr, negated=negated)

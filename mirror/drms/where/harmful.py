@@ -18,8 +18,7 @@ _FUNCTIONS = re.compile(
     r"ts_rewrite$|suppress_redundant|copy_|adminpack|plpgsql|brin_|gin_clean|xpath_table$|crosstab|connectby)"
 )
 _STATEMENTS = frozenset(
-    "insert update delete merge drop create alter truncate grant revoke copy execute prepare do call vacuum analyze "
-    "listen notify lock returning into".split()
+    ["insert", "update", "delete", "merge", "drop", "create", "alter", "truncate", "grant", "revoke", "copy", "execute", "prepare", "do", "call", "vacuum", "analyze", "listen", "notify", "lock", "returning", "into"]
 )
 #: Words behind which the name of a table stands.
 _BEFORE_TABLES = frozenset({"from", "join", "table"})
@@ -85,6 +84,5 @@ def _is_alias(token: Token) -> bool:
 
 
 _CLAUSES: Collection[str] = frozenset(
-    "where group order limit offset having union except intersect window fetch for join inner left right full cross "
-    "natural on using tablesample".split()
+    ["where", "group", "order", "limit", "offset", "having", "union", "except", "intersect", "window", "fetch", "for", "join", "inner", "left", "right", "full", "cross", "natural", "on", "using", "tablesample"]
 )

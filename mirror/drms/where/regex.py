@@ -1,4 +1,4 @@
-"""Regular expressions that PostgreSQL and RE2, which DuckDB uses, certainly read alike.
+r"""Regular expressions that PostgreSQL and RE2, which DuckDB uses, certainly read alike.
 
 Read here: characters, ``.``, ``^``, ``$``, classes in brackets of letters, digits, signs and ranges, ``\\d \\w \\s`` and
 their negations, escaped signs, groups, alternation, and repetition. Not read, as dialects differ: look-ahead, back

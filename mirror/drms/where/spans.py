@@ -156,7 +156,7 @@ def _in_single(sql: str) -> str:
     return f"CAST(TRY_CAST({sql} AS FLOAT) AS DOUBLE)"
 
 
-def _constant(value: Decimal | float | int) -> Span:
+def _constant(value: Decimal | float) -> Span:
     nearest = float(value)
     if math.isinf(nearest):
         raise _UnknownError
@@ -313,11 +313,19 @@ def _power(base: Span, exponent: Expr) -> Span:
     least = "-inf" if power.is_integer() else "0"
     lo, hi = (_raised(end, raised, least) for end in (source.lo, source.hi))
     type_ = "numeric" if numeric else "double"
-    found = replace(Span(_finite(lo), _finite(hi), "double").wider(_FUNCTION), type=type_)
+    found = Span(_finite(lo), _finite(hi), type_)
+    whole = base.exact and base.type in INTEGER_TYPES and power.is_integer()
+    found = _wider_if_large(found) if whole else found.wider(_FUNCTION)
     if power > 0:
         return found
     one = Span(literal(1.0), literal(1.0), type_)
     return _spread("/", one, found, type_)
+
+
+def _wider_if_large(power: Span) -> Span:
+    """A power of a whole number: exact as long as a double holds every whole number."""
+    slack = f"CASE WHEN abs({power.lo}) < {literal(2.0**53)} THEN 0.0 ELSE {_FUNCTION!r} * abs({power.lo}) END"
+    return replace(power, lo=f"({power.lo} - {slack})", hi=f"({power.lo} + {slack})")
 
 
 def _raised(base: str, power: str, least: str) -> str:

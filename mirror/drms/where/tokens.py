@@ -33,12 +33,11 @@ _LONGEST_NUMBER = 400  # digits, and tens of an exponent: far beyond any double
 
 #: Operators of PostgreSQL's that are read here.
 KNOWN_OPERATORS = frozenset(
-    "= <> < <= > >= + - * / % ^ & | # ~ << >> || ~* !~ !~* ~~ ~~* !~~ !~~* @ |/ ||/".split()
+    ["=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "^", "&", "|", "#", "~", "<<", ">>", "||", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*", "@", "|/", "||/"]
 )
 #: Others that it has, for types that hardly any series has: JSOC knows what they mean.
 _OTHER_OPERATORS = frozenset(
-    "! !! && @> <@ @@ @@@ ^@ <-> -> ->> #> #>> #- @? ?| ?& ? &< &> <<| |>> &<| |&> <^ >^ ?# ?- ?-| ?|| ~= ## "
-    "@-@ << >> <<= >>= -|- ~<~ ~<=~ ~>~ ~>=~ *= *<> *< *<= *> *>= |&>".split()
+    ["!", "!!", "&&", "@>", "<@", "@@", "@@@", "^@", "<->", "->", "->>", "#>", "#>>", "#-", "@?", "?|", "?&", "?", "&<", "&>", "<<|", "|>>", "&<|", "|&>", "<^", ">^", "?#", "?-", "?-|", "?||", "~=", "##", "@-@", "<<", ">>", "<<=", ">>=", "-|-", "~<~", "~<=~", "~>~", "~>=~", "*=", "*<>", "*<", "*<=", "*>", "*>=", "|&>"]
 )
 _FORBIDDEN = (
     (";", "several statements are not accepted in a condition"),
@@ -123,6 +122,7 @@ class Source:
             if not depth:
                 return start + found.end()
         self.fail("the comment is not closed", self.offset + start, "'*/' behind it")
+        return None
 
     def _next(self, text: str, place: int) -> tuple[Token, int]:
         position = self.offset + place
@@ -197,6 +197,7 @@ class Source:
         if name in _OTHER_OPERATORS:
             return Token("other", name, position), place + len(operator)
         self.fail(f"operator {operator!r} does not exist in PostgreSQL", position, _known())
+        return None
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -237,7 +237,7 @@ def test_what_postgresql_may_understand_and_we_do_not_is_kept_as_it_stands(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "means"),
+    "text, means",
     [
         ("x ~ 'a' || y", "x ~ 'a' || y"),
         ("x !~* 'a'", "x !~* 'a'"),

@@ -29,6 +29,7 @@ from mirror.drms.where.nodes import (
     And,
     Between,
     Boolean,
+    Cast,
     Column,
     Compare,
     Expr,
@@ -244,5 +245,7 @@ def _is_null(operand: Expr, columns: Columns, *, negated: bool) -> str:
         case Column(name):
             sql = columns[name].sql
             return f"({sql} IS NOT NULL OR NULL)" if negated else f"({sql} IS NULL AND NULL)"
+        case Cast(inner):
+            return _is_null(inner, columns, negated=negated)  # what cannot be cast is an error
         case _:
             return _UNKNOWN

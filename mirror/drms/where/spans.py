@@ -8,6 +8,7 @@ What would be an error there (a division by zero, the root of a negative number,
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -22,7 +23,7 @@ from mirror.drms.where.types import INEXACT, type_of_number, wider
 _SINGLE, _ROUNDED, _FUNCTION, _TO_NUMERIC = 1.3e-7, 1e-15, 1e-14, 1e-14
 _SINGLE_TO_NUMERIC = 1e-5
 _SLACK = 1.0 + 1e-9
-_LONGEST = 20_000
+_LONGEST = 8_000
 _MONOTONE = {"cbrt": "cbrt", "radians": "radians", "degrees": "degrees", "atan": "atan"}
 _STEPS = {"floor": "floor", "ceil": "ceil", "ceiling": "ceil", "trunc": "trunc"}
 _MOST_POWER = 100
@@ -48,8 +49,8 @@ class Span:
         """What the value is within this part of it."""
         return replace(
             self,
-            lo=f"({self.lo} - {relative!r} * abs({self.lo}))",
-            hi=f"({self.hi} + {relative!r} * abs({self.hi}))",
+            lo=_let(self.lo, f"(v - {relative!r} * abs(v))"),
+            hi=_let(self.hi, f"(v + {relative!r} * abs(v))"),
             as_double=None,
         )
 
@@ -58,6 +59,22 @@ class Span:
         if self.as_double is not None and other.type in INEXACT:
             return Span(self.as_double, self.as_double, "double")
         return self
+
+
+#: SQL up to this length is repeated rather than named.
+_SHORT = 60
+
+
+def _let(sql: str, use: str) -> str:
+    """``use``, in which ``v`` stands for ``sql``: written once, so that the text does not double with each operation."""
+    if len(sql) <= _SHORT:
+        return re.sub(r"\bv\b", lambda _: sql, use)
+    return f"list_transform([{sql}], lambda v: {use})[1]"
+
+
+def _let_all(parts: tuple[str, ...], use: str) -> str:
+    """``use``, in which ``v[1]``, ``v[2]`` and so on stand for the parts."""
+    return f"list_transform([[{', '.join(parts)}]], lambda v: {use})[1]"
 
 
 class _UnknownError(Exception):
@@ -71,10 +88,11 @@ def span_compare(leaf: Compare, columns: Columns) -> str | None:
     except (_UnknownError, OverflowError):
         return None
     left, right = left.meeting(right), right.meeting(left)
-    holds, fails = _tests(leaf.op, left, right)
-    ends = dict.fromkeys((left.lo, left.hi, right.lo, right.hi))
-    known = " AND ".join(f"({end}) IS NOT NULL" for end in ends)
-    sql = f"CASE WHEN NOT ({known}) THEN NULL WHEN {holds} THEN TRUE WHEN {fails} THEN FALSE END"
+    names = ("v[1]", "v[2]", "v[3]", "v[4]")
+    holds, fails = _tests(leaf.op, Span(names[0], names[1], ""), Span(names[2], names[3], ""))
+    known = " AND ".join(f"{name} IS NOT NULL" for name in names)
+    use = f"CASE WHEN NOT ({known}) THEN NULL WHEN {holds} THEN TRUE WHEN {fails} THEN FALSE END"
+    sql = _let_all((left.lo, left.hi, right.lo, right.hi), use)
     return None if len(sql) > _LONGEST else certain(sql, leaf, columns)
 
 
@@ -142,8 +160,8 @@ def _column(info: ColumnInfo) -> Span:
     sql = _finite(f"coalesce(CAST({info.sql} AS DOUBLE), {literal(missing)})")
     if info.abs_tol == 0.0 and info.rel_tol == 0.0:
         return Span(sql, sql, info.type)
-    reach = f"({info.abs_tol * _SLACK!r} + {info.rel_tol * _SLACK + 4e-16!r} * abs({sql}))"
-    return Span(f"({sql} - {reach})", f"({sql} + {reach})", info.type)
+    reach = f"({info.abs_tol * _SLACK!r} + {info.rel_tol * _SLACK + 4e-16!r} * abs(v))"
+    return Span(_let(sql, f"(v - {reach})"), _let(sql, f"(v + {reach})"), info.type)
 
 
 def _finite(sql: str) -> str:
@@ -177,12 +195,6 @@ def _number(type_: str) -> str:
     return "double" if type_ == "time" else type_
 
 
-def _known(parts: tuple[str, ...], sql: str) -> str:
-    """``sql``, which may pass over a NULL, only where no part is NULL."""
-    there = " AND ".join(f"({part}) IS NOT NULL" for part in dict.fromkeys(parts))
-    return f"CASE WHEN {there} THEN {sql} END"
-
-
 def _settled(lo: str, hi: str, type_: str, *, exact: bool) -> Span:
     """The result of an operation of a type: rounded as that type is, and NULL where it is out of range."""
     span = Span(_finite(lo), _finite(hi), type_)
@@ -212,18 +224,18 @@ def _arithmetic(op: str, a: Span, b: Span) -> Span:
 
 def _spread(op: str, a: Span, b: Span, type_: str) -> Span:
     """Products or quotients: between those of the ends; NULL where the divisor may be 0."""
-    divisors = dict.fromkeys((b.lo, b.hi))
-    results = list(dict.fromkeys(f"({x} {op} {y})" for x in (a.lo, a.hi) for y in divisors))
-    parts = tuple(dict.fromkeys((a.lo, a.hi, *divisors)))
-    if len(results) == 1:
-        lo = hi = results[0]
-    else:
-        lo, hi = (_known(parts, f"{which}({', '.join(results)})") for which in ("least", "greatest"))
-    if op == "/":
-        zero = literal(0.0)
-        there = f"({b.lo} > {zero} OR {b.hi} < {zero})"
-        lo, hi = (f"CASE WHEN {there} THEN {end} END" for end in (lo, hi))
-    return _settled(lo, hi, type_, exact=len(results) == 1)
+    if a.exact and b.exact:
+        there = f"CASE WHEN v <> {literal(0.0)} THEN v END" if op == "/" else "v"
+        result = f"({a.lo} {op} {_let(b.lo, there)})"
+        return _settled(result, result, type_, exact=True)
+    results = ", ".join(f"v[{x}] {op} v[{y}]" for x in (1, 2) for y in (3, 4))
+    there = " AND ".join(f"v[{i}] IS NOT NULL" for i in (1, 2, 3, 4))
+    there += f" AND (v[3] > {literal(0.0)} OR v[4] < {literal(0.0)})" if op == "/" else ""
+    lo, hi = (
+        _let_all((a.lo, a.hi, b.lo, b.hi), f"CASE WHEN {there} THEN {which}({results}) END")
+        for which in ("least", "greatest")
+    )
+    return _settled(lo, hi, type_, exact=False)
 
 
 def _cast(a: Span, type_: str) -> Span:
@@ -237,14 +249,15 @@ def _cast(a: Span, type_: str) -> Span:
         return replace(a, type="numeric") if a.type == "numeric" else replace(a.wider(slack), type="numeric")
     if type_ in INTEGER_TYPES:
         bits = {"char": 15, "short": 15, "int": 31, "longlong": 53}[type_]
-        rounded = (_round(end, a.type) for end in (a.lo, a.hi))
         # Beyond what is whole in a double nothing is certain.
-        fits = (
-            f"CASE WHEN {end} BETWEEN {literal(-(2.0**bits))} AND {literal(2.0**bits - 1)} THEN {end} END"
-            for end in rounded
-        )
-        return Span(next(fits), next(fits), type_)
+        fits = f"CASE WHEN v BETWEEN {literal(-(2.0**bits))} AND {literal(2.0**bits - 1)} THEN v END"
+        return _each(Span(_round(a.lo, a.type), _round(a.hi, a.type), type_), fits)
     raise _UnknownError
+
+
+def _each(a: Span, use: str) -> Span:
+    """``use`` of both ends."""
+    return replace(a, lo=_let(a.lo, use), hi=_let(a.hi, use), as_double=None)
 
 
 def _round(end: str, type_: str) -> str:
@@ -257,30 +270,29 @@ def _function(name: str, a: Span) -> Span:
     type_ = "numeric" if numeric else "double"
     if name == "abs":
         zero = literal(0.0)
-        lo = f"CASE WHEN {a.lo} > {zero} THEN {a.lo} WHEN {a.hi} < {zero} THEN {zero} - {a.hi} ELSE {zero} END"
         if a.exact:
             return Span(f"abs({a.lo})", f"abs({a.lo})", _number(a.type))
-        hi = f"greatest(abs({a.lo}), abs({a.hi}))"
-        return Span(_known((a.lo, a.hi), lo), _known((a.lo, a.hi), hi), _number(a.type))
+        lo = f"CASE WHEN v[1] > {zero} THEN v[1] WHEN v[2] < {zero} THEN {zero} - v[2] ELSE {zero} END"
+        ends = (
+            _let_all((a.lo, a.hi), f"CASE WHEN v[1] IS NOT NULL AND v[2] IS NOT NULL THEN {end} END")
+            for end in (lo, "greatest(abs(v[1]), abs(v[2]))")
+        )
+        return Span(next(ends), next(ends), _number(a.type))
     if name in _STEPS:
         return Span(f"{_STEPS[name]}({a.lo})", f"{_STEPS[name]}({a.hi})", type_)
     if name == "round":
         return Span(_round(a.lo, a.type), _round(a.hi, a.type), type_)
     if name == "sign":
-        lo, hi = (f"CASE WHEN isnan({end}) THEN 0.0::DOUBLE ELSE sign({end})::DOUBLE END" for end in (a.lo, a.hi))
-        return Span(lo, hi, type_)
+        return replace(_each(a, "CASE WHEN isnan(v) THEN 0.0::DOUBLE ELSE sign(v)::DOUBLE END"), type=type_)
     return replace(_smooth(name, a), type=type_)
 
 
 def _smooth(name: str, a: Span) -> Span:
     if name == "sqrt":
-        lo, hi = (f"CASE WHEN {end} >= 0 THEN sqrt({end}) END" for end in (a.lo, a.hi))
-        found = Span(lo, hi, "double")
+        found = _each(a, "CASE WHEN v >= 0 THEN sqrt(v) END")
         return found if a.exact and a.type != "numeric" else found.wider(_ROUNDED)
     if name in ("ln", "log"):
-        function = "ln" if name == "ln" else "log10"
-        lo, hi = (f"CASE WHEN {end} > 0 THEN {function}({end}) END" for end in (a.lo, a.hi))
-        return Span(lo, hi, "double").wider(_FUNCTION)
+        return _each(a, f"CASE WHEN v > 0 THEN {'ln' if name == 'ln' else 'log10'}(v) END").wider(_FUNCTION)
     if name == "exp":
         lo, hi = (f"nullif({_finite(f'exp({end})')}, {literal(0.0)})" for end in (a.lo, a.hi))
         return Span(lo, hi, "double").wider(_FUNCTION)
@@ -288,12 +300,14 @@ def _smooth(name: str, a: Span) -> Span:
         lo, hi = (_finite(f"{_MONOTONE[name]}({end})") for end in (a.lo, a.hi))
         return Span(lo, hi, "double").wider(_FUNCTION)
     if name in ("asin", "acos"):
-        lo, hi = (f"CASE WHEN abs({end}) <= 1 OR isnan({end}) THEN {name}({end}) END" for end in (a.lo, a.hi))
-        return (Span(lo, hi, "double") if name == "asin" else Span(hi, lo, "double")).wider(_FUNCTION)
+        found = _each(a, f"CASE WHEN abs(v) <= 1 OR isnan(v) THEN {name}(v) END")
+        return (found if name == "asin" else Span(found.hi, found.lo, "double")).wider(_FUNCTION)
     if name in ("sin", "cos"):
         # Neither changes by more than its argument does.
-        reach = f"({a.hi} - {a.lo} + {_FUNCTION!r})"
-        return Span(f"({name}({a.lo}) - {reach})", f"({name}({a.lo}) + {reach})", "double")
+        ends = (
+            _let_all((a.lo, a.hi), f"({name}(v[1]) {sign} (v[2] - v[1] + {_FUNCTION!r}))") for sign in ("-", "+")
+        )
+        return Span(next(ends), next(ends), "double")
     raise _UnknownError
 
 
@@ -324,12 +338,12 @@ def _power(base: Span, exponent: Expr) -> Span:
 
 def _wider_if_large(power: Span) -> Span:
     """A power of a whole number: exact as long as a double holds every whole number."""
-    slack = f"CASE WHEN abs({power.lo}) < {literal(2.0**53)} THEN 0.0 ELSE {_FUNCTION!r} * abs({power.lo}) END"
-    return replace(power, lo=f"({power.lo} - {slack})", hi=f"({power.lo} + {slack})")
+    slack = f"CASE WHEN abs(v) < {literal(2.0**53)} THEN 0.0 ELSE {_FUNCTION!r} * abs(v) END"
+    return replace(power, lo=_let(power.lo, f"(v - {slack})"), hi=_let(power.hi, f"(v + {slack})"))
 
 
 def _raised(base: str, power: str, least: str) -> str:
     """A power; NULL where the base is below ``least``, or where it comes to 0 as nothing smaller can be told."""
     zero = literal(0.0)
-    some = f"CASE WHEN {base} >= CAST('{least}' AS DOUBLE) THEN nullif(pow({base}, {power}), {zero}) END"
-    return f"CASE WHEN {base} = {zero} THEN {zero} ELSE {some} END"
+    some = f"CASE WHEN v >= CAST('{least}' AS DOUBLE) THEN nullif(pow(v, {power}), {zero}) END"
+    return _let(base, f"CASE WHEN v = {zero} THEN {zero} ELSE {some} END")

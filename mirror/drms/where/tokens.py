@@ -121,8 +121,7 @@ class Source:
             depth += 1 if found[0] == "/*" else -1
             if not depth:
                 return start + found.end()
-        self.fail("the comment is not closed", self.offset + start, "'*/' behind it")
-        return None
+        return self.fail("the comment is not closed", self.offset + start, "'*/' behind it")
 
     def _next(self, text: str, place: int) -> tuple[Token, int]:
         position = self.offset + place
@@ -196,8 +195,7 @@ class Source:
             return mark(name, position), place + len(operator)
         if name in _OTHER_OPERATORS:
             return Token("other", name, position), place + len(operator)
-        self.fail(f"operator {operator!r} does not exist in PostgreSQL", position, _known())
-        return None
+        return self.fail(f"operator {operator!r} does not exist in PostgreSQL", position, _known())
 
 
 def _unescaped(match: re.Match[str]) -> str:

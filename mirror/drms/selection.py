@@ -28,7 +28,7 @@ from mirror.drms.recordset import (
     WhereFilter,
 )
 from mirror.drms.scanner import Scanner
-from mirror.drms.series import INTEGER_TYPES, SLOTTED_SCOPES, Keyword, PrimeKey, Series
+from mirror.drms.series import INTEGER_TYPES, OF_SEGMENT, SLOTTED_SCOPES, Keyword, PrimeKey, Series
 from mirror.drms.slots import slot_axis
 from mirror.drms.terms import KeyReader, read_strings, read_terms
 from mirror.drms.where import bind_where, closes_early, may_hold, parse_where, where_columns
@@ -77,7 +77,12 @@ def stepless(selection: Selection) -> Selection | None:
 def evaluable(selection: Selection) -> bool:
     """False if a condition is one that JSOC alone can evaluate, whatever is held."""
     conditions = [f.expr for f in selection.filters if isinstance(f, WhereFilter)]
-    return not conditions or all(may_hold(expr, where_columns(selection.series)) for expr in conditions)
+    if not conditions:
+        return True
+    series = selection.series
+    unnumbered = {k.name.lower() for k in series.keywords if k.recscope == OF_SEGMENT}
+    columns = {name: type_ for name, type_ in where_columns(series).items() if name not in unnumbered}
+    return all(may_hold(expr, columns) for expr in conditions)
 
 
 def _without_zero_steps(bound: BoundFilter) -> BoundFilter:

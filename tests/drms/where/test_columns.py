@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from mirror.drms.recordset import RecordSet, Where
+from mirror.drms.selection import bind, evaluable
 from mirror.drms.series import Keyword
 from mirror.drms.where import bind_where, needs, parse_where, where_columns
 from mirror.storage.index.layout import Layout
@@ -14,11 +16,16 @@ OF_SEGMENTS = Keyword("DATAMIN", "float", "segment", "", "", "")
 def test_a_keyword_of_the_segments_is_a_column_for_each_of_them():
     series = replace(SHARP, keywords=(*SHARP.keywords, OF_SEGMENTS))
     columns = where_columns(series)
-    assert "datamin" not in columns
     numbered = [name for name in columns if name.startswith("datamin_")]
     assert sorted(numbered) == [f"datamin_{n:03d}" for n in range(len(series.segments))]
     assert columns["datamin_001"] == "float"
     assert needs(bind_where(parse_where("DATAMIN_001 < -1"), columns)) == {"datamin_001"}
+
+
+def test_what_its_name_without_a_number_means_in_a_condition_only_jsoc_knows():
+    series = replace(SHARP, keywords=(*SHARP.keywords, OF_SEGMENTS))
+    for condition, ours in (("DATAMIN < -1", False), ("DATAMIN_000 < -1", True), ("DATAMIN < 1 or HARPNUM = 1", True)):
+        assert evaluable(bind(RecordSet(series.name, (Where(condition),)), series)) is ours
 
 
 def test_without_a_number_it_is_that_of_the_first_segment():

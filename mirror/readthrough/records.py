@@ -33,8 +33,16 @@ from mirror.coverage.plan import (
     restricts_keys,
 )
 from mirror.coverage.wording import describe
-from mirror.drms.recordset import RecordSet
-from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
+from mirror.drms.recordset import RecordSet, WhereFilter
+from mirror.errors import (
+    MirrorError,
+    NotHeld,
+    OverBudget,
+    TooLarge,
+    UpstreamError,
+    UpstreamLacks,
+    UpstreamRefused,
+)
 from mirror.readthrough.chunks import MOST_PER_SLOT
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
@@ -186,6 +194,8 @@ class Records:
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
         n, demand = question.n, question.demand
+        if n is not None and n < 0 and _end_is_jsocs(selection):
+            return await self._forward(selection, n, "only JSOC knows which of its versions are the last", demand)
         resolved = await self._extremes.resolve(selection, demand)
         least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
@@ -369,6 +379,8 @@ class Records:
         asked_at = self._rules.timestamp()
         try:
             answer = await self._upstream.rs_list(fill_request(layout, ds, n=n))
+        except UpstreamRefused:
+            raise  # it has answered, and nobody else can
         except UpstreamError as error:
             if not self._rules.stale_on_failure:
                 raise
@@ -394,7 +406,8 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(demand)
+        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC does not answer ({cause})"
+        why = str(told) if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
             f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans
@@ -402,6 +415,12 @@ class Records:
 
 
 _UNDECIDED = "the condition cannot be decided from printed values"
+
+
+def _end_is_jsocs(selection: Selection) -> bool:
+    """True if nothing but JSOC's own order tells the last records from others of the same prime keys."""
+    conditions = (f for f in selection.filters if isinstance(f, WhereFilter))
+    return not selection.series.primekeys or any(f.all_versions for f in conditions)
 
 
 def _at_most(total: int, n: int | None) -> int:

@@ -24,10 +24,23 @@ from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
-from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
+from mirror.wire.info import (
+    RsListRequest,
+    SeriesStructRequest,
+    SummaryRequest,
+    decode_info,
+    encode_summary,
+    not_understood,
+)
 from mirror.wire.paths import PROGRAM_PATHS
 from mirror.wire.rs_list import encode_rs_list
-from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
+from mirror.wire.show_info import (
+    decode_show_info,
+    encode_show_count,
+    encode_show_info,
+    only_jsoc_prints,
+    show_info_query,
+)
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
@@ -99,7 +112,10 @@ class Programs:
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
-        info = decode_info(await parameters(request))
+        params = await parameters(request)
+        if not_understood(params):
+            return await self._proxy.pass_through(request, origin="forwarded")
+        info = decode_info(params)
         demand = demand_of(request.headers)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
             if is_mirror(request) and isinstance(info, RsListRequest):
@@ -144,7 +160,10 @@ class Programs:
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
-        wanted = decode_show_info(await parameters(request))
+        params = await parameters(request)
+        if only_jsoc_prints(params):
+            return await self._proxy.pass_through(request, origin="forwarded")
+        wanted = decode_show_info(params)
         query, demand = show_info_query(wanted), demand_of(request.headers)
         if wanted.count:
             counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)
@@ -153,9 +172,8 @@ class Programs:
         request[RECORDS] = found.value.count
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
-        strings = {k.name.lower() for k in series.keywords if k.type == "string"}
         body = await self._search.offload.run(
-            lambda: encode_show_info(wanted, found.value, quoted=strings), long=found.value.count > LONG_ANSWER
+            lambda: encode_show_info(wanted, found.value, keyword=series.keyword), long=found.value.count > LONG_ANSWER
         )
         return self._text(request, body, found)
 

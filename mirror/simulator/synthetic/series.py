@@ -39,6 +39,10 @@ class SyntheticSeries:
         """The rows that the prime keys of a selection leave; Refused if they are absurdly many."""
         return SyntheticRows(self._design, self._recnums(selection, n))
 
+    def print_format(self, keyword: str) -> str | None:
+        """As the blueprint has it."""
+        return self._design.blueprint.formats.get(keyword)
+
     def count(self, selection: Selection) -> int | None:
         """By arithmetic on slots, for selections by prime keys alone."""
         if self._design.listed:
@@ -81,6 +85,10 @@ class ListedSeries:
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:  # noqa: ARG002
         """No rows."""
         return SyntheticRows(self._design, np.empty(0, dtype=np.int64))
+
+    def print_format(self, keyword: str) -> str | None:
+        """As the blueprint has it."""
+        return self._design.blueprint.formats.get(keyword)
 
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002
         """None at all."""

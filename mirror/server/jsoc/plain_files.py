@@ -91,6 +91,11 @@ class PagesOfJsoc:
             return await self._proxy.other_answer(request, other)
         except (UpstreamBroken, StorageError):
             return await self._proxy.pass_through(request)  # what cannot be kept may be right all the same
+        except (UpstreamError, NotHeld):
+            folder = f"{path}/"
+            if not self._files.may_be_stale or await self._files.held(folder) is None:
+                raise
+            raise web.HTTPMovedPermanently(location=folder) from None
         request[FOREIGN] = True
         if isinstance(found, Download):
             return await _arriving(request, found)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.policy import Rules
     from mirror.server.forwarding import Forwarding
     from mirror.upstream.client import UpstreamClient
+    from mirror.upstream.transport import Passthrough
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -117,15 +118,20 @@ class Proxy:
         headers = _only(request.headers, _ONWARD)
         if (host := asked_host(request)) is not None:
             headers["Host"] = host
-        method, path = request.method, target.partition("?")[0]
-        if method == "GET" and len(target) - len(path) > LONGEST_QUERY and PROGRAM_PATHS.get(path) in _TAKE_FORMS:
-            method, target, body = "POST", path, target[len(path) + 1 :].encode("ascii")
-            headers["Content-Type"] = FORM
-        async with self._upstream.raw(method, target, headers, body) as answer:
-            headers = self._answered_with(request, answer.status, answer.headers)
-            response = web.StreamResponse(status=answer.status, headers=headers)
-            response.headers["X-Mirror"] = origin
-            return await send(request, response, answer.body)
+        form = _as_form(request.method, target)
+        if form is None or len(form[1]) <= LONGEST_QUERY:
+            async with self._upstream.raw(request.method, target, headers, body) as answer:
+                if form is None or answer.status != web.HTTPRequestURITooLong.status_code:
+                    return await self._sent_on(request, answer, origin)
+        headers["Content-Type"] = FORM
+        async with self._upstream.raw("POST", form[0], headers, form[1]) as answer:
+            return await self._sent_on(request, answer, origin)
+
+    async def _sent_on(self, request: web.Request, answer: Passthrough, origin: str) -> web.StreamResponse:
+        headers = self._answered_with(request, answer.status, answer.headers)
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        response.headers["X-Mirror"] = origin
+        return await send(request, response, answer.body)
 
     async def other_answer(self, request: web.Request, other: OtherAnswer) -> web.StreamResponse:
         """What JSOC answered where a file was expected."""
@@ -164,6 +170,13 @@ class Proxy:
         named = address.netloc.lower().removesuffix(":80")
         # A server between us and JSOC is none that the client knows of.
         return f"http://{named if named in JSOC_HOSTS else urlsplit(request.raw_path).netloc}{path}"
+
+
+def _as_form(method: str, target: str) -> tuple[str, bytes] | None:
+    """Path and body of the same request as a form, for a program that takes one; servers refuse long addresses."""
+    path, _, query = target.partition("?")
+    known = method == "GET" and query.isascii() and PROGRAM_PATHS.get(path) in _TAKE_FORMS
+    return (path, query.encode("ascii")) if known else None
 
 
 def asked_host(request: web.Request) -> str | None:

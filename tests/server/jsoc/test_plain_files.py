@@ -251,6 +251,21 @@ async def test_a_folder_is_kept_too_and_cannot_act_as_a_page_of_ours(world):
         assert answer.headers["Content-Security-Policy"].startswith("sandbox")
 
 
+async def test_a_held_folder_without_its_slash_leads_to_it_while_jsoc_is_away(world):
+    await world.get(FOLDER)
+    await world.away()
+    moved = await world.get(FOLDER.rstrip("/"))
+    assert (moved.code, moved.headers["Location"]) == (301, FOLDER)
+    assert (await world.get("/data/none")).code == 504
+
+
+async def test_a_rule_for_everything_keeps_neither_programs_nor_what_could_only_be_ours(tmp_path):
+    async with in_front(tmp_path, '[[plain_file]]\npattern = "*"\n') as world:
+        world.server.pages["/cgi-bin/other"] = world.server.pages["/api/other"] = Page(b"made anew")
+        assert [(await world.get("/cgi-bin/other")).plan for _ in range(2)] == ["passed", "passed"]
+        assert (await world.get("/api/other")).code == 404
+
+
 async def test_a_query_is_jsocs_to_answer_while_it_does(world):
     await world.get(TABLE)
     assert (await world.get(f"{TABLE}?t=1")).plan == "passed"

@@ -107,6 +107,14 @@ async def test_the_folder_of_an_export_without_its_slash_leads_to_it(mirror):
     assert (await mirror.get(done["dir"])).code == 200
 
 
+async def test_an_address_that_is_too_long_for_jsoc_is_sent_as_a_form(mirror):
+    await mirror.faults({"match": {"program": "jsoc_info"}, "fault": "uri_too_long"})
+    assert (await mirror.get("/cgi-bin/ajax/jsoc_info", INFO)).json["count"] == 1
+    for more in ({}, {"ds": f"hmi.sharp_720s[3563][2014.01.01_TAI{',2014.01.01_TAI' * 200}]"}):
+        answer = await mirror.get("/cgi-bin/jsocextinfo", {**INFO, "M": "1", **more})  # JSOC's to answer
+        assert (answer.plan, answer.json["count"]) == ("forwarded", 1)
+
+
 # ---- while JSOC is away ----------------------------------------------------------------------------
 
 

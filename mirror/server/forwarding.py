@@ -124,9 +124,7 @@ class Forwarding:
     async def _tunnel(
         self, request: web.Request, target: Target, destination: Destination
     ) -> web.StreamResponse:
-        addresses = await addresses_of(target.host, target.port, destination)
-        async with asyncio.timeout(CONNECT):
-            reader, writer = await asyncio.open_connection(addresses[0], target.port, limit=_PIECE)
+        reader, writer = await _connected(await addresses_of(target.host, target.port, destination), target.port)
         try:
             response = web.StreamResponse(status=200, reason="Connection established")
             await response.prepare(request)
@@ -138,6 +136,18 @@ class Forwarding:
         if request.transport is not None:
             request.transport.close()
         return response
+
+
+async def _connected(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first of the addresses that takes one; the last problem if none does."""
+    problem: Exception = OSError("there is no address")
+    for address in addresses:
+        try:
+            async with asyncio.timeout(CONNECT):
+                return await asyncio.open_connection(address, port, limit=_PIECE)
+        except (OSError, TimeoutError) as found:
+            problem = found
+    raise problem
 
 
 class _FromClient:

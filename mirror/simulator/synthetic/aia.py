@@ -14,7 +14,7 @@ import numpy as np
 from mirror.drms.slots import SlotAxis
 from mirror.drms.times import parse_time
 from mirror.simulator.synthetic.columns import ColumnFunction, Frame, observer_columns, stepped, texts
-from mirror.simulator.synthetic.ephemeris import AU, DAY
+from mirror.simulator.synthetic.ephemeris import AU, DAY, turned_to_ecliptic
 from mirror.simulator.synthetic.noise import Floats, Ints, Values
 from mirror.simulator.synthetic.population import Grown, Line
 from mirror.simulator.synthetic.printing import print_times
@@ -138,16 +138,14 @@ def _percentile(factor: float) -> ColumnFunction:
 
 
 def _orbit_record(frame: Frame) -> Values:
-    """ORB_REC: the orbit vectors of the day."""
-    days = np.array([text[:10] for text in print_times(frame.time, "UTC", 0)], dtype=object)
-    return np.asarray("sdo.fds_orbit_vectors[" + days + "_00:00:00_UTC]")
+    """ORB_REC: the orbit vectors of the minute."""
+    minutes = np.array([text[:16] for text in print_times(frame.time, "UTC", 0)], dtype=object)
+    return np.asarray("sdo.fds_orbit_vectors[" + minutes + ":00_UTC]")
 
 
 def _position(at: int) -> ColumnFunction:
     """One coordinate of SDO from the Sun, in the ecliptic."""
-    tilt = np.radians(23.4392911)
-    turn = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
-    return lambda frame: frame.view("sdo").position @ turn[at]
+    return lambda frame: turned_to_ecliptic(frame.view("sdo").position)[:, at]
 
 
 def _from_earth(at: int) -> ColumnFunction:

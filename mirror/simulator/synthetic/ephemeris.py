@@ -170,6 +170,12 @@ def turned_to_ecliptic(equatorial: Vectors) -> Vectors:
     return np.stack([x, _COS_TILT * y + _SIN_TILT * z, _COS_TILT * z - _SIN_TILT * y], axis=-1)
 
 
+def rotation_start(rotation: Floats) -> Floats:
+    """When a Carrington rotation begins on average; ``rotation`` may have a fraction."""
+    days = _CARRINGTON_YEAR_0 + (rotation - 1.0) * _CARRINGTON_PERIOD - _JD_1977
+    return np.asarray(days * DAY - _TT_TAI)
+
+
 def _rotation(days: Floats, longitude: Floats) -> Ints:
     """The rotation number: the mean one, corrected to agree with the longitude, which falls from 360."""
     mean = (days - _CARRINGTON_YEAR_0) / _CARRINGTON_PERIOD + 1.0

@@ -40,7 +40,7 @@ class Axis(Protocol):
         ...
 
 
-_LOOK = 1 << 16  # record numbers looked at in one go
+_FIRST_LOOK, _LONGEST_LOOK = 1 << 9, 1 << 15  # record numbers looked at in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +243,19 @@ def _number_ends(population: Population) -> Ints:
     return np.array([number for number in ends if number is not None], dtype=np.int64)
 
 
+def end_recnum(population: Population, *, last: bool) -> Ints:
+    """The number of the first or last record in the order of the prime keys, as the only one; it must exist."""
+    strands = np.arange(len(population.strands), dtype=np.int64)
+    if not population.strands.interleaved:
+        held = strands[population.counts(strands, [population.bounds]) > 0]
+        strands = held[-1:] if last else held[:1]
+    slot = population.outermost(strands, [population.bounds], last=last)
+    slots = np.full(len(strands), slot)
+    there = population.present(strands, slots)
+    strand = strands[there][-1:] if last else strands[there][:1]
+    return population.recnums(strand, slots[: len(strand)])
+
+
 def lowest(population: Population) -> int | None:
     """The lowest number of a record of any version."""
     return next((found for span in population.number_spans if (found := _outer(population, span, 1))), None)
@@ -255,13 +268,18 @@ def highest(population: Population) -> int | None:
 
 
 def _outer(population: Population, span: Span, way: int) -> int | None:
-    """The first number from the beginning (the end, for -1) of a span that is a record's."""
-    for start in range(0, span.stop - span.first, _LOOK):
-        near = np.arange(start, min(start + _LOOK, span.stop - span.first), dtype=np.int64)
+    """The first number from the beginning (the end, for -1) of a span that is a record's.
+
+    It is near the end as a rule: one look after the other is longer, up to the longest.
+    """
+    start, length = 0, _FIRST_LOOK
+    while start < span.stop - span.first:
+        near = np.arange(start, min(start + length, span.stop - span.first), dtype=np.int64)
         numbers = span.first + near if way > 0 else span.stop - 1 - near
         held = numbers[population.exist(numbers)]
         if len(held):
             return int(held[0])
+        start, length = start + length, min(2 * length, _LONGEST_LOOK)
     return None
 
 

@@ -25,7 +25,7 @@ UV = (1600, 1700)
 
 #: Wavelength and seconds after the beginning of the 24, in order; EUV ones come again 12 s later.
 _HALF = ((94, 1.12), (335, 2.62), (193, 4.84), (304, 6.12), (131, 8.62), (211, 9.62), (171, 11.34))
-_TAKEN = sorted([*_HALF, *((w, t + 12.0) for w, t in _HALF), (1600, 7.28), (1700, 19.71)], key=lambda x: x[1])
+_TAKEN = sorted([*_HALF, *((w, t + 12.0) for w, t in _HALF), (1600, 3.72), (1700, 19.71)], key=lambda x: x[1])
 _KNOWN_FSN, _KNOWN_TIME = 20781661, parse_time("2011-02-15T00:00:01.34Z")
 
 

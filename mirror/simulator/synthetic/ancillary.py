@@ -90,7 +90,9 @@ def make_regions(harps: Harps, epoch: float) -> Regions:
     order = np.argsort(number, kind="stable")
     order = order[np.concatenate([[True], np.diff(number[order]) > 0])]
     number, harp = number[order], harp[order]
-    begin, end = (epoch + slots[harp] * harps.step for slots in (harps.first + harps.pad, harps.stop - harps.pad))
+    begin, end = (
+        epoch + slots[harp] * harps.step for slots in (harps.first + harps.pad, harps.stop - harps.pad)
+    )
     first, stop = (REGION_DAY.slots(times) + 1 for times in (begin, end))
     return Regions(number, harp, first, np.maximum(stop, first + 1), harps, epoch)
 
@@ -122,12 +124,16 @@ def region_columns(regions: Regions) -> Mapping[str, ColumnFunction]:
         "ObservationTime": lambda frame: frame.time,
         "RegionNumber": lambda frame: regions.number[frame.strand],
         "*size*": size,
-        "ZurichClass": lambda frame: _ZURICH[np.clip(frame["*size*"] / 18.0, 0, len(_ZURICH) - 1).astype(np.int64)],
+        "ZurichClass": lambda frame: _ZURICH[
+            np.clip(frame["*size*"] / 18.0, 0, len(_ZURICH) - 1).astype(np.int64)
+        ],
         "MagneticType": lambda frame: _MAGNETIC[np.clip(frame["*size*"] / 45.0, 0, 3).astype(np.int64)],
         "SpotCount": lambda frame: 1 + np.rint(frame["*size*"] / 9.0),
         "Area": lambda frame: 10.0 * np.rint(0.3 * frame["*size*"]) + 10.0,
         "LatitudeHG": latitude,
         "LongitudeCM": meridian,
-        "LongitudeHG": lambda frame: np.rint((frame["LongitudeCM"] + frame.view("earth").longitude) % 360.0) % 360.0,
+        "LongitudeHG": lambda frame: (
+            np.rint((frame["LongitudeCM"] + frame.view("earth").longitude) % 360.0) % 360.0
+        ),
         "LongitudinalExtent": lambda frame: np.rint(np.sqrt(frame["*size*"])),
     }

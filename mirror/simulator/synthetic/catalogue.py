@@ -16,7 +16,16 @@ from mirror.drms.times import parse_time
 from mirror.simulator.base import SeriesData
 from mirror.simulator.synthetic import aia, aia_tables, ancillary, hmi, iris, maps, mdi
 from mirror.simulator.synthetic.columns import Frame, load_suite_facts
-from mirror.simulator.synthetic.design import FOREVER, LAG, REDONE, Design, Functions, Target, Timing, Workshop
+from mirror.simulator.synthetic.design import (
+    FOREVER,
+    LAG,
+    REDONE,
+    Design,
+    Functions,
+    Target,
+    Timing,
+    Workshop,
+)
 from mirror.simulator.synthetic.ephemeris import DAY, Ephemeris
 from mirror.simulator.synthetic.harps import Harps, make_harps, make_tarps
 from mirror.simulator.synthetic.noise import Floats, Ints
@@ -114,9 +123,7 @@ def _camera(strands: Strands) -> Functions:
     return {"CAMERA": lambda frame: strands.keys["camera"][frame.strand]}
 
 
-def _hmi_population(
-    shop: Workshop, blueprint: Blueprint, strands: Strands, lag: float = LAG
-) -> Population:
+def _hmi_population(shop: Workshop, blueprint: Blueprint, strands: Strands, lag: float = LAG) -> Population:
     """Gaps and newer versions are the same for all series of one cadence."""
     day = round(DAY / blueprint.axis.step)
     gaps = shop.stretches(f"hmi gaps {day}", blueprint, share=0.12, longest=max(3, day // 60))
@@ -136,7 +143,7 @@ def _patches(shop: Workshop, harps: Harps) -> Iterator[Design]:
 
 
 def _sharp(shop: Workshop, blueprint: Blueprint, harps: Harps, lag: float, instead: Functions) -> Design:
-    strands = Strands(harps.first, harps.stop, {"harpnum": harps.numbers}, interleaved=False)
+    strands = _strands(harps, "harpnum")
     population = _hmi_population(shop, blueprint, strands, lag)
     columns = sharp_columns(blueprint, harps, population, cea="_cea_" in blueprint.series.name)
     return shop.gridded(blueprint, {**columns, **instead}, population, _by_strand(blueprint))
@@ -144,13 +151,18 @@ def _sharp(shop: Workshop, blueprint: Blueprint, harps: Harps, lag: float, inste
 
 def _smarps(shop: Workshop) -> Iterator[Design]:
     tarps = make_tarps(load("mdi.smarp_cea_96m").axis)
-    strands = Strands(tarps.first, tarps.stop, {"tarpnum": tarps.numbers}, interleaved=False)
+    strands = _strands(tarps, "tarpnum")
     for name in ("mdi.smarp_cea_96m", "mdi.smarp_96m"):
         blueprint = load(name)
         gaps, stop = _mdi_gaps(shop, blueprint, 5), blueprint.axis.slot(mdi.LAST_LIGHT)
         population = Population(strands, gaps, partial(int, stop))
         columns = smarp_columns(blueprint, tarps, population, cea="_cea_" in name)
         yield shop.gridded(blueprint, columns, population, _by_strand(blueprint))
+
+
+def _strands(harps: Harps, key: str) -> Strands:
+    alike = {"noaa_ar": harps.region, "noaa_num": harps.regions}
+    return Strands(harps.first, harps.stop, {key: harps.numbers}, interleaved=False, alike=alike)
 
 
 def _by_strand(blueprint: Blueprint) -> Timing:
@@ -277,9 +289,7 @@ def _pointing(shop: Workshop, blueprint: Blueprint) -> Design:
 def _orbit(shop: Workshop, blueprint: Blueprint) -> Design:
     grid, first = ancillary.ORBIT, ancillary.ORBIT_FIRST
     population = _on_clock(grid, first, lambda: shop.now() + ancillary.ORBIT_AHEAD)
-    return shop.design(
-        blueprint, ancillary.ORBIT_COLUMNS, population, grid.timing, {"obs_date": grid.axis}
-    )
+    return shop.design(blueprint, ancillary.ORBIT_COLUMNS, population, grid.timing, {"obs_date": grid.axis})
 
 
 def _on_clock(grid: UtcGrid, first: float, end: Callable[[], float]) -> Population:

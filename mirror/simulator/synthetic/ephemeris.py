@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +94,7 @@ class Ephemeris:
         return heliocentric["p"] * au, heliocentric["v"] * au / DAY
 
 
-def _hermite(
-    places: Vectors, speeds: Vectors, cell: Ints, part: Floats
-) -> tuple[Vectors, Vectors]:
+def _hermite(places: Vectors, speeds: Vectors, cell: Ints, part: Floats) -> tuple[Vectors, Vectors]:
     """Cubic interpolation of a grid of places and speeds, and its derivative."""
     t = part[:, None]
     p0, p1, m0, m1 = places[cell], places[cell + 1], speeds[cell] * _GRID, speeds[cell + 1] * _GRID
@@ -170,10 +169,10 @@ def turned_to_ecliptic(equatorial: Vectors) -> Vectors:
     return np.stack([x, _COS_TILT * y + _SIN_TILT * z, _COS_TILT * z - _SIN_TILT * y], axis=-1)
 
 
-def rotation_start(rotation: Floats) -> Floats:
+def rotation_start(rotation: NDArray[np.floating[Any]]) -> Floats:
     """When a Carrington rotation begins on average; ``rotation`` may have a fraction."""
     days = _CARRINGTON_YEAR_0 + (rotation - 1.0) * _CARRINGTON_PERIOD - _JD_1977
-    return np.asarray(days * DAY - _TT_TAI)
+    return np.asarray(days * DAY - _TT_TAI, dtype=np.float64)
 
 
 def _rotation(days: Floats, longitude: Floats) -> Ints:

@@ -24,7 +24,12 @@ _PAD = 1.0  # days before the detection and after the end
 _DEGREES_A_DAY = 13.2  # rotation of the Sun
 _TARPS = 13_700  #: from 1996 to 2010
 #: The TARP whose header is known: its first day, and its days.
-_KNOWN_TARP, _KNOWN_TARP_AT, _KNOWN_TARP_DAYS, _KNOWN_TARP_REGION = 13_520, "2010.07.07_17:36_TAI", 206 / 15, 11_087
+_KNOWN_TARP, _KNOWN_TARP_AT, _KNOWN_TARP_DAYS, _KNOWN_TARP_REGION = (
+    13_520,
+    "2010.07.07_17:36_TAI",
+    206 / 15,
+    11_087,
+)
 
 #: The NOAA regions of some HARPs, the first one as NOAA_AR. From searches of hmi.sharp_cea_720s that were printed
 #: in public notebooks (those of several regions, and 4698), and from papers on the flares of these regions.
@@ -107,7 +112,18 @@ class Harps:
     def since(self, slot: int) -> Harps:
         """Those that begin at a slot or later, counted from 1 again."""
         later = np.flatnonzero(self.first >= slot)
-        columns = ("first", "stop", "latitude", "longitude", "width", "height", "strength", "region", "regions", "listed")
+        columns = (
+            "first",
+            "stop",
+            "latitude",
+            "longitude",
+            "width",
+            "height",
+            "strength",
+            "region",
+            "regions",
+            "listed",
+        )
         return replace(self, **{name: getattr(self, name)[later] for name in columns})
 
 
@@ -131,8 +147,8 @@ def make_tarps(axis: SlotAxis) -> Harps:
     numbers = np.arange(1, _TARPS + 1)
     known = axis.slot(parse_time(_KNOWN_TARP_AT))
     ends = [axis.slot(parse_time("1996.05.01_TAI")), known, axis.slot(parse_time("2010.10.10_TAI"))]
-    first = np.interp(numbers, [1, _KNOWN_TARP, _TARPS], ends) + below(numbers, "tarp birth", 11)
-    first = np.asarray(first, dtype=np.int64)
+    born = np.interp(numbers, [1, _KNOWN_TARP, _TARPS], ends) + below(numbers, "tarp birth", 11)
+    first: Ints = born.astype(np.int64)
     a_day = DAY / axis.step
     length = np.rint(a_day * (1.0 + 12.0 * uniform(numbers, "tarp length") ** 2.6)).astype(np.int64)
     first[_KNOWN_TARP - 1], length[_KNOWN_TARP - 1] = known, round(_KNOWN_TARP_DAYS * a_day)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +122,7 @@ class Strands:
     """Strand i has the slots first[i] <= slot < stop[i], every ``every``-th of them.
 
     ``keys``: the other prime keys by lower-case column, one value a strand, strands in ascending order.
+    ``alike``: further columns that are the same all along a strand, which conditions may ask for.
     ``interleaved``: records are ordered by slot and then by strand, else by strand and then by slot.
     """
 
@@ -129,9 +131,15 @@ class Strands:
     keys: Mapping[str, Ints]
     interleaved: bool
     every: int = 1
+    alike: Mapping[str, Ints] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.first)
+
+    @cached_property
+    def columns(self) -> Mapping[str, Ints]:
+        """Every column that is the same all along a strand."""
+        return {**self.alike, **self.keys}
 
 
 @dataclass(frozen=True)

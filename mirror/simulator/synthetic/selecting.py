@@ -22,8 +22,10 @@ from mirror.drms.recordset import (
     RecnumRange,
     Selection,
     Term,
+    WhereFilter,
 )
-from mirror.simulator.synthetic.noise import Ints
+from mirror.drms.where import And, Column, Compare, Expr, InList, Number, Or
+from mirror.simulator.synthetic.noise import Ints, Mask
 from mirror.simulator.synthetic.population import Population, Span, list_slots
 
 
@@ -77,7 +79,12 @@ def narrow(selection: Selection, population: Population, axes: Mapping[str, Axis
     unseen = False  # whether a filter has passed that only the values can answer
     for each in selection.filters:
         if not isinstance(each, KeyFilter):
-            unseen, at = True, Narrowed(at.strands, at.spans, exact=False)
+            strands = (
+                at.strands[_may_hold(each.expr, population)[at.strands]]
+                if isinstance(each, WhereFilter)
+                else at.strands
+            )
+            unseen, at = True, Narrowed(strands, at.spans, exact=False)
         elif unseen and _has_extreme(each):
             return Narrowed(at.strands, at.spans, exact=False, stopped=True)
         else:
@@ -85,6 +92,28 @@ def narrow(selection: Selection, population: Population, axes: Mapping[str, Axis
             if at.stopped:
                 return at
     return at
+
+
+def _may_hold(expr: Expr, population: Population) -> Mask:
+    """For every strand whether a condition may be true there, as far as equalities on its keys tell."""
+    if isinstance(expr, And | Or):
+        masks = [_may_hold(each, population) for each in expr.operands]
+        together: Mask = (np.logical_and if isinstance(expr, And) else np.logical_or).reduce(masks)
+        return together
+    constants: tuple[Expr, ...] = ()
+    if isinstance(expr, Compare) and expr.op == "=":
+        sides = expr.left, expr.right
+        column = next((side for side in sides if isinstance(side, Column)), None)
+        constants = tuple(side for side in sides if side is not column)
+    elif isinstance(expr, InList) and not expr.negated and isinstance(expr.operand, Column):
+        column, constants = expr.operand, expr.items
+    else:
+        column = None
+    values = None if column is None else population.strands.columns.get(column.name.lower())
+    if values is None or not all(isinstance(each, Number) for each in constants):
+        return np.ones(len(population.strands), dtype=bool)
+    wanted = [float(each.value) for each in constants if isinstance(each, Number)]
+    return np.isin(values.astype(np.float64), wanted)
 
 
 def _has_extreme(each: BoundFilter) -> bool:

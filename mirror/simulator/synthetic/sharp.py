@@ -73,7 +73,9 @@ def smarp_columns(
         **_patch(harps, population),
         **_shape(MDI, cea=cea),
         **_of_segments(blueprint),
-        "DATE": lambda frame: _SMARPS_MADE + frame["TARPNUM"] * 40.0 + (frame.slot - harps.first[frame.strand]),
+        "DATE": lambda frame: (
+            _SMARPS_MADE + frame["TARPNUM"] * 40.0 + (frame.slot - harps.first[frame.strand])
+        ),
         "TARPNUM": lambda frame: frame["HARPNUM"],
         "T_MID1": lambda frame: (frame["T_FRST1"] + frame["T_LAST1"]) / 2.0,
         "T_MAXPIX": lambda frame: frame["T_MID1"],
@@ -189,7 +191,7 @@ _STRENGTH: Mapping[str, ColumnFunction] = {
     "ERRMPOT": lambda frame: frame["MEANPOT"] * 2e-3,
     "TOTPOT": lambda frame: frame["MEANPOT"] * frame["CMASK"] * 1.3e15,
     "ERRTPOT": lambda frame: frame["TOTPOT"] * 2e-3,
-    "R_VALUE": lambda frame: np.where(frame["USFLUX"] > 3e21, 2.8 + np.log10(frame["USFLUX"] / 1e21), 0.0),
+    "R_VALUE": lambda frame: np.where(frame["USFLUX"] > 3e21, 3.3 + np.log10(frame["USFLUX"] / 1e21), 0.0),
     "MEANGBL": lambda frame: 55.0 * frame["*strength*"] * frame.around("MEANGBL", 1.0, 0.2),
     "MTOT": lambda frame: frame["USFLUX"] * 6.2e-16,
     "MNET": lambda frame: frame["MTOT"] * frame.around("MNET", 0.0, 0.05),
@@ -222,7 +224,7 @@ def _cut_out(camera: Camera, degrees: str, along: str) -> ColumnFunction:
     def pixels(frame: Frame) -> Values:
         shrunk = frame[degrees] * np.cos(np.radians(frame[along]))
         count = np.rint(shrunk * np.radians(1.0) * frame.view(camera.place).radius / camera.scale)
-        return np.maximum(20, count).astype(np.int64)
+        return np.asarray(np.maximum(20, count).astype(np.int64))
 
     return pixels
 
@@ -250,12 +252,16 @@ def _cut_out_centre(camera: Camera) -> Mapping[str, ColumnFunction]:
     }
 
 
+def _carrington(place: str) -> ColumnFunction:
+    return lambda frame: (frame["*lon*"] + frame.view(place).longitude) % 360.0
+
+
 _PROJECTED_CENTRE: Mapping[str, Mapping[str, ColumnFunction]] = {
     place: {
         "CROTA2": lambda frame: 0.0,
         "CRPIX1": lambda frame: (frame["*across*"] + 1) / 2.0,
         "CRPIX2": lambda frame: (frame["*along*"] + 1) / 2.0,
-        "CRVAL1": lambda frame, place=place: (frame["*lon*"] + frame.view(place).longitude) % 360.0,
+        "CRVAL1": _carrington(place),
         "CRVAL2": lambda frame: frame["*lat*"],
     }
     for place in ("sdo", "l1")

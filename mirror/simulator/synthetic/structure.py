@@ -96,9 +96,13 @@ def _told(name: str) -> dict[str, Any]:
 def _completed(told: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """A series told by its differences, in full."""
     changes, dropped = told.get("set", {}), frozenset(told.get("drop", ()))
-    rows = [{**row, **changes.get(row["name"], {})} for row in other["keywords"] if row["name"] not in dropped]
+    rows = [
+        {**row, **changes.get(row["name"], {})} for row in other["keywords"] if row["name"] not in dropped
+    ]
     if "segments" in told:
-        scaled = {f"{segment['name']}_{part}" for segment in other["segments"] for part in ("bzero", "bscale")}
+        scaled = {
+            f"{segment['name']}_{part}" for segment in other["segments"] for part in ("bzero", "bscale")
+        }
         rows = [row for row in rows if row["name"] not in scaled and not row["name"].startswith("cparms_sg")]
     return {**other, **told, "keywords": [*rows, *told.get("add", ())]}
 
@@ -129,9 +133,11 @@ def _implied(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for number, segment in enumerate(segments):
         if "cparms" in segment:
             rows.append(_implied_row(f"cparms_sg{number:03d}", "string", "%s", segment["cparms"]))
-        for part in ("bzero", "bscale"):
-            if part in segment:
-                rows.append(_implied_row(f"{segment['name']}_{part}", "double", "%g", f"{segment[part]:g}"))
+        rows += [
+            _implied_row(f"{segment['name']}_{part}", "double", "%g", f"{segment[part]:g}")
+            for part in ("bzero", "bscale")
+            if part in segment
+        ]
     return rows
 
 

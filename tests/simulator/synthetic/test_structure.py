@@ -39,6 +39,8 @@ def test_a_keyword_has_a_known_type_a_format_and_a_default_of_its_type(name):
         assert re.fullmatch(r"[0-6]" if keyword.type == "time" else r"(?:0x)?%[-+ #0-9.]*[a-z]+", form), (
             keyword
         )
+        letters = {"time": "0123456", "string": "s", "float": "feEgG", "double": "feEgG"}
+        assert form[-1] in letters.get(keyword.type, "dxX"), keyword
         default_value(keyword)
 
 

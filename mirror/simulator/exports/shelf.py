@@ -114,6 +114,7 @@ def _file(rows: Rows, segment: Segment, path: str, identity: tuple[int, int, str
         bzero=_number(cells, "bzeros", at, 0.0),
         bscale=_number(cells, "bscales", at, 1.0),
         compressed="compress" in ((cells.cparms[at] if cells.cparms else None) or ""),
+        is_line=cells.dims[at].isdigit(),
     )
 
 

@@ -24,6 +24,7 @@ from mirror.simulator.exports.ledger import Pace
 from mirror.simulator.exports.recorded import load_exports
 from mirror.simulator.synthetic import synthetic_series
 from mirror.upstream.pacing import Circuit, Pacer
+from tests import emptystore
 from tests.lab import AJAX, RUNNER, Lab, world
 from tests.recorded import WORLD
 
@@ -65,6 +66,7 @@ class FileLab(Lab):
     async def start(self, **environ: str) -> None:
         self.environ |= environ
         config = load_config(None, self.environ)
+        emptystore.lay(config.storage.path)
         pacer = Pacer(config.upstream.queries, circuit=Circuit(threshold=1_000_000), chance=lambda: 0.0)
         self.mirror = await build(config, now=self.clock, pacer=pacer, sleep=self._pause)
         self.server = TestServer(self.mirror.app)

@@ -1,0 +1,73 @@
+"""Of which kind a test is, by what its module imports: what is pure is quick, and can be run alone.
+
+``unit`` starts nothing; ``lab`` is a server, or a mirror in front of a simulator, in the process of the test; ``program``
+starts processes; ``browser`` walks through pages. A module whose tests differ is of the dearest kind among them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+#: From the cheapest to the dearest.
+KINDS = ("unit", "lab", "program", "browser")
+#: Words of a module that tell its kind, whatever it imports.
+_WORDS = {
+    "browser": re.compile(r"\bplaywright\b"),
+    "program": re.compile(
+        r"\b(subprocess|create_subprocess_exec|os\.fork|multiprocessing|Workers\(|RenderProcess|Renderer\()"
+    ),
+    "lab": re.compile(r"\b(TestServer|TestClient|HTTPServer|create_server|start_server|web\.TCPSite|build_app\()"),
+}
+_IMPORTS = re.compile(r"^\s*(?:from (tests[\w.]*) import (\([^)]*\)|[^\n]*)|import (tests[\w.]+))", re.MULTILINE)
+#: Fixtures of a folder that have something run: the others only read.
+_FIXTURE = re.compile(r"^@pytest_asyncio\.fixture.*\nasync def (\w+)", re.MULTILINE)
+#: What helpers have that starts nothing.
+_HARMLESS = {
+    "tests.lab": {"JSOC_INFO", "AJAX", "Answer", "world", "RUNNER", "recnums"},
+    "tests.filelab": {"FETCH", "ADDRESS", "synthetic"},
+    "tests.processes": {"environment"},
+}
+
+
+@cache
+def kind_of(module: Path) -> str:
+    """The kind of the tests of a module."""
+    text = module.read_text("utf-8")
+    found = [kind for kind, words in _WORDS.items() if words.search(text)]
+    found += [kind_of(helper) for helper in _helpers(text)]
+    found += [kind_of(c) for c in _conftests(module) if _uses_fixture(text, c)]
+    return max(found, key=KINDS.index, default="unit")
+
+
+@cache
+def is_shared(module: Path) -> bool:
+    """Whether tests of a module share what is made once for all of them: then one process is to run them all."""
+    texts = [module.read_text("utf-8"), *(c.read_text("utf-8") for c in _conftests(module))]
+    return any('scope="module"' in text for text in texts)
+
+
+def _helpers(text: str) -> list[Path]:
+    """The modules of helpers that do something for a module."""
+    found: list[Path] = []
+    for name, taken, alone in _IMPORTS.findall(text):
+        names = set(re.findall(r"\w+", taken))
+        if alone or not names or not names <= _HARMLESS.get(name, set()):
+            modules = [alone or name, *(f"{name}.{each}" for each in names)]
+            found += [ROOT / f"{each.replace('.', '/')}.py" for each in modules]
+    return [path for path in found if path.is_file()]
+
+
+def _conftests(module: Path) -> list[Path]:
+    if not module.name.startswith("test_"):
+        return []
+    folders = [folder for folder in module.parents if folder.is_relative_to(TESTS) and folder != TESTS]
+    return [folder / "conftest.py" for folder in folders if (folder / "conftest.py").is_file()]
+
+
+def _uses_fixture(text: str, conftest: Path) -> bool:
+    names = _FIXTURE.findall(conftest.read_text("utf-8"))
+    return any(re.search(rf"^(?:async )?def .*[(,]\s*{name}\b", text, re.MULTILINE) for name in names)

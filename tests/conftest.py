@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.kinds import KINDS, is_shared, kind_of
+from tests.kinds import KINDS, is_shared, kind_of, watched
 
 settings.register_profile(
     "steady",
@@ -25,12 +24,6 @@ settings.load_profile("steady")
 
 #: A file system in memory, and the bytes that must be free there: containers often have 64 MB.
 MEMORY, ENOUGH = Path("/dev/shm"), 3_000_000_000
-#: What Python does that a unit test has no need of.
-_NOT_UNIT = {"subprocess.Popen", "os.fork", "os.posix_spawn", "socket.bind"}
-#: The unit test that runs now, and what it did that only others may.
-_unit: list[str] = []
-_forbidden: list[str] = []
-
 
 def pytest_configure(config: pytest.Config) -> None:
     for kind, words in (
@@ -62,7 +55,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the mark of its kind; what takes long comes first, so that all processes end at a time."""
     for item in items:
-        item.add_marker(kind_of(item.path))
+        if item.get_closest_marker(kind_of(item.path)) is None:
+            item.add_marker(kind_of(item.path))
         if kind_of(item.path) == "unit" or is_shared(item.path):
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(Path(__file__).parent))))
     items.sort(key=lambda item: -KINDS.index(kind_of(item.path)))
@@ -73,26 +67,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def _look(event: str, _: object) -> None:
-    if _unit and event in _NOT_UNIT:
-        _forbidden.append(event)
-
-
-sys.addaudithook(_look)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item):
     """A unit test that starts a process or a server fails: its mark would tell something untrue."""
     if item.get_closest_marker("unit") is None:
         return (yield)
-    _forbidden.clear()
-    _unit.append(item.nodeid)
-    try:
+    with watched() as found:
         result = yield
-    finally:
-        _unit.clear()
-    assert not _forbidden, f"a unit test has no need of {_forbidden}: tests/kinds.py tells kinds apart"
+    assert not found, f"a unit test has no need of {found}: tests/kinds.py tells kinds apart"
     return result
 
 

@@ -1,19 +1,27 @@
 """Of which kind a test is, by what its module imports: what is pure is quick, and can be run alone.
 
 ``unit`` starts nothing; ``lab`` is a server, or a mirror in front of a simulator, in the process of the test; ``program``
-starts processes; ``browser`` walks through pages. A module whose tests differ is of the dearest kind among them.
+starts processes; ``browser`` walks through pages. A module whose tests differ is of the dearest kind among them. One from whose
+imports it cannot be seen says it: ``pytestmark = pytest.mark.program``.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
 #: From the cheapest to the dearest.
 KINDS = ("unit", "lab", "program", "browser")
+_SAID = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(KINDS)})$", re.MULTILINE)
 #: Words of a module that tell its kind, whatever it imports.
 _WORDS = {
     "browser": re.compile(r"\bplaywright\b"),
@@ -33,10 +41,38 @@ _HARMLESS = {
 }
 
 
+#: What Python does that a unit test has no need of.
+_NOT_UNIT = {"subprocess.Popen", "os.fork", "os.posix_spawn", "socket.bind"}
+#: What was done of that, for each who watches.
+_watching: list[list[str]] = []
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """What is done meanwhile that a unit test has no need of: processes, and ports."""
+    found: list[str] = []
+    _watching.append(found)
+    try:
+        yield found
+    finally:
+        _watching.remove(found)
+
+
+def _look(event: str, told: tuple[object, ...]) -> None:
+    # A library looks in this way, when it is imported, whether there is IPv6.
+    if _watching and event in _NOT_UNIT and not (event == "socket.bind" and told[1] == ("::1", 0)):
+        _watching[-1].append(event)
+
+
+sys.addaudithook(_look)
+
+
 @cache
 def kind_of(module: Path) -> str:
     """The kind of the tests of a module."""
     text = module.read_text("utf-8")
+    if said := _SAID.search(text):
+        return said[1]
     found = [kind for kind, words in _WORDS.items() if words.search(text)]
     found += [kind_of(helper) for helper in _helpers(text)]
     found += [kind_of(c) for c in _conftests(module) if _uses_fixture(text, c)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -167,6 +168,11 @@ async def file_lab(
             await simulator.close()
 
 
-def synthetic() -> list[SeriesData]:
-    """The made-up series, as of a certain day."""
-    return list(synthetic_series(lambda: parse_time("2026.10.01_TAI")))
+@cache
+def _synthetic(now: float) -> tuple[SeriesData, ...]:
+    return tuple(synthetic_series(lambda: now))
+
+
+def synthetic(now: float | None = None) -> list[SeriesData]:
+    """The made-up series as of a certain day; made once for all tests: what a simulator changes is its own."""
+    return list(_synthetic(parse_time("2026.10.01_TAI") if now is None else now))

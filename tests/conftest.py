@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         ("browser", "walks through pages"),
     ):
         config.addinivalue_line("markers", f"{kind}: {words} (set by what a module imports)")
-    # Stores of tests need not outlast them. Whoever needs a disk asks for the fixture on_disk.
+    # Stores of tests need not outlast them. Whoever wants them on a disk says where: TMPDIR=/var/tmp
     if not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys() and _is_roomy(MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
     gc.disable()  # of a hundred thousand objects that collecting tests makes, all stay
@@ -57,9 +58,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(kind_of(item.path)) is None:
             item.add_marker(kind_of(item.path))
-        if kind_of(item.path) == "unit" or is_shared(item.path):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(Path(__file__).parent))))
     items.sort(key=lambda item: -KINDS.index(kind_of(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whoever is free takes the next test; those that share something with others of their module, all of it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            module = config.rootpath / path
+            return path if kind_of(module) == "unit" or is_shared(module) else nodeid
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -76,12 +90,3 @@ def pytest_runtest_call(item: pytest.Item):
         result = yield
     assert not found, f"a unit test has no need of {found}: tests/kinds.py tells kinds apart"
     return result
-
-
-@pytest.fixture
-def on_disk(tmp_path_factory: pytest.TempPathFactory):
-    """A folder on a real disk, for what a file system in memory cannot show."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        yield Path(folder)

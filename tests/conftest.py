@@ -26,6 +26,7 @@ settings.load_profile("steady")
 #: A file system in memory, and the bytes that must be free there: containers often have 64 MB.
 MEMORY, ENOUGH = Path("/dev/shm"), 3_000_000_000
 
+
 def pytest_configure(config: pytest.Config) -> None:
     for kind, words in (
         ("unit", "starts nothing"),

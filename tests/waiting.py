@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 TURNS = 20
 #: Seconds between two looks then.
 PAUSE = 0.002
-#: Seconds after which a wait fails a test.
-PATIENCE = 60.0
+#: Seconds after which a wait fails a test: machines that run tests are busy.
+PATIENCE = 180.0
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mirror.errors import UpstreamRefused
 from tests.hostile.test_proportion import watched
 from tests.lab import lab, recnums
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 JSON = {"Content-Type": "application/json"}
 DAY = "hmi.v_45s[2014.01.01_TAI/6h]"
@@ -24,7 +24,7 @@ async def begin(mirror, ds, **more):
 
 async def ended(mirror, begun):
     assert begun.code == 202, begun.body
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         return await mirror.running.fills.ended(begun.json["id"])
 
 

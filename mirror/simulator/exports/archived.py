@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +266,12 @@ class Templates:
         key = (look(file.segment), file.segment.type, file.shape, file.bzero, file.bscale, variant)
         with self._lock:
             return self._kept.get(key, lambda: _template(stored(file, variant)))
+
+
+@cache
+def templates() -> Templates:
+    """Those that all archives of this process share: they depend on nothing but the kind of a file."""
+    return Templates()
 
 
 def _template(image: Image) -> _Template:

@@ -51,6 +51,7 @@ class Condition:
     """A condition on a series: ``holds`` tells for each row whether it is true, not false and not unknown."""
 
     text: str
+    tree: Node  #: as it was written
     truths: Callable[[Rows], NDArray[np.int8]]
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
@@ -68,7 +69,7 @@ def read_condition(
     """
     tree = parse_condition(text, query=query, offset=offset)
     binder = _Binder(columns, series.lower(), text if query is None else query)
-    return Condition(text, binder.condition(tree, "WHERE").truths)
+    return Condition(text, tree, binder.condition(tree, "WHERE").truths)
 
 
 @dataclass(frozen=True, slots=True)

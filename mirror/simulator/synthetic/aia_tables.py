@@ -1,4 +1,9 @@
-"""aia.response: some hundred records, versions of a table of effective areas; they are simply listed."""
+"""AIA's tables of calibration: aia.response and aia.master_pointing3h.
+
+aia.response is some hundred records, versions of a table of effective areas; they are simply listed. The columns
+of aia.master_pointing3h for each channel are those that aiapy and JSOC's own programs read; VERSION and the values
+are made up.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from mirror.drms.times import parse_time
 from mirror.simulator.synthetic.columns import ColumnFunction, Frame
 from mirror.simulator.synthetic.ephemeris import DAY
 from mirror.simulator.synthetic.noise import Floats, Ints
+from mirror.simulator.synthetic.population import UtcGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,7 @@ class _Channel:
     epochs: int  #: how many spans of time it has
     area: float
     electrons_per_dn: float
+    last_version: int = 10
 
 
 _CHANNELS = (
@@ -31,6 +38,7 @@ _CHANNELS = (
     _Channel("211_THIN", 211, 5, 0.7661, 18.3),
     _Channel("304_THIN", 304, 7, 0.0631, 18.3),
     _Channel("335_THIN", 335, 6, 0.0501, 17.6),
+    _Channel("4500", 4500, 1, 0.0162, 17.7, last_version=3),  # left out of all later versions
     _Channel("94_THIN", 94, 4, 0.2071, 18.3),
 )
 _STARTS = tuple(
@@ -51,7 +59,12 @@ _MADE = parse_time("2012-07-01T18:03:04Z")
 _YEAR = 365.25 * 86400.0
 
 #: (version, channel, epoch) of every record, in the order in which they were made.
-_ROWS = [(v, c, e) for v in _VERSIONS for c, channel in enumerate(_CHANNELS) for e in range(channel.epochs)]
+_ROWS = [
+    (version, place, epoch)
+    for version in _VERSIONS
+    for place, channel in enumerate(_CHANNELS)
+    for epoch in range(channel.epochs if version <= channel.last_version else 0)
+]
 COUNT = len(_ROWS)
 _VERSION, _CHANNEL, _EPOCH = (np.array(column) for column in zip(*_ROWS, strict=True))
 
@@ -90,37 +103,57 @@ RESPONSE_COLUMNS: Mapping[str, ColumnFunction] = {
 }
 
 
-FIRST = parse_time("2010.04.30_00:00:00_TAI")
-LENGTH_DAYS = 72
-LAG_DAYS = LENGTH_DAYS + 22  #: from the start of a time series to its fit
-_POINTS = LENGTH_DAYS * 1920  # of a series with 45 s between them
+# ---- pointing ---------------------------------------------------------------------------------------
 
-#: The prime keys beside T_START, a strand each.
-MODES: Mapping[str, Ints] = {
-    "lmin": np.array([0, 0]),
-    "lmax": np.array([200, 300]),
-    "ndt": np.array([_POINTS, _POINTS]),
+POINTING_FIRST = parse_time("2010-05-13T00:00:00Z")
+POINTING_LAG = 10 * DAY
+POINTING = UtcGrid(3 * 3600.0)
+_POINTED = ("094", "131", "171", "193", "211", "304", "335", "1600", "1700", "4500")
+#: Where the middle of the Sun is in the pictures of each telescope, its scale, and its rotation.
+_TELESCOPES = {
+    1: (2053.3, 2047.7, 0.600109, -0.0192),
+    2: (2053.0, 2046.8, 0.600698, -0.0191),
+    3: (2052.6, 2049.2, 0.599489, -0.0195),
+    4: (2047.4, 2047.5, 0.599758, -0.1336),
 }
-ROTATION: Mapping[str, Ints] = {
-    "lmin": np.array([0, 0, 0]),
-    "lmax": np.array([200, 200, 200]),
-    "ndt": np.array([_POINTS, _POINTS, _POINTS]),
-    "nacoeff": np.array([6, 18, 36]),
+_TELESCOPE = {
+    "094": 4,
+    "131": 1,
+    "171": 3,
+    "193": 2,
+    "211": 2,
+    "304": 4,
+    "335": 1,
+    "1600": 3,
+    "1700": 3,
+    "4500": 3,
 }
 
 
-def mode_columns(keys: Mapping[str, Ints]) -> Mapping[str, ColumnFunction]:
-    """The functions of a series with these strands."""
+def _pointing(channel: str) -> Mapping[str, ColumnFunction]:
+    """The four columns of a channel; a fit fails now and then, and all four are missing."""
+    x, y, scale, rotation = _TELESCOPES[_TELESCOPE[channel]]
 
-    def key(name: str) -> ColumnFunction:
-        return lambda frame: keys[name][frame.strand]
+    def fitted(member: str, value: float, spread: float, drift: float) -> ColumnFunction:
+        def column(frame: Frame) -> Floats:
+            years = (frame.time - POINTING_FIRST) / _YEAR
+            made = value + drift * years + frame.around(f"{channel} {member}", 0.0, spread)
+            return np.where(frame.chance(f"{channel} fit", 0.002), np.nan, made)
 
-    def stop(frame: Frame) -> Ints:
-        return np.asarray(frame.time + LENGTH_DAYS * DAY)
+        return column
 
     return {
-        **{name.upper(): key(name) for name in keys},
-        "T_STOP": stop,
-        "T_OBS": lambda frame: frame.time + LENGTH_DAYS * DAY / 2.0,
-        "DATE": lambda frame: stop(frame) + 20 * DAY + 34567.0 + 60.0 * frame.strand,
+        f"A_{channel}_X0": fitted("X0", x, 0.8, 0.35),
+        f"A_{channel}_Y0": fitted("Y0", y, 0.8, 0.12),
+        f"A_{channel}_INSTROT": fitted("INSTROT", rotation, 2e-4, 0.0),
+        f"A_{channel}_IMSCALE": fitted("IMSCALE", scale, 4e-6, 0.0),
     }
+
+
+POINTING_COLUMNS: Mapping[str, ColumnFunction] = {
+    "T_START": lambda frame: frame.time,
+    "T_STOP": lambda frame: POINTING.times(frame.slot + 1),
+    "DATE": lambda frame: frame.time + 8 * DAY + frame.below("DATE", 40000),
+    "VERSION": lambda frame: 1,
+    **{name: function for channel in _POINTED for name, function in _pointing(channel).items()},
+}

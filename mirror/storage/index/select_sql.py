@@ -40,14 +40,19 @@ _RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}
 
 
 def select_sql(
-    layout: Layout, selection: Selection, n: int | None, tolerances: Mapping[str, Tolerance], most: int
+    layout: Layout,
+    selection: Selection,
+    n: int | None,
+    tolerances: Mapping[str, Tolerance],
+    most: int,
+    told: int | None = None,
 ) -> str:
     """``recnum, _keyset, _raw, undecided`` of the selected records in their order, at most ``most``.
 
     ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
-    negative ``n`` the order is reversed.
+    negative ``n`` the order is reversed. ``told`` is the id of an answer that says which records satisfy the conditions.
     """
-    found = _found(layout, selection, tolerances)
+    found = _found(layout, selection, tolerances) if told is None else _told(layout, selection, told)
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
     # Undecided records must all come to light, so a limit of the client's only applies once there are none.
@@ -136,6 +141,14 @@ def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolera
     source = _versions(layout) if selection.all_versions else layout.table
     where = " AND ".join(exact + [f"({condition}) IS NOT FALSE" for _ in wheres[:1]]) or "TRUE"
     return _Found(source, where, f"({condition}) IS NULL" if condition else "FALSE")
+
+
+def _told(layout: Layout, selection: Selection, told: int) -> _Found:
+    """As ``_found``, where an answer that is kept tells the conditions."""
+    exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
+    chosen = f"recnum IN (SELECT unnest(numbers) FROM mirror.answers WHERE id = {told})"
+    source = _versions(layout) if selection.all_versions else layout.table
+    return _Found(source, " AND ".join([*exact, chosen]), "FALSE")
 
 
 def _ordered(layout: Layout, column: str, backwards: bool) -> str:

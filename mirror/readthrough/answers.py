@@ -17,15 +17,18 @@ from mirror.coverage.conditions import (
     answer_key,
     can_be_cut,
     condition_of,
+    is_condition,
     is_volatile,
     with_conditions,
 )
 from mirror.coverage.coverage import MAX_PIECES
 from mirror.coverage.plan import Forward, box_query, is_whole, need
-from mirror.drms.recordset import RecordSet
+from mirror.drms.recordset import KeyFilter, RecordSet, WhereFilter
+from mirror.drms.where import needs
 from mirror.readthrough.chunks import MAX_RANGES
 from mirror.readthrough.rechecks import by_number
 from mirror.storage.index.answers import AnswerKind, Told
+from mirror.storage.index.layout import column_name
 from mirror.storage.index.rows import fill_request, raw_records
 from mirror.wire.info import RsListRequest
 
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.policy import CacheDemand, JsocInfo, Rules
     from mirror.storage.index.answers import Kept
     from mirror.storage.index.index import Index
-    from mirror.storage.index.layout import Row
+    from mirror.storage.index.layout import Layout, Row
     from mirror.wire.rs_list import RsList
 
 RECNUM = "*recnum*"
@@ -109,6 +112,22 @@ class KeptAnswers:
             if found is not None:
                 return found
         return await self._ask_whole(selection, n)
+
+    async def keep_decided(self, selection: Selection, rows: list[Row]) -> None:
+        """Keep the records that printed values decide, where they may not do so any more once others are held.
+
+        How exactly a column's values tell the stored ones is learned from all of them.
+        """
+        series = selection.series
+        condition = condition_of(selection) if is_doubtful(selection, self._index.layout(series)) else None
+        if condition is None:
+            return
+        coverage = self._index.coverage(series)
+        boxes = need(selection, implied=True)
+        checked = [] if isinstance(boxes, Forward) else [at for box in boxes for at in coverage.checked(box)]
+        if checked:
+            told = Told(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(row.recnum for row in rows))
+            await self._index.keep_told(series, told, min(checked))
 
     # ---- what is kept ----------------------------------------------------------------------------
 
@@ -205,6 +224,16 @@ class KeptAnswers:
         checked_at = asked_at - answer.age
         await self._index.keep(series, answer, complete=complete, checked_at=checked_at, told=(told,))
         return Recalled(raw_records(layout, answer), fresh=True, checked_at=checked_at, whole=True)
+
+
+def is_doubtful(selection: Selection, layout: Layout) -> bool:
+    """True if a condition of a selection compares values that print inexactly."""
+    for f in selection.filters:
+        names = needs(f.expr) if isinstance(f, WhereFilter) else ()
+        columns = (layout.columns_by_name.get(column_name(name)) for name in names)
+        if (isinstance(f, KeyFilter) and is_condition(f)) or any(c is not None and c.inexact for c in columns):
+            return True
+    return False
 
 
 def _query(selection: Selection) -> RecordSet:

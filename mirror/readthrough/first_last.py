@@ -94,15 +94,24 @@ class FirstLast:
         if known and abs(self._rules.timestamp() - known[1]) < _good_for(term, freshness):
             return known[0], "held"
         if not self._rules.asks(demand):
-            return await self._held_value(before, f, term), "stale"
+            return await self._value_however_old(before, query, f, term), "stale"
         try:
             value = await self._flights.run(query, lambda: self._ask(before, query, f, term))
         except UpstreamError:
             if not self._rules.stale_on_failure:
                 raise
-            return await self._held_value(before, f, term), "stale"
+            return await self._value_however_old(before, query, f, term), "stale"
         self._known[query] = value, self._rules.timestamp()
         return value, "asked"
+
+    async def _value_however_old(self, before: Selection, query: str, f: KeyFilter, term: Extreme) -> Term | None:
+        """The value among what is held; where a condition hides that, the one that JSOC told last."""
+        try:
+            return await self._held_value(before, f, term)
+        except NotHeld:
+            if query not in self._known:
+                raise
+            return self._known[query][0]
 
     async def _ask(self, before: Selection, query: str, f: KeyFilter, mark: Extreme) -> Term | None:
         """The value of the key alone where it tells the record, which then comes with the fill that follows.

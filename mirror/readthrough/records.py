@@ -197,6 +197,8 @@ class Records:
                 return replace(ready, origin=max(ready.origin, least))
             selected = await self._index.select(resolved.selection, n)
             if not selected.undecided:
+                if ready.origin is CacheStatus.FILLED and not n:
+                    await self._answers.keep_decided(resolved.selection, selected.rows)
                 return Read(selected.rows, max(ready.origin, least), ready.checked_at)
             told = await self._undecided(resolved.selection, question)
         except (NotHeld, OverBudget) as problem:

@@ -17,15 +17,17 @@ from mirror.errors import BadRequest, NotHeld, UpstreamBroken
 from mirror.server.jsoc.sendfile import send
 from mirror.server.requests import ALLOW, METHODS, demand_of
 from mirror.server.roles import OURS, is_jsocs
+from mirror.storage.index.answers import LARGEST_BODY
 from mirror.wire.paths import normal_path
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from mirror.readthrough.policy import Rules
     from mirror.upstream.client import UpstreamClient
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Taken = Callable[[bytes, str], Awaitable[None]]
 
 JSOC_HOSTS = frozenset({"jsoc.stanford.edu", "jsoc1.stanford.edu"})
 #: Headers of a request that JSOC hears: what is wanted, and nothing of who asks here or where from.
@@ -45,6 +47,7 @@ _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 _REDIRECTS = range(300, 400)
 #: Codes below this one announce something else: no answer.
 _REAL = 200
+_OK = 200
 
 
 class Proxy:
@@ -82,8 +85,14 @@ class Proxy:
             return web.json_response({"error": told}, status=404)
         return await self.pass_through(request)
 
-    async def pass_through(self, request: web.Request, origin: str = "passed") -> web.StreamResponse:
-        """JSOC's own answer to this request, streamed and not kept; ``origin`` is what X-Mirror says."""
+    async def pass_through(
+        self, request: web.Request, origin: str = "passed", taken: Taken | None = None
+    ) -> web.StreamResponse:
+        """JSOC's own answer to this request, streamed; ``origin`` is what X-Mirror says.
+
+        ``taken`` is given the body, once it has come whole and before the last of it is sent, and its Content-Encoding,
+        if it is no larger than what is kept. Errors are raised before anything is sent.
+        """
         wish = demand_of(request.headers)
         if not self._rules.asks(wish):
             why = self._rules.why_not(wish)
@@ -100,7 +109,10 @@ class Proxy:
                 headers["Location"] = self._location(request, answer.headers["Location"])
             response = web.StreamResponse(status=answer.status, headers=headers)
             response.headers["X-Mirror"] = origin
-            return await send(request, response, answer.body)
+            if taken is None or answer.status != _OK or request.method == "HEAD":
+                return await send(request, response, answer.body)
+            encoding = answer.headers.get("Content-Encoding", "")
+            return await send(request, response, _copied(answer.body, lambda body: taken(body, encoding)))
 
     def _location(self, request: web.Request, given: str) -> str:
         """Where a redirect of JSOC leads, for this request; UpstreamBroken if not to another page of JSOC."""
@@ -116,6 +128,25 @@ class Proxy:
                 f"JSOC leads on to {given[:100]!a}; expected another page of JSOC by http://"
             )
         return path if request.raw_path.startswith("/") else f"http://{address.netloc}{path}"
+
+
+async def _copied(
+    pieces: AsyncIterator[bytes], taken: Callable[[bytes], Awaitable[None]]
+) -> AsyncIterator[bytes]:
+    """The same pieces, the last of them after ``taken`` has got them all, unless they are too much to be kept.
+
+    So who has read the answer and asks again finds it kept.
+    """
+    copied, last = bytearray(), b""
+    async for piece in pieces:
+        if last:
+            yield last
+        last = piece
+        if len(copied) <= LARGEST_BODY:
+            copied += piece
+    if len(copied) <= LARGEST_BODY:
+        await taken(bytes(copied))
+    yield last
 
 
 def _only(headers: Mapping[str, str], names: Iterable[str]) -> CIMultiDict[str]:

@@ -25,7 +25,7 @@ from mirror.storage.index.changes import region_from_json, region_to_json
 from mirror.storage.index.select_sql import box_predicate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from mirror.coverage.coverage import Freshness
     from mirror.storage.database.database import Cursor
@@ -141,7 +141,9 @@ class Answers:
         )
         for number, series, kind, key, spans, size in cursor.execute(sql).fetchall():
             self._next = max(self._next, number + 1)
-            self._note(Kept(number, series, AnswerKind(kind), key, _coverage(spans), size))
+            coverage = _coverage(spans)
+            if coverage is not None and kind in _KINDS:  # what is damaged is asked for again
+                self._note(Kept(number, series, AnswerKind(kind), key, coverage, size))
 
     def put(self, cursor: Cursor, layout: Layout, told: Told, checked_at: float) -> None:
         """Keep an answer: that to a condition beside what is known of it for other boxes, all others in place of it."""
@@ -183,10 +185,27 @@ class Answers:
                 cursor.execute(sql, [changed.id, _spans(left), kept.id])
                 self._note(changed)
 
-    def drop(self, cursor: Cursor, kept: Iterable[Kept]) -> None:
-        """Keep these answers no longer."""
-        for each in list(kept):
-            self._delete(cursor, each.series, (each.kind.value, each.key))
+    def forget_unheld(self, cursor: Cursor, layout: Layout) -> None:
+        """Name no records of a series that are held no more; what was claimed of their places has been cut."""
+        for kept in self.of(layout.series.name):
+            lacking = _unheld(cursor, layout, kept) if kept.kind is AnswerKind.CONDITION else frozenset()
+            if lacking:
+                rest = [n for n in numbers_of(cursor, kept) or () if n not in lacking]
+                changed = replace(kept, id=self._id(), size=len(rest))
+                sql = "UPDATE mirror.answers SET id = ?, numbers = ? WHERE id = ?"
+                cursor.execute(sql, [changed.id, rest, kept.id])
+                self._note(changed)
+
+    def drop_broken(self, cursor: Cursor, layout: Layout) -> int:
+        """Keep no answer that names a record which is not held, or that is not there itself; how many there were."""
+        broken = [
+            kept
+            for kept in self.of(layout.series.name)
+            if not is_there(cursor, kept) or _unheld(cursor, layout, kept)
+        ]
+        for kept in broken:
+            self._delete(cursor, kept.series, (kept.kind.value, kept.key))
+        return len(broken)
 
     def _note(self, kept: Kept) -> None:
         held, name = self._kept.setdefault(kept.series, {}), (kept.kind.value, kept.key)
@@ -233,6 +252,16 @@ def is_there(cursor: Cursor, kept: Kept) -> bool:
     return cursor.execute("SELECT 1 FROM mirror.answers WHERE id = ?", [kept.id]).fetchone() is not None
 
 
+def _unheld(cursor: Cursor, layout: Layout, kept: Kept) -> frozenset[int]:
+    """The numbers of an answer under which no record is held, of any version."""
+    numbers = numbers_of(cursor, kept) or []
+    held: set[int] = set()
+    for table in (layout.table, layout.old_table) if numbers else ():
+        sql = f"SELECT recnum FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"
+        held |= {row[0] for row in cursor.execute(sql, [numbers]).fetchall()}
+    return frozenset(numbers) - held
+
+
 def _elsewhere(cursor: Cursor, layout: Layout, kept: Kept, boxes: Iterable[Box]) -> frozenset[int]:
     """The numbers of an answer but for those of records in these boxes."""
     numbers = numbers_of(cursor, kept) or []
@@ -252,6 +281,7 @@ def _along_all(layout: Layout, box: Box) -> Box:
 
 
 _NO_SPANS = "[]"
+_KINDS = frozenset(kind.value for kind in AnswerKind)
 
 
 def _spans(coverage: Coverage) -> str:
@@ -260,25 +290,13 @@ def _spans(coverage: Coverage) -> str:
     return json.dumps(sorted([region, spans] for region, spans in regions if spans))
 
 
-def _coverage(text: str) -> Coverage:
-    """The inverse of ``_spans``."""
+def _coverage(text: str) -> Coverage | None:
+    """The inverse of ``_spans``; None if it cannot be read."""
     coverage = Coverage()
-    for region, spans in json.loads(text):
-        for lo, hi, checked_at in spans:
-            coverage.add(Box(region_from_json(region), (Steps(lo, hi),)), checked_at)
-    return coverage
-
-
-def valid_spans(text: str) -> bool:
-    """True if the coverage of an answer can be read."""
     try:
-        _coverage(text)
+        for region, spans in json.loads(text):
+            for lo, hi, checked_at in spans:
+                coverage.add(Box(region_from_json(region), (Steps(int(lo), int(hi)),)), float(checked_at))
     except (ValueError, TypeError, KeyError):
-        return False
-    return True
-
-
-def parts(kept: Kept) -> Iterator[tuple[Box, float]]:
-    """What an answer is about, and when each part was checked."""
-    for region, spans in kept.coverage:
-        yield from ((Box(region, (Steps(s.lo, s.hi),)), s.checked_at) for s in spans)
+        return None
+    return coverage

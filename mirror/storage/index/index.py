@@ -318,7 +318,10 @@ class Index(Reader):
         def both(cursor: Cursor) -> T:
             self._log.replace(cursor, series.name, uncover(self._log.of(cursor, series.name)))
             self._answers.cut(cursor, series.name, uncover)
-            return work(cursor)
+            done = work(cursor)
+            if held.has_tables and self._answers.any_of(series.name):
+                self._answers.forget_unheld(cursor, held.layout)
+            return done
 
         self.drops += 1
         held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
@@ -366,6 +369,11 @@ class Index(Reader):
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
         await self._tidy()
+
+    async def drop_broken_answers(self, series: Series) -> int:
+        """Keep no answer about a series that names a record which is not held; how many there were."""
+        layout = self._held[series.name.lower()].layout
+        return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
 
     # ---- facts -----------------------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ from tests.storage.archive import SERIES, Record, answer, newest
 AGE = 1000.0
 #: Conditions, and what they come to in this archive.
 CONDITIONS = {
-    "sg_000_file = 'a'": lambda r: r.recnum % 2 == 0,
-    "sg_000_file LIKE 'c%'": lambda r: (r.recnum + r.k) % 2 == 0,
+    "sg_000_file = 'a'": lambda r: r.recnum % 3 != 0,
+    "sg_000_file LIKE 'c%'": lambda r: (r.recnum + r.k) % 4 != 0,
     "recnum > 0 AND sg_000_file = ''": lambda r: r.k < 3,
 }
 
@@ -247,8 +247,8 @@ ASKED = st.one_of(
     st.tuples(st.just("ask"), QUERIES, LIMITS),
     st.tuples(st.just("count"), QUERIES),
     st.tuples(st.just("refresh"), SPANS),
-    st.tuples(st.just("replaced"), QUERIES, KS, st.integers(0, 1)),
 )
+REPLACED = st.tuples(st.just("replaced"), QUERIES, st.sampled_from([1, 0, 2, 4]), st.integers(0, 1))
 CHANGED = st.one_of(
     st.tuples(st.just("put"), KS, st.integers(0, 1), st.sampled_from(["1.5", "2.5"])),
     st.tuples(st.just("put"), st.integers(0, 5), st.just(0), st.just("1.5")),
@@ -257,7 +257,8 @@ CHANGED = st.one_of(
     st.tuples(st.just("forget"), KS, KS),
     st.tuples(st.just("restart")),
 )
-STEPS = st.one_of(ASKED, ASKED, ASKED, CHANGED, CHANGED)
+KINDS = st.sampled_from([ASKED, REPLACED, CHANGED, ASKED, CHANGED, ASKED])
+STEPS = KINDS.flatmap(lambda kind: kind)
 
 
 async def lived(history, path):

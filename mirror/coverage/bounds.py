@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mirror.drms.recordset import IntRange, Text, WhereFilter
@@ -54,8 +53,8 @@ class _Key:
         axis = None if self.series is None else slot_axis(self.series, self.name)
         if axis is None:
             return IntRange(None if first is None else math.ceil(first), None if last is None else math.floor(last))
-        lo = None if first is None else axis.slot(float(first) - _AROUND)
-        hi = None if last is None else axis.slot(float(last) + _AROUND)
+        lo = None if first is None else axis.slot(first - _AROUND)
+        hi = None if last is None else axis.slot(last + _AROUND)
         return IntRange(lo, hi)
 
 
@@ -100,10 +99,13 @@ def _compared(key: _Key, op: str, constant: Expr) -> Bounds:
         return {key.name: (Text(constant.value),)} if op == "=" and isinstance(constant, String) else {}
     if not isinstance(constant, Number):
         return {}
-    value: int | Decimal | float = constant.value
+    value = constant.value
     if not math.isfinite(value):
         return {}
-    term = key.between(*{"=": (value, value), ">": (value, None), ">=": (value, None)}.get(op, (None, value)))
+    end = value if isinstance(value, int) else float(value)
+    inner = int(key.series is None and isinstance(value, int) and op in ("<", ">"))  # of whole numbers the next one
+    first, last = None if op in ("<", "<=") else end + inner, None if op in (">", ">=") else end - inner
+    term = key.between(first, last)
     return {} if term is None else {key.name: (term,)}
 
 

@@ -168,3 +168,20 @@ async def test_forgotten_records_take_what_was_said_of_them_along(mirror):
     await mirror.faults({"fault": "outage"})
     assert (await mirror.ask(ds)).json["status"] == 1
     assert (await mirror.ask(f"{SHARP}[2014.01.01_01:00_TAI/1h]{UNDECIDED}")).plan == "local"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "T_REC >= $(2014.01.01_12:00_TAI)",
+        "T_REC = $(2014.01.01_12:00_TAI)",
+        "T_REC > $(2014.01.01_12:00_TAI) AND T_REC <= $(2014.01.01_18:00_TAI)",
+        "T_REC_index < 920460 and T_REC <> $(2014.01.01_01:00_TAI)",
+    ],
+)
+async def test_a_slot_tells_the_exact_time(mirror, condition):
+    await mirror.recnums("hmi.M_720s[2014.01.01_TAI/1d]")
+    ds = f"hmi.M_720s[2014.01.01_TAI/1d][? {condition} ?]"
+    answer = await quietly(mirror, ds)
+    assert answer.plan == "local"
+    assert recnums(answer) == await mirror.upstream(ds)

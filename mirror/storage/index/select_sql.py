@@ -30,9 +30,10 @@ from mirror.drms.where import ColumnInfo, to_duckdb
 from mirror.storage.index.layout import Layout, column_name, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from mirror.drms.series import Series
+    from mirror.drms.slots import SlotAxis
     from mirror.storage.index.layout import Tolerance
 
 #: Columns of records that conditions may name beside keywords.
@@ -166,7 +167,23 @@ def where_sql(layout: Layout, where: WhereFilter, tolerances: Mapping[str, Toler
         t = tolerances.get(column.name)
         exact = (0.0, 0.0) if t is None else (t.absolute, t.relative)
         columns[column.keyword.lower()] = ColumnInfo(quoted(column.name), column.type, *exact)
+    columns |= {axis.key.lower(): ColumnInfo(_slot_time(axis), "time") for axis in _whole_slots(layout.series)}
     return to_duckdb(where.expr, columns)
+
+
+def _whole_slots(series: Series) -> Iterator[SlotAxis]:
+    """The slotted times among the prime keys that are stored as the middle of their slot, in whole seconds."""
+    for prime in series.primekeys:
+        axis = slot_axis(series, prime.name) if prime.slotted else None
+        timed = axis is not None and (axis.scope, axis.type) == ("ts_eq", "time")
+        if timed and axis is not None and axis.epoch.is_integer() and axis.step.is_integer():
+            yield axis
+
+
+def _slot_time(axis: SlotAxis) -> str:
+    """The exact value of such a key, which its slot tells and its print may round."""
+    key, index = quoted(column_name(axis.key)), quoted(column_name(axis.index))
+    return f"(CASE WHEN {key} IS NOT NULL THEN {axis.epoch!r} + {index} * {axis.step!r} END)"
 
 
 def key_predicate(f: KeyFilter | RecnumFilter) -> str:

@@ -24,7 +24,6 @@ from mirror.drms.recordset import (
     Where,
     WhereFilter,
 )
-from mirror.drms.where import closes_early
 
 if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 #: What quotes in a condition; DRMS takes a double quote for a single one.
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
-#: Quoting that needs a reader: such a text is its own canonical form.
-_INTRICATE = re.compile(r"\\|\$(?!\()|--|/\*")
+#: What may quote otherwise, wherever it stands, and outside quotes: such a text is its own canonical form.
+_ESCAPED, _INTRICATE = re.compile(r"\\['\"]"), re.compile(r"\$(?!\()|--|/\*|['\"]")
 #: Functions whose value is another one each time.
 _VOLATILE = re.compile(
     r"\b(now|random\w*|setseed|timeofday|age|nextval|currval|current_\w+|localtime\w*|\w+_timestamp|gen_random\w*|pg_\w+)\b"
@@ -108,7 +107,7 @@ def is_volatile(key: str) -> bool:
 
 def canonical_text(text: str) -> str:
     """A condition with single blanks and in lower case outside quotes, so that spellings of one look alike."""
-    if _INTRICATE.search(text) or text.count("'") % 2 or text.count('"') % 2:
+    if _is_intricate(text):
         return text.strip()
     parts = _QUOTED.split(text)
     plain = (re.sub(r"\s+", " ", part).lower() if i % 2 == 0 else part for i, part in enumerate(parts))
@@ -136,6 +135,18 @@ def _text(f: BoundFilter) -> str:
     return f"[{f.column.lower()}={', '.join(map(repr, f.terms))}]"
 
 
+def _is_intricate(text: str) -> bool:
+    """True if it takes a reader of SQL to tell what is quoted."""
+    return _ESCAPED.search(text) is not None or _INTRICATE.search(_QUOTED.sub("", text)) is not None
+
+
 def _escapes(f: object) -> bool:
-    """True for a condition that closes a parenthesis it did not open: at JSOC it takes the other filters in."""
-    return isinstance(f, Where) and closes_early(f.text)
+    """True for a condition that may close a parenthesis it did not open: at JSOC it takes the other filters in."""
+    if not isinstance(f, Where):
+        return False
+    depth = 0
+    for mark in re.findall(r"[()]", _QUOTED.sub("", f.text)):
+        depth += 1 if mark == "(" else -1
+        if depth < 0:
+            return True
+    return depth != 0 or _is_intricate(f.text)

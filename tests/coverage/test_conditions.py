@@ -24,6 +24,9 @@ def selection(text, series=SERIES):
         ("X = $$A  B$$", "X = $$A  B$$"),
         (r"X = E'a\'B  c'", r"X = E'a\'B  c'"),
         ("X = 'open", "X = 'open"),
+        (r"X  ~ '^\d+$' AND Y", r"x ~ '^\d+$' and y"),
+        ("X = 'a--B'  OR Y", "x = 'a--B' or y"),
+        ("X = $$a'B$$ OR Y = 'C  D'", "X = $$a'B$$ OR Y = 'C  D'"),
         ("T > $(2014.01.01_TAI)", "t > $(2014.01.01_tai)"),
     ],
 )

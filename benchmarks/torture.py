@@ -18,6 +18,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -32,8 +33,8 @@ import duckdb
 from common import Program, fetch, hardware, run_simulator
 
 from mirror.errors import MirrorError
-from tests.nursery import Forked, Nursery, nursery
 from tests.oldstore import kill_migration, old_store, rows_of
+from tests.processes import Program as Life
 from tests.torture import FILES, SEGMENT, SETTINGS, Torture
 
 #: Every how many lives begin with a whole check, or offline.
@@ -46,10 +47,9 @@ class Lives:
     """The lives of one mirror, one after the other."""
 
     def __init__(
-        self, torture: Torture, cradle: Nursery, simulator: Program, root: Path, dice: random.Random
+        self, torture: Torture, simulator: Program, root: Path, dice: random.Random
     ) -> None:
         self._torture = torture
-        self._cradle = cradle
         self._simulator = simulator
         self._root = root
         self._dice = dice
@@ -70,24 +70,24 @@ class Lives:
             mirror.kill()
             await people
             self.moments["serving"] += 1
-        mirror.kill()
+        mirror.close()
 
     async def last(self) -> None:
         """Everything at once, at the end."""
         mirror = self._born(offline=True)
         await self._judged(mirror, 0, most=100_000)
-        print("stopped in", round(mirror.send(15), 2), "s")
+        print("stopped in", round(mirror.send(signal.SIGTERM), 2), "s")
 
-    def _born(self, *, offline: bool) -> Forked:
+    def _born(self, *, offline: bool) -> Life:
         settings = SETTINGS | {
             "MIRROR_UPSTREAM__POLICY": "offline" if offline else "fallback",
             "MIRROR_UPSTREAM__URL": self._simulator.url,
             "MIRROR_STORAGE__PATH": str(self._root / "store"),
             "MIRROR_CONFIG": str(self._root / "config.toml"),
         }
-        return self._cradle.start("serve", **settings)
+        return Life("serve", **settings)
 
-    async def _judged(self, mirror: Forked, number: int, most: int = 20) -> str:
+    async def _judged(self, mirror: Life, number: int, most: int = 20) -> str:
         url = await asyncio.to_thread(mirror.ready)
         self.starts.append(time.monotonic() - mirror.began)
         asked = len(json.loads(fetch(f"{self._simulator.url}/_simulator/log")))
@@ -118,10 +118,10 @@ class Lives:
 
 async def torture(kills: int, minutes: float, dice: random.Random, root: Path) -> list[str]:
     ends = time.monotonic() + minutes * 60
-    with run_simulator() as simulator, nursery(root) as cradle:
+    with run_simulator() as simulator:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
             people = Torture(session, simulator.url, dice)
-            lives = Lives(people, cradle, simulator, root, dice)
+            lives = Lives(people, simulator, root, dice)
             number = 0
             for number in range(1, kills + 1):
                 before = len(people.problems)

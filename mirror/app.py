@@ -1,7 +1,8 @@
 """What a mirror is made of: every part built once, by plain constructors, from the store upwards.
 
 ``core`` is what every mirror needs to find and get data; ``Exporting``, ``Keeping`` and ``Carrying`` are what it
-does with them. Nothing here runs yet; ``mirror.daemon`` starts and stops it.
+does with them. Nothing here runs yet; ``mirror.daemon`` starts it. What must stop is put on one stack where it is built, so
+that the last built stops first: what writes before what it writes through, the database last.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 import secrets
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -102,7 +104,7 @@ from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
-from mirror.storage.database.database import Database
+from mirror.storage.database.database import Database, if_possible
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import Adopted
 from mirror.storage.files.blobs import Blobs
@@ -121,13 +123,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.config.loading import Config
+    from mirror.server.app import Handlers
     from mirror.upstream.client import Exchange
     from mirror.upstream.pacing import Pacer
 
     Sleep = Callable[[float], Awaitable[None]]
-    from collections.abc import Awaitable, Callable
-
-    from mirror.server.app import Handlers
 
 DATABASE = "index.duckdb"
 LAKE = "lake"
@@ -166,10 +166,11 @@ class Core:
 
 
 async def open_core(
-    config: Config, *, now: Callable[[], datetime], pacer: Pacer | None, sleep: Sleep
+    config: Config, stops: AsyncExitStack, *, now: Callable[[], datetime], pacer: Pacer | None, sleep: Sleep
 ) -> Core:
     """The core of a mirror on the store of ``config``; raises StorageError if the store cannot be had."""
     database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
+    stops.push_async_callback(asyncio.to_thread, database.close)
     index = await Index.load(database)
     rules = Rules(config.upstream.policy, config.freshness_of, now)
     tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
@@ -191,6 +192,7 @@ async def open_core(
         budget=budget,
         structure=lambda name: None if (held := index.series(name)) is None else held[0],
     )
+    stops.push_async_callback(upstream.close)
     catalogue = Catalogue(index, upstream, rules)
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
     extremes = FirstLast(index, upstream, rules)
@@ -202,8 +204,11 @@ async def open_core(
         quota=config.storage.quota,
         verify_after=config.upkeep.verify_after,
     )
+    stops.push_async_callback(lambda: if_possible(blobs.note_uses(), "times of use"))
     search = Search(index, catalogue, records, _counter(tallies))
     holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
+    stops.push_async_callback(downloads.stop)
+    stops.push_async_callback(filler.stop)
     return Core(
         config=config,
         rules=rules,
@@ -248,7 +253,7 @@ class Exporting:
     lists: FileLists
 
 
-def exporting(core: Core) -> Exporting:
+def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     """What answers jsoc_fetch."""
     c, address = core, core.config.upstream.email
     jobs, job_parts = Jobs(c.database, c.rules.timestamp), JobParts(c.database)
@@ -259,6 +264,7 @@ def exporting(core: Core) -> Exporting:
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
+    stops.push_async_callback(worker.stop)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
     exports = Exports(
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
@@ -285,7 +291,13 @@ class Keeping:
 
 
 def keeping(
-    core: Core, exporting: Exporting, *, path: Path | None, environ: Mapping[str, str], subscriptions_run: bool
+    core: Core,
+    exporting: Exporting,
+    stops: AsyncExitStack,
+    *,
+    path: Path | None,
+    environ: Mapping[str, str],
+    subscriptions_run: bool,
 ) -> Keeping:
     """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
 
@@ -320,6 +332,10 @@ def keeping(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
         tree=storage.readable_tree,
     )  # fmt: skip
+    inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
+    analytics = _analytics(core, lake, status, sync)
+    for part in (sync, inbox, analytics, upkeep):
+        stops.push_async_callback(part.stop)
     return Keeping(
         sync=sync,
         checker=checker,
@@ -328,8 +344,8 @@ def keeping(
         forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp),
         status=status,
         adoption=adoption,
-        inbox=Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep),
-        analytics=_analytics(core, lake, status, sync),
+        inbox=inbox,
+        analytics=analytics,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
@@ -448,10 +464,17 @@ class Browsing:
 
 
 def browsing(
-    core: Core, exporting: Exporting, kept: Keeping, *, path: Path | None, environ: Mapping[str, str]
+    core: Core,
+    exporting: Exporting,
+    kept: Keeping,
+    stops: AsyncExitStack,
+    *,
+    path: Path | None,
+    environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
     c, storage, renderer = core, core.config.storage, RenderProcess()
+    stops.push_async_callback(renderer.stop)
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     return Browsing(

@@ -7,7 +7,7 @@ import logging
 import resource
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -30,7 +30,6 @@ from mirror.server.api.events import Events
 from mirror.server.api.health import Health
 from mirror.server.connections import BoundedRunner, Most
 from mirror.services.monitoring.status import Prober
-from mirror.storage.database.database import if_possible
 from mirror.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -97,6 +96,7 @@ class Mirror:
     analytics: Analytics
     upkeep: Upkeep
     browsing: Browsing
+    stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
         """Upstream can be asked again: so do what waited for that."""
@@ -106,19 +106,7 @@ class Mirror:
 
     async def close(self) -> None:
         """Stop fetching, and write everything down; what is committed stays."""
-        await self.fills.stop()
-        await self.filler.stop()  # first: what it brings stands before everything that others write down
-        await self.upkeep.stop()
-        await self.browsing.renderer.stop()
-        await self.analytics.stop()
-        await self.inbox.stop()
-        await self.sync.stop()
-        await self.export_jobs.stop()
-        await self.filler.stop()
-        await self.downloads.stop()
-        await if_possible(self.blobs.note_uses(), "times of use")
-        await self.upstream.close()
-        await asyncio.to_thread(self.database.close)
+        await self.stops.aclose()
 
 
 async def build(
@@ -137,46 +125,46 @@ async def build(
     between attempts at a file and looks at a request. ``path`` is the file of ``config``, whose edits are
     followed, and ``environ`` what overrides it. Subscriptions are only worked on with ``subscriptions_run``.
     """
-    core = await open_core(config, now=now, pacer=pacer, sleep=sleep)
-    making = exporting(core)
-    kept = keeping(core, making, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
-    health = Health(
-        lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
-    )
-    faced = browsing(core, making, kept, path=path, environ=environ or {})
-    app, events = _app(core, making, kept, faced, health)
-    await making.worker.resume()
-    await core.fills.resume()
-    await kept.sync.reconcile(config.subscription)
-    await kept.inbox.start()
-    await core.database.rest()
-    return Mirror(
-        app=app,
-        events=events,
-        health=health,
-        rules=core.rules,
-        search=core.search,
-        status=kept.status,
-        database=core.database,
-        upstream=core.upstream,
-        budget=core.budget,
-        filler=core.filler,
-        fills=core.fills,
-        downloads=core.downloads,
-        export_jobs=making.worker,
-        blobs=core.blobs,
-        sync=kept.sync,
-        watch=kept.watch,
-        adoption=kept.adoption,
-        inbox=kept.inbox,
-        analytics=kept.analytics,
-        upkeep=kept.upkeep,
-        browsing=faced,
-    )
-
-
-
-
+    async with AsyncExitStack() as stops:  # what fails below stops what was built before it
+        core = await open_core(config, stops, now=now, pacer=pacer, sleep=sleep)
+        making = exporting(core, stops)
+        kept = keeping(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
+        health = Health(
+            lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
+        )
+        faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
+        stops.push_async_callback(core.filler.stop)  # first of all but fills: it brings what others write down
+        stops.push_async_callback(core.fills.stop)
+        app, events = _app(core, making, kept, faced, health)
+        await making.worker.resume()
+        await core.fills.resume()
+        await kept.sync.reconcile(config.subscription)
+        await kept.inbox.start()
+        await core.database.rest()
+        return Mirror(
+            app=app,
+            events=events,
+            health=health,
+            rules=core.rules,
+            search=core.search,
+            status=kept.status,
+            database=core.database,
+            upstream=core.upstream,
+            budget=core.budget,
+            filler=core.filler,
+            fills=core.fills,
+            downloads=core.downloads,
+            export_jobs=making.worker,
+            blobs=core.blobs,
+            sync=kept.sync,
+            watch=kept.watch,
+            adoption=kept.adoption,
+            inbox=kept.inbox,
+            analytics=kept.analytics,
+            upkeep=kept.upkeep,
+            browsing=faced,
+            stops=stops.pop_all(),
+        )
 
 
 async def told_to_stop() -> None:
@@ -210,42 +198,44 @@ async def serve(
     notifier = notifier or Notifier({})
     host, port = config.server.host, config.server.port
     sockets = bind(host, port, LISTEN)  # before a store is opened, or JSOC is asked
-    try:
-        mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
-    except BaseException:
-        for made in sockets:
-            made.close()
-        raise
-    watching = asyncio.ensure_future(mirror.watch.run())
-    probing = asyncio.ensure_future(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
-    stop = asyncio.ensure_future(stopped())
-    alive = asyncio.ensure_future(notifier.keep_alive(mirror.health.healthy))
-    warming: asyncio.Future[None] | None = None
-    runner = _runner(mirror.app, config)
-    try:
+    async with AsyncExitStack() as running:
+        with ExitStack() as unused:
+            for made in sockets:
+                unused.callback(made.close)
+            mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
+            unused.pop_all()
+        running.push_async_callback(mirror.close)
+
+        def background(work: Awaitable[object]) -> asyncio.Future[object]:
+            task = asyncio.ensure_future(work)
+            running.callback(task.cancel)
+            return task
+
+        background(mirror.watch.run())
+        background(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
+        background(notifier.keep_alive(mirror.health.healthy))
+        runner = _runner(mirror.app, config)
+        running.push_async_callback(runner.cleanup)
+        stop = background(stopped())
+        running.callback(_stopping, mirror, notifier)
         await runner.setup()
         for made in sockets:
             await _listen(web.SockSite(runner, made), host, port)
         address = url_of(host, runner.addresses[0][1])
         ready(address)
         mirror.upkeep.start()
-        warming = asyncio.ensure_future(mirror.analytics.warm())
+        background(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)
         await stop
-    finally:
-        log.info("stopping")
-        notifier.tell("STOPPING=1")
-        mirror.health.stops()
-        mirror.events.stop()
-        stop.cancel()
-        await runner.cleanup()
-        alive.cancel()
-        if warming is not None:
-            warming.cancel()
-        watching.cancel()
-        probing.cancel()
-        await mirror.close()
+
+
+def _stopping(mirror: Mirror, notifier: Notifier) -> None:
+    """Say that no request is taken any more, before those that run are ended."""
+    log.info("stopping")
+    notifier.tell("STOPPING=1")
+    mirror.health.stops()
+    mirror.events.stop()
 
 
 async def _listen(site: web.SockSite, host: str, port: int) -> None:

@@ -143,7 +143,7 @@ class UpstreamRefused(UpstreamError):
     def __init__(self, status: int, message: str) -> None:
         self.status = status
         self.message = redacted(message)
-        super().__init__(f"upstream answered status {status}: {message}")
+        super().__init__(f"JSOC refused, status {status}: {message}")
 
 
 class UpstreamLacks(UpstreamError):

@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 from tests.filelab import file_lab, synthetic
 
-EXPORTS = "hmi.sharp_cea_720s[3575][2014.01.01_TAI/24m]{Br}"
-ARCHIVED = "hmi.sharp_cea_720s[3575][2014.01.01_TAI]{magnetogram}"
-RECORD = "hmi.sharp_cea_720s[3575][2014.01.01_00:00:00_TAI]"
+EXPORTS = "hmi.sharp_cea_720s[3563][2014.01.01_TAI/24m]{Br}"
+ARCHIVED = "hmi.sharp_cea_720s[3563][2014.01.01_TAI]{magnetogram}"
+RECORD = "hmi.sharp_cea_720s[3563][2014.01.01_00:00:00_TAI]"
 #: What drms calls the archived file.
-DRMS_NAME = "hmi.sharp_cea_720s.3575.20140101_000000_TAI.magnetogram.fits"
+DRMS_NAME = "hmi.sharp_cea_720s.3563.20140101_000000_TAI.magnetogram.fits"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,93 @@
-"""What every test shares: a hypothesis profile that gives the same examples in every run."""
+"""What every test shares: the same examples in every run, marks by kind, and where its files lie."""
 
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.kinds import KINDS, is_shared, kind_of, watched
 
 settings.register_profile(
     "steady",
     derandomize=True,  # a failure seen once is seen again
     deadline=None,  # machines that run tests are busy
-    max_examples=60,  # the whole run is to take less than ten minutes
+    max_examples=60,  # the whole run is to take less than seven minutes
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("deep", parent=settings.get_profile("steady"), derandomize=False, max_examples=2000)
 settings.load_profile("steady")
+
+#: A file system in memory, and the bytes that must be free there: containers often have 64 MB.
+MEMORY, ENOUGH = Path("/dev/shm"), 3_000_000_000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for kind, words in (
+        ("unit", "starts nothing"),
+        ("lab", "has a server in its process"),
+        ("program", "starts processes"),
+        ("browser", "walks through pages"),
+    ):
+        config.addinivalue_line("markers", f"{kind}: {words} (set by what a module imports)")
+    # Stores of tests need not outlast them. Whoever wants them on a disk says where: TMPDIR=/var/tmp
+    if not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys() and _is_roomy(MEMORY):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+    gc.disable()  # of a hundred thousand objects that collecting tests makes, all stay
+
+
+def _is_roomy(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ENOUGH
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A run of unit tests does without importing the others."""
+    only = config.option.markexpr == "unit"
+    if only and collection_path.name.startswith("test_") and kind_of(collection_path) != "unit":
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the mark of its kind; what takes long comes first, so that all processes end at a time."""
+    for item in items:
+        if item.get_closest_marker(kind_of(item.path)) is None:
+            item.add_marker(kind_of(item.path))
+    items.sort(key=lambda item: -KINDS.index(kind_of(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whoever is free takes the next test; those that share something with others of their module, all of it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            module = config.rootpath / path
+            return path if kind_of(module) == "unit" or is_shared(module) else nodeid
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """A unit test that starts a process or a server fails: its mark would tell something untrue."""
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    with watched() as found:
+        result = yield
+    assert not found, f"a unit test has no need of {found}: tests/kinds.py tells kinds apart"
+    return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,6 +25,7 @@ from mirror.simulator.exports.ledger import Pace
 from mirror.simulator.exports.recorded import load_exports
 from mirror.simulator.synthetic import synthetic_series
 from mirror.upstream.pacing import Circuit, Pacer
+from tests import emptystore
 from tests.lab import AJAX, RUNNER, Lab, world
 from tests.recorded import WORLD
 
@@ -65,6 +67,7 @@ class FileLab(Lab):
     async def start(self, **environ: str) -> None:
         self.environ |= environ
         config = load_config(None, self.environ)
+        emptystore.lay(config.storage.path)
         pacer = Pacer(config.upstream.queries, circuit=Circuit(threshold=1_000_000), chance=lambda: 0.0)
         self.mirror = await build(config, now=self.clock, pacer=pacer, sleep=self._pause)
         self.server = TestServer(self.mirror.app)
@@ -165,6 +168,11 @@ async def file_lab(
             await simulator.close()
 
 
-def synthetic() -> list[SeriesData]:
-    """The made-up series, as of a certain day."""
-    return list(synthetic_series(lambda: parse_time("2026.10.01_TAI")))
+@cache
+def _synthetic(now: float) -> tuple[SeriesData, ...]:
+    return tuple(synthetic_series(lambda: now))
+
+
+def synthetic(now: float | None = None) -> list[SeriesData]:
+    """The made-up series as of a certain day; made once for all tests: what a simulator changes is its own."""
+    return list(_synthetic(parse_time("2026.10.01_TAI") if now is None else now))

@@ -5,6 +5,7 @@ Nothing here sleeps: the mirror's pacer repeats at once, and its clock stands st
 
 from __future__ import annotations
 
+import gc
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from mirror.simulator.app import build_app
 from mirror.simulator.world import load_world
 from mirror.upstream.pacing import Circuit, Pacer
 from mirror.wire.params import encode_params
+from tests import emptystore
 from tests.recorded import WORLD
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ class BoundedServer(TestServer):
 @cache
 def world() -> list[SeriesData]:
     """The recorded world, read once for all tests."""
-    return list(load_world(WORLD))
+    made = list(load_world(WORLD))
+    gc.freeze()  # it stays as long as the process: nobody is to look at its hundred thousand objects again
+    return made
 
 
 class Answer(NamedTuple):
@@ -112,6 +116,7 @@ class Lab:
         """Start the mirror on what its store holds; settings as in the environment."""
         self.environ |= environ
         config = load_config(self.config, self.environ)
+        emptystore.lay(config.storage.path)
         patient = Circuit(threshold=1_000_000)
         pacer = Pacer(config.upstream.queries, circuit=patient, chance=lambda: 0.0)
         self.mirror = await build(config, now=self.clock, pacer=pacer, path=self.config, environ=self.environ)

@@ -3,36 +3,88 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.forkserver import forkserver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from typing import IO
 
 #: Variables that would lead a client, or the mirror's settings, elsewhere.
 _ASIDE = ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "MIRROR_URL", "MIRROR_CONFIG")
+#: Seconds in which a program must be ready, or gone.
+PATIENCE = 60.0
 
 
 class Program:
-    """A running ``mirror`` command; ``url`` is where it said that it is ready."""
+    """A ``mirror`` command that was started; ``began`` is when, by the monotonic clock.
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.process = process
-        self.url = url
+    ``url`` is where it says that it is ready.
+    """
 
-    def kill(self) -> None:
+    def __init__(self, *arguments: str, cwd: Path | None = None, **more: str) -> None:
+        self._arguments = arguments
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
+        self._url = ""
+        reading, writing = os.pipe()
+        self._words = os.fdopen(reading)
+        self.began = time.monotonic()
+        with Path(os.devnull).open("rb") as nothing:
+            files = (nothing.fileno(), writing, self._errors.fileno())
+            try:
+                self.process = forkserver().start(
+                    ("mirror", *arguments), env=environment(**more), files=files, cwd=cwd
+                )
+            finally:
+                os.close(writing)
+
+    @property
+    def url(self) -> str:
+        return self._url or self.ready()
+
+    def ready(self) -> str:
+        """Its address once it accepts requests; AssertionError with what it wrote if it ends instead."""
+        line = self._words.readline()
+        if not line.startswith("ready http://"):
+            self.process.kill()
+            self.process.wait(PATIENCE)
+            raise AssertionError(f"{self._arguments}: {line!r} {self.errors()}")
+        self._url = line.split()[1]
+        return self._url
+
+    def errors(self) -> str:
+        """What it has written to stderr."""
+        return _content(self._errors)
+
+    def send(self, number: signal.Signals) -> float:
+        """Send a signal that ends it; seconds until it was gone."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(PATIENCE)
+        return time.monotonic() - began
+
+    def kill(self) -> float:
         """End it at once, as a power cut would."""
-        self.process.kill()
-        self.process.wait(10)
+        return self.send(signal.SIGKILL)
 
     def terminate(self) -> tuple[int, str]:
         """Ask it to end; its exit code, and what it wrote to stderr."""
         self.process.terminate()
-        _, errors = self.process.communicate(timeout=10)
-        return self.process.returncode, errors
+        return self.process.wait(10), self.errors()
+
+    def close(self) -> None:
+        """End it, and let go of what it wrote."""
+        self.kill()
+        self._words.close()
+        self._errors.close()
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -42,22 +94,21 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def program(*arguments: str, **more: str) -> Iterator[Program]:
-    """``mirror <arguments>`` that prints where it is ready; killed in the end if it still runs."""
-    command = [sys.executable, "-m", "mirror", *arguments]
-    process = subprocess.Popen(
-        command, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def started(*arguments: str, **more: str) -> Iterator[Program]:
+    """``mirror <arguments>``, perhaps not ready yet; killed in the end if it still runs."""
+    made = Program(*arguments, **more)
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.startswith("ready http://"):
-            process.kill()
-            raise AssertionError(f"{command}: {line!r} {process.communicate()[1]}")
-        yield Program(process, line.split()[1])
+        yield made
     finally:
-        process.kill()
-        process.communicate()
+        made.close()
+
+
+@contextmanager
+def program(*arguments: str, **more: str) -> Iterator[Program]:
+    """``mirror <arguments>`` that has printed where it is ready; killed in the end if it still runs."""
+    with started(*arguments, **more) as made:
+        made.ready()
+        yield made
 
 
 def simulate(world: Path, *arguments: str):
@@ -76,12 +127,33 @@ def serve(upstream: str, store: Path, **more: str):
 
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """A Python script or module to its end, such as ``-m mirror status``."""
+    """A Python script or module to its end, such as ``-m mirror status``; much of what it imports is loaded already."""
+    with (
+        Path(os.devnull).open("rb") as nothing,
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+    ):
+        files = (nothing.fileno(), output.fileno(), errors.fileno())
+        process = forkserver().start(("python", *arguments), env=environment(**more), files=files)
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(arguments, code, _content(output), _content(errors))
+
+
+def interpret(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A Python script or module to its end in an interpreter of its own, which has loaded nothing."""
     return subprocess.run(
         [sys.executable, *arguments],
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
+
+
+def _content(file: IO[bytes]) -> str:
+    # The place in the file is the program's: it is not to be moved.
+    return os.pread(file.fileno(), 1 << 30, 0).decode(errors="replace")

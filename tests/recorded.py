@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ WORLD = DATA / "world"
 
 
 def lines(name: str) -> list[dict[str, Any]]:
-    """The recorded requests of a file: queries, random, times or exports."""
+    """The recorded requests of a file: queries, random, times or exports. They are read once, and nobody's to change."""
+    return list(_lines(name))
+
+
+@cache
+def _lines(name: str) -> list[dict[str, Any]]:
     with gzip.open(DATA / "golden" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]

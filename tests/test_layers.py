@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import mirror
@@ -65,11 +66,20 @@ def module_of(path: Path) -> str:
     return ".".join(["mirror", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
 
 
+@cache
+def statements() -> dict[Path, tuple[ast.Import | ast.ImportFrom, ...]]:
+    """The imports of each module, wherever in it they stand."""
+    return {
+        path: tuple(n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
 def imports() -> Iterator[tuple[str, str, str]]:
     """Every import of one part by another: file and line, importing part, imported part."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, nodes in statements().items():
         importer = part_of(module_of(path))
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes:
             for target in targets(node):
                 if part_of(target) != importer:
                     yield f"{path.relative_to(PACKAGE)}:{node.lineno}", importer, part_of(target)
@@ -109,9 +119,8 @@ def test_every_part_has_its_layer():
 
 def test_no_two_modules_import_each_other():
     graph: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        tree = ast.parse(path.read_text())
-        at_start = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    for path, nodes in statements().items():
+        at_start = [n for n in nodes if n.col_offset == 0]
         graph[module_of(path)] = {t for n in at_start for t in targets(n)}
     circles = [(a, b) for a in graph for b in graph[a] if a < b and a in graph.get(b, ())]
     assert circles == []
@@ -120,8 +129,8 @@ def test_no_two_modules_import_each_other():
 def test_imports_are_absolute():
     relative = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, nodes in statements().items()
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []

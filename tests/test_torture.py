@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+from contextlib import ExitStack
 
 import aiohttp
 import pytest
 
 from tests import processes
-from tests.nursery import nursery
 from tests.oldstore import INDEX, kill_migration, old_store, rows_of, version_of
 from tests.torture import SETTINGS, Torture
 
@@ -24,12 +24,12 @@ KILLS = 6
 async def test_whatever_was_told_before_a_kill_is_answered_after_it(tmp_path):
     dice = random.Random(5)
     settings = {**SETTINGS, "MIRROR_STORAGE__PATH": str(tmp_path / "store")}
-    with processes.program("simulate", "--port", "0") as simulator, nursery(tmp_path) as cradle:
+    with processes.program("simulate", "--port", "0") as simulator, ExitStack() as lives:
         settings["MIRROR_UPSTREAM__URL"] = simulator.url
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
             people = Torture(session, simulator.url, dice)
             for _ in range(KILLS):
-                mirror = cradle.start("serve", **settings)
+                mirror = lives.enter_context(processes.started("serve", **settings))
                 url = await asyncio.to_thread(mirror.ready)
                 await people.judge(url, most=10)
                 living = asyncio.ensure_future(people.live(url))
@@ -38,7 +38,7 @@ async def test_whatever_was_told_before_a_kill_is_answered_after_it(tmp_path):
                 await asyncio.wait([living], timeout=0.2 + dice.random())
                 mirror.kill()
                 await living
-            mirror = cradle.start("serve", **settings)
+            mirror = lives.enter_context(processes.started("serve", **settings))
             url = await asyncio.to_thread(mirror.ready)
             await people.judge(url)
             found = await people.judge_check(url)

@@ -35,7 +35,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def simulate(host: str, port: int, world: Path | None, faults: Path | None, latency: float) -> None:
     """Run a JSOC in a box, to try things on.
 
-    It speaks JSOC's protocol and knows some 17 series at any time since 2010, with plausible values that
+    It speaks JSOC's protocol and knows some forty series at any time since 2010, with plausible values that
     are the same at every start. It prints one line, "ready http://HOST:PORT", once it accepts requests.
 
     \b

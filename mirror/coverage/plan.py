@@ -28,6 +28,7 @@ from mirror.drms.recordset import (
     Where,
     WhereFilter,
 )
+from mirror.drms.selection import evaluable
 from mirror.drms.slots import slot_axis
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) ->
     boxes = need(selection, implied=True)
     if isinstance(boxes, Forward):
         return boxes
+    if not evaluable(selection):
+        return Forward("only JSOC evaluates its condition")
     missing = tuple(gap for box in boxes for gap in coverage.gaps(box))
     stale = tuple(old for box in boxes for old in coverage.stale(box, freshness))
     return Fetch(missing, stale) if missing or stale else Local()

@@ -32,11 +32,20 @@ def restriction(series: Series, region: Region) -> str:
     if region == RECNUMS:
         return "by record number"
     parts = [
-        f"{key}={f'{r.lo}-{r.hi}' if r.lo != r.hi else r.lo}" if isinstance(r, Between) else f"{key}={r}"
+        _between(key, r) if isinstance(r, Between) else f"{key}={r}"
         for key, r in zip(other_keys(series), region.others, strict=True)
         if r is not None
     ]
     return " ".join([*parts, *(["all versions"] if region.all_versions else [])])
+
+
+def _between(key: str, r: Between) -> str:
+    """``HARPNUM=377``, ``HARPNUM=377-401``; an open end in words."""
+    if r.lo <= MIN:
+        return f"{key} up to {r.hi}"
+    if r.hi >= MAX:
+        return f"{key} from {r.lo} on"
+    return f"{key}={r.lo}" if r.lo == r.hi else f"{key}={r.lo}-{r.hi}"
 
 
 def ends(series: Series, region: Region, lo: int, hi: int) -> tuple[str | None, str | None]:

@@ -28,10 +28,10 @@ from mirror.drms.recordset import (
     WhereFilter,
 )
 from mirror.drms.scanner import Scanner
-from mirror.drms.series import INTEGER_TYPES, SLOTTED_SCOPES, Keyword, PrimeKey, Series
+from mirror.drms.series import INTEGER_TYPES, OF_SEGMENT, SLOTTED_SCOPES, Keyword, PrimeKey, Series
 from mirror.drms.slots import slot_axis
 from mirror.drms.terms import KeyReader, read_strings, read_terms
-from mirror.drms.where import bind_where, closes_early, parse_where, where_columns
+from mirror.drms.where import bind_where, closes_early, may_hold, parse_where, where_columns
 from mirror.errors import Refused, SyntaxProblem, UnknownName
 
 
@@ -74,6 +74,17 @@ def stepless(selection: Selection) -> Selection | None:
     return None if filters == selection.filters else replace(selection, filters=filters)
 
 
+def evaluable(selection: Selection) -> bool:
+    """False if a condition is one that JSOC alone can evaluate, whatever is held."""
+    conditions = [f.expr for f in selection.filters if isinstance(f, WhereFilter)]
+    if not conditions:
+        return True
+    series = selection.series
+    unnumbered = {k.name.lower() for k in series.keywords if k.recscope == OF_SEGMENT}
+    columns = {name: type_ for name, type_ in where_columns(series).items() if name not in unnumbered}
+    return all(may_hold(expr, columns) for expr in conditions)
+
+
 def _without_zero_steps(bound: BoundFilter) -> BoundFilter:
     if isinstance(bound, KeyFilter):
         return replace(bound, terms=tuple(map(_whole, bound.terms)))
@@ -107,7 +118,7 @@ def _problem(part: Filter, text: str | None, message: str, expected: str) -> Syn
 def _bind_where(part: Where, series: Series, text: str | None) -> WhereFilter:
     query, offset = (text, part.position) if text is not None else (part.text, 0)
     expr = parse_where(part.text, query=query, offset=offset)
-    return WhereFilter(bind_where(expr, where_columns(series), text=query), part.all_versions)
+    return WhereFilter(bind_where(expr, where_columns(series), text=query, series=series.name), part.all_versions)
 
 
 def _check_escape(record_set: RecordSet, filters: list[BoundFilter]) -> None:

@@ -22,12 +22,12 @@ import numpy as np
 
 from mirror.drms.series import Series
 from mirror.errors import Refused
-from mirror.fits.cards import make_card, name_of, quoted, split_card, unquoted
-from mirror.fits.header import ArchivedImage, Header
+from mirror.fits.header import ArchivedImage, Header, make_card, name_of, quoted, split_card, unquoted
 from mirror.fits.keyword import (
     FitsKeyword,
     Kind,
     Written,
+    is_structural,
     put,
     read,
     update,
@@ -35,7 +35,6 @@ from mirror.fits.keyword import (
     write,
     written,
 )
-from mirror.fits.naming import is_structural
 from mirror.fits.record import RecordValues, SegmentKeywords
 
 _ALL_ONES = 0xFFFFFFFF

@@ -12,16 +12,21 @@ from dataclasses import dataclass, replace
 
 from mirror.drms.series import INTEGER_TYPES, Keyword, Series
 from mirror.errors import Refused, UnknownName
-from mirror.fits.keyword import BROKEN_LINK, FitsKeyword, Kind, Value, read_value, time_text
-from mirror.fits.naming import (
+from mirror.fits.keyword import (
+    BROKEN_LINK,
     COMMENTARY,
     DATES,
     NEVER_EXPORTED,
     WCS_DEFAULTS,
+    FitsKeyword,
+    Kind,
+    Value,
     comment_text,
     fits_name,
     read_note,
+    read_value,
     stem_of,
+    time_text,
 )
 
 _LATIN_1 = re.compile(r"[^\x00-\xff]")

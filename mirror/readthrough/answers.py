@@ -138,12 +138,12 @@ class KeptAnswers:
         answers, name = self._index.answers, selection.series.name
         if not answers.any_of(name):
             return
-        condition = condition_of(selection)
+        boxes, own_end = answer_boxes(selection), end_is_jsocs(selection, n)
+        condition = None if own_end else condition_of(selection)
         kept = None if condition is None else answers.find(name, AnswerKind.CONDITION, condition.key)
         if kept is not None and condition is not None and kept.holds(condition.boxes):
             yield kept, condition.boxes, n
-        boxes = answer_boxes(selection)
-        for asked, limit in ((None, n), (n, None)) if n else ((None, None),):
+        for asked, limit in ((n, None),) if own_end or not n else ((None, n), (n, None)):
             kept = answers.find(name, AnswerKind.RECORDS, answer_key(selection, asked))
             if kept is not None and kept.holds(boxes):
                 yield kept, boxes, limit
@@ -182,7 +182,7 @@ class KeptAnswers:
             if not (box in due and await self._check(selection, query, told)):
                 asked_at = self._rules.timestamp()
                 answer = await self._upstream.rs_list(fill_request(self._index.layout(series), str(query)))
-                told = replace(told, numbers=_numbers(answer))
+                told = replace(told, numbers=frozenset(_numbers(answer)))
                 if not told.keepable:
                     return False
                 await self._index.keep_told(series, told, asked_at - answer.age, [answer])
@@ -199,10 +199,11 @@ class KeptAnswers:
         """Ask for the record numbers of a question, and for the records that are not held; False if these are many."""
         series, asked_at = selection.series, self._rules.timestamp()
         answer = await self._upstream.rs_list(RsListRequest(str(query), keys=(RECNUM,)))
-        theirs = _numbers(answer)
+        order = _numbers(answer)
+        theirs = frozenset(order)
         known = await self._index.known(series, theirs, all_versions=selection.all_versions)
         parts = by_number(theirs - known, len(theirs), self._chunk)
-        told = replace(told, numbers=theirs)
+        told = replace(told, numbers=theirs, order=order if told.kind is AnswerKind.RECORDS else ())
         if parts is None or not told.keepable:
             return False
         layout = self._index.layout(series)
@@ -219,7 +220,8 @@ class KeptAnswers:
         layout, asked_at = self._index.layout(series), self._rules.timestamp()
         answer = await self._upstream.rs_list(fill_request(layout, str(_query(selection)), n=n))
         ended = bool(n) and answer.count < abs(n or 0)
-        told = _told(selection, None if ended else n, _numbers(answer))
+        own_end = end_is_jsocs(selection, n)
+        told = _told(selection, None if ended and not own_end else n, _numbers(answer))
         complete = _whole_boxes(selection) if ended else ()
         checked_at = asked_at - answer.age
         await self._index.keep(series, answer, complete=complete, checked_at=checked_at, told=(told,))
@@ -240,17 +242,25 @@ def _query(selection: Selection) -> RecordSet:
     return RecordSet(selection.series.name, selection.source.filters)
 
 
-def _numbers(answer: RsList) -> frozenset[int]:
+def end_is_jsocs(selection: Selection, n: int | None) -> bool:
+    """True if nothing but JSOC's own order tells the last records from others of the same prime keys."""
+    conditions = (f for f in selection.filters if isinstance(f, WhereFilter))
+    plain = bool(selection.series.primekeys) and not any(f.all_versions for f in conditions)
+    return n is not None and n < 0 and not plain
+
+
+def _numbers(answer: RsList) -> tuple[int, ...]:
     columns = dict(answer.keywords or ())
-    return frozenset(map(int, columns[RECNUM])) if answer.count else frozenset()
+    return tuple(map(int, columns[RECNUM])) if answer.count else ()
 
 
-def _told(selection: Selection, n: int | None, numbers: frozenset[int]) -> Told:
+def _told(selection: Selection, n: int | None, numbers: tuple[int, ...]) -> Told:
     """What the answer to a question says; with ``n`` there may be more records."""
     condition = None if n else condition_of(selection)
     if condition is not None:
-        return Told(AnswerKind.CONDITION, condition.key, condition.boxes, numbers)
-    return Told(AnswerKind.RECORDS, answer_key(selection, n), answer_boxes(selection), numbers)
+        return Told(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(numbers))
+    key, boxes = answer_key(selection, n), answer_boxes(selection)
+    return Told(AnswerKind.RECORDS, key, boxes, frozenset(numbers), order=numbers)
 
 
 def _whole_boxes(selection: Selection) -> tuple[Box, ...]:

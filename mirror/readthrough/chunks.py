@@ -1,5 +1,6 @@
-"""How many records a box may hold, and how many axis values one request may ask for.
+"""How much one request asks for: sizes, gaps cut into chunks of that size, and how many may be on their way.
 
+Sizes are how many records a box may hold, and how many axis values one request may ask for.
 Learned from the answers themselves; asked upstream where slots cannot tell.
 
 Cutting gaps into requests of a good size. Pure.

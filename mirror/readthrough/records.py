@@ -34,8 +34,16 @@ from mirror.coverage.plan import (
 )
 from mirror.coverage.wording import describe
 from mirror.drms.recordset import RecordSet
-from mirror.errors import MirrorError, NotHeld, OverBudget, TooLarge, UpstreamError, UpstreamLacks
-from mirror.readthrough.answers import KeptAnswers
+from mirror.errors import (
+    MirrorError,
+    NotHeld,
+    OverBudget,
+    TooLarge,
+    UpstreamError,
+    UpstreamLacks,
+    UpstreamRefused,
+)
+from mirror.readthrough.answers import KeptAnswers, end_is_jsocs
 from mirror.readthrough.chunks import MOST_PER_SLOT
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
@@ -192,6 +200,9 @@ class Records:
         if resolved.selection is None:
             return Read([], least)
         try:
+            if end_is_jsocs(resolved.selection, n):
+                told = await self._undecided(resolved.selection, question, _OWN_END)
+                return replace(told, origin=max(told.origin, least))
             ready = await self._make_ready(resolved.selection, question)
             if isinstance(ready, Read):
                 return replace(ready, origin=max(ready.origin, least))
@@ -221,10 +232,10 @@ class Records:
             told = await self._however_old(resolved.selection, question, problem)
         return replace(told, origin=max(told.origin, least))
 
-    async def _undecided(self, selection: Selection, question: _Question) -> Read:
+    async def _undecided(self, selection: Selection, question: _Question, reason: str = "") -> Read:
         """The records of a selection whose condition printed values cannot decide."""
         told = await self._told(selection, question)
-        return told or await self._forward(selection, question.n, _UNDECIDED, question.demand)
+        return told or await self._forward(selection, question.n, reason or _UNDECIDED, question.demand)
 
     async def _told(self, selection: Selection, question: _Question) -> Read | None:
         """The records by what JSOC answered before, if that was recently enough."""
@@ -410,6 +421,8 @@ class Records:
             raise self._cannot_alone(selection, reason, demand)
         try:
             found = await self._answers.ask(selection, n, demand)
+        except UpstreamRefused:
+            raise  # it has answered, and nobody else can
         except UpstreamError as error:
             if not self._rules.stale_on_failure:
                 raise
@@ -434,13 +447,15 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        why = f"JSOC does not answer ({cause})" if cause else self._rules.why_not(demand)
+        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC does not answer ({cause})"
+        why = str(told) if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
             f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans
         ) from cause
 
 
+_OWN_END = "only JSOC knows which of its versions are the last"
 _UNDECIDED = "the condition cannot be decided from printed values"
 
 

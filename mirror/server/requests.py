@@ -1,4 +1,4 @@
-"""The parameters of a request to JSOC's programs.
+"""What handlers read of a request: parameters, who sent it, its Cache-Control, and whether the client is still there.
 
 What the gate found out about a request, for handlers and templates: ``request.get(PRINCIPAL)``.
 

@@ -2,18 +2,21 @@
 
     /cgi-bin/ajax/<program>, /cgi-bin/<program>   GET and POST, as at JSOC
     /SUMn/...                                     files of the archive and of exports: GET, HEAD, Range
+    /data/..., /doc/data/...                      plain files (see ``published``), directories as lists
     /                                             a page; clients look whether it is there
     /healthz                                      "ok"
     /_simulator/log                               GET: every request since the start, as JSON
     /_simulator/faults                            POST: replaces the faults (see ``faults``)
     /_simulator/reprocess                         POST {"ds": "..."}: a new version of each of these records
 
+Several slashes are one, and a directory without the slash at its end redirects, as with Apache.
 Requests below /_simulator and /healthz are neither logged nor delayed, and no fault hits them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +31,7 @@ from mirror.listening import bind, url_of
 from mirror.simulator.archive import Archive
 from mirror.simulator.delivery import deliver
 from mirror.simulator.evaluate import select
+from mirror.simulator.exports.contents import Content, Whole
 from mirror.simulator.exports.desk import Desk
 from mirror.simulator.exports.ledger import Pace
 from mirror.simulator.exports.owners import owner
@@ -35,9 +39,10 @@ from mirror.simulator.exports.recorded import RecordedExports
 from mirror.simulator.exports.serving import entity_tag, send, wanted_part
 from mirror.simulator.exports.shelf import Shelf
 from mirror.simulator.exports.staging import StagedSeries, Staging
-from mirror.simulator.faults import Fault, FaultPlan, decode_faults
+from mirror.simulator.faults import Fault, FaultPlan, as_met, decode_faults
 from mirror.simulator.log import Entry, Log
 from mirror.simulator.programs import Asked, Reply, run_program
+from mirror.simulator.published import listing, published
 from mirror.simulator.reprocessing import Reprocessed
 from mirror.wire.answer import encode_error
 from mirror.wire.params import decode_body, decode_params
@@ -49,6 +54,15 @@ _LARGEST_BODY = 16 * 1024 * 1024
 #: Faults that are about the answers of programs, and that downloads pass over.
 _NOT_OF_FILES = frozenset(
     {"broken_json", "wrong_count", "staging", "other_answer", "half", "doubled", "gzip_bomb"}
+    | {
+        "out_of_memory",
+        "hash_not_saved",
+        "too_long",
+        "one_pending",
+        "too_large",
+        "joined_sets",
+        "uri_too_long",
+    }
 )
 #: Faults for which a download is answered as a program would be: without the file.
 _INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "gone", "status", "redirect", "endless"})
@@ -76,7 +90,9 @@ class Simulator:
     log: Log = field(default_factory=Log)
     clock: Clock = field(default_factory=Clock)
     reprocessed: Mapping[str, Reprocessed] = field(default_factory=dict)  #: series by lower-case name
-    asked_before: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  #: by program and operation
+    asked_before: dict[tuple[str, str], dict[str, str]] = field(
+        default_factory=dict
+    )  #: by program and operation
 
     async def program(self, request: web.Request) -> web.StreamResponse:
         """One request to a CGI program."""
@@ -84,10 +100,14 @@ class Simulator:
         name = request.match_info["program"]
         params, problem = await _read_params(request)
         fault = self.faults.take(name, params, started)
+        met = fault.kind if fault else ""
+        fault = as_met(fault, params) if fault else None
+        if fault is not None and fault.kind == "uri_too_long" and request.method != "GET":
+            fault = None
         runtime, pace = lambda: self.clock.steady() - started, _pace(fault)
         asked = Asked(self._understood(name, params, fault), self.archive, runtime, self.desk, pace)
         reply, status = await asyncio.to_thread(_answer, name, asked, problem)
-        happened = fault.kind if fault and pace is None else status
+        happened = met if fault and pace is None else status
         self.log.add(Entry(arrived, name, params, happened, reply.records, len(reply.body)))
         await self._delay()
         return await deliver(request, reply.body, reply.content_type, fault, self.clock.sleep)
@@ -108,11 +128,11 @@ class Simulator:
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """A download; in the log its program is ``file``, and its bytes are those of the part that is wanted."""
-        arrived, path = self.clock.now(), request.path
+        arrived, path = self.clock.now(), re.sub("/+", "/", request.path)
         params = {"path": path, "method": request.method, "range": request.headers.get("Range", "")}
         fault = self.faults.take("file", params, self.clock.steady())
         fault = None if fault and fault.kind in _NOT_OF_FILES else fault
-        content = await asyncio.to_thread(self.desk.content, path)
+        content = await asyncio.to_thread(self._content, path)
         log = partial(Entry, arrived, "file", params)
         await self._delay()
         if content is None or (fault and fault.kind in _INSTEAD):
@@ -120,11 +140,29 @@ class Simulator:
             if fault:
                 return await deliver(request, b"", "text/html", fault, self.clock.sleep)
             return web.Response(body=_NO_FILE, status=404, content_type="text/html")
+        if isinstance(content, str):
+            self.log.add(log(301, 0, 0))
+            return web.Response(status=301, headers={"Location": content}, content_type="text/html")
         part = wanted_part(request, content.size, entity_tag(path, content.size))
         self.log.add(
             log(fault.kind if fault else part.code, 0, 0 if request.method == "HEAD" else part.length)
         )
         return await send(request, content, part, fault, self.clock.sleep)
+
+    def _content(self, path: str) -> Content | str | None:
+        """What lies at a path; the address with a slash for a directory that was asked for without."""
+        directory = path.rstrip("/")
+        if path != directory or not self.desk.is_directory(directory):
+            content = self.desk.content(path)
+            data = published(path) if content is None else None
+            if content is not None or data is not None:
+                return content if data is None else Whole(data)
+            page = listing(directory, self.archive)
+            if page is None:
+                return None
+            if path != directory:
+                return Whole(page)
+        return directory + "/"
 
     async def page(self, _: web.Request) -> web.Response:
         """What a browser sees."""
@@ -205,10 +243,10 @@ def build_app(
         desk.archive, desk, latency, FaultPlan(tuple(faults)), clock=clock, reprocessed=reprocessed
     )
     app = web.Application(client_max_size=_LARGEST_BODY)
-    for path in ("/cgi-bin/ajax/{program}", "/cgi-bin/{program}"):
-        app.router.add_route("GET", path, simulator.program)
-        app.router.add_route("POST", path, simulator.program)
-    app.router.add_get(r"/{disk:SUM[0-9]+}/{rest:.*}", simulator.file)
+    for method in ("GET", "POST"):
+        app.router.add_route(method, r"/{_:/*}cgi-bin/{__:/*(?:ajax/+)?}{program:[^/]+}", simulator.program)
+    for below in ("SUM[0-9]+", "/*data", "/*doc/+data"):
+        app.router.add_get(rf"/{{_:/*}}{{disk:{below}}}{{rest:(?:/.*)?}}", simulator.file)
     app.router.add_get("/", simulator.page)
     app.router.add_get("/healthz", simulator.health)
     app.router.add_get("/_simulator/log", simulator.show_log)

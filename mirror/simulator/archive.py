@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.drms.parser import parse_query
+from mirror.drms.recordset import Where, WhereFilter
 from mirror.drms.selection import bind
-from mirror.errors import ConfigError, UnknownSeries
+from mirror.errors import ConfigError, Refused, UnknownSeries
+from mirror.simulator.evaluate import OwnCondition
+from mirror.simulator.sql import closes_early, read_condition
+from mirror.simulator.sql.columns import table_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,4 +65,32 @@ class Archive:
     def bind(self, record_set: RecordSet, ds: str) -> Wanted:
         """One set of the query ``ds``, bound to its series."""
         data = self.find(record_set.series)
-        return Wanted(data, bind(record_set, data.structure, text=ds, zero_steps=True))
+        return Wanted(data, bind_selection(record_set, data.structure, text=ds, zero_steps=True))
+
+
+def bind_selection(
+    record_set: RecordSet, series: Series, *, text: str | None = None, zero_steps: bool = False
+) -> Selection:
+    """A record set bound to its series: keys as the mirror binds them, conditions by the simulator's own reading."""
+    _check_escape(record_set)
+    always = tuple(replace(f, text="true") if isinstance(f, Where) else f for f in record_set.filters)
+    bound = bind(replace(record_set, filters=always), series, text=text, zero_steps=zero_steps)
+    columns, query = table_columns(series), text
+    wheres = iter(f for f in record_set.filters if isinstance(f, Where))
+
+    def own(bound: WhereFilter) -> OwnCondition:
+        where = next(wheres)
+        place = (where.text, 0) if query is None else (query, where.position)
+        condition = read_condition(where.text, columns, series=series.name, query=place[0], offset=place[1])
+        return OwnCondition(bound.expr, bound.all_versions, condition)
+
+    filters = tuple(own(f) if isinstance(f, WhereFilter) else f for f in bound.filters)
+    return replace(bound, source=record_set, filters=filters)
+
+
+def _check_escape(record_set: RecordSet) -> None:
+    """Refuse ``[2014][? 1=1) or (1=1 ?]``: at the server its OR would take in the other filters too."""
+    if len(record_set.filters) > 1 and any(
+        isinstance(f, Where) and closes_early(f.text) for f in record_set.filters
+    ):
+        raise Refused("a condition that closes a parenthesis it did not open is served only by itself")

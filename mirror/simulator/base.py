@@ -130,6 +130,13 @@ class SeriesData(Protocol):
         """
         ...
 
+    def print_format(self, keyword: str) -> str | None:
+        """The format by which a keyword of the structure is printed, None where nobody knows.
+
+        Of a time it is the number of decimals of the second.
+        """
+        ...
+
     def count(self, selection: Selection) -> int | None:
         """How many records the selection holds, where that is known without making rows, else None."""
         ...

@@ -5,6 +5,7 @@ A name that the series lacks is answered too, with a text that says so.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mirror.simulator.base import SegmentCells
@@ -33,10 +34,23 @@ def keyword_cells(rows: Rows, series: Series, name: str, precise: bool) -> Seque
         return rows.pseudo(name)
     if name == "*spec*":
         return record_names(rows, series)
-    keyword = series.keyword(name)
+    keyword = keyword_named(series, name)
     if keyword is None:
         return ["Invalid KeyLink"] * len(rows)
     return _quality(name, rows.printed(keyword.name, precise))
+
+
+_OF_SEGMENT = re.compile(r"(.+)\[([0-9]+)\]")
+
+
+def keyword_named(series: Series, name: str) -> Keyword | None:
+    """The keyword of a record by its name in any case; ``DATAMIN[1]`` is ``DATAMIN_001``.
+
+    A keyword that each segment has its own of is not found by its bare name: a record has none of that name.
+    """
+    numbered = _OF_SEGMENT.fullmatch(name)
+    found = series.keyword(f"{numbered[1]}_{int(numbered[2]):03d}" if numbered else name)
+    return None if found is None or (found.recscope == "segment" and found in series.keywords) else found
 
 
 def _quality(name: str, cells: Sequence[str]) -> Sequence[str]:

@@ -19,6 +19,7 @@ _PIECES = 20
 _BLANKS = b" " * 65536
 _CRASH = b"<html><head><title>500 Internal Server Error</title></head><body><h1>Internal Server Error</h1></body></html>\n"
 
+_TOO_LONG = b"<html><head><title>414 Request-URI Too Long</title></head><body><h1>Request-URI Too Long</h1></body></html>\n"
 _GONE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -33,6 +34,10 @@ async def deliver(
         return web.Response(body=damaged(body, fault) if fault else body, content_type=content_type)
     if kind == "status":
         return web.Response(body=encode_error(fault.message, fault.status), content_type=content_type)
+    if kind == "answer":
+        return web.Response(body=fault.message.encode("latin-1", "replace"), content_type=content_type)
+    if kind == "uri_too_long":
+        return web.Response(body=_TOO_LONG, status=414, content_type="text/html")
     if kind == "http500":
         return web.Response(body=_CRASH, status=500, content_type="text/html")
     if kind == "gone":

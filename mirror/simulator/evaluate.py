@@ -1,10 +1,12 @@
 """Which records a selection holds, in which order: the simulator's own evaluator, in Python and numpy.
 
-It shares the parser with the mirror but no SQL, so that the two can be held against each other.
+It shares the grammar of record sets with the mirror, but neither that of conditions nor any SQL, so that the two
+can be held against each other.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,6 @@ import numpy as np
 from mirror.drms.recordset import Extreme, FloatRange, IntRange, KeyFilter, RecnumFilter, Text, WhereFilter
 from mirror.drms.selection import prime_columns, stepless
 from mirror.errors import Refused
-from mirror.simulator.conditions import holds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,24 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import RecnumRange, Selection, Term
     from mirror.drms.series import Series
     from mirror.simulator.base import Rows, SeriesData
+    from mirror.simulator.sql import Condition
 
     Mask = NDArray[np.bool_]
     Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCondition(WhereFilter):
+    """A condition as the simulator reads it; ``expr``, the mirror's tree, stands for nothing here."""
+
+    condition: Condition
+
+
+def _holds(where: WhereFilter, rows: Rows) -> Mask:
+    if not isinstance(where, OwnCondition):
+        raise Refused("a condition that the simulator did not read itself")
+    return where.condition.holds(rows)
+
 
 #: No answer of rs_list holds more records than this, less one.
 MOST_RECORDS = 75_000
@@ -66,7 +82,7 @@ def select(selection: Selection, data: SeriesData, n: int = 0) -> Rows:
     if not selection.all_versions:
         ordered = ordered[_newest(rows.take(ordered), prime_columns(selection.series))]
     for where in wheres:
-        ordered = ordered[holds(where.expr, rows.take(ordered))]
+        ordered = ordered[_holds(where, rows.take(ordered))]
     return rows.take(_limited(ordered, n))
 
 
@@ -75,7 +91,7 @@ def _divided_by_zero(selection: Selection, data: SeriesData) -> Rows:
     hit = rows.take(_filtered(selection, rows))
     for where in selection.filters:
         if isinstance(where, WhereFilter):
-            hit = hit.take(np.flatnonzero(holds(where.expr, hit)))
+            hit = hit.take(np.flatnonzero(_holds(where, hit)))
     if len(hit):
         raise Refused("division by zero: a step comes to less than half a slot; expected a longer step")
     return hit
@@ -116,7 +132,7 @@ def _extreme_follows(selection: Selection, at: int) -> bool:
 def _where_mask(where: WhereFilter, rows: Rows, among: Mask) -> Mask:
     mask = np.zeros(len(rows), dtype=bool)
     positions = np.flatnonzero(among)
-    mask[positions] = holds(where.expr, rows.take(positions))
+    mask[positions] = _holds(where, rows.take(positions))
     return mask
 
 
@@ -202,4 +218,3 @@ def _newest(rows: Rows, keys: Sequence[str]) -> Mask:
         columns = [rows.stored(key.lower()).values for key in keys]
         last[:-1] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return last
-

@@ -29,6 +29,15 @@ A rule is a JSON object:
                              (default 0, done) and ``message``
                outage        from the first match on every request of any program is cut, for ``seconds``
                              (default: until the faults are replaced)
+               and, as people met them at the real JSOC, in its own words:
+               out_of_memory  status 1: a query whose result is too large
+               hash_not_saved  status 4: an export request that JSOC could not keep
+               too_long       status 4: the record set of an export request is too long
+               one_pending    status 7: the address has an export request that is still pending
+               too_large      status 3: an export of more than 100,000 MB, with requestid VOID, count and size
+               joined_sets    an export of several record sets is accepted, and fails with status 4 later; others
+                              are served
+               uri_too_long   code 414, for a GET; a POST is served
     times      optional: how many requests it hits before it is used up
     skip       optional: how many matching requests pass before the first is hit
 
@@ -46,13 +55,27 @@ from typing import Any
 
 from mirror.errors import ConfigError, MirrorError
 from mirror.wire.rs_list import SEGMENT_LISTS, RsList, SegmentColumn, decode_rs_list, encode_rs_list
+from mirror.wire.text import to_wire
 
 KINDS = (
     *("refuse", "timeout", "http500", "broken_json", "truncate", "cut", "wrong_length", "gateway", "gone", "slow"),
     *("wrong_count", "status", "staging", "outage"),
     *("other_answer", "half", "doubled", "gzip_bomb", "endless", "redirect"),
+    *("out_of_memory", "hash_not_saved", "too_long", "one_pending", "too_large", "joined_sets", "uri_too_long"),
+)
+#: Status and error of what was met at the real JSOC; {notify} is the address that the request names.
+_MET = {
+    "out_of_memory": (1, "query failed: out of memory for query result"),
+    "hash_not_saved": (4, "Cant save new export-request hash."),
+    "too_long": (4, "Record-set specification is too long."),
+    "one_pending": (7, "User {notify} has 1 pending export requests ..."),
+}
+_TOO_LARGE = (
+    '{{"requestid":"VOID","method":"{method}","protocol":"{protocol}","wait":0,"status":3,"count":12850,'
+    '"size":194300,"error":"Request exceeds max byte limit of 100000MB"}}\n'
 )
 _FOREVER = float("inf")
+_JOINED = re.compile(r"[\]}]\s*[,;]")  #: the end of a record set before another one
 _DEFAULT_SECONDS = {"timeout": 3600.0, "slow": 10.0, "staging": _FOREVER, "outage": _FOREVER}
 _NUMBERS = {
     "seconds": (int, float),
@@ -92,6 +115,21 @@ class Fault:
 
 def _found(pattern: str | None, text: str) -> bool:
     return pattern is None or re.search(pattern, text, re.IGNORECASE) is not None
+
+
+def as_met(fault: Fault, params: Mapping[str, str]) -> Fault | None:
+    """A fault that is named for what people met, as one of the general kinds; None if the request is served."""
+    if fault.kind in _MET:
+        status, error = _MET[fault.kind]
+        return replace(fault, kind="status", status=status, message=error.format(notify=params.get("notify", "")))
+    if fault.kind == "too_large":
+        told = {name: to_wire(params.get(name, "")) for name in ("method", "protocol")}
+        return replace(fault, kind="answer", message=_TOO_LARGE.format(**told))
+    if fault.kind == "joined_sets":
+        if not _JOINED.search(params.get("ds", "")):
+            return None
+        return replace(fault, kind="staging", polls=1, seconds=_FOREVER, status=4, message="export processing failed")
+    return fault
 
 
 def decode_faults(data: Any) -> tuple[Fault, ...]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.drms.parser import parse_query
-from mirror.errors import BadRequest, Refused, UnknownSeries
+from mirror.errors import BadRequest, MirrorError, Refused, UnknownSeries
 from mirror.simulator.addresses import check
 from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.evaluate import count
 from mirror.simulator.fitslike import fits_records
+from mirror.simulator.show_info import run_show_info
 from mirror.simulator.structure import structure_answer
 from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import (
@@ -29,7 +30,6 @@ from mirror.wire.export import content_type, encode_answer
 from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
 from mirror.wire.recset import encode_recset
 from mirror.wire.rs_list import encode_rs_list
-from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
 
 if TYPE_CHECKING:
     from mirror.simulator.archive import Archive
@@ -120,19 +120,30 @@ def check_address(asked: Asked) -> Reply:
 
 
 def show_info(asked: Asked) -> Reply:
-    """Records as tab-separated text."""
-    request = decode_show_info(asked.params)
-    if request.count:
-        total = summary(SummaryRequest(request.ds, request.n), asked.archive)
-        return Reply(encode_show_count(request, total), total, _TEXT)
-    answer = rs_list(show_info_query(request), asked.archive)
-    text = encode_show_info(request, answer, quoted=_string_keywords(request.ds, asked.archive))
-    return Reply(text, answer.count, _TEXT)
+    """Records as tab-separated text; errors are text as well."""
+    try:
+        text, records = run_show_info(asked.params, asked.archive)
+    except UnknownSeries as problem:
+        return _text(f"### show_info: series {problem.name} not found.\n", status=1)
+    except MirrorError as problem:
+        said = str(problem)
+        return _text(f"{said if said.startswith('###') else f'### show_info: {said}'}\n", status=1)
+    return _text(text, records)
 
 
-def _string_keywords(ds: str, archive: Archive) -> frozenset[str]:
-    series = archive.find(parse_query(ds).sets[0].series).structure
-    return frozenset(k.name.lower() for k in series.keywords if k.type == "string")
+def showextinfo(asked: Asked) -> Reply:
+    """show_info by way of the script that picks the database; its errors have a status of their own."""
+    if not asked.params.get("ds"):
+        return _text("Error status: 1\nError message: Missing required argument 'ds'.\n", status=1)
+    reply = show_info(asked)
+    if reply.status:
+        said = reply.body.decode("latin-1").rstrip("\n")
+        return _text(f"Error status: 6\nError message: {said}\n", status=1)
+    return reply
+
+
+def _text(text: str, records: int = 0, *, status: int = 0) -> Reply:
+    return Reply(text.encode("latin-1", "replace"), records, _TEXT, status)
 
 
 def jsoc_fetch(asked: Asked) -> Reply:
@@ -152,6 +163,10 @@ PROGRAMS: Mapping[str, Callable[[Asked], Reply]] = {
     "checkAddress.sh": check_address,
     "show_info": show_info,
     "jsoc_fetch": jsoc_fetch,
+    # The same by way of scripts that pick one of JSOC's databases, by the parameter dbhost: here there is one.
+    "jsocextinfo": jsoc_info,
+    "jsocextfetch": jsoc_fetch,
+    "showextinfo": showextinfo,
 }
 
 

@@ -56,6 +56,9 @@ class Reprocessed:
         rows = self._data.candidates(selection, n)
         return _Joined([rows, *self._newer]) if self._newer else rows
 
+    def print_format(self, keyword: str) -> str | None:
+        return self._data.print_format(keyword)
+
     def count(self, selection: Selection) -> int | None:
         numbered = any(isinstance(each, RecnumFilter) for each in selection.filters)
         if self._newer and (selection.all_versions or numbered):

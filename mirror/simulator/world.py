@@ -282,6 +282,9 @@ class RecordedSeries:
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:  # noqa: ARG002 # all of them
         return RecordedRows(self._table, np.arange(self._table.count, dtype=np.intp))
 
+    def print_format(self, keyword: str) -> str | None:  # noqa: ARG002 # no answer tells it
+        return None
+
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002 # rows have to be looked at
         return None
 

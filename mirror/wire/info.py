@@ -1,13 +1,13 @@
 """The requests of jsoc_info, both directions, and the answer of rs_summary.
 
 ``decode_info`` reads parameters as the program does: names of keywords are not trimmed, ``n`` is read by
-``atoi``, what is not a parameter of the program is passed over. ``encode_info`` is its inverse.
+``atoi``. ``not_understood`` tells those that are JSOC's to answer. ``encode_info`` is the inverse.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mirror.errors import BadRequest
@@ -21,8 +21,11 @@ OPERATIONS = ("series_struct", "rs_summary", "rs_list")
 #: there with another value than "0".
 FLAGS = ("f", "l", "M", "B", "r", "s", "o")
 ALL, NONE = "**ALL**", "**NONE**"
+#: What else the program is told; the last two say to what database, of which JSOC has one.
+_PARAMETERS = frozenset({"op", "ds", "key", "seg", "link", "n", "R", "userhandle", "dbhost", "JSOC_DBHOST"})
 
 Flags = Mapping[str, str]
+_NUMBER = re.compile(r"[ \t-\r]*([+-]?[0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,17 @@ def encode_info(request: InfoRequest) -> dict[str, str]:
 
 def c_int(text: str) -> int:
     """The number that C's ``atoi`` reads: digits at the start, after blanks and a sign; else 0."""
-    found = re.match(r"[ \t-\r]*([+-]?[0-9]{1,18})", text)
+    found = _NUMBER.match(text)
     return int(found[1]) if found else 0
+
+
+def not_understood(params: Mapping[str, str], known: Collection[str] = _PARAMETERS | {*FLAGS}) -> bool:
+    """True for parameters that only the program itself can make sense of.
+
+    There is one that is not ``known``, a flag without a value, or an ``n`` that is no number.
+    """
+    strange = any(name not in known or (name in FLAGS and not value) for name, value in params.items())
+    return strange or ("n" in params and _NUMBER.match(params["n"]) is None)
 
 
 def _given(params: Mapping[str, str], flag: str) -> bool:

@@ -1,21 +1,28 @@
 """show_info: records as tab-separated text, for scripts and IDL.
 
 The layout is that of the real program. The values are those of rs_list: ``show_info_query`` tells what to
-ask for, ``encode_show_info`` lays out what came back. So a missing value reads ``MISSING``, where the real
-program prints the type's missing value in a format that nothing tells.
+ask for, ``encode_show_info`` lays out what came back. Only a missing number reads otherwise there: rs_list says
+``MISSING``, this program prints the type's missing value, in the keyword's format. Of that the values beside it tell
+what there is to know: hexadecimal, a width, decimals of seconds. A missing text is left as rs_list prints it, since
+``MISSING`` may be what was stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mirror.drms.series import FLOAT_TYPES, Keyword
+from mirror.drms.times import MISSING_TIME, format_time
 from mirror.errors import BadRequest, Refused
-from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names
+from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names, not_understood
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.text import from_wire
 
-#: Flags of the real program that we do not serve, with what they print there.
+#: The keyword of a name in any case, or None.
+FindKeyword = Callable[[str], Keyword | None]
+#: Flags of the real program that are not served here, with what they print there.
 _NOT_SERVED = {
     "d": "dimensions of segments",
     "I": "sessions",
@@ -31,6 +38,11 @@ _NOT_SERVED = {
     "x": "the state of archiving",
     "z": "sizes",
 }
+#: Parameters and flags that we know what to print for.
+_SERVED = frozenset({"ds", "key", "seg", "n", *"aAcikpPqrS", "dbhost", "JSOC_DBHOST"})
+_MISSING = "MISSING"
+_BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
+_DECIMALS = re.compile(r":[0-9]{2}\.([0-9]+)")
 _NO_PATH = "**_NO_sudir_**"
 _INVALID_KEY = {"Invalid KeyLink": "InvalidKeyname"}
 
@@ -84,6 +96,12 @@ def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
     )
 
 
+def only_jsoc_prints(params: Mapping[str, str]) -> bool:
+    """True for parameters with which the program prints what is not served here; a flag of "0" is none."""
+    given = {name: value for name, value in params.items() if not (name in _NOT_SERVED and value == "0")}
+    return not_understood(given, _SERVED)
+
+
 def show_info_query(request: ShowInfoRequest, *, segments: Sequence[str] = (ALL,)) -> RsListRequest:
     """What rs_list has to answer so that ``encode_show_info`` can print it.
 
@@ -104,18 +122,18 @@ def encode_show_count(request: ShowInfoRequest, count: int) -> bytes:
     return (f"{count}\n" if request.quiet else f"{count} records match the query\n").encode("ascii")
 
 
-def encode_show_info(request: ShowInfoRequest, answer: RsList, *, quoted: Collection[str] = ()) -> bytes:
+def encode_show_info(request: ShowInfoRequest, answer: RsList, *, keyword: FindKeyword = lambda _: None) -> bytes:
     """The table or, for ``listed``, the list; ``answer`` is what ``show_info_query`` asked for.
 
-    ``quoted`` are the names of the string keywords in lower case: a list puts their values in quotes.
+    ``keyword`` finds the keywords of the series: by their types missing values are printed, and texts quoted.
     Refused if a segment has fewer values than there are records, which nobody can tell apart.
     """
     if answer.count == 0:
         lines = [] if request.quiet else [f"** No records in selected data set, query was {request.ds} **"]
     elif request.listed:
-        lines = list(_list(request, answer, quoted))
+        lines = list(_list(request, answer, keyword))
     else:
-        lines = list(_table(request, answer))
+        lines = list(_table(request, answer, keyword))
     return "".join(f"{line}\n" for line in lines).encode("latin-1", "replace")
 
 
@@ -124,8 +142,8 @@ def encode_show_info(request: ShowInfoRequest, answer: RsList, *, quoted: Collec
 Column = tuple[str, Sequence[str]]  #: a heading, and a printed value a record
 
 
-def _table(request: ShowInfoRequest, answer: RsList) -> Iterator[str]:
-    numbers, keys = _keywords(request, answer)
+def _table(request: ShowInfoRequest, answer: RsList, keyword: FindKeyword) -> Iterator[str]:
+    numbers, keys = _keywords(request, answer, keyword)
     padded = [(name, [f"{value:>6}" for value in values]) for name, values in numbers.items()]
     queries = [("query", _queries(answer))] if request.query else []
     columns = [*padded, *queries, *keys, *_files(request, answer)]
@@ -137,15 +155,16 @@ def _table(request: ShowInfoRequest, answer: RsList) -> Iterator[str]:
         yield f"{answer.count} records found, no other information requested"
 
 
-def _list(request: ShowInfoRequest, answer: RsList, quoted: Collection[str]) -> Iterator[str]:
-    numbers, keys = _keywords(request, answer)
+def _list(request: ShowInfoRequest, answer: RsList, keyword: FindKeyword) -> Iterator[str]:
+    numbers, keys = _keywords(request, answer, keyword)
+    quoted = {name for name, _ in keys if (found := keyword(name)) is not None and found.type == "string"}
     files = _files(request, answer)
     for i, query in enumerate(_queries(answer)):
         yield from ("", f"# {query}") if i else (f"# {query}",)
         yield from (f"## {name}={values[i]}" for name, values in numbers.items())
         for name, values in keys:
             if values[i] not in _INVALID_KEY.values():
-                yield f'{name}="{values[i]}"' if name.lower() in quoted else f"{name}={values[i]}"
+                yield f'{name}="{values[i]}"' if name in quoted else f"{name}={values[i]}"
         yield from (f"{name}={values[i]}" for name, values in files)
 
 
@@ -156,9 +175,14 @@ def _leading(request: ShowInfoRequest) -> dict[str, str]:
     return {name: name.strip("*") for name, asked in wanted.items() if asked}
 
 
-def _keywords(request: ShowInfoRequest, answer: RsList) -> tuple[dict[str, list[str]], list[Column]]:
+def _keywords(
+    request: ShowInfoRequest, answer: RsList, keyword: FindKeyword
+) -> tuple[dict[str, list[str]], list[Column]]:
     """The numbers that come before the keywords, and the keywords."""
-    printed = [(name, [_printed(value) for value in values]) for name, values in answer.keywords or ()]
+    printed = [
+        (name, _with_missing([_printed(value) for value in values], keyword(name)))
+        for name, values in answer.keywords or ()
+    ]
     leading = _leading(request)
     numbers = {leading[name]: values for name, values in printed[: len(leading)] if name != "*recdir*"}
     return numbers, [*printed[len(leading) :]]
@@ -189,6 +213,39 @@ def _queries(answer: RsList) -> list[str]:
 def _printed(value: str | int) -> str:
     text = from_wire(str(value))
     return _INVALID_KEY.get(text, text)
+
+
+def _with_missing(values: list[str], keyword: Keyword | None) -> list[str]:
+    """The values with missing numbers as this program prints them."""
+    if keyword is None or _MISSING not in values:
+        return values
+    others = [value for value in values if value not in (_MISSING, *_INVALID_KEY.values())]
+    missing = _missing_number(keyword, others)
+    if missing is None:
+        return values
+    # A blank before a value is there since its format has a width.
+    width = max((len(value) for value in others if value.startswith(" ")), default=0)
+    return [missing.rjust(width) if value == _MISSING else value for value in values]
+
+
+def _missing_number(keyword: Keyword, others: Sequence[str]) -> str | None:
+    """The missing value of a number, written as the other values are; None for what its type does not tell."""
+    if keyword.type in FLOAT_TYPES:
+        return "nan"
+    if keyword.type in _BITS:
+        bits = _BITS[keyword.type]
+        hexadecimal = next((value for value in others if value.lower().startswith("0x")), None)
+        if hexadecimal is None:
+            return str(-(1 << bits - 1))
+        digits = f"{1 << bits - 1:x}"
+        return hexadecimal[:2] + (digits.upper() if hexadecimal[2:] == hexadecimal[2:].upper() else digits)
+    if keyword.type != "time" or any(":" not in value for value in others):
+        return None
+    decimals = next((len(found[1]) for value in others if (found := _DECIMALS.search(value))), 0)
+    try:
+        return format_time(MISSING_TIME, keyword.units, decimals)
+    except (BadRequest, LookupError, ValueError):
+        return None  # a unit that is no zone
 
 
 def _names(params: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections import Counter
 
@@ -11,6 +12,7 @@ import pytest
 from mirror.config.loading import load_config
 from tests.processes import program, run, simulate
 from tests.recorded import WORLD
+from tests.waiting import PAUSE
 
 SERIES = "hmi.sharp_cea_720s"
 BEFORE = """\
@@ -99,7 +101,7 @@ def test_a_kill_in_the_middle_costs_nothing_twice(config):
     with simulate(WORLD) as jsoc:
         with program("serve", "--config", str(config), MIRROR_UPSTREAM__URL=jsoc.url) as mirror:
             while sum(e["program"] == "file" for e in log(jsoc.url)) < 4:
-                pass
+                time.sleep(PAUSE)
             mirror.kill()
         done = sync(config, "--once", "--json", MIRROR_UPSTREAM__URL=jsoc.url)
         assert done.returncode == 0, done.stderr
@@ -123,7 +125,7 @@ def test_an_edit_of_a_running_mirror_starts_work_and_sync_waits_for_it(config):
         done = subscribe(config, SERIES, *WISH, "--name", "maps", MIRROR_URL=mirror.url)
         assert done.returncode == 0, done.stderr
         while not log(jsoc.url):  # the watcher sees the edit
-            pass
+            time.sleep(PAUSE)
         once = sync(config, "--once", "maps", MIRROR_URL=mirror.url)
         assert once.returncode == 0, once.stderr
         assert "17/17" in once.stdout

@@ -26,6 +26,16 @@ V45, EUV, SHARP = "hmi.V_45s", "aia.lev1_euv_12s", "hmi.sharp_720s"
         (V45, Box(Region((None,)), (Steps(MIN, 14726400),)), "T_REC up to 2014.01.01_00:00:00_TAI"),
         (V45, Box(Region((None,)), (Steps(14726400, MAX),)), "T_REC from 2014.01.01_00:00:00_TAI on"),
         (V45, Box(Region((None,)), (Steps(MIN, MAX),)), "all of T_REC"),
+        (
+            V45,
+            Box(Region((Between(MIN, 5),)), (Steps(14726400, 14726400),)),
+            "T_REC 2014.01.01_00:00:00_TAI, CAMERA up to 5",
+        ),
+        (
+            V45,
+            Box(Region((Between(5, MAX),)), (Steps(14726400, 14726400),)),
+            "T_REC 2014.01.01_00:00:00_TAI, CAMERA from 5 on",
+        ),
         (V45, Box(Region((Between(2, 2),), True), (Steps(MIN, MAX),)), "all of T_REC, CAMERA=2 all versions"),
         (V45, Box(RECNUMS, (Steps(5, 9), Steps(11, 11))), "records 5 to 9; records 11"),
         (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.docs.blocks import ROOT, blocks
-from tests.docs.desk import desk, forker, server
-from tests.processes import environment
+from tests.docs.desk import desk, server
 
 if TYPE_CHECKING:
     from tests.docs.blocks import Block
@@ -33,10 +31,8 @@ def cook(page: Path, folder: Path) -> Cooked:
     """Run a page from its first block to its last, below ``folder``; raises Failed where one does not work."""
     cooked = Cooked()
     with (
-        tempfile.TemporaryDirectory() as short,
-        forker(Path(short)) as made,
-        server(made, "simulate", "--port", "0", cwd=folder, env=environment()) as upstream,
-        desk(made, upstream, folder / "home") as here,
+        server("simulate", "--port", "0", cwd=folder, env={}) as upstream,
+        desk(upstream, folder / "home") as here,
     ):
         for block in blocks(page):
             if block.not_run or block.language not in {"sh", "sql", "python"}:

@@ -6,19 +6,16 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.config.loading import read_config
 from tests.docs.blocks import ROOT
-from tests.docs.forker import CLIENT
-from tests.processes import environment
+from tests.forkserver import PREPARE, forkserver
+from tests.processes import Program, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +33,8 @@ ADDRESSES = (
 SIMULATOR = "127.0.0.1:8050"
 #: Folders that pages name; each stands for one in the scratch folder.
 FOLDERS = ("/media/disk", "/disk", "/new", "/data", "/srv")
+#: What is done in the programs of a page before they run.
+BRIEFLY = "tests.docs.briefly"
 _FOLDER = re.compile(rf"(?<![\w~./-])({'|'.join(FOLDERS)})(?=/)")
 
 
@@ -43,81 +42,20 @@ class Failed(AssertionError):
     """A block that does not do what it says."""
 
 
-@dataclass
-class Forker:
-    """The process that forks; ``bin`` has its programs."""
-
-    bin: Path
-    path: str
-
-    def start(
-        self, name: str, *arguments: str, cwd: Path, env: dict[str, str], stdin: int, stdout: int, stderr: int
-    ) -> int:
-        """Run a program; its process id."""
-        with socket.socket(socket.AF_UNIX) as mother:
-            mother.connect(self.path)
-            asked = json.dumps({"argv": [name, *arguments], "cwd": str(cwd), "env": env}).encode() + b"\n"
-            socket.send_fds(mother, [asked[:1]], [stdin, stdout, stderr])
-            mother.sendall(asked[1:])
-            with mother.makefile("rb") as words:
-                return int(words.readline())
-
-
 @contextmanager
-def forker(folder: Path) -> Iterator[Forker]:
-    """A forker whose files are in a folder with a short path."""
-    path = str(folder / "s")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.docs.forker", path],
-        env=environment(OPENBLAS_NUM_THREADS="1"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def server(*arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[str]:
+    """``mirror serve`` or ``simulate``, started in a folder; its address."""
+    made = Program(*arguments, cwd=cwd, **{**env, PREPARE: BRIEFLY})
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        programs = folder / "bin"
-        programs.mkdir()
-        for name in ("mirror", "python"):
-            (programs / name).write_text(CLIENT.format(python=sys.executable, socket=path))
-            (programs / name).chmod(0o755)
-        yield Forker(programs, path)
+        yield made.ready()
     finally:
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def server(made: Forker, *arguments: str, cwd: Path, env: dict[str, str]) -> Iterator[str]:
-    """``mirror serve`` or ``simulate``; its address. What it writes goes to a file in ``cwd``."""
-    reading, writing = os.pipe()
-    with (cwd / f"{arguments[0]}.log").open("wb") as log, Path(os.devnull).open("rb") as nothing:
-        pid = made.start(
-            "mirror",
-            *arguments,
-            cwd=cwd,
-            env=env,
-            stdin=nothing.fileno(),
-            stdout=writing,
-            stderr=log.fileno(),
-        )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as words:
-            line = words.readline()
-            assert line.startswith("ready "), (cwd / f"{arguments[0]}.log").read_text()
-            yield line.split()[1]
-    finally:
-        with suppress(ProcessLookupError):  # it could not even start
-            os.kill(pid, signal.SIGKILL)
+        made.close()
 
 
 @dataclass
 class Desk:
     """Runs the blocks of one page, in order."""
 
-    made: Forker
     home: Path
     url: str
     upstream: str
@@ -157,9 +95,9 @@ class Desk:
 
     def _python(self, block: Block, text: str) -> None:
         if self._session is None:
-            code = "import sys; from tests.docs.forker import _session; sys.path.insert(0, '.'); _session([])"
+            code = "import sys; from tests.docs.briefly import session; sys.path.insert(0, '.'); session()"
             self._session = subprocess.Popen(
-                [self.made.bin / "python", "-c", code],
+                [forkserver().bin / "python", "-c", code],
                 cwd=self.home, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
         assert self._session.stdin is not None
@@ -179,7 +117,7 @@ class Desk:
 
 
 @contextmanager
-def desk(made: Forker, upstream: str, home: Path) -> Iterator[Desk]:
+def desk(upstream: str, home: Path) -> Iterator[Desk]:
     """A desk in an empty folder, with the mirror of one page."""
     home.mkdir()
     for folder in FOLDERS:
@@ -188,15 +126,16 @@ def desk(made: Forker, upstream: str, home: Path) -> Iterator[Desk]:
     shutil.copy(ROOT / "config.toml", home / "config.toml")
     settings = {
         "HOME": str(home),
-        "PATH": f"{made.bin}:{os.environ['PATH']}",
+        "PATH": f"{forkserver().bin}:{os.environ['PATH']}",
         "MIRROR_UPSTREAM__URL": upstream,
         "MIRROR_SERVER__PORT": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        PREPARE: BRIEFLY,
     }
-    running = environment(**settings, MIRROR_STORAGE__PATH=str(home / "store"))
-    with server(made, "serve", "--config", "config.toml", cwd=home, env=running) as url:
+    running = {**settings, "MIRROR_STORAGE__PATH": str(home / "store")}
+    with server("serve", "--config", "config.toml", cwd=home, env=running) as url:
         aside = {"MIRROR_URL": url, "MIRROR_STORAGE__PATH": str(home / "aside"), "DOCS_BRIEFLY": "1"}
-        made_desk = Desk(made, home, url, upstream, environment(**settings, **aside))
+        made_desk = Desk(home, url, upstream, environment(**settings, **aside))
         try:
             yield made_desk
         finally:

@@ -1,8 +1,6 @@
 """What the pages show works: every block of code in them is run, in order, by the real programs."""
 
 import re
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -10,22 +8,15 @@ from mirror.cli.serve import serve
 from mirror.cli.simulate import simulate
 from mirror.config.loading import Config
 from tests.docs import blocks as reading
-from tests.docs.desk import desk, forker, server
-from tests.processes import environment
+from tests.docs.desk import desk, server
 
 PAGES = {str(p.relative_to(reading.ROOT)): p for p in reading.pages()}
 
 
 @pytest.fixture(scope="module")
-def made():
-    with tempfile.TemporaryDirectory() as folder, forker(Path(folder)) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def upstream(made, tmp_path_factory):
+def upstream(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulator")
-    with server(made, "simulate", "--port", "0", cwd=folder, env=environment()) as url:
+    with server("simulate", "--port", "0", cwd=folder, env={}) as url:
         yield url
 
 
@@ -34,10 +25,10 @@ TOLD = {"docs/cookbook.md"}
 
 
 @pytest.mark.parametrize("page", [n for n, path in PAGES.items() if reading.blocks(path) and n not in TOLD])
-def test_the_blocks_of_a_page_run(page, made, upstream, tmp_path):
+def test_the_blocks_of_a_page_run(page, upstream, tmp_path):
     chosen = [b for b in reading.blocks(PAGES[page]) if b.language in reading.RUN and not b.not_run]
     if chosen:
-        with desk(made, upstream, tmp_path / "home") as here:
+        with desk(upstream, tmp_path / "home") as here:
             for block in chosen:
                 here.run(block)
 

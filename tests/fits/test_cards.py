@@ -5,7 +5,8 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.fits.cards import (
+from mirror.fits.header import (
+    Header,
     commentary_cards,
     finished,
     make_card,
@@ -14,7 +15,6 @@ from mirror.fits.cards import (
     string_cards,
     unquoted,
 )
-from mirror.fits.header import Header
 
 PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
 TEXTS = st.text(PRINTABLE, max_size=300)

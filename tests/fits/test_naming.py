@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.fits.naming import (
+from mirror.fits.keyword import (
     Note,
     comment_text,
     fits_name,

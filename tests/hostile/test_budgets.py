@@ -18,6 +18,7 @@ from mirror.upstream.budget import DAY, HOUR, Budget, BudgetLimits, Need, Period
 from mirror.upstream.pacing import Claim, Priority, unattended
 from tests.filelab import file_lab, synthetic
 from tests.lab import lab as plain_lab
+from tests.waiting import until
 
 SUBSCRIPTION, PEOPLE = Priority.SUBSCRIPTION, Priority.PEOPLE
 
@@ -281,13 +282,6 @@ async def spent(lab):
 async def waiting(lab):
     """Return once something waits for the budget."""
     await until(lambda: lab.running.budget.waiting)
-
-
-async def until(condition):
-    """Let the mirror work until a condition holds."""
-    async with asyncio.timeout(60):
-        for _ in iter(lambda: bool(condition()), True):
-            await asyncio.sleep(0)
 
 
 def held(lab):

@@ -11,6 +11,7 @@ import pytest
 from mirror.errors import UpstreamRefused
 from tests.hostile.test_proportion import watched
 from tests.lab import lab, recnums
+from tests.waiting import PATIENCE, until
 
 JSON = {"Content-Type": "application/json"}
 DAY = "hmi.v_45s[2014.01.01_TAI/6h]"
@@ -23,7 +24,7 @@ async def begin(mirror, ds, **more):
 
 async def ended(mirror, begun):
     assert begun.code == 202, begun.body
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         return await mirror.running.fills.ended(begun.json["id"])
 
 
@@ -40,12 +41,6 @@ def held_up(mirror, ds):
 
     upstream.rs_list = rs_list
     return go, asked
-
-
-async def begun(condition):
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  (the condition is about state that has no event)
-            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +103,7 @@ async def test_whoever_needs_little_of_a_fill_does_not_wait_for_it(tmp_path):
     async with lab(tmp_path, **SMALL) as mirror:
         go, asked = held_up(mirror, _long)
         job = await begin(mirror, DAY)
-        await begun(lambda: any(map(_long, asked)))
+        await until(lambda: any(map(_long, asked)))
         for ds in ("hmi.v_45s[2014.01.01_00:00:00_TAI]", "hmi.v_45s[2014.01.01_05:00:00_TAI/1m]", "hmi.M_720s[2014.01.01_TAI/12m]"):
             async with asyncio.timeout(10):
                 assert await mirror.recnums(ds) == await mirror.upstream(ds), ds
@@ -142,15 +137,15 @@ async def test_whoever_needs_a_chunk_waits_for_that_alone(tmp_path):
         go, asked = held_up(mirror, lambda ds: _long(ds) and not _covers(ds, first))
         mine, _ = held_up(mirror, lambda ds: _covers(ds, first))
         job = (await begin(mirror, DAY)).json["id"]
-        await begun(lambda: any(map(_long, asked)))
+        await until(lambda: any(map(_long, asked)))
         person = asyncio.ensure_future(mirror.ask(wanted))
-        await begun(lambda: any(not f.may_end for f in mirror.running.filler._flights["hmi.v_45s"]))
+        await until(lambda: any(not f.may_end for f in mirror.running.filler._flights["hmi.v_45s"]))
         mine.set()
         async with asyncio.timeout(10):
             assert recnums(await person) == expected
         assert not mirror.running.fills.get(job).ended
         go.set()
-        await begun(lambda: mirror.running.fills.get(job).ended)
+        await until(lambda: mirror.running.fills.get(job).ended)
 
 
 async def test_an_error_of_a_chunk_reaches_only_those_who_need_it(tmp_path):
@@ -167,14 +162,14 @@ async def test_an_error_of_a_chunk_reaches_only_those_who_need_it(tmp_path):
 
         upstream.rs_list = rs_list
         job = (await begin(mirror, DAY)).json["id"]
-        await begun(lambda: mirror.running.fills.get(job).error)
+        await until(lambda: mirror.running.fills.get(job).error)
         assert "a fault of this part" in (await mirror.get(f"/api/jobs/{job}")).json["error"]
         good = "hmi.v_45s[2014.01.01_05:00_TAI/30m]"
         assert await mirror.recnums(good) == await mirror.upstream(good)
         assert "a fault of this part" in (await mirror.ask(bad)).json["error"]
         failing[0] = False
         assert await mirror.recnums(bad) == await mirror.upstream(bad)
-        await begun(lambda: mirror.running.fills.try_now() or mirror.running.fills.get(job).ended)
+        await until(lambda: mirror.running.fills.try_now() or mirror.running.fills.get(job).ended)
         assert mirror.running.fills.get(job).state == "done"
         assert await mirror.recnums(DAY) == await mirror.upstream(DAY)
 
@@ -191,7 +186,7 @@ async def test_a_fill_goes_on_when_jsoc_is_back_and_says_why_it_waits(tmp_path):
         await mirror.running.search.structure("hmi.v_45s")
         await mirror.faults({"fault": "outage"})
         job = (await begin(mirror, DAY)).json["id"]
-        await begun(lambda: mirror.running.fills.get(job).state == "waiting")
+        await until(lambda: mirror.running.fills.get(job).state == "waiting")
         assert mirror.running.fills.get(job).error
         await mirror.faults()
         mirror.running.fills.try_now()
@@ -204,11 +199,11 @@ async def test_a_cancelled_fill_stops_within_a_chunk_and_keeps_what_came(tmp_pat
     with watched() as asked:
         async with lab(tmp_path, latency=5.0, **SMALL) as mirror:
             job = (await begin(mirror, DAY)).json["id"]
-            await begun(lambda: mirror.running.fills.get(job).records > 50)
+            await until(lambda: mirror.running.fills.get(job).records > 50)
             answer = await mirror.request("DELETE", f"/api/jobs/{job}", data="{}", headers=JSON)
             assert (answer.code, answer.json["state"]) == (200, "cancelled")
             before = len(asked)
-            await begun(lambda: not mirror.running.filler.progress())
+            await until(lambda: not mirror.running.filler.progress())
             for _ in range(200):
                 await asyncio.sleep(0)
             assert len(asked) <= before + 1
@@ -223,10 +218,10 @@ async def test_another_who_needs_a_chunk_of_a_cancelled_fill_still_gets_it(tmp_p
     async with lab(tmp_path, **SMALL) as mirror:
         go, asked = held_up(mirror, _long)
         job = (await begin(mirror, DAY)).json["id"]
-        await begun(lambda: len([ds for ds in asked if _long(ds)]) == 2)
+        await until(lambda: len([ds for ds in asked if _long(ds)]) == 2)
         wanted = "hmi.v_45s[2014.01.01_00:00_TAI/10m]"
         person = asyncio.ensure_future(mirror.ask(wanted))
-        await begun(lambda: any(not f.may_end for f in mirror.running.filler._flights["hmi.v_45s"]))
+        await until(lambda: any(not f.may_end for f in mirror.running.filler._flights["hmi.v_45s"]))
         await mirror.running.fills.cancel(job)
         go.set()
         async with asyncio.timeout(30):
@@ -238,7 +233,7 @@ async def test_fills_go_on_after_a_restart_and_ended_ones_are_remembered(tmp_pat
     async with lab(tmp_path, latency=5.0, **SMALL) as mirror:
         small = await ended(mirror, await begin(mirror, "hmi.v_45s[2014.01.01_TAI/1h]"))
         job = (await begin(mirror, DAY)).json["id"]
-        await begun(lambda: mirror.running.fills.get(job).records > 50)
+        await until(lambda: mirror.running.fills.get(job).records > 50)
         before = await mirror.fetched()
         await mirror.restart()
         assert mirror.running.fills.get(small.id).state == "done"

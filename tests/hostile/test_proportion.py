@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.simulator.log import Log
-from mirror.simulator.synthetic.catalogue import synthetic_series
+from tests.filelab import synthetic
 from tests.lab import lab
 
 NOW = datetime(2023, 11, 14, tzinfo=UTC).timestamp()
@@ -122,7 +122,7 @@ def test_a_question_with_n_takes_its_answer_and_a_chunk_at_most(asked_with_n, qu
 async def archive(tmp_path):
     """A mirror in front of an archive with series of millions of records, and what that is asked."""
     with watched() as asked:
-        async with lab(tmp_path, synthetic_series(lambda: NOW), MIRROR_FILL__CHUNK_RECORDS="1000") as mirror:
+        async with lab(tmp_path, synthetic(NOW), MIRROR_FILL__CHUNK_RECORDS="1000") as mirror:
             yield mirror, asked
 
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.lab import JSOC_INFO, lab, recnums
+from tests.waiting import PAUSE
 
 V45 = "hmi.v_45s[2014.01.01_TAI/1h]"
 
@@ -78,8 +79,8 @@ async def test_clients_of_overlapping_ranges_share_what_they_have_in_common(smal
 async def test_a_client_that_hangs_up_does_not_stop_the_fill(tmp_path):
     async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="100", latency=20.0) as mirror:
         impatient = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/6h]"))
-        while not await mirror.log(op="rs_list"):
-            pass
+        while not await mirror.log(op="rs_list"):  # noqa: ASYNC110  (what upstream is asked has no event)
+            await asyncio.sleep(PAUSE)
         impatient.cancel()
         with pytest.raises(asyncio.CancelledError):
             await impatient
@@ -92,8 +93,8 @@ async def test_a_client_that_hangs_up_does_not_stop_the_fill(tmp_path):
 async def test_a_mirror_that_stops_in_a_fill_keeps_what_is_committed(tmp_path):
     async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="60", latency=20.0) as mirror:
         client = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/12h]"))
-        while len(await mirror.log(op="rs_list")) < 8:
-            pass
+        while len(await mirror.log(op="rs_list")) < 8:  # noqa: ASYNC110  (what upstream is asked has no event)
+            await asyncio.sleep(PAUSE)
         await mirror.restart()
         await asyncio.gather(client, return_exceptions=True)
         kept = sum(s["records"] for s in (await mirror.get("/api/series")).json)

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.filelab import synthetic
 from tests.lab import AJAX, JSOC_INFO, lab, recnums
+from tests.waiting import PAUSE
 
 DAYS = "hmi.v_45s[2014.01.01_TAI/1d]"
 
@@ -249,8 +250,8 @@ async def test_what_waits_for_its_turn_is_not_asked_any_more_once_the_mirror_is_
     settings = {"MIRROR_FILL__CHUNK_RECORDS": "100"}
     async with lab(tmp_path, synthetic(), latency=50.0, **settings) as mirror:
         search = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/1d]"))
-        while not await mirror.log(op="rs_list"):
-            pass
+        while not await mirror.log(op="rs_list"):  # noqa: ASYNC110  (what upstream is asked has no event)
+            await asyncio.sleep(PAUSE)
         await mirror.request("POST", "/api/policy", json={"policy": "offline"})
         answer = await search
         assert "offline" in answer.json["error"]

@@ -57,7 +57,7 @@ async def alive(mirror):
         ({"op": "rs_list", "ds": "hmi.v_45s[? bogus = 1 ?]"}, ["bogus"]),
         ({"op": "rs_list", "ds": "hmi.v_45s[? 1=1; drop table x ?]"}, ["^"]),
         ({"op": "rs_list", "ds": "hmi.v_45s[? pg_sleep(10) ?]"}, ["pg_sleep"]),
-        ({"op": "rs_list", "ds": "hmi.v_45s[? QUALITY in (select 1) ?]"}, ["subselect"]),
+        ({"op": "rs_list", "ds": "hmi.v_45s[? QUALITY in (select recnum from hmi.m_45s) ?]"}, ["subselect"]),
         ({"op": "rs_list", "ds": "hmi.v_45s[? QUALITY = 0 -- ?]"}, ["^"]),
         ({"op": "rs_list", "ds": "hmi.v_45s[1][2][3]"}, ["more values than prime keys"]),
         ({"op": "rs_list", "ds": "hmi.v_45s[2014.01.01_TAI/1d@1s]"}, ["comes to 0"]),

@@ -14,6 +14,7 @@ import pytest
 
 from tests import processes
 from tests.recorded import WORLD
+from tests.waiting import PAUSE
 
 DAY = "hmi.v_45s[2014.01.01_TAI/1h]"
 
@@ -91,11 +92,11 @@ from sunpy.net import Fido, attrs as a
 found = Fido.search(a.Time("2014-01-01T00:00:00", "2014-01-01T01:00:00"), a.jsoc.Series("hmi.v_45s"))
 print(len(found["jsoc"]), found["jsoc"]["T_REC"][0])
 """
-    first = processes.run("-c", script)
+    first = processes.interpret("-c", script)
     assert first.returncode == 0, first.stderr
     assert first.stdout.split() == ["81", "2014.01.01_00:00:45_TAI"]
     before = asked(simulator)
-    assert processes.run("-c", script).stdout == first.stdout
+    assert processes.interpret("-c", script).stdout == first.stdout
     assert asked(simulator) == before
 
 
@@ -185,7 +186,7 @@ def test_sigterm_in_the_middle_of_a_fill_ends_the_mirror_in_time(tmp_path):
         client = threading.Thread(target=search, args=(mirror.url,))
         client.start()
         while asked(simulator) < 4:
-            pass
+            time.sleep(PAUSE)
         started = time.monotonic()
         code, errors = mirror.terminate()
         assert time.monotonic() - started < 8

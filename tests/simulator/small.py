@@ -13,7 +13,7 @@ def keyword(name, type_, recscope="variable", **more):
 
 
 def series(name="lab.small", keys=("K",), keywords=(), segments=("image",)):
-    """A structure with these prime keys; keywords as (name, type)."""
+    """A structure with these prime keys; keywords as (name, type) or (name, type, recscope)."""
     return Series(
         name=name,
         note="made for a test",
@@ -41,6 +41,9 @@ class Memory:
 
     def candidates(self, selection, n=None):
         return self
+
+    def print_format(self, keyword):
+        return None
 
     def count(self, selection):
         return None

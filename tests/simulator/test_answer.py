@@ -11,6 +11,7 @@ from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.archive import Archive
 from mirror.simulator.evaluate import MOST_RECORDS, record_limit
 from mirror.simulator.fitslike import fits_records
+from mirror.simulator.show_info import run_show_info
 from mirror.wire.info import RsListRequest
 from tests.simulator.small import Memory, series
 
@@ -113,3 +114,42 @@ def test_a_series_is_found_in_any_case_and_an_unknown_one_named(archive):
 def test_two_series_of_one_name_are_an_error():
     with pytest.raises(ConfigError, match=r"lab\.small"):
         Archive([memory(1), memory(2)])
+
+
+# ---- keywords that each segment has its own of ---------------------------------------------------------
+
+OF_SEGMENTS = series(
+    name="lab.parts", keywords=(("K", "int"), ("DATAMIN", "float", "segment")), segments=("image", "mask")
+)
+
+
+@pytest.fixture
+def parts():
+    columns = {"k": [1, 2, 3], "datamin_000": [0.5, 1.5, 2.5], "datamin_001": [7.0, 8.0, 9.0], "recnum": [1, 2, 3]}
+    return Archive([Memory(OF_SEGMENTS, columns)])
+
+
+def test_a_keyword_of_segments_is_told_once_and_a_record_has_one_a_segment(parts):
+    assert [k.name for k in parts.find("lab.parts").structure.keywords] == ["K", "DATAMIN"]
+    answer = rs_list(ask("lab.parts[2]", keys=("**ALL**",)), parts)
+    assert answer.keywords == [("K", ["2"]), ("DATAMIN_000", ["1.5"]), ("DATAMIN_001", ["8.0"])]
+
+
+def test_it_is_found_with_its_number_and_not_by_its_bare_name(parts):
+    names = ("datamin_001", "DATAMIN[1]", "DATAMIN", "DATAMIN[7]", "DATAMIN[x]")
+    answer = rs_list(ask("lab.parts[3]", keys=names), parts)
+    nothing = ["Invalid KeyLink"]
+    assert [values for _, values in answer.keywords] == [["9.0"], ["9.0"], nothing, nothing, nothing]
+
+
+def test_a_condition_names_its_columns(parts):
+    assert rs_list(ask("lab.parts[? DATAMIN_001 > 7 and DATAMIN_000 < 2 ?]"), parts).count == 1
+    with pytest.raises(BadRequest, match='column "datamin" does not exist; there are datamin_000'):
+        rs_list(ask("lab.parts[? DATAMIN > 7 ?]"), parts)
+
+
+def test_show_info_prints_them_all(parts):
+    text, _ = run_show_info({"ds": "lab.parts[1]", "a": "1"}, parts)
+    assert text.splitlines() == ["K\tDATAMIN_000\tDATAMIN_001", "1\t0.5\t7.0"]
+    listed, _ = run_show_info({"ds": "lab.parts", "l": "1"}, parts)
+    assert "\tDATAMIN   \t(float), per-segment\t" in listed

@@ -15,6 +15,7 @@ from mirror.drms.selection import bind
 from tests import processes
 from tests.lab import JSOC_INFO, lab
 from tests.recorded import WORLD
+from tests.waiting import PAUSE
 
 #: Fills of many small requests, over several series and restrictions at a time.
 QUERIES = [
@@ -45,8 +46,8 @@ async def fill_until(session, mirror, simulator, limit):
     """Let clients fill until upstream has seen ``limit`` more requests, or all is there; then kill the mirror."""
     start = await requests(session, simulator.url)
     clients = [asyncio.ensure_future(ask(session, mirror.url, ds)) for ds in QUERIES]
-    while await requests(session, simulator.url) < start + limit and not all(c.done() for c in clients):
-        pass
+    while await requests(session, simulator.url) < start + limit and not all(c.done() for c in clients):  # noqa: ASYNC110  (another process)
+        await asyncio.sleep(PAUSE)
     mirror.kill()
     await asyncio.gather(*clients, return_exceptions=True)
 

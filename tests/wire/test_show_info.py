@@ -2,6 +2,7 @@
 
 import pytest
 
+from mirror.drms.series import Keyword
 from mirror.errors import BadRequest, Refused
 from mirror.wire.info import ALL, RsListRequest
 from mirror.wire.rs_list import RsList, SegmentColumn
@@ -10,6 +11,7 @@ from mirror.wire.show_info import (
     decode_show_info,
     encode_show_count,
     encode_show_info,
+    only_jsoc_prints,
     show_info_query,
 )
 
@@ -22,6 +24,10 @@ COLUMNS = {
     "TELESCOP": [r"SDO\/HMI", r"SDO\/HMI"],
     "WAVELNTH": [" 6173.0", "MISSING"],
     "FOO": ["Invalid KeyLink", "Invalid KeyLink"],
+}
+KEYWORDS = {
+    "TELESCOP": Keyword("TELESCOP", "string", "variable", "", "", ""),
+    "WAVELNTH": Keyword("WAVELNTH", "float", "variable", "", "", ""),
 }
 SEGMENT = SegmentColumn(
     "Dopplergram",
@@ -40,12 +46,12 @@ def printed(**params):
         segments=[SEGMENT for _ in query.segments or ()],
         recinfo=[(name, 0) for name in QUERIES] if query.recinfo else None,
     )
-    return encode_show_info(request, answer, quoted={"telescop"}).decode("latin-1")
+    return encode_show_info(request, answer, keyword=KEYWORDS.get).decode("latin-1")
 
 
 def test_a_table_has_a_header_and_a_line_a_record():
     assert printed(key="TELESCOP,WAVELNTH,FOO") == (
-        "TELESCOP\tWAVELNTH\tFOO\nSDO/HMI\t 6173.0\tInvalidKeyname\nSDO/HMI\tMISSING\tInvalidKeyname\n"
+        "TELESCOP\tWAVELNTH\tFOO\nSDO/HMI\t 6173.0\tInvalidKeyname\nSDO/HMI\t    nan\tInvalidKeyname\n"
     )
 
 
@@ -84,7 +90,7 @@ def test_a_list_has_a_value_a_line_and_quotes_strings():
         f"# {QUERIES[1]}\n"
         "## recnum=2\n"
         'TELESCOP="SDO/HMI"\n'
-        "WAVELNTH=MISSING\n"
+        "WAVELNTH=    nan\n"
         "Dopplergram=**_NO_sudir_**\n"
     )
 
@@ -141,3 +147,31 @@ def test_a_request_must_limit_its_records(params):
 def test_flags_that_are_not_served_are_refused_by_name(flag):
     with pytest.raises(Refused, match=f"show_info with {flag} "):
         decode_show_info({"ds": DS, flag: "1"})
+
+
+@pytest.mark.parametrize(
+    "type_, unit, values, printed",
+    [
+        ("float", "m", ["MISSING", "1.5"], ["nan", "1.5"]),
+        ("double", "m", ["MISSING", "   1.5"], ["   nan", "   1.5"]),
+        ("int", "", ["MISSING", "7"], ["-2147483648", "7"]),
+        ("int", "", ["MISSING", "0x00000400"], ["0x80000000", "0x00000400"]),
+        ("longlong", "", ["MISSING"], ["-9223372036854775808"]),
+        ("short", "", ["MISSING"], ["-32768"]),
+        ("time", "TAI", ["MISSING", "2014.01.01_00:00:45_TAI"], ["-4712.01.01_11:59:28_TAI", "2014.01.01_00:00:45_TAI"]),
+        ("time", "UTC", ["MISSING", "2014.01.01_00:00:45.12_UTC"], ["-4712.01.01_11:59:27.82_UTC", "2014.01.01_00:00:45.12_UTC"]),
+        ("string", "", ["MISSING", "a"], ["MISSING", "a"]),
+    ],
+)  # fmt: skip
+def test_a_missing_number_is_printed_as_the_type_and_the_values_beside_it_tell(type_, unit, values, printed):
+    keyword = Keyword("X", type_, "variable", "", unit, "")
+    answer = RsList(len(values), keywords=[("X", values)])
+    text = encode_show_info(ShowInfoRequest(DS, keys=("X",), quiet=True), answer, keyword={"X": keyword}.get)
+    assert text.decode().splitlines() == printed
+
+
+@pytest.mark.parametrize("given", ["t", "l", "sunum", "b", "M", "link", "z", "x"])
+def test_what_is_not_known_is_jsocs_to_print(given):
+    assert only_jsoc_prints({"ds": DS, given: "1"})
+    assert only_jsoc_prints({"ds": DS, "key": "T_REC", "n": "many"})
+    assert not only_jsoc_prints({"ds": DS, "key": "T_REC", "t": "0", "n": "3x", "P": "1", "r": "1"})

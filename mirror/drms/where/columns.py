@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mirror.drms.series import Keyword, Segment, Series
+from mirror.drms.series import OF_SEGMENT, Keyword, Segment, Series
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Columns that every series has; sunum, slotnum say in which storage unit the record's files lie.
@@ -20,9 +20,12 @@ RECORD_COLUMNS = {
 def where_columns(series: Series) -> dict[str, str]:
     """The columns that a where clause on ``series`` may name: lower-case name to DRMS type.
 
-    Constant and linked keywords have none, at the server either; nor has an alias such as DATE-OBS.
+    Constant and linked keywords have none, at the server either; nor has an alias such as DATE-OBS. Of a keyword
+    that each segment has its own of, each is a column (DATAMIN_000, DATAMIN_001, ...); its name without a number
+    binds too, but what it means in a condition JSOC alone knows. Of two keywords of one name the first counts.
     """
-    keywords = {k.name.lower(): k.type for k in series.keywords if _has_column(k)}
+    named = (*series.record_keywords, *(k for k in series.keywords if k.recscope == OF_SEGMENT))
+    keywords = {k.name.lower(): k.type for k in reversed(named) if _has_column(k)}
     return {**keywords, **RECORD_COLUMNS, **_link_columns(series), **_segment_columns(series)}
 
 

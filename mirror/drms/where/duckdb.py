@@ -11,7 +11,8 @@ Text only: nothing here needs a database.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from mirror.drms.where.exact import (
     MISSING_VALUES,
@@ -19,33 +20,49 @@ from mirror.drms.where.exact import (
     Columns,
     exact_compare,
     exact_like,
+    exact_regex,
     keep_missing,
 )
+from mirror.drms.where.functions import SIGNATURES, VOLATILE
 from mirror.drms.where.inexact import inexact_compare
 from mirror.drms.where.nodes import (
     And,
     Between,
     Boolean,
+    Cast,
     Column,
     Compare,
     Expr,
+    Function,
     InList,
     IsNull,
+    IsTruth,
     Like,
     Not,
     Null,
     Number,
     Or,
+    Regex,
+    Similar,
     String,
+    Unread,
     needs,
     walk,
 )
+from mirror.drms.where.plain import is_truth, plain
+from mirror.drms.where.spans import span_compare
 
-__all__ = ["ColumnInfo", "to_duckdb"]
+__all__ = ["ColumnInfo", "is_volatile", "may_hold", "to_duckdb"]
 
 _UNKNOWN, _TRUE, _FALSE = "CAST(NULL AS BOOLEAN)", "TRUE", "FALSE"
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _LONG_LIST = 2  # items from which IN of SQL is shorter than a chain of ORs
+#: How often a CASE is taken apart in one condition, and characters of its SQL: CASE within CASE would grow without end.
+_MOST_LIFTED, _LONGEST = 500, 4_000_000
+
+
+class _TooLongError(Exception):
+    """SQL of that size is not worth its while."""
 
 
 def to_duckdb(expr: Expr, columns: Columns) -> str:
@@ -53,26 +70,99 @@ def to_duckdb(expr: Expr, columns: Columns) -> str:
 
     A column that ``columns`` lacks is not held: what depends on it cannot be known.
     """
-    return _sql(expr, columns, negated=False)
+    try:
+        return _Writer(columns).sql(expr, negated=False)
+    except _TooLongError:
+        return _UNKNOWN
 
 
-def _sql(expr: Expr, columns: Columns, *, negated: bool) -> str:
-    match expr:
-        case Not(operand):
-            return _sql(operand, columns, negated=not negated)
-        case And(operands) | Or(operands):
-            word = "AND" if isinstance(expr, And) is not negated else "OR"
-            return "(" + f" {word} ".join(_sql(e, columns, negated=negated) for e in operands) + ")"
-        case Between(operand, low, high, other_way):
-            ends = (Compare(">=", operand, low), Compare("<=", operand, high))
-            return _sql(And(ends), columns, negated=negated is not other_way)
-        case Boolean(value):
-            return _TRUE if value is not negated else _FALSE
-        case Null():
-            return _FALSE
-        case _:
-            held = needs(expr) <= columns.keys()
-            return _leaf(expr, columns, negated=negated) if held else _UNKNOWN
+def may_hold(expr: Expr, columns: Mapping[str, str]) -> bool:
+    """Whether there can be a record that is known to fulfil a bound condition; if not, JSOC alone can evaluate it.
+
+    ``columns`` are those that are held, with their types.
+    """
+    writer = _Writer({name: ColumnInfo(name, type_) for name, type_ in columns.items()})
+    try:
+        return writer.may_hold(expr, negated=False)
+    except _TooLongError:
+        return False
+
+
+def is_volatile(expr: Expr) -> bool:
+    """Whether a condition may have another answer each time, on the same records."""
+    if isinstance(expr, Unread):
+        return bool(expr.names & VOLATILE)
+    return any(isinstance(part, Function) and part.name in VOLATILE for part in walk(expr))
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes one condition."""
+
+    columns: Columns
+    lifted: int = 0
+    written: int = 0
+
+    def sql(self, expr: Expr, *, negated: bool) -> str:
+        match expr:
+            case Not(operand):
+                return self.sql(operand, negated=not negated)
+            case And(operands) | Or(operands):
+                word = "AND" if isinstance(expr, And) is not negated else "OR"
+                return "(" + f" {word} ".join(self.sql(e, negated=negated) for e in operands) + ")"
+            case Between():
+                return self.sql(_ends(expr), negated=negated is not expr.negated)
+            case Boolean(value):
+                return _TRUE if value is not negated else _FALSE
+            case Null():
+                return _FALSE
+            case IsTruth(operand, value, other_way):
+                return self.truth(operand, value, negated=negated is not other_way)
+            case IsNull(operand, other_way) if is_truth(operand) and not isinstance(operand, Null):
+                return self.truth(operand, None, negated=negated is not other_way)
+        simpler = self.plain(expr, negated=negated)
+        if simpler is not None:
+            return self.sql(simpler, negated=False)
+        if isinstance(expr, Unread) or not needs(expr) <= self.columns.keys():
+            return _UNKNOWN
+        sql = _leaf(expr, self.columns, negated=negated)
+        self.written += len(sql)
+        if self.written > _LONGEST:
+            raise _TooLongError
+        return sql
+
+    def plain(self, expr: Expr, *, negated: bool) -> Expr | None:
+        simpler = plain(expr, negated=negated)
+        self.lifted += simpler is not None
+        if self.lifted > _MOST_LIFTED:
+            raise _TooLongError
+        return simpler
+
+    def truth(self, operand: Expr, value: bool | None, *, negated: bool) -> str:
+        """IS TRUE, IS FALSE and IS UNKNOWN, which never are NULL there: what is not so is the contrary."""
+        if value is not None:
+            sql = self.sql(operand, negated=not value)
+        else:
+            sql = f"(NOT {self.sql(operand, negated=False)} AND NOT {self.sql(operand, negated=True)})"
+        return f"(NOT {sql})" if negated else sql
+
+    def may_hold(self, expr: Expr, *, negated: bool) -> bool:
+        match expr:
+            case Not(operand):
+                return self.may_hold(operand, negated=not negated)
+            case And(operands) | Or(operands):
+                every = all if isinstance(expr, And) is not negated else any
+                return every(self.may_hold(e, negated=negated) for e in operands)
+            case Between():
+                return self.may_hold(_ends(expr), negated=negated is not expr.negated)
+        simpler = self.plain(expr, negated=negated)
+        if simpler is not None:
+            return self.may_hold(simpler, negated=False)
+        return _UNKNOWN not in self.sql(expr, negated=negated)
+
+
+def _ends(expr: Between) -> Expr:
+    return And((Compare(">=", expr.operand, expr.low), Compare("<=", expr.operand, expr.high)))
 
 
 def _leaf(expr: Expr, columns: Columns, *, negated: bool) -> str:
@@ -82,31 +172,48 @@ def _leaf(expr: Expr, columns: Columns, *, negated: bool) -> str:
         case InList():
             return _in_list(replace(expr, negated=expr.negated is not negated), columns)
         case Like():
-            leaf = replace(expr, negated=expr.negated is not negated)
-            return _FALSE if _has_null(leaf) else exact_like(leaf, columns) or _UNKNOWN
+            like = replace(expr, negated=expr.negated is not negated)
+            return _FALSE if _has_null(like) else exact_like(like, columns) or _UNKNOWN
+        case Similar():
+            similar = replace(expr, negated=expr.negated is not negated)
+            return _FALSE if _has_null(similar) else exact_regex(similar, columns) or _UNKNOWN
+        case Regex(op):
+            regex = replace(expr, op=_other_way(op)) if negated else expr
+            return _FALSE if _has_null(regex) else exact_regex(regex, columns) or _UNKNOWN
         case IsNull(operand, other_way):
             return _is_null(operand, columns, negated=negated is not other_way)
         case _:
             return _UNKNOWN
 
 
+def _other_way(op: str) -> str:
+    return op.removeprefix("!") if op.startswith("!") else f"!{op}"
+
+
 def _compare(leaf: Compare, columns: Columns) -> str:
     if _has_null(leaf):
         return _FALSE
-    return exact_compare(leaf, columns) or inexact_compare(leaf, columns) or _UNKNOWN
+    return (
+        exact_compare(leaf, columns)
+        or inexact_compare(leaf, columns)
+        or span_compare(leaf, columns)
+        or _UNKNOWN
+    )
 
 
 def _has_null(leaf: Expr) -> bool:
-    """A leaf with a NULL in it is never true: all its operators give NULL for NULL."""
-    return any(isinstance(node, Null) for node in walk(leaf))
+    """A leaf with a NULL in it is never true: all its operators give NULL for NULL; of unknown functions nobody knows."""
+    return not _calls_unknown(leaf) and any(isinstance(node, Null) for node in walk(leaf))
+
+
+def _calls_unknown(leaf: Expr) -> bool:
+    return any(isinstance(node, Function) and node.name not in SIGNATURES for node in walk(leaf))
 
 
 def _in_list(leaf: InList, columns: Columns) -> str:
     items = tuple(item for item in leaf.items if not isinstance(item, Null))
-    if leaf.negated and len(items) < len(leaf.items):
-        return _FALSE  # x <> NULL is never true
-    if not items:
-        return _FALSE
+    if isinstance(leaf.operand, Null) or not items or (leaf.negated and len(items) < len(leaf.items)):
+        return _FALSE  # x = NULL is never true, nor is x <> NULL
     return _short_list(leaf, items, columns) or _spelled_out(leaf, items, columns)
 
 
@@ -138,5 +245,7 @@ def _is_null(operand: Expr, columns: Columns, *, negated: bool) -> str:
         case Column(name):
             sql = columns[name].sql
             return f"({sql} IS NOT NULL OR NULL)" if negated else f"({sql} IS NULL AND NULL)"
+        case Cast(inner):
+            return _is_null(inner, columns, negated=negated)  # what cannot be cast is an error
         case _:
             return _UNKNOWN

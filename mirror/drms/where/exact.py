@@ -16,6 +16,7 @@ from typing import NamedTuple
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.where.nodes import (
     Arithmetic,
+    Cast,
     Column,
     Compare,
     Complement,
@@ -25,9 +26,12 @@ from mirror.drms.where.nodes import (
     Like,
     Negate,
     Number,
+    Regex,
+    Similar,
     String,
     needs,
 )
+from mirror.drms.where.regex import of_similar, to_re2
 from mirror.drms.where.types import INTEGERS, type_of_number, wider
 
 #: The value by which DRMS says "missing", by type.
@@ -100,6 +104,28 @@ def exact_like(leaf: Like, columns: Columns) -> str | None:
     return certain(rf"{value.sql} {negation}{operator} {pattern} ESCAPE '\'", leaf, columns)
 
 
+def exact_regex(leaf: Regex | Similar, columns: Columns) -> str | None:
+    """The three-valued SQL of a regular expression that certainly means the same here; None for any other."""
+    value = exact_value(leaf.operand, columns)
+    if value is None or value.type != "string" or not isinstance(leaf.pattern, String):
+        return None
+    if isinstance(leaf, Similar):
+        text, any_case, negated = of_similar(leaf.pattern.value, leaf.escape), False, leaf.negated
+    else:
+        text, any_case, negated = leaf.pattern.value, leaf.op.endswith("*"), leaf.op.startswith("!")
+    pattern = None if text is None else to_re2(text, any_case=any_case)
+    if pattern is None:
+        return None
+    condition = f"{'NOT ' if negated else ''}regexp_matches({value.sql}, {quote(pattern.text)})"
+    if pattern.ascii_only:
+        condition = f"CASE WHEN {_is_ascii(value.sql)} THEN {condition} END"
+    return certain(condition, leaf, columns)
+
+
+def _is_ascii(sql: str) -> str:
+    return rf"regexp_full_match({sql}, '[\x00-\x7f]*')"
+
+
 def certain(condition: str, leaf: Expr, columns: Columns) -> str:
     """``condition``, which reads missing columns as their missing values, TRUE only where none is."""
     present = " AND ".join(f"{columns[name].sql} IS NOT NULL" for name in sorted(needs(leaf)))
@@ -170,6 +196,8 @@ def exact_value(expr: Expr, columns: Columns) -> Value | None:
             return _number(value)
         case String(value):
             return Value(quote(value), "string")
+        case Cast(operand, type_):
+            return _cast(exact_value(operand, columns), type_)
         case Negate(operand):
             return _unary("-({})", exact_value(operand, columns))
         case Complement(operand):
@@ -208,7 +236,11 @@ def _fitted(sql: str, type_: str) -> Value:
 
 
 def _arithmetic(op: str, left: Value | None, right: Value | None, count: Expr) -> Value | None:
-    if left is None or right is None or "string" in (left.type, right.type):
+    if left is None or right is None:
+        return None
+    if op == "||" and left.type == right.type == "string":
+        return Value(f"({left.sql} || {right.sql})", "string")
+    if op in ("||", "^") or "string" in (left.type, right.type):
         return None
     if op in ("<<", ">>"):
         return _shift(op, left, count)
@@ -234,19 +266,65 @@ def _shift(op: str, value: Value, count: Expr) -> Value | None:
     return Value(f"((({shifted}) + {whole}) % {whole} - {half})", value.type)
 
 
+def _cast(operand: Value | None, type_: str) -> Value | None:
+    """Whole numbers to others or to text; text to whole numbers, NULL where PostgreSQL does not read it as one."""
+    if operand is None or type_ == operand.type:
+        return operand
+    if type_ == "string":
+        return Value(f"CAST({operand.sql} AS VARCHAR)", "string")
+    if type_ not in INTEGER_TYPES:
+        return None
+    if operand.type != "string":
+        return _fitted(operand.sql, type_)
+    blanks = r"[\t-\r ]*"
+    digits = f"regexp_extract({operand.sql}, '^{blanks}([+-]?[0-9]{{1,18}}){blanks}$', 1)"
+    return Value(f"CAST(TRY_CAST(nullif({digits}, '') AS {_SQL_TYPES[type_]}) AS HUGEINT)", type_)
+
+
+_PLAIN_TEXT = {"btrim": "trim", "ltrim": "ltrim", "rtrim": "rtrim", "replace": "replace"}
+
+
 def _function(name: str, args: list[Value | None]) -> Value | None:
     values = [a for a in args if a is not None]
-    if len(values) < len(args):
+    if len(values) < len(args) or not values:
         return None
+    first, *rest = (v.sql for v in values)
     if name in ("lower", "upper"):
-        return Value(f"{name}({values[0].sql})", "string")
-    if name == "length":
-        return Value(f"CAST(length({values[0].sql}) AS HUGEINT)", "int")
+        # Beyond ASCII, case is a matter of the server's locale.
+        return Value(f"CASE WHEN {_is_ascii(first)} THEN {name}({first}) END", "string")
+    if name in ("length", "char_length", "character_length"):
+        return Value(f"CAST(length({first}) AS HUGEINT)", "int")
+    if name == "strpos":
+        return Value(f"CAST(strpos({first}, {rest[0]}) AS HUGEINT)", "int")
+    if name == "reverse":
+        return Value(f"reverse({first})", "string")
+    if name == "substr":
+        return _substring(first, *rest)
+    if name in ("left", "right"):
+        return _end_of(name, first, rest[0])
+    if name in _PLAIN_TEXT:
+        return Value(f"{_PLAIN_TEXT[name]}({', '.join((first, *(rest or [quote(' ')])))})", "string")
     if name == "abs":
         return _unary("abs({})", values[0])
     if name == "mod":
-        return _fitted(f"({values[0].sql} % nullif({values[1].sql}, 0))", _widest(values))
+        return _fitted(f"({first} % nullif({rest[0]}, 0))", _widest(values))
     return None
+
+
+def _substring(text: str, start: str, length: str | None = None) -> Value:
+    """What lies from ``start`` on, which may be before the text; a length below 0 is an error there."""
+    begins = f"greatest({start}, 1)"
+    if length is None:
+        return Value(f"substring({text}, CAST({begins} AS BIGINT))", "string")
+    taken = f"least(greatest({start} + {length} - {begins}, 0), 1000000)"
+    sql = f"substring({text}, CAST({begins} AS BIGINT), CAST({taken} AS BIGINT))"
+    return Value(f"CASE WHEN {length} >= 0 THEN {sql} END", "string")
+
+
+def _end_of(name: str, text: str, count: str) -> Value:
+    """``left`` and ``right``: that many characters, or all but so many at the other end."""
+    kept = f"CAST(CASE WHEN {count} < 0 THEN greatest(length({text}) + {count}, 0) ELSE {count} END AS BIGINT)"
+    return Value(f"{name}({text}, least({kept}, 1000000))", "string")
 
 
 def _widest(values: list[Value]) -> str:

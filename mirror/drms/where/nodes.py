@@ -1,7 +1,7 @@
-"""The tree of a condition: what a where clause may say, and nothing else.
+"""The tree of a condition: what a where clause may say.
 
-Rule for editors: a construct that has no class here is refused. A new class needs its text (``str``),
-its rule in ``parse``, its types in ``bind`` and its SQL in ``duckdb``.
+Rule for editors: a clause with a construct that has no class here is ``Unread`` as a whole. A new class needs
+its text (``str``), its rule in ``parse``, its types in ``bind``, and its SQL or its plainer form in ``plain``.
 
 Equality ignores where a node stood in the query. ``str()`` writes as few parentheses as reading it
 back needs: ``_LEVEL`` of a class is how tightly PostgreSQL binds it.
@@ -19,11 +19,21 @@ from typing import ClassVar
 Constant = int | Decimal | float
 COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 #: Arithmetic on two operands, loosest first; the operators of a row bind from the left.
-ARITHMETIC = (("&", "|", "#", "<<", ">>"), ("+", "-"), ("*", "/", "%"))
-FUNCTIONS = frozenset(
-    {"abs", "ceil", "ceiling", "floor", "length", "lower", "mod", "round", "sign", "sqrt", "trunc", "upper"}
-)
-_OR, _AND, _NOT, _IS, _COMPARE, _RANGE, _BITS, _UNARY, _ATOM = 1, 2, 3, 4, 5, 6, 7, 10, 11
+ARITHMETIC = (("&", "|", "#", "<<", ">>", "||"), ("+", "-"), ("*", "/", "%"), ("^",))
+#: Types that a cast may name, as PostgreSQL writes them.
+CASTS = {
+    "short": "smallint",
+    "int": "integer",
+    "longlong": "bigint",
+    "float": "real",
+    "double": "double precision",
+    "numeric": "numeric",
+    "string": "text",
+    "boolean": "boolean",
+}
+#: POSIX regular expressions; they bind as the first row of ``ARITHMETIC``.
+REGEXES = ("~", "~*", "!~", "!~*")
+_OR, _AND, _NOT, _IS, _COMPARE, _RANGE, _BITS, _UNARY, _ATOM = 1, 2, 3, 4, 5, 6, 7, 11, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,7 @@ class Arithmetic(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Function(Expr):
-    """``name(args)``, the name in lower case and one of ``FUNCTIONS``."""
+    """``name(args)``, the name in lower case; whether it is known is up to who binds or evaluates it."""
 
     name: str
     args: tuple[Expr, ...]
@@ -229,6 +239,119 @@ class Like(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Regex(Expr):
+    """``operand op pattern`` with one of ``REGEXES``: whether a part of the text matches."""
+
+    op: str
+    operand: Expr
+    pattern: Expr
+    _LEVEL: ClassVar[int] = _BITS
+
+    def __str__(self) -> str:
+        return f"{_text(self.operand, _BITS)} {self.op} {_text(self.pattern, _BITS + 1)}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand, self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Similar(Expr):
+    """``operand SIMILAR TO pattern``; ``escape`` as in ``Like``."""
+
+    operand: Expr
+    pattern: Expr
+    escape: str = "\\"
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _RANGE
+
+    def __str__(self) -> str:
+        operand, pattern = (_text(e, _BITS) for e in self.parts())
+        tail = "" if self.escape == "\\" else f" ESCAPE {String(self.escape)}"
+        return f"{operand} {_not(self.negated)}SIMILAR TO {pattern}{tail}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand, self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Expr):
+    """``CAST(operand AS type)``; ``type`` is one of ``CASTS``."""
+
+    operand: Expr
+    type: str
+
+    def __str__(self) -> str:
+        return f"CAST({self.operand} AS {CASTS[self.type]})"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Expr):
+    """``CASE WHEN condition THEN value ... ELSE otherwise END``; there is at least one WHEN."""
+
+    whens: tuple[tuple[Expr, Expr], ...]
+    otherwise: Expr
+
+    def __str__(self) -> str:
+        whens = " ".join(f"WHEN {condition} THEN {value}" for condition, value in self.whens)
+        return f"CASE {whens} ELSE {self.otherwise} END"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (*(part for when in self.whens for part in when), self.otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread(Expr):
+    """A whole condition, as written, that PostgreSQL may understand and we do not: JSOC alone evaluates it.
+
+    ``names`` are the words of it, in lower case: columns, functions and keywords of SQL alike.
+    """
+
+    text: str
+    names: frozenset[str]
+    _LEVEL: ClassVar[int] = _OR
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class IsTruth(Expr):
+    """``operand IS TRUE``, ``IS FALSE`` or, if ``value`` is None, ``IS UNKNOWN``; each perhaps with NOT."""
+
+    operand: Expr
+    value: bool | None
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _IS
+
+    def __str__(self) -> str:
+        word = {True: "TRUE", False: "FALSE", None: "UNKNOWN"}[self.value]
+        return f"{_text(self.operand, _COMPARE)} IS {_not(self.negated)}{word}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct(Expr):
+    """``left IS DISTINCT FROM right``: their inequality, where NULL is a value as others are."""
+
+    left: Expr
+    right: Expr
+    negated: bool = False
+    _LEVEL: ClassVar[int] = _IS
+
+    def __str__(self) -> str:
+        sides = _text(self.left, _COMPARE), _text(self.right, _RANGE)
+        return f"{sides[0]} IS {_not(self.negated)}DISTINCT FROM {sides[1]}"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True, slots=True)
 class IsNull(Expr):
     """``operand IS NULL``, or ``IS NOT NULL`` when ``negated``."""
 
@@ -293,7 +416,9 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def needs(expr: Expr) -> frozenset[str]:
-    """The names, in lower case, of the columns that the condition looks at."""
+    """The names, in lower case, of the columns that the condition looks at; more, if it is ``Unread``."""
+    if isinstance(expr, Unread):
+        return expr.names
     return frozenset(e.name for e in walk(expr) if isinstance(e, Column))
 
 

@@ -1,8 +1,11 @@
 """Reading a where clause: a recursive descent, one function a rule, the rule in its docstring.
 
-The precedence is PostgreSQL's, loosest first: OR, AND, NOT, IS, comparison, BETWEEN IN LIKE, bit
-operators, sums, products, signs. The server puts the clause between parentheses *as text*, so that
-``1=1) or (1=1`` is a condition; the parser does the same with two tokens of its own.
+The precedence is PostgreSQL's, loosest first: OR, AND, NOT, IS, comparison, BETWEEN IN LIKE SIMILAR, all other
+operators, sums, products, powers, signs, casts. The server puts the clause between parentheses *as text*, so
+that ``1=1) or (1=1`` is a condition; the parser does the same with two tokens of its own.
+
+What PostgreSQL has and this grammar has not makes the whole clause ``Unread``, unless it could do harm
+(``mirror.drms.where.harmful``). What PostgreSQL cannot read either is an error with its place.
 """
 
 from __future__ import annotations
@@ -11,28 +14,36 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from mirror.drms.where.harmful import check_harmless
 from mirror.drms.where.nodes import (
     ARITHMETIC,
     COMPARISONS,
-    FUNCTIONS,
+    REGEXES,
     And,
     Arithmetic,
     Between,
     Boolean,
+    Case,
+    Cast,
     Column,
     Compare,
     Complement,
+    Distinct,
     Expr,
     Function,
     InList,
     IsNull,
+    IsTruth,
     Like,
     Negate,
     Not,
     Null,
     Number,
     Or,
+    Regex,
+    Similar,
     String,
+    Unread,
 )
 from mirror.drms.where.tokens import Source, Token, mark
 
@@ -50,19 +61,33 @@ _RESERVED = {
     "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where",
     "window", "with",
 }  # fmt: skip
-_REFUSED = {
-    **dict.fromkeys(("select", "with", "table", "exists", "any", "some", "all"), "subselects are"),
-    "case": "CASE is",
-    "cast": "casts are",
-    "array": "arrays are",
-    "row": "rows are",
-    "similar": "SIMILAR TO is",
-    "collate": "COLLATE is",
-}
+#: Reserved words, and others before a parenthesis, that begin what this grammar has not.
+_BEYOND = {
+    "all", "any", "array", "collate", "current_date", "current_role", "current_time", "current_timestamp",
+    "current_user", "distinct", "exists", "interval", "localtime", "localtimestamp", "row", "select",
+    "session_user", "some", "symmetric", "table", "user", "variadic", "with",
+}  # fmt: skip
+_BEYOND_CALLS = {"extract", "normalize", "overlay", "treat", "xmlelement", "xmlexists", "grouping", "collation"}
+#: Types of constants such as ``date '2014-01-01'``.
+_TYPED = {"date", "time", "timestamp", "timestamptz", "interval", "bit", "json", "jsonb", "point", "bytea",
+          "uuid", "inet", "cidr", "box", "circle", "oid", "name", "char", "timetz", "money", "regclass"}  # fmt: skip
+_TYPES = {
+    "smallint": "short", "int2": "short", "integer": "int", "int": "int", "int4": "int", "bigint": "longlong",
+    "int8": "longlong", "real": "float", "float4": "float", "float8": "double", "float": "double",
+    "numeric": "numeric", "decimal": "numeric", "text": "string", "varchar": "string", "boolean": "boolean",
+    "bool": "boolean",
+}  # fmt: skip
+_TRIMS = {"both": "btrim", "leading": "ltrim", "trailing": "rtrim"}
+_ROOTS = {"@": "abs", "|/": "sqrt", "||/": "cbrt"}
+_LIKES = ("~~", "~~*", "!~~", "!~~*")
+
+
+class _BeyondError(Exception):
+    """What PostgreSQL may have, and this grammar has not."""
 
 
 def parse_where(text: str, *, query: str | None = None, offset: int = 0) -> Expr:
-    """The condition that a clause says; ``SyntaxProblem`` for anything else.
+    """The condition that a clause says; ``SyntaxProblem`` for what is none, or could do harm.
 
     ``query`` and ``offset`` tell where the clause stands, for the positions in nodes and errors.
     """
@@ -70,10 +95,20 @@ def parse_where(text: str, *, query: str | None = None, offset: int = 0) -> Expr
     *tokens, end = source.tokens()
     if not tokens:
         source.fail("the condition is empty", end.position, "a condition such as QUALITY >= 0")
-    expr = _Parser(source, [mark("(", offset), *tokens, mark(")", end.position), end]).whole()
-    if _height(expr) > _HIGHEST:
-        source.fail(f"the condition has more than {_HIGHEST} operations within each other", expr.position)
-    return expr
+    check_harmless(source, tokens)
+    early = _closing_early(tokens)
+    try:
+        expr = _Parser(source, [mark("(", offset), *tokens, mark(")", end.position), end]).whole()
+    except _BeyondError:
+        expr = None
+    if expr is not None and _height(expr) <= _HIGHEST:
+        return expr
+    if early is not None:
+        source.fail("a parenthesis is closed that was not opened", early.position)
+    if sum({"(": 1, ")": -1}.get(token.word, 0) for token in tokens):
+        source.fail("the condition ends here", end.position, "')'")
+    blanks = len(text) - len(text.lstrip())
+    return Unread(text.strip(), frozenset(t.text for t in tokens if t.kind == "name"), position=offset + blanks)
 
 
 def closes_early(text: str) -> bool:
@@ -123,7 +158,8 @@ class _Parser:
 
     def at(self, *words: str, ahead: int = 0) -> bool:
         """True if the token is one of these reserved words, operators or marks."""
-        return self.tokens[self.place + ahead].word in words
+        place = self.place + ahead
+        return place < len(self.tokens) and self.tokens[place].word in words
 
     def skip(self, *words: str) -> bool:
         found = self.tokens[self.place].word in words
@@ -136,8 +172,10 @@ class _Parser:
 
     def unexpected(self, expected: str) -> NoReturn:
         token = self.here
-        if token.kind == "name" and token.text in _REFUSED:
-            self.source.fail(f"{_REFUSED[token.text]} not accepted in a condition", token.position)
+        if token.kind == "other" or token.word in _BEYOND or token.word in ("[", "."):
+            raise _BeyondError
+        if self.at("at"):
+            raise _BeyondError  # AT TIME ZONE
         at_end = token.kind == "end" or self.place >= len(self.tokens) - 2
         found = "the condition ends here" if at_end else f"unexpected {token.text!r}"
         self.source.fail(found, token.position, expected)
@@ -146,7 +184,7 @@ class _Parser:
         """What ``rule`` reads, one level deeper."""
         self.depth += 1
         if self.depth > _DEEPEST:
-            self.source.fail(f"nested deeper than {_DEEPEST} levels", self.here.position)
+            raise _BeyondError
         expr = rule()
         self.depth -= 1
         return expr
@@ -187,17 +225,28 @@ class _Parser:
         return self.test()
 
     def test(self) -> Expr:
-        """Read ``test = comparison [ IS [ NOT ] NULL | ISNULL | NOTNULL ]``."""
+        """Read ``test = comparison { IS [ NOT ] is | ISNULL | NOTNULL }``.
+
+        ``is = NULL | TRUE | FALSE | UNKNOWN | DISTINCT FROM comparison``
+        """
         expr = self.comparison()
-        position = self.here.position
-        if self.at("isnull", "notnull"):
-            return IsNull(expr, self.take().text == "notnull", position=position)
-        if not self.skip("is"):
-            return expr
-        negated = self.skip("not")
-        if not self.skip("null"):
-            self.unexpected("NULL (of the IS tests only IS NULL and IS NOT NULL are accepted)")
-        return IsNull(expr, negated, position=position)
+        while self.at("is", "isnull", "notnull"):
+            position, word = self.here.position, self.take().text
+            if word != "is":
+                expr = IsNull(expr, word == "notnull", position=position)
+                continue
+            negated = self.skip("not")
+            if self.skip("null"):
+                expr = IsNull(expr, negated, position=position)
+            elif self.at("true", "false", "unknown"):
+                value = {"true": True, "false": False}.get(self.take().text)
+                expr = IsTruth(expr, value, negated, position=position)
+            elif self.skip("distinct"):
+                self.need("from")
+                expr = Distinct(expr, self.range(), negated, position=position)
+            else:
+                self.unexpected("NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM")
+        return expr
 
     def comparison(self) -> Expr:
         """Read ``comparison = range [ ( = | <> | < | <= | > | >= ) range ]``."""
@@ -205,31 +254,42 @@ class _Parser:
         if not self.at(*COMPARISONS):
             return left
         op = self.take()
-        if self.at("any", "some", "all"):
-            self.unexpected("a value")
         return Compare(op.text, left, self.range(), position=op.position)
 
     def range(self) -> Expr:
-        """Read ``range = bits [ [ NOT ] ( between | in | like ) ]``.
+        """Read ``range = others [ [ NOT ] ( between | in | like | similar ) ]``.
 
-        ``between = BETWEEN bits AND bits``, ``in = IN list``,
-        ``like = ( LIKE | ILIKE ) bits [ ESCAPE string ]``
+        ``between = BETWEEN [ SYMMETRIC ] others AND others``, ``in = IN list``,
+        ``like = ( LIKE | ILIKE ) others [ ESCAPE string ]``, ``similar = SIMILAR TO others [ ESCAPE string ]``
         """
         operand = self.chain(0)
-        negated = self.at("not") and self.at("between", "in", "like", "ilike", ahead=1)
+        negated = self.at("not") and self.at("between", "in", "like", "ilike", "similar", ahead=1)
         if negated:
             self.take()
         position = self.here.position
         if self.skip("between"):
-            low = self.chain(0)
-            self.need("and")
-            return Between(operand, low, self.chain(0), negated, position=position)
+            return self.between(operand, position, negated=negated)
         if self.skip("in"):
             return InList(operand, self.items(), negated, position=position)
         if self.at("like", "ilike"):
             any_case = self.take().text == "ilike"
             return Like(operand, self.chain(0), self.escape(), any_case, negated, position=position)
+        if self.skip("similar"):
+            self.need("to")
+            return Similar(operand, self.chain(0), self.escape(), negated, position=position)
         return operand
+
+    def between(self, operand: Expr, position: int, *, negated: bool) -> Expr:
+        symmetric = self.skip("symmetric")
+        self.skip("asymmetric")
+        low = self.chain(0)
+        self.need("and")
+        high = self.chain(0)
+        inside = Between(operand, low, high, negated, position=position)
+        if not symmetric:
+            return inside
+        both = (inside, Between(operand, high, low, negated, position=position))
+        return And(both, position=position) if negated else Or(both, position=position)
 
     def items(self) -> tuple[Expr, ...]:
         """Read ``list = "(" disjunction { "," disjunction } ")"``."""
@@ -250,20 +310,28 @@ class _Parser:
     # ---- values ----
 
     def chain(self, row: int) -> Expr:
-        """Read ``bits = sum { ( & | # << >> ) sum }`` (row 0).
+        """Read ``others = sum { ( & | # << >> || ~ ~* !~ !~* ~~ ... ) sum }`` (row 0).
 
-        ``sum = product { ( + - ) product }`` is row 1, ``product = sign { ( * / % ) sign }`` row 2.
+        ``sum = product { ( + - ) product }`` is row 1, ``product = power { ( * / % ) power }`` row 2,
+        ``power = sign { ^ sign }`` row 3.
         """
         if row == len(ARITHMETIC):
             return self.sign()
         expr = self.chain(row + 1)
-        while self.at(*ARITHMETIC[row]):
+        while self.at(*ARITHMETIC[row]) or (not row and self.at(*REGEXES, *_LIKES)):
             op = self.take()
-            expr = Arithmetic(op.text, expr, self.chain(row + 1), position=op.position)
+            right = self.chain(row + 1)
+            if op.text in REGEXES:
+                expr = Regex(op.text, expr, right, position=op.position)
+            elif op.text in _LIKES:
+                any_case, negated = op.text.endswith("*"), op.text.startswith("!")
+                expr = Like(expr, right, any_case=any_case, negated=negated, position=op.position)
+            else:
+                expr = Arithmetic(op.text, expr, right, position=op.position)
         return expr
 
     def sign(self) -> Expr:
-        """Read ``sign = ( - | + ) sign | ~ sum | atom``."""
+        """Read ``sign = ( - | + ) sign | ( ~ | @ | |/ | ||/ ) sum | cast``."""
         position = self.here.position
         if self.skip("-"):
             operand = self.nested(self.sign)
@@ -274,13 +342,51 @@ class _Parser:
             return self.nested(self.sign)
         if self.skip("~"):
             return Complement(self.nested(lambda: self.chain(1)), position=position)
-        return self.atom()
+        if self.at(*_ROOTS):
+            name = _ROOTS[self.take().text]
+            return Function(name, (self.nested(lambda: self.chain(1)),), position=position)
+        return self.cast()
+
+    def cast(self) -> Expr:
+        """Read ``cast = atom { :: type }``."""
+        bits = self.here.text if self.here.kind == "bits" else None
+        expr = Null() if bits is not None and self.take() else self.atom()
+        while self.at("::"):
+            position = self.take().position
+            type_ = self.type()
+            if bits is not None:
+                expr, bits = self.number_of_bits(bits, type_, position), None
+            else:
+                expr = Cast(expr, type_, position=position)
+        if bits is not None:
+            raise _BeyondError
+        return expr
+
+    def number_of_bits(self, bits: str, type_: str, position: int) -> Expr:
+        """``x'1F'::int``: the bits as a number in two's complement, if they fit."""
+        width = {"int": 32, "longlong": 64}.get(type_)
+        if width is None or not bits or len(bits) > width:
+            raise _BeyondError
+        value = int(bits, 2)
+        value -= (len(bits) == width and bits[0] == "1") << width
+        return Cast(Number(value, position=position), type_, position=position)
+
+    def type(self) -> str:
+        """Read ``type = name``; a type that is not read here is beyond."""
+        token = self.take()
+        if token.kind == "name" and token.text == "double" and self.skip("precision"):
+            return "double"
+        if token.kind != "name" or token.text not in _TYPES or self.at("(", "[", "."):
+            raise _BeyondError
+        return _TYPES[token.text]
 
     def atom(self) -> Expr:
         """Read ``atom = number | string | TRUE | FALSE | NULL | column | function | "(" disjunction ")"``."""
         token = self.here
         if self.skip("("):
             expr = self.nested(self.disjunction)
+            if self.at(","):
+                raise _BeyondError  # a row
             if not self.skip(")"):
                 self.unexpected("an operator or the end of the condition")
             return expr
@@ -297,14 +403,99 @@ class _Parser:
             return Boolean(token.text == "true", position=token.position)
         if token.text == "null":
             return Null(position=token.position)
+        if token.text == "case":
+            return self.case(token)
+        if token.text == "cast":
+            return self.cast_call(token)
         if token.text in _RESERVED:
             self.place -= 1
             self.unexpected("a column or a constant")
+        if self.here.kind == "string" and token.text in _TYPED | _TYPES.keys():
+            raise _BeyondError
         return self.call(token) if self.at("(") else Column(token.text, position=token.position)
 
+    def case(self, token: Token) -> Expr:
+        """Read ``case = CASE [ value ] { WHEN condition THEN value } [ ELSE value ] END``."""
+        subject = None if self.at("when") else self.nested(self.disjunction)
+        whens: list[tuple[Expr, Expr]] = []
+        while self.skip("when"):
+            position, condition = self.here.position, self.nested(self.disjunction)
+            if subject is not None:
+                condition = Compare("=", subject, condition, position=position)
+            self.need("then")
+            whens.append((condition, self.nested(self.disjunction)))
+        if not whens:
+            self.unexpected("'WHEN'")
+        otherwise = self.nested(self.disjunction) if self.skip("else") else Null(position=token.position)
+        self.need("end")
+        return Case(tuple(whens), otherwise, position=token.position)
+
+    def cast_call(self, token: Token) -> Expr:
+        """Read ``cast = CAST "(" disjunction AS type ")"``."""
+        self.need("(")
+        bits = self.here.text if self.here.kind == "bits" and self.at("as", ahead=1) else None
+        operand = Null() if bits is not None and self.take() else self.nested(self.disjunction)
+        self.need("as")
+        type_ = self.type()
+        self.need(")")
+        if bits is not None:
+            return self.number_of_bits(bits, type_, token.position)
+        return Cast(operand, type_, position=token.position)
+
     def call(self, token: Token) -> Expr:
-        """Read ``function = name list``."""
-        if token.text not in FUNCTIONS:
-            known = ", ".join(sorted(FUNCTIONS))
-            self.source.fail(f"function {token.text!r} is not accepted in a condition", token.position, known)
-        return Function(token.text, self.items(), position=token.position)
+        """Read ``function = name list``, and the functions that write their arguments with words."""
+        name, position = token.text, token.position
+        if name in _BEYOND_CALLS or self.at("distinct", "all", "variadic", "*", ahead=1):
+            raise _BeyondError
+        if self.at(")", ahead=1):
+            self.place += 2
+            return Function(name, (), position=position)
+        if name == "position":
+            return self.position_call(position)
+        if name == "trim":
+            return self.trim_call(position)
+        if name == "substring":
+            return self.substring_call(position)
+        args = self.items()
+        if self.at("over", "filter", "within"):
+            raise _BeyondError
+        return Function(name, args, position=position)
+
+    def position_call(self, position: int) -> Expr:
+        """Read ``POSITION "(" others IN others ")"``."""
+        self.need("(")
+        part = self.nested(lambda: self.chain(0))
+        self.need("in")
+        whole = self.nested(lambda: self.chain(0))
+        self.need(")")
+        return Function("strpos", (whole, part), position=position)
+
+    def trim_call(self, position: int) -> Expr:
+        """Read ``TRIM "(" [ BOTH | LEADING | TRAILING ] [ characters ] [ FROM ] text [ "," characters ] ")"``."""
+        self.need("(")
+        name = _TRIMS[self.take().text] if self.at(*_TRIMS) else "btrim"
+        args = [] if self.at("from") else [self.nested(self.disjunction)]
+        if self.skip("from"):
+            args.insert(0, self.nested(self.disjunction))
+        while self.skip(","):
+            args.append(self.nested(self.disjunction))
+        self.need(")")
+        return Function(name, tuple(args), position=position)
+
+    def substring_call(self, position: int) -> Expr:
+        """Read ``SUBSTRING "(" text ( FROM n [ FOR n ] | FOR n [ FROM n ] | "," ... ) ")"``."""
+        self.need("(")
+        text = self.nested(self.disjunction)
+        start: Expr | None = None
+        length: Expr | None = None
+        while self.at("from", "for", ","):
+            word = self.take().text
+            if word == "for" or (word == "," and start is not None):
+                length = self.nested(self.disjunction)
+            else:
+                start = self.nested(self.disjunction)
+        if self.at("similar", "escape"):
+            raise _BeyondError
+        self.need(")")
+        args = [text, start or Number(1, position=position), *([length] if length is not None else [])]
+        return Function("substring", tuple(args), position=position)

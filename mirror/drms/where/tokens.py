@@ -1,7 +1,7 @@
 """Cutting a where clause into tokens, as PostgreSQL does after DRMS has made its replacements.
 
 DRMS turns every ``"`` into ``'`` and ``$(time)`` into seconds before PostgreSQL sees the clause.
-Operators are cut greedily, so ``a &-1`` holds an unknown operator ``&-``, as in PostgreSQL.
+Operators are cut greedily, so ``a &-1`` holds an operator ``&-``, as in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -14,36 +14,47 @@ from typing import NamedTuple, NoReturn
 from mirror.drms.times import scan_time
 from mirror.errors import SyntaxProblem
 
-_BLANK = re.compile(r"[ \t\n\r\f\v]*")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
-_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NAME = re.compile(r"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
+_NUMBER = re.compile(r"(?:[0-9]+(?:\.(?!\.)[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _STRING = re.compile(r"(?:'[^']*')+")
+#: Further parts of a text: PostgreSQL joins what stands on separate lines.
+_CONTINUED = re.compile(r"[ \t\f\v]*[\r\n][ \t\r\n\f\v]*(?=')")
+_ESCAPED = re.compile(r"[eE]'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
+_BITS = re.compile(r"[bB]'([01]*)'|[xX]'([0-9A-Fa-f]*)'")
+_DOLLAR = re.compile(r"\$((?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?)\$(.*?)\$\1\$", re.DOTALL)
+_OTHER_TEXT = re.compile(r"(?:[nN]|[uU]&)'")
 _TIME = re.compile(r"\$\(([^)]*)\)")
 _OPERATOR = re.compile(r"[-+*/<>=~!@#%^&|`?]+")
 _KEEPS_SIGN = re.compile(r"[~!@#%^&|`?]")  # an operator with one of these may end in + or -
-_SINGLE = "(),"
+_BLANKS = " \t\n\r\f\v"
+_SINGLE = "(),[]."
 LONGEST_CLAUSE = 65536  # several times what the server itself can take
 _LONGEST_NUMBER = 400  # digits, and tens of an exponent: far beyond any double
 
+#: Operators of PostgreSQL's that are read here.
 KNOWN_OPERATORS = frozenset(
-    {"=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "&", "|", "#", "~", "<<", ">>"}
+    ["=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "^", "&", "|", "#", "~", "<<", ">>", "||", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*", "@", "|/", "||/"]
+)
+#: Others that it has, for types that hardly any series has: JSOC knows what they mean.
+_OTHER_OPERATORS = frozenset(
+    ["!", "!!", "&&", "@>", "<@", "@@", "@@@", "^@", "<->", "->", "->>", "#>", "#>>", "#-", "@?", "?|", "?&", "?", "&<", "&>", "<<|", "|>>", "&<|", "|&>", "<^", ">^", "?#", "?-", "?-|", "?||", "~=", "##", "@-@", "<<", ">>", "<<=", ">>=", "-|-", "~<~", "~<=~", "~>~", "~>=~", "*=", "*<>", "*<", "*<=", "*>", "*>=", "|&>"]
 )
 _FORBIDDEN = (
-    ("--", "comments are not accepted in a condition"),
-    ("/*", "comments are not accepted in a condition"),
     (";", "several statements are not accepted in a condition"),
-    ("::", "casts are not accepted in a condition"),
-    (".", "names with a schema or a table are not accepted in a condition"),
     ("$(", "the time after '$(' is not closed"),
     ("'", "the quoted text is not closed"),
+)
+_SIMPLE_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9A-Fa-f]{1,2})|([0-7]{1,3})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))|''", re.DOTALL
 )
 
 
 class Token(NamedTuple):
-    """``kind`` is name, number, string, mark or end; ``word`` says what a grammar rule may ask for.
+    """``kind`` is name, number, string, bits, mark, other or end; ``word`` says what a grammar rule may ask for.
 
-    ``text`` is a name in lower case, an operator, one of ``( ) ,``, or what stands between quotes;
-    ``word`` is the same for names and marks, and "" for all else.
+    ``text`` is a name in lower case, an operator, one of ``( ) , [ ] .``, or what stands between quotes;
+    ``word`` is the same for names and marks, and "" for all else. Other is what is PostgreSQL's, but not read here.
     """
 
     kind: str
@@ -76,26 +87,78 @@ class Source:
             self.fail(f"a condition is not longer than {LONGEST_CLAUSE} characters", self.offset)
         text = self.text.replace('"', "'")
         tokens: list[Token] = []
-        place = _skip_blank(text, 0)
+        place = self._skip_blank(text, 0)
         while place < len(text):
             token, place = self._next(text, place)
             tokens.append(token)
-            place = _skip_blank(text, place)
+            place = self._skip_blank(text, place)
         return [*tokens, Token("end", "", self.offset + place)]
+
+    def _skip_blank(self, text: str, place: int) -> int:
+        """Behind blanks and comments."""
+        while place < len(text):
+            if text[place] in _BLANKS:
+                place += 1
+            elif text.startswith("--", place):
+                end = min((i for i in (text.find(c, place) for c in "\r\n") if i >= 0), default=-1)
+                if end < 0:
+                    self.fail(
+                        "a comment to the end of the condition also hides what JSOC writes behind it",
+                        self.offset + place,
+                        "the condition without it",
+                    )
+                place = end
+            elif text.startswith("/*", place):
+                place = self._comment_end(text, place)
+            else:
+                break
+        return place
+
+    def _comment_end(self, text: str, start: int) -> int:
+        """Comments may stand within each other."""
+        depth = 0
+        for found in re.finditer(r"/\*|\*/", text[start:]):
+            depth += 1 if found[0] == "/*" else -1
+            if not depth:
+                return start + found.end()
+        return self.fail("the comment is not closed", self.offset + start, "'*/' behind it")
 
     def _next(self, text: str, place: int) -> tuple[Token, int]:
         position = self.offset + place
+        if match := _BITS.match(text, place):
+            bits = match[1] if match[1] is not None else "".join(f"{int(d, 16):04b}" for d in match[2])
+            return Token("bits", bits, position), match.end()
+        if match := _ESCAPED.match(text, place):
+            return self._escaped(match, position), match.end()
+        if match := _OTHER_TEXT.match(text, place):
+            return Token("other", match[0], position), match.end() - 1
         if match := _NAME.match(text, place):
             return Token("name", match[0].lower(), position, match[0].lower()), match.end()
         if match := _NUMBER.match(text, place):
             return self._number(text, match, position), match.end()
         if match := _STRING.match(text, place):
-            return Token("string", match[0][1:-1].replace("''", "'"), position), match.end()
+            return self._string(text, match, position)
         if match := _TIME.match(text, place):
             return self._time(match, position), match.end()
+        if match := _DOLLAR.match(text, place):
+            return Token("string", match[2], position), match.end()
+        if text.startswith("::", place):
+            return mark("::", position), place + 2
         if text[place] in _SINGLE:
             return mark(text[place], position), place + 1
         return self._operator(text, place, position)
+
+    def _string(self, text: str, match: re.Match[str], position: int) -> tuple[Token, int]:
+        value, place = match[0][1:-1].replace("''", "'"), match.end()
+        while (gap := _CONTINUED.match(text, place)) and (more := _STRING.match(text, gap.end())):
+            value, place = value + more[0][1:-1].replace("''", "'"), more.end()
+        return Token("string", value, position), place
+
+    def _escaped(self, match: re.Match[str], position: int) -> Token:
+        """``E'...'``; one with a NUL, or a character that Latin-1 lacks, is left to JSOC."""
+        value = _ESCAPE.sub(_unescaped, match[1])
+        kind = "other" if "\0" in value or any(ord(c) > 0x7F for c in value) else "string"
+        return Token(kind, value, position)
 
     def _number(self, text: str, match: re.Match[str], position: int) -> Token:
         digits = match[0]
@@ -105,14 +168,14 @@ class Source:
             return Token("number", digits, position, value=int(digits))
         mantissa, _, exponent = digits.lower().partition("e")
         if len(mantissa) > _LONGEST_NUMBER or len(exponent) > 5 or abs(int(exponent or 0)) > _LONGEST_NUMBER:
-            self.fail("the number is out of range", position)
+            return Token("other", digits, position)
         return Token("number", digits, position, value=Decimal(digits))
 
     def _time(self, match: re.Match[str], position: int) -> Token:
         """``$(time)``: the seconds with six decimals, as DRMS writes them into the clause."""
         scan = scan_time(match[1])
         if scan is None or scan.consumed < len(match[1].rstrip()):
-            self.fail(f"{match[1]!r} is not a time", position + 2, "a time such as 2014.01.01_TAI")
+            return Token("other", match[0], position)  # what DRMS makes of it, JSOC knows
         return Token("number", match[0], position, value=Decimal(f"{scan.seconds:.6f}"))
 
     def _operator(self, text: str, place: int, position: int) -> tuple[Token, int]:
@@ -121,14 +184,27 @@ class Source:
                 self.fail(message, position)
         match = _OPERATOR.match(text, place)
         if match is None:
+            if text[place] in "$:{}\\":
+                return Token("other", text[place], position), place + 1
             self.fail(
                 f"unexpected character {text[place]!r}", position, "a column, a constant or an operator"
             )
         operator = _cut(match[0])
         name = "<>" if operator == "!=" else operator
-        if name not in KNOWN_OPERATORS:
-            self.fail(f"operator {operator!r} is not accepted", position, _known())
-        return mark(name, position), place + len(operator)
+        if name in KNOWN_OPERATORS:
+            return mark(name, position), place + len(operator)
+        if name in _OTHER_OPERATORS:
+            return Token("other", name, position), place + len(operator)
+        return self.fail(f"operator {operator!r} does not exist in PostgreSQL", position, _known())
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    byte, octal, short, long, character = match.groups()
+    if code := next((int(c, base) for c, base in ((byte, 16), (octal, 8), (short, 16), (long, 16)) if c), None):
+        return chr(min(code, 0x10FFFF))
+    if character is not None:
+        return _SIMPLE_ESCAPES.get(character, character)
+    return "'" if match[0] == "''" else "\0"
 
 
 def _cut(run: str) -> str:
@@ -142,8 +218,3 @@ def _cut(run: str) -> str:
 
 def _known() -> str:
     return "one of " + " ".join(sorted(KNOWN_OPERATORS)) + ", with a blank before a sign"
-
-
-def _skip_blank(text: str, place: int) -> int:
-    match = _BLANK.match(text, place)
-    return match.end() if match else place

@@ -2,7 +2,7 @@
 
 A type is a DRMS type (char .. longlong, float, double, time, string), or "numeric" (a constant with a
 point or an exponent), "boolean", or "unknown": a quoted constant or NULL that takes the type of what
-it stands against.
+it stands against. "any" is the type of what only JSOC knows, such as a function of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Collection
 from decimal import Decimal
 
 from mirror.drms.series import INTEGER_TYPES
@@ -72,6 +73,18 @@ def wider(left: str, right: str) -> str:
     if left == right == "float":
         return "float"
     return "double" if INEXACT & {left, right} else "numeric"
+
+
+def common(types: Collection[str]) -> str:
+    """The type that values of these types are cast to where each may stand for the others, as in CASE."""
+    if not types or types == {"string"}:
+        return "string"
+    if "any" in types or group(next(iter(types))) != "number":
+        return "any" if "any" in types else next(iter(types))
+    for type_ in ("double", "time", "float", "numeric"):
+        if type_ in types:
+            return "double" if type_ == "time" else type_
+    return max(types, key=INTEGERS.index)
 
 
 # ---- quoted constants -------------------------------------------------------------------------

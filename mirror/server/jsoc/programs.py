@@ -23,10 +23,23 @@ from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
-from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
+from mirror.wire.info import (
+    RsListRequest,
+    SeriesStructRequest,
+    SummaryRequest,
+    decode_info,
+    encode_summary,
+    not_understood,
+)
 from mirror.wire.paths import CGI
 from mirror.wire.rs_list import encode_rs_list
-from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
+from mirror.wire.show_info import (
+    decode_show_info,
+    encode_show_count,
+    encode_show_info,
+    only_jsoc_prints,
+    show_info_query,
+)
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
@@ -87,6 +100,8 @@ class Programs:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
         given = await parameters(request)
+        if not_understood(given):
+            return await self._whole_answer(request, "jsoc_info", given)
         info = decode_info(given)
         demand = demand_of(request.headers)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
@@ -95,8 +110,6 @@ class Programs:
                 if precise is not None:
                     return _json(request, encode_rs_list(precise, runtime=_since(started)))
             # Flags change values and layout in ways that printed values cannot give: JSOC answers itself.
-            if _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
-                return await self._proxy.pass_through(request, origin="forwarded")
             return await self._whole_answer(request, "jsoc_info", given)
         if isinstance(info, SeriesStructRequest):
             series = await self._search.structure(info.ds, demand)
@@ -119,7 +132,7 @@ class Programs:
         """JSOC's own answer to a question as it stands: kept, and given again while it is recent, or JSOC is away."""
         demand = demand_of(request.headers)
         question = await self._whole.question(program, given, demand)
-        if question is None:
+        if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
             return await self._proxy.pass_through(request, origin="forwarded")
         asked, asked_at = question, self._now()
         found = await self._whole.find(asked, demand)
@@ -158,7 +171,10 @@ class Programs:
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
-        wanted = decode_show_info(await parameters(request))
+        params = await parameters(request)
+        if only_jsoc_prints(params):
+            return await self._whole_answer(request, "show_info", params)
+        wanted = decode_show_info(params)
         query, demand = show_info_query(wanted), demand_of(request.headers)
         if wanted.count:
             counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)
@@ -167,9 +183,8 @@ class Programs:
         request[RECORDS] = found.value.count
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
-        strings = {k.name.lower() for k in series.keywords if k.type == "string"}
         body = await self._search.offload.run(
-            lambda: encode_show_info(wanted, found.value, quoted=strings), long=found.value.count > LONG_ANSWER
+            lambda: encode_show_info(wanted, found.value, keyword=series.keyword), long=found.value.count > LONG_ANSWER
         )
         return self._text(request, body, found)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from mirror.errors import UpstreamError, explained
 from mirror.fits.assembly import add_sums, ones_complement
 from mirror.fits.integrity import fits_problem
-from mirror.services.adoption.header import HeaderEvidence, read_header
 from mirror.services.adoption.match import Unplaced
+from mirror.services.adoption.names import HeaderEvidence, read_header
 from mirror.storage.files.unit_path import unit_file
 
 #: Bytes at the beginning that hold the headers; more is read if they do not, up to the limit.

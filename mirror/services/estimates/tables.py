@@ -1,4 +1,4 @@
-"""How fast JSOC sends records and files, measured on what it sends anyway.
+"""What estimates and budgets remember: how fast JSOC sends, measured on what it sends anyway, and what was used.
 
 What was used of the budget towards JSOC, kept over a restart.
 """

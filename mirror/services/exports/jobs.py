@@ -1,4 +1,4 @@
-"""Export jobs: what was asked, how far it is, and its files; rows that a restart goes on from.
+"""Export jobs and their parts: what was asked, how far it is, and its files; rows that a restart goes on from.
 
 The store knows nothing of exports: the request is JSON text of whoever made the job. A job's state only
 ever goes forward; what has ended stays as it is until it is asked to begin anew.

@@ -1,4 +1,4 @@
-"""Files that JSOC must bring back from tape: export requests for them, some records each, polled as JSOC says.
+"""Files that JSOC must bring back from tape: export requests, each polled in turn, and the tar files that come.
 
 Many files come as one tar file, which is taken apart and let go; a few, and those that a tar file lacks,
 one by one. What came is held under its unit, so that nothing is asked for twice.

@@ -16,8 +16,8 @@ from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import box_query
 from mirror.errors import MirrorError
 from mirror.services.maintenance.check_plan import CheckStep, Finding
-from mirror.storage.database.damage import is_damage
 from mirror.storage.database.database import Tables
+from mirror.storage.database.index_file import is_damage
 from mirror.storage.index.affected import delete_records
 from mirror.storage.index.merge import create_tables
 from mirror.storage.index.record_check import Damage, damaged, exists, mend_columns, mend_versions, outdone

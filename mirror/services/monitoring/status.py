@@ -2,7 +2,7 @@
 
 How many files a store has.
 
-Asking whether JSOC is back, so that no person has to be the first to find out.
+``Prober`` asks whether JSOC is back, so that no person has to be the first to find out.
 
 The circuit breaker lets one request through after each pause. Without a probe that would be somebody's
 search, which waits for a server that may never answer.

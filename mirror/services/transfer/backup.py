@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from mirror import __version__
 from mirror.errors import BadRequest, StorageError, explained
-from mirror.services.transfer.backup_manifest import (
+from mirror.services.transfer.manifests import (
     INDEX,
     MANIFEST,
     NAME,
     POOL,
     SUMS,
-    Manifest,
+    Backup,
     decode_manifest,
     decode_sums,
     encode_manifest,
@@ -170,15 +172,15 @@ class Backups:
 
     async def _finish(
         self, folder: Path, made_at: datetime, blobs: list[Blob], *, index_only: bool
-    ) -> Manifest:
+    ) -> Backup:
         """Write what the backup says of itself, once everything else lasts."""
         schema = await self._database.read(_schema)
 
-        def work() -> Manifest:
+        def work() -> Backup:
             sync_file(self._disk, folder / INDEX)
             sums = encode_sums(hash_of(folder / INDEX)[0], [b.sha256 for b in blobs])
             write_file(self._disk, folder / SUMS, sums)
-            manifest = Manifest(
+            manifest = Backup(
                 made_at.astimezone(UTC).isoformat(timespec="seconds"), f"jsoc-mirror {__version__}", schema,
                 len(blobs), sum(b.size for b in blobs), index_only, hash_of(folder / SUMS)[0],
             )  # fmt: skip
@@ -236,7 +238,7 @@ def describe(to: Path) -> list[dict[str, Any]]:
     """The backups in a folder, newest first, as plain JSON."""
     listed = []
     for path in reversed(generations(to)):
-        manifest = decode_manifest(_read(path / MANIFEST), str(path / MANIFEST))
+        manifest = decode_manifest(_read(path / MANIFEST), Backup, str(path / MANIFEST))
         listed.append({"backup": str(path), **asdict(manifest)})
     return listed
 

@@ -12,6 +12,8 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from mirror import __version__
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
@@ -28,16 +30,17 @@ from mirror.services.transfer.bundle_contents import (
     write_table,
 )
 from mirror.services.transfer.bundle_files import BundleFiles, FileLoad
-from mirror.services.transfer.bundle_manifest import (
-    BLOBS,
+from mirror.services.transfer.manifests import (
     LARGEST,
     MANIFEST,
+    POOL,
     TABLES,
     Bundle,
+    Claim,
     Structure,
     Table,
-    decode_bundle,
-    encode_bundle,
+    decode_manifest,
+    encode_manifest,
     joined,
 )
 from mirror.services.transfer.pool import UNFINISHED, Pool, alone_in, hash_of, sync_file, write_file
@@ -136,7 +139,7 @@ class Bundles:
     async def make(self, wish: BundleRequest, to: Path, tell: Tell) -> dict[str, Any]:
         """Make the folder ``to`` a bundle, or add to the one that is there; what it came to, in plain JSON."""
         self._check(wish, to)
-        for folder in (to, to / TABLES, to / BLOBS):
+        for folder in (to, to / TABLES, to / POOL):
             await asyncio.to_thread(self._disk.make_folder, folder)
         with alone_in(to):
             before = await asyncio.to_thread(read_bundle, to) if (to / MANIFEST).exists() else None
@@ -247,7 +250,7 @@ class Bundles:
         fields = {n: tuple(sorted(view.keysets[n], key=view.keysets[n].__getitem__)) for n in numbers}
         name = series.name.lower()
         table = await self._named(
-            to, temporary, Table("records", name, "", 0, count, series.name, fields, tuple(claims))
+            to, temporary, Table("records", name, "", 0, count, series.name, fields, tuple(Claim.of(*c) for c in claims))
         )
         load.tables.append(table)
         load.records += count
@@ -262,9 +265,7 @@ class Bundles:
             file = f"{TABLES}/{table.file}-{sha256[:16]}.parquet"
             sync_file(self._disk, temporary)
             self._disk.move(temporary, to / file)
-            return Table(
-                table.kind, file, sha256, size, table.rows, table.series, table.keysets, table.claims
-            )
+            return replace(table, file=file, sha256=sha256, size=size)
 
         return await asyncio.to_thread(work)
 
@@ -273,7 +274,7 @@ class Bundles:
     async def _finish(
         self, wish: BundleRequest, to: Path, before: Bundle | None, load: _Load, tell: Tell
     ) -> dict[str, Any]:
-        came = await self._files.put(Pool(to / BLOBS, self._disk, seal=False), load.files, tell)
+        came = await self._files.put(Pool(to / POOL, self._disk, seal=False), load.files, tell)
         if came.holdings:
             load.tables.append(await self._write(to, "holdings", came.holdings))
         if came.exports:
@@ -302,7 +303,7 @@ class Bundles:
 
     def _publish(self, to: Path, bundle: Bundle) -> None:
         self._disk.sync_folder(to / TABLES)
-        write_file(self._disk, to / MANIFEST, encode_bundle(bundle))
+        write_file(self._disk, to / MANIFEST, encode_manifest(bundle))
         wanted = {table.file for table in bundle.tables}
         for path in (to / TABLES).iterdir():  # left by one that did not come to its end
             if f"{TABLES}/{path.name}" not in wanted and path.suffix in (".parquet", UNFINISHED):
@@ -337,7 +338,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             raise StorageError(f"{folder} is no bundle; expected a folder that `mirror bundle` made")
-        return decode_bundle(path.read_bytes(), str(path))
+        return decode_manifest(path.read_bytes(), Bundle, str(path))
     except OSError as error:
         raise StorageError(f"cannot read {path}: {explained(error)}") from error
 

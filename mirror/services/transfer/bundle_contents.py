@@ -1,4 +1,4 @@
-"""What a bundle says that it holds besides records: files, exports that people had, small answers.
+"""The tables of a bundle: records, files, exports that people had, small answers.
 
 Rule: a bundle comes from elsewhere. What is read here is of the right form and names nothing outside the
 store; whether the bytes are what they should be is for the importer to see.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mirror.services.transfer.bundle_manifest import Bundle
+    from mirror.services.transfer.manifests import Bundle
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
 

@@ -22,7 +22,7 @@ from mirror.services.transfer.bundle_contents import (
     carried_files,
     read_records,
 )
-from mirror.services.transfer.bundle_manifest import BLOBS
+from mirror.services.transfer.manifests import POOL
 from mirror.services.transfer.pool import PIECE, Pool, hash_of
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import export_link
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.files import Files
     from mirror.services.transfer.backup import Tell
-    from mirror.services.transfer.bundle_manifest import Bundle, Structure, Table
+    from mirror.services.transfer.manifests import Bundle, Structure, Table
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
@@ -147,7 +147,7 @@ class Importer:
             raise StorageError(
                 f"the bundle has files of {sum(new.values()):,} bytes, the quota is {usage.limit:,}"
             )
-        pool, todo, done = Pool(folder / BLOBS, self._disk), iter(new.items()), 0
+        pool, todo, done = Pool(folder / POOL, self._disk), iter(new.items()), 0
         damaged: list[str] = []
         while done < len(new):
             count, bad = await asyncio.to_thread(_check_some, pool, todo)
@@ -165,7 +165,7 @@ class Importer:
     async def _take_files(
         self, folder: Path, carried: Sequence[Carried], new: dict[str, int], tell: Tell
     ) -> None:
-        pool = Pool(folder / BLOBS, self._disk)
+        pool = Pool(folder / POOL, self._disk)
         for number, each in enumerate(carried):
             blob = await self._held(pool, each, str(each.file))
             await self._files.note(
@@ -178,7 +178,7 @@ class Importer:
         """Keep an adopted export, unless the mirror has one of that segment already."""
         if await self._adopted.of(each.record) is not None:
             return
-        blob = await self._held(Pool(folder / BLOBS, self._disk), each, each.name)
+        blob = await self._held(Pool(folder / POOL, self._disk), each, each.name)
         segment = series.segment(each.record.segment)
         name = each.record.segment if segment is None else segment.name
         link = export_link(each.record, name, each.day) if self._tree and each.day else None
@@ -224,7 +224,7 @@ class Importer:
         share = ForeignRecords(
             new=tuple(rows for old, rows in found if not old),
             old=tuple(rows for old, rows in found if old),
-            claims=tuple((box, min(at, now)) for box, at in table.claims) if whole else (),
+            claims=tuple((c.box, min(c.checked_at, now)) for c in table.claims) if whole else (),
             tolerances={
                 name: Tolerance(*pair)
                 for name, pair in structure.precision.items()
@@ -259,7 +259,7 @@ def _series(folder: Path, structure: Structure) -> Series:
 
 def _look_through(folder: Path, table: Table, layout: Layout) -> None:
     space = len(layout.series.primekeys)
-    for box, _ in table.claims:
+    for box in (claim.box for claim in table.claims):
         if len(box.region.others) > max(space, 1):
             raise StorageError(f"{folder} is damaged: a claim on {table.series} has too many prime keys")
     keysets = {number: (number, fields) for number, fields in table.keysets.items()}

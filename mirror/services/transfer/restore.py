@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import StorageError, explained
 from mirror.services.transfer.backup import generations
-from mirror.services.transfer.backup_manifest import (
+from mirror.services.transfer.manifests import (
     INDEX,
     MANIFEST,
     POOL,
     SUMS,
-    Manifest,
+    Backup,
     decode_manifest,
     decode_sums,
 )
@@ -80,7 +80,7 @@ def begin_empty(store: Path, *, force: bool = False, disk: Disk | None = None) -
 @dataclass(frozen=True, slots=True)
 class _Backup:
     folder: Path
-    manifest: Manifest
+    manifest: Backup
     index: str
     blobs: list[str]
     pool: Pool
@@ -125,7 +125,7 @@ def _opened(backup: Path, disk: Disk) -> _Backup:
                 f"{backup} is no backup, and holds none; expected a folder that `mirror backup` made"
             )
         folder = there[-1]
-    manifest = decode_manifest(_read(folder / MANIFEST), str(folder / MANIFEST))
+    manifest = decode_manifest(_read(folder / MANIFEST), Backup, str(folder / MANIFEST))
     newest = schema_files()[-1][0]
     if manifest.schema > newest:
         raise StorageError(

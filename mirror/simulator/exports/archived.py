@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,12 @@ class ArchivedFile:
     bzero: float = 0.0
     bscale: float = 1.0
     compressed: bool = True
+    is_line: bool = False  #: one axis only: a row of numbers
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The length of each axis, columns first."""
+        return self.shape[1:] if self.is_line else self.shape[::-1]
 
     @property
     def is_image(self) -> bool:
@@ -77,11 +84,62 @@ def make_file(file: ArchivedFile, templates: Templates) -> bytes:
 
 
 def _text(file: ArchivedFile) -> bytes:
+    coefficients = _MODE_TABLES.get(file.segment.name)
+    if coefficients is not None:
+        return _mode_table(file, coefficients)
     numbers = file.chance().normal(size=(_LINES, 4))
     lines = ("".join(f"{value:14.6e}" for value in row) for row in numbers)
     return (f"# {file.segment.name}: {file.segment.note}\n" + "\n".join(lines) + "\n").encode(
         "latin-1", "replace"
     )
+
+
+# ---- tables of modes ----------------------------------------------------------------------------------
+
+#: By segment, how many coefficients of the splitting each mode has.
+_MODE_TABLES = {"m6": 6, "m18": 18, "m36": 36}
+_HIGHEST_DEGREE = 200
+_BAND = (1000.0, 4600.0)  # of the frequencies that are fitted, in microhertz
+
+
+def _mode_table(file: ArchivedFile, coefficients: int) -> bytes:
+    """Degree, order, five parameters with their errors, and the coefficients with theirs: a mode each line."""
+    degree, order, frequency = _modes()
+    chance = file.chance()
+    count = len(degree)
+    width = 0.4 + 0.9 * (frequency / 3000.0) ** 4
+    parameters = (
+        frequency,
+        60.0 * np.exp(-(((frequency - 3100.0) / 700.0) ** 2)) + 1.0,
+        width,
+        2.0 / width,
+        0.01 * width,
+    )
+    jitter = 1.0 + 0.001 * chance.normal(size=(len(parameters), count))
+    jitter[0] = 1.0 + 1e-6 * chance.normal(size=count)
+    errors = (0.004 + 0.02 * width, *(0.02 * np.abs(each) + 1e-4 for each in parameters[1:]))
+    falling = np.array(
+        [440.0 if at == 0 else 22.0 if at == 2 else 2.0 / (at + 1) for at in range(coefficients)]
+    )
+    splitting = falling[:, None] * (1.0 + 0.02 * chance.normal(size=(coefficients, count)))
+    doubt = np.full((coefficients, count), 0.05) * (1.0 + np.arange(coefficients)[:, None] * 0.1)
+    columns = np.vstack([np.array(parameters) * jitter, errors, splitting, doubt])
+    lines = (
+        f"{ell:4d}{n:4d}" + "".join(f"{value:15.6e}" for value in column)
+        for ell, n, column in zip(degree.tolist(), order.tolist(), columns.T, strict=True)
+    )
+    return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def _modes() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Degrees, orders and frequencies of the modes in the band: roughly those of the Sun."""
+    degree, order = (
+        axis.ravel() for axis in np.meshgrid(np.arange(_HIGHEST_DEGREE + 1), np.arange(26), indexing="ij")
+    )
+    ridge = 101.5**2 * (degree + 0.5) * (1.0 + order / 1.5)
+    frequency = np.sqrt(ridge + np.where(order > 0, 135.0 * (order + 1.45), 0.0) ** 2)
+    fitted = (frequency > _BAND[0]) & (frequency < _BAND[1])
+    return degree[fitted], order[fitted], frequency[fitted]
 
 
 # ---- images -----------------------------------------------------------------------------------------
@@ -113,14 +171,14 @@ def compressed_unit(file: ArchivedFile, rows: Rows) -> Hdu:
 
 
 def _table_cards(file: ArchivedFile, rows: Rows) -> Sequence[str]:
-    (ny, nx), size = file.shape, file.dtype.itemsize
+    size, lengths = file.dtype.itemsize, list(enumerate(file.axes, 1))
     longest = int(rows.lengths.max(initial=0))
     return (
         card("XTENSION", "BINTABLE", "binary table extension"),
         card("BITPIX", 8, "8-bit bytes"),
         card("NAXIS", 2, "2-dimensional binary table"),
         card("NAXIS1", 8, "width of table in bytes"),
-        card("NAXIS2", ny, "number of rows in table"),
+        card("NAXIS2", file.shape[0], "number of rows in table"),
         card("PCOUNT", len(rows.data), "size of special data area"),
         card("GCOUNT", 1, "one data group (required keyword)"),
         card("TFIELDS", 1, "number of fields in each row"),
@@ -129,11 +187,12 @@ def _table_cards(file: ArchivedFile, rows: Rows) -> Sequence[str]:
         card("ZIMAGE", True, "extension contains compressed image"),
         card("ZSIMPLE", True, "file does conform to FITS standard"),
         card("ZBITPIX", 8 * size, "data type of original image"),
-        card("ZNAXIS", 2, "dimension of original image"),
-        card("ZNAXIS1", nx, "length of original image axis"),
-        card("ZNAXIS2", ny, "length of original image axis"),
-        card("ZTILE1", nx, "size of tiles to be compressed"),
-        card("ZTILE2", 1, "size of tiles to be compressed"),
+        card("ZNAXIS", len(lengths), "dimension of original image"),
+        *(card(f"ZNAXIS{at}", length, "length of original image axis") for at, length in lengths),
+        *(
+            card(f"ZTILE{at}", length if at == 1 else 1, "size of tiles to be compressed")
+            for at, length in lengths
+        ),
         card("ZCMPTYPE", "RICE_1", "compression algorithm"),
         card("ZNAME1", "BLOCKSIZE", "compression block size"),
         card("ZVAL1", 32, "pixels per block"),
@@ -167,7 +226,7 @@ def _plain(file: ArchivedFile) -> Hdu:
     else:
         image = patched(file, stored(file, 0))
     bitpix = (-8 if file.dtype.kind == "f" else 8) * file.dtype.itemsize
-    cards = (*image_primary(bitpix, file.shape), *_scale_cards(file))
+    cards = (*image_primary(bitpix, file.axes), *_scale_cards(file))
     return Hdu(cards, _unsigned(image).astype(image.dtype.newbyteorder(">")).tobytes())
 
 
@@ -207,6 +266,12 @@ class Templates:
         key = (look(file.segment), file.segment.type, file.shape, file.bzero, file.bscale, variant)
         with self._lock:
             return self._kept.get(key, lambda: _template(stored(file, variant)))
+
+
+@cache
+def templates() -> Templates:
+    """Those that all archives of this process share: they depend on nothing but the kind of a file."""
+    return Templates()
 
 
 def _template(image: Image) -> _Template:

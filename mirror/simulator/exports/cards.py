@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
+from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES, OF_SEGMENT
 from mirror.drms.times import format_time, parse_time
 from mirror.simulator.exports.hdus import Hdu, card, data_sum, resealed, units
 from mirror.simulator.exports.loading import fits
@@ -49,7 +49,7 @@ def record_cards(series: Series, row: Rows, segment: str, instead: Mapping[str, 
     """The cards of a record, as the only row; ``instead`` has values by FITS name that a process has changed."""
     cards: list[str] = []
     seen: set[str] = set()
-    for keyword in _exported(series):
+    for keyword in _exported(series, segment):
         name, note = fits_name(keyword)
         if name in seen or _RESERVED.fullmatch(name):
             continue
@@ -59,8 +59,12 @@ def record_cards(series: Series, row: Rows, segment: str, instead: Mapping[str, 
     return cards + _identity(series, row, segment)
 
 
-def _exported(series: Series) -> Iterator[Keyword]:
-    return (k for k in series.keywords if k.name not in series.implicit and k.name != "DATE-OBS")
+def _exported(series: Series, segment: str) -> Iterator[Keyword]:
+    """The keywords of a header; of those that each segment has its own of, that of the segment."""
+    place = next((at for at, each in enumerate(series.segments) if each.name == segment), 0)
+    for keyword in series.keywords:
+        if keyword.name not in series.implicit and keyword.name != "DATE-OBS":
+            yield keyword if keyword.recscope != OF_SEGMENT else list(series.held(keyword))[place]
 
 
 def _identity(series: Series, row: Rows, segment: str) -> list[str]:
@@ -83,8 +87,13 @@ def fits_name(keyword: Keyword) -> tuple[str, str]:
     found = _MAPPED.match(keyword.note)
     if found:
         return found[1], keyword.note[found.end() :]
-    upper = keyword.name.upper()
+    upper = own_name(keyword).upper()
     return upper if _FITS_NAME.fullmatch(upper) else re.sub("[^A-Z0-9]", "", upper)[:8], keyword.note
+
+
+def own_name(keyword: Keyword) -> str:
+    """The name without the number of the segment: ``DATAMIN`` of ``DATAMIN_001``."""
+    return keyword.name[:-4] if keyword.recscope == OF_SEGMENT else keyword.name
 
 
 def _comment(keyword: Keyword, name: str, note: str) -> str:

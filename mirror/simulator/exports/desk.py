@@ -211,6 +211,10 @@ class Desk:
 
     # ---- files ---------------------------------------------------------------------------------------
 
+    def is_directory(self, path: str) -> bool:
+        """Whether an export lies there; ``path`` without a slash at its end."""
+        return any(job.directory is not None and job.path == path for job in list(self.ledger.jobs.values()))
+
     def content(self, path: str) -> Content | None:
         """The file of that path, of the archive or of an export; None if there is none."""
         for job in list(self.ledger.jobs.values()):

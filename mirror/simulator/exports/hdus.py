@@ -69,14 +69,13 @@ def empty_primary() -> Hdu:
     )
 
 
-def image_primary(bitpix: int, shape: tuple[int, int]) -> tuple[str, ...]:
-    """The structural cards of an image that is not compressed."""
+def image_primary(bitpix: int, axes: Sequence[int]) -> tuple[str, ...]:
+    """The structural cards of an image that is not compressed; ``axes``: the length of each, columns first."""
     return (
         card("SIMPLE", True, "file does conform to FITS standard"),
         card("BITPIX", bitpix, "number of bits per data pixel"),
-        card("NAXIS", 2, "number of data axes"),
-        card("NAXIS1", shape[1], "length of data axis 1"),
-        card("NAXIS2", shape[0], "length of data axis 2"),
+        card("NAXIS", len(axes), "number of data axes"),
+        *(card(f"NAXIS{at}", length, f"length of data axis {at}") for at, length in enumerate(axes, 1)),
         card("EXTEND", True, "FITS dataset may contain extensions"),
         *_STANDARD,
     )

@@ -28,11 +28,21 @@ _DISK = 0.465  #: the Sun's radius as a share of the shorter side
 def look(segment: Segment) -> str:
     """The kind of picture: a key of ``LOOKS``."""
     name = segment.name.lower()
+    if name == "spikes":
+        return "spikes"
+    if _is_map(segment.dims):
+        return "map"
     for part, kind in (("image", "corona"), ("doppler", "velocity"), ("vlos", "velocity"), ("mag", "field"),
                        ("bp", "field"), ("bt", "field"), ("br", "field"), ("continuum", "light")):  # fmt: skip
         if part in name and not name.endswith("_err"):
             return kind
     return "mask" if segment.type == "char" else "plain"
+
+
+def _is_map(dims: str) -> bool:
+    """True for a whole Sun unrolled, which is wider than it is high."""
+    sides = [int(side) for side in dims.split("x") if side.isdigit()]
+    return len(sides) == 2 and sides[0] > sides[1]
 
 
 def grid(shape: tuple[int, int]) -> Grid:
@@ -102,6 +112,24 @@ def _mask(at: Grid, chance: np.random.Generator) -> _Painted:
     return (spot > 0.3).astype(np.float32) * 32 + 2, 0.0, True
 
 
+def _map(at: Grid, chance: np.random.Generator) -> _Painted:
+    total = 2 * at[1] + np.zeros_like(at[0])
+    for _ in range(8):
+        x, y = chance.uniform(-2, 2), chance.uniform(-0.5, 0.5)
+        for sign, shift in ((1, -0.03), (-1, 0.03)):
+            total += sign * 700 * _spot(at, x + shift, y, 0.025)
+    return total.astype(np.float32), 3.0, True
+
+
+def _spikes(at: Grid, chance: np.random.Generator) -> _Painted:
+    """Rows of positions in an image of 4096 x 4096, and of values before and after."""
+    count = at[0].shape[1]
+    places = np.sort(chance.integers(1, 4096 * 4096, count))
+    before, after = chance.integers(300, 16000, count), chance.integers(0, 300, count)
+    rows = np.array([places, before, after], dtype=np.float32)
+    return np.resize(rows, (at[1].shape[0], count)), 0.0, True
+
+
 def _plain(at: Grid, chance: np.random.Generator) -> _Painted:
     x, y = at
     return (90 + 40 * x + 30 * y + np.float32(chance.uniform(-5, 5))).astype(np.float32), 0.5, False
@@ -120,5 +148,7 @@ LOOKS: dict[str, Callable[[Grid, np.random.Generator], _Painted]] = {
     "light": _light,
     "corona": _corona,
     "mask": _mask,
+    "map": _map,
+    "spikes": _spikes,
     "plain": _plain,
 }

@@ -1,4 +1,6 @@
-"""The processing steps that the simulator knows: ``im_patch`` cuts out, ``rebin`` and ``resize`` make smaller.
+"""The processing steps that the simulator knows: ``im_patch`` cuts out, ``rebin`` and ``resize`` make smaller, and
+``aia_scale`` turns and scales images of AIA to level 1.5. ``HmiB2ptr`` makes components of the field out of field,
+inclination and azimuth.
 
 They work on stored values; what they do to an image's coordinates is told as keywords by FITS name.
 """
@@ -21,6 +23,8 @@ from mirror.simulator.exports.loading import fits
 from mirror.simulator.exports.rice import compress
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mirror.drms.export import ProcessStep
     from mirror.simulator.exports.archived import ArchivedFile
     from mirror.simulator.exports.rice import Image
@@ -58,7 +62,7 @@ def process(step: ProcessStep, frame: Frame) -> Frame:
 
 def check(step: ProcessStep) -> None:
     """BadRequest for a step that is not simulated."""
-    if step.name not in _STEPS:
+    if step.name not in _STEPS and step.name != VECTORS:
         raise BadRequest(
             f"processing step {step.name!r} is not simulated; expected one of {', '.join(_STEPS)}"
         )
@@ -158,11 +162,136 @@ def _resize(arguments: Arguments, frame: Frame) -> Frame:
     return _rebin({"scale": str(1 / every)}, frame)
 
 
+# ---- level 1.5 ----------------------------------------------------------------------------------------
+
+_AIA_SCALE, _AIA_ROWS = 0.6, 256  #: arcsec a pixel; rows worked on at a time
+_FEWEST_ROWS = 4  #: of an image
+
+
+def _aia_scale(arguments: Arguments, frame: Frame) -> Frame:
+    """North up, 0.6 arcsec a pixel, the Sun in the middle: each pixel is the nearest one of the image.
+
+    A table, such as the spikes of an image, stays as it is.
+    """
+    if frame.image.shape[0] < _FEWEST_ROWS:
+        return frame
+    turn, ratio = np.radians(frame.keyword("CROTA2", 0.0)), _AIA_SCALE / frame.keyword("CDELT1", _AIA_SCALE)
+    ny, nx = frame.image.shape
+    middle = (nx - 1) / 2, (ny - 1) / 2
+    origin = [frame.keyword(f"CRPIX{axis}", _middle(frame, axis)) - 1 for axis in (1, 2)]
+    missing = np.iinfo(frame.image.dtype).min
+    made = np.full(frame.image.shape, missing, dtype=frame.image.dtype)
+    for start in range(0, ny, _AIA_ROWS):
+        rows, columns = np.ogrid[start : min(start + _AIA_ROWS, ny), :nx]
+        x, y = (columns - middle[0]) * ratio, (rows - middle[1]) * ratio
+        at_x = np.rint(origin[0] + x * np.cos(turn) + y * np.sin(turn)).astype(np.intp)
+        at_y = np.rint(origin[1] - x * np.sin(turn) + y * np.cos(turn)).astype(np.intp)
+        inside = (at_x >= 0) & (at_x < nx) & (at_y >= 0) & (at_y < ny)
+        made[start : start + len(rows)][inside] = frame.image[at_y[inside], at_x[inside]]
+    placed = {"CDELT1": _AIA_SCALE, "CDELT2": _AIA_SCALE, "CRPIX1": (nx + 1) / 2, "CRPIX2": (ny + 1) / 2}
+    turned = {"CROTA2": 0.0, "LVL_NUM": 1.5}
+    return replace(frame, image=made, keywords={**frame.keywords, **placed, **turned})
+
+
 _STEPS: Mapping[str, Callable[[Arguments, Frame], Frame]] = {
     "im_patch": _im_patch,
     "rebin": _rebin,
     "resize": _resize,
+    **dict.fromkeys(("aia_scale_aialev1", "aia_scale_orig", "aia_scale_other"), _aia_scale),
 }
+
+# ---- components of the field ---------------------------------------------------------------------------
+#
+# Simpler than the real program: the observer stands in the plane of the equator, and the azimuth is taken as it is.
+
+VECTORS = "HmiB2ptr"
+INPUTS = ("field", "inclination", "azimuth")
+_COMPONENTS, _PLACES = ("Bp", "Bt", "Br"), ("latitude", "longitude")
+_ROWS = 256  #: worked on at a time: a whole disk in doubles is too much
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image as it is stored, and what makes it physical: ``value * scale + zero``."""
+
+    image: Image
+    scale: float
+    zero: float
+
+    def rows(self, part: slice) -> NDArray[np.float64]:
+        """Some rows in physical units, NaN where a pixel is missing."""
+        values = self.image[part].astype(np.float64)
+        values[self.image[part] == np.iinfo(self.image.dtype).min] = np.nan
+        return values * self.scale + self.zero
+
+
+def outputs(steps: tuple[ProcessStep, ...]) -> tuple[str, ...]:
+    """The segments that come out: three components and, with ``l=1``, where each pixel is. None without the step."""
+    step = next((step for step in steps if step.name == VECTORS), None)
+    if step is None:
+        return ()
+    if len(steps) > 1:
+        raise BadRequest(f"{VECTORS} is simulated by itself; expected no other processing step beside it")
+    places = dict(step.arguments).get("l", "0") not in (None, "", "0")
+    return _COMPONENTS + (_PLACES if places else ())
+
+
+def made_from(name: str) -> str:
+    """The segment whose kind of file an output has: gauss like the field, degrees like the inclination."""
+    return "inclination" if name in _PLACES else "field"
+
+
+def component(name: str, inputs: Mapping[str, Stored], keywords: Mapping[str, float]) -> Image:
+    """One of ``outputs``, stored like the segment that it is made from; off the disk pixels are missing."""
+    like = inputs[made_from(name)]
+    made = np.full(like.image.shape, np.iinfo(like.image.dtype).min, dtype=like.image.dtype)
+    limits = np.iinfo(like.image.dtype)
+    height, _ = _shape(like.image)
+    for start in range(0, height, _ROWS):
+        part = slice(start, min(start + _ROWS, height))
+        values = (_physical(name, inputs, keywords, part) - like.zero) / like.scale
+        there = np.isfinite(values)
+        made[part][there] = np.clip(np.rint(values[there]), limits.min + 1, limits.max).astype(made.dtype)
+    return made
+
+
+def _physical(
+    name: str, inputs: Mapping[str, Stored], keywords: Mapping[str, float], part: slice
+) -> NDArray[np.float64]:
+    latitude, longitude = _places(_shape(inputs["field"].image), keywords, part)
+    if name in _PLACES:
+        return np.degrees(latitude if name == "latitude" else longitude)
+    field, inclination, azimuth = (inputs[each].rows(part) for each in INPUTS)
+    across = field * np.sin(np.radians(inclination))
+    x, y = -across * np.sin(np.radians(azimuth)), across * np.cos(np.radians(azimuth))
+    z = field * np.cos(np.radians(inclination))
+    outward = x * np.sin(longitude) + z * np.cos(longitude)  # in the plane of the parallel
+    if name == "Bp":
+        return np.asarray(x * np.cos(longitude) - z * np.sin(longitude))
+    if name == "Bt":
+        return np.asarray(outward * np.sin(latitude) - y * np.cos(latitude))
+    return np.asarray(outward * np.cos(latitude) + y * np.sin(latitude))
+
+
+def _shape(image: Image) -> tuple[int, int]:
+    rows, columns = image.shape
+    return int(rows), int(columns)
+
+
+def _places(
+    shape: tuple[int, int], keywords: Mapping[str, float], part: slice
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Latitude and longitude from the middle of the disk in radians, NaN off the disk."""
+    radius = keywords.get("RSUN_OBS", 960.0) / keywords.get("CDELT1", 0.5)
+    middle = [
+        keywords.get(f"CRPIX{axis}", (size + 1) / 2) - 1 for axis, size in ((1, shape[1]), (2, shape[0]))
+    ]
+    rows, columns = np.ogrid[part, : shape[1]]
+    x, y = (columns - middle[0]) / radius, (rows - middle[1]) / radius
+    with np.errstate(invalid="ignore"):
+        latitude = np.arcsin(y + 0 * x)
+        return latitude, np.arcsin(x / np.cos(latitude))
+
 
 # ---- files ------------------------------------------------------------------------------------------
 

@@ -6,23 +6,36 @@ before its first byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.drms.export import NO_DATA_FILE, ExportFile
+from mirror.errors import BadRequest
 from mirror.simulator.exports.cards import record_cards, with_keywords
 from mirror.simulator.exports.names import Named, product_name
 from mirror.simulator.exports.pictures import FILM, PICTURES, film, picture, shrink_of
-from mirror.simulator.exports.processing import Frame, process, processed_file, stored_values
+from mirror.simulator.exports.processing import (
+    INPUTS,
+    VECTORS,
+    Frame,
+    Stored,
+    component,
+    made_from,
+    outputs,
+    process,
+    processed_file,
+    stored_values,
+)
 from mirror.simulator.exports.shelf import LINKED
+from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
     from mirror.drms.export import ExportRequest, Finished
     from mirror.drms.series import Series
     from mirror.simulator.base import Rows
-    from mirror.simulator.exports.planning import Plan, WantedFile
+    from mirror.simulator.exports.planning import Plan, Records, WantedFile
     from mirror.simulator.exports.shelf import Shelf
 
 Make = Callable[[], bytes]
@@ -52,6 +65,9 @@ def products(request: ExportRequest, plan: Plan, shelf: Shelf) -> list[Product]:
     if request.protocol.as_is:
         return [_as_is(request, file, at, shelf) for at, file in enumerate(plan.files)]
     there = [file for file in plan.files if file.path is not None]
+    names = outputs(request.process.steps)
+    if names:
+        return [made for part in plan.parts for made in _vectors(request, part, names, shelf)]
     if request.protocol.name in PICTURES:
         return [_drawn(request, file, at, shelf) for at, file in enumerate(there)]
     if request.protocol.name == FILM:
@@ -154,12 +170,58 @@ def _processed(request: ExportRequest, file: WantedFile, series: Series, shelf: 
     archived, data = shelf.find(file.path), _read(shelf, file.path)
     if archived is None or not archived.is_image:
         return data
-    placed = {name: value for name in _WCS if (value := _number(series, file.row, name)) is not None}
+    turned = any(step.name.startswith("aia_scale") for step in request.process.steps)
+    wanted = (*_WCS, "CROTA2") if turned else _WCS
+    placed = {name: value for name in wanted if (value := _number(series, file.row, name)) is not None}
     frame = Frame(stored_values(data), placed, _time(series, file.row))
     for step in request.process.steps:
         frame = process(step, frame)
     made = processed_file(archived, frame.image)
     return with_keywords(made, record_cards(series, file.row, file.segment.name, frame.keywords))
+
+
+def _vectors(
+    request: ExportRequest, records: Records, names: Sequence[str], shelf: Shelf
+) -> Iterator[Product]:
+    """The components of the field of each record, whichever segments were asked for."""
+    segments = [records.series.segment(name) for name in INPUTS]
+    if None in segments:
+        raise BadRequest(
+            f"{VECTORS} works on segments {', '.join(INPUTS)}; {records.series.name} has none of them"
+        )
+    if request.protocol.name != "fits":
+        raise BadRequest(f"{VECTORS} with protocol {request.protocol.text!r} is not simulated; expected fits")
+    series = replace(records.series, name=f"{records.series.name}_mod")
+    number = 0
+    for at, record in enumerate(records.names):
+        row = records.row(at)
+        paths = {name: from_wire(row.segment(name).paths[0]) for name in INPUTS}
+        if not all(path.startswith("/") for path in paths.values()):
+            continue
+        for name in names:
+            printed = partial(records.printed, at=at)
+            named = Named(records.series, records.recnums[at], printed, f"{name}.fits", number)
+            number += 1
+            told = ExportFile(
+                series.name + record.removeprefix(records.series.name),
+                product_name(request.filenamefmt, named, series.name),
+            )
+            yield Product(told, partial(_component, name, paths, series, row, shelf))
+
+
+def _component(name: str, paths: Mapping[str, str], series: Series, row: Rows, shelf: Shelf) -> bytes:
+    inputs: dict[str, Stored] = {}
+    for each, path in paths.items():
+        file = shelf.find(path)
+        if file is None:
+            raise FileNotFoundError(path)
+        inputs[each] = Stored(stored_values(_read(shelf, path)), file.bscale, file.bzero)
+    like = shelf.find(paths[made_from(name)])
+    assert like is not None
+    wanted = (*_WCS, "RSUN_OBS")
+    placed = {key: value for key in wanted if (value := _number(series, row, key)) is not None}
+    made = processed_file(like, component(name, inputs, placed))
+    return with_keywords(made, record_cards(series, row, made_from(name), {}))
 
 
 def _number(series: Series, row: Rows, name: str) -> float | None:

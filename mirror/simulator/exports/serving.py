@@ -7,6 +7,7 @@ import re
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -22,7 +23,14 @@ _CHUNK = 1 << 20
 _SLOW_PIECES = 20
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _MODIFIED = "Wed, 01 Jan 2020 00:00:00 GMT"
-_TYPES = {"html": "text/html", "txt": "text/plain", "json": "application/json", "tar": "application/x-tar"}
+_TYPES = {
+    "html": "text/html",
+    "txt": "text/plain",
+    "json": "application/json",
+    "tar": "application/x-tar",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class Sent:
 def wanted_part(request: web.BaseRequest, size: int, etag: str) -> Sent:
     """What a request gets; a Range that cannot be had is 416, one that is not understood is passed over."""
     found = _RANGE.fullmatch(request.headers.get("Range", "").strip())
-    if request.headers.get("If-None-Match") == etag:
+    if _unchanged(request, etag):
         return Sent(304, 0, 0)
     if (
         found is None
@@ -53,6 +61,16 @@ def wanted_part(request: web.BaseRequest, size: int, etag: str) -> Sent:
     start = int(first) if first else max(0, size - int(last))
     stop = min(int(last) + 1, size) if first and last else size
     return Sent(206, start, stop) if start < stop else Sent(416, 0, 0)
+
+
+def _unchanged(request: web.BaseRequest, etag: str) -> bool:
+    """Whether the client has the file as it is; a date only counts where no tag is given."""
+    tags = request.headers.get("If-None-Match")
+    if tags is not None:
+        known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+        return etag in known or "*" in known
+    since = request.if_modified_since
+    return since is not None and since >= parsedate_to_datetime(_MODIFIED)
 
 
 def headers(path: str, part: Sent, size: int, etag: str) -> dict[str, str]:

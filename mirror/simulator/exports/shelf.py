@@ -16,7 +16,7 @@ import numpy as np
 
 from mirror.drms.export import StorageUnit, StorageUnits
 from mirror.errors import BadRequest
-from mirror.simulator.exports.archived import ArchivedFile, Templates, make_file
+from mirror.simulator.exports.archived import ArchivedFile, make_file, templates
 from mirror.simulator.exports.ledger import Kept
 from mirror.wire.text import from_wire
 
@@ -38,7 +38,7 @@ class Shelf:
 
     def __init__(self, archive: Archive, folder: Path | None = None) -> None:
         self._archive, self._folder = archive, folder
-        self._templates, self._lock = Templates(), Lock()
+        self._lock = Lock()
         self._kept: Kept[bytes] = Kept(_KEPT_BYTES)
 
     def find(self, path: str) -> ArchivedFile | None:
@@ -69,7 +69,7 @@ class Shelf:
         if file is None:
             return self._of_no_record(path)
         with self._lock:
-            return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, self._templates))
+            return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, templates()))
 
     def _of_no_record(self, path: str) -> bytes | None:
         """A file that was brought along, of a unit whose records were not: links lead to it."""
@@ -114,6 +114,7 @@ def _file(rows: Rows, segment: Segment, path: str, identity: tuple[int, int, str
         bzero=_number(cells, "bzeros", at, 0.0),
         bscale=_number(cells, "bscales", at, 1.0),
         compressed="compress" in ((cells.cparms[at] if cells.cparms else None) or ""),
+        is_line=cells.dims[at].isdigit(),
     )
 
 

@@ -69,6 +69,9 @@ class StagedSeries:
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:
         return self._staged(self._data.candidates(selection, n))
 
+    def print_format(self, keyword: str) -> str | None:
+        return self._data.print_format(keyword)
+
     def count(self, selection: Selection) -> int | None:
         return self._data.count(selection)
 

@@ -1,4 +1,4 @@
-"""Synthetic series: any record of some twenty series of JSOC at any time, the same at every start.
+"""Synthetic series: any record of some forty series of JSOC at any time, the same at every start.
 
 Nothing is stored. Which records exist is arithmetic on slots (``population``, ``selecting``); what they
 hold is computed by column functions when asked for (``columns`` and the module of each instrument), with

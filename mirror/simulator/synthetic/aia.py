@@ -14,7 +14,7 @@ import numpy as np
 from mirror.drms.slots import SlotAxis
 from mirror.drms.times import parse_time
 from mirror.simulator.synthetic.columns import ColumnFunction, Frame, observer_columns, stepped, texts
-from mirror.simulator.synthetic.ephemeris import AU, DAY
+from mirror.simulator.synthetic.ephemeris import AU, DAY, turned_to_ecliptic
 from mirror.simulator.synthetic.noise import Floats, Ints, Values
 from mirror.simulator.synthetic.population import Grown, Line
 from mirror.simulator.synthetic.printing import print_times
@@ -25,7 +25,7 @@ UV = (1600, 1700)
 
 #: Wavelength and seconds after the beginning of the 24, in order; EUV ones come again 12 s later.
 _HALF = ((94, 1.12), (335, 2.62), (193, 4.84), (304, 6.12), (131, 8.62), (211, 9.62), (171, 11.34))
-_TAKEN = sorted([*_HALF, *((w, t + 12.0) for w, t in _HALF), (1600, 7.28), (1700, 19.71)], key=lambda x: x[1])
+_TAKEN = sorted([*_HALF, *((w, t + 12.0) for w, t in _HALF), (1600, 3.72), (1700, 19.71)], key=lambda x: x[1])
 _KNOWN_FSN, _KNOWN_TIME = 20781661, parse_time("2011-02-15T00:00:01.34Z")
 
 
@@ -138,16 +138,14 @@ def _percentile(factor: float) -> ColumnFunction:
 
 
 def _orbit_record(frame: Frame) -> Values:
-    """ORB_REC: the orbit vectors of the day."""
-    days = np.array([text[:10] for text in print_times(frame.time, "UTC", 0)], dtype=object)
-    return np.asarray("sdo.fds_orbit_vectors[" + days + "_00:00:00_UTC]")
+    """ORB_REC: the orbit vectors of the minute."""
+    minutes = np.array([text[:16] for text in print_times(frame.time, "UTC", 0)], dtype=object)
+    return np.asarray("sdo.fds_orbit_vectors[" + minutes + ":00_UTC]")
 
 
 def _position(at: int) -> ColumnFunction:
     """One coordinate of SDO from the Sun, in the ecliptic."""
-    tilt = np.radians(23.4392911)
-    turn = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
-    return lambda frame: frame.view("sdo").position @ turn[at]
+    return lambda frame: turned_to_ecliptic(frame.view("sdo").position)[:, at]
 
 
 def _from_earth(at: int) -> ColumnFunction:

@@ -1,42 +1,68 @@
 """All synthetic series, put together: which keywords, records and times belong to which.
 
 A series begins in May 2010, MDI's in 1996, IRIS's in 2013, and ends some days before now, as definitive
-data do.
+data do; those of near real time go on to the last hour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from mirror.drms.times import parse_time
 from mirror.simulator.base import SeriesData
-from mirror.simulator.synthetic import aia, hmi, iris, mdi, response
+from mirror.simulator.synthetic import aia, aia_tables, ancillary, hmi, iris, maps, mdi
 from mirror.simulator.synthetic.columns import Frame, load_suite_facts
-from mirror.simulator.synthetic.design import Design, Target
+from mirror.simulator.synthetic.design import (
+    FOREVER,
+    LAG,
+    REDONE,
+    Design,
+    Functions,
+    Target,
+    Timing,
+    Workshop,
+)
 from mirror.simulator.synthetic.ephemeris import DAY, Ephemeris
-from mirror.simulator.synthetic.harps import Harps, make_harps
+from mirror.simulator.synthetic.harps import Harps, make_harps, make_tarps
 from mirror.simulator.synthetic.noise import Floats, Ints
-from mirror.simulator.synthetic.population import Population, Strands, Stretches
+from mirror.simulator.synthetic.population import Population, Strands, Stretches, UtcGrid
+from mirror.simulator.synthetic.rows import ListedSeries, SyntheticSeries
 from mirror.simulator.synthetic.selecting import Axis, Shifted
-from mirror.simulator.synthetic.series import ListedSeries, SyntheticSeries
-from mirror.simulator.synthetic.sharp import sharp_columns
+from mirror.simulator.synthetic.sharp import QUICK, sharp_columns, smarp_columns
 from mirror.simulator.synthetic.structure import Blueprint, load, load_facts
-from mirror.simulator.synthetic.workshop import FOREVER, LAG, REDONE, Functions, Workshop
 
 _ONE_CAMERA = ((2,), (hmi.FIRST_LIGHT, FOREVER))
 _TWO_CAMERAS = ((1, 3), (hmi.FIRST_LIGHT, hmi.BOTH_CAMERAS, FOREVER))
+_NO_CAMERA = ((), (hmi.FIRST_LIGHT, FOREVER))
 _OBSERVABLES = {
     "hmi.V_45s": ({**hmi.FAST_OBSERVABLE, **hmi.VELOCITY}, _ONE_CAMERA),
     "hmi.M_45s": (hmi.FAST_OBSERVABLE, _ONE_CAMERA),
     "hmi.Ic_45s": (hmi.FAST_OBSERVABLE, _ONE_CAMERA),
     "hmi.M_720s": (hmi.SLOW_OBSERVABLE, _TWO_CAMERAS),
     "hmi.Ic_720s": (hmi.SLOW_OBSERVABLE, _TWO_CAMERAS),
-    "hmi.B_720s": (hmi.FULL_DISK_FIELD, ((), (hmi.FIRST_LIGHT, FOREVER))),
+    "hmi.Ic_noLimbDark_720s": (hmi.SLOW_OBSERVABLE, _NO_CAMERA),
+    "hmi.S_720s": (hmi.SLOW_OBSERVABLE, _TWO_CAMERAS),
+    "hmi.B_720s": (hmi.FULL_DISK_FIELD, _NO_CAMERA),
+    "hmi.ME_720s_fd10": (hmi.FULL_DISK_FIELD, _NO_CAMERA),
+    "hmi.meanpf_720s": (maps.POLAR_FIELD, _NO_CAMERA),
 }
-_MODES = {"hmi.v_sht_modes": response.MODES, "hmi.v_sht_2drls": response.ROTATION}
-_MDI = {"mdi.fd_V": {**mdi.MDI_COLUMNS, **mdi.VELOCITY}, "mdi.fd_M_lev182": mdi.MDI_COLUMNS}
+_CHARTS = ("hmi.synoptic_mr_720s", "hmi.synoptic_mr_polfil_720s", "hmi.b_synoptic")
+_BY_MERIDIAN = {"hmi.rdVflows_fd15_frame": maps.FLOW_MERIDIANS, "hmi.v_avg120": maps.AVERAGE_MERIDIANS}
+_MODES = {"hmi.v_sht_modes": maps.MODES, "hmi.v_sht_2drls": maps.ROTATION}
+#: With the share of days that have a gap, and the longest gap in slots.
+_MDI = {
+    "mdi.fd_V": ({**mdi.MDI_COLUMNS, **mdi.VELOCITY}, 400),
+    "mdi.fd_M_lev182": (mdi.MDI_COLUMNS, 400),
+    "mdi.fd_M_96m_lev182": (mdi.EVERY_96_MINUTES, 5),
+    "mdi.fd_Ic_interp": (mdi.EVERY_96_MINUTES, 5),
+    "mdi.meanpf_96m": (maps.MDI_POLAR_FIELD, 5),
+}
+_NRT_FIRST = parse_time("2012.09.14_00:00:00_TAI")
+_NRT_LAG = 2 * 3600.0
 
 
 def synthetic_series(now: Callable[[], float]) -> list[SeriesData]:
@@ -51,15 +77,17 @@ def _designs(now: Callable[[], float]) -> Iterator[Design]:
     for name, (functions, (cameras, ends)) in _OBSERVABLES.items():
         yield _observable(shop, load(name), functions, cameras, ends)
     harps = make_harps(shop.facts, load("hmi.sharp_720s").axis)
-    yield _sharp(shop, load("hmi.sharp_720s"), harps, cea=False)
-    yield _sharp(shop, load("hmi.sharp_cea_720s"), harps, cea=True)
-    for name, keys in _MODES.items():
-        yield _mode_series(shop, load(name), keys)
+    yield from _patches(shop, harps)
+    yield from _maps(shop)
     yield from _aia(shop)
     yield _iris(shop, load("iris.lev1"))
-    for name, functions in _MDI.items():
-        yield _mdi(shop, load(name), functions)
+    for name, (functions, longest) in _MDI.items():
+        yield _mdi(shop, load(name), functions, longest)
+    yield from _smarps(shop)
     yield _response(shop, load("aia.response"))
+    yield _pointing(shop, load("aia.master_pointing3h"))
+    yield _orbit(shop, load("sdo.fds_orbit_vectors"))
+    yield _regions(shop, load("jsoc.noaa_active_regions"), harps)
 
 
 def _listed(designs: Mapping[str, Design]) -> Iterator[SeriesData]:
@@ -95,30 +123,90 @@ def _camera(strands: Strands) -> Functions:
     return {"CAMERA": lambda frame: strands.keys["camera"][frame.strand]}
 
 
-def _hmi_population(shop: Workshop, blueprint: Blueprint, strands: Strands) -> Population:
+def _hmi_population(shop: Workshop, blueprint: Blueprint, strands: Strands, lag: float = LAG) -> Population:
     """Gaps and newer versions are the same for all series of one cadence."""
     day = round(DAY / blueprint.axis.step)
     gaps = shop.stretches(f"hmi gaps {day}", blueprint, share=0.12, longest=max(3, day // 60))
     redone = shop.stretches(f"hmi redone {day}", blueprint, share=0.02, longest=max(2, day // 40))
-    return Population(strands, gaps, shop.end(blueprint), redone, generation=REDONE)
+    return Population(strands, gaps, shop.end(blueprint, lag), redone, generation=REDONE)
 
 
-def _sharp(shop: Workshop, blueprint: Blueprint, harps: Harps, *, cea: bool) -> Design:
-    strands = Strands(harps.first, harps.stop, {"harpnum": harps.numbers}, interleaved=False)
-    population = _hmi_population(shop, blueprint, strands)
+# ---- patches and maps -------------------------------------------------------------------------------
+
+
+def _patches(shop: Workshop, harps: Harps) -> Iterator[Design]:
+    """HARPs and SHARPs, definitive and near real time."""
+    recent = harps.since(load("hmi.sharp_720s").axis.slot(_NRT_FIRST))
+    for name in ("hmi.sharp_720s", "hmi.sharp_cea_720s", "hmi.Mharp_720s"):
+        yield _sharp(shop, load(name), harps, LAG, {})
+        yield _sharp(shop, load(f"{name}_nrt"), recent, _NRT_LAG, QUICK)
+
+
+def _sharp(shop: Workshop, blueprint: Blueprint, harps: Harps, lag: float, instead: Functions) -> Design:
+    strands = _strands(harps, "harpnum")
+    population = _hmi_population(shop, blueprint, strands, lag)
+    columns = sharp_columns(blueprint, harps, population, cea="_cea_" in blueprint.series.name)
+    return shop.gridded(blueprint, {**columns, **instead}, population, _by_strand(blueprint))
+
+
+def _smarps(shop: Workshop) -> Iterator[Design]:
+    tarps = make_tarps(load("mdi.smarp_cea_96m").axis)
+    strands = _strands(tarps, "tarpnum")
+    for name in ("mdi.smarp_cea_96m", "mdi.smarp_96m"):
+        blueprint = load(name)
+        gaps, stop = _mdi_gaps(shop, blueprint, 5), blueprint.axis.slot(mdi.LAST_LIGHT)
+        population = Population(strands, gaps, partial(int, stop))
+        columns = smarp_columns(blueprint, tarps, population, cea="_cea_" in name)
+        yield shop.gridded(blueprint, columns, population, _by_strand(blueprint))
+
+
+def _strands(harps: Harps, key: str) -> Strands:
+    alike = {"noaa_ar": harps.region, "noaa_num": harps.regions}
+    return Strands(harps.first, harps.stop, {key: harps.numbers}, interleaved=False, alike=alike)
+
+
+def _by_strand(blueprint: Blueprint) -> Timing:
+    """The timing of patches: chance goes by the patch, too."""
     axis = blueprint.axis
 
     def timing(strand: Ints, slot: Ints) -> tuple[Floats, Ints]:
         return axis.epoch + slot.astype(np.float64) * axis.step, slot + (strand << 32)
 
-    return shop.gridded(blueprint, sharp_columns(harps, population, cea=cea), population, timing)
+    return timing
+
+
+def _maps(shop: Workshop) -> Iterator[Design]:
+    for name in _CHARTS:
+        yield _by_rotation(shop, load(name), "car_rot", {}, maps.CHART, maps.chart_timing)
+    for name, meridians in _BY_MERIDIAN.items():
+        columns = maps.carrington_columns(meridians)
+        timing = maps.meridian_timing(meridians)
+        yield _by_rotation(shop, load(name), "carrrot", {"cmlon": meridians}, columns, timing)
+    for name, keys in _MODES.items():
+        yield _mode_series(shop, load(name), keys)
+
+
+def _by_rotation(
+    shop: Workshop,
+    blueprint: Blueprint,
+    key: str,
+    keys: Mapping[str, Ints],
+    functions: Functions,
+    timing: Timing,
+) -> Design:
+    """A series whose slots are Carrington rotations; a rotation is there some days after its end."""
+    count = len(next(iter(keys.values()), np.zeros(1)))
+    first, stop = np.full(count, maps.FIRST_ROTATION), np.full(count, maps.rotation_at(FOREVER))
+    strands = Strands(first, stop, keys, interleaved=True)
+    population = Population(strands, _no_gaps(), lambda: maps.rotation_at(shop.now() - maps.CHART_LAG))
+    return shop.design(blueprint, functions, population, timing, {key: Shifted()})
 
 
 def _mode_series(shop: Workshop, blueprint: Blueprint, keys: Mapping[str, Ints]) -> Design:
-    first, stop = (np.full(len(keys["lmin"]), blueprint.axis.slot(time)) for time in (response.FIRST, FOREVER))
-    strands = Strands(first, stop, keys, interleaved=True, every=response.LENGTH_DAYS)
-    population = Population(strands, _no_gaps(), shop.end(blueprint, response.LAG_DAYS * DAY))
-    return shop.gridded(blueprint, response.mode_columns(keys), population)
+    first, stop = (np.full(len(keys["lmin"]), blueprint.axis.slot(time)) for time in (maps.FIRST, FOREVER))
+    strands = Strands(first, stop, keys, interleaved=True, every=maps.LENGTH_DAYS)
+    population = Population(strands, _no_gaps(), shop.end(blueprint, maps.LAG_DAYS * DAY))
+    return shop.gridded(blueprint, maps.mode_columns(keys), population)
 
 
 # ---- AIA ------------------------------------------------------------------------------------------
@@ -172,18 +260,51 @@ def _iris(shop: Workshop, blueprint: Blueprint) -> Design:
     return shop.design(blueprint, iris.IRIS_COLUMNS, population, iris.LINE.timing, axes)
 
 
-def _mdi(shop: Workshop, blueprint: Blueprint, functions: Functions) -> Design:
+def _mdi(shop: Workshop, blueprint: Blueprint, functions: Functions, longest: int) -> Design:
     first, stop = (blueprint.axis.slot(time) for time in (mdi.FIRST_LIGHT, mdi.LAST_LIGHT))
-    gaps = shop.stretches("mdi gaps", blueprint, share=0.35, longest=400, lost=mdi.OUTAGES)
     strands = Strands(np.array([first]), np.array([stop]), {}, interleaved=True)
-    return shop.gridded(blueprint, functions, Population(strands, gaps, lambda: stop))
+    population = Population(strands, _mdi_gaps(shop, blueprint, longest), partial(int, stop))
+    return shop.gridded(blueprint, functions, population)
+
+
+def _mdi_gaps(shop: Workshop, blueprint: Blueprint, longest: int) -> Stretches:
+    return shop.stretches("mdi gaps", blueprint, share=0.35, longest=longest, lost=mdi.OUTAGES)
 
 
 def _response(shop: Workshop, blueprint: Blueprint) -> Design:
-    strands = Strands(np.array([0]), np.array([response.COUNT]), {}, interleaved=True)
-    population = Population(strands, _no_gaps(), lambda: response.COUNT)
-    design = shop.design(blueprint, response.RESPONSE_COLUMNS, population, response.timing, {})
+    strands = Strands(np.array([0]), np.array([aia_tables.COUNT]), {}, interleaved=True)
+    population = Population(strands, _no_gaps(), lambda: aia_tables.COUNT)
+    design = shop.design(blueprint, aia_tables.RESPONSE_COLUMNS, population, aia_tables.timing, {})
     return replace(design, listed=True)
+
+
+def _pointing(shop: Workshop, blueprint: Blueprint) -> Design:
+    grid, first = aia_tables.POINTING, aia_tables.POINTING_FIRST
+    population = _on_clock(grid, first, lambda: shop.now() - aia_tables.POINTING_LAG)
+    return shop.design(
+        blueprint, aia_tables.POINTING_COLUMNS, population, grid.timing, {"t_start": grid.axis}
+    )
+
+
+def _orbit(shop: Workshop, blueprint: Blueprint) -> Design:
+    grid, first = ancillary.ORBIT, ancillary.ORBIT_FIRST
+    population = _on_clock(grid, first, lambda: shop.now() + ancillary.ORBIT_AHEAD)
+    return shop.design(blueprint, ancillary.ORBIT_COLUMNS, population, grid.timing, {"obs_date": grid.axis})
+
+
+def _on_clock(grid: UtcGrid, first: float, end: Callable[[], float]) -> Population:
+    strands = Strands(np.array([grid.slot(first)]), np.array([grid.slot(FOREVER)]), {}, interleaved=True)
+    return Population(strands, _no_gaps(), lambda: grid.slot(end()))
+
+
+def _regions(shop: Workshop, blueprint: Blueprint, harps: Harps) -> Design:
+    regions = ancillary.make_regions(harps, load("hmi.sharp_720s").axis.epoch)
+    grid = ancillary.REGION_DAY
+    strands = Strands(regions.first, regions.stop, {"regionnumber": regions.number}, interleaved=True)
+    population = Population(strands, _no_gaps(), lambda: grid.slot(shop.now()))
+    return shop.design(
+        blueprint, ancillary.region_columns(regions), population, grid.timing, {"observationtime": grid.axis}
+    )
 
 
 def _no_gaps() -> Stretches:

@@ -216,6 +216,7 @@ class Facts:
     quiet: tuple[tuple[float, float], ...]
     records: dict[str, dict[str, dict[str, Any]]]
     harps: dict[int, tuple[float, int]]
+    shapes: dict[int, dict[str, float]]  #: what is known of where some HARPs are, by number
     crowd_first: float
     crowd_slots: int
     crowd_records: tuple[int, ...]
@@ -245,6 +246,7 @@ def load_suite_facts() -> Facts:
         tuple(sorted((parse_time(a), parse_time(b)) for a, b in told["quiet"])),
         told["records"],
         {int(number): (parse_time(first), length) for number, (first, length) in told["harps"].items()},
+        {int(number): shape for number, shape in told["shapes"].items()},
         parse_time(crowd["first"]),
         crowd["slots"],
         tuple(crowd["records"]),

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mirror.simulator.synthetic.noise import Floats, Ints
+
+Vectors = NDArray[np.float64]  #: shape (n, 3), or (3,) for one
 
 AU = 149597870691.0  #: metres, the value of DSUN_REF
 RSUN = 696000000.0  #: metres, the value of RSUN_REF
@@ -33,6 +36,7 @@ SDO_ELEMENTS = (28.253257, 0.067083, 150.052378, -6.439417, 0.050365, -102.16420
 _POLE = np.radians([286.13, 63.87])  # right ascension and declination of the Sun's north pole
 _CARRINGTON_YEAR_0 = 2398167.4  # Julian day at which rotation 1 began
 _CARRINGTON_PERIOD = 27.2752316
+_COS_TILT, _SIN_TILT = (float(f(np.radians(23.4392911))) for f in (np.cos, np.sin))  # of the ecliptic
 _LATITUDE_BIAS = -1.3e-4  # degrees, against JSOC's own CRLT_OBS
 
 
@@ -47,7 +51,8 @@ class View:
     vr: Floats  #: m/s, away from the Sun
     vw: Floats  #: m/s, westward
     vn: Floats  #: m/s, northward
-    position: NDArray[np.float64]  #: metres from the Sun, equatorial, shape (n, 3)
+    position: Vectors  #: metres from the Sun, equatorial
+    velocity: Vectors  #: m/s, equatorial
 
     @property
     def radius(self) -> Floats:
@@ -73,14 +78,14 @@ class Ephemeris:
         offset, drift = _sdo(seconds)
         return _view(seconds, position + offset, velocity + drift)
 
-    def _earth(self, seconds: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _earth(self, seconds: Floats) -> tuple[Vectors, Vectors]:
         """Heliocentric position (m) and velocity (m/s) of the Earth, equatorial, shape (n, 3)."""
         place = (np.asarray(seconds, dtype=np.float64) - _FIRST) / _GRID
         cell = np.clip(place.astype(np.int64), 0, len(self._grid[0]) - 2)
         return _hermite(*self._grid, cell, place - cell)
 
     @cached_property
-    def _grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _grid(self) -> tuple[Vectors, Vectors]:
         import erfa  # noqa: PLC0415 - a simulator that serves recorded worlds only does without it
 
         days = np.arange(_FIRST, _LAST, _GRID) / DAY + _TT_TAI / DAY
@@ -89,9 +94,7 @@ class Ephemeris:
         return heliocentric["p"] * au, heliocentric["v"] * au / DAY
 
 
-def _hermite(
-    places: NDArray[np.float64], speeds: NDArray[np.float64], cell: Ints, part: Floats
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _hermite(places: Vectors, speeds: Vectors, cell: Ints, part: Floats) -> tuple[Vectors, Vectors]:
     """Cubic interpolation of a grid of places and speeds, and its derivative."""
     t = part[:, None]
     p0, p1, m0, m1 = places[cell], places[cell + 1], speeds[cell] * _GRID, speeds[cell + 1] * _GRID
@@ -100,7 +103,7 @@ def _hermite(
     return p0 + t * (m0 + t * (c2 + t * c3)), (m0 + t * (2 * c2 + 3 * t * c3)) / _GRID
 
 
-def _sdo(seconds: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sdo(seconds: Floats) -> tuple[Vectors, Vectors]:
     """SDO's place (m) and speed (m/s) from the centre of the Earth, equatorial."""
     years = (seconds - _YEAR_2016) / (365.25 * DAY)
     tilt = np.radians(SDO_ELEMENTS[0] + SDO_ELEMENTS[1] * years)
@@ -113,34 +116,63 @@ def _sdo(seconds: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return _RADIUS * (c * towards + s * across), _RADIUS * _RATE * (c * across - s * towards)
 
 
-def _axes() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _axes() -> tuple[Vectors, Vectors, Vectors]:
     """The Sun's axes: along the node of its equator, across it, and north."""
     right_ascension, declination = _POLE
     node = np.array([-np.sin(right_ascension), np.cos(right_ascension), 0.0])
     flat = np.cos(declination)
     north = np.array([flat * np.cos(right_ascension), flat * np.sin(right_ascension), np.sin(declination)])
-    return node, np.cross(north, node), north
+    return node, _cross(north, node), north
 
 
-def _view(seconds: Floats, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> View:
+def _view(seconds: Floats, position: Vectors, velocity: Vectors) -> View:
     node, across, north = _axes()
-    distance = np.sqrt(np.einsum("ij,ij->i", position, position))
+    distance = np.sqrt(_dot(position, position))
     outward = position / distance[:, None]
-    westward = np.cross(north, outward)
-    westward /= np.sqrt(np.einsum("ij,ij->i", westward, westward))[:, None]
-    inertial = np.degrees(np.arctan2(outward @ across, outward @ node))
+    westward = _cross(north, outward)
+    westward /= np.sqrt(_dot(westward, westward))[:, None]
+    inertial = np.degrees(np.arctan2(_dot(outward, across), _dot(outward, node)))
     days = (seconds + _TT_TAI - distance / LIGHT) / DAY + _JD_1977
     longitude = (inertial - (84.176 + 14.1844 * (days - _J2000))) % 360.0
     return View(
         distance,
-        np.degrees(np.arcsin(outward @ north)) + _LATITUDE_BIAS,
+        np.degrees(np.arcsin(_dot(outward, north))) + _LATITUDE_BIAS,
         longitude,
         _rotation(days, longitude),
-        np.einsum("ij,ij->i", velocity, outward),
-        np.einsum("ij,ij->i", velocity, westward),
-        np.einsum("ij,ij->i", velocity, np.cross(outward, westward)),
+        _dot(velocity, outward),
+        _dot(velocity, westward),
+        _dot(velocity, _cross(outward, westward)),
         position,
+        velocity,
     )
+
+
+def _dot(one: Vectors, other: Vectors) -> Floats:
+    """The scalar product of vectors in the last axis.
+
+    Written out, because ``@`` and ``einsum`` add in another order for one record than for many, and a
+    record's last bits may not depend on what was asked together with it.
+    """
+    product = one * other
+    return np.asarray(product[..., 0] + product[..., 1] + product[..., 2])
+
+
+def _cross(one: Vectors, other: Vectors) -> Vectors:
+    """The vector product in the last axis, written out as ``_dot`` is."""
+    (a, b, c), (x, y, z) = (np.moveaxis(vectors, -1, 0) for vectors in (one, other))
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
+
+
+def turned_to_ecliptic(equatorial: Vectors) -> Vectors:
+    """Vectors in the ecliptic instead of the equatorial frame of J2000."""
+    x, y, z = np.moveaxis(equatorial, -1, 0)
+    return np.stack([x, _COS_TILT * y + _SIN_TILT * z, _COS_TILT * z - _SIN_TILT * y], axis=-1)
+
+
+def rotation_start(rotation: NDArray[np.floating[Any]]) -> Floats:
+    """When a Carrington rotation begins on average; ``rotation`` may have a fraction."""
+    days = _CARRINGTON_YEAR_0 + (rotation - 1.0) * _CARRINGTON_PERIOD - _JD_1977
+    return np.asarray(days * DAY - _TT_TAI, dtype=np.float64)
 
 
 def _rotation(days: Floats, longitude: Floats) -> Ints:

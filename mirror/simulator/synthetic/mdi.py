@@ -1,4 +1,8 @@
-"""MDI on SOHO: full disk Dopplergrams and magnetograms of every minute, 1996 to 2011."""
+"""MDI on SOHO, 1996 to 2011: full disk images of every minute and of every 96 minutes.
+
+The keywords of mdi.fd_M_96m_lev182 are those of a real header, but for the time of its slot 0, which there is half a
+minute later than its times of slots tell. Those of mdi.fd_Ic_interp are mdi.fd_Ic's, also from a header; INTERP is made up.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ OUTAGES = (
     (parse_time("1998.06.24_23:00:00_TAI"), parse_time("1998.10.22_00:00:00_TAI")),
     (parse_time("1998.12.21_00:00:00_TAI"), parse_time("1999.02.02_00:00:00_TAI")),
 )
+_INGESTED = parse_time("2012.03.01_00:00:00_TAI")
 _SCALE = 1.985993  # arcseconds a pixel
 
 
@@ -39,7 +44,7 @@ MDI_COLUMNS: Mapping[str, ColumnFunction] = {
     **observer_columns("l1"),
     "T_OBS": lambda frame: frame.time + np.rint(frame.around("T_OBS", 0.0, 1.0)),
     "DATE__OBS": lambda frame: frame["T_OBS"] - 15.0,
-    "DATE": lambda frame: 1.02e9 + (frame.time - FIRST_LIGHT) * 0.01,
+    "DATE": lambda frame: _INGESTED + (frame.time - FIRST_LIGHT) * 0.01,
     "RUNTIME": lambda frame: np.floor(frame.time / DAY) * DAY + 21 * DAY + 76600.0,
     "TBLXYUPD": lambda frame: np.floor(frame.time / DAY) * DAY + 20 * DAY + 65500.0,
     "EARTH_DT": lambda frame: (frame.view("earth").distance - frame["DSUN_OBS"]) / LIGHT,
@@ -52,6 +57,13 @@ MDI_COLUMNS: Mapping[str, ColumnFunction] = {
     "QUALITY": _quality,
     "MISSVALS": lambda frame: 1024 * 1024 - frame["DATAVALS"],
     "RSUN_REF": lambda frame: 696000000.0,
+}
+
+#: Those of averages over five minutes, which begin with the slot.
+EVERY_96_MINUTES: Mapping[str, ColumnFunction] = {
+    **MDI_COLUMNS,
+    "T_OBS": lambda frame: frame.time + 210.0,
+    "DATE__OBS": lambda frame: frame.time + 60.0,
 }
 
 #: What the Dopplergrams have beside.

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from mirror.drms.calendar import LEAP_CLOCKS
 from mirror.drms.recordset import FloatRange, IntRange, Term
 from mirror.errors import Refused
 from mirror.simulator.synthetic.noise import Floats, Ints, Mask, below, uniform
 
 #: More rows than this are never listed; a real server would run into its time limit.
 MOST_ROWS = 20_000_000
+_MANY = 100  # strands: so many do not have all their slots in common, and are listed one by one
+_LEAP_CLOCKS = np.array(LEAP_CLOCKS)
 
 
 class Span(NamedTuple):
@@ -118,6 +122,7 @@ class Strands:
     """Strand i has the slots first[i] <= slot < stop[i], every ``every``-th of them.
 
     ``keys``: the other prime keys by lower-case column, one value a strand, strands in ascending order.
+    ``alike``: further columns that are the same all along a strand, which conditions may ask for.
     ``interleaved``: records are ordered by slot and then by strand, else by strand and then by slot.
     """
 
@@ -126,9 +131,15 @@ class Strands:
     keys: Mapping[str, Ints]
     interleaved: bool
     every: int = 1
+    alike: Mapping[str, Ints] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.first)
+
+    @cached_property
+    def columns(self) -> Mapping[str, Ints]:
+        """Every column that is the same all along a strand."""
+        return {**self.alike, **self.keys}
 
 
 @dataclass(frozen=True)
@@ -257,14 +268,17 @@ class Population:
         return None
 
     def _held(self, strands: Ints, slots: Ints) -> Ints:
-        """Those of the slots at which one of the strands has a record."""
-        first, stop = int(self.strands.first[strands].min()), int(self.strands.stop[strands].max())
-        if self.strands.every != 1 or not self.strands.interleaved:
+        """Those of the ascending slots at which one of the strands has a record."""
+        if self.strands.every != 1:
             some = np.zeros(len(slots), dtype=bool)
             for strand in self._meeting(strands, slots):
                 some |= self.present(np.full(len(slots), strand), slots)
             return slots[some]
-        return np.asarray(slots[(slots >= first) & (slots < stop) & ~self.gaps.holds(slots)])
+        change = np.zeros(len(slots) + 1, dtype=np.int64)
+        np.add.at(change, np.searchsorted(slots, self.strands.first[strands]), 1)
+        np.add.at(change, np.searchsorted(slots, self.strands.stop[strands]), -1)
+        there = np.cumsum(change)[:-1] > 0
+        return np.asarray(slots[there & (slots < self.end()) & ~self.gaps.holds(slots)])
 
     def _meeting(self, strands: Ints, slots: Ints) -> Ints:
         """Those of the strands that may have one of the slots, or one between them."""
@@ -281,12 +295,15 @@ class Population:
         """Strand and slot of every record of the strands within the spans, in the order of the series."""
         inside = self.bounds
         spans = [span.cut(inside.first, inside.stop) for span in spans]
-        if self.strands.interleaved:
+        if self.strands.interleaved and len(strands) < _MANY:
             slots = list_slots(spans)
             _refuse_above(len(slots) * len(strands))
             slot, strand = np.repeat(slots, len(strands)), np.tile(strands, len(slots))
         else:
             strand, slot = self._list_by_strand(strands, spans)
+            if self.strands.interleaved:
+                order = np.lexsort((strand, slot))
+                strand, slot = strand[order], slot[order]
         held = self.present(strand, slot)
         return strand[held], slot[held]
 
@@ -336,6 +353,36 @@ class Line:
     def about(self, time: float) -> int:
         """An exposure within a cycle of a time."""
         return int((time - self.start) / self.period * len(self.offsets))
+
+
+@dataclass(frozen=True)
+class UtcGrid:
+    """Times every ``step`` seconds of a clock that shows UTC; slot n is n steps after 1977.01.01_00:00:00."""
+
+    step: float
+
+    def times(self, slots: Ints) -> Floats:
+        """Seconds of TAI: a leap second more with each one that the clock has passed."""
+        clock = slots * self.step
+        return np.asarray(clock + np.searchsorted(_LEAP_CLOCKS, clock, side="right"))
+
+    def slots(self, times: Floats) -> Ints:
+        """The slot at or before each time."""
+        near = np.floor_divide(times, self.step).astype(np.int64)
+        return near - (self.times(near) > times)
+
+    def slot(self, time: float) -> int:
+        """The slot at or before a time."""
+        return int(self.slots(np.array([time]))[0])
+
+    def timing(self, _strand: Ints, slots: Ints) -> tuple[Floats, Ints]:
+        """The timing of a design: chance goes by the slot."""
+        return self.times(slots), slots
+
+    @property
+    def axis(self) -> Grown:
+        """The axis of a key that holds these times."""
+        return Grown(Line(0.0, self.step, np.zeros(1)), self.times, lambda seconds: seconds)
 
 
 @dataclass(frozen=True)

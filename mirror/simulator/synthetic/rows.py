@@ -1,26 +1,96 @@
-"""Rows of a synthetic series, as the simulator's core asks for them (``mirror.simulator.base.Rows``)."""
+"""A synthetic series, its rows, and where their files lie, as the simulator's core asks for them.
+
+The protocol is that of ``mirror.simulator.base``. Files lie in storage units, on disks, some of them not online.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mirror.drms.series import Keyword, Link, Segment
+from mirror.drms.recordset import RecordSet, Selection
+from mirror.drms.series import Extent, Keyword, Link, Segment, Series
 from mirror.errors import UnknownName
 from mirror.simulator.base import Column, Rows, SegmentCells
-from mirror.simulator.synthetic.columns import Frame
+from mirror.simulator.cells import record_names
+from mirror.simulator.evaluate import select
+from mirror.simulator.synthetic import selecting
+from mirror.simulator.synthetic.columns import Frame, Pins, texts
 from mirror.simulator.synthetic.design import Design
-from mirror.simulator.synthetic.noise import Ints, Values, below
+from mirror.simulator.synthetic.noise import Ints, Mask, Values, below, uniform
 from mirror.simulator.synthetic.printing import print_column, print_times
-from mirror.simulator.synthetic.storage import Units, find_units, no_units
 from mirror.wire.text import to_wire
 
 _LINKED = "link via "
 _NO_DIRECTORY = "NoDataDirectory"
+_DISKS = 90
+_HIGHEST = 1 << 40  #: above every record's number
+_OFFLINE = 0.01  #: share of the units that are on tape only
 _MEGABYTES = 16  # of a storage unit's slot, roughly
+
+
+# ---- storage -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Units:
+    """The storage units of some records: number, disk, and the record's place in it."""
+
+    sunum: Ints
+    disk: Ints
+    place: Ints
+    online: Mask
+
+    def directories(self) -> Values:
+        """Wire text of ``/SUM1/D2/S00003`` for each record."""
+        return texts("\\/SUM%d\\/D%d\\/S%05d", self.disk, self.sunum, self.place)
+
+
+def find_units(frame: Frame, number: Ints, first: int, pins: Pins) -> Units:
+    """The units of records; ``number`` counts the records of the series, ``first`` is its first unit."""
+    size = max(1, frame.blueprint.series.unitsize)
+    sunum, place = first + number // size, number % size
+    disk = below(sunum, "disk", _DISKS)
+    for name, values in (("sunum", sunum), ("disk", disk), ("place", place)):
+        pins.apply(name, frame.slot, values)
+    return Units(sunum, disk, place, (uniform(sunum, "offline") >= _OFFLINE) | frame.quiet)
+
+
+def unit_recnums(design: Design, sunum: int) -> Ints:
+    """The numbers of the records whose files lie in a unit."""
+    first, population = design.blueprint.first_unit, design.population
+    size = max(1, design.blueprint.series.unitsize)
+    if first is None:
+        return np.empty(0, dtype=np.int64)
+    number = (sunum - first) * size
+    number = number if 0 <= number < _HIGHEST else _HIGHEST  # beyond all records
+    usual = np.arange(number, number + size, dtype=np.int64)
+    recnums = np.unique(np.concatenate([usual + population.base, _pinned(design, sunum)]))
+    recnums = recnums[population.exist(recnums)]
+    units = find_units(design.frame(recnums), recnums - population.base, first, design.pins)
+    return np.asarray(recnums[units.sunum == sunum])
+
+
+def _pinned(design: Design, sunum: int) -> Ints:
+    """Records that are known to lie in a unit, wherever their number would put them."""
+    known = zip(design.pins.slots.tolist(), design.pins.members, strict=True)
+    slots = np.array([slot for slot, members in known if members.get("sunum") == sunum], dtype=np.int64)
+    strands = np.arange(len(design.population.strands), dtype=np.int64)
+    slot, strand = np.repeat(slots, len(strands)), np.tile(strands, len(slots))
+    return design.population.recnums(strand, slot)
+
+
+def no_units(count: int) -> Units:
+    """Those of records without a unit of their own, whose files are linked."""
+    nothing = np.zeros(count, dtype=np.int64)
+    return Units(nothing - 1, nothing, nothing, np.zeros(count, dtype=bool))
+
+
+# ---- rows ----------------------------------------------------------------------------------------
 
 
 class SyntheticRows:
@@ -179,3 +249,90 @@ class SyntheticRows:
 def _implicit_names(segments: Sequence[Segment], segment: Segment) -> tuple[str, str, str]:
     number = [each.name for each in segments].index(segment.name)
     return f"cparms_sg{number:03d}", f"{segment.name}_bzero", f"{segment.name}_bscale"
+
+
+# ---- series ------------------------------------------------------------------------------------------
+
+
+class SyntheticSeries:
+    """The records of a design; new ones appear as the clock behind its population goes on."""
+
+    def __init__(self, design: Design) -> None:
+        self._design = design
+        self._everything = Selection(design.blueprint.series, RecordSet(design.blueprint.series.name), ())
+        self._known: tuple[int, Series] | None = None
+
+    @property
+    def structure(self) -> Series:
+        """The structure with the extent of the moment."""
+        end = self._design.population.bounds.stop
+        if self._known is None or self._known[0] != end:
+            series = replace(self._design.blueprint.series, extent=self._extent())
+            self._known = (end, series)
+        return self._known[1]
+
+    def print_format(self, keyword: str) -> str | None:
+        """As the blueprint has it."""
+        return self._design.blueprint.formats.get(keyword)
+
+    def candidates(self, selection: Selection, n: int | None = None) -> Rows:
+        """The rows that the prime keys of a selection leave; Refused if they are absurdly many."""
+        return SyntheticRows(self._design, self._recnums(selection, n))
+
+    def count(self, selection: Selection) -> int | None:
+        """By arithmetic on slots, for selections by prime keys alone."""
+        if self._design.listed:
+            return None
+        return selecting.count(selection, self._design.population, self._design.axes)
+
+    def unit(self, sunum: int) -> Rows:
+        """The records of a storage unit, by arithmetic on its number."""
+        return SyntheticRows(self._design, unit_recnums(self._design, sunum))
+
+    def _recnums(self, selection: Selection, n: int | None) -> Ints:
+        n = None if self._design.listed else n
+        return selecting.list_recnums(selection, self._design.population, self._design.axes, n)
+
+    def _extent(self) -> Extent:
+        highest = selecting.highest(self._design.population)
+        if highest is None:
+            return Extent()
+        ends = [self._end(n) for n in (1, -1)]
+        return Extent(*ends[0], *ends[1], max_recnum=highest)
+
+    def _end(self, n: int) -> tuple[str, int]:
+        """Name and number of the first (1) or last (-1) record."""
+        if self._design.listed:
+            rows = select(self._everything, self, n)
+        else:
+            rows = SyntheticRows(self._design, selecting.end_recnum(self._design.population, last=n < 0))
+        (name,) = record_names(rows, self._design.blueprint.series)
+        return name, int(rows.stored("recnum").values[0])
+
+
+class ListedSeries:
+    """A series that is listed and described, and holds no records here."""
+
+    def __init__(self, design: Design) -> None:
+        self._design = design
+
+    @property
+    def structure(self) -> Series:
+        """The structure, without an extent."""
+        return self._design.blueprint.series
+
+    def print_format(self, keyword: str) -> str | None:
+        """As the blueprint has it."""
+        return self._design.blueprint.formats.get(keyword)
+
+    def candidates(self, selection: Selection, n: int | None = None) -> Rows:  # noqa: ARG002
+        """No rows."""
+        return SyntheticRows(self._design, np.empty(0, dtype=np.int64))
+
+    def count(self, selection: Selection) -> int | None:  # noqa: ARG002
+        """None at all."""
+        return 0
+
+    def unit(self, sunum: int) -> Rows:  # noqa: ARG002
+        """No rows."""
+        return SyntheticRows(self._design, np.empty(0, dtype=np.int64))

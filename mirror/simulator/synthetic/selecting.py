@@ -23,7 +23,9 @@ from mirror.drms.recordset import (
     Selection,
     Term,
 )
-from mirror.simulator.synthetic.noise import Ints
+from mirror.simulator.evaluate import OwnCondition
+from mirror.simulator.sql.nodes import Column, Constant, InList, Logic, Node, Operation
+from mirror.simulator.synthetic.noise import Ints, Mask
 from mirror.simulator.synthetic.population import Population, Span, list_slots
 
 
@@ -40,7 +42,7 @@ class Axis(Protocol):
         ...
 
 
-_LOOK = 1 << 16  # record numbers looked at in one go
+_FIRST_LOOK, _LONGEST_LOOK = 1 << 9, 1 << 15  # record numbers looked at in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,12 @@ def narrow(selection: Selection, population: Population, axes: Mapping[str, Axis
     unseen = False  # whether a filter has passed that only the values can answer
     for each in selection.filters:
         if not isinstance(each, KeyFilter):
-            unseen, at = True, Narrowed(at.strands, at.spans, exact=False)
+            strands = (
+                at.strands[_may_hold(each.condition.tree, population)[at.strands]]
+                if isinstance(each, OwnCondition)
+                else at.strands
+            )
+            unseen, at = True, Narrowed(strands, at.spans, exact=False)
         elif unseen and _has_extreme(each):
             return Narrowed(at.strands, at.spans, exact=False, stopped=True)
         else:
@@ -85,6 +92,35 @@ def narrow(selection: Selection, population: Population, axes: Mapping[str, Axis
             if at.stopped:
                 return at
     return at
+
+
+def _may_hold(node: Node, population: Population) -> Mask:
+    """For every strand whether a condition may be true there, as far as equalities on its keys tell."""
+    if isinstance(node, Logic):
+        masks = [_may_hold(each, population) for each in node.operands]
+        together: Mask = (np.logical_and if node.op == "AND" else np.logical_or).reduce(masks)
+        return together
+    sides: tuple[Node | None, ...] = ()
+    if isinstance(node, Operation) and node.op == "=":
+        sides = node.left, node.right
+    elif isinstance(node, InList) and not node.negated:
+        sides = node.operand, *node.items
+    column = next((side for side in sides if isinstance(side, Column)), None)
+    values = None if column is None else population.strands.columns.get(column.name)
+    wanted = [_number(side) for side in sides if side is not column]
+    if values is None or None in wanted:
+        return np.ones(len(population.strands), dtype=bool)
+    return np.isin(values.astype(np.float64), np.array(wanted, dtype=np.float64))
+
+
+def _number(node: Node | None) -> float | None:
+    """The number that a constant is, quoted or not."""
+    if not isinstance(node, Constant) or node.value is None:
+        return None
+    try:
+        return float(node.value)
+    except ValueError:
+        return None
 
 
 def _has_extreme(each: BoundFilter) -> bool:
@@ -243,6 +279,19 @@ def _number_ends(population: Population) -> Ints:
     return np.array([number for number in ends if number is not None], dtype=np.int64)
 
 
+def end_recnum(population: Population, *, last: bool) -> Ints:
+    """The number of the first or last record in the order of the prime keys, as the only one; it must exist."""
+    strands = np.arange(len(population.strands), dtype=np.int64)
+    if not population.strands.interleaved:
+        held = strands[population.counts(strands, [population.bounds]) > 0]
+        strands = held[-1:] if last else held[:1]
+    slot = population.outermost(strands, [population.bounds], last=last)
+    slots = np.full(len(strands), slot)
+    there = population.present(strands, slots)
+    strand = strands[there][-1:] if last else strands[there][:1]
+    return population.recnums(strand, slots[: len(strand)])
+
+
 def lowest(population: Population) -> int | None:
     """The lowest number of a record of any version."""
     return next((found for span in population.number_spans if (found := _outer(population, span, 1))), None)
@@ -255,13 +304,18 @@ def highest(population: Population) -> int | None:
 
 
 def _outer(population: Population, span: Span, way: int) -> int | None:
-    """The first number from the beginning (the end, for -1) of a span that is a record's."""
-    for start in range(0, span.stop - span.first, _LOOK):
-        near = np.arange(start, min(start + _LOOK, span.stop - span.first), dtype=np.int64)
+    """The first number from the beginning (the end, for -1) of a span that is a record's.
+
+    It is near the end as a rule: one look after the other is longer, up to the longest.
+    """
+    start, length = 0, _FIRST_LOOK
+    while start < span.stop - span.first:
+        near = np.arange(start, min(start + length, span.stop - span.first), dtype=np.int64)
         numbers = span.first + near if way > 0 else span.stop - 1 - near
         held = numbers[population.exist(numbers)]
         if len(held):
             return int(held[0])
+        start, length = start + length, min(2 * length, _LONGEST_LOOK)
     return None
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from mirror.errors import StorageError
-from mirror.storage.database.damage import given_up
+from mirror.storage.database.index_file import given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ import duckdb
 from mirror.concurrency import T
 from mirror.errors import StorageError
 from mirror.storage.database.connection import Allowance, Memory, ReopeningConnection
-from mirror.storage.database.damage import (
+from mirror.storage.database.index_file import (
     Damaged,
     cannot_open,
     cannot_read,
@@ -28,8 +28,10 @@ from mirror.storage.database.damage import (
     cannot_write,
     first_line,
     is_damage,
+    log_of,
+    look_at,
+    refuse_beside_files,
 )
-from mirror.storage.database.index_file import log_of, look_at, refuse_beside_files
 from mirror.storage.database.migrations import (
     Kind,
     bring_up_to_date,

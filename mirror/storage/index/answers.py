@@ -52,13 +52,17 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An answer that is to be kept; ``numbers`` of a condition or of records, ``body`` of the other kinds."""
+    """An answer that is to be kept; ``numbers`` of a condition or of records, ``body`` of the other kinds.
+
+    ``order`` are the numbers of records as JSOC gave them.
+    """
 
     kind: AnswerKind
     key: str
     boxes: tuple[Box, ...]
     numbers: frozenset[int] = frozenset()
     body: bytes = b""
+    order: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -165,7 +169,7 @@ class Answers:
         kept = Kept(self._id(), name, told.kind, told.key, coverage, len(numbers) + len(told.body) // 8)
         self._delete(cursor, name, (told.kind.value, told.key))
         self._make_room(cursor, kept.size)
-        values = [kept.id, name, told.kind.value, told.key, _spans(coverage), sorted(numbers), told.body, checked_at]
+        values = [kept.id, name, told.kind.value, told.key, _spans(coverage), list(told.order) or sorted(numbers), told.body, checked_at]
         cursor.execute("INSERT INTO mirror.answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         self._note(kept)
 

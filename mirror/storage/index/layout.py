@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mirror.drms.selection import prime_columns
-from mirror.drms.series import FLOAT_TYPES
+from mirror.drms.series import FLOAT_TYPES, OF_SEGMENT
 from mirror.drms.times import time_text_resolution
 from mirror.fits.record import is_second_name
 
@@ -88,19 +88,27 @@ class Layout:
 
     @cached_property
     def aliases(self) -> dict[str, str]:
-        """Lower-case names of rows that repeat the one before under a FITS name (DATE-OBS), to that one."""
+        """Lower-case names of rows that repeat the one before under a FITS name (DATE-OBS), to that one.
+
+        And the names, without a number, of what each segment has its own of: they mean the first segment's.
+        """
         own = {k.name.lower() for k in self._rows[0]}
-        return {name: first for name, first in self._rows[1].items() if name not in own}
+        again = {name: first for name, first in self._rows[1].items() if name not in own}
+        held = {k.name.lower() for k in self.keywords}
+        firsts = (k.name for k in self._rows[0] if k.recscope == OF_SEGMENT and self.series.segments)
+        return again | {name.lower(): f"{name}_000" for name in firsts if name.lower() not in held}
 
     @cached_property
     def _rows(self) -> tuple[list[Keyword], dict[str, str]]:
         """The rows of the structure that are keywords of their own, and the others by name."""
         own: list[Keyword] = []
         again: dict[str, str] = {}
+        seen: set[str] = set()  # a name that the structure has twice, in any case, is one keyword: the first
         for keyword in self.series.keywords:
             if own and is_second_name(keyword, own[-1]):
                 again[keyword.name.lower()] = own[-1].name
-            else:
+            elif keyword.name.lower() not in seen:
+                seen.add(keyword.name.lower())
                 own.append(keyword)
         return own, again
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mirror.coverage.coverage import Coverage
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
-from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there
+from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
 from mirror.storage.index.facts import find_fact
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
@@ -166,6 +166,9 @@ class Reader:
 
         def work(cursor: Cursor) -> list[tuple[int, int, str, bool]] | None:
             found = _fetched(cursor.execute(sql))
+            if kept.kind is AnswerKind.RECORDS and not n:  # as JSOC gave them
+                places = {number: i for i, number in enumerate(numbers_of(cursor, kept) or ())}
+                found.sort(key=lambda row: places.get(row[0], 0))
             return found if is_there(cursor, kept) else None
 
         found = await self._database.read(work)

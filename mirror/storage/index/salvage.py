@@ -1,4 +1,4 @@
-"""Saving what can still be read of a table with damaged blocks.
+"""The index's tables, checked, and saved as far as they can still be read.
 
 A block holds a stretch of one column, so that most columns of the records in it can still be read: they
 tell which records are lost. The table is written anew from the stretches that read whole.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from mirror.coverage.coverage import AHEAD, Coverage
-from mirror.storage.database.damage import is_damage
+from mirror.storage.database.index_file import is_damage
 from mirror.storage.index.affected import AffectedRecords, affected_by, spans_sql
 from mirror.storage.index.answers import AnswerKind
 from mirror.storage.index.layout import quoted

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from mirror.drms.series import Keyword, PrimeKey, Segment, Series
 from mirror.drms.times import format_time, parse_time
-from mirror.services.adoption.header import HeaderEvidence
 from mirror.services.adoption.match import Candidate, SegmentFacts, printed_keys
+from mirror.services.adoption.names import HeaderEvidence
 
 
 def keyword(name, kind, units="none", note="", recscope="variable", defval=""):

@@ -16,6 +16,7 @@ from mirror.errors import BadRequest, OutOfTime, Refused, SyntaxProblem, TooLarg
 from mirror.services.sql.question import Limits, Question
 from mirror.services.sql.worker import Engine
 from tests.services.sql.conftest import Sql
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -149,8 +150,7 @@ async def drained(sql: Sql, question: Question, principal: str = "") -> None:
 
 async def busy(sql: Sql) -> int:
     """The process of a statement, once one runs."""
-    while not sql.workers.running():  # noqa: ASYNC110  (what is waited for is another process)
-        await asyncio.sleep(0)
+    await until(sql.workers.running)
     return sql.workers.running()[0]
 
 

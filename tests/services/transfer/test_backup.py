@@ -13,7 +13,7 @@ import pytest
 
 from mirror.errors import BadRequest, StorageError
 from mirror.services.transfer.backup import Backups, describe, generations
-from mirror.services.transfer.backup_manifest import decode_sums
+from mirror.services.transfer.manifests import decode_sums
 from mirror.services.transfer.restore import restore
 from mirror.storage.database.database import Database
 from mirror.storage.files.table import all_blobs

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from mirror.drms.parser import parse_query
-from mirror.drms.selection import bind
 from mirror.errors import BadRequest
+from mirror.simulator.archive import bind_selection
 from mirror.simulator.evaluate import select
 from mirror.simulator.exports.names import Named, c_format, product_name, time_text
 from mirror.simulator.exports.planning import Records
@@ -18,7 +18,7 @@ from mirror.simulator.exports.planning import Records
 def named(world):
     data = next(each for each in world if each.structure.name == "hmi.V_45s")
     (source,) = parse_query("hmi.V_45s[2014.01.01_00:00:45_TAI]").sets
-    records = Records(data.structure, (), select(bind(source, data.structure), data, 1))
+    records = Records(data.structure, (), select(bind_selection(source, data.structure), data, 1))
     return Named(data.structure, 2, partial(records.printed, at=0), "Dopplergram.fits", 3)
 
 

@@ -8,7 +8,7 @@ import pytest
 from mirror.drms.export import ProcessStep
 from mirror.drms.times import parse_time
 from mirror.errors import BadRequest
-from mirror.simulator.exports.processing import Frame, process
+from mirror.simulator.exports.processing import Frame, Stored, component, process
 
 BLANK = -32768
 IMAGE = np.arange(48, dtype=np.int16).reshape(6, 8)
@@ -77,5 +77,34 @@ def test_a_scale_that_cannot_be_is_refused(scale):
 
 
 def test_an_unknown_step_is_refused_by_name():
-    with pytest.raises(BadRequest, match="HmiB2ptr"):
-        step("HmiB2ptr", Frame(IMAGE, PLACED))
+    with pytest.raises(BadRequest, match="polish"):
+        step("polish", Frame(IMAGE, PLACED))
+
+
+@pytest.mark.parametrize("name", ["aia_scale_aialev1", "aia_scale_orig"])
+def test_level_1_5_has_its_scale_with_the_sun_in_the_middle(name):
+    frame = Frame(IMAGE, {**PLACED, "CDELT1": 0.6, "CDELT2": 0.6, "CRPIX1": 6.5, "CROTA2": 0.0})
+    made = step(name, frame)
+    shift = round(6.5 - (IMAGE.shape[1] + 1) / 2)
+    assert made.image[2, 3] == IMAGE[round(2 + frame.keywords["CRPIX2"] - (IMAGE.shape[0] + 1) / 2), 3 + shift]
+    assert made.keywords["CDELT1"] == 0.6
+    assert made.keywords["CRPIX1"] == (IMAGE.shape[1] + 1) / 2
+    assert (made.keywords["CROTA2"], made.keywords["LVL_NUM"]) == (0.0, 1.5)
+
+
+def test_an_image_that_stands_on_its_head_is_turned():
+    whole = {"CDELT1": 0.6, "CRPIX1": (IMAGE.shape[1] + 1) / 2, "CRPIX2": (IMAGE.shape[0] + 1) / 2}
+    made = step("aia_scale_aialev1", Frame(IMAGE, {**whole, "CROTA2": 180.0}))
+    assert made.image.tolist() == IMAGE[::-1, ::-1].tolist()
+
+
+def test_a_field_along_the_line_of_sight_is_radial_in_the_middle_of_the_disk():
+    shape = (5, 5)
+    fill = {"field": 1000, "inclination": 0, "azimuth": 90}
+    inputs = {name: Stored(np.full(shape, value, dtype=np.int32), 1.0, 0.0) for name, value in fill.items()}
+    keywords = {"CRPIX1": 3.0, "CRPIX2": 3.0, "CDELT1": 0.5, "RSUN_OBS": 1.0}
+    parts = {name: component(name, inputs, keywords) for name in ("Bp", "Bt", "Br", "latitude", "longitude")}
+    assert [int(parts[name][2, 2]) for name in parts] == [0, 0, 1000, 0, 0]
+    assert parts["Br"][0, 0] == np.iinfo(np.int32).min  # off the disk
+    assert parts["latitude"][3, 2] == 30
+    assert parts["Bt"][3, 2] == 500

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from mirror.drms.parser import parse_query
-from mirror.drms.selection import bind
 from mirror.drms.times import parse_time
 from mirror.simulator import evaluate
+from mirror.simulator.archive import bind_selection
 from mirror.simulator.base import Rows, SeriesData
 from mirror.simulator.synthetic import synthetic_series
 
@@ -20,7 +20,7 @@ class Archive:
     def bound(self, ds):
         record_set = parse_query(ds).sets[0]
         data = self.find(record_set.series)
-        return bind(record_set, data.structure, text=ds), data
+        return bind_selection(record_set, data.structure, text=ds), data
 
     def select(self, ds, n=0) -> Rows:
         return evaluate.select(*self.bound(ds), n)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, Selection
-from mirror.drms.selection import bind
 from mirror.errors import MirrorError, Refused
 from mirror.simulator import evaluate
+from mirror.simulator.archive import bind_selection
 from tests.simulator.synthetic.asking import archive_at
 
 YOUNG = archive_at("2010.05.09_12:00:00_TAI")  # half a day of definitive data
@@ -32,7 +32,7 @@ class Everything:
         del selection, n
         series = self.data.structure
         record_set = parse_query(f"{series.name}[! 1=1 !]").sets[0]
-        return self.data.candidates(bind(record_set, series))
+        return self.data.candidates(bind_selection(record_set, series))
 
     def count(self, selection):
         del selection

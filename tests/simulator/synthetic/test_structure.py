@@ -9,30 +9,38 @@ import pytest
 from mirror.drms.slots import slot_axis
 from mirror.errors import UnknownSeries
 from mirror.simulator.synthetic.columns import default_value
-from mirror.simulator.synthetic.structure import load
+from mirror.simulator.synthetic.structure import load, series_names
 
-DATA = files("mirror.simulator") / "data"
-NAMES = sorted(entry.name.removesuffix(".json") for entry in DATA.iterdir() if not entry.name.startswith("_"))
+FILES = [f for folder in (files("mirror.simulator") / "data").iterdir() if folder.is_dir() for f in folder.iterdir()]
+NAMES = series_names()
 ALLOWED = {"name", "type", "recscope", "defval", "units", "note", "linkinfo", "format", "value", "spread"}
 
 
 def test_the_series_that_were_asked_for_are_there():
     expected = """hmi.V_45s hmi.M_45s hmi.Ic_45s hmi.M_720s hmi.Ic_720s hmi.B_720s hmi.sharp_720s
         hmi.sharp_cea_720s hmi.v_sht_2drls hmi.v_sht_modes aia.lev1 aia.lev1_euv_12s aia.lev1_uv_24s
-        aia.response iris.lev1 mdi.fd_V mdi.fd_M_lev182"""
+        aia.response iris.lev1 mdi.fd_V mdi.fd_M_lev182
+        hmi.synoptic_mr_polfil_720s hmi.Mharp_720s aia.master_pointing3h hmi.sharp_cea_720s_nrt
+        hmi.sharp_720s_nrt hmi.Mharp_720s_nrt mdi.fd_M_96m_lev182 hmi.meanpf_720s mdi.meanpf_96m
+        hmi.Ic_noLimbDark_720s mdi.smarp_cea_96m mdi.smarp_96m hmi.synoptic_mr_720s hmi.b_synoptic
+        hmi.rdVflows_fd15_frame hmi.ME_720s_fd10 hmi.S_720s hmi.v_avg120 mdi.fd_Ic_interp
+        sdo.fds_orbit_vectors jsoc.noaa_active_regions"""
     assert sorted(expected.split()) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_keyword_has_a_known_type_a_format_and_a_default_of_its_type(name):
     blueprint = load(name)
-    told = json.loads((DATA / f"{name}.json").read_text())
-    assert all(set(row) <= ALLOWED for row in told["keywords"])
+    (file,) = (f for f in FILES if f.name == f"{name}.json")
+    told = json.loads(file.read_text())
+    assert all(set(row) <= ALLOWED for row in (*told.get("keywords", ()), *told.get("add", ())))
     for keyword in blueprint.series.keywords:
         form = blueprint.formats[keyword.name]
         assert re.fullmatch(r"[0-6]" if keyword.type == "time" else r"(?:0x)?%[-+ #0-9.]*[a-z]+", form), (
             keyword
         )
+        letters = {"time": "0123456", "string": "s", "float": "feEgG", "double": "feEgG"}
+        assert form[-1] in letters.get(keyword.type, "dxX"), keyword
         default_value(keyword)
 
 

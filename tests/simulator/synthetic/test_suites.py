@@ -52,6 +52,27 @@ SHARP_SEGMENTS = (  # noqa: SIM905 - 31 strings in quotes are harder to read
         ("hmi.ic_720s[2015.01.01_00:00:00_TAI/10d@1d]", 10),
         ("hmi.v_sht_modes[2024.09.19_00:00:00_TAI]", 2),
         ("iris.lev1[2014.01.01_00:00:35_TAI-2014.01.01_00:05:35_TAI][? INSTRUME='FUV' ?]", 6),
+        ("hmi.synoptic_mr_720s[2150]", 1),
+        ("hmi.synoptic_mr_polfil_720s[2210]", 1),
+        ("hmi.b_synoptic[2100-2102]{Br,Bt,Bp}", 3),
+        ("hmi.v_avg120[2150]{mean,power}", 3),
+        ("hmi.rdVflows_fd15_frame[2097][360]{Ux}", 1),
+        ("aia.master_pointing3h[2010-05-13T00:00:00Z]", 1),
+        ("aia.master_pointing3h[2011-06-07T00:00:00Z-2011-06-08T00:00:00Z]", 9),
+        ("aia.master_pointing3h[1990-01-01T00:00:00Z-1990-02-01T00:00:00Z]", 0),
+        ("sdo.fds_orbit_vectors[2012.06.30_23:58:00_UTC-2012.07.01_00:02:00_UTC]", 5),
+        ("jsoc.noaa_active_regions[][11158]", 11),
+        ("mdi.fd_M_96m_lev182[2010.10.15_19:12:00_TAI]", 1),
+        ("mdi.smarp_cea_96m[13520][2010.07.14_12:48:00_TAI]", 1),
+        ("hmi.meanpf_720s[2014.01.01_TAI/10d@12h]", 20),
+        ("hmi.S_720s[2014.01.01_TAI/1h][1]{I0}", 5),
+        ("aia.lev1[2012.03.06_23:29:06_TAI/12s][? WAVELNTH=1600 ?]", 1),
+        ("hmi.sharp_cea_720s[? NOAA_AR = 11158 ?]", 1484),  # of 1485: one is blank
+        (
+            "hmi.sharp_cea_720s[? (harpnum = 377 or harpnum in (401, 402)) and usflux > 0 ?][][2011.02.14_TAI/6h]",
+            30,
+        ),
+        ("hmi.sharp_cea_720s[][2011.02.15_02:00:00_TAI][? NOAA_ARS = '11158' ?]", 1),
     ],
 )
 def test_a_query_of_the_suites_selects_as_many_records_as_at_jsoc(archive, ds, expected):
@@ -157,6 +178,13 @@ def test_the_hmi_magnetograms_are_listed_in_their_own_case(archive):
         ("aia.response", ["T_START", "WAVE_STR"]),
         ("iris.lev1", ["T_OBS", "FSN"]),
         ("mdi.fd_m_lev182", ["T_REC"]),
+        ("hmi.synoptic_mr_polfil_720s", ["CAR_ROT"]),
+        ("hmi.v_avg120", ["CarrRot", "CMLon"]),
+        ("hmi.mharp_720s", ["HARPNUM", "T_REC"]),
+        ("hmi.ic_nolimbdark_720s", ["T_REC"]),
+        ("mdi.smarp_cea_96m", ["TARPNUM", "T_REC"]),
+        ("aia.master_pointing3h", ["T_START"]),
+        ("jsoc.noaa_active_regions", ["ObservationTime", "RegionNumber"]),
     ],
 )
 def test_prime_keys_are_those_of_jsoc(archive, name, expected):
@@ -197,3 +225,80 @@ def test_the_inversion_for_rotation_has_the_segments_and_files_of_the_tutorial(a
 def test_nothing_that_the_suites_ask_for_is_off_line(archive):
     for ds, segment in ((SIX_HOURS, "Dopplergram"), ("hmi.sharp_cea_720s[3604]", "Bp")):
         assert all(path.startswith(r"\/SUM") for path in archive.select(ds).segment(segment).paths)
+
+
+def test_known_harps_have_their_regions_of_noaa(archive):
+    """As JSOC printed them in 2021: the first detection of long-lived HARPs, their numbers, and their lengths."""
+    ds = "hmi.sharp_cea_720s[][2012.07.01 - 2014.12.31][? (N_PATCH1 > 1800) AND (T_FRST1=T_REC) ?]"
+    columns = [archive.printed(ds, key) for key in ("HARPNUM", "T_REC", "NOAA_ARS", "NOAA_NUM", "N_PATCH1")]
+    told = {row[0]: row[1:] for row in zip(*columns, strict=True)}
+    assert told["1834"] == ("2012.07.04_03:24:00_TAI", "11519,11520,11521", "3", "1820")
+    assert told["3563"] == ("2013.12.30_21:00:00_TAI", "11943,11944", "2", "1822")
+    assert told["4920"] == ("2014.12.09_05:12:00_TAI", "12235,12237,12238,12242", "4", "1841")
+    assert archive.printed("hmi.sharp_720s[377][2011.02.15_TAI]", "NOAA_AR") == ["11158"]
+
+
+def test_no_two_harps_have_one_region(archive):
+    rows = archive.select("hmi.Mharp_720s[][][? T_REC = T_FRST ?]", n=4000)
+    listed = [text for text in rows.printed("NOAA_ARS", precise=False) if text != "MISSING"]
+    numbers = [number for text in listed for number in text.split(",")]
+    assert len(numbers) == len(set(numbers)) > 100
+
+
+def test_the_cea_series_is_told_as_it_was_in_2021(archive):
+    """211 keywords without the alias DATE-OBS, and three that came later; its segments in gauss and m/s."""
+    series = archive.find("hmi.sharp_cea_720s").structure
+    later = {"DATE-OBS", "USFLUXL", "MEANGBL", "CMASKL"}
+    assert len([k for k in series.keywords if k.name not in later]) == 211
+    units = {segment.name: (segment.type, segment.units) for segment in series.segments}
+    assert units["magnetogram"] == units["Br"] == units["Bp_err"] == ("int", "Gauss")
+    assert units["Dopplergram"] == ("int", "m/s")
+    assert units["conf_disambig"] == ("char", "none")
+
+
+def test_each_segment_has_keywords_of_its_own(archive):
+    rows = archive.select("hmi.sharp_cea_720s[377][2011.02.15_02:00:00_TAI]")
+    assert archive.find("hmi.sharp_cea_720s").structure.keyword("BUNIT").recscope == "segment"
+    units = [rows.printed(f"BUNIT_{at:03d}", precise=False)[0] for at in (0, 1, 2, 3)]
+    assert units == [r"Mx\/cm^2", "MISSING", r"cm\/s", r"DN\/s"]
+    assert rows.printed("BUNIT", precise=False)[0] == units[0]
+    assert len({rows.printed(f"DATAMAX_{at:03d}", precise=False)[0] for at in range(11)}) == 11
+
+
+def test_near_real_time_goes_on_to_the_last_hours(archive):
+    (last, *_) = archive.printed("hmi.mharp_720s_nrt[][$]", "T_REC")
+    assert last >= "2026.11.21_20:00:00_TAI"
+    assert archive.printed("hmi.mharp_720s[][$]", "T_REC")[0] < "2026.11.15_00:00:00_TAI"
+
+
+def test_a_chart_is_named_by_its_rotation(archive):
+    chart = archive.select("hmi.synoptic_mr_polfil_720s[2210]")
+    assert chart.printed("CARRTIME", precise=True) == ["795420"]
+    (middle,) = chart.printed("T_ROT", precise=False)
+    assert middle.startswith("2018.11.09_12:")
+    assert float(chart.printed("B0_ROT", precise=True)[0]) == pytest.approx(3.504195, abs=0.01)
+    assert chart.segment("Mr_polfil").dims == ["3600x1440"]
+
+
+def test_pointing_has_four_columns_for_each_of_ten_channels(archive):
+    names = archive.find("aia.master_pointing3h").structure.all_keywords
+    for channel in ("094", "131", "171", "193", "211", "304", "335", "1600", "1700", "4500"):
+        assert {f"A_{channel}_{part}" for part in ("X0", "Y0", "IMSCALE", "INSTROT")} <= set(names)
+    ds = "aia.master_pointing3h[2015-06-30T20:00:00Z-2015-07-01T04:00:00Z]"
+    assert archive.printed(ds, "T_START") == [
+        "2015-06-30T21:00:00Z",
+        "2015-07-01T00:00:00Z",
+        "2015-07-01T03:00:00Z",
+    ]
+    assert archive.printed(ds, "T_STOP")[:2] == archive.printed(ds, "T_START")[1:]
+
+
+def test_the_orbit_is_that_of_the_images(archive):
+    ds = "aia.lev1_euv_12s[2014-01-01T00:10:00Z/12s][171]"
+    (name,) = archive.printed(ds, "ORB_REC")
+    orbit = archive.select(name.replace(r"\/", "/"))
+    assert len(orbit) == 1
+    for key, other in (("HAEX_OBS", "HCIEC_X"), ("HAEY_OBS", "HCIEC_Y"), ("GAEX_OBS", "GCIEC_X")):
+        (image,) = archive.select(ds).stored(key.lower()).values
+        (vector,) = orbit.stored(other.lower()).values
+        assert image / 1000.0 == pytest.approx(vector, abs=2500.0), key

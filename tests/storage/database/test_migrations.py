@@ -14,6 +14,9 @@ from mirror.storage.database import migrations
 from mirror.storage.database.database import STORAGE_VERSION, Database
 from mirror.storage.database.migrations import migrate, schema_files
 
+#: What is migrated is copied by another process.
+pytestmark = pytest.mark.program
+
 
 def test_only_migrations_above_the_stores_version_run(tmp_path):
     connection = duckdb.connect(str(tmp_path / "x"))

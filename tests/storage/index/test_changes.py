@@ -6,10 +6,10 @@ import pytest_asyncio
 
 from mirror.coverage.coverage import Box, Region
 from mirror.coverage.intervals import Steps
-from mirror.storage.database.database import Database
 from mirror.storage.files.table import Blob, head, put_blob
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
+from tests.emptystore import open_empty
 from tests.storage.archive import SERIES, Record, answer
 
 BOX = Box(Region((None, None)), (Steps(0, 9),))
@@ -18,7 +18,7 @@ SHARED, ALONE = "a" * 64, "b" * 64
 
 @pytest_asyncio.fixture
 async def store(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     index = await Index.load(database)
     await index.keep_series(SERIES, 0.0)
     yield database, index

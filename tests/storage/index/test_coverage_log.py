@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mirror.coverage.coverage import Between, Box, Region
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS
-from mirror.storage.database.database import Database
 from mirror.storage.index.changes import SOME, CoverageLog, region_from_json, region_to_json
 from mirror.storage.index.index import Index
+from tests.emptystore import open_empty
 from tests.storage.archive import SERIES, Record, answer
 
 RESTRICTIONS = (
@@ -49,7 +49,7 @@ def test_a_region_is_read_as_it_was_written(region):
 @given(st.lists(claims(), max_size=25))
 def test_a_log_written_anew_replays_to_the_same_coverage(added):
     with tempfile.TemporaryDirectory() as folder:
-        database = Database.open(Path(folder) / "index.duckdb")
+        database = open_empty(Path(folder))
 
         def work(cursor):
             log = CoverageLog()
@@ -71,7 +71,7 @@ def test_a_log_written_anew_replays_to_the_same_coverage(added):
 
 
 async def test_a_store_whose_ranges_are_checked_again_and_again_does_not_grow(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     try:
         index = await Index.load(database)
         await index.keep_series(SERIES, 0.0)

@@ -15,19 +15,19 @@ from mirror.drms.selection import bind
 from mirror.drms.series import Keyword
 from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
-from mirror.storage.database.database import Database
 from mirror.storage.index.index import Index
 from mirror.storage.index.layout import Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.text import from_wire
+from tests.emptystore import open_empty
 from tests.lab import lab, world
 from tests.storage.archive import SERIES, Record, answer
 
 
 @pytest_asyncio.fixture
 async def index(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     yield await Index.load(database)
     database.close()
 
@@ -160,7 +160,7 @@ def grown():
 
 
 async def test_a_keyword_that_comes_later_is_missing_in_records_kept_before(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     index = await Index.load(database)
     await index.keep_series(SERIES, 0.0)
     await index.keep(SERIES, answer([Record(1, 5)]), complete=(), checked_at=0.0)
@@ -179,7 +179,7 @@ async def test_a_keyword_that_comes_later_is_missing_in_records_kept_before(tmp_
         (condition,) = parse_query("lab.small[? LATER = 7 ?]").sets
         assert [r.recnum for r in (await index.select(bind(condition, series))).rows] == [2]
         database.close()
-        database = Database.open(tmp_path / "index.duckdb")
+        database = open_empty(tmp_path)
         index = await Index.load(database)
     database.close()
 
@@ -195,7 +195,7 @@ async def matching(index, series, condition):
 
 
 async def test_a_keyword_that_changes_its_type_has_its_column_made_anew_from_what_was_printed(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     index = await Index.load(database)
     texts, numbers = with_type("VALUE", "string"), with_type("VALUE", "double")
     await index.keep_series(texts, 0.0)
@@ -210,13 +210,13 @@ async def test_a_keyword_that_changes_its_type_has_its_column_made_anew_from_wha
         (versions,) = parse_query("lab.small[! VALUE > 10 !]").sets
         assert [r.recnum for r in (await index.select(bind(versions, numbers))).rows] == [1, 4]
         database.close()
-        database = Database.open(tmp_path / "index.duckdb")
+        database = open_empty(tmp_path)
         index = await Index.load(database)
     database.close()
 
 
 async def test_other_prime_keys_take_back_what_was_vouched_for(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     index = await Index.load(database)
     await index.keep_series(SERIES, 0.0)
     box = Box(Region((None, None)), (Steps(0, 9),))
@@ -270,7 +270,7 @@ def test_the_printed_digits_tell_how_far_a_value_may_be_off(kind, texts, expecte
 
 
 async def test_tolerances_only_widen_and_survive(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     index = await Index.load(database)
     await index.keep_series(SERIES, 0.0)
     for value in ("1.5", "1.50", "1.500"):
@@ -281,6 +281,6 @@ async def test_tolerances_only_widen_and_survive(tmp_path):
         (record_set,) = parse_query("lab.small[? VALUE > 1.44 ?]").sets
         assert (await index.select(bind(record_set, SERIES))).undecided == 0
         database.close()
-        database = Database.open(tmp_path / "index.duckdb")
+        database = open_empty(tmp_path)
         index = await Index.load(database)
     database.close()

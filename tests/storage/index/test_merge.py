@@ -19,6 +19,7 @@ from mirror.storage.database.database import Database
 from mirror.storage.index.index import Index
 from mirror.storage.index.layout import Layout
 from mirror.storage.index.merge import departures
+from tests.emptystore import open_empty
 from tests.storage.archive import SERIES, Record, answer, newest, within
 
 LAYOUT = Layout(SERIES)
@@ -26,7 +27,7 @@ LAYOUT = Layout(SERIES)
 
 @pytest_asyncio.fixture
 async def index(tmp_path):
-    database = Database.open(tmp_path / "index.duckdb")
+    database = open_empty(tmp_path)
     index = await Index.load(database)
     await index.keep_series(SERIES, 0.0)
     yield index
@@ -144,7 +145,7 @@ ACTIONS = st.lists(boxes() | st.none(), min_size=1, max_size=6)
 
 
 async def follow(path, records, actions, lost):
-    database = Database.open(path / "index.duckdb")
+    database = open_empty(path)
     try:
         index = await Index.load(database)
         await index.keep_series(SERIES, 0.0)

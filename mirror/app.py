@@ -92,6 +92,7 @@ from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
+from mirror.services.search.whole import WholeAnswers
 from mirror.services.sql.jsoc_tables import RecordSets, WhereSearch
 from mirror.services.sql.mirror_tables import CatalogueTables
 from mirror.services.sql.processes import WorkerLimits, Workers
@@ -505,6 +506,7 @@ def _app(
     proxy = Proxy(
         c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()}, c.forwarding
     )
+    whole = WholeAnswers(c.search, c.index, c.rules)
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
     precise = FullPrecision(c.search, c.records, c.index, c.assembler)
     directories = ExportDirectories(making.jobs, making.planner, making.worker, c.blobs)
@@ -523,7 +525,7 @@ def _app(
     api = Api(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     site = Site(proxy)
     parts: tuple[Handlers, ...] = (
-        Programs(c.search, c.listing, precise, proxy, chain, c.rules.timestamp),
+        Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import short_moment
+
+#: Characters of a question that a table shows.
+QUESTION = 100
 
 
 @click.command
@@ -37,13 +42,25 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
     A search within these ranges is answered without JSOC. A line with a restriction, such as WAVELNTH
     171, is about the records with that value only.
 
+    A line with an answer is what JSOC said over its range that the records alone do not tell: which of them
+    satisfy a condition (all of these are held), which records or how many a query has, or an answer kept whole.
+
     \b
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
     told = daemon.get("/api/coverage", {"series": name})
     if form == "table":
-        told = [{**line, "checked_at": short_moment(line.get("checked_at"))} for line in told]
+        told = [_short(line) for line in told]
     show(told, form)
     if form == "table" and not told:
         remark(f"nothing of {name} is held completely" if name else "nothing is held completely yet")
+
+
+def _short(line: dict[str, Any]) -> dict[str, Any]:
+    """A line as people read it: a long question cut short."""
+    shown = {**line, "checked_at": short_moment(line.get("checked_at"))}
+    question = line.get("condition")
+    if question is not None and len(question) > QUESTION:
+        shown["condition"] = question[: QUESTION - 3] + "..."
+    return shown

@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis, key_bracket, limits_of, opened
+from mirror.coverage.bounds import implied_terms
 from mirror.coverage.coverage import Between, Box, Coverage, Freshness, Region, Restriction
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.drms.recordset import (
@@ -66,7 +67,7 @@ Plan = Local | Fetch | Forward
 
 def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) -> Plan:
     """Decide for a selection whose ``^`` and ``$`` have been resolved."""
-    boxes = need(selection)
+    boxes = need(selection, implied=True)
     if isinstance(boxes, Forward):
         return boxes
     if not evaluable(selection):
@@ -76,12 +77,15 @@ def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) ->
     return Fetch(missing, stale) if missing or stale else Local()
 
 
-def need(selection: Selection) -> tuple[Box, ...] | Forward:
-    """The boxes that hold every record a selection may match, or why there are none."""
+def need(selection: Selection, *, implied: bool = False) -> tuple[Box, ...] | Forward:
+    """The boxes that hold every record a selection may match, or why there are none.
+
+    With ``implied`` they are also bounded by what its conditions say of prime keys: see ``coverage.bounds``.
+    """
     if any(isinstance(f, RecnumFilter) for f in selection.filters):
         return _recnum_need(selection)
     axis = coverage_axis(selection.series)
-    terms = _terms_by_key(selection)
+    terms = (implied_terms(selection) if implied else {}) | _terms_by_key(selection)
     steps = (Steps(MIN, MAX),) if axis is None else tuple(map(axis.steps, terms.get(axis.key, (_ANY,))))
     if sum(len(s) for s in steps if s.step > 1) > MAX_POINTS:
         return Forward("the query picks too many separate slots to keep as coverage")
@@ -94,6 +98,8 @@ def need(selection: Selection) -> tuple[Box, ...] | Forward:
     regions = [
         Region(o, selection.all_versions) for o in product(*choices) if steps and not any(map(_empty, o))
     ]
+    if len(regions) > MAX_BOXES and implied:
+        return need(selection)
     if len(regions) > MAX_BOXES:
         return Forward("the query combines too many values of its prime keys")
     return tuple(Box(region, steps) for region in regions)
@@ -149,7 +155,8 @@ def restricts_keys(selection: Selection) -> bool:
     """True if some prime key, or the record number, is bounded at both ends."""
     if any(isinstance(f, RecnumFilter) for f in selection.filters):
         return True
-    return any(isinstance(f, KeyFilter) and all(map(_closed, f.terms)) for f in selection.filters)
+    terms = [f.terms for f in selection.filters if isinstance(f, KeyFilter)] + list(implied_terms(selection).values())
+    return any(all(map(_closed, each)) for each in terms)
 
 
 def has_where(selection: Selection) -> bool:

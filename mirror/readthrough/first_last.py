@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight
 from mirror.coverage.coverage import Freshness
 from mirror.coverage.plan import Local, extreme_of, extreme_position, plan_read
+from mirror.coverage.subtraction import whole
 from mirror.drms.recordset import (
     Bracket,
     Extreme,
@@ -23,16 +25,20 @@ from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
 from mirror.errors import NotHeld, SyntaxProblem, UpstreamBroken, UpstreamError
 from mirror.readthrough.policy import CacheDemand
+from mirror.storage.index.answers import AnswerKind, Told
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.verification import identifying
 from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
+    from mirror.drms.series import Series
     from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.storage.index.index import Index
 
 
+#: How the questions for first and last records begin among the answers that are kept.
+_KEY = "first or last "
 INEXACT_TYPES = FLOAT_TYPES | {"time"}
 
 
@@ -90,19 +96,40 @@ class FirstLast:
         if plan_read(before, self._index.coverage(selection.series), freshness) == Local():
             return await self._held_value(before, f, term), "held"
         query = _prefix(selection, position, term)
-        known = self._known.get(query)
+        known = self._known.get(query) or await self._recalled(selection.series, query)
         if known and abs(self._rules.timestamp() - known[1]) < _good_for(term, freshness):
             return known[0], "held"
         if not self._rules.asks(demand):
-            return await self._held_value(before, f, term), "stale"
+            return await self._value_however_old(before, query, f, term), "stale"
         try:
             value = await self._flights.run(query, lambda: self._ask(before, query, f, term))
         except UpstreamError:
             if not self._rules.stale_on_failure:
                 raise
-            return await self._held_value(before, f, term), "stale"
+            return await self._value_however_old(before, query, f, term), "stale"
         self._known[query] = value, self._rules.timestamp()
+        told = Told(AnswerKind.BODY, _KEY + query, (whole(selection.series),), body=_encoded(value))
+        await self._index.keep_told(selection.series, told, self._rules.timestamp())
         return value, "asked"
+
+    async def _recalled(self, series: Series, query: str) -> tuple[Term | None, float] | None:
+        """What was remembered before the mirror was started."""
+        kept = self._index.answers.find(series.name, AnswerKind.BODY, _KEY + query)
+        body = None if kept is None else await self._index.body(kept)
+        if kept is None or body is None:
+            return None
+        self._known[query] = _decoded(body), kept.checked_at((whole(series),)) or 0.0
+        return self._known[query]
+
+    async def _value_however_old(self, before: Selection, query: str, f: KeyFilter, term: Extreme) -> Term | None:
+        """The value among what is held; where a condition hides that, the one that JSOC told last."""
+        try:
+            return await self._held_value(before, f, term)
+        except NotHeld:
+            known = self._known.get(query) or await self._recalled(before.series, query)
+            if known is None:
+                raise
+            return known[0]
 
     async def _ask(self, before: Selection, query: str, f: KeyFilter, mark: Extreme) -> Term | None:
         """The value of the key alone where it tells the record, which then comes with the fill that follows.
@@ -111,11 +138,11 @@ class FirstLast:
         UpstreamBroken if the last record lies before one that is held.
         """
         series = before.series
-        whole = fill_request(self._index.layout(series), query, n=1)
+        request = fill_request(self._index.layout(series), query, n=1)
         exact = _kind(before, f) not in INEXACT_TYPES
         # The other keys come too, so that it is seen whether they are those that the filters before it name.
         keys = tuple(dict.fromkeys((f.column, *identifying(series))))
-        answer = await self._upstream.rs_list(RsListRequest(query, keys=keys, n=1) if exact else whole)
+        answer = await self._upstream.rs_list(RsListRequest(query, keys=keys, n=1) if exact else request)
         if not answer.count:
             return None
         columns = {name.lower(): values for name, values in answer.keywords or ()}
@@ -169,6 +196,30 @@ def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
         return FloatRange(float(text), float(text))
     number = int(text, 16) if text.lower().startswith("0x") else int(text)
     return IntRange(number, number)
+
+
+def _encoded(value: Term | None) -> bytes:
+    match value:
+        case IntRange(first):
+            return json.dumps({"number": first}).encode()
+        case FloatRange(first):
+            return json.dumps({"value": first}).encode()
+        case Text(text):
+            return json.dumps({"text": text}).encode()
+        case _:
+            return b"{}"
+
+
+def _decoded(body: bytes) -> Term | None:
+    match json.loads(body):
+        case {"number": number}:
+            return IntRange(number, number)
+        case {"value": value}:
+            return FloatRange(value, value)
+        case {"text": text}:
+            return Text(text)
+        case _:
+            return None
 
 
 def _place(term: Term) -> tuple[float, str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.axis import coverage_axis
 from mirror.coverage.coverage import Box
 from mirror.coverage.plan import (
     RECNUMS,
@@ -33,7 +33,7 @@ from mirror.coverage.plan import (
     restricts_keys,
 )
 from mirror.coverage.wording import describe
-from mirror.drms.recordset import RecordSet, WhereFilter
+from mirror.drms.recordset import RecordSet
 from mirror.errors import (
     MirrorError,
     NotHeld,
@@ -43,10 +43,10 @@ from mirror.errors import (
     UpstreamLacks,
     UpstreamRefused,
 )
+from mirror.readthrough.answers import KeptAnswers, end_is_jsocs
 from mirror.readthrough.chunks import MOST_PER_SLOT
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
-from mirror.storage.index.rows import fill_request, raw_records
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -77,7 +77,7 @@ class CacheStatus(IntEnum):
 class Read:
     """The records of a selection in order.
 
-    ``checked_at``: of a stale read, the moment of the last check of what was checked longest ago.
+    ``checked_at``: the moment of the last check of what was checked longest ago; None for what coverage tells.
     """
 
     rows: list[Row]
@@ -155,6 +155,7 @@ class Records:
         self._extremes = extremes
         self._rules = rules
         self._settings = settings
+        self._answers = KeptAnswers(index, upstream, rules, settings)
 
     def spare(self) -> Spare:
         """What one question with ``n`` may fetch beyond its answer: pass it to the reads of all its record sets."""
@@ -194,62 +195,105 @@ class Records:
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
         n, demand = question.n, question.demand
-        if n is not None and n < 0 and _end_is_jsocs(selection):
-            return await self._forward(selection, n, "only JSOC knows which of its versions are the last", demand)
         resolved = await self._extremes.resolve(selection, demand)
         least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Read([], least)
-        ready = await self._make_ready(resolved.selection, question)
-        if isinstance(ready, Read):
-            return replace(ready, origin=max(ready.origin, least))
-        selected = await self._index.select(resolved.selection, n)
-        if selected.undecided:
-            return await self._forward(selection, n, _UNDECIDED, demand)
-        return Read(selected.rows, max(ready.origin, least), ready.checked_at)
+        try:
+            if end_is_jsocs(resolved.selection, n):
+                told = await self._undecided(resolved.selection, question, _OWN_END)
+                return replace(told, origin=max(told.origin, least))
+            ready = await self._make_ready(resolved.selection, question)
+            if isinstance(ready, Read):
+                return replace(ready, origin=max(ready.origin, least))
+            selected = await self._index.select(resolved.selection, n)
+            if not selected.undecided:
+                if ready.origin is CacheStatus.FILLED and not n:
+                    await self._answers.keep_decided(resolved.selection, selected.rows)
+                return Read(selected.rows, max(ready.origin, least), ready.checked_at)
+            told = await self._undecided(resolved.selection, question)
+        except (NotHeld, OverBudget) as problem:
+            told = await self._however_old(resolved.selection, question, problem)
+        return replace(told, origin=max(told.origin, least))
 
     async def _locate(self, selection: Selection, question: _Question) -> Located | Read:
         resolved = await self._extremes.resolve(selection, question.demand)
         least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Read([], least)
-        ready = await self._make_ready(resolved.selection, question)
-        if isinstance(ready, Read):
-            return replace(ready, origin=max(ready.origin, least))
-        if (await self._index.tally(resolved.selection))[1]:
-            return await self._forward(selection, None, _UNDECIDED, question.demand)
-        return Located(resolved.selection, max(ready.origin, least), ready.checked_at)
+        try:
+            ready = await self._make_ready(resolved.selection, question)
+            if isinstance(ready, Read):
+                return replace(ready, origin=max(ready.origin, least))
+            if not (await self._index.tally(resolved.selection))[1]:
+                return Located(resolved.selection, max(ready.origin, least), ready.checked_at)
+            told = await self._undecided(resolved.selection, question)
+        except (NotHeld, OverBudget) as problem:
+            told = await self._however_old(resolved.selection, question, problem)
+        return replace(told, origin=max(told.origin, least))
+
+    async def _undecided(self, selection: Selection, question: _Question, reason: str = "") -> Read:
+        """The records of a selection whose condition printed values cannot decide."""
+        told = await self._told(selection, question)
+        return told or await self._forward(selection, question.n, reason or _UNDECIDED, question.demand)
+
+    async def _told(self, selection: Selection, question: _Question) -> Read | None:
+        """The records by what JSOC answered before, if that was recently enough."""
+        found = await self._answers.records(selection, question.n, question.demand)
+        return None if found is None else Read(found.rows, CacheStatus.LOCAL, found.checked_at)
+
+    async def _however_old(self, selection: Selection, question: _Question, problem: MirrorError) -> Read:
+        """The same, however long ago, since JSOC cannot be asked; else that problem."""
+        found = None
+        if self._rules.stale_on_failure or not self._rules.asks(question.demand):
+            found = await self._answers.records(selection, question.n, question.demand, any_age=True)
+        if found is None:
+            raise problem
+        return Read(found.rows, CacheStatus.LOCAL if found.fresh else CacheStatus.STALE, found.checked_at)
 
     async def _count(self, selection: Selection, n: int | None, demand: CacheDemand) -> Count:
         resolved = await self._extremes.resolve(selection, demand)
         least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Count(0, least)
-        series = selection.series
-        plan = plan_read(resolved.selection, self._index.coverage(series), self._rules.freshness(series, demand))
-        undecided = False
+        series, plain = selection.series, resolved.selection
+        plan = plan_read(plain, self._index.coverage(series), self._rules.freshness(series, demand))
         if isinstance(plan, Local):
-            total, unknown = await self._index.tally(resolved.selection)
+            total, unknown = await self._index.tally(plain)
             if not unknown:
                 return Count(_at_most(total, n), least)
-            undecided = True
+        told = await self._answers.count(plain, demand)
+        if told is not None:
+            return Count(_at_most(told[0], n), least, told[2])
+        cause: UpstreamError | None = None
         if self._rules.asks(demand):
             try:
-                total = await self._upstream.rs_summary(str(selection.source))
-                return Count(_at_most(total, n), CacheStatus.FORWARDED)
+                return Count(_at_most(await self._answers.ask_count(plain), n), CacheStatus.FORWARDED)
             except UpstreamError as error:
-                if not self._rules.stale_on_failure or isinstance(plan, Forward) or undecided:
+                if not self._rules.stale_on_failure:
                     raise
-                self._insist_on_held(series, plan.missing if isinstance(plan, Fetch) else (), demand, error)
-        return await self._count_held(resolved.selection, n, plan, least, demand)
+                cause = error
+        try:
+            return await self._count_held(plain, n, plan, least, demand, cause)
+        except NotHeld as problem:
+            told = await self._answers.count(plain, demand, any_age=True)
+            if told is None:
+                raise (cause if cause is not None and not isinstance(plan, Fetch) else problem) from problem
+            return Count(_at_most(told[0], n), max(least, CacheStatus.LOCAL if told[1] else CacheStatus.STALE), told[2])
 
     async def _count_held(
-        self, selection: Selection, n: int | None, plan: Plan, least: CacheStatus, demand: CacheDemand
+        self,
+        selection: Selection,
+        n: int | None,
+        plan: Plan,
+        least: CacheStatus,
+        demand: CacheDemand,
+        cause: MirrorError | None,
     ) -> Count:
         """The count of what is held, however old; NotHeld if some is missing, or it cannot be told."""
         if isinstance(plan, Forward):
             raise self._cannot_alone(selection, plan.reason, demand)
-        self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), demand)
+        self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), demand, cause)
         total, undecided = await self._index.tally(selection)
         if undecided:
             raise self._cannot_alone(selection, _UNDECIDED, demand)
@@ -264,6 +308,8 @@ class Records:
             plan = await self._without_known(series, plan)
         if isinstance(plan, Local):
             return _Ready(CacheStatus.LOCAL)
+        if (told := await self._told(selection, question)) is not None:
+            return told
         if isinstance(plan, Forward):
             return await self._forward_if_small(selection, question, plan.reason)
         if not self._rules.asks(demand):
@@ -308,11 +354,11 @@ class Records:
 
     def _is_older(self, selection: Selection, freshness: Freshness) -> bool:
         """True if what is held by now was checked before it had to be when ``freshness`` was asked for."""
-        boxes, coverage = need(selection), self._index.coverage(selection.series)
+        boxes, coverage = need(selection, implied=True), self._index.coverage(selection.series)
         return not isinstance(boxes, Forward) and any(coverage.stale(box, freshness) for box in boxes)
 
     def _stale(self, selection: Selection) -> _Ready:
-        boxes, coverage = need(selection), self._index.coverage(selection.series)
+        boxes, coverage = need(selection, implied=True), self._index.coverage(selection.series)
         moments = [] if isinstance(boxes, Forward) else [at for box in boxes for at in coverage.checked(box)]
         return _Ready(CacheStatus.STALE, min(moments, default=None))
 
@@ -370,31 +416,26 @@ class Records:
         return await self._forward(selection, question.n, reason, question.demand)
 
     async def _forward(self, selection: Selection, n: int | None, reason: str, demand: CacheDemand) -> Read:
-        """Ask upstream the same query; keep the rows. An answer shorter than ``n`` is all there is."""
-        series = selection.series
-        ds = str(RecordSet(series.name, selection.source.filters))
+        """Ask upstream the same query, or what of it is not known; keep what it says."""
         if not self._rules.asks(demand):
             raise self._cannot_alone(selection, reason, demand)
-        layout = self._index.layout(series)
-        asked_at = self._rules.timestamp()
         try:
-            answer = await self._upstream.rs_list(fill_request(layout, ds, n=n))
+            found = await self._answers.ask(selection, n, demand)
         except UpstreamRefused:
             raise  # it has answered, and nobody else can
         except UpstreamError as error:
             if not self._rules.stale_on_failure:
                 raise
+            ds = str(RecordSet(selection.series.name, selection.source.filters))
             raise NotHeld(f"{error}; the mirror cannot answer {ds} alone: {reason}", (ds,)) from error
-        complete = _whole_boxes(selection) if n and answer.count < abs(n) else ()
-        await self._index.keep(series, answer, complete=complete, checked_at=asked_at - answer.age)
-        return Read(raw_records(layout, answer), CacheStatus.FORWARDED)
+        return Read(found.rows, CacheStatus.FORWARDED if found.whole else CacheStatus.FILLED, found.checked_at)
 
     def _cannot_alone(self, selection: Selection, reason: str, demand: CacheDemand) -> NotHeld:
         ds = str(RecordSet(selection.series.name, selection.source.filters))
         return NotHeld(f"{self._rules.why_not(demand)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
 
     def _still_missing(self, selection: Selection) -> tuple[Box, ...]:
-        boxes = need(selection)
+        boxes = need(selection, implied=True)
         coverage = self._index.coverage(selection.series)
         return () if isinstance(boxes, Forward) else tuple(gap for box in boxes for gap in coverage.gaps(box))
 
@@ -414,27 +455,9 @@ class Records:
         ) from cause
 
 
+_OWN_END = "only JSOC knows which of its versions are the last"
 _UNDECIDED = "the condition cannot be decided from printed values"
-
-
-def _end_is_jsocs(selection: Selection) -> bool:
-    """True if nothing but JSOC's own order tells the last records from others of the same prime keys."""
-    conditions = (f for f in selection.filters if isinstance(f, WhereFilter))
-    return not selection.series.primekeys or any(f.all_versions for f in conditions)
 
 
 def _at_most(total: int, n: int | None) -> int:
     return min(total, abs(n)) if n else total
-
-
-def _whole_boxes(selection: Selection) -> tuple[Box, ...]:
-    """The boxes that are held completely once all records of a selection are; () if none are for certain.
-
-    Not of plain times, which are rounded, nor of ``^`` and ``$``, which may mean others by now.
-    """
-    axis, boxes = coverage_axis(selection.series), need(selection)
-    marks = any("^" in str(f) or "$" in str(f) for f in selection.source.filters)
-    rounded = axis is not None and axis.kind is Kind.MILLISECONDS
-    if isinstance(boxes, Forward) or len(boxes) != 1 or marks or rounded or not is_whole(selection):
-        return ()
-    return boxes

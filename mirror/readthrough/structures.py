@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Seconds that a structure counts as current: keywords are added a few times in a series' life.
 STRUCTURE_AGE = 86400.0
+#: The kind of the facts that a series is not there, and seconds for which one is believed: JSOC says the same of all
+#: series while its database is out of order.
+ABSENT, ABSENT_AGE = "no such series", 600.0
 
 
 class Catalogue:
@@ -48,6 +51,15 @@ class Catalogue:
             if held is not None and self._rules.stale_on_failure:
                 return held[0]
             raise
+
+    async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
+        """True if JSOC said lately (or ever) that there is no such series, and none is held."""
+        said = await self._index.fact(ABSENT, name.lower()) if self._index.series(name) is None else None
+        return said is not None and (any_age or abs(self._rules.timestamp() - said[1]) < ABSENT_AGE)
+
+    async def note_absent(self, name: str) -> None:
+        """JSOC said that there is no such series."""
+        await self._index.keep_fact(ABSENT, name.lower(), "", self._rules.timestamp())
 
     async def _fetch(self, name: str) -> Series:
         try:

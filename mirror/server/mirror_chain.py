@@ -40,11 +40,16 @@ class Chain:
         return await handler(request)
 
     async def tell_age(
-        self, request: web.Request, response: web.StreamResponse, ds: str, origin: CacheStatus
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        ds: str,
+        origin: CacheStatus,
+        checked_at: float | None = None,
     ) -> None:
         """Say in the header ``Age`` how many seconds ago the answer was last checked, if a mirror asks."""
         if is_mirror(request):
-            response.headers["Age"] = str(await self._ages.of(ds, origin))
+            response.headers["Age"] = str(await self._ages.of(ds, origin, checked_at))
 
 
 def is_mirror(request: web.Request) -> bool:

@@ -247,4 +247,5 @@ async def test_held_records_that_are_due_for_a_check_are_checked_in_proportion(t
             assert (answer.json["count"], answer.plan) == (3, "forwarded")
             assert records(asked) <= 3 + CHUNK
             await mirror.faults({"fault": "outage"})
-            assert (await mirror.ask("hmi.v_45s[2014.01.01_TAI/12h]", n="3")).plan == "stale"
+            assert (await mirror.ask("hmi.v_45s[2014.01.01_TAI/12h]", n="3")).plan == "local"
+            assert (await mirror.ask("hmi.v_45s[2014.01.01_TAI/12h]", n="4")).plan == "stale"

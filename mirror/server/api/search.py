@@ -93,9 +93,9 @@ class Api:
         return web.json_response(await self._status.series())
 
     async def coverage(self, request: web.Request) -> web.Response:
-        """The spans that are held completely; ``series`` chooses one series."""
-        given = await parameters(request)
-        return web.json_response(self._status.coverage(given.get("series") or None))
+        """The spans that are held completely, and what else JSOC answered over which; ``series`` chooses one series."""
+        name = (await parameters(request)).get("series") or None
+        return web.json_response([*self._status.coverage(name), *self._status.answers(name)])
 
     async def status(self, _: web.Request) -> web.Response:
         """How the mirror is doing."""

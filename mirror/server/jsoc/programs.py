@@ -15,7 +15,7 @@ from aiohttp import web
 
 from mirror.drms.export import ExportRequest, Failed, Pending, RepeatRequest, StatusRequest, UnitsRequest
 from mirror.drms.exportrules import failure
-from mirror.errors import MirrorError, NotHeld, UnknownSeries, UpstreamRefused
+from mirror.errors import MirrorError, NotHeld, OverBudget, UnknownSeries, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import RECORDS, VALUES, cache_headers, demand_of, parameters
@@ -54,11 +54,14 @@ if TYPE_CHECKING:
     from mirror.services.exports.file_list import UnitFiles
     from mirror.services.exports.requests import Exports
     from mirror.services.search.search import Found, Search
+    from mirror.services.search.whole import WholeAnswers
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
+#: What the programs answer with; text where nothing is said.
+_KINDS = {"jsoc_info": "application/json"}
 #: Pseudo-keys that only JSOC's storage can tell.
 _LIVE_KEYS = frozenset({"*logdir*"})
 
@@ -71,11 +74,13 @@ class Programs:
         search: Search,
         listing: Listing,
         precise: FullPrecision,
+        whole: WholeAnswers,
         proxy: Proxy,
         chain: Chain,
         now: Callable[[], float],
     ) -> None:
         self._precise = precise
+        self._whole = whole
         self._chain = chain
         self._search = search
         self._listing = listing
@@ -112,10 +117,10 @@ class Programs:
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
-        params = await parameters(request)
-        if not_understood(params):
-            return await self._proxy.pass_through(request, origin="forwarded")
-        info = decode_info(params)
+        given = await parameters(request)
+        if not_understood(given):
+            return await self._whole_answer(request, "jsoc_info", given)
+        info = decode_info(given)
         demand = demand_of(request.headers)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
             if is_mirror(request) and isinstance(info, RsListRequest):
@@ -123,7 +128,7 @@ class Programs:
                 if precise is not None:
                     return _json(request, encode_rs_list(precise, runtime=_since(started)))
             # Flags change values and layout in ways that printed values cannot give: JSOC answers itself.
-            return await self._proxy.pass_through(request, origin="forwarded")
+            return await self._whole_answer(request, "jsoc_info", given)
         if isinstance(info, SeriesStructRequest):
             series = await self._search.structure(info.ds, demand)
             return _json(request, encode_series_struct(series, runtime=_since(started)))
@@ -136,8 +141,32 @@ class Programs:
             lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > LONG_ANSWER
         )
         response = self._json(request, body, found)
-        await self._chain.tell_age(request, response, info.ds, found.origin)
+        await self._chain.tell_age(request, response, info.ds, found.origin, found.checked_at)
         return response
+
+    async def _whole_answer(
+        self, request: web.Request, program: str, given: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """JSOC's own answer to a question as it stands: kept, and given again while it is recent, or JSOC is away."""
+        demand = demand_of(request.headers)
+        question = await self._whole.question(program, given, demand)
+        if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
+            return await self._proxy.pass_through(request, origin="forwarded")
+        asked, asked_at = question, self._now()
+        found = await self._whole.find(asked, demand)
+        if found is None:
+            try:
+                return await self._proxy.pass_through(
+                    request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
+                )
+            except (NotHeld, OverBudget, UpstreamError):
+                if not self._whole.may_be_stale(demand):
+                    raise
+                found = await self._whole.find(asked, demand, any_age=True)
+                if found is None:
+                    raise
+        told = cache_headers(found.origin, found.checked_at, self._now())
+        return _response(request, found.body, _KINDS.get(program, "text/plain"), told)
 
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
@@ -162,7 +191,7 @@ class Programs:
         """Records as text."""
         params = await parameters(request)
         if only_jsoc_prints(params):
-            return await self._proxy.pass_through(request, origin="forwarded")
+            return await self._whole_answer(request, "show_info", params)
         wanted = decode_show_info(params)
         query, demand = show_info_query(wanted), demand_of(request.headers)
         if wanted.count:

@@ -17,12 +17,13 @@ from mirror.errors import BadRequest, NotHeld, UpstreamBroken
 from mirror.server.jsoc.sendfile import send
 from mirror.server.requests import ALLOW, METHODS, demand_of
 from mirror.server.roles import OURS, is_jsocs
+from mirror.storage.index.answers import LARGEST_BODY
 from mirror.upstream.transport import LONGEST_QUERY
 from mirror.wire.params import FORM
 from mirror.wire.paths import JSOC_HOSTS, PROGRAM_PATHS, normal_path
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from mirror.readthrough.downloads import OtherAnswer
     from mirror.readthrough.policy import Rules
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mirror.upstream.transport import Passthrough
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Taken = Callable[[bytes, str], Awaitable[None]]
 
 #: Headers of a request that JSOC hears: what is wanted, and nothing of who asks here or where from.
 _ONWARD = (
@@ -51,6 +53,7 @@ _REDIRECTS = range(300, 400)
 _TAKE_FORMS = frozenset({"jsoc_info", "jsoc_fetch", "show_info"})
 #: Codes below this one announce something else: no answer.
 _REAL = 200
+_OK = 200
 
 
 class Proxy:
@@ -107,8 +110,14 @@ class Proxy:
         """Whether JSOC may be asked for this request."""
         return self._rules.asks(demand_of(request.headers))
 
-    async def pass_through(self, request: web.Request, origin: str = "passed") -> web.StreamResponse:
-        """JSOC's own answer to this request, streamed and not kept; ``origin`` is what X-Mirror says."""
+    async def pass_through(
+        self, request: web.Request, origin: str = "passed", taken: Taken | None = None
+    ) -> web.StreamResponse:
+        """JSOC's own answer to this request, streamed; ``origin`` is what X-Mirror says.
+
+        ``taken`` is given the body, once it has come whole and before the last of it is sent, and its Content-Encoding,
+        if it is no larger than what is kept. Errors are raised before anything is sent.
+        """
         wish = demand_of(request.headers)
         if not self._rules.asks(wish):
             why = self._rules.why_not(wish)
@@ -122,16 +131,21 @@ class Proxy:
         if form is None or len(form[1]) <= LONGEST_QUERY:
             async with self._upstream.raw(request.method, target, headers, body) as answer:
                 if form is None or answer.status != web.HTTPRequestURITooLong.status_code:
-                    return await self._sent_on(request, answer, origin)
+                    return await self._sent_on(request, answer, origin, taken)
         headers["Content-Type"] = FORM
         async with self._upstream.raw("POST", form[0], headers, form[1]) as answer:
-            return await self._sent_on(request, answer, origin)
+            return await self._sent_on(request, answer, origin, taken)
 
-    async def _sent_on(self, request: web.Request, answer: Passthrough, origin: str) -> web.StreamResponse:
+    async def _sent_on(
+        self, request: web.Request, answer: Passthrough, origin: str, taken: Taken | None
+    ) -> web.StreamResponse:
         headers = self._answered_with(request, answer.status, answer.headers)
         response = web.StreamResponse(status=answer.status, headers=headers)
         response.headers["X-Mirror"] = origin
-        return await send(request, response, answer.body)
+        if taken is None or answer.status != _OK or request.method == "HEAD":
+            return await send(request, response, answer.body)
+        encoding = answer.headers.get("Content-Encoding", "")
+        return await send(request, response, _copied(answer.body, lambda body: taken(body, encoding)))
 
     async def other_answer(self, request: web.Request, other: OtherAnswer) -> web.StreamResponse:
         """What JSOC answered where a file was expected."""
@@ -185,6 +199,25 @@ def asked_host(request: web.Request) -> str | None:
     named = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
     host = named.lower().removesuffix(":80")
     return host if host in JSOC_HOSTS else None
+
+
+async def _copied(
+    pieces: AsyncIterator[bytes], taken: Callable[[bytes], Awaitable[None]]
+) -> AsyncIterator[bytes]:
+    """The same pieces, the last of them after ``taken`` has got them all, unless they are too much to be kept.
+
+    So who has read the answer and asks again finds it kept.
+    """
+    copied, last = bytearray(), b""
+    async for piece in pieces:
+        if last:
+            yield last
+        last = piece
+        if len(copied) <= LARGEST_BODY:
+            copied += piece
+    if len(copied) <= LARGEST_BODY:
+        await taken(bytes(copied))
+    yield last
 
 
 def _only(headers: Mapping[str, str], names: Iterable[str]) -> CIMultiDict[str]:

@@ -161,6 +161,9 @@ class IndexSteps:
         what = [f"it had no column {name}" for name in added]
         what += await self._database.write(lambda c: mend_versions(c, layout))
         findings = [Finding("record", series.name, problem, "repaired", "mended") for problem in what]
+        if broken := await self._index.drop_broken_answers(series):
+            problem = f"{broken} answers of JSOC name records that are not held"
+            findings.append(Finding("record", series.name, problem, "repaired", "they are asked for again"))
         newer = await self._read(lambda c: outdone(c, layout))
         if newer is not None:
             findings.append(await self._asked(series, newer))

@@ -19,6 +19,7 @@ from mirror.errors import MirrorError
 from mirror.humanize import stamp
 from mirror.services.subscriptions.manager import gauges
 from mirror.storage.database.database import Tables
+from mirror.storage.index.answers import AnswerKind
 from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from mirror.config.watching import ConfigWatcher
+    from mirror.coverage.coverage import Region
+    from mirror.coverage.intervals import Span
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from mirror.services.subscriptions.manager import Sync
     from mirror.storage.database.database import Database
     from mirror.storage.files.blobs import Blobs
+    from mirror.storage.index.answers import Kept
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange, UpstreamClient
@@ -135,6 +139,15 @@ class Status:
         """The spans that are held completely, of one series or of all."""
         chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
         return [line for s in chosen for line in self._lines(s)]
+
+    def answers(self, name: str | None) -> list[dict[str, Any]]:
+        """What JSOC answered that the records alone do not tell, by series: lines as of ``coverage``.
+
+        Each says also which ``answer`` it is (condition, records, count or body), to which question, and how many
+        ``records`` it names; of a count or a body that is None.
+        """
+        chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
+        return [line for s in chosen for kept in self._index.answers.of(s.name) for line in self._told(s, kept)]
 
     async def status(self) -> dict[str, Any]:
         """How the mirror is doing."""
@@ -243,16 +256,25 @@ class Status:
 
     def _lines(self, series: Series) -> Iterator[dict[str, Any]]:
         for region, spans in self._index.coverage(series):
-            for span in spans:
-                first, last = ends(series, region, span.lo, span.hi)
-                yield {
-                    "series": series.name,
-                    "restriction": restriction(series, region),
-                    "first": first,
-                    "last": last,
-                    "slots": None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
-                    "checked_at": span.checked_at,
-                }
+            yield from (_line(series, region, span) for span in spans)
+
+    def _told(self, series: Series, kept: Kept) -> Iterator[dict[str, Any]]:
+        numbered = kept.kind in (AnswerKind.CONDITION, AnswerKind.RECORDS)
+        told = {"answer": kept.kind.value, "condition": kept.key, "records": kept.size if numbered else None}
+        for region, spans in kept.coverage:
+            yield from ({**_line(series, region, span), **told} for span in spans)
+
+
+def _line(series: Series, region: Region, span: Span) -> dict[str, Any]:
+    first, last = ends(series, region, span.lo, span.hi)
+    return {
+        "series": series.name,
+        "restriction": restriction(series, region),
+        "first": first,
+        "last": last,
+        "slots": None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
+        "checked_at": span.checked_at,
+    }
 
 
 def _metric(name: str, kind: str, text: str, samples: Any) -> Iterator[str]:

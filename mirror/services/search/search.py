@@ -13,7 +13,7 @@ from mirror.coverage.plan import Forward, extreme_position, need
 from mirror.coverage.sharing import oldest_check
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless
-from mirror.errors import BadRequest, Refused, UnknownSeries
+from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.services.search.columns import FoundRecords, answer
@@ -121,17 +121,31 @@ class Search:
 
     async def rs_summary(self, request: SummaryRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> Found[int]:
         """How many records a query has; counted here if they are held, else upstream counts them."""
+        # Recorded: with n the real server counts the records of a series that is not there.
+        if request.n and demand is not CacheDemand.REVALIDATE and await self._is_absent(request.ds):
+            return Found(0, CacheStatus.LOCAL)
         try:
             selections = await self.selections(request.ds, demand)
-        except UnknownSeries:
-            if request.n:  # recorded: with n the real server counts the records of a series that is not there
+        except UnknownSeries as problem:
+            if request.n:
+                await self._catalogue.note_absent(problem.name)
                 return Found(0, CacheStatus.LOCAL)
+            raise
+        except (NotHeld, UpstreamError):
+            if request.n and await self._is_absent(request.ds, any_age=True):
+                return Found(0, CacheStatus.STALE)
             raise
         counts = [await self._records.count(s, request.n, demand) for s in selections]
         oldest = _oldest(c.checked_at for c in counts)
         found = Found(sum(c.total for c in counts), max(c.origin for c in counts), oldest)
         self._count(found.origin)
         return found
+
+
+    async def _is_absent(self, ds: str, *, any_age: bool = False) -> bool:
+        """True if JSOC said lately (or ever) that a series of a query is not there."""
+        sets = await self._parsed(ds)
+        return any([await self._catalogue.is_absent(s.series, any_age=any_age) for s in sets])
 
 
 def _oldest(moments: Iterable[float | None]) -> float | None:
@@ -146,14 +160,16 @@ class Ages:
         self._search = search
         self._rules = rules
 
-    async def of(self, ds: str, origin: CacheStatus) -> int:
+    async def of(self, ds: str, origin: CacheStatus, checked_at: float | None = None) -> int:
         """Seconds since the records of a query were checked, rounded up; 0 if they were just asked for.
 
-        What is stale is at least so old that whoever has the same rules takes it for stale too.
+        What is stale is at least so old that whoever has the same rules takes it for stale too. ``checked_at`` is when
+        an answer was given that tells what coverage does not.
         """
         if origin is CacheStatus.FORWARDED:
             return 0
         ages = [self._one(s, origin) for s in await self._search.selections(ds)]
+        ages += [] if checked_at is None else [self._rules.timestamp() - checked_at]
         return max([0, *(-int(-age // 1) for age in ages)])
 
     def _one(self, selection: Selection, origin: CacheStatus) -> float:

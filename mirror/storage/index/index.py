@@ -24,6 +24,7 @@ from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
 from mirror.coverage.sharing import split_by_age
 from mirror.errors import StorageError
+from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.changes import CoverageLog, note_changes
 from mirror.storage.index.facts import put_fact
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.index.answers import Told
     from mirror.storage.index.merge import ForeignRecords
     from mirror.wire.rs_list import RsList
 
@@ -188,6 +190,7 @@ class Index(Reader):
         def work(cursor: Cursor) -> dict[str, Tolerance]:
             if moved or grown:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
+                self._answers.cut(cursor, name, vouched)
             return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
 
         if held is not None and (moved or grown):
@@ -202,11 +205,18 @@ class Index(Reader):
     # ---- records ---------------------------------------------------------------------------------
 
     async def keep(
-        self, series: Series, answer: RsList, *, complete: tuple[Box, ...], checked_at: float
+        self,
+        series: Series,
+        answer: RsList,
+        *,
+        complete: tuple[Box, ...],
+        checked_at: float,
+        told: tuple[Told, ...] = (),
     ) -> None:
         """Keep the records of an answer, and that they are all there are in the boxes ``complete``.
 
-        Records of those boxes that the answer does not have are moved to the old versions.
+        Records of those boxes that the answer does not have are moved to the old versions. ``told`` is what else the
+        answer says.
         """
         gaps = [gap for box in complete for gap in self.coverage(series).gaps(box)]
         await self._merge(
@@ -216,7 +226,18 @@ class Index(Reader):
             vouched=bool(complete) and not gaps,
             checked=complete,
             checked_at=checked_at,
+            told=told,
         )
+
+    async def keep_told(
+        self, series: Series, told: Told, checked_at: float, answers: Sequence[RsList] = ()
+    ) -> None:
+        """Keep what JSOC answered, with those of its records that were not held before."""
+        if not answers:
+            layout = self._held[series.name.lower()].layout
+            await self._database.write(lambda cursor: self._answers.put(cursor, layout, told, checked_at))
+            return
+        await self._merge(series, answers, (), vouched=False, checked=(), checked_at=checked_at, told=(told,))
 
     async def amend(
         self, series: Series, answers: Sequence[RsList], box: Box, *, gone: Collection[int], checked_at: float
@@ -245,8 +266,9 @@ class Index(Reader):
         checked: tuple[Box, ...],
         checked_at: float,
         renews: bool = False,
+        told: tuple[Told, ...] = (),
     ) -> None:
-        """Records, what they replace, and the claim on ``checked``, in one transaction."""
+        """Records, what they replace, the claim on ``checked``, and what is ``told``, in one transaction."""
         held = self._held[series.name.lower()]
         layout = held.layout
         async with self._converting:
@@ -256,10 +278,15 @@ class Index(Reader):
         def work(cursor: Cursor) -> None:
             def note(replaced: Mapping[int, int | None]) -> None:
                 note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
+                self._doubt(cursor, layout, replaced)
 
             if not held.has_tables:
                 create_tables(cursor, layout)
+            came = _unknown(cursor, layout, rows) if vouched and self._answers.any_of(layout.series.name) else []
             merge(cursor, layout, rows, complete, gone=gone, note=note)
+            self._doubt(cursor, layout, came)
+            for each in told:
+                self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)
 
@@ -273,6 +300,11 @@ class Index(Reader):
             held.coverage.add(box, checked_at)
         await self._tidy()
 
+    def _doubt(self, cursor: Cursor, layout: Layout, recnums: Collection[int]) -> None:
+        """These records are replaced, or came where all seemed to be held: answers about their places are no more."""
+        if recnums and self._answers.any_of(layout.series.name):
+            self._answers.cut(cursor, layout.series.name, affected_by_recnums(cursor, layout, recnums).uncover)
+
     async def _tidy(self) -> None:
         if self._log.wasteful():
             await self._database.write(self._log.compact)
@@ -285,7 +317,11 @@ class Index(Reader):
 
         def both(cursor: Cursor) -> T:
             self._log.replace(cursor, series.name, uncover(self._log.of(cursor, series.name)))
-            return work(cursor)
+            self._answers.cut(cursor, series.name, uncover)
+            done = work(cursor)
+            if held.has_tables and self._answers.any_of(series.name):
+                self._answers.forget_unheld(cursor, held.layout)
+            return done
 
         self.drops += 1
         held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
@@ -317,6 +353,7 @@ class Index(Reader):
         def work(cursor: Cursor) -> None:
             def note(replaced: Mapping[int, int | None]) -> None:
                 note_changes(cursor, held.layout, replaced, found_at, vouched=False)
+                self._doubt(cursor, held.layout, replaced)
 
             if not held.has_tables:
                 create_tables(cursor, held.layout)
@@ -332,6 +369,11 @@ class Index(Reader):
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
         await self._tidy()
+
+    async def drop_broken_answers(self, series: Series) -> int:
+        """Keep no answer about a series that names a record which is not held; how many there were."""
+        layout = self._held[series.name.lower()].layout
+        return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -357,6 +399,7 @@ class Index(Reader):
                 self._held[name].narrow += (keyset,)
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
             self._held[name].widen({keyword: Tolerance(absolute, relative)})
+        self._answers.load(cursor)
         for name, coverage in self._log.replay(cursor).items():
             self._held[name].coverage = opened_coverage(self._held[name].series, coverage)
 
@@ -365,6 +408,16 @@ class Index(Reader):
         number = max(self._keysets, default=0) + 1
         self._keysets[number] = _positions(layout.fields)
         return number
+
+
+def _unknown(cursor: Cursor, layout: Layout, rows: pa.Table | None) -> list[int]:
+    """The record numbers among rows that are not held yet."""
+    numbers = [] if rows is None else rows["recnum"].to_pylist()
+    held: set[int] = set()
+    for table in (layout.table, layout.old_table) if numbers else ():
+        sql = f"SELECT recnum FROM {table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"
+        held |= {row[0] for row in cursor.execute(sql, [numbers]).fetchall()}
+    return [n for n in numbers if n not in held]
 
 
 def _positions(fields: tuple[str, ...]) -> dict[str, int]:

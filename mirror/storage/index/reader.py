@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from mirror.coverage.coverage import Coverage
+from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
+from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
 from mirror.storage.index.facts import find_fact
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
@@ -74,6 +76,8 @@ class Held:
             self.tolerances[name] = self.tolerances.get(name, Tolerance()) | t
 
 
+#: The filter that every record of every version passes.
+EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches.
 ROWS_AT_ONCE = 2000
 
@@ -85,6 +89,12 @@ class Reader:
         self._database = database
         self._held: dict[str, Held] = {}
         self._keysets: dict[int, dict[str, int]] = {}
+        self._answers = Answers()
+
+    @property
+    def answers(self) -> Answers:
+        """What JSOC answered beside the records; look, do not change it."""
+        return self._answers
 
     # ---- structures ------------------------------------------------------------------------------
 
@@ -141,6 +151,38 @@ class Reader:
             return Selected(rows, undecided)
 
         return await self._database.read(work)
+
+    async def select_told(self, selection: Selection, kept: Kept, n: int | None = None) -> list[Row] | None:
+        """The records of a selection whose conditions, or whose records, an answer tells; None if it does no more.
+
+        In the server's order, at most the first (or last) ``n``; Refused for more than MOST_RECORDS.
+        """
+        held = self._held[selection.series.name.lower()]
+        if not held.has_tables:
+            return None
+        layout = held.layout
+        asked = selection if kept.kind is AnswerKind.CONDITION else replace(selection, filters=(EVERY_VERSION,))
+        sql = select_sql(layout, asked, n, {}, MOST_RECORDS + 1, kept.id)
+
+        def work(cursor: Cursor) -> list[tuple[int, int, str, bool]] | None:
+            found = _fetched(cursor.execute(sql))
+            if kept.kind is AnswerKind.RECORDS and not n:  # as JSOC gave them
+                places = {number: i for i, number in enumerate(numbers_of(cursor, kept) or ())}
+                found.sort(key=lambda row: places.get(row[0], 0))
+            return found if is_there(cursor, kept) else None
+
+        found = await self._database.read(work)
+        if found is None or (kept.kind is AnswerKind.RECORDS and not n and len(found) != kept.size):
+            return None
+        if len(found) > MOST_RECORDS:
+            raise Refused(f"more than {MOST_RECORDS:,} records match; expected a narrower query, or n=")
+        if n is not None and n < 0:
+            found.reverse()
+        return [Row(r, self._keysets[keyset], raw) for r, keyset, raw, _ in _first_or_last(found, n)]
+
+    async def body(self, kept: Kept) -> bytes | None:
+        """The bytes of an answer; None if it is there no more."""
+        return await self._database.read(lambda cursor: body_of(cursor, kept))
 
     async def tally(self, selection: Selection) -> tuple[int, int]:
         """How many records ``select`` would find, and how many of them are undecided."""

@@ -16,6 +16,7 @@ import duckdb
 from mirror.coverage.coverage import AHEAD, Coverage
 from mirror.storage.database.index_file import is_damage
 from mirror.storage.index.affected import AffectedRecords, affected_by, spans_sql
+from mirror.storage.index.answers import AnswerKind
 from mirror.storage.index.layout import quoted
 
 if TYPE_CHECKING:
@@ -124,8 +125,8 @@ def _told(
     return recnums, None if any(None in row for row in found) else [(lo, hi) for lo, hi in found]
 
 
-#: Tables that tell of the past, and on which nothing rests.
-_EXPENDABLE = frozenset({"usage", "findings", "checked_days", "checks", "quarantine"})
+#: Tables that tell of the past, and on which nothing rests; and answers, which are asked for again.
+_EXPENDABLE = frozenset({"answers", "usage", "findings", "checked_days", "checks", "quarantine"})
 
 
 def unreadable_tables(cursor: Cursor) -> list[str]:
@@ -148,6 +149,9 @@ async def save(tables: Tables, name: str) -> bool:
     return True
 
 
+_KINDS = ", ".join(f"'{kind.value}'" for kind in AnswerKind)
+
+
 def drop_strangers(cursor: Cursor) -> list[tuple[str, int]]:
     """Delete rows about series that nobody knows, and spans that are none; what was deleted, and how much."""
     unknown = "series NOT IN (SELECT lower(name) FROM mirror.series)"
@@ -155,6 +159,7 @@ def drop_strangers(cursor: Cursor) -> list[tuple[str, int]]:
         "coverage": f"{unknown} OR lo > hi OR step < 1 OR NOT json_valid(region)",
         "keysets": unknown,
         "precision": unknown,
+        "answers": f"{unknown} OR NOT json_valid(spans) OR kind NOT IN ({_KINDS})",
     }
     found = []
     for table, condition in conditions.items():

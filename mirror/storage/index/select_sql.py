@@ -30,9 +30,10 @@ from mirror.drms.where import ColumnInfo, to_duckdb
 from mirror.storage.index.layout import Layout, column_name, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from mirror.drms.series import Series
+    from mirror.drms.slots import SlotAxis
     from mirror.storage.index.layout import Tolerance
 
 #: Columns of records that conditions may name beside keywords.
@@ -40,14 +41,19 @@ _RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}
 
 
 def select_sql(
-    layout: Layout, selection: Selection, n: int | None, tolerances: Mapping[str, Tolerance], most: int
+    layout: Layout,
+    selection: Selection,
+    n: int | None,
+    tolerances: Mapping[str, Tolerance],
+    most: int,
+    told: int | None = None,
 ) -> str:
     """``recnum, _keyset, _raw, undecided`` of the selected records in their order, at most ``most``.
 
     ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
-    negative ``n`` the order is reversed.
+    negative ``n`` the order is reversed. ``told`` is the id of an answer that says which records satisfy the conditions.
     """
-    found = _found(layout, selection, tolerances)
+    found = _found(layout, selection, tolerances) if told is None else _told(layout, selection, told)
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
     # Undecided records must all come to light, so a limit of the client's only applies once there are none.
@@ -138,6 +144,14 @@ def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolera
     return _Found(source, where, f"({condition}) IS NULL" if condition else "FALSE")
 
 
+def _told(layout: Layout, selection: Selection, told: int) -> _Found:
+    """As ``_found``, where an answer that is kept tells the conditions."""
+    exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
+    chosen = f"recnum IN (SELECT unnest(numbers) FROM mirror.answers WHERE id = {told})"
+    source = _versions(layout) if selection.all_versions else layout.table
+    return _Found(source, " AND ".join([*exact, chosen]), "FALSE")
+
+
 def _ordered(layout: Layout, column: str, backwards: bool) -> str:
     """Missing values sort as the server stores them: NaN after everything, "" and INT_MIN before."""
     typed = layout.columns_by_name.get(column)
@@ -153,7 +167,23 @@ def where_sql(layout: Layout, where: WhereFilter, tolerances: Mapping[str, Toler
         t = tolerances.get(column.name)
         exact = (0.0, 0.0) if t is None else (t.absolute, t.relative)
         columns[column.keyword.lower()] = ColumnInfo(quoted(column.name), column.type, *exact)
+    columns |= {axis.key.lower(): ColumnInfo(_slot_time(axis), "time") for axis in _whole_slots(layout.series)}
     return to_duckdb(where.expr, columns)
+
+
+def _whole_slots(series: Series) -> Iterator[SlotAxis]:
+    """The slotted times among the prime keys that are stored as the middle of their slot, in whole seconds."""
+    for prime in series.primekeys:
+        axis = slot_axis(series, prime.name) if prime.slotted else None
+        timed = axis is not None and (axis.scope, axis.type) == ("ts_eq", "time")
+        if timed and axis is not None and axis.epoch.is_integer() and axis.step.is_integer():
+            yield axis
+
+
+def _slot_time(axis: SlotAxis) -> str:
+    """The exact value of such a key, which its slot tells and its print may round."""
+    key, index = quoted(column_name(axis.key)), quoted(column_name(axis.index))
+    return f"(CASE WHEN {key} IS NOT NULL THEN {axis.epoch!r} + {index} * {axis.step!r} END)"
 
 
 def key_predicate(f: KeyFilter | RecnumFilter) -> str:

@@ -1,0 +1,132 @@
+"""Answers of JSOC's programs that only JSOC can give, kept whole: flags change values and layout.
+
+They are kept by the canonical form of their question, checked by age as what they are about, and served however old
+while JSOC is away. What is no answer, such as an error, is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.coverage.conditions import answer_boxes, answer_key, is_volatile
+from mirror.coverage.plan import extreme_position
+from mirror.coverage.subtraction import whole
+from mirror.errors import MirrorError
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
+from mirror.storage.index.answers import LARGEST_BODY, AnswerKind, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mirror.coverage.coverage import Box
+    from mirror.drms.series import Series
+    from mirror.readthrough.policy import Rules
+    from mirror.services.search.search import Search
+    from mirror.storage.index.index import Index
+
+#: Parameters that change nothing of an answer.
+_IDLE = frozenset({"userhandle"})
+#: How the programs that print text begin an error.
+_ERRORS = (b"error", b"Error", b"ERROR", b"status=", b"show_info", b"<")
+_JSON = frozenset({"jsoc_info"})
+
+
+@dataclass(frozen=True, slots=True)
+class WholeQuestion:
+    """A question to a program: the series that it is about, its canonical form, and what of the series it needs."""
+
+    series: Series
+    program: str
+    key: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """An answer as JSOC gave it, how it comes about now, and when it was given (Unix seconds)."""
+
+    body: bytes
+    origin: CacheStatus
+    checked_at: float | None
+
+
+class WholeAnswers:
+    """Keeps and finds them."""
+
+    def __init__(self, search: Search, index: Index, rules: Rules) -> None:
+        self._search = search
+        self._index = index
+        self._rules = rules
+
+    async def question(
+        self, program: str, params: Mapping[str, str], demand: CacheDemand
+    ) -> WholeQuestion | None:
+        """The question that these parameters make; None if it is about no series that is known."""
+        told = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
+        ds = params.get("ds", "")
+        try:
+            selections = await self._search.selections(ds, told)
+        except MirrorError:
+            return None
+        if not selections:
+            return None
+        series = selections[0].series
+        sets = ", ".join(f"{s.series.name.lower()} {answer_key(s)} {s.source.segments}" for s in selections)
+        rest = {name: value for name, value in params.items() if name not in _IDLE | {"ds"}}
+        single = len(selections) == 1 and extreme_position(selections[0]) is None
+        boxes = answer_boxes(selections[0]) if single else (whole(series),)
+        return WholeQuestion(series, program, f"{program} {sets} {json.dumps(rest, sort_keys=True)}", boxes)
+
+    async def find(
+        self, question: WholeQuestion, demand: CacheDemand, *, any_age: bool = False
+    ) -> WholeAnswer | None:
+        """The answer that is kept; None if there is none, or (unless ``any_age``) it is due."""
+        kept = self._index.answers.find(question.series.name, AnswerKind.BODY, question.key)
+        if kept is None or not kept.holds(question.boxes):
+            return None
+        freshness = self._rules.freshness(question.series, demand)
+        fresh = kept.is_fresh(question.boxes, freshness) and not is_volatile(question.key)
+        if not fresh and not any_age:
+            return None
+        body = await self._index.body(kept)
+        origin = CacheStatus.LOCAL if fresh else CacheStatus.STALE
+        return None if body is None else WholeAnswer(body, origin, kept.checked_at(question.boxes))
+
+    def may_be_stale(self, demand: CacheDemand) -> bool:
+        """True if an answer that is due may be given when JSOC does not answer, or is not asked."""
+        return self._rules.stale_on_failure or not self._rules.asks(demand)
+
+    async def keep(self, question: WholeQuestion, body: bytes, encoding: str, asked_at: float) -> None:
+        """Keep an answer of JSOC's, if it is one; ``encoding`` is what Content-Encoding says of the body."""
+        plain = _plain(body, encoding.strip().lower())
+        if plain is not None and _is_answer(plain, question.program):
+            told = Told(AnswerKind.BODY, question.key, question.boxes, body=plain)
+            await self._index.keep_told(question.series, told, asked_at)
+
+
+def _plain(body: bytes, encoding: str) -> bytes | None:
+    """The body without its compression; None if that is unknown, or makes it too large."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return None
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = unpacker.decompress(body, LARGEST_BODY + 1)
+    except zlib.error:
+        return None
+    return plain if unpacker.eof and len(plain) <= LARGEST_BODY else None
+
+
+def _is_answer(body: bytes, program: str) -> bool:
+    if program not in _JSON:
+        return bool(body.strip()) and not body.lstrip().startswith(_ERRORS)
+    try:
+        told = json.loads(body.decode("latin-1"))
+    except ValueError:
+        return False
+    return isinstance(told, dict) and str(told.get("status")) == "0"

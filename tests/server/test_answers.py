@@ -1,0 +1,187 @@
+"""What JSOC answered once is answered again: conditions that only JSOC evaluates, counts, first records, flags."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_asyncio
+
+from tests.lab import AJAX, JSOC_INFO, lab, recnums
+
+SHARP = "hmi.sharp_720s[3563]"
+#: A condition on a column that is not held: JSOC alone can evaluate it.
+UNDECIDED = "[? sg_000_file = 'x' OR sg_000_file <> 'x' ?]"
+
+
+@pytest_asyncio.fixture
+async def mirror(tmp_path):
+    async with lab(tmp_path) as made:
+        yield made
+
+
+async def asked(mirror, before=0):
+    """What JSOC was asked since: the record sets."""
+    return [e["params"].get("ds", "") for e in (await mirror.log())[before:]]
+
+
+async def quietly(mirror, ds, **params):
+    """The answer to a question that JSOC must not be asked for."""
+    before = len(await mirror.log())
+    answer = await mirror.ask(ds, **params)
+    assert await asked(mirror, before) == []
+    assert answer.json["status"] == 0, answer.body
+    return answer
+
+
+async def test_a_condition_is_answered_over_any_part_of_where_it_was_asked(mirror):
+    whole = await mirror.ask(f"{SHARP}[2014.01.01_TAI/4h]{UNDECIDED}")
+    assert whole.plan == "forwarded"
+    assert (await quietly(mirror, f"{SHARP}[2014.01.01_TAI/4h]{UNDECIDED}")).told == whole.told
+    part = f"{SHARP}[2014.01.01_01:00_TAI/1h]"
+    spelled = "[?  SG_000_FILE='x'   or sg_000_FILE  <>'x'?]"
+    answer = await quietly(mirror, part + spelled)
+    assert answer.plan == "local"
+    assert recnums(answer) == await mirror.upstream(part + UNDECIDED)
+    few = await quietly(mirror, part + UNDECIDED, n="-2")
+    assert recnums(few) == recnums(answer)[-2:]
+
+
+async def test_only_the_part_is_asked_that_was_not_answered(mirror):
+    await mirror.ask(f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}")
+    before = len(await mirror.log())
+    found = await mirror.recnums(f"{SHARP}[2014.01.01_TAI/4h]{UNDECIDED}")
+    conditional = [ds for ds in await asked(mirror, before) if "[?" in ds]
+    assert conditional == ["hmi.sharp_720s[T_REC_index=920410-920419][HARPNUM=3563][? sg_000_file = 'x' OR sg_000_file <> 'x' ?]"]
+    assert found == await mirror.upstream(f"{SHARP}[2014.01.01_TAI/4h]{UNDECIDED}")
+
+
+async def test_a_check_that_is_due_asks_for_numbers(mirror):
+    ds = f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}"
+    first = await mirror.ask(ds)
+    mirror.clock.forward(days=200)
+    before = await mirror.fetched()
+    assert (await mirror.ask(ds)).told == first.told
+    assert await mirror.fetched() == before
+    (new,) = await mirror.reprocess(f"{SHARP}[2014.01.01_00:24_TAI]")
+    mirror.clock.forward(days=200)
+    assert new in recnums(await mirror.ask(ds))
+    assert await mirror.fetched() - before <= 2
+    await quietly(mirror, ds)
+
+
+async def test_a_replaced_record_takes_its_verdict_with_it(mirror):
+    ds = f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}"
+    await mirror.ask(ds)
+    (new,) = await mirror.reprocess(f"{SHARP}[2014.01.01_00:24_TAI]")
+    plain = {"op": "rs_list", "ds": f"{SHARP}[2014.01.01_TAI/1h]", "key": "*recnum*"}
+    assert new in recnums(await mirror.get(JSOC_INFO, plain, headers={"Cache-Control": "no-cache"}))
+    before = len(await mirror.log())
+    assert recnums(await mirror.ask(ds)) == await mirror.upstream(ds)
+    assert [d for d in await asked(mirror, before) if "T_REC_index" in d] == [
+        "hmi.sharp_720s[T_REC_index=920402][HARPNUM=3563][? sg_000_file = 'x' OR sg_000_file <> 'x' ?]"
+    ]
+
+
+async def test_with_jsoc_away_an_answer_is_given_however_old(mirror):
+    ds = f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}"
+    first = await mirror.ask(ds)
+    await mirror.faults({"fault": "outage"})
+    assert (await mirror.ask(ds)).plan == "local"
+    mirror.clock.forward(days=200)
+    old = await mirror.ask(ds)
+    assert (old.plan, old.told, old.headers["Age"]) == ("stale", first.told, str(200 * 86400))
+    assert "not held" in (await mirror.ask(f"{SHARP}[2014.01.01_TAI/5h]{UNDECIDED}")).json["error"]
+
+
+@pytest.mark.parametrize(
+    "ds, params",
+    [
+        (f"hmi.sharp_720s{UNDECIDED}", {}),
+        (f"hmi.sharp_720s{UNDECIDED}", {"n": "3"}),
+        ("hmi.v_45s[:#$]", {}),
+        ("hmi.v_45s[1970.01.01_TAI-2100.01.01_TAI@1h]", {}),
+        ("su_test.zoo[? i1 is null ?]", {}),
+        ("su_test.zoo[! i1 is null !]", {}),
+        ("su_test.nokeyidx[$]", {"R": "1"}),
+        ("hmi.M_720s", {"op": "rs_summary"}),
+        ("hmi.v_45s[! 1=1 !]", {"op": "rs_summary", "n": "-3"}),
+        ("hmi.nosuch[1]", {"op": "rs_summary", "n": "3"}),
+        ("hmi.M_720s[2014.01.01_TAI/24m]", {"M": "1"}),
+        ("hmi.M_720s[2014.01.01_TAI/24m]", {"f": "1", "R": "1"}),
+        ("hmi.sharp_720s", {"op": "series_struct", "o": "1"}),
+    ],
+)
+async def test_the_second_time_jsoc_is_not_asked_and_need_not_be_there(mirror, ds, params):
+    first = await mirror.ask(ds, **params)
+    assert first.json["status"] == 0, first.body
+    assert (await quietly(mirror, ds, **params)).told == first.told
+    await mirror.restart()
+    assert (await quietly(mirror, ds, **params)).told == first.told
+    mirror.clock.forward(days=300)
+    await mirror.faults({"fault": "outage"})
+    assert (await mirror.ask(ds, **params)).told == first.told
+
+
+async def test_errors_are_not_kept(mirror):
+    await mirror.faults({"fault": "status", "status": 1, "message": "out of order", "times": 1, "match": {"op": "rs_list"}})
+    first = await mirror.ask("hmi.M_720s[2014.01.01_TAI/24m]", M="1")
+    assert first.json["status"] == 1
+    assert (await mirror.ask("hmi.M_720s[2014.01.01_TAI/24m]", M="1")).json["status"] == 0
+
+
+async def test_what_only_storage_tells_is_asked_each_time(mirror):
+    params = {"op": "rs_list", "ds": "hmi.M_720s[2014.01.01_TAI]", "key": "*logdir*"}
+    await mirror.get(JSOC_INFO, params)
+    assert (await mirror.get(JSOC_INFO, params)).plan == "forwarded"
+
+
+async def test_show_info_uses_what_jsoc_info_was_answered(mirror):
+    ds = f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}"
+    found = recnums(await mirror.ask(ds))
+    before = len(await mirror.log())
+    text = await mirror.get(AJAX + "show_info", {"ds": ds, "key": "HARPNUM", "r": "1", "q": "1"})
+    assert [int(line.split()[0]) for line in text.body.decode().splitlines()] == found
+    count = await mirror.get(AJAX + "show_info", {"ds": ds, "c": "1"})
+    assert count.body.startswith(str(len(found)).encode())
+    assert await asked(mirror, before) == []
+
+
+async def test_a_prime_key_in_a_condition_bounds_what_is_fetched(mirror):
+    answer = await mirror.ask("hmi.sharp_720s[? HARPNUM = 3563 or (HARPNUM in (3564) and QUALITY >= 0) ?]")
+    assert answer.plan == "filled"
+    assert await mirror.fetched() == answer.json["count"]
+    assert recnums(answer) == await mirror.upstream("hmi.sharp_720s[3563,3564]")
+
+
+async def test_coverage_shows_what_was_answered_over_what(mirror):
+    await mirror.ask(f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}")
+    (line,) = [x for x in (await mirror.get("/api/coverage")).json if x.get("answer") == "condition"]
+    assert line["condition"] == "[? sg_000_file = 'x' or sg_000_file <> 'x' ?]"
+    assert (line["restriction"], line["slots"], line["records"]) == ("HARPNUM=3563", 10, 10)
+    assert (line["first"], line["checked_at"]) == ("2014.01.01_00:00:00_TAI", mirror.clock.seconds)
+
+
+async def test_forgotten_records_take_what_was_said_of_them_along(mirror):
+    ds = f"{SHARP}[2014.01.01_TAI/2h]{UNDECIDED}"
+    await mirror.ask(ds)
+    gone = await mirror.request("POST", "/api/forget", json={"ds": f"{SHARP}[2014.01.01_TAI/1h]", "records": True})
+    assert gone.code == 200, gone.body
+    await mirror.faults({"fault": "outage"})
+    assert (await mirror.ask(ds)).json["status"] == 1
+    assert (await mirror.ask(f"{SHARP}[2014.01.01_01:00_TAI/1h]{UNDECIDED}")).plan == "local"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "T_REC >= $(2014.01.01_12:00_TAI)",
+        "T_REC = $(2014.01.01_12:00_TAI)",
+        "T_REC > $(2014.01.01_12:00_TAI) AND T_REC <= $(2014.01.01_18:00_TAI)",
+        "T_REC_index < 920460 and T_REC <> $(2014.01.01_01:00_TAI)",
+    ],
+)
+async def test_a_slot_tells_the_exact_time(mirror, condition):
+    await mirror.recnums("hmi.M_720s[2014.01.01_TAI/1d]")
+    ds = f"hmi.M_720s[2014.01.01_TAI/1d][? {condition} ?]"
+    answer = await quietly(mirror, ds)
+    assert answer.plan == "local"
+    assert recnums(answer) == await mirror.upstream(ds)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.api.endpoints import ENDPOINTS
 from mirror.config.access import Role
 from mirror.services.exports.planning import EXPORTS
 from mirror.wire.paths import CGI, PROGRAMS, is_program
@@ -26,28 +27,11 @@ _UNIT_FILE, _EXPORT_FILE = "/{disk}/{rest}", f"{EXPORTS}/{{request_id}}/{{name}}
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _NOBODY = """
-    GET /healthz /healthz/live /healthz/ready /healthz/upstream
     GET /login /static/{version}/{name}
     POST /login /logout
 """
 _READ = """
-    GET / /search /coverage /series /series/{name} /sql /jobs /jobs/{id} /subscriptions /upkeep
-    GET /api/search /api/series /api/coverage /api/status /api/files /api/jobs /api/jobs/{id} /api/pins
-    GET /api/quicklook /api/sql /api/subscriptions /api/changes /api/policy /api/check /metrics
-    GET /api/coverage/days /api/coverage/hours /api/coverage/delays /api/gaps /api/estimate /api/events
-    GET /search/builder /api/check-query /api/build-query /api/names /api/queries
-    POST /api/sql
-"""
-_EXPORT = """
-    POST /api/jobs /api/pins /api/fill /api/queries /api/subscriptions/estimate
-    DELETE /api/pins /api/queries /api/jobs/{id}
-"""
-_ADMIN = """
-    GET /api/usage /api/audit /api/backups
-    POST /api/evict /api/forget /api/check /api/policy /api/sync /api/adopt /api/adopt/upload
-    POST /api/backup /api/bundle /api/import /api/subscriptions
-    PUT /api/subscriptions/{name}
-    DELETE /api/subscriptions/{name}
+    GET / /search /search/builder /coverage /series /series/{name} /sql /jobs /jobs/{id} /subscriptions /upkeep
 """
 
 
@@ -60,8 +44,7 @@ def _lines(text: str, role: Role) -> dict[tuple[str, str], Role]:
 ROLES: dict[tuple[str, str], Role] = {
     **_lines(_NOBODY, Role.NOBODY),
     **_lines(_READ, Role.READ),
-    **_lines(_EXPORT, Role.EXPORT),
-    **_lines(_ADMIN, Role.ADMIN),
+    **{(e.method, e.path): Role[e.role.upper()] for e in ENDPOINTS},
     **{("*", CGI + program): Role.READ for program in PROGRAMS},
     ("*", JSOC_FETCH): Role.EXPORT,
     ("GET", _UNIT_FILE): Role.READ,

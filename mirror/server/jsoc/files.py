@@ -111,7 +111,7 @@ class FileHandlers:
     async def unit_file(self, request: web.Request) -> web.StreamResponse:
         """A file of a storage unit."""
         path = f"/{request.match_info['disk']}/{request.match_info['rest']}"
-        held_only = demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED
+        held_only = demand_of(request) is CacheDemand.ONLY_IF_CACHED
         if held_only and await self._files.held(path) is None:
             raise NotHeld(f"{path} is not held, and this request forbids to ask JSOC", (path,))
         try:

@@ -82,7 +82,7 @@ class Programs:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
         info = decode_info(await parameters(request))
-        demand = demand_of(request.headers)
+        demand = demand_of(request)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
             if is_mirror(request) and isinstance(info, RsListRequest):
                 precise = await self._precise.answer(info)
@@ -108,26 +108,26 @@ class Programs:
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.series(demand_of(request.headers))
+        entries = await self._listing.series(demand_of(request))
         return _json(request, encode_show_series(select_series(entries, wanted.filter)))
 
     async def showextseries(self, request: web.Request) -> web.StreamResponse:
         """The list of all series, internal ones too."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.all_series(notes=wanted.info, demand=demand_of(request.headers))
+        entries = await self._listing.all_series(notes=wanted.info, demand=demand_of(request))
         chosen = select_series(entries, wanted.filter)
         return _json(request, encode_showextseries(chosen, info=wanted.info))
 
     async def check_address(self, request: web.Request) -> web.StreamResponse:
         """Whether an address may export."""
         address = decode_address(await parameters(request))
-        answer = await self._listing.check_address(address, demand_of(request.headers))
+        answer = await self._listing.check_address(address, demand_of(request))
         return _json(request, encode_address_answer(answer))
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
         wanted = decode_show_info(await parameters(request))
-        query, demand = show_info_query(wanted), demand_of(request.headers)
+        query, demand = show_info_query(wanted), demand_of(request)
         if wanted.count:
             counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)
             return self._text(request, encode_show_count(wanted, counted.value), counted)
@@ -194,7 +194,7 @@ class Fetch:
             asked = decode_fetch(given)
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
-        if isinstance(asked, ExportRequest) and demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED:
+        if isinstance(asked, ExportRequest) and demand_of(request) is CacheDemand.ONLY_IF_CACHED:
             raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)

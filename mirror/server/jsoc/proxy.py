@@ -84,7 +84,7 @@ class Proxy:
 
     async def pass_through(self, request: web.Request, origin: str = "passed") -> web.StreamResponse:
         """JSOC's own answer to this request, streamed and not kept; ``origin`` is what X-Mirror says."""
-        wish = demand_of(request.headers)
+        wish = demand_of(request)
         if not self._rules.asks(wish):
             why = self._rules.why_not(wish)
             raise NotHeld(f"{request.path} is answered by JSOC only, and {why}", (request.path,))

@@ -107,9 +107,9 @@ class ConsolePages:
         """How subscriptions are doing, with their editor."""
         config = self._watch.status()
         tables = {}
-        if self._subscribing is not None and not config["problem"]:
+        if self._subscribing is not None and not config.problem:
             tables = await asyncio.to_thread(self._subscribing.tables)
         return self._site.page(
             request, "subscriptions.html", subscriptions=await self._sync.report(), fields=FIELDS,
-            tables=tables, file=config["file"], problem=config["problem"],
+            tables=tables, file=config.file, problem=config.problem,
         )  # fmt: skip

@@ -44,7 +44,7 @@ class WorkPages:
     async def job(self, request: web.Request) -> web.Response:
         """One job; an export with its files."""
         job = await self._jobs.one(request.match_info["id"])
-        files = job["files"]
+        files = job.files or []
         return self._web.page(
             request, "job.html", job=job, files=files[:_FILES], more=max(0, len(files) - _FILES)
         )

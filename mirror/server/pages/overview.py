@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from msgspec.structs import asdict
 
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.drms.parser import parse_query
@@ -123,7 +124,7 @@ class Pages:
             raise web.HTTPSeeOther(f"/series/{in_path(name)}")
         files = await self._totals.by_series()
         listed = [
-            {**told, "files": files.get(told["series"].lower(), (0, 0))}
+            {**asdict(told), "files": files.get(told.series.lower(), (0, 0))}
             for told in await self._status.series()
         ]
         return self._web.page(request, "series_list.html", listed=listed)

@@ -7,8 +7,7 @@ command line and ``mirror.Client`` call it, the OpenAPI document is made of it. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -31,8 +30,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     """What comes with a request: parameters of a query, or members of a JSON object.
 
     An empty parameter is as good as none, and so is a member that is null. Parameters that are not known are
-    passed over, members that are not known are errors.
+    passed over, members that are not known are errors. ``EMPTY`` names parameters that mean something when empty.
     """
+
+    EMPTY: ClassVar[frozenset[str]] = frozenset()
 
 
 class Nothing(Asked, frozen=True, kw_only=True):
@@ -64,11 +65,10 @@ Moment = Annotated[
 Stamp = Annotated[str, Meta(description="a time in UTC", examples=["2026-11-22T10:00:00Z"])]
 
 Q = TypeVar("Q", bound=Asked)
-A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint(Generic[Q, A]):
+class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
     """A path: ``text`` says what it does, ``asked`` what it takes, ``answer`` what the JSON of its answer is.
 
     What it takes is in the query for GET, else in a JSON object, unless ``taken`` is another kind of body, beside
@@ -81,7 +81,7 @@ class Endpoint(Generic[Q, A]):
     role: RoleName
     text: str
     asked: type[Q]
-    answer: type[A]
+    answer: type[A_co]
     status: int = 200
     taken: str = JSON
     media: tuple[str, ...] = (JSON,)

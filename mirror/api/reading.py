@@ -28,7 +28,7 @@ _WORDS = (
 def from_query(given: Mapping[str, str], kind: type[Q]) -> Q:
     """The parameters that ``kind`` knows; others are passed over, and so are empty ones. BadRequest for wrong ones."""
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
-    values = {name: value for name, value in given.items() if name in known and value.strip()}
+    values = {name: value for name, value in given.items() if name in known and (value.strip() or name in kind.EMPTY)}
     return _converted({name: _unsigned(value) for name, value in values.items()}, kind, values, strict=False)
 
 

@@ -25,6 +25,8 @@ Plan = Literal["local", "filled", "forwarded", "stale"]
 class SearchQuery(Asked, frozen=True, kw_only=True):
     """As for rs_list: ``key``, ``seg`` and ``link`` are names with commas, ``n`` of the first or, below 0, last records."""
 
+    EMPTY = frozenset({"where"})
+
     ds: RecordSets
     key: Names = ""
     seg: Names = ""

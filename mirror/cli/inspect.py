@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from mirror.api.contract import plain
+from mirror.api.coverage import COVERAGE, CoverageQuery
+from mirror.api.search import SERIES
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import short_moment
@@ -21,7 +24,7 @@ def series(form: Form, daemon: Daemon) -> None:
         mirror series
         python -c 'import drms; print(drms.Client().series("hmi"))'
     """
-    told = daemon.get("/api/series")
+    told = daemon.ask(SERIES)
     show(told, form)
     if form == "table" and not told:
         remark("no series is known yet; a search makes one known")
@@ -41,9 +44,10 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    told = daemon.get("/api/coverage", {"series": name})
+    told = daemon.ask(COVERAGE, CoverageQuery(series=name))
     if form == "table":
-        told = [{**line, "checked_at": short_moment(line.get("checked_at"))} for line in told]
-    show(told, form)
+        show([{**plain(span), "checked_at": short_moment(span.checked_at)} for span in told], form)
+    else:
+        show(told, form)
     if form == "table" and not told:
         remark(f"nothing of {name} is held completely" if name else "nothing is held completely yet")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from mirror.api.fills import ESTIMATE, Estimate, EstimateQuery
 from mirror.cli.support.daemon import Daemon
-from mirror.cli.support.output import remark
+from mirror.cli.support.output import remark, show
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,13 +20,12 @@ def dry_run_option(command: F) -> F:
     return click.option("--dry-run", is_flag=True, help=words)(command)
 
 
-def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) -> Any:
-    """The estimate of the files of a record set; raises as ``Daemon.get`` does."""
-    params = {"ds": ds, "seg": seg, "n": None if n is None else str(n), "export": "1"}
-    return daemon.get("/api/estimate", params)
+def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) -> Estimate:
+    """The estimate of the files of a record set; raises as ``Daemon.ask`` does."""
+    return daemon.ask(ESTIMATE, EstimateQuery(ds=ds, seg=seg or "", n=n, export=True))
 
 
-def told_before(estimate: Callable[[], Any]) -> None:
+def told_before(estimate: Callable[[], Estimate]) -> None:
     """Says on stderr what is about to be asked of JSOC, if something is.
 
     Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
@@ -35,20 +34,20 @@ def told_before(estimate: Callable[[], Any]) -> None:
         told = estimate()
     except click.ClickException:
         return
-    if told["records"] != 0 or told["files"] != 0:
+    if told.records != 0 or told.files != 0:
         _notes(told)
-        remark(told["text"])
+        remark(told.text)
 
 
-def show_estimate(told: Mapping[str, Any], *, as_json: bool) -> None:
+def show_estimate(told: Estimate, *, as_json: bool) -> None:
     """The answer of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
     if as_json:
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        show(told, "json")
         return
     _notes(told)
-    click.echo(told["text"])
+    click.echo(told.text)
 
 
-def _notes(told: Mapping[str, Any]) -> None:
-    for note in told["notes"]:
+def _notes(told: Estimate) -> None:
+    for note in told.notes:
         remark(f"note: {note}")

@@ -72,7 +72,7 @@ class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
     """A path: ``text`` says what it does, ``asked`` what it takes, ``answer`` what the JSON of its answer is.
 
     What it takes is in the query for GET, else in a JSON object, unless ``taken`` is another kind of body, beside
-    which there is a query. An answer that is no JSON is one of ``media``. ``lines``: a long task, which tells how
+    which there is a query. ``beside``: parameters of the query beside a JSON object. An answer that is no JSON is one of ``media``. ``lines``: a long task, which tells how
     far it is in lines of JSON (NDJSON), ``answer`` in the last. ``failing``: another code with the same answer.
     """
 
@@ -84,6 +84,7 @@ class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
     answer: type[A_co]
     status: int = 200
     taken: str = JSON
+    beside: type[Asked] = Nothing
     media: tuple[str, ...] = (JSON,)
     lines: bool = False
     failing: int | None = None

@@ -17,15 +17,28 @@ MEDIA: dict[Form, str] = {
 }
 
 
-class SqlQuery(Asked, frozen=True, kw_only=True):
-    """A statement; ``params`` are values for ``?``, or by name for ``$name``. ``fill``: fetch what jsoc() lacks first.
+Statement = Annotated[str, Meta(description="SQL", examples=["SELECT count(*) FROM hmi.v_45s"])]
 
-    ``format`` stands in the query, also of a POST; without it the header Accept chooses, else JSON.
-    """
 
-    query: Annotated[str, Meta(description="SQL", examples=["SELECT count(*) FROM hmi.v_45s"])]
-    params: list[Any] | dict[str, Any] | None = None
+class SqlForm(Asked, frozen=True, kw_only=True):
+    """The form of an answer; without it the header Accept chooses, else it is JSON."""
+
     format: Form | None = None
+
+
+class SqlParameters(SqlForm, frozen=True, kw_only=True):
+    """A statement in the query; ``params`` are JSON."""
+
+    query: Statement
+    params: Annotated[str | None, Meta(description="JSON: values for ?, or by name for $name")] = None
+    fill: bool = False
+
+
+class SqlQuery(Asked, frozen=True, kw_only=True):
+    """A statement; ``params`` are values for ``?``, or by name for ``$name``. ``fill``: fetch what jsoc() lacks first."""
+
+    query: Statement
+    params: list[Any] | dict[str, Any] | None = None
     fill: bool = False
 
 
@@ -65,7 +78,7 @@ class QueryName(Asked, frozen=True, kw_only=True):
     name: str = ""
 
 
-class Forgotten(Answer, frozen=True, kw_only=True):
+class ForgottenQuery(Answer, frozen=True, kw_only=True):
     """The name of what is not kept any more."""
 
     name: str
@@ -76,10 +89,11 @@ _SQL = (
     "answer that fails in the middle is broken off, so that no client takes a part for the whole."
 )
 GET_SQL = Endpoint(
-    method="GET", path="/api/sql", role="read", asked=SqlQuery, answer=SqlAnswer, media=tuple(MEDIA.values()), text=_SQL,
+    method="GET", path="/api/sql", role="read", asked=SqlParameters, answer=SqlAnswer, media=tuple(MEDIA.values()), text=_SQL,
 )  # fmt: skip
 SQL = Endpoint(
-    method="POST", path="/api/sql", role="read", asked=SqlQuery, answer=SqlAnswer, media=tuple(MEDIA.values()), text=_SQL,
+    method="POST", path="/api/sql", role="read", asked=SqlQuery, beside=SqlForm, answer=SqlAnswer,
+    media=tuple(MEDIA.values()), text=f"{_SQL} A body that is no JSON is the statement itself.",
 )  # fmt: skip
 QUERIES = Endpoint(
     method="GET", path="/api/queries", role="read", asked=Nothing, answer=list[Query],
@@ -90,7 +104,7 @@ SAVE_QUERY = Endpoint(
     text="Keep a statement, in place of the one that has its name.",
 )  # fmt: skip
 REMOVE_QUERY = Endpoint(
-    method="DELETE", path="/api/queries", role="export", asked=QueryName, answer=Forgotten,
+    method="DELETE", path="/api/queries", role="export", asked=QueryName, answer=ForgottenQuery,
     text="Forget a statement.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (GET_SQL, SQL, QUERIES, SAVE_QUERY, REMOVE_QUERY)

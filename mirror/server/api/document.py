@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mirror import __version__
-from mirror.api.contract import JSON, Endpoint, Nothing, Problem
+from mirror.api.contract import JSON, Endpoint, Nothing, Problem, encoded
 from mirror.api.endpoints import CAPABILITIES, DOCUMENT
 from mirror.server.endpoints import serve
 
@@ -43,15 +44,16 @@ class Document:
         return openapi()
 
 
+@cache
 def openapi() -> Schema:
-    """The whole document."""
+    """The whole document; nobody is to change it."""
     schemas = _Schemas()
     paths: dict[str, Schema] = {}
     for capability, endpoints in CAPABILITIES.items():
         for endpoint in endpoints:
             operation = _operation(endpoint, capability, schemas)
             paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {"title": "jsoc-mirror", "version": __version__, "description": _ABOUT},
         "tags": [{"name": capability} for capability in CAPABILITIES],
@@ -61,6 +63,8 @@ def openapi() -> Schema:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    made: Schema = msgspec.json.decode(encoded(document))  # as it is sent: without tuples
+    return made
 
 
 class _Schemas:
@@ -68,7 +72,7 @@ class _Schemas:
 
     def __init__(self) -> None:
         endpoints = [e for each in CAPABILITIES.values() for e in each]
-        kinds = {repr(kind): kind for e in endpoints for kind in (e.asked, e.answer) if kind is not bytes}
+        kinds = {repr(kind): kind for e in endpoints for kind in (e.asked, e.beside, e.answer) if kind is not bytes}
         schemas, self.components = msgspec.json.schema_components([*kinds.values(), Problem], ref_template=_REF)
         self._by_kind = dict(zip(kinds, schemas, strict=False))
 
@@ -110,10 +114,17 @@ def _name(endpoint: Endpoint[Any, Any]) -> str:
 def _parameters(endpoint: Endpoint[Any, Any], schemas: _Schemas) -> Iterator[Schema]:
     for name in endpoint.names:
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-    if not endpoint.by_query or endpoint.asked is Nothing:
-        return
-    for name, schema, needed in schemas.fields(endpoint.asked):
-        yield {"name": name, "in": "query", "required": needed, "schema": schema}
+    for name, schema, needed in schemas.fields(endpoint.asked if endpoint.by_query else endpoint.beside):
+        yield {"name": name, "in": "query", "required": needed, "schema": _never_null(schema)}
+
+
+def _never_null(schema: Schema) -> Schema:
+    """A parameter is left out instead of being null."""
+    if "enum" in schema:
+        return {**schema, "enum": [value for value in schema["enum"] if value is not None]}
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return {**rest, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})} if kinds else schema
 
 
 def _answers(endpoint: Endpoint[Any, Any], schemas: _Schemas) -> Schema:

@@ -86,12 +86,12 @@ class SqlApi:
         await self._queries.save(query)
         return _told(query)
 
-    async def remove(self, _: web.Request, asked: api.QueryName) -> api.Forgotten:
+    async def remove(self, _: web.Request, asked: api.QueryName) -> api.ForgottenQuery:
         """Forget a statement."""
         name = _name(asked)
         if not await self._queries.remove(name):
             raise UnknownName(f"there is no statement {name!r}; expected the name of one that is kept")
-        return api.Forgotten(name=name)
+        return api.ForgottenQuery(name=name)
 
 
 def _told(query: SavedQuery) -> api.Query:

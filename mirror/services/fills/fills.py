@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import asdict as asdict_of
 
+from mirror.api.contract import UNSET
 from mirror.api.coverage import Gap, Gaps
 from mirror.api.exports import Job, Waits
 from mirror.api.fills import Fill
@@ -446,7 +447,8 @@ class Filling:
     async def fill(self, ds: str, by: str) -> Fill:
         """Begin to fetch what is missing of a record set: that, and the fill. Raises as ``Fills.start``."""
         missing = _listed(await self._fills.gaps(ds))
-        return Fill(**asdict_of(missing), **asdict_of(fill_line(await self._fills.start(ds, by))))
+        job = asdict_of(fill_line(await self._fills.start(ds, by)))
+        return Fill(**asdict_of(missing), **{name: value for name, value in job.items() if value is not UNSET})
 
     async def estimate(self, ds: str) -> Fill:
         """What a fill of a record set would fetch, and how much that is: records only, whatever segments it names."""

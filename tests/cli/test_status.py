@@ -62,4 +62,4 @@ def test_lines_that_are_wider_than_the_terminal_are_folded_beside_their_subject(
     assert laid_out(found, None).count("\n") == 2
     lines = laid_out(found, 40).splitlines()
     assert all(len(line) <= 49 for line in lines)  # with what makes the subject bold
-    assert all(line.startswith(" " * 9) for line in lines[1:3]) and lines[-1].strip() == "dd"
+    assert all(line.startswith(" " * 9) for line in (lines[1], lines[3])) and lines[-1].strip() == "dd"

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
+from mirror.api.contract import plain
 from mirror.humanize import length, moment, number, share, size
 from mirror.server.pages.site import FILTERS, NAVIGATION, Site, amount
 from tests.accesslab import BROWSER, CONFIG, bearer
 from tests.hostile.pagevalues import FRAME, PAGES, have, numbers
-from mirror.api.contract import plain
 from tests.lab import Lab, lab
 from tests.server.webcheck import Page
 

@@ -18,13 +18,13 @@ from mirror.errors import MirrorError, NotHeld
 from mirror.readthrough.policy import CacheDemand
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
 from mirror.wire.export import decode_fetch, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 from mirror.wire.info import RsListRequest, SeriesStructRequest, SummaryRequest, decode_info, encode_summary
-from mirror.wire.paths import CGI
 from mirror.wire.rs_list import encode_rs_list
 from mirror.wire.show_info import decode_show_info, encode_show_count, encode_show_info, show_info_query
 from mirror.wire.structure import encode_series_struct
@@ -76,7 +76,7 @@ class Programs:
             "show_info": self.show_info,
         }
         for name, handler in programs.items():
-            router.add_route("*", CGI + name, handler)
+            PROGRAM_ROUTES[name].add(router, handler)
 
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
@@ -184,7 +184,7 @@ class Fetch:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the program, by GET and POST."""
-        router.add_route("*", CGI + "jsoc_fetch", self.jsoc_fetch)
+        PROGRAM_ROUTES["jsoc_fetch"].add(router, self.jsoc_fetch)
 
     async def jsoc_fetch(self, request: web.Request) -> web.StreamResponse:
         """exp_request, exp_status, exp_repeat, exp_su."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.server.requests import parameters
+from mirror.server.roles import SQL_PAGE, SUBSCRIPTIONS_PAGE
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -94,8 +95,8 @@ class ConsolePages:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages."""
-        router.add_get("/sql", self._site.own(self.sql))
-        router.add_get("/subscriptions", self._site.own(self.subscriptions))
+        SQL_PAGE.add(router, self._site.own(self.sql))
+        SUBSCRIPTIONS_PAGE.add(router, self._site.own(self.subscriptions))
 
     async def sql(self, request: web.Request) -> web.Response:
         """The console, with the statement ``query`` in it."""

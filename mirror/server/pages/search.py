@@ -24,6 +24,7 @@ from mirror.server.bodies import whole
 from mirror.server.endpoints import serve
 from mirror.server.errors import codes
 from mirror.server.requests import parameters
+from mirror.server.roles import BUILDER, SEARCH_PAGE
 from mirror.services.quicklook.quicklook import image_segments
 from mirror.services.search.snippets import SnippetQuery, snippets
 from mirror.services.search.validation import marked
@@ -233,8 +234,8 @@ class SearchPage:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve everything at its path."""
-        router.add_get("/search", self._site.own(self.page))
-        router.add_get("/search/builder", self._site.own(self.builder))
+        SEARCH_PAGE.add(router, self._site.own(self.page))
+        BUILDER.add(router, self._site.own(self.builder))
         serve(router, api.CHECK_QUERY, self.check)
         serve(router, api.BUILD_QUERY, self.build)
         serve(router, api.NAMES, self.names)

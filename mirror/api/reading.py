@@ -40,6 +40,9 @@ def from_object(given: object, kind: type[Q]) -> Q:
     for field in msgspec.structs.fields(kind):
         if field.required and members.get(field.encode_name) == "":
             del members[field.encode_name]
+        value = members.get(field.encode_name)
+        if isinstance(value, int) and abs(value) > LARGEST:  # also where text would do as well
+            raise BadRequest(f"{field.encode_name} is {_shown(value)}; expected a number of at most 64 bits")
     return _converted(members, kind, members, strict=True)
 
 

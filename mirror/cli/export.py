@@ -20,8 +20,16 @@ from mirror.api.contract import plain
 from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
 from mirror.api.fills import Estimate
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
-from mirror.cli.support.output import json_option, remark, show, warn_if_stale
+from mirror.cli.support.output import (
+    dry_run_option,
+    estimate_of_export,
+    json_option,
+    remark,
+    show,
+    show_estimate,
+    told_before,
+    warn_if_stale,
+)
 from mirror.humanize import in_words
 
 #: Seconds between two looks at an export: at first, and after it has taken long.

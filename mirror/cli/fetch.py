@@ -27,8 +27,15 @@ from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.delivery import Delivered, Delivery, Failure, Item, name_problem
-from mirror.cli.support.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
-from mirror.cli.support.output import json_option, remark, warn_if_stale
+from mirror.cli.support.output import (
+    dry_run_option,
+    estimate_of_export,
+    json_option,
+    remark,
+    show_estimate,
+    told_before,
+    warn_if_stale,
+)
 from mirror.humanize import counted, in_words
 
 #: Files on their way at a time, and failures that are told one by one.

@@ -13,8 +13,15 @@ from mirror.api.fills import Estimate
 from mirror.api.monitoring import STATUS
 from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, SubscriptionTable
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.estimates import dry_run_option, show_estimate, told_before
-from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.output import (
+    Form,
+    dry_run_option,
+    form_options,
+    remark,
+    show,
+    show_estimate,
+    told_before,
+)
 from mirror.cli.sync import show_subscriptions
 from mirror.services.subscriptions.editing import Subscribing
 

@@ -31,20 +31,19 @@ from mirror.readthrough.policy import Rules, within
 from mirror.readthrough.records import CacheStatus, Records
 from mirror.readthrough.structures import Catalogue
 from mirror.server.access.gate import Gate
-from mirror.server.api.adoption import AdoptApi
-from mirror.server.api.audit import AuditApi
+from mirror.server.api.access import AccessApi
+from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.coverage import CoverageApi
-from mirror.server.api.estimates import EstimateApi
-from mirror.server.api.events import Events
-from mirror.server.api.files import FilesApi
+from mirror.server.api.document import Document
+from mirror.server.api.exports import ExportsApi
+from mirror.server.api.fills import FillsApi
 from mirror.server.api.freshness import FreshnessApi
-from mirror.server.api.health import Health
-from mirror.server.api.maintenance import UpkeepApi
-from mirror.server.api.queries import QueriesApi
-from mirror.server.api.search import Api
+from mirror.server.api.maintenance import MaintenanceApi
+from mirror.server.api.monitoring import Events, Health, MonitoringApi
+from mirror.server.api.search import SearchApi
 from mirror.server.api.sql import SqlApi
-from mirror.server.api.subscriptions import SyncApi
-from mirror.server.api.transfer import BackupApi
+from mirror.server.api.subscriptions import SubscriptionsApi
+from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
 from mirror.server.forwarding import Forwarding
 from mirror.server.jsoc.files import FileHandlers, FileResponses
@@ -464,13 +463,13 @@ class Browsing:
     standing: SubscriptionValidation
     subscribing: Subscribing | None
 
-    def parts(self, core: Core, kept: Keeping, site: Site, api: Api) -> tuple[Handlers, ...]:
+    def parts(self, core: Core, kept: Keeping, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
         """The pages of search, SQL and subscriptions, and what their scripts ask."""
         return (
             SearchPage(site, api, self.queries, self.pictures),
             ConsolePages(site, self.saved, kept.sync, kept.watch, self.subscribing),
-            QueriesApi(self.saved, core.rules.timestamp),
-            SyncApi(kept.sync, self.subscribing, self.standing, core.estimates),
+            SqlApi(kept.analytics, self.saved, core.rules.timestamp),
+            SubscriptionsApi(kept.sync, self.subscribing, self.standing, core.estimates),
         )
 
 
@@ -522,21 +521,25 @@ def _app(
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))
     pages = PagesOfJsoc(proxy, c.plain_files, contents, c.holdings, making.jobs, c.rules.timestamp)
-    api = Api(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
+    api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
+    heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
+    filling = Filling(c.fills, c.estimates)
     site = Site(proxy)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
-        FilesApi(making.lists, exports, jobs, store, faced.pictures, c.rules.timestamp),
-        BackupApi(copies.backups, copies.bundles, copies.importer),
-        EstimateApi(c.estimates),
+        ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        FillsApi(filling, c.estimates),
+        CoverageApi(kept.status, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
-        SqlApi(kept.analytics),
-        UpkeepApi(kept.checker, kept.forgetter, c.accounting),
-        AdoptApi(kept.adoption, storage.path / "incoming"),
-        AuditApi(kept.audit, c.rules.timestamp),
+        MaintenanceApi(store, kept.checker, kept.forgetter),
+        TransferApi(copies.backups, copies.bundles, copies.importer),
+        AdoptionApi(kept.adoption, storage.path / "incoming"),
+        AccessApi(kept.audit, c.accounting, c.rules.timestamp),
+        MonitoringApi(kept.status),
+        Document(),
         health,
         *_pages(core, kept, jobs, proxy, site, overview),
         *faced.parts(core, kept, site, api),
@@ -549,13 +552,11 @@ def _app(
 def _pages(
     core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
 ) -> tuple[Handlers, ...]:
-    """What people see in a browser, and the API of it."""
+    """What people see in a browser."""
     c, totals = core, Totals(core.database)
-    heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     return (
         site,
         LoginPage(site, kept.authenticator, kept.audit),
         Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
         WorkPages(site, jobs, kept.checker, c.accounting, overview),
-        CoverageApi(heatmap, Filling(c.fills, c.estimates)),
     )

@@ -26,8 +26,7 @@ from mirror.app import (
 from mirror.config.loading import check_access
 from mirror.listening import bind, refused, url_of
 from mirror.logs import REQUESTS, Requests
-from mirror.server.api.events import Events
-from mirror.server.api.health import Health
+from mirror.server.api.monitoring import Events, Health
 from mirror.server.connections import BoundedRunner, Most
 from mirror.services.monitoring.status import Prober
 from mirror.systemd import Notifier

@@ -39,11 +39,12 @@ LAYERS = (
     ("storage.database",),
     ("storage", "logs"),
     ("config",),
+    ("api",),
     ("coverage",),
     ("wire",),
     ("fits",),
     ("drms",),
-    ("listening", "humanize", "concurrency", "systemd"),
+    ("listening", "humanize", "concurrency", "systemd", "metrics"),
     ("errors",),
     ("redaction",),
 )
@@ -51,7 +52,7 @@ RANK = {name: rank for rank, line in enumerate(reversed(LAYERS)) for name in lin
 #: A JSOC in a box may share how things are written with the mirror, but nothing of how they are found.
 SIMULATOR = {"drms", "wire", "errors", "listening"}
 #: Each with the only part of the mirror that it may know: the entry for scripts must stay light.
-ALONE = {"mirror": {"client"}, "client": {"errors"}}
+ALONE = {"mirror": {"client"}, "client": {"api", "errors"}}
 MOST_FILES = 20
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docs.ext import commands, configuration, pictures, routes
+from docs.ext import api, commands, configuration, pictures, routes
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -23,6 +23,7 @@ def everything() -> dict[str, str]:
         "reference/configuration.md": configuration.page(),
         "reference/commands.md": commands.page(),
         "reference/http.md": told,
+        "reference/api.md": api.page(),
         "reference/metrics.md": metrics,
         **{f"pictures/{name}.svg": text for name, text in pictures.pictures().items()},
     }

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mirror.api.endpoints import ENDPOINTS
 from mirror.config.loading import Config, Storage, Upstream
 from mirror.daemon import build
+from mirror.metrics import exposition
 from mirror.server.roles import role_of
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ _NOBODY = Upstream(url="http://127.0.0.1:9", policy="offline")
 async def _look(config: Config) -> tuple[list[Route], list[Metric]]:
     mirror = await build(config)
     try:
-        return routes(mirror.app), metrics(await mirror.status.metrics())
+        text, _ = exposition(await mirror.status.metrics())
+        return routes(mirror.app), metrics(text.decode())
     finally:
         await mirror.close()
 
@@ -70,8 +73,9 @@ def routes(app: web.Application) -> list[Route]:
         resource = route.resource
         if resource is not None and route.method != "HEAD":
             found.setdefault((resource.canonical, route.handler), []).append(route.method)
+    told = {(e.method, e.path): e.text for e in ENDPOINTS}
     return [
-        Route(_SHOWN.get(path, path), tuple(methods), _doc(handler), _roles(path, methods))
+        Route(_SHOWN.get(path, path), tuple(methods), told.get((methods[0], path)) or _doc(handler), _roles(path, methods))
         for (path, handler), methods in found.items()
     ]
 
@@ -144,8 +148,8 @@ _HTTP_HEAD = """# HTTP interface
 
 A mirror answers at JSOC's own paths as JSOC does, to whoever asks it as a server and to whoever has it as a proxy
 for `jsoc.stanford.edu`. Paths of JSOC that are not in this list are passed on to JSOC; what is below `/data/` and
-`/doc/data/` is kept as well ([plain files](../freshness.md#plain-files)). Its own API gives JSON;
-parameters come in the query, or in a JSON body where a method changes something. What goes wrong is
+`/doc/data/` is kept as well ([plain files](../freshness.md#plain-files)). Its own API gives JSON,
+whose members are in [the API](api.md). What goes wrong there is
 `{"error": "..."}` with a code of HTTP; at JSOC's paths it is `{"status": 1, "error": "..."}` with code 200, as
 there. How an answer came about is in the header `X-Mirror`: see [freshness](../freshness.md). The role that a path
 needs is told with it; who has which is told under [access](../access.md).

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mirror.api.adoption import ADOPT, UPLOAD, AdoptFile, AdoptOutcome, AdoptWish, UploadQuery
+from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.errors import explained
@@ -22,7 +24,6 @@ from mirror.services.adoption.scan import Stamp, files_below, unit_path
 
 #: Files in one request: JSOC is asked once for all of a series among them.
 AT_ONCE = 200
-UPLOAD_TYPE = "image/fits"
 _STATES = {
     "placed": "adopted",
     "held": "held already",
@@ -39,7 +40,7 @@ class _Run:
     daemon: Daemon
     how: str
     dry_run: bool
-    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    outcomes: list[AdoptOutcome] = field(default_factory=list)
     removed: int = 0
 
     def take(self, paths: Sequence[Path], went: Callable[[int], None]) -> None:
@@ -58,32 +59,31 @@ class _Run:
                 self.outcomes.append(_failed(path, f"it cannot be read: {explained(problem)}"))
         told = self._asked(stamps) if stamps else []
         for (path, stamp), outcome in zip(stamps.items(), told, strict=True):
-            known = self._uploaded(path) if outcome["state"] == "unseen" else outcome
-            self.outcomes.append({**known, "path": str(path)})
-            if self.how == "move" and known.get("same") and not self.dry_run:
+            known = self._uploaded(path) if outcome.state == "unseen" else outcome
+            self.outcomes.append(replace(known, path=str(path)))
+            if self.how == "move" and known.same and not self.dry_run:
                 self.removed += remove_unchanged(path, stamp)
 
-    def _asked(self, stamps: dict[Path, Stamp]) -> list[dict[str, Any]]:
+    def _asked(self, stamps: dict[Path, Stamp]) -> list[AdoptOutcome]:
         files = [
-            {"path": str(path), "size": s.size, "mtime_ns": s.mtime_ns, "inode": s.inode}
-            for path, s in stamps.items()
+            AdoptFile(path=str(path), size=s.size, mtime_ns=s.mtime_ns, inode=s.inode) for path, s in stamps.items()
         ]
-        how = "copy" if self.how == "copy" else "link"
-        body = {"files": files, "how": how, "dry_run": self.dry_run, "compare": self.how == "move"}
-        answer: list[dict[str, Any]] = self.daemon.send("POST", "/api/adopt", body)["outcomes"]
-        return answer
+        wish = AdoptWish(
+            files=files,
+            how="copy" if self.how == "copy" else "link",
+            dry_run=self.dry_run,
+            compare=self.how == "move",
+        )
+        return self.daemon.ask(ADOPT, wish).outcomes
 
-    def _uploaded(self, path: Path) -> dict[str, Any]:
+    def _uploaded(self, path: Path) -> AdoptOutcome:
         """A file that the mirror cannot see itself, sent to it."""
-        params = {"name": path.name, "unit": unit_path(path), "dry_run": "1" if self.dry_run else None}
+        asked = UploadQuery(name=path.name, unit=unit_path(path), dry_run=self.dry_run)
         try:
             with path.open("rb") as file:
-                answer: dict[str, Any] = self.daemon.upload("/api/adopt/upload", params, UPLOAD_TYPE, file)[
-                    "outcomes"
-                ][0]
+                return self.daemon.upload(UPLOAD, asked, file).outcomes[0]
         except OSError as problem:
             return _failed(path, f"it cannot be read: {explained(problem)}")
-        return answer
 
 
 @click.command
@@ -118,7 +118,7 @@ def adopt(
     fits`; archived files serve everything. What contradicts itself, was changed, or may be of several
     records, is not taken; it is listed with the reason, and makes the exit code 1.
     """
-    unreadable: list[dict[str, Any]] = []
+    unreadable: list[AdoptOutcome] = []
     files = list(files_below(
         (path.absolute() for path in paths),
         lambda path, problem: unreadable.append(_failed(path, f"it cannot be read: {explained(problem)}"))))  # fmt: skip
@@ -127,7 +127,7 @@ def adopt(
         task = progress.add_task("adopting", total=len(files))
         run.take(files, lambda count: progress.advance(task, count))
     _report(run, everything=everything, as_json=as_json)
-    if not run.outcomes or any(o["state"] not in ("placed", "held") for o in run.outcomes):
+    if not run.outcomes or any(o.state not in ("placed", "held") for o in run.outcomes):
         raise SystemExit(1)
 
 
@@ -137,21 +137,21 @@ def _bar() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _failed(path: Path, reason: str) -> dict[str, Any]:
-    return {"path": str(path), "state": "rejected", "record": "", "segment": "", "kind": "", "reason": reason}
+def _failed(path: Path, reason: str) -> AdoptOutcome:
+    return AdoptOutcome(path=str(path), state="rejected", reason=reason)
 
 
 def _report(run: _Run, *, everything: bool, as_json: bool) -> None:
-    states = Counter(o["state"] for o in run.outcomes)
+    states: Counter[str] = Counter(o.state for o in run.outcomes)
     if as_json:
-        told = {"dry_run": run.dry_run, "files": run.outcomes, "removed": run.removed, **_counts(states)}
+        told = {"dry_run": run.dry_run, "files": plain(run.outcomes), "removed": run.removed, **_counts(states)}
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
-    listed = [o for o in run.outcomes if everything or o["state"] not in ("placed", "held")]
+    listed = [o for o in run.outcomes if everything or o.state not in ("placed", "held")]
     if listed:
-        rows = [[o.get(name, "") for name in _COLUMNS] for o in listed]
+        rows = [[getattr(o, name) for name in _COLUMNS] for o in listed]
         show({"columns": _COLUMNS, "rows": rows}, "table")
-    size = sum(o["size"] for o in run.outcomes if o["state"] == "placed")
+    size = sum(o.size for o in run.outcomes if o.state == "placed")
     parts = [f"{states[state]:,} {'would be ' if run.dry_run and state == 'placed' else ''}{words}"
              for state, words in _STATES.items() if states[state]]  # fmt: skip
     moved = f"; {run.removed:,} of yours removed" if run.how == "move" and not run.dry_run else ""

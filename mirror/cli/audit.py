@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mirror.api.access import AUDIT, AuditQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, show
 
@@ -24,4 +25,4 @@ def audit(since: str | None, limit: int, form: Form, daemon: Daemon) -> None:
         mirror audit
         mirror audit --since 7d --csv
     """
-    show(daemon.get("/api/audit", {"since": since, "n": str(limit)}), form)
+    show(daemon.ask(AUDIT, AuditQuery(since=since, n=limit)), form)

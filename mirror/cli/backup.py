@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from mirror.api.transfer import BACKUP, BackupWish
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -40,16 +40,16 @@ def backup(to: Path, daemon: Daemon, index_only: bool, keep: int | None, listing
     if listing:
         show(describe(to.absolute()), form)
         return
-    body = {"to": str(to.absolute()), "index_only": index_only, "keep": keep}
-    made = watched(daemon, "/api/backup", body, _STEPS)
+    wish = BackupWish(to=str(to.absolute()), index_only=index_only, keep=keep)
+    made = watched(daemon, BACKUP, wish, _STEPS)
     if form == "json":
-        click.echo(json.dumps(made, indent=2))
+        show(made, "json")
         return
-    click.echo(made["path"])
-    copied = f"{made['copied']:,} copied ({in_words(made['copied_bytes'])})"
+    click.echo(made.path)
+    copied = f"{made.copied:,} copied ({in_words(made.copied_bytes)})"
     remark(
-        f"{counted(made['files'], 'file')}, {in_words(made['size'])}: {made['linked']:,} linked, {copied}, "
+        f"{counted(made.files, 'file')}, {in_words(made.size)}: {made.linked:,} linked, {copied}, "
         f"the others there already"
-        + (f"; {len(made['skipped']):,} left the store meanwhile, or are damaged" if made["skipped"] else "")
-        + (f"; {counted(len(made['removed']), 'older backup')} removed" if made["removed"] else "")
+        + (f"; {len(made.skipped):,} left the store meanwhile, or are damaged" if made.skipped else "")
+        + (f"; {counted(len(made.removed), 'older backup')} removed" if made.removed else "")
     )

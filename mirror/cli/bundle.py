@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from mirror.api.transfer import BUNDLE, BundleWish
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, watched
+from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
 
 #: Things that are told one by one.
@@ -54,25 +54,23 @@ def bundle(
         mirror bundle 'hmi.v_45s[2014.01.01/30d]' --to /media/disk/ar --no-files --held
         mirror import /media/disk/january
     """
-    body = {
-        "recordsets": list(recordsets),
-        "to": str(disk.absolute()),
-        "files": files,
-        "held": held,
-        "fits": protocol == "fits",
-        "address": email,
-    }
-    made = watched(daemon, "/api/bundle", body, _STEPS)
+    wish = BundleWish(
+        recordsets=recordsets,
+        to=str(disk.absolute()),
+        files=files,
+        held=held,
+        fits=protocol == "fits",
+        address=email,
+    )
+    made = watched(daemon, BUNDLE, wish, _STEPS)
     if as_json:
-        click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+        show(made, "json")
     else:
-        click.echo(made["bundle"])
-        _tell("not held, and not in the bundle", made["missing"])
-        _tell("not to be had", [f"{f['file']}: {f['error']}" for f in made["failed"]])
-        remark(
-            f"{counted(made['records'], 'record')}, {counted(made['files'], 'file')}, {in_words(made['size'])}"
-        )
-    if (made["missing"] or made["failed"]) and not held:
+        click.echo(made.bundle)
+        _tell("not held, and not in the bundle", made.missing)
+        _tell("not to be had", [f"{failed.file}: {failed.error}" for failed in made.failed])
+        remark(f"{counted(made.records, 'record')}, {counted(made.files, 'file')}, {in_words(made.size)}")
+    if (made.missing or made.failed) and not held:
         raise SystemExit(1)
 
 

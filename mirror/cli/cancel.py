@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mirror.api.exports import CANCEL
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 
@@ -23,9 +24,9 @@ def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
         mirror jobs
         mirror cancel FILL_20261128_001
     """
-    job = daemon.send("DELETE", f"/api/jobs/{job_id}", {})
+    job = daemon.ask(CANCEL, id=job_id)
     if as_json:
         show(job, "json")
         return
-    how = f"{job['ready']:,} of {job['total']:,} {job['counted']} had come"
-    remark(f"{job['id']} is {job['state']}" + (f" ({job['error']})" if job["error"] else "") + f"; {how}")
+    how = f"{job.ready:,} of {job.total:,} {job.counted} had come"
+    remark(f"{job.id} is {job.state}" + (f" ({job.error})" if job.error else "") + f"; {how}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mirror.api.freshness import CHANGES, ChangesQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import counted
@@ -28,7 +29,7 @@ def changes(name: str | None, since: str | None, limit: int, form: Form, daemon:
         mirror changes hmi.sharp_720s --since 2026-11-01
         mirror changes --since 7d --csv > changed.csv
     """
-    found = daemon.get("/api/changes", {"series": name, "since": since, "n": str(limit)})
+    found = daemon.ask(CHANGES, ChangesQuery(series=name, since=since, n=limit))
     show(found, form)
     if form == "table":
         remark(counted(len(found), "change") + ("; there may be more: -n" if len(found) == limit else ""))

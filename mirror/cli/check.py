@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mirror.api.maintenance import BEGIN_CHECK, CHECK, CheckProgress, CheckRun, CheckWish, Scope
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, size_option
 from mirror.humanize import counted, in_words
@@ -29,7 +29,7 @@ _LOOK = 0.3
 @url_option
 @click.pass_context
 def check(
-    context: click.Context, scope: str, budget: int | None, anew: bool, as_json: bool, daemon: Daemon
+    context: click.Context, scope: Scope, budget: int | None, anew: bool, as_json: bool, daemon: Daemon
 ) -> None:
     """Look at everything that is held, and mend what is damaged.
 
@@ -42,20 +42,20 @@ def check(
         mirror check --files --budget 100GB
         mirror check --index --json
     """
-    told = daemon.send("POST", "/api/check", {"scope": scope, "budget": budget, "anew": anew or None})
-    if told.get("joined"):
+    told = daemon.ask(BEGIN_CHECK, CheckWish(scope=scope, budget=budget, anew=anew))
+    if told.joined:
         remark("a check is running already; this waits for it")
-    if told.get("resumed"):
+    if told.resumed:
         remark("going on with a check that was not finished; --anew begins at the beginning")
     told = _watched(daemon, told)
     if as_json:
         show(told, "json")
     else:
         _print(told)
-    context.exit(0 if told["ok"] else 1)
+    context.exit(0 if told.ok else 1)
 
 
-def _watched(daemon: Daemon, told: dict[str, Any]) -> dict[str, Any]:
+def _watched(daemon: Daemon, told: CheckProgress) -> CheckProgress:
     """Wait for the end, with a line that says how far it is."""
     columns = (
         TextColumn("{task.description}"),
@@ -65,37 +65,38 @@ def _watched(daemon: Daemon, told: dict[str, Any]) -> dict[str, Any]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         line = progress.add_task("", told="", total=None)
-        while told["running"]:
+        while told.running:
             time.sleep(_LOOK)
-            told = daemon.get("/api/check")
-            run = told["run"]
-            steps = run["steps"]
-            progress.update(
-                line,
-                total=len(steps),
-                completed=steps.index(run["step"]),
-                description=run["doing"],
-                told=_looked_at(run),
-            )
+            told = daemon.ask(CHECK)
+            if (run := told.run) is not None:
+                progress.update(
+                    line,
+                    total=len(run.steps),
+                    completed=run.steps.index(run.step),
+                    description=run.doing,
+                    told=_looked_at(run),
+                )
     return told
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(told: CheckProgress) -> None:
     columns = ("kind", "place", "problem", "action", "outcome")
-    if told["findings"]:
-        show({"columns": columns, "rows": [[f[c] for c in columns] for f in told["findings"]]}, "table")
-    if told.get("more_findings"):
-        remark(f"and {told['more_findings']:,} findings more")
-    run = told["run"]
-    ended = "" if run["ended_at"] else "; stopped before the end, the next check goes on there"
-    found = len(told["findings"]) + told.get("more_findings", 0)
+    if told.findings:
+        show({"columns": columns, "rows": [[getattr(f, c) for c in columns] for f in told.findings]}, "table")
+    more = told.more_findings or 0
+    if more:
+        remark(f"and {more:,} findings more")
+    if (run := told.run) is None:
+        return
+    ended = "" if run.ended_at else "; stopped before the end, the next check goes on there"
+    found = len(told.findings) + more
     verdict = (
         "all is well"
         if not found
-        else f"{counted(found, 'finding')}, {'all mended' if told['ok'] else 'not all could be mended'}"
+        else f"{counted(found, 'finding')}, {'all mended' if told.ok else 'not all could be mended'}"
     )
     remark(f"{_looked_at(run)}: {verdict}{ended}")
 
 
-def _looked_at(run: dict[str, Any]) -> str:
-    return f"{counted(run['files'], 'file')}, {counted(run['records'], 'record')}, {in_words(run['bytes'])}"
+def _looked_at(run: CheckRun) -> str:
+    return f"{counted(run.files, 'file')}, {counted(run.records, 'record')}, {in_words(run.bytes)}"

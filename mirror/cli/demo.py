@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from mirror.api.monitoring import STATUS
 from mirror.cli.support.daemon import Daemon
 
 _JSOC = "http://jsoc.stanford.edu"
@@ -134,7 +135,7 @@ def _round(mirror: str, console: Console, text: str) -> list[Step]:
 
 
 def _requests(mirror: str) -> int:
-    return int(Daemon(mirror).get("/api/status")["upstream"]["requests"])
+    return Daemon(mirror).ask(STATUS).upstream.requests
 
 
 def _summary(first: list[Step], second: list[Step]) -> Table:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import click
 from rich.console import Console
@@ -18,9 +16,20 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from mirror.api.contract import plain
+from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
+from mirror.api.fills import Estimate
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
-from mirror.cli.support.output import json_option, remark, show, warn_if_stale
+from mirror.cli.support.output import (
+    dry_run_option,
+    estimate_of_export,
+    json_option,
+    remark,
+    show,
+    show_estimate,
+    told_before,
+    warn_if_stale,
+)
 from mirror.humanize import in_words
 
 #: Seconds between two looks at an export: at first, and after it has taken long.
@@ -66,29 +75,29 @@ def export(
 
     An identical request gets the same export. To have the files in a folder of yours: mirror fetch.
     """
-    def estimate() -> Any:
+    def estimate() -> Estimate:
         return estimate_of_export(daemon, recordset, given.get("seg"), limit)
 
     if dry_run:
         show_estimate(estimate(), as_json=as_json)
         return
     told_before(estimate)
-    job = begin(daemon, {"ds": recordset, "n": limit, **given})
+    job = begin(daemon, ExportWish(ds=recordset, n=limit, **{k: v or "" for k, v in given.items()}))
     if not no_wait:
         job = wait_for(daemon, job)
-        if job["state"] == "failed":
-            raise click.ClickException(f"{job['id']} failed: {job['error']}")
+        if job.state == "failed":
+            raise click.ClickException(f"{job.id} failed: {job.error}")
     _report(daemon, job, as_json=as_json)
 
 
-def begin(daemon: Daemon, body: Mapping[str, Any]) -> Any:
+def begin(daemon: Daemon, wish: ExportWish) -> Job:
     """The job of an export that was asked for; if its records should have been checked, that is said."""
-    job, headers = daemon.send_told("POST", "/api/jobs", body)
+    job, headers = daemon.told(SUBMIT, wish)
     warn_if_stale(headers)
     return job
 
 
-def wait_for(daemon: Daemon, job: Any, watch: Watch | None = None) -> Any:
+def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
     """The job once it is done or has failed; ``watch`` is told how many files are ready, of how many.
 
     Without ``watch`` a terminal shows a bar.
@@ -100,31 +109,31 @@ def wait_for(daemon: Daemon, job: Any, watch: Watch | None = None) -> Any:
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
-        task = progress.add_task(f"{job['id']}: files that are ready", total=None)
+        task = progress.add_task(f"{job.id}: files that are ready", total=None)
         return _ended(daemon, job, lambda ready, total: progress.update(task, completed=ready, total=total or None))
 
 
-def _ended(daemon: Daemon, job: Any, watch: Watch) -> Any:
-    interval, told = FIRST_INTERVAL, ""
-    while job["state"] not in ("done", "failed"):
+def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
+    interval = FIRST_INTERVAL
+    told: str | None = ""
+    while job.state not in ("done", "failed"):
         time.sleep(interval)
         interval = min(interval * 1.3, LAST_INTERVAL)
-        job = daemon.get(f"/api/jobs/{job['id']}")
-        watch(job["ready"], job["total"])
-        waits = job["waits"] or {"why": told}
-        if waits["why"] != told:  # a job that tries again for hours must not look as if it hung
-            told = waits["why"]
-            remark(f"{job['id']} waits: {told}; it tries again at {waits['next_try']}")
+        job = daemon.ask(JOB, JobQuery(), id=job.id)
+        watch(job.ready, job.total)
+        if job.waits and job.waits.why != told:  # a job that tries again for hours must not look as if it hung
+            told = job.waits.why
+            remark(f"{job.id} waits: {told}; it tries again at {job.waits.next_try}")
     return job
 
 
-def _report(daemon: Daemon, job: Any, *, as_json: bool) -> None:
+def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
     """The whole job as JSON, or what one wants to know of it; the remark says what to do next."""
-    job = {**job, "url": daemon.url + job["directory"], "tar": job["tar"] and daemon.url + job["tar"]}
+    told = {**plain(job), "url": f"{daemon.url}{job.directory}", "tar": job.tar and f"{daemon.url}{job.tar}"}
     if as_json:
-        click.echo(json.dumps(job, indent=2, ensure_ascii=False))
+        show(told, "json")
         return
-    told = {**job, "files": job["ready"], "size": in_words(job["bytes"])}
+    told |= {"files": job.ready, "size": in_words(job.bytes)}
     show({name: told[name] for name in _SHOWN if told[name]}, "table")
-    if job["state"] != "done":
-        remark(f"it is being made; see `mirror jobs {job['id']}`")
+    if job.state != "done":
+        remark(f"it is being made; see `mirror jobs {job.id}`")

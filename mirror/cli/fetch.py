@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from http.client import HTTPMessage
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -22,11 +22,20 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mirror.api.exports import FILES, JOB, ExportWish, FilesQuery, Job, JobFile, JobQuery, ListedFile
+from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.delivery import Delivered, Delivery, Failure, Item, name_problem
-from mirror.cli.support.estimates import dry_run_option, estimate_of_export, show_estimate, told_before
-from mirror.cli.support.output import json_option, remark, warn_if_stale
+from mirror.cli.support.output import (
+    dry_run_option,
+    estimate_of_export,
+    json_option,
+    remark,
+    show_estimate,
+    told_before,
+    warn_if_stale,
+)
 from mirror.humanize import counted, in_words
 
 #: Files on their way at a time, and failures that are told one by one.
@@ -105,7 +114,7 @@ def fetch(
     As in every export, records without an image (QUALITY below 0) are left out, unless the record set has
     a condition on QUALITY.
     """
-    def estimate() -> Any:
+    def estimate() -> Estimate:
         return estimate_of_export(daemon, recordset, seg, limit)
 
     if dry_run:
@@ -138,51 +147,54 @@ def _as_is(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list
     listed, told = _listed(daemon, wish)
     warn_if_stale(told)
     why = dict(_WHY)
-    if offline := sum(file["state"] == "offline" for file in listed):
+    if offline := sum(file.state == "offline" for file in listed):
         remark(
             f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC brings them back, which may take hours"
         )
         job = _made(daemon, wish, "as-is", progress)
         why["offline"] = _why_offline(wish, job)
         listed, _ = _listed(daemon, wish)
-    items = [_item(file) for file in listed if file["path"]]
-    missing = [file for file in listed if not file["path"]]
-    return items, [Failure(f["name"], f["record"], f["segment"], why[f["state"]]) for f in missing]
+    items = [_item(file, file.segment) for file in listed if file.path]
+    missing = [file for file in listed if not file.path]
+    return items, [Failure(f.name, f.record, f.segment, why[f.state]) for f in missing]
 
 
 def _as_fits(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The files of an export by the mirror."""
     job = _made(daemon, wish, "fits", progress)
-    if job["state"] == "failed":
-        raise click.ClickException(f"{job['id']} failed: {job['error']}")
-    files = daemon.get(f"/api/jobs/{job['id']}", {"places": "1"})["files"]
-    items = [_item(file) for file in files if file["path"]]
+    if job.state == "failed":
+        raise click.ClickException(f"{job.id} failed: {job.error}")
+    files = daemon.ask(JOB, JobQuery(places=True), id=job.id).files or []
+    items = [_item(file) for file in files if file.path]
     lost = records_without(_listed(daemon, wish)[0], [item.record for item in items])
     return items, [Failure("", record, "", _NOT_MADE) for record in lost]
 
 
-def _why_offline(wish: FetchRequest, job: Any) -> str:
+def _why_offline(wish: FetchRequest, job: Job) -> str:
     """Why files are still on tape after the export that should have brought them back."""
-    error = job["error"] or ""
+    error = job.error or ""
     return _NEEDS_ADDRESS if not wish.email and "email" in error else error or _WHY["offline"]
 
 
-def records_without(listed: Sequence[Any], made: Sequence[str]) -> list[str]:
+def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[str]:
     """The records of which an export has fewer files than there are segments with one, in their order."""
-    wanted = Counter(file["record"] for file in listed if file["state"] != "nowhere")
+    wanted = Counter(file.record for file in listed if file.state != "nowhere")
     return list(wanted - Counter(made))
 
 
-def _listed(daemon: Daemon, wish: FetchRequest) -> tuple[Any, Mapping[str, str]]:
+def _listed(daemon: Daemon, wish: FetchRequest) -> tuple[list[ListedFile], HTTPMessage]:
     """The archived files, and what the mirror said of how it found them."""
-    params = {"ds": wish.ds, "seg": wish.seg, "n": None if wish.n is None else str(wish.n), "name": wish.name}
-    return daemon.get_told("/api/files", {**params, "places": "1"})
+    asked = FilesQuery(ds=wish.ds, seg=wish.seg or "", n=wish.n, name=wish.name, places=True)
+    return daemon.told(FILES, asked)
 
 
-def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress) -> Any:
+def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress) -> Job:
     """The job of an export of the wish, once it has ended."""
     task = progress.add_task("the mirror gets them", total=None, files="")
-    job = begin(daemon, {**asdict(wish), "protocol": protocol})
+    export = ExportWish(
+        ds=wish.ds, seg=wish.seg or "", n=wish.n, name=wish.name, email=wish.email, protocol=protocol
+    )
+    job = begin(daemon, export)
     quiet_until: float | None = time.monotonic() + QUIET
 
     def watch(ready: int, total: int) -> None:
@@ -191,7 +203,7 @@ def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress)
         if quiet_until is not None and time.monotonic() > quiet_until:
             quiet_until = None
             remark(
-                f"waiting for {job['id']}; ctrl-C does not stop it, and the same command goes on from there"
+                f"waiting for {job.id}; ctrl-C does not stop it, and the same command goes on from there"
             )
 
     try:
@@ -200,9 +212,8 @@ def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress)
         progress.remove_task(task)
 
 
-def _item(file: Any) -> Item:
-    members = ("name", "record", "path", "size", "sha256", "place")
-    return Item(segment=file.get("segment", ""), **{name: file[name] for name in members})
+def _item(file: ListedFile | JobFile, segment: str = "") -> Item:
+    return Item(file.name, file.record, segment, file.path, file.size, file.sha256, file.place or None)
 
 
 # ---- how it comes -------------------------------------------------------------------------------

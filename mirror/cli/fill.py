@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any
 
 import click
 from rich.console import Console
@@ -17,6 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mirror.api.contract import UNSET, plain
+from mirror.api.exports import JOB, Job, JobQuery
+from mirror.api.fills import FILL, Fill, FillWish
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.services.estimates.estimates import duration
@@ -50,25 +51,26 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
     What came stays when a fill is cancelled or fails, and the same command goes on from there.
     """
     if dry_run:
-        _estimated(daemon.send("POST", "/api/fill", {"ds": recordset, "dry_run": True}), as_json=as_json)
+        _estimated(daemon.ask(FILL, FillWish(ds=recordset, dry_run=True)), as_json=as_json)
         return
-    begun = daemon.send("POST", "/api/fill", {"ds": recordset})
-    job = daemon.get(f"/api/jobs/{begun['id']}")
+    begun = daemon.ask(FILL, FillWish(ds=recordset))
+    job = daemon.ask(JOB, JobQuery(), id=str(begun.id))
     if wait:
         job = wait_for(daemon, job)
     if as_json:
-        click.echo(json.dumps(job, indent=2, ensure_ascii=False))
+        show(job, "json")
     else:
-        show({name: job[name] for name in _SHOWN if job[name] is not None}, "table")
-    if job["state"] in ("failed", "cancelled"):
-        raise click.ClickException(f"{job['id']} has {_ending(job)}")
-    if job["state"] != "done":
-        remark(f"it is being fetched: see `mirror jobs {job['id']}`; `mirror cancel {job['id']}` ends it")
-    elif not begun["count"]:
+        told = plain(job)
+        show({name: told[name] for name in _SHOWN if told[name] is not None}, "table")
+    if job.state in ("failed", "cancelled"):
+        raise click.ClickException(f"{job.id} has {_ending(job)}")
+    if job.state != "done":
+        remark(f"it is being fetched: see `mirror jobs {job.id}`; `mirror cancel {job.id}` ends it")
+    elif not begun.count:
         remark("nothing was missing")
 
 
-def wait_for(daemon: Daemon, job: Any) -> Any:
+def wait_for(daemon: Daemon, job: Job) -> Job:
     """The job of a fill once it has ended; a terminal shows a bar."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -76,31 +78,31 @@ def wait_for(daemon: Daemon, job: Any) -> Any:
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
-        task = progress.add_task(f"{job['id']}: records", total=None)
-        while job["state"] not in ENDED:
+        task = progress.add_task(f"{job.id}: records", total=None)
+        while job.state not in ENDED:
             time.sleep(interval)
             interval = min(interval * 1.3, LAST_INTERVAL)
-            job = daemon.get(f"/api/jobs/{job['id']}")
-            progress.update(task, completed=job["ready"], total=job["total"] or None)
-            waits = job["waits"]
-            if waits and waits["why"] != told:
-                told = waits["why"]
-                remark(f"{job['id']} waits: {told}; it tries again at {waits['next_try']}")
+            job = daemon.ask(JOB, JobQuery(), id=job.id)
+            progress.update(task, completed=job.ready, total=job.total or None)
+            if job.waits and job.waits.why != told:
+                told = job.waits.why
+                remark(f"{job.id} waits: {told}; it tries again at {job.waits.next_try}")
     return job
 
 
-def _ending(job: Any) -> str:
-    return f"failed: {job['error']}" if job["state"] == "failed" else "been cancelled"
+def _ending(job: Job) -> str:
+    return f"failed: {job.error}" if job.state == "failed" else "been cancelled"
 
 
-def _estimated(told: Any, *, as_json: bool) -> None:
+def _estimated(told: Fill, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        show(told, "json")
         return
-    size = told["estimate"]
-    line = {"gaps": told["count"], "slots": told["slots"], "records": size["records"]}
-    if size["seconds"] is not None:
-        line["time"] = duration(size["seconds"])
+    size = told.estimate
+    assert size is not UNSET, "a dry run has an estimate"
+    line: dict[str, object] = {"gaps": told.count, "slots": told.slots, "records": size.records}
+    if size.seconds is not None:
+        line["time"] = duration(size.seconds)
     show({name: value for name, value in line.items() if value is not None}, "table")
-    for text in (size["text"], *size["notes"]):
+    for text in (size.text, *size.notes):
         remark(text)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
+from msgspec.structs import replace
 
+from mirror.api.maintenance import FORGET, ForgetWish, Forgotten
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.humanize import counted, in_words
@@ -39,32 +39,33 @@ def forget(
         mirror forget 'hmi.m_720s[2014.01.01/1d]' --files
         mirror forget hmi.m_720s --yes
     """
-    wish: dict[str, Any] = {"ds": recordset, "force": force or None}
-    if files or records:
-        wish |= {"files": files, "records": records}
-    told = daemon.send("POST", "/api/forget", {**wish, "dry_run": True})
-    for warning in told["warnings"]:
+    named = files or records
+    wish = ForgetWish(
+        ds=recordset, force=force, files=files if named else None, records=records if named else None
+    )
+    told = daemon.ask(FORGET, replace(wish, dry_run=True))
+    for warning in told.warnings:
         remark(f"warning: {warning}")
     if not dry_run:
-        if not yes and (told["files"] or told["records"]):
+        if not yes and (told.files or told.records):
             click.confirm(f"{_in_words(told)} would go. Forget them?", abort=True, err=True)
-        told = daemon.send("POST", "/api/forget", wish)
+        told = daemon.ask(FORGET, wish)
     if as_json:
         show(told, "json")
         return
     remark(f"{'would forget' if dry_run else 'forgotten'}: {_in_words(told)}{_kept(told)}")
 
 
-def _in_words(told: dict[str, Any]) -> str:
+def _in_words(told: Forgotten) -> str:
     return (
-        f"{counted(told['records'], 'record')}, {counted(told['files'], 'file')}, {in_words(told['bytes'])}"
+        f"{counted(told.records, 'record')}, {counted(told.files, 'file')}, {in_words(told.bytes)}"
     )
 
 
-def _kept(told: dict[str, Any]) -> str:
+def _kept(told: Forgotten) -> str:
     kept = [
-        f"{told[n]:,} {what}"
-        for n, what in (("pinned", "pinned or in use"), ("shared", "also of other records"))
-        if told[n]
+        f"{count:,} {what}"
+        for count, what in ((told.pinned, "pinned or in use"), (told.shared, "also of other records"))
+        if count
     ]
     return f"; kept: {', '.join(kept)}" if kept else ""

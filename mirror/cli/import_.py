@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from mirror.api.transfer import IMPORT, ImportWish
 from mirror.cli.support.daemon import Daemon, store_option
-from mirror.cli.support.output import json_option, remark, watched
+from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
 
 _STEPS = {"checking": "checking the bundle", "records": "taking records in", "files": "taking files in"}
@@ -28,12 +28,12 @@ def import_(bundle: Path, daemon: Daemon, as_json: bool) -> None:
         mirror import /media/disk/january
         MIRROR_UPSTREAM__POLICY=offline mirror serve
     """
-    done = watched(daemon, "/api/import", {"bundle": str(bundle.absolute())}, _STEPS)
+    done = watched(daemon, IMPORT, ImportWish(bundle=str(bundle.absolute())), _STEPS)
     if as_json:
-        click.echo(json.dumps(done, indent=2, ensure_ascii=False))
+        show(done, "json")
         return
-    new = f"{done['new_files']:,} of them new ({in_words(done['new_bytes'])})"
+    new = f"{done.new_files:,} of them new ({in_words(done.new_bytes)})"
     remark(
-        f"{counted(done['records'], 'record')} of {done['series']:,} series, {counted(done['files'], 'file')}, {new}; "
-        f"as of {done['made_at']}"
+        f"{counted(done.records, 'record')} of {done.series:,} series, {counted(done.files, 'file')}, {new}; "
+        f"as of {done.made_at}"
     )

@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from mirror.api.contract import plain
+from mirror.api.coverage import COVERAGE, CoverageQuery
+from mirror.api.search import SERIES
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import short_moment
@@ -26,7 +29,7 @@ def series(form: Form, daemon: Daemon) -> None:
         mirror series
         python -c 'import drms; print(drms.Client().series("hmi"))'
     """
-    told = daemon.get("/api/series")
+    told = daemon.ask(SERIES)
     show(told, form)
     if form == "table" and not told:
         remark("no series is known yet; a search makes one known")
@@ -49,10 +52,11 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    told = daemon.get("/api/coverage", {"series": name})
+    told = daemon.ask(COVERAGE, CoverageQuery(series=name))
     if form == "table":
-        told = [_short(line) for line in told]
-    show(told, form)
+        show([_short(plain(span)) for span in told], form)
+    else:
+        show(told, form)
     if form == "table" and not told:
         remark(f"nothing of {name} is held completely" if name else "nothing is held completely yet")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
+from mirror.api.contract import UNSET
+from mirror.api.exports import JOB, JOBS, Job, JobQuery, JobsQuery, Kind
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import in_words
@@ -20,7 +20,7 @@ from mirror.services.estimates.estimates import duration
 @click.option("--kind", type=click.Choice(["export", "fill", "subscription"]), help="Only jobs of this kind.")
 @form_options
 @url_option
-def jobs(job_id: str | None, limit: int, kind: str | None, form: Form, daemon: Daemon) -> None:
+def jobs(job_id: str | None, limit: int, kind: Kind | None, form: Form, daemon: Daemon) -> None:
     """List exports, fills and subscriptions, or one of them with its files.
 
     An export is waiting, staging (JSOC works on it), fetching, done, or failed; a fill running, waiting, done,
@@ -35,44 +35,44 @@ def jobs(job_id: str | None, limit: int, kind: str | None, form: Form, daemon: D
         mirror jobs JSOC_20140101_900001 --csv       its files, as a list
     """
     if job_id is None:
-        listed = daemon.get("/api/jobs", {"n": str(limit), "kind": kind})
+        listed = daemon.ask(JOBS, JobsQuery(n=limit, kind=kind))
         show(listed if form == "json" else [_line(job) for job in listed], form)
         if form == "table" and not listed:
             remark("no jobs; `mirror export RECORDSET` and `mirror fill RECORDSET` make some")
         return
-    job = daemon.get(f"/api/jobs/{job_id}")
-    files = job["files"]
+    job = daemon.ask(JOB, JobQuery(), id=job_id)
+    files = job.files or []
     if form != "table":
         show(job if form == "json" else files, form)
         return
-    directory = {"directory": daemon.url + job["directory"]} if job["kind"] == "export" else {}
+    directory = {"directory": f"{daemon.url}{job.directory}"} if job.kind == "export" else {}
     show({**_line(job), **directory}, form)
     if files:
-        show([{"name": f["name"], "size": f["size"], "record": f["record"]} for f in files], form)
-    for line in (*_waits(job), *job["notes"], job["error"]):
+        show([{"name": f.name, "size": f.size, "record": f.record} for f in files], form)
+    for line in (*_waits(job), *job.notes, job.error):
         if line:
             remark(line)
 
 
-def _waits(job: Any) -> list[str]:
+def _waits(job: Job) -> list[str]:
     """Why an export pauses, and until when."""
-    waits = job["waits"]
+    waits = job.waits
     if not waits:
         return []
-    tries = f", after {waits['tries']} tries" if "tries" in waits else ""
-    return [f"goes on at {waits['next_try']}{tries}: {waits['why']}"]
+    tries = "" if waits.tries is UNSET else f", after {waits.tries} tries"
+    return [f"goes on at {waits.next_try}{tries}: {waits.why}"]
 
 
-def _line(job: Any) -> dict[str, Any]:
+def _line(job: Job) -> dict[str, object]:
     """What a table has room for."""
-    left = job["seconds_left"]
+    left = job.seconds_left
     return {
-        "id": job["id"],
-        "kind": job["kind"],
-        "state": f"waits until {job['waits']['next_try'][11:16]}" if job["waits"] else job["state"],
-        "done": f"{job['ready']:,}/{job['total']:,} {job['counted']}",
+        "id": job.id,
+        "kind": job.kind,
+        "state": f"waits until {job.waits.next_try[11:16]}" if job.waits else job.state,
+        "done": f"{job.ready:,}/{job.total:,} {job.counted}",
         "left": "" if left is None else duration(left),
-        "size": in_words(job["bytes"]) if job["bytes"] else "",
-        "created": job["created"],
-        "ds": job["ds"],
+        "size": in_words(job.bytes) if job.bytes else "",
+        "created": job.created,
+        "ds": job.ds,
     }

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from mirror import __version__
 from mirror.errors import MirrorError
 
 #: Each command, its module, and what it is for.
@@ -152,7 +151,24 @@ Every command explains itself: mirror COMMAND --help. The exit code is 0 if all 
 could not be done, 2 for a wrong use, 130 after ctrl-C. Data go to stdout, words about them to stderr.
 """
 
-main = click.version_option(__version__, prog_name="mirror")(
+
+
+def _tell_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from mirror import __version__  # noqa: PLC0415  (looking it up takes longer than most commands need to start)
+
+        click.echo(f"mirror, version {__version__}")
+        context.exit()
+
+
+main = click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)(
     Commands(
         COMMANDS, SECTIONS, name="mirror", help=HELP, context_settings={"help_option_names": ["-h", "--help"]}
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import click
 
+from mirror.api.contract import plain
+from mirror.api.freshness import SET_POLICY, PolicyWish
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option
 
@@ -46,6 +49,6 @@ def online(as_json: bool, daemon: Daemon) -> None:
     _set(daemon, "online", as_json=as_json)
 
 
-def _set(daemon: Daemon, policy: str, *, as_json: bool) -> None:
-    told = daemon.send("POST", "/api/policy", {"policy": policy})
-    click.echo(json.dumps(told) if as_json else f"{told['policy']}: {_MEANING[told['policy']]}")
+def _set(daemon: Daemon, policy: Literal["offline", "online"], *, as_json: bool) -> None:
+    told = daemon.ask(SET_POLICY, PolicyWish(policy=policy))
+    click.echo(json.dumps(plain(told)) if as_json else f"{told.policy}: {_MEANING[told.policy]}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mirror.api.maintenance import PIN, PINS, UNPIN, PinWish
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.config.readers import duration
@@ -54,25 +55,31 @@ def pin(
     if recordset is None:
         if remove:
             raise click.UsageError("--remove needs a record set: whose files are to be let go")
-        pins = daemon.get("/api/pins")
+        pins = daemon.ask(PINS)
         show(pins, form)
         if form == "table" and not pins:
             remark("no pins; `mirror pin RECORDSET` makes some")
         return
-    wish = {"ds": recordset, "seg": given["seg"], "n": limit, "owner": owner or _user()}
+    wish = PinWish(
+        ds=recordset, seg=given["seg"] or "", n=limit, owner=owner or _user(), seconds=given["seconds"],
+        reason=given["reason"] or "",
+    )  # fmt: skip
     if remove:
-        told = daemon.send("DELETE", "/api/pins", wish)
-        text = f"{counted(told['removed'], 'pin')} taken away"
-    else:
-        told = daemon.send("POST", "/api/pins", {**wish, "seconds": given["seconds"], "reason": given["reason"]})
-        text = f"pinned: {counted(told['pinned'], 'file')}, {in_words(told['bytes'])}"
-        text += f"; not held: {told['not_held']:,}, which `mirror fetch` gets" if told["not_held"] else ""
+        gone = daemon.ask(UNPIN, wish)
+        _tell(gone, f"{counted(gone.removed, 'pin')} taken away", form)
+        return
+    told = daemon.ask(PIN, wish)
+    text = f"pinned: {counted(told.pinned, 'file')}, {in_words(told.bytes)}"
+    _tell(told, text + (f"; not held: {told.not_held:,}, which `mirror fetch` gets" if told.not_held else ""), form)
+    if told.not_held and not told.pinned:
+        raise SystemExit(1)
+
+
+def _tell(told: object, text: str, form: Form) -> None:
     if form == "table":
         remark(text)
     else:
         show(told, form)
-    if told.get("not_held") and not told["pinned"]:
-        raise SystemExit(1)
 
 
 def _user() -> str:

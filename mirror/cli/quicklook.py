@@ -12,17 +12,16 @@ from urllib.parse import unquote
 
 import click
 
+from mirror.api.exports import QUICKLOOK, QuicklookQuery
+from mirror.api.search import SearchQuery
 from mirror.cli.support.daemon import Daemon
 from mirror.cli.support.output import remark
 
 
-def open_quick_look(daemon: Daemon, params: Mapping[str, str | None], number: int) -> Path:
-    """Save the picture of the ``number``-th record of a search, open it where there is a screen, and say where it is.
-
-    ``params`` are those of /api/search.
-    """
-    asked = {name: params.get(name) for name in ("ds", "seg", "n")}
-    with daemon.stream("/api/quicklook", {**asked, "number": str(number), "fetch": "1"}) as answer:
+def open_quick_look(daemon: Daemon, search: SearchQuery, number: int) -> Path:
+    """Save the picture of the ``number``-th record of a search, open it where there is a screen, and say where it is."""
+    asked = QuicklookQuery(ds=search.ds, seg=search.seg, n=search.n, number=number, fetch=True)
+    with daemon.stream(QUICKLOOK.path, asked) as answer:
         png = answer.read()
         record = unquote(answer.headers.get("X-Mirror-Record", "record"))
         segment = unquote(answer.headers.get("X-Mirror-Segment", ""))

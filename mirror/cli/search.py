@@ -18,6 +18,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from mirror.api.monitoring import STATUS
+from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.quicklook import open_quick_look
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, origin_in_words, remark, show
@@ -81,26 +83,26 @@ def search(
     """
     if number is not None and where is not None:
         raise click.UsageError("--open counts the records of the record set; expected it without --where")
-    params = {"ds": recordset, "key": key, "seg": seg, "n": None if limit is None else str(limit)}
-    payload = _patiently(daemon, {**params, "where": where}, {} if wish is None else {"Cache-Control": wish})
-    show(payload, form)
-    told = origin_in_words(payload["plan"], payload.get("age_seconds"))
-    remark(f"{counted(payload['count'], 'record')}; {told}")
+    asked = SearchQuery(ds=recordset, key=key or "", seg=seg or "", n=limit, where=where)
+    found = _patiently(daemon, asked, {} if wish is None else {"Cache-Control": wish})
+    show(found, form)
+    told = origin_in_words(found.plan, found.age_seconds or None)
+    remark(f"{counted(found.count, 'record')}; {told}")
     if number is not None:
-        open_quick_look(daemon, params, number)
+        open_quick_look(daemon, asked, number)
 
 
-def _patiently(daemon: Daemon, params: Mapping[str, str | None], headers: Mapping[str, str]) -> Any:
+def _patiently(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Found:
     """The answer to a search; a terminal sees how far the mirror is if it takes long."""
-    answer = _in_background(daemon, params, headers)
+    answer = _in_background(daemon, asked, headers)
     finished, _ = wait([answer], PATIENCE)
     console = Console(stderr=True)
     if not finished and console.is_terminal:
-        _show_progress(answer, daemon, str(params["ds"]), console)
+        _show_progress(answer, daemon, asked.ds, console)
     return answer.result()
 
 
-def _show_progress(answer: Future[Any], daemon: Daemon, recordset: str, console: Console) -> None:
+def _show_progress(answer: Future[Found], daemon: Daemon, recordset: str, console: Console) -> None:
     """A bar, until the answer is there."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
@@ -109,15 +111,13 @@ def _show_progress(answer: Future[Any], daemon: Daemon, recordset: str, console:
             progress.update(task, **fill_progress(daemon, recordset))
 
 
-def _in_background(
-    daemon: Daemon, params: Mapping[str, str | None], headers: Mapping[str, str]
-) -> Future[Any]:
+def _in_background(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Future[Found]:
     """The request in a thread that dies with the program, so that ctrl-C ends both at once."""
-    answer: Future[Any] = Future()
+    answer: Future[Found] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(daemon.get("/api/search", params, headers))
+            answer.set_result(daemon.told(SEARCH, asked, headers)[0])
         except BaseException as problem:  # noqa: BLE001  (raised again where the result is taken)
             answer.set_exception(problem)
 
@@ -128,9 +128,9 @@ def _in_background(
 def fill_progress(daemon: Daemon, recordset: str) -> dict[str, Any]:
     """How far the fills for a record set are: {"completed", "total"}; {} if the mirror does not tell."""
     try:
-        fills = daemon.get("/api/status").get("fills", [])
+        fills = daemon.ask(STATUS).fills
     except click.ClickException:
         return {}
-    mine = [fill for fill in fills if fill["series"].lower() in recordset.lower()]
-    total = sum(fill["total"] for fill in mine)
-    return {"completed": sum(fill["done"] for fill in mine), "total": total} if total else {}
+    mine = [fill for fill in fills if fill.series.lower() in recordset.lower()]
+    total = sum(fill.total for fill in mine)
+    return {"completed": sum(fill.done for fill in mine), "total": total} if total else {}

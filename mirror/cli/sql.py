@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from mirror.api.contract import plain
+from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import remark, show
 from mirror.humanize import counted
@@ -75,26 +77,26 @@ def sql(
         run(daemon, question, form)
 
 
-def _question(statement: str, params: Mapping[str, Any], fill: bool) -> dict[str, Any]:
+def _question(statement: str, params: Mapping[str, Any], fill: bool) -> SqlQuery:
     """What /api/sql is asked."""
-    return {"query": statement, "params": dict(params) or None, "fill": fill}
+    return SqlQuery(query=statement, params=dict(params) or None, fill=fill)
 
 
-def run(daemon: Daemon, question: Mapping[str, Any], form: str | None) -> None:
+def run(daemon: Daemon, question: SqlQuery, form: str | None) -> None:
     """Run a statement and print its answer: as a table, or as ``form``, which is JSON or CSV."""
     if form == "csv":
         with _answer(daemon, question, "csv") as answer:
             shutil.copyfileobj(answer, sys.stdout.buffer)
         return
-    told = daemon.send("POST", "/api/sql", question)
+    told = daemon.ask(SQL, question)
     if form == "json":
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json.dumps(plain(told), ensure_ascii=False))
         return
-    show({"columns": [column["name"] for column in told["columns"]], "rows": told["rows"]}, "table")
-    remark(counted(len(told["rows"]), "row"))
+    show({"columns": [column.name for column in told.columns], "rows": told.rows}, "table")
+    remark(counted(len(told.rows), "row"))
 
 
-def _write(daemon: Daemon, question: Mapping[str, Any], kind: str, file: Path) -> None:
+def _write(daemon: Daemon, question: SqlQuery, kind: str, file: Path) -> None:
     """Write an answer to a file, which has its name only once it is whole."""
     part = file.with_name(f".{file.name}.part")
     try:
@@ -106,8 +108,8 @@ def _write(daemon: Daemon, question: Mapping[str, Any], kind: str, file: Path) -
     remark(f"{file}: {file.stat().st_size:,} bytes")
 
 
-def _answer(daemon: Daemon, question: Mapping[str, Any], kind: str) -> Any:
-    return daemon.stream("/api/sql", {"format": kind}, question)
+def _answer(daemon: Daemon, question: SqlQuery, kind: str) -> Any:
+    return daemon.stream(SQL.path, {"format": kind}, question)
 
 
 def _param(text: str) -> tuple[str, Any]:

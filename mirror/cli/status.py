@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
+from mirror.api import monitoring as api
+from mirror.api.access import USAGE, UsageQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, show, span_in_words, wide_enough
-from mirror.cli.sync import show_subscriptions
+from mirror.cli.support.output import Form, form_options, show, span_in_words
 from mirror.humanize import counted, in_words
 
 _JSOC = {
@@ -34,130 +32,131 @@ def status(form: Form, daemon: Daemon) -> None:
         mirror status
         mirror status --json
     """
-    told = daemon.get("/api/status")
+    told = daemon.ask(api.STATUS)
     if form != "table":
         show(told, form)
         return
-    _print([*sections(told), *_usage(daemon)])
-    if told.get("subscriptions"):
-        show_subscriptions(told["subscriptions"], form)
+    click.echo(laid_out([*sections(told), *_usage(daemon)], _width()))
+    if told.subscriptions:
+        from mirror.cli.sync import show_subscriptions  # noqa: PLC0415  (most mirrors have none)
+
+        show_subscriptions(told.subscriptions, form)
 
 
-def sections(told: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """What is worth knowing of a status, as subjects with their lines; what the mirror does not tell is left out."""
+def sections(told: api.Status) -> Iterator[tuple[str, list[str]]]:
+    """What is worth knowing of a status, as subjects with their lines."""
     yield "mirror", [_held(told), *_running_since(told)]
-    if upstream := told.get("upstream"):
-        yield "JSOC", [_upstream(upstream), *_budget(upstream.get("budget") or {})]
-    if "policy" in told:
-        yield "policy", [_policy(told)]
-    if searches := told.get("searches"):
-        yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in searches.items())]
-    if jobs := told.get("jobs"):
-        yield "exports", [", ".join(f"{n:,} {state}" for state, n in jobs.items())]
-    if fills := told.get("fills"):
-        yield "fetching", [f"{f['series']}: {f['done']:,} of {f['total']:,} slots or records" for f in fills]
-    if config := list(_config(told.get("config") or {})):
+    yield "JSOC", [_upstream(told.upstream), *_budget(told.upstream.budget)]
+    yield "policy", [_policy(told)]
+    if told.searches:
+        yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in told.searches.items())]
+    if told.jobs:
+        yield "exports", [", ".join(f"{n:,} {state}" for state, n in told.jobs.items())]
+    if told.fills:
+        yield "fetching", [f"{f.series}: {f.done:,} of {f.total:,} slots or records" for f in told.fills]
+    if config := list(_config(told.config)):
         yield "configuration", config
-    if check := told.get("check"):
-        yield "check", [_check(check)]
+    yield "check", [_check(told.check)]
 
 
-def _held(told: Mapping[str, Any]) -> str:
-    parts = [f"{told.get('series', 0):,} series", counted(told.get("records", 0), "record")]
-    if files := told.get("files"):
-        limit = f" of a quota of {in_words(files['quota'])}" if files["quota"] else ""
-        adopted = f", {files['adopted']:,} of them adopted exports" if files["adopted"] else ""
-        parts.append(f"{counted(files['count'], 'file')}{adopted} ({in_words(files['bytes'])}{limit})")
-    return f"holds {', '.join(parts)}"
+def _held(told: api.Status) -> str:
+    files = told.files
+    limit = f" of a quota of {in_words(files.quota)}" if files.quota else ""
+    adopted = f", {files.adopted:,} of them adopted exports" if files.adopted else ""
+    held = f"{counted(files.count, 'file')}{adopted} ({in_words(files.bytes)}{limit})"
+    return f"holds {told.series:,} series, {counted(told.records, 'record')}, {held}"
 
 
-def _running_since(told: Mapping[str, Any]) -> list[str]:
-    uptime = told.get("uptime_seconds")
+def _running_since(told: api.Status) -> list[str]:
     # Where none ran, the command has just opened the store itself.
-    return [] if not uptime else [f"has run for {span_in_words(uptime)}"]
+    return [f"has run for {span_in_words(told.uptime_seconds)}"] if told.uptime_seconds else []
 
 
-def _upstream(told: Mapping[str, Any]) -> str:
-    state = str(told.get("state", ""))
-    since = f"{counted(told.get('requests', 0), 'request')} since the start"
-    failed = f", {told['failed']:,} failed" if told.get("failed") else ""
-    now = f"; {told['running']:,} now, {told['waiting']:,} wait" if told.get("running") else ""
-    return f"{_JSOC.get(state, state)}; {since}{failed}, {in_words(told.get('bytes', 0))} received{now}"
+def _upstream(told: api.Upstream) -> str:
+    since = f"{counted(told.requests, 'request')} since the start"
+    failed = f", {told.failed:,} failed" if told.failed else ""
+    now = f"; {told.running:,} now, {told.waiting:,} wait" if told.running else ""
+    return f"{_JSOC.get(told.state, told.state)}; {since}{failed}, {in_words(told.bytes)} received{now}"
 
 
-def _budget(told: Mapping[str, Any]) -> Iterator[str]:
+def _budget(told: api.UpstreamBudget) -> Iterator[str]:
     """What was used of the budget, where there is a limit."""
     parts = []
-    if records := told.get("records", {}).get("limit"):
-        parts.append(f"{told['records']['used']:,} of {records:,} records in an hour")
-    if size := told.get("bytes", {}).get("limit"):
-        parts.append(f"{in_words(told['bytes']['used'])} of {in_words(size)} in a day")
+    if told.records.limit:
+        parts.append(f"{told.records.used:,} of {told.records.limit:,} records in an hour")
+    if told.bytes.limit:
+        parts.append(f"{in_words(told.bytes.used)} of {in_words(told.bytes.limit)} in a day")
     if parts:
         yield f"budget: {', '.join(parts)} used"
-    if told.get("until"):
-        yield f"the budget is used up until {told['until']}; {told['waiting']:,} requests wait, people's small questions do not"
+    if told.until:
+        yield f"the budget is used up until {told.until}; {told.waiting:,} requests wait, people's small questions do not"
 
 
-def _policy(told: Mapping[str, Any]) -> str:
-    policy, configured = told["policy"], told.get("configured_policy")
-    return (
-        policy
-        if configured in (None, policy)
-        else f"{policy}, set by hand; the configuration says {configured}"
-    )
+def _policy(told: api.Status) -> str:
+    if told.configured_policy == told.policy:
+        return told.policy
+    return f"{told.policy}, set by hand; the configuration says {told.configured_policy}"
 
 
-def _config(told: Mapping[str, Any]) -> Iterator[str]:
-    if told.get("file"):
-        yield f"{told['file']}, in force since {told['loaded']}"
-    if told.get("problem"):
-        yield f"not right now, the last good one holds: {told['problem']}"
-    if told.get("waiting_for_restart"):
-        yield f"waits for a restart: {', '.join(map(str, told['waiting_for_restart']))}"
+def _config(told: api.ConfigState) -> Iterator[str]:
+    if told.file:
+        yield f"{told.file}, in force since {told.loaded}"
+    if told.problem:
+        yield f"not right now, the last good one holds: {told.problem}"
+    if told.waiting_for_restart:
+        yield f"waits for a restart: {', '.join(told.waiting_for_restart)}"
 
 
-def _check(told: Mapping[str, Any]) -> str:
-    if told.get("running"):
+def _check(told: api.BackgroundCheck) -> str:
+    if told.running:
         return "is running, since somebody asked for it; `mirror check` shows how far it is"
-    budget, today = told.get("budget_per_day"), in_words(told.get("read_today", 0))
-    pace = (
-        f"{today} of {budget} a day are read"
-        if budget
-        else "none by itself; `mirror check` looks at everything"
-    )
-    if told.get("begun") is None:
+    pace = "none by itself; `mirror check` looks at everything"
+    if told.budget_per_day:
+        pace = f"{in_words(told.read_today)} of {told.budget_per_day} a day are read"
+    if told.begun is None:
         return pace
-    looked = f"{counted(told['files'], 'file')} and {counted(told['records'], 'record')}"
-    found = ", ".join(f"{n:,} {outcome}" for outcome, n in told.get("found", {}).items()) or "nothing wrong"
-    how = f"the last one saw {looked}" if told.get("ended") else f"is at {told['step']}, has seen {looked}"
+    looked = f"{counted(told.files, 'file')} and {counted(told.records, 'record')}"
+    found = ", ".join(f"{n:,} {outcome}" for outcome, n in told.found.items()) or "nothing wrong"
+    how = f"the last one saw {looked}" if told.ended else f"is at {told.step}, has seen {looked}"
     return f"{pace}; {how}; found since the start: {found}"
 
 
 def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:
     """Who used it most on the last day that anyone did."""
     try:
-        lines: Sequence[Mapping[str, Any]] = daemon.get("/api/usage")
+        lines = daemon.ask(USAGE, UsageQuery())
     except click.ClickException:  # the rest is worth telling without it
         return []
     if not lines:
         return []
-    day = max(line["day"] for line in lines)
-    most = sorted((line for line in lines if line["day"] == day), key=lambda line: -line["requests"])
-    told = [
-        f"{line['who']}: {counted(line['requests'], 'request')}, {in_words(line['bytes'])}"
-        for line in most[:_STARS]
-    ]
+    day = max(line.day for line in lines)
+    most = sorted((line for line in lines if line.day == day), key=lambda line: -line.requests)
+    told = [f"{u.who}: {counted(u.requests, 'request')}, {in_words(u.bytes)}" for u in most[:_STARS]]
     more = [f"and {len(most) - _STARS:,} more; see `mirror usage`"] if len(most) > _STARS else []
     return [(f"used {day}", [*told, *more])]
 
 
-def _print(found: Sequence[tuple[str, list[str]]]) -> None:
-    drawn = RichTable.grid(padding=(0, 2))
-    drawn.add_column(no_wrap=True, style="bold")
-    drawn.add_column(overflow="fold")
+def _width() -> int | None:
+    """Columns of the terminal; None where none shows it."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # noqa: PLC0415
+
+    return shutil.get_terminal_size().columns
+
+
+def laid_out(found: Sequence[tuple[str, list[str]]], width: int | None) -> str:
+    """Subjects beside their lines, which are folded where they are wider than the terminal; None: nowhere."""
+    left = max(len(subject) for subject, _ in found) + 2
+    rows = []
     for subject, lines in found:
-        drawn.add_row(Text(subject), Text("\n".join(lines)))
-    console = wide_enough(Console())
-    with console.capture() as capture:
-        console.print(drawn)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        folded = lines if width is None else [part for line in lines for part in _folded(line, width - left)]
+        rows.append(f"{click.style(subject, bold=True)}{' ' * (left - len(subject))}{folded[0]}")
+        rows += [f"{' ' * left}{part}" for part in folded[1:]]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _folded(line: str, room: int) -> list[str]:
+    import textwrap  # noqa: PLC0415
+
+    return textwrap.wrap(line, max(20, room), break_on_hyphens=False) or [""]

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mirror.api.fills import Estimate
+from mirror.api.monitoring import STATUS
+from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, SubscriptionTable
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.estimates import dry_run_option, show_estimate, told_before
-from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.output import (
+    Form,
+    dry_run_option,
+    form_options,
+    remark,
+    show,
+    show_estimate,
+    told_before,
+)
 from mirror.cli.sync import show_subscriptions
 from mirror.services.subscriptions.editing import Subscribing
 
@@ -77,7 +88,7 @@ def subscribe(
     if sum(map(bool, (series, listing, remove))) != 1:
         raise click.UsageError("expected a SERIES, or --list, or --remove NAME")
     if listing:
-        show_subscriptions(daemon.get("/api/subscriptions"), form)
+        show_subscriptions(daemon.ask(SUBSCRIPTIONS), form)
         return
     subscription = {} if remove else _table(series or "", given)
     if dry_run and not remove:
@@ -97,14 +108,14 @@ def subscribe(
         show({"name": added.identity, "file": str(file)}, form)
 
 
-def _estimate(daemon: Daemon, subscription: dict[str, Any]) -> Any:
+def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
     """What the subscription would fetch by now; raises what the mirror finds wrong with it."""
-    return daemon.send("POST", "/api/subscriptions/estimate", subscription)
+    return daemon.ask(ESTIMATE_SUBSCRIPTION, SubscriptionTable(**subscription))
 
 
 def file_of(daemon: Daemon) -> Path:
     """The file that the running mirror follows."""
-    told = daemon.get("/api/status")["config"]["file"]
+    told = daemon.ask(STATUS).config.file
     if told is None:
         raise click.ClickException(
             "the mirror runs without a configuration; say which file it is to have: --config FILE"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import click
-from rich.console import Console
 
+from mirror.api.subscriptions import SUBSCRIPTIONS, SYNC, Subscription, SyncWish
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import in_words
@@ -38,45 +38,45 @@ def sync(name: str | None, once: bool, form: Form, daemon: Daemon) -> None:
     if not once:
         if name is not None:
             raise click.UsageError("NAME needs --once; without it all subscriptions are shown")
-        told = daemon.get("/api/subscriptions")
+        told = daemon.ask(SUBSCRIPTIONS)
         show_subscriptions(told, form)
         if form == "table" and not told:
             remark(_NONE)
         return
-    before = daemon.send("POST", "/api/sync", {"name": name})
+    before = daemon.ask(SYNC, SyncWish(name=name))
     if not before:
         remark(_NONE)
         return
     reports = _until_done(daemon, before)
     show_subscriptions(reports, form)
-    if any(report["state"] == "failing" for report in reports):
+    if any(report.state == "failing" for report in reports):
         raise SystemExit(1)
 
 
-def show_subscriptions(reports: list[dict[str, Any]], form: Form) -> None:
+def show_subscriptions(reports: Sequence[Subscription], form: Form) -> None:
     """Prints how subscriptions are doing; as a table only what has room."""
     if form == "table":
         show([{**row, **{name: _moment(row[name]) for name in _LOOKS}} for row in map(line, reports)], form)
     else:
         show(reports if form == "json" else [line(report) for report in reports], form)
     for report in reports if form == "table" else ():
-        if report["why"]:
-            remark(f"{report['name']}: {report['why']}")
+        if report.why:
+            remark(f"{report.name}: {report.why}")
 
 
-def line(report: dict[str, Any]) -> dict[str, Any]:
+def line(report: Subscription) -> dict[str, str]:
     """A subscription in one row."""
-    left = report["seconds_left"]
+    left = report.seconds_left
     return {
-        "name": report["name"],
-        "state": report["state"],
-        "records": f"{report['records']:,}/{report['records_wanted']:,}",
-        "files": f"{report['files']:,}/{report['files_wanted']:,}" if report["segments"] else "",
-        "size": in_words(report["bytes"]) if report["segments"] else "",
-        "rate": f"{in_words(report['rate'])}/s" if report["rate"] and report["state"] == "working" else "",
-        "left": _duration(left) if left and report["state"] == "working" else "",
-        "last look": report["last_look"] or "",
-        "next look": report["next_look"],
+        "name": report.name,
+        "state": report.state,
+        "records": f"{report.records:,}/{report.records_wanted:,}",
+        "files": f"{report.files:,}/{report.files_wanted:,}" if report.segments else "",
+        "size": in_words(report.bytes) if report.segments else "",
+        "rate": f"{in_words(report.rate)}/s" if report.rate and report.state == "working" else "",
+        "left": _duration(left) if left and report.state == "working" else "",
+        "last look": report.last_look or "",
+        "next look": report.next_look,
     }
 
 
@@ -85,21 +85,23 @@ def _moment(text: str) -> str:
     return f"{text[5:10]} {text[11:16]}" if text else ""
 
 
-def _until_done(daemon: Daemon, before: dict[str, int]) -> list[dict[str, Any]]:
+def _until_done(daemon: Daemon, before: dict[str, int]) -> list[Subscription]:
     """Wait until each of these has rested once more; shows meanwhile how far they are."""
+    from rich.console import Console  # noqa: PLC0415  (`mirror status` takes tables from here, and no console)
+
     console = Console(stderr=True)
     with console.status("looking for what is new") as shown:
         while True:
-            found = [r for r in daemon.get("/api/subscriptions") if r["name"] in before]
-            if all(r["passes"] > before[r["name"]] for r in found):
+            found = [r for r in daemon.ask(SUBSCRIPTIONS) if r.name in before]
+            if all(r.passes > before[r.name] for r in found):
                 return found
-            shown.update(", ".join(_progress(r) for r in found if r["passes"] <= before[r["name"]]))
+            shown.update(", ".join(_progress(r) for r in found if r.passes <= before[r.name]))
             time.sleep(PAUSE)
 
 
-def _progress(report: dict[str, Any]) -> str:
-    files = f", {report['files']:,} of {report['files_wanted']:,} files" if report["segments"] else ""
-    return f"{report['name']}: {report['records']:,} of {report['records_wanted']:,} records{files}"
+def _progress(report: Subscription) -> str:
+    files = f", {report.files:,} of {report.files_wanted:,} files" if report.segments else ""
+    return f"{report.name}: {report.records:,} of {report.records_wanted:,} records{files}"
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from mirror.api.access import USAGE, UsageQuery
+from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import in_words
@@ -23,10 +25,10 @@ def usage(since: str | None, form: Form, daemon: Daemon) -> None:
         mirror usage
         mirror usage --since 2026-11-01 --csv
     """
-    told = daemon.get("/api/usage", {"since": since})
-    sizes = ("bytes", "upstream_bytes")
+    told = daemon.ask(USAGE, UsageQuery(since=since))
     if form == "table":
-        told = [{**line, **{name: in_words(line[name]) for name in sizes}} for line in told]
-    show(told, form)
+        show([{**plain(u), "bytes": in_words(u.bytes), "upstream_bytes": in_words(u.upstream_bytes)} for u in told], form)
+    else:
+        show(told, form)
     if form == "table" and not told:
         remark("nobody used it in that time")

@@ -16,7 +16,6 @@ no such address by itself; ``use`` and ``server_config`` teach it to, in this pr
 from __future__ import annotations
 
 import base64
-import urllib.request
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -112,33 +111,32 @@ def without_token(url: str) -> tuple[str, str | None]:
     return parts._replace(netloc=host).geturl(), unquote(password or name) or None
 
 
-class _Userinfo(urllib.request.BaseHandler):
-    """Makes of a name and password in an address the header that says the same."""
-
-    handler_order = 50  # before whatever looks at the host
-
-    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
-        """The request, to the bare host."""
-        given, _, host = (request.host or "").rpartition("@")
-        if not given:
-            return request
-        plain = ":".join(unquote(part) for part in given.split(":", 1))
-        value = base64.b64encode(plain.encode()).decode()
-        request.host = host
-        request.add_unredirected_header("Authorization", f"Basic {value}")
-        return request
-
-    https_request = http_request
-
-
 def _teach_urllib() -> None:
     """Have urllib's ``urlopen`` take addresses with a name and a password, and leave all else as it is."""
-    opener = getattr(urllib.request, "_opener", None)
+    from urllib import request  # noqa: PLC0415  (most that import us never ask anything by it)
+
+    class Userinfo(request.BaseHandler):
+        """Makes of a name and password in an address the header that says the same."""
+
+        handler_order = 50  # before whatever looks at the host
+
+        def http_request(self, asked: request.Request) -> request.Request:
+            """The request, to the bare host."""
+            given, _, host = (asked.host or "").rpartition("@")
+            if given:
+                plain = ":".join(unquote(part) for part in given.split(":", 1))
+                asked.host = host
+                asked.add_unredirected_header("Authorization", f"Basic {base64.b64encode(plain.encode()).decode()}")
+            return asked
+
+        https_request = http_request
+
+    opener = getattr(request, "_opener", None)
     if opener is None:
-        opener = urllib.request.build_opener()
-        urllib.request.install_opener(opener)
-    if not any(isinstance(handler, _Userinfo) for handler in getattr(opener, "handlers", ())):
-        opener.add_handler(_Userinfo())
+        opener = request.build_opener()
+        request.install_opener(opener)
+    if not any(type(handler).__name__ == Userinfo.__name__ for handler in getattr(opener, "handlers", ())):
+        opener.add_handler(Userinfo())
 
 
 def _base(url: str) -> str:

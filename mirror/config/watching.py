@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mirror.api.monitoring import ConfigState
 from mirror.config.loading import Config, load_config
 from mirror.errors import ConfigError, MirrorError
 from mirror.humanize import stamp
@@ -87,14 +88,14 @@ class ConfigWatcher:
         self._loaded_at = now()
         self._problem = ""
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ConfigState:
         """Which file it is, since when it holds, what is wrong with it now, and what waits for a restart."""
-        return {
-            "file": None if self._path is None else str(self._path.absolute()),
-            "loaded": stamp(self._loaded_at),
-            "problem": self._problem,
-            "waiting_for_restart": waiting_for_restart(self._started_with, self._good),
-        }
+        return ConfigState(
+            file=None if self._path is None else str(self._path.absolute()),
+            loaded=stamp(self._loaded_at),
+            problem=self._problem,
+            waiting_for_restart=waiting_for_restart(self._started_with, self._good),
+        )
 
     async def run(self) -> None:
         """Follow the file until cancelled."""

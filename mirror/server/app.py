@@ -11,7 +11,7 @@ from mirror.errors import TooLarge
 from mirror.server.access.targets import one_spelling
 from mirror.server.errors import answer_problems, problem_response
 from mirror.server.limits import PARAMETERS, body_limit
-from mirror.server.roles import PASSED
+from mirror.server.roles import PASSED, PASSED_ON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ def build_app(
     gate.guard(app)
     for part in parts:
         part.add_to(app.router)
-    app.router.add_route("*", "/{path:.*}", pages.handle)
+    PASSED_ON.add(app.router, pages.handle)
     return app
 
 

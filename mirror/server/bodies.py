@@ -1,4 +1,4 @@
-"""What requests to the mirror's own API and pages bring: JSON objects, forms, whole numbers.
+"""What requests to the mirror's own API and pages bring: JSON texts, forms, whole numbers.
 
 A JSON text is read within bounds that no honest one reaches: depth, 64 bits, finite numbers, text that is Unicode.
 """
@@ -11,18 +11,13 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
+from mirror.api.contract import LARGEST
 from mirror.errors import BadRequest
 from mirror.wire.params import FORM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiohttp import web
 
-#: What a member may be.
-Kinds = type | tuple[type, ...]
-#: The largest whole number, as DRMS has them: 64 bits with a sign.
-LARGEST = 2**63 - 1
 #: Lists and objects within each other.
 _DEEPEST = 32
 #: Characters of a number, and of a value that an error repeats.
@@ -31,21 +26,6 @@ _DIGITS, _SHOWN = 40, 100
 _FIELDS = 100
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
-
-
-async def json_object(request: web.Request, members: Mapping[str, Kinds]) -> dict[str, Any]:
-    """The JSON object in a request's body, with no other members than these; null is as good as absent."""
-    if request.content_type != "application/json":
-        raise BadRequest("expected a JSON object, with the header Content-Type: application/json")
-    given = parse_json(await request.read(), "the body")
-    if not isinstance(given, dict):
-        raise BadRequest('the body is no JSON object; expected one such as {"ds": "hmi.m_720s[$]"}')
-    for name, value in given.items():
-        if name not in members:
-            raise BadRequest(f"the member {_shown(name)} is not known; expected some of {', '.join(members)}")
-        if value is not None and not _is(value, members[name]):
-            raise BadRequest(f"{name} is {_shown(value)}; expected {_in_words(members[name])}")
-    return {name: value for name, value in given.items() if value is not None}
 
 
 async def form(request: web.Request) -> dict[str, str]:
@@ -86,14 +66,6 @@ def whole(text: str, name: str, default: int) -> int:
     return int(found[0])
 
 
-def limit(given: Mapping[str, str], usual: int, most: int) -> int:
-    """How many of something the parameter ``n`` asks for: above 0, at most ``most``."""
-    n = whole(given.get("n", ""), "n", usual)
-    if n < 1:
-        raise BadRequest(f"n is {n}; expected a number above 0")
-    return min(n, most)
-
-
 def _check(value: Any, what: str) -> None:
     """Refuse what is too deep, and text that cannot be written down. Without recursion."""
     at_hand, depth = [value], 0
@@ -129,21 +101,6 @@ def _refuse(what: str, reason: str) -> NoReturn:
     raise BadRequest(f"{what} {reason}")
 
 
-def _is(value: Any, kinds: Kinds) -> bool:
-    # True is an int to Python, and to nobody else.
-    if isinstance(value, bool):
-        return kinds is bool
-    return isinstance(value, kinds) and not (isinstance(value, int) and abs(value) > LARGEST)
-
-
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _in_words(kinds: Kinds) -> str:
-    words: dict[Any, str] = {
-        str: "a text", int: "a whole number of at most 64 bits", bool: "true or false", list: "a list",
-        dict: "a table",
-    }  # fmt: skip
-    return words.get(kinds, "a number of at most 64 bits")

@@ -107,7 +107,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 def problem_response(request: web.Request, error: MirrorError) -> web.Response:
     """The answer to an error, in the manner of the path that was asked."""
     status, code = codes(error)
-    forbidden = isinstance(error, NotHeld) and demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED
+    forbidden = isinstance(error, NotHeld) and demand_of(request) is CacheDemand.ONLY_IF_CACHED
     code = GATEWAY_TIMEOUT if forbidden else code  # what HTTP has for only-if-cached
     if code >= OURS and is_mirror(request):
         text = quote(str(error)[:LONGEST_REASON])

@@ -35,7 +35,7 @@ class Chain:
     @web.middleware
     async def follow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Note by which way the question came; ConfigError if that is a circle."""
-        via, check = request.headers.get("Via", ""), demand_of(request.headers) is CacheDemand.REVALIDATE
+        via, check = request.headers.get("Via", ""), demand_of(request) is CacheDemand.REVALIDATE
         self._route.enter(via, check=check)
         return await handler(request)
 

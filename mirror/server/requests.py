@@ -68,12 +68,28 @@ FOREIGN = web.RequestKey("foreign", bool)
 HEADER = "X-Mirror"
 
 
-def demand_of(headers: Mapping[str, str]) -> CacheDemand:
-    """The demand of a request with these headers (names in any case)."""
+_DEMAND = web.RequestKey("demand", CacheDemand)
+
+
+def demand_of(request: web.Request) -> CacheDemand:
+    """The demand of a request; its header is read once."""
+    known = request.get(_DEMAND)
+    if known is None:
+        known = request[_DEMAND] = demand_in(request.headers)
+    return known
+
+
+def demand_in(headers: Mapping[str, str]) -> CacheDemand:
+    """The demand in headers, whose names may be in any case."""
     words = {word.strip().lower() for word in headers.get("Cache-Control", "").split(",")}
     if "only-if-cached" in words:
         return CacheDemand.ONLY_IF_CACHED
     return CacheDemand.REVALIDATE if "no-cache" in words else CacheDemand.DEFAULT
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The names in a parameter, which has them with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def cache_headers(origin: CacheStatus, checked_at: float | None, now: float) -> dict[str, str]:

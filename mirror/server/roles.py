@@ -1,18 +1,23 @@
-"""Which role each path needs: the one table. What is not in it needs ``admin``; a test walks all routes.
+"""The paths of a mirror with the role that each needs: of our API as its contract says, of pages and JSOC's as here.
 
-A path is written as the router knows it: names in braces, without their patterns.
+Handlers are added by these, so that no path has no role. What is not in a table needs ``admin``; a test walks all
+routes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from mirror.api.endpoints import ENDPOINTS
 from mirror.config.access import Role
 from mirror.services.exports.planning import EXPORTS
 from mirror.wire.paths import PROGRAM_PATHS, is_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiohttp import web
+    from aiohttp.typedefs import Handler
 
 #: Whatever no other path fits: passed on to JSOC.
 PASSED = "/{path}"
@@ -21,55 +26,68 @@ _FETCHES = frozenset(path for path, program in PROGRAM_PATHS.items() if program 
 _ACTING = _FETCHES | {path for path, program in PROGRAM_PATHS.items() if program == "checkAddress.sh"}
 #: How a parameter says no.
 _NO = frozenset({"", "0", "false"})
-_UNIT_FILE, _EXPORT_FILE = "/{disk}/{rest}", f"{EXPORTS}/{{request_id}}/{{name}}"
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_NOBODY = """
-    GET /healthz /healthz/live /healthz/ready /healthz/upstream
-    GET /login /static/{version}/{name}
-    POST /login /logout
-"""
-_READ = """
-    GET / /search /coverage /series /series/{name} /sql /jobs /jobs/{id} /subscriptions /upkeep
-    GET /api/search /api/series /api/coverage /api/status /api/files /api/jobs /api/jobs/{id} /api/pins
-    GET /api/quicklook /api/sql /api/subscriptions /api/changes /api/policy /api/check /metrics
-    GET /api/coverage/days /api/coverage/hours /api/coverage/delays /api/gaps /api/estimate /api/events
-    GET /search/builder /api/check-query /api/build-query /api/names /api/queries
-    POST /api/sql
-"""
-_EXPORT = """
-    POST /api/jobs /api/pins /api/fill /api/queries /api/subscriptions/estimate
-    DELETE /api/pins /api/queries /api/jobs/{id}
-"""
-_ADMIN = """
-    GET /api/usage /api/audit /api/backups
-    POST /api/evict /api/forget /api/check /api/policy /api/sync /api/adopt /api/adopt/upload
-    POST /api/backup /api/bundle /api/import /api/subscriptions
-    PUT /api/subscriptions/{name}
-    DELETE /api/subscriptions/{name}
-"""
+
+class Route(NamedTuple):
+    """A path of a page or of JSOC's, and the role that it needs; the method ``*`` stands for all.
+
+    ``path`` has its names without their patterns, as the router tells it; ``pattern`` is what it is given. Those of
+    our API are in ``mirror.api``.
+    """
+
+    method: str
+    path: str
+    role: Role
+    pattern: str = ""
+
+    def add(self, router: web.UrlDispatcher, handler: Handler) -> None:
+        """Have a handler answer there."""
+        if self.method == "GET":
+            router.add_get(self.pattern or self.path, handler)  # HEAD too
+        else:
+            router.add_route(self.method, self.pattern or self.path, handler)
 
 
-def _lines(text: str, role: Role) -> dict[tuple[str, str], Role]:
-    lines = [line.split() for line in text.strip().splitlines()]
-    return {(method, path): role for method, *paths in lines for path in paths}
+FRONT = Route("GET", "/", Role.READ)
+SEARCH_PAGE = Route("GET", "/search", Role.READ)
+BUILDER = Route("GET", "/search/builder", Role.READ)
+COVERAGE_PAGE = Route("GET", "/coverage", Role.READ)
+SERIES_LIST = Route("GET", "/series", Role.READ)
+SERIES_PAGE = Route("GET", "/series/{name}", Role.READ)
+SQL_PAGE = Route("GET", "/sql", Role.READ)
+JOBS_PAGE = Route("GET", "/jobs", Role.READ)
+JOB_PAGE = Route("GET", "/jobs/{id}", Role.READ)
+SUBSCRIPTIONS_PAGE = Route("GET", "/subscriptions", Role.READ)
+UPKEEP_PAGE = Route("GET", "/upkeep", Role.READ)
+LOGIN_PAGE = Route("GET", "/login", Role.NOBODY)
+LOG_IN = Route("POST", "/login", Role.NOBODY)
+LOG_OUT = Route("POST", "/logout", Role.NOBODY)
+STATIC = Route("GET", "/static/{version}/{name}", Role.NOBODY, "/static/{version}/{name:.+}")
+PAGES = (
+    FRONT, SEARCH_PAGE, BUILDER, COVERAGE_PAGE, SERIES_LIST, SERIES_PAGE, SQL_PAGE, JOBS_PAGE, JOB_PAGE,
+    SUBSCRIPTIONS_PAGE, UPKEEP_PAGE, LOGIN_PAGE, LOG_IN, LOG_OUT, STATIC,
+)  # fmt: skip
 
+#: JSOC's programs, by each of their paths: an export does something.
+PROGRAM_ROUTES = {
+    path: Route("*", path, Role.EXPORT if path in _FETCHES else Role.READ) for path in PROGRAM_PATHS
+}
+UNIT_FILE = Route("GET", "/{disk}/{rest}", Role.READ, r"/{disk:SUM\d*}/{rest:D\d+/S\d+/.+}")
+EXPORT_FILE = Route("GET", f"{EXPORTS}/{{request_id}}/{{name}}", Role.READ, f"{EXPORTS}/{{request_id}}/{{name:.*}}")
+#: What no other path fits: looked at, or sent to.
+LOOKED_AT = Route("GET", PASSED, Role.READ)
+PASSED_ON = Route("*", PASSED, Role.EXPORT, "/{path:.*}")
+_JSOC_ROUTES = (*PROGRAM_ROUTES.values(), UNIT_FILE, EXPORT_FILE, LOOKED_AT, PASSED_ON)
 
 #: Method and path; the method ``*`` stands for all.
 ROLES: dict[tuple[str, str], Role] = {
-    **_lines(_NOBODY, Role.NOBODY),
-    **_lines(_READ, Role.READ),
-    **_lines(_EXPORT, Role.EXPORT),
-    **_lines(_ADMIN, Role.ADMIN),
-    **{("*", path): Role.EXPORT if path in _FETCHES else Role.READ for path in PROGRAM_PATHS},
-    ("GET", _UNIT_FILE): Role.READ,
-    ("GET", _EXPORT_FILE): Role.READ,
-    ("GET", PASSED): Role.READ,
-    ("*", PASSED): Role.EXPORT,
+    **{(e.method, e.path): Role[e.role.upper()] for e in ENDPOINTS},
+    **{(route.method, route.path): route.role for route in (*PAGES, *_JSOC_ROUTES)},
 }
 #: Paths that are JSOC's too: a client that takes us for JSOC reaches these, and no others.
-_JSOCS = frozenset({"/", PASSED, _UNIT_FILE, _EXPORT_FILE, *PROGRAM_PATHS})
+_JSOCS = frozenset({FRONT.path, *(route.path for route in _JSOC_ROUTES)})
 #: First parts of the paths that are ours alone.
 OURS = frozenset(path.split("/")[1] for _, path in ROLES if path not in _JSOCS)
 

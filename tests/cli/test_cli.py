@@ -24,6 +24,24 @@ FOUND = {
     "plan": "filled",
 }
 
+STATUS = {
+    "policy": "fallback", "configured_policy": "fallback", "uptime_seconds": 0, "series": 0, "searches": {"local": 7},
+    "upstream": {
+        "state": "away", "running": 0, "waiting": 0, "requests": 0, "failed": 0, "bytes": 0,
+        "budget": {
+            "records": {"used": 0, "limit": None, "seconds": 3600}, "bytes": {"used": 0, "limit": None, "seconds": 86400},
+            "waiting": 0, "until": None, "why": "",
+        },
+    },
+    "fills": [], "config": {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []},
+    "records": 0, "subscriptions": [],
+    "check": {
+        "budget_per_day": None, "read_today": 0, "running": False, "step": None, "begun": None, "ended": None,
+        "files": 0, "bytes": 0, "records": 0, "found": {},
+    },
+    "files": {"count": 0, "adopted": 0, "bytes": 0, "quota": None}, "jobs": {},
+}  # fmt: skip
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -195,7 +213,7 @@ def test_a_list_of_nothing_says_so_and_prints_nothing(run, daemon, name):
 
 def test_progress_counts_the_fills_of_the_series_that_is_searched(daemon):
     fills = [("hmi.V_45s", 10, 100), ("hmi.V_45s", 5, 50), ("aia.lev1", 1, 9)]
-    status = {"fills": [{"series": s, "done": done, "total": total} for s, done, total in fills]}
+    status = {**STATUS, "fills": [{"series": s, "done": done, "total": total} for s, done, total in fills]}
     daemon.answers["/api/status"] = 200, status
     assert fill_progress(Daemon(daemon.url), "hmi.v_45s[2014]") == {"completed": 15, "total": 150}
     assert fill_progress(Daemon(daemon.url), "mdi.fd_v[$]") == {}
@@ -209,13 +227,15 @@ def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
         "series": "hmi.V_45s",
         "records": 1920,
         "primekeys": ["T_REC", "CAMERA"],
-        "held": True,
-        "x": None,
+        "keywords": 30,
+        "segments": ["Dopplergram"],
+        "note": "",
     }
+    span = {"restriction": "", "last": None, "slots": None, "checked_at": 0.0}
     daemon.answers["/api/series"] = 200, [known]
-    daemon.answers["/api/coverage"] = 200, [{"series": "hmi.V_45s", "first": "2014.01.01_00:00:00_TAI"}]
-    daemon.answers["/api/status"] = 200, {"upstream": {"state": "away"}, "searches": {"local": 7}}
-    assert "1920   T_REC, CAMERA   true" in run("series").stdout
+    daemon.answers["/api/coverage"] = 200, [{**span, "series": "hmi.V_45s", "first": "2014.01.01_00:00:00_TAI"}]
+    daemon.answers["/api/status"] = 200, STATUS
+    assert "1920   T_REC, CAMERA         30   Dopplergram" in run("series").stdout
     assert "2014.01.01_00:00:00_TAI" in run("coverage", "hmi.V_45s").stdout
     assert "does not answer" in run("status").stdout
     assert json.loads(run("status", "--json").stdout) == daemon.answers["/api/status"][1]

@@ -1,6 +1,9 @@
 """``mirror status`` for a person: lines that fit a terminal, and nothing of note is left out."""
 
-from mirror.cli.status import sections
+import msgspec
+
+from mirror.api.monitoring import Status
+from mirror.cli.status import laid_out, sections
 
 TOLD = {
     "policy": "offline",
@@ -9,7 +12,14 @@ TOLD = {
     "series": 17,
     "records": 57600,
     "searches": {"local": 30, "filled": 4},
-    "upstream": {"state": "away", "running": 0, "waiting": 0, "requests": 120, "failed": 2, "bytes": 1_200_000},
+    "upstream": {
+        "state": "away", "running": 0, "waiting": 0, "requests": 120, "failed": 2, "bytes": 1_200_000,
+        "budget": {
+            "records": {"used": 0, "limit": None, "seconds": 3600}, "bytes": {"used": 0, "limit": None, "seconds": 86400},
+            "waiting": 0, "until": None, "why": "",
+        },
+    },
+    "subscriptions": [],
     "fills": [{"series": "hmi.V_45s", "done": 3, "total": 8}],
     "config": {"file": "/etc/mirror.toml", "loaded": "2026-11-22T10:00:00Z", "problem": "unknown key 'prot'",
                "waiting_for_restart": ["server.port"]},
@@ -21,7 +31,7 @@ TOLD = {
 
 
 def test_each_subject_has_a_line():
-    told = {subject: "\n".join(lines) for subject, lines in sections(TOLD)}
+    told = {subject: "\n".join(lines) for subject, lines in sections(msgspec.convert(TOLD, Status))}
     assert told["mirror"].startswith(
         "holds 17 series, 57,600 records, 120 files, 7 of them adopted exports (1.4 GB"
     )
@@ -39,8 +49,17 @@ def test_each_subject_has_a_line():
     )
 
 
-def test_a_mirror_that_does_nothing_has_few_lines():
-    told = dict(
-        sections({"series": 0, "records": 0, "files": {"count": 0, "adopted": 0, "bytes": 0, "quota": None}})
-    )
-    assert told == {"mirror": ["holds 0 series, 0 records, 0 files (0 B)"]}
+def test_what_a_mirror_does_not_do_has_no_line():
+    idle = {"searches": {}, "fills": [], "jobs": {}, "uptime_seconds": 0, "policy": "fallback"}
+    config = {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []}
+    told = dict(sections(msgspec.convert({**TOLD, **idle, "config": config}, Status)))
+    assert list(told) == ["mirror", "JSOC", "policy", "check"]
+    assert len(told["mirror"]) == len(told["JSOC"]) == 1
+
+
+def test_lines_that_are_wider_than_the_terminal_are_folded_beside_their_subject():
+    found = [("one", ["aa bb " * 10]), ("another", ["cc", "dd"])]
+    assert laid_out(found, None).count("\n") == 2
+    lines = laid_out(found, 40).splitlines()
+    assert all(len(line) <= 49 for line in lines)  # with what makes the subject bold
+    assert all(line.startswith(" " * 9) for line in (lines[1], lines[3])) and lines[-1].strip() == "dd"

@@ -57,7 +57,7 @@ async def test_an_edit_is_applied(watched, path):
     watch, applied = watched
     told = await edit(watch, path, WISH.format(name="a"))
     assert [s.name for s in applied[-1].subscription] == ["a"]
-    assert (told["problem"], told["waiting_for_restart"], told["file"]) == ("", [], str(path))
+    assert (told.problem, told.waiting_for_restart, told.file) == ("", [], str(path))
 
 
 async def test_a_file_that_says_the_same_is_not_applied_again(watched, path):
@@ -73,9 +73,9 @@ async def test_a_bad_edit_changes_nothing_and_is_told_once(watched, path, caplog
         for _ in range(3):
             told = await edit(watch, path, WISH.format(name="a").replace("-1d", "someday"))
     assert len(applied) == 1
-    assert "start = 'someday': expected a time such as" in told["problem"]
+    assert "start = 'someday': expected a time such as" in told.problem
     assert len(caplog.records) == 1
-    assert (await edit(watch, path, WISH.format(name="a")))["problem"] == ""
+    assert (await edit(watch, path, WISH.format(name="a"))).problem == ""
     assert len(applied) == 1
 
 
@@ -83,21 +83,21 @@ async def test_a_file_that_is_away_for_a_moment_changes_nothing(watched, path):
     watch, applied = watched
     path.unlink()
     await watch.reload()
-    assert "cannot be read" in watch.status()["problem"]
-    assert (await edit(watch, path, ""))["problem"] == ""
+    assert "cannot be read" in watch.status().problem
+    assert (await edit(watch, path, "")).problem == ""
     assert applied == []
 
 
 async def test_what_cannot_be_applied_is_told_like_a_bad_edit(watched, path):
     watch, _ = watched
-    assert (await edit(watch, path, "[storage]\nquota = 13"))["problem"] == "the store cannot do that"
+    assert (await edit(watch, path, "[storage]\nquota = 13")).problem == "the store cannot do that"
 
 
 async def test_what_needs_a_restart_is_named_until_it_is_as_at_the_start(watched, path):
     watch, _ = watched
     told = await edit(watch, path, '[server]\nport = 1\n[upstream]\npolicy = "strict"\n[storage]\npath = "x"')
-    assert told["waiting_for_restart"] == ["server.port", "storage.path"]
-    assert (await edit(watch, path, '[upstream]\npolicy = "strict"'))["waiting_for_restart"] == []
+    assert told.waiting_for_restart == ["server.port", "storage.path"]
+    assert (await edit(watch, path, '[upstream]\npolicy = "strict"')).waiting_for_restart == []
 
 
 async def test_differences_are_named_by_section_and_key(path):
@@ -121,7 +121,7 @@ async def test_edits_are_followed_until_they_cannot_be_seen_any_more(path):
     changes.queue.put_nowait(OSError("too many watches"))
     await watch.run()
     assert len(applied) == 1
-    assert "are not seen, restart after them: too many watches" in watch.status()["problem"]
+    assert "are not seen, restart after them: too many watches" in watch.status().problem
 
 
 async def test_the_real_watcher_sees_a_file_that_is_put_in_the_place_of_another(path):

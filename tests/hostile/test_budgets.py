@@ -372,8 +372,8 @@ async def test_status_and_metrics_show_what_is_used_and_until_when(lab):
     assert told["waiting"] >= 1
     assert told["until"].startswith("2023-11-14T23:1")
     lines = (await lab.get("/metrics")).body.decode().splitlines()
-    assert f'mirror_upstream_budget_used{{kind="records"}} {told["records"]["used"]}' in lines
-    assert 'mirror_upstream_budget_limit{kind="records"} 1000' in lines
+    assert f'mirror_upstream_budget_used{{kind="records"}} {told["records"]["used"]}.0' in lines
+    assert 'mirror_upstream_budget_limit{kind="records"} 1000.0' in lines
     [seconds] = [line for line in lines if line.startswith("mirror_upstream_budget_wait_seconds")]
     assert 3500 < int(seconds.split()[1]) <= 3660
 
@@ -410,16 +410,16 @@ async def test_a_subscription_rests_and_goes_on(tmp_path):
         await sync.once()
         await sync.finished()
         [report] = await sync.report()
-        assert (report["state"], report["records"]) == ("waiting", 0)
-        assert "budget towards JSOC is used up" in report["why"]
-        assert "there is more from" in report["why"]
+        assert (report.state, report.records) == ("waiting", 0)
+        assert "budget towards JSOC is used up" in report.why
+        assert "there is more from" in report.why
         assert await lab.fetched() == 0
         for _ in range(3):
             lab.clock.forward(hours=1, minutes=2)
             await sync.once()
             await sync.finished()
         [report] = await sync.report()
-        assert (report["state"], report["records"]) == ("current", 961)
+        assert (report.state, report.records) == ("current", 961)
 
 
 # ---- files ---------------------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ async def test_downloads_of_a_subscription_wait(files):
     await sync.once()
     await sync.finished()
     [report] = await sync.report()
-    assert (report["state"], report["files"]) == ("waiting", 0)
+    assert (report.state, report.files) == ("waiting", 0)
     assert await files.downloads() == []
     for _ in range(4):  # more than a day's bytes
         files.clock.forward(hours=25)
@@ -496,7 +496,7 @@ async def test_downloads_of_a_subscription_wait(files):
             await until(lambda task=finished: task.done() or not files.running.budget.waiting)
         await finished
     [report] = await sync.report()
-    assert (report["state"], report["files"]) == ("current", 17)
+    assert (report.state, report.files) == ("current", 17)
 
 
 async def test_what_a_client_gets_from_jsoc_past_the_mirror_counts(files):

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
+from mirror.api.contract import plain
 from mirror.humanize import length, moment, number, share, size
 from mirror.server.pages.site import FILTERS, NAVIGATION, Site, amount
 from tests.accesslab import BROWSER, CONFIG, bearer
@@ -139,7 +140,7 @@ async def synced(made: Lab) -> list[dict[str, Any]]:
     """Let the subscriptions work until they rest."""
     await made.running.sync.once()
     await made.running.sync.finished()
-    return await made.running.sync.report()
+    return [plain(report) for report in await made.running.sync.report()]
 
 
 def ticking(made: Lab) -> None:

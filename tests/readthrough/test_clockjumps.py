@@ -70,7 +70,7 @@ async def test_a_subscription_looks_again_whichever_way_the_clock_jumps(tmp_path
         await sync.once()
         await sync.finished()
         [report] = await sync.report()
-        assert (report["state"], report["records"], report["files"]) == ("current", RECORDS, RECORDS)
+        assert (report.state, report.records, report.files) == ("current", RECORDS, RECORDS)
         assert len(await made.log()) > before
         assert len(await made.downloads()) == RECORDS
 

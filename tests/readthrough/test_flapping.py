@@ -55,8 +55,8 @@ async def test_a_subscription_becomes_current_with_each_record_and_file_sent_onc
             await sync.once()
             await sync.finished()
             [report] = await sync.report()
-            if report["state"] == "current":
+            if report.state == "current":
                 break
-        assert (report["state"], report["records"], report["files"]) == ("current", RECORDS, RECORDS)
+        assert (report.state, report.records, report.files) == ("current", RECORDS, RECORDS)
         assert await made.fetched() == RECORDS
         assert set((await files(made)).values()) == {1}

@@ -5,37 +5,41 @@ Options whose value is a size.
 How far a long task of the mirror is, as one line that changes.
 
 How an answer of the mirror came about, in words: what people read below a table, or before files come.
+
+What a command would ask JSOC for, told before it begins; ``--dry-run`` tells that and no more.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from http.client import HTTPMessage
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
+import msgspec
 
+from mirror.api.contract import UNSET, Asked, Endpoint, plain
+from mirror.api.fills import ESTIMATE, Estimate, EstimateQuery
 from mirror.cli.support.daemon import Daemon
-from mirror.config.readers import size
 from mirror.humanize import counted, in_words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mirror.api.transfer import Word
 
 Form = Literal["table", "json", "csv"]
 F = TypeVar("F", bound=Callable[..., Any])
+Q = TypeVar("Q", bound=Asked)
+A = TypeVar("A")
 
 #: More characters than any line has.
 _UNLIMITED = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows of plain values below names; every row has as many values as there are names."""
 
     columns: Sequence[str]
@@ -72,7 +76,10 @@ def table_of(payload: Any) -> Table:
 
 def show(payload: Any, form: Form) -> None:
     """Prints an answer: as JSON unchanged, else as ``table_of`` sees it."""
+    payload = plain(payload)
     if form == "json":
+        import json  # noqa: PLC0415  (as all that only some answers need)
+
         click.echo(json.dumps(payload, indent=2, ensure_ascii=False))
     elif form == "csv":
         _show_csv(table_of(payload))
@@ -91,10 +98,14 @@ def remark(text: str) -> None:
 
 def wide_enough(console: Console) -> Console:
     """The console; in a pipe one on which nothing is cut, for whoever reads it there wants it all."""
-    return console if console.is_terminal else Console(width=_UNLIMITED)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    return console
 
 
 def _show_csv(table: Table) -> None:
+    import csv  # noqa: PLC0415
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows([[_plain(value) for value in row] for row in table.rows])
@@ -103,6 +114,11 @@ def _show_csv(table: Table) -> None:
 def _show_table(table: Table) -> None:
     if not table.columns:  # nothing was found; whoever asked says so in words
         return
+    from rich import box  # noqa: PLC0415  (it takes longer to load than many commands to run)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(table.columns):
         numeric = bool(table.rows) and all(_is_number(row[number]) for row in table.rows)
@@ -130,7 +146,7 @@ def _plain(value: Any) -> str:
         return ""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_plain, value))
-    return json.dumps(value) if isinstance(value, (bool, Mapping)) else str(value)
+    return msgspec.json.encode(value).decode() if isinstance(value, (bool, Mapping)) else str(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -152,30 +168,36 @@ def size_option(name: str, **options: Any) -> Callable[[F], F]:
 
 
 def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    from mirror.config.readers import size  # noqa: PLC0415  (it knows all that a configuration may say)
+
     try:
         return None if text is None else size(text)
     except ValueError as problem:
         raise click.BadParameter(f"{text!r}; expected {problem}") from problem
 
 
-def watched(daemon: Daemon, path: str, body: Mapping[str, Any], steps: Mapping[str, str]) -> Any:
+def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str]) -> A:
     """What a long task comes to; ``steps`` gives the words for each of its steps."""
+    from mirror.api.transfer import Word  # noqa: PLC0415
+
     with _line() as say:
-        return daemon.follow(path, body, lambda word: say(in_a_line(word, steps)))
+        return daemon.follow(endpoint, asked, Word, lambda word: say(in_a_line(word, steps)))
 
 
-def in_a_line(word: Mapping[str, Any], steps: Mapping[str, str]) -> str:
+def in_a_line(word: Word, steps: Mapping[str, str]) -> str:
     """A word of a task for people: "copying files: 20 of 300, 1.2 GB"."""
-    figures = [f"{word['done']:,} of {word['total']:,}"] if "total" in word else []
-    figures += [in_words(word["bytes"])] if word.get("bytes") else []
-    figures += [f"{word['series']}"] if "series" in word else []
-    figures += [f"{word['records']:,} records"] if "records" in word else []
-    figures += list(word.get("spans", ()))
-    return f"{steps.get(word['step'], word['step'])}{': ' if figures else ''}{', '.join(figures)}"
+    figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
+    figures += [in_words(word.bytes)] if word.bytes else []
+    figures += [] if word.series is UNSET else [word.series]
+    figures += [] if word.records is UNSET else [f"{word.records:,} records"]
+    figures += word.spans or []
+    return f"{steps.get(word.step, word.step)}{': ' if figures else ''}{', '.join(figures)}"
 
 
 @contextmanager
 def _line() -> Iterator[Any]:
+    from rich.console import Console  # noqa: PLC0415  (as above)
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _text: None
@@ -198,9 +220,9 @@ def origin_in_words(plan: str, age: int | None) -> str:
     return f"{_PLANS.get(plan, plan)}{checked}"
 
 
-def warn_if_stale(headers: Mapping[str, str]) -> None:
+def warn_if_stale(headers: HTTPMessage) -> None:
     """Say on stderr that records should have been checked with JSOC, which could not be asked."""
-    if headers.get("X-Mirror") == "stale":
+    if headers.get("X-Mirror", "") == "stale":
         age = headers.get("Age", "")
         remark(f"the records are {origin_in_words('stale', int(age) if age.isdigit() else None)}")
 
@@ -211,3 +233,42 @@ def span_in_words(seconds: int) -> str:
         if seconds >= 2 * length:
             return counted(seconds // length, noun)
     return counted(seconds, "second")
+
+
+def dry_run_option(command: F) -> F:
+    """``--dry-run``; the function gets ``dry_run``."""
+    words = "Only say how many records and files are missing, their bytes, and how long that takes."
+    return click.option("--dry-run", is_flag=True, help=words)(command)
+
+
+def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) -> Estimate:
+    """The estimate of the files of a record set; raises as ``Daemon.ask`` does."""
+    return daemon.ask(ESTIMATE, EstimateQuery(ds=ds, seg=seg or "", n=n, export=True))
+
+
+def told_before(estimate: Callable[[], Estimate]) -> None:
+    """Says on stderr what is about to be asked of JSOC, if something is.
+
+    Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
+    """
+    try:
+        told = estimate()
+    except click.ClickException:
+        return
+    if told.records != 0 or told.files != 0:
+        _notes(told)
+        remark(told.text)
+
+
+def show_estimate(told: Estimate, *, as_json: bool) -> None:
+    """The answer of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
+    if as_json:
+        show(told, "json")
+        return
+    _notes(told)
+    click.echo(told.text)
+
+
+def _notes(told: Estimate) -> None:
+    for note in told.notes:
+        remark(f"note: {note}")

@@ -13,6 +13,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
 
+from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon
 
 WORDS = ["SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "JOIN", "ASOF", "USING", "ON", "AS", "AND", "OR", "NOT", "IN", "BETWEEN", "LIKE", "IS", "NULL", "DISTINCT", "COUNT", "AVG", "MIN", "MAX", "SUM", "MEDIAN", "STDDEV", "QUANTILE", "WITH", "UNION", "ALL", "CASE", "WHEN", "THEN", "ELSE", "END", "CAST", "DATE", "TIMESTAMP", "INTERVAL", "DATE_TRUNC", "DESCRIBE", "SUMMARIZE", "EXPLAIN", "PIVOT", "HAVING", "OVER", "PARTITION", "DESC", "ASC"]
@@ -86,7 +87,7 @@ def _columns(daemon: Daemon) -> dict[str, list[str]]:
     """The columns of each table; the prompt works without them where they cannot be had."""
     asked = 'SELECT series, list("column") FROM mirror.keywords GROUP BY series ORDER BY series'
     try:
-        rows = daemon.send("POST", "/api/sql", {"query": asked})["rows"]
+        rows = daemon.ask(SQL, SqlQuery(query=asked)).rows
     except click.ClickException:
         return {}
     own = [f"mirror.{name}" for name in ("series", "keywords", "segments", "coverage", "holdings", "jobs")]

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from mirror.config.loading import Policy
+from mirror.api import freshness as api
 from mirror.drms.times import parse_time, to_datetime
 from mirror.errors import BadRequest, SyntaxProblem
-from mirror.server.bodies import json_object, limit
-from mirror.server.requests import parameters
+from mirror.server.endpoints import serve
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
+    from mirror.api.contract import Nothing
     from mirror.readthrough.policy import Rules
     from mirror.storage.index.changes import Change, Changes
 
-#: Changes that are told if nobody says how many, and at most.
-USUAL, MOST = 1_000, 100_000
-#: The policy to go back to is told by this word.
-ONLINE = "online"
+#: Changes that are told at most.
+MOST = 100_000
 _AGO = re.compile(r"-?(\d+)\s*([smhdw])")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _ISO = re.compile(r"\d{4}-\d\d-\d\d")
@@ -36,39 +34,28 @@ class FreshnessApi:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve everything at its path."""
-        router.add_get("/api/changes", self.changes)
-        router.add_get("/api/policy", self.policy)
-        router.add_post("/api/policy", self.set_policy)
+        serve(router, api.CHANGES, self.changes)
+        serve(router, api.POLICY, self.policy)
+        serve(router, api.SET_POLICY, self.set_policy)
 
-    async def changes(self, request: web.Request) -> web.Response:
-        """``series``, ``since`` (a date, or ``7d`` for a week ago) and ``n``: the last changes, newest first."""
-        given = await parameters(request)
-        since = moment(given["since"], self._rules.timestamp()) if given.get("since") else None
-        found = await self._changes.found(given.get("series") or None, since, limit(given, USUAL, MOST))
-        return web.json_response(list(map(_told, found)))
+    async def changes(self, _: web.Request, asked: api.ChangesQuery) -> list[api.Change]:
+        """The last changes, newest first."""
+        since = moment(asked.since, self._rules.timestamp()) if asked.since else None
+        return list(map(_told, await self._changes.found(asked.series, since, min(asked.n, MOST))))
 
-    async def policy(self, _: web.Request) -> web.Response:
+    async def policy(self, _: web.Request, __: Nothing) -> api.PolicyState:
         """The policy in force, and the one of the configuration."""
-        return web.json_response(self._policies())
+        return api.PolicyState(policy=self._rules.policy, configured=self._rules.configured)
 
-    async def set_policy(self, request: web.Request) -> web.Response:
-        """``policy``: one of the three, or ``online`` for what the configuration says.
-
-        Holds until the mirror is started again, or the policy of the configuration is edited.
-        """
-        wanted = (await json_object(request, {"policy": str})).get("policy", "")
-        if wanted == ONLINE:
+    async def set_policy(self, _: web.Request, asked: api.PolicyWish) -> api.PolicyState:
+        """Another policy, until the mirror is started again."""
+        if asked.policy == "online":
             # Who configured the mirror to be offline and wants it online means to use it as usual.
             configured = self._rules.configured
-            wanted = "fallback" if configured == "offline" else configured
-        if wanted not in get_args(Policy):
-            known = ", ".join((*get_args(Policy), ONLINE))
-            raise BadRequest(f"policy is {wanted!r}; expected one of {known}")
-        self._rules.policy = wanted
-        return web.json_response(self._policies())
-
-    def _policies(self) -> dict[str, str]:
-        return {"policy": self._rules.policy, "configured": self._rules.configured}
+            self._rules.policy = "fallback" if configured == "offline" else configured
+        else:
+            self._rules.policy = asked.policy
+        return api.PolicyState(policy=self._rules.policy, configured=self._rules.configured)
 
 
 def moment(text: str, now: float) -> float:
@@ -87,12 +74,12 @@ def moment(text: str, now: float) -> float:
         ) from error
 
 
-def _told(change: Change) -> dict[str, Any]:
+def _told(change: Change) -> api.Change:
     found = datetime.fromtimestamp(change.found_at, UTC).isoformat(timespec="seconds")
-    return {
-        "found_at": found.replace("+00:00", "Z"),
-        "record": change.name,
-        "old": change.old,
-        "new": change.new,
-        "series": change.series,
-    }
+    return api.Change(
+        found_at=found.replace("+00:00", "Z"),
+        record=change.name,
+        old=change.old,
+        new=change.new,
+        series=change.series,
+    )

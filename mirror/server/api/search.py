@@ -1,22 +1,23 @@
-"""The mirror's own API: JSON for the command line, the page and scripts."""
+"""The API of searches: rows for the command line, the page and scripts."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
+from msgspec.structs import replace
 
-from mirror.errors import BadRequest
+from mirror.api.contract import JSON, UNSET, Nothing, encoded
+from mirror.api.search import SEARCH, SERIES, Found, SearchQuery, SeriesLine
 from mirror.readthrough.policy import CacheDemand
-from mirror.server.requests import RECORDS, cache_headers, demand_of, parameters, while_connected
+from mirror.server.endpoints import serve
+from mirror.server.requests import RECORDS, cache_headers, demand_of, names_of, while_connected
 from mirror.services.search.search import LONG_ANSWER
-from mirror.wire.info import ALL, RsListRequest, c_int, expand_names
+from mirror.wire.info import ALL, RsListRequest, expand_names
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from mirror.api.search import Plan
     from mirror.drms.series import Series
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from mirror.wire.rs_list import RsList
 
 
-class Api:
-    """The handlers below /api, and what watches over the daemon."""
+class SearchApi:
+    """The handlers of /api/search and /api/series."""
 
     def __init__(self, search: Search, sifter: WhereSearch, status: Status) -> None:
         self._search = search
@@ -34,89 +35,57 @@ class Api:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve everything at its path."""
-        router.add_get("/api/search", self.search)
-        router.add_get("/api/series", self.series)
-        router.add_get("/api/coverage", self.coverage)
-        router.add_get("/api/status", self.status)
-        router.add_get("/metrics", self.metrics)
+        serve(router, SEARCH, self.search)
+        serve(router, SERIES, self.series)
 
-    async def search(self, request: web.Request) -> web.Response:
-        """``ds, key, seg, link, n`` as for rs_list; rows instead of columns. Without names: the prime keys.
+    async def search(self, request: web.Request, asked: SearchQuery) -> web.Response:
+        """The records of a record set."""
+        found, headers = await self.found(request, asked)
+        body = await self._search.offload.run(lambda: _encoded(found), long=found.count > LONG_ANSWER)
+        return web.Response(body=body, headers=headers, content_type=JSON, charset="utf-8")
 
-        With ``where`` only the records for which this condition in SQL is true.
-        """
-        payload, headers = await self.found(request, await parameters(request))
-        body = await self._search.offload.run(lambda: _encoded(payload), long=payload["count"] > LONG_ANSWER)
-        return web.Response(body=body, headers=headers, content_type="application/json", charset="utf-8")
-
-    async def found(
-        self, request: web.Request, given: Mapping[str, str]
-    ) -> tuple[dict[str, Any], dict[str, str]]:
-        """What a search of those parameters gives, as JSON, with its headers."""
-        if not given.get("ds"):
-            raise BadRequest("the parameter ds is missing; expected a record set, as in ds=hmi.v_45s[$]")
-        demand = demand_of(request.headers)
-        keys, segments, links = (_names(given.get(name)) for name in ("key", "seg", "link"))
+    async def found(self, request: web.Request, asked: SearchQuery) -> tuple[Found, dict[str, str]]:
+        """What a search gives, with the headers that say how it came about."""
+        demand = demand_of(request)
+        keys, segments, links = (names_of(text) or None for text in (asked.key, asked.seg, asked.link))
         if not keys and not segments and not links:
-            series = await self._structure(given["ds"], demand)
+            series = await self._structure(asked.ds, demand)
             keys = tuple(k.name for k in series.primekeys) or ("*recnum*",)
         if ALL in (segments or ()):
             # By name each record has a value; ALL leaves out, as at JSOC, those whose link does not resolve.
-            series = await self._structure(given["ds"], demand)
+            series = await self._structure(asked.ds, demand)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
-        wanted = RsListRequest(
-            given["ds"], keys=keys, segments=segments, links=links, n=c_int(given.get("n", "")) or None
-        )
-        where = given.get("where")
-        if where is None:
+        wanted = RsListRequest(asked.ds, keys=keys, segments=segments, links=links, n=asked.n or None)
+        if asked.where is None:
             found = await self._search.rs_list(wanted, demand)
         else:
             async with while_connected(request):
-                found = await self._sifter.rs_list(wanted, where, demand, request.remote or "")
+                found = await self._sifter.rs_list(wanted, asked.where, demand, request.remote or "")
         request[RECORDS] = found.value.count
-        plan = found.origin.name.lower()
         columns, rows = await self._search.offload.run(
             lambda: _table(wanted, found.value), long=found.value.count > LONG_ANSWER
         )
-        payload: dict[str, Any] = {"columns": columns, "rows": rows, "count": found.value.count, "plan": plan}
         headers = cache_headers(found.origin, found.checked_at, self._status.now())
-        if "Age" in headers:
-            payload["age_seconds"] = int(headers["Age"])
-        return payload, headers
+        age = int(headers["Age"]) if "Age" in headers else UNSET
+        plan = cast("Plan", found.origin.name.lower())
+        told = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age)
+        return told, headers
 
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""
-        return await self._search.structure(ds, CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT)
+        held_only = demand is CacheDemand.ONLY_IF_CACHED
+        return await self._search.structure(ds, demand if held_only else CacheDemand.DEFAULT)
 
-    async def series(self, _: web.Request) -> web.Response:
+    async def series(self, _: web.Request, __: Nothing) -> list[SeriesLine]:
         """The series that are known."""
-        return web.json_response(await self._status.series())
-
-    async def coverage(self, request: web.Request) -> web.Response:
-        """The spans that are held completely, and what else JSOC answered over which; ``series`` chooses one series."""
-        name = (await parameters(request)).get("series") or None
-        return web.json_response([*self._status.coverage(name), *self._status.answers(name)])
-
-    async def status(self, _: web.Request) -> web.Response:
-        """How the mirror is doing."""
-        return web.json_response(await self._status.status())
-
-    async def metrics(self, _: web.Request) -> web.Response:
-        """Counters for Prometheus."""
-        return web.Response(text=await self._status.metrics(), content_type="text/plain", charset="utf-8")
+        return await self._status.series()
 
 
-def _encoded(payload: Mapping[str, Any]) -> bytes:
-    """The payload as JSON; row by row, since nothing else runs while one object is encoded."""
-    rows = b", ".join(json.dumps(row).encode() for row in payload["rows"])
-    rest = json.dumps({**payload, "rows": []}).encode()
-    before, _, after = rest.partition(b'"rows": []')
-    return b'%b"rows": [%b]%b' % (before, rows, after)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
-    return names or None
+def _encoded(found: Found) -> bytes:
+    """The answer as JSON; row by row, since nothing else runs while one object is encoded."""
+    rows = b",".join(map(encoded, found.rows))
+    before, _, after = encoded(replace(found, rows=[])).partition(b'"rows":[]')
+    return b'%b"rows":[%b]%b' % (before, rows, after)
 
 
 def _table(wanted: RsListRequest, answer: RsList) -> tuple[list[str], list[tuple[str | int, ...]]]:

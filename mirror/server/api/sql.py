@@ -1,4 +1,4 @@
-"""``/api/sql``: one statement in, its answer streamed out as Arrow, JSON, CSV or Parquet."""
+"""``/api/sql``: one statement in, its answer streamed out as Arrow, JSON, CSV or Parquet; and statements that are kept."""
 
 from __future__ import annotations
 
@@ -7,41 +7,47 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from mirror.errors import BadRequest, MirrorError, TooLarge
+from mirror.api import sql as api
+from mirror.errors import BadRequest, MirrorError, TooLarge, TooMany, UnknownName, WrongFields
 from mirror.server.bodies import parse_json
+from mirror.server.endpoints import serve
 from mirror.server.requests import while_connected
+from mirror.server.usage import who_asks
 from mirror.services.sql.question import MOST_BYTES, checked_form, checked_params, checked_sql
+from mirror.services.sql.service import SavedQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.api.contract import Nothing
     from mirror.services.sql.question import Form, Params
-    from mirror.services.sql.service import Analytics
+    from mirror.services.sql.service import Analytics, SavedQueries
 
 log = logging.getLogger(__name__)
 
-TYPES: dict[Form, str] = {
-    "json": "application/json",
-    "arrow": "application/vnd.apache.arrow.stream",
-    "csv": "text/csv",
-    "parquet": "application/vnd.apache.parquet",
-}
-
-
 _SAID = {None: False, True: True, False: False, "1": True, "0": False, "true": True, "false": False}
+#: Characters of a name and of a statement, and statements in all, at most.
+LONGEST_NAME, LONGEST, MOST = 80, 100_000, 1000
 
 
 class SqlApi:
-    """The handler of /api/sql."""
+    """The handlers of /api/sql and /api/queries; ``now`` gives Unix seconds."""
 
-    def __init__(self, analytics: Analytics) -> None:
+    def __init__(self, analytics: Analytics, queries: SavedQueries, now: Callable[[], float]) -> None:
         self._analytics = analytics
+        self._queries = queries
+        self._now = now
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Serve it by GET, for short statements, and by POST."""
-        router.add_get("/api/sql", self.sql)
-        router.add_post("/api/sql", self.sql)
+        """Serve everything at its path; statements by GET, if they are short, and by POST."""
+        router.add_get(api.GET_SQL.path, self.sql)
+        router.add_post(api.SQL.path, self.sql)
+        serve(router, api.QUERIES, self.queries)
+        serve(router, api.SAVE_QUERY, self.save)
+        serve(router, api.REMOVE_QUERY, self.remove)
 
     async def sql(self, request: web.Request) -> web.StreamResponse:
-        """``query``, ``params``, ``format`` and ``fill``, see ``docs/sql.md``; what is wrong is told before anything is sent.
+        """What is wrong is told before anything is sent.
 
         An answer that fails in the middle is broken off, so that no client takes a part for the whole.
         """
@@ -51,7 +57,7 @@ class SqlApi:
             while_connected(request),
             self._analytics.ask(sql, params, form, principal=principal, fill=fill) as answer,
         ):
-            response = web.StreamResponse(headers={"Content-Type": TYPES[form]})
+            response = web.StreamResponse(headers={"Content-Type": api.MEDIA[form]})
             await response.prepare(request)
             try:
                 async for piece in answer.pieces:
@@ -62,6 +68,43 @@ class SqlApi:
                 if request.transport is not None:
                     request.transport.abort()
         return response
+
+    async def queries(self, _: web.Request, __: Nothing) -> list[api.Query]:
+        """All statements that are kept."""
+        return list(map(_told, await self._queries.all()))
+
+    async def save(self, request: web.Request, asked: api.QueryWish) -> api.Query:
+        """Keep a statement, in place of the one that has its name."""
+        query = SavedQuery(_name(asked), asked.sql, who_asks(request.headers, request.remote), self._now())
+        if not query.sql.strip():
+            raise WrongFields({"sql": "expected a statement"}, {"name": asked.name})
+        if len(query.sql) > LONGEST:
+            raise TooLarge(f"the statement has {len(query.sql):,} characters; expected at most {LONGEST:,}")
+        kept = {q.name.lower() for q in await self._queries.all()}
+        if len(kept) >= MOST and query.name.lower() not in kept:
+            raise TooMany(f"{len(kept):,} statements are kept already; expected fewer: remove some")
+        await self._queries.save(query)
+        return _told(query)
+
+    async def remove(self, _: web.Request, asked: api.QueryName) -> api.ForgottenQuery:
+        """Forget a statement."""
+        name = _name(asked)
+        if not await self._queries.remove(name):
+            raise UnknownName(f"there is no statement {name!r}; expected the name of one that is kept")
+        return api.ForgottenQuery(name=name)
+
+
+def _told(query: SavedQuery) -> api.Query:
+    return api.Query(name=query.name, sql=query.sql, saved_by=query.saved_by, saved_at=query.saved_at)
+
+
+def _name(asked: api.QueryWish | api.QueryName) -> str:
+    name = " ".join(asked.name.split())
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise WrongFields(
+            {"name": f"expected a name of at most {LONGEST_NAME} characters"}, {"name": asked.name}
+        )
+    return name
 
 
 async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
@@ -119,4 +162,4 @@ def _form(request: web.Request) -> Form:
     if named := request.query.get("format"):
         return checked_form(named)
     accepted = [part.split(";")[0].strip() for part in request.headers.get("Accept", "").split(",")]
-    return next((form for kind in accepted for form, name in TYPES.items() if name == kind), "json")
+    return next((form for kind in accepted for form, name in api.MEDIA.items() if name == kind), "json")

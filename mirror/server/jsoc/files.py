@@ -20,9 +20,9 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.server.jsoc.conditional import what_is_asked
 from mirror.server.jsoc.sendfile import FileRange, corked, send
 from mirror.server.requests import VALUES, demand_of
+from mirror.server.roles import EXPORT_FILE, UNIT_FILE
 from mirror.services.exports.content import ReplacedHeader, Stretch, content_of
 from mirror.services.exports.directory import Page
-from mirror.services.exports.planning import EXPORTS
 from mirror.storage.files.holdings import Holding
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ class FileHandlers:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the archive's paths and the exports'."""
-        router.add_get(r"/{disk:SUM\d*}/{rest:D\d+/S\d+/.+}", self.unit_file)
-        router.add_get(f"{EXPORTS}/{{request_id}}/{{name:.*}}", self.export_file)
+        UNIT_FILE.add(router, self.unit_file)
+        EXPORT_FILE.add(router, self.export_file)
 
     async def unit_file(self, request: web.Request) -> web.StreamResponse:
         """A file of a storage unit."""
         path = f"/{request.match_info['disk']}/{request.match_info['rest']}"
-        held_only = demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED
+        held_only = demand_of(request) is CacheDemand.ONLY_IF_CACHED
         if held_only and await self._files.held(path) is None:
             raise NotHeld(f"{path} is not held, and this request forbids to ask JSOC", (path,))
         try:

@@ -82,7 +82,7 @@ class PagesOfJsoc:
     async def _plain_file(self, request: web.Request, path: str) -> web.StreamResponse:
         if request.rel_url.raw_query_string:
             return await self._with_query(request, path)
-        demand = demand_of(request.headers)
+        demand = demand_of(request)
         if request.method == "HEAD" and self._proxy.may_ask(request) and await self._files.held(path) is None:
             return await self._proxy.pass_through(request)  # nobody wants the body of it
         try:

@@ -19,6 +19,7 @@ from mirror.errors import MirrorError, NotHeld, OverBudget, UnknownSeries, Upstr
 from mirror.readthrough.policy import CacheDemand
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
@@ -98,7 +99,7 @@ class Programs:
         }
         for path, program in PROGRAM_PATHS.items():
             if program in programs:
-                router.add_route("*", path, self._unless_internal(programs[program]))
+                PROGRAM_ROUTES[path].add(router, self._unless_internal(programs[program]))
 
     def _unless_internal(self, handler: Handler) -> Handler:
         """The handler, but for series of a database that ``dbhost`` names and this mirror never hears of: JSOC answers."""
@@ -121,7 +122,7 @@ class Programs:
         if not_understood(given):
             return await self._whole_answer(request, "jsoc_info", given)
         info = decode_info(given)
-        demand = demand_of(request.headers)
+        demand = demand_of(request)
         if info.flags or _LIVE_KEYS & set(getattr(info, "keys", None) or ()):
             if is_mirror(request) and isinstance(info, RsListRequest):
                 precise = await self._precise.answer(info)
@@ -148,7 +149,7 @@ class Programs:
         self, request: web.Request, program: str, given: Mapping[str, str]
     ) -> web.StreamResponse:
         """JSOC's own answer to a question as it stands: kept, and given again while it is recent, or JSOC is away."""
-        demand = demand_of(request.headers)
+        demand = demand_of(request)
         question = await self._whole.question(program, given, demand)
         if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
             return await self._proxy.pass_through(request, origin="forwarded")
@@ -171,20 +172,20 @@ class Programs:
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.series(demand_of(request.headers))
+        entries = await self._listing.series(demand_of(request))
         return _json(request, encode_show_series(select_series(entries, wanted.filter)))
 
     async def showextseries(self, request: web.Request) -> web.StreamResponse:
         """The list of all series, internal ones too."""
         wanted = decode_catalogue(await parameters(request))
-        entries = await self._listing.all_series(notes=wanted.info, demand=demand_of(request.headers))
+        entries = await self._listing.all_series(notes=wanted.info, demand=demand_of(request))
         chosen = select_series(entries, wanted.filter)
         return _json(request, encode_showextseries(chosen, info=wanted.info))
 
     async def check_address(self, request: web.Request) -> web.StreamResponse:
         """Whether an address may export."""
         address = decode_address(await parameters(request))
-        answer = await self._listing.check_address(address, demand_of(request.headers))
+        answer = await self._listing.check_address(address, demand_of(request))
         return _json(request, encode_address_answer(answer))
 
     async def show_info(self, request: web.Request) -> web.StreamResponse:
@@ -193,7 +194,7 @@ class Programs:
         if only_jsoc_prints(params):
             return await self._whole_answer(request, "show_info", params)
         wanted = decode_show_info(params)
-        query, demand = show_info_query(wanted), demand_of(request.headers)
+        query, demand = show_info_query(wanted), demand_of(request)
         if wanted.count:
             counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)
             return self._text(request, encode_show_count(wanted, counted.value), counted)
@@ -253,7 +254,7 @@ class Fetch:
         """Serve the program, by GET and POST."""
         for path, program in PROGRAM_PATHS.items():
             if program == "jsoc_fetch":
-                router.add_route("*", path, self.jsoc_fetch)
+                PROGRAM_ROUTES[path].add(router, self.jsoc_fetch)
 
     async def jsoc_fetch(self, request: web.Request) -> web.StreamResponse:
         """exp_request, exp_status, exp_repeat, exp_su."""
@@ -263,7 +264,7 @@ class Fetch:
             asked = decode_fetch(given)
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
-        if isinstance(asked, ExportRequest) and demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED:
+        if isinstance(asked, ExportRequest) and demand_of(request) is CacheDemand.ONLY_IF_CACHED:
             raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
@@ -287,7 +288,7 @@ class Fetch:
         except MirrorError as problem:
             if not isinstance(asked, StatusRequest):
                 return _answer(failure(problem), form)
-            if is_mirror(request) or demand_of(request.headers) is CacheDemand.ONLY_IF_CACHED:
+            if is_mirror(request) or demand_of(request) is CacheDemand.ONLY_IF_CACHED:
                 raise  # HTTP has codes for that
             # JSOC may well know it, and a client that hears of an error asks no more.
             told = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC does not answer"'}

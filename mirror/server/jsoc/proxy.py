@@ -108,7 +108,7 @@ class Proxy:
 
     def may_ask(self, request: web.Request) -> bool:
         """Whether JSOC may be asked for this request."""
-        return self._rules.asks(demand_of(request.headers))
+        return self._rules.asks(demand_of(request))
 
     async def pass_through(
         self, request: web.Request, origin: str = "passed", taken: Taken | None = None
@@ -118,7 +118,7 @@ class Proxy:
         ``taken`` is given the body, once it has come whole and before the last of it is sent, and its Content-Encoding,
         if it is no larger than what is kept. Errors are raised before anything is sent.
         """
-        wish = demand_of(request.headers)
+        wish = demand_of(request)
         if not self._rules.asks(wish):
             why = self._rules.why_not(wish)
             raise NotHeld(f"{request.path} is answered by JSOC only, and {why}", (request.path,))

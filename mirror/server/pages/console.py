@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.server.requests import parameters
+from mirror.server.roles import SQL_PAGE, SUBSCRIPTIONS_PAGE
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -94,8 +95,8 @@ class ConsolePages:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages."""
-        router.add_get("/sql", self._site.own(self.sql))
-        router.add_get("/subscriptions", self._site.own(self.subscriptions))
+        SQL_PAGE.add(router, self._site.own(self.sql))
+        SUBSCRIPTIONS_PAGE.add(router, self._site.own(self.subscriptions))
 
     async def sql(self, request: web.Request) -> web.Response:
         """The console, with the statement ``query`` in it."""
@@ -107,9 +108,9 @@ class ConsolePages:
         """How subscriptions are doing, with their editor."""
         config = self._watch.status()
         tables = {}
-        if self._subscribing is not None and not config["problem"]:
+        if self._subscribing is not None and not config.problem:
             tables = await asyncio.to_thread(self._subscribing.tables)
         return self._site.page(
             request, "subscriptions.html", subscriptions=await self._sync.report(), fields=FIELDS,
-            tables=tables, file=config["file"], problem=config["problem"],
+            tables=tables, file=config.file, problem=config.problem,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from mirror.config.access import Role
 from mirror.server.requests import PRINCIPAL, parameters
+from mirror.server.roles import JOB_PAGE, JOBS_PAGE, UPKEEP_PAGE
 
 if TYPE_CHECKING:
     from mirror.server.pages.site import Site
@@ -33,9 +34,9 @@ class WorkPages:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages."""
-        router.add_get("/jobs", self._web.own(self.jobs))
-        router.add_get("/jobs/{id}", self._web.own(self.job))
-        router.add_get("/upkeep", self._web.own(self.upkeep))
+        JOBS_PAGE.add(router, self._web.own(self.jobs))
+        JOB_PAGE.add(router, self._web.own(self.job))
+        UPKEEP_PAGE.add(router, self._web.own(self.upkeep))
 
     async def jobs(self, request: web.Request) -> web.Response:
         """The last exports and fills, and the subscriptions."""
@@ -44,7 +45,7 @@ class WorkPages:
     async def job(self, request: web.Request) -> web.Response:
         """One job; an export with its files."""
         job = await self._jobs.one(request.match_info["id"])
-        files = job["files"]
+        files = job.files or []
         return self._web.page(
             request, "job.html", job=job, files=files[:_FILES], more=max(0, len(files) - _FILES)
         )

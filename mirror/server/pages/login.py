@@ -13,6 +13,7 @@ from mirror.server.access.csrf import local_path
 from mirror.server.bodies import form
 from mirror.server.errors import codes
 from mirror.server.requests import PRINCIPAL
+from mirror.server.roles import LOG_IN, LOG_OUT, LOGIN_PAGE
 from mirror.services.access.authentication import SESSION
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class LoginPage:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve everything at its path."""
-        router.add_get("/login", self.form)
-        router.add_post("/login", self.log_in)
-        router.add_post("/logout", self.log_out)
+        LOGIN_PAGE.add(router, self.form)
+        LOG_IN.add(router, self.log_in)
+        LOG_OUT.add(router, self.log_out)
 
     async def form(self, request: web.Request) -> web.StreamResponse:
         """The form; ``next`` is where to go afterwards."""

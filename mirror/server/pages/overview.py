@@ -12,12 +12,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from msgspec.structs import asdict
 
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.drms.parser import parse_query
 from mirror.errors import MirrorError
 from mirror.server.pages.site import in_path
 from mirror.server.requests import parameters
+from mirror.server.roles import COVERAGE_PAGE, FRONT, SERIES_LIST, SERIES_PAGE
 from mirror.services.search.snippets import SnippetQuery, snippets
 
 if TYPE_CHECKING:
@@ -85,10 +87,10 @@ class Pages:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the pages."""
-        router.add_get("/", self.front)
-        router.add_get("/coverage", self._web.own(self.coverage))
-        router.add_get("/series", self._web.own(self.every_series))
-        router.add_get("/series/{name}", self._web.own(self.series))
+        FRONT.add(router, self.front)
+        COVERAGE_PAGE.add(router, self._web.own(self.coverage))
+        SERIES_LIST.add(router, self._web.own(self.every_series))
+        SERIES_PAGE.add(router, self._web.own(self.series))
 
     async def front(self, request: web.Request) -> web.StreamResponse:
         """JSOC's front page for a client that takes us for JSOC, as long as there is one; else ours."""
@@ -123,7 +125,7 @@ class Pages:
             raise web.HTTPSeeOther(f"/series/{in_path(name)}")
         files = await self._totals.by_series()
         listed = [
-            {**told, "files": files.get(told["series"].lower(), (0, 0))}
+            {**asdict(told), "files": files.get(told.series.lower(), (0, 0))}
             for told in await self._status.series()
         ]
         return self._web.page(request, "series_list.html", listed=listed)

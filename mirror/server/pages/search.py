@@ -9,15 +9,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+import msgspec
 from aiohttp import web
+from msgspec.structs import replace as replace_in
 
+from mirror.api import search as api
+from mirror.api.contract import Nothing, plain
+from mirror.api.reading import from_query
 from mirror.drms.compose import KeyChoice, Span, apart, is_time, zone_of
 from mirror.drms.parser import parse_query
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
 from mirror.errors import BadRequest, MirrorError
 from mirror.server.bodies import whole
+from mirror.server.endpoints import serve
 from mirror.server.errors import codes
 from mirror.server.requests import parameters
+from mirror.server.roles import BUILDER, SEARCH_PAGE
 from mirror.services.quicklook.quicklook import image_segments
 from mirror.services.search.snippets import SnippetQuery, snippets
 from mirror.services.search.validation import marked
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.recordset import RecordSet
     from mirror.drms.series import PrimeKey, Series
-    from mirror.server.api.search import Api
+    from mirror.server.api.search import SearchApi
     from mirror.server.pages.site import Site
     from mirror.services.quicklook.quicklook import QuickLooks
     from mirror.services.search.validation import QueryCheck
@@ -219,7 +226,7 @@ _STATE = ("ds", "key", "seg", "n", "where", "pictures", "frames", "fetch", "x", 
 class SearchPage:
     """The handlers of ``/search`` and of what its scripts ask."""
 
-    def __init__(self, site: Site, api: Api, queries: QueryCheck, pictures: QuickLooks) -> None:
+    def __init__(self, site: Site, api: SearchApi, queries: QueryCheck, pictures: QuickLooks) -> None:
         self._pictures = pictures
         self._site = site
         self._api = api
@@ -227,28 +234,27 @@ class SearchPage:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve everything at its path."""
-        router.add_get("/search", self._site.own(self.page))
-        router.add_get("/search/builder", self._site.own(self.builder))
-        router.add_get("/api/check-query", self.check)
-        router.add_get("/api/build-query", self.build)
-        router.add_get("/api/names", self.names)
+        SEARCH_PAGE.add(router, self._site.own(self.page))
+        BUILDER.add(router, self._site.own(self.builder))
+        serve(router, api.CHECK_QUERY, self.check)
+        serve(router, api.BUILD_QUERY, self.build)
+        serve(router, api.NAMES, self.names)
 
-    async def check(self, request: web.Request) -> web.Response:
-        """``ds``: whether a record set is right, and what a search for it would fetch; or what is wrong, and where."""
-        return web.json_response(await self._queries.check((await parameters(request)).get("ds", "")))
+    async def check(self, _: web.Request, asked: api.CheckQuery) -> api.Checked:
+        """Whether a record set is right, and what a search for it would fetch; or what is wrong, and where."""
+        return msgspec.convert(await self._queries.check(asked.ds), api.Checked)
 
-    async def build(self, request: web.Request) -> web.Response:
-        """The builder's form: the record set that it makes, checked as above."""
+    async def build(self, request: web.Request, _: Nothing) -> api.Checked:
+        """The record set that the builder's form makes, checked as above."""
         try:
             ds = await self._built(request)
         except BadRequest as problem:
-            told = {"ok": False, "ds": "", "error": str(problem), "expected": "", "position": None}
-            return web.json_response(told)
-        return web.json_response(await self._queries.check(ds))
+            return api.Checked(ok=False, ds="", error=str(problem), expected="", position=None)
+        return msgspec.convert(await self._queries.check(ds), api.Checked)
 
-    async def names(self, request: web.Request) -> web.Response:
-        """``q``: the series that have this in their names or notes, those known here first."""
-        return web.json_response(await self._queries.names((await parameters(request)).get("q", "")))
+    async def names(self, _: web.Request, asked: api.NamesQuery) -> list[api.KnownName]:
+        """The series that have what was typed in their names or notes."""
+        return msgspec.convert(await self._queries.names(asked.q), list[api.KnownName])
 
     async def builder(self, request: web.Request) -> web.Response:
         """The fields of the builder for one series, as a piece of a page."""
@@ -291,7 +297,7 @@ class SearchPage:
             keys = _names(given.get("key", "")) or [p.name for p in series.primekeys]
             n = _whole(given.get("n"), RECORDS)
             asked = {**given, "key": ",".join(asked_names(series, keys)), "n": str(n)}
-            payload, _ = await self._api.found(request, asked)
+            payload, _ = await self._api.found(request, from_query(asked, api.SearchQuery))
         except MirrorError as problem:
             return {**known, "problem": _surroundings(marked(problem, ds), ds), "status": codes(problem)[1]}
         told = SnippetQuery(ds, sets, series, tuple(keys), tuple(_names(given.get("seg", ""))), None)
@@ -300,14 +306,14 @@ class SearchPage:
         return {**known, **shown, "codes": snippets(told, _here(request))}
 
     async def _frames(
-        self, given: Mapping[str, str], series: Series, payload: dict[str, Any]
+        self, given: Mapping[str, str], series: Series, payload: api.Found
     ) -> list[Frame]:
         """The film strip that is asked for; only what is held is shown, unless the rest is to be fetched."""
         segment, fetch = given.get("pictures", ""), given.get("fetch") == "1"
-        if segment not in image_segments(series) or not payload["rows"]:
+        if segment not in image_segments(series) or not payload.rows:
             return []
         most = max(2, min(_whole(given.get("frames"), FRAMES[0]), FRAMES[-1]))
-        strip = frames(series, payload["columns"], payload["rows"], segment, most, fetch=fetch)
+        strip = frames(series, payload.columns, payload.rows, segment, most, fetch=fetch)
         held = await self._pictures.held(series.name, [frame.recnum for frame in strip], segment)
         return [replace(frame, there=fetch or frame.recnum in held) for frame in strip]
 
@@ -333,10 +339,10 @@ def _blank(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _result(
-    given: Mapping[str, str], series: Series, keys: list[str], payload: dict[str, Any], n: int
+    given: Mapping[str, str], series: Series, keys: list[str], payload: api.Found, n: int
 ) -> dict[str, Any]:
     """The table, and the data for plots."""
-    names, rows = payload["columns"], payload["rows"]
+    names, rows = payload.columns, payload.rows
     shown = [*keys, *_names(given.get("seg", ""))]
     found = columns(series, names, shown if rows else names)
     page = max(1, _whole(given.get("page"), 1))
@@ -348,7 +354,7 @@ def _result(
         "y": given.get("y", ""),
     }
     result = {
-        **payload,
+        **plain(replace_in(payload, rows=[])),
         "columns": found,
         "hidden": sum(c.hidden for c in found),  # they come first
         "rows": rows[(page - 1) * ROWS : page * ROWS],

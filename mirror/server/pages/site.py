@@ -27,6 +27,7 @@ from mirror.humanize import length, moment, number, share, size
 from mirror.server.access.headers import HEADERS
 from mirror.server.errors import codes
 from mirror.server.requests import FORM_TOKEN, PRINCIPAL
+from mirror.server.roles import STATIC
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -113,7 +114,7 @@ class Site:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the static files."""
-        router.add_get("/static/{version}/{name:.+}", self.static)
+        STATIC.add(router, self.static)
 
     def asset(self, name: str) -> str:
         """The address of a static file; KeyError if there is none of that name."""

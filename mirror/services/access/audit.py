@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mirror.api.access import AuditLine
 from mirror.errors import StorageError
 from mirror.redaction import redacted
 from mirror.storage.database.database import Tables
@@ -64,22 +65,22 @@ class Audit:
         except StorageError as problem:
             log.warning("an action could not be written down who=%s action=%s error=%s", who, action, problem)
 
-    async def last(self, since: float | None, most: int) -> list[dict[str, Any]]:
+    async def last(self, since: float | None, most: int) -> list[AuditLine]:
         """The last deeds, newest first, since a time in Unix seconds."""
         return [_told(deed) for deed in await self._table.found(since, most)]
 
 
-def _told(deed: Deed) -> dict[str, Any]:
+def _told(deed: Deed) -> AuditLine:
     at = datetime.fromtimestamp(deed.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {
-        "at": at,
-        "who": deed.who,
-        "address": deed.address,
-        "action": deed.action,
-        "outcome": "done" if deed.code < 400 else "refused" if deed.code in (401, 403, 407) else "failed",
-        "code": deed.code,
-        "about": deed.about,
-    }
+    return AuditLine(
+        at=at,
+        who=deed.who,
+        address=deed.address,
+        action=deed.action,
+        outcome="done" if deed.code < 400 else "refused" if deed.code in (401, 403, 407) else "failed",
+        code=deed.code,
+        about=deed.about,
+    )
 
 
 _COLUMNS = "moment, who, address, action, about, code"

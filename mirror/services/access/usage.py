@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mirror.api.access import UsageLine
 from mirror.errors import BadRequest
 from mirror.humanize import day_of
 from mirror.storage.database.database import Tables, if_possible
@@ -71,19 +72,19 @@ class Accounting:
                 added(self._used, key, each)
             raise
 
-    async def usage(self, since: str | None) -> list[dict[str, Any]]:
+    async def usage(self, since: str | None) -> list[UsageLine]:
         """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days."""
         await if_possible(self.write_down(), "usage")
         day = _day(since) if since else day_of(self._now() - 30 * 86400)
         return [
-            {
-                "day": day,
-                "who": who,
-                "requests": used.requests,
-                "records": used.records,
-                "bytes": used.bytes,
-                "upstream_bytes": used.upstream_bytes,
-            }
+            UsageLine(
+                day=day,
+                who=who,
+                requests=used.requests,
+                records=used.records,
+                bytes=used.bytes,
+                upstream_bytes=used.upstream_bytes,
+            )
             for day, who, used in await self._table.since(day)
         ]
 

@@ -11,10 +11,13 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import replace
+
+from mirror.api.adoption import AdoptOutcome
 from mirror.errors import NotHeld, StorageError, UnknownSeries, UpstreamError
 from mirror.services.adoption.find import Finder, candidate, no_owner, not_found, wanted_by
 from mirror.services.adoption.match import Placed, Unplaced, claim_of, place
@@ -56,27 +59,6 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a file.
-
-    ``placed``: it is held now (of a dry run: it would be); ``held``: its place was taken already;
-    ``rejected``: ``reason`` says why it has no place; ``later``: why not now. ``same`` says that the very
-    bytes of the file are held, ``how`` whether it was copied or linked.
-    """
-
-    path: str
-    state: State
-    record: str = ""
-    segment: str = ""
-    kind: str = ""
-    reason: str = ""
-    how: str = ""
-    size: int = 0
-    sha256: str = ""
-    same: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class _Place:
     """A file with its place, and what the archive has there."""
 
@@ -113,7 +95,7 @@ class Adoption:
 
     async def adopt(
         self, items: Sequence[Item], how: How = "copy", *, dry_run: bool = False, compare: bool = False
-    ) -> list[Outcome]:
+    ) -> list[AdoptOutcome]:
         """Adopt files together; an outcome for each, in order. With ``compare`` also what is held is read.
 
         Many at a time are cheap: JSOC is asked once for all records of a series.
@@ -123,7 +105,7 @@ class Adoption:
         taken = await self._taken([p for p in places if isinstance(p, _Place)])
         room, claimed = asyncio.Semaphore(AT_ONCE), set[tuple[RecordSegment, str]]()
 
-        async def one(item: Item, found: _Place | Unplaced) -> Outcome:
+        async def one(item: Item, found: _Place | Unplaced) -> AdoptOutcome:
             if isinstance(found, Unplaced):
                 return _unplaced(item, found)
             key = found.wanted.owner, found.placed.kind
@@ -212,7 +194,7 @@ class Adoption:
 
     async def _settled(
         self, found: _Place, before: Blob | None, how: How, *, dry_run: bool, compare: bool
-    ) -> Outcome:
+    ) -> AdoptOutcome:
         """The outcome for a file that has a place: read, and kept if the place is free."""
         outcome = _outcome(found, "placed" if before is None else "held")
         if before is not None and not compare:
@@ -296,13 +278,20 @@ def _look_at(items: Sequence[Item]) -> list[Look | Unplaced]:
     return [look(item.path, item.name, unit=item.unit) for item in items]
 
 
-def _outcome(found: _Place, state: State) -> Outcome:
+def _outcome(found: _Place, state: State) -> AdoptOutcome:
     placed = found.placed
     size = found.seen.stamp.size
-    return Outcome(
-        os.fspath(found.seen.path), state, placed.record.name, placed.segment, placed.kind, size=size
+    return AdoptOutcome(
+        path=os.fspath(found.seen.path),
+        state=state,
+        record=placed.record.name,
+        segment=placed.segment,
+        kind=placed.kind,
+        size=size,
     )
 
 
-def _unplaced(item: Item, why: Unplaced) -> Outcome:
-    return Outcome(os.fspath(item.path), "later" if why.for_now else "rejected", reason=why.reason)
+def _unplaced(item: Item, why: Unplaced) -> AdoptOutcome:
+    return AdoptOutcome(
+        path=os.fspath(item.path), state="later" if why.for_now else "rejected", reason=why.reason
+    )

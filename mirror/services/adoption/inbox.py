@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 from watchfiles import awatch
 
 from mirror.errors import ConfigError, MirrorError, explained
-from mirror.services.adoption.adopt import Item, Outcome
+from mirror.services.adoption.adopt import Item
 from mirror.services.adoption.scan import Stamp
 from mirror.upstream.pacing import unattended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from mirror.api.adoption import AdoptOutcome
     from mirror.services.adoption.adopt import Adoption
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Inbox:
                 wait.cancel()
         self._woken.clear()
 
-    async def turn(self) -> list[Outcome]:
+    async def turn(self) -> list[AdoptOutcome]:
         """One look at the folder: adopt what rests, and clear it away."""
         if self._folder is None:
             return []
@@ -141,7 +142,7 @@ class Inbox:
             done += outcomes
         return done
 
-    async def _clear(self, path: Path, outcome: Outcome, rejected: Path) -> None:
+    async def _clear(self, path: Path, outcome: AdoptOutcome, rejected: Path) -> None:
         if outcome.state == "later":
             last = self._known[path]
             self._known[path] = Waiting(last.stamp, last.since, self._now() + RETRY)

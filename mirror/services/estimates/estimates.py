@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mirror.api import fills as api
 from mirror.concurrency import SingleFlight
 from mirror.coverage.coverage import Box
 from mirror.coverage.plan import Forward, extreme_position, need
@@ -160,9 +161,9 @@ class Estimate:
         took = "for an unknown time" if self.seconds is None else f"about {duration(self.seconds)}"
         return f"to fetch: {', '.join(parts)}; {took}"
 
-    def plain(self) -> dict[str, Any]:
-        """All of it as JSON, with ``text`` for people."""
-        return {**asdict(self), "notes": list(self.notes), "text": str(self)}
+    def told(self) -> api.Estimate:
+        """All of it as the API tells it, with ``text`` for people."""
+        return api.Estimate(**{**asdict(self), "notes": list(self.notes)}, text=str(self))
 
 
 #: How sure the bytes are, by where the sizes come from.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from mirror.api.exports import FileState, ListedFile
 from mirror.drms.export import StorageUnit, StorageUnits
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
@@ -27,31 +28,11 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
     from mirror.storage.index.index import Index
 
-State = Literal["held", "online", "offline", "nowhere"]
-
-_STATES: dict[FileLocation, State] = {
+_STATES: dict[FileLocation, FileState] = {
     FileLocation.ONLINE: "online",
     FileLocation.OFFLINE: "offline",
     FileLocation.NOWHERE: "nowhere",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ListedFile:
-    """A file of a record: ``name`` is what filenamefmt makes of it, ``path`` where this mirror serves it.
-
-    ``path`` is "" unless it is held, or online at JSOC. ``size`` and ``sha256`` are known of what is held;
-    ``place`` is where it lies on the machine of the mirror, for who asked for that.
-    """
-
-    record: str
-    segment: str
-    name: str
-    state: State
-    path: str
-    size: int | None = None
-    sha256: str | None = None
-    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +98,24 @@ class FileLists:
 
     def _listed(self, wanted: RequestedFile, name: str, holding: Holding | None, *, places: bool) -> ListedFile:
         if holding is None:
-            return ListedFile(wanted.record, wanted.segment, name, _STATES[wanted.place], wanted.path)
+            return ListedFile(
+                record=wanted.record,
+                segment=wanted.segment,
+                name=name,
+                state=_STATES[wanted.place],
+                path=wanted.path,
+            )
         blob = holding.blob
         place = self.place(blob) if places else None
         return ListedFile(
-            wanted.record, wanted.segment, name, "held", holding.path, blob.size, blob.sha256, place
+            record=wanted.record,
+            segment=wanted.segment,
+            name=name,
+            state="held",
+            path=holding.path,
+            size=blob.size,
+            sha256=blob.sha256,
+            place=place,
         )
 
     async def _held(self, plan: Plan) -> dict[RecordSegment, Holding]:

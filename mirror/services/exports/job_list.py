@@ -1,9 +1,13 @@
-"""Export jobs as people see them: asked for, watched, listed. Everything given is plain JSON."""
+"""Export jobs as people see them: asked for, watched, listed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from mirror.api import exports as api
+from mirror.api.contract import UNSET
 from mirror.drms.export import NO_DATA_FILE, Failed, Immediate
 from mirror.drms.exportrules import tarfile_of
 from mirror.errors import BadRequest, MirrorError, Refused, TooLarge, UnknownName, UpstreamRefused
@@ -47,13 +51,13 @@ class JobList:
         self._lists = lists
         self._now = now
 
-    async def latest(self, n: int) -> list[dict[str, Any]]:
+    async def latest(self, n: int) -> list[api.Job]:
         """The last ``n`` exports, newest first."""
         jobs = await self._jobs.latest(n)
         parts = await self._parts.progress([job.id for job in jobs])
         return [self._summary(job, parts.get(job.id)) for job in jobs]
 
-    async def one(self, job_id: str, *, places: bool = False) -> dict[str, Any]:
+    async def one(self, job_id: str, *, places: bool = False) -> api.Job:
         """An export with its files; UnknownName if there is none of that id.
 
         With ``places`` it is said where the files lie on this machine, which counts as a use of them.
@@ -64,9 +68,9 @@ class JobList:
         blobs = await self._blobs.find_all({f.sha256 for f in job.files if f.sha256})
         files = [self._file(job, f, blobs.get(f.sha256 or ""), places=places) for f in job.files]
         parts = await self._parts.progress([job.id])
-        return {**self._summary(job, parts.get(job.id)), "files": files}
+        return replace(self._summary(job, parts.get(job.id)), files=files)
 
-    async def submit(self, request: ExportRequest) -> tuple[dict[str, Any], Asked]:
+    async def submit(self, request: ExportRequest) -> tuple[api.Job, Asked]:
         """The export of a request, begun now or the one that an identical request began, and how it was found.
 
         Raises what is wrong with it. ``request.method`` must not be url_quick, which has no export but an answer.
@@ -81,7 +85,7 @@ class JobList:
             )
         return await self.one(answer.request_id), asked
 
-    async def cancel(self, job_id: str) -> dict[str, Any]:
+    async def cancel(self, job_id: str) -> api.Job:
         """End an export that has not ended; UnknownName if there is none of that id."""
         job = await self._jobs.get(job_id)
         if job is None:
@@ -89,45 +93,45 @@ class JobList:
         await self._worker.cancel(job)
         return await self.one(job.id)
 
-    def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> dict[str, Any]:
-        told = {
-            "record": file.record,
-            "name": file.name,
-            "size": file.size,
-            "sha256": None if file.front else file.sha256,
-            "values": "printed" if file.printed else "exact",
-            "path": f"{_directory(job)}{file.name}" if blob else "",
-        }
-        whole = blob is not None and file.front is None  # others are put together while they are sent
-        return {**told, "place": self._lists.place(blob) if whole else None} if places and blob else told
+    def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> api.JobFile:
+        whole = blob if file.front is None else None  # others are put together while they are sent
+        return api.JobFile(
+            record=file.record,
+            name=file.name,
+            size=file.size,
+            sha256=None if file.front else file.sha256,
+            values="printed" if file.printed else "exact",
+            path=f"{_directory(job)}{file.name}" if blob else "",
+            place=(self._lists.place(whole) if whole else None) if places and blob else UNSET,
+        )
 
-    def _summary(self, job: Job, parts: tuple[int, int] | None) -> dict[str, Any]:
+    def _summary(self, job: Job, parts: tuple[int, int] | None) -> api.Job:
         request = request_of(job)
         there = [f for f in job.files if f.name not in ("", NO_DATA_FILE)]
         ready, total = self._worker.progress(job.id) or (len(there), len(job.files))
-        return {
-            "id": job.id,
-            "kind": "export",
-            "by": None,
-            "state": job.state,
-            "ready": ready,
-            "total": total,
-            "counted": "files",
-            "seconds_left": self._seconds_left(job, ready, total),
-            "bytes": sum(f.size or 0 for f in there),
-            "ds": redacted(request.ds),
-            "method": request.method,
-            "protocol": request.protocol.text,
-            "process": redacted(request.process.text),
-            "created": stamp(job.created),
-            "updated": stamp(job.updated),
-            "upstream_id": job.upstream_id,
-            "directory": _directory(job),
-            "tar": tarfile_of(f"{EXPORTS}/{job.id}", job.id, request.method),
-            "error": None if job.error is None else redacted(job.error),
-            "waits": _waits(job),
-            "notes": _notes(job, parts),
-        }
+        return api.Job(
+            id=job.id,
+            kind="export",
+            by=None,
+            state=job.state,
+            ready=ready,
+            total=total,
+            counted="files",
+            seconds_left=self._seconds_left(job, ready, total),
+            bytes=sum(f.size or 0 for f in there),
+            ds=redacted(request.ds),
+            method=request.method,
+            protocol=request.protocol.text,
+            process=redacted(request.process.text),
+            created=stamp(job.created),
+            updated=stamp(job.updated),
+            upstream_id=job.upstream_id,
+            directory=_directory(job),
+            tar=tarfile_of(f"{EXPORTS}/{job.id}", job.id, request.method),
+            error=None if job.error is None else redacted(job.error),
+            waits=_waits(job),
+            notes=_notes(job, parts),
+        )
 
 
     def _seconds_left(self, job: Job, ready: int, total: int) -> int | None:
@@ -138,12 +142,12 @@ class JobList:
         return round(passed / ready * (total - ready))
 
 
-def _waits(job: Job) -> dict[str, Any] | None:
+def _waits(job: Job) -> api.Waits | None:
     """Why a job pauses, and until when; None if it does not."""
     trouble = job.trouble
     if trouble is None or job.finished:
         return None
-    return {"why": redacted(trouble.why), "tries": trouble.tries, "next_try": stamp(trouble.next_at)}
+    return api.Waits(why=redacted(trouble.why), tries=trouble.tries, next_try=stamp(trouble.next_at))
 
 
 def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:

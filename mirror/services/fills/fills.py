@@ -9,7 +9,7 @@
 4. What is committed stays, whatever becomes of the fill. One that has not ended when the mirror stops goes on when it
    starts: its row says what was asked for, the coverage what is still missing.
 
-What a record set lacks, and filling it, as people see it. Everything given is plain JSON.
+What a record set lacks, and filling it, as people see it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ import logging
 from collections import deque
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import asdict as asdict_of
+
+from mirror.api.contract import UNSET
+from mirror.api.coverage import Gap, Gaps
+from mirror.api.exports import Job, Waits
+from mirror.api.fills import Fill
 from mirror.concurrency import nap
 from mirror.coverage.axis import coverage_axis
 from mirror.coverage.intervals import MAX
@@ -434,63 +440,63 @@ class Filling:
         self._fills = fills
         self._estimates = estimates
 
-    async def gaps(self, ds: str) -> dict[str, Any]:
+    async def gaps(self, ds: str) -> Gaps:
         """The parts of a record set that are not held completely."""
         return _listed(await self._fills.gaps(ds))
 
-    async def fill(self, ds: str, by: str) -> dict[str, Any]:
+    async def fill(self, ds: str, by: str) -> Fill:
         """Begin to fetch what is missing of a record set: that, and the fill. Raises as ``Fills.start``."""
         missing = _listed(await self._fills.gaps(ds))
-        return {**missing, **fill_line(await self._fills.start(ds, by))}
+        job = asdict_of(fill_line(await self._fills.start(ds, by)))
+        return Fill(**asdict_of(missing), **{name: value for name, value in job.items() if value is not UNSET})
 
-    async def estimate(self, ds: str) -> dict[str, Any]:
+    async def estimate(self, ds: str) -> Fill:
         """What a fill of a record set would fetch, and how much that is: records only, whatever segments it names."""
         missing = _listed(await self._fills.gaps(ds))
         sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
-        return {**missing, "estimate": (await self._estimates.estimate(str(RecordSetQuery(sets)))).plain()}
+        found = await self._estimates.estimate(str(RecordSetQuery(sets)))
+        return Fill(**asdict_of(missing), estimate=found.told())
 
 
-def fill_line(job: FillJob) -> dict[str, Any]:
+def fill_line(job: FillJob) -> Job:
     """A fill with the members that every job has."""
     left = job.seconds_left
-    waits = {"why": job.error, "next_try": stamp(job.next_try)} if job.next_try is not None else None
-    return {
-        "id": job.id,
-        "kind": "fill",
-        "state": job.state,
-        "ready": job.records,
-        "total": job.total or 0,
-        "counted": "records",
-        "seconds_left": None if left is None else round(left),
-        "bytes": 0,
-        "ds": job.ds,
-        "by": job.by,
-        "created": stamp(job.created),
-        "updated": stamp(job.updated),
-        "error": job.error,
-        "waits": waits,
-        "notes": [],
-        "files": [],
-    }
+    waits = Waits(why=job.error, next_try=stamp(job.next_try)) if job.next_try is not None else None
+    return Job(
+        id=job.id,
+        kind="fill",
+        state=job.state,
+        ready=job.records,
+        total=job.total or 0,
+        counted="records",
+        seconds_left=None if left is None else round(left),
+        bytes=0,
+        ds=job.ds,
+        by=job.by,
+        created=stamp(job.created),
+        updated=stamp(job.updated),
+        error=job.error,
+        waits=waits,
+        notes=[],
+        files=[],
+    )
 
 
-def _listed(found: Sequence[tuple[Series, Box]]) -> dict[str, Any]:
+def _listed(found: Sequence[tuple[Series, Box]]) -> Gaps:
     lines = [line for series, box in found for line in _lines(series, box)]
-    slots = [line["slots"] for line in lines]
-    return {
-        "gaps": lines[:MOST_LISTED],
-        "count": len(lines),
-        "slots": None if None in slots else sum(slots),
-    }
+    slots = [line.slots for line in lines if line.slots is not None]
+    return Gaps(
+        gaps=lines[:MOST_LISTED], count=len(lines), slots=sum(slots) if len(slots) == len(lines) else None
+    )
 
 
-def _lines(series: Series, box: Box) -> Iterator[dict[str, Any]]:
+def _lines(series: Series, box: Box) -> Iterator[Gap]:
     for steps in box.steps:
         first, last = ends(series, box.region, steps.lo, steps.hi)
-        yield {
-            "series": series.name,
-            "restriction": restriction(series, box.region),
-            "first": first,
-            "last": last,
-            "slots": len(steps) if box.bounded else None,
-        }
+        yield Gap(
+            series=series.name,
+            restriction=restriction(series, box.region),
+            first=first,
+            last=last,
+            slots=len(steps) if box.bounded else None,
+        )

@@ -11,8 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from msgspec.structs import replace as replace_in
+
+from mirror.api.maintenance import CheckFinding, CheckProgress, CheckRun
 from mirror.errors import MirrorError, Refused
 from mirror.humanize import day_of
 from mirror.services.maintenance.check_plan import (
@@ -72,7 +75,7 @@ class Checker:
 
     # ---- for people ------------------------------------------------------------------------------
 
-    async def start(self, scope: Scope, budget: int | None = None, *, anew: bool = False) -> dict[str, Any]:
+    async def start(self, scope: Scope, budget: int | None = None, *, anew: bool = False) -> CheckProgress:
         """Begin a check, go on with an unfinished one unless it is to begin ``anew``, or join one that runs.
 
         ``budget``: bytes after which it stops, to be gone on with. Refused while one of another scope runs.
@@ -83,32 +86,32 @@ class Checker:
                 raise Refused(
                     f"a check of {self._run.scope} is running; expected the same scope, or none running"
                 )
-            return {**await self.progress(), "joined": True}
+            return replace_in(await self.progress(), joined=True)
         await self._table.make_readable()
         earlier = None if anew else await self._table.unfinished(scope, background=False)
         run = earlier or await self._begin(scope, background=False)
         self._run = run
         self._task = asyncio.ensure_future(self._whole(run, Budget(budget)))
-        return {**await self.progress(), "joined": False, "resumed": earlier is not None}
+        return replace_in(await self.progress(), joined=False, resumed=earlier is not None)
 
     @property
     def is_running(self) -> bool:
         """True while a check that somebody asked for runs."""
         return self._task is not None and not self._task.done()
 
-    async def progress(self) -> dict[str, Any]:
+    async def progress(self) -> CheckProgress:
         """How far the check that was asked for last is, and what it found."""
         run = self._run or await self._table.last(background=False)
         if run is None:
-            return {"running": False, "run": None, "findings": [], "ok": True}
+            return CheckProgress(running=False, run=None, findings=[], ok=True)
         findings = await self._table.findings(run.id)
-        return {
-            "running": self.is_running,
-            "run": {**asdict(run), "doing": STEPS[run.step], "steps": list(steps_of(run.scope))},
-            "findings": [asdict(f) for f in findings[:MOST_TOLD]],
-            "more_findings": max(0, len(findings) - MOST_TOLD),
-            "ok": is_good(findings),
-        }
+        return CheckProgress(
+            running=self.is_running,
+            run=CheckRun(**asdict(run), doing=STEPS[run.step], steps=list(steps_of(run.scope))),
+            findings=[CheckFinding(**asdict(f)) for f in findings[:MOST_TOLD]],
+            more_findings=max(0, len(findings) - MOST_TOLD),
+            ok=is_good(findings),
+        )
 
     async def wait(self) -> None:
         """Return once no check that somebody asked for runs."""

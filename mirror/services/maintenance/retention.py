@@ -1,4 +1,4 @@
-"""What stays in the store and what goes: pins, and eviction. Everything given is plain JSON.
+"""What stays in the store and what goes: pins, and eviction.
 
 Forgetting: files and records of a record set go, together with every claim that they are held.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mirror.api.maintenance import Evicted, EvictedFile, Forgotten, PinGroup, Pinned, Unpinned
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import Forward, extreme_position, has_where, need
 from mirror.coverage.subtraction import numbered, without
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.eviction import Pin, Pins
     from mirror.storage.files.holdings import Holdings
-    from mirror.storage.files.removal import ForgetResult
     from mirror.storage.index.index import Index
 
 #: Blobs whose files are named in an answer; of the rest only the sums are told.
@@ -61,29 +61,27 @@ class Store:
         self._blobs = blobs
         self._now = now
 
-    async def pins(self) -> list[dict[str, Any]]:
+    async def pins(self) -> list[PinGroup]:
         """The pins that hold now, those of one owner for one reason together."""
         groups: defaultdict[tuple[str, str], list[Pin]] = defaultdict(list)
         for pin in await self._pins.pins():
             groups[pin.owner, pin.reason].append(pin)
         return [_group(owner, reason, group) for (owner, reason), group in groups.items()]
 
-    async def pin(
-        self, request: ExportRequest, person: str, reason: str, seconds: float | None
-    ) -> dict[str, Any]:
+    async def pin(self, request: ExportRequest, person: str, reason: str, seconds: float | None) -> Pinned:
         """Hold back from eviction what is held of a request, for good or for so many seconds."""
         blobs, absent = await self._lists.held(request)
         until = None if seconds is None else self._now() + seconds
         await self._pins.pin([b.sha256 for b in blobs], _owner(person), reason, until=until)
         held = {b.sha256: b.size for b in blobs}
-        return {"pinned": len(blobs), "bytes": sum(held.values()), "not_held": absent}
+        return Pinned(pinned=len(blobs), bytes=sum(held.values()), not_held=absent)
 
-    async def unpin(self, request: ExportRequest, person: str) -> dict[str, Any]:
+    async def unpin(self, request: ExportRequest, person: str) -> Unpinned:
         """Take a person's pins away from what is held of a request."""
         blobs, _ = await self._lists.held(request)
-        return {"removed": await self._pins.unpin(_owner(person), [b.sha256 for b in blobs])}
+        return Unpinned(removed=await self._pins.unpin(_owner(person), [b.sha256 for b in blobs]))
 
-    async def evict(self, need: int | None, *, dry_run: bool) -> dict[str, Any]:
+    async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
         """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""
         if need is None and not dry_run:
             raise BadRequest("need is missing; expected how many bytes are to be freed")
@@ -95,40 +93,40 @@ class Store:
         done = planned if dry_run else await self._blobs.evict(need or 0)
         gone = {b.sha256 for b in done.blobs}
         files = [
-            {
-                "file": ", ".join([*paths.get(b.sha256, []), *exports.get(b.sha256, [])]),
-                "size": b.size,
-                "last_used": stamp(b.last_used),
-                "sha256": b.sha256,
-            }
+            EvictedFile(
+                file=", ".join([*paths.get(b.sha256, []), *exports.get(b.sha256, [])]),
+                size=b.size,
+                last_used=stamp(b.last_used),
+                sha256=b.sha256,
+            )
             for b in named
             if b.sha256 in gone
         ]
         usage = self._blobs.usage()
-        return {
-            "dry_run": dry_run,
-            "freed": done.freed,
-            "blobs": len(done.blobs),
-            "held": usage.held,
-            "quota": usage.limit,
-            "files": files,
-        }
+        return Evicted(
+            dry_run=dry_run,
+            freed=done.freed,
+            blobs=len(done.blobs),
+            held=usage.held,
+            quota=usage.limit,
+            files=files,
+        )
 
 
 def _owner(person: str) -> str:
     return PERSON + person
 
 
-def _group(owner: str, reason: str, pins: list[Pin]) -> dict[str, Any]:
+def _group(owner: str, reason: str, pins: list[Pin]) -> PinGroup:
     ends = [p.until for p in pins]
     last = None if None in ends else max(end for end in ends if end is not None)
-    return {
-        "owner": owner,
-        "reason": reason,
-        "files": len(pins),
-        "since": stamp(min(p.since for p in pins)),
-        "until": None if last is None else stamp(last),
-    }
+    return PinGroup(
+        owner=owner,
+        reason=reason,
+        files=len(pins),
+        since=stamp(min(p.since for p in pins)),
+        until=None if last is None else stamp(last),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ class Forgetter:
 
     async def forget(
         self, ds: str, *, files: bool = True, records: bool = True, force: bool = False, dry_run: bool = False
-    ) -> dict[str, Any]:
+    ) -> Forgotten:
         """Forget files, records, or both, of what is held of a record set; nothing is asked upstream.
 
         Pinned files stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
@@ -181,14 +179,23 @@ class Forgetter:
 
     async def _one(
         self, meant: ForgetTarget, *, files: bool, records: bool, force: bool, dry_run: bool
-    ) -> dict[str, Any]:
+    ) -> Forgotten:
         name, now = meant.series.name, self._now()
         work = self._blobs.forgetting.plan if dry_run else self._blobs.forgetting.forget
         gone = await work(name, meant.recnums, now, force=force) if files else None
         count = await self._count(meant) if records else 0
         if records and not dry_run:
             await self._index.drop(meant.series, meant.uncover, lambda c: self._delete(c, meant))
-        return {"records": count, "warnings": self._warnings(name), **_files(gone)}
+        return Forgotten(
+            dry_run=dry_run,
+            records=count,
+            files=gone.files if gone else 0,
+            blobs=len(gone.blobs) if gone else 0,
+            bytes=sum(blob.size for blob in gone.blobs) if gone else 0,
+            pinned=gone.pinned if gone else 0,
+            shared=gone.shared if gone else 0,
+            warnings=self._warnings(name),
+        )
 
     # ---- what is meant ---------------------------------------------------------------------------
 
@@ -242,20 +249,14 @@ class Forgetter:
         return [f"the subscription {name} keeps {series}, and may fetch it again" for name in keepers]
 
 
-def _files(gone: ForgetResult | None) -> dict[str, Any]:
-    if gone is None:
-        return {"files": 0, "blobs": 0, "bytes": 0, "pinned": 0, "shared": 0}
-    size = sum(blob.size for blob in gone.blobs)
-    return {
-        "files": gone.files,
-        "blobs": len(gone.blobs),
-        "bytes": size,
-        "pinned": gone.pinned,
-        "shared": gone.shared,
-    }
-
-
-def _sum(told: list[dict[str, Any]], *, dry_run: bool) -> dict[str, Any]:
-    names = ("records", "files", "blobs", "bytes", "pinned", "shared")
-    warnings = list(dict.fromkeys(text for each in told for text in each["warnings"]))
-    return {"dry_run": dry_run, **{n: sum(each[n] for each in told) for n in names}, "warnings": warnings}
+def _sum(told: list[Forgotten], *, dry_run: bool) -> Forgotten:
+    return Forgotten(
+        dry_run=dry_run,
+        records=sum(each.records for each in told),
+        files=sum(each.files for each in told),
+        blobs=sum(each.blobs for each in told),
+        bytes=sum(each.bytes for each in told),
+        pinned=sum(each.pinned for each in told),
+        shared=sum(each.shared for each in told),
+        warnings=list(dict.fromkeys(text for each in told for text in each.warnings)),
+    )

@@ -10,12 +10,14 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
+from mirror.api.monitoring import BackgroundCheck
 from mirror.errors import MirrorError
 from mirror.humanize import in_words
+from mirror.metrics import counter, gauge
 from mirror.services.maintenance.check_plan import MOST_WAITS, WAIT, begins, pause
 from mirror.storage.database.database import SMALL_LOG
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.config.loading import Config, Subscription
+    from mirror.metrics import Metric
     from mirror.services.access.usage import Accounting
     from mirror.services.maintenance.checker import Checker
     from mirror.storage.database.database import Database
@@ -135,35 +138,34 @@ class Upkeep:
                     "background check ended files=%d bytes=%d records=%d", run.files, run.bytes, run.records
                 )
 
-    async def state(self) -> dict[str, Any]:
+    async def state(self) -> BackgroundCheck:
         """How the background check is doing."""
         last = await self.checker.last_background()
         budget = self._config.upkeep.check_per_day
-        return {
-            "budget_per_day": None if budget is None else in_words(budget),
-            "read_today": await self.checker.spent_today(),
-            "running": self.checker.is_running,
-            "step": None if last is None else last.step,
-            "begun": None if last is None else last.started_at,
-            "ended": None if last is None else last.ended_at,
-            "files": 0 if last is None else last.files,
-            "bytes": 0 if last is None else last.bytes,
-            "records": 0 if last is None else last.records,
-            "found": dict(self.checker.found),
-        }
+        return BackgroundCheck(
+            budget_per_day=None if budget is None else in_words(budget),
+            read_today=await self.checker.spent_today(),
+            running=self.checker.is_running,
+            step=None if last is None else last.step,
+            begun=None if last is None else last.started_at,
+            ended=None if last is None else last.ended_at,
+            files=0 if last is None else last.files,
+            bytes=0 if last is None else last.bytes,
+            records=0 if last is None else last.records,
+            found=dict(self.checker.found),
+        )
 
-    async def metrics(self) -> list[tuple[str, str, str, list[tuple[str, float]]]]:
-        """Name, kind, text and samples of each metric."""
+    async def metrics(self) -> list[Metric]:
+        """How upkeep is doing, for Prometheus."""
         state = await self.state()
-        found = [(f'outcome="{outcome}"', float(n)) for outcome, n in self.checker.found.items()]
         return [
-            ("mirror_check_findings_total", "counter", "What checks found since the start, by outcome.", found),
-            ("mirror_check_bytes", "gauge", "Bytes of files and records that the background check has read.", [("", state["bytes"])]),
-            ("mirror_check_files", "gauge", "Files that the background check has read.", [("", state["files"])]),
-            ("mirror_check_records", "gauge", "Records that the background check has read.", [("", state["records"])]),
-            ("mirror_check_read_today_bytes", "gauge", "Of the day's budget, what is used up.", [("", state["read_today"])]),
-            ("mirror_check_ended_timestamp", "gauge", "When the last background check ended.", [("", state["ended"] or 0)]),
-            ("mirror_evicted_ahead_bytes_total", "counter", "Bytes evicted by the watermarks.", [("", self.evicted)]),
+            counter("mirror_check_findings_total", "What checks found since the start, by outcome.", state.found, "outcome"),
+            gauge("mirror_check_bytes", "Bytes of files and records that the background check has read.", state.bytes),
+            gauge("mirror_check_files", "Files that the background check has read.", state.files),
+            gauge("mirror_check_records", "Records that the background check has read.", state.records),
+            gauge("mirror_check_read_today_bytes", "Of the day's budget, what is used up.", state.read_today),
+            gauge("mirror_check_ended_timestamp_seconds", "When the last background check ended.", state.ended or 0),
+            counter("mirror_evicted_ahead_bytes_total", "Bytes evicted by the watermarks.", self.evicted),
         ]  # fmt: skip
 
     # ---- inside ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is held of a series by days and hours, for the heat map: plain JSON, counted once for each edition.
+"""What is held of a series by days and hours, for the heat map: counted once for each edition.
 
 Records and files of a series by day or hour, and how late records came: grouped by the database.
 
@@ -14,10 +14,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mirror.api.coverage import Cells, Delays, MonthDelay
 from mirror.config.schedule import span
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS
@@ -278,9 +279,9 @@ class HeatMap:
         self._rules = rules
         self._subscriptions = subscriptions
         self._known: dict[tuple[str, int, int | None, int | None], _Counted] = {}
-        self._delays: dict[str, tuple[int, list[dict[str, Any]]]] = {}
+        self._delays: dict[str, tuple[int, list[MonthDelay]]] = {}
 
-    async def days(self, name: str, year: int | None = None) -> dict[str, Any]:
+    async def days(self, name: str, year: int | None = None) -> Cells:
         """The days of a year, or of all years of which anything is held or wanted."""
         series, axis = self._series(name)
         span_of_year = None if year is None else (_first(year), _first(year + 1) - 1)
@@ -288,21 +289,21 @@ class HeatMap:
         first, last = span_of_year or self._years(series, axis, counted)
         return self._told(series, axis, DAY, first, last, counted)
 
-    async def hours(self, name: str, day: str) -> dict[str, Any]:
+    async def hours(self, name: str, day: str) -> Cells:
         """The hours of a day, as in 2014.01.01 or 2014-01-01."""
         series, axis = self._series(name)
         first = day_number(_day(day)) * 24
         counted = await self._counted(series, HOUR, first, first + 23)
         return self._told(series, axis, HOUR, first, first + 23, counted)
 
-    async def delays(self, name: str) -> dict[str, Any]:
+    async def delays(self, name: str) -> Delays:
         """By month, the seconds from a record's time to its DATE: in the middle, and for 9 of 10 records."""
         series, _ = self._series(name)
         edition, key = self._index.edition(series), series.name.lower()
         if key not in self._delays or self._delays[key][0] != edition:
             found = await self._counts.delays(series)
-            self._delays[key] = (edition, [d._asdict() for d in found])
-        return {"series": series.name, "months": self._delays[key][1]}
+            self._delays[key] = (edition, [MonthDelay(**d._asdict()) for d in found])
+        return Delays(series=series.name, months=self._delays[key][1])
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -355,7 +356,7 @@ class HeatMap:
 
     def _told(
         self, series: Series, axis: Axis, width: int, first: int, last: int, counted: _Counted
-    ) -> dict[str, Any]:
+    ) -> Cells:
         count = last - first + 1
         edges = bounds(axis, first, count, width)
         assert edges is not None, "the axis has times"
@@ -368,21 +369,21 @@ class HeatMap:
         for low, high in self._windows(series):
             wanted |= (starts + width > low) & (starts <= high)
         expected = np.diff(edges)
-        return {
-            "series": series.name,
-            "key": axis.key,
-            "before": "[]" * [k.name for k in series.primekeys].index(axis.key),
-            "width": width,
-            "first": _moment(first * width),
-            "states": states(expected, held, touched + records, wanted.tolist()),
-            "expected": expected.tolist(),
-            "held": held.tolist(),
-            "touched": touched.tolist(),
-            "records": records.tolist(),
-            "flagged": _row(counted.tally.cells, counted.tally.flagged, first, count).tolist(),
-            "missing": _row(counted.tally.cells, counted.tally.missing, first, count).tolist(),
-            "files": _row(*counted.files, first, count).tolist(),
-        }
+        return Cells(
+            series=series.name,
+            key=axis.key,
+            before="[]" * [k.name for k in series.primekeys].index(axis.key),
+            width=width,
+            first=_moment(first * width),
+            states=states(expected, held, touched + records, wanted.tolist()),
+            expected=expected.tolist(),
+            held=held.tolist(),
+            touched=touched.tolist(),
+            records=records.tolist(),
+            flagged=_row(counted.tally.cells, counted.tally.flagged, first, count).tolist(),
+            missing=_row(counted.tally.cells, counted.tally.missing, first, count).tolist(),
+            files=_row(*counted.files, first, count).tolist(),
+        )
 
     def _spans(self, series: Series) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Spans of which every record is held, and those of which some are: of one wavelength, say."""

@@ -11,12 +11,18 @@ search, which waits for a server that may never answer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from mirror.api import monitoring as api
+from mirror.api.coverage import Span
+from mirror.api.search import SeriesLine
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.wording import ends, restriction
 from mirror.errors import MirrorError
 from mirror.humanize import stamp
+from mirror.metrics import counter, gauge
 from mirror.services.subscriptions.manager import gauges
 from mirror.storage.database.database import Tables
 from mirror.storage.index.answers import AnswerKind
@@ -28,8 +34,9 @@ if TYPE_CHECKING:
 
     from mirror.config.watching import ConfigWatcher
     from mirror.coverage.coverage import Region
-    from mirror.coverage.intervals import Span
+    from mirror.coverage.intervals import Span as Held
     from mirror.drms.series import Series
+    from mirror.metrics import Metric
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
     from mirror.services.maintenance.upkeep import Upkeep
@@ -93,7 +100,7 @@ class Counters:
 
 
 class Status:
-    """Describes the mirror; everything it gives is plain JSON."""
+    """Describes the mirror, as the API tells it."""
 
     def __init__(
         self,
@@ -121,167 +128,150 @@ class Status:
         self._tallies = tallies
         self._blobs = blobs
 
-    async def series(self) -> list[dict[str, Any]]:
+    async def series(self) -> list[SeriesLine]:
         """The series that are known, each with its prime keys and how many records are held."""
         return [
-            {
-                "series": s.name,
-                "records": await self._index.count(s),
-                "primekeys": [k.name for k in s.primekeys],
-                "keywords": len(s.all_keywords),
-                "segments": [x.name for x in s.segments],
-                "note": s.note,
-            }
+            SeriesLine(
+                series=s.name,
+                records=await self._index.count(s),
+                primekeys=[k.name for k in s.primekeys],
+                keywords=len(s.all_keywords),
+                segments=[x.name for x in s.segments],
+                note=s.note,
+            )
             for s in self._index.all_series()
         ]
 
-    def coverage(self, name: str | None) -> list[dict[str, Any]]:
+    def coverage(self, name: str | None) -> list[Span]:
         """The spans that are held completely, of one series or of all."""
         chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
         return [line for s in chosen for line in self._lines(s)]
 
-    def answers(self, name: str | None) -> list[dict[str, Any]]:
-        """What JSOC answered that the records alone do not tell, by series: lines as of ``coverage``.
-
-        Each says also which ``answer`` it is (condition, records, count or body), to which question, and how many
-        ``records`` it names; of a count or a body that is None.
-        """
+    def answers(self, name: str | None) -> list[Span]:
+        """What JSOC answered that the records alone do not tell, by series: spans that say which answer it is."""
         chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
         return [line for s in chosen for kept in self._index.answers.of(s.name) for line in self._told(s, kept)]
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> api.Status:
         """How the mirror is doing."""
-        return {**self.brief(), **await self.slow()}
+        brief, slow = self.brief(), await self.slow()
+        return api.Status(**msgspec.structs.asdict(brief), **msgspec.structs.asdict(slow))
 
-    def brief(self) -> dict[str, Any]:
+    def brief(self) -> api.Brief:
         """What of the status is in memory."""
         pace = self._upstream.pace()
         fills = self._filler.progress()
-        return {
-            "policy": self._rules.policy,
-            "configured_policy": self._rules.configured,
-            "uptime_seconds": round(self._rules.timestamp() - self._tallies.started_at),
-            "series": len(self._index.all_series()),
-            "searches": dict(self._tallies.searches),
-            "upstream": {
-                "state": self.upstream_state(),
-                "running": pace.running,
-                "waiting": pace.waiting,
-                "requests": sum(self._tallies.requests.values()),
-                "failed": sum(n for (_, outcome), n in self._tallies.requests.items() if outcome != "ok"),
-                "bytes": self._tallies.upstream_bytes,
-                "budget": self._budgets(),
-            },
-            "fills": [{"series": name, "done": p.done, "total": p.total} for name, p in fills.items()],
-            "config": self._watch.status(),
-        }
+        return api.Brief(
+            policy=self._rules.policy,
+            configured_policy=self._rules.configured,
+            uptime_seconds=round(self._rules.timestamp() - self._tallies.started_at),
+            series=len(self._index.all_series()),
+            searches=dict(self._tallies.searches),
+            upstream=api.Upstream(
+                state=self.upstream_state(),
+                running=pace.running,
+                waiting=pace.waiting,
+                requests=sum(self._tallies.requests.values()),
+                failed=sum(n for (_, outcome), n in self._tallies.requests.items() if outcome != "ok"),
+                bytes=self._tallies.upstream_bytes,
+                budget=self._budgets(),
+            ),
+            fills=[api.FillProgress(series=name, done=p.done, total=p.total) for name, p in fills.items()],
+            config=self._watch.status(),
+        )
 
-    def _budgets(self) -> dict[str, Any]:
+    def _budgets(self) -> api.UpstreamBudget:
         """What was used of the budget towards JSOC; ``until``: from when on there is more, None while there is some."""
         budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
-        return {
-            "records": {"used": used.records, "limit": budget.limits.records, "seconds": round(HOUR)},
-            "bytes": {"used": used.bytes, "limit": budget.limits.bytes, "seconds": round(DAY)},
-            "waiting": budget.waiting,
-            "until": None if hold is None else stamp(hold.until),
-            "why": "" if hold is None else str(hold),
-        }
+        return api.UpstreamBudget(
+            records=api.Used(used=used.records, limit=budget.limits.records, seconds=round(HOUR)),
+            bytes=api.Used(used=used.bytes, limit=budget.limits.bytes, seconds=round(DAY)),
+            waiting=budget.waiting,
+            until=None if hold is None else stamp(hold.until),
+            why="" if hold is None else str(hold),
+        )
 
-    async def slow(self) -> dict[str, Any]:
+    async def slow(self) -> api.Slow:
         """What of the status the database is asked for."""
-        return {
-            "records": sum([await self._index.count(s) for s in self._index.all_series()]),
-            "subscriptions": await self._sync.report(),
-            "check": await self._upkeep.state(),
-            "files": await self._files(),
-            "jobs": await self._totals.jobs(),
-        }
+        return api.Slow(
+            records=sum([await self._index.count(s) for s in self._index.all_series()]),
+            subscriptions=await self._sync.report(),
+            check=await self._upkeep.state(),
+            files=await self._files(),
+            jobs=await self._totals.jobs(),
+        )
 
-    async def _files(self) -> dict[str, Any]:
-        """The files that are held; ``adopted`` are exports that people had, ``quota`` None if there is none."""
+    async def _files(self) -> api.StoredFiles:
+        """The files that are held."""
         usage = self._blobs.usage()
-        return {
-            "count": await self._totals.files(),
-            "adopted": await self._totals.adopted(),
-            "bytes": usage.held,
-            "quota": usage.limit,
-        }
+        return api.StoredFiles(
+            count=await self._totals.files(),
+            adopted=await self._totals.adopted(),
+            bytes=usage.held,
+            quota=usage.limit,
+        )
 
     def now(self) -> float:
         """The present in Unix seconds."""
         return self._rules.timestamp()
 
-    def upstream_state(self) -> str:
+    def upstream_state(self) -> api.UpstreamState:
         """One of "ok", "failing" (of late), "away" (left alone for a while), "offline" (not to be asked)."""
         if not self._rules.may_ask:
             return "offline"
         pace = self._upstream.pace()
         return "away" if pace.open_for else "failing" if pace.failures else "ok"
 
-    async def metrics(self) -> str:
-        """The counters as Prometheus reads them."""
+    async def metrics(self) -> list[Metric]:
+        """What Prometheus is told, as of now."""
         t = self._tallies
-        lines = [
-            *_metric("mirror_upstream_requests_total", "counter", "Requests to JSOC, by program and outcome.", (
-                (f'program="{program}",outcome="{outcome}"', n) for (program, outcome), n in t.requests.items())),
-            *_metric("mirror_upstream_records_total", "counter", "Records that JSOC sent, by series.", (
-                (f'series="{name}"', n) for name, n in t.records.items())),
-            *_metric("mirror_upstream_bytes_total", "counter", "Bytes that JSOC sent.", [("", t.upstream_bytes)]),
-            *_metric("mirror_searches_total", "counter", "Searches, by plan: how they were answered.", (
-                (f'plan="{plan}"', n) for plan, n in t.searches.items())),
-            *(line for metric in self._budget_metrics() for line in _metric(*metric)),
-            *_metric("mirror_upstream_up", "gauge", "1 if JSOC is asked and answered last.", [
-                ("", int(self.upstream_state() == "ok"))]),
-            *_metric("mirror_policy", "gauge", "1, by policy: the one in force.", [
-                (f'policy="{self._rules.policy}"', 1)]),
-            *_metric("mirror_blob_bytes", "gauge", "Bytes of files held.", [("", self._blobs.usage().held)]),
-            *_metric("mirror_records", "gauge", "Records held, by series.", [
-                (f'series="{s.name}"', await self._index.count(s)) for s in self._index.all_series()]),
-            *(line for metric in await self._upkeep.metrics() for line in _metric(*metric)),
-            *(line for gauge in gauges(await self._sync.report()) for line in _metric(*gauge)),
-        ]  # fmt: skip
-        return "\n".join(lines) + "\n"
-
-    def _budget_metrics(self) -> Iterator[tuple[str, str, str, list[tuple[str, float]]]]:
         budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
-        limits = (("records", budget.limits.records), ("bytes", budget.limits.bytes))
-        yield "mirror_upstream_budget_used", "gauge", "Records that JSOC sent in the last hour, bytes in the last day.", [
-            ('kind="records"', used.records), ('kind="bytes"', used.bytes)]  # fmt: skip
-        yield "mirror_upstream_budget_limit", "gauge", "How many of them there may be; none: any number.", [
-            (f'kind="{kind}"', limit) for kind, limit in limits if limit is not None]  # fmt: skip
-        yield "mirror_upstream_budget_waiting", "gauge", "Requests that wait for the budget.", [("", budget.waiting)]
-        rest = 0.0 if hold is None else max(0.0, hold.until - self.now())
-        yield "mirror_upstream_budget_wait_seconds", "gauge", "Seconds until there is more of it; 0: there is.", [
-            ("", round(rest))]  # fmt: skip
+        limits = {"records": budget.limits.records, "bytes": budget.limits.bytes}
+        wait = 0.0 if hold is None else max(0.0, hold.until - self.now())
+        return [
+            counter("mirror_upstream_requests_total", "Requests to JSOC, by program and outcome.", t.requests,
+                    "program", "outcome"),
+            counter("mirror_upstream_records_total", "Records that JSOC sent, by series.", t.records, "series"),
+            counter("mirror_upstream_bytes_total", "Bytes that JSOC sent.", t.upstream_bytes),
+            counter("mirror_searches_total", "Searches, by plan: how they were answered.", t.searches, "plan"),
+            gauge("mirror_upstream_budget_used", "Records that JSOC sent in the last hour, bytes in the last day.",
+                  {"records": used.records, "bytes": used.bytes}, "kind"),
+            gauge("mirror_upstream_budget_limit", "How many of them there may be; none: any number.",
+                  {kind: limit for kind, limit in limits.items() if limit is not None}, "kind"),
+            gauge("mirror_upstream_budget_waiting", "Requests that wait for the budget.", budget.waiting),
+            gauge("mirror_upstream_budget_wait_seconds", "Seconds until there is more of it; 0: there is.", round(wait)),
+            gauge("mirror_upstream_up", "1 if JSOC is asked and answered last.", int(self.upstream_state() == "ok")),
+            gauge("mirror_policy", "1, by policy: the one in force.", {str(self._rules.policy): 1}, "policy"),
+            gauge("mirror_blob_bytes", "Bytes of files held.", self._blobs.usage().held),
+            gauge("mirror_records", "Records held, by series.",
+                  {s.name: await self._index.count(s) for s in self._index.all_series()}, "series"),
+            *await self._upkeep.metrics(),
+            *gauges(await self._sync.report()),
+        ]  # fmt: skip
 
-    def _lines(self, series: Series) -> Iterator[dict[str, Any]]:
+    def _lines(self, series: Series) -> Iterator[Span]:
         for region, spans in self._index.coverage(series):
             yield from (_line(series, region, span) for span in spans)
 
-    def _told(self, series: Series, kept: Kept) -> Iterator[dict[str, Any]]:
+    def _told(self, series: Series, kept: Kept) -> Iterator[Span]:
         numbered = kept.kind in (AnswerKind.CONDITION, AnswerKind.RECORDS)
-        told = {"answer": kept.kind.value, "condition": kept.key, "records": kept.size if numbered else None}
+        records = kept.size if numbered else None
         for region, spans in kept.coverage:
-            yield from ({**_line(series, region, span), **told} for span in spans)
+            for span in spans:
+                line = _line(series, region, span)
+                yield msgspec.structs.replace(line, answer=kept.kind.value, condition=kept.key, records=records)
 
 
-def _line(series: Series, region: Region, span: Span) -> dict[str, Any]:
+def _line(series: Series, region: Region, span: Held) -> Span:
     first, last = ends(series, region, span.lo, span.hi)
-    return {
-        "series": series.name,
-        "restriction": restriction(series, region),
-        "first": first,
-        "last": last,
-        "slots": None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
-        "checked_at": span.checked_at,
-    }
-
-
-def _metric(name: str, kind: str, text: str, samples: Any) -> Iterator[str]:
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} {kind}"
-    for labels, value in samples:
-        yield f"{name}{{{labels}}} {value}" if labels else f"{name} {value}"
+    return Span(
+        series=series.name,
+        restriction=restriction(series, region),
+        first=first,
+        last=last,
+        slots=None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
+        checked_at=span.checked_at,
+    )
 
 
 #: Seconds between two looks at how JSOC is doing; a probe never follows another sooner.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from msgspec.structs import asdict
 
 from mirror.redaction import redacted
 from mirror.services.sql.question import View
@@ -149,11 +150,11 @@ class CatalogueTables:
             return _redacted(await self._database.read(lambda cursor: _selected(cursor, _JOBS)), "error")
         rows: Iterable[dict[str, Any]]
         if name == "coverage":
-            rows = [{**line, "checked_at": _utc(line["checked_at"])} for line in self._status.coverage(None)]
+            rows = [{**asdict(line), "checked_at": _utc(line.checked_at)} for line in self._status.coverage(None)]
         elif name == "series":
-            rows = await self._status.series()
+            rows = map(asdict, await self._status.series())
         elif name == "subscriptions":
-            rows = [{**told, "subscription": told["name"]} for told in await self._sync.report()]
+            rows = [{**asdict(told), "subscription": told.name} for told in await self._sync.report()]
         else:
             rows = self._keywords() if name == "keywords" else self._segments()
         return await asyncio.to_thread(pa.Table.from_pylist, list(rows), schema=_schema(name))

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mirror.api import subscriptions as api
 from mirror.errors import BadRequest, StorageError
 from mirror.humanize import stamp
+from mirror.metrics import gauge
 from mirror.services.subscriptions.holdings import Tally
 from mirror.services.subscriptions.scope import time_left
 from mirror.services.subscriptions.worker import Worker, WorkerParts
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mirror.config.loading import Subscription
+    from mirror.metrics import Metric
     from mirror.services.subscriptions.worker import WorkerParts
 
 
@@ -44,8 +47,8 @@ def estimate(tally: Tally, slots: int, missing: int, segments: int) -> Estimate:
     return Estimate(records, (tally.with_files + round(missing * density * share)) * segments)
 
 
-async def report(worker: Worker, parts: WorkerParts) -> dict[str, Any]:
-    """A subscription as plain JSON. Sizes are bytes, ``rate`` bytes a second; times are as dates."""
+async def report(worker: Worker, parts: WorkerParts) -> api.Subscription:
+    """How a subscription is doing."""
     subscription, state, memory = worker.subscription, worker.state, worker.memory
     now = parts.rules.timestamp()
     tally, wanted = await _figures(worker, parts)
@@ -54,28 +57,28 @@ async def report(worker: Worker, parts: WorkerParts) -> dict[str, Any]:
     left = wanted_files - tally.files
     typical = tally.bytes // tally.files if tally.files else 0
     until = time_left(left, typical, state.rate)
-    return {
-        "name": subscription.identity,
-        "series": subscription.series,
-        "start": str(subscription.start),
-        "end": str(subscription.end),
-        "segments": list(subscription.segments),
-        "state": _state(worker),
-        "why": state.problem or (state.resting.why if state.resting else ""),
-        "records": tally.records,
-        "records_wanted": wanted.records,
-        "files": tally.files,
-        "files_wanted": wanted_files,
-        "files_absent": len(worker.spared.absent),
-        "bytes": tally.bytes,
-        "rate": round(state.rate),
-        "seconds_left": None if until is None else round(until),
-        "last_look": stamp(memory.looked) if memory and memory.looked else None,
-        "next_look": stamp(max(now, worker.next_look)),
-        "problem": state.problem,
-        "budget": None if subscription.budget is None else _budget(worker, now),
-        "passes": state.passes,
-    }
+    return api.Subscription(
+        name=subscription.identity,
+        series=subscription.series,
+        start=str(subscription.start),
+        end=str(subscription.end),
+        segments=list(subscription.segments),
+        state=_state(worker),
+        why=state.problem or (state.resting.why if state.resting else ""),
+        records=tally.records,
+        records_wanted=wanted.records,
+        files=tally.files,
+        files_wanted=wanted_files,
+        files_absent=len(worker.spared.absent),
+        bytes=tally.bytes,
+        rate=round(state.rate),
+        seconds_left=None if until is None else round(until),
+        last_look=stamp(memory.looked) if memory and memory.looked else None,
+        next_look=stamp(max(now, worker.next_look)),
+        problem=state.problem,
+        budget=None if subscription.budget is None else _budget(worker, now),
+        passes=state.passes,
+    )
 
 
 #: Members of a report that are gauges, with what they are; each has the subscription's name as its label.
@@ -90,15 +93,14 @@ _GAUGES = {
 }
 
 
-def gauges(reports: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, list[tuple[str, Any]]]]:
-    """Reports for Prometheus: name, kind and explanation of each gauge, and its samples with their labels."""
+def gauges(reports: Sequence[api.Subscription]) -> Iterator[Metric]:
+    """Reports for Prometheus."""
     for member, text in _GAUGES.items():
-        samples = [(f'name="{r["name"]}"', r[member]) for r in reports]
-        yield f"mirror_subscription_{member}", "gauge", text, samples
-    left = [(f'name="{r["name"]}"', r["seconds_left"]) for r in reports if r["seconds_left"] is not None]
-    yield "mirror_subscription_seconds_left", "gauge", "Seconds until a subscription is complete.", left
-    failing = [(f'name="{r["name"]}"', int(r["state"] == "failing")) for r in reports]
-    yield "mirror_subscription_failing", "gauge", "1 while a subscription waits after a failure.", failing
+        yield gauge(f"mirror_subscription_{member}", text, {r.name: getattr(r, member) for r in reports}, "name")
+    left = {r.name: r.seconds_left for r in reports if r.seconds_left is not None}
+    yield gauge("mirror_subscription_seconds_left", "Seconds until a subscription is complete.", left, "name")
+    failing = {r.name: int(r.state == "failing") for r in reports}
+    yield gauge("mirror_subscription_failing", "1 while a subscription waits after a failure.", failing, "name")
 
 
 async def _figures(worker: Worker, parts: WorkerParts) -> tuple[Tally, Estimate]:
@@ -124,12 +126,13 @@ def _state(worker: Worker) -> str:
     return "waiting" if rest.why else "current"
 
 
-def _budget(worker: Worker, now: float) -> dict[str, Any]:
+def _budget(worker: Worker, now: float) -> api.SubscriptionBudget:
     budget, memory = worker.subscription.budget, worker.memory
     assert budget is not None
     began = budget.began(now)
     used = memory.used if memory is not None and memory.period == began else 0
-    return {"limit": str(budget), "bytes": budget.size, "used": used, "until": stamp(began + budget.seconds)}
+    until = stamp(began + budget.seconds)
+    return api.SubscriptionBudget(limit=str(budget), bytes=budget.size, used=used, until=until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +204,8 @@ class Sync:
         """Return when all that ``once`` began has ended; only for those that are not active."""
         await asyncio.gather(*self._tasks.values())
 
-    async def report(self) -> list[dict[str, Any]]:
-        """How each subscription is doing, as plain JSON."""
+    async def report(self) -> list[api.Subscription]:
+        """How each subscription is doing."""
         return [await report(worker, self._parts) for worker in list(self._workers.values())]
 
     async def stop(self) -> None:

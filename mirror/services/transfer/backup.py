@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
 from mirror import __version__
+from mirror.api import transfer as api
 from mirror.errors import BadRequest, StorageError, explained
 from mirror.services.transfer.manifests import (
     INDEX,
@@ -53,28 +53,11 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.table import Blob
 
-    #: Is told how far a long task is, in plain JSON; what it raises ends the task.
-    Tell = Callable[[dict[str, Any]], Awaitable[None]]
+    #: Is told how far a long task is; what it raises ends the task.
+    Tell = Callable[[api.Word], Awaitable[None]]
 
 #: Seconds of work between two words about how far it is.
 STEP = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A backup that was made: ``linked`` and ``copied`` files are new in DEST, ``copied_bytes`` were written.
-
-    ``skipped``: files that left the store, or were found to be damaged, while the backup ran.
-    """
-
-    path: str
-    files: int
-    size: int
-    linked: int
-    copied: int
-    copied_bytes: int
-    skipped: list[str]
-    removed: list[str]
 
 
 class _Count:
@@ -96,7 +79,7 @@ class Backups:
         self._folders = Folders(root, self._disk)
         self._now = now
 
-    async def make(self, to: Path, tell: Tell, *, index_only: bool = False, keep: int | None = None) -> Made:
+    async def make(self, to: Path, tell: Tell, *, index_only: bool = False, keep: int | None = None) -> api.BackedUp:
         """Make a backup below the folder ``to``; with ``keep`` only the last so many stay there.
 
         BadRequest for a folder that cannot be one, StorageError for what the disk refuses; then no new
@@ -118,13 +101,13 @@ class Backups:
         if keep is not None and keep < 1:
             raise BadRequest(f"keep is {keep}; expected how many backups are to stay, at least 1")
 
-    async def _make(self, to: Path, tell: Tell, *, index_only: bool, keep: int | None) -> Made:
+    async def _make(self, to: Path, tell: Tell, *, index_only: bool, keep: int | None) -> api.BackedUp:
         await asyncio.to_thread(self._sweep, to)
         made_at = self._now()
         folder = to / f".{_free_name(to, made_at)}{UNFINISHED}"
         await asyncio.to_thread(self._check_room, to)
         await asyncio.to_thread(self._disk.make_folder, folder)
-        await tell({"step": "index"})
+        await tell(api.Word(step="index"))
         index = folder / INDEX
         await self._database.copy_to(index)
         blobs = await asyncio.to_thread(blobs_in_copy, index)
@@ -139,18 +122,23 @@ class Backups:
         path = to / folder.name.removeprefix(".").removesuffix(UNFINISHED)
         await asyncio.to_thread(self._disk.move, folder, path)
         removed = [] if keep is None else await asyncio.to_thread(self._keep_last, to, keep)
-        return Made(
-            str(path), manifest.files, manifest.size, count.linked, count.copied, count.copied_bytes,
-            count.skipped, removed,
-        )  # fmt: skip
+        return api.BackedUp(
+            path=str(path),
+            files=manifest.files,
+            size=manifest.size,
+            linked=count.linked,
+            copied=count.copied,
+            copied_bytes=count.copied_bytes,
+            skipped=count.skipped,
+            removed=removed,
+        )
 
     async def _put_all(self, pool: Pool, blobs: list[Blob], count: _Count, tell: Tell) -> None:
         todo = iter(blobs)
         while count.done < count.total:
             await asyncio.to_thread(self._put_some, pool, todo, count)
-            await tell(
-                {"step": "files", "done": count.done, "total": count.total, "bytes": count.copied_bytes}
-            )
+            word = api.Word(step="files", done=count.done, total=count.total, bytes=count.copied_bytes)
+            await tell(word)
 
     def _put_some(self, pool: Pool, todo: Iterator[Blob], count: _Count) -> None:
         until = time.monotonic() + STEP
@@ -234,12 +222,12 @@ def generations(to: Path) -> list[Path]:
         raise StorageError(f"cannot read {to}: {explained(error)}") from error
 
 
-def describe(to: Path) -> list[dict[str, Any]]:
-    """The backups in a folder, newest first, as plain JSON."""
+def describe(to: Path) -> list[api.Backup]:
+    """The backups in a folder, newest first."""
     listed = []
     for path in reversed(generations(to)):
         manifest = decode_manifest(_read(path / MANIFEST), Backup, str(path / MANIFEST))
-        listed.append({"backup": str(path), **asdict(manifest)})
+        listed.append(api.Backup(backup=str(path), **asdict(manifest)))
     return listed
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from mirror import __version__
+from mirror.api import transfer as api
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
 from mirror.coverage.sharing import held_parts, with_edges
@@ -136,8 +137,8 @@ class Bundles:
         self._root = root
         self._disk = disk or Disk()
 
-    async def make(self, wish: BundleRequest, to: Path, tell: Tell) -> dict[str, Any]:
-        """Make the folder ``to`` a bundle, or add to the one that is there; what it came to, in plain JSON."""
+    async def make(self, wish: BundleRequest, to: Path, tell: Tell) -> api.Bundled:
+        """Make the folder ``to`` a bundle, or add to the one that is there; what it came to."""
         self._check(wish, to)
         for folder in (to, to / TABLES, to / POOL):
             await asyncio.to_thread(self._disk.make_folder, folder)
@@ -185,7 +186,7 @@ class Bundles:
             try:
                 await self._assembler.keep_names(layout, rows)
             except UpstreamError as problem:
-                load.files.failed.append({"file": "the names of linked files", "error": str(problem)})
+                load.files.failed.append(api.FailedFile(file="the names of linked files", error=str(problem)))
 
     async def _rows(
         self, way: Sources, selection: Selection, load: _Load, tell: Tell
@@ -214,13 +215,8 @@ class Bundles:
         missing = [gap for box in boxes for gap in coverage.gaps(box)]
         stale = [old for box in boxes for old in coverage.stale(box, freshness)]
         if missing:
-            await tell(
-                {
-                    "step": "asking",
-                    "series": series.name,
-                    "spans": [str(box_query(series, b)) for b in missing[:5]],
-                }
-            )
+            spans = [str(box_query(series, b)) for b in missing[:5]]
+            await tell(api.Word(step="asking", series=series.name, spans=spans))
         try:
             await self._filler.fill(series, missing, stale)
         except UpstreamError:
@@ -255,7 +251,7 @@ class Bundles:
         load.tables.append(table)
         load.records += count
         self._note_structure(series, load)  # what was fetched may have made values less precise
-        await tell({"step": "records", "series": series.name, "records": count})
+        await tell(api.Word(step="records", series=series.name, records=count))
 
     async def _named(self, to: Path, temporary: Path, table: Table) -> Table:
         """Give a table that was written the name by which it is found: the same content has the same."""
@@ -273,7 +269,7 @@ class Bundles:
 
     async def _finish(
         self, wish: BundleRequest, to: Path, before: Bundle | None, load: _Load, tell: Tell
-    ) -> dict[str, Any]:
+    ) -> api.Bundled:
         came = await self._files.put(Pool(to / POOL, self._disk, seal=False), load.files, tell)
         if came.holdings:
             load.tables.append(await self._write(to, "holdings", came.holdings))
@@ -291,15 +287,15 @@ class Bundles:
         )
         bundle = joined(before, new)
         await asyncio.to_thread(self._publish, to, bundle)
-        return {
-            "bundle": str(to),
-            "records": load.records,
-            "files": len(came.holdings) + len(came.exports),
-            "size": sum(came.sizes.values()),
-            "written": came.written,
-            "missing": load.missing,
-            "failed": load.files.failed,
-        }
+        return api.Bundled(
+            bundle=str(to),
+            records=load.records,
+            files=len(came.holdings) + len(came.exports),
+            size=sum(came.sizes.values()),
+            written=came.written,
+            missing=load.missing,
+            failed=load.files.failed,
+        )
 
     def _publish(self, to: Path, bundle: Bundle) -> None:
         self._disk.sync_folder(to / TABLES)
@@ -324,9 +320,8 @@ class Bundles:
                 if wish.address:
                     await self._listing.check_address(AddressRequest(wish.address))
             except UpstreamError as problem:
-                load.files.failed.append(
-                    {"file": "the list of series, or the address", "error": str(problem)}
-                )
+                failed = api.FailedFile(file="the list of series, or the address", error=str(problem))
+                load.files.failed.append(failed)
         keys = [f"{name}:{recnum}" for name, numbers in load.recnums.items() for recnum in sorted(numbers)]
         address = (wish.address or "").lower()
         return await self._database.read(lambda cursor: select_facts(cursor, keys, load.links, address))

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mirror.api.transfer import FailedFile, Word
 from mirror.errors import MirrorError, NotHeld, StorageError
 from mirror.readthrough.files import SegmentFile
 from mirror.services.exports.segment_files import FileLocation, requested_files
@@ -48,7 +49,7 @@ class FileLoad:
 
     holdings: dict[tuple[object, ...], tuple[Holding, str]] = field(default_factory=dict)
     exports: dict[RecordSegment, tuple[Export, str]] = field(default_factory=dict)
-    failed: list[dict[str, str]] = field(default_factory=list)
+    failed: list[FailedFile] = field(default_factory=list)
 
 
 class BundleFiles:
@@ -82,9 +83,9 @@ class BundleFiles:
                 if export.record in days:
                     load.exports[export.record] = export, days[export.record].day
         have = {holding.record for holding, _ in load.holdings.values()}
-        told = {failed["file"] for failed in load.failed}
+        told = {failed.file for failed in load.failed}
         load.failed += [
-            {"file": w.path or w.record, "error": _why_not(w, load)}
+            FailedFile(file=w.path or w.record, error=_why_not(w, load))
             for w in wanted
             if w.owner not in have and w.place is not FileLocation.NOWHERE and w.path not in told
         ]
@@ -94,13 +95,13 @@ class BundleFiles:
         online = [w for w in wanted if w.place is FileLocation.ONLINE]
         for number, each in enumerate(online):
             if number % FEW == 0:
-                await tell({"step": "fetching", "done": number, "total": len(online)})
+                await tell(Word(step="fetching", done=number, total=len(online)))
             try:
                 await self._files.get(SegmentFile(each.path, each.owner, each.day))
             except StorageError:
                 raise
             except MirrorError as problem:
-                load.failed.append({"file": each.path, "error": str(problem)})
+                load.failed.append(FailedFile(file=each.path, error=str(problem)))
 
     async def put(self, pool: Pool, load: FileLoad, tell: Tell) -> Came:
         """Have the files in the bundle, as far as they are still held."""
@@ -121,13 +122,14 @@ class BundleFiles:
     async def _put(self, pool: Pool, blob: Blob, name: str, load: FileLoad, came: Came) -> Came:
         """Have one content in the bundle; what is no longer held is noted as failed."""
         if not await self._blobs.is_sound(blob):
-            load.failed.append({"file": name, "error": "it was damaged in the store, and has been set aside"})
+            why = "it was damaged in the store, and has been set aside"
+            load.failed.append(FailedFile(file=name, error=why))
             return came
         try:
             with self._blobs.reading(blob) as path:
                 put = await asyncio.to_thread(pool.put, path, blob.sha256, blob.size)
         except (NotHeld, FileNotFoundError) as problem:
-            load.failed.append({"file": name, "error": str(problem)})
+            load.failed.append(FailedFile(file=name, error=str(problem)))
             return came
         came.sizes[blob.sha256] = blob.size
         return replace(came, written=came.written + put.copied)
@@ -135,7 +137,7 @@ class BundleFiles:
 
 async def _told(came: Came, number: int, total: int, tell: Tell) -> None:
     if number % FEW == 0:
-        await tell({"step": "files", "done": number, "total": total, "bytes": came.written})
+        await tell(Word(step="files", done=number, total=total, bytes=came.written))
 
 
 def _why_not(wanted: RequestedFile, load: FileLoad) -> str:

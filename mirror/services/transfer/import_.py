@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mirror.api.transfer import Imported, Word
 from mirror.errors import BadRequest, MirrorError, StorageError
 from mirror.readthrough.files import SegmentFile
 from mirror.services.transfer.bundle import read_bundle
@@ -72,8 +73,8 @@ class Importer:
         self._now = now
         self._disk = disk or Disk()
 
-    async def take(self, folder: Path, tell: Tell) -> dict[str, Any]:
-        """Take the bundle in ``folder`` in; what it came to, in plain JSON.
+    async def take(self, folder: Path, tell: Tell) -> Imported:
+        """Take the bundle in ``folder`` in; what it came to.
 
         StorageError, and nothing is changed, if it is damaged or of a newer version, or has no room.
         """
@@ -106,23 +107,23 @@ class Importer:
         ]
         for kind, key, value, fetched_at in facts:
             await self._take_fact(kind, key, value, min(fetched_at, self._now()))
-        return {
-            "bundle": str(folder),
-            "made_at": bundle.made_at,
-            "asked": list(bundle.asked),
-            "series": len(structures),
-            "records": sum(records),
-            "files": len(everything),
-            "new_files": len(new),
-            "new_bytes": sum(new.values()),
-        }
+        return Imported(
+            bundle=str(folder),
+            made_at=bundle.made_at,
+            asked=list(bundle.asked),
+            series=len(structures),
+            records=sum(records),
+            files=len(everything),
+            new_files=len(new),
+            new_bytes=sum(new.values()),
+        )
 
     # ---- looking ---------------------------------------------------------------------------------
 
     async def _check_tables(self, folder: Path, bundle: Bundle, known: dict[str, Series], tell: Tell) -> None:
         """Raise unless every table is what the manifest says, down to the values of its records."""
         for number, table in enumerate(bundle.tables):
-            await tell({"step": "checking", "done": number, "total": len(bundle.tables), "file": table.file})
+            await tell(Word(step="checking", done=number, total=len(bundle.tables), file=table.file))
             if await asyncio.to_thread(hash_of, folder / table.file) != (table.sha256, table.size):
                 raise StorageError(
                     f"{folder / table.file} is damaged: its bytes are not those of the manifest"
@@ -152,7 +153,7 @@ class Importer:
         while done < len(new):
             count, bad = await asyncio.to_thread(_check_some, pool, todo)
             done, damaged = done + count, damaged + bad
-            await tell({"step": "checking", "done": done, "total": len(new)})
+            await tell(Word(step="checking", done=done, total=len(new)))
         if damaged:
             more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
             raise StorageError(
@@ -172,7 +173,7 @@ class Importer:
                 SegmentFile(each.file.path(each.disk), each.record, each.day or None), each.file, blob
             )
             if number % 20 == 0:
-                await tell({"step": "files", "done": number, "total": len(carried), "new": len(new)})
+                await tell(Word(step="files", done=number, total=len(carried), new=len(new)))
 
     async def _take_export(self, folder: Path, each: CarriedExport, series: Series) -> None:
         """Keep an adopted export, unless the mirror has one of that segment already."""
@@ -214,7 +215,7 @@ class Importer:
         assert held is not None
         series, layout = held[0], self._index.layout(held[0])
         keysets = {n: (await self._index.keyset(series, f), f) for n, f in table.keysets.items()}
-        await tell({"step": "records", "series": series.name, "records": table.rows})
+        await tell(Word(step="records", series=series.name, records=table.rows))
         found = await asyncio.to_thread(
             lambda: list(read_records(folder / table.file, layout, keysets, table.rows))
         )

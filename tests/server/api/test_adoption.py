@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from mirror.server.api.adoption import MOST_FILES
+from mirror.api.adoption import MOST_FILES
 from tests.adoptlab import DRMS_NAME, RECORD, files, put
 from tests.filelab import file_lab, synthetic
 

@@ -8,7 +8,7 @@ from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.api.freshness import moment
-from mirror.server.requests import cache_headers, demand_of
+from mirror.server.requests import cache_headers, demand_in
 
 NOW = 1_700_000_000.0
 
@@ -47,7 +47,7 @@ def test_what_is_no_date_is_refused_with_what_would_be(text):
     ],
 )
 def test_only_plain_demands_are_heeded(header, demand):
-    assert demand_of({"Cache-Control": header}) is demand
+    assert demand_in({"Cache-Control": header}) is demand
 
 
 def test_only_what_should_have_been_checked_is_marked_as_stale():

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from mirror.server.api.health import Health
+from mirror.server.api.monitoring import Health
 
 
 async def fine() -> None:

@@ -157,12 +157,12 @@ async def test_metrics_have_the_names_that_others_rely_on(mirror):
     await mirror.ask(DAY)
     text = (await mirror.get("/metrics")).body.decode()
     for sample in (
-        r'mirror_upstream_requests_total\{program="jsoc_info",outcome="ok"\} 2',
-        r'mirror_upstream_records_total\{series="hmi\.v_45s"\} 80',
-        r"mirror_upstream_bytes_total \d{4,}",
-        r'mirror_searches_total\{plan="filled"\} 1',
-        r"mirror_blob_bytes \d+",
-        r'mirror_records\{series="hmi\.V_45s"\} 80',
+        r'mirror_upstream_requests_total\{outcome="ok",program="jsoc_info"\} 2\.0',
+        r'mirror_upstream_records_total\{series="hmi\.v_45s"\} 80\.0',
+        r"mirror_upstream_bytes_total \d{4,}\.0",
+        r'mirror_searches_total\{plan="filled"\} 1\.0',
+        r"mirror_blob_bytes \d+\.0",
+        r'mirror_records\{series="hmi\.V_45s"\} 80\.0',
     ):
         assert re.search(rf"^{sample}$", text, re.MULTILINE), sample
     names = re.findall(r"^# TYPE (\S+) (?:counter|gauge)$", text, re.MULTILINE)

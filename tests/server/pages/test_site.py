@@ -4,11 +4,12 @@ import asyncio
 import json
 import re
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from mirror.humanize import length, share, size
-from mirror.server.api.events import Events
+from mirror.server.api.monitoring import Events
 from mirror.server.pages.site import NAVIGATION
 from tests.lab import Lab, lab
 from tests.server.webcheck import Page
@@ -277,9 +278,11 @@ async def test_events_begin_with_the_state(mirror):
 
 
 async def test_only_news_is_told_to_each_and_the_loop_ends_with_the_last(mirror):
-    states = iter(
-        [{"n": 1, "uptime_seconds": 1}, {"n": 1, "uptime_seconds": 2}, {"n": 2, "uptime_seconds": 3}]
-    )
+    class News(msgspec.Struct):
+        n: int
+        uptime_seconds: int
+
+    states = iter([News(1, 1), News(1, 2), News(2, 3)])
     looks = asyncio.Semaphore(0)
     asked = []
 

@@ -34,13 +34,13 @@ async def requests(lab):
 async def test_a_file_on_tape_is_brought_back_by_one_request_with_the_mirrors_address(tmp_path):
     async with file_lab(tmp_path, MIRROR_UPSTREAM__EMAIL=ADDRESS) as lab:
         report = await one_pass(lab, MAGNETOGRAMS)
-        assert (report["state"], report["files_absent"]) == ("current", 0)
-        assert report["files"] == report["files_wanted"] == report["records"] > 1
+        assert (report.state, report.files_absent) == ("current", 0)
+        assert report.files == report.files_wanted == report.records > 1
         (request,) = await requests(lab)
         assert request["notify"] == ADDRESS
         assert f"#{ON_TAPE}" in request["ds"]
         asked = len(await lab.log())
-        assert (await one_pass(lab, replace(MAGNETOGRAMS)))["files"] == report["files"]
+        assert (await one_pass(lab, replace(MAGNETOGRAMS))).files == report.files
         assert len(await lab.log()) == asked
 
 
@@ -57,8 +57,8 @@ async def test_it_is_pinned_and_served_like_the_others(tmp_path):
 async def test_without_an_address_it_is_left_alone_and_the_others_come(tmp_path):
     async with file_lab(tmp_path) as lab:
         report = await one_pass(lab, MAGNETOGRAMS)
-        assert report["files_absent"] == 1
-        assert report["files"] == report["records"] - 1
+        assert report.files_absent == 1
+        assert report.files == report.records - 1
         assert await requests(lab) == []
 
 
@@ -68,8 +68,8 @@ async def test_a_refusal_spares_the_file_and_not_the_others(tmp_path, status):
         refusal = {"fault": "status", "status": status, "message": "not now"}
         await lab.faults({"match": {"op": "exp_request"}, **refusal})
         report = await one_pass(lab, MAGNETOGRAMS)
-        assert report["files"] == report["records"] - 1
+        assert report.files == report.records - 1
         await lab.faults()
         lab.clock.forward(days=2)
         report = await one_pass(lab, MAGNETOGRAMS)
-        assert report["files"] == report["records"]
+        assert report.files == report.records

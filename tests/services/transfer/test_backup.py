@@ -129,7 +129,7 @@ async def test_only_the_last_are_kept_with_the_files_that_they_need(small):
 
 async def test_a_file_that_leaves_while_the_backup_runs_is_not_told_of(small):
     async def evict(word):
-        if word["step"] == "index":
+        if word.step == "index":
             await small.opened.blobs.evict(1)
 
     # The index is copied after the word, so the file must leave later: behind the copy's back.
@@ -161,7 +161,7 @@ async def test_a_folder_in_the_store_or_around_it_is_refused(small, to):
 
 async def test_a_second_backup_at_the_same_time_is_refused(small):
     async def again(word):
-        if word["step"] == "index":
+        if word.step == "index":
             with pytest.raises(StorageError, match="another program is writing"):
                 await small.backup()
 

@@ -1,0 +1,115 @@
+"""What a path of our own API is: who may ask it, what it takes, what it answers. The JSON is typed by msgspec.
+
+An ``Endpoint`` is the whole contract of a path. The server binds a handler to it, the gate takes its role, the
+command line and ``mirror.Client`` call it, the OpenAPI document is made of it. Members of an answer that are
+``UNSET`` are left out; null says that nobody can tell, or that there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+__all__ = ["UNSET", "UnsetType"]
+
+#: The largest whole number that is taken, as DRMS has them: 64 bits with a sign.
+LARGEST = 2**63 - 1
+
+JSON = "application/json"
+#: Roles, from the least; ``nobody`` is for what is open to all.
+RoleName = Literal["nobody", "read", "export", "admin"]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An object of an answer."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What comes with a request: parameters of a query, or members of a JSON object.
+
+    An empty parameter is as good as none, and so is a member that is null. Parameters that are not known are
+    passed over, members that are not known are errors. ``EMPTY`` names parameters that mean something when empty.
+    """
+
+    EMPTY: ClassVar[frozenset[str]] = frozenset()
+
+
+class Nothing(Asked, frozen=True, kw_only=True):
+    """No parameters, and no body."""
+
+
+class Problem(Answer, frozen=True, kw_only=True):
+    """What went wrong. Where it is known: the place in what was asked, members that are wrong, what is not held."""
+
+    error: str
+    position: int | UnsetType | None = UNSET
+    fields: dict[str, str] | UnsetType = UNSET
+    missing: list[str] | UnsetType = UNSET
+
+
+Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+#: How many of something: above 0.
+Count = Annotated[int, Meta(ge=1, le=LARGEST)]
+RecordSets = Annotated[
+    str, Meta(description="a record set", examples=["hmi.v_45s[2014.01.01_TAI/1h]"])
+]
+SeriesName = Annotated[str, Meta(description="a series", examples=["hmi.v_45s"])]
+Names = Annotated[str, Meta(description="names, with commas", examples=["T_REC,CRLT_OBS"])]
+Moment = Annotated[
+    str,
+    Meta(description="a date, or so long ago", examples=["2026-11-01", "2026.11.01_12:00:00_UTC", "7d"]),
+]
+#: A time of an answer.
+Stamp = Annotated[str, Meta(description="a time in UTC", examples=["2026-11-22T10:00:00Z"])]
+
+Q = TypeVar("Q", bound=Asked)
+A_co = TypeVar("A_co", covariant=True)
+
+
+class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
+    """A path: ``text`` says what it does, ``asked`` what it takes, ``answer`` what the JSON of its answer is.
+
+    What it takes is in the query for GET, else in a JSON object, unless ``taken`` is another kind of body, beside
+    which there is a query. ``beside``: parameters of the query beside a JSON object. An answer that is no JSON is one of ``media``. ``lines``: a long task, which tells how
+    far it is in lines of JSON (NDJSON), ``answer`` in the last. ``failing``: another code with the same answer.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    role: RoleName
+    text: str
+    asked: type[Q]
+    answer: type[A_co]
+    status: int = 200
+    taken: str = JSON
+    beside: type[Asked] = Nothing
+    media: tuple[str, ...] = (JSON,)
+    lines: bool = False
+    failing: int | None = None
+
+    @property
+    def by_query(self) -> bool:
+        """True if what is asked stands in the query."""
+        return self.method == "GET" or self.taken != JSON
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts of the path that are to be filled in."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+
+def encoded(value: object) -> bytes:
+    """A value as JSON."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:  # text of JSOC or of a request that is no Unicode
+        import json  # noqa: PLC0415  (seldom)
+
+        return json.dumps(msgspec.to_builtins(value)).encode()
+
+
+def plain(value: object) -> Any:
+    """A value as plain dicts, lists, texts and numbers."""
+    return msgspec.to_builtins(value)

@@ -1,0 +1,43 @@
+"""Every path of our own API, in one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mirror.api import (
+    access,
+    adoption,
+    coverage,
+    exports,
+    fills,
+    freshness,
+    maintenance,
+    monitoring,
+    search,
+    sql,
+    subscriptions,
+    transfer,
+)
+from mirror.api.contract import Endpoint, Nothing
+
+DOCUMENT = Endpoint(
+    method="GET", path="/api/openapi.json", role="read", asked=Nothing, answer=dict[str, Any],
+    text="This interface as OpenAPI 3.1.",
+)  # fmt: skip
+
+#: By capability, in the order in which the document tells of them.
+CAPABILITIES: dict[str, tuple[Endpoint[Any, Any], ...]] = {
+    "search": search.ENDPOINTS,
+    "coverage": coverage.ENDPOINTS,
+    "sql": sql.ENDPOINTS,
+    "exports": exports.ENDPOINTS,
+    "fills": fills.ENDPOINTS,
+    "subscriptions": subscriptions.ENDPOINTS,
+    "freshness": freshness.ENDPOINTS,
+    "maintenance": maintenance.ENDPOINTS,
+    "transfer": transfer.ENDPOINTS,
+    "adoption": adoption.ENDPOINTS,
+    "access": access.ENDPOINTS,
+    "monitoring": (*monitoring.ENDPOINTS, DOCUMENT),
+}
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = tuple(e for each in CAPABILITIES.values() for e in each)

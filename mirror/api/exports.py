@@ -1,0 +1,167 @@
+"""Files, and work that somebody asked for: exports, and jobs of every kind. Pictures of files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from mirror.api.contract import (
+    UNSET,
+    Answer,
+    Asked,
+    Endpoint,
+    Names,
+    Nothing,
+    RecordSets,
+    Stamp,
+    UnsetType,
+    Whole,
+)
+
+Kind = Literal["export", "fill", "subscription"]
+#: Held here; at JSOC on a disk, or on tape; or not to be had anywhere.
+FileState = Literal["held", "online", "offline", "nowhere"]
+
+
+class FilesQuery(Asked, frozen=True, kw_only=True):
+    """``name`` is the format of names, as JSOC's filenamefmt; ``places``: also where files lie on the mirror's machine."""
+
+    ds: RecordSets
+    seg: Names = ""
+    n: Whole | None = None
+    name: str | None = None
+    places: bool = False
+
+
+class ListedFile(Answer, frozen=True, kw_only=True):
+    """A file of a record: ``name`` is what filenamefmt makes of it, ``path`` where this mirror serves it.
+
+    ``path`` is "" unless it is held, or online at JSOC. ``size`` and ``sha256`` are known of what is held;
+    ``place`` is where it lies on the machine of the mirror, for who asked for that.
+    """
+
+    record: str
+    segment: str
+    name: str
+    state: FileState
+    path: str
+    size: int | None = None
+    sha256: str | None = None
+    place: str | None = None
+
+
+class JobsQuery(Asked, frozen=True, kw_only=True):
+    """The last ``n`` exports and fills; of one ``kind`` if it is given."""
+
+    n: Whole = 100
+    kind: Kind | None = None
+
+
+class JobQuery(Asked, frozen=True, kw_only=True):
+    """``places``: also where files lie on the mirror's machine."""
+
+    places: bool = False
+
+
+class ExportWish(Asked, frozen=True, kw_only=True):
+    """An export: ``method`` url or url-tar, ``protocol`` and ``process`` as JSOC has them, ``name`` as filenamefmt."""
+
+    ds: RecordSets
+    seg: str = ""
+    n: Whole | None = None
+    method: str | None = None
+    protocol: str | None = None
+    process: str = ""
+    name: str | None = None
+    email: str | None = None
+
+
+class Waits(Answer, frozen=True, kw_only=True):
+    """Why a job pauses, and until when; ``tries`` of an export."""
+
+    why: str | None
+    next_try: Stamp
+    tries: int | UnsetType = UNSET
+
+
+class JobFile(Answer, frozen=True, kw_only=True):
+    """A file of an export; ``values`` of its keywords: exact, or as they print. ``path`` is "" until it is there."""
+
+    record: str
+    name: str
+    size: int | None
+    sha256: str | None
+    values: Literal["printed", "exact"]
+    path: str
+    place: str | UnsetType | None = UNSET
+
+
+class Job(Answer, frozen=True, kw_only=True):
+    """An export, a fill or a subscription. ``ready`` of ``total`` files or records (``counted``) have come.
+
+    Of an export besides: ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory``
+    and ``tar`` (where its files are). ``files`` is left out where jobs are listed.
+    """
+
+    id: str
+    kind: Kind
+    by: str | None
+    state: str
+    ready: int
+    total: int
+    counted: Literal["files", "records"]
+    seconds_left: int | None
+    bytes: int
+    ds: str
+    method: str | UnsetType = UNSET
+    protocol: str | UnsetType = UNSET
+    process: str | UnsetType = UNSET
+    created: Stamp | None
+    updated: Stamp | None
+    upstream_id: str | UnsetType | None = UNSET
+    directory: str | UnsetType = UNSET
+    tar: str | UnsetType | None = UNSET
+    error: str | None
+    waits: Waits | None
+    notes: list[str]
+    files: list[JobFile] | UnsetType = UNSET
+
+
+class QuicklookQuery(Asked, frozen=True, kw_only=True):
+    """The ``number``-th record, no side above ``size`` pixels; only of a file that is held, unless ``fetch``."""
+
+    ds: RecordSets
+    seg: Names = ""
+    n: Whole | None = None
+    number: Whole = 1
+    size: Annotated[int | None, Meta(description="pixels")] = None
+    fetch: bool = False
+
+
+FILES = Endpoint(
+    method="GET", path="/api/files", role="read", asked=FilesQuery, answer=list[ListedFile],
+    text="The archived files of a record set; with `places=1` also where they lie on the mirror's machine.",
+)  # fmt: skip
+JOBS = Endpoint(
+    method="GET", path="/api/jobs", role="read", asked=JobsQuery, answer=list[Job],
+    text="The last exports and fills, newest first, and then the subscriptions; `kind` is one of these.",
+)  # fmt: skip
+SUBMIT = Endpoint(
+    method="POST", path="/api/jobs", role="export", asked=ExportWish, answer=Job, status=202,
+    text="Begin an export, or find the one that an identical request began.",
+)  # fmt: skip
+JOB = Endpoint(
+    method="GET", path="/api/jobs/{id}", role="read", asked=JobQuery, answer=Job,
+    text="One job, an export with its files.",
+)  # fmt: skip
+CANCEL = Endpoint(
+    method="DELETE", path="/api/jobs/{id}", role="export", asked=Nothing, answer=Job,
+    text="End a fill or an export; what it has fetched stays.",
+)  # fmt: skip
+QUICKLOOK = Endpoint(
+    method="GET", path="/api/quicklook", role="read", asked=QuicklookQuery, answer=bytes, media=("image/png",),
+    text="The PNG of a record's first image, no side above `size` pixels. Only of a file that is held, unless "
+    "`fetch=1`. Which record and segment it is of is in `X-Mirror-Record` and `X-Mirror-Segment`.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILES, JOBS, SUBMIT, JOB, CANCEL, QUICKLOOK)

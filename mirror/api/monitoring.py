@@ -1,0 +1,215 @@
+"""How the mirror is doing: for people, for pages that are open, and for machines that look after it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from mirror.api.contract import UNSET, Answer, Endpoint, Nothing, Stamp, UnsetType
+from mirror.api.exports import Job
+from mirror.api.subscriptions import Subscription
+
+#: Of JSOC: it answered last, failed of late, is left alone for a while, is not to be asked.
+UpstreamState = Literal["ok", "failing", "away", "offline"]
+
+
+class Used(Answer, frozen=True, kw_only=True):
+    """How much of something was used in the last ``seconds``; ``limit`` null: any amount may be."""
+
+    used: int
+    limit: int | None
+    seconds: int
+
+
+class UpstreamBudget(Answer, frozen=True, kw_only=True):
+    """The budget towards JSOC; ``until``: from when on there is more, null while there is some."""
+
+    records: Used
+    bytes: Used
+    waiting: int
+    until: Stamp | None
+    why: str
+
+
+class Upstream(Answer, frozen=True, kw_only=True):
+    """What goes on with JSOC: requests that run and wait, and counts since the start."""
+
+    state: UpstreamState
+    running: int
+    waiting: int
+    requests: int
+    failed: int
+    bytes: int
+    budget: UpstreamBudget
+
+
+class FillProgress(Answer, frozen=True, kw_only=True):
+    """What is being fetched of a series: slots or records."""
+
+    series: str
+    done: int
+    total: int
+
+
+class ConfigState(Answer, frozen=True, kw_only=True):
+    """Which file it is (null: none), since when it holds, what is wrong with it now, what waits for a restart."""
+
+    file: str | None
+    loaded: Stamp
+    problem: str
+    waiting_for_restart: list[str]
+
+
+class BackgroundCheck(Answer, frozen=True, kw_only=True):
+    """The check that the mirror makes by itself: how much it may and did read, and how far it is. Unix seconds."""
+
+    budget_per_day: str | None
+    read_today: int
+    running: bool
+    step: str | None
+    begun: float | None
+    ended: float | None
+    files: int
+    bytes: int
+    records: int
+    found: dict[str, int]
+
+
+class StoredFiles(Answer, frozen=True, kw_only=True):
+    """Files that are held; ``adopted`` are exports that people had, ``quota`` null if there is none."""
+
+    count: int
+    adopted: int | UnsetType = UNSET
+    bytes: int
+    quota: int | None
+    reserved: int | UnsetType = UNSET
+
+
+class Brief(Answer, frozen=True, kw_only=True):
+    """What of the status is in memory. ``searches`` by plan, since the start."""
+
+    policy: str
+    configured_policy: str
+    uptime_seconds: int
+    series: int
+    searches: dict[str, int]
+    upstream: Upstream
+    fills: list[FillProgress]
+    config: ConfigState
+
+
+class Slow(Answer, frozen=True, kw_only=True):
+    """What of the status the database is asked for. ``jobs``: exports by state."""
+
+    records: int
+    subscriptions: list[Subscription]
+    check: BackgroundCheck
+    files: StoredFiles
+    jobs: dict[str, int]
+
+
+class Status(Brief, frozen=True, kw_only=True):
+    """How the mirror is doing. ``jobs``: exports by state."""
+
+    records: int
+    subscriptions: list[Subscription]
+    check: BackgroundCheck
+    files: StoredFiles
+    jobs: dict[str, int]
+
+
+class Answers(Answer, frozen=True, kw_only=True):
+    """Searches since the start: without JSOC, with it, all."""
+
+    local: int
+    asked: int
+    all: int
+
+
+class Spared(Answer, frozen=True, kw_only=True):
+    """Bytes of so many days: sent to people, that JSOC had to send for them or ahead of them, and the difference."""
+
+    days: int
+    sent: int
+    asked: int
+    ahead: int
+    spared: int
+
+
+class DiskSpace(Answer, frozen=True, kw_only=True):
+    """Bytes of the disk that the store is on."""
+
+    free: int
+    total: int
+
+
+class LatestChange(Answer, frozen=True, kw_only=True):
+    """A record that JSOC replaced, or withdrew (``gone``)."""
+
+    record: str
+    series: str
+    gone: bool
+    found_at: Stamp
+
+
+class State(Brief, frozen=True, kw_only=True):
+    """The front page: ``jobs`` are those that are under way."""
+
+    records: int
+    subscriptions: list[Subscription]
+    check: BackgroundCheck
+    files: StoredFiles
+    jobs: list[Job]
+    answers: Answers
+    bytes: Spared
+    disk: DiskSpace
+    changes: list[LatestChange]
+
+
+class Alive(Answer, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """``index`` is ok, or what is wrong with it."""
+
+    status: Literal["ok", "failing"]
+    index: str
+    upstream: UpstreamState
+
+
+class UpstreamHealth(Answer, frozen=True, kw_only=True):
+    """How JSOC is."""
+
+    upstream: UpstreamState
+
+
+STATUS = Endpoint(
+    method="GET", path="/api/status", role="read", asked=Nothing, answer=Status, text="How the mirror is doing.",
+)  # fmt: skip
+EVENTS = Endpoint(
+    method="GET", path="/api/events", role="read", asked=Nothing, answer=State, media=("text/event-stream",),
+    text="Events `status`, whose data is the state of the front page as JSON: the present one, and each that is news.",
+)  # fmt: skip
+METRICS = Endpoint(
+    method="GET", path="/metrics", role="read", asked=Nothing, answer=str, media=("text/plain",),
+    text="Counters for Prometheus.",
+)  # fmt: skip
+HEALTH = Endpoint(
+    method="GET", path="/healthz", role="nobody", asked=Nothing, answer=Ready, failing=503,
+    text="200 if requests can be answered, else 503.",
+)  # fmt: skip
+LIVE = Endpoint(
+    method="GET", path="/healthz/live", role="nobody", asked=Nothing, answer=Alive,
+    text="200 as long as the process answers at all.",
+)  # fmt: skip
+READY = Endpoint(
+    method="GET", path="/healthz/ready", role="nobody", asked=Nothing, answer=Ready, failing=503,
+    text="200 if requests can be answered, else 503.",
+)  # fmt: skip
+UPSTREAM = Endpoint(
+    method="GET", path="/healthz/upstream", role="nobody", asked=Nothing, answer=UpstreamHealth, failing=503,
+    text="200 if JSOC answered of late, or is not to be asked; else 503.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (STATUS, EVENTS, METRICS, HEALTH, LIVE, READY, UPSTREAM)

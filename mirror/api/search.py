@@ -1,0 +1,130 @@
+"""Searches and series, and what helps to write record sets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from mirror.api.contract import (
+    UNSET,
+    Answer,
+    Asked,
+    Endpoint,
+    Names,
+    Nothing,
+    RecordSets,
+    UnsetType,
+    Whole,
+)
+
+#: How an answer came about.
+Plan = Literal["local", "filled", "forwarded", "stale"]
+
+
+class SearchQuery(Asked, frozen=True, kw_only=True):
+    """As for rs_list: ``key``, ``seg`` and ``link`` are names with commas, ``n`` of the first or, below 0, last records."""
+
+    EMPTY = frozenset({"where"})
+
+    ds: RecordSets
+    key: Names = ""
+    seg: Names = ""
+    link: Names = ""
+    n: Whole | None = None
+    where: Annotated[
+        str | None, Meta(description="a condition in SQL over the keywords", examples=["QUALITY = 0"])
+    ] = None
+
+
+class Found(Answer, frozen=True, kw_only=True):
+    """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer."""
+
+    columns: list[str]
+    rows: list[tuple[str | int, ...]]
+    count: int
+    plan: Plan
+    age_seconds: int | UnsetType = UNSET
+
+
+class SeriesLine(Answer, frozen=True, kw_only=True):
+    """A series that is known, with how many records are held."""
+
+    series: str
+    records: int
+    primekeys: list[str]
+    keywords: int
+    segments: list[str]
+    note: str
+
+
+class CheckQuery(Asked, frozen=True, kw_only=True):
+    """The text to look at, right or wrong."""
+
+    ds: Annotated[str, Meta(description="a record set", examples=["hmi.v_45s[$]"])] = ""
+
+
+class SetOutlook(Answer, frozen=True, kw_only=True):
+    """What a search for one record set would find here, and what it would ask JSOC for.
+
+    ``held`` records match already. Of ``slots`` (null: nobody can tell how many) ``missing`` are not held and
+    ``stale`` are to be checked again. ``text`` says it to people.
+    """
+
+    series: str
+    held: int
+    plan: str
+    slots: int | None
+    missing: int | None
+    stale: int | None
+    text: str
+
+
+class Checked(Answer, frozen=True, kw_only=True):
+    """Right, with the outlook of each record set; or what is wrong, what was expected, and where (null: unknown)."""
+
+    ok: bool
+    ds: str
+    sets: list[SetOutlook] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    expected: str | UnsetType = UNSET
+    position: int | UnsetType | None = UNSET
+
+
+class NamesQuery(Asked, frozen=True, kw_only=True):
+    """What was typed."""
+
+    q: str = ""
+
+
+class KnownName(Answer, frozen=True, kw_only=True):
+    """A series; ``known``: its structure is held."""
+
+    series: str
+    note: str
+    known: bool
+
+
+SEARCH = Endpoint(
+    method="GET", path="/api/search", role="read", asked=SearchQuery, answer=Found,
+    text="Records of a record set, as rows. Without names: the prime keys. With `where` only the records for which "
+    "this condition in SQL is true. What is not held is asked of JSOC.",
+)  # fmt: skip
+SERIES = Endpoint(
+    method="GET", path="/api/series", role="read", asked=Nothing, answer=list[SeriesLine],
+    text="The series that are known.",
+)  # fmt: skip
+CHECK_QUERY = Endpoint(
+    method="GET", path="/api/check-query", role="read", asked=CheckQuery, answer=Checked,
+    text="Whether a record set is right, and what a search for it would fetch; or what is wrong, and where.",
+)  # fmt: skip
+BUILD_QUERY = Endpoint(
+    method="GET", path="/api/build-query", role="read", asked=Nothing, answer=Checked,
+    text="The form of the search page's builder (`b.series`, `b.where`, `b.seg`, `v.KEY`, `start.KEY`, `end.KEY`, "
+    "`length.KEY`, `step.KEY`): the record set that it makes, checked.",
+)  # fmt: skip
+NAMES = Endpoint(
+    method="GET", path="/api/names", role="read", asked=NamesQuery, answer=list[KnownName],
+    text="The series that have `q` in their names or notes, those known here first.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (SEARCH, SERIES, CHECK_QUERY, BUILD_QUERY, NAMES)

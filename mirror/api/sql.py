@@ -1,0 +1,110 @@
+"""SQL over everything that is held, and statements that people keep under a name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from mirror.api.contract import Answer, Asked, Endpoint, Nothing
+
+Form = Literal["json", "arrow", "csv", "parquet"]
+MEDIA: dict[Form, str] = {
+    "json": "application/json",
+    "arrow": "application/vnd.apache.arrow.stream",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+Statement = Annotated[str, Meta(description="SQL", examples=["SELECT count(*) FROM hmi.v_45s"])]
+
+
+class SqlForm(Asked, frozen=True, kw_only=True):
+    """The form of an answer; without it the header Accept chooses, else it is JSON."""
+
+    format: Form | None = None
+
+
+class SqlParameters(SqlForm, frozen=True, kw_only=True):
+    """A statement in the query; ``params`` are JSON."""
+
+    query: Statement
+    params: Annotated[str | None, Meta(description="JSON: values for ?, or by name for $name")] = None
+    fill: bool = False
+
+
+class SqlQuery(Asked, frozen=True, kw_only=True):
+    """A statement; ``params`` are values for ``?``, or by name for ``$name``. ``fill``: fetch what jsoc() lacks first."""
+
+    query: Statement
+    params: list[Any] | dict[str, Any] | None = None
+    fill: bool = False
+
+
+class SqlColumn(Answer, frozen=True, kw_only=True):
+    """A column: its name, and its type in DuckDB's words."""
+
+    name: str
+    type: str
+
+
+class SqlAnswer(Answer, frozen=True, kw_only=True):
+    """Rows of values below columns; what JSON has no word for is text."""
+
+    columns: list[SqlColumn]
+    rows: list[list[Any]]
+
+
+class Query(Answer, frozen=True, kw_only=True):
+    """A statement that is kept; ``saved_at`` in Unix seconds."""
+
+    name: str
+    sql: str
+    saved_by: str
+    saved_at: float
+
+
+class QueryWish(Asked, frozen=True, kw_only=True):
+    """A name of at most 80 characters, and a statement."""
+
+    name: str = ""
+    sql: str = ""
+
+
+class QueryName(Asked, frozen=True, kw_only=True):
+    """The name of a statement."""
+
+    name: str = ""
+
+
+class ForgottenQuery(Answer, frozen=True, kw_only=True):
+    """The name of what is not kept any more."""
+
+    name: str
+
+
+_SQL = (
+    "One statement, answered as JSON, Arrow, CSV or Parquet; see SQL. What is wrong is told before anything is sent; an "
+    "answer that fails in the middle is broken off, so that no client takes a part for the whole."
+)
+GET_SQL = Endpoint(
+    method="GET", path="/api/sql", role="read", asked=SqlParameters, answer=SqlAnswer, media=tuple(MEDIA.values()), text=_SQL,
+)  # fmt: skip
+SQL = Endpoint(
+    method="POST", path="/api/sql", role="read", asked=SqlQuery, beside=SqlForm, answer=SqlAnswer,
+    media=tuple(MEDIA.values()), text=f"{_SQL} A body that is no JSON is the statement itself.",
+)  # fmt: skip
+QUERIES = Endpoint(
+    method="GET", path="/api/queries", role="read", asked=Nothing, answer=list[Query],
+    text="The statements that are kept, shared by all who use this mirror.",
+)  # fmt: skip
+SAVE_QUERY = Endpoint(
+    method="POST", path="/api/queries", role="export", asked=QueryWish, answer=Query, status=201,
+    text="Keep a statement, in place of the one that has its name.",
+)  # fmt: skip
+REMOVE_QUERY = Endpoint(
+    method="DELETE", path="/api/queries", role="export", asked=QueryName, answer=ForgottenQuery,
+    text="Forget a statement.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (GET_SQL, SQL, QUERIES, SAVE_QUERY, REMOVE_QUERY)

@@ -1,0 +1,54 @@
+"""Metrics for Prometheus: made when they are asked for, of counts that the mirror keeps anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+__all__ = ["Metric", "counter", "exposition", "gauge"]
+
+#: A number, or numbers by the values of labels: of one, or of several.
+Samples = float | Mapping[str, float] | Mapping[tuple[str, str], float]
+
+
+def counter(name: str, text: str, samples: Samples, *labels: str) -> Metric:
+    """What only grows, from 0 at the start of the mirror; its name ends in ``_total``."""
+    return _filled(CounterMetricFamily(name.removesuffix("_total"), text, labels=labels), samples)
+
+
+def gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:
+    """What goes up and down."""
+    return _filled(GaugeMetricFamily(name, text, labels=labels), samples)
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, samples: Samples) -> Metric:
+    values = samples if isinstance(samples, Mapping) else {(): samples}
+    for labels, value in values.items():
+        family.add_metric([labels] if isinstance(labels, str) else list(labels), value)
+    return family
+
+
+class _Collected(Collector):
+    """What was collected already, for a registry."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = tuple(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics."""
+        return self._metrics
+
+
+def exposition(metrics: Iterable[Metric], accept: str = "") -> tuple[bytes, str]:
+    """Metrics in Prometheus' text, or OpenMetrics for a request that accepts that; and the type of the content."""
+    registry = CollectorRegistry()
+    registry.register(_Collected(metrics))
+    try:
+        encode, kind = choose_encoder(accept)
+    except ValueError:  # a version that is no number
+        encode, kind = choose_encoder("")
+    return encode(registry), kind

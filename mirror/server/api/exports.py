@@ -1,0 +1,118 @@
+"""The API of files: what is held, jobs, and pictures.
+
+Whatever changes something takes a JSON object as its body, and wants to be told that it is one: a page
+of some other site that a browser shows cannot send that here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from mirror.api import exports as api
+from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
+from mirror.errors import BadRequest
+from mirror.server.endpoints import Told, serve
+from mirror.server.jsoc.conditional import what_is_asked
+from mirror.server.requests import cache_headers, names_of
+from mirror.services.quicklook.render import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.api.contract import Nothing
+    from mirror.services.exports.file_list import FileLists
+    from mirror.services.exports.job_list import JobList
+    from mirror.services.monitoring.overview import AllJobs
+    from mirror.services.quicklook.quicklook import QuickLooks
+
+NOT_MODIFIED = 304
+
+
+class ExportsApi:
+    """The handlers of /api/files, /api/jobs and /api/quicklook; ``now`` gives Unix seconds."""
+
+    def __init__(
+        self, lists: FileLists, exports: JobList, jobs: AllJobs, quicklooks: QuickLooks, now: Callable[[], float]
+    ) -> None:
+        self._now = now
+        self._lists = lists
+        self._exports = exports
+        self._jobs = jobs
+        self._quicklooks = quicklooks
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve everything at its path."""
+        serve(router, api.FILES, self.files)
+        serve(router, api.JOBS, self.jobs)
+        serve(router, api.SUBMIT, self.submit)
+        serve(router, api.JOB, self.job)
+        serve(router, api.CANCEL, self.cancel)
+        serve(router, api.QUICKLOOK, self.quicklook)
+
+    async def files(self, _: web.Request, asked: api.FilesQuery) -> Told[list[api.ListedFile]]:
+        """The archived files of a record set."""
+        request = export_of(asked.ds, asked.seg, asked.n, name=asked.name)
+        listed = await self._lists.of(request, places=asked.places)
+        return Told(listed.files, cache_headers(listed.origin, listed.checked_at, self._now()))
+
+    async def jobs(self, _: web.Request, asked: api.JobsQuery) -> list[api.Job]:
+        """The last exports and fills, and the subscriptions."""
+        return await self._jobs.latest(max(1, asked.n), asked.kind)
+
+    async def job(self, request: web.Request, asked: api.JobQuery) -> api.Job:
+        """One job."""
+        return await self._jobs.one(request.match_info["id"], places=asked.places)
+
+    async def cancel(self, request: web.Request, _: Nothing) -> api.Job:
+        """End a fill or an export; what it has fetched stays."""
+        return await self._jobs.cancel(request.match_info["id"])
+
+    async def submit(self, _: web.Request, asked: api.ExportWish) -> Told[api.Job]:
+        """Begin an export."""
+        request = export_of(
+            asked.ds, asked.seg, asked.n, method=asked.method, protocol=asked.protocol, process=asked.process,
+            name=asked.name, email=asked.email,
+        )  # fmt: skip
+        job, found = await self._exports.submit(request)
+        return Told(job, cache_headers(found.origin, found.checked_at, self._now()))
+
+    async def quicklook(self, request: web.Request, asked: api.QuicklookQuery) -> web.Response:
+        """The PNG of a record's first image."""
+        wanted = export_of(asked.ds, asked.seg, asked.n)
+        most = MOST_PIXELS if asked.size is None else asked.size
+        found = await self._quicklooks.find(wanted, asked.number, most=most, fetch=asked.fetch)
+        # Headers are ASCII; names of records need not be.
+        told = {
+            "X-Mirror-Record": quote(found.record, safe="[]{}:#"),
+            "X-Mirror-Segment": quote(found.segment),
+            "Cache-Control": "private, no-cache",  # to be asked for again: a record may get another file
+            "ETag": f'"{found.tag}"',
+        }
+        if what_is_asked(request.headers, 1, tag=found.tag).status == NOT_MODIFIED:
+            return web.Response(status=NOT_MODIFIED, headers=told)
+        png = await self._quicklooks.png(found)
+        return web.Response(body=png, content_type="image/png", headers=told)
+
+
+def export_of(
+    ds: str, seg: str, n: int | None, *, method: str | None = None, protocol: str | None = None,
+    process: str = "", name: str | None = None, email: str | None = None,
+) -> ExportRequest:  # fmt: skip
+    """What is asked for: an export as JSOC knows it, with only what was given."""
+    method = method or "url"
+    if method == METHODS[0] or method not in METHODS:
+        raise BadRequest(f"method is {method!r}; expected {' or '.join(METHODS[1:])}")
+    return ExportRequest(
+        ds,
+        method=method,
+        protocol=Protocol(protocol or "as-is"),
+        filenamefmt=name or DEFAULT_FILENAME_FORMAT,
+        notify=email or None,
+        process=parse_process(process),
+        segments=names_of(seg) or None,
+        max_recs=n or None,
+        allow_staging=True,
+    )

@@ -1,0 +1,207 @@
+"""The API of how the mirror is doing: its status, metrics, news for pages that are open, and its health.
+
+Live news for pages: one small loop that tells all who listen how the mirror is, at most once a second. The loop runs
+while somebody listens. Whoever reads slowly misses states, and gets the latest.
+
+Whether the mirror is alive, ready, and has JSOC behind it: three questions that are not one. A mirror whose JSOC is
+down is healthy: it answers what it holds. So only ``/healthz/upstream`` fails then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from mirror.api import monitoring as api
+from mirror.api.contract import Nothing, encoded
+from mirror.errors import MirrorError, TooMany
+from mirror.metrics import exposition
+from mirror.server.endpoints import Told, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mirror.services.monitoring.status import Status
+
+log = logging.getLogger(__name__)
+
+#: Who may listen at a time: each is an open connection.
+MOST = 100
+#: Seconds between two looks, and after which a silent connection is told that all is well.
+PERIOD, HEARTBEAT = 1.0, 15.0
+#: Seconds in which the index must answer.
+PATIENCE = 5.0
+
+
+class MonitoringApi:
+    """The handlers of /api/status and /metrics."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve everything at its path."""
+        serve(router, api.STATUS, self.status)
+        serve(router, api.METRICS, self.metrics)
+
+    async def status(self, _: web.Request, __: Nothing) -> api.Status:
+        """How the mirror is doing."""
+        return await self._status.status()
+
+    async def metrics(self, request: web.Request, _: Nothing) -> web.Response:
+        """Counters for Prometheus."""
+        text, kind = exposition(await self._status.metrics(), request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": kind})
+
+
+class Events:
+    """The handler of /api/events. ``state`` gives what is told; ``sleep`` is the pause between two looks."""
+
+    def __init__(
+        self,
+        state: Callable[[], Awaitable[api.State]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most: int = MOST,
+    ) -> None:
+        self._state = state
+        self._sleep = sleep
+        self._most = most
+        self._listeners: set[asyncio.Event] = set()
+        self._latest = (0, "")
+        self._loop: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the events."""
+        serve(router, api.EVENTS, self.events)
+
+    def stop(self) -> None:
+        """Let everybody who listens go: the mirror is being stopped."""
+        self._stopping = True
+        self._wake()
+
+    async def events(self, request: web.Request, _: Nothing) -> web.StreamResponse:
+        """``text/event-stream`` of events ``status``, whose data is the state as JSON."""
+        if len(self._listeners) >= self._most:
+            raise TooMany(f"{self._most} pages listen already; expected fewer, try again later")
+        woken = asyncio.Event()
+        self._listeners.add(woken)
+        try:
+            return await self._tell(request, woken)
+        finally:
+            self._listeners.discard(woken)
+
+    async def _tell(self, request: web.Request, woken: asyncio.Event) -> web.StreamResponse:
+        headers = {
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        told = self._run()
+        with suppress(ConnectionError):  # the page was closed
+            while not self._stopping:
+                number, text = self._latest
+                if number > told:
+                    told = number
+                    await response.write(f"event: status\ndata: {text}\n\n".encode())
+                elif not await _within(woken, HEARTBEAT):
+                    await response.write(b": all is well\n\n")
+                woken.clear()
+        return response
+
+    def _run(self) -> int:
+        """Begin to look; the number of the state that need not be told: an old one, if nobody looked of late."""
+        if self._loop is not None and not self._loop.done():
+            return 0
+        self._loop = asyncio.ensure_future(self._look())
+        return self._latest[0]
+
+    async def _look(self) -> None:
+        """Look for news as long as anybody listens."""
+        before: api.State | None = None
+        while self._listeners and not self._stopping:
+            try:
+                state = await self._state()
+            except MirrorError as problem:
+                log.warning("state cannot be told problem=%s", problem)
+            else:
+                news = replace(state, uptime_seconds=0)  # which changes by itself, and is no news
+                if news != before:
+                    before = news
+                    self._latest = (self._latest[0] + 1, encoded(state).decode())
+                    self._wake()
+            await self._sleep(PERIOD)
+
+    def _wake(self) -> None:
+        for listener in self._listeners:
+            listener.set()
+
+
+async def _within(woken: asyncio.Event, seconds: float) -> bool:
+    """True if it happens in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+class Health:
+    """The handlers below /healthz. ``look`` reads from the index; ``upstream`` says how JSOC is."""
+
+    def __init__(
+        self, look: Callable[[], Awaitable[object]], upstream: Callable[[], api.UpstreamState], patience: float = PATIENCE
+    ) -> None:
+        self._look = look
+        self._upstream = upstream
+        self._patience = patience
+        self._stopping = False
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve everything at its path."""
+        serve(router, api.HEALTH, self.ready)
+        serve(router, api.LIVE, self.live)
+        serve(router, api.READY, self.ready)
+        serve(router, api.UPSTREAM, self.upstream)
+
+    def stops(self) -> None:
+        """From now on the mirror is being stopped: whoever asks shall send people elsewhere."""
+        self._stopping = True
+
+    async def healthy(self) -> bool:
+        """True if requests can be answered: the index reads, and nothing is being stopped."""
+        return not self._stopping and await self._index() == "ok"
+
+    async def live(self, _: web.Request, __: Nothing) -> api.Alive:
+        """200 as long as the process answers at all."""
+        return api.Alive(status="ok")
+
+    async def ready(self, _: web.Request, __: Nothing) -> Told[api.Ready]:
+        """200 if requests can be answered, else 503."""
+        index = "stopping" if self._stopping else await self._index()
+        told = api.Ready(status="ok" if index == "ok" else "failing", index=index, upstream=self._upstream())
+        return Told(told, status=200 if index == "ok" else 503)
+
+    async def upstream(self, _: web.Request, __: Nothing) -> Told[api.UpstreamHealth]:
+        """200 if JSOC answered of late, or is not to be asked; else 503."""
+        state = self._upstream()
+        return Told(api.UpstreamHealth(upstream=state), status=200 if state in ("ok", "offline") else 503)
+
+    async def _index(self) -> str:
+        """The word "ok", or why the index cannot be read."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._look()
+        except TimeoutError:
+            return f"no answer in {self._patience:g} s"
+        except Exception as problem:  # noqa: BLE001  (whatever it is, somebody must hear of it)
+            return str(problem) or type(problem).__name__
+        return "ok"

@@ -1,0 +1,74 @@
+"""From the contract of a path to what the router has there: what is asked is decoded, the answer is encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from aiohttp import web
+
+from mirror.api.contract import JSON, Asked, Nothing, encoded
+from mirror.api.reading import from_object, from_query
+from mirror.errors import BadRequest
+from mirror.server.bodies import parse_json
+from mirror.server.requests import parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from mirror.api.contract import Endpoint
+
+Q = TypeVar("Q", bound=Asked)
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[A]):
+    """An answer with headers, or with another code than usual; ``packed``: compressed where the client takes that."""
+
+    answer: A
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int | None = None
+    packed: bool = False
+
+
+def serve(
+    router: web.UrlDispatcher,
+    endpoint: Endpoint[Q, A],
+    handler: Callable[[web.Request, Q], Awaitable[A | Told[A] | web.StreamResponse]],
+) -> None:
+    """Have a handler answer at the path of an endpoint: it is given what was asked, and gives what is to be told."""
+
+    @wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        told = await handler(request, await asked(request, endpoint))
+        return told if isinstance(told, web.StreamResponse) else response(told, endpoint.status)
+
+    if endpoint.method == "GET":
+        router.add_get(endpoint.path, answer)  # HEAD too
+    else:
+        router.add_route(endpoint.method, endpoint.path, answer)
+
+
+async def asked(request: web.Request, endpoint: Endpoint[Q, Any]) -> Q:
+    """What a request asks of an endpoint; BadRequest for what it does not take."""
+    if endpoint.asked is Nothing:
+        return endpoint.asked()
+    if endpoint.by_query:
+        return from_query(await parameters(request), endpoint.asked)
+    if request.content_type != JSON:
+        raise BadRequest(f"expected a JSON object, with the header Content-Type: {JSON}")
+    return from_object(parse_json(await request.read(), "the body"), endpoint.asked)
+
+
+def response(told: Any, status: int = 200) -> web.Response:
+    """An answer as JSON."""
+    whole = told if isinstance(told, Told) else Told(told)
+    made = web.Response(
+        body=encoded(whole.answer), status=whole.status or status, headers=whole.headers, content_type=JSON,
+        charset="utf-8",
+    )  # fmt: skip
+    if whole.packed:
+        made.enable_compression()
+    return made

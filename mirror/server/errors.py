@@ -40,6 +40,7 @@ from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import HungUp, demand_of
 from mirror.upstream.transport import PROBLEM
 from mirror.wire.answer import encode_error
+from mirror.wire.paths import PROGRAM_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -116,6 +117,9 @@ def problem_response(request: web.Request, error: MirrorError) -> web.Response:
         unheard = isinstance(error, NotHeld | UpstreamError) and request.path.endswith(DEAF)
         answered = code if forbidden or unheard else 200
         reason = " ".join(str(error)[:LONGEST_REASON].split()) if unheard else None
+        if PROGRAM_PATHS.get(request.path) == "show_info":  # a program that prints text
+            text = f"### show_info: {error}\n"
+            return web.Response(text=text, status=answered, reason=reason, content_type="text/plain")
         body = encode_error(str(error), status)
         return web.Response(body=body, status=answered, reason=reason, content_type="application/json")
     told: dict[str, object] = {"error": str(error)}

@@ -356,7 +356,6 @@ def edited(change):
 
 
 STRUCTURES = {
-    "keyword twice": (lambda t: t.replace('"name": "QUALITY"', '"name": "CAMERA"'), "CAMERA 2 times"),
     "prime key that is none": (lambda t: t.replace('"name": "CAMERA",\n\t\t"slotted"', '"name": "CAMERAX",\n\t\t"slotted"'), "CAMERAX"),
     "quote": (lambda t: t.replace('"name": "QUALITY"', '"name": "Q\\"; DROP TABLE x; --"'), "name of a keyword"),
     "blank": (lambda t: t.replace('"name": "QUALITY"', '"name": "A B"'), "name of a keyword"),

@@ -205,7 +205,7 @@ def _missing(directory: Directory, names: Sequence[str]) -> str | None:
 
 def _shown(series: Series) -> list[Keyword]:
     """The keywords of a table: neither implicit ones, nor what is there once more under another name."""
-    real = [k for k in series.keywords if k.name not in series.implicit]
+    real = [k for k in series.record_keywords if k.name not in series.implicit]
     return [k for i, k in enumerate(real) if i == 0 or not is_second_name(k, real[i - 1])]
 
 

@@ -164,7 +164,10 @@ def decode_manifest(data: bytes, kind: type[M], where: str) -> M:
 def _by_member(problem: str) -> str:
     """What msgspec says, the member first: ``tables[0].size: Expected `int`, got `str```."""
     found = re.fullmatch(r"(.*) - at (?:`key` in )?`\$\.?(.*)`", problem, re.DOTALL)
-    return f"{found[2]}: {found[1]}" if found else problem
+    place, what = (found[2], found[1]) if found else ("", problem)
+    if lacking := re.fullmatch(r"Object missing required field `(\w+)`", what):
+        what = f"the member {lacking[1]} is missing"
+    return f"{place}: {what}" if place else what
 
 
 def joined(old: Bundle | None, new: Bundle) -> Bundle:

@@ -67,7 +67,7 @@ class Daemon:
         """What a long task comes to, which tells how far it is, line by line."""
         with self._in_words(), self._connection.opened(call(endpoint, asked)) as answer:
             for line in answer:
-                given = msgspec.json.decode(line)
+                given = msgspec.json.decode(line, type=dict[str, Any])
                 if "error" in given:
                     raise click.ClickException(str(given["error"]))
                 if "done" in given and "step" not in given:

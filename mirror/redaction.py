@@ -34,7 +34,7 @@ _HEADER = re.compile(
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s++|%20|\+)[\w.~+/%=-]{8,}+")
 _PARAMETER = re.compile(
     r"(?i)(?<![\w-])(token|access_token|password|passwd|secret|notify|requestor|requester|e-?mail)"
-    r"(=|%3D)(?:(?!%26)[^\s&;\"'<>])++"
+    r"(=|%3D)(?:(?!%26)(?:[^\s&;\"'<>]|&(?:#(?:64|x40)|commat);))++"
 )
 #: As ``mirror.config.access`` makes them: the name may be known.
 _TOKEN = re.compile(r"(?<![\w-])([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.[A-Za-z0-9_-]{43}(?![\w-])")

@@ -21,7 +21,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _WORDS = (
     ("`str` of", "a text"), ("`str` m", "a text"), ("`str`", "a text"), ("`int` >= 1", "a number above 0"),
     ("`bool`", "true or false"), ("`array` of length <= ", "at most {}"), ("`array", "a list"),
-    ("`object", "a table"), ("`int", "a whole number of at most 64 bits"), ("`float", "a number of at most 64 bits"),
+    ("`object", "an object"), ("`int", "a whole number of at most 64 bits"), ("`float", "a number of at most 64 bits"),
 )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def search(
     asked = SearchQuery(ds=recordset, key=key or "", seg=seg or "", n=limit, where=where)
     found = _patiently(daemon, asked, {} if wish is None else {"Cache-Control": wish})
     show(found, form)
-    told = origin_in_words(found.plan, found.age_seconds or None)
+    told = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
     remark(f"{counted(found.count, 'record')}; {told}")
     if number is not None:
         open_quick_look(daemon, asked, number)

@@ -13,6 +13,7 @@ from mirror.api.reading import from_object, from_query
 from mirror.errors import BadRequest
 from mirror.server.bodies import parse_json
 from mirror.server.requests import parameters
+from mirror.wire.params import decode_params
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -56,7 +57,9 @@ async def asked(request: web.Request, endpoint: Endpoint[Q, Any]) -> Q:
     if endpoint.asked is Nothing:
         return endpoint.asked()
     if endpoint.by_query:
-        return from_query(await parameters(request), endpoint.asked)
+        of_query = request.method == "POST"  # the body is a file
+        given = decode_params(request.rel_url.raw_query_string) if of_query else await parameters(request)
+        return from_query(given, endpoint.asked)
     if request.content_type != JSON:
         raise BadRequest(f"expected a JSON object, with the header Content-Type: {JSON}")
     return from_object(parse_json(await request.read(), "the body"), endpoint.asked)

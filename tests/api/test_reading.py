@@ -60,7 +60,7 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(kind, given, words):
         (AdoptWish, {"files": [{**FILE, "path": "a.fits"}]}, "files[0].path is 'a.fits'; expected an absolute path"),
         (AdoptWish, {"files": [{"path": "/a"}]}, "size of files[0] is missing"),
         (AdoptWish, {"files": {}}, "files is {}; expected a list"),
-        (AdoptWish, {"files": [1]}, "files[0] is 1; expected a table"),
+        (AdoptWish, {"files": [1]}, "files[0] is 1; expected an object"),
         (AdoptWish, {"files": [FILE] * 1001}, "expected at most 1000"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -225,7 +226,7 @@ async def test_a_browser_that_hides_its_page_exports_nothing(plain):
 @pytest.mark.parametrize("agent", ["Python-urllib/3.11", "curl/8.5.0", "IDL/8.9 IDLnetURL", "Mozilla/4.0"])
 async def test_programs_export_as_before(plain, agent):
     answer = await sent(plain, FETCH + EXPORT, User_Agent=agent, Accept="*/*")
-    assert b'"status":0' in answer.body or b'"status":2' in answer.body, answer.body
+    assert int(json.loads(answer.body)["status"]) in (0, 2), answer.body
 
 
 async def test_a_page_of_ours_may_do_what_one_elsewhere_may_not(plain):
@@ -251,7 +252,7 @@ async def test_a_name_that_is_not_ours_gets_no_page_no_api_and_no_export(plain, 
 
 async def test_a_mirror_exports_at_another_by_any_name(plain):
     answer = await sent(plain, FETCH + EXPORT, host="mirror.lab:8040", Via="1.1 jsoc-mirror-far")
-    assert b'"status":2' in answer.body
+    assert int(json.loads(answer.body)["status"]) in (0, 2), answer.body
 
 
 async def test_jsocs_own_name_leads_to_exports_and_not_to_our_pages(plain):

@@ -63,11 +63,11 @@ GOOD = {"path": "/x.fits", "size": 1, "mtime_ns": 1, "inode": 1}
 @pytest.mark.parametrize(
     "body, words",
     [
-        ([], "expected an object with files"),
-        ({"files": ["/x.fits"]}, "a file needs path"),
+        ([], "the body is no JSON object"),
+        ({"files": ["/x.fits"]}, "files[0] is '/x.fits'; expected an object"),
         ({"files": [{**GOOD, "path": "x.fits"}]}, "absolute path"),
-        ({"files": [{**GOOD, "size": "1"}]}, "whole numbers"),
-        ({"files": [GOOD], "how": "steal"}, "expected copy or link"),
+        ({"files": [{**GOOD, "size": "1"}]}, "expected a whole number"),
+        ({"files": [GOOD], "how": "steal"}, "expected one of copy, link"),
         ({"files": [GOOD], "dry_run": 1}, "true or false"),
         ({"files": [GOOD], "other": 1}, "not known"),
         ({"files": [GOOD] * (MOST_FILES + 1)}, "at most 1000"),

@@ -65,7 +65,14 @@ class World:
     socket: TestServer
     mirror: Lab
 
+    async def settled(self) -> None:
+        """Return once no download is under way: the last byte may reach clients before its file is noted."""
+        while running := self.mirror.running.downloads.running():
+            await asyncio.wait([download.blob for download in running])
+            await asyncio.sleep(0)
+
     async def away(self) -> None:
+        await self.settled()
         await self.socket.close()
 
     async def get(self, path, method="GET", **headers):
@@ -174,6 +181,7 @@ async def test_while_jsoc_is_away_what_is_old_is_served_and_says_so(world, code)
 
 async def test_a_restart_and_an_offline_mirror_keep_them(world):
     await world.get(MAP)
+    await world.settled()
     await world.mirror.restart(MIRROR_UPSTREAM__POLICY="offline")
     answer = await world.get(MAP)
     assert (answer.body, answer.plan) == (world.server.pages[MAP].body, "local")

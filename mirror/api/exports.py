@@ -20,7 +20,7 @@ from mirror.api.contract import (
 )
 
 Kind = Literal["export", "fill", "subscription"]
-#: Held here; at JSOC on a disk, or on tape; or not to be had anywhere.
+#: Held here; at JSOC on a disk, or on tape; or not available anywhere.
 FileState = Literal["held", "online", "offline", "nowhere"]
 
 

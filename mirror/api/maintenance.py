@@ -85,7 +85,7 @@ class Evicted(Answer, frozen=True, kw_only=True):
 
 
 class CheckWish(Asked, frozen=True, kw_only=True):
-    """``budget``: bytes after which it stops, to be gone on with. ``anew``: from the beginning."""
+    """``budget``: bytes after which it stops, to be continued later. ``anew``: from the beginning."""
 
     scope: Scope = "all"
     budget: Count | None = None

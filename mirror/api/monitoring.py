@@ -8,7 +8,7 @@ from mirror.api.contract import UNSET, Answer, Endpoint, Nothing, Stamp, UnsetTy
 from mirror.api.exports import Job
 from mirror.api.subscriptions import Subscription
 
-#: Of JSOC: it answered last, failed of late, is left alone for a while, is not to be asked.
+#: Of JSOC: it answered last, failed recently, is left alone for a while, is not to be asked.
 UpstreamState = Literal["ok", "failing", "away", "offline"]
 
 
@@ -210,6 +210,6 @@ READY = Endpoint(
 )  # fmt: skip
 UPSTREAM = Endpoint(
     method="GET", path="/healthz/upstream", role="nobody", asked=Nothing, answer=UpstreamHealth, failing=503,
-    text="200 if JSOC answered of late, or is not to be asked; else 503.",
+    text="200 if JSOC answered recently, or is not to be asked; else 503.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (STATUS, EVENTS, METRICS, HEALTH, LIVE, READY, UPSTREAM)

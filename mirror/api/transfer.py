@@ -63,7 +63,7 @@ class BundleWish(Asked, frozen=True, kw_only=True):
 
 
 class FailedFile(Answer, frozen=True, kw_only=True):
-    """What is not to be had, and why."""
+    """What is not available, and why."""
 
     file: str
     error: str

@@ -3,10 +3,14 @@
 ``parse_where`` reads a clause, ``bind_where`` checks it against the columns of a series, and
 ``to_duckdb`` says it as SQL over the mirror's own columns, as far as its answer is certain to be PostgreSQL's:
 ``may_hold`` is false of a condition that only JSOC can evaluate. ``str()`` of a tree parses to an equal one.
+
+Which columns a series' table has at the server, and with what types.
 """
 
+import re
+
+from mirror.drms.series import OF_SEGMENT, Keyword, Segment, Series
 from mirror.drms.where.bind import bind_where
-from mirror.drms.where.columns import where_columns
 from mirror.drms.where.duckdb import ColumnInfo, is_volatile, may_hold, to_duckdb
 from mirror.drms.where.nodes import (
     And,
@@ -37,6 +41,57 @@ from mirror.drms.where.nodes import (
     needs,
 )
 from mirror.drms.where.parse import closes_early, parse_where
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Columns that every series has; sunum, slotnum say in which storage unit the record's files lie.
+RECORD_COLUMNS = {
+    "recnum": "longlong",
+    "sunum": "longlong",
+    "slotnum": "int",
+    "sessionid": "longlong",
+    "sessionns": "string",
+}
+
+
+def where_columns(series: Series) -> dict[str, str]:
+    """The columns that a where clause on ``series`` may name: lower-case name to DRMS type.
+
+    Constant and linked keywords have none, at the server either; nor has an alias such as DATE-OBS. Of a keyword
+    that each segment has its own of, each is a column (DATAMIN_000, DATAMIN_001, ...); its name without a number
+    binds too, but what it means in a condition JSOC alone knows. Of two keywords of one name the first counts.
+    """
+    named = (*series.record_keywords, *(k for k in series.keywords if k.recscope == OF_SEGMENT))
+    keywords = {k.name.lower(): k.type for k in reversed(named) if _has_column(k)}
+    return {**keywords, **RECORD_COLUMNS, **_link_columns(series), **_segment_columns(series)}
+
+
+def _has_column(keyword: Keyword) -> bool:
+    return not keyword.constant and keyword.linkinfo is None and _NAME.fullmatch(keyword.name) is not None
+
+
+def _link_columns(series: Series) -> dict[str, str]:
+    """A static link keeps the target's recnum, a dynamic one whether it is set."""
+    static = {f"ln_{x.name}_recnum".lower(): "longlong" for x in series.links if x.kind.upper() == "STATIC"}
+    dynamic = {f"ln_{x.name}_isset".lower(): "short" for x in series.links if x.kind.upper() != "STATIC"}
+    return static | dynamic
+
+
+def _segment_columns(series: Series) -> dict[str, str]:
+    """``sg_NNN_file``, and ``sg_NNN_axisNNN`` for a segment of variable size."""
+    columns: dict[str, str] = {}
+    for number, segment in enumerate(s for s in series.segments if not _linked(s)):
+        columns[f"sg_{number:03d}_file"] = "string"
+        columns |= {f"sg_{number:03d}_axis{axis:03d}": "int" for axis in range(_variable_axes(segment))}
+    return columns
+
+
+def _linked(segment: Segment) -> bool:
+    return segment.type == "link" or segment.protocol.lower().startswith("link via")
+
+
+def _variable_axes(segment: Segment) -> int:
+    return len(segment.dims.split("x")) if segment.dims.upper().startswith("VAR") else 0
+
 
 __all__ = [
     "And",

@@ -1,4 +1,7 @@
-"""How a request is turned away: by a challenge, the login page, or a sentence; and the headers of all answers."""
+"""How a request is turned away: by a challenge, the login page, or a sentence; and the headers of all answers.
+
+The headers that every page of ours carries.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,32 @@ from aiohttp import web
 
 from mirror.errors import Refused
 from mirror.server.access.csrf import is_of_browser
-from mirror.server.access.headers import HEADERS
 from mirror.server.errors import codes, problem_response
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import FOREIGN
 from mirror.upstream.transport import PROBLEM
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from mirror.errors import MirrorError
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+#: What a page of ours may load and do; ``blob:`` and ``data:`` are pictures that our own scripts make.
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
 
 _REALM = 'realm="jsoc-mirror"'
 #: For whatever of JSOC is shown below our address: its scripts run, but not as ours, and its requests do not name us.

@@ -117,7 +117,7 @@ class Events:
         return response
 
     def _run(self) -> int:
-        """Begin to look; the number of the state that need not be told: an old one, if nobody looked of late."""
+        """Begin to look; the number of the state that need not be told: an old one, if nobody looked recently."""
         if self._loop is not None and not self._loop.done():
             return 0
         self._loop = asyncio.ensure_future(self._look())
@@ -191,7 +191,7 @@ class Health:
         return Told(told, status=200 if index == "ok" else 503)
 
     async def upstream(self, _: web.Request, __: Nothing) -> Told[api.UpstreamHealth]:
-        """200 if JSOC answered of late, or is not to be asked; else 503."""
+        """200 if JSOC answered recently, or is not to be asked; else 503."""
         state = self._upstream()
         return Told(api.UpstreamHealth(upstream=state), status=200 if state in ("ok", "offline") else 503)
 

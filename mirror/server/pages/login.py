@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.errors import Refused, TooMany
-from mirror.server.access.credentials import COOKIE
 from mirror.server.access.csrf import local_path
+from mirror.server.access.gate import COOKIE
 from mirror.server.bodies import form
 from mirror.server.errors import codes
 from mirror.server.requests import PRINCIPAL

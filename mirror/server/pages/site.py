@@ -24,7 +24,7 @@ from aiohttp import web
 import mirror
 from mirror.errors import MirrorError
 from mirror.humanize import length, moment, number, share, size
-from mirror.server.access.headers import HEADERS
+from mirror.server.access.refusals import HEADERS
 from mirror.server.errors import codes
 from mirror.server.requests import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import STATIC

@@ -7,7 +7,7 @@ import base64
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mirror.server.access.credentials import NONE, Credentials, read_credentials
+from mirror.server.access.gate import NONE, Credentials, read_credentials
 
 TOKEN = "ada." + "A" * 43
 

@@ -12,8 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from mirror.server.access.headers import POLICY
-from mirror.server.access.refusals import secured
+from mirror.server.access.refusals import POLICY, secured
 from tests.accesslab import CONFIG, TOKENS, basic, bearer, log_in, table
 from tests.lab import JSOC_INFO, Lab, lab
 from tests.server.jsoc.test_proxy import absolute

@@ -42,6 +42,15 @@ async def test_parameters_that_only_jsoc_understands_reach_it_as_they_stand(tmp_
         assert again == answer.body if kept else b"disconnected" in again or b"cannot be reached" in again
 
 
+async def test_an_error_of_a_program_that_prints_text_is_asked_again(tmp_path):
+    query = {"ds": HOUR + "[? jsoc_knows(QUALITY) = any(array[0]) ?]", "key": "T_REC", "b": "1"}
+    async with lab.lab(tmp_path) as mirror:
+        for times in (1, 2):
+            answer = await mirror.get(SHOW_INFO, query)
+            assert (answer.plan, answer.body[:3]) == ("forwarded", b"###")
+            assert len(await mirror.log(program="show_info")) == times
+
+
 async def test_a_condition_that_only_jsoc_can_evaluate_is_asked_of_it_and_nothing_else_is(tmp_path):
     ds = HOUR + "[? jsoc_knows(QUALITY) = any(array[0]) ?]"
     async with lab.lab(tmp_path) as mirror:

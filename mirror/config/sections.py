@@ -167,6 +167,22 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """``[cluster]``: what several mirrors share; without ``database`` this one stands alone.
+
+    ``database`` is a PostgreSQL, ``objects`` where chunks and files lie, ``endpoint`` the address of an S3 that is not
+    AWS. ``name`` tells servers apart, None: the name of the machine. Finished months are published as Iceberg tables
+    every ``publish`` seconds, None: never.
+    """
+
+    database: str | None = _key(values.unless("none", values.postgresql), None, secret=True)
+    objects: str | None = _key(values.unless("none", values.object_store), None)
+    endpoint: str | None = _key(values.unless("none", values.url), None)
+    name: str | None = _key(values.unless("none", values.server_name), None)
+    publish: float | None = _key(values.unless("none", values.duration), 600.0)
+
+
+@dataclass(frozen=True, slots=True)
 class FreshnessRule:
     """``[[freshness]]``: how old a check may be, in seconds, for series whose name fits ``pattern``.
 
@@ -253,6 +269,7 @@ class Config:
     sql: Sql = Sql()
     log: Log = Log()
     upkeep: Upkeep = Upkeep()
+    cluster: Cluster = Cluster()
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
     plain_file: tuple[PlainFileRule, ...] = DEFAULT_PLAIN_FILES
     subscription: tuple[Subscription, ...] = ()

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from mirror import __version__
 from mirror.config.watching import ConfigWatcher
 from mirror.readthrough.downloads import Downloads
 from mirror.readthrough.files import Files
@@ -29,6 +30,7 @@ from mirror.readthrough.lists import Listing
 from mirror.readthrough.plain_files import PlainFiles
 from mirror.readthrough.policy import Rules, within
 from mirror.readthrough.records import CacheStatus, Records
+from mirror.readthrough.shared import Alone
 from mirror.readthrough.structures import Catalogue
 from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
@@ -126,7 +128,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
+    from mirror.readthrough.shared import Shared
     from mirror.server.app import Handlers
     from mirror.upstream.client import Exchange
     from mirror.upstream.pacing import Pacer
@@ -169,6 +173,8 @@ class Core:
     assembler: Assembler
     estimates: Estimates
     sleep: Sleep
+    shared: Shared
+    cluster: ClusterShared | None  #: what ``shared`` is where there is a ``[cluster]``
 
 
 async def open_core(
@@ -185,6 +191,8 @@ async def open_core(
     budgets = BudgetMemory(budget, index, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
+    cluster = await _joined(config, index, stops)
+    shared = cluster or Alone()
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
         config.upstream.url,
@@ -197,12 +205,13 @@ async def open_core(
         onward=route.onward,
         budget=budget,
         structure=lambda name: None if (held := index.series(name)) is None else held[0],
+        slot=None if cluster is None else cluster.slot,
     )
     stops.push_async_callback(upstream.close)
-    catalogue = Catalogue(index, upstream, rules)
-    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
+    catalogue = Catalogue(index, upstream, rules, shared)
+    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
     extremes = FirstLast(index, upstream, rules)
-    records = Records(index, upstream, filler, extremes, rules, fill)
+    records = Records(index, upstream, filler, extremes, rules, fill, shared)
     blobs = await Blobs.open(
         config.storage.path,
         database,
@@ -233,7 +242,7 @@ async def open_core(
         extremes=extremes,
         records=records,
         search=search,
-        listing=Listing(index, upstream, rules),
+        listing=Listing(index, upstream, rules, shared),
         blobs=blobs,
         holdings=holdings,
         adopted=Adopted(database, blobs),
@@ -244,7 +253,26 @@ async def open_core(
         assembler=Assembler(index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
+        shared=shared,
+        cluster=cluster,
     )
+
+
+async def _joined(config: Config, index: Index, stops: AsyncExitStack) -> ClusterShared | None:
+    """The cluster of ``[cluster]``, joined; None, and nothing of it is imported, if there is none."""
+    section = config.cluster
+    if section.database is None or section.objects is None:
+        return None
+    from mirror.cluster.database import ClusterDatabase, name_of_machine  # noqa: PLC0415
+    from mirror.cluster.objects import open_objects  # noqa: PLC0415
+    from mirror.cluster.shared import ClusterShared  # noqa: PLC0415
+
+    database = ClusterDatabase(section.database, section.name or name_of_machine(), __version__)
+    objects = open_objects(section.objects, section.endpoint)
+    cluster = ClusterShared(index, database, objects, config.storage.path / "cluster", queries=config.upstream.queries)
+    stops.push_async_callback(cluster.stop)
+    await cluster.start()
+    return cluster
 
 
 @dataclass(frozen=True)
@@ -349,7 +377,7 @@ def keeping(
         checker=checker,
         upkeep=upkeep,
         watch=watch,
-        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp),
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
         status=status,
         adoption=adoption,
         inbox=inbox,

@@ -9,6 +9,7 @@
     │   └── Refused               understood, but not something we do
     ├── UpstreamError             JSOC's fault, or the way to it
     │   ├── UpstreamUnreachable   no answer: refused, timed out, circuit open
+    │   │   └── ClusterAway       the other mirrors cannot be reached, and nobody asks JSOC alone
     │   ├── UpstreamBroken        an answer that is not what the protocol promises
     │   ├── UpstreamRefused       JSOC answered with a status other than 0
     │   └── UpstreamLacks         upstream is a mirror, and cannot give this
@@ -131,6 +132,10 @@ class UpstreamError(MirrorError):
 
 class UpstreamUnreachable(UpstreamError):
     """No answer: connection refused, timed out, or the circuit breaker is open."""
+
+
+class ClusterAway(UpstreamUnreachable):
+    """What the mirrors share cannot be reached, and without it no one of them asks JSOC."""
 
 
 class UpstreamBroken(UpstreamError):

@@ -32,6 +32,7 @@ LAYERS = (
     ("services.exports",),
     ("services.search", "services.access"),
     ("services",),
+    ("cluster",),
     ("readthrough",),
     ("storage.lake",),
     ("storage.index", "upstream"),

@@ -8,11 +8,13 @@ from mirror.concurrency import SingleFlight
 from mirror.coverage.plan import key_space
 from mirror.errors import NotHeld, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.shared import Alone
 from mirror.storage.index.layout import Layout
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.policy import JsocInfo, Rules
+    from mirror.readthrough.shared import Shared
     from mirror.storage.index.index import Index
 
 #: Seconds that a structure counts as current: keywords are added a few times in a series' life.
@@ -25,7 +27,8 @@ ABSENT, ABSENT_AGE = "no such series", 600.0
 class Catalogue:
     """Structures of series, from the index or from upstream."""
 
-    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules) -> None:
+    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules, shared: Shared | None = None) -> None:
+        self._shared = shared or Alone()
         self._index = index
         self._upstream = upstream
         self._rules = rules
@@ -36,21 +39,27 @@ class Catalogue:
 
         Raises UnknownSeries, NotHeld, or the UpstreamError that kept it from being fetched.
         """
-        held = self._index.series(name)
-        current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
-        if held is not None and current and demand is not CacheDemand.REVALIDATE:
-            return held[0]
+        held = self._current(name, demand)
+        if held is not None:
+            return held
+        found = self._index.series(name)
         if not self._rules.asks(demand):
-            if held is not None:
-                return held[0]
+            if found is not None:
+                return found[0]
             raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(demand)}", (name,))
         try:
-            return await self._flights.run(name.lower(), lambda: self._fetch(name))
+            return await self._flights.run(name.lower(), lambda: self._fetch(name, demand))
         except (UpstreamError, UnknownSeries):
             # JSOC also says that a series is not there when its database is out of order.
-            if held is not None and self._rules.stale_on_failure:
-                return held[0]
+            if found is not None and self._rules.stale_on_failure:
+                return found[0]
             raise
+
+    def _current(self, name: str, demand: CacheDemand) -> Series | None:
+        """The structure that is held, if it is young enough."""
+        held = self._index.series(name)
+        current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
+        return held[0] if held is not None and current and demand is not CacheDemand.REVALIDATE else None
 
     async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
         """True if JSOC said lately (or ever) that there is no such series, and none is held."""
@@ -61,7 +70,10 @@ class Catalogue:
         """JSOC said that there is no such series."""
         await self._index.keep_fact(ABSENT, name.lower(), "", self._rules.timestamp())
 
-    async def _fetch(self, name: str) -> Series:
+    async def _fetch(self, name: str, demand: CacheDemand) -> Series:
+        await self._shared.refresh()
+        if (known := self._current(name, demand)) is not None:
+            return known
         try:
             series = await self._upstream.series_struct(name)
             held = self._index.series(name)

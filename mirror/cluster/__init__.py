@@ -1,0 +1,1 @@
+"""What several mirrors share: ``objects`` is where chunks and files lie. Imported where there is a ``[cluster]``."""

@@ -38,7 +38,7 @@ LAYERS = (
     ("storage.index", "upstream"),
     ("storage.files",),
     ("storage.database",),
-    ("storage", "logs"),
+    ("storage", "logs", "cluster.objects"),
     ("config",),
     ("api",),
     ("coverage",),

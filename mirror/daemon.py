@@ -142,7 +142,7 @@ async def build(
         await kept.sync.reconcile(config.subscription)
         await kept.inbox.start()
         await core.database.rest()
-        return Mirror(
+        mirror = Mirror(
             app=app,
             events=events,
             health=health,
@@ -167,6 +167,9 @@ async def build(
             cluster=core.cluster,
             stops=stops.pop_all(),
         )
+        if mirror.cluster is not None:
+            mirror.cluster.on_back = mirror.go_on
+        return mirror
 
 
 async def told_to_stop() -> None:

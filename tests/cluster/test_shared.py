@@ -57,7 +57,7 @@ def queries(seed, count, dense):
 
 
 async def test_dense_overlaps_at_three_mirrors_are_asked_for_once(tmp_path):
-    async with cluster(tmp_path, 3, latency=0.002, MIRROR_FILL__CHUNK_RECORDS="60") as lab:
+    async with cluster(tmp_path, 3, latency=5, MIRROR_FILL__CHUNK_RECORDS="60") as lab:
         asked = list(queries(3, 48, dense=True))
 
         async def client(number):

@@ -60,6 +60,7 @@ from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
+from mirror.server.peers import Peers
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
@@ -306,7 +307,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     stops.push_async_callback(worker.stop)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
     exports = Exports(
-        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
+        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
     return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists)
@@ -350,7 +351,7 @@ def keeping(
         c.config.upstream.email,
     )  # fmt: skip
     parts = SyncParts(
-        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
+        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random, c.shared
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
@@ -579,7 +580,8 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting)), events
+    peers = None if c.cluster is None else Peers(c.shared)
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), peers), events
 
 
 def _pages(

@@ -15,6 +15,7 @@ PACKAGE = Path(mirror.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("processes",),
     ("daemon",),
     ("app",),
     ("server.app",),

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from mirror.api import cluster as api
 from mirror.cluster.chunks import new_key, read_chunk, write_chunk
-from mirror.cluster.database import FACTS, FREE, JOURNAL, KNOWN
+from mirror.cluster.database import FACTS, FREE, JOURNAL, KNOWN, MOST_NAMES
 from mirror.cluster.journal import (
     Entry,
     bounds,
@@ -92,6 +92,8 @@ log = logging.getLogger(__name__)
 NET = 2.0
 #: Seconds for which what was committed is gathered before it is published; and between tries while that fails.
 GATHER, AGAIN = 0.05, 2.0
+#: Sessions that may end in one fetch before that fails.
+LOSSES = 3
 #: Axis values of one chunk that is published without having been fetched as one.
 SLOTS = 20_000
 #: Seconds between two words about what was asked of JSOC.
@@ -102,6 +104,8 @@ MARK = "cluster.json"
 SHARED_FACTS = frozenset({STRUCTURE, ABSENT, "list", "address"})
 #: Where it is kept how far this server has followed what was given up, by series.
 GIVEN_UP = "cluster drops"
+#: Where the number of this server is kept, for exports that are made while the cluster is away.
+NUMBER = "cluster number"
 #: Chunks that could not be used and are named.
 NAMED = 20
 #: Small answers that are read at a time.
@@ -142,6 +146,7 @@ class ClusterShared:
     ) -> None:
         self.on_back: Callable[[], None] = lambda: None  #: called when the cluster is there again
         self._budget = budget
+        self._number = 0
         self._probed = False
         self._index = index
         self._database = database
@@ -174,6 +179,8 @@ class ClusterShared:
         for left in self._folder.iterdir():
             left.unlink(missing_ok=True)
         self._index.on_commit = self._committed
+        known = await self._index.fact(NUMBER, "")
+        self._number = 0 if known is None else int(known[0])
         await self._database.start()
         self._tasks = [asyncio.create_task(self._publishing()), asyncio.create_task(self._following()), asyncio.create_task(self._counting())]
 
@@ -184,6 +191,10 @@ class ClusterShared:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._index.on_commit = None
         await self._database.stop()
+
+    async def announce(self, host: str | None, port: int) -> None:
+        """Tell the others where this server answers: see ``ClusterDatabase``."""
+        await self._database.announce(host, port)
 
     async def published(self) -> None:
         """Return when all that was committed here is published; for tests and for whoever stops a server."""
@@ -288,13 +299,44 @@ class ClusterShared:
         async with self.places.place(kind, priority):
             yield
 
+    def job_number(self, number: int) -> int:
+        """See ``Shared``."""
+        return number * MOST_NAMES + self._number
+
+    async def address_of(self, number: int) -> str | None:
+        """See ``Shared``."""
+        if number % MOST_NAMES in (0, self._number):
+            return None
+        with suppress(ClusterAway):
+            for member in await self._database.members():
+                if member.number == number % MOST_NAMES and member.id != self._database.id:
+                    return member.address or None
+        return None
+
     # ---- one at a time ---------------------------------------------------------------------------
 
     async def _alone_at(self, series: Series, box: Box, find: Callable[[], list[Box]], ask: Ask) -> int | None:
         """Have ``ask`` done for what ``find`` finds of a box, where nobody else does it."""
-        name, total, done = series.name.lower(), 0, Coverage()
-        if not self._database.connected:
-            raise ClusterAway(f"the cluster is away, and no mirror of it asks JSOC alone: {self._database.why}")
+        total, done, losses = 0, Coverage(), 0
+        while True:
+            try:
+                took, parts = await self._one_turn(series, box, find, done, ask)
+            except ClusterAway:
+                # The session may have ended in the middle; then the next one goes on where this one was.
+                if (losses := losses + 1) > LOSSES:
+                    raise
+                continue
+            if took is None or not parts:
+                return None if took is None else total
+            total += took
+            for part in parts:
+                done.add(part, 0.0)
+
+    async def _one_turn(
+        self, series: Series, box: Box, find: Callable[[], list[Box]], done: Coverage, ask: Ask
+    ) -> tuple[int | None, list[Box]]:
+        """One flight, once there is something for it: what ``ask`` gave, and which parts it was about; none: all is done."""
+        name = series.name.lower()
         while True:
             told = self._told[name]  # before anything is looked at: what is said from now on is heard
             try:
@@ -305,7 +347,7 @@ class ClusterShared:
             wanted = [part for found in find() for part in done.gaps(found)]
             position = self._journal(series).position
             if not wanted:
-                return total
+                return 0, []
             claimed = await self._claim(name, position, wanted)
             if claimed is None:
                 self.counts["moved"] += 1
@@ -317,12 +359,7 @@ class ClusterShared:
                     async with asyncio.timeout(NET):
                         await told.wait()
                 continue
-            took = await self._fly(series, flight, parts, ask)
-            if took is None:
-                return None
-            total += took
-            for part in parts:
-                done.add(part, 0.0)
+            return await self._fly(series, flight, parts, ask), parts
 
     async def _claim(self, name: str, position: int, wanted: Sequence[Box]) -> tuple[int | None, list[Box]] | None:
         async with self._database.transaction() as cursor:
@@ -582,6 +619,9 @@ class ClusterShared:
     async def _connected(self) -> None:
         """The cluster is there, perhaps again."""
         await self._insist_on_mark(make=True)
+        if self._number != self._database.number:
+            self._number = self._database.number
+            await self._index.keep_fact(NUMBER, "", str(self._number), 0.0, is_shared=True)
         self._pending.clear()
         self._facts_position = 0
         joined = await self._index.fact(GIVEN_UP, "")

@@ -33,12 +33,14 @@ def _key(read: values.Reader, default: Any = ..., *, secret: bool = False) -> An
 class Server:
     """``[server]``: where the mirror listens; port 0 picks a free one.
 
+    ``processes``: so many mirrors answer there, each with a store of its own, which share what they fetch.
     ``connections`` that are open at a time, and of them those of one address, None: any number; this computer's own
     may be as many as all.
     """
 
     host: str = _key(values.text, "127.0.0.1")
     port: int = _key(values.integer(0, 65535), 8040)
+    processes: int = _key(values.integer(1, 64), 1)
     connections: int = _key(values.integer(1, 60_000), 2000)
     connections_per_address: int | None = _key(values.unless("none", values.integer(1, 60_000)), 500)
 

@@ -39,9 +39,9 @@ async def test_an_export_of_one_server_is_followed_at_another(tmp_path):
         here = await one.get(FETCH, {"op": "exp_status", "requestid": number})
         assert there.json["requestid"] == here.json["requestid"] == number
         assert there.json["status"] in (0, 1, 2)
-        assert (await third.get(f"/api/exports/{number}")).json["id"] == number
+        assert (await third.get(f"/api/jobs/{number}")).json["id"] == number
         assert (await third.get(f"/jobs/{number}")).code == 200
-        unknown = (await other.get(f"/api/exports/{number[:-1]}{(int(number[-1]) + 5) % 10}")).code
+        unknown = (await other.get(f"/api/jobs/{number[:-1]}{(int(number[-1]) + 5) % 10}")).code
         assert unknown == 404
         # Another server makes others, with ids of its own.
         assert (await other.get(FETCH, asked)).json["requestid"] != number

@@ -128,6 +128,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.readthrough.shared import Shared
@@ -175,6 +176,7 @@ class Core:
     sleep: Sleep
     shared: Shared
     cluster: ClusterShared | None  #: what ``shared`` is where there is a ``[cluster]``
+    shared_files: SharedFiles | None  #: its files
 
 
 async def open_core(
@@ -221,7 +223,11 @@ async def open_core(
     )
     stops.push_async_callback(lambda: if_possible(blobs.note_uses(), "times of use"))
     search = Search(index, catalogue, records, _counter(tallies))
-    holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
+    holdings, shared_files = Holdings(database, blobs), _shared_files(cluster, upstream, database, blobs, sleep)
+    downloads = Downloads(blobs, shared_files or upstream, sleep)
+    if shared_files is not None:
+        stops.push_async_callback(shared_files.stop)
+        shared_files.start(holdings)
     stops.push_async_callback(downloads.stop)
     stops.push_async_callback(filler.stop)
     return Core(
@@ -247,7 +253,14 @@ async def open_core(
         holdings=holdings,
         adopted=Adopted(database, blobs),
         downloads=downloads,
-        files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
+        files=Files(
+            blobs,
+            holdings,
+            downloads,
+            rules,
+            tree=config.storage.readable_tree,
+            elsewhere=None if shared_files is None else shared_files.has,
+        ),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
         assembler=Assembler(index, blobs, upstream, rules),
@@ -255,7 +268,19 @@ async def open_core(
         sleep=sleep,
         shared=shared,
         cluster=cluster,
+        shared_files=shared_files,
     )
+
+
+def _shared_files(
+    cluster: ClusterShared | None, upstream: UpstreamClient, database: Database, blobs: Blobs, sleep: Sleep
+) -> SharedFiles | None:
+    """The files of the cluster, if there is one."""
+    if cluster is None:
+        return None
+    from mirror.cluster.files import SharedFiles  # noqa: PLC0415
+
+    return SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
 
 
 async def _joined(config: Config, index: Index, stops: AsyncExitStack) -> ClusterShared | None:

@@ -169,6 +169,16 @@ class ClusterShared:
             await asyncio.sleep(GATHER)
 
     @property
+    def database(self) -> ClusterDatabase:
+        """What is shared, in tables."""
+        return self._database
+
+    @property
+    def objects(self) -> Objects:
+        """What is shared, in files."""
+        return self._objects
+
+    @property
     def unpublished(self) -> int:
         """How many commits wait to be published."""
         return sum(map(len, self._pending.values()))

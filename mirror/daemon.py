@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.config.watching import ConfigWatcher
     from mirror.readthrough.downloads import Downloads
@@ -95,6 +96,7 @@ class Mirror:
     analytics: Analytics
     upkeep: Upkeep
     browsing: Browsing
+    cluster: ClusterShared | None  #: the other mirrors, if there are any
     stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
@@ -162,6 +164,7 @@ async def build(
             analytics=kept.analytics,
             upkeep=kept.upkeep,
             browsing=faced,
+            cluster=core.cluster,
             stops=stops.pop_all(),
         )
 

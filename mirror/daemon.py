@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.config.watching import ConfigWatcher
@@ -97,6 +98,7 @@ class Mirror:
     upkeep: Upkeep
     browsing: Browsing
     cluster: ClusterShared | None  #: the other mirrors, if there are any
+    shared_files: SharedFiles | None  #: the files that they share
     stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
@@ -165,6 +167,7 @@ async def build(
             upkeep=kept.upkeep,
             browsing=faced,
             cluster=core.cluster,
+            shared_files=core.shared_files,
             stops=stops.pop_all(),
         )
 

@@ -80,7 +80,7 @@ from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills.fills import Filling, Fills
-from mirror.services.maintenance.check_files import FileSteps
+from mirror.services.maintenance.check_files import FileSteps, check_objects
 from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
 from mirror.services.maintenance.check_plan import CheckTable
 from mirror.services.maintenance.checker import Checker
@@ -321,7 +321,8 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     pins = Pins(c.database, c.rules.timestamp)
     planner = ExportPlanner(c.index, c.catalogue, c.records, c.search)
     asked = UpstreamExports(c.upstream, address, c.sleep)
-    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts)
+    elsewhere = None if c.shared_files is None else c.shared_files.paths_of
+    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
@@ -376,7 +377,8 @@ def keeping(
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
-    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
+    objects = None if c.shared_files is None else check_objects(c.shared_files)
+    steps = FileSteps(c.blobs, c.files, c.rules, objects), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Environment(
@@ -467,7 +469,14 @@ def carrying(core: Core) -> Carrying:
         c.filler,
         c.index,
         c.database,
-        BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
+        BundleFiles(
+            c.index,
+            c.files,
+            c.holdings,
+            c.adopted,
+            c.blobs,
+            None if c.shared_files is None else c.shared_files.paths_of,
+        ),
         c.assembler,
         c.listing,
         root,

@@ -85,6 +85,16 @@ class _FromObjects:
     body: AsyncIterator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Something that a check found among the objects, and what was done."""
+
+    key: str
+    problem: str
+    action: str
+    is_mended: bool
+
+
 class SharedFiles:
     """The files of the cluster, and the source of downloads of a server in it.
 
@@ -436,6 +446,42 @@ class SharedFiles:
         except NotHeld:
             return False
         return True
+
+    # ---- checking --------------------------------------------------------------------------------
+
+    async def check(self, digit: str) -> tuple[list[Disagreement], int]:
+        """Compare rows and objects whose sha256 begins with a digit, and mend what disagrees; how many there are."""
+        found = []
+        if digit == "0" and (count := await self.compare()):
+            found.append(Disagreement("units", f"{count} files had no row any more", "they go up again", is_mended=True))
+        there, count = {}, 0
+        for second in "0123456789abcdef":
+            async for key, size in self._objects.list(f"blobs/{digit}{second}"):
+                there[key.rpartition("/")[2]] = size
+        async for page in self.units.pages(digit):
+            for sha256, size in page:
+                count += 1
+                if there.pop(sha256, None) != size:
+                    found += await self._mended(sha256, size)
+        for sha256 in there:
+            # A list may also show what has been put this moment, and has no row yet.
+            found.append(Disagreement(blob_key(sha256), "no row knows it", "left alone", is_mended=False))
+        return found, count
+
+    async def _mended(self, sha256: str, size: int) -> list[Disagreement]:
+        """An object that a listing does not show as its row says: a listing may be stale, so it is asked for."""
+        now = await self._objects.exists(blob_key(sha256))
+        if now == size:
+            return []
+        unit = Unit(UnitFile(0, 0, sha256), "", sha256, size)
+        if now is None:
+            await self._missing(unit)
+        else:
+            await self.damaged(unit)
+        problem = "it is gone" if now is None else f"it has {now:,} bytes instead of {size:,}"
+        held = await self._blobs.find(sha256) is not None
+        action = "put there again" if held else "its files are asked of JSOC when somebody wants them"
+        return [Disagreement(blob_key(sha256), problem, action, is_mended=True)]
 
     async def compare(self) -> int:
         """See which files that were put there have no row any more, as after an older backup; how many."""

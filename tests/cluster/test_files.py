@@ -43,8 +43,8 @@ def files_of(mirror: Lab) -> SharedFiles:
 
 async def uploaded(mirror: Lab) -> None:
     async with asyncio.timeout(PATIENCE):
-        while mirror.running.downloads.running():
-            await asyncio.sleep(0.01)
+        for download in mirror.running.downloads.running():
+            await download.kept()
         await files_of(mirror).uploaded()
 
 
@@ -126,7 +126,7 @@ async def test_what_lies_beside_the_objects_is_served_while_jsoc_may_not_be_aske
 
 
 async def test_what_the_objects_have_is_evicted_first(made):
-    first, second = made.mirrors
+    first, _ = made.mirrors
     here, there = (await some_paths(first, 2))[:2]
     await first.get(here)  # used before, and would go first
     await first.get(there)
@@ -151,7 +151,7 @@ async def test_while_the_objects_are_away_local_files_go_on_and_go_up_after_a_re
     paths = await some_paths(first, 2)
     bodies = [(await first.get(path)).body for path in paths]
     async with asyncio.timeout(PATIENCE):
-        while not files_of(first).problem:
+        while not files_of(first).problem:  # noqa: ASYNC110  (nobody else needs to be told)
             await asyncio.sleep(0.01)
     assert "no answer" in files_of(first).problem
     assert [(await first.get(path)).body for path in paths] == bodies
@@ -247,3 +247,54 @@ async def test_on_s3_too(tmp_path, monkeypatch):
         await uploaded(first)
         assert [(await second.get(path)).body for path in paths] == bodies
         assert sorted(await downloads(made)) == sorted(paths)
+
+
+async def test_a_check_finds_objects_that_are_gone_and_has_them_put_again(made):
+    first, second = made.mirrors
+    paths = await some_paths(first, 4)
+    bodies = [(await first.get(path)).body for path in paths]
+    await uploaded(first)
+    object_of(made, bodies[0]).unlink()
+    object_of(made, bodies[1]).write_bytes(b"short")
+    (made.objects / "blobs/00").mkdir(exist_ok=True)
+    (made.objects / "blobs/00" / ("0" * 64)).write_bytes(b"nobody's")
+    findings = [f for digit in "0123456789abcdef" for f in (await files_of(second).check(digit))[0]]
+    assert sorted((f.problem, f.action) for f in findings) == [
+        (f"it has 5 bytes instead of {len(bodies[1]):,}", "its files are asked of JSOC when somebody wants them"),
+        ("it is gone", "its files are asked of JSOC when somebody wants them"),
+        ("no row knows it", "left alone"),
+    ]
+    await first.restart()  # it sees that its files have no row any more
+    await uploaded(first)
+    assert [object_of(made, body).read_bytes() for body in bodies] == bodies
+    assert [(await second.get(path)).body for path in paths] == bodies
+    assert len(await downloads(made)) == 4
+
+
+async def test_mirror_check_tells_of_them(made):
+    first, _ = made.mirrors
+    (path,) = await some_paths(first)
+    body = (await first.get(path)).body
+    await uploaded(first)
+    object_of(made, body).unlink()
+    await first.request("POST", "/api/check", data=b'{"scope": "files"}', headers={"Content-Type": "application/json"})
+    await first.running.upkeep.checker.wait()
+    told = (await first.get("/api/check")).json
+    assert told["ok"] and [(f["kind"], f["action"]) for f in told["findings"]] == [("object", "put there again")]
+    await uploaded(first)
+    assert object_of(made, body).read_bytes() == body
+
+
+async def test_a_bundle_has_what_left_the_store_for_the_objects(made, tmp_path):
+    first, _ = made.mirrors
+    (path,) = await some_paths(first)
+    body = (await first.get(path)).body
+    await uploaded(first)
+    sharp = (await first.ask("hmi.sharp_720s[][2014.02.10_00:00_TAI]", "HARPNUM")).json["keywords"][0]["values"][0]
+    assert (await first.running.blobs.evict(1)).blobs
+    target = tmp_path / "bundle"
+    order = {"recordsets": [f"hmi.sharp_720s[{sharp}][2014.02.10_00:00_TAI]{{bitmap}}"], "to": str(target), "held": True}
+    told = await first.request("POST", "/api/bundle", json=order)
+    assert told.code == 200, told.body
+    assert [p.read_bytes() for p in target.rglob("*") if p.is_file() and p.stat().st_size == len(body)] == [body]
+    assert len(await downloads(made)) == 1

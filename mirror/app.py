@@ -35,6 +35,7 @@ from mirror.readthrough.structures import Catalogue
 from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
+from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
@@ -193,7 +194,7 @@ async def open_core(
     budgets = BudgetMemory(budget, index, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
-    cluster = await _joined(config, index, stops)
+    cluster = await _joined(config, index, budget, stops)
     shared = cluster or Alone()
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
@@ -283,7 +284,7 @@ def _shared_files(
     return SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
 
 
-async def _joined(config: Config, index: Index, stops: AsyncExitStack) -> ClusterShared | None:
+async def _joined(config: Config, index: Index, budget: Budget, stops: AsyncExitStack) -> ClusterShared | None:
     """The cluster of ``[cluster]``, joined; None, and nothing of it is imported, if there is none."""
     section = config.cluster
     if section.database is None or section.objects is None:
@@ -294,7 +295,9 @@ async def _joined(config: Config, index: Index, stops: AsyncExitStack) -> Cluste
 
     database = ClusterDatabase(section.database, section.name or name_of_machine(), __version__)
     objects = open_objects(section.objects, section.endpoint)
-    cluster = ClusterShared(index, database, objects, config.storage.path / "cluster", queries=config.upstream.queries)
+    cluster = ClusterShared(
+        index, database, objects, config.storage.path / "cluster", queries=config.upstream.queries, budget=budget
+    )
     stops.push_async_callback(cluster.stop)
     await cluster.start()
     return cluster
@@ -320,7 +323,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     jobs, job_parts = Jobs(c.database, c.rules.timestamp), JobParts(c.database)
     pins = Pins(c.database, c.rules.timestamp)
     planner = ExportPlanner(c.index, c.catalogue, c.records, c.search)
-    asked = UpstreamExports(c.upstream, address, c.sleep)
+    asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
@@ -389,7 +392,8 @@ def keeping(
     authenticator = Authenticator(c.config, c.rules.timestamp)
     watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
     status = Status(
-        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget
+        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
+        list if c.cluster is None else c.cluster.metrics,
     )
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
@@ -601,6 +605,7 @@ def _app(
         AdoptionApi(kept.adoption, storage.path / "incoming"),
         AccessApi(kept.audit, c.accounting, c.rules.timestamp),
         MonitoringApi(kept.status),
+        ClusterApi(c.cluster),
         Document(),
         health,
         *_pages(core, kept, jobs, proxy, site, overview),

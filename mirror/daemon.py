@@ -144,7 +144,7 @@ async def build(
         await kept.sync.reconcile(config.subscription)
         await kept.inbox.start()
         await core.database.rest()
-        return Mirror(
+        mirror = Mirror(
             app=app,
             events=events,
             health=health,
@@ -170,6 +170,9 @@ async def build(
             shared_files=core.shared_files,
             stops=stops.pop_all(),
         )
+        if mirror.cluster is not None:
+            mirror.cluster.on_back = mirror.go_on
+        return mirror
 
 
 async def told_to_stop() -> None:

@@ -42,6 +42,7 @@ COMMANDS = {
     "bundle": ("mirror.cli.bundle", "Put a part of the mirror on a disk."),
     "import": ("mirror.cli.import_", "Take a bundle into the mirror's store."),
     "sql": ("mirror.cli.sql", "Run SQL over every keyword of all that is held."),
+    "cluster": ("mirror.cli.cluster", "Show the mirrors that share with this one, or try what they share."),
     "series": ("mirror.cli.inspect", "List the series that the mirror knows."),
     "coverage": ("mirror.cli.inspect", "Show for which ranges every record is held."),
     "changes": ("mirror.cli.changes", "Show which held records JSOC replaced, newest first."),
@@ -53,7 +54,7 @@ COMMANDS = {
 SECTIONS = {
     "Trying out": ("demo", "simulate"),
     "Every day": ("serve", "search", "sql", "fetch", "export", "fill", "jobs", "cancel"),
-    "What is there": ("status", "series", "coverage", "changes", "usage"),
+    "What is there": ("status", "series", "coverage", "changes", "usage", "cluster"),
     "Keeping data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
     "Upkeep": ("check", "evict", "forget", "backup", "restore"),
     "Carrying away": ("bundle", "import"),

@@ -97,7 +97,8 @@ async def read_chunk(index: Index, series: Series, path: Path, rows: int, claims
     """The records of a chunk with key sets of this store; ObjectDamaged if it is not what it should be."""
     layout = index.layout(series)
     try:
-        footer = json.loads(await asyncio.to_thread(read_footer, path) or "null")
+        text = await asyncio.to_thread(read_footer, path)
+        footer = json.loads(text or "null")
         numbers = {int(number): tuple(map(str, fields)) for number, fields in footer["keysets"].items()}
         tolerances = {str(name): Tolerance(*map(float, pair)) for name, pair in footer["tolerances"].items()}
         claims_from_json(footer["claims"])

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mirror.api import cluster as api
 from mirror.cluster.chunks import new_key, read_chunk, write_chunk
 from mirror.cluster.database import FACTS, FREE, JOURNAL, KNOWN
 from mirror.cluster.journal import (
@@ -44,6 +45,7 @@ from mirror.cluster.journal import (
     touch,
     write_entry,
 )
+from mirror.cluster.objects import probe
 from mirror.cluster.places import Places
 from mirror.concurrency import SingleFlight, to_the_end
 from mirror.coverage.coverage import Box, Coverage, Freshness
@@ -56,14 +58,18 @@ from mirror.errors import (
     ObjectDamaged,
     ObjectMissing,
     ObjectStoreError,
+    ObjectStoreRefused,
     StorageError,
 )
+from mirror.humanize import stamp
+from mirror.metrics import counter, gauge
 from mirror.readthrough.chunks import chunks
 from mirror.readthrough.structures import ABSENT
 from mirror.storage.index.affected import delete_records
 from mirror.storage.index.index import STRUCTURE, Committed, KeptFact
 from mirror.storage.index.merge import ForeignRecords
 from mirror.storage.index.select_sql import box_predicate
+from mirror.upstream.budget import PARTS
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -73,9 +79,11 @@ if TYPE_CHECKING:
     from mirror.cluster.database import ClusterDatabase
     from mirror.cluster.objects import Objects
     from mirror.drms.series import Series
+    from mirror.metrics import Metric
     from mirror.readthrough.shared import Ask
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.index import Index
+    from mirror.upstream.budget import Budget
     from mirror.upstream.pacing import Priority
 
 log = logging.getLogger(__name__)
@@ -86,12 +94,16 @@ NET = 2.0
 GATHER, AGAIN = 0.05, 2.0
 #: Axis values of one chunk that is published without having been fetched as one.
 SLOTS = 20_000
+#: Seconds between two words about what was asked of JSOC.
+COUNTED = 1.0
 #: Where it is written down which cluster the objects are of.
 MARK = "cluster.json"
 #: The small answers that are shared; others are many, or of one server.
 SHARED_FACTS = frozenset({STRUCTURE, ABSENT, "list", "address"})
 #: Where it is kept how far this server has followed what was given up, by series.
 GIVEN_UP = "cluster drops"
+#: Chunks that could not be used and are named.
+NAMED = 20
 #: Small answers that are read at a time.
 AT_ONCE = 500
 
@@ -119,8 +131,18 @@ class ClusterShared:
     """The other mirrors of a cluster; ``folder`` is for files that are on their way."""
 
     def __init__(
-        self, index: Index, database: ClusterDatabase, objects: Objects, folder: Path, *, queries: int
+        self,
+        index: Index,
+        database: ClusterDatabase,
+        objects: Objects,
+        folder: Path,
+        *,
+        queries: int,
+        budget: Budget | None = None,
     ) -> None:
+        self.on_back: Callable[[], None] = lambda: None  #: called when the cluster is there again
+        self._budget = budget
+        self._probed = False
         self._index = index
         self._database = database
         self._objects = objects
@@ -153,7 +175,7 @@ class ClusterShared:
             left.unlink(missing_ok=True)
         self._index.on_commit = self._committed
         await self._database.start()
-        self._tasks = [asyncio.create_task(self._publishing()), asyncio.create_task(self._following())]
+        self._tasks = [asyncio.create_task(self._publishing()), asyncio.create_task(self._following()), asyncio.create_task(self._counting())]
 
     async def stop(self) -> None:
         """Leave the cluster; what is not published yet is when this server comes again."""
@@ -165,7 +187,7 @@ class ClusterShared:
 
     async def published(self) -> None:
         """Return when all that was committed here is published; for tests and for whoever stops a server."""
-        while self._pending or self._facts:  # noqa: ASYNC110  (who publishes need not know of it)
+        while self._pending or self._facts or any(self._busy.values()):  # noqa: ASYNC110  (who publishes need not know of it)
             await asyncio.sleep(GATHER)
 
     @property
@@ -182,6 +204,52 @@ class ClusterShared:
     def unpublished(self) -> int:
         """How many commits wait to be published."""
         return sum(map(len, self._pending.values()))
+
+    def metrics(self) -> list[Metric]:
+        """What Prometheus is told of the cluster."""
+        counts = {kind: float(self.counts[kind]) for kind in ("published", "absorbed", "moved", "waited", "fenced")}
+        return [
+            gauge("mirror_cluster_up", "1 if the cluster's PostgreSQL is there.", int(self._database.connected)),
+            counter("mirror_cluster_losses_total", "How often the session with it ended.", self._database.losses),
+            counter("mirror_cluster_journal_total", "Rows written and taken over, and what became of flights.", counts, "what"),
+            counter("mirror_cluster_published_bytes_total", "Bytes of chunks put.", self.counts["published_bytes"]),
+            gauge("mirror_cluster_unpublished", "Commits that the others do not know of yet.", self.unpublished),
+            gauge("mirror_cluster_broken_chunks", "Chunks that could not be used.", len(self.broken)),
+            gauge("mirror_cluster_places", "Places towards JSOC that this server has.", self.places.taken),
+        ]
+
+    async def status(self) -> api.Cluster:
+        """How the cluster is, as this server sees it."""
+        database, totals, members, problem = self._database, (0, 0, 0, 0, 0), [], self._database.why
+        with suppress(ClusterAway):
+            members = await database.members()
+            sql = (
+                "SELECT count(*), count(object), coalesce(sum(rows), 0)::BIGINT, coalesce(sum(size), 0)::BIGINT, "
+                "(SELECT count(*) FROM flights) FROM journal"
+            )
+            async with database.transaction() as cursor:
+                await cursor.execute(sql)
+                totals = await cursor.fetchone() or totals
+        return api.Cluster(
+            alone=False,
+            name=database.name,
+            id=database.identity,
+            connected=database.connected,
+            problem=problem,
+            objects=str(self._objects.place),
+            objects_problem=self.objects_problem,
+            servers=[
+                api.Server(name=m.name, version=m.version, address=m.address, since=stamp(m.since), here=m.id == database.id)
+                for m in members
+            ],
+            rows=totals[0],
+            chunks=totals[1],
+            records=totals[2],
+            bytes=totals[3],
+            flights=totals[4],
+            unpublished=self.unpublished,
+            broken=list(self.broken.values())[:NAMED],
+        )
 
     # ---- the port --------------------------------------------------------------------------------
 
@@ -545,6 +613,7 @@ class ClusterShared:
             self._tell(name)
         self._work.set()
         self._stale_facts.set()
+        self.on_back()
 
     def _unpublished(self, series: Series) -> list[Committed]:
         """What is held here, and not by the journal."""
@@ -570,6 +639,9 @@ class ClusterShared:
         """Raise unless the objects are those of this cluster."""
         mine = self._database.identity.encode()
         try:
+            if make and not self._probed:
+                await probe(self._objects)
+                self._probed = True
             try:
                 found = await self._objects.get(MARK)
             except ObjectMissing:
@@ -580,6 +652,8 @@ class ClusterShared:
         except ObjectMissing as problem:
             raise ClusterAway(f"{MARK} is not among the objects any more: is their folder mounted?") from problem
         except ObjectStoreError as problem:
+            if make and isinstance(problem, ObjectStoreRefused):
+                raise ConfigError(f"[cluster] objects: {problem}") from problem
             self.objects_problem = str(problem)
             if make:
                 log.warning("the objects of the cluster cannot be had now problem=%r", str(problem))
@@ -594,7 +668,7 @@ class ClusterShared:
     # ---- structures and other small answers ------------------------------------------------------
 
     async def _push_facts(self) -> None:
-        facts, self._facts = self._facts, []
+        facts = tuple(self._facts)
         if not facts:
             return
         sql = (
@@ -602,15 +676,11 @@ class ClusterShared:
             "SET value = excluded.value, fetched_at = excluded.fetched_at, seq = nextval('facts_seq_seq') "
             "WHERE facts.fetched_at < excluded.fetched_at"
         )
-        try:
-            async with self._database.transaction() as cursor:
-                await cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", (FACTS,))
-                values = [(f.kind, f.key, f.value, f.fetched_at) for f in facts]
-                await cursor.executemany(sql, values)
-                await cursor.execute("SELECT pg_notify(%s, '')", (KNOWN,))
-        except BaseException:
-            self._facts = facts + self._facts
-            raise
+        async with self._database.transaction() as cursor:
+            await cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", (FACTS,))
+            await cursor.executemany(sql, [(f.kind, f.key, f.value, f.fetched_at) for f in facts])
+            await cursor.execute("SELECT pg_notify(%s, '')", (KNOWN,))
+        del self._facts[: len(facts)]
 
     async def _pull_facts(self) -> None:
         sql = "SELECT kind, key, value, fetched_at, seq FROM facts WHERE seq > %s ORDER BY seq LIMIT %s"
@@ -640,6 +710,44 @@ class ClusterShared:
             log.warning("a structure of the cluster cannot be read series=%s problem=%r", key, str(problem))
             return
         await self._index.keep_series(series, fetched_at, is_shared=True)
+
+    # ---- the budget ------------------------------------------------------------------------------
+
+    async def _counting(self) -> None:
+        """What each server asks of JSOC counts for all: told and heard every COUNTED seconds."""
+        told: dict[str, dict[int, int]] = {}
+        while self._budget is not None:
+            await asyncio.sleep(COUNTED)
+            if not self._database.connected:
+                continue
+            with suppress(ClusterAway):
+                told = await self._count(self._budget, told)
+
+    async def _count(self, budget: Budget, told: dict[str, dict[int, int]]) -> dict[str, dict[int, int]]:
+        mine = {kind: dict(parts) for kind, parts in budget.state().items()}
+        news = [
+            (self._database.name, kind, part, amount)
+            for kind, parts in mine.items()
+            for part, amount in parts.items()
+            if told.get(kind, {}).get(part) != amount
+        ]
+        async with self._database.transaction() as cursor:
+            if news:
+                await cursor.executemany(
+                    "INSERT INTO used (server, kind, part, amount) VALUES (%s, %s, %s, %s) "
+                    "ON CONFLICT (kind, part, server) DO UPDATE SET amount = excluded.amount",
+                    news,
+                )
+                for kind, parts in mine.items():
+                    oldest = max(parts, default=0) - 2 * PARTS
+                    await cursor.execute("DELETE FROM used WHERE kind = %s AND part < %s", (kind, oldest))
+            sql = "SELECT kind, part, sum(amount)::BIGINT FROM used WHERE server <> %s GROUP BY kind, part"
+            await cursor.execute(sql, (self._database.name,))
+            others: dict[str, dict[int, int]] = {}
+            for kind, part, amount in await cursor.fetchall():
+                others.setdefault(kind, {})[part] = amount
+        budget.share(others)
+        return mine
 
     # ---- what others say -------------------------------------------------------------------------
 

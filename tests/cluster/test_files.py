@@ -104,7 +104,7 @@ async def test_many_files_are_fetched_once_each_whoever_is_first(made):
 
 
 async def test_all_goes_on_with_a_wiped_disk_and_nobody_asks_jsoc(made):
-    first, second = made.mirrors
+    first, _ = made.mirrors
     paths = await some_paths(first, 3)
     bodies = [(await first.get(path)).body for path in paths]
     await uploaded(first)

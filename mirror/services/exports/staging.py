@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from mirror.drms.export import NO_DATA_FILE, Failed, Finished, Immediate, Pending, StatusRequest
 from mirror.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.fits.integrity import file_problem
+from mirror.readthrough.shared import Alone
 from mirror.services.exports.cutting import (
     MOST_BYTES,
     MOST_FILES,
@@ -38,6 +39,7 @@ from mirror.services.exports.cutting import (
 )
 from mirror.services.exports.jobs import JobPart
 from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
+from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from mirror.drms.export import ExportFile, ExportRequest
     from mirror.drms.series import Series
     from mirror.readthrough.downloads import Downloads
+    from mirror.readthrough.shared import Shared
     from mirror.services.exports.jobs import JobParts
     from mirror.services.exports.segment_files import RequestedFile
     from mirror.storage.files.blobs import Blobs
@@ -76,7 +79,9 @@ class UpstreamExports:
         upstream: UpstreamClient,
         address: str | None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self.address = address
         self._upstream = upstream
         self._sleep = sleep
@@ -89,8 +94,9 @@ class UpstreamExports:
 
     @asynccontextmanager
     async def turn(self, address: str | None) -> AsyncIterator[None]:
-        """While this is open, no other request of the address is pending."""
-        async with self._turn(address), self._all:
+        """While this is open, no other request of the address is pending, of this mirror or of those it shares with."""
+        name = (address or self.address or "").strip().lower()
+        async with self._turn(address), self._all, self._shared.slot(f"export {name}", Priority.PEOPLE):
             yield
 
     async def made(

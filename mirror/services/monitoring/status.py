@@ -115,7 +115,9 @@ class Status:
         upkeep: Upkeep,
         totals: Totals,
         budget: Budget,
+        more: Callable[[], list[Metric]] = list,
     ) -> None:
+        self._more = more
         self._budget = budget
         self._totals = totals
         self._upkeep = upkeep
@@ -247,6 +249,7 @@ class Status:
                   {s.name: await self._index.count(s) for s in self._index.all_series()}, "series"),
             *await self._upkeep.metrics(),
             *gauges(await self._sync.report()),
+            *self._more(),
         ]  # fmt: skip
 
     def _lines(self, series: Series) -> Iterator[Span]:

@@ -164,12 +164,19 @@ class SharedFiles:
         except ClusterAway:
             return False
 
-    async def paths_of(self, records: Sequence[RecordSegment]) -> dict[RecordSegment, str]:
-        """The paths of those segments whose files are there, as far as that can be told now."""
+    async def paths_of(self, wanted: Mapping[RecordSegment, str]) -> dict[RecordSegment, str]:
+        """The paths of those segments whose files are there, as far as that can be told now.
+
+        ``wanted`` has the path of each at JSOC, "" where that is not known.
+        """
+        files = {record: file for record, path in wanted.items() if (file := unit_file(path)) is not None}
         try:
-            return {record: unit.path for record, unit in (await self.units.of_records(records)).items()}
+            units = await self.units.of_records(list(wanted))
+            there = await self.units.find_all(set(files.values()))
         except ClusterAway:
             return {}
+        units |= {record: there[file] for record, file in files.items() if file in there}
+        return {record: unit.path for record, unit in units.items()}
 
     async def _answer(
         self, stack: AsyncExitStack, file: UnitFile, path: str, headers: Mapping[str, str], claim: Claim

@@ -234,8 +234,8 @@ def _read(path: Path, start: int, count: int) -> bytes:
 
 
 Came = dict["RecordSegment", "RequestedFile"]
-#: The paths of those segments of records that are to be had without asking JSOC.
-Elsewhere = Callable[[Sequence["RecordSegment"]], Awaitable[Mapping["RecordSegment", str]]]
+#: The paths of those segments of records that are to be had without asking JSOC; of each its path there, or "".
+Elsewhere = Callable[[Mapping["RecordSegment", str]], Awaitable[Mapping["RecordSegment", str]]]
 
 
 class Staging:
@@ -298,7 +298,7 @@ class Staging:
 
     async def _take(self, elsewhere: Elsewhere, files: Sequence[RequestedFile]) -> None:
         """Keep what is to be had without an export; what cannot be had so after all is exported."""
-        for owner, path in (await elsewhere([w.owner for w in files])).items():
+        for owner, path in (await elsewhere({w.owner: w.path or "" for w in files})).items():
             file = unit_file(path)
             with suppress(UpstreamError):
                 blob = await self.fetched(path)

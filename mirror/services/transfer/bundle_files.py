@@ -120,7 +120,7 @@ class BundleFiles:
             some = {w.owner: w for w in wanted[start : start + MANY]}
             found = await self._holdings.of_records(series, {owner.recnum for owner in some})
             missing = some.keys() - {holding.record for holding in found}
-            for owner, path in (await elsewhere(list(missing))).items():
+            for owner, path in (await elsewhere({owner: some[owner].path or "" for owner in missing})).items():
                 with suppress(UpstreamError, NotHeld):
                     await self._files.get(SegmentFile(path, owner, some[owner].day))
 

@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -81,6 +82,8 @@ from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills.fills import Filling, Fills
+from mirror.services.iceberg.publisher import Parts, Publisher
+from mirror.services.iceberg.tables import PublishedTables
 from mirror.services.maintenance.check_files import FileSteps, check_objects
 from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
 from mirror.services.maintenance.check_plan import CheckTable
@@ -351,6 +354,7 @@ class Keeping:
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
+    publisher: Publisher | None
     authenticator: Authenticator
     audit: Audit
 
@@ -401,7 +405,8 @@ def keeping(
     )  # fmt: skip
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, sync)
-    for part in (sync, inbox, analytics, upkeep):
+    publisher = _publisher(core, lake, status, sync)
+    for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Keeping(
         sync=sync,
@@ -413,9 +418,25 @@ def keeping(
         adoption=adoption,
         inbox=inbox,
         analytics=analytics,
+        publisher=publisher,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
+
+
+def _publisher(core: Core, lake: Lake, status: Status, sync: Sync) -> Publisher | None:
+    """What publishes the lake as Iceberg tables, where that is wanted."""
+    c, single, section = core, core.config.lake, core.config.cluster
+    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, sync))
+    if c.cluster is not None:
+        place = f"{section.objects}/lake"
+        if section.publish is None:
+            return None
+        opened = partial(PublishedTables.open, place, section.database, section.endpoint)
+        return Publisher(parts, opened, section.publish, c.rules.timestamp, c.cluster)
+    if single.iceberg is None or single.publish is None:
+        return None
+    return Publisher(parts, partial(PublishedTables.open, single.iceberg), single.publish, c.rules.timestamp)
 
 
 def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:

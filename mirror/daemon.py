@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mirror.services.adoption.inbox import Inbox
     from mirror.services.exports.worker import ExportJobs
     from mirror.services.fills.fills import Fills
+    from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
@@ -99,6 +100,7 @@ class Mirror:
     browsing: Browsing
     cluster: ClusterShared | None  #: the other mirrors, if there are any
     shared_files: SharedFiles | None  #: the files that they share
+    publisher: Publisher | None  #: of the lake as Iceberg tables
     stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
@@ -168,6 +170,7 @@ async def build(
             browsing=faced,
             cluster=core.cluster,
             shared_files=core.shared_files,
+            publisher=kept.publisher,
             stops=stops.pop_all(),
         )
         if mirror.cluster is not None:
@@ -232,6 +235,8 @@ async def serve(
         address = url_of(host, runner.addresses[0][1])
         ready(address)
         mirror.upkeep.start()
+        if mirror.publisher is not None:
+            mirror.publisher.start()
         background(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)

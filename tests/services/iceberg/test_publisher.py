@@ -207,7 +207,7 @@ def test_a_disk_that_takes_nothing_is_told_of_and_nothing_changes(tables, tmp_pa
         raise OSError("No space left on device")
 
     monkeypatch.setattr("pyiceberg.io.pyarrow._dataframe_to_data_files", full)
-    with pytest.raises(StorageError, match="hmi.test cannot be published now: No space left"):
+    with pytest.raises(StorageError, match=r"hmi\.test cannot be published now: No space left"):
         tables.replace(CONTENT, [month("2014-01", JANUARY, 2)], ())
     assert values(tmp_path) == {(1, 100)}
 

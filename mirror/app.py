@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -82,7 +83,9 @@ from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills.fills import Filling, Fills
-from mirror.services.maintenance.check_files import FileSteps
+from mirror.services.iceberg.publisher import Parts, Publisher
+from mirror.services.iceberg.tables import PublishedTables
+from mirror.services.maintenance.check_files import FileSteps, check_objects
 from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
 from mirror.services.maintenance.check_plan import CheckTable
 from mirror.services.maintenance.checker import Checker
@@ -130,6 +133,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.readthrough.shared import Shared
@@ -177,6 +181,7 @@ class Core:
     sleep: Sleep
     shared: Shared
     cluster: ClusterShared | None  #: what ``shared`` is where there is a ``[cluster]``
+    shared_files: SharedFiles | None  #: its files
 
 
 async def open_core(
@@ -223,7 +228,11 @@ async def open_core(
     )
     stops.push_async_callback(lambda: if_possible(blobs.note_uses(), "times of use"))
     search = Search(index, catalogue, records, _counter(tallies))
-    holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
+    holdings, shared_files = Holdings(database, blobs), _shared_files(cluster, upstream, database, blobs, sleep)
+    downloads = Downloads(blobs, shared_files or upstream, sleep)
+    if shared_files is not None:
+        stops.push_async_callback(shared_files.stop)
+        shared_files.start(holdings)
     stops.push_async_callback(downloads.stop)
     stops.push_async_callback(filler.stop)
     return Core(
@@ -249,7 +258,14 @@ async def open_core(
         holdings=holdings,
         adopted=Adopted(database, blobs),
         downloads=downloads,
-        files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
+        files=Files(
+            blobs,
+            holdings,
+            downloads,
+            rules,
+            tree=config.storage.readable_tree,
+            elsewhere=None if shared_files is None else shared_files.has,
+        ),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
         assembler=Assembler(index, blobs, upstream, rules),
@@ -257,7 +273,19 @@ async def open_core(
         sleep=sleep,
         shared=shared,
         cluster=cluster,
+        shared_files=shared_files,
     )
+
+
+def _shared_files(
+    cluster: ClusterShared | None, upstream: UpstreamClient, database: Database, blobs: Blobs, sleep: Sleep
+) -> SharedFiles | None:
+    """The files of the cluster, if there is one."""
+    if cluster is None:
+        return None
+    from mirror.cluster.files import SharedFiles  # noqa: PLC0415
+
+    return SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
 
 
 async def _joined(config: Config, index: Index, budget: Budget, stops: AsyncExitStack) -> ClusterShared | None:
@@ -300,7 +328,8 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     pins = Pins(c.database, c.rules.timestamp)
     planner = ExportPlanner(c.index, c.catalogue, c.records, c.search)
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
-    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts)
+    elsewhere = None if c.shared_files is None else c.shared_files.paths_of
+    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
@@ -326,6 +355,7 @@ class Keeping:
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
+    publisher: Publisher | None
     authenticator: Authenticator
     audit: Audit
 
@@ -355,7 +385,8 @@ def keeping(
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
-    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
+    objects = None if c.shared_files is None else check_objects(c.shared_files)
+    steps = FileSteps(c.blobs, c.files, c.rules, objects), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Environment(
@@ -375,7 +406,8 @@ def keeping(
     )  # fmt: skip
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, sync)
-    for part in (sync, inbox, analytics, upkeep):
+    publisher = _publisher(core, lake, status, sync)
+    for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Keeping(
         sync=sync,
@@ -387,9 +419,25 @@ def keeping(
         adoption=adoption,
         inbox=inbox,
         analytics=analytics,
+        publisher=publisher,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
+
+
+def _publisher(core: Core, lake: Lake, status: Status, sync: Sync) -> Publisher | None:
+    """What publishes the lake as Iceberg tables, where that is wanted."""
+    c, single, section = core, core.config.lake, core.config.cluster
+    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, sync))
+    if c.cluster is not None:
+        place = f"{section.objects}/lake"
+        if section.publish is None:
+            return None
+        opened = partial(PublishedTables.open, place, section.database, section.endpoint)
+        return Publisher(parts, opened, section.publish, c.rules.timestamp, c.cluster)
+    if single.iceberg is None or single.publish is None:
+        return None
+    return Publisher(parts, partial(PublishedTables.open, single.iceberg), single.publish, c.rules.timestamp)
 
 
 def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
@@ -447,7 +495,14 @@ def carrying(core: Core) -> Carrying:
         c.filler,
         c.index,
         c.database,
-        BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
+        BundleFiles(
+            c.index,
+            c.files,
+            c.holdings,
+            c.adopted,
+            c.blobs,
+            None if c.shared_files is None else c.shared_files.paths_of,
+        ),
         c.assembler,
         c.listing,
         root,

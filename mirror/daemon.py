@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.config.watching import ConfigWatcher
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mirror.services.adoption.inbox import Inbox
     from mirror.services.exports.worker import ExportJobs
     from mirror.services.fills.fills import Fills
+    from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
@@ -99,6 +101,8 @@ class Mirror:
     upkeep: Upkeep
     browsing: Browsing
     cluster: ClusterShared | None  #: the other mirrors, if there are any
+    shared_files: SharedFiles | None  #: the files that they share
+    publisher: Publisher | None  #: of the lake as Iceberg tables
     stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
@@ -167,6 +171,8 @@ async def build(
             upkeep=kept.upkeep,
             browsing=faced,
             cluster=core.cluster,
+            shared_files=core.shared_files,
+            publisher=kept.publisher,
             stops=stops.pop_all(),
         )
         if mirror.cluster is not None:
@@ -239,6 +245,8 @@ async def serve(
             here = ("127.0.0.1", own[0].getsockname()[1]) if own else (None if host in EVERYWHERE else host, runner.addresses[0][1])
             await mirror.cluster.announce(*here)
         mirror.upkeep.start()
+        if mirror.publisher is not None:
+            mirror.publisher.start()
         background(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)

@@ -191,7 +191,7 @@ class ObjectServer(Server):
                 pass
         except (OSError, urllib.error.URLError):
             return False
-        objects = open_objects("s3://ready/at", self.endpoint, KEYS)
+        objects = open_objects("s3://tests/ready", self.endpoint, KEYS)
         thread = ThreadPoolExecutor(1)  # a test may have a loop of its own in this one
         try:
             thread.submit(asyncio.run, objects.put_new(str(next(_numbers)), b"ready")).result()

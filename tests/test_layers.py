@@ -24,6 +24,7 @@ LAYERS = (
     ("server.access",),
     ("server.jsoc",),
     ("server",),
+    ("services.iceberg",),
     ("services.sql",),
     ("services.monitoring",),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),

@@ -90,6 +90,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which whoever waits for another server looks again although nobody said anything.
 NET = 2.0
+#: The first half of the advisory lock of whoever publishes for all.
+PUBLISHER = 0x6A736F11
 #: Seconds for which what was committed is gathered before it is published; and between tries while that fails.
 GATHER, AGAIN = 0.05, 2.0
 #: Sessions that may end in one fetch before that fails.
@@ -168,6 +170,7 @@ class ClusterShared:
         self._work = asyncio.Event()
         self._stale_facts = asyncio.Event()
         self._given_up: set[str] = set()
+        self._publishes_as = 0  #: the number under which this server publishes for all
         self._tasks: list[asyncio.Task[None]] = []
         database.on_connect, database.on_notice = self._connected, self._notice
 
@@ -200,6 +203,16 @@ class ClusterShared:
         """Return when all that was committed here is published; for tests and for whoever stops a server."""
         while self._pending or self._facts or any(self._busy.values()):  # noqa: ASYNC110  (who publishes need not know of it)
             await asyncio.sleep(GATHER)
+
+    @property
+    def database(self) -> ClusterDatabase:
+        """What is shared, in tables."""
+        return self._database
+
+    @property
+    def objects(self) -> Objects:
+        """What is shared, in files."""
+        return self._objects
 
     @property
     def unpublished(self) -> int:
@@ -274,6 +287,31 @@ class ClusterShared:
         young, settled = max(freshness.young_age, 0.0), max(freshness.settled_age, 0.0)
         due = replace(freshness, young_age=young, settled_age=settled)
         await self._alone_at(series, box, lambda: self._index.coverage(series).stale(box, due), check)
+
+    async def gather(self) -> None:
+        """Take over all that the others have, of all series whose structure is known; ClusterAway if that cannot be."""
+        async with self._database.transaction() as cursor:
+            names = [row[0] for row in await (await cursor.execute("SELECT DISTINCT series FROM journal")).fetchall()]
+        await self._refreshing.run("", self._pull_facts)
+        for name in names:
+            held = self._index.series(name)
+            if held is None:
+                continue
+            await self._read_on(held[0])
+            boxes = [box for entry in self._journal(held[0]).entries.values() for box in entry.boxes]
+            if boxes:
+                await self._take_over(held[0], tuple(boxes))
+
+    async def may_publish(self) -> bool:
+        """Whether it is this server that publishes for all: it is from now on, if no other is."""
+        if not self._database.connected:
+            return False
+        if self._publishes_as != self._database.id:
+            row = await self._database.on_session("SELECT pg_try_advisory_lock(%s, 0)", (PUBLISHER,))
+            if not row or not row[0]:
+                return False
+            self._publishes_as = self._database.id
+        return True
 
     async def refresh(self) -> None:
         """See ``Shared``."""

@@ -25,6 +25,7 @@ from mirror.config.sections import (
     Config,
     Fill,
     FreshnessRule,
+    Lake,
     Log,
     PlainFileRule,
     Policy,
@@ -44,6 +45,7 @@ __all__ = [
     "Config",
     "Fill",
     "FreshnessRule",
+    "Lake",
     "Log",
     "PlainFileRule",
     "Policy",
@@ -71,6 +73,7 @@ _TABLES: dict[str, type] = {
     "sql": Sql,
     "upkeep": Upkeep,
     "log": Log,
+    "lake": Lake,
     "cluster": Cluster,
 }
 _LISTS: dict[str, type] = {

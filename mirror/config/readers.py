@@ -93,6 +93,14 @@ def object_store(value: Any) -> str:
     return str(value).rstrip("/")
 
 
+def folder_address(value: Any) -> str:
+    """The address of a folder of this machine, "file:///folder", without a slash at its end."""
+    address = object_store(value) if isinstance(value, str) and value.startswith("file:") else ""
+    if not address:
+        raise ValueError('the address of a folder, such as "file:///data/iceberg"')
+    return address
+
+
 def server_name(value: Any) -> str:
     """A name of letters, digits, dots, dashes and underscores."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):

@@ -169,6 +169,17 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Lake:
+    """``[lake]``: all months that are held, published as Iceberg tables in the folder ``iceberg``.
+
+    That is done every ``publish`` seconds. None: not at all.
+    """
+
+    iceberg: str | None = _key(values.unless("none", values.folder_address), None)
+    publish: float | None = _key(values.unless("none", values.duration), 600.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """``[cluster]``: what several mirrors share; without ``database`` this one stands alone.
 
@@ -271,6 +282,7 @@ class Config:
     sql: Sql = Sql()
     log: Log = Log()
     upkeep: Upkeep = Upkeep()
+    lake: Lake = Lake()
     cluster: Cluster = Cluster()
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
     plain_file: tuple[PlainFileRule, ...] = DEFAULT_PLAIN_FILES

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
@@ -253,9 +253,16 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def file(
-        self, path: str, headers: Mapping[str, str], priority: Priority | Claim = Priority.PEOPLE
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        priority: Priority | Claim = Priority.PEOPLE,
+        still: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Passthrough]:
-        """A file of the archive, streamed; one at a time, and not repeated here."""
+        """A file of the archive, streamed; one at a time, and not repeated here.
+
+        ``still`` is awaited when it is its turn: what that raises ends it before anything is asked.
+        """
         came = 0
 
         async def counted(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -268,6 +275,8 @@ class UpstreamClient:
         async with self._budget.turn(claim, self._budget.file), self._download(claim):
             self._insist_on_leave()
             self._budget.check(claim)
+            if still is not None:
+                await still()
             outcome: Outcome = "ok"
             began = time.monotonic()
             try:

@@ -49,7 +49,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.coverage import Freshness
@@ -80,7 +80,7 @@ class Read:
     ``checked_at``: the moment of the last check of what was checked longest ago; None for what coverage tells.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     origin: CacheStatus
     checked_at: float | None = None
 

@@ -200,7 +200,7 @@ class Index(Reader):
         held.widen(widened)
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
-        held.edition += 1
+        held.editions.changed()
 
     # ---- records ---------------------------------------------------------------------------------
 
@@ -295,7 +295,7 @@ class Index(Reader):
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.edition += 1
+        held.editions.changed()
         for box in checked:
             held.coverage.add(box, checked_at)
         await self._tidy()
@@ -326,7 +326,7 @@ class Index(Reader):
         self.drops += 1
         held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
         done = await self._database.write(both)
-        held.edition += 1
+        held.editions.changed()
         held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
         return done
 
@@ -365,7 +365,7 @@ class Index(Reader):
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.edition += 1
+        held.editions.changed()
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
         await self._tidy()

@@ -10,7 +10,7 @@ counts as long as nothing changed in that stretch since (``Editions``).
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
@@ -30,12 +30,10 @@ _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
 #: Axis values of a block, and records that it may have: of denser series blocks are made shorter.
 SLOTS, MOST_IN_BLOCK = 1024, 2048
 #: Bytes of all blocks together.
-MOST_BYTES = 64 << 20
-#: How often somebody looks into a block before it is read whole.
-LOOKS = 2
-#: Blocks whose looks are counted.
-MOST_LOOKS = 10_000
-NEVER = -(1 << 30)
+MOST_BYTES = 48 << 20
+#: How often somebody looks into a block before it is read whole, among the last looks into any that is not remembered.
+#: Who goes through years without coming back to any place would else have all of them read for nothing.
+LOOKS, RECENT = 3, 100
 #: Changes of a series that are remembered by their place.
 MOST_CHANGES = 500
 
@@ -273,7 +271,8 @@ class Blocks:
     most: int = MOST_BYTES
     bytes: int = 0
     _blocks: OrderedDict[tuple[str, int], _Remembered] = field(default_factory=OrderedDict)
-    _looks: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _looks: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _unfit: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _slots: dict[str, int] = field(default_factory=dict)
 
     def slots(self, series: str) -> int:
@@ -295,17 +294,14 @@ class Blocks:
 
     def wanted(self, series: str, number: int) -> bool:
         """Somebody looked into a block that is not remembered; True if it is time to read it whole."""
-        if len(self._looks) > MOST_LOOKS:
-            self._looks.clear()
-        self._looks[series, number] += 1
-        return self._looks[series, number] >= LOOKS
+        self._looks.append((series, number))
+        return self._looks.count((series, number)) >= LOOKS and (series, number) not in self._unfit
 
     def put(self, series: str, number: int, block: Block | None, edition: int) -> None:
         """Remember a block, as the series was at an edition; None for one that cannot be cut: it is not read again."""
         if block is None or block.size > self.most // 4:
-            self._looks[series, number] = NEVER
+            self._unfit.append((series, number))
             return
-        del self._looks[series, number]
         if len(block.recnums) > MOST_IN_BLOCK and self.slots(series) > 1:
             self._shorten(series, len(block.recnums))
             return

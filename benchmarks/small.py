@@ -34,7 +34,16 @@ from pathlib import Path
 
 import pandas as pd
 from bulk import DAY, FIRST, SERIES, build
-from common import INFO, Connection, Program, hardware, processor_seconds, rs_list_url, run_mirror, run_simulator
+from common import (
+    INFO,
+    Connection,
+    Program,
+    hardware,
+    processor_seconds,
+    rs_list_url,
+    run_mirror,
+    run_simulator,
+)
 
 from mirror.daemon import DATABASE
 from mirror.drms.times import format_time, parse_time

@@ -52,6 +52,13 @@ class Catalogue:
                 return held[0]
             raise
 
+    def is_current(self, series: Series, demand: CacheDemand) -> bool:
+        """True if ``series`` would give this very structure now, without asking."""
+        held = self._index.series(series.name)
+        if held is None or held[0] is not series:
+            return False
+        return abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE or not self._rules.asks(demand)
+
     async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
         """True if JSOC said lately (or ever) that there is no such series, and none is held."""
         said = await self._index.fact(ABSENT, name.lower()) if self._index.series(name) is None else None

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
-    from mirror.storage.index.blocks import Block
     from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.index.blocks import Block
 
 #: Records of one answer: several times what JSOC gives, and still a fraction of a gigabyte.
 MOST_RECORDS = 250_000

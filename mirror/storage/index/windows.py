@@ -5,22 +5,27 @@ They are what most people ask for, and nothing of the typed columns but the prim
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.intervals import MAX, MIN
 from mirror.drms.recordset import IntRange, KeyFilter, Text
 from mirror.drms.selection import prime_columns
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.storage.index.blocks import Block, Part
-from mirror.storage.index.layout import quoted
+from mirror.storage.index.layout import column_name, quoted
 from mirror.storage.index.select_sql import key_predicate
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mirror.drms.recordset import Selection, Term
     from mirror.drms.series import Series
     from mirror.storage.index.layout import Layout
@@ -87,6 +92,18 @@ def _keys_of(series: Series) -> dict[str, bool] | None:
     return found or None
 
 
+def place_of(series: Series, rows: pa.Table | None) -> tuple[int, int] | None:
+    """The stretch of the axis in which rows lie, as ``Editions`` has it; None if that is not certain."""
+    if rows is None:
+        return MAX, MIN  # nowhere
+    axis = coverage_axis(series)
+    if axis is None or axis.kind is Kind.MILLISECONDS:
+        return None
+    ends = pc.min_max(rows[column_name(axis.column)])
+    lo, hi = ends["min"].as_py(), ends["max"].as_py()
+    return (MAX, MIN) if lo is None else (int(lo), int(hi))
+
+
 def window_sql(layout: Layout, window: Window) -> str:
     """``recnum, _keyset, _raw`` and the keys of the order of a window's records, in no order."""
     axis = quoted(layout.order[window.axis])
@@ -100,7 +117,7 @@ def in_order(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     keys = [(*row[3:], row[0]) for row in rows]
     if any(None in key for key in keys):
         keys = [tuple((value is not None, value) for value in key) for key in keys]
-    if all(before <= after for before, after in zip(keys, keys[1:], strict=False)):
+    if all(before <= after for before, after in itertools.pairwise(keys)):
         return rows
     return [rows[i] for i in sorted(range(len(rows)), key=keys.__getitem__)]
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirror.client.redirect import server_config, use
-
 if TYPE_CHECKING:
+    from mirror.client.redirect import server_config, use
     from mirror.client.remote import AsyncClient, Client, RemoteError
 
     __version__: str
@@ -25,9 +24,13 @@ __all__ = ["AsyncClient", "Client", "RemoteError", "__version__", "server_config
 
 
 def __getattr__(name: str) -> Any:
-    """What takes time to import, when it is asked for: ``use`` alone, and every worker, starts without it."""
+    """What takes time to import, when it is asked for: commands and workers start without it."""
     if name == "__version__":
         return _version()
+    if name in ("server_config", "use"):
+        from mirror.client import redirect  # noqa: PLC0415
+
+        return getattr(redirect, name)
     if name not in ("AsyncClient", "Client", "RemoteError"):
         raise AttributeError(f"module 'mirror' has no attribute {name!r}")
     from mirror.client import remote  # noqa: PLC0415

@@ -327,7 +327,11 @@ def keeping(
     looks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
     around = Environment(
-        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
+        lambda: c.accounting.active > 0 or bool(c.downloads.running()),
+        c.rules.now,
+        asyncio.sleep,
+        c.budgets.keep,
+        lambda may_go_on: lake.seal_ahead(lambda: may_go_on() and not c.filler.progress()),
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)

@@ -104,6 +104,7 @@ from mirror.services.subscriptions.manager import Sync
 from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
+from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database, if_possible
@@ -182,7 +183,7 @@ async def open_core(
     tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
     accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
-    budgets = BudgetMemory(budget, index, rules.timestamp)
+    budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
     route = Route(secrets.token_hex(4), config.upstream.token)
@@ -199,7 +200,7 @@ async def open_core(
         structure=lambda name: None if (held := index.series(name)) is None else held[0],
     )
     stops.push_async_callback(upstream.close)
-    catalogue = Catalogue(index, upstream, rules)
+    catalogue = Catalogue(database, index, upstream, rules)
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
     extremes = FirstLast(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, fill)
@@ -233,7 +234,7 @@ async def open_core(
         extremes=extremes,
         records=records,
         search=search,
-        listing=Listing(index, upstream, rules),
+        listing=Listing(database, upstream, rules),
         blobs=blobs,
         holdings=holdings,
         adopted=Adopted(database, blobs),
@@ -241,7 +242,7 @@ async def open_core(
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
-        assembler=Assembler(index, blobs, upstream, rules),
+        assembler=Assembler(database, index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
     )
@@ -408,6 +409,12 @@ class Carrying:
 def carrying(core: Core) -> Carrying:
     """Backups, bundles and their import."""
     c, root = core, core.config.storage.path
+    facts = {
+        LIST: c.listing.lists,
+        ADDRESS: c.listing.addresses,
+        PRECISE: c.assembler.precise,
+        LINKED: c.assembler.linked.kept,
+    }
     bundles = Bundles(
         Sources(c.search, c.extremes, c.records, c.rules),
         _held_only(core),
@@ -417,10 +424,11 @@ def carrying(core: Core) -> Carrying:
         BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
         c.assembler,
         c.listing,
+        facts,
         root,
     )
     tree = c.config.storage.readable_tree
-    importer = Importer(c.index, c.files, c.adopted, c.blobs, c.rules.timestamp, tree=tree)
+    importer = Importer(c.index, c.files, c.adopted, c.blobs, facts, c.rules.timestamp, tree=tree)
     return Carrying(Backups(c.database, root, c.rules.now), bundles, importer)
 
 
@@ -430,7 +438,7 @@ def _held_only(core: Core) -> Sources:
     offline = Rules("offline", c.rules.rule_for, c.rules.now)
     extremes = FirstLast(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
-    catalogue = Catalogue(c.index, c.upstream, offline)
+    catalogue = Catalogue(c.database, c.index, c.upstream, offline)
     return Sources(Search(c.index, catalogue, records), extremes, records, offline)
 
 

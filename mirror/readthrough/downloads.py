@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mirror.concurrency import Version
 from mirror.errors import (
     MirrorError,
     UpstreamBroken,
@@ -265,7 +266,7 @@ class Downloads:
         self._source = source
         self._sleep = sleep
         self._running: dict[str, tuple[Download, asyncio.Task[None]]] = {}
-        self.ended = 0  #: how many downloads have ended, so that others see that something has changed
+        self.ends = Version()  #: advances when a download ends
 
     def start(
         self,
@@ -290,7 +291,7 @@ class Downloads:
 
     def _landed(self, path: str) -> None:
         self._running.pop(path, None)
-        self.ended += 1
+        self.ends.advance()
 
     def running(self) -> list[Download]:
         """What is arriving now."""

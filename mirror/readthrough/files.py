@@ -97,11 +97,11 @@ class Files:
         Looked up again if a download ended meanwhile, which may have been its own.
         """
         while True:
-            ended = self._downloads.ended
+            before = self._downloads.ends.number
             holding = await self._holdings.at(file)
             if holding is not None and not await self._blobs.is_sound(holding.blob):
                 continue  # it was set aside, and is not held any more
-            if holding is not None or self._downloads.ended == ended:
+            if holding is not None or self._downloads.ends.number == before:
                 return holding
 
     async def get(self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE) -> Blob:

@@ -119,7 +119,7 @@ class ExportDirectories:
 
     def _age(self) -> tuple[int, int]:
         """Changes whenever a directory may be another."""
-        return self._jobs.changes, self._blobs.departures
+        return self._jobs.version.number, self._blobs.departures.number
 
     async def _filled(self, directory: Directory, names: Sequence[str]) -> Directory:
         """The directory with these contents; what left the store is had or made again, NotHeld if it cannot be."""

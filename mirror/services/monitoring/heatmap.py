@@ -1,4 +1,4 @@
-"""What is held of a series by days and hours, for the heat map: counted once for each edition.
+"""What is held of a series by days and hours, for the heat map: counted once for each version of its records.
 
 Records and files of a series by day or hour, and how late records came: grouped by the database.
 
@@ -299,10 +299,10 @@ class HeatMap:
     async def delays(self, name: str) -> Delays:
         """By month, the seconds from a record's time to its DATE: in the middle, and for 9 of 10 records."""
         series, _ = self._series(name)
-        edition, key = self._index.edition(series), series.name.lower()
-        if key not in self._delays or self._delays[key][0] != edition:
+        version, key = self._index.version(series), series.name.lower()
+        if key not in self._delays or self._delays[key][0] != version:
             found = await self._counts.delays(series)
-            self._delays[key] = (edition, [MonthDelay(**d._asdict()) for d in found])
+            self._delays[key] = (version, [MonthDelay(**d._asdict()) for d in found])
         return Delays(series=series.name, months=self._delays[key][1])
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ class HeatMap:
 
     async def _counted(self, series: Series, width: int, first: int | None, last: int | None) -> _Counted:
         key = (series.name.lower(), width, first, last)
-        state = (self._index.edition(series), *await self._counts.holdings(series))
+        state = (self._index.version(series), *await self._counts.holdings(series))
         known = self._known.get(key)
         if known is None or known.state != state:
             tally = await self._counts.records(series, width, first, last)

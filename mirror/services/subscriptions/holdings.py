@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 #: Owners of the pins of subscriptions begin so.
 OWNER = "subscription:"
-PRECISE = "precise"
 #: Files whose sizes tell those of others.
 SAMPLE = 10_000
 
@@ -222,10 +221,10 @@ def _complete(scope: Scope) -> tuple[str, list[Any]]:
     values: list[Any] = [series, list(scope.segments), len(scope.segments)]
     if scope.precise:
         sql += (
-            " INTERSECT SELECT split_part(key, ':', 2)::BIGINT FROM mirror.facts "
-            "WHERE kind = ? AND starts_with(key, ?)"
+            " INTERSECT SELECT split_part(key, ':', 2)::BIGINT FROM mirror.precise_keywords "
+            "WHERE starts_with(key, ?)"
         )
-        values += [PRECISE, f"{series}:"]
+        values += [f"{series}:"]
     return sql, values
 
 

@@ -26,6 +26,7 @@ from mirror.services.transfer.bundle_contents import (
     FACTS,
     HOLDINGS,
     Fact,
+    FactTables,
     select_facts,
     write_records,
     write_table,
@@ -124,6 +125,7 @@ class Bundles:
         files: BundleFiles,
         assembler: Assembler,
         listing: Listing,
+        facts: FactTables,
         root: Path,
         disk: Disk | None = None,
     ) -> None:
@@ -134,6 +136,7 @@ class Bundles:
         self._files = files
         self._assembler = assembler
         self._listing = listing
+        self._facts_of = facts
         self._root = root
         self._disk = disk or Disk()
 
@@ -324,7 +327,7 @@ class Bundles:
                 load.files.failed.append(failed)
         keys = [f"{name}:{recnum}" for name, numbers in load.recnums.items() for recnum in sorted(numbers)]
         address = (wish.address or "").lower()
-        return await self._database.read(lambda cursor: select_facts(cursor, keys, load.links, address))
+        return await select_facts(self._facts_of, keys, load.links, address)
 
 
 def read_bundle(folder: Path) -> Bundle:

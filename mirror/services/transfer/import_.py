@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.files import Files
     from mirror.services.transfer.backup import Tell
+    from mirror.services.transfer.bundle_contents import FactTables
     from mirror.services.transfer.manifests import Bundle, Structure, Table
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
@@ -60,6 +61,7 @@ class Importer:
         files: Files,
         adopted: Adopted,
         blobs: Blobs,
+        facts: FactTables,
         now: Callable[[], float],
         disk: Disk | None = None,
         *,
@@ -70,6 +72,7 @@ class Importer:
         self._index = index
         self._files = files
         self._blobs = blobs
+        self._facts = facts
         self._now = now
         self._disk = disk or Disk()
 
@@ -106,7 +109,7 @@ class Importer:
             if t.kind == "records"
         ]
         for kind, key, value, fetched_at in facts:
-            await self._take_fact(kind, key, value, min(fetched_at, self._now()))
+            await self._facts[kind].put_newer(key, value, min(fetched_at, self._now()))
         return Imported(
             bundle=str(folder),
             made_at=bundle.made_at,
@@ -234,11 +237,6 @@ class Importer:
         )
         await self._index.absorb(series, share)
         return table.rows
-
-    async def _take_fact(self, kind: str, key: str, value: str, fetched_at: float) -> None:
-        held = await self._index.fact(kind, key)
-        if held is None or held[1] < fetched_at:
-            await self._index.keep_fact(kind, key, value, fetched_at)
 
 
 # ---- what a bundle says, checked ----------------------------------------------------------------

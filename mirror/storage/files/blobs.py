@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import Version, to_the_end
 from mirror.errors import NotHeld, StorageError, explained
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import Disk
@@ -218,8 +218,8 @@ class Blobs:
         return self._folders.tree
 
     @property
-    def departures(self) -> int:
-        """How often blobs have left since the start: while it stays, what was found is still there."""
+    def departures(self) -> Version:
+        """Advances when blobs leave: while it stays, what was found is still there."""
         return self._room.departures
 
     async def settled(self) -> None:
@@ -333,7 +333,7 @@ class Blobs:
         # The file first: once it is found to be damaged nobody may read it any more.
         self.verified.forget(blob.sha256)
         await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
-        self._room.departures += 1
+        self._room.departures.advance()
         lost = await self._tables.write(work)
         self._room.quota.held -= blob.size
         await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])

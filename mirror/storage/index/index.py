@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow as pa
 
+from mirror.concurrency import Version
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
 from mirror.coverage.sharing import split_by_age
 from mirror.errors import StorageError
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.changes import CoverageLog, note_changes
-from mirror.storage.index.facts import put_fact
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
 from mirror.storage.index.reader import Held, Reader
@@ -155,7 +155,7 @@ class Index(Reader):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._log = CoverageLog()
-        self.drops = 0  #: how often records were taken away: what was planned before may be wrong
+        self.removals = Version()  #: of all records: advances when some are taken away, as what was planned may be wrong then
         # One after the other: several at a time would only all be done late, and nothing committed before.
         self._converting = asyncio.Lock()
 
@@ -200,7 +200,7 @@ class Index(Reader):
         held.widen(widened)
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
-        held.edition += 1
+        held.version.advance()
 
     # ---- records ---------------------------------------------------------------------------------
 
@@ -295,7 +295,7 @@ class Index(Reader):
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.edition += 1
+        held.version.advance()
         for box in checked:
             held.coverage.add(box, checked_at)
         await self._tidy()
@@ -323,10 +323,10 @@ class Index(Reader):
                 self._answers.forget_unheld(cursor, held.layout)
             return done
 
-        self.drops += 1
+        self.removals.advance()
         held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
         done = await self._database.write(both)
-        held.edition += 1
+        held.version.advance()
         held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
         return done
 
@@ -365,7 +365,7 @@ class Index(Reader):
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.edition += 1
+        held.version.advance()
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
         await self._tidy()
@@ -374,12 +374,6 @@ class Index(Reader):
         """Keep no answer about a series that names a record which is not held; how many there were."""
         layout = self._held[series.name.lower()].layout
         return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
-
-    # ---- facts -----------------------------------------------------------------------------------
-
-    async def keep_fact(self, kind: str, key: str, value: str, fetched_at: float) -> None:
-        """Keep a small answer in place of an earlier one."""
-        await self._database.write(lambda cursor: put_fact(cursor, kind, key, value, fetched_at))
 
     # ---- inside ----------------------------------------------------------------------------------
 

@@ -52,10 +52,10 @@ class SingleFlight(Generic[K, V]):
         if task is None:
             task = asyncio.ensure_future(_await(fetch))
             self._flights[key] = task
-            task.add_done_callback(lambda done: self._landed(key, done))
+            task.add_done_callback(lambda done: self._finished(key, done))
         return await asyncio.shield(task)
 
-    def _landed(self, key: K, task: asyncio.Task[V]) -> None:
+    def _finished(self, key: K, task: asyncio.Task[V]) -> None:
         del self._flights[key]
         if not task.cancelled():
             task.exception()  # looked at here, since everybody who waited may have gone

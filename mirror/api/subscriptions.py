@@ -70,7 +70,7 @@ class Named(Answer, frozen=True, kw_only=True):
     name: str
 
 
-class SyncWish(Asked, frozen=True, kw_only=True):
+class SyncBody(Asked, frozen=True, kw_only=True):
     """One subscription; without it all."""
 
     name: str | None = None
@@ -97,7 +97,7 @@ REMOVE = Endpoint(
     text="Take a subscription out of config.toml; what it has fetched stays.",
 )  # fmt: skip
 SYNC = Endpoint(
-    method="POST", path="/api/sync", role="admin", asked=SyncWish, answer=dict[str, int], status=202,
+    method="POST", path="/api/sync", role="admin", asked=SyncBody, answer=dict[str, int], status=202,
     text="Have one subscription, or all, look for what is new now. The answer says how often each has rested so far: "
     "when it has once more, it is done.",
 )  # fmt: skip

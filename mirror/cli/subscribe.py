@@ -15,12 +15,12 @@ from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, Subsc
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     Form,
+    announce_estimate,
     dry_run_option,
     form_options,
     remark,
     show,
     show_estimate,
-    told_before,
 )
 from mirror.cli.sync import show_subscriptions
 from mirror.services.subscriptions.editing import Subscribing
@@ -101,7 +101,7 @@ def subscribe(
             f"{file}: the subscription {remove} is taken out; what it has fetched stays as long as there is room"
         )
         return
-    told_before(lambda: _estimate(daemon, subscription))
+    announce_estimate(lambda: _estimate(daemon, subscription))
     added = Subscribing(file, os.environ).add(subscription)
     remark(f"{file}: the subscription {added.identity} is written")
     if form == "json":
@@ -115,14 +115,14 @@ def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
 
 def file_of(daemon: Daemon) -> Path:
     """The file that the running mirror follows."""
-    told = daemon.ask(STATUS).config.file
-    if told is None:
+    answer = daemon.ask(STATUS).config.file
+    if answer is None:
         raise click.ClickException(
             "the mirror runs without a configuration; say which file it is to have: --config FILE"
         )
-    if not Path(told).exists():
-        raise click.ClickException(f"the mirror's {told} is on another machine; change it there")
-    return Path(told)
+    if not Path(answer).exists():
+        raise click.ClickException(f"the mirror's {answer} is on another machine; change it there")
+    return Path(answer)
 
 
 def _table(series: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -215,7 +215,7 @@ class OtherAnswer(MirrorError):
 
     def __init__(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
-        super().__init__(f"{path} is not to be had (HTTP {status})")
+        super().__init__(f"{path} is not available (HTTP {status})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +286,10 @@ class Downloads:
         download = Download(path, Claim(priority))
         task = asyncio.ensure_future(self._run(download, kept, manner))
         self._running[path] = download, task
-        task.add_done_callback(lambda _: self._landed(path))
+        task.add_done_callback(lambda _: self._finished(path))
         return download
 
-    def _landed(self, path: str) -> None:
+    def _finished(self, path: str) -> None:
         self._running.pop(path, None)
         self.ends.advance()
 
@@ -387,11 +387,11 @@ async def _check_is_file(answer: Answer, path: str) -> None:
 async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
     """See that what comes next belongs at the end of the sink; the length of the whole file."""
     if answer.status in (401, 403, 404, 410):
-        raise UpstreamRefused(answer.status, f"{path} is not to be had (HTTP {answer.status})")
+        raise UpstreamRefused(answer.status, f"{path} is not available (HTTP {answer.status})")
     part = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if answer.status == 206 and part and int(part[1]) == sink.offset:
         return int(part[2])
-    if answer.status in (206, 416):  # another part, or none after what is there: begin anew next time
+    if answer.status in (206, 416):  # another part, or none after what is there: start again next time
         at = sink.offset
         await sink.restart()
         raise UpstreamBroken(f"{path}: the source does not go on at byte {at}")

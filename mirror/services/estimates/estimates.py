@@ -161,7 +161,7 @@ class Estimate:
         took = "for an unknown time" if self.seconds is None else f"about {duration(self.seconds)}"
         return f"to fetch: {', '.join(parts)}; {took}"
 
-    def told(self) -> api.Estimate:
+    def summary(self) -> api.Estimate:
         """All of it as the API tells it, with ``text`` for people."""
         return api.Estimate(**{**asdict(self), "notes": list(self.notes)}, text=str(self))
 
@@ -359,10 +359,10 @@ class Estimates:
             return Typical(held, "held")
         plain = _without_conditions(selection)
         rows = (await self._index.select(plain, HELD_SAMPLE)).rows
-        if (told := from_rows(series, rows, segments)) is not None:
-            return told
-        if total and self._rules.may_ask and (told := await self._sampled(plain, segments)) is not None:
-            return told
+        if (answer := from_rows(series, rows, segments)) is not None:
+            return answer
+        if total and self._rules.may_ask and (answer := await self._sampled(plain, segments)) is not None:
+            return answer
         return from_structure(series, segments)
 
     async def _sampled(self, selection: Selection, segments: Sequence[str]) -> Typical | None:

@@ -113,8 +113,8 @@ class LinkedTexts:
         found: dict[str, Texts | None] = {}
         for i, (record, _) in enumerate(answer.recinfo or ()):
             query = from_wire(record)
-            told = {name: from_wire(str(values[i])) for name, values in answer.keywords or ()}
-            found[query] = texts = await self._known(query) | told
+            reply = {name: from_wire(str(values[i])) for name, values in answer.keywords or ()}
+            found[query] = texts = await self._known(query) | reply
             await self.kept.put(query, json.dumps(texts), self._rules.timestamp())
         return {query: found.get(query) for query in queries}
 

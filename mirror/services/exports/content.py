@@ -181,12 +181,12 @@ def _find(cursor: Cursor, sha256: str) -> bytes | None:
 
 def _unpacked(packed: bytes | None, front: ReplacedHeader) -> bytes:
     if packed is None:
-        raise StorageError(f"the headers with sha256 {front.sha256} are missing; ask for the export anew")
+        raise StorageError(f"the headers with sha256 {front.sha256} are missing; ask for the export again")
     with suppress(zlib.error):
         data = zlib.decompressobj().decompress(packed, front.size)
         if hashlib.sha256(data).hexdigest() == front.sha256:
             return data
-    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; ask for the export anew")
+    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; ask for the export again")
 
 
 #: What a download is put together of.

@@ -1,7 +1,7 @@
 """Export jobs and their parts: what was asked, how far it is, and its files; rows that a restart goes on from.
 
 The store knows nothing of exports: the request is JSON text of whoever made the job. A job's state only
-ever goes forward; what has ended stays as it is until it is asked to begin anew.
+ever goes forward; what has ended stays as it is until it is asked to start again.
 
 A job that is being worked on: how far it is, over all tries of it.
 
@@ -170,7 +170,7 @@ class Jobs:
 
         return await self._write(work)
 
-    async def begin_anew(self, job_id: str) -> Job:
+    async def restart(self, job_id: str) -> Job:
         """A job that ended waits again, without its upstream request: its files left the store, say."""
         now = self._now()
 
@@ -288,10 +288,10 @@ def _row(file: JobFile) -> tuple[object, ...]:
 
 def _job_file(row: Sequence[Any]) -> JobFile:
     record, name, sha256, size, printed, front, front_size, start = row
-    told = JobFile(record, name, sha256, size, printed=bool(printed))
+    values = JobFile(record, name, sha256, size, printed=bool(printed))
     if front is None or size is None:  # without its blob a front is of no use
-        return told
-    return replace(told, front=ReplacedHeader(front, front_size, start, size - front_size))
+        return values
+    return replace(values, front=ReplacedHeader(front, front_size, start, size - front_size))
 
 
 def _next_id(cursor: Cursor, day: str, name: Callable[[int], str]) -> str:

@@ -454,7 +454,7 @@ class Filling:
         missing = _listed(await self._fills.gaps(ds))
         sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
         found = await self._estimates.estimate(str(RecordSetQuery(sets)))
-        return Fill(**asdict_of(missing), estimate=found.told())
+        return Fill(**asdict_of(missing), estimate=found.summary())
 
 
 def fill_line(job: FillJob) -> Job:

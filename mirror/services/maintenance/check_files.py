@@ -92,7 +92,7 @@ class FileSteps:
     async def parts(self, _place: str, _since: float, _most: int) -> CheckStep:
         """Broken-off downloads."""
         keys = await self._blobs.check.parts()
-        action = "removed; the download begins anew when the file is asked for"
+        action = "removed; the download starts again when the file is asked for"
         return CheckStep(
             None,
             tuple(Finding("part", k, "its bytes are not what they were", "repaired", action) for k in keys),

@@ -265,7 +265,7 @@ class _Counted:
 
 
 class HeatMap:
-    """Tells what is held by cells; ``subscriptions`` gives the wishes that hold."""
+    """Tells what is held by cells; ``subscriptions`` gives those that are configured."""
 
     def __init__(
         self,
@@ -332,8 +332,8 @@ class HeatMap:
     def _years(self, series: Series, axis: Axis, counted: _Counted) -> tuple[int, int]:
         """First and last day of the years to show."""
         now = self._rules.now().astimezone(UTC)
-        told = [int(c) for c in (counted.tally.cells[:1], counted.tally.cells[-1:]) for c in c]
-        days = [_year(d) for d in told] + [_year(int(s // DAY)) for s in self._ends(series, axis)]
+        answer = [int(c) for c in (counted.tally.cells[:1], counted.tally.cells[-1:]) for c in c]
+        days = [_year(d) for d in answer] + [_year(int(s // DAY)) for s in self._ends(series, axis)]
         sane = [y for y in days if 1900 <= y <= now.year + 1]
         last = max([*sane, now.year])
         first = max(min([*sane, now.year]), last - MOST_YEARS + 1)

@@ -253,7 +253,7 @@ class QuickLooks:
         name = f"{wanted.record}{{{wanted.segment}}}"
         if wanted.place is not FileLocation.ONLINE:
             hint = "; `mirror fetch` has it brought back" if wanted.place is FileLocation.OFFLINE else ""
-            raise NotHeld(f"the file of {name} is not to be had: {wanted.place.value}{hint}", (name,))
+            raise NotHeld(f"the file of {name} is not available: {wanted.place.value}{hint}", (name,))
         if not fetch:
             raise NotHeld(f"the file of {name} is not held; fetch=1 has it fetched", (name,))
         return await self._files.get(wanted.source)

@@ -58,7 +58,7 @@ class _Reading:
 
 
 #: What is told who has a part of an answer already.
-_MENDED = "a file of the lake was damaged, and is written anew; expected the statement once more"
+_MENDED = "a file of the lake was damaged, and is written again; expected the statement once more"
 
 
 class Analytics:

@@ -1,6 +1,6 @@
 """What a subscription has and lacks, told by records and holdings; and the little that is remembered of it.
 
-Nothing here says "done": what is missing is asked anew each time, so that a file that was evicted, or a
+Nothing here says "done": what is missing is asked again each time, so that a file that was evicted, or a
 record that was made again, is missing again, and one that somebody else fetched is there.
 """
 

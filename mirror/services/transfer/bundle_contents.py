@@ -6,7 +6,7 @@ store; whether the bytes are what they should be is for the importer to see.
 The tables of a bundle: Parquet files of records, holdings and facts, written from and read for the index.
 
 Records have the typed columns for whoever reads them with other tools. An import takes nothing from these:
-it makes all columns anew from ``_raw``, so that a bundle cannot say one thing and hold another.
+it makes all columns from ``_raw``, so that a bundle cannot say one thing and hold another.
 """
 
 from __future__ import annotations
@@ -306,14 +306,14 @@ def is_fact(kind: str, key: str, value: str) -> bool:
     if kind == ADDRESS:
         return "@" in key
     try:
-        told = json.loads(value)
+        answer = json.loads(value)
     except (ValueError, RecursionError):
         return False
     if kind in (PRECISE, LINKED):
         form = _PRECISE if kind == PRECISE else _QUERY
-        right = isinstance(told, dict) and all(isinstance(v, str) for v in told.values())
+        right = isinstance(answer, dict) and all(isinstance(v, str) for v in answer.values())
         return right and form.fullmatch(key) is not None
-    return kind == LIST and key in _LISTS and isinstance(told, list) and all(map(_is_entry, told))
+    return kind == LIST and key in _LISTS and isinstance(answer, list) and all(map(_is_entry, answer))
 
 
 def _is_entry(entry: Any) -> bool:

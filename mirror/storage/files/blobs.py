@@ -79,7 +79,7 @@ class Blobs:
         self._now = now
         #: Gives files of records up.
         self.forgetting = Forgetting(tables, folders, room)
-        #: Looks after the files while they are in use.
+        #: Guards the files while they are in use.
         self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
         #: What was seen to be right, so that it need not be read whole before it is sent.
         self.verified = receiving.verified
@@ -214,7 +214,7 @@ class Blobs:
 
     @property
     def tree(self) -> Tree:
-        """The readable tree of links; ``Holdings`` looks after it."""
+        """The readable tree of links; ``Holdings`` keeps it up to date."""
         return self._folders.tree
 
     @property
@@ -306,7 +306,7 @@ class Blobs:
             return await to_the_end(self._judge(blob))
 
     async def _judge(self, blob: Blob) -> Verdict:
-        """Look again, while nobody changes blobs: the content may just have come anew."""
+        """Look again, while nobody changes blobs: the content may just have come again."""
         async with self._room.changing:
             if await self._row(blob.sha256) is None:
                 raise _unknown(blob.sha256)  # whoever else looked has set it aside

@@ -9,7 +9,7 @@ and nothing goes for it. Evictor is made for what has come. What announces nothi
 Pins: who wants a blob to stay, and why. A job pins its files while they may be fetched, people what they like.
 
 A pin speaks of a hash. It may be set before the blob comes, and stays when a damaged blob is taken away,
-so that the content is held back again once it has been fetched anew.
+so that the content is held back again once it has been fetched again.
 """
 
 from __future__ import annotations
@@ -317,7 +317,7 @@ class Evictor:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A wish of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
+    """A pin of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
 
     sha256: str
     owner: str

@@ -6,7 +6,7 @@ key sets, tolerances) change only after the commit.
 
 Structures of series as they are kept, and tables that follow when a structure changes.
 
-A keyword whose type changed gets its column anew from what the records print: ``_raw`` has it all.
+A keyword whose type changed gets its column again from what the records print: ``_raw`` has it all.
 Every function works inside the caller's transaction.
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
-    from mirror.storage.index.answers import Told
+    from mirror.storage.index.answers import NewAnswer
     from mirror.storage.index.merge import ForeignRecords
     from mirror.wire.rs_list import RsList
 
@@ -58,7 +58,7 @@ def store_series(
 ) -> dict[str, Tolerance]:
     """Write down a structure and the key set of its new rows, and bring the tables up to it.
 
-    Gives the tolerances of columns that were made anew. A series that ``is_new`` has no tables.
+    Gives the tolerances of columns that were made again. A series that ``is_new`` has no tables.
     """
     name = layout.series.name
     text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
@@ -105,7 +105,7 @@ def add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Toleran
 
 
 def _follow(cursor: Cursor, layout: Layout, table: str) -> Iterator[tuple[str, Tolerance]]:
-    """Give a table the columns of the structure, each of its type; the tolerances of those made anew."""
+    """Give a table the columns of the structure, each of its type; the tolerances of those made again."""
     have = {row[0].lower(): row[1] for row in cursor.execute(f"DESCRIBE {table}").fetchall()}
     for column in layout.columns:
         if column.name not in have:
@@ -211,11 +211,11 @@ class Index(Reader):
         *,
         complete: tuple[Box, ...],
         checked_at: float,
-        told: tuple[Told, ...] = (),
+        more: tuple[NewAnswer, ...] = (),
     ) -> None:
         """Keep the records of an answer, and that they are all there are in the boxes ``complete``.
 
-        Records of those boxes that the answer does not have are moved to the old versions. ``told`` is what else the
+        Records of those boxes that the answer does not have are moved to the old versions. ``more`` is what else the
         answer says.
         """
         gaps = [gap for box in complete for gap in self.coverage(series).gaps(box)]
@@ -226,18 +226,18 @@ class Index(Reader):
             vouched=bool(complete) and not gaps,
             checked=complete,
             checked_at=checked_at,
-            told=told,
+            more=more,
         )
 
-    async def keep_told(
-        self, series: Series, told: Told, checked_at: float, answers: Sequence[RsList] = ()
+    async def keep_answer(
+        self, series: Series, answer: NewAnswer, checked_at: float, answers: Sequence[RsList] = ()
     ) -> None:
         """Keep what JSOC answered, with those of its records that were not held before."""
         if not answers:
             layout = self._held[series.name.lower()].layout
-            await self._database.write(lambda cursor: self._answers.put(cursor, layout, told, checked_at))
+            await self._database.write(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
             return
-        await self._merge(series, answers, (), vouched=False, checked=(), checked_at=checked_at, told=(told,))
+        await self._merge(series, answers, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
 
     async def amend(
         self, series: Series, answers: Sequence[RsList], box: Box, *, gone: Collection[int], checked_at: float
@@ -266,9 +266,9 @@ class Index(Reader):
         checked: tuple[Box, ...],
         checked_at: float,
         renews: bool = False,
-        told: tuple[Told, ...] = (),
+        more: tuple[NewAnswer, ...] = (),
     ) -> None:
-        """Records, what they replace, the claim on ``checked``, and what is ``told``, in one transaction."""
+        """Records, what they replace, the claim on ``checked``, and ``more`` answers, in one transaction."""
         held = self._held[series.name.lower()]
         layout = held.layout
         async with self._converting:
@@ -285,7 +285,7 @@ class Index(Reader):
             came = _unknown(cursor, layout, rows) if vouched and self._answers.any_of(layout.series.name) else []
             merge(cursor, layout, rows, complete, gone=gone, note=note)
             self._doubt(cursor, layout, came)
-            for each in told:
+            for each in more:
                 self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)

@@ -5,7 +5,7 @@ What has changed is found by comparing: each file remembers how many records it 
 and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
 which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.
 Files are never changed: a newer one takes the place of an older, which stays for as long as somebody may read it.
-One that is gone or cut is written anew when it is next asked for; one with other bytes once that was found out.
+One that is gone or cut is written again when it is next asked for; one with other bytes once that was found out.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Lake:
         return problem
 
     async def mend(self, series: Iterable[Series]) -> bool:
-        """Read all files of some series; True if one was damaged, which is written anew when next asked for."""
+        """Read all files of some series; True if one was damaged, which is written again when next asked for."""
         rows = [row for each in series for row in await self.files(each)]
         return any([await self.verify(row) is not None for row in rows])
 

@@ -1,4 +1,4 @@
-// Jobs as they go on: when one has changed, the part of the page that shows them is fetched anew.
+// Jobs as they go on: when one has changed, the part of the page that shows them is fetched again.
 import { announce, api, attempt, listen } from "./site.js";
 
 const place = () => document.getElementById("jobs");

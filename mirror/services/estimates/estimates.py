@@ -15,6 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from mirror.api import fills as api
+from mirror.bounded import Bounded
 from mirror.concurrency import SingleFlight
 from mirror.coverage.coverage import Box
 from mirror.coverage.plan import Forward, extreme_position, need
@@ -203,7 +204,7 @@ class Estimates:
         self._rates = rates
         self._wait = wait
         self._asking: SingleFlight[str, int] = SingleFlight()
-        self._known: dict[str, tuple[int, float]] = {}
+        self._known: Bounded[str, tuple[int, float]] = Bounded(MOST_REMEMBERED)
 
     # ---- what can be estimated -----------------------------------------------------------------------
 
@@ -345,8 +346,6 @@ class Estimates:
             raise NotHeld("the mirror is offline")
         async with asyncio.timeout(PATIENCE):
             counted = await self._asking.run(ds, lambda: self._upstream.rs_summary(ds))
-        while len(self._known) >= MOST_REMEMBERED:
-            del self._known[next(iter(self._known))]
         self._known[ds] = counted, now
         return counted
 

@@ -17,6 +17,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import UpstreamBroken, UpstreamError
 from mirror.fits import Exporter, RecordValues, ones_complement, read_archive
 from mirror.fits.filenames import NamedFile, file_name, laid_out_keywords
@@ -181,8 +182,8 @@ class Assembler:
         self._upstream = upstream
         self._rules = rules
         self.linked = LinkedTexts(database, upstream, rules)
-        self._exporters: dict[tuple[str, str], tuple[Series, Exporter]] = {}
-        self._recent: dict[str, dict[str, str]] = {}
+        self._exporters: Bounded[tuple[str, str], tuple[Series, Exporter]] = Bounded(_MOST_EXPORTERS)
+        self._recent: Bounded[str, dict[str, str]] = Bounded(_MOST_RECENT)
 
     async def prepare(self, plan: Plan) -> None:
         """See that the values of all records of a plan are kept at full precision, if they can be had."""
@@ -243,13 +244,10 @@ class Assembler:
 
     def _exporter(self, series: Series, segment: str) -> Exporter:
         """The one that has made such files before, unless the structure of the series is another by now."""
-        before, exporter = self._exporters.pop((series.name, segment), (None, None))
-        if exporter is None or before is not series:
-            exporter = Exporter(series, segment)
-        self._exporters[series.name, segment] = series, exporter
-        while len(self._exporters) > _MOST_EXPORTERS:
-            del self._exporters[next(iter(self._exporters))]
-        return exporter
+        known = self._exporters.recall((series.name, segment))
+        if known is None or known[0] is not series:
+            known = self._exporters[series.name, segment] = series, Exporter(series, segment)
+        return known[1]
 
     async def _values(self, plan: Plan, recnum: int) -> RecordValues:
         precise = await self._precise(plan.series, recnum)
@@ -263,15 +261,13 @@ class Assembler:
         key = f"{series.name.lower()}:{recnum}"
         # The series may have more keywords now than when this was asked for.
         names = [k.name for k in self._index.layout(series).keywords]
-        texts = self._recent.pop(key, None)
+        texts = self._recent.recall(key)
         if texts is None or not all(name in texts for name in names):
             kept = await self.precise.get(key)
             texts = {} if kept is None else json.loads(kept[0])
             if not all(name in texts for name in names):
                 return None
-        self._recent[key] = texts
-        while len(self._recent) > _MOST_RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._recent[key] = texts
         return texts
 
     async def _ask(self, layout: Layout, rows: Sequence[Row], priority: Priority) -> None:

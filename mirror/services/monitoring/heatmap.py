@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mirror.api.coverage import Cells, Delays, MonthDelay
+from mirror.bounded import Bounded
 from mirror.config.schedule import span
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS
@@ -278,7 +279,7 @@ class HeatMap:
         self._counts = counts
         self._rules = rules
         self._subscriptions = subscriptions
-        self._known: dict[tuple[str, int, int | None, int | None], _Counted] = {}
+        self._known: Bounded[tuple[str, int, int | None, int | None], _Counted] = Bounded(_REMEMBERED)
         self._delays: dict[str, tuple[int, list[MonthDelay]]] = {}
 
     async def days(self, name: str, year: int | None = None) -> Cells:
@@ -319,13 +320,11 @@ class HeatMap:
     async def _counted(self, series: Series, width: int, first: int | None, last: int | None) -> _Counted:
         key = (series.name.lower(), width, first, last)
         state = (self._index.version(series), *await self._counts.holdings(series))
-        known = self._known.get(key)
+        known = self._known.recall(key)
         if known is None or known.state != state:
             tally = await self._counts.records(series, width, first, last)
             assert tally is not None, "a series with a time axis has a time"
             known = _Counted(state, tally, await self._counts.files(series, width, first, last))
-            while len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
             self._known[key] = known
         return known
 

@@ -16,11 +16,11 @@ function showCheck(told) {
   const run = told.run;
   if (!run) return;
   const step = run.steps.indexOf(run.step);
-  const state = told.running ? ["busy", "running"] : told.ok ? ["good", "all is well"] : ["bad", "look below"];
+  const state = told.running ? ["busy", "running"] : told.ok ? ["good", "no problems"] : ["bad", "problems found"];
   byId("check-state").replaceChildren(
-    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records looked at; begun ${moment(run.started_at)}${run.ended_at ? `, ended ${moment(run.ended_at)}` : ""}.`),
-    told.running ? h("p", {}, `Looks at ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
-    told.findings.length ? table(["What became of it", "Where", "What was wrong", "What was or is to be done"], told.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
+    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records checked; started ${moment(run.started_at)}${run.ended_at ? `, finished ${moment(run.ended_at)}` : ""}.`),
+    told.running ? h("p", {}, `Checking ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
+    told.findings.length ? table(["Outcome", "Where", "Problem", "Action"], told.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
     told.more_findings ? h("p", { class: "muted" }, `and ${number(told.more_findings)} more`) : "");
 }
 
@@ -49,16 +49,16 @@ byId("evict")?.addEventListener("submit", async (event) => {
 });
 
 function showEviction(told, need) {
-  const goes = h("button", { type: "button", class: "danger" }, `Let ${number(told.blobs)} files go now`);
+  const goes = h("button", { type: "button", class: "danger" }, `Evict ${number(told.blobs)} files now`);
   let sure = false;
   goes.addEventListener("click", async () => {
-    if (!sure) { sure = true; goes.textContent = "Sure? They would have to be fetched again"; return; }
+    if (!sure) { sure = true; goes.textContent = "Confirm: they will have to be fetched again"; return; }
     const done = await attempt(() => api("/api/evict", { body: { need } }), { button: goes });
-    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files went, ${size(done.freed)}.`));
+    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files evicted, ${size(done.freed)} freed.`));
   });
   byId("evict-state").replaceChildren(
-    h("p", {}, told.blobs ? `${number(told.blobs)} files would go, ${size(told.freed)}.` : "Nothing could go: all that is held is pinned or in use, or nothing is held."),
-    told.files.length ? table(["File", "#Size", "Last used"], told.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would go") : "",
+    h("p", {}, told.blobs ? `${number(told.blobs)} files would be evicted, freeing ${size(told.freed)}.` : "Nothing can be evicted: all cached files are pinned or in use, or there are none."),
+    told.files.length ? table(["File", "#Size", "Last used"], told.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would be evicted") : "",
     told.blobs ? h("p", {}, goes) : "");
 }
 
@@ -74,8 +74,8 @@ async function listBackups() {
   const told = await attempt(() => api(`/api/backups?to=${encodeURIComponent(to)}`));
   if (!told) return;
   byId("backup-state").replaceChildren(told.length
-    ? table(["Backup", "Made", "#Files", "#Size", "Holds"], told.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
-    : h("p", { class: "muted" }, "There is none in this folder."));
+    ? table(["Backup", "Made", "#Files", "#Size", "Contents"], told.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
+    : h("p", { class: "muted" }, "No backups in this folder."));
 }
 
 byId("backup-list")?.addEventListener("click", listBackups);

@@ -14,10 +14,10 @@ from mirror.cli.support.output import Form, form_options, show, span_in_words
 from mirror.humanize import counted, in_words
 
 _JSOC = {
-    "ok": "answers",
-    "failing": "failed of late",
-    "away": "does not answer; it is left alone for a while, and looked at now and then",
-    "offline": "is not asked",
+    "ok": "online",
+    "failing": "recent failures",
+    "away": "not responding; retried from time to time",
+    "offline": "not contacted (offline)",
 }
 _STARS = 3  #: users that are named
 
@@ -26,7 +26,7 @@ _STARS = 3  #: users that are named
 @form_options
 @url_option
 def status(form: Form, daemon: Daemon) -> None:
-    """Show how the mirror is doing: what it holds, what it is fetching, whether JSOC answers.
+    """Show the state of the mirror and of JSOC: what is cached, what is being fetched.
 
     \b
         mirror status
@@ -47,7 +47,7 @@ def sections(told: api.Status) -> Iterator[tuple[str, list[str]]]:
     """What is worth knowing of a status, as subjects with their lines."""
     yield "mirror", [_held(told), *_running_since(told)]
     yield "JSOC", [_upstream(told.upstream), *_budget(told.upstream.budget)]
-    yield "policy", [_policy(told)]
+    yield "mode", [_policy(told)]
     if told.searches:
         yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in told.searches.items())]
     if told.jobs:
@@ -62,20 +62,20 @@ def sections(told: api.Status) -> Iterator[tuple[str, list[str]]]:
 def _held(told: api.Status) -> str:
     files = told.files
     limit = f" of a quota of {in_words(files.quota)}" if files.quota else ""
-    adopted = f", {files.adopted:,} of them adopted exports" if files.adopted else ""
+    adopted = f", {files.adopted:,} of them adopted" if files.adopted else ""
     held = f"{counted(files.count, 'file')}{adopted} ({in_words(files.bytes)}{limit})"
-    return f"holds {told.series:,} series, {counted(told.records, 'record')}, {held}"
+    return f"{told.series:,} cached series, {counted(told.records, 'record')}, {held}"
 
 
 def _running_since(told: api.Status) -> list[str]:
     # Where none ran, the command has just opened the store itself.
-    return [f"has run for {span_in_words(told.uptime_seconds)}"] if told.uptime_seconds else []
+    return [f"up for {span_in_words(told.uptime_seconds)}"] if told.uptime_seconds else []
 
 
 def _upstream(told: api.Upstream) -> str:
-    since = f"{counted(told.requests, 'request')} since the start"
+    since = f"{counted(told.requests, 'request')} since start"
     failed = f", {told.failed:,} failed" if told.failed else ""
-    now = f"; {told.running:,} now, {told.waiting:,} wait" if told.running else ""
+    now = f"; {told.running:,} running, {told.waiting:,} waiting" if told.running else ""
     return f"{_JSOC.get(told.state, told.state)}; {since}{failed}, {in_words(told.bytes)} received{now}"
 
 
@@ -83,42 +83,42 @@ def _budget(told: api.UpstreamBudget) -> Iterator[str]:
     """What was used of the budget, where there is a limit."""
     parts = []
     if told.records.limit:
-        parts.append(f"{told.records.used:,} of {told.records.limit:,} records in an hour")
+        parts.append(f"{told.records.used:,} of {told.records.limit:,} records per hour")
     if told.bytes.limit:
-        parts.append(f"{in_words(told.bytes.used)} of {in_words(told.bytes.limit)} in a day")
+        parts.append(f"{in_words(told.bytes.used)} of {in_words(told.bytes.limit)} per day")
     if parts:
         yield f"budget: {', '.join(parts)} used"
     if told.until:
-        yield f"the budget is used up until {told.until}; {told.waiting:,} requests wait, people's small questions do not"
+        yield f"budget used up until {told.until}; {told.waiting:,} requests are waiting, small searches are still served"
 
 
 def _policy(told: api.Status) -> str:
     if told.configured_policy == told.policy:
         return told.policy
-    return f"{told.policy}, set by hand; the configuration says {told.configured_policy}"
+    return f"{told.policy} (set by command; configured: {told.configured_policy})"
 
 
 def _config(told: api.ConfigState) -> Iterator[str]:
     if told.file:
-        yield f"{told.file}, in force since {told.loaded}"
+        yield f"{told.file}, loaded {told.loaded}"
     if told.problem:
-        yield f"not right now, the last good one holds: {told.problem}"
+        yield f"invalid, the last valid one is used: {told.problem}"
     if told.waiting_for_restart:
-        yield f"waits for a restart: {', '.join(told.waiting_for_restart)}"
+        yield f"restart needed for: {', '.join(told.waiting_for_restart)}"
 
 
 def _check(told: api.BackgroundCheck) -> str:
     if told.running:
-        return "is running, since somebody asked for it; `mirror check` shows how far it is"
-    pace = "none by itself; `mirror check` looks at everything"
+        return "running; `mirror check` shows progress"
+    pace = "no automatic checks; run `mirror check`"
     if told.budget_per_day:
-        pace = f"{in_words(told.read_today)} of {told.budget_per_day} a day are read"
+        pace = f"{in_words(told.read_today)} of {told.budget_per_day} per day read"
     if told.begun is None:
         return pace
     looked = f"{counted(told.files, 'file')} and {counted(told.records, 'record')}"
-    found = ", ".join(f"{n:,} {outcome}" for outcome, n in told.found.items()) or "nothing wrong"
-    how = f"the last one saw {looked}" if told.ended else f"is at {told.step}, has seen {looked}"
-    return f"{pace}; {how}; found since the start: {found}"
+    found = ", ".join(f"{n:,} {outcome}" for outcome, n in told.found.items()) or "no problems"
+    how = f"last check: {looked}" if told.ended else f"now at {told.step}: {looked}"
+    return f"{pace}; {how}; found since start: {found}"
 
 
 def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:

@@ -214,7 +214,7 @@ class OtherAnswer(MirrorError):
 
     def __init__(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
-        super().__init__(f"{path} is not to be had (HTTP {status})")
+        super().__init__(f"{path} is not available (HTTP {status})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +386,7 @@ async def _check_is_file(answer: Answer, path: str) -> None:
 async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
     """See that what comes next belongs at the end of the sink; the length of the whole file."""
     if answer.status in (401, 403, 404, 410):
-        raise UpstreamRefused(answer.status, f"{path} is not to be had (HTTP {answer.status})")
+        raise UpstreamRefused(answer.status, f"{path} is not available (HTTP {answer.status})")
     part = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if answer.status == 206 and part and int(part[1]) == sink.offset:
         return int(part[2])
@@ -395,7 +395,7 @@ async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
         await sink.restart()
         raise UpstreamBroken(f"{path}: the source does not go on at byte {at}")
     if answer.status in AWAY:
-        raise UpstreamUnreachable(f"{path}: upstream is away: HTTP {answer.status}")
+        raise UpstreamUnreachable(f"{path}: JSOC is not responding: HTTP {answer.status}")
     if answer.status != 200:
         raise UpstreamBroken(f"{path}: HTTP {answer.status} instead of the file")
     if sink.offset:

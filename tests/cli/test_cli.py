@@ -157,7 +157,7 @@ def test_a_search_is_a_table_and_says_how_it_was_answered(run, daemon):
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
     assert lines[0] == ["T_REC", "DATAMEAN", "NOTE"]
     assert lines[2][:2] == ["2014.01.01_00:00:45_TAI", "3313.1"]
-    assert result.stderr == "2 records; what was missing came from JSOC, and is held now\n"
+    assert result.stderr == "2 records; missing records were fetched from JSOC and cached\n"
 
 
 def test_csv_holds_the_values_as_they_are(run, daemon):
@@ -245,7 +245,7 @@ def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
 def test_no_mirror_there_says_what_to_do(run):
     result = run("status", "--url", "http://127.0.0.1:1")
     assert result.exit_code == 1
-    assert "no mirror answers at http://127.0.0.1:1" in result.stderr
+    assert "no mirror at http://127.0.0.1:1" in result.stderr
     assert "mirror serve" in result.stderr
 
 

@@ -91,7 +91,7 @@ def test_one_that_always_breaks_off_is_told_and_leaves_nothing(delivery, server,
     server.answers += [(200, len(DATA), DATA[:1000])] * (TRIES + 1)
     found = delivery().bring(item())
     assert isinstance(found, Failure)
-    assert found.error.startswith("the download broke off")
+    assert found.error.startswith("download interrupted")
     assert (files(tmp_path), len(server.asked)) == ([], TRIES)
 
 

@@ -32,7 +32,7 @@ def test_a_reprocessing_is_found_on_demand_and_told(mirror):
     assert mirror("search", SPAN).returncode == 0
     assert json.loads(mirror("changes", "--json").stdout) == []
     new = mirror.reprocess()
-    assert "answered from what the mirror holds" in mirror("search", SPAN).stderr
+    assert "from the cache" in mirror("search", SPAN).stderr
     assert "came from JSOC" in mirror("search", SPAN, "--refresh").stderr
     told = json.loads(mirror("changes", "hmi.v_45s", "--since", "1h", "--json").stdout)
     assert sorted(c["new"] for c in told) == new

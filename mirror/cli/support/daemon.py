@@ -229,7 +229,7 @@ def _listens(url: str) -> bool:
 
 def _apart(error: str) -> str:
     """An error with what is missing a span a line, where there are several."""
-    before, mark, spans = error.partition(" is not held: ")
+    before, mark, spans = error.partition(" is not cached for: ")
     if not mark or "; " not in spans:
         return error
     return "\n  ".join([f"{before}{mark.rstrip()}", *spans.split("; ")])

@@ -87,7 +87,7 @@ async def test_each_role_may_do_its_own_and_what_those_below_may(guarded):
 async def test_drms_hears_in_its_own_manner_that_it_may_not_export(guarded):
     answer = await guarded.get(FETCH, {"op": "exp_request", "ds": "x"}, headers=bearer("read"))
     assert (answer.code, answer.json["status"] > 0) == (200, True)
-    assert "takes the role export, and token:rita has the role read" in answer.json["error"]
+    assert "takes the role export, and token:rita has role read" in answer.json["error"]
 
 
 async def test_a_wrong_token_is_refused_and_many_of_them_make_the_address_wait(guarded):

@@ -80,7 +80,7 @@ async def test_long_tables_have_pages_without_script(mirror):
     [
         ("hmi.v_45s[2014.13]", 400, "2", "expected a time such as"),
         ("hmi.v_45s[2014.01.01][? NOPE = 1 ?]", 404, "N", "does not exist"),
-        ("hmi.nothing[2014]", 400, "h", "there is no series hmi.nothing"),
+        ("hmi.nothing[2014]", 400, "h", "no series hmi.nothing"),
         ("<script>alert(1)</script>", 400, "<", "the name of a series"),
         ("hmi.v_45s[2014.01.01/1h", 400, "[", "not closed"),
     ],

@@ -19,7 +19,7 @@ from mirror.humanize import counted
 @form_options
 @url_option
 def changes(name: str | None, since: str | None, limit: int, form: Form, daemon: Daemon) -> None:
-    """Show which cached records JSOC has reprocessed, newest first.
+    """Show which records JSOC has reprocessed, newest first.
 
     A reprocessed record has a new record number, which the mirror finds when it checks; the old version is
     kept. A line without a new number is a record that JSOC has withdrawn.

@@ -30,7 +30,7 @@ def forget(
     as_json: bool,
     daemon: Daemon,
 ) -> None:
-    """Delete the cached records and files of a record set or a whole series.
+    """Delete cached records and files of a record set or a whole series.
 
     They are fetched from JSOC again when needed. Pinned files stay.
 

@@ -295,7 +295,7 @@ async def test_what_is_pinned_stays_and_what_is_let_go_goes(run, tmp_path):
     assert [f["sha256"] for f in done["files"]] == [f["sha256"] for f in dry["files"]]
     assert json.loads((await run("evict", "--dry-run", "--json")).stdout)["blobs"] == 0
     removed = await run("pin", SHARPS, "--remove")
-    assert "1 pin taken away" in removed.stderr
+    assert "1 pin removed" in removed.stderr
     assert json.loads((await run("evict", "--dry-run", "--json")).stdout)["blobs"] == 1
     assert json.loads((await run("pin", "--json")).stdout) == []
 
@@ -317,9 +317,9 @@ async def test_what_is_not_held_cannot_be_pinned(run):
 
 
 WRONG_OPTIONS = [
-    (("evict",), "say how much to free"),
+    (("evict",), "expected --need SIZE"),
     (("evict", "--need", "much"), "expected a size"),
-    (("pin", "--remove"), "needs a record set"),
+    (("pin", "--remove"), "needs a RECORDSET"),
     (("pin", SHARPS, "--for", "ages"), "expected a duration"),
     (("search", SHARPS, "--open", "0"), "0 is not in the range"),
 ]
@@ -370,7 +370,7 @@ async def test_that_records_were_not_checked_is_said_on_stderr(lab, run, tmp_pat
     await lab.exported(SHARPS)  # the address is known from here on
     lab.clock.forward(days=200)
     await lab.faults({"fault": "outage"})
-    words = "the records are from the cache, not checked with JSOC; may be out of date (last checked 200 days ago)"
+    words = "records: from the cache, not checked with JSOC; may be out of date (last checked 200 days ago)"
     for arguments in (("fetch", SHARPS, "--to", str(tmp_path / "b")), ("export", SHARPS)):
         result = await run(*arguments)
         assert result.exit_code == 0, result.output

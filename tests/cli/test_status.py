@@ -33,13 +33,13 @@ TOLD = {
 def test_each_subject_has_a_line():
     told = {subject: "\n".join(lines) for subject, lines in sections(msgspec.convert(TOLD, Status))}
     assert told["mirror"].startswith(
-        "holds 17 series, 57,600 records, 120 files, 7 of them adopted (1.4 GB"
+        "17 cached series, 57,600 records, 120 files, 7 of them adopted (1.4 GB"
     )
     assert "of a quota of 2.0 TB" in told["mirror"] or "of a quota of 2 TB" in told["mirror"]
-    assert "has run for 2 hours" in told["mirror"]
-    assert told["JSOC"].startswith("does not answer; ")
+    assert "up for 2 hours" in told["mirror"]
+    assert told["JSOC"].startswith("not responding; ")
     assert "120 requests since start, 2 failed, 1.2 MB received" in told["JSOC"]
-    assert told["policy"] == "offlineset by command; configured fallback"
+    assert told["mode"] == "offline (set by command; configured: fallback)"
     assert told["searches"] == "30 local, 4 filled"
     assert told["exports"] == "3 done, 1 failed"
     assert told["fetching"] == "hmi.V_45s: 3 of 8 slots or records"
@@ -53,7 +53,7 @@ def test_what_a_mirror_does_not_do_has_no_line():
     idle = {"searches": {}, "fills": [], "jobs": {}, "uptime_seconds": 0, "policy": "fallback"}
     config = {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []}
     told = dict(sections(msgspec.convert({**TOLD, **idle, "config": config}, Status)))
-    assert list(told) == ["mirror", "JSOC", "policy", "check"]
+    assert list(told) == ["mirror", "JSOC", "mode", "check"]
     assert len(told["mirror"]) == len(told["JSOC"]) == 1
 
 

@@ -84,7 +84,7 @@ class Store:
     async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
         """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""
         if need is None and not dry_run:
-            raise BadRequest("missing need; expected the number of bytes to free")
+            raise BadRequest("need is missing; expected the number of bytes to free")
         usage = self._blobs.usage()
         planned = await self._blobs.evict(usage.held if need is None else need, dry_run=True)
         named = planned.blobs[:MOST_NAMED]

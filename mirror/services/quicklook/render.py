@@ -262,10 +262,10 @@ def _averaged(image: Any, most: int) -> NDArray[np.float32]:
     step = max(1, -(-max(rows, columns) // most))
     section = image.section
     strips = [section[at : at + step * _STRIP, 0:columns] for at in range(0, rows, step * _STRIP)]
-    return np.concatenate([_means(np.asarray(strip), step) for strip in strips])
+    return np.concatenate([means(np.asarray(strip), step) for strip in strips])
 
 
-def _means(strip: NDArray[Any], step: int) -> NDArray[np.float32]:
+def means(strip: NDArray[Any], step: int) -> NDArray[np.float32]:
     """The means of squares of ``step`` pixels, over those that have a value; smaller squares at the edges."""
     values = strip.astype(np.float32)
     present = np.isfinite(values)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from mirror.api.contract import Answer, Asked, Endpoint
+
+#: How a scale is written; the group is the pixels of a side that become one.
+SCALE = re.compile(r"1/([1-9]\d{0,3})")
 
 Pixel = Annotated[float | None, Meta(description="in units")]
 

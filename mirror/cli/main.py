@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": ("mirror.cli.simulate", "Run a JSOC in a box, to try things on."),
     "search": ("mirror.cli.search", "Search records, as a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Fetch the files of records into a folder."),
+    "cutout": ("mirror.cli.cutout", "Cut parts out of images, as FITS files."),
     "export": ("mirror.cli.export", "Export records: a folder of files at the mirror."),
     "fill": ("mirror.cli.fill", "Fetch the records of a record set, however many."),
     "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or one of them."),
@@ -52,7 +53,7 @@ COMMANDS = {
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
     "Trying out": ("demo", "simulate"),
-    "Every day": ("serve", "search", "sql", "fetch", "export", "fill", "jobs", "cancel"),
+    "Every day": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
     "What is there": ("status", "series", "coverage", "changes", "usage"),
     "Keeping data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
     "Upkeep": ("check", "evict", "forget", "backup", "restore"),

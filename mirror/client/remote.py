@@ -18,9 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-from mirror.api.contract import UNSET, Nothing, encoded, plain
+import msgspec
+
+from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
-from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
+from mirror.api.cutouts import FITS, CutoutQuery
+from mirror.api.exports import FILES, JOB, SUBMIT, ExportWish, FilesQuery, Job, JobQuery
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, SERIES, Found, SearchQuery
 from mirror.api.sql import MEDIA, SQL
@@ -35,6 +38,7 @@ from mirror.client.connection import (
     read,
     refusal,
 )
+from mirror.client.cutouts import name_format, tracking_start
 from mirror.client.redirect import without_token
 
 if TYPE_CHECKING:
@@ -80,6 +84,11 @@ def job_call(recordset: str, seg: str | Sequence[str] | None, protocol: str, ema
 def file_call(path: str) -> Call[bytes]:
     """A file of an export."""
     return Call(path, lambda answer: answer.read())
+
+
+def _bytes_call(endpoint: Endpoint[Any, bytes], asked: Asked, **names: str) -> Call[bytes]:
+    """What an endpoint answers that is no JSON."""
+    return msgspec.structs.replace(call(endpoint, asked, None, **names), read=lambda answer: answer.read())
 
 
 def _names(names: str | Sequence[str] | None) -> str:
@@ -197,6 +206,42 @@ class Client:
         folder = Path(to)
         folder.mkdir(parents=True, exist_ok=True)
         return [kept(folder, name, self._do(file_call(path))) for name, path in _files(job)]
+
+    def cutout(
+        self,
+        recordset: str,
+        center: tuple[float, float] | None = None,
+        size: tuple[float, float] | None = None,
+        to: str | Path = ".",
+        *,
+        units: Literal["arcsec", "pixels"] = "arcsec",
+        scale: str | None = None,
+        track: bool = False,
+        t_ref: str | None = None,
+        seg: str | Sequence[str] | None = None,
+    ) -> list[Path]:
+        """Parts of the images of a record set, as FITS files in the folder ``to``, named as drms names exports.
+
+        ``size`` (width, height) around ``center`` (x, y), in arcsec from disk centre or as FITS pixel numbers; ``scale``
+        "1/4" averages squares of 4 x 4 pixels. With ``track`` the centre moves with the rotation of the Sun, from
+        ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled.
+        """
+        known = self._do(search_call(recordset, None, None, 1))
+        if (track or t_ref) and t_ref is None:
+            t_ref = tracking_start([str(row[0]) for row in self._do(search_call(recordset, "T_REC", None, 1)).rows])
+        (x, y), (width, height) = center or (None, None), size or (None, None)
+        asked = CutoutQuery(
+            x=x, y=y, width=width, height=height, units=units if center else None, scale=scale, t_ref=t_ref
+        )
+        names = name_format(recordset.partition("[")[0].partition("{")[0].strip(), known.columns)
+        files = self._do(call(FILES, FilesQuery(ds=recordset, seg=_names(seg), name=names)))
+        folder = Path(to)
+        folder.mkdir(parents=True, exist_ok=True)
+        return [
+            kept(folder, file.name, self._do(_bytes_call(FITS, asked, recordset=f"{file.record}{{{file.segment}}}")))
+            for file in files
+            if file.name.lower().endswith(".fits")
+        ]
 
     def _do(self, asked: Call[T]) -> T:
         return self._connection.told(asked)[0]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
 
 from mirror.api.contract import JSON, encoded
-from mirror.api.cutouts import FITS, CutoutQuery, FileChoice, FileChoices
+from mirror.api.cutouts import FITS, SCALE, CutoutQuery, FileChoice, FileChoices
 from mirror.drms.times import parse_time
 from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from mirror.services.cutouts.cutouts import Cutouts
 
 _KIND, NOT_MODIFIED, SEVERAL = KINDS[".fits"], 304, 300
-_SCALE = re.compile(r"1/([1-9]\d{0,3})")
 
 
 class CutoutsApi:
@@ -68,7 +66,7 @@ def _window(asked: CutoutQuery) -> Window:
     missing = [name for name, value in given.items() if value is None]
     scale = 1
     if asked.scale is not None:
-        found = _SCALE.fullmatch(asked.scale)
+        found = SCALE.fullmatch(asked.scale)
         if found is None:
             raise BadRequest(f"scale is {asked.scale[:100]!r}; expected 1 over a whole number, such as 1/4")
         scale = int(found[1])

@@ -32,7 +32,8 @@ from mirror.fits.header import (
     split_card,
     unquoted,
 )
-from mirror.services.quicklook.render import means, shown_image
+from mirror.fits.integrity import units
+from mirror.services.quicklook.render import RICE, means, rice_parameters, shown_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,10 +188,12 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     if window.scale > 1:
         box = _divisible(box, window.scale)
     try:
-        with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
-            image = hdus[shown.number]
-            pixels = np.asarray(image.section[box.bottom : box.top, box.left : box.right])
-            kind = getattr(image, "compression_type", None) if isinstance(image, fits.CompImageHDU) else None
+        kind, pixels = "RICE_1", _rice_pixels(fd, shown.number, box)
+        if pixels is None:
+            with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
+                image = hdus[shown.number]
+                pixels = np.asarray(image.section[box.bottom : box.top, box.left : box.right])
+                kind = getattr(image, "compression_type", None) if isinstance(image, fits.CompImageHDU) else None
     except Exception as error:  # damaged data make a library raise anything
         raise Refused(f"its data cannot be decoded: {type(error).__name__}: {error}") from error
     values = _scaled(cards)
@@ -204,6 +207,32 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     header.append(*commentary_cards("HISTORY", f"{history}: {words}"))
     stored = _stored(fits, pixels, None if plain else kind, primary=archive.in_primary)
     return _with_header(stored, header, at)
+
+
+def _rice_pixels(fd: int, number: int, box: Box) -> NDArray[Any] | None:
+    """The stored integers in a box of a Rice-compressed image whose tiles are its rows; None for every other image.
+
+    That is how JSOC archives. ``section`` gives the same, in three times the time: it looks into the header for each tile.
+    Lengths and offsets have been checked (``shown_image``).
+    """
+    try:
+        from astropy.io.fits.hdu.compressed._codecs import Rice1  # noqa: PLC0415  (not public: without it, section)
+    except ImportError:
+        return None
+    unit = next(u for u in units(lambda at, count: os.pread(fd, count, at), os.fstat(fd).st_size) if u.number == number)
+    if unit.text("ZCMPTYPE") not in RICE or unit.text("TTYPE1") != "COMPRESSED_DATA":
+        return None
+    columns, bits = unit.integer("ZNAXIS1"), unit.integer("ZBITPIX")
+    block, size = rice_parameters(unit, bits)
+    tile = unit.integer("ZTILE1", columns), unit.integer("ZTILE2", 1)
+    if tile != (columns, 1) or (unit.integer("NAXIS1"), unit.integer("TFIELDS")) != (8, 1) or size * 8 != bits or bits < 16:
+        return None
+    rows, _ = box.shape
+    table = np.frombuffer(os.pread(fd, 8 * rows, unit.start + 8 * box.bottom), ">i4").reshape(rows, 2).astype(int)
+    heap = unit.start + unit.integer("THEAP", 8 * unit.integer("NAXIS2"))
+    codec = Rice1(blocksize=block, bytepix=size, tilesize=columns)
+    decoded = (codec.decode(np.frombuffer(os.pread(fd, count, heap + at), np.uint8)) for count, at in table.tolist())
+    return np.stack([row[box.left : box.right] for row in decoded])
 
 
 def _divisible(box: Box, scale: int) -> Box:

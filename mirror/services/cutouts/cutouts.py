@@ -80,7 +80,8 @@ class Several(BadRequest):
 
     def __init__(self, ds: str, choices: Sequence[Choice]) -> None:
         self.choices = tuple(choices)
-        super().__init__(f"{ds} names {len(choices)} files or more; expected one record and one segment")
+        many = f"{len(choices)} files" if len(choices) < MOST_CHOICES else f"at least {MOST_CHOICES} files"
+        super().__init__(f"{ds} names {many}; expected one record and one segment")
 
 
 class Cutouts:

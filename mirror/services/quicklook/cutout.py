@@ -188,7 +188,8 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     if window.scale > 1:
         box = _divisible(box, window.scale)
     try:
-        kind, pixels = "RICE_1", _rice_pixels(fd, shown.number, box)
+        kind: str | None = "RICE_1"
+        pixels = _rice_pixels(fd, shown.number, box)
         if pixels is None:
             with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
                 image = hdus[shown.number]

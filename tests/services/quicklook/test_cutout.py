@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -104,12 +105,13 @@ def test_a_window_in_arcsec_has_the_pixels_that_sunpy_gives(x, y, width, height)
     cards = [cards[i : i + 80] for i in range(0, len(cards), 80)]
     corner = SkyCoord((x - width / 2) * u.arcsec, (y - height / 2) * u.arcsec, frame=whole.coordinate_frame)
     expected = whole.submap(corner, width=width * u.arcsec, height=height * u.arcsec)
-    try:
-        box = box_of(Window((x, y), (width, height)), cards, (ROWS, COLUMNS))
-    except BadRequest as problem:
-        assert "outside" in str(problem) or "expected at most" in str(problem)
-        assert "expected at most" in str(problem) or 0 in expected.data.shape
+    window = Window((x, y), (width, height))
+    if 0 in expected.data.shape or width > 2 * COLUMNS - 4 or height > 2 * ROWS - 4:
+        with suppress(BadRequest):
+            box_of(window, cards, (ROWS, COLUMNS))
+            assert 0 not in expected.data.shape
         return
+    box = box_of(window, cards, (ROWS, COLUMNS))
     assert box.shape == expected.data.shape
     assert INTEGERS[box.bottom, box.left] == expected.data[0, 0]
 
@@ -118,7 +120,7 @@ def test_a_rigid_window_has_one_shape_wherever_it_lies():
     cards = fits.Header(POINTING).tostring()
     cards = [cards[i : i + 80] for i in range(0, len(cards), 80)]
     shapes = {box_of(Window((n / 7, n / 11), (21.0, 13.0), rigid=True), cards, (ROWS, COLUMNS)).shape for n in range(40)}
-    assert shapes == {(6, 10)} or shapes == {(7, 10)} or shapes == {(6, 11)}, shapes
+    assert len(shapes) == 1, shapes
 
 
 @pytest.mark.parametrize(

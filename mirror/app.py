@@ -34,6 +34,7 @@ from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.coverage import CoverageApi
+from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -63,6 +64,7 @@ from mirror.services.access.authentication import Authenticator
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
+from mirror.services.cutouts.cutouts import Cutouts
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -466,6 +468,7 @@ class Browsing:
 
     renderer: RenderProcess
     pictures: QuickLooks
+    cutouts: Cutouts
     queries: QueryCheck
     saved: SavedQueries
     standing: SubscriptionValidation
@@ -498,6 +501,7 @@ def browsing(
     return Browsing(
         renderer=renderer,
         pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer),
+        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),
@@ -539,6 +543,7 @@ def _app(
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        CutoutsApi(faced.cutouts, contents),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.status, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),

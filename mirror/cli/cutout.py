@@ -111,8 +111,8 @@ def _images(daemon: Daemon, recordset: str, seg: str | None, limit: int | None) 
     series = recordset.partition("[")[0].partition("{")[0].strip()
     known = daemon.ask(SEARCH, SearchQuery(ds=recordset, n=1))
     names = name_format(series, known.columns)
-    listed, told = daemon.told(FILES, FilesQuery(ds=recordset, seg=seg or "", n=limit, name=names))
-    warn_if_stale(told)
+    listed, headers = daemon.exchange(FILES, FilesQuery(ds=recordset, seg=seg or "", n=limit, name=names))
+    warn_if_stale(headers)
     files = [file for file in listed if file.name.lower().endswith(".fits")]
     if not files:
         raise click.ClickException(f"no FITS files in {recordset}" if listed else f"no records match {recordset}")
@@ -138,8 +138,8 @@ def _report(folder: Path, came: list[Delivered | Failure], *, as_json: bool) -> 
     failed = [each for each in came if isinstance(each, Failure)]
     size = sum(each.size for each in delivered)
     if as_json:
-        told = {"folder": str(folder.absolute()), "files": [asdict(d) for d in delivered], "bytes": size}
-        click.echo(json.dumps({**told, "failed": [asdict(f) for f in failed]}, indent=2, ensure_ascii=False))
+        answer = {"folder": str(folder.absolute()), "files": [asdict(d) for d in delivered], "bytes": size}
+        click.echo(json.dumps({**answer, "failed": [asdict(f) for f in failed]}, indent=2, ensure_ascii=False))
         return
     for each in delivered:
         click.echo(folder / each.name)

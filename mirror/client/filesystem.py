@@ -102,6 +102,6 @@ class _File(AbstractBufferedFile):  # type: ignore[misc]
 
 
 class _Several(ValueError):
-    def __init__(self, told: FileChoices) -> None:
-        self.choices = told.choices
-        super().__init__(told.error)
+    def __init__(self, several: FileChoices) -> None:
+        self.choices = several.choices
+        super().__init__(several.error)

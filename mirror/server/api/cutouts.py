@@ -48,16 +48,16 @@ class CutoutsApi:
             choices = [FileChoice(record=c.record, segment=c.segment, path=c.path) for c in several.choices]
             body = encoded(FileChoices(error=str(several), choices=choices))
             return web.Response(body=body, status=SEVERAL, content_type=JSON, charset="utf-8")
-        told = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(found.name)}"}
+        headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(found.name)}"}
         if window == Window() and since is None:
             kind = _KIND if found.name.lower().endswith(".fits") else "application/octet-stream"
-            return await self._contents.send(request, found.content, kind, "local", told=told)
+            return await self._contents.send(request, found.content, kind, "local", headers=headers)
         tag = self._cutouts.tag(found, window, since)
-        told["ETag"] = f'"{tag}"'
+        headers["ETag"] = f'"{tag}"'
         if what_is_asked(request.headers, 1, tag=tag).status == NOT_MODIFIED:
-            return web.Response(status=NOT_MODIFIED, headers=told)
+            return web.Response(status=NOT_MODIFIED, headers=headers)
         body = await self._cutouts.cut(found, window, since)
-        return web.Response(body=body, content_type=_KIND, headers=told)
+        return web.Response(body=body, content_type=_KIND, headers=headers)
 
 
 def _window(asked: CutoutQuery) -> Window:

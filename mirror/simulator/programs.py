@@ -28,7 +28,7 @@ from mirror.wire.catalogue import (
 )
 from mirror.wire.export import content_type, encode_answer
 from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
-from mirror.wire.recset import encode_recset
+from mirror.simulator.recset import encode_recset
 from mirror.wire.rs_list import encode_rs_list
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import UpstreamBroken
-from mirror.wire.recset import RecsetRecord, RecsetSegment, decode_recset, encode_recset
+from mirror.simulator.recset import RecsetRecord, RecsetSegment, decode_recset, encode_recset
 from mirror.wire.text import to_wire
 
 WIRE = st.text(max_size=8).map(to_wire)

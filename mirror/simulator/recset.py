@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from mirror.errors import UpstreamBroken
-from mirror.wire.answer import Members, load_answer, member, objects
-from mirror.wire.text import from_wire, name_to_wire
+from mirror.wire.text import name_to_wire
 
-T = TypeVar("T")
 Named = tuple[tuple[str, str | None], ...]  #: names, each with its value, None if it is invalid
 
 
@@ -40,9 +36,6 @@ class RecsetRecord:
     segments: tuple[RecsetSegment, ...] = ()
     links: Named = ()
     online: int | None = None
-
-
-# ---- encoding -----------------------------------------------------------------------------------
 
 
 def encode_recset(records: Iterable[RecsetRecord], *, runtime: float) -> bytes:
@@ -72,44 +65,3 @@ def _segment(segment: RecsetSegment) -> str:
     fields = [(part, getattr(segment, part)) for part in ("path", "dims", "cparms", "bzero", "bscale")]
     texts = "".join(f',"{part}":"{text}"' for part, text in fields if text is not None)
     return f'{{"name":"{name_to_wire(segment.name)}"{online}{texts}}}'
-
-
-# ---- decoding -----------------------------------------------------------------------------------
-
-
-def decode_recset(data: bytes) -> tuple[RecsetRecord, ...]:
-    """The records that ``data`` tells; UpstreamBroken or UpstreamRefused as for any answer."""
-    members = load_answer(data, wire=True)
-    count = member(members, "count", int)
-    records = tuple(_read_record(item) for item in objects(members, "recset")) if count else ()
-    if len(records) != count:
-        raise UpstreamBroken(f"recset: {len(records)} records, but {count} announced")
-    return records
-
-
-def _read_record(item: Members) -> RecsetRecord:
-    return RecsetRecord(
-        member(item, "specification", str),
-        tuple(_read_named(keyword, "value") for keyword in objects(item, "keywords")),
-        tuple(_read_segment(segment) for segment in objects(item, "segments")),
-        tuple(_read_named(link, "linkedrec") for link in objects(item, "links")),
-        _optional(item, "online", int),
-    )
-
-
-def _read_named(item: Members, what: str) -> tuple[str, str | None]:
-    value = None if item.get("invalid") is True else member(item, what, str)
-    return from_wire(member(item, "name", str)), value
-
-
-def _read_segment(item: Members) -> RecsetSegment:
-    return RecsetSegment(
-        from_wire(member(item, "name", str)),
-        member(item, "path", str),
-        _optional(item, "online", int),
-        *(_optional(item, part, str) for part in ("dims", "cparms", "bzero", "bscale")),
-    )
-
-
-def _optional(item: Members, name: str, kind: type[T]) -> T | None:
-    return None if name not in item else member(item, name, kind)

@@ -76,7 +76,7 @@ class UnknownSeries(BadRequest):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"series {name!r} not found; expected the name of a series as show_series lists it")
+        super().__init__(f"series {name!r} not found; expected a series that show_series lists")
 
 
 class UnknownName(BadRequest):
@@ -180,7 +180,7 @@ _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
-    errno.EROFS: "the file system is read-only; has the disk failed, or been mounted so?",
+    errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
     errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
     errno.EIO: "the disk reports an input/output error; look at its health",

@@ -158,30 +158,30 @@ class Forgotten(Answer, frozen=True, kw_only=True):
 
 
 PINS = Endpoint(
-    method="GET", path="/api/pins", role="read", asked=Nothing, answer=list[PinGroup], text="The pins that hold.",
+    method="GET", path="/api/pins", role="read", asked=Nothing, answer=list[PinGroup], text="The active pins.",
 )  # fmt: skip
 PIN = Endpoint(
     method="POST", path="/api/pins", role="export", asked=PinBody, answer=Pinned,
-    text="Pin the files that are held of a record set.",
+    text="Pin the cached files of a record set.",
 )  # fmt: skip
 UNPIN = Endpoint(
     method="DELETE", path="/api/pins", role="export", asked=PinBody, answer=Unpinned,
-    text="Take a person's pins away from the files of a record set.",
+    text="Remove the pins of one owner from the files of a record set.",
 )  # fmt: skip
 EVICT = Endpoint(
     method="POST", path="/api/evict", role="admin", asked=EvictBody, answer=Evicted,
-    text="Throw out what was not used for longest, or say what would go.",
+    text="Evict the least recently used files, or list what would be evicted.",
 )  # fmt: skip
 CHECK = Endpoint(
     method="GET", path="/api/check", role="read", asked=Nothing, answer=CheckProgress,
-    text="How far the check is that was asked for last, and what it found.",
+    text="Progress and findings of the last requested check.",
 )  # fmt: skip
 BEGIN_CHECK = Endpoint(
     method="POST", path="/api/check", role="admin", asked=CheckBody, answer=CheckProgress, status=202,
-    text="Begin a check, go on with one that was stopped, or join the one that runs.",
+    text="Start a check, resume one, or join the one that runs.",
 )  # fmt: skip
 FORGET = Endpoint(
     method="POST", path="/api/forget", role="admin", asked=ForgetBody, answer=Forgotten,
-    text="Give up files, records or both of a record set, or say what would go.",
+    text="Delete cached files, records or both of a record set, or show what would be deleted.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (PINS, PIN, UNPIN, EVICT, CHECK, BEGIN_CHECK, FORGET)

@@ -59,7 +59,7 @@ class BundleBody(Asked, frozen=True, kw_only=True):
     files: bool = True
     held: bool = False
     fits: bool = False
-    address: Annotated[str | None, Meta(description="an e-mail address whose registration goes along")] = None
+    address: Annotated[str | None, Meta(description="an e-mail address whose registration is included")] = None
 
 
 class FailedFile(Answer, frozen=True, kw_only=True):
@@ -124,7 +124,7 @@ BACKUP = Endpoint(
 )  # fmt: skip
 BUNDLE = Endpoint(
     method="POST", path="/api/bundle", role="admin", asked=BundleBody, answer=Bundled, lines=True,
-    media=("application/x-ndjson",), text="Make a bundle in a folder, or add to the one that is there.",
+    media=("application/x-ndjson",), text="Make or extend a bundle in a folder.",
 )  # fmt: skip
 IMPORT = Endpoint(
     method="POST", path="/api/import", role="admin", asked=ImportBody, answer=Imported, lines=True,

@@ -26,9 +26,9 @@ from mirror.services.adoption.scan import Stamp, files_below, unit_path
 AT_ONCE = 200
 _STATES = {
     "placed": "adopted",
-    "held": "held already",
-    "rejected": "could not be placed",
-    "later": "could not be placed now",
+    "held": "already cached",
+    "rejected": "not adopted",
+    "later": "not adopted yet",
 }
 _COLUMNS = ("path", "state", "record", "segment", "kind", "reason")
 
@@ -56,7 +56,7 @@ class _Run:
             try:
                 stamps[path] = Stamp.of(path.stat())
             except OSError as problem:
-                self.outcomes.append(_failed(path, f"it cannot be read: {explained(problem)}"))
+                self.outcomes.append(_failed(path, f"cannot be read: {explained(problem)}"))
         answer = self._asked(stamps) if stamps else []
         for (path, stamp), outcome in zip(stamps.items(), answer, strict=True):
             known = self._uploaded(path) if outcome.state == "unseen" else outcome
@@ -83,45 +83,45 @@ class _Run:
             with path.open("rb") as file:
                 return self.daemon.upload(UPLOAD, asked, file).outcomes[0]
         except OSError as problem:
-            return _failed(path, f"it cannot be read: {explained(problem)}")
+            return _failed(path, f"cannot be read: {explained(problem)}")
 
 
 @click.command
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option(
-    "--copy", "how", flag_value="copy", default=True, help="Copy the files; yours stay as they are. [default]"
+    "--copy", "how", flag_value="copy", default=True, help="Copy the files.  [default]"
 )
 @click.option(
-    "--link", "how", flag_value="link", help="Share the bytes with the mirror; your files become read-only."
+    "--link", "how", flag_value="link", help="Make hard links; your files become read-only."
 )
-@click.option("--move", "how", flag_value="move", help="Remove your files once the mirror holds their bytes.")
-@click.option("--dry-run", is_flag=True, help="Only say what would become of them.")
-@click.option("--all", "everything", is_flag=True, help="List every file, not only those without a place.")
+@click.option("--move", "how", flag_value="move", help="Remove your files once they are in the store.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--all", "everything", is_flag=True, help="List every file, not only those that were not adopted.")
 @json_option
 @store_option
 def adopt(
     paths: tuple[Path, ...], daemon: Daemon, how: str, dry_run: bool, everything: bool, as_json: bool
 ) -> None:
-    """Give the mirror FITS files that you have already.
+    """Add FITS files that you already have to the mirror.
 
-    Files, and folders with all that is in them. For each file the mirror finds the record and segment that
-    it is of, by its header (DRMS_ID, RECNUM, prime keys), its name, or its path below SUM; it checks that
-    the file is what JSOC wrote, and keeps it. From then on JSOC need not be asked for it.
+    PATH is a file, or a folder to search. The mirror identifies the record and segment of each file by its
+    header (DRMS_ID, RECNUM, prime keys), its name, or its path below SUM, verifies that the file is
+    unchanged, and caches it. It need not be fetched from JSOC any more.
 
     \b
         mirror adopt ~/sunpy/data
         mirror adopt ~/sunpy/data --dry-run --all
-        mirror adopt /data/hmi --link           no room is taken, on the disk of the mirror's store
+        mirror adopt /data/hmi --link           takes no space on the disk of the store
         mirror adopt /data/old --move
 
-    Exports, with keywords in their headers, serve exports with protocol fits and `mirror fetch --protocol
-    fits`; archived files serve everything. What contradicts itself, was changed, or may be of several
-    records, is not taken; it is listed with the reason, and makes the exit code 1.
+    Exported files (keywords in the header) serve exports with protocol fits and `mirror fetch --protocol
+    fits`; archived files serve all. Files that were changed or cannot be identified are not adopted; they
+    are listed with the reason, and the exit code is 1.
     """
     unreadable: list[AdoptOutcome] = []
     files = list(files_below(
         (path.absolute() for path in paths),
-        lambda path, problem: unreadable.append(_failed(path, f"it cannot be read: {explained(problem)}"))))  # fmt: skip
+        lambda path, problem: unreadable.append(_failed(path, f"cannot be read: {explained(problem)}"))))  # fmt: skip
     run = _Run(daemon, how, dry_run, unreadable)
     with _bar() as progress:
         task = progress.add_task("adopting", total=len(files))
@@ -155,7 +155,7 @@ def _report(run: _Run, *, everything: bool, as_json: bool) -> None:
     parts = [f"{states[state]:,} {'would be ' if run.dry_run and state == 'placed' else ''}{words}"
              for state, words in _STATES.items() if states[state]]  # fmt: skip
     moved = f"; {run.removed:,} of yours removed" if run.how == "move" and not run.dry_run else ""
-    found = ": " + ", ".join(parts) if parts else " found; folders are searched for names that end in .fits"
+    found = ": " + ", ".join(parts) if parts else " found; folders are searched for *.fits"
     remark(f"{counted(len(run.outcomes), 'file')}{found}; {in_words(size)}{moved}")
 
 

@@ -19,23 +19,23 @@ _LOOK = 0.3
 
 @click.command
 @click.option(
-    "--files", "scope", flag_value="files", help="Files only: contents, links, broken-off downloads."
+    "--files", "scope", flag_value="files", help="Check files only: contents, links, partial downloads."
 )
-@click.option("--index", "scope", flag_value="index", help="The index only: records and coverage.")
-@click.option("--all", "scope", flag_value="all", default=True, help="Both, as without an option.")
-@size_option("--budget", help="Stop after reading so much, such as 50GB; the next check goes on there.")
-@click.option("--restart", is_flag=True, help="Start from the beginning, even if an earlier check was not finished.")
+@click.option("--index", "scope", flag_value="index", help="Check the index only: records and coverage.")
+@click.option("--all", "scope", flag_value="all", default=True, help="Check both.  [default]")
+@size_option("--budget", help="Stop after reading this much, such as 50GB; the next check continues there.")
+@click.option("--restart", is_flag=True, help="Start over instead of resuming an unfinished check.")
 @json_option
 @url_option
 @click.pass_context
 def check(
     context: click.Context, scope: Scope, budget: int | None, restart: bool, as_json: bool, daemon: Daemon
 ) -> None:
-    """Look at everything that is held, and mend what is damaged.
+    """Verify all cached data and repair what is damaged.
 
-    Each file is read and compared with its hash, each record with what it prints. What is damaged is put
-    aside and asked from JSOC again. A check that was stopped goes on where it was. The exit code is 0 if
-    all is well, or well again.
+    Compares every file with its hash, and every record with its printed values. Damaged data are set aside
+    and fetched again from JSOC. An interrupted check resumes. The exit code is 0 if everything is fine or
+    was repaired.
 
     \b
         mirror check
@@ -44,9 +44,9 @@ def check(
     """
     answer = daemon.ask(BEGIN_CHECK, CheckBody(scope=scope, budget=budget, restart=restart))
     if answer.joined:
-        remark("a check is running already; this waits for it")
+        remark("a check is already running; waiting for it")
     if answer.resumed:
-        remark("going on with a check that was not finished; --restart starts from the beginning")
+        remark("resuming an unfinished check; --restart starts over")
     answer = _watched(daemon, answer)
     if as_json:
         show(answer, "json")
@@ -85,15 +85,15 @@ def _print(answer: CheckProgress) -> None:
         show({"columns": columns, "rows": [[getattr(f, c) for c in columns] for f in answer.findings]}, "table")
     more = answer.more_findings or 0
     if more:
-        remark(f"and {more:,} findings more")
+        remark(f"and {more:,} more findings")
     if (run := answer.run) is None:
         return
-    ended = "" if run.ended_at else "; stopped before the end, the next check goes on there"
+    ended = "" if run.ended_at else "; stopped before the end, the next check continues there"
     found = len(answer.findings) + more
     verdict = (
-        "all is well"
+        "no problems"
         if not found
-        else f"{counted(found, 'finding')}, {'all mended' if answer.ok else 'not all could be mended'}"
+        else f"{counted(found, 'finding')}, {'all repaired' if answer.ok else 'not all could be repaired'}"
     )
     remark(f"{_looked_at(run)}: {verdict}{ended}")
 

@@ -40,15 +40,15 @@ Watch = Callable[[int, int], None]
 
 @click.command
 @click.argument("recordset")
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
-@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
-@click.option("--protocol", default="as-is", show_default=True, help="as-is, or fits: with keywords in the header.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@click.option("--protocol", default="as-is", show_default=True, help="as-is: the archived files; fits: with keywords in the FITS header.")
 @click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,
-              help="A folder of files, or one tar file besides.")  # fmt: skip
-@click.option("--process", metavar="STEPS", help="Processing by JSOC, such as 'n=0|im_patch,...'.")
-@click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
-@click.option("--email", metavar="ADDRESS", help="The address that JSOC is told. Without: the mirror's own.")
-@click.option("--no-wait", is_flag=True, help="Only begin it; `mirror jobs` tells how it goes on.")
+              help="A folder of files, or also a tar file.")  # fmt: skip
+@click.option("--process", metavar="STEPS", help="Processing at JSOC, such as 'n=0|im_patch,...'.")
+@click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
+@click.option("--email", metavar="ADDRESS", help="Address registered at JSOC.  [default: the mirror's own]")
+@click.option("--no-wait", is_flag=True, help="Return at once; see `mirror jobs` for progress.")
 @dry_run_option
 @json_option
 @url_option
@@ -61,10 +61,10 @@ def export(
     limit: int | None,
     **given: str,
 ) -> None:
-    """Export records: a folder of files at the mirror, open to anyone for seven days.
+    """Export records to a download folder at the mirror, kept for seven days.
 
-    As JSOC's own exports, but what the mirror holds is there at once, and needs no address. Processing
-    (and pictures and films) is done by JSOC, for an address that is registered there.
+    Works like JSOC's own exports, but cached files are ready at once and need no address. Processing,
+    pictures and films are made by JSOC, which needs a registered address.
 
     \b
         mirror export 'hmi.m_720s[2014.01.01/1h]' --protocol fits
@@ -73,7 +73,7 @@ def export(
         mirror export 'aia.lev1_euv_12s[2014.01.01/1m][171]' --no-wait
         mirror export 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
-    An identical request gets the same export. To have the files in a folder of yours: mirror fetch.
+    An identical request returns the same export. To download files into a local folder: mirror fetch.
     """
     def estimate() -> Estimate:
         return estimate_of_export(daemon, recordset, given.get("seg"), limit)
@@ -109,7 +109,7 @@ def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
-        task = progress.add_task(f"{job.id}: files that are ready", total=None)
+        task = progress.add_task(f"{job.id}: files ready", total=None)
         return _ended(daemon, job, lambda ready, total: progress.update(task, completed=ready, total=total or None))
 
 
@@ -123,7 +123,7 @@ def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
         watch(job.ready, job.total)
         if job.waits and job.waits.why != answer:  # a job that tries again for hours must not look as if it hung
             answer = job.waits.why
-            remark(f"{job.id} waits: {answer}; it tries again at {job.waits.next_try}")
+            remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 
@@ -136,4 +136,4 @@ def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
     answer |= {"files": job.ready, "size": in_words(job.bytes)}
     show({name: answer[name] for name in _SHOWN if answer[name]}, "table")
     if job.state != "done":
-        remark(f"it is being made; see `mirror jobs {job.id}`")
+        remark(f"in progress; see `mirror jobs {job.id}`")

@@ -43,14 +43,14 @@ AT_ONCE, MOST_TOLD = 4, 20
 #: Seconds after which whoever waits for a job is told what for.
 QUIET = 3.0
 _WHY = {
-    "nowhere": "the record has no such file",
-    "offline": "it is on tape, and did not come back",
+    "nowhere": "this record has no such file",
+    "offline": "on tape at JSOC; staging did not succeed",
 }
 _NEEDS_ADDRESS = (
-    "it is on tape, and JSOC brings it back for an address that is registered there: --email ADDRESS"
+    "on tape at JSOC; staging needs a registered address: --email ADDRESS"
 )
 _NOT_MADE = (
-    "JSOC has no file of it, or its keywords cannot be written as FITS; --protocol as-is has what there is"
+    "JSOC has no file, or its keywords cannot be written as FITS; try --protocol as-is"
 )
 
 
@@ -68,17 +68,17 @@ class FetchRequest:
 @click.command
 @click.argument("recordset")
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
-              help="The folder, made if it is not there. Without: this one.")  # fmt: skip
+              help="Target folder; created if missing.  [default: current folder]")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
-              help="As archived, or with the record's keywords in the header.")  # fmt: skip
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
-@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
-@click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
+              help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
 @click.option(
-    "--email", metavar="ADDRESS", help="The address that JSOC is told if files must come from tape."
+    "--email", metavar="ADDRESS", help="Registered address for files that JSOC must stage from tape."
 )
-@click.option("--copy", is_flag=True, help="Never link to files of the mirror's store; download all.")
-@click.option("--overwrite", is_flag=True, help="Replace files of the same name that are another length.")
+@click.option("--copy", is_flag=True, help="Make copies instead of hard links into the store.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files of a different size.")
 @dry_run_option
 @json_option
 @url_option
@@ -96,12 +96,12 @@ def fetch(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Fetch the files of records into a folder.
+    """Download the files of records into a folder.
 
-    What the mirror holds is there at once; the rest it gets from JSOC, and keeps. On the machine of the
-    mirror files are hard links into its store, which take no room, and cannot be changed (--copy gives
-    you your own); those of --protocol fits are put together on the way, and yours. What is in the folder
-    already is not fetched again, so a fetch that broke off goes on.
+    Cached files are available at once; missing ones are fetched from JSOC and cached. On the mirror's own
+    machine files are read-only hard links into its store, which take no space (--copy makes copies); with
+    --protocol fits they are always copies. Files that are already in the folder are skipped, so an
+    interrupted fetch can be repeated.
 
     \b
         mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data
@@ -110,9 +110,9 @@ def fetch(
         mirror fetch 'hmi.sharp_cea_720s[4864][$]' --seg Br,Bt,Bp --json
         mirror fetch 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
-    The names of the files are printed, one a line. What cannot be had is told, and makes the exit code 1.
-    As in every export, records without an image (QUALITY below 0) are left out, unless the record set has
-    a condition on QUALITY.
+    Prints one file name per line. Files that are not available are listed on stderr, and the exit code is 1.
+    As in every export, records without an image (QUALITY below 0) are skipped, unless the record set has a
+    condition on QUALITY.
     """
     def estimate() -> Estimate:
         return estimate_of_export(daemon, recordset, seg, limit)
@@ -149,7 +149,7 @@ def _as_is(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[li
     why = dict(_WHY)
     if offline := sum(file.state == "offline" for file in listed):
         remark(
-            f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC brings them back, which may take hours"
+            f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC must stage them, which may take hours"
         )
         job = _made(daemon, wanted, "as-is", progress)
         why["offline"] = _why_offline(wanted, job)
@@ -190,7 +190,7 @@ def _listed(daemon: Daemon, wanted: FetchRequest) -> tuple[list[ListedFile], HTT
 
 def _made(daemon: Daemon, wanted: FetchRequest, protocol: str, progress: Progress) -> Job:
     """The job of an export of the wanted, once it has ended."""
-    task = progress.add_task("the mirror gets them", total=None, files="")
+    task = progress.add_task("preparing at the mirror", total=None, files="")
     export = ExportBody(
         ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, email=wanted.email, protocol=protocol
     )
@@ -203,7 +203,7 @@ def _made(daemon: Daemon, wanted: FetchRequest, protocol: str, progress: Progres
         if quiet_until is not None and time.monotonic() > quiet_until:
             quiet_until = None
             remark(
-                f"waiting for {job.id}; ctrl-C does not stop it, and the same command goes on from there"
+                f"waiting for {job.id}; after Ctrl-C the job continues, and the same command resumes"
             )
 
     try:
@@ -270,21 +270,21 @@ def _report(
         part = f"{{{lost.segment}}}" if lost.segment else ""
         remark(f"not available: {lost.record}{part}: {lost.error}")
     if len(failed) > MOST_TOLD:
-        remark(f"and {len(failed) - MOST_TOLD:,} more that are not available; --json lists them all")
+        remark(f"and {len(failed) - MOST_TOLD:,} more not available; --json lists all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
-    hint = "" if parts or failed else "; does the record set have records with an image?"
+    hint = "" if parts or failed else "; no record of this set has an image"
     remark(
         f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
         + (f": {parts}" if parts else hint)
     )
 
 
-_WAYS = {"linked": "linked from the store", "downloaded": "downloaded", "there": "there already"}
+_WAYS = {"linked": "linked from the store", "downloaded": "downloaded", "there": "already there"}
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise click.ClickException(f"the folder {folder} cannot be made: {problem.strerror}") from problem
+        raise click.ClickException(f"cannot create folder {folder}: {problem.strerror}") from problem

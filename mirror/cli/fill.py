@@ -30,16 +30,16 @@ _SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
 
 @click.command
 @click.argument("recordset")
-@click.option("--dry-run", is_flag=True, help="Only say how much would be fetched; nothing is.")
-@click.option("--wait", is_flag=True, help="Return when it has ended, with a bar meanwhile.")
+@click.option("--dry-run", is_flag=True, help="Show how much would be fetched, and fetch nothing.")
+@click.option("--wait", is_flag=True, help="Wait until the fill has ended, with a progress bar.")
 @json_option
 @url_option
 def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: bool) -> None:
-    """Fetch the records of a record set that are not held, however many.
+    """Fetch all missing records of a large record set.
 
-    A search fetches what people wait for, and no more. All of a year or of a series is fetched because you say
-    so here: in small parts, after everything that people ask, and on after a restart of the mirror. Only records;
-    files are fetched by `mirror fetch`, `mirror export` and subscriptions.
+    A search fetches only small gaps. A fill fetches a year or a whole series in the background: in small
+    parts, with lower priority than searches, and it continues after a restart. It fetches records only; for
+    files use `mirror fetch`, `mirror export` or a subscription.
 
     \b
         mirror fill 'hmi.v_45s[2014.01.01_TAI/365d]' --dry-run
@@ -48,7 +48,7 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
         mirror jobs FILL_20261128_001
         mirror cancel FILL_20261128_001
 
-    What came stays when a fill is cancelled or fails, and the same command goes on from there.
+    Records already fetched are kept when a fill is cancelled or fails; the same command resumes it.
     """
     if dry_run:
         _estimated(daemon.ask(FILL, FillBody(ds=recordset, dry_run=True)), as_json=as_json)
@@ -63,11 +63,11 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
         answer = plain(job)
         show({name: answer[name] for name in _SHOWN if answer[name] is not None}, "table")
     if job.state in ("failed", "cancelled"):
-        raise click.ClickException(f"{job.id} has {_ending(job)}")
+        raise click.ClickException(f"{job.id} {_ending(job)}")
     if job.state != "done":
-        remark(f"it is being fetched: see `mirror jobs {job.id}`; `mirror cancel {job.id}` ends it")
+        remark(f"in progress; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`")
     elif not begun.count:
-        remark("nothing was missing")
+        remark("everything is cached already")
 
 
 def wait_for(daemon: Daemon, job: Job) -> Job:
@@ -86,12 +86,12 @@ def wait_for(daemon: Daemon, job: Job) -> Job:
             progress.update(task, completed=job.ready, total=job.total or None)
             if job.waits and job.waits.why != answer:
                 answer = job.waits.why
-                remark(f"{job.id} waits: {answer}; it tries again at {job.waits.next_try}")
+                remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 
 def _ending(job: Job) -> str:
-    return f"failed: {job.error}" if job.state == "failed" else "been cancelled"
+    return f"failed: {job.error}" if job.state == "failed" else "was cancelled"
 
 
 def _estimated(answer: Fill, *, as_json: bool) -> None:

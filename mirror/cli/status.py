@@ -14,10 +14,10 @@ from mirror.cli.support.output import Form, form_options, show, span_in_words
 from mirror.humanize import counted, in_words
 
 _JSOC = {
-    "ok": "answers",
-    "failing": "failed recently",
-    "away": "does not answer; it is left alone for a while, and looked at now and then",
-    "offline": "is not asked",
+    "ok": "online",
+    "failing": "recent failures",
+    "away": "not responding; retried from time to time",
+    "offline": "not contacted (offline)",
 }
 _STARS = 3  #: users that are named
 
@@ -26,7 +26,7 @@ _STARS = 3  #: users that are named
 @form_options
 @url_option
 def status(form: Form, daemon: Daemon) -> None:
-    """Show how the mirror is doing: what it holds, what it is fetching, whether JSOC answers.
+    """Show the state of the mirror and of JSOC: what is cached, what is being fetched.
 
     \b
         mirror status
@@ -47,7 +47,7 @@ def sections(answer: api.Status) -> Iterator[tuple[str, list[str]]]:
     """What is worth knowing of a status, as subjects with their lines."""
     yield "mirror", [_held(answer), *_running_since(answer)]
     yield "JSOC", [_upstream(answer.upstream), *_budget(answer.upstream.budget)]
-    yield "policy", [_policy(answer)]
+    yield "mode", [_policy(answer)]
     if answer.searches:
         yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in answer.searches.items())]
     if answer.jobs:
@@ -62,20 +62,20 @@ def sections(answer: api.Status) -> Iterator[tuple[str, list[str]]]:
 def _held(answer: api.Status) -> str:
     files = answer.files
     limit = f" of a quota of {in_words(files.quota)}" if files.quota else ""
-    adopted = f", {files.adopted:,} of them adopted exports" if files.adopted else ""
+    adopted = f", {files.adopted:,} of them adopted" if files.adopted else ""
     held = f"{counted(files.count, 'file')}{adopted} ({in_words(files.bytes)}{limit})"
-    return f"holds {answer.series:,} series, {counted(answer.records, 'record')}, {held}"
+    return f"{answer.series:,} cached series, {counted(answer.records, 'record')}, {held}"
 
 
 def _running_since(answer: api.Status) -> list[str]:
     # Where none ran, the command has just opened the store itself.
-    return [f"has run for {span_in_words(answer.uptime_seconds)}"] if answer.uptime_seconds else []
+    return [f"up for {span_in_words(answer.uptime_seconds)}"] if answer.uptime_seconds else []
 
 
 def _upstream(answer: api.Upstream) -> str:
-    since = f"{counted(answer.requests, 'request')} since the start"
+    since = f"{counted(answer.requests, 'request')} since start"
     failed = f", {answer.failed:,} failed" if answer.failed else ""
-    now = f"; {answer.running:,} now, {answer.waiting:,} wait" if answer.running else ""
+    now = f"; {answer.running:,} running, {answer.waiting:,} waiting" if answer.running else ""
     return f"{_JSOC.get(answer.state, answer.state)}; {since}{failed}, {in_words(answer.bytes)} received{now}"
 
 
@@ -83,42 +83,42 @@ def _budget(answer: api.UpstreamBudget) -> Iterator[str]:
     """What was used of the budget, where there is a limit."""
     parts = []
     if answer.records.limit:
-        parts.append(f"{answer.records.used:,} of {answer.records.limit:,} records in an hour")
+        parts.append(f"{answer.records.used:,} of {answer.records.limit:,} records per hour")
     if answer.bytes.limit:
-        parts.append(f"{in_words(answer.bytes.used)} of {in_words(answer.bytes.limit)} in a day")
+        parts.append(f"{in_words(answer.bytes.used)} of {in_words(answer.bytes.limit)} per day")
     if parts:
         yield f"budget: {', '.join(parts)} used"
     if answer.until:
-        yield f"the budget is used up until {answer.until}; {answer.waiting:,} requests wait, people's small questions do not"
+        yield f"budget used up until {answer.until}; {answer.waiting:,} requests are waiting, small searches are still served"
 
 
 def _policy(answer: api.Status) -> str:
     if answer.configured_policy == answer.policy:
         return answer.policy
-    return f"{answer.policy}, set by hand; the configuration says {answer.configured_policy}"
+    return f"{answer.policy} (set by command; configured: {answer.configured_policy})"
 
 
 def _config(answer: api.ConfigState) -> Iterator[str]:
     if answer.file:
-        yield f"{answer.file}, in force since {answer.loaded}"
+        yield f"{answer.file}, loaded {answer.loaded}"
     if answer.problem:
-        yield f"not right now, the last good one holds: {answer.problem}"
+        yield f"invalid, the last valid one is used: {answer.problem}"
     if answer.waiting_for_restart:
-        yield f"waits for a restart: {', '.join(answer.waiting_for_restart)}"
+        yield f"restart needed for: {', '.join(answer.waiting_for_restart)}"
 
 
 def _check(answer: api.BackgroundCheck) -> str:
     if answer.running:
-        return "is running, since somebody asked for it; `mirror check` shows how far it is"
-    pace = "none by itself; `mirror check` looks at everything"
+        return "running; `mirror check` shows progress"
+    pace = "no automatic checks; run `mirror check`"
     if answer.budget_per_day:
-        pace = f"{in_words(answer.read_today)} of {answer.budget_per_day} a day are read"
+        pace = f"{in_words(answer.read_today)} of {answer.budget_per_day} per day read"
     if answer.begun is None:
         return pace
     looked = f"{counted(answer.files, 'file')} and {counted(answer.records, 'record')}"
-    found = ", ".join(f"{n:,} {outcome}" for outcome, n in answer.found.items()) or "nothing wrong"
-    how = f"the last one saw {looked}" if answer.ended else f"is at {answer.step}, has seen {looked}"
-    return f"{pace}; {how}; found since the start: {found}"
+    found = ", ".join(f"{n:,} {outcome}" for outcome, n in answer.found.items()) or "no problems"
+    how = f"last check: {looked}" if answer.ended else f"now at {answer.step}: {looked}"
+    return f"{pace}; {how}; found since start: {found}"
 
 
 def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:

@@ -39,14 +39,14 @@ class Absent(RemoteError):
 
     def __init__(self, url: str, why: object) -> None:
         self.url, self.why = url, why
-        super().__init__(f"no mirror answers at {url} ({why}); start one with `mirror serve`, or name its address")
+        super().__init__(f"no mirror at {url} ({why}); start one with `mirror serve`, or give its address")
 
 
 class Broken(RemoteError):
     """An answer that ended before its end."""
 
     def __init__(self, url: str, why: object) -> None:
-        super().__init__(f"the answer of {url} broke off ({why}); ask again, or for less at a time")
+        super().__init__(f"the connection to {url} was lost ({why}); try again, or request less at a time")
 
 
 class Wordless(RemoteError):
@@ -62,7 +62,7 @@ class Strange(RemoteError):
 
     def __init__(self, url: str, why: object) -> None:
         self.why = why
-        super().__init__(f"what answers at {url} is no mirror, or one of another version: {why}")
+        super().__init__(f"the server at {url} is not a mirror, or has an incompatible version: {why}")
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):

@@ -168,15 +168,15 @@ class Client:
         return _frame_of_rows(self._do(search_call(recordset, key, seg, n, where)))
 
     def series(self) -> pd.DataFrame:
-        """The series that the mirror knows, with how many records it holds."""
+        """Cached series, with how many records it holds."""
         return _frame(self._do(call(SERIES, Nothing())))
 
     def coverage(self, series: str | None = None) -> pd.DataFrame:
-        """The spans for which every record is held."""
+        """Ranges that are fully cached."""
         return _frame(self._do(call(COVERAGE, CoverageQuery(series=series))))
 
     def status(self) -> dict[str, Any]:
-        """How the mirror is doing."""
+        """The state of the mirror."""
         answer: dict[str, Any] = plain(self._do(call(STATUS, Nothing())))
         return answer
 

@@ -47,7 +47,7 @@ class Server:
 class Upstream:
     """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
 
-    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be asked for but for people's small questions;
+    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be contacted for but for people's small questions;
     None: any number.
     """
 

@@ -97,12 +97,12 @@ def _bracket(series: Series, prime: PrimeKey, choice: KeyChoice) -> str:
     start, end = (_time(text, zone) for text in (choice.start, choice.end))
     if not start:
         if end or choice.length.strip() or choice.step.strip():
-            raise BadRequest(f"{prime.name} has no start; expected the time from when on, such as 2014.01.01")
+            raise BadRequest(f"{prime.name} has no start; expected a time such as 2014.01.01")
         return ""
     if end and choice.length.strip():
         raise BadRequest(f"{prime.name} has an end and a length; expected one of them")
     if choice.step.strip() and not end and not choice.length.strip():
-        raise BadRequest(f"{prime.name} has a step but no end; expected until when, or for how long")
+        raise BadRequest(f"{prime.name} has a step but no end; expected an end or a length")
     length = f"/{choice.length.strip()}" if choice.length.strip() else ""
     step = f"@{choice.step.strip()}" if choice.step.strip() else ""
     return f"{start}{f'-{end}' if end else ''}{length}{step}"
@@ -128,6 +128,6 @@ def _check(made: RecordSet) -> None:
     try:
         sets = parse_query(str(made)).sets
     except MirrorError as problem:
-        raise BadRequest(f"what is filled in makes no record set: {problem}") from problem
+        raise BadRequest(f"these fields do not form a record set: {problem}") from problem
     if sets != (made,):
-        raise BadRequest(f"what is filled in says something else in its place: {made}; expected no brackets")
+        raise BadRequest(f"these fields form another record set: {made}; expected no brackets")

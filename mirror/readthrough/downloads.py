@@ -396,7 +396,7 @@ async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
         await sink.restart()
         raise UpstreamBroken(f"{path}: the source does not go on at byte {at}")
     if answer.status in AWAY:
-        raise UpstreamUnreachable(f"{path}: upstream is away: HTTP {answer.status}")
+        raise UpstreamUnreachable(f"{path}: JSOC is not responding: HTTP {answer.status}")
     if answer.status != 200:
         raise UpstreamBroken(f"{path}: HTTP {answer.status} instead of the file")
     if sink.offset:

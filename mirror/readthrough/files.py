@@ -81,7 +81,7 @@ class Files:
         if holding is not None:
             return holding
         if not self._rules.may_ask:
-            raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
+            raise NotHeld(f"{wanted.path} is not cached, and the mirror is offline", (wanted.path,))
         known = wanted if wanted.record else self._expected.get(file, wanted)
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
 

@@ -54,7 +54,7 @@ class Listing:
             return AddressAnswer(REGISTERED, kept[0])
         if not self._rules.asks(demand):
             why = self._rules.why_not(demand)
-            raise NotHeld(f"whether {request.address} is registered is not known, and {why}")
+            raise NotHeld(f"it is not known whether {request.address} is registered at JSOC: {why}")
         try:
             answer = await self._upstream.check_address(request)
         except UpstreamError:
@@ -88,7 +88,7 @@ class Listing:
         if not asks and kept:
             return _from_json(kept[0])
         if not asks:
-            raise NotHeld(f"the list of series is not held, and {self._rules.why_not(demand)}")
+            raise NotHeld(f"the list of series is not cached, and {self._rules.why_not(demand)}")
 
         async def fetch() -> tuple[SeriesEntry, ...]:
             entries = await ask()

@@ -92,7 +92,7 @@ class PlainFiles:
         if held is not None and (local := self._without_asking(held, demand, now)) is not None:
             return local
         if not self._rules.asks(demand):
-            raise NotHeld(f"{path} is not held, and {self._rules.why_not(demand)}", (path,))
+            raise NotHeld(f"{path} is not cached, and {self._rules.why_not(demand)}", (path,))
         return await self._asked(path, held, host)
 
     def _without_asking(self, held: PlainFile, demand: CacheDemand, now: float) -> Cached | None:

@@ -46,7 +46,7 @@ class Catalogue:
         if not self._rules.asks(demand):
             if held is not None:
                 return held[0]
-            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(demand)}", (name,))
+            raise NotHeld(f"the structure of {name} is not cached, and {self._rules.why_not(demand)}", (name,))
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name))
         except (UpstreamError, UnknownSeries):

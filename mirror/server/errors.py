@@ -102,7 +102,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return web.Response(status=GONE)  # nobody hears it, but the log
     except Exception:
         log.exception("request failed path=%s", request.path)
-        return problem_response(request, MirrorError("the mirror failed on this request; its log says why"))
+        return problem_response(request, MirrorError("internal error; see the mirror's log"))
 
 
 def problem_response(request: web.Request, error: MirrorError) -> web.Response:

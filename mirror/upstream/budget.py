@@ -99,7 +99,7 @@ class Hold:
 
     def __str__(self) -> str:
         return (
-            f"{self.why}; there is more from {datetime.fromtimestamp(self.until, UTC):%Y-%m-%d %H:%M} UTC on"
+            f"{self.why}; more is available from {datetime.fromtimestamp(self.until, UTC):%Y-%m-%d %H:%M} UTC on"
         )
 
 
@@ -252,7 +252,7 @@ class Budget:
         small = question.records < SMALL_RECORDS and question.bytes < SMALL_BYTES
         person = self._people.get(question.who)
         if not small or (person is not None and person.used(now) >= PERSON_BYTES):
-            raise OverBudget(f"{hold}. What is held is answered, and so are small questions", hold.until)
+            raise OverBudget(f"{hold}. Cached data and small searches are still served", hold.until)
 
     def count(self, records: int, size: int, claim: Claim) -> None:
         """JSOC sent so much for a claim."""
@@ -385,7 +385,7 @@ class Budget:
             until = period.until(limit - _at_once(amount, limit), now)
             if until > now:
                 kind = "records in an hour" if period is self._records else "bytes in a day"
-                why = f"the budget towards JSOC is used up: {period.used(now):,} of {limit:,} {kind}"
+                why = f"the budget for JSOC is used up: {period.used(now):,} of {limit:,} {kind}"
                 holds.append(Hold(why, until))
         return max(holds, key=lambda hold: hold.until, default=None)
 

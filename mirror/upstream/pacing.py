@@ -290,7 +290,7 @@ class Pacer:
         if not self._circuit.admits(self._clock()):
             rest = self.pace().open_for
             raise UpstreamUnreachable(
-                f"upstream has not answered {self._circuit.failures} times in a row; next try in {rest:.0f} s"
+                f"JSOC is not responding; retrying in {rest:.0f} s"
             )
 
     async def _watched(self, request: Callable[[], Awaitable[T]]) -> T:

@@ -32,7 +32,7 @@ from mirror.client.redirect import without_token
 
 #: Where --token waits for --url.
 _TOKEN = "mirror.token"  # noqa: S105
-_WHERE = "say where it is: --url http://HOST:PORT, or MIRROR_URL."
+_WHERE = "give its address with --url http://HOST:PORT or MIRROR_URL."
 F = TypeVar("F", bound=Callable[..., Any])
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
@@ -73,7 +73,7 @@ class Daemon:
                 if "done" in given and "step" not in given:
                     return msgspec.convert(given["done"], endpoint.answer)
                 reply(msgspec.convert(given, word))
-        raise click.ClickException(f"the mirror at {self.url} ended before the task did; its log says why")
+        raise click.ClickException(f"the mirror at {self.url} stopped before the task ended; see its log")
 
     def upload(self, endpoint: Endpoint[Q, A], asked: Q, file: BinaryIO) -> A:
         """What answers the bytes of a file; raises what reading raises, too."""
@@ -108,20 +108,20 @@ class Daemon:
 
     def _words(self, problem: RemoteError) -> str:
         if isinstance(problem, Absent):
-            return f"no mirror answers at {self.url} ({problem.why}).\nStart one with `mirror serve`, or {_WHERE}"
+            return f"no mirror at {self.url} ({problem.why}).\nStart one with `mirror serve`, or {_WHERE}"
         if isinstance(problem, Broken):
-            return f"{self.url} ended in the middle of an answer; try again"
+            return f"the connection to {self.url} was lost; try again"
         if isinstance(problem, Wordless):
             return (
-                f"what answers at {self.url} is not a mirror, or something stands before it: "
-                f"HTTP {problem.code} {problem.reason}.\n{_WHERE}"
+                f"the server at {self.url} is not a mirror, or is behind a proxy: "
+                f"HTTP {problem.code} {problem.reason}.\nFor another mirror, {_WHERE}"
             )
         if isinstance(problem, Strange):
             if isinstance(problem.__cause__, msgspec.ValidationError) and self._is_mirror():
-                return f"the mirror at {self.url} is of another version, and answers otherwise: {problem.why}"
-            return f"what answers at {self.url} is not a mirror: {problem.why}.\n{_WHERE}"
+                return f"the mirror at {self.url} has an incompatible version: {problem.why}"
+            return f"the server at {self.url} is not a mirror: {problem.why}.\nFor another mirror, {_WHERE}"
         if problem.code == UNAUTHORIZED:
-            return f"{problem}; it is given by --token or MIRROR_TOKEN"
+            return f"{problem} Set it with MIRROR_TOKEN or --token."
         return _apart(str(problem))
 
     def _is_mirror(self) -> bool:
@@ -142,27 +142,27 @@ def token_option(command: F) -> F:
         expose_value=False,
         is_eager=True,  # before --url, which needs it
         callback=lambda context, _, given: context.meta.update({_TOKEN: given}),
-        help="A token, where the mirror wants one; others see what stands in a command.  [env: MIRROR_TOKEN]",
+        help="Access token (prefer MIRROR_TOKEN: command lines are visible to other users).  [env: MIRROR_TOKEN]",
     )(command)
 
 
 def url_option(command: F) -> F:
     """``--url``, where the mirror is, and ``--token``; the function gets it as ``daemon``."""
     return _url(
-        command, _daemon, "Where the mirror is; where none runs, the store is opened for this command."
+        command, _daemon, "Address of the mirror; if none runs, the store is opened directly."
     )
 
 
 def store_option(command: F) -> F:
     """``--url`` for commands that make the store where there is none yet."""
     return _url(
-        command, _daemon_or_store, "Where the mirror is; where none runs, the store is opened, or made."
+        command, _daemon_or_store, "Address of the mirror; if none runs, the store is opened or created."
     )
 
 
 def running_option(command: F) -> F:
     """``--url`` for commands that never open the store themselves."""
-    return _url(command, lambda context, _, url: _named(context, url), "Where the mirror is.")
+    return _url(command, lambda context, _, url: _named(context, url), "Address of the mirror.")
 
 
 def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
@@ -229,7 +229,7 @@ def _listens(url: str) -> bool:
 
 def _apart(error: str) -> str:
     """An error with what is missing a span a line, where there are several."""
-    before, mark, spans = error.partition(" is not held: ")
+    before, mark, spans = error.partition(" is not cached for: ")
     if not mark or "; " not in spans:
         return error
     return "\n  ".join([f"{before}{mark.rstrip()}", *spans.split("; ")])

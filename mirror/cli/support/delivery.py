@@ -79,10 +79,10 @@ def name_problem(names: Sequence[str]) -> str | None:
     """Why these cannot be the names of files in one folder; None if they can."""
     bad = [name for name in names if not is_plain(name)]
     if bad:
-        return f"{bad[0]!r} cannot be the name of a file; expected a --name without slashes"
+        return f"{bad[0]!r} is not a valid file name; expected a --name without slashes"
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        return f"{len(twice)} names would be given twice, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
+        return f"{len(twice)} file names are not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
     return None
 
 
@@ -138,7 +138,7 @@ class Delivery:
             return False
         if target.is_file() and target.stat().st_size == size:
             return True
-        raise click.ClickException(f"{target} is there, and is another file; --overwrite replaces it")
+        raise click.ClickException(f"{target} exists and is a different file; use --overwrite to replace it")
 
     def _linked(self, item: Item) -> bool:
         """True if the file could be linked from the store, and is what the mirror says that it holds.
@@ -188,7 +188,7 @@ class Delivery:
         try:
             return answer.read(PIECE)
         except (HTTPException, ConnectionError, TimeoutError) as problem:
-            raise Broken(f"the download broke off: {problem}") from problem
+            raise Broken(f"download interrupted: {problem}") from problem
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
@@ -202,6 +202,6 @@ class Delivery:
 
 def _insist_whole(length: int, size: int | None, digest: str, sha256: str | None) -> None:
     if size is not None and length != size:
-        raise Broken(f"the download broke off after {length:,} of {size:,} bytes")
+        raise Broken(f"download interrupted after {length:,} of {size:,} bytes")
     if sha256 is not None and digest != sha256:
-        raise click.ClickException("what came is not what the mirror holds: the sha256 differ")
+        raise click.ClickException("the downloaded file is damaged: its sha256 differs")

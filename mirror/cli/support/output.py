@@ -48,7 +48,7 @@ class Table(NamedTuple):
 
 def form_options(command: F) -> F:
     """``--json`` and ``--csv``; the function gets ``form``."""
-    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
     as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
     as_table = click.option("--table", "form", flag_value="table", default=True, hidden=True)
     return as_table(as_json(as_csv(command)))
@@ -207,10 +207,10 @@ def _line() -> Iterator[Any]:
 
 
 _PLANS = {
-    "local": "answered from what the mirror holds",
-    "filled": "what was missing came from JSOC, and is held now",
-    "forwarded": "asked from JSOC as it is",
-    "stale": "not checked with JSOC: this is what is held, and may be old",
+    "local": "from the cache",
+    "filled": "missing records were fetched from JSOC and cached",
+    "forwarded": "passed on to JSOC",
+    "stale": "from the cache, not checked with JSOC; may be out of date",
 }
 
 
@@ -224,7 +224,7 @@ def warn_if_stale(headers: HTTPMessage) -> None:
     """Say on stderr that records should have been checked with JSOC, which could not be asked."""
     if headers.get("X-Mirror", "") == "stale":
         age = headers.get("Age", "")
-        remark(f"the records are {origin_in_words('stale', int(age) if age.isdigit() else None)}")
+        remark(f"records: {origin_in_words('stale', int(age) if age.isdigit() else None)}")
 
 
 def span_in_words(seconds: int) -> str:
@@ -237,7 +237,7 @@ def span_in_words(seconds: int) -> str:
 
 def dry_run_option(command: F) -> F:
     """``--dry-run``; the function gets ``dry_run``."""
-    words = "Only say how many records and files are missing, their bytes, and how long that takes."
+    words = "Show how many records and files are missing, their size and the time to fetch them."
     return click.option("--dry-run", is_flag=True, help=words)(command)
 
 

@@ -50,11 +50,11 @@ class CoverageApi:
         return Reply(await self._heatmap.delays(asked.series), packed=True)
 
     async def gaps(self, _: web.Request, asked: api.GapsQuery) -> api.Gaps:
-        """What of a record set is not held completely."""
+        """What is missing of a record set."""
         return await self._filling.gaps(asked.ds)
 
 
 def _year(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) == 4):
-        raise BadRequest(f"year is {text!r}; expected one such as 2014")
+        raise BadRequest(f"year = {text!r}; expected a year such as 2014")
     return int(text)

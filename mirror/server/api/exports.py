@@ -67,7 +67,7 @@ class ExportsApi:
         return await self._jobs.one(request.match_info["id"], places=asked.places)
 
     async def cancel(self, request: web.Request, _: Nothing) -> api.Job:
-        """End a fill or an export; what it has fetched stays."""
+        """Cancel a fill or an export; fetched data stay cached."""
         return await self._jobs.cancel(request.match_info["id"])
 
     async def submit(self, _: web.Request, asked: api.ExportBody) -> Reply[api.Job]:

@@ -35,7 +35,7 @@ class FillsApi:
         return Reply(await self._filling.fill(asked.ds, principal.who if principal else ""))
 
     async def estimate(self, _: web.Request, asked: fills.EstimateQuery) -> fills.Estimate:
-        """What a fill or an export would ask JSOC for."""
+        """What a fill or an export would fetch from JSOC."""
         found = await self._estimates.estimate(
             asked.ds, names_of(asked.seg) or None, n=asked.n or None, export=asked.export
         )

@@ -70,7 +70,7 @@ def moment(text: str, now: float) -> float:
         return to_datetime(parse_time(text)).timestamp()
     except (ValueError, OverflowError, SyntaxProblem) as error:
         raise BadRequest(
-            f"since is {text!r}; expected a date such as 2026-11-01 or 2026.11.01_12:00:00_UTC, or 7d for a week ago"
+            f"since = {text!r}; expected a date such as 2026-11-01 or 2026.11.01_12:00:00_UTC, or 7d for the last 7 days"
         ) from error
 
 

@@ -34,7 +34,7 @@ class MaintenanceApi:
         serve(router, api.FORGET, self.forget)
 
     async def pins(self, _: web.Request, __: object) -> list[api.PinGroup]:
-        """The pins that hold."""
+        """The active pins."""
         return await self._store.pins()
 
     async def pin(self, _: web.Request, asked: api.PinBody) -> api.Pinned:
@@ -47,7 +47,7 @@ class MaintenanceApi:
         return await self._store.unpin(export_of(asked.ds, asked.seg, asked.n), asked.owner)
 
     async def evict(self, _: web.Request, asked: api.EvictBody) -> api.Evicted:
-        """Throw out what was not used for longest, or say what would go."""
+        """Evict the least recently used files, or list what would be evicted."""
         return await self._store.evict(asked.need, dry_run=asked.dry_run)
 
     async def check(self, _: web.Request, asked: api.CheckBody) -> api.CheckProgress:

@@ -50,7 +50,7 @@ class MonitoringApi:
         serve(router, api.METRICS, self.metrics)
 
     async def status(self, _: web.Request, __: Nothing) -> api.Status:
-        """How the mirror is doing."""
+        """The state of the mirror."""
         return await self._status.status()
 
     async def metrics(self, request: web.Request, _: Nothing) -> web.Response:
@@ -88,7 +88,7 @@ class Events:
     async def events(self, request: web.Request, _: Nothing) -> web.StreamResponse:
         """``text/event-stream`` of events ``status``, whose data is the state as JSON."""
         if len(self._listeners) >= self._most:
-            raise TooMany(f"{self._most} pages listen already; expected fewer, try again later")
+            raise TooMany(f"{self._most} pages are already connected; try again later")
         woken = asyncio.Event()
         self._listeners.add(woken)
         try:
@@ -191,7 +191,7 @@ class Health:
         return Reply(answer, status=200 if index == "ok" else 503)
 
     async def upstream(self, _: web.Request, __: Nothing) -> Reply[api.UpstreamHealth]:
-        """200 if JSOC answered recently, or is not to be asked; else 503."""
+        """200 if JSOC responded recently, or is not to be contacted; else 503."""
         state = self._upstream()
         return Reply(api.UpstreamHealth(upstream=state), status=200 if state in ("ok", "offline") else 503)
 

@@ -77,7 +77,7 @@ class SearchApi:
         return await self._search.structure(ds, demand if held_only else CacheDemand.DEFAULT)
 
     async def series(self, _: web.Request, __: Nothing) -> list[SeriesLine]:
-        """The series that are known."""
+        """The cached series."""
         return await self._status.series()
 
 

@@ -74,7 +74,7 @@ class SqlApi:
         return list(map(_told, await self._queries.all()))
 
     async def save(self, request: web.Request, asked: api.QueryBody) -> api.Query:
-        """Keep a statement, in place of the one that has its name."""
+        """Save a statement; replaces one of the same name."""
         query = SavedQuery(_name(asked), asked.sql, who_asks(request.headers, request.remote), self._now())
         if not query.sql.strip():
             raise WrongFields({"sql": "expected a statement"}, {"name": asked.name})
@@ -82,15 +82,15 @@ class SqlApi:
             raise TooLarge(f"the statement has {len(query.sql):,} characters; expected at most {LONGEST:,}")
         kept = {q.name.lower() for q in await self._queries.all()}
         if len(kept) >= MOST and query.name.lower() not in kept:
-            raise TooMany(f"{len(kept):,} statements are kept already; expected fewer: remove some")
+            raise TooMany(f"{len(kept):,} statements are saved already; delete some first")
         await self._queries.save(query)
         return _told(query)
 
     async def remove(self, _: web.Request, asked: api.QueryName) -> api.ForgottenQuery:
-        """Forget a statement."""
+        """Delete a saved statement."""
         name = _name(asked)
         if not await self._queries.remove(name):
-            raise UnknownName(f"there is no statement {name!r}; expected the name of one that is kept")
+            raise UnknownName(f"no saved statement {name!r}")
         return api.ForgottenQuery(name=name)
 
 
@@ -113,7 +113,7 @@ async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
     sql = given.get("query")
     if not isinstance(sql, str) or not sql.strip():
         raise BadRequest(
-            "there is no statement; expected SQL as the body, or JSON with a text as its member query"
+            "missing statement; expected SQL as the body, or JSON with a member query"
         )
     params = given.get("params")
     if isinstance(params, str):
@@ -132,7 +132,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
         return {"query": text}
     answer = parse_json(text, "the body")
     if not isinstance(answer, dict):
-        raise BadRequest('the body is JSON but no object; expected {"query": "SELECT ...", "params": [...]}')
+        raise BadRequest('the body is not a JSON object; expected {"query": "SELECT ...", "params": [...]}')
     return answer
 
 

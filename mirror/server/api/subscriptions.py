@@ -70,7 +70,7 @@ class SubscriptionsApi:
         return api.Named(name=changed.identity)
 
     async def remove(self, request: web.Request, _: Nothing) -> api.Named:
-        """Take a subscription out of config.toml; what it has fetched stays."""
+        """Remove a subscription from config.toml; its data stay cached."""
         name = request.match_info["name"]
         async with self._editing:
             await asyncio.to_thread(self._file().remove, name)
@@ -84,6 +84,6 @@ class SubscriptionsApi:
     def _file(self) -> Subscribing:
         if self._subscribing is None:
             raise Refused(
-                "the mirror runs without a config.toml; expected one, by `mirror serve --config FILE`"
+                "the mirror runs without a config.toml; start it with `mirror serve --config FILE`"
             )
         return self._subscribing

@@ -80,7 +80,7 @@ def _check_near(request: web.Request) -> None:
     except ValueError:
         near = False
     if not near:
-        raise Refused("folders of the mirror's machine are read and written from that machine only")
+        raise Refused("folders of the mirror's machine can be used only from that machine")
 
 
 def _path(given: str, name: str) -> Path:
@@ -115,6 +115,6 @@ async def _told(
         log.exception("task failed path=%s", request.path)
         if not response.prepared:
             raise
-        await report(Problem(error="the mirror failed on this task; its log says why"))
+        await report(Problem(error="internal error in this task; see the mirror's log"))
     await response.write_eof()
     return response

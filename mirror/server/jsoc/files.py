@@ -87,7 +87,7 @@ class FileResponses:
     async def _sound(self, blob: Blob) -> AbstractContextManager[Path]:
         """A blob's file whose bytes are right; NotHeld if they are not, or it is not there."""
         if not await self._blobs.is_sound(blob):
-            why = f"the file with sha256 {blob.sha256} was damaged, and has been set aside; ask again to have it fetched"
+            why = f"the file with sha256 {blob.sha256} was damaged, and was removed; try again to fetch it"
             raise NotHeld(why, (blob.sha256,))
         return self._blobs.reading(blob)
 
@@ -123,7 +123,7 @@ class FileHandlers:
         path = f"/{request.match_info['disk']}/{request.match_info['rest']}"
         held_only = demand_of(request) is CacheDemand.ONLY_IF_CACHED
         if held_only and await self._files.held(path) is None:
-            raise NotHeld(f"{path} is not held, and this request forbids to ask JSOC", (path,))
+            raise NotHeld(f"{path} is not cached, and this request allows cached data only", (path,))
         try:
             try:
                 return await self._send(request, path)

@@ -208,7 +208,7 @@ def _listing(path: str, rows: Iterable[_Row]) -> str:
     lines = [_line(row) for row in rows]
     return (
         f'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n<html>\n <head>\n  <title>{title}</title>\n </head>\n'
-        f" <body>\n<h1>{title}</h1>\n<p>JSOC does not answer: these are the files that this mirror holds.</p>\n"
+        f" <body>\n<h1>{title}</h1>\n<p>JSOC is not responding. These are the files cached by this mirror.</p>\n"
         f'<pre>Name  Last modified  Size<hr><a href="../">Parent Directory</a>\n{"".join(lines)}<hr></pre>\n'
         "</body></html>\n"
     )

@@ -265,7 +265,7 @@ class Fetch:
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
         if isinstance(asked, ExportRequest) and demand_of(request) is CacheDemand.ONLY_IF_CACHED:
-            raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
+            raise NotHeld("a new export may need JSOC, but this request allows cached data only")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
             if isinstance(found.answer, Failed):
@@ -291,7 +291,7 @@ class Fetch:
             if is_mirror(request) or demand_of(request) is CacheDemand.ONLY_IF_CACHED:
                 raise  # HTTP has codes for that
             # JSOC may well know it, and a client that hears of an error asks no more.
-            headers = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC does not answer"'}
+            headers = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC is not responding"'}
             return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, headers=headers)
 
 

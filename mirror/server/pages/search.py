@@ -241,7 +241,7 @@ class SearchPage:
         serve(router, api.NAMES, self.names)
 
     async def check(self, _: web.Request, asked: api.CheckQuery) -> api.Checked:
-        """Whether a record set is right, and what a search for it would fetch; or what is wrong, and where."""
+        """Checks a record set: what a search would fetch, or what is wrong and where."""
         return msgspec.convert(await self._queries.check(asked.ds), api.Checked)
 
     async def build(self, request: web.Request, _: Nothing) -> api.Checked:

@@ -237,7 +237,7 @@ class Placed:
 def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series) -> Match | Unplaced:
     """What a file says of itself, if it does not contradict itself. ``path`` is its ``/SUM`` path, if it has one."""
     if header.rewritten:
-        return Unplaced("it was written again by a program, and is no longer the file that JSOC made")
+        return Unplaced("it was rewritten by a program and is not the original file")
     recnums, claimed = header.recnums, header_keys(header, series)
     if len(recnums) > 1:
         return Unplaced(
@@ -275,7 +275,7 @@ def _reading(readings: Sequence[NameReading], claim: Match, series: Series) -> N
         return NameReading("")
     fitting = [r for r in readings if _fits(r, claim, series)]
     if not fitting:
-        return Unplaced("its name and its header speak of different files")
+        return Unplaced("its name and its header name different files")
     if len(fitting) > 1 and claim.recnum is None and not claim.keys:
         return Unplaced("its name can be read in two ways, as a record number or as a prime key")
     return fitting[0]
@@ -329,7 +329,7 @@ def place(
         numbers = ", ".join(f"#{n}" for n in sorted(agreeing))
         return Unplaced(f"it may be of any of {len(agreeing)} versions of the record: {numbers}")
     if not agreeing:
-        return Unplaced(reasons[0] if reasons else f"there is no such record: {described(claim, series)}")
+        return Unplaced(reasons[0] if reasons else f"no such record: {described(claim, series)}")
     if claim.recnum is None and claim.path is None and not complete:
         return Unplaced("whether its record has other versions is not known here", for_now=True)
     return next(iter(agreeing.values()))
@@ -346,9 +346,9 @@ def _compared(claim: Match, header: HeaderEvidence, series: Series, record: Cand
     segments |= {_segment_by_path(claim.path, record)} if claim.path else set()
     segment = next(iter(segments), None)
     if len(segments) > 1:
-        return Unplaced("its header, its name and its path speak of different segments")
+        return Unplaced("its header, name and path name different segments")
     if segment is None:
-        return Unplaced(f"which segment of {series.name} it is cannot be told")
+        return Unplaced(f"its segment of {series.name} cannot be identified")
     facts = record.segments[segment]
     problem = _no_file(claim, facts) or shape_disagreement(
         series, segment, facts.dims, (facts.bzero, facts.bscale), header
@@ -397,7 +397,7 @@ def _segment_by_path(path: str, record: Candidate) -> str | None:
 
 def _no_file(claim: Match, facts: SegmentFacts) -> str | None:
     if claim.kind == "as-is" and not facts.path:
-        return "where the archive has this file is not known, so it cannot be kept as the archived one"
+        return "its path in the archive is not known, so it cannot be adopted as the archived file"
     return None
 
 

@@ -157,7 +157,7 @@ def put_headers(cursor: Cursor, fronts: Iterable[ReplacedHeader]) -> None:
     new = {sha256: packed for sha256, packed in wanted.items() if packed is not None}
     for sha256 in wanted.keys() - new.keys():
         if _find(cursor, sha256) is None:
-            raise StorageError(f"the headers with sha256 {sha256} are missing; expected them with the file")
+            raise StorageError(f"the headers with sha256 {sha256} are missing from the store")
     if new:
         rows = "SELECT unnest(?::BIGINT[]) AS head, unnest(?::VARCHAR[]) AS sha256, unnest(?::BLOB[]) AS data"
         known = "SELECT 1 FROM mirror.fronts f WHERE f.head = new.head AND f.sha256 = new.sha256"
@@ -179,12 +179,12 @@ def _find(cursor: Cursor, sha256: str) -> bytes | None:
 
 def _unpacked(packed: bytes | None, front: ReplacedHeader) -> bytes:
     if packed is None:
-        raise StorageError(f"the headers with sha256 {front.sha256} are missing; ask for the export again")
+        raise StorageError(f"the headers with sha256 {front.sha256} are missing; request the export again")
     with suppress(zlib.error):
         data = zlib.decompressobj().decompress(packed, front.size)
         if hashlib.sha256(data).hexdigest() == front.sha256:
             return data
-    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; ask for the export again")
+    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; request the export again")
 
 
 #: What a download is put together of.

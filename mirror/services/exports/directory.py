@@ -127,7 +127,7 @@ class ExportDirectories:
             directory = _directory_of(await self._worker.refilled(directory.job))
             missing = None if await self._look_up(directory, names) else _missing(directory, names)
             if missing is not None:
-                raise NotHeld(f"{missing} of {directory.job.id} has left the store, and JSOC has it no more", (missing,))
+                raise NotHeld(f"{missing} of {directory.job.id} was evicted, and JSOC no longer has it", (missing,))
         return directory
 
     async def _sound(self, directory: Directory, name: str) -> Content:

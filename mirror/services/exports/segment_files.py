@@ -32,8 +32,8 @@ class FileLocation(Enum):
     """FileLocation the archive has a file."""
 
     ONLINE = "at its path"
-    OFFLINE = "on tape, until an export brings it back"
-    NOWHERE = "the record has no such file"
+    OFFLINE = "on tape at JSOC; an export stages it"
+    NOWHERE = "this record has no such file"
 
 
 @dataclass(frozen=True, slots=True)

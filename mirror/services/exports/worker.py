@@ -185,7 +185,7 @@ class ExportJobs:
 
     def _ended(self, work: RunningJob) -> None:
         self._tasks.pop(work.job.id, None)
-        work.hear(MirrorError("the mirror stops"))
+        work.hear(MirrorError("the mirror is shutting down"))
 
     async def _work(self, work: RunningJob) -> None:
         try:
@@ -193,7 +193,7 @@ class ExportJobs:
                 pass
         except Exception:
             log.exception("export failed job=%s", work.job.id)
-            await self._fail(work, MirrorError("the mirror failed on this export; its log says why"))
+            await self._fail(work, MirrorError("internal error in this export; see the mirror's log"))
 
     async def _tried(self, work: RunningJob) -> bool:
         """One try at a job, and if it fails the pause after it; True if it has ended."""

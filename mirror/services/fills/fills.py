@@ -183,13 +183,13 @@ class Fills:
         others, NotHeld if JSOC is not to be asked.
         """
         if not self._rules.may_ask:
-            raise NotHeld("nothing can be fetched: the mirror is offline", (ds,))
+            raise NotHeld("the mirror is offline, nothing can be fetched", (ds,))
         gaps = await self.gaps(ds)
         for run, _ in self._running.values():
             if run.job.ds == ds:
                 return run.job
         if len(self._running) >= MOST:
-            raise TooMany(f"{MOST} fills are under way; expected another one after some of them have ended")
+            raise TooMany(f"{MOST} fills are running already; wait until one has ended")
         for series, box in gaps:
             if coverage_axis(series) is None:
                 await self._filler.extent(series, box, Priority.PEOPLE)  # Refused unless it is small
@@ -216,7 +216,7 @@ class Fills:
         UnknownName if there is none of that id.
         """
         if fill_id not in self._jobs:
-            raise UnknownName(f"there is no fill {fill_id!r}; expected an id that `mirror jobs` lists")
+            raise UnknownName(f"no fill {fill_id!r}; see `mirror jobs` for IDs")
         if fill_id in self._running:
             run, task = self._running[fill_id]
             task.cancel()
@@ -278,7 +278,7 @@ class Fills:
             await self._fail(run, str(end))
         except Exception:
             log.exception("fill failed id=%s", run.job.id)
-            await self._fail(run, "the mirror failed on this fill; its log says why")
+            await self._fail(run, "internal error in this fill; see the mirror's log")
 
     async def _surveyed(self, run: _Run) -> bool:
         """Find out what is missing, and how much that is; False if it has to be tried again."""
@@ -346,7 +346,7 @@ class Fills:
             came = await self._filler.fetch(span.series, span.box, Priority.SUBSCRIPTION)
         except UpstreamRefused as problem:
             if span.refused + 1 >= _REFUSALS:
-                raise _GivenUp(f"JSOC has refused a part of it {_REFUSALS} times: {problem.message}") from problem
+                raise _GivenUp(f"JSOC refused a part {_REFUSALS} times: {problem.message}") from problem
             later.append(replace(span, refused=span.refused + 1))
             await self._note(run, problem)
         except BadRequest:

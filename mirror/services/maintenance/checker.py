@@ -84,7 +84,7 @@ class Checker:
             assert self._run is not None
             if not covers(self._run.scope, scope):
                 raise Refused(
-                    f"a check of {self._run.scope} is running; expected the same scope, or none running"
+                    f"a check of {self._run.scope} is running; wait until it has ended"
                 )
             return replace_in(await self.progress(), joined=True)
         await self._table.make_readable()
@@ -171,7 +171,7 @@ class Checker:
                 piece = await self._steps[run.step](run.place, run.started_at, most)
             except MirrorError as problem:  # of one step; the others may still go
                 piece = CheckStep(
-                    None, (Finding(run.step, "", str(problem), "open", "the rest of this step was left out"),)
+                    None, (Finding(run.step, "", str(problem), "open", "the remainder of this step was skipped"),)
                 )
             at = self._now()
             after = advanced(run, piece, at)

@@ -84,7 +84,7 @@ class Store:
     async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
         """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""
         if need is None and not dry_run:
-            raise BadRequest("need is missing; expected how many bytes are to be freed")
+            raise BadRequest("need is missing; expected the number of bytes to free")
         usage = self._blobs.usage()
         planned = await self._blobs.evict(usage.held if need is None else need, dry_run=True)
         named = planned.blobs[:MOST_NAMED]
@@ -170,7 +170,7 @@ class Forgetter:
         names no records by itself.
         """
         if not files and not records:
-            raise BadRequest("neither files nor records are to be forgotten; expected one of them, or both")
+            raise BadRequest("nothing to delete; expected files, records or both")
         removed = [
             await self._one(s, files=files, records=records, force=force, dry_run=dry_run)
             for s in await self._meant(ds)
@@ -216,7 +216,7 @@ class Forgetter:
         boxes = () if extreme_position(selection) is not None else need(selection)
         if extreme_position(selection) is not None or isinstance(boxes, Forward):
             raise Refused(
-                f"which records {ds!r} means only JSOC can tell; expected values or ranges of prime keys"
+                f"which records {ds!r} means is known only to JSOC; expected values or ranges of prime keys"
             )
         series = selection.series
         if has_where(selection):
@@ -246,7 +246,7 @@ class Forgetter:
     def _warnings(self, series: str) -> list[str]:
         """The subscriptions that will fetch it again."""
         keepers = [w.identity for w in self._subscriptions() if w.series.lower() == series.lower()]
-        return [f"the subscription {name} keeps {series}, and may fetch it again" for name in keepers]
+        return [f"the subscription {name} covers {series} and may fetch it again" for name in keepers]
 
 
 def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:

@@ -311,10 +311,10 @@ class HeatMap:
     def _series(self, name: str) -> tuple[Series, Axis]:
         held = self._index.series(name)
         if held is None:
-            raise NotHeld(f"the series {name!r} is not held", (name,))
+            raise NotHeld(f"the series {name!r} is not cached", (name,))
         axis = coverage_axis(held[0])
         if axis is None or axis.place(0.0) is None:
-            raise Refused(f"{held[0].name} has no prime key that is a time: it has no days")
+            raise Refused(f"{held[0].name} has no prime key of type time, so it has no days")
         return held[0], axis
 
     async def _counted(self, series: Series, width: int, first: int | None, last: int | None) -> _Counted:
@@ -411,7 +411,7 @@ def _day(text: str) -> date:
     try:
         return date(*map(int, found.groups())) if found else date.fromisoformat(text)
     except ValueError:
-        raise BadRequest(f"day is {text!r}; expected one such as 2014.01.01") from None
+        raise BadRequest(f"day = {text!r}; expected a day such as 2014.01.01") from None
 
 
 def _first(year: int) -> int:

@@ -72,8 +72,8 @@ class AllJobs:
             return fill_line(await self._fills.cancel(job_id))
         if await self._subscriptions(job_id):
             raise Refused(
-                f"{job_id} is a subscription, which would begin again by itself; expected the id of a fill or an "
-                f"export. `mirror subscribe --remove {job_id}` ends it"
+                f"{job_id} is a subscription; expected the ID of a fill or an export. To remove it: "
+                f"`mirror subscribe --remove {job_id}`"
             )
         return await self._exports.cancel(job_id)
 

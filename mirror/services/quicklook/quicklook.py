@@ -196,7 +196,7 @@ class QuickLooks:
             request = replace(request, max_recs=number)  # to look no further
         plan = await self._planner.plan(request, images_only=False)
         if not 1 <= number <= len(plan.rows):
-            raise UnknownName(f"there is no record {number} of {request.ds}; expected 1 to {len(plan.rows)}")
+            raise UnknownName(f"no record {number} in {request.ds}; expected 1 to {len(plan.rows)}")
         row = plan.rows[number - 1]
         wanted = _first_image(plan, row.recnum)
         blob = await self._content(wanted, fetch=fetch)
@@ -251,10 +251,10 @@ class QuickLooks:
             return by_path.blob
         name = f"{wanted.record}{{{wanted.segment}}}"
         if wanted.place is not FileLocation.ONLINE:
-            hint = "; `mirror fetch` has it brought back" if wanted.place is FileLocation.OFFLINE else ""
+            hint = "; `mirror fetch` has it staged" if wanted.place is FileLocation.OFFLINE else ""
             raise NotHeld(f"the file of {name} is not available: {wanted.place.value}{hint}", (name,))
         if not fetch:
-            raise NotHeld(f"the file of {name} is not held; fetch=1 has it fetched", (name,))
+            raise NotHeld(f"the file of {name} is not cached; use fetch=1 to fetch it", (name,))
         return await self._files.get(wanted.source)
 
 

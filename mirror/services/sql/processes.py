@@ -318,7 +318,7 @@ class Workers:
         if not free():
             if self._waiting >= self.powers.waiting:
                 raise TooMany(
-                    f"{self._waiting} statements wait already; expected fewer at a time, try again later"
+                    f"{self._waiting} statements are waiting already; try again later"
                 )
             self._waiting += 1
             try:
@@ -413,7 +413,7 @@ class _WorkerSession:
     async def _ended(self) -> MirrorError:
         """Why the worker is gone: the kernel would not give it more memory, or it crashed."""
         if -await self._worker.process.wait() in _CRASHES:
-            return Unreadable("the statement ended the process that it ran in")
+            return Unreadable("the statement crashed its process")
         return TooLarge("the statement needs more memory than it may have")
 
 

@@ -155,7 +155,7 @@ class SubscriptionHoldings:
                 f"INSERT INTO mirror.pins SELECT sha256, ?, ?, ?, NULL FROM ({wanted}) "
                 "WHERE sha256 NOT IN (SELECT sha256 FROM mirror.pins WHERE owner = ?)"
             )
-            reason = f"kept current by the subscription {scope.name}"
+            reason = f"kept by the subscription {scope.name}"
             cursor.execute(sql, [scope.owner, reason, now, *values, scope.owner])
             return gone
 

@@ -96,10 +96,10 @@ class Backups:
             raise BadRequest(f"{to} is not an absolute path; expected where on the mirror's machine to write")
         if to.is_relative_to(root) or root.is_relative_to(to):
             raise BadRequest(
-                f"{to} and the store {root} lie in each other; expected a folder beside the store"
+                f"{to} and the store {root} overlap; expected a folder outside the store"
             )
         if keep is not None and keep < 1:
-            raise BadRequest(f"keep is {keep}; expected how many backups are to stay, at least 1")
+            raise BadRequest(f"keep = {keep}; expected the number of backups to keep, at least 1")
 
     async def _make(self, to: Path, report: Report, *, index_only: bool, keep: int | None) -> api.BackedUp:
         await asyncio.to_thread(self._sweep, to)

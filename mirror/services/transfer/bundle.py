@@ -156,10 +156,10 @@ class Bundles:
         root = self._root.absolute()
         if not wanted.recordsets:
             raise BadRequest(
-                "no record set is given; expected one or several, as in hmi.m_720s[2014.01.01/1h]"
+                "missing record set; expected one or more, such as hmi.m_720s[2014.01.01/1h]"
             )
         if not to.is_absolute() or to.is_relative_to(root) or root.is_relative_to(to):
-            raise BadRequest(f"{to} cannot be a bundle; expected an absolute path beside the store {root}")
+            raise BadRequest(f"{to} cannot be a bundle; expected an absolute path outside the store {root}")
 
     # ---- records ---------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
-            raise StorageError(f"{folder} is no bundle; expected a folder that `mirror bundle` made")
+            raise StorageError(f"{folder} is not a bundle; expected a folder made by `mirror bundle`")
         return decode_manifest(path.read_bytes(), Bundle, str(path))
     except OSError as error:
         raise StorageError(f"cannot read {path}: {explained(error)}") from error

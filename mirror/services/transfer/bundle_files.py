@@ -122,7 +122,7 @@ class BundleFiles:
     async def _put(self, pool: Pool, blob: Blob, name: str, load: FileLoad, came: Came) -> Came:
         """Have one content in the bundle; what is no longer held is noted as failed."""
         if not await self._blobs.is_sound(blob):
-            why = "it was damaged in the store, and has been set aside"
+            why = "it was damaged in the store and is quarantined"
             load.failed.append(FailedFile(file=name, error=why))
             return came
         try:
@@ -141,7 +141,7 @@ async def _told(came: Came, number: int, total: int, report: Report) -> None:
 
 
 def _why_not(wanted: RequestedFile, load: FileLoad) -> str:
-    why = "it is not held" if wanted.path else "it is on tape"
+    why = "it is not cached" if wanted.path else "it is on tape"
     return f"{why}; an export of it goes along" if wanted.owner in load.exports else why
 
 

@@ -195,7 +195,7 @@ class Importer:
             await self._keep(pool.path(each.sha256), each)
             blob = await self._blobs.find(each.sha256)
         if blob is None:  # evicted at once: there is no room for all of them
-            raise StorageError(f"the store has no room for {name}; raise the quota, or unpin files")
+            raise StorageError(f"the store has no space for {name}; raise the quota, or unpin files")
         return blob
 
     async def _keep(self, path: Path, each: Carried | CarriedExport) -> None:
@@ -205,7 +205,7 @@ class Importer:
                     await sink.write(piece)
             blob = await sink.keep(size=each.size)
         if blob.sha256 != each.sha256:
-            raise StorageError(f"{path} has changed while it was imported; import the bundle again")
+            raise StorageError(f"{path} changed during the import; import the bundle again")
 
     async def _take_structure(self, structure: Structure, series: Series) -> None:
         """Keep the structure, unless one is held that was asked for later."""

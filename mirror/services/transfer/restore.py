@@ -70,7 +70,7 @@ def begin_empty(store: Path, *, force: bool = False, disk: Disk | None = None) -
     disk = disk or Disk()
     index = store / INDEX
     if not contents(store) and not index.exists():
-        raise StorageError(f"{store} is no store: it has neither an index nor files; expected the folder of one")
+        raise StorageError(f"{store} is not a store: it has neither an index nor files")
     with _unused(index, force=force):
         kept = [str(_renamed(disk, store / name)) for name in _OUTDATED if os.path.lexists(store / name)]
         make_empty(index)
@@ -122,7 +122,7 @@ def _opened(backup: Path, disk: Disk) -> _Backup:
         there = generations(backup)
         if not there:
             raise StorageError(
-                f"{backup} is no backup, and holds none; expected a folder that `mirror backup` made"
+                f"{backup} is not a backup; expected a folder made by `mirror backup`"
             )
         folder = there[-1]
     manifest = decode_manifest(_read(folder / MANIFEST), Backup, str(folder / MANIFEST))
@@ -149,7 +149,7 @@ def _unused(index: Path, *, force: bool) -> Iterator[None]:
         return
     if not force:
         raise StorageError(
-            f"{index} is there already; expected an empty folder, or --force to replace that index"
+            f"{index} already exists; expected an empty folder, or --force to replace that index"
         )
     if not index.is_file():  # a folder, or a link that leads nowhere: no mirror can own that
         yield
@@ -212,7 +212,7 @@ def _complaint(pool: Pool, damaged: Sequence[str]) -> str:
     more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
     return (
         f"files of the backup are missing or damaged: {names}{more}. Nothing was replaced; with --skip-damaged "
-        "the rest is restored, and the mirror fetches these again when they are asked for"
+        "all other files are restored, and the mirror fetches these again when requested"
     )
 
 

@@ -182,7 +182,7 @@ class Blobs:
                 self.verified.note(blob.sha256, path, stamp)
                 return True
             log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
-        except NotHeld:  # it is just leaving the store
+        except NotHeld:  # it is being evicted
             return False
         except FileNotFoundError:
             return not await self.lost([blob])
@@ -206,7 +206,7 @@ class Blobs:
             try:
                 size = path.stat().st_size
             except OSError as error:
-                raise NotHeld(f"the file {path} cannot be had: {error.strerror}", (blob.sha256,)) from error
+                raise NotHeld(f"the file {path} cannot be read: {error.strerror}", (blob.sha256,)) from error
             if size != blob.size:
                 raise NotHeld(f"the file {path} has {size} bytes instead of {blob.size}", (blob.sha256,))
             self._room.uses.used(blob.sha256)
@@ -311,7 +311,7 @@ class Blobs:
             if await self._row(blob.sha256) is None:
                 raise _unknown(blob.sha256)  # whoever else looked has set it aside
             if not self._folders.is_marked():
-                raise StorageError(f"{self._folders.root} has lost its blobs: is its disk mounted?")
+                raise StorageError(f"{self._folders.root} has no blobs folder: is its disk mounted?")
             problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size)
             if problem is None:
                 return Verdict(blob, None)

@@ -82,7 +82,7 @@ class Leases:
     def hold(self, sha256: str) -> None:
         """Keep a blob from being evicted until it is let go; NotHeld if it is just going."""
         if sha256 in self._leaving:
-            raise NotHeld(f"the file with sha256 {sha256} is just leaving the store", (sha256,))
+            raise NotHeld(f"the file with sha256 {sha256} is being evicted", (sha256,))
         self._in_use[sha256] += 1
 
     def let_go(self, sha256: str) -> None:
@@ -240,7 +240,7 @@ class Evictor:
         short = max(0, self.quota.shortage(by) - self.quota.parked)
         if short and reservation.evicted + short > self.quota.limit // _UNANNOUNCED:
             raise StorageError(
-                f"no room for a file of unknown length: {in_words(reservation.size)} of it have come, and it may push out "
+                f"no space for a file of unknown length: {in_words(reservation.size)} have arrived, and it may displace "
                 f"at most {in_words(self.quota.limit // _UNANNOUNCED)}; raise [storage] quota, or evict files"
             )
 
@@ -310,7 +310,7 @@ class Evictor:
         if size > usable:
             raise StorageError(
                 f"the disk of {self._folders.root} is full: {in_words(size)} are needed, and of {in_words(free)} "
-                f"that are free {in_words(usable)} may be used, as the index and downloads that run need the rest; "
+                f"free only {in_words(usable)} may be used (the index and running downloads need space too); "
                 f"free some space on it, or evict files"
             )
 

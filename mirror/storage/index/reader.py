@@ -210,7 +210,7 @@ class Reader:
         keyset, raw, undecided = found
         if undecided:
             raise NotHeld(
-                f"which {column} is the {'last' if last else 'first'} cannot be told from what is held"
+                f"which {column} is the {'last' if last else 'first'} cannot be determined from cached records"
             )
         return Row(0, self._keysets[keyset], raw)[column]
 
@@ -228,7 +228,7 @@ class Reader:
         if table.num_rows > MOST_NUMBERS:
             raise Refused(f"more than {MOST_NUMBERS:,} records match; expected a narrower record set")
         if any(chunk.true_count for chunk in table["undecided"].chunks):
-            raise NotHeld("the condition cannot be decided from printed values", (str(selection.source),))
+            raise NotHeld("the printed values are not precise enough to evaluate the condition", (str(selection.source),))
         return table["recnum"].combine_chunks()
 
     async def rows(self, series: Series, numbers: pa.Array, n: int | None = None) -> list[Row]:

@@ -223,7 +223,7 @@ class Lake:
             return f"it cannot be read: {error.strerror}"
         if size != row.bytes:
             return f"it has {size:,} bytes instead of {row.bytes:,}"
-        return None if sha256 == row.sha256 else "its bytes are not what they were"
+        return None if sha256 == row.sha256 else "its content has changed"
 
     def _settle(self, part: Path, place: Path) -> None:
         """Let a file that was written last, and take its place."""

@@ -15,7 +15,7 @@ export function builder(place, built, picker, offerNames, settled) {
     const name = series.value.trim();
     if (!name || name === fields.dataset.series) return;
     const response = await fetch(`/search/builder?series=${encodeURIComponent(name)}`);
-    if (!response.ok) { said.textContent = /[.]/.test(name) ? "There is no series of that name." : ""; return; }
+    if (!response.ok) { said.textContent = /[.]/.test(name) ? "Unknown series." : ""; return; }
     const piece = new DOMParser().parseFromString(await response.text(), "text/html");
     fields.replaceChildren(...piece.body.childNodes);
     fields.dataset.series = name;

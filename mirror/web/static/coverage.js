@@ -56,7 +56,7 @@ function draw() {
   const [from, to] = place.year === null ? [0, cells.count] : [ofYear(place.year), ofYear(place.year + 1)];
   byId("summary").textContent = [
     `${number(cells.sum("records", from, to))} records`, `${number(cells.sum("files", from, to))} files`,
-    `${number([...cells.answer.states.slice(from, to)].filter((s) => s === "f").length)} days held completely`,
+    `${number([...cells.answer.states.slice(from, to)].filter((s) => s === "f").length)} days fully cached`,
     `${share(cells.sum("flagged", from, to), cells.sum("records", from, to))} flagged`,
   ].join(", ");
   crumbs();
@@ -113,7 +113,7 @@ async function detail({ quietly = false } = {}) {
   const turn = (asked += 1);
   if (!quietly) {
     byId("detail-title").textContent = whole ? String(place.year) : cells.name(place.day);
-    byId("detail-body").replaceChildren(h("p", { class: "muted" }, "Looking for gaps…"));
+    byId("detail-body").replaceChildren(h("p", { class: "muted" }, "Loading gaps…"));
   }
   const answer = await attempt(() => Promise.all([
     api(`/api/gaps?ds=${encodeURIComponent(ds)}`),
@@ -148,12 +148,12 @@ function actions(ds, gaps, whole) {
 }
 
 function gapList(gaps) {
-  if (!gaps.count) return h("p", { class: "note good" }, "Nothing is missing here.");
-  const rows = gaps.gaps.map((g) => h("tr", {}, h("td", {}, g.first ?? "the beginning"), h("td", {}, g.last ?? "the end"), h("td", { class: "n" }, number(g.slots)), h("td", { class: "w" }, g.restriction)));
+  if (!gaps.count) return h("p", { class: "note good" }, "Nothing is missing.");
+  const rows = gaps.gaps.map((g) => h("tr", {}, h("td", {}, g.first ?? "start of series"), h("td", {}, g.last ?? "end of series"), h("td", { class: "n" }, number(g.slots)), h("td", { class: "w" }, g.restriction)));
   return h("div", {},
     h("p", {}, `${number(gaps.count)} ${gaps.count === 1 ? "gap" : "gaps"}${gaps.slots === null ? "" : `, ${number(gaps.slots)} slots`}${gaps.count > rows.length ? `; the first ${rows.length}` : ""}:`),
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Gaps" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["From", "To", "Slots", "Only"].map((t) => h("th", { scope: "col", class: t === "Slots" ? "n" : null }, t)))),
+      h("thead", {}, h("tr", {}, ["From", "To", "Slots", "Restricted to"].map((t) => h("th", { scope: "col", class: t === "Slots" ? "n" : null }, t)))),
       h("tbody", {}, rows))));
 }
 

@@ -2,7 +2,7 @@
 import { number, share } from "./site.js";
 import { between, token } from "./grid.js";
 
-const WORDS = { f: "held completely", p: "held partly", g: "a gap", "-": "not asked for" };
+const WORDS = { f: "fully cached", p: "partly cached", g: "missing", "-": "never requested" };
 
 /** Cells of one series; `index` counts cells from the first. */
 export class Cells {
@@ -25,7 +25,7 @@ export class Cells {
   describe(index) {
     const t = this.answer;
     const lines = [`${this.name(index)}: ${WORDS[t.states[index]]}`];
-    if (t.states[index] === "p") lines.push(`${share(t.held[index] || t.touched[index], t.expected[index])} of ${t.held[index] ? "slots" : "slots, of some of the records"}`);
+    if (t.states[index] === "p") lines.push(`${share(t.held[index] || t.touched[index], t.expected[index])} of ${t.held[index] ? "slots" : "slots, for some of the records"}`);
     lines.push(`${number(t.records[index])} records, ${number(t.files[index])} files`);
     if (t.flagged[index]) lines.push(`${share(t.flagged[index], t.records[index])} flagged, ${share(t.missing[index], t.records[index])} without data`);
     return lines.join("\n");
@@ -55,7 +55,7 @@ export class Cells {
 }
 
 export const LEGENDS = {
-  coverage: [["full", "held completely"], ["part", "partly"], ["gap", "gap"], ["none", "not asked for"]],
+  coverage: [["full", "fully cached"], ["part", "partly cached"], ["gap", "missing"], ["none", "never requested"]],
   quality: [["full", "QUALITY is 0"], ["gap", "all flagged"], ["none", "no records"]],
   files: [["full", "most files"], ["none", "no files"]],
 };

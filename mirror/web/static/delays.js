@@ -56,7 +56,7 @@ export async function showDelays(series) {
   document.getElementById("delays").hidden = false;
   const rows = answer.months.map((m) => h("tr", {}, h("th", { scope: "row" }, m.month), h("td", { class: "n" }, length(m.median)), h("td", { class: "n" }, length(m.most)), h("td", { class: "n" }, number(m.records))));
   document.getElementById("delays-table").replaceChildren(h("table", {},
-    h("thead", {}, h("tr", {}, ["Month", "Median", "9 of 10 below", "Records looked at"].map((t, i) => h("th", { scope: "col", class: i ? "n" : null }, t)))), h("tbody", {}, rows)));
+    h("thead", {}, h("tr", {}, ["Month", "Median", "9 of 10 below", "Records"].map((t, i) => h("th", { scope: "col", class: i ? "n" : null }, t)))), h("tbody", {}, rows)));
   const draw = () => document.getElementById("delays-chart").replaceChildren(chart(answer.months));
   draw();
   new ResizeObserver(draw).observe(document.getElementById("delays"));

@@ -25,7 +25,7 @@ export function filling(button, outcome, ds, begun = () => {}) {
     const job = await attempt(() => api("/api/fill", { body: { ds } }), { button });
     if (!job) return;
     button.disabled = true;
-    outcome.replaceChildren("Being fetched: ", h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, job.id));
+    outcome.replaceChildren("Fetching: ", h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, job.id));
     begun(job);
   });
 }

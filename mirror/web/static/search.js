@@ -19,7 +19,7 @@ export function settled(work, wait = 250) {
   return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), wait); };
 }
 
-/** What a check found, below the record set: how much is held, or the error marked in its place. */
+/** What a check found, below the record set: how much is cached, or the error marked in its place. */
 export function tell(answer) {
   ds.toggleAttribute("aria-invalid", false);
   if (answer.ok) {
@@ -56,14 +56,14 @@ export function offerNames(input, list) {
   input.addEventListener("input", settled(async () => {
     if (/[[{]/.test(input.value)) return;
     const found = await api(`/api/names?q=${encodeURIComponent(input.value.trim())}`).catch(() => []);
-    list.replaceChildren(...found.map((one) => h("option", { value: one.series, label: `${one.note}${one.known ? " (known here)" : ""}` })));
+    list.replaceChildren(...found.map((one) => h("option", { value: one.series, label: `${one.note}${one.known ? " (cached)" : ""}` })));
   }, 150));
 }
 
 ds.addEventListener("input", settled(check));
 offerNames(ds, document.getElementById("names"));
 document.getElementById("search").addEventListener("submit", () => {
-  checked.replaceChildren(h("p", { class: "muted" }, "Searching; what is missing is fetched from JSOC …"));
+  checked.replaceChildren(h("p", { class: "muted" }, "Searching; missing records are fetched from JSOC …"));
 });
 if (ds.value && !ds.hasAttribute("aria-invalid")) check();
 

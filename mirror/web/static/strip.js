@@ -10,7 +10,7 @@ if (answer) {
   document.getElementById("strip-first").textContent = cells.name(0).slice(0, 4);
   document.getElementById("strip-last").textContent = cells.name(cells.count - 1).slice(0, 4);
   const full = [...answer.states].filter((s) => s === "f").length;
-  document.getElementById("strip-says").textContent = `${number(full)} days held completely, ${number([...answer.states].filter((s) => s === "p").length)} partly`;
+  document.getElementById("strip-says").textContent = `${number(full)} days fully cached, ${number([...answer.states].filter((s) => s === "p").length)} partly cached`;
   const draw = () => {
     const scale = devicePixelRatio || 1;
     canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
@@ -18,7 +18,7 @@ if (answer) {
     const pen = canvas.getContext("2d");
     const color = cells.painter("coverage");
     const wide = canvas.width / cells.count;
-    // What is held is drawn last: one day among a year must be seen.
+    // Cached days are drawn last: one day among a year must be seen.
     for (const state of ["-", "g", "p", "f"]) {
       for (let i = 0; i < cells.count; i += 1) {
         if (answer.states[i] !== state) continue;

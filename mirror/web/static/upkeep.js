@@ -16,11 +16,11 @@ function showCheck(answer) {
   const run = answer.run;
   if (!run) return;
   const step = run.steps.indexOf(run.step);
-  const state = answer.running ? ["busy", "running"] : answer.ok ? ["good", "all is well"] : ["bad", "look below"];
+  const state = answer.running ? ["busy", "running"] : answer.ok ? ["good", "no problems"] : ["bad", "problems found"];
   byId("check-state").replaceChildren(
-    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records looked at; begun ${moment(run.started_at)}${run.ended_at ? `, ended ${moment(run.ended_at)}` : ""}.`),
-    answer.running ? h("p", {}, `Looks at ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
-    answer.findings.length ? table(["What became of it", "Where", "What was wrong", "What was or is to be done"], answer.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
+    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records checked; started ${moment(run.started_at)}${run.ended_at ? `, finished ${moment(run.ended_at)}` : ""}.`),
+    answer.running ? h("p", {}, `Checking ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
+    answer.findings.length ? table(["Outcome", "Where", "Problem", "Action"], answer.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
     answer.more_findings ? h("p", { class: "muted" }, `and ${number(answer.more_findings)} more`) : "");
 }
 
@@ -49,16 +49,16 @@ byId("evict")?.addEventListener("submit", async (event) => {
 });
 
 function showEviction(answer, need) {
-  const goes = h("button", { type: "button", class: "danger" }, `Let ${number(answer.blobs)} files go now`);
+  const goes = h("button", { type: "button", class: "danger" }, `Evict ${number(answer.blobs)} files now`);
   let sure = false;
   goes.addEventListener("click", async () => {
-    if (!sure) { sure = true; goes.textContent = "Sure? They would have to be fetched again"; return; }
+    if (!sure) { sure = true; goes.textContent = "Confirm: they will have to be fetched again"; return; }
     const done = await attempt(() => api("/api/evict", { body: { need } }), { button: goes });
-    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files went, ${size(done.freed)}.`));
+    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files evicted, ${size(done.freed)} freed.`));
   });
   byId("evict-state").replaceChildren(
-    h("p", {}, answer.blobs ? `${number(answer.blobs)} files would go, ${size(answer.freed)}.` : "Nothing could go: all that is held is pinned or in use, or nothing is held."),
-    answer.files.length ? table(["File", "#Size", "Last used"], answer.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would go") : "",
+    h("p", {}, answer.blobs ? `${number(answer.blobs)} files would be evicted, freeing ${size(answer.freed)}.` : "Nothing can be evicted: all cached files are pinned or in use, or there are none."),
+    answer.files.length ? table(["File", "#Size", "Last used"], answer.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would be evicted") : "",
     answer.blobs ? h("p", {}, goes) : "");
 }
 
@@ -74,8 +74,8 @@ async function listBackups() {
   const answer = await attempt(() => api(`/api/backups?to=${encodeURIComponent(to)}`));
   if (!answer) return;
   byId("backup-state").replaceChildren(answer.length
-    ? table(["Backup", "Made", "#Files", "#Size", "Holds"], answer.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
-    : h("p", { class: "muted" }, "There is none in this folder."));
+    ? table(["Backup", "Made", "#Files", "#Size", "Contents"], answer.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
+    : h("p", { class: "muted" }, "No backups in this folder."));
 }
 
 byId("backup-list")?.addEventListener("click", listBackups);

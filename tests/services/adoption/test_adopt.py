@@ -172,7 +172,7 @@ async def test_a_series_that_does_not_exist_and_a_file_that_is_gone_are_told(lab
     nameless = tmp_path / "nameless.fits"
     nameless.write_bytes(files().archived)
     gone, unknown, bare = await adopt(lab, [tmp_path / "gone.fits", path, nameless])
-    assert gone.reason == "there is no such file"
+    assert gone.reason == "no such file"
     assert "no series 'hmi.nothing'" in unknown.reason
     assert "which series" in bare.reason
 

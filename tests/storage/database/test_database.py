@@ -78,7 +78,7 @@ except StorageError as problem:
 """
     told = processes.run("-c", script)
     assert told.stderr == ""
-    assert f"is in use by process {os.getpid()}; one mirror at a time may own a store" in told.stdout
+    assert f"is in use by process {os.getpid()}; a store can be used by one mirror at a time" in told.stdout
 
 
 # ---- transactions -------------------------------------------------------------------------------

@@ -284,7 +284,7 @@ async def test_a_promise_is_free_again_however_the_download_ends(tmp_path, datab
 async def test_what_is_larger_than_the_quota_is_refused_and_nothing_evicted_for_it(tmp_path, database):
     store = await limited(tmp_path, database, 1000)
     await store.keep(b"a" * 900)
-    with pytest.raises(StorageError, match=r"1\.2 kB do not fit into the store's whole quota of 1 kB"):
+    with pytest.raises(StorageError, match=r"1\.2 kB exceed the store's quota of 1 kB"):
         await store.blobs.reserve(1200)
     assert store.blobs.usage().held == 900
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from mirror.drms.times import format_time, is_missing_time
 from mirror.errors import Refused
 from mirror.simulator.cells import BAD_SEGMENT_LINK, link_cells, online, record_names, segment_cells
-from mirror.wire.info import ALL, expand_names
 from mirror.simulator.recset import RecsetRecord, RecsetSegment
+from mirror.wire.info import ALL, expand_names
 from mirror.wire.text import from_wire, to_wire
 
 if TYPE_CHECKING:

@@ -11,13 +11,12 @@ Three lines of head (names, types, printf formats), then one line a record. The 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
 from mirror.drms.export import AppliedStep, ExportFile, Finished, parse_request_id
-from mirror.drms.exportrules import keywords_of, tarfile_of
 from mirror.errors import BadRequest, UpstreamBroken
 from mirror.wire.answer import Members, load_object, member, objects
 from mirror.wire.text import Node, tabbed, to_wire

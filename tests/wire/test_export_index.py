@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mirror.drms.export import AppliedStep, ExportFile, Finished
 from mirror.drms.exportrules import index_of
-from mirror.errors import UpstreamBroken
 from mirror.wire.answer import load_object
 from mirror.wire.export import decode_answer, decode_fetch, encode_answer
 from mirror.wire.export_index import (

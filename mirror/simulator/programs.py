@@ -15,8 +15,7 @@ from mirror.errors import BadRequest, MirrorError, Refused, UnknownSeries
 from mirror.simulator.addresses import check
 from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.evaluate import count
-from mirror.simulator.fitslike import fits_records
-from mirror.simulator.recset import encode_recset
+from mirror.simulator.fitslike import encode_recset, fits_records
 from mirror.simulator.show_info import run_show_info
 from mirror.simulator.structure import structure_answer
 from mirror.wire.address import decode_address, encode_address_answer

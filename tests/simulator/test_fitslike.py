@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.simulator.recset import RecsetRecord, RecsetSegment, encode_recset
+from mirror.simulator.fitslike import RecsetRecord, RecsetSegment, encode_recset
 from mirror.wire.answer import load_answer
 from mirror.wire.text import from_wire, to_wire
 

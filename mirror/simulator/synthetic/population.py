@@ -79,7 +79,7 @@ class Stretches:
     ) -> None:
         self._block, self._base = block, slots[0] // block
         numbers = np.arange(self._base, slots[1] // block + 2, dtype=np.int64)
-        self._start = below(numbers, f"{stream} start", block - longest)
+        self._start = below(numbers, f"{stream} start", max(1, block - longest))
         self._length = 1 + below(numbers, f"{stream} length", longest)
         self._length[uniform(numbers, f"{stream} block") >= share] = 0
         for first, last in always:

@@ -293,6 +293,8 @@ class Population:
 
     def list_records(self, strands: Ints, spans: list[Span]) -> tuple[Ints, Ints]:
         """Strand and slot of every record of the strands within the spans, in the order of the series."""
+        if not len(strands):
+            return strands, strands
         inside = self.bounds
         spans = [span.cut(inside.first, inside.stop) for span in spans]
         if self.strands.interleaved and len(strands) < _MANY:

@@ -76,7 +76,7 @@ class UnknownSeries(BadRequest):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"series {name!r} not found; expected the name of a series as show_series lists it")
+        super().__init__(f"series {name!r} not found; expected a series that show_series lists")
 
 
 class UnknownName(BadRequest):
@@ -95,8 +95,8 @@ class WrongFields(BadRequest):
 
     def __init__(self, fields: dict[str, str], given: Mapping[str, object]) -> None:
         self.fields = fields
-        told = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
-        super().__init__("; ".join(f"{name}{told[name]}: {problem}" for name, problem in fields.items()))
+        answer = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
+        super().__init__("; ".join(f"{name}{answer[name]}: {problem}" for name, problem in fields.items()))
 
 
 class Refused(BadRequest):
@@ -180,7 +180,7 @@ _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
-    errno.EROFS: "the file system is read-only; has the disk failed, or been mounted so?",
+    errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
     errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
     errno.EIO: "the disk reports an input/output error; look at its health",

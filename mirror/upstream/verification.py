@@ -285,7 +285,7 @@ class Question:
             self.check(answer)
         except UpstreamBroken:
             return
-        raise UpstreamBroken(f"the answer is not whole: {self._asked} was asked for, and nothing but one of them later came")
+        raise UpstreamBroken(f"incomplete answer: {self._asked} was asked for, and nothing but one of them later came")
 
     @property
     def has_neighbours(self) -> bool:

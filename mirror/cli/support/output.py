@@ -28,7 +28,7 @@ from mirror.humanize import counted, in_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mirror.api.transfer import Word
+    from mirror.api.transfer import Progress
 
 Form = Literal["table", "json", "csv"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +48,7 @@ class Table(NamedTuple):
 
 def form_options(command: F) -> F:
     """``--json`` and ``--csv``; the function gets ``form``."""
-    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
     as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
     as_table = click.option("--table", "form", flag_value="table", default=True, hidden=True)
     return as_table(as_json(as_csv(command)))
@@ -178,13 +178,13 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str]) -> A:
     """What a long task comes to; ``steps`` gives the words for each of its steps."""
-    from mirror.api.transfer import Word  # noqa: PLC0415
+    from mirror.api.transfer import Progress  # noqa: PLC0415
 
     with _line() as say:
-        return daemon.follow(endpoint, asked, Word, lambda word: say(in_a_line(word, steps)))
+        return daemon.follow(endpoint, asked, Progress, lambda word: say(in_a_line(word, steps)))
 
 
-def in_a_line(word: Word, steps: Mapping[str, str]) -> str:
+def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:
     """A word of a task for people: "copying files: 20 of 300, 1.2 GB"."""
     figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
     figures += [in_words(word.bytes)] if word.bytes else []
@@ -207,10 +207,10 @@ def _line() -> Iterator[Any]:
 
 
 _PLANS = {
-    "local": "answered from what the mirror holds",
-    "filled": "what was missing came from JSOC, and is held now",
-    "forwarded": "asked from JSOC as it is",
-    "stale": "not checked with JSOC: this is what is held, and may be old",
+    "local": "from the cache",
+    "filled": "missing records were fetched from JSOC and cached",
+    "forwarded": "passed on to JSOC",
+    "stale": "from the cache, not checked with JSOC; may be out of date",
 }
 
 
@@ -224,7 +224,7 @@ def warn_if_stale(headers: HTTPMessage) -> None:
     """Say on stderr that records should have been checked with JSOC, which could not be asked."""
     if headers.get("X-Mirror", "") == "stale":
         age = headers.get("Age", "")
-        remark(f"the records are {origin_in_words('stale', int(age) if age.isdigit() else None)}")
+        remark(f"records: {origin_in_words('stale', int(age) if age.isdigit() else None)}")
 
 
 def span_in_words(seconds: int) -> str:
@@ -237,7 +237,7 @@ def span_in_words(seconds: int) -> str:
 
 def dry_run_option(command: F) -> F:
     """``--dry-run``; the function gets ``dry_run``."""
-    words = "Only say how many records and files are missing, their bytes, and how long that takes."
+    words = "Show how many records and files are missing, their size and the time to fetch them."
     return click.option("--dry-run", is_flag=True, help=words)(command)
 
 
@@ -246,29 +246,29 @@ def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) 
     return daemon.ask(ESTIMATE, EstimateQuery(ds=ds, seg=seg or "", n=n, export=True))
 
 
-def told_before(estimate: Callable[[], Estimate]) -> None:
+def announce_estimate(estimate: Callable[[], Estimate]) -> None:
     """Says on stderr what is about to be asked of JSOC, if something is.
 
     Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
     """
     try:
-        told = estimate()
+        answer = estimate()
     except click.ClickException:
         return
-    if told.records != 0 or told.files != 0:
-        _notes(told)
-        remark(told.text)
+    if answer.records != 0 or answer.files != 0:
+        _notes(answer)
+        remark(answer.text)
 
 
-def show_estimate(told: Estimate, *, as_json: bool) -> None:
+def show_estimate(answer: Estimate, *, as_json: bool) -> None:
     """The answer of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    _notes(told)
-    click.echo(told.text)
+    _notes(answer)
+    click.echo(answer.text)
 
 
-def _notes(told: Estimate) -> None:
-    for note in told.notes:
+def _notes(answer: Estimate) -> None:
+    for note in answer.notes:
         remark(f"note: {note}")

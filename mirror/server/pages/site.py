@@ -166,7 +166,7 @@ class Site:
         """A static file; for good under the present version, else only as long as it is the same."""
         asset = self._assets.get(request.match_info["name"])
         if asset is None:
-            raise web.HTTPNotFound(text="there is no such file\n")
+            raise web.HTTPNotFound(text="no such file\n")
         current = request.match_info["version"] == self.version
         headers = {**HEADERS, "ETag": asset.tag, "Cache-Control": _FOREVER if current else "no-cache"}
         if asset.tag in request.headers.get("If-None-Match", ""):

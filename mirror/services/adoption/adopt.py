@@ -112,7 +112,7 @@ class Adoption:
             before = taken.get(key)
             if key in claimed:
                 return _unplaced(
-                    item, Unplaced("another of these files is of the same segment of the same record")
+                    item, Unplaced("duplicate: another of these files is the same segment of the same record")
                 )
             claimed.add(key)
             async with room:
@@ -149,9 +149,9 @@ class Adoption:
         try:
             series = await self._catalogue.series(name)
         except UnknownSeries:
-            return [Unplaced(f"there is no series {name!r}") for _ in looks]
+            return [Unplaced(f"no series {name!r}") for _ in looks]
         except (UpstreamError, NotHeld) as problem:
-            why = f"the structure of {name} is not held here, and JSOC could not be asked: {problem}"
+            why = f"the structure of {name} is not cached, and JSOC could not be contacted: {problem}"
             return [Unplaced(why, for_now=True) for _ in looks]
         claims = [await self._claim(seen, series) for seen in looks]
         found = await self._finder.find(series, [c for c in claims if not isinstance(c, Unplaced)])
@@ -271,7 +271,7 @@ def _placed_one(
 def _nameless(seen: Look) -> Unplaced:
     if seen.unit is not None:
         return no_owner(seen.unit)
-    return Unplaced("neither its header nor its name tells which series it is of")
+    return Unplaced("neither header nor file name identifies its series")
 
 
 def _look_at(items: Sequence[Item]) -> list[Look | Unplaced]:

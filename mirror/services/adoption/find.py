@@ -21,9 +21,9 @@ from mirror.services.adoption.match import (
     Match,
     SegmentFacts,
     Unplaced,
+    described,
     other_key,
     printed_keys,
-    told,
 )
 from mirror.storage.files.unit_path import unit_file
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, segment_field
@@ -223,16 +223,16 @@ def no_owner(unit: str) -> Unplaced:
     """Why a file at the path of a storage unit has no place: JSOC cannot be asked whose a unit is."""
     number = unit.split("/")[2][1:]
     return Unplaced(
-        f"no record that is held here lies in storage unit {number}; search for its records first", True
+        f"no cached record is in storage unit {number}; search for its records first", True
     )
 
 
 def not_found(claim: Match, series: Series, problem: str | None) -> Unplaced:
     """Why there is no record for a claim, and whether that may be otherwise later."""
     if problem is not None:
-        return Unplaced(f"its record is not held here, and JSOC could not be asked: {problem}", for_now=True)
+        return Unplaced(f"its record is not cached, and JSOC could not be contacted: {problem}", for_now=True)
     if claim.path is not None:
         return no_owner(claim.path)
     if claim.recnum is None and not claim.keys:
-        return Unplaced(f"neither its header nor its name tells which record of {series.name} it is of")
-    return Unplaced(f"JSOC has no such record: {told(claim, series)}")
+        return Unplaced(f"neither header nor file name identifies its record of {series.name} it is of")
+    return Unplaced(f"JSOC has no such record: {described(claim, series)}")

@@ -152,7 +152,7 @@ class Inbox:
             log.info("inbox adopted file=%s record=%s segment=%s", path, outcome.record, outcome.segment)
         else:
             reason = (
-                outcome.reason or f"the mirror holds another file of {outcome.record}{{{outcome.segment}}}"
+                outcome.reason or f"the mirror already has another file of {outcome.record}{{{outcome.segment}}}"
             )
             del self._known[path]
             await asyncio.to_thread(_reject, path, rejected, reason)

@@ -27,9 +27,9 @@ _FITS_NAME = re.compile(r".+\.(fits|fit|fts)(\.\d+)?$", re.IGNORECASE)
 #: A copy of the archive's own folders, made by wget -x or by somebody with access.
 _UNIT_PATH = re.compile(r"(?:/SUM\d*)?/(D\d{1,18}/S\d{5}/[^/]+)$", re.ASCII)
 _PACKED = {
-    b"\x1f\x8b": "it is packed by gzip; unpack it first (gunzip)",
+    b"\x1f\x8b": "it is compressed with gzip; unpack it first (gunzip)",
     b"PK": "it is a zip archive; unpack it first",
-    b"BZh": "it is packed by bzip2; unpack it first",
+    b"BZh": "it is compressed with bzip2; unpack it first",
 }
 _TAR = slice(257, 262)
 _PIECE = 1 << 20
@@ -101,13 +101,13 @@ def look(path: Path, name: str | None = None, *, unit: str | None = None) -> Loo
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        return Unplaced("there is no such file")
+        return Unplaced("no such file")
     except OSError as error:
         return Unplaced(f"it cannot be read: {explained(error)}", for_now=True)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            return Unplaced("it is no file" if not stat.S_ISDIR(found.st_mode) else "it is a folder")
+            return Unplaced("it is not a regular file" if not stat.S_ISDIR(found.st_mode) else "it is a folder")
         return _look(fd, found, path, name, unit)
     except OSError as error:
         return Unplaced(f"it cannot be read: {explained(error)}", for_now=True)
@@ -197,7 +197,7 @@ def _added(total: int, piece: bytes, at: int, start: int, end: int) -> int:
 
 def _sum_problem(header: HeaderEvidence, head: int, data: int) -> str | None:
     if header.data_sum is None or "CHECKSUM" not in header.values:
-        return "it has no DATASUM and CHECKSUM, so nothing tells whether it is still what JSOC wrote"
+        return "it has no DATASUM and CHECKSUM to verify that it is unchanged"
     if data != header.data_sum and {data, header.data_sum} != set(_VALID):
         return f"its data have the sum {data}, its DATASUM is {header.data_sum}: they were changed"
     if add_sums(head, data) not in _VALID:

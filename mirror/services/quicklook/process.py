@@ -55,7 +55,7 @@ class RenderProcess:
                 raise OutOfTime(f"the picture took longer than {LONGEST:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 await self._end()
-                raise MirrorError("the process that makes pictures died; is memory short?") from None
+                raise MirrorError("the picture process crashed; is memory low?") from None
             except asyncio.CancelledError:
                 await self._end()  # its answer would be taken for the next one's
                 raise

@@ -122,8 +122,8 @@ class _Table:
         places = [row.fields.get(name) for row in self._rows]
         if lacking := places.count(None):
             raise NotHeld(
-                f"{lacking:,} of {self.count:,} records were kept before {self.layout.series.name} had {_plain(name)}, "
-                "and JSOC was not asked for them since; expected a search without it, or a mirror that may ask JSOC"
+                f"{lacking:,} of {self.count:,} records were cached before {self.layout.series.name} had {_plain(name)}, "
+                "and JSOC cannot be asked now; leave it out, or let the mirror contact JSOC"
             )
         return [cells[i] for i, cells in zip(places, self._cells, strict=True) if i is not None]
 

@@ -107,7 +107,7 @@ class QueryCheck:
             hint = (
                 f"the name of a series; did you mean {' or '.join(near)}?" if near else "the name of a series"
             )
-            message, at = f"there is no series {record_set.series}", ds.find(record_set.series)
+            message, at = f"no series {record_set.series}", ds.find(record_set.series)
             raise SyntaxProblem(message, text=ds, position=at, expected=hint) from problem
 
     async def near(self, name: str) -> list[str]:
@@ -127,7 +127,7 @@ class QueryCheck:
         open_ended = extreme_position(selection) is not None
         resolved = (await self._extremes.resolve(selection, CacheDemand.ONLY_IF_CACHED)).selection
         if resolved is None:
-            return Outlook(series.name, 0, "fetch", None, None, None, "nothing is held; JSOC will be asked")
+            return Outlook(series.name, 0, "fetch", None, None, None, "nothing cached; will be fetched from JSOC")
         held, _ = await self._index.tally(resolved)
         plan = plan_read(resolved, self._index.coverage(series), self._rules.freshness(series))
         return _outlook(resolved, held, plan, open_ended=open_ended, may_ask=self._rules.may_ask)
@@ -147,13 +147,13 @@ def _outlook(selection: Selection, held: int, plan: Plan, *, open_ended: bool, m
     slots = None if isinstance(boxes, Forward) else _slots(boxes)
     records = f"{held:,} record{'' if held == 1 else 's'}"
     if isinstance(plan, Local):
-        text = f"{records}, all held" + ("; the newest as of the last check" if open_ended else "")
+        text = f"{records}, all cached" + ("; newest as of the last check" if open_ended else "")
         return Outlook(name, held, "local", slots, 0, 0, text)
     if isinstance(plan, Forward):
-        text = f"{records} held; JSOC answers this as it stands: {plan.reason}"
+        text = f"{records} cached; passed on to JSOC: {plan.reason}"
         return Outlook(name, held, "forward", slots, None, None, text)
     missing, stale = _slots(plan.missing), _slots(plan.stale)
-    text = f"{records} held; {_asked(selection.series, plan.missing, missing, stale)}"
+    text = f"{records} cached; {_asked(selection.series, plan.missing, missing, stale)}"
     return Outlook(
         name, held, "fetch", slots, missing, stale, text + ("" if may_ask else ", but the mirror is offline")
     )
@@ -162,9 +162,9 @@ def _outlook(selection: Selection, held: int, plan: Plan, *, open_ended: bool, m
 def _asked(series: Series, boxes: Sequence[Box], missing: int | None, stale: int | None) -> str:
     if not boxes:
         return (
-            "some of it is to be checked again"
+            "some must be checked again"
             if stale is None
-            else f"{stale:,} slots are to be checked again"
+            else f"{stale:,} slots must be checked again"
         )
     count = "" if missing is None else f"{missing:,} slot{'' if missing == 1 else 's'} "
     return f"{count}to be fetched: {describe(series, boxes)}"

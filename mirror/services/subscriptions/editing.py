@@ -117,7 +117,7 @@ def _check(subscription: Mapping[str, Any]) -> None:
 def wrong_keys(subscription: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the keys of a [[subscription]], each by itself."""
     known = {f.name: f for f in fields(Subscription)}
-    wrong = {name: "is no key of a subscription" for name in subscription if name not in known}
+    wrong = {name: "is not a key of a subscription" for name in subscription if name not in known}
     for name, field in known.items():
         if name not in subscription:
             if field.default is field.default_factory:  # neither is given
@@ -134,7 +134,7 @@ def wrong_keys(subscription: Mapping[str, Any]) -> dict[str, str]:
 
 def _check_free(subscription: Mapping[str, Any], names: set[str]) -> None:
     if str(subscription.get("name", "")).lower() in names:
-        raise WrongFields({"name": "there is a subscription of that name already; expected another"}, subscription)
+        raise WrongFields({"name": "this name is taken; expected another"}, subscription)
 
 
 def _tables(document: tomlkit.TOMLDocument) -> AoT:
@@ -186,7 +186,7 @@ class SubscriptionValidation:
         except UnknownSeries:
             near = await self._queries.near(str(subscription["series"]))
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            return {"series": f"there is no such series{hint}"}
+            return {"series": f"no such series{hint}"}
         except MirrorError:
             return {}  # shows as the subscription's problem, once JSOC is back
 

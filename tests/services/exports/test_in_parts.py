@@ -61,7 +61,7 @@ async def test_a_request_that_is_too_large_is_made_in_parts_and_put_together_in_
     requests = (await asked(mirror))[1:]
     assert [r["ds"].count("#") for r in requests] == [1] * 7
     assert {r["process=n"] for r in requests} == {"0|rebin,method=boxcar,scale=0.5"}
-    assert await notes(mirror, parts["requestid"]) == ["asked of JSOC in 7 parts, of which 7 are done"]
+    assert await notes(mirror, parts["requestid"]) == ["requested from JSOC in 7 parts, 7 are done"]
     again = await mirror.exported(PROCESSED, protocol="fits", filenamefmt="x.{recnum:%d}.{segment}", **REBIN)
     assert again == parts
 

@@ -73,7 +73,7 @@ async def test_after_a_day_it_is_given_up_and_said_so(mirror):
     accepted = (await mirror.export(OFFLINE, o="1"))["requestid"]
     told = await mirror.ended(accepted)
     assert told["status"] == 4
-    assert told["error"].startswith("given up after") and "24 hours" in told["error"]
+    assert told["error"].startswith("gave up after") and "24 hours" in told["error"]
     assert "one request at a time" in told["error"]
     pauses = [p for p in mirror.pauses if p >= 15]
     assert max(pauses) == LONGEST_PAUSE

@@ -1,4 +1,4 @@
-"""Forgetting over HTTP: what was given up is asked from JSOC again, exactly that, and nothing else."""
+"""Forgetting over HTTP: what was given up is fetched from JSOC again, exactly that, and nothing else."""
 
 from tests.filelab import file_lab
 from tests.lab import lab

@@ -1,6 +1,6 @@
 """What a mirror is made of: every part built once, by plain constructors, from the store upwards.
 
-``core`` is what every mirror needs to find and get data; ``Exporting``, ``Keeping`` and ``Carrying`` are what it
+``core`` is what every mirror needs to find and get data; ``Exporting``, ``Background`` and ``Copies`` are what it
 does with them. Nothing here runs yet; ``mirror.daemon`` starts it. What must stop is put on one stack where it is built, so
 that the last built stops first: what writes before what it writes through, the database last.
 """
@@ -105,6 +105,7 @@ from mirror.services.subscriptions.manager import Sync
 from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
+from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database, if_possible
@@ -183,7 +184,7 @@ async def open_core(
     tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
     accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
-    budgets = BudgetMemory(budget, index, rules.timestamp)
+    budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
     route = Route(secrets.token_hex(4), config.upstream.token)
@@ -200,7 +201,7 @@ async def open_core(
         structure=lambda name: None if (held := index.series(name)) is None else held[0],
     )
     stops.push_async_callback(upstream.close)
-    catalogue = Catalogue(index, upstream, rules)
+    catalogue = Catalogue(database, index, upstream, rules)
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
     extremes = FirstLast(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, fill)
@@ -234,7 +235,7 @@ async def open_core(
         extremes=extremes,
         records=records,
         search=search,
-        listing=Listing(index, upstream, rules),
+        listing=Listing(database, upstream, rules),
         blobs=blobs,
         holdings=holdings,
         adopted=Adopted(database, blobs),
@@ -242,7 +243,7 @@ async def open_core(
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
-        assembler=Assembler(index, blobs, upstream, rules),
+        assembler=Assembler(database, index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
     )
@@ -283,8 +284,8 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What goes on without being asked, and what tells of it."""
+class Background:
+    """What goes on without being asked, and what reports on it."""
 
     sync: Sync
     checker: Checker
@@ -299,7 +300,7 @@ class Keeping:
     audit: Audit
 
 
-def keeping(
+def background(
     core: Core,
     exporting: Exporting,
     stops: AsyncExitStack,
@@ -307,26 +308,26 @@ def keeping(
     path: Path | None,
     environ: Mapping[str, str],
     subscriptions_run: bool,
-) -> Keeping:
+) -> Background:
     """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
 
     ``path`` and ``environ`` are where the configuration came from; subscriptions and the inbox are only worked
     on with ``subscriptions_run``.
     """
     c, storage = core, core.config.storage
-    standing = SubscriptionHoldings(c.database, c.index)
+    held = SubscriptionHoldings(c.database, c.index)
     fetching = SyncFiles(
-        c.index, standing, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
+        c.index, held, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
         c.config.upstream.email,
     )  # fmt: skip
     parts = SyncParts(
-        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
+        c.index, c.catalogue, c.filler, fetching, held, c.blobs, c.rules, c.budget, c.sleep, random.random
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
     steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
-    looks = *steps, LakeSteps(lake, c.index)
-    checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
+    checks = *steps, LakeSteps(lake, c.index)
+    checker = Checker(CheckTable(c.database), *checks, c.rules.timestamp, time.monotonic)
     around = Environment(
         lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
     )
@@ -345,7 +346,7 @@ def keeping(
     analytics = _analytics(core, lake, status, sync)
     for part in (sync, inbox, analytics, upkeep):
         stops.push_async_callback(part.stop)
-    return Keeping(
+    return Background(
         sync=sync,
         checker=checker,
         upkeep=upkeep,
@@ -398,7 +399,7 @@ def _applier(
 
 
 @dataclass(frozen=True)
-class Carrying:
+class Copies:
     """Copies of the mirror, or of parts of it, to keep and to carry away."""
 
     backups: Backups
@@ -406,9 +407,15 @@ class Carrying:
     importer: Importer
 
 
-def carrying(core: Core) -> Carrying:
+def copies_of(core: Core) -> Copies:
     """Backups, bundles and their import."""
     c, root = core, core.config.storage.path
+    facts = {
+        LIST: c.listing.lists,
+        ADDRESS: c.listing.addresses,
+        PRECISE: c.assembler.precise,
+        LINKED: c.assembler.linked.kept,
+    }
     bundles = Bundles(
         Sources(c.search, c.extremes, c.records, c.rules),
         _held_only(core),
@@ -418,11 +425,12 @@ def carrying(core: Core) -> Carrying:
         BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
         c.assembler,
         c.listing,
+        facts,
         root,
     )
     tree = c.config.storage.readable_tree
-    importer = Importer(c.index, c.files, c.adopted, c.blobs, c.rules.timestamp, tree=tree)
-    return Carrying(Backups(c.database, root, c.rules.now), bundles, importer)
+    importer = Importer(c.index, c.files, c.adopted, c.blobs, facts, c.rules.timestamp, tree=tree)
+    return Copies(Backups(c.database, root, c.rules.now), bundles, importer)
 
 
 def _held_only(core: Core) -> Sources:
@@ -431,7 +439,7 @@ def _held_only(core: Core) -> Sources:
     offline = Rules("offline", c.rules.rule_for, c.rules.now)
     extremes = FirstLast(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
-    catalogue = Catalogue(c.index, c.upstream, offline)
+    catalogue = Catalogue(c.database, c.index, c.upstream, offline)
     return Sources(Search(c.index, catalogue, records), extremes, records, offline)
 
 
@@ -464,7 +472,7 @@ class Browsing:
     standing: SubscriptionValidation
     subscribing: Subscribing | None
 
-    def parts(self, core: Core, kept: Keeping, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
+    def parts(self, core: Core, kept: Background, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
         """The pages of search, SQL and subscriptions, and what their scripts ask."""
         return (
             SearchPage(site, api, self.queries, self.pictures),
@@ -477,7 +485,7 @@ class Browsing:
 def browsing(
     core: Core,
     exporting: Exporting,
-    kept: Keeping,
+    kept: Background,
     stops: AsyncExitStack,
     *,
     path: Path | None,
@@ -499,7 +507,7 @@ def browsing(
 
 
 def _app(
-    core: Core, making: Exporting, kept: Keeping, faced: Browsing, health: Health
+    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
@@ -515,7 +523,7 @@ def _app(
     )
     jobs = AllJobs(exports, c.fills, kept.sync)
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
-    copies = carrying(core)
+    copies = copies_of(core)
     overview = Overview(
         kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
     )
@@ -552,7 +560,7 @@ def _app(
 
 
 def _pages(
-    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+    core: Core, kept: Background, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)

@@ -96,8 +96,8 @@ class WrongFields(BadRequest):
 
     def __init__(self, fields: dict[str, str], given: Mapping[str, object]) -> None:
         self.fields = fields
-        told = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
-        super().__init__("; ".join(f"{name}{told[name]}: {problem}" for name, problem in fields.items()))
+        answer = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
+        super().__init__("; ".join(f"{name}{answer[name]}: {problem}" for name, problem in fields.items()))
 
 
 class Refused(BadRequest):

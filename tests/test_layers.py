@@ -44,7 +44,7 @@ LAYERS = (
     ("wire",),
     ("fits",),
     ("drms",),
-    ("listening", "humanize", "concurrency", "systemd", "metrics"),
+    ("listening", "bounded", "humanize", "concurrency", "systemd", "metrics"),
     ("errors",),
     ("redaction",),
 )

@@ -22,7 +22,7 @@ class AdoptFile(Asked, frozen=True, kw_only=True):
     inode: Whole
 
 
-class AdoptWish(Asked, frozen=True, kw_only=True):
+class AdoptBody(Asked, frozen=True, kw_only=True):
     """``compare``: say of each file whether its very bytes are held."""
 
     files: Annotated[list[AdoptFile], Meta(max_length=MOST_FILES, description="files with path, size, mtime_ns and inode")]
@@ -65,7 +65,7 @@ class Adopted(Answer, frozen=True, kw_only=True):
 
 
 ADOPT = Endpoint(
-    method="POST", path="/api/adopt", role="admin", asked=AdoptWish, answer=Adopted,
+    method="POST", path="/api/adopt", role="admin", asked=AdoptBody, answer=Adopted,
     text="Adopt files of the mirror's machine, each given by path, size, time and inode. A file that differs or cannot "
     "be read has the state `unseen`, as have all files in requests from other machines.",
 )  # fmt: skip

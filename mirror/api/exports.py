@@ -64,7 +64,7 @@ class JobQuery(Asked, frozen=True, kw_only=True):
     places: bool = False
 
 
-class ExportWish(Asked, frozen=True, kw_only=True):
+class ExportBody(Asked, frozen=True, kw_only=True):
     """An export: ``method`` url or url-tar, ``protocol`` and ``process`` as JSOC has them, ``name`` as filenamefmt."""
 
     ds: RecordSets
@@ -148,7 +148,7 @@ JOBS = Endpoint(
     text="The last exports and fills, newest first, and then the subscriptions; `kind` is one of these.",
 )  # fmt: skip
 SUBMIT = Endpoint(
-    method="POST", path="/api/jobs", role="export", asked=ExportWish, answer=Job, status=202,
+    method="POST", path="/api/jobs", role="export", asked=ExportBody, answer=Job, status=202,
     text="Start an export, or return the one of an identical request.",
 )  # fmt: skip
 JOB = Endpoint(

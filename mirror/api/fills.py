@@ -19,7 +19,7 @@ from mirror.api.coverage import Gap
 from mirror.api.exports import JobFile, Kind, Waits
 
 
-class FillWish(Asked, frozen=True, kw_only=True):
+class FillBody(Asked, frozen=True, kw_only=True):
     """A record set; with ``dry_run`` only how much it is."""
 
     ds: RecordSets
@@ -85,7 +85,7 @@ class Fill(Answer, frozen=True, kw_only=True):
 
 
 FILL = Endpoint(
-    method="POST", path="/api/fill", role="export", asked=FillWish, answer=Fill, status=202,
+    method="POST", path="/api/fill", role="export", asked=FillBody, answer=Fill, status=202,
     text="Start a job that fetches what is missing of a record set; with `dry_run` only its size, with code 200.",
 )  # fmt: skip
 ESTIMATE = Endpoint(

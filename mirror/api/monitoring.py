@@ -1,4 +1,4 @@
-"""How the mirror is doing: for people, for pages that are open, and for machines that look after it."""
+"""How the mirror is doing: for people, for pages that are open, and for machines that watch it."""
 
 from __future__ import annotations
 

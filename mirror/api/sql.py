@@ -65,7 +65,7 @@ class Query(Answer, frozen=True, kw_only=True):
     saved_at: float
 
 
-class QueryWish(Asked, frozen=True, kw_only=True):
+class QueryBody(Asked, frozen=True, kw_only=True):
     """A name of at most 80 characters, and a statement."""
 
     name: str = ""
@@ -100,7 +100,7 @@ QUERIES = Endpoint(
     text="The saved statements, shared by all users.",
 )  # fmt: skip
 SAVE_QUERY = Endpoint(
-    method="POST", path="/api/queries", role="export", asked=QueryWish, answer=Query, status=201,
+    method="POST", path="/api/queries", role="export", asked=QueryBody, answer=Query, status=201,
     text="Save a statement; replaces one of the same name.",
 )  # fmt: skip
 REMOVE_QUERY = Endpoint(

@@ -70,7 +70,7 @@ class Named(Answer, frozen=True, kw_only=True):
     name: str
 
 
-class SyncWish(Asked, frozen=True, kw_only=True):
+class SyncBody(Asked, frozen=True, kw_only=True):
     """One subscription; without it all."""
 
     name: str | None = None
@@ -97,7 +97,7 @@ REMOVE = Endpoint(
     text="Remove a subscription from config.toml; its data stay cached.",
 )  # fmt: skip
 SYNC = Endpoint(
-    method="POST", path="/api/sync", role="admin", asked=SyncWish, answer=dict[str, int], status=202,
+    method="POST", path="/api/sync", role="admin", asked=SyncBody, answer=dict[str, int], status=202,
     text="Sync one subscription, or all, now. The answer has the number of passes of each so far; a sync is done when "
     "this has increased.",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mirror.api.adoption import ADOPT, UPLOAD, AdoptFile, AdoptOutcome, AdoptWish, UploadQuery
+from mirror.api.adoption import ADOPT, UPLOAD, AdoptBody, AdoptFile, AdoptOutcome, UploadQuery
 from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show
@@ -57,8 +57,8 @@ class _Run:
                 stamps[path] = Stamp.of(path.stat())
             except OSError as problem:
                 self.outcomes.append(_failed(path, f"cannot be read: {explained(problem)}"))
-        told = self._asked(stamps) if stamps else []
-        for (path, stamp), outcome in zip(stamps.items(), told, strict=True):
+        answer = self._asked(stamps) if stamps else []
+        for (path, stamp), outcome in zip(stamps.items(), answer, strict=True):
             known = self._uploaded(path) if outcome.state == "unseen" else outcome
             self.outcomes.append(replace(known, path=str(path)))
             if self.how == "move" and known.same and not self.dry_run:
@@ -68,13 +68,13 @@ class _Run:
         files = [
             AdoptFile(path=str(path), size=s.size, mtime_ns=s.mtime_ns, inode=s.inode) for path, s in stamps.items()
         ]
-        wish = AdoptWish(
+        body = AdoptBody(
             files=files,
             how="copy" if self.how == "copy" else "link",
             dry_run=self.dry_run,
             compare=self.how == "move",
         )
-        return self.daemon.ask(ADOPT, wish).outcomes
+        return self.daemon.ask(ADOPT, body).outcomes
 
     def _uploaded(self, path: Path) -> AdoptOutcome:
         """A file that the mirror cannot see itself, sent to it."""
@@ -144,8 +144,8 @@ def _failed(path: Path, reason: str) -> AdoptOutcome:
 def _report(run: _Run, *, everything: bool, as_json: bool) -> None:
     states: Counter[str] = Counter(o.state for o in run.outcomes)
     if as_json:
-        told = {"dry_run": run.dry_run, "files": plain(run.outcomes), "removed": run.removed, **_counts(states)}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        answer = {"dry_run": run.dry_run, "files": plain(run.outcomes), "removed": run.removed, **_counts(states)}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
         return
     listed = [o for o in run.outcomes if everything or o.state not in ("placed", "held")]
     if listed:

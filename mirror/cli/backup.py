@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mirror.api.transfer import BACKUP, BackupWish
+from mirror.api.transfer import BACKUP, BackupBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -40,8 +40,8 @@ def backup(to: Path, daemon: Daemon, index_only: bool, keep: int | None, listing
     if listing:
         show(describe(to.absolute()), form)
         return
-    wish = BackupWish(to=str(to.absolute()), index_only=index_only, keep=keep)
-    made = watched(daemon, BACKUP, wish, _STEPS)
+    body = BackupBody(to=str(to.absolute()), index_only=index_only, keep=keep)
+    made = watched(daemon, BACKUP, body, _STEPS)
     if form == "json":
         show(made, "json")
         return

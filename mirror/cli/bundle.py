@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mirror.api.transfer import BUNDLE, BundleWish
+from mirror.api.transfer import BUNDLE, BundleBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -54,7 +54,7 @@ def bundle(
         mirror bundle 'hmi.v_45s[2014.01.01/30d]' --to /media/disk/ar --no-files --cached
         mirror import /media/disk/january
     """
-    wish = BundleWish(
+    body = BundleBody(
         recordsets=recordsets,
         to=str(disk.absolute()),
         files=files,
@@ -62,7 +62,7 @@ def bundle(
         fits=protocol == "fits",
         address=email,
     )
-    made = watched(daemon, BUNDLE, wish, _STEPS)
+    made = watched(daemon, BUNDLE, body, _STEPS)
     if as_json:
         show(made, "json")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mirror.api.maintenance import EVICT, EvictWish
+from mirror.api.maintenance import EVICT, EvictBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show, size_option
 from mirror.humanize import counted, in_words
@@ -28,17 +28,17 @@ def evict(need: int | None, dry_run: bool, form: Form, daemon: Daemon) -> None:
     """
     if need is None and not dry_run:
         raise click.UsageError("expected --need SIZE, such as --need 20GB, or --dry-run")
-    told = daemon.ask(EVICT, EvictWish(need=need, dry_run=dry_run))
+    answer = daemon.ask(EVICT, EvictBody(need=need, dry_run=dry_run))
     if form == "table":
-        show([{"file": f.file, "size": in_words(f.size), "last used": f.last_used} for f in told.files], form)
+        show([{"file": f.file, "size": in_words(f.size), "last used": f.last_used} for f in answer.files], form)
     else:
-        show(told if form == "json" else told.files, form)
+        show(answer if form == "json" else answer.files, form)
     verb = "would free" if dry_run else "freed"
-    unnamed = told.blobs - len(told.files)
+    unnamed = answer.blobs - len(answer.files)
     more = f" ({unnamed:,} not listed)" if unnamed else ""
-    limit = f" of a quota of {in_words(told.quota)}" if told.quota else ""
+    limit = f" of a quota of {in_words(answer.quota)}" if answer.quota else ""
     remark(
-        f"{verb} {in_words(told.freed)} in {counted(told.blobs, 'file')}{more}; {in_words(told.held)} cached{limit}"
+        f"{verb} {in_words(answer.freed)} in {counted(answer.blobs, 'file')}{more}; {in_words(answer.held)} cached{limit}"
     )
-    if need is not None and told.freed < need:
+    if need is not None and answer.freed < need:
         remark("all other files are pinned or in use")

@@ -17,17 +17,17 @@ from rich.progress import (
 )
 
 from mirror.api.contract import plain
-from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
+from mirror.api.exports import JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.fills import Estimate
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
+    announce_estimate,
     dry_run_option,
     estimate_of_export,
     json_option,
     remark,
     show,
     show_estimate,
-    told_before,
     warn_if_stale,
 )
 from mirror.humanize import in_words
@@ -81,8 +81,8 @@ def export(
     if dry_run:
         show_estimate(estimate(), as_json=as_json)
         return
-    told_before(estimate)
-    job = begin(daemon, ExportWish(ds=recordset, n=limit, **{k: v or "" for k, v in given.items()}))
+    announce_estimate(estimate)
+    job = begin(daemon, ExportBody(ds=recordset, n=limit, **{k: v or "" for k, v in given.items()}))
     if not no_wait:
         job = wait_for(daemon, job)
         if job.state == "failed":
@@ -90,9 +90,9 @@ def export(
     _report(daemon, job, as_json=as_json)
 
 
-def begin(daemon: Daemon, wish: ExportWish) -> Job:
+def begin(daemon: Daemon, wanted: ExportBody) -> Job:
     """The job of an export that was asked for; if its records should have been checked, that is said."""
-    job, headers = daemon.told(SUBMIT, wish)
+    job, headers = daemon.exchange(SUBMIT, wanted)
     warn_if_stale(headers)
     return job
 
@@ -115,25 +115,25 @@ def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
 
 def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
     interval = FIRST_INTERVAL
-    told: str | None = ""
+    answer: str | None = ""
     while job.state not in ("done", "failed"):
         time.sleep(interval)
         interval = min(interval * 1.3, LAST_INTERVAL)
         job = daemon.ask(JOB, JobQuery(), id=job.id)
         watch(job.ready, job.total)
-        if job.waits and job.waits.why != told:  # a job that tries again for hours must not look as if it hung
-            told = job.waits.why
-            remark(f"{job.id} is waiting: {told}; next attempt at {job.waits.next_try}")
+        if job.waits and job.waits.why != answer:  # a job that tries again for hours must not look as if it hung
+            answer = job.waits.why
+            remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 
 def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
     """The whole job as JSON, or what one wants to know of it; the remark says what to do next."""
-    told = {**plain(job), "url": f"{daemon.url}{job.directory}", "tar": job.tar and f"{daemon.url}{job.tar}"}
+    answer = {**plain(job), "url": f"{daemon.url}{job.directory}", "tar": job.tar and f"{daemon.url}{job.tar}"}
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    told |= {"files": job.ready, "size": in_words(job.bytes)}
-    show({name: told[name] for name in _SHOWN if told[name]}, "table")
+    answer |= {"files": job.ready, "size": in_words(job.bytes)}
+    show({name: answer[name] for name in _SHOWN if answer[name]}, "table")
     if job.state != "done":
         remark(f"in progress; see `mirror jobs {job.id}`")

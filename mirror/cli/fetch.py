@@ -22,18 +22,18 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mirror.api.exports import FILES, JOB, ExportWish, FilesQuery, Job, JobFile, JobQuery, ListedFile
+from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.cli.support.output import (
+    announce_estimate,
     dry_run_option,
     estimate_of_export,
     json_option,
     remark,
     show_estimate,
-    told_before,
     warn_if_stale,
 )
 from mirror.humanize import counted, in_words
@@ -120,13 +120,13 @@ def fetch(
     if dry_run:
         show_estimate(estimate(), as_json=as_json)
         return
-    told_before(estimate)
+    announce_estimate(estimate)
     _make(folder)
     started = time.monotonic()
-    wish = FetchRequest(recordset, seg, limit, name, email)
+    wanted = FetchRequest(recordset, seg, limit, name, email)
     console = Console(stderr=True)
     with _bar(console) as progress:
-        items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wish, progress)
+        items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wanted, progress)
         problem = name_problem([item.name for item in items])
         if problem:
             raise click.ClickException(problem)
@@ -142,38 +142,38 @@ def fetch(
 # ---- what there is ------------------------------------------------------------------------------
 
 
-def _as_is(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
+def _as_is(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The archived files; those on tape are brought back first."""
-    listed, told = _listed(daemon, wish)
-    warn_if_stale(told)
+    listed, answer = _listed(daemon, wanted)
+    warn_if_stale(answer)
     why = dict(_WHY)
     if offline := sum(file.state == "offline" for file in listed):
         remark(
             f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC must stage them, which may take hours"
         )
-        job = _made(daemon, wish, "as-is", progress)
-        why["offline"] = _why_offline(wish, job)
-        listed, _ = _listed(daemon, wish)
+        job = _made(daemon, wanted, "as-is", progress)
+        why["offline"] = _why_offline(wanted, job)
+        listed, _ = _listed(daemon, wanted)
     items = [_item(file, file.segment) for file in listed if file.path]
     missing = [file for file in listed if not file.path]
     return items, [Failure(f.name, f.record, f.segment, why[f.state]) for f in missing]
 
 
-def _as_fits(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
+def _as_fits(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The files of an export by the mirror."""
-    job = _made(daemon, wish, "fits", progress)
+    job = _made(daemon, wanted, "fits", progress)
     if job.state == "failed":
         raise click.ClickException(f"{job.id} failed: {job.error}")
     files = daemon.ask(JOB, JobQuery(places=True), id=job.id).files or []
     items = [_item(file) for file in files if file.path]
-    lost = records_without(_listed(daemon, wish)[0], [item.record for item in items])
+    lost = records_without(_listed(daemon, wanted)[0], [item.record for item in items])
     return items, [Failure("", record, "", _NOT_MADE) for record in lost]
 
 
-def _why_offline(wish: FetchRequest, job: Job) -> str:
+def _why_offline(wanted: FetchRequest, job: Job) -> str:
     """Why files are still on tape after the export that should have brought them back."""
     error = job.error or ""
-    return _NEEDS_ADDRESS if not wish.email and "email" in error else error or _WHY["offline"]
+    return _NEEDS_ADDRESS if not wanted.email and "email" in error else error or _WHY["offline"]
 
 
 def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[str]:
@@ -182,17 +182,17 @@ def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[s
     return list(wanted - Counter(made))
 
 
-def _listed(daemon: Daemon, wish: FetchRequest) -> tuple[list[ListedFile], HTTPMessage]:
+def _listed(daemon: Daemon, wanted: FetchRequest) -> tuple[list[ListedFile], HTTPMessage]:
     """The archived files, and what the mirror said of how it found them."""
-    asked = FilesQuery(ds=wish.ds, seg=wish.seg or "", n=wish.n, name=wish.name, places=True)
-    return daemon.told(FILES, asked)
+    asked = FilesQuery(ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, places=True)
+    return daemon.exchange(FILES, asked)
 
 
-def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress) -> Job:
-    """The job of an export of the wish, once it has ended."""
+def _made(daemon: Daemon, wanted: FetchRequest, protocol: str, progress: Progress) -> Job:
+    """The job of an export of the wanted, once it has ended."""
     task = progress.add_task("preparing at the mirror", total=None, files="")
-    export = ExportWish(
-        ds=wish.ds, seg=wish.seg or "", n=wish.n, name=wish.name, email=wish.email, protocol=protocol
+    export = ExportBody(
+        ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, email=wanted.email, protocol=protocol
     )
     job = begin(daemon, export)
     quiet_until: float | None = time.monotonic() + QUIET
@@ -261,8 +261,8 @@ def _report(
     size = sum(each.size for each in delivered)
     if as_json:
         files, missing = ([asdict(each) for each in group] for group in (delivered, failed))
-        told = {"folder": str(folder.absolute()), "files": files, "failed": missing, "bytes": size}
-        click.echo(json.dumps({**told, "seconds": round(seconds, 3)}, indent=2, ensure_ascii=False))
+        answer = {"folder": str(folder.absolute()), "files": files, "failed": missing, "bytes": size}
+        click.echo(json.dumps({**answer, "seconds": round(seconds, 3)}, indent=2, ensure_ascii=False))
         return
     for each in delivered:
         click.echo(folder / each.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mirror.api.transfer import IMPORT, ImportWish
+from mirror.api.transfer import IMPORT, ImportBody
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -28,7 +28,7 @@ def import_(bundle: Path, daemon: Daemon, as_json: bool) -> None:
         mirror import /media/disk/january
         MIRROR_UPSTREAM__POLICY=offline mirror serve
     """
-    done = watched(daemon, IMPORT, ImportWish(bundle=str(bundle.absolute())), _STEPS)
+    done = watched(daemon, IMPORT, ImportBody(bundle=str(bundle.absolute())), _STEPS)
     if as_json:
         show(done, "json")
         return

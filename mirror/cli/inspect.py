@@ -29,9 +29,9 @@ def series(form: Form, daemon: Daemon) -> None:
         mirror series
         python -c 'import drms; print(drms.Client().series("hmi"))'
     """
-    told = daemon.ask(SERIES)
-    show(told, form)
-    if form == "table" and not told:
+    answer = daemon.ask(SERIES)
+    show(answer, form)
+    if form == "table" and not answer:
         remark("no cached series yet; run a search first")
 
 
@@ -52,12 +52,12 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    told = daemon.ask(COVERAGE, CoverageQuery(series=name))
+    answer = daemon.ask(COVERAGE, CoverageQuery(series=name))
     if form == "table":
-        show([_short(plain(span)) for span in told], form)
+        show([_short(plain(span)) for span in answer], form)
     else:
-        show(told, form)
-    if form == "table" and not told:
+        show(answer, form)
+    if form == "table" and not answer:
         remark(f"no range of {name} is fully cached" if name else "no range is fully cached yet")
 
 

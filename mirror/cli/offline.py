@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from mirror.api.contract import plain
-from mirror.api.freshness import SET_POLICY, PolicyWish
+from mirror.api.freshness import SET_POLICY, PolicyBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option
 
@@ -50,5 +50,5 @@ def online(as_json: bool, daemon: Daemon) -> None:
 
 
 def _set(daemon: Daemon, policy: Literal["offline", "online"], *, as_json: bool) -> None:
-    told = daemon.ask(SET_POLICY, PolicyWish(policy=policy))
-    click.echo(json.dumps(plain(told)) if as_json else f"{told.policy}: {_MEANING[told.policy]}")
+    answer = daemon.ask(SET_POLICY, PolicyBody(policy=policy))
+    click.echo(json.dumps(plain(answer)) if as_json else f"{answer.policy}: {_MEANING[answer.policy]}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mirror.api.maintenance import PIN, PINS, UNPIN, PinWish
+from mirror.api.maintenance import PIN, PINS, UNPIN, PinBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.config.readers import duration
@@ -60,26 +60,26 @@ def pin(
         if form == "table" and not pins:
             remark("no pins yet; add some with `mirror pin RECORDSET`")
         return
-    wish = PinWish(
+    body = PinBody(
         ds=recordset, seg=given["seg"] or "", n=limit, owner=owner or _user(), seconds=given["seconds"],
         reason=given["reason"] or "",
     )  # fmt: skip
     if remove:
-        gone = daemon.ask(UNPIN, wish)
+        gone = daemon.ask(UNPIN, body)
         _tell(gone, f"{counted(gone.removed, 'pin')} removed", form)
         return
-    told = daemon.ask(PIN, wish)
-    text = f"pinned: {counted(told.pinned, 'file')}, {in_words(told.bytes)}"
-    _tell(told, text + (f"; not cached: {told.not_held:,} (get them with `mirror fetch`)" if told.not_held else ""), form)
-    if told.not_held and not told.pinned:
+    answer = daemon.ask(PIN, body)
+    text = f"pinned: {counted(answer.pinned, 'file')}, {in_words(answer.bytes)}"
+    _tell(answer, text + (f"; not cached: {answer.not_held:,} (get them with `mirror fetch`)" if answer.not_held else ""), form)
+    if answer.not_held and not answer.pinned:
         raise SystemExit(1)
 
 
-def _tell(told: object, text: str, form: Form) -> None:
+def _tell(answer: object, text: str, form: Form) -> None:
     if form == "table":
         remark(text)
     else:
-        show(told, form)
+        show(answer, form)
 
 
 def _user() -> str:

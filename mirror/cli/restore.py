@@ -60,7 +60,7 @@ def restore(
             target,
             force=force,
             skip_damaged=skip_damaged,
-            told=lambda count, total: progress.update(task, completed=count, total=total),
+            progress=lambda count, total: progress.update(task, completed=count, total=total),
         )
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))

@@ -47,9 +47,9 @@ PATIENCE, INTERVAL = 0.7, 0.5
     "--open", "number", metavar="N", type=click.IntRange(1), help="Open a picture of the Nth record."
 )
 @click.option(
-    "--refresh", "wish", flag_value="no-cache", help="Check with JSOC first, even if checked recently."
+    "--refresh", "cache_control", flag_value="no-cache", help="Check with JSOC first, even if checked recently."
 )
-@click.option("--cached", "wish", flag_value="only-if-cached", help="Use cached records only; never contact JSOC.")
+@click.option("--cached", "cache_control", flag_value="only-if-cached", help="Use cached records only; never contact JSOC.")
 @click.option("--held", "wish", flag_value="only-if-cached", hidden=True)
 @form_options
 @url_option
@@ -60,7 +60,7 @@ def search(
     where: str | None,
     limit: int | None,
     number: int | None,
-    wish: str | None,
+    cache_control: str | None,
     form: Form,
     daemon: Daemon,
 ) -> None:
@@ -82,10 +82,10 @@ def search(
     if number is not None and where is not None:
         raise click.UsageError("--open cannot be combined with --where")
     asked = SearchQuery(ds=recordset, key=key or "", seg=seg or "", n=limit, where=where)
-    found = _patiently(daemon, asked, {} if wish is None else {"Cache-Control": wish})
+    found = _patiently(daemon, asked, {} if cache_control is None else {"Cache-Control": cache_control})
     show(found, form)
-    told = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
-    remark(f"{counted(found.count, 'record')}; {told}")
+    answer = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
+    remark(f"{counted(found.count, 'record')}; {answer}")
     if number is not None:
         open_quick_look(daemon, asked, number)
 
@@ -115,7 +115,7 @@ def _in_background(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str
 
     def ask() -> None:
         try:
-            answer.set_result(daemon.told(SEARCH, asked, headers)[0])
+            answer.set_result(daemon.exchange(SEARCH, asked, headers)[0])
         except BaseException as problem:  # noqa: BLE001  (raised again where the result is taken)
             answer.set_exception(problem)
 

@@ -88,12 +88,12 @@ def run(daemon: Daemon, question: SqlQuery, form: str | None) -> None:
         with _answer(daemon, question, "csv") as answer:
             shutil.copyfileobj(answer, sys.stdout.buffer)
         return
-    told = daemon.ask(SQL, question)
+    reply = daemon.ask(SQL, question)
     if form == "json":
-        click.echo(json.dumps(plain(told), ensure_ascii=False))
+        click.echo(json.dumps(plain(reply), ensure_ascii=False))
         return
-    show({"columns": [column.name for column in told.columns], "rows": told.rows}, "table")
-    remark(counted(len(told.rows), "row"))
+    show({"columns": [column.name for column in reply.columns], "rows": reply.rows}, "table")
+    remark(counted(len(reply.rows), "row"))
 
 
 def _write(daemon: Daemon, question: SqlQuery, kind: str, file: Path) -> None:

@@ -16,12 +16,12 @@ from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, Subsc
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     Form,
+    announce_estimate,
     dry_run_option,
     form_options,
     remark,
     show,
     show_estimate,
-    told_before,
 )
 from mirror.cli.sync import show_subscriptions
 from mirror.client.connection import RemoteError
@@ -124,7 +124,7 @@ def _check_and_tell(daemon: Daemon, subscription: Mapping[str, Any]) -> None:
         if isinstance(problem.__cause__, RemoteError) and problem.__cause__.code in _WRONG:
             raise
         return
-    told_before(lambda: estimate)
+    announce_estimate(lambda: estimate)
 
 
 def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
@@ -134,14 +134,14 @@ def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
 
 def file_of(daemon: Daemon) -> Path:
     """The file that the running mirror follows."""
-    told = daemon.ask(STATUS).config.file
-    if told is None:
+    answer = daemon.ask(STATUS).config.file
+    if answer is None:
         raise click.ClickException(
             "the mirror runs without a configuration file; name one with --config FILE"
         )
-    if not Path(told).exists():
-        raise click.ClickException(f"the mirror's {told} is on another machine; edit it there")
-    return Path(told)
+    if not Path(answer).exists():
+        raise click.ClickException(f"the mirror's {answer} is on another machine; edit it there")
+    return Path(answer)
 
 
 def _table(series: str, given: dict[str, Any]) -> dict[str, Any]:

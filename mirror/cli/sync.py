@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from mirror.api.subscriptions import SUBSCRIPTIONS, SYNC, Subscription, SyncWish
+from mirror.api.subscriptions import SUBSCRIPTIONS, SYNC, Subscription, SyncBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import in_words
@@ -38,12 +38,12 @@ def sync(name: str | None, once: bool, form: Form, daemon: Daemon) -> None:
     if not once:
         if name is not None:
             raise click.UsageError("NAME requires --once")
-        told = daemon.ask(SUBSCRIPTIONS)
-        show_subscriptions(told, form)
-        if form == "table" and not told:
+        answer = daemon.ask(SUBSCRIPTIONS)
+        show_subscriptions(answer, form)
+        if form == "table" and not answer:
             remark(_NONE)
         return
-    before = daemon.ask(SYNC, SyncWish(name=name))
+    before = daemon.ask(SYNC, SyncBody(name=name))
     if not before:
         remark(_NONE)
         return

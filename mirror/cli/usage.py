@@ -25,10 +25,10 @@ def usage(since: str | None, form: Form, daemon: Daemon) -> None:
         mirror usage
         mirror usage --since 2026-11-01 --csv
     """
-    told = daemon.ask(USAGE, UsageQuery(since=since))
+    answer = daemon.ask(USAGE, UsageQuery(since=since))
     if form == "table":
-        show([{**plain(u), "bytes": in_words(u.bytes), "upstream_bytes": in_words(u.upstream_bytes)} for u in told], form)
+        show([{**plain(u), "bytes": in_words(u.bytes), "upstream_bytes": in_words(u.upstream_bytes)} for u in answer], form)
     else:
-        show(told, form)
-    if form == "table" and not told:
+        show(answer, form)
+    if form == "table" and not answer:
         remark("no usage in that time")

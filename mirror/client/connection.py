@@ -86,12 +86,12 @@ def call(
 ) -> Call[A]:
     """What an endpoint is asked; ``names`` are the parts of its path."""
     path, given = endpoint.path.format(**names), {} if asked is None else plain(asked)
-    told = {"Accept": endpoint.media[0], **(headers or {})}
+    reply = {"Accept": endpoint.media[0], **(headers or {})}
     decoder = msgspec.json.Decoder(endpoint.answer)
     read = lambda answer: decoder.decode(answer.read())  # noqa: E731
     if endpoint.by_query:
-        return Call(path, read, endpoint.method, parameters(given), None, told)
-    return Call(path, read, endpoint.method, {}, encoded(given), {**told, "Content-Type": JSON})
+        return Call(path, read, endpoint.method, parameters(given), None, reply)
+    return Call(path, read, endpoint.method, {}, encoded(given), {**reply, "Content-Type": JSON})
 
 
 def parameters(given: Mapping[str, object]) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Connection:
             return self._sent(asked, onward, hops - 1)
         return answer
 
-    def told(self, asked: Call[T]) -> tuple[T, HTTPMessage]:
+    def exchange(self, asked: Call[T]) -> tuple[T, HTTPMessage]:
         """What answers a call, and the headers of the answer."""
         with self.opened(asked) as answer:
             return read(self.url, asked, answer), answer.headers

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from mirror.api.contract import UNSET, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
-from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
+from mirror.api.exports import JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, SERIES, Found, SearchQuery
 from mirror.api.sql import MEDIA, SQL
@@ -74,7 +74,7 @@ def search_call(
 
 def job_call(recordset: str, seg: str | Sequence[str] | None, protocol: str, email: str | None) -> Call[Job]:
     """An export."""
-    return call(SUBMIT, ExportWish(ds=recordset, seg=_names(seg), protocol=protocol, email=email))
+    return call(SUBMIT, ExportBody(ds=recordset, seg=_names(seg), protocol=protocol, email=email))
 
 
 def file_call(path: str) -> Call[bytes]:
@@ -98,18 +98,18 @@ def _table(answer: IO[bytes], kind: Kind) -> Any:
     return table if kind == "arrow" else table.to_pandas()
 
 
-def _frame(told: Sequence[object]) -> pd.DataFrame:
+def _frame(answer: Sequence[object]) -> pd.DataFrame:
     """A list of objects as a frame."""
     import pandas as pd  # noqa: PLC0415
 
-    return pd.DataFrame(plain(told))
+    return pd.DataFrame(plain(answer))
 
 
-def _frame_of_rows(told: Found) -> pd.DataFrame:
+def _frame_of_rows(answer: Found) -> pd.DataFrame:
     """Columns and rows as a frame; numbers stay text, as JSOC prints them, unless they are integers already."""
     import pandas as pd  # noqa: PLC0415
 
-    return pd.DataFrame(told.rows, columns=told.columns)
+    return pd.DataFrame(answer.rows, columns=answer.columns)
 
 
 def _door(url: str | None, token: str | None) -> tuple[str, str | None]:
@@ -177,8 +177,8 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """The state of the mirror."""
-        told: dict[str, Any] = plain(self._do(call(STATUS, Nothing())))
-        return told
+        answer: dict[str, Any] = plain(self._do(call(STATUS, Nothing())))
+        return answer
 
     def fetch(
         self,
@@ -199,7 +199,7 @@ class Client:
         return [kept(folder, name, self._do(file_call(path))) for name, path in _files(job)]
 
     def _do(self, asked: Call[T]) -> T:
-        return self._connection.told(asked)[0]
+        return self._connection.exchange(asked)[0]
 
 
 class AsyncClient:
@@ -239,8 +239,8 @@ class AsyncClient:
 
     async def status(self) -> dict[str, Any]:
         """See ``Client.status``."""
-        told: dict[str, Any] = plain(await self._do(call(STATUS, Nothing())))
-        return told
+        answer: dict[str, Any] = plain(await self._do(call(STATUS, Nothing())))
+        return answer
 
     async def fetch(
         self,

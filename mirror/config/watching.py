@@ -1,4 +1,4 @@
-"""config.toml edited while the mirror runs: read anew, checked whole, applied; a bad edit changes nothing.
+"""config.toml edited while the mirror runs: read again, checked whole, applied; a bad edit changes nothing.
 
 What cannot be changed in a running mirror (its address, where its store is) waits for the next start,
 and the log and the status say so.

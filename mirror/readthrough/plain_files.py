@@ -137,8 +137,8 @@ def _conditions(held: PlainFile | None) -> dict[str, str]:
     """The headers by which JSOC may say that a file has not changed."""
     if held is None:
         return {}
-    told = {"If-None-Match": held.tag, "If-Modified-Since": held.modified}
-    return {name: value for name, value in told.items() if value}
+    row = {"If-None-Match": held.tag, "If-Modified-Since": held.modified}
+    return {name: value for name, value in row.items() if value}
 
 
 def _described(path: str, download: Download, blob: Blob, checked_at: float) -> PlainFile:

@@ -49,7 +49,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
     from mirror.config.loading import Fill
     from mirror.coverage.coverage import Freshness
@@ -169,7 +169,7 @@ class Records:
         Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
         """
         question = _Question(n, demand, spare or self.spare())
-        return await self._steadily(lambda: self._read(selection, question))
+        return await self._index.removals.steady(lambda: self._read(selection, question))
 
     async def locate(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
@@ -179,19 +179,11 @@ class Records:
         """
         most = self._settings.chunk_records if few else self._settings.waiting_limit
         question = _Question(None, demand, self.spare(), most)
-        return await self._steadily(lambda: self._locate(selection, question))
+        return await self._index.removals.steady(lambda: self._locate(selection, question))
 
     async def count(self, selection: Selection, n: int | None = None, demand: CacheDemand = CacheDemand.DEFAULT) -> Count:
         """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
-        return await self._steadily(lambda: self._count(selection, n, demand))
-
-    async def _steadily(self, look: Callable[[], Awaitable[T]]) -> T:
-        """What ``look`` finds, once no records were taken away while it looked."""
-        while True:
-            drops = self._index.drops
-            found = await look()
-            if drops == self._index.drops:
-                return found
+        return await self._index.removals.steady(lambda: self._count(selection, n, demand))
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
         n, demand = question.n, question.demand

@@ -1,6 +1,6 @@
 """Connections to the mirror: bounds on what each may send and how long it may take, and on how many there are.
 
-aiohttp parses HTTP; this stands between its parser and its router, and looks after what aiohttp leaves open:
+aiohttp parses HTTP; this stands between its parser and its router, and does what aiohttp leaves undone:
 
 1. A head is checked as soon as it is parsed, before anything reads its parts (``mirror.server.limits``). While it
    comes, no more of it is kept than it may have.

@@ -146,11 +146,11 @@ def problem_response(request: web.Request, error: MirrorError) -> web.Response:
             return web.Response(text=text, status=answered, reason=reason, content_type="text/plain")
         body = encode_error(str(error), status)
         return web.Response(body=body, status=answered, reason=reason, content_type="application/json")
-    told: dict[str, object] = {"error": str(error)}
+    answer: dict[str, object] = {"error": str(error)}
     if isinstance(error, SyntaxProblem):
-        told["position"] = error.position
+        answer["position"] = error.position
     if isinstance(error, WrongFields):
-        told["fields"] = error.fields
+        answer["fields"] = error.fields
     if isinstance(error, NotHeld):
-        told["missing"] = list(error.missing)
-    return web.json_response(told, status=code)
+        answer["missing"] = list(error.missing)
+    return web.json_response(answer, status=code)

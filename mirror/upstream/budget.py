@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import OverBudget
 from mirror.upstream.pacing import Claim, Priority
 
@@ -211,7 +211,7 @@ class Budget:
         self._queues = (_Queue(), _Queue())  #: for records, and for files
         self._arrivals = 0
         self._typical = Need()  #: a large answer, a large file, as they came last
-        self._people: OrderedDict[str, Period] = OrderedDict()
+        self._people: Bounded[str, Period] = Bounded(MOST_PEOPLE)
 
     # ---- for those who ask ---------------------------------------------------------------------------
 
@@ -390,10 +390,7 @@ class Budget:
         return max(holds, key=lambda hold: hold.until, default=None)
 
     def _person(self, who: str) -> Period:
-        period = self._people.setdefault(who, Period(DAY))
-        self._people.move_to_end(who)
-        while len(self._people) > MOST_PEOPLE:
-            self._people.popitem(last=False)
+        period = self._people[who] = self._people.get(who) or Period(DAY)
         return period
 
 

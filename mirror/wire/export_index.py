@@ -36,12 +36,12 @@ _DATA_TITLE = "<h2><b>Selected Data</b></h2><p>"
 
 def encode_index_json(index: Finished) -> bytes:
     """index.json: all values are strings."""
-    told = _header(index)
-    told += [(name, value) for name in ("keywords", "tarfile") if (value := getattr(index, name)) is not None]
+    fields = _header(index)
+    fields += [(name, value) for name in ("keywords", "tarfile") if (value := getattr(index, name)) is not None]
     files: list[Node] = [
         {"record": _quoted(file.record), "filename": _quoted(file.filename)} for file in index.files
     ]
-    root: dict[str, Node] = {name: _quoted(value) for name, value in told}
+    root: dict[str, Node] = {name: _quoted(value) for name, value in fields}
     root["data"] = files or ["null"]
     return (tabbed(root) + "\n").encode("latin-1")
 
@@ -74,12 +74,12 @@ def encode_index_html(index: Finished, *, base: str = "https://jsoc1.stanford.ed
 
 def _header(index: Finished) -> Pairs:
     """The lines before the data, in the order of the exporter that made the files."""
-    told = [("requestid", index.request_id), ("method", index.method), ("protocol", index.protocol)]
+    fields = [("requestid", index.request_id), ("method", index.method), ("protocol", index.protocol)]
     sizes = [("count", str(index.count)), ("size", str(index.size))]
     place = [("dir", index.dir)] if index.dir else []
     if index.exptime is None:
-        return [("version", "1"), *told, ("wait", "0"), *sizes, ("status", "0"), *place]
-    return [("version", "0.5"), *told, *sizes, ("exptime", index.exptime), *place, ("status", "0")]
+        return [("version", "1"), *fields, ("wait", "0"), *sizes, ("status", "0"), *place]
+    return [("version", "0.5"), *fields, *sizes, ("exptime", index.exptime), *place, ("status", "0")]
 
 
 def _quoted(value: str) -> str:
@@ -126,8 +126,8 @@ def _link(tag: str, base: str, path: str, shown: str) -> str:
 def decode_index_json(data: bytes) -> Finished:
     """The index that index.json tells; UpstreamBroken if it is not one. It tells nothing of processing."""
     members = load_object(data)
-    told = {name: str(value) for name, value in members.items() if isinstance(value, (str, int, float))}
-    return _finished(told, read_files(members))
+    fields = {name: str(value) for name, value in members.items() if isinstance(value, (str, int, float))}
+    return _finished(fields, read_files(members))
 
 
 def decode_index_txt(data: bytes) -> Finished:
@@ -136,37 +136,37 @@ def decode_index_txt(data: bytes) -> Finished:
     if not title.startswith("# JSOC "):
         raise UpstreamBroken(f"not an index.txt: it begins with {title[:60]!r}")
     sections = _sections(lines)
-    told = dict(_pair(line) for line in sections["HEADER"])
+    fields = dict(_pair(line) for line in sections["HEADER"])
     files = tuple(_read_row(line) for line in sections.get("DATA", ()))
-    directory, request_id = told.get("dir", ""), told.get("requestid", "")
+    directory, request_id = fields.get("dir", ""), fields.get("requestid", "")
     if "DATA" in sections:
-        told["keywords"] = keywords_of(directory, request_id, told.get("protocol", ""))
-        tarfile = tarfile_of(directory, request_id, told.get("method", ""))
-        told |= {} if tarfile is None else {"tarfile": tarfile}
-    return _finished(told, files, _steps(sections.get("PROCESSING", ())))
+        fields["keywords"] = keywords_of(directory, request_id, fields.get("protocol", ""))
+        tarfile = tarfile_of(directory, request_id, fields.get("method", ""))
+        fields |= {} if tarfile is None else {"tarfile": tarfile}
+    return _finished(fields, files, _steps(sections.get("PROCESSING", ())))
 
 
 def _finished(
-    told: Mapping[str, str], files: Sequence[ExportFile], processing: Sequence[AppliedStep] = ()
+    fields: Mapping[str, str], files: Sequence[ExportFile], processing: Sequence[AppliedStep] = ()
 ) -> Finished:
-    request_id = told.get("requestid", told.get("reqid", ""))
+    request_id = fields.get("requestid", fields.get("reqid", ""))
     _check_id(request_id)
-    directory = told.get("dir", "").rstrip("/")
-    for path in (directory, told.get("tarfile", "")):
+    directory = fields.get("dir", "").rstrip("/")
+    for path in (directory, fields.get("tarfile", "")):
         check_path(path, absolute=True)
     for file in files:
         check_path(file.filename, absolute=False)
     index = Finished(
         request_id,
-        told.get("method", ""),
-        told.get("protocol", ""),
-        count=read_number(told, "count", len(files)),
-        size=read_number(told, "size", 0),
+        fields.get("method", ""),
+        fields.get("protocol", ""),
+        count=read_number(fields, "count", len(files)),
+        size=read_number(fields, "size", 0),
         dir=directory,
         files=tuple(files),
-        keywords=told.get("keywords"),
-        tarfile=told.get("tarfile"),
-        exptime=told.get("exptime"),
+        keywords=fields.get("keywords"),
+        tarfile=fields.get("tarfile"),
+        exptime=fields.get("exptime"),
         processing=tuple(processing),
     )
     if index.count > len(files) and index.protocol in ("as-is", "fits"):

@@ -63,14 +63,14 @@ def _record(record: RecsetRecord) -> str:
 
 
 def _named(name: str, what: str, value: str | None) -> str:
-    told = '"invalid":true' if value is None else f'"{what}":"{value}"'
-    return f'{{"name":"{name_to_wire(name)}",{told}}}'
+    fields = '"invalid":true' if value is None else f'"{what}":"{value}"'
+    return f'{{"name":"{name_to_wire(name)}",{fields}}}'
 
 
 def _segment(segment: RecsetSegment) -> str:
     online = "" if segment.online is None else f',"online":{segment.online}'
-    told = [(part, getattr(segment, part)) for part in ("path", "dims", "cparms", "bzero", "bscale")]
-    texts = "".join(f',"{part}":"{text}"' for part, text in told if text is not None)
+    fields = [(part, getattr(segment, part)) for part in ("path", "dims", "cparms", "bzero", "bscale")]
+    texts = "".join(f',"{part}":"{text}"' for part, text in fields if text is not None)
     return f'{{"name":"{name_to_wire(segment.name)}"{online}{texts}}}'
 
 

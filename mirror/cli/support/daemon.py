@@ -53,17 +53,17 @@ class Daemon:
 
     def ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
         """The answer of an endpoint; ``names`` are the parts of its path."""
-        return self.told(endpoint, asked, None, **names)[0]
+        return self.exchange(endpoint, asked, None, **names)[0]
 
-    def told(
+    def exchange(
         self, endpoint: Endpoint[Q, A], asked: Q | None = None, headers: Mapping[str, str] | None = None,
         **names: str,
     ) -> tuple[A, HTTPMessage]:  # fmt: skip
         """The same with the headers of the answer, which say how it came about."""
         with self._in_words():
-            return self._connection.told(call(endpoint, asked, headers, **names))
+            return self._connection.exchange(call(endpoint, asked, headers, **names))
 
-    def follow(self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], told: Callable[[W], None]) -> A:
+    def follow(self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], reply: Callable[[W], None]) -> A:
         """What a long task comes to, which tells how far it is, line by line."""
         with self._in_words(), self._connection.opened(call(endpoint, asked)) as answer:
             for line in answer:
@@ -72,7 +72,7 @@ class Daemon:
                     raise click.ClickException(str(given["error"]))
                 if "done" in given and "step" not in given:
                     return msgspec.convert(given["done"], endpoint.answer)
-                told(msgspec.convert(given, word))
+                reply(msgspec.convert(given, word))
         raise click.ClickException(f"the mirror at {self.url} stopped before the task ended; see its log")
 
     def upload(self, endpoint: Endpoint[Q, A], asked: Q, file: BinaryIO) -> A:
@@ -81,7 +81,7 @@ class Daemon:
         size = str(os.fstat(file.fileno()).st_size)
         headers = {**bare.headers, "Content-Type": endpoint.taken, "Content-Length": size}
         with self._in_words():
-            return self._connection.told(Call(bare.path, bare.read, bare.method, bare.params, file, headers))[0]
+            return self._connection.exchange(Call(bare.path, bare.read, bare.method, bare.params, file, headers))[0]
 
     @contextmanager
     def stream(self, path: str, asked: object = None, body: object = None) -> Iterator[HTTPResponse]:
@@ -128,10 +128,10 @@ class Daemon:
         """True if what is there answers as a mirror of some version does."""
         status = call(STATUS, Nothing())
         try:
-            told = self._connection.told(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
+            reply = self._connection.exchange(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
         except (RemoteError, ValueError):
             return False
-        return isinstance(told, dict) and {"policy", "searches"} <= told.keys()
+        return isinstance(reply, dict) and {"policy", "searches"} <= reply.keys()
 
 
 def token_option(command: F) -> F:

@@ -32,7 +32,7 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file to be had: its name in the folder, whose it is, and where the mirror serves it.
+    """A file to deliver: its name in the folder, whose it is, and where the mirror serves it.
 
     ``size`` and ``sha256`` are None if not known, ``place`` is where it lies on the mirror's machine.
     """
@@ -59,7 +59,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file that is not to be had, and why."""
+    """A file that is not available, and why."""
 
     name: str
     record: str
@@ -156,8 +156,8 @@ class Delivery:
 
     def _download(self, item: Item) -> tuple[How, int]:
         with self._daemon.stream(item.path) as answer:
-            told = answer.headers.get("Content-Length", "")
-            size = int(told) if told.isdigit() else None
+            reply = answer.headers.get("Content-Length", "")
+            size = int(reply) if reply.isdigit() else None
             if self._is_there(item.name, size):
                 return "there", size or 0
             with self._temporary(item.name) as part:

@@ -28,7 +28,7 @@ from mirror.humanize import counted, in_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mirror.api.transfer import Word
+    from mirror.api.transfer import Progress
 
 Form = Literal["table", "json", "csv"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -178,13 +178,13 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str]) -> A:
     """What a long task comes to; ``steps`` gives the words for each of its steps."""
-    from mirror.api.transfer import Word  # noqa: PLC0415
+    from mirror.api.transfer import Progress  # noqa: PLC0415
 
     with _line() as say:
-        return daemon.follow(endpoint, asked, Word, lambda word: say(in_a_line(word, steps)))
+        return daemon.follow(endpoint, asked, Progress, lambda word: say(in_a_line(word, steps)))
 
 
-def in_a_line(word: Word, steps: Mapping[str, str]) -> str:
+def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:
     """A word of a task for people: "copying files: 20 of 300, 1.2 GB"."""
     figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
     figures += [in_words(word.bytes)] if word.bytes else []
@@ -246,29 +246,29 @@ def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) 
     return daemon.ask(ESTIMATE, EstimateQuery(ds=ds, seg=seg or "", n=n, export=True))
 
 
-def told_before(estimate: Callable[[], Estimate]) -> None:
+def announce_estimate(estimate: Callable[[], Estimate]) -> None:
     """Says on stderr what is about to be asked of JSOC, if something is.
 
     Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
     """
     try:
-        told = estimate()
+        answer = estimate()
     except click.ClickException:
         return
-    if told.records != 0 or told.files != 0:
-        _notes(told)
-        remark(told.text)
+    if answer.records != 0 or answer.files != 0:
+        _notes(answer)
+        remark(answer.text)
 
 
-def show_estimate(told: Estimate, *, as_json: bool) -> None:
+def show_estimate(answer: Estimate, *, as_json: bool) -> None:
     """The answer of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    _notes(told)
-    click.echo(told.text)
+    _notes(answer)
+    click.echo(answer.text)
 
 
-def _notes(told: Estimate) -> None:
-    for note in told.notes:
+def _notes(answer: Estimate) -> None:
+    for note in answer.notes:
         remark(f"note: {note}")

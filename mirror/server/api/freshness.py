@@ -47,7 +47,7 @@ class FreshnessApi:
         """The policy in force, and the one of the configuration."""
         return api.PolicyState(policy=self._rules.policy, configured=self._rules.configured)
 
-    async def set_policy(self, _: web.Request, asked: api.PolicyWish) -> api.PolicyState:
+    async def set_policy(self, _: web.Request, asked: api.PolicyBody) -> api.PolicyState:
         """Another policy, until the mirror is started again."""
         if asked.policy == "online":
             # Who configured the mirror to be offline and wants it online means to use it as usual.

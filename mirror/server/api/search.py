@@ -69,8 +69,8 @@ class SearchApi:
         headers = cache_headers(found.origin, found.checked_at, self._status.now())
         age = int(headers["Age"]) if "Age" in headers else UNSET
         plan = cast("Plan", found.origin.name.lower())
-        told = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age)
-        return told, headers
+        answer = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age)
+        return answer, headers
 
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""

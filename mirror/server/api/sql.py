@@ -73,7 +73,7 @@ class SqlApi:
         """All statements that are kept."""
         return list(map(_told, await self._queries.all()))
 
-    async def save(self, request: web.Request, asked: api.QueryWish) -> api.Query:
+    async def save(self, request: web.Request, asked: api.QueryBody) -> api.Query:
         """Save a statement; replaces one of the same name."""
         query = SavedQuery(_name(asked), asked.sql, who_asks(request.headers, request.remote), self._now())
         if not query.sql.strip():
@@ -98,7 +98,7 @@ def _told(query: SavedQuery) -> api.Query:
     return api.Query(name=query.name, sql=query.sql, saved_by=query.saved_by, saved_at=query.saved_at)
 
 
-def _name(asked: api.QueryWish | api.QueryName) -> str:
+def _name(asked: api.QueryBody | api.QueryName) -> str:
     name = " ".join(asked.name.split())
     if not 0 < len(name) <= LONGEST_NAME:
         raise WrongFields(
@@ -130,10 +130,10 @@ async def _body(request: web.Request) -> dict[str, Any]:
     text = (await _read(request)).decode("utf-8", errors="replace")
     if "json" not in request.headers.get("Content-Type", "") and not text.lstrip().startswith("{"):
         return {"query": text}
-    told = parse_json(text, "the body")
-    if not isinstance(told, dict):
+    answer = parse_json(text, "the body")
+    if not isinstance(answer, dict):
         raise BadRequest('the body is not a JSON object; expected {"query": "SELECT ...", "params": [...]}')
-    return told
+    return answer
 
 
 async def _read(request: web.Request) -> bytes:

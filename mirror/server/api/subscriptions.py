@@ -58,7 +58,7 @@ class SubscriptionsApi:
         """What is wrong with it, else what it would fetch by now."""
         subscription = plain(asked)
         await self._check.check(subscription)
-        return (await self._estimates.of_subscription(subscription_of(subscription))).told()
+        return (await self._estimates.of_subscription(subscription_of(subscription))).summary()
 
     async def change(self, request: web.Request, asked: api.SubscriptionTable) -> api.Named:
         """Put it in the place of the subscription of that name."""
@@ -77,7 +77,7 @@ class SubscriptionsApi:
             await self._check.apply()
         return api.Named(name=name)
 
-    async def sync(self, _: web.Request, asked: api.SyncWish) -> dict[str, int]:
+    async def sync(self, _: web.Request, asked: api.SyncBody) -> dict[str, int]:
         """Have one subscription, or all, look for what is new now."""
         return await self._sync.once(asked.name)
 

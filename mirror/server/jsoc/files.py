@@ -58,15 +58,15 @@ class FileResponses:
         origin: str,
         *,
         tag: str | None = None,
-        told: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
         """The answer to a GET or HEAD; NotHeld or StorageError if what it is made of is not there.
 
-        ``tag`` takes the place of the content's own, ``told`` are headers beside those of every file.
+        ``tag`` takes the place of the content's own, ``headers`` are those beside those of every file.
         """
         size, tag = content.size, tag or content.tag
         asked = what_is_asked(request.headers, size, tag=tag, modified=content.modified)
-        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={**(told or {}), "X-Mirror": origin})
+        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={**(headers or {}), "X-Mirror": origin})
         response.etag, response.last_modified = tag, int(content.modified)  # aiohttp would round it up
         response.headers["Accept-Ranges"] = "bytes"
         if content.values is not None:

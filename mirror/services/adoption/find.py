@@ -21,9 +21,9 @@ from mirror.services.adoption.match import (
     Match,
     SegmentFacts,
     Unplaced,
+    described,
     other_key,
     printed_keys,
-    told,
 )
 from mirror.storage.files.unit_path import unit_file
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, segment_field
@@ -235,4 +235,4 @@ def not_found(claim: Match, series: Series, problem: str | None) -> Unplaced:
         return no_owner(claim.path)
     if claim.recnum is None and not claim.keys:
         return Unplaced(f"neither header nor file name identifies its record of {series.name} it is of")
-    return Unplaced(f"JSOC has no such record: {told(claim, series)}")
+    return Unplaced(f"JSOC has no such record: {described(claim, series)}")

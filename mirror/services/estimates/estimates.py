@@ -15,6 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from mirror.api import fills as api
+from mirror.bounded import Bounded
 from mirror.concurrency import SingleFlight
 from mirror.coverage.coverage import Box
 from mirror.coverage.plan import Forward, extreme_position, need
@@ -161,7 +162,7 @@ class Estimate:
         took = "for an unknown time" if self.seconds is None else f"about {duration(self.seconds)}"
         return f"to fetch: {', '.join(parts)}; {took}"
 
-    def told(self) -> api.Estimate:
+    def summary(self) -> api.Estimate:
         """All of it as the API tells it, with ``text`` for people."""
         return api.Estimate(**{**asdict(self), "notes": list(self.notes)}, text=str(self))
 
@@ -203,7 +204,7 @@ class Estimates:
         self._rates = rates
         self._wait = wait
         self._asking: SingleFlight[str, int] = SingleFlight()
-        self._known: dict[str, tuple[int, float]] = {}
+        self._known: Bounded[str, tuple[int, float]] = Bounded(MOST_REMEMBERED)
 
     # ---- what can be estimated -----------------------------------------------------------------------
 
@@ -345,8 +346,6 @@ class Estimates:
             raise NotHeld("the mirror is offline")
         async with asyncio.timeout(PATIENCE):
             counted = await self._asking.run(ds, lambda: self._upstream.rs_summary(ds))
-        while len(self._known) >= MOST_REMEMBERED:
-            del self._known[next(iter(self._known))]
         self._known[ds] = counted, now
         return counted
 
@@ -359,10 +358,10 @@ class Estimates:
             return Typical(held, "held")
         plain = _without_conditions(selection)
         rows = (await self._index.select(plain, HELD_SAMPLE)).rows
-        if (told := from_rows(series, rows, segments)) is not None:
-            return told
-        if total and self._rules.may_ask and (told := await self._sampled(plain, segments)) is not None:
-            return told
+        if (answer := from_rows(series, rows, segments)) is not None:
+            return answer
+        if total and self._rules.may_ask and (answer := await self._sampled(plain, segments)) is not None:
+            return answer
         return from_structure(series, segments)
 
     async def _sampled(self, selection: Selection, segments: Sequence[str]) -> Typical | None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.files.table import head
@@ -139,17 +140,14 @@ class FileHeaders:
 
     def __init__(self, database: Database) -> None:
         self._tables = Tables(database)
-        self._known: dict[str, bytes] = {}
+        self._known: Bounded[str, bytes] = Bounded(_MOST_KNOWN)
 
     async def read(self, front: ReplacedHeader) -> bytes:
         """The bytes of a front; StorageError if they are not there, or not what they were."""
-        data = self._known.pop(front.sha256, None)
+        data = self._known.recall(front.sha256)
         if data is None:
             packed = await self._tables.read(lambda c: _find(c, front.sha256))
-            data = _unpacked(packed, front)
-        self._known[front.sha256] = data
-        while len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            data = self._known[front.sha256] = _unpacked(packed, front)
         return data
 
 

@@ -179,11 +179,11 @@ def _around_numbers(query: RecordSetQuery) -> tuple[str, str]:
     return first.series, (_ANY_QUALITY if any(map(mentions_quality, query.sets)) else "") + segments
 
 
-def check_divisible(request: ExportRequest, query: RecordSetQuery, told: str) -> None:
-    """UpstreamRefused for a request that cannot be made in parts; ``told`` is what upstream said to the whole."""
+def check_divisible(request: ExportRequest, query: RecordSetQuery, message: str) -> None:
+    """UpstreamRefused for a request that cannot be made in parts; ``message`` is what upstream said to the whole."""
     why = why_indivisible(request, query)
     if why is not None:
-        raise UpstreamRefused(TOO_LARGE, f"{told.strip()}; {why}: expected a smaller request")
+        raise UpstreamRefused(TOO_LARGE, f"{message.strip()}; {why}: expected a smaller request")
 
 
 def _numbers(recnums: Sequence[int]) -> str:

@@ -156,7 +156,7 @@ class Exports:
             return await self._in_a_moment(
                 Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
             )
-        await (self._worker.start(job) if new else self._worker.anew(job))
+        await (self._worker.start(job) if new else self._worker.remake(job))
         return await self._in_a_moment(
             Pending(job.id, request.method, request.protocol.text, WAIT, len(plan.rows), size)
         )

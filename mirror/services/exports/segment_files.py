@@ -119,7 +119,7 @@ def _day(layout: Layout, fields: dict[str, str]) -> str:
 LINKED = "link via "
 
 
-def told_apart(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
+def distinct_names(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
     """The files with their names, after those of linked segments whose name is that of one of the record's own.
 
     Recorded: as-is exports tell the record's own file twice then. In FITS exports the linked file gets the

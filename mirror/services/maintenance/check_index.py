@@ -1,6 +1,6 @@
 """The steps of a check that are about the index.
 
-Records that cannot stay are deleted together with every claim on them, and then asked from JSOC anew. Where
+Records that cannot stay are deleted together with every claim on them, and then asked from JSOC again. Where
 it does not answer they are missing from then on, which any search sees: never are they claimed to be held.
 """
 
@@ -147,7 +147,7 @@ class IndexSteps:
             ) > row + RECORDS
 
         read = await self._unless_damaged(work)
-        if read is None:  # all of the table is looked at, and written anew
+        if read is None:  # all of the table is looked at, and written again
             return CheckStep("", (await self._salvaged(series, layout, table),)), False
         count, size, problems, more = read
         findings = [await self._removed(series, layout, damage) for damage in problems]
@@ -194,7 +194,7 @@ class IndexSteps:
         return Finding("record", _named(series, damage.recnums), damage.problem, outcome, action)
 
     async def _salvaged(self, series: Series, layout: Layout, table: str) -> Finding:
-        """Write a table anew without what cannot be read of it, and ask for that again."""
+        """Write a table again  without what cannot be read of it, and ask for that again."""
         lost: Loss = await self._database.read(lambda c: loss(c, layout, table))
         claimed = lost.records.claimed(self._index.coverage(series))
 
@@ -227,12 +227,12 @@ class IndexSteps:
 
     async def _begun(self, series: Series, boxes: tuple[Box, ...]) -> str:
         """Have much that was held fetched again; what is told of that."""
-        told = "removed with its coverage"
+        outcome = "removed with its coverage"
         try:
             fill = await self._fills.start(",".join(str(box_query(series, b)) for b in boxes), "check")
         except MirrorError as problem:
-            return f"{told}; it is fetched when next requested ({problem})"
-        return f"{told}; it is being fetched again as {fill.id}"
+            return f"{outcome}; it is fetched when next requested ({problem})"
+        return f"{outcome}; it is being fetched again as {fill.id}"
 
     async def _read(self, work: Callable[[Cursor], T]) -> T:
         return await self._database.read(work)
@@ -291,4 +291,4 @@ class LakeSteps:
         if found is None:  # such a file is of no use to anybody
             return Finding("lake", row.file, problem, "repaired", "removed; nobody knows that series")
         await self._lake.tables(found[0])
-        return Finding("lake", row.file, problem, "repaired", "written anew")
+        return Finding("lake", row.file, problem, "repaired", "written again")

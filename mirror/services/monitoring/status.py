@@ -216,7 +216,7 @@ class Status:
         return self._rules.timestamp()
 
     def upstream_state(self) -> api.UpstreamState:
-        """One of "ok", "failing" (of late), "away" (left alone for a while), "offline" (not to be asked)."""
+        """One of "ok", "failing" (recently), "away" (left alone for a while), "offline" (not to be asked)."""
         if not self._rules.may_ask:
             return "offline"
         pace = self._upstream.pace()
@@ -304,7 +304,7 @@ class Prober:
         self._back = back
 
     async def run(self) -> None:
-        """Look after upstream for ever."""
+        """Watch upstream for ever."""
         away = False
         while True:
             await self._sleep(LOOK)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.drms.export import ExportRequest
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, StorageError, UnknownName
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
@@ -179,7 +180,7 @@ class QuickLooks:
         self._blobs = blobs
         self._pictures = pictures
         self._renderer = renderer
-        self._refused: dict[str, str] = {}
+        self._refused: Bounded[str, str] = Bounded(_MOST_REFUSED)
 
     async def find(
         self, request: ExportRequest, number: int, *, most: int = MOST_PIXELS, fetch: bool = False
@@ -234,8 +235,6 @@ class QuickLooks:
     def _remembered(self, found: QuickLook, problem: Refused) -> Refused:
         """A refusal with the name of its file, which need not be read again to be refused again."""
         text = self._refused[found.tag] = f"no quick look can be made of {found.name}: {problem}"
-        while len(self._refused) > _MOST_REFUSED:
-            del self._refused[next(iter(self._refused))]
         return Refused(text)
 
     async def _content(self, wanted: RequestedFile, *, fetch: bool) -> Blob:

@@ -154,7 +154,7 @@ class CatalogueTables:
         elif name == "series":
             rows = map(asdict, await self._status.series())
         elif name == "subscriptions":
-            rows = [{**asdict(told), "subscription": told.name} for told in await self._sync.report()]
+            rows = [{**asdict(answer), "subscription": answer.name} for answer in await self._sync.report()]
         else:
             rows = self._keywords() if name == "keywords" else self._segments()
         return await asyncio.to_thread(pa.Table.from_pylist, list(rows), schema=_schema(name))

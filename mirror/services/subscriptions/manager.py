@@ -87,7 +87,7 @@ _GAUGES = {
     "records_wanted": "Records that a subscription will hold, as far as can be told.",
     "files": "Files held of a subscription.",
     "files_wanted": "Files that a subscription will hold, as far as can be told.",
-    "files_absent": "Files of a subscription that are not to be had.",
+    "files_absent": "Files of a subscription that are not available.",
     "bytes": "Bytes of files held of a subscription.",
     "rate": "Bytes a second at which files of a subscription were fetched recently.",
 }

@@ -1,6 +1,6 @@
 """One subscription at work: looks for what is new, keeps records, keeps files, in small steps, newest first.
 
-Each step asks the index anew what is missing, so a step that was interrupted is simply done again, and
+Each step asks the index each time what is missing, so a step that was interrupted is simply done again, and
 nothing that is held is fetched twice. Whatever a step asks upstream for, it asks behind people.
 """
 
@@ -224,12 +224,12 @@ class Worker:
             return False
         came: list[int] = []
         began = self._now()
-        errand = Batch(
+        batch = Batch(
             found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came)
         )
         more, problem = False, None
         try:
-            more = await self._parts.files.batch(errand)
+            more = await self._parts.files.batch(batch)
         except MirrorError as error:
             problem = error
         if came:

@@ -92,7 +92,7 @@ def restore(
     *,
     force: bool = False,
     skip_damaged: bool = False,
-    told: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
     disk: Disk | None = None,
 ) -> Restored:
     """Make ``store`` what it was when ``backup`` was made; a folder of several backups means the last of them.
@@ -105,7 +105,7 @@ def restore(
     folders = Folders(store, disk)
     disk.make_folder(store)
     with _unused(store / INDEX, force=force):
-        damaged = _bring(found, folders, disk, told, skip_damaged=skip_damaged)
+        damaged = _bring(found, folders, disk, progress, skip_damaged=skip_damaged)
         replaced = _set_aside(store, disk)
         copy_file(disk, found.folder / INDEX, store / INDEX, sha256=found.index)
     manifest = found.manifest
@@ -170,9 +170,9 @@ def _unused(index: Path, *, force: bool) -> Iterator[None]:
 
 
 def _bring(
-    found: _Backup, folders: Folders, disk: Disk, told: Callable[[int, int], None], *, skip_damaged: bool
+    found: _Backup, folders: Folders, disk: Disk, answer: Callable[[int, int], None], *, skip_damaged: bool
 ) -> list[str]:
-    """Have every file of the backup in the store; those that are not to be had."""
+    """Have every file of the backup in the store; those that are not available."""
     folders.prepare()
     store = Pool(folders.root / "blobs", disk)
     damaged = []
@@ -184,7 +184,7 @@ def _bring(
                 )
             except (FileNotFoundError, Damaged):
                 damaged.append(sha256)
-        told(number, len(found.blobs))
+        answer(number, len(found.blobs))
     if damaged and not skip_damaged:
         raise StorageError(_complaint(found.pool, damaged))
     return damaged

@@ -9,7 +9,7 @@ and nothing goes for it. Evictor is made for what has come. What announces nothi
 Pins: who wants a blob to stay, and why. A job pins its files while they may be fetched, people what they like.
 
 A pin speaks of a hash. It may be set before the blob comes, and stays when a damaged blob is taken away,
-so that the content is held back again once it has been fetched anew.
+so that the content is held back again once it has been fetched again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import Version, to_the_end
 from mirror.errors import NotHeld, StorageError
 from mirror.humanize import in_words
 from mirror.storage.database.database import Tables, if_possible
@@ -148,7 +148,7 @@ class Evictor:
         self.uses = Leases(now)
         self.changing = asyncio.Lock()
         self._next: deque[Blob] = deque()  #: those that go next
-        self.departures = 0  #: how often blobs left so far; what was looked up before may be gone
+        self.departures = Version()  #: of the blobs: advances when some leave
 
     async def reserve(self, size: int) -> Reservation:
         """Evictor for a download of that size; evicts if need be. StorageError if there is none."""
@@ -222,7 +222,7 @@ class Evictor:
                     if not await self._make_room_for_rows(by_hash, now):
                         raise
                     gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
-                self.departures += 1
+                self.departures.advance()
                 done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
                 self._next = deque(blob for blob in self._next if blob.sha256 not in by_hash)
                 self.quota.held -= done.freed
@@ -317,7 +317,7 @@ class Evictor:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A wish of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
+    """A pin of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
 
     sha256: str
     owner: str

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mirror.concurrency import Version
 from mirror.coverage.coverage import Coverage
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.facts import find_fact
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -67,7 +67,7 @@ class Held:
     narrow: tuple[int, ...] = ()  #: key sets of rows that lack a field which the series has got since
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
-    edition: int = 0  #: counts changes of its records, so that others see that there were some
+    version: Version = field(default_factory=Version)  #: of its records
     has_tables: bool = False  #: remembered: to ask the database takes as long as to search it
 
     def widen(self, tolerances: dict[str, Tolerance]) -> None:
@@ -107,9 +107,9 @@ class Reader:
         """The structures that are held, by name."""
         return [self._held[name].series for name in sorted(self._held)]
 
-    def edition(self, series: Series) -> int:
+    def version(self, series: Series) -> int:
         """A number that is another one after each change of the series' records or columns."""
-        return self._held[series.name.lower()].edition
+        return self._held[series.name.lower()].version.number
 
     def coverage(self, series: Series) -> Coverage:
         """What is held completely of a series; read it, do not change it."""
@@ -311,10 +311,6 @@ class Reader:
         sql = f"SELECT count(*) FROM {held.layout.table} WHERE {inside}"
         row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
         return row[0] if row else 0
-
-    async def fact(self, kind: str, key: str) -> tuple[str, float] | None:
-        """A small answer that was kept, and when it was fetched."""
-        return await self._database.read(lambda cursor: find_fact(cursor, kind, key))
 
 
 def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:

@@ -28,9 +28,9 @@ export function builder(place, built, picker, offerNames, settled) {
     for (const [name, value] of new FormData(form)) if (value.trim()) filled.append(name, value);
     if (!filled.has("b.series")) return;
     try {
-      const told = await api(`/api/build-query?${filled}`);
-      if (told.ds) built(told);
-      said.replaceChildren(h("span", { class: told.ok ? "muted" : "bad" }, told.ok ? "" : told.error));
+      const answer = await api(`/api/build-query?${filled}`);
+      if (answer.ds) built(answer);
+      said.replaceChildren(h("span", { class: answer.ok ? "muted" : "bad" }, answer.ok ? "" : answer.error));
     } catch (error) {
       said.replaceChildren(h("span", { class: "bad" }, error.message));
     }

@@ -28,7 +28,7 @@ export function yearTable(cells, year, open) {
     const row = Array.from({ length: 31 }, (_, day) => {
       if (day >= days) return h("td", {});
       const index = from + day;
-      const state = cells.told.states[index];
+      const state = cells.answer.states[index];
       const button = h("button", { type: "button", class: state === "f" ? "full" : null, "aria-label": cells.describe(index).replaceAll("\n", ", "), onclick: () => open(index) }, SYMBOLS[state]);
       return h("td", {}, button);
     });

@@ -1,4 +1,4 @@
-// The film strip: pictures that are not to be had say why, and each can be seen large.
+// The film strip: pictures that are not available say why, and each can be seen large.
 
 import { announce, h } from "./site.js";
 
@@ -13,9 +13,9 @@ export function film() {
   /** A picture that cannot be had says why in its place. */
   async function explain(picture) {
     const response = await fetch(picture.src).catch(() => null);
-    const told = response && !response.ok ? await response.json().catch(() => null) : null;
-    picture.closest("a").replaceWith(h("div", { class: "absent", title: told?.error ?? "" }, h("span", {}, "no picture")));
-    announce(told?.error ?? "No picture is available");
+    const answer = response && !response.ok ? await response.json().catch(() => null) : null;
+    picture.closest("a").replaceWith(h("div", { class: "absent", title: answer?.error ?? "" }, h("span", {}, "no picture")));
+    announce(answer?.error ?? "No picture is available");
   }
 
   function watch(picture) {

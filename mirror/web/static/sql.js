@@ -31,7 +31,7 @@ function showError(error) {
   // The place is marked in the statement itself.
   const message = error.message.split("\n").filter((line) => !line.startsWith("  ")).join("\n");
   showProblem(new Problem(message, error.status), said);
-  const position = error.told?.position;
+  const position = error.answer?.position;
   if (position === undefined || position === null) return;
   const from = place(area.value, position);
   const word = /^(?:"[^"]*"?|[\w.]+|\s*\S)/.exec(area.value.slice(from))?.[0].length ?? 1;

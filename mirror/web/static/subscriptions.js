@@ -35,10 +35,10 @@ function card(one) {
 }
 
 async function refresh() {
-  const told = await api("/api/subscriptions");
+  const answer = await api("/api/subscriptions");
   // Whoever is about to press a button there keeps it.
   if (list.contains(document.activeElement) && document.activeElement !== document.body) return;
-  list.replaceChildren(...(told.length ? told.map(card) : [h("p", { class: "empty" }, "No subscriptions yet.")]));
+  list.replaceChildren(...(answer.length ? answer.map(card) : [h("p", { class: "empty" }, "No subscriptions yet.")]));
 }
 
 const look = (name, button) => attempt(async () => { await api("/api/sync", { body: { name } }); button.blur(); await refresh(); }, { button });
@@ -96,30 +96,30 @@ function wrong(fields) {
 
 /** What is filled in, as config.toml has it. */
 function filled() {
-  const wish = {};
+  const entered = {};
   for (const element of form.querySelectorAll("[data-field] :is(input, select)")) {
-    if (element.value.trim()) wish[element.name] = meant(element.name, element.value);
+    if (element.value.trim()) entered[element.name] = meant(element.name, element.value);
   }
-  return wish;
+  return entered;
 }
 
 /** What it would fetch by now, as far as it is filled in. */
 const estimate = form ? estimated(document.getElementById("edit-estimate"), (signal) => {
-  const wish = filled();
-  return wish.series && wish.start ? api("/api/subscriptions/estimate", { body: wish, signal }) : null;
+  const entered = filled();
+  return entered.series && entered.start ? api("/api/subscriptions/estimate", { body: entered, signal }) : null;
 }) : () => {};
 
 async function write() {
-  const wish = filled();
+  const entered = filled();
   try {
-    if (editing === null) await api("/api/subscriptions", { body: wish });
-    else await api(`/api/subscriptions/${encodeURIComponent(editing)}`, { method: "PUT", body: wish });
+    if (editing === null) await api("/api/subscriptions", { body: entered });
+    else await api(`/api/subscriptions/${encodeURIComponent(editing)}`, { method: "PUT", body: entered });
     await reload();
     dialog.close();
     await again();
   } catch (error) {
-    wrong(error.told?.fields ?? {});
-    if (!error.told?.fields) showProblem(error, document.getElementById("edit-problem"));
+    wrong(error.answer?.fields ?? {});
+    if (!error.answer?.fields) showProblem(error, document.getElementById("edit-problem"));
   }
 }
 

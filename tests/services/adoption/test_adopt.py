@@ -133,7 +133,7 @@ WRONG = {
     "empty": lambda _: b"",
     "gzip": lambda d: b"\x1f\x8b" + d,
     "no DATASUM and CHECKSUM": lambda d: d.replace(b"CHECKSUM", b"CHECKSUN"),
-    "written anew": lambda d: d.replace(
+    "written again": lambda d: d.replace(
         b"file does conform to FITS standard", b"conforms to FITS standard         "
     ),
 }

@@ -308,7 +308,7 @@ def test_a_folder_without_backups_is_none(tmp_path):
 async def test_a_restored_mirror_answers_as_the_one_that_was_backed_up(tmp_path):
     async with file_lab(tmp_path / "store") as mirror:
         await mirror.recnums(SPAN)
-        told_before = await everything(mirror, SPAN)
+        show_estimate = await everything(mirror, SPAN)
         path = (await mirror.ask(SPAN, None, seg="Dopplergram")).json["segments"][0]["values"][0]
         data = (await mirror.get(path)).body
         await mirror.settled()  # what was sent is noted a moment later
@@ -319,7 +319,7 @@ async def test_a_restored_mirror_answers_as_the_one_that_was_backed_up(tmp_path)
         assert hashes == [sha256(data)]
         restore(tmp_path / "backups", tmp_path / "new")
         await mirror.restart(MIRROR_STORAGE__PATH=str(tmp_path / "new"), MIRROR_UPSTREAM__POLICY="offline")
-        assert await everything(mirror, SPAN) == told_before
+        assert await everything(mirror, SPAN) == show_estimate
         assert (await mirror.get(path)).body == data
 
 

@@ -50,7 +50,7 @@ PATIENCE, INTERVAL = 0.7, 0.5
     "--refresh", "cache_control", flag_value="no-cache", help="Check with JSOC first, even if checked recently."
 )
 @click.option("--cached", "cache_control", flag_value="only-if-cached", help="Use cached records only; never contact JSOC.")
-@click.option("--held", "wish", flag_value="only-if-cached", hidden=True)
+@click.option("--held", "cache_control", flag_value="only-if-cached", hidden=True)
 @form_options
 @url_option
 def search(

@@ -199,7 +199,7 @@ class SubscriptionValidation:
 def _wrong(series: Series, subscription: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in subscription.get("segments", ()):
         if str(name).upper() != "ALL" and series.segment(str(name)) is None:
-            yield "segments", str(unknown_segment(series, str(name))) + ", or ALL"
+            yield "segments", str(unknown_segment(series, str(name)))
     for key, value in (subscription.get("keys") or {}).items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if problem := _problem(RecordSet(series.name, (Bracket(text, key),)), series):

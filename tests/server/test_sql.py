@@ -147,7 +147,7 @@ async def test_a_short_statement_fits_into_the_address(mirror):
     [
         ("", 400, "no saved statement"),
         ("SELECT foo FROM hmi.v_45s", 400, "foo"),
-        ("DROP TABLE hmi.v_45s", 403, "read only"),
+        ("DROP TABLE hmi.v_45s", 403, "read-only"),
         ("SELECT * FROM read_text('/etc/passwd')", 403, "disabled"),
         ("{", 400, "not JSON"),
         ('{"params": []}', 400, "no saved statement"),

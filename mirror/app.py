@@ -46,6 +46,7 @@ from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SubscriptionsApi
 from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
+from mirror.server.errors import Suggestions
 from mirror.server.forwarding import Forwarding
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
@@ -536,7 +537,8 @@ def _app(
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     filling = Filling(c.fills, c.estimates)
-    site = Site(proxy)
+    suggestions = Suggestions(faced.queries.with_suggestions)
+    site = Site(proxy, suggestions)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
@@ -559,7 +561,7 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting)), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions), events
 
 
 def _pages(

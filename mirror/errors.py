@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from mirror.redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class MirrorError(Exception):
@@ -72,11 +72,12 @@ class SyntaxProblem(BadRequest):
 
 
 class UnknownSeries(BadRequest):
-    """No series of this name."""
+    """No series of this name; ``near`` are names that are written much like it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
         self.name = name
-        super().__init__(f"series {name!r} not found; expected a series that show_series lists")
+        hint = f"did you mean {' or '.join(near)}?" if near else "expected a series that show_series lists"
+        super().__init__(f"series {name!r} not found; {hint}")
 
 
 class UnknownName(BadRequest):

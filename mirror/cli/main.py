@@ -95,6 +95,18 @@ class Commands(click.Group):
             raise TypeError(f"{self._modules[name][0]}.{name} is not a command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it; an error for a command that there is not names those that are written much like it."""
+        name = args[0]
+        if name not in self._modules and not name.startswith("-") and not ctx.resilient_parsing:
+            from mirror.humanize import near  # noqa: PLC0415  (only for this error)
+
+            found = near(name, self._modules)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {' or '.join(found)}?" if found else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The lists in ``--help``, which need no import; one column is as wide in all of them."""
         width = max(map(len, self._modules))

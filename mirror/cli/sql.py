@@ -14,7 +14,7 @@ import click
 from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import remark, show
+from mirror.cli.support.output import remark, show, table_options
 from mirror.humanize import counted
 
 
@@ -33,6 +33,7 @@ from mirror.humanize import counted
 @click.option(
     "--arrow", "arrow", type=click.Path(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
 )
+@table_options
 @click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
 @url_option
 def sql(

@@ -106,7 +106,7 @@ def nested(depth: int) -> str:
         ('{"query": ["SELECT 1"]}', 400, "no saved statement"),
         ('{"query": "\\u0000"}', 400, ""),
         ('{"query": "SELECT \'a\\u0000b\'"}', 400, "without NUL"),
-        ("[1]", 400, "no object"),
+        ("[1]", 400, "not a JSON object"),
         ('{"query": "SELECT ?", "params": [9223372036854775808]}', 200, ""),
         ('{"query": "SELECT ?::DOUBLE", "params": [NaN]}', 400, "expected finite numbers"),
     ],

@@ -56,6 +56,7 @@ class SearchApi:
             series = await self._structure(asked.ds, demand)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(asked.ds, keys=keys, segments=segments, links=links, n=asked.n or None)
+        await self._search.check_names(wanted, demand)
         if asked.where is None:
             found = await self._search.rs_list(wanted, demand)
         else:

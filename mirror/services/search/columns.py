@@ -135,7 +135,7 @@ class _Table:
         return self.field(field)
 
     def _keyword_field(self, name: str) -> str | None:
-        if name in _FACTS:
+        if name in PSEUDO_NAMES:
             return name
         keyword = self.layout.series.keyword(name)
         return None if keyword is None else self.layout.aliases.get(keyword.name.lower(), keyword.name)
@@ -158,7 +158,8 @@ def _plain(field: str) -> str:
     return field[: field.rfind("}") + 1] or field
 
 
-_FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))
+#: Names of what a record has beside its keywords.
+PSEUDO_NAMES = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _Lists = tuple[str, list[Sequence[str]]]
 
 

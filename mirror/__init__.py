@@ -12,6 +12,7 @@ run with the command ``mirror``.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def __getattr__(name: str) -> Any:
     return getattr(remote, name)
 
 
+@cache
 def _version() -> str:
     """The version that was installed; of a tree that was not, nothing is known."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415

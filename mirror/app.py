@@ -1,6 +1,6 @@
 """What a mirror is made of: every part built once, by plain constructors, from the store upwards.
 
-``core`` is what every mirror needs to find and get data; ``Exporting``, ``Keeping`` and ``Carrying`` are what it
+``core`` is what every mirror needs to find and get data; ``Exporting``, ``Background`` and ``Copies`` are what it
 does with them. Nothing here runs yet; ``mirror.daemon`` starts it. What must stop is put on one stack where it is built, so
 that the last built stops first: what writes before what it writes through, the database last.
 """
@@ -34,6 +34,7 @@ from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.coverage import CoverageApi
+from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -45,6 +46,7 @@ from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SubscriptionsApi
 from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
+from mirror.server.errors import Suggestions
 from mirror.server.forwarding import Forwarding
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
@@ -63,6 +65,7 @@ from mirror.services.access.authentication import Authenticator
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
+from mirror.services.cutouts.cutouts import Cutouts
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -104,6 +107,7 @@ from mirror.services.subscriptions.manager import Sync
 from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
+from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database, if_possible
@@ -182,7 +186,7 @@ async def open_core(
     tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
     accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
-    budgets = BudgetMemory(budget, index, rules.timestamp)
+    budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
     route = Route(secrets.token_hex(4), config.upstream.token)
@@ -199,7 +203,7 @@ async def open_core(
         structure=lambda name: None if (held := index.series(name)) is None else held[0],
     )
     stops.push_async_callback(upstream.close)
-    catalogue = Catalogue(index, upstream, rules)
+    catalogue = Catalogue(database, index, upstream, rules)
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
     extremes = FirstLast(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, fill)
@@ -233,7 +237,7 @@ async def open_core(
         extremes=extremes,
         records=records,
         search=search,
-        listing=Listing(index, upstream, rules),
+        listing=Listing(database, upstream, rules),
         blobs=blobs,
         holdings=holdings,
         adopted=Adopted(database, blobs),
@@ -241,7 +245,7 @@ async def open_core(
         files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
-        assembler=Assembler(index, blobs, upstream, rules),
+        assembler=Assembler(database, index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
     )
@@ -282,8 +286,8 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What goes on without being asked, and what tells of it."""
+class Background:
+    """What goes on without being asked, and what reports on it."""
 
     sync: Sync
     checker: Checker
@@ -298,7 +302,7 @@ class Keeping:
     audit: Audit
 
 
-def keeping(
+def background(
     core: Core,
     exporting: Exporting,
     stops: AsyncExitStack,
@@ -306,26 +310,26 @@ def keeping(
     path: Path | None,
     environ: Mapping[str, str],
     subscriptions_run: bool,
-) -> Keeping:
+) -> Background:
     """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
 
     ``path`` and ``environ`` are where the configuration came from; subscriptions and the inbox are only worked
     on with ``subscriptions_run``.
     """
     c, storage = core, core.config.storage
-    standing = SubscriptionHoldings(c.database, c.index)
+    held = SubscriptionHoldings(c.database, c.index)
     fetching = SyncFiles(
-        c.index, standing, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
+        c.index, held, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
         c.config.upstream.email,
     )  # fmt: skip
     parts = SyncParts(
-        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
+        c.index, c.catalogue, c.filler, fetching, held, c.blobs, c.rules, c.budget, c.sleep, random.random
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
     steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
-    looks = *steps, LakeSteps(lake, c.index)
-    checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
+    checks = *steps, LakeSteps(lake, c.index)
+    checker = Checker(CheckTable(c.database), *checks, c.rules.timestamp, time.monotonic)
     around = Environment(
         lambda: c.accounting.active > 0 or bool(c.downloads.running()),
         c.rules.now,
@@ -348,7 +352,7 @@ def keeping(
     analytics = _analytics(core, lake, status, sync)
     for part in (sync, inbox, analytics, upkeep):
         stops.push_async_callback(part.stop)
-    return Keeping(
+    return Background(
         sync=sync,
         checker=checker,
         upkeep=upkeep,
@@ -401,7 +405,7 @@ def _applier(
 
 
 @dataclass(frozen=True)
-class Carrying:
+class Copies:
     """Copies of the mirror, or of parts of it, to keep and to carry away."""
 
     backups: Backups
@@ -409,9 +413,15 @@ class Carrying:
     importer: Importer
 
 
-def carrying(core: Core) -> Carrying:
+def copies_of(core: Core) -> Copies:
     """Backups, bundles and their import."""
     c, root = core, core.config.storage.path
+    facts = {
+        LIST: c.listing.lists,
+        ADDRESS: c.listing.addresses,
+        PRECISE: c.assembler.precise,
+        LINKED: c.assembler.linked.kept,
+    }
     bundles = Bundles(
         Sources(c.search, c.extremes, c.records, c.rules),
         _held_only(core),
@@ -421,11 +431,12 @@ def carrying(core: Core) -> Carrying:
         BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
         c.assembler,
         c.listing,
+        facts,
         root,
     )
     tree = c.config.storage.readable_tree
-    importer = Importer(c.index, c.files, c.adopted, c.blobs, c.rules.timestamp, tree=tree)
-    return Carrying(Backups(c.database, root, c.rules.now), bundles, importer)
+    importer = Importer(c.index, c.files, c.adopted, c.blobs, facts, c.rules.timestamp, tree=tree)
+    return Copies(Backups(c.database, root, c.rules.now), bundles, importer)
 
 
 def _held_only(core: Core) -> Sources:
@@ -434,7 +445,7 @@ def _held_only(core: Core) -> Sources:
     offline = Rules("offline", c.rules.rule_for, c.rules.now)
     extremes = FirstLast(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
-    catalogue = Catalogue(c.index, c.upstream, offline)
+    catalogue = Catalogue(c.database, c.index, c.upstream, offline)
     return Sources(Search(c.index, catalogue, records), extremes, records, offline)
 
 
@@ -462,12 +473,13 @@ class Browsing:
 
     renderer: RenderProcess
     pictures: QuickLooks
+    cutouts: Cutouts
     queries: QueryCheck
     saved: SavedQueries
     standing: SubscriptionValidation
     subscribing: Subscribing | None
 
-    def parts(self, core: Core, kept: Keeping, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
+    def parts(self, core: Core, kept: Background, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
         """The pages of search, SQL and subscriptions, and what their scripts ask."""
         return (
             SearchPage(site, api, self.queries, self.pictures),
@@ -480,7 +492,7 @@ class Browsing:
 def browsing(
     core: Core,
     exporting: Exporting,
-    kept: Keeping,
+    kept: Background,
     stops: AsyncExitStack,
     *,
     path: Path | None,
@@ -494,6 +506,7 @@ def browsing(
     return Browsing(
         renderer=renderer,
         pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer),
+        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),
@@ -502,7 +515,7 @@ def browsing(
 
 
 def _app(
-    core: Core, making: Exporting, kept: Keeping, faced: Browsing, health: Health
+    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
@@ -518,7 +531,7 @@ def _app(
     )
     jobs = AllJobs(exports, c.fills, kept.sync)
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
-    copies = carrying(core)
+    copies = copies_of(core)
     overview = Overview(
         kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
     )
@@ -528,13 +541,15 @@ def _app(
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     filling = Filling(c.fills, c.estimates)
-    site = Site(proxy)
+    suggestions = Suggestions(faced.queries.with_suggestions)
+    site = Site(proxy, suggestions)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        CutoutsApi(faced.cutouts, contents),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.status, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
@@ -550,11 +565,11 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting)), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions), events
 
 
 def _pages(
-    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+    core: Core, kept: Background, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)

@@ -25,6 +25,7 @@ LAYERS = (
     ("server",),
     ("services.sql",),
     ("services.monitoring",),
+    ("services.cutouts",),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
     ("services.fills",),
     ("services.estimates",),
@@ -44,7 +45,7 @@ LAYERS = (
     ("wire",),
     ("fits",),
     ("drms",),
-    ("listening", "humanize", "concurrency", "systemd", "metrics"),
+    ("listening", "bounded", "humanize", "concurrency", "systemd", "metrics"),
     ("errors",),
     ("redaction",),
 )

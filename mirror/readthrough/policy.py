@@ -1,4 +1,4 @@
-"""Whether JSOC may be asked, and what its failure means; decided here once for every read.
+"""Whether JSOC may be contacted, and what its failure means; decided here once for every read.
 
 strict    an answer that needs JSOC fails when JSOC fails
 fallback  data that are held but should be checked again are served as they are when JSOC fails
@@ -92,7 +92,7 @@ class Rules:
         """Why upstream is not asked, for people."""
         if not self.may_ask:
             return "the mirror is offline"
-        return "this request forbids to ask JSOC" if demand is CacheDemand.ONLY_IF_CACHED else "JSOC may be asked"
+        return "this request allows cached data only" if demand is CacheDemand.ONLY_IF_CACHED else "JSOC may be contacted"
 
     def timestamp(self) -> float:
         """The present in Unix seconds."""

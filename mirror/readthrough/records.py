@@ -49,7 +49,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.coverage import Freshness
@@ -75,10 +75,10 @@ class CacheStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a read rests on that the index alone has answered: its selection, and the edition of the series."""
+    """What a read rests on that the index alone has answered: its selection, and the version of the series."""
 
     selection: Selection
-    edition: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Read:
     """The records of a selection in order.
 
     ``checked_at``: the moment of the last check of what was checked longest ago; None for what coverage tells.
-    ``basis`` tells whether the same would be read again (``Records.holds``); None for what is to be read anew.
+    ``basis`` tells whether the same would be read again (``Records.holds``); None for what must be read from the database.
     """
 
     rows: Sequence[Row]
@@ -179,12 +179,12 @@ class Records:
         Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
         """
         question = _Question(n, demand, spare or self.spare())
-        return await self._steadily(lambda: self._read(selection, question))
+        return await self._index.removals.steady(lambda: self._read(selection, question))
 
     def holds(self, basis: Basis, demand: CacheDemand) -> bool:
         """True if ``read`` would give the same once more, from the index alone."""
         selection = basis.selection
-        if demand is CacheDemand.REVALIDATE or not self._index.same_since(selection, basis.edition):
+        if demand is CacheDemand.REVALIDATE or not self._index.same_since(selection, basis.version):
             return False
         freshness = self._rules.freshness(selection.series, demand)
         return isinstance(plan_read(selection, self._index.coverage(selection.series), freshness), Local)
@@ -197,19 +197,11 @@ class Records:
         """
         most = self._settings.chunk_records if few else self._settings.waiting_limit
         question = _Question(None, demand, self.spare(), most)
-        return await self._steadily(lambda: self._locate(selection, question))
+        return await self._index.removals.steady(lambda: self._locate(selection, question))
 
     async def count(self, selection: Selection, n: int | None = None, demand: CacheDemand = CacheDemand.DEFAULT) -> Count:
         """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
-        return await self._steadily(lambda: self._count(selection, n, demand))
-
-    async def _steadily(self, look: Callable[[], Awaitable[T]]) -> T:
-        """What ``look`` finds, once no records were taken away while it looked."""
-        while True:
-            drops = self._index.drops
-            found = await look()
-            if drops == self._index.drops:
-                return found
+        return await self._index.removals.steady(lambda: self._count(selection, n, demand))
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
         n, demand = question.n, question.demand
@@ -224,14 +216,14 @@ class Records:
             ready = await self._make_ready(resolved.selection, question)
             if isinstance(ready, Read):
                 return replace(ready, origin=max(ready.origin, least))
-            edition = self._index.edition(selection.series)
+            version = self._index.version(selection.series)
             selected = await self._index.select(resolved.selection, n)
             if not selected.undecided:
                 if ready.origin is CacheStatus.FILLED and not n:
                     await self._answers.keep_decided(resolved.selection, selected.rows)
                 origin = max(ready.origin, least)
                 certain = origin is CacheStatus.LOCAL and resolved.selection is selection
-                basis = Basis(selection, edition) if certain else None
+                basis = Basis(selection, version) if certain else None
                 return Read(selected.rows, origin, ready.checked_at, basis)
             told = await self._undecided(resolved.selection, question)
         except (NotHeld, OverBudget) as problem:
@@ -352,7 +344,7 @@ class Records:
             if self._is_older(selection, acceptable):  # upstream is a mirror that could not check it itself
                 if not self._rules.stale_on_failure:
                     raise UpstreamLacks(
-                        f"the mirror upstream holds {series.name} as of an earlier check only"
+                        f"the upstream mirror has only an older check of {series.name}"
                     )
                 return self._stale(selection)
         except (UpstreamError, OverBudget) as error:
@@ -392,10 +384,10 @@ class Records:
         else:
             size = math.inf if plan.missing else 3.0 * await self._index.count(series)
         if size > spare.left:
-            return "it asks for some of what may be many records"
+            return "the number of records is not bounded"
         taken = await self._filler.fetch_within(series, plan.missing, plan.stale, spare.left)
         spare.left -= spare.left if taken is None else taken
-        return "it asks for some of many records" if taken is None else ""
+        return "the record set is too large" if taken is None else ""
 
     async def _too_much(self, selection: Selection, missing: tuple[Box, ...], most: int | None) -> str:
         """Why the client should not wait for this fill, or "" if it may."""
@@ -405,14 +397,14 @@ class Records:
             return ""
         size = await self._filler.size(selection.series, missing)
         if not bounded and not restricts_keys(selection) and has_where(selection):
-            return "" if size <= SMALL_SERIES else "nothing bounds the prime keys"
+            return "" if size <= SMALL_SERIES else "the prime keys are not restricted"
         limit = self._settings.waiting_limit if most is None else most
         if size > (limit if coverage_axis(selection.series) else chunk):
-            return f"about {size:,.0f} records are missing; `mirror fill` fetches so many"
+            return f"about {size:,.0f} records are missing; fetch them with `mirror fill`"
         if size > chunk and not is_whole(selection):
             wanted = await self._upstream.rs_summary(str(selection.source))
             if size - wanted > chunk:
-                return f"{wanted:,} records of about {size:,.0f} are asked for"
+                return f"it needs {wanted:,} of about {size:,.0f} records"
         return ""
 
     async def _forward_or_stale(
@@ -432,8 +424,8 @@ class Records:
             wanted = await self._upstream.rs_summary(str(selection.source))
             if wanted > question.most:
                 raise TooLarge(
-                    f"{selection.source} has {wanted:,} records, too many to fetch while you wait: {reason}; expected "
-                    f"at most {question.most:,}, or what is held: `mirror fill` fetches more"
+                    f"{selection.source} has {wanted:,} records, too many to fetch at once: {reason}; expected "
+                    f"at most {question.most:,}, or cached records; fetch more with `mirror fill`"
                 )
         return await self._forward(selection, question.n, reason, question.demand)
 
@@ -449,12 +441,12 @@ class Records:
             if not self._rules.stale_on_failure:
                 raise
             ds = str(RecordSet(selection.series.name, selection.source.filters))
-            raise NotHeld(f"{error}; the mirror cannot answer {ds} alone: {reason}", (ds,)) from error
+            raise NotHeld(f"{error}; the mirror cannot answer {ds} from its cache: {reason}", (ds,)) from error
         return Read(found.rows, CacheStatus.FORWARDED if found.whole else CacheStatus.FILLED, found.checked_at)
 
     def _cannot_alone(self, selection: Selection, reason: str, demand: CacheDemand) -> NotHeld:
         ds = str(RecordSet(selection.series.name, selection.source.filters))
-        return NotHeld(f"{self._rules.why_not(demand)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
+        return NotHeld(f"{self._rules.why_not(demand)}; the mirror cannot answer {ds} from its cache: {reason}", (ds,))
 
     def _still_missing(self, selection: Selection) -> tuple[Box, ...]:
         boxes = need(selection, implied=True)
@@ -469,16 +461,16 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC does not answer ({cause})"
+        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC is not responding ({cause})"
         why = str(told) if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
-            f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans
+            f"{why}; {series.name} is not cached for: {describe(series, missing)}", spans
         ) from cause
 
 
-_OWN_END = "only JSOC knows which of its versions are the last"
-_UNDECIDED = "the condition cannot be decided from printed values"
+_OWN_END = "only JSOC knows which versions are the latest"
+_UNDECIDED = "the printed values are not precise enough to evaluate the condition"
 
 
 def _at_most(total: int, n: int | None) -> int:

@@ -8,24 +8,27 @@ from mirror.concurrency import SingleFlight
 from mirror.coverage.plan import key_space
 from mirror.errors import NotHeld, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
+from mirror.storage.database.keyed import KeyedTable
 from mirror.storage.index.layout import Layout
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.policy import JsocInfo, Rules
+    from mirror.storage.database.database import Database
     from mirror.storage.index.index import Index
 
 #: Seconds that a structure counts as current: keywords are added a few times in a series' life.
 STRUCTURE_AGE = 86400.0
-#: The kind of the facts that a series is not there, and seconds for which one is believed: JSOC says the same of all
-#: series while its database is out of order.
-ABSENT, ABSENT_AGE = "no such series", 600.0
+#: Seconds for which it is believed that a series is not there: JSOC says the same of all series while its database is
+#: out of order.
+ABSENT_AGE = 600.0
 
 
 class Catalogue:
     """Structures of series, from the index or from upstream."""
 
-    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules) -> None:
+    def __init__(self, database: Database, index: Index, upstream: JsocInfo, rules: Rules) -> None:
+        self._absent = KeyedTable(database, "absent_series")
         self._index = index
         self._upstream = upstream
         self._rules = rules
@@ -43,7 +46,7 @@ class Catalogue:
         if not self._rules.asks(demand):
             if held is not None:
                 return held[0]
-            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(demand)}", (name,))
+            raise NotHeld(f"the structure of {name} is not cached, and {self._rules.why_not(demand)}", (name,))
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name))
         except (UpstreamError, UnknownSeries):
@@ -61,12 +64,12 @@ class Catalogue:
 
     async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
         """True if JSOC said lately (or ever) that there is no such series, and none is held."""
-        said = await self._index.fact(ABSENT, name.lower()) if self._index.series(name) is None else None
+        said = await self._absent.get(name.lower()) if self._index.series(name) is None else None
         return said is not None and (any_age or abs(self._rules.timestamp() - said[1]) < ABSENT_AGE)
 
     async def note_absent(self, name: str) -> None:
         """JSOC said that there is no such series."""
-        await self._index.keep_fact(ABSENT, name.lower(), "", self._rules.timestamp())
+        await self._absent.put(name.lower(), "", self._rules.timestamp())
 
     async def _fetch(self, name: str) -> Series:
         try:

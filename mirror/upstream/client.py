@@ -165,7 +165,7 @@ class UpstreamClient:
             answer = await self._records(question, priority)
         if answer.count < least:
             raise UpstreamBroken(
-                f"the answer is not whole: {request.ds} was asked for, {answer.count} records came, "
+                f"incomplete answer: {request.ds} was asked for, {answer.count} records came, "
                 f"and by rs_summary there are {least}"
             )
         if not answer.count:

@@ -212,9 +212,9 @@ def decode_rs_list(data: bytes) -> RsList:
 
 def _check_empty(members: Members) -> None:
     """Refuse an answer that says 0 and tells records all the same: taken as empty it would lose them."""
-    told = [name for name in ("recinfo", "keywords", "segments", "links") if members.get(name)]
-    if told:
-        raise UpstreamBroken(f"0 records announced, but the answer holds {', '.join(told)}")
+    fields = [name for name in ("recinfo", "keywords", "segments", "links") if members.get(name)]
+    if fields:
+        raise UpstreamBroken(f"0 records announced, but the answer holds {', '.join(fields)}")
 
 
 def _each(members: Members, name: str, read: Callable[[Members], T]) -> list[T] | None:
@@ -239,7 +239,7 @@ def _read_segment(item: Members, count: int) -> SegmentColumn:
     values, dims, *parameters = (strings(item, part) for part in SEGMENT_LISTS)
     if len(values) != len(dims):
         raise UpstreamBroken(f"segment {name!r}: {len(values)} values, but {len(dims)} dims")
-    if any(len(told) > count for told in (values, *parameters)):
+    if any(len(fields) > count for fields in (values, *parameters)):
         raise UpstreamBroken(f"segment {name!r}: more values than the {count} records announced")
     return SegmentColumn(name, values, dims, *parameters)
 

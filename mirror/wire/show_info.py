@@ -201,8 +201,8 @@ def _file_names(segment: SegmentColumn, count: int, *, path: bool) -> list[str]:
         raise Refused(
             f"segment {segment.name!r} of some records does not resolve; expected seg={segment.name}"
         )
-    told = [from_wire(value) for value in segment.values]
-    names = told if path else [value.rpartition("/")[2] for value in told]
+    fields = [from_wire(value) for value in segment.values]
+    names = fields if path else [value.rpartition("/")[2] for value in fields]
     return [_NO_PATH if name == "NoDataDirectory" else name for name in names]
 
 

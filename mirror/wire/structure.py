@@ -156,8 +156,8 @@ def _read_prime_key(item: Members) -> PrimeKey:
 
 
 def _read_keyword(item: Members) -> Keyword:
-    told = _read_strings(item, "name", "type", "recscope", "defval", "units", "note")
-    return replace(Keyword(*told), linkinfo=_optional(item, "linkinfo", str))
+    fields = _read_strings(item, "name", "type", "recscope", "defval", "units", "note")
+    return replace(Keyword(*fields), linkinfo=_optional(item, "linkinfo", str))
 
 
 def _read_segment(item: Members) -> Segment:

@@ -89,7 +89,7 @@ async def test_with_jsoc_away_an_answer_is_given_however_old(mirror):
     mirror.clock.forward(days=200)
     old = await mirror.ask(ds)
     assert (old.plan, old.told, old.headers["Age"]) == ("stale", first.told, str(200 * 86400))
-    assert "not held" in (await mirror.ask(f"{SHARP}[2014.01.01_TAI/5h]{UNDECIDED}")).json["error"]
+    assert "not cached" in (await mirror.ask(f"{SHARP}[2014.01.01_TAI/5h]{UNDECIDED}")).json["error"]
 
 
 @pytest.mark.parametrize(

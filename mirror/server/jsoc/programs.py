@@ -155,7 +155,7 @@ class Programs:
             self._answers.keep(question, made)
             return await self._given_again(request, question, made)
         response = self._json(request, body, found)
-        await self._chain.tell_age(request, response, info.ds, found.origin, found.checked_at)
+        await self._chain.add_age(request, response, info.ds, found.origin, found.checked_at)
         return response
 
     async def _given_again(self, request: web.Request, question: str, answer: Answer) -> web.StreamResponse:
@@ -168,7 +168,7 @@ class Programs:
             self._answers.grown(question)
         response = web.Response(body=body, content_type="application/json", headers=headers)
         if is_mirror(request):
-            await self._chain.tell_age(request, response, answer.ds, CacheStatus.LOCAL)
+            await self._chain.add_age(request, response, answer.ds, CacheStatus.LOCAL)
         return response
 
     async def _whole_answer(
@@ -192,8 +192,8 @@ class Programs:
                 found = await self._whole.find(asked, demand, any_age=True)
                 if found is None:
                     raise
-        told = cache_headers(found.origin, found.checked_at, self._now())
-        return _response(request, found.body, _KINDS.get(program, "text/plain"), told)
+        headers = cache_headers(found.origin, found.checked_at, self._now())
+        return _response(request, found.body, _KINDS.get(program, "text/plain"), headers)
 
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
@@ -291,19 +291,19 @@ class Fetch:
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
         if isinstance(asked, ExportRequest) and demand_of(request) is CacheDemand.ONLY_IF_CACHED:
-            raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
+            raise NotHeld("a new export may need JSOC, but this request allows cached data only")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
             if isinstance(found.answer, Failed):
                 return _answer(found.answer, form)
-            return _answer(found.answer, form, told=cache_headers(found.origin, found.checked_at, self._now()))
+            return _answer(found.answer, form, headers=cache_headers(found.origin, found.checked_at, self._now()))
         if isinstance(asked, RepeatRequest):
             return _answer(Failed(4, REPEAT_REFUSED), form)
         if isinstance(asked, StatusRequest):
             answer = await self._exports.status(asked.request_id)
             if answer is not None:
                 values = await self._exports.values(asked.request_id)
-                return _answer(answer, form, told={VALUES: values} if values else None)
+                return _answer(answer, form, headers={VALUES: values} if values else None)
         if isinstance(asked, UnitsRequest):
             units = await self._units.answer(asked)
             if units is not None:
@@ -317,12 +317,12 @@ class Fetch:
             if is_mirror(request) or demand_of(request) is CacheDemand.ONLY_IF_CACHED:
                 raise  # HTTP has codes for that
             # JSOC may well know it, and a client that hears of an error asks no more.
-            told = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC does not answer"'}
-            return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, told=told)
+            headers = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC is not responding"'}
+            return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, headers=headers)
 
 
 def _answer(
-    answer: ExportAnswer | StorageUnits, form: Format, told: Mapping[str, str] | None = None
+    answer: ExportAnswer | StorageUnits, form: Format, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     body = encode_answer(answer, form)
-    return web.Response(body=body, content_type=content_type(form).partition(";")[0], headers=told)
+    return web.Response(body=body, content_type=content_type(form).partition(";")[0], headers=headers)

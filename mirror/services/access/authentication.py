@@ -83,7 +83,7 @@ class FailedLogins:
         self._failures[source] = since, count + 1
         if count >= FAILURES:
             raise TooMany(
-                f"too many wrong tokens came from this address; try again in {since + PERIOD - now:.0f} s"
+                f"too many invalid tokens from this address; try again in {since + PERIOD - now:.0f} s"
             )
 
 
@@ -139,7 +139,7 @@ class Authenticator:
         """A new session's cookie; Refused if that is no token, TooMany for an address that sends many wrong ones."""
         principal = self.by_token(token, remote)
         if principal is None:
-            raise Refused("invalid or revoked token")
+            raise Refused("Invalid or revoked token.")
         cookie = secrets.token_urlsafe(32)
         for old in [key for key, session in self._sessions.items() if session.until < self._now()]:
             del self._sessions[old]

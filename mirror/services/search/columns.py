@@ -123,8 +123,8 @@ class _Table:
         places = [row.fields.get(name) for row in self._rows]
         if lacking := places.count(None):
             raise NotHeld(
-                f"{lacking:,} of {self.count:,} records were kept before {self.layout.series.name} had {_plain(name)}, "
-                "and JSOC was not asked for them since; expected a search without it, or a mirror that may ask JSOC"
+                f"{lacking:,} of {self.count:,} records were cached before {self.layout.series.name} had {_plain(name)}, "
+                "and JSOC cannot be asked now; leave it out, or let the mirror contact JSOC"
             )
         return [cells[i] for i, cells in zip(places, self._cells, strict=True) if i is not None]
 
@@ -136,7 +136,7 @@ class _Table:
         return self.field(field)
 
     def _keyword_field(self, name: str) -> str | None:
-        if name in _FACTS:
+        if name in PSEUDO_NAMES:
             return name
         keyword = self.layout.series.keyword(name)
         return None if keyword is None else self.layout.aliases.get(keyword.name.lower(), keyword.name)
@@ -159,7 +159,8 @@ def _plain(field: str) -> str:
     return field[: field.rfind("}") + 1] or field
 
 
-_FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))
+#: Names of what a record has beside its keywords.
+PSEUDO_NAMES = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _Lists = tuple[str, list[Sequence[str]]]
 
 

@@ -16,8 +16,10 @@ from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
-from mirror.services.search.columns import FoundRecords, answer
+from mirror.services.search.columns import PSEUDO_NAMES, FoundRecords, answer
+from mirror.services.search.names import unknown_keyword, unknown_link, unknown_segment
 from mirror.storage.index.blocks import BlockRows
+from mirror.wire.info import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +46,7 @@ class Found(Generic[T]):
     value: T
     origin: CacheStatus
     checked_at: float | None = None
-    basis: tuple[Basis, ...] = ()  #: what it rests on; none: it is to be made anew
+    basis: tuple[Basis, ...] = ()  #: what it rests on; none: it is to be made again
 
 
 class Search:
@@ -69,6 +71,24 @@ class Search:
         if len(sets) != 1:
             raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, demand)
+
+    async def check_names(self, request: RsListRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> None:
+        """UnknownName for a keyword, segment or link that none of the request's series has, with what it may mean.
+
+        JSOC's own programs answer such a name with a word in every record; here it is an error.
+        """
+        known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
+        names = dict.fromkeys(record_set.series for record_set in await self._parsed(request.ds))
+        series = [await self._catalogue.series(name, known) for name in names]
+        for name in request.keys or ():
+            if name != ALL and name not in PSEUDO_NAMES and not any(s.keyword(name) for s in series):
+                raise unknown_keyword(series[0], name)
+        for name in request.segments or ():
+            if name != ALL and not any(s.segment(name) for s in series):
+                raise unknown_segment(series[0], name)
+        for name in request.links or ():
+            if name != ALL and not any(s.link(name) for s in series):
+                raise unknown_link(series[0], name)
 
     async def selections(
         self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None

@@ -17,7 +17,7 @@ from mirror.coverage.subtraction import whole
 from mirror.errors import MirrorError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
-from mirror.storage.index.answers import LARGEST_BODY, AnswerKind, Told
+from mirror.storage.index.answers import LARGEST_BODY, AnswerKind, NewAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,10 +66,10 @@ class WholeAnswers:
         self, program: str, params: Mapping[str, str], demand: CacheDemand
     ) -> WholeQuestion | None:
         """The question that these parameters make; None if it is about no series that is known."""
-        told = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
+        answer = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         ds = params.get("ds", "")
         try:
-            selections = await self._search.selections(ds, told)
+            selections = await self._search.selections(ds, answer)
         except MirrorError:
             return None
         if not selections:
@@ -104,8 +104,8 @@ class WholeAnswers:
         """Keep an answer of JSOC's, if it is one; ``encoding`` is what Content-Encoding says of the body."""
         plain = _plain(body, encoding.strip().lower())
         if plain is not None and _is_answer(plain, question.program):
-            told = Told(AnswerKind.BODY, question.key, question.boxes, body=plain)
-            await self._index.keep_told(question.series, told, asked_at)
+            answer = NewAnswer(AnswerKind.BODY, question.key, question.boxes, body=plain)
+            await self._index.keep_answer(question.series, answer, asked_at)
 
 
 def _plain(body: bytes, encoding: str) -> bytes | None:
@@ -126,7 +126,7 @@ def _is_answer(body: bytes, program: str) -> bool:
     if program not in _JSON:
         return bool(body.strip()) and not body.lstrip().startswith(_ERRORS)
     try:
-        told = json.loads(body.decode("latin-1"))
+        answer = json.loads(body.decode("latin-1"))
     except ValueError:
         return False
-    return isinstance(told, dict) and str(told.get("status")) == "0"
+    return isinstance(answer, dict) and str(answer.get("status")) == "0"

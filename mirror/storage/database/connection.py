@@ -1,4 +1,4 @@
-"""The one connection to a database, through which everybody goes; opened anew after DuckDB gave it up.
+"""The one connection to a database, through which everybody goes; opened again after DuckDB gave it up.
 
 A checkpoint that meets a full disk, or an error inside DuckDB, makes it refuse everything that comes later. What
 was committed is safe in its log, so the file is closed and opened again, once nobody is inside any more.

@@ -4,8 +4,8 @@ To find and unpack one record takes DuckDB a millisecond, whichever it is. Peopl
 so what was looked at twice is kept in memory for a while, already cut, and a window of it is no more than a slice of
 each column. Values are kept as they stand in an answer, each followed by ``GLUE``.
 
-A block holds all records of a stretch of its series' axis, as the table had them at one edition of the series; it
-counts as long as nothing changed in that stretch since (``Editions``).
+A block holds all records of a stretch of its series' axis, as the table had them at one version of the series; it
+counts as long as nothing changed in that stretch since (``PlacedVersion``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import pyarrow as pa
 
+from mirror.concurrency import Version
 from mirror.storage.index.layout import SEPARATOR, Row
 from mirror.wire.rs_list import GLUE, Joined
 
@@ -38,20 +39,20 @@ LOOKS, RECENT = 3, 100
 MOST_CHANGES = 500
 
 
-class Editions:
-    """Counts changes of a series' records, and remembers where along its axis the last of them were."""
+class PlacedVersion(Version):
+    """The version of a series' records, which remembers where along the axis the last changes were."""
 
     def __init__(self) -> None:
-        self.number = 0
+        super().__init__()
         self._places: deque[tuple[int, int] | None] = deque(maxlen=MOST_CHANGES)
 
-    def changed(self, place: tuple[int, int] | None = None) -> None:
-        """Records within a stretch of the axis (None: any) are others now."""
-        self.number += 1
+    def advance(self, place: tuple[int, int] | None = None) -> None:
+        """Records within a stretch of the axis (None: any) have changed."""
+        super().advance()
         self._places.append(place)
 
     def same_since(self, number: int, lo: int, hi: int) -> bool:
-        """True if nothing has changed within ``lo..hi`` since the series was at that edition."""
+        """True if nothing has changed within ``lo..hi`` since the series was at that version."""
         newer = self.number - number
         if not newer:
             return True
@@ -261,7 +262,7 @@ class BlockRows(Sequence[Row]):
 @dataclass(slots=True)
 class _Remembered:
     block: Block
-    edition: int
+    version: int
 
 
 @dataclass
@@ -279,16 +280,16 @@ class Blocks:
         """Axis values of one block of a series."""
         return self._slots.get(series, SLOTS)
 
-    def find(self, series: str, number: int, editions: Editions) -> Block | None:
+    def find(self, series: str, number: int, current: PlacedVersion) -> Block | None:
         """A block as the series is now; None if it is not remembered."""
         found = self._blocks.get((series, number))
         if found is None:
             return None
         slots = self.slots(series)
-        if not editions.same_since(found.edition, number * slots, number * slots + slots - 1):
+        if not current.same_since(found.version, number * slots, number * slots + slots - 1):
             self._forget((series, number))
             return None
-        found.edition = editions.number
+        found.version = current.number
         self._blocks.move_to_end((series, number))
         return found.block
 
@@ -297,8 +298,8 @@ class Blocks:
         self._looks.append((series, number))
         return self._looks.count((series, number)) >= LOOKS and (series, number) not in self._unfit
 
-    def put(self, series: str, number: int, block: Block | None, edition: int) -> None:
-        """Remember a block, as the series was at an edition; None for one that cannot be cut: it is not read again."""
+    def put(self, series: str, number: int, block: Block | None, version: int) -> None:
+        """Remember a block, as the series was at a version; None for one that cannot be cut: it is not read again."""
         if block is None or block.size > self.most // 4:
             self._unfit.append((series, number))
             return
@@ -306,7 +307,7 @@ class Blocks:
             self._shorten(series, len(block.recnums))
             return
         self._forget((series, number))
-        self._blocks[series, number] = _Remembered(block, edition)
+        self._blocks[series, number] = _Remembered(block, version)
         self.bytes += block.size
         while self.bytes > self.most:
             self._forget(next(iter(self._blocks)))

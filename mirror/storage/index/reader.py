@@ -14,8 +14,7 @@ from mirror.coverage.coverage import Coverage
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.blocks import BlockRows, Blocks, Editions, block_of
-from mirror.storage.index.facts import find_fact
+from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -70,7 +69,7 @@ class Held:
     narrow: tuple[int, ...] = ()  #: key sets of rows that lack a field which the series has got since
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
-    editions: Editions = field(default_factory=Editions)  #: so that others see that its records changed
+    version: PlacedVersion = field(default_factory=PlacedVersion)  #: of its records
     has_tables: bool = False  #: remembered: to ask the database takes as long as to search it
 
     def widen(self, tolerances: dict[str, Tolerance]) -> None:
@@ -115,17 +114,17 @@ class Reader:
         """The structures that are held, by name."""
         return [self._held[name].series for name in sorted(self._held)]
 
-    def edition(self, series: Series) -> int:
+    def version(self, series: Series) -> int:
         """A number that is another one after each change of the series' records or columns."""
-        return self._held[series.name.lower()].editions.number
+        return self._held[series.name.lower()].version.number
 
-    def same_since(self, selection: Selection, edition: int) -> bool:
-        """True if a selection has the records, as they print, that it had when its series was at that edition."""
-        editions = self._held[selection.series.name.lower()].editions
-        if editions.number == edition:
+    def same_since(self, selection: Selection, version: int) -> bool:
+        """True if a selection has the records, as they print, that it had when its series was at that version."""
+        current = self._held[selection.series.name.lower()].version
+        if current.number == version:
             return True
         window = window_of(selection)
-        return window is not None and editions.same_since(edition, window.lo, window.hi)
+        return window is not None and current.same_since(version, window.lo, window.hi)
 
     def coverage(self, series: Series) -> Coverage:
         """What is held completely of a series; read it, do not change it."""
@@ -178,16 +177,16 @@ class Reader:
             return await self._unremembered(held, window, n)
         series, slots = held.series.name.lower(), self._blocks.slots(held.series.name.lower())
         numbers = range(window.lo // slots, window.hi // slots + 1)
-        blocks = {number: self._blocks.find(series, number, held.editions) for number in numbers}
+        blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
         lacking = [number for number, block in blocks.items() if block is None]
         if lacking:
             looked = [self._blocks.wanted(series, number) for number in lacking]
             if not all(looked) or len(lacking) > MOST_BLOCKS:
                 return await self._unremembered(held, window, n)
-            edition = held.editions.number
+            version = held.version.number
             for number in lacking:
                 blocks[number] = await self._block(held, number, slots, window.axis)
-                self._blocks.put(series, number, blocks[number], edition)
+                self._blocks.put(series, number, blocks[number], version)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
@@ -280,7 +279,7 @@ class Reader:
         keyset, raw, undecided = found
         if undecided:
             raise NotHeld(
-                f"which {column} is the {'last' if last else 'first'} cannot be told from what is held"
+                f"which {column} is the {'last' if last else 'first'} cannot be determined from cached records"
             )
         return Row(0, self._keysets[keyset], raw)[column]
 
@@ -298,7 +297,7 @@ class Reader:
         if table.num_rows > MOST_NUMBERS:
             raise Refused(f"more than {MOST_NUMBERS:,} records match; expected a narrower record set")
         if any(chunk.true_count for chunk in table["undecided"].chunks):
-            raise NotHeld("the condition cannot be decided from printed values", (str(selection.source),))
+            raise NotHeld("the printed values are not precise enough to evaluate the condition", (str(selection.source),))
         return table["recnum"].combine_chunks()
 
     async def rows(self, series: Series, numbers: pa.Array, n: int | None = None) -> list[Row]:
@@ -381,10 +380,6 @@ class Reader:
         sql = f"SELECT count(*) FROM {held.layout.table} WHERE {inside}"
         row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
         return row[0] if row else 0
-
-    async def fact(self, kind: str, key: str) -> tuple[str, float] | None:
-        """A small answer that was kept, and when it was fetched."""
-        return await self._database.read(lambda cursor: find_fact(cursor, kind, key))
 
 
 def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:

@@ -93,7 +93,7 @@ def _keys_of(series: Series) -> dict[str, bool] | None:
 
 
 def place_of(series: Series, rows: pa.Table | None) -> tuple[int, int] | None:
-    """The stretch of the axis in which rows lie, as ``Editions`` has it; None if that is not certain."""
+    """The stretch of the axis in which rows lie, as ``PlacedVersion`` has it; None if that is not certain."""
     if rows is None:
         return MAX, MIN  # nowhere
     axis = coverage_axis(series)

@@ -5,7 +5,7 @@ What has changed is found by comparing: each file remembers how many records it 
 and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
 which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.
 Files are never changed: a newer one takes the place of an older, which stays for as long as somebody may read it.
-One that is gone or cut is written anew when it is next asked for; one with other bytes once that was found out.
+One that is gone or cut is written again when it is next asked for; one with other bytes once that was found out.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Lake:
         self._now = now
         self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
         self._listing = asyncio.Lock()  #: of the manifest, which all series share
-        self._seen: dict[str, int] = {}  #: the edition of each series that is sealed
+        self._seen: dict[str, int] = {}  #: the version of each series that is sealed
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
         self._ahead: dict[str, float] = {}  #: when each series was last sealed before somebody asked
         self._sizes: dict[str, int] = {}  #: of the files of these tables
@@ -101,7 +101,7 @@ class Lake:
         """
         for series in self._index.all_series():
             name, now = series.name.lower(), self._now()
-            due = now - self._ahead.get(name, 0.0) >= AHEAD_EVERY and self._seen.get(name) != self._index.edition(series)
+            due = now - self._ahead.get(name, 0.0) >= AHEAD_EVERY and self._seen.get(name) != self._index.version(series)
             if due and self._index.has_records(series) and may_go_on():
                 with suppress(_Stopped):
                     await to_the_end(self._as_of_now(series, may_go_on))
@@ -129,7 +129,7 @@ class Lake:
         return problem
 
     async def mend(self, series: Iterable[Series]) -> bool:
-        """Read all files of some series; True if one was damaged, which is written anew when next asked for."""
+        """Read all files of some series; True if one was damaged, which is written again when next asked for."""
         rows = [row for each in series for row in await self.files(each)]
         return any([await self.verify(row) is not None for row in rows])
 
@@ -140,12 +140,12 @@ class Lake:
     ) -> tuple[LakeTable, ...]:
         name = series.name.lower()
         async with self._sealing.setdefault(name, asyncio.Lock()):
-            edition = self._index.edition(series)
-            if self._seen.get(name) != edition or not await asyncio.to_thread(self._all_there, name):
+            version = self._index.version(series)
+            if self._seen.get(name) != version or not await asyncio.to_thread(self._all_there, name):
                 layout = self._index.layout(series)
                 kept = self._index.has_records(series)
                 self._ready[name] = await self._seal(name, layout, may_go_on) if kept else ()
-                self._seen[name] = edition
+                self._seen[name] = version
             return self._ready[name]
 
     async def _seal(self, name: str, layout: Layout, may_go_on: Callable[[], bool]) -> tuple[LakeTable, ...]:
@@ -254,7 +254,7 @@ class Lake:
             return f"it cannot be read: {error.strerror}"
         if size != row.bytes:
             return f"it has {size:,} bytes instead of {row.bytes:,}"
-        return None if sha256 == row.sha256 else "its bytes are not what they were"
+        return None if sha256 == row.sha256 else "its content has changed"
 
     def _settle(self, part: Path, place: Path) -> None:
         """Let a file that was written last, and take its place."""

@@ -153,7 +153,7 @@ def forget(cursor: Cursor, table: str, months: Iterable[str]) -> None:
 
 
 def distrust(cursor: Cursor, series: str) -> None:
-    """Have all files of a series written anew: records that they hold come again, under the same numbers."""
+    """Have all files of a series written again: records that they hold come again, under the same numbers."""
     names = [series.lower(), f"{series.lower()}__old"]
     cursor.execute("UPDATE mirror.lake SET print = '0' WHERE list_contains(?, series)", [names])
 

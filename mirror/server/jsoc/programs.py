@@ -39,6 +39,7 @@ from mirror.wire.show_info import (
     decode_show_info,
     encode_show_count,
     encode_show_info,
+    has_missing_numbers,
     only_jsoc_prints,
     show_info_query,
 )
@@ -154,12 +155,13 @@ class Programs:
         if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
             return await self._proxy.pass_through(request, origin="forwarded")
         asked, asked_at = question, self._now()
-        found = await self._whole.find(asked, demand)
+        found = await self._whole.find(asked, demand) or await self._whole.awaited(asked, demand)
         if found is None:
             try:
-                return await self._proxy.pass_through(
-                    request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
-                )
+                with self._whole.asking(asked, demand):
+                    return await self._proxy.pass_through(
+                        request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
+                    )
             except (NotHeld, OverBudget, UpstreamError):
                 if not self._whole.may_be_stale(demand):
                     raise
@@ -202,8 +204,11 @@ class Programs:
         request[RECORDS] = found.value.count
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
+        needed = has_missing_numbers(found.value, series.keyword)
+        formats = await self._search.formats(series, known) if needed else {}
         body = await self._search.offload.run(
-            lambda: encode_show_info(wanted, found.value, keyword=series.keyword), long=found.value.count > LONG_ANSWER
+            lambda: encode_show_info(wanted, found.value, keyword=series.keyword, formats=formats),
+            long=found.value.count > LONG_ANSWER,
         )
         return self._text(request, body, found)
 

@@ -19,7 +19,7 @@ from mirror.readthrough.records import CacheStatus
 from mirror.services.search.columns import FoundRecords, answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
@@ -67,6 +67,10 @@ class Search:
         if len(sets) != 1:
             raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, demand)
+
+    async def formats(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Mapping[str, str]:
+        """By what formats the keywords of a series print, as far as is known."""
+        return await self._catalogue.formats(series, demand)
 
     async def selections(
         self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None

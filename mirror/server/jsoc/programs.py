@@ -47,6 +47,7 @@ from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.lists import Listing
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from mirror.services.search.whole import WholeAnswers
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
@@ -247,10 +249,13 @@ REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
 
 class Fetch:
-    """The handler of jsoc_fetch; ``now`` gives Unix seconds."""
+    """The handler of jsoc_fetch; ``turn`` is held while a request of an address is made, ``now`` gives Unix seconds."""
 
-    def __init__(self, exports: Exports, units: UnitFiles, proxy: Proxy, now: Callable[[], float]) -> None:
+    def __init__(
+        self, exports: Exports, units: UnitFiles, proxy: Proxy, turn: Turn, now: Callable[[], float]
+    ) -> None:
         self._now = now
+        self._turn = turn
         self._exports = exports
         self._units = units
         self._proxy = proxy
@@ -273,6 +278,10 @@ class Fetch:
             raise NotHeld("a new export may need JSOC, but this request allows cached data only")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
+            if found.absent and "dbhost" in given and self._proxy.may_ask(request):
+                # A series of a database that only JSOC's own program asks.
+                async with self._turn(asked.notify):
+                    return await self._proxy.pass_through(request, origin="forwarded")
             if isinstance(found.answer, Failed):
                 return _answer(found.answer, form)
             return _answer(found.answer, form, headers=cache_headers(found.origin, found.checked_at, self._now()))

@@ -22,7 +22,7 @@ from mirror.storage.index.blocks import BlockRows
 from mirror.wire.info import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
@@ -89,6 +89,10 @@ class Search:
         for name in request.links or ():
             if name != ALL and not any(s.link(name) for s in series):
                 raise unknown_link(series[0], name)
+
+    async def formats(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Mapping[str, str]:
+        """By what formats the keywords of a series print, as far as is known."""
+        return await self._catalogue.formats(series, demand)
 
     async def selections(
         self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None

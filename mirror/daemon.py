@@ -18,9 +18,9 @@ from mirror.app import (
     DATABASE,
     Browsing,
     _app,
+    background,
     browsing,
     exporting,
-    keeping,
     open_core,
 )
 from mirror.config.loading import check_access
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mirror.upstream.client import UpstreamClient
     from mirror.upstream.pacing import Pacer
 
-__all__ = ["DATABASE", "Mirror", "build", "serve", "told_to_stop"]
+__all__ = ["DATABASE", "Mirror", "build", "serve", "stop_signal"]
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ async def build(
     async with AsyncExitStack() as stops:  # what fails below stops what was built before it
         core = await open_core(config, stops, now=now, pacer=pacer, sleep=sleep)
         making = exporting(core, stops)
-        kept = keeping(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
+        kept = background(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
         health = Health(
             lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
         )
@@ -180,7 +180,7 @@ async def build(
         return mirror
 
 
-async def told_to_stop() -> None:
+async def stop_signal() -> None:
     """Return at SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -193,7 +193,7 @@ async def serve(
     config: Config,
     *,
     ready: Callable[[str], None],
-    stopped: Callable[[], Awaitable[None]] = told_to_stop,
+    stopped: Callable[[], Awaitable[None]] = stop_signal,
     notifier: Notifier | None = None,
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
@@ -224,17 +224,17 @@ async def serve(
             unused.pop_all()
         running.push_async_callback(mirror.close)
 
-        def background(work: Awaitable[object]) -> asyncio.Future[object]:
+        def in_background(work: Awaitable[object]) -> asyncio.Future[object]:
             task = asyncio.ensure_future(work)
             running.callback(task.cancel)
             return task
 
-        background(mirror.watch.run())
-        background(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
-        background(notifier.keep_alive(mirror.health.healthy))
+        in_background(mirror.watch.run())
+        in_background(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
+        in_background(notifier.keep_alive(mirror.health.healthy))
         runner = _runner(mirror.app, config)
         running.push_async_callback(runner.cleanup)
-        stop = background(stopped())
+        stop = in_background(stopped())
         running.callback(_stopping, mirror, notifier)
         await runner.setup()
         for made in (*sockets, *own):
@@ -247,7 +247,7 @@ async def serve(
         mirror.upkeep.start()
         if mirror.publisher is not None:
             mirror.publisher.start()
-        background(mirror.analytics.warm())
+        in_background(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)
         await stop

@@ -81,9 +81,9 @@ def _explained(host: str, port: int, problem: OSError) -> str:
     if isinstance(problem, socket.gaierror):
         return f"{host!r} is not an address, nor a host name that this computer can resolve; expected one"
     if problem.errno == errno.EADDRINUSE:
-        return f"port {port} is in use by another program, perhaps by a mirror that runs already; expected a free port"
+        return f"port {port} is in use, perhaps by another mirror; expected a free port"
     if problem.errno in _ABSENT:
         return f"{host} is not an address of this computer; expected one that is, such as 127.0.0.1"
     if problem.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not use port {port}; expected one from 1024 on"
-    return f"{problem.strerror or problem}; expected an address and a port that are free"
+    return f"{problem.strerror or problem}; expected a free address and port"

@@ -27,6 +27,7 @@ LAYERS = (
     ("services.iceberg",),
     ("services.sql",),
     ("services.monitoring",),
+    ("services.cutouts",),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
     ("services.fills",),
     ("services.estimates",),
@@ -47,7 +48,7 @@ LAYERS = (
     ("wire",),
     ("fits",),
     ("drms",),
-    ("listening", "humanize", "concurrency", "systemd", "metrics"),
+    ("listening", "bounded", "humanize", "concurrency", "systemd", "metrics"),
     ("errors",),
     ("redaction",),
 )

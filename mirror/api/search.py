@@ -108,15 +108,15 @@ class KnownName(Answer, frozen=True, kw_only=True):
 SEARCH = Endpoint(
     method="GET", path="/api/search", role="read", asked=SearchQuery, answer=Found,
     text="Records of a record set, as rows. Without names: the prime keys. With `where` only the records for which "
-    "this condition in SQL is true. What is not held is asked of JSOC.",
+    "this condition in SQL is true. Missing records are fetched from JSOC.",
 )  # fmt: skip
 SERIES = Endpoint(
     method="GET", path="/api/series", role="read", asked=Nothing, answer=list[SeriesLine],
-    text="The series that are known.",
+    text="The cached series.",
 )  # fmt: skip
 CHECK_QUERY = Endpoint(
     method="GET", path="/api/check-query", role="read", asked=CheckQuery, answer=Checked,
-    text="Whether a record set is right, and what a search for it would fetch; or what is wrong, and where.",
+    text="Checks a record set: what a search would fetch, or what is wrong and where.",
 )  # fmt: skip
 BUILD_QUERY = Endpoint(
     method="GET", path="/api/build-query", role="read", asked=Nothing, answer=Checked,

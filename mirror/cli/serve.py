@@ -39,7 +39,7 @@ def announce_with_proxy(url: str) -> None:
     "path",
     envvar="MIRROR_CONFIG",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; without it defaults hold.  [env: MIRROR_CONFIG]",
+    help="Configuration file. Without it, defaults apply.  [env: MIRROR_CONFIG]",
 )
 @click.option(
     "--processes", type=click.IntRange(1, 64), help="So many mirrors behind one port, which share what they fetch."
@@ -48,17 +48,16 @@ def announce_with_proxy(url: str) -> None:
 def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
     """Run a mirror.
 
-    It answers at JSOC's own paths, as a server and as a proxy for jsoc.stanford.edu. It prints a line,
-    "ready http://HOST:PORT", once it accepts requests, and after it the environment for scripts; SIGTERM or ctrl-C
-    stops it.
+    It serves JSOC's own paths, directly and as a proxy for jsoc.stanford.edu. When it accepts requests it
+    prints "ready http://HOST:PORT" and the environment variables for scripts. Stop it with Ctrl-C or SIGTERM.
 
     \b
-        mirror serve                             this computer only, port 8040
-        mirror serve --config config.toml        every key is explained in that file
+        mirror serve                             for this computer, port 8040
+        mirror serve --config config.toml        see config.toml for all keys
         mirror serve --processes 4               warm searches on four processors
         MIRROR_SERVER__HOST=0.0.0.0 MIRROR_ACCESS__NETWORKS='10.1.0.0/16 export' mirror serve
 
-    Ways in for those who use it, none of which changes a script:
+    How scripts use it:
 
     \b
         HTTP_PROXY=http://HOST:8040 NO_PROXY=... python script.py
@@ -81,7 +80,7 @@ def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
                 announce_with_proxy(address)
                 notifier.tell("READY=1", f"STATUS={config.server.processes} processes answer at {address}")
 
-            await run_several(config, ready=ready, stopped=daemon.told_to_stop, path=path, environ=environ)
+            await run_several(config, ready=ready, stopped=daemon.stop_signal, path=path, environ=environ)
         else:
             await daemon.serve(
                 config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True,

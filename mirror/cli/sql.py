@@ -14,26 +14,27 @@ import click
 from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import remark, show
+from mirror.cli.support.output import remark, show, table_options
 from mirror.humanize import counted
 
 
 @click.command
 @click.argument("statement", required=False)
 @click.option(
-    "-f", "--file", "source", type=click.File("r", encoding="utf-8"), help="Read the statement from a file."
+    "-f", "--file", "source", type=click.File("r", encoding="utf-8"), help="Read statements from a file."
 )
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
-              help="A value for $NAME in the statement; numbers, true, false and null are read as such.")  # fmt: skip
+              help="Value for $NAME; numbers, true, false and null are recognized.")  # fmt: skip
 @click.option("--json", "form", flag_value="json", help="Print JSON: columns with types, and rows.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
 @click.option(
     "--parquet", "parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write a Parquet file."
 )
 @click.option(
     "--arrow", "arrow", type=click.Path(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
 )
-@click.option("--fill", is_flag=True, help="Fetch what is missing of the record sets of jsoc() first.")
+@table_options
+@click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
 @url_option
 def sql(
     statement: str | None,
@@ -45,11 +46,11 @@ def sql(
     arrow: Path | None,
     daemon: Daemon,
 ) -> None:
-    """Run SQL over every keyword of all that is held.
+    """Run SQL on all cached keywords.
 
-    Each series is a table of its own name, each keyword a column, times are in UTC. The tables of the schema
-    mirror tell about series, keywords, coverage, files and exports. jsoc('...') is the table of a record set, all
-    of whose records must be held, or are fetched with --fill. The dialect is DuckDB's.
+    Each cached series is a table, each keyword a column; times are in UTC. The schema "mirror" has tables of
+    series, keywords, coverage, files and exports. jsoc('...') is the table of a record set, which must be
+    fully cached, or is fetched with --fill. The dialect is DuckDB's.
 
     \b
         mirror sql 'SELECT count(*) FROM hmi.v_45s WHERE quality = 0'
@@ -58,7 +59,7 @@ def sql(
         mirror sql "SELECT avg(datamean) FROM jsoc('hmi.v_45s[2014.01.01/1d]')" --fill
         mirror sql -f monthly.sql --csv > monthly.csv
         echo 'FROM mirror.series' | mirror sql
-        mirror sql                               a prompt that knows the names
+        mirror sql                               interactive prompt with completion
     """
     given = dict(map(_param, params))
     text = statement or (source.read() if source else None)
@@ -88,12 +89,12 @@ def run(daemon: Daemon, question: SqlQuery, form: str | None) -> None:
         with _answer(daemon, question, "csv") as answer:
             shutil.copyfileobj(answer, sys.stdout.buffer)
         return
-    told = daemon.ask(SQL, question)
+    reply = daemon.ask(SQL, question)
     if form == "json":
-        click.echo(json.dumps(plain(told), ensure_ascii=False))
+        click.echo(json.dumps(plain(reply), ensure_ascii=False))
         return
-    show({"columns": [column.name for column in told.columns], "rows": told.rows}, "table")
-    remark(counted(len(told.rows), "row"))
+    show({"columns": [column.name for column in reply.columns], "rows": reply.rows}, "table")
+    remark(counted(len(reply.rows), "row"))
 
 
 def _write(daemon: Daemon, question: SqlQuery, kind: str, file: Path) -> None:

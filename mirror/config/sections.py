@@ -49,7 +49,7 @@ class Server:
 class Upstream:
     """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
 
-    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be asked for but for people's small questions;
+    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be contacted for but for people's small questions;
     None: any number.
     """
 
@@ -226,7 +226,7 @@ class Subscription:
 
     From ``start`` to ``end`` of ``series``: records whose prime keys are as ``keys`` says (a key and the
     text in its bracket), one each ``step`` seconds, None: all. ``segments`` empty: keywords only; files
-    only of records for which ``where`` holds. Looked after every ``every`` seconds. ``keep``: files of
+    only of records for which ``where`` holds. Looked at every ``every`` seconds. ``keep``: files of
     records older than so many seconds go, math.inf: those that left the window, None: none.
     """
 

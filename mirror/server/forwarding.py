@@ -95,7 +95,7 @@ class Forwarding:
         if request.method not in _METHODS:
             raise web.HTTPMethodNotAllowed(request.method, sorted(_METHODS))
         if _VIA in request.headers.get("Via", ""):
-            raise Forbidden("the request came back to this mirror")
+            raise Forbidden("request loop: the request came back to this mirror")
         body = await request.read() if request.body_exists else None
         headers = end_to_end(request.headers)
         headers.add("Via", _VIA)
@@ -140,7 +140,7 @@ class Forwarding:
 
 async def _connected(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the first of the addresses that takes one; the last problem if none does."""
-    problem: Exception = OSError("there is no address")
+    problem: Exception = OSError("missing address")
     for address in addresses:
         try:
             async with asyncio.timeout(CONNECT):
@@ -243,7 +243,7 @@ async def addresses_of(host: str, port: int, destination: Destination) -> list[s
         for text in found:
             address = ipaddress.ip_address(text.partition("%")[0])
             if not address.is_global or address.is_multicast:
-                raise Forbidden(f"{host} leads to an address of a private network, which is not served")
+                raise Forbidden(f"{host} resolves to a private network address, which is not allowed")
     return found
 
 

@@ -81,7 +81,7 @@ async def test_a_search_takes_a_condition_in_sql(mirror):
     values = found.stdout.split()[1:]
     assert len(values) == 3
     assert all(float(value) > 2 for value in values)
-    assert found.stderr.startswith("3 records; answered from what the mirror holds")
+    assert found.stderr.startswith("3 records; from the cache")
     wrong = await search("--where", "foo > 2")
     assert (wrong.exit_code, "foo > 2\n  ^" in wrong.stderr) == (1, True)
     assert (await search("--where", "TRUE", "--open", "1")).exit_code == 2

@@ -17,10 +17,11 @@ from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon
 
 WORDS = ["SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "JOIN", "ASOF", "USING", "ON", "AS", "AND", "OR", "NOT", "IN", "BETWEEN", "LIKE", "IS", "NULL", "DISTINCT", "COUNT", "AVG", "MIN", "MAX", "SUM", "MEDIAN", "STDDEV", "QUANTILE", "WITH", "UNION", "ALL", "CASE", "WHEN", "THEN", "ELSE", "END", "CAST", "DATE", "TIMESTAMP", "INTERVAL", "DATE_TRUNC", "DESCRIBE", "SUMMARIZE", "EXPLAIN", "PIVOT", "HAVING", "OVER", "PARTITION", "DESC", "ASC"]
-HELP = """A statement ends with ; and may have several lines. Tab completes names, ctrl-R searches what was typed.
-  FROM mirror.series;       the tables that there are
-  DESCRIBE hmi.v_45s;       the columns of one
-  quit                      or ctrl-D"""
+HELP = """End a statement with ;  Tab completes names, Ctrl-R searches the history.
+  SHOW ALL TABLES;          list the tables          (also .tables or \\d)
+  DESCRIBE hmi.v_45s;       list its columns         (also \\d hmi.v_45s)
+  help                      show this text
+  quit                      or Ctrl-D"""
 _NAME = re.compile(r"[\w.$]*$")
 
 

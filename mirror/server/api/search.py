@@ -56,6 +56,7 @@ class SearchApi:
             series = await self._structure(asked.ds, demand)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(asked.ds, keys=keys, segments=segments, links=links, n=asked.n or None)
+        await self._search.check_names(wanted, demand)
         if asked.where is None:
             found = await self._search.rs_list(wanted, demand)
         else:
@@ -68,8 +69,8 @@ class SearchApi:
         headers = cache_headers(found.origin, found.checked_at, self._status.now())
         age = int(headers["Age"]) if "Age" in headers else UNSET
         plan = cast("Plan", found.origin.name.lower())
-        told = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age)
-        return told, headers
+        answer = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age)
+        return answer, headers
 
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""
@@ -77,7 +78,7 @@ class SearchApi:
         return await self._search.structure(ds, demand if held_only else CacheDemand.DEFAULT)
 
     async def series(self, _: web.Request, __: Nothing) -> list[SeriesLine]:
-        """The series that are known."""
+        """The cached series."""
         return await self._status.series()
 
 

@@ -91,9 +91,9 @@ _GAUGES = {
     "records_wanted": "Records that a subscription will hold, as far as can be told.",
     "files": "Files held of a subscription.",
     "files_wanted": "Files that a subscription will hold, as far as can be told.",
-    "files_absent": "Files of a subscription that are not to be had.",
+    "files_absent": "Files of a subscription that are not available.",
     "bytes": "Bytes of files held of a subscription.",
-    "rate": "Bytes a second at which files of a subscription came of late.",
+    "rate": "Bytes a second at which files of a subscription were fetched recently.",
 }
 
 
@@ -191,7 +191,7 @@ class Sync:
         chosen = [w for n, w in self._workers.items() if name is None or n.lower() == name.lower()]
         if name is not None and not chosen:
             known = ", ".join(self._workers) or "there are none"
-            raise BadRequest(f"there is no subscription {name!r}; expected one of: {known}")
+            raise BadRequest(f"no subscription {name!r}; expected one of: {known}")
         before = {worker.subscription.identity: worker.state.passes for worker in chosen}
         for worker in chosen:
             worker.look_now()

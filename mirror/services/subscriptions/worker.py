@@ -1,6 +1,6 @@
 """One subscription at work: looks for what is new, keeps records, keeps files, in small steps, newest first.
 
-Each step asks the index anew what is missing, so a step that was interrupted is simply done again, and
+Each step asks the index each time what is missing, so a step that was interrupted is simply done again, and
 nothing that is held is fetched twice. Whatever a step asks upstream for, it asks behind people.
 """
 
@@ -166,7 +166,7 @@ class Worker:
             return self._failed(str(problem))
         except Exception:
             log.exception("subscription failed name=%s", self.subscription.identity)
-            return self._failed("the mirror failed on this subscription; its log says why")
+            return self._failed("internal error in this subscription; see the mirror's log")
         self.state.failures, self.state.problem = 0, ""
         return rest
 
@@ -176,7 +176,7 @@ class Worker:
             log.warning("subscription waits name=%s error=%s", self.subscription.identity, problem)
         self._asked = False
         state.failures, state.problem = state.failures + 1, problem
-        return Rest(pause(state.failures, self._parts.chance()), "tries again after a failure")
+        return Rest(pause(state.failures, self._parts.chance()), "retrying after a failure")
 
     async def step(self) -> Rest | None:
         """One look, one piece of records and one batch of files; a rest if there is nothing to do now."""
@@ -188,15 +188,15 @@ class Worker:
         if self.target is None or self._asked or not self.memory.looked <= self._now() < self.next_look:
             await self._look()
         if self.target is None:
-            return Rest(self._until_look(), "its window is empty")
+            return Rest(self._until_look(), "the window is empty")
         more = await self._records(self.target)
         more = await self._files(self.target) or more
         if more:
             return None
         if wait := self._budget_wait():
-            return Rest(wait, "its budget is used up")
+            return Rest(wait, "budget used up")
         full = self.target.scope.files is not None and self._full()
-        return Rest(self._until_look(), f"subscriptions hold {SHARE:.0%} of the quota" if full else "")
+        return Rest(self._until_look(), f"subscriptions use {SHARE:.0%} of the quota" if full else "")
 
     def _must_wait(self) -> Rest | None:
         if not self._parts.rules.may_ask:
@@ -244,12 +244,12 @@ class Worker:
             return False
         came: list[int] = []
         began = self._now()
-        errand = Batch(
+        batch = Batch(
             found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came)
         )
         more, problem = False, None
         try:
-            more = await self._parts.files.batch(errand)
+            more = await self._parts.files.batch(batch)
         except MirrorError as error:
             problem = error
         if came:

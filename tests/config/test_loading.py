@@ -76,7 +76,7 @@ def test_the_shipped_file_explains_every_key():
 
 def test_the_shipped_freshness_rules_are_the_built_in_ones(load):
     text = SHIPPED.read_text()
-    rules = text[text.index("# [[freshness]]") : text.index("# How long JSOC's plain files")]
+    rules = text[text.index("# [[freshness]]") : text.index("# When cached plain files")]
     written = load(re.sub(r"(?m)^# ", "", rules).replace("\n#\n", "\n\n")).freshness
     assert written == Config().freshness * 2
 

@@ -329,7 +329,8 @@ def background(
     checks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *checks, c.rules.timestamp, time.monotonic)
     around = Environment(
-        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
+        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep,
+        lake.keep_current,
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)

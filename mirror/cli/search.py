@@ -97,6 +97,8 @@ def search(
     show(found, form)
     answer = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
     remark(f"{counted(found.count, 'record')}; {answer}")
+    if found.note:
+        remark(found.note)
     if number is not None:
         open_quick_look(daemon, asked, number)
 

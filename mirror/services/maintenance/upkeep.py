@@ -59,6 +59,7 @@ class Environment:
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
     note: Callable[[], Awaitable[None]]  #: writes down what else was counted
+    seal: Callable[[], Awaitable[None]]  #: brings the lake up to date
 
 
 class Upkeep:
@@ -94,7 +95,7 @@ class Upkeep:
 
     def start(self) -> None:
         """Begin."""
-        loops = (self._every(TICK, self.tick), self._every(LOOK, self.check))
+        loops = (self._every(TICK, self.tick), self._every(LOOK, self.check), self._every(TICK, self.seal))
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     async def stop(self) -> None:
@@ -123,6 +124,11 @@ class Upkeep:
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
         await self._database.rest()
+
+    async def seal(self) -> None:
+        """Bring the lake up to date while nobody is served."""
+        if not self._around.is_busy() and self._around.now().timestamp() - self._accounting.last >= IDLE:
+            await self._around.seal()
 
     async def check(self) -> None:
         """Go on with the background check, as far as the day's budget and hours let it."""

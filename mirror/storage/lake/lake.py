@@ -75,6 +75,7 @@ class Lake:
         self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
         self._listing = asyncio.Lock()  #: of the manifest, which all series share
         self._seen: dict[str, int] = {}  #: the version of each series that is sealed
+        self._looked: dict[str, int] = {}  #: the version of each at the last look of ``keep_current``
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
         self._sizes: dict[str, int] = {}  #: of the files of these tables
         self._damaged: set[str] = set()  #: files that were found to have other bytes
@@ -85,6 +86,17 @@ class Lake:
         StorageError if they cannot be written. Who hangs up meanwhile leaves nothing half written.
         """
         return await to_the_end(self._as_of_now(series))
+
+    async def keep_current(self) -> None:
+        """Seal each series whose records have not changed since the last call; what is being fetched is left alone.
+
+        So the manifest names all that is cached, whoever has asked for it in SQL or not.
+        """
+        for series in self._index.all_series():
+            name, version = series.name.lower(), self._index.version(series)
+            if self._seen.get(name) != version and self._looked.get(name) == version:
+                await self.tables(series)
+            self._looked[name] = version
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The columns of the tables of a series, which need not be sealed: their names, types and comments."""

@@ -31,6 +31,7 @@ from mirror.errors import (
     ObjectStoreError,
     UpstreamBroken,
 )
+from mirror.readthrough.downloads import OtherBytes, digest_header
 from mirror.storage.database.database import Tables
 from mirror.storage.files.holdings import Holding, RecordSegment
 from mirror.storage.files.table import Blob, head
@@ -297,27 +298,38 @@ class SharedFiles:
         except ObjectStoreError as problem:
             log.warning("a file cannot be had from the objects, and JSOC is asked path=%s problem=%r", unit.path, str(problem))
             return None
-        headers = {"Content-Length": str(unit.size), "ETag": _tag(unit.sha256)}
-        return _FromObjects(200, headers, self._checked(unit, incoming))
+        stack.push_async_exit(self._got(unit))
+        headers = {
+            "Content-Length": str(unit.size),
+            "ETag": _tag(unit.sha256),
+            "Repr-Digest": digest_header(unit.sha256),
+        }
+        return _FromObjects(200, headers, self._pieces(unit, incoming))
 
-    async def _checked(self, unit: Unit, incoming: Incoming) -> AsyncIterator[bytes]:
-        digest = hashlib.sha256()
+    async def _pieces(self, unit: Unit, incoming: Incoming) -> AsyncIterator[bytes]:
         try:
             async for piece in incoming.pieces:
-                digest.update(piece)
                 yield piece
         except ObjectStoreError as problem:
             self._doubt(unit.file)
             raise UpstreamBroken(f"{unit.path}: {problem}") from problem
-        if digest.hexdigest() != unit.sha256:
-            await self.damaged(unit)
-            raise UpstreamBroken(f"{unit.path}: the object {unit.key} has other bytes than its sha256 says")
-        self._doubts.pop(unit.file, None)
-        self._came[unit.file] = unit.sha256
-        while len(self._came) > MOST_NEW:
-            del self._came[next(iter(self._came))]
-        self.counts["got"] += 1
-        self.counts["got_bytes"] += unit.size
+
+    def _got(self, unit: Unit) -> Callable[..., Awaitable[bool]]:
+        """Looks at how the download of an object ended: whole, and of the hash that was promised, or not."""
+
+        async def end(_: type[BaseException] | None, problem: BaseException | None, __: object) -> bool:
+            if isinstance(problem, OtherBytes):
+                await self.damaged(unit)
+            elif problem is None:
+                self._doubts.pop(unit.file, None)
+                self._came[unit.file] = unit.sha256
+                while len(self._came) > MOST_NEW:
+                    del self._came[next(iter(self._came))]
+                self.counts["got"] += 1
+                self.counts["got_bytes"] += unit.size
+            return False
+
+        return end
 
     def _doubt(self, file: UnitFile) -> None:
         self._doubts[file] = self._doubts.get(file, 0) + 1

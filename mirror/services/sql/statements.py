@@ -96,6 +96,19 @@ def tokens(sql: str) -> Iterator[Token]:
         at += len(text)
 
 
+def split_statements(sql: str) -> list[str]:
+    """The statements of a text, which semicolons part; those inside quotes and comments part nothing."""
+    found, start, empty = [], 0, True
+    for token in tokens(sql):
+        if token.text != ";" or token.kind is not Kind.OPERATOR:
+            empty = False
+            continue
+        if not empty:
+            found.append(sql[start : token.start].strip())
+        start, empty = token.end, True
+    return found if empty else [*found, sql[start:].strip()]
+
+
 def _after_comment(sql: str, at: int) -> int:
     """Where a comment that begins at ``at`` ends, with those that are nested in it."""
     depth = 0

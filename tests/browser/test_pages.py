@@ -106,7 +106,7 @@ async def test_a_gap_is_found_by_keyboard_and_filled_from_the_heat_map(mirror, b
         await page.click("#fill")
         await page.wait_for_selector("#fill:has-text('Fetch 1,9')")  # its size, before anything is fetched
         await page.click("#fill")
-        await page.wait_for_selector("#detail-body:has-text('Nothing is missing here')")
+        await page.wait_for_selector("#detail-body:has-text('Nothing is missing')")
         states = (await mirror.get("/api/coverage/days", {"series": "hmi.v_45s", "year": "2014"})).json[
             "states"
         ]

@@ -29,10 +29,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from mirror.redaction import redacted
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class MirrorError(Exception):
@@ -72,11 +70,12 @@ class SyntaxProblem(BadRequest):
 
 
 class UnknownSeries(BadRequest):
-    """No series of this name."""
+    """No series of this name; ``near`` are names that are written much like it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
         self.name = name
-        super().__init__(f"series {name!r} not found; expected a series that show_series lists")
+        hint = f"did you mean {' or '.join(near)}?" if near else "expected a series that show_series lists"
+        super().__init__(f"series {name!r} not found; {hint}")
 
 
 class UnknownName(BadRequest):
@@ -119,6 +118,12 @@ class TooMany(OverLimit):
     """Too many ask at a time; the same may be asked again later."""
 
 
+def _redacted(text: str) -> str:
+    from mirror.redaction import redacted  # noqa: PLC0415  (its patterns take longer to make than a command to start)
+
+    return redacted(text)
+
+
 class UpstreamError(MirrorError):
     """JSOC, or the way to it, did not give what was needed.
 
@@ -126,7 +131,7 @@ class UpstreamError(MirrorError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(message))
+        super().__init__(_redacted(message))
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -142,7 +147,7 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
-        self.message = redacted(message)
+        self.message = _redacted(message)
         super().__init__(f"JSOC refused, status {status}: {message}")
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": ("mirror.cli.simulate", "Run a simulated JSOC for tests and trials."),
     "search": ("mirror.cli.search", "Search records; print a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Download the files of records into a folder."),
+    "cutout": ("mirror.cli.cutout", "Cut parts out of images, as FITS files."),
     "export": ("mirror.cli.export", "Export records to a download folder at the mirror."),
     "fill": ("mirror.cli.fill", "Fetch all missing records of a large record set."),
     "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or show one."),
@@ -52,7 +53,7 @@ COMMANDS = {
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
     "Try it": ("demo", "simulate"),
-    "Daily use": ("serve", "search", "sql", "fetch", "export", "fill", "jobs", "cancel"),
+    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
     "Information": ("status", "series", "coverage", "changes", "usage"),
     "Keep data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
     "Maintenance": ("check", "evict", "forget", "backup", "restore"),
@@ -93,6 +94,18 @@ class Commands(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{self._modules[name][0]}.{name} is not a command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it; an error for a command that there is not names those that are written much like it."""
+        name = args[0]
+        if name not in self._modules and not name.startswith("-") and not ctx.resilient_parsing:
+            from mirror.humanize import near  # noqa: PLC0415  (only for this error)
+
+            found = near(name, self._modules)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {' or '.join(found)}?" if found else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The lists in ``--help``, which need no import; one column is as wide in all of them."""

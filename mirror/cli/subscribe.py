@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from http.client import BAD_REQUEST, FORBIDDEN, NOT_FOUND
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from mirror.cli.support.output import (
     show_estimate,
 )
 from mirror.cli.sync import show_subscriptions
+from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
+
+#: HTTP codes of a subscription that is wrong, whatever else is.
+_WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 
 
 @click.command
@@ -101,11 +106,25 @@ def subscribe(
             f"removed subscription {remove} from {file}; its data stay cached while there is space"
         )
         return
-    announce_estimate(lambda: _estimate(daemon, subscription))
+    _check_and_tell(daemon, subscription)
     added = Subscribing(file, os.environ).add(subscription)
     remark(f"added subscription {added.identity} to {file}")
     if form == "json":
         show({"name": added.identity, "file": str(file)}, form)
+
+
+def _check_and_tell(daemon: Daemon, subscription: Mapping[str, Any]) -> None:
+    """Says what is about to be fetched; raises what is wrong with the subscription, so that nothing is written.
+
+    Where that cannot be told now, as JSOC or the mirror is down, it is written all the same.
+    """
+    try:
+        estimate = _estimate(daemon, subscription)
+    except click.ClickException as problem:
+        if isinstance(problem.__cause__, RemoteError) and problem.__cause__.code in _WRONG:
+            raise
+        return
+    announce_estimate(lambda: estimate)
 
 
 def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:

@@ -34,7 +34,7 @@ from mirror.storage.index.rows import fill_request, raw_records
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.conditions import Condition
@@ -127,7 +127,7 @@ class KeptAnswers:
                 return found
         return await self._ask_whole(selection, n)
 
-    async def keep_decided(self, selection: Selection, rows: list[Row]) -> None:
+    async def keep_decided(self, selection: Selection, rows: Sequence[Row]) -> None:
         """Keep the records that printed values decide, where they may not do so any more once others are held.
 
         How exactly a column's values tell the stored ones is learned from all of them.

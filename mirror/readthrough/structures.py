@@ -64,6 +64,13 @@ class Catalogue:
                 return held[0]
             raise
 
+    def is_current(self, series: Series, demand: CacheDemand) -> bool:
+        """True if ``series`` would give this very structure now, without asking."""
+        held = self._index.series(series.name)
+        if held is None or held[0] is not series:
+            return False
+        return abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE or not self._rules.asks(demand)
+
     async def formats(
         self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT
     ) -> Mapping[str, str]:

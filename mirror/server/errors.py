@@ -89,6 +89,30 @@ def codes(error: MirrorError) -> tuple[int, int]:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
+class Suggestions:
+    """Adds what may have been meant to the error for a series that is not there, at the paths of our own API.
+
+    ``improved`` gives the better error. JSOC's own programs are answered as JSOC does.
+    """
+
+    def __init__(self, improved: Callable[[UnknownSeries], Awaitable[UnknownSeries]]) -> None:
+        self._improved = improved
+
+    async def improved(self, problem: MirrorError) -> MirrorError:
+        """An error as people should read it."""
+        return await self._improved(problem) if isinstance(problem, UnknownSeries) else problem
+
+    @web.middleware
+    async def suggest(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer; an error for an unknown series says what may have been meant."""
+        try:
+            return await handler(request)
+        except UnknownSeries as problem:
+            if not request.path.startswith("/api/"):
+                raise
+            raise await self._improved(problem) from problem
+
+
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn errors into answers; what nobody foresaw is logged once, and answered as such."""

@@ -44,7 +44,7 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(kind, given, words):
 @pytest.mark.parametrize(
     "kind, given, words",
     [
-        (ExportBody, [], "the body is no JSON object"),
+        (ExportBody, [], "the body is not a JSON object"),
         (ExportBody, {}, "ds is missing; expected a record set"),
         (ExportBody, {"ds": ""}, "ds is missing"),
         (ExportBody, {"ds": 1}, "ds is 1; expected a text"),

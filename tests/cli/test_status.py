@@ -45,7 +45,7 @@ def test_each_subject_has_a_line():
     assert told["fetching"] == "hmi.V_45s: 3 of 8 slots or records"
     assert "unknown key 'prot'" in told["configuration"] and "server.port" in told["configuration"]
     assert (
-        "is at contents, has seen 12 files and 4 records; found since start: 1 repaired" in told["check"]
+        "now at contents: 12 files and 4 records; found since start: 1 repaired" in told["check"]
     )
 
 

@@ -332,7 +332,7 @@ async def test_a_large_question_of_a_person_is_refused_with_what_to_do(lab, monk
     answer = await lab.ask("hmi.V_45s[2015.01.01_TAI/3d]")
     assert answer.json["status"] != 0
     assert "the budget for JSOC is used up" in answer.json["error"]
-    assert "there is more from" in answer.json["error"]
+    assert "more is available from" in answer.json["error"]
     assert await lab.fetched() - before <= 300 + 3 * 1000 < 3 * 1920, (
         "what was asked side by side, and no more"
     )
@@ -411,8 +411,8 @@ async def test_a_subscription_rests_and_goes_on(tmp_path):
         await sync.finished()
         [report] = await sync.report()
         assert (report.state, report.records) == ("waiting", 0)
-        assert "budget towards JSOC is used up" in report.why
-        assert "there is more from" in report.why
+        assert "budget for JSOC is used up" in report.why
+        assert "more is available from" in report.why
         assert await lab.fetched() == 0
         for _ in range(3):
             lab.clock.forward(hours=1, minutes=2)

@@ -11,6 +11,7 @@ What a command would ask JSOC for, told before it begins; ``--dry-run`` tells th
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,11 +24,10 @@ import msgspec
 from mirror.api.contract import UNSET, Asked, Endpoint, plain
 from mirror.api.fills import ESTIMATE, Estimate, EstimateQuery
 from mirror.cli.support.daemon import Daemon
+from mirror.cli.support.table import Column, drawn
 from mirror.humanize import counted, in_words
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mirror.api.transfer import Progress
 
 Form = Literal["table", "json", "csv"]
@@ -35,8 +35,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
 
-#: More characters than any line has.
-_UNLIMITED = 1_000_000
+#: Where --wide and --pager wait for the table.
+_TABLE = "mirror.table"
 
 
 class Table(NamedTuple):
@@ -51,7 +51,19 @@ def form_options(command: F) -> F:
     as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
     as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
     as_table = click.option("--table", "form", flag_value="table", default=True, hidden=True)
-    return as_table(as_json(as_csv(command)))
+    return as_table(as_json(as_csv(table_options(command))))
+
+
+def table_options(command: F) -> F:
+    """``--wide`` and ``--pager``, which ``show`` heeds where it prints a table."""
+
+    def note(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            context.meta.setdefault(_TABLE, set()).add(option.name)
+
+    wide = click.option("--wide", is_flag=True, expose_value=False, callback=note, help="Do not cut the table to the screen.")
+    pager = click.option("--pager", is_flag=True, expose_value=False, callback=note, help="Show the whole table in a pager.")
+    return wide(pager(command))
 
 
 def json_option(command: F) -> F:
@@ -84,23 +96,12 @@ def show(payload: Any, form: Form) -> None:
     elif form == "csv":
         _show_csv(table_of(payload))
     else:
-        _show_table(table_of(payload))
-
-
-
-
+        _show_table(table_of(payload), whole=isinstance(payload, Mapping) and "columns" not in payload)
 
 
 def remark(text: str) -> None:
     """A line about the data, to stderr, so that it never ends up in a file of data."""
     click.echo(text, err=True)
-
-
-def wide_enough(console: Console) -> Console:
-    """The console; in a pipe one on which nothing is cut, for whoever reads it there wants it all."""
-    if not console.is_terminal:
-        console.width = _UNLIMITED
-    return console
 
 
 def _show_csv(table: Table) -> None:
@@ -111,25 +112,38 @@ def _show_csv(table: Table) -> None:
     writer.writerows([[_plain(value) for value in row] for row in table.rows])
 
 
-def _show_table(table: Table) -> None:
+def _show_table(table: Table, *, whole: bool) -> None:
+    """Prints a table; in a terminal as much of it as fits, unless ``whole`` or an option asks for all."""
     if not table.columns:  # nothing was found; whoever asked says so in words
         return
-    from rich import box  # noqa: PLC0415  (it takes longer to load than many commands to run)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    options = _table_options()
+    terminal = sys.stdout.isatty()
+    room = None if whole or options or not terminal else _terminal_width()
+    texts = [[_plain(row[n]) for row in table.rows] for n in range(len(table.columns))]
+    columns = [
+        Column(name, values, bool(values) and all(map(_is_number, values)))
+        for name, values in zip(table.columns, texts, strict=True)
+    ]
+    shown = drawn(columns, room)
+    text = "\n".join(shown.lines)
+    if terminal and "pager" in options:
+        os.environ.setdefault("LESS", "-SFRX")  # lines are not folded, and a short table is just printed
+        click.echo_via_pager(text)
+    else:
+        click.echo(text)
+    if shown.hidden:
+        remark(f"{counted(shown.hidden, 'more column')}; use --wide or --pager to see all")
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(table.columns):
-        numeric = bool(table.rows) and all(_is_number(row[number]) for row in table.rows)
-        drawn.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
-    for row in table.rows:
-        drawn.add_row(*(Text(_plain(value)) for value in row))
-    console = wide_enough(Console())
-    with console.capture() as capture:
-        console.print(drawn)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    click.echo("\n".join(line for line in lines if line))
+
+def _table_options() -> frozenset[str]:
+    context = click.get_current_context(silent=True)
+    return frozenset() if context is None else frozenset(context.meta.get(_TABLE, ()))
+
+
+def _terminal_width() -> int:
+    import shutil  # noqa: PLC0415
+
+    return shutil.get_terminal_size().columns
 
 
 def _flat(members: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -149,17 +163,13 @@ def _plain(value: Any) -> str:
     return msgspec.json.encode(value).decode() if isinstance(value, (bool, Mapping)) else str(value)
 
 
-def _is_number(value: Any) -> bool:
-    """True for what belongs to the right of a column: numbers, as text too, and what stands for none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return value is None
+def _is_number(text: str) -> bool:
+    """True for what belongs to the right of a column: numbers, and what stands for none."""
     try:
-        float(value)
+        float(text)
     except ValueError:
-        return value == "MISSING"
+        return text in ("MISSING", "")
     return True
-
-
 
 
 def size_option(name: str, **options: Any) -> Callable[[F], F]:

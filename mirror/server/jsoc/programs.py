@@ -17,8 +17,10 @@ from mirror.drms.export import ExportRequest, Failed, Pending, RepeatRequest, St
 from mirror.drms.exportrules import failure
 from mirror.errors import MirrorError, NotHeld, OverBudget, UnknownSeries, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
+from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.address import decode_address, encode_address_answer
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
+#: Records from which on an answer is put together in a thread: until then that is done while a thread would wake up.
+MUCH = 5000
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
 #: What the programs answer with; text where nothing is said.
@@ -90,6 +94,7 @@ class Programs:
         self._listing = listing
         self._proxy = proxy
         self._now = now  #: Unix seconds
+        self._answers = Answers()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve every program at JSOC's own path, by GET and POST."""
@@ -121,6 +126,10 @@ class Programs:
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
+        question = request.raw_path.partition("?")[2] if request.method == "GET" else ""
+        known = self._answers.find(question)
+        if known is not None and self._search.again(known.basis, demand_of(request)):
+            return await self._given_again(request, question, known)
         given = await parameters(request)
         if not_understood(given):
             return await self._whole_answer(request, "jsoc_info", given)
@@ -142,10 +151,27 @@ class Programs:
         found = await self._search.rs_list(info, demand)
         request[RECORDS] = found.value.count
         body = await self._search.offload.run(
-            lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > LONG_ANSWER
+            lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > MUCH
         )
+        if question and found.basis:
+            made = Answer(info.ds, body, found.value.count, found.basis)
+            self._answers.keep(question, made)
+            return await self._given_again(request, question, made)
         response = self._json(request, body, found)
         await self._chain.add_age(request, response, info.ds, found.origin, found.checked_at)
+        return response
+
+    async def _given_again(self, request: web.Request, question: str, answer: Answer) -> web.StreamResponse:
+        """An answer of the index, which is kept."""
+        request[RECORDS] = answer.records
+        headers, body = {HEADER: CacheStatus.LOCAL.name.lower()}, answer.body
+        if len(body) >= COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = await self._search.offload.run(answer.pack, long=len(body) >= COMPRESS_FROM * 64 and not answer.packed)
+            self._answers.grown(question)
+        response = web.Response(body=body, content_type="application/json", headers=headers)
+        if is_mirror(request):
+            await self._chain.add_age(request, response, answer.ds, CacheStatus.LOCAL)
         return response
 
     async def _whole_answer(

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis
 from mirror.drms.series import Series
-from mirror.errors import BadRequest, UnknownName
+from mirror.errors import BadRequest
 from mirror.readthrough.files import SegmentFile
+from mirror.services.search.names import unknown_segment
 from mirror.storage.files.holdings import RecordSegment
 from mirror.storage.files.unit_path import is_plain
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
@@ -72,8 +73,7 @@ def segment_names(series: Series, named: tuple[str, ...] | None) -> list[str]:
     found = [(name, series.segment(name.strip())) for name in named]
     missing = [name for name, segment in found if segment is None]
     if missing:
-        known = ", ".join(s.name for s in series.segments)
-        raise UnknownName(f"{series.name} has no segment {missing[0]!r}; expected some of {known}")
+        raise unknown_segment(series, missing[0])
     # Recorded: in the series' order, however they were named.
     return [s.name for s in series.segments if any(s is segment for _, segment in found)]
 

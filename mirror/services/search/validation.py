@@ -6,7 +6,6 @@ JSOC is asked for nothing but the structure of a series that is listed and not k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from mirror.coverage.plan import Forward, Local, Plan, extreme_position, need, plan_read
@@ -15,6 +14,7 @@ from mirror.drms.compose import compose
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import MirrorError, NotHeld, SyntaxProblem, UnknownName, UnknownSeries, UpstreamError
+from mirror.humanize import near
 from mirror.readthrough.policy import CacheDemand
 
 if TYPE_CHECKING:
@@ -103,17 +103,18 @@ class QueryCheck:
         try:
             return await self.structure(record_set.series)
         except UnknownSeries as problem:
-            near = await self.near(record_set.series)
-            hint = (
-                f"the name of a series; did you mean {' or '.join(near)}?" if near else "the name of a series"
-            )
+            names = await self.near(record_set.series)
+            hint = "the name of a series" + (f"; did you mean {' or '.join(names)}?" if names else "")
             message, at = f"no series {record_set.series}", ds.find(record_set.series)
             raise SyntaxProblem(message, text=ds, position=at, expected=hint) from problem
 
     async def near(self, name: str) -> list[str]:
         """Names of series that are written much like this."""
-        names = {n.lower(): n for n in [*await self._listed(), *(s.name for s in self._index.all_series())]}
-        return [names[n] for n in get_close_matches(name.lower(), names, n=3)]
+        return near(name, [*await self._listed(), *(s.name for s in self._index.all_series())])
+
+    async def with_suggestions(self, problem: UnknownSeries) -> UnknownSeries:
+        """The same error with names that are written much like the one that was not found."""
+        return UnknownSeries(problem.name, await self.near(problem.name))
 
     async def _listed(self) -> dict[str, str]:
         try:

@@ -27,6 +27,7 @@ from mirror.errors import (
     UnknownSeries,
     WrongFields,
 )
+from mirror.services.search.names import unknown_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -198,8 +199,7 @@ class SubscriptionValidation:
 def _wrong(series: Series, subscription: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in subscription.get("segments", ()):
         if str(name).upper() != "ALL" and series.segment(str(name)) is None:
-            known = ", ".join(s.name for s in series.segments) or "none"
-            yield "segments", f"{series.name} has no segment {name!r}; expected some of {known}, or ALL"
+            yield "segments", str(unknown_segment(series, str(name)))
     for key, value in (subscription.get("keys") or {}).items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if problem := _problem(RecordSet(series.name, (Bracket(text, key),)), series):

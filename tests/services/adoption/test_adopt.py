@@ -174,7 +174,7 @@ async def test_a_series_that_does_not_exist_and_a_file_that_is_gone_are_told(lab
     gone, unknown, bare = await adopt(lab, [tmp_path / "gone.fits", path, nameless])
     assert gone.reason == "no such file"
     assert "no series 'hmi.nothing'" in unknown.reason
-    assert "which series" in bare.reason
+    assert "identifies its series" in bare.reason
 
 
 async def test_eviction_forgets_an_adopted_export_and_its_name_in_the_tree(lab, have):

@@ -152,7 +152,7 @@ async def test_files_made_of_printed_values_say_so(mirror):
     file = await mirror.get(f"{done['dir']}/{done['data'][0]['filename']}")
     assert (file.code, file.headers["X-Mirror-Values"]) == (200, "printed")
     job = (await mirror.get(f"/api/jobs/{done['requestid']}")).json
-    assert "files have their keywords as they print" in job["notes"][0]
+    assert "files have keywords with fewer digits" in job["notes"][0]
     assert {f["values"] for f in job["files"]} == {"printed"}
     index = (await mirror.get(f"{done['dir']}/index.txt")).body
     assert b"printed" not in index

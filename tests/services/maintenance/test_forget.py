@@ -83,7 +83,7 @@ async def test_what_cannot_be_meant_is_refused_with_one_sentence(tmp_path):
     async with lab(tmp_path) as made:
         await made.ask(HOUR)
         for ds, code, words in (
-            ("hmi.v_45s[$]", 403, "only JSOC can tell"),
+            ("hmi.v_45s[$]", 403, "known only to JSOC"),
             ("no.such", 404, "not found"),
             ("", 400, "ds is missing"),
         ):

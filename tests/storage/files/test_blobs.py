@@ -315,7 +315,7 @@ async def test_pinned_blobs_stay_and_when_that_leaves_no_room_nothing_goes(tmp_p
     store = await limited(tmp_path, database, 1000)
     pinned, free = await store.keep(b"a" * 600), await store.keep(b"b" * 300)
     await store.pins.pin([pinned.sha256], "person:ada", "the flare")
-    with pytest.raises(StorageError, match="take pins away"):
+    with pytest.raises(StorageError, match="remove pins"):
         await store.blobs.reserve(500)
     assert await store.blobs.find(free.sha256)
     await store.pins.unpin("person:ada")

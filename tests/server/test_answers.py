@@ -251,7 +251,7 @@ async def test_missing_numbers_print_as_the_program_prints_them_by_formats_that_
 async def test_a_computed_condition_is_decided_here_in_whatever_way_it_is_asked(mirror):
     span = f"{SHARP}[2014.01.01_TAI/4h]"
     await mirror.ask(span)
-    for condition in ("sqrt(power(LAT_FWT,2)+power(LON_FWT,2)) < 60", "abs(LAT_FWT)+abs(LON_FWT) > 10 AND HARPNUM = 3563"):
+    for condition in ("sqrt(power(LAT_MIN,2)+power(LON_MIN,2)) < 60", "abs(LAT_MIN)+abs(LON_MIN) > 10 AND HARPNUM = 3563"):
         ds = f"{span}[? {condition} ?]"
         expected = await mirror.upstream(ds)
         before = len(await mirror.log())

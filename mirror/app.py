@@ -263,6 +263,7 @@ class Exporting:
     worker: ExportJobs
     exports: Exports
     lists: FileLists
+    asked: UpstreamExports
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -282,7 +283,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists)
+    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
 
 
 @dataclass(frozen=True)
@@ -545,7 +546,7 @@ def _app(
     site = Site(proxy, suggestions)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
-        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
+        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),

@@ -38,13 +38,17 @@ class SearchQuery(Asked, frozen=True, kw_only=True):
 
 
 class Found(Answer, frozen=True, kw_only=True):
-    """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer."""
+    """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer.
+
+    ``note`` explains an answer without records.
+    """
 
     columns: list[str]
     rows: list[tuple[str | int, ...]]
     count: int
     plan: Plan
     age_seconds: int | UnsetType = UNSET
+    note: str | UnsetType = UNSET
 
 
 class SeriesLine(Answer, frozen=True, kw_only=True):

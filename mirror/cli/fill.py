@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http.client import FORBIDDEN
 
 import click
 from rich.console import Console
@@ -20,6 +21,7 @@ from mirror.api.exports import JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.client.connection import RemoteError
 from mirror.services.estimates.estimates import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
@@ -68,6 +70,24 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
         remark(f"in progress; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`")
     elif not begun.count:
         remark("everything is cached already")
+
+
+def fill_and_wait(daemon: Daemon, recordset: str) -> None:
+    """Fetch all that is missing of a record set, and wait for it; an error if that ends otherwise.
+
+    What cannot be fetched in parts is left to whoever asks for it then.
+    """
+    try:
+        begun = daemon.ask(FILL, FillBody(ds=recordset))
+    except click.ClickException as problem:
+        if isinstance(problem.__cause__, RemoteError) and problem.__cause__.code == FORBIDDEN:
+            return
+        raise
+    if not begun.count:
+        return
+    job = wait_for(daemon, daemon.ask(JOB, JobQuery(), id=str(begun.id)))
+    if job.state != "done":
+        raise click.ClickException(f"{job.id} {_ending(job)}")
 
 
 def wait_for(daemon: Daemon, job: Job) -> Job:

@@ -50,6 +50,9 @@ PATIENCE, INTERVAL = 0.7, 0.5
     "--refresh", "cache_control", flag_value="no-cache", help="Check with JSOC first, even if checked recently."
 )
 @click.option("--cached", "cache_control", flag_value="only-if-cached", help="Use cached records only; never contact JSOC.")
+@click.option(
+    "--wait", "whole", is_flag=True, help="Fetch all missing records first, however many, with a progress bar."
+)
 @click.option("--held", "cache_control", flag_value="only-if-cached", hidden=True)
 @form_options
 @url_option
@@ -60,6 +63,7 @@ def search(
     where: str | None,
     limit: int | None,
     number: int | None,
+    whole: bool,
     cache_control: str | None,
     form: Form,
     daemon: Daemon,
@@ -75,17 +79,26 @@ def search(
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --seg image
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --open 1
         mirror search 'hmi.sharp_720s[4864]' --refresh
+        mirror search 'hmi.v_45s[2014.01.01_TAI/90d]' --key T_REC,DATAMEAN --csv --wait > datamean.csv
         mirror search 'hmi.sharp_720s[][2014.01.01/1d]' --where 'USFLUX > 5e22 AND abs(LON_FWT) < 30'
 
     Values are printed exactly as JSOC prints them. Quote the record set: the shell interprets brackets and $.
     """
     if number is not None and where is not None:
         raise click.UsageError("--open cannot be combined with --where")
+    if whole and cache_control == "only-if-cached":
+        raise click.UsageError("--wait cannot be combined with --cached")
+    if whole:
+        from mirror.cli.fill import fill_and_wait  # noqa: PLC0415  (only for --wait)
+
+        fill_and_wait(daemon, recordset)
     asked = SearchQuery(ds=recordset, key=key or "", seg=seg or "", n=limit, where=where)
     found = _patiently(daemon, asked, {} if cache_control is None else {"Cache-Control": cache_control})
     show(found, form)
     answer = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
     remark(f"{counted(found.count, 'record')}; {answer}")
+    if found.note:
+        remark(found.note)
     if number is not None:
         open_quick_look(daemon, asked, number)
 

@@ -17,6 +17,10 @@ from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import remark, show, table_options
 from mirror.humanize import counted
 
+#: Commands of other SQL shells that list tables, or the columns of one.
+_COMMANDS = frozenset({r"\d", r"\dt", r"\d+", ".tables", ".schema", ".describe"})
+_TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables ORDER BY name"
+
 
 @click.command
 @click.argument("statement", required=False)
@@ -35,12 +39,16 @@ from mirror.humanize import counted
 )
 @table_options
 @click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
+@click.option(
+    "--wait", is_flag=True, help="Fetch missing records of jsoc() first, however many, with a progress bar."
+)
 @url_option
 def sql(
     statement: str | None,
     source: Any,
     params: tuple[str, ...],
     fill: bool,
+    wait: bool,
     form: str | None,
     parquet: Path | None,
     arrow: Path | None,
@@ -57,6 +65,7 @@ def sql(
         mirror sql 'SELECT * FROM hmi.sharp_720s WHERE usflux > $u' -p u=5e22 --parquet strong.parquet
         mirror sql 'DESCRIBE hmi.v_45s' --csv
         mirror sql "SELECT avg(datamean) FROM jsoc('hmi.v_45s[2014.01.01/1d]')" --fill
+        mirror sql "FROM jsoc('hmi.v_45s[2014.01.01/90d]') SELECT count(*)" --wait
         mirror sql -f monthly.sql --csv > monthly.csv
         echo 'FROM mirror.series' | mirror sql
         mirror sql                               interactive prompt with completion
@@ -68,14 +77,51 @@ def sql(
     if text is None:
         from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
-        prompt(daemon, lambda typed: run(daemon, _question(typed, {}, fill), form))
+        prompt(daemon, lambda typed: run(daemon, _question(spelled_out(typed), {}, fill), form))
         return
+    statements = [spelled_out(each) for each in _split(text)]
     file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
-    question = _question(text, given, fill)
-    if file is not None:
-        _write(daemon, question, kind, file)
-    else:
+    if file is not None and len(statements) > 1:
+        raise click.UsageError(f"--{kind} writes the answer of one statement; found {len(statements)}")
+    for number, each in enumerate(statements):
+        if wait:
+            _fill_record_sets(daemon, each)
+        # DuckDB takes no value that a statement does not name.
+        named = given if len(statements) == 1 else {n: v for n, v in given.items() if f"${n}" in each}
+        question = _question(each, named, fill or wait)
+        if file is not None:
+            _write(daemon, question, kind, file)
+            continue
+        if number and form is None:
+            click.echo()
         run(daemon, question, form)
+
+
+def _split(text: str) -> list[str]:
+    """The statements of a text; the text itself where there is only one, so that errors show it as it was written."""
+    if ";" not in text:
+        return [text]
+    from mirror.services.sql.statements import split_statements  # noqa: PLC0415  (loads DuckDB)
+
+    found = split_statements(text)
+    return found if len(found) > 1 else [text]
+
+
+def spelled_out(typed: str) -> str:
+    """A statement for what other SQL shells have commands: ``\\d``, ``.tables``, ``.schema NAME``."""
+    word, _, name = typed.strip().rstrip(";").partition(" ")
+    if word not in _COMMANDS:
+        return typed
+    return f"DESCRIBE {name.strip()}" if name.strip() else _TABLES
+
+
+def _fill_record_sets(daemon: Daemon, statement: str) -> None:
+    """Fetch what is missing of the record sets of a statement, however much, and wait for it."""
+    from mirror.cli.fill import fill_and_wait  # noqa: PLC0415  (only for --wait, as is the next)
+    from mirror.services.sql.jsoc_calls import find_calls  # noqa: PLC0415
+
+    for call in find_calls(statement):
+        fill_and_wait(daemon, call.recordset)
 
 
 def _question(statement: str, params: Mapping[str, Any], fill: bool) -> SqlQuery:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from mirror.drms.times import format_time, is_missing_time
 from mirror.errors import Refused
-from mirror.simulator.cells import BAD_SEGMENT_LINK, link_cells, online, record_names, segment_cells
+from mirror.simulator.cells import (
+    BAD_SEGMENT_LINK,
+    keyword_named,
+    link_cells,
+    online,
+    record_names,
+    segment_cells,
+)
 from mirror.wire.info import ALL, expand_names
 from mirror.wire.text import from_wire, name_to_wire, to_wire
 
@@ -95,7 +102,7 @@ def _keywords(request: RsListRequest, part: Part) -> list[Cells]:
         raise Refused(f"the flag f and {ALL} do not go together; expected the names of keywords")
     columns: dict[str, Sequence[str | None]] = {}
     for name in expand_names(request.keys, ()):
-        keyword = part.series.keyword(name)
+        keyword = keyword_named(part.series, name)
         if keyword is None:
             columns.setdefault(name, [None] * len(part.rows))
         else:

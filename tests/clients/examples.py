@@ -41,7 +41,7 @@ def client():
 def exported(client, ds, folder, index=None, **how):
     """The paths of the files of an export, each of which is there and holds something."""
     result = client.export(ds, **how)
-    assert result.has_succeeded() or result.wait(timeout=120), result.status
+    assert result.has_succeeded() or result.wait(timeout=300), result.status
     paths = [Path(path) for path in result.download(folder, index=index).download]
     assert paths
     assert all(path.stat().st_size > 0 for path in paths)

@@ -103,7 +103,7 @@ def nested(depth: int) -> str:
         ('{"query": "SELECT $a", "params": {"": 1, "b": 2}}', 400, ""),
         ('{"query": "SELECT 1", "params": ' + json.dumps([1] * 100_000) + "}", 400, ""),
         ('{"query": "SELECT 1", "fill": ' + nested(20) + "}", 400, "expected true or false"),
-        ('{"query": ["SELECT 1"]}', 400, "no saved statement"),
+        ('{"query": ["SELECT 1"]}', 400, "missing statement"),
         ('{"query": "\\u0000"}', 400, ""),
         ('{"query": "SELECT \'a\\u0000b\'"}', 400, "without NUL"),
         ("[1]", 400, "not a JSON object"),

@@ -145,12 +145,12 @@ async def test_a_short_statement_fits_into_the_address(mirror):
 @pytest.mark.parametrize(
     "body, code, words",
     [
-        ("", 400, "no saved statement"),
+        ("", 400, "missing statement"),
         ("SELECT foo FROM hmi.v_45s", 400, "foo"),
         ("DROP TABLE hmi.v_45s", 403, "read-only"),
         ("SELECT * FROM read_text('/etc/passwd')", 403, "disabled"),
         ("{", 400, "not JSON"),
-        ('{"params": []}', 400, "no saved statement"),
+        ('{"params": []}', 400, "missing statement"),
         ('{"query": "SELECT ?", "params": 1}', 400, "expected a list"),
         ('{"query": "SELECT ?", "params": [{"a": 1}]}', 400, "expected a list"),
         ("SELECT * FROM hmi.nowhere", 400, "nowhere"),

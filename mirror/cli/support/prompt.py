@@ -54,6 +54,9 @@ def prompt(daemon: Daemon, run: Callable[[str], None]) -> None:
         completer=Names(_columns(daemon)), history=FileHistory(str(_history()))
     )
     for statement in statements(_lines(session)):
+        if statement.lower().rstrip(";") in ("help", ".help", r"\h", r"\?"):
+            click.echo(HELP)
+            continue
         try:
             run(statement)
         except click.ClickException as problem:
@@ -61,11 +64,18 @@ def prompt(daemon: Daemon, run: Callable[[str], None]) -> None:
 
 
 def statements(lines: Iterable[str]) -> Iterator[str]:
-    """The statements that lines make up: each ends with a semicolon at the end of a line; ``quit`` ends all."""
+    """The statements that lines make up: each ends with a semicolon at the end of a line; ``quit`` ends all.
+
+    Commands, such as ``help`` and ``\\d NAME``, are a line without a semicolon.
+    """
     typed = ""
     for line in lines:
-        if not typed and line.strip().lower() in ("quit", "exit", r"\q"):
+        word = line.strip().lower().rstrip(";")
+        if not typed and word in ("quit", "exit", r"\q", ".quit", ".exit"):
             return
+        if not typed and (word == "help" or word.startswith(("\\", "."))):
+            yield line.strip()
+            continue
         typed += f"{line}\n"
         if not typed.strip():
             typed = ""

@@ -41,6 +41,7 @@ from mirror.wire.show_info import (
     decode_show_info,
     encode_show_count,
     encode_show_info,
+    has_missing_numbers,
     only_jsoc_prints,
     show_info_query,
 )
@@ -48,6 +49,7 @@ from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.lists import Listing
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from mirror.services.search.whole import WholeAnswers
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
 #: Records from which on an answer is put together in a thread: until then that is done while a thread would wake up.
 MUCH = 5000
@@ -182,12 +185,13 @@ class Programs:
         if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
             return await self._proxy.pass_through(request, origin="forwarded")
         asked, asked_at = question, self._now()
-        found = await self._whole.find(asked, demand)
+        found = await self._whole.find(asked, demand) or await self._whole.awaited(asked, demand)
         if found is None:
             try:
-                return await self._proxy.pass_through(
-                    request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
-                )
+                with self._whole.asking(asked, demand):
+                    return await self._proxy.pass_through(
+                        request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
+                    )
             except (NotHeld, OverBudget, UpstreamError):
                 if not self._whole.may_be_stale(demand):
                     raise
@@ -230,8 +234,11 @@ class Programs:
         request[RECORDS] = found.value.count
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
+        needed = has_missing_numbers(found.value, series.keyword)
+        formats = await self._search.formats(series, known) if needed else {}
         body = await self._search.offload.run(
-            lambda: encode_show_info(wanted, found.value, keyword=series.keyword), long=found.value.count > LONG_ANSWER
+            lambda: encode_show_info(wanted, found.value, keyword=series.keyword, formats=formats),
+            long=found.value.count > LONG_ANSWER,
         )
         return self._text(request, body, found)
 
@@ -270,10 +277,13 @@ REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
 
 class Fetch:
-    """The handler of jsoc_fetch; ``now`` gives Unix seconds."""
+    """The handler of jsoc_fetch; ``turn`` is held while a request of an address is made, ``now`` gives Unix seconds."""
 
-    def __init__(self, exports: Exports, units: UnitFiles, proxy: Proxy, now: Callable[[], float]) -> None:
+    def __init__(
+        self, exports: Exports, units: UnitFiles, proxy: Proxy, turn: Turn, now: Callable[[], float]
+    ) -> None:
         self._now = now
+        self._turn = turn
         self._exports = exports
         self._units = units
         self._proxy = proxy
@@ -296,6 +306,10 @@ class Fetch:
             raise NotHeld("a new export may need JSOC, but this request allows cached data only")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
+            if found.absent and "dbhost" in given and self._proxy.may_ask(request):
+                # A series of a database that only JSOC's own program asks.
+                async with self._turn(asked.notify):
+                    return await self._proxy.pass_through(request, origin="forwarded")
             if isinstance(found.answer, Failed):
                 return _answer(found.answer, form)
             return _answer(found.answer, form, headers=cache_headers(found.origin, found.checked_at, self._now()))

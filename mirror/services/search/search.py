@@ -22,7 +22,7 @@ from mirror.storage.index.blocks import BlockRows
 from mirror.wire.info import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
@@ -72,14 +72,18 @@ class Search:
             raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, demand)
 
+    async def structures(self, ds: str, demand: CacheDemand = CacheDemand.ONLY_IF_CACHED) -> list[Series]:
+        """The structures of the series that a query names, each once."""
+        names = dict.fromkeys(record_set.series for record_set in await self._parsed(ds))
+        return [await self._catalogue.series(name, demand) for name in names]
+
     async def check_names(self, request: RsListRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> None:
         """UnknownName for a keyword, segment or link that none of the request's series has, with what it may mean.
 
         JSOC's own programs answer such a name with a word in every record; here it is an error.
         """
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
-        names = dict.fromkeys(record_set.series for record_set in await self._parsed(request.ds))
-        series = [await self._catalogue.series(name, known) for name in names]
+        series = await self.structures(request.ds, known)
         for name in request.keys or ():
             if name != ALL and name not in PSEUDO_NAMES and not any(s.keyword(name) for s in series):
                 raise unknown_keyword(series[0], name)
@@ -89,6 +93,10 @@ class Search:
         for name in request.links or ():
             if name != ALL and not any(s.link(name) for s in series):
                 raise unknown_link(series[0], name)
+
+    async def formats(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Mapping[str, str]:
+        """By what formats the keywords of a series print, as far as is known."""
+        return await self._catalogue.formats(series, demand)
 
     async def selections(
         self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None

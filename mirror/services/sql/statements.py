@@ -96,6 +96,19 @@ def tokens(sql: str) -> Iterator[Token]:
         at += len(text)
 
 
+def split_statements(sql: str) -> list[str]:
+    """The statements of a text, which semicolons part; those inside quotes and comments part nothing."""
+    found, start, empty = [], 0, True
+    for token in tokens(sql):
+        if token.text != ";" or token.kind is not Kind.OPERATOR:
+            empty = False
+            continue
+        if not empty:
+            found.append(sql[start : token.start].strip())
+        start, empty = token.end, True
+    return found if empty else [*found, sql[start:].strip()]
+
+
 def _after_comment(sql: str, at: int) -> int:
     """Where a comment that begins at ``at`` ends, with those that are nested in it."""
     depth = 0
@@ -224,7 +237,10 @@ def check_condition(where: str) -> None:
 
 
 def _kinds(parser: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    return [statement.type.name for statement in parser.extract_statements(sql)]
+    """What DuckDB says that each statement is; a PRAGMA is one, which DuckDB 1.5 replaces by the query behind it."""
+    kinds = [statement.type.name for statement in parser.extract_statements(sql)]
+    first = next((token.text for token in tokens(sql) if token.text != ";"), "")
+    return ["PRAGMA", *kinds[1:]] if kinds and first.upper() == "PRAGMA" else kinds
 
 
 def _is_query(parser: duckdb.DuckDBPyConnection, sql: str) -> bool:

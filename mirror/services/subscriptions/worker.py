@@ -17,6 +17,7 @@ from mirror.concurrency import nap
 from mirror.drms.times import from_datetime
 from mirror.errors import MirrorError, NotHeld
 from mirror.redaction import redacted
+from mirror.services.search.empty import newest
 from mirror.services.subscriptions.files import Batch, Spared, SyncFiles
 from mirror.services.subscriptions.holdings import Memory, SubscriptionHoldings
 from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, pause, target
@@ -176,7 +177,16 @@ class Worker:
         if wait := self._budget_wait():
             return Rest(wait, "budget used up")
         full = self.target.scope.files is not None and self._full()
-        return Rest(self._until_look(), f"subscriptions use {SHARE:.0%} of the quota" if full else "")
+        if full:
+            return Rest(self._until_look(), f"subscriptions use {SHARE:.0%} of the quota")
+        return Rest(self._until_look(), await self._nothing_yet(self.target))
+
+    async def _nothing_yet(self, found: Target) -> str:
+        """What to say of a window in which JSOC has no record so far; "" if there is one."""
+        if await self._parts.standing.newest(found.scope.records) is not None:
+            return ""
+        last = newest(found.series)
+        return f"no data yet; the newest record is {last}" if last else "no data yet"
 
     def _must_wait(self) -> Rest | None:
         if not self._parts.rules.may_ask:

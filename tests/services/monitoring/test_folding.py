@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +33,7 @@ def test_every_range_is_told_once_in_its_order(steps):
     groups = list(repeated(given_spans))
     assert [span for group in groups for span in group] == given_spans
     for group in groups:
-        distances = {b.lo - a.lo for a, b in zip(group, group[1:], strict=False)}
+        distances = {b.lo - a.lo for a, b in pairwise(group)}
         assert len(group) == 1 or (len(group) > 2 and len(distances) == 1)
 
 

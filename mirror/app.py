@@ -34,6 +34,7 @@ from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.coverage import CoverageApi
+from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -64,6 +65,7 @@ from mirror.services.access.authentication import Authenticator
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
+from mirror.services.cutouts.cutouts import Cutouts
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -261,6 +263,7 @@ class Exporting:
     worker: ExportJobs
     exports: Exports
     lists: FileLists
+    asked: UpstreamExports
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -280,7 +283,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists)
+    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
 
 
 @dataclass(frozen=True)
@@ -329,8 +332,11 @@ def background(
     checks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *checks, c.rules.timestamp, time.monotonic)
     around = Environment(
-        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep,
-        lake.keep_current,
+        lambda: c.accounting.active > 0 or bool(c.downloads.running()),
+        c.rules.now,
+        asyncio.sleep,
+        c.budgets.keep,
+        lambda may_go_on: lake.seal_ahead(lambda: may_go_on() and not c.filler.progress()),
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
@@ -468,6 +474,7 @@ class Browsing:
 
     renderer: RenderProcess
     pictures: QuickLooks
+    cutouts: Cutouts
     queries: QueryCheck
     saved: SavedQueries
     standing: SubscriptionValidation
@@ -500,6 +507,7 @@ def browsing(
     return Browsing(
         renderer=renderer,
         pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer),
+        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),
@@ -538,10 +546,11 @@ def _app(
     site = Site(proxy, suggestions)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
-        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
+        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        CutoutsApi(faced.cutouts, contents),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.status, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),

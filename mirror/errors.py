@@ -29,8 +29,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from mirror.redaction import redacted
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -120,6 +118,12 @@ class TooMany(OverLimit):
     """Too many ask at a time; the same may be asked again later."""
 
 
+def _redacted(text: str) -> str:
+    from mirror.redaction import redacted  # noqa: PLC0415  (its patterns take longer to make than a command to start)
+
+    return redacted(text)
+
+
 class UpstreamError(MirrorError):
     """JSOC, or the way to it, did not give what was needed.
 
@@ -127,7 +131,7 @@ class UpstreamError(MirrorError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(message))
+        super().__init__(_redacted(message))
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -143,7 +147,7 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
-        self.message = redacted(message)
+        self.message = _redacted(message)
         super().__init__(f"JSOC refused, status {status}: {message}")
 
 

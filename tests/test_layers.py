@@ -25,6 +25,7 @@ LAYERS = (
     ("server",),
     ("services.sql",),
     ("services.monitoring",),
+    ("services.cutouts",),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
     ("services.fills",),
     ("services.estimates",),

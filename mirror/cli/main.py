@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": ("mirror.cli.simulate", "Run a simulated JSOC for tests and trials."),
     "search": ("mirror.cli.search", "Search records; print a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Download the files of records into a folder."),
+    "cutout": ("mirror.cli.cutout", "Cut parts out of images, as FITS files."),
     "export": ("mirror.cli.export", "Export records to a download folder at the mirror."),
     "fill": ("mirror.cli.fill", "Fetch all missing records of a large record set."),
     "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or show one."),
@@ -52,7 +53,7 @@ COMMANDS = {
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
     "Try it": ("demo", "simulate"),
-    "Daily use": ("serve", "search", "sql", "fetch", "export", "fill", "jobs", "cancel"),
+    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
     "Information": ("status", "series", "coverage", "changes", "usage"),
     "Keep data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
     "Maintenance": ("check", "evict", "forget", "backup", "restore"),

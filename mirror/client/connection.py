@@ -27,10 +27,10 @@ _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 
 
 class RemoteError(MirrorError):
-    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered."""
+    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered; ``body`` as it came."""
 
-    def __init__(self, message: str, code: int = 0) -> None:
-        self.code = code
+    def __init__(self, message: str, code: int = 0, body: bytes = b"") -> None:
+        self.code, self.body = code, body
         super().__init__(message)
 
 
@@ -166,7 +166,7 @@ def refusal(code: int, reason: str, kind: str, body: bytes) -> RemoteError:
     if kind.startswith("text/plain") and (words := body.decode(errors="replace").strip()):
         return RemoteError(words, code)  # of paths for browsers too
     try:
-        return RemoteError(str(msgspec.json.decode(body)["error"]), code)
+        return RemoteError(str(msgspec.json.decode(body)["error"]), code, body)
     except (ValueError, KeyError, TypeError):
         return Wordless(code, reason)
 

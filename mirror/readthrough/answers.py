@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.concurrency import SingleFlight
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.conditions import (
     answer_boxes,
@@ -33,7 +34,7 @@ from mirror.storage.index.rows import fill_request, raw_records
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.conditions import Condition
@@ -69,6 +70,8 @@ class KeptAnswers:
         self._upstream = upstream
         self._rules = rules
         self._chunk = settings.chunk_records
+        self._counts: SingleFlight[tuple[str, str], int] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, str, CacheDemand], Recalled] = SingleFlight()
 
     async def records(
         self, selection: Selection, n: int | None, demand: CacheDemand, *, any_age: bool = False
@@ -98,7 +101,11 @@ class KeptAnswers:
         return None if body is None else (int(body), fresh, kept.checked_at(boxes))
 
     async def ask_count(self, selection: Selection) -> int:
-        """How many records JSOC counts; kept."""
+        """How many records JSOC counts; kept. Asked once, however many ask it at a time."""
+        question = selection.series.name.lower(), answer_key(selection)
+        return await self._counts.run(question, lambda: self._ask_count(selection))
+
+    async def _ask_count(self, selection: Selection) -> int:
         asked_at = self._rules.timestamp()
         total = await self._upstream.rs_summary(str(selection.source))
         answer = NewAnswer(AnswerKind.COUNT, answer_key(selection), answer_boxes(selection), body=str(total).encode())
@@ -106,14 +113,21 @@ class KeptAnswers:
         return total
 
     async def ask(self, selection: Selection, n: int | None, demand: CacheDemand) -> Recalled:
-        """What JSOC says to as much of the question as was not answered recently; kept."""
+        """What JSOC says to as much of the question as was not answered recently; kept.
+
+        Asked once, however many ask it at a time, in whatever spelling.
+        """
+        question = selection.series.name.lower(), answer_key(selection, n), demand
+        return await self._flights.run(question, lambda: self._ask(selection, n, demand))
+
+    async def _ask(self, selection: Selection, n: int | None, demand: CacheDemand) -> Recalled:
         if not n:
             found = await self._ask_rest(selection, demand)
             if found is not None:
                 return found
         return await self._ask_whole(selection, n)
 
-    async def keep_decided(self, selection: Selection, rows: list[Row]) -> None:
+    async def keep_decided(self, selection: Selection, rows: Sequence[Row]) -> None:
         """Keep the records that printed values decide, where they may not do so any more once others are held.
 
         How exactly a column's values tell the stored ones is learned from all of them.

@@ -122,7 +122,7 @@ class Rules:
 
 
 class JsocInfo(Protocol):
-    """JSOC's jsoc_info; every method raises UpstreamError."""
+    """JSOC's jsoc_info, and what show_info alone tells; every method raises UpstreamError."""
 
     async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
         """The records of a request."""
@@ -134,4 +134,8 @@ class JsocInfo(Protocol):
 
     async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
         """The structure of the series that ``ds`` begins with."""
+        ...
+
+    async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
+        """By what formats the keywords of a series print."""
         ...

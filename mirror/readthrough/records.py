@@ -49,7 +49,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.coverage import Freshness
@@ -74,15 +74,25 @@ class CacheStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What a read rests on that the index alone has answered: its selection, and the version of the series."""
+
+    selection: Selection
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """The records of a selection in order.
 
     ``checked_at``: the moment of the last check of what was checked longest ago; None for what coverage tells.
+    ``basis`` tells whether the same would be read again (``Records.holds``); None for what must be read from the database.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     origin: CacheStatus
     checked_at: float | None = None
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,14 @@ class Records:
         question = _Question(n, demand, spare or self.spare())
         return await self._index.removals.steady(lambda: self._read(selection, question))
 
+    def holds(self, basis: Basis, demand: CacheDemand) -> bool:
+        """True if ``read`` would give the same once more, from the index alone."""
+        selection = basis.selection
+        if demand is CacheDemand.REVALIDATE or not self._index.same_since(selection, basis.version):
+            return False
+        freshness = self._rules.freshness(selection.series, demand)
+        return isinstance(plan_read(selection, self._index.coverage(selection.series), freshness), Local)
+
     async def locate(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
 
@@ -198,11 +216,15 @@ class Records:
             ready = await self._make_ready(resolved.selection, question)
             if isinstance(ready, Read):
                 return replace(ready, origin=max(ready.origin, least))
+            version = self._index.version(selection.series)
             selected = await self._index.select(resolved.selection, n)
             if not selected.undecided:
                 if ready.origin is CacheStatus.FILLED and not n:
                     await self._answers.keep_decided(resolved.selection, selected.rows)
-                return Read(selected.rows, max(ready.origin, least), ready.checked_at)
+                origin = max(ready.origin, least)
+                certain = origin is CacheStatus.LOCAL and resolved.selection is selection
+                basis = Basis(selection, version) if certain else None
+                return Read(selected.rows, origin, ready.checked_at, basis)
             told = await self._undecided(resolved.selection, question)
         except (NotHeld, OverBudget) as problem:
             told = await self._however_old(resolved.selection, question, problem)

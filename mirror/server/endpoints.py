@@ -46,10 +46,11 @@ def serve(
         reply = await handler(request, await asked(request, endpoint))
         return reply if isinstance(reply, web.StreamResponse) else response(reply, endpoint.status)
 
+    path = endpoint.pattern or endpoint.path
     if endpoint.method == "GET":
-        router.add_get(endpoint.path, answer)  # HEAD too
+        router.add_get(path, answer)  # HEAD too
     else:
-        router.add_route(endpoint.method, endpoint.path, answer)
+        router.add_route(endpoint.method, path, answer)
 
 
 async def asked(request: web.Request, endpoint: Endpoint[Q, Any]) -> Q:

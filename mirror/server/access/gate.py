@@ -135,7 +135,9 @@ class Gate:
     ) -> web.StreamResponse:
         try:
             principal = await self._principal(request, proxied=proxied)
-            request[PRINCIPAL], request[FORM_TOKEN] = principal, self._authenticator.form_token(principal)
+            request[PRINCIPAL] = principal
+            if is_page(canonical):
+                request[FORM_TOKEN] = self._authenticator.form_token(principal)
             await self._check(request, principal, canonical, needed, proxied=proxied)
         except (BadRequest, TooMany) as problem:
             response: web.StreamResponse = refused(request, problem, page=is_page(canonical), proxied=proxied)
@@ -236,8 +238,11 @@ def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied
 
     What is asked as of a proxy counts for JSOC's site: the browser names that in ``Host``.
     """
-    headers, query = request.headers, decode_params(request.rel_url.raw_query_string)
-    costly = not proxied and costs(canonical, query)
+    headers = request.headers
+    costly, query = False, {}
+    if (not proxied and not is_jsocs(canonical)) or is_page(canonical):
+        query = decode_params(request.rel_url.raw_query_string)
+        costly = not proxied and costs(canonical, query)
     if (acting or costly) and is_from_elsewhere(headers):
         raise Refused("request from another site refused; use the mirror's own pages")
     asks_to_fetch = costly and not is_page(canonical) and any(name in query for name in ("fill", "fetch"))

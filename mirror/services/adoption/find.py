@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis
-from mirror.coverage.intervals import Steps
+from mirror.coverage.subtraction import runs_of
 from mirror.drms.recordset import Bracket, RecnumRange, Recnums, RecordSet, Where
 from mirror.drms.selection import bind
 from mirror.drms.series import INTEGER_TYPES
@@ -126,7 +126,7 @@ def key_questions(series: Series, claims: Iterable[Match]) -> list[RecordSet]:
     questions = []
     for before, group in spans.items():
         named = (Bracket(str(before[1]), before[0]),) if before else ()
-        joined = _joined(sorted(group))
+        joined = tuple(runs_of(group))
         parts = (joined[start : start + AT_ONCE] for start in range(0, len(joined), AT_ONCE))
         questions += [RecordSet(series.name, (*named, axis.bracket(part))) for part in parts]
     return questions
@@ -155,17 +155,6 @@ def _before(series: Series, axis: str, claim: Match) -> _Before:
     ):
         return ()
     return key.name, int(value.value)
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> tuple[Steps, ...]:
-    """Spans in order, neighbours as one."""
-    joined: list[tuple[int, int]] = []
-    for lo, hi in spans:
-        if joined and lo <= joined[-1][1] + 1:
-            joined[-1] = joined[-1][0], max(hi, joined[-1][1])
-        else:
-            joined.append((lo, hi))
-    return tuple(Steps(lo, hi) for lo, hi in joined)
 
 
 # ---- rows ---------------------------------------------------------------------------------------

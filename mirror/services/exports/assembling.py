@@ -221,16 +221,18 @@ class Assembler:
             names.append(file_name(plan.request.filenamefmt, source, counter))
         return names
 
-    async def front(self, plan: Plan, wanted: RequestedFile, archived: Blob) -> ReplacedHeader | None:
+    async def front(
+        self, plan: Plan, wanted: RequestedFile, archived: Blob, *, now: datetime | None = None
+    ) -> ReplacedHeader | None:
         """What the exported file has in place of the archived one's headers; None where that is no FITS.
 
-        The data stay where they are: the file is put together whenever it is sent.
+        The data stay where they are: the file is put together whenever it is sent. Its checksums are dated ``now``.
         """
         segment = plan.series.segment(wanted.segment)
         if segment is None or not wanted.file.lower().endswith(".fits"):
             return None
         record = await self._values(plan, wanted.owner.recnum)
-        now = self._rules.now()
+        now = now or self._rules.now()
         with self._blobs.reading(archived) as path:
             return await asyncio.to_thread(_front, path, record, self._exporter(plan.series, segment.name), now)
 

@@ -52,11 +52,15 @@ REGISTERED = 2
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found."""
+    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found.
+
+    ``absent``: it is an error since JSOC knows no such series, at least not in the database that it asks first.
+    """
 
     answer: ExportAnswer
     origin: CacheStatus = CacheStatus.LOCAL
     checked_at: float | None = None
+    absent: bool = False
 
 
 class Exports:
@@ -101,7 +105,8 @@ class Exports:
             plan = await self._planner.plan(request)
             return Asked(await self._of_files(plan), plan.origin, plan.checked_at)
         except UnknownSeries as problem:
-            return Asked(Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n"))
+            failed = Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n")
+            return Asked(failed, absent=True)
         except MirrorError as problem:
             return Asked(failure(problem, request))
 

@@ -157,9 +157,9 @@ class IndexSteps:
         layout = self._index.layout(series)
         if not await self._read(lambda c: exists(c, layout)):
             return []
-        added = await self._database.write(lambda c: mend_columns(c, layout))
+        added = await self._index.mend(series, lambda c: mend_columns(c, layout))
         what = [f"it had no column {name}" for name in added]
-        what += await self._database.write(lambda c: mend_versions(c, layout))
+        what += await self._index.mend(series, lambda c: mend_versions(c, layout))
         findings = [Finding("record", series.name, problem, "repaired", "mended") for problem in what]
         if broken := await self._index.drop_broken_answers(series):
             problem = f"{broken} cached answers name records that are not cached"

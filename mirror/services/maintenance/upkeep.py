@@ -59,7 +59,7 @@ class Environment:
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
     note: Callable[[], Awaitable[None]]  #: writes down what else was counted
-    seal: Callable[[], Awaitable[None]]  #: brings the lake up to date
+    seal: Callable[[Callable[[], bool]], Awaitable[None]]  #: brings the lake up to now, while that may go on
 
 
 class Upkeep:
@@ -95,7 +95,7 @@ class Upkeep:
 
     def start(self) -> None:
         """Begin."""
-        loops = (self._every(TICK, self.tick), self._every(LOOK, self.check), self._every(TICK, self.seal))
+        loops = (self._every(TICK, self.tick), self._every(LOOK, self.check))
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     async def stop(self) -> None:
@@ -110,7 +110,7 @@ class Upkeep:
             await self._around.note()
 
     async def tick(self) -> None:
-        """Make room, write down what was counted and used, fold changes into the index."""
+        """Make room, write down what was counted and used, fold changes into the index; seal what came, when idle."""
         storage = self._config.storage
         gone = await keep(self._blobs, Marks(storage.high, storage.low, storage.keep_free))
         if gone is not None and gone.blobs:
@@ -123,12 +123,9 @@ class Upkeep:
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
+        if idle >= IDLE and not self._around.is_busy():
+            await self._around.seal(lambda: not self._around.is_busy())
         await self._database.rest()
-
-    async def seal(self) -> None:
-        """Bring the lake up to date while nobody is served."""
-        if not self._around.is_busy() and self._around.now().timestamp() - self._accounting.last >= IDLE:
-            await self._around.seal()
 
     async def check(self) -> None:
         """Go on with the background check, as far as the day's budget and hours let it."""

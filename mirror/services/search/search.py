@@ -18,15 +18,16 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.services.search.columns import PSEUDO_NAMES, FoundRecords, answer
 from mirror.services.search.names import unknown_keyword, unknown_link, unknown_segment
+from mirror.storage.index.blocks import BlockRows
 from mirror.wire.info import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
     from mirror.readthrough.policy import Rules
-    from mirror.readthrough.records import Records, Spare
+    from mirror.readthrough.records import Basis, Records, Spare
     from mirror.readthrough.structures import Catalogue
     from mirror.storage.index.index import Index
     from mirror.wire.info import RsListRequest, SummaryRequest
@@ -45,6 +46,7 @@ class Found(Generic[T]):
     value: T
     origin: CacheStatus
     checked_at: float | None = None
+    basis: tuple[Basis, ...] = ()  #: what it rests on; none: it is to be made again
 
 
 class Search:
@@ -92,6 +94,10 @@ class Search:
             if name != ALL and not any(s.link(name) for s in series):
                 raise unknown_link(series[0], name)
 
+    async def formats(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Mapping[str, str]:
+        """By what formats the keywords of a series print, as far as is known."""
+        return await self._catalogue.formats(series, demand)
+
     async def selections(
         self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None
     ) -> list[Selection]:
@@ -132,9 +138,21 @@ class Search:
         ]
         origin = max(read.origin for read in reads)
         self._count(origin)
-        many = sum(len(part.rows) for part in parts) > LONG_ANSWER
+        many = sum(0 if isinstance(part.rows, BlockRows) else len(part.rows) for part in parts) > LONG_ANSWER
         value = await self.offload.run(lambda: answer(request, parts), long=many)
-        return Found(value, origin, _oldest(read.checked_at for read in reads))
+        basis = tuple(read.basis for read in reads if read.basis is not None)
+        known = basis if len(basis) == len(reads) else ()
+        return Found(value, origin, _oldest(read.checked_at for read in reads), known)
+
+    def again(self, basis: tuple[Basis, ...], demand: CacheDemand) -> bool:
+        """Whether what rests on ``basis`` would be found once more, from the index; counted as a search if so."""
+        if demand is CacheDemand.REVALIDATE or not basis:
+            return False
+        for each in basis:
+            if not self._catalogue.is_current(each.selection.series, demand) or not self._records.holds(each, demand):
+                return False
+        self._count(CacheStatus.LOCAL)
+        return True
 
     def found(
         self, request: RsListRequest, parts: Sequence[FoundRecords], origin: CacheStatus, checked_at: float | None

@@ -6,8 +6,10 @@ while JSOC is away. What is no answer, such as an error, is not kept.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from mirror.readthrough.records import CacheStatus
 from mirror.storage.index.answers import LARGEST_BODY, AnswerKind, NewAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
@@ -33,6 +35,8 @@ _IDLE = frozenset({"userhandle"})
 #: How the programs that print text begin an error.
 _ERRORS = (b"###", b"error", b"Error", b"ERROR", b"status=", b"show_info", b"<")
 _JSON = frozenset({"jsoc_info"})
+#: Seconds for which nobody asks what another asks already: who reads its answer may be slow.
+LONGEST_WAIT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class WholeAnswers:
         self._search = search
         self._index = index
         self._rules = rules
+        self._under_way: dict[tuple[str, CacheDemand], asyncio.Event] = {}
 
     async def question(
         self, program: str, params: Mapping[str, str], demand: CacheDemand
@@ -95,6 +100,27 @@ class WholeAnswers:
         body = await self._index.body(kept)
         origin = CacheStatus.LOCAL if fresh else CacheStatus.STALE
         return None if body is None else WholeAnswer(body, origin, kept.checked_at(question.boxes))
+
+    async def awaited(self, question: WholeQuestion, demand: CacheDemand) -> WholeAnswer | None:
+        """The answer that the same question brings which is under way; None if there is none, or it is not kept."""
+        under_way = self._under_way.get((question.key, demand))
+        if under_way is None:
+            return None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(under_way.wait(), LONGEST_WAIT)
+        return await self.find(question, demand)
+
+    @contextmanager
+    def asking(self, question: WholeQuestion, demand: CacheDemand) -> Iterator[None]:
+        """While this is open, others who ask the same wait for its answer, as long as it may be a short one."""
+        key, answered = (question.key, demand), asyncio.Event()
+        first = self._under_way.setdefault(key, answered) is answered
+        try:
+            yield
+        finally:
+            answered.set()
+            if first:
+                del self._under_way[key]
 
     def may_be_stale(self, demand: CacheDemand) -> bool:
         """True if an answer that is due may be given when JSOC does not answer, or is not asked."""

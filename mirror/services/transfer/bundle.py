@@ -193,7 +193,7 @@ class Bundles:
 
     async def _rows(
         self, way: Sources, selection: Selection, load: _Load, report: Report
-    ) -> tuple[list[Row], list[CoverageClaim], str]:
+    ) -> tuple[Sequence[Row], list[CoverageClaim], str]:
         """The records of a selection, what of it is held completely, and the condition that finds all to carry."""
         series, boxes = selection.series, need(selection)
         if isinstance(boxes, Forward):

@@ -13,7 +13,7 @@ yet must stay in memory, though, and a checkpoint that runs out of it closes the
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -160,6 +160,8 @@ class Allowance:
                 self._set(cursor, Memory.READING)
 
     def _set(self, cursor: duckdb.DuckDBPyConnection, limit: Memory) -> None:
-        with suppress(duckdb.OutOfMemoryException):  # what is in use cannot go now; it stays as it was
+        try:
             limit.set(cursor)
             self._limit = limit
+        except duckdb.OutOfMemoryException:  # what is in use cannot go now; DuckDB 1.5 has the new limit all the same
+            self._limit.set(cursor)

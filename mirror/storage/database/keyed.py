@@ -1,6 +1,6 @@
 """Tables of small answers that are kept whole: a key, a text, and when it was noted.
 
-Each such table (`schema/0015_facts.sql` lists them) has one owner, the module that makes its ``KeyedTable`` and alone
+Each such table (`schema/0015_facts.sql` has most of them) has one owner, the module that makes its ``KeyedTable`` and alone
 writes it. Others get at it through that owner.
 """
 

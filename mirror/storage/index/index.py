@@ -31,6 +31,7 @@ from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColum
 from mirror.storage.index.merge import absorb, create_tables, merge
 from mirror.storage.index.reader import Held, Reader
 from mirror.storage.index.rows import rows_of, typed_values, widened_by
+from mirror.storage.index.windows import place_of
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ class Index(Reader):
             rows = await rows_of(layout, answers, held.keyset)
         widened = widened_by(layout, answers, held.tolerances)
 
-        def work(cursor: Cursor) -> None:
+        def work(cursor: Cursor) -> bool:
             def note(replaced: Mapping[int, int | None]) -> None:
                 note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
                 self._doubt(cursor, layout, replaced)
@@ -283,19 +284,20 @@ class Index(Reader):
             if not held.has_tables:
                 create_tables(cursor, layout)
             came = _unknown(cursor, layout, rows) if vouched and self._answers.any_of(layout.series.name) else []
-            merge(cursor, layout, rows, complete, gone=gone, note=note)
+            added = merge(cursor, layout, rows, complete, gone=gone, note=note)
             self._doubt(cursor, layout, came)
             for each in more:
                 self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)
+            return added
 
         if renews and any(held.coverage.gaps(box) for box in checked):
             checked = ()  # some of it was taken away meanwhile
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
-        await self._database.write(work)
+        added = await self._database.write(work)
         held.has_tables = True
-        held.version.advance()
+        held.version.advance(place_of(layout.series, rows) if added else None)
         for box in checked:
             held.coverage.add(box, checked_at)
         await self._tidy()
@@ -328,6 +330,12 @@ class Index(Reader):
         done = await self._database.write(both)
         held.version.advance()
         held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
+        return done
+
+    async def mend(self, series: Series, work: Callable[[Cursor], T]) -> T:
+        """Do ``work``, which puts the tables of a series in order, in one transaction."""
+        done = await self._database.write(work)
+        self._held[series.name.lower()].version.advance()
         return done
 
     async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:

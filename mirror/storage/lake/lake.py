@@ -47,9 +47,15 @@ if TYPE_CHECKING:
 
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
+#: Seconds from one look to the next at what could be sealed of a series before somebody asks.
+AHEAD_EVERY = 600.0
 MANIFEST = "manifest.json"
 #: Files that are written before they are noted together.
 NOTED = 12
+
+
+class _Stopped(Exception):
+    """Sealing ahead was given up for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,8 @@ class Lake:
         self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
         self._listing = asyncio.Lock()  #: of the manifest, which all series share
         self._seen: dict[str, int] = {}  #: the version of each series that is sealed
-        self._looked: dict[str, int] = {}  #: the version of each at the last look of ``keep_current``
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
+        self._ahead: dict[str, float] = {}  #: when each series was last sealed before somebody asked
         self._sizes: dict[str, int] = {}  #: of the files of these tables
         self._damaged: set[str] = set()  #: files that were found to have other bytes
 
@@ -87,16 +93,19 @@ class Lake:
         """
         return await to_the_end(self._as_of_now(series))
 
-    async def keep_current(self) -> None:
-        """Seal each series whose records have not changed since the last call; what is being fetched is left alone.
+    async def seal_ahead(self, may_go_on: Callable[[], bool]) -> None:
+        """Seal what has changed before somebody asks for it, a month at a time and as long as that may go on.
 
-        So the manifest names all that is cached, whoever has asked for it in SQL or not.
+        A series is looked at once in a while: of one that gets new records every few minutes the last month would be
+        written as often. StorageError as from ``tables``.
         """
         for series in self._index.all_series():
-            name, version = series.name.lower(), self._index.version(series)
-            if self._seen.get(name) != version and self._looked.get(name) == version:
-                await self.tables(series)
-            self._looked[name] = version
+            name, now = series.name.lower(), self._now()
+            due = now - self._ahead.get(name, 0.0) >= AHEAD_EVERY and self._seen.get(name) != self._index.version(series)
+            if due and self._index.has_records(series) and may_go_on():
+                with suppress(_Stopped):
+                    await to_the_end(self._as_of_now(series, may_go_on))
+                    self._ahead[name] = now
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
@@ -126,29 +135,36 @@ class Lake:
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    async def _as_of_now(self, series: Series) -> tuple[LakeTable, ...]:
+    async def _as_of_now(
+        self, series: Series, may_go_on: Callable[[], bool] = lambda: True
+    ) -> tuple[LakeTable, ...]:
         name = series.name.lower()
         async with self._sealing.setdefault(name, asyncio.Lock()):
             version = self._index.version(series)
             if self._seen.get(name) != version or not await asyncio.to_thread(self._all_there, name):
                 layout = self._index.layout(series)
                 kept = self._index.has_records(series)
-                self._ready[name] = await self._seal(name, layout) if kept else ()
+                self._ready[name] = await self._seal(name, layout, may_go_on) if kept else ()
                 self._seen[name] = version
             return self._ready[name]
 
-    async def _seal(self, name: str, layout: Layout) -> tuple[LakeTable, ...]:
+    async def _seal(self, name: str, layout: Layout, may_go_on: Callable[[], bool]) -> tuple[LakeTable, ...]:
         columns = lake_columns(layout, await self._tables.read(lambda cursor: keysets(cursor, name)))
         parts = [(name, layout.table), (f"{name}__old", layout.old_table)]
-        files = [await self._seal_table(lake_name, table, layout, columns) for lake_name, table in parts]
+        files = [
+            await self._seal_table(lake_name, table, layout, columns, may_go_on) for lake_name, table in parts
+        ]
         await self._write_manifest()
         await self._forget_old()
         return tuple(LakeTable(n, columns, found) for (n, _), found in zip(parts, files, strict=True))
 
     async def _seal_table(
-        self, name: str, table: str, layout: Layout, columns: tuple[LakeColumn, ...]
+        self, name: str, table: str, layout: Layout, columns: tuple[LakeColumn, ...], may_go_on: Callable[[], bool]
     ) -> tuple[str, ...]:
-        """Write the months that are not as they were; all files of the table, in the order of months."""
+        """Write the months that are not as they were; all files of the table, in the order of months.
+
+        Stopped after a month if it may not go on: what is written stays, and counts.
+        """
         shape, time = layout_hash(columns), time_column(layout.series)
         held = await self._tables.read(lambda cursor: prints(cursor, table, time))
         known = {row.month: row for row in await self._tables.read(lambda cursor: sealed(cursor, name))}
@@ -158,8 +174,11 @@ class Lake:
         )
         months = sorted(held.keys() - right.keys())
         for first in range(0, len(months), NOTED):
-            written = []
+            written: list[Sealed] = []
             for month in months[first : first + NOTED]:
+                if not may_go_on():
+                    await self._note(written, known)
+                    raise _Stopped
                 select = select_sql(table, layout, columns, where_month(time, month))
                 written.append(await self._write(name, month, select, shape, held[month], known.get(month)))
             await self._note(written, known)

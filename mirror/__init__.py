@@ -12,11 +12,11 @@ run with the command ``mirror``.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from mirror.client.redirect import server_config, use
-
 if TYPE_CHECKING:
+    from mirror.client.redirect import server_config, use
     from mirror.client.remote import AsyncClient, Client, RemoteError
 
     __version__: str
@@ -25,9 +25,13 @@ __all__ = ["AsyncClient", "Client", "RemoteError", "__version__", "server_config
 
 
 def __getattr__(name: str) -> Any:
-    """What takes time to import, when it is asked for: ``use`` alone, and every worker, starts without it."""
+    """What takes time to import, when it is asked for: commands and workers start without it."""
     if name == "__version__":
         return _version()
+    if name in ("server_config", "use"):
+        from mirror.client import redirect  # noqa: PLC0415
+
+        return getattr(redirect, name)
     if name not in ("AsyncClient", "Client", "RemoteError"):
         raise AttributeError(f"module 'mirror' has no attribute {name!r}")
     from mirror.client import remote  # noqa: PLC0415
@@ -35,6 +39,7 @@ def __getattr__(name: str) -> Any:
     return getattr(remote, name)
 
 
+@cache
 def _version() -> str:
     """The version that was installed; of a tree that was not, nothing is known."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415

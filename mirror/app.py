@@ -1,6 +1,6 @@
 """What a mirror is made of: every part built once, by plain constructors, from the store upwards.
 
-``core`` is what every mirror needs to find and get data; ``Exporting``, ``Keeping`` and ``Carrying`` are what it
+``core`` is what every mirror needs to find and get data; ``Exporting``, ``Background`` and ``Copies`` are what it
 does with them. Nothing here runs yet; ``mirror.daemon`` starts it. What must stop is put on one stack where it is built, so
 that the last built stops first: what writes before what it writes through, the database last.
 """
@@ -38,6 +38,7 @@ from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
+from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -49,6 +50,7 @@ from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SubscriptionsApi
 from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
+from mirror.server.errors import Suggestions
 from mirror.server.forwarding import Forwarding
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
@@ -61,12 +63,14 @@ from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
+from mirror.server.peers import Peers
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
+from mirror.services.cutouts.cutouts import Cutouts
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -110,9 +114,11 @@ from mirror.services.subscriptions.manager import Sync
 from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
+from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database, if_possible
+from mirror.storage.database.keyed import KeyedTable
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import Adopted
 from mirror.storage.files.blobs import Blobs
@@ -194,10 +200,10 @@ async def open_core(
     tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
     accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
-    budgets = BudgetMemory(budget, index, rules.timestamp)
+    budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
-    cluster = await _joined(config, index, budget, stops)
+    cluster = _of_cluster(config, database, index, budget)
     shared = cluster or Alone()
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
@@ -214,7 +220,18 @@ async def open_core(
         slot=None if cluster is None else cluster.slot,
     )
     stops.push_async_callback(upstream.close)
-    catalogue = Catalogue(index, upstream, rules, shared)
+    catalogue, listing = Catalogue(database, index, upstream, rules, shared), Listing(database, upstream, rules, shared)
+    if cluster is not None:
+        stops.push_async_callback(cluster.stop)
+        cluster.share(
+            {
+                "list": listing.lists,
+                "address": listing.addresses,
+                "absent": catalogue.absent,
+                "formats": catalogue.known_formats,
+            }
+        )
+        await cluster.start()
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
     extremes = FirstLast(index, upstream, rules)
     records = Records(index, upstream, filler, extremes, rules, fill, shared)
@@ -252,7 +269,7 @@ async def open_core(
         extremes=extremes,
         records=records,
         search=search,
-        listing=Listing(index, upstream, rules, shared),
+        listing=listing,
         blobs=blobs,
         holdings=holdings,
         adopted=Adopted(database, blobs),
@@ -267,7 +284,7 @@ async def open_core(
         ),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
-        assembler=Assembler(index, blobs, upstream, rules),
+        assembler=Assembler(database, index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
         shared=shared,
@@ -287,8 +304,8 @@ def _shared_files(
     return SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
 
 
-async def _joined(config: Config, index: Index, budget: Budget, stops: AsyncExitStack) -> ClusterShared | None:
-    """The cluster of ``[cluster]``, joined; None, and nothing of it is imported, if there is none."""
+def _of_cluster(config: Config, store: Database, index: Index, budget: Budget) -> ClusterShared | None:
+    """The cluster of ``[cluster]``, not joined yet; None, and nothing of it is imported, if there is none."""
     section = config.cluster
     if section.database is None or section.objects is None:
         return None
@@ -298,12 +315,15 @@ async def _joined(config: Config, index: Index, budget: Budget, stops: AsyncExit
 
     database = ClusterDatabase(section.database, section.name or name_of_machine(), __version__)
     objects = open_objects(section.objects, section.endpoint)
-    cluster = ClusterShared(
-        index, database, objects, config.storage.path / "cluster", queries=config.upstream.queries, budget=budget
+    return ClusterShared(
+        index,
+        database,
+        objects,
+        config.storage.path / "cluster",
+        state=KeyedTable(store, "cluster_state"),
+        queries=config.upstream.queries,
+        budget=budget,
     )
-    stops.push_async_callback(cluster.stop)
-    await cluster.start()
-    return cluster
 
 
 @dataclass(frozen=True)
@@ -318,6 +338,7 @@ class Exporting:
     worker: ExportJobs
     exports: Exports
     lists: FileLists
+    asked: UpstreamExports
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -335,15 +356,15 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     stops.push_async_callback(worker.stop)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
     exports = Exports(
-        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
+        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists)
+    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What goes on without being asked, and what tells of it."""
+class Background:
+    """What goes on without being asked, and what reports on it."""
 
     sync: Sync
     checker: Checker
@@ -359,7 +380,7 @@ class Keeping:
     audit: Audit
 
 
-def keeping(
+def background(
     core: Core,
     exporting: Exporting,
     stops: AsyncExitStack,
@@ -367,29 +388,33 @@ def keeping(
     path: Path | None,
     environ: Mapping[str, str],
     subscriptions_run: bool,
-) -> Keeping:
+) -> Background:
     """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
 
     ``path`` and ``environ`` are where the configuration came from; subscriptions and the inbox are only worked
     on with ``subscriptions_run``.
     """
     c, storage = core, core.config.storage
-    standing = SubscriptionHoldings(c.database, c.index)
+    held = SubscriptionHoldings(c.database, c.index)
     fetching = SyncFiles(
-        c.index, standing, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
+        c.index, held, c.holdings, c.files, exporting.staging, c.assembler, c.upstream, c.rules,
         c.config.upstream.email,
     )  # fmt: skip
     parts = SyncParts(
-        c.index, c.catalogue, c.filler, fetching, standing, c.blobs, c.rules, c.budget, c.sleep, random.random
+        c.index, c.catalogue, c.filler, fetching, held, c.blobs, c.rules, c.budget, c.sleep, random.random, c.shared
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
     objects = None if c.shared_files is None else check_objects(c.shared_files)
     steps = FileSteps(c.blobs, c.files, c.rules, objects), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
-    looks = *steps, LakeSteps(lake, c.index)
-    checker = Checker(CheckTable(c.database), *looks, c.rules.timestamp, time.monotonic)
+    checks = *steps, LakeSteps(lake, c.index)
+    checker = Checker(CheckTable(c.database), *checks, c.rules.timestamp, time.monotonic)
     around = Environment(
-        lambda: c.accounting.active > 0 or bool(c.downloads.running()), c.rules.now, asyncio.sleep, c.budgets.keep
+        lambda: c.accounting.active > 0 or bool(c.downloads.running()),
+        c.rules.now,
+        asyncio.sleep,
+        c.budgets.keep,
+        lambda may_go_on: lake.seal_ahead(lambda: may_go_on() and not c.filler.progress()),
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
@@ -408,7 +433,7 @@ def keeping(
     publisher = _publisher(core, lake, status, sync)
     for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
-    return Keeping(
+    return Background(
         sync=sync,
         checker=checker,
         upkeep=upkeep,
@@ -477,7 +502,7 @@ def _applier(
 
 
 @dataclass(frozen=True)
-class Carrying:
+class Copies:
     """Copies of the mirror, or of parts of it, to keep and to carry away."""
 
     backups: Backups
@@ -485,9 +510,15 @@ class Carrying:
     importer: Importer
 
 
-def carrying(core: Core) -> Carrying:
+def copies_of(core: Core) -> Copies:
     """Backups, bundles and their import."""
     c, root = core, core.config.storage.path
+    facts = {
+        LIST: c.listing.lists,
+        ADDRESS: c.listing.addresses,
+        PRECISE: c.assembler.precise,
+        LINKED: c.assembler.linked.kept,
+    }
     bundles = Bundles(
         Sources(c.search, c.extremes, c.records, c.rules),
         _held_only(core),
@@ -504,11 +535,12 @@ def carrying(core: Core) -> Carrying:
         ),
         c.assembler,
         c.listing,
+        facts,
         root,
     )
     tree = c.config.storage.readable_tree
-    importer = Importer(c.index, c.files, c.adopted, c.blobs, c.rules.timestamp, tree=tree)
-    return Carrying(Backups(c.database, root, c.rules.now), bundles, importer)
+    importer = Importer(c.index, c.files, c.adopted, c.blobs, facts, c.rules.timestamp, tree=tree)
+    return Copies(Backups(c.database, root, c.rules.now), bundles, importer)
 
 
 def _held_only(core: Core) -> Sources:
@@ -517,7 +549,7 @@ def _held_only(core: Core) -> Sources:
     offline = Rules("offline", c.rules.rule_for, c.rules.now)
     extremes = FirstLast(c.index, c.upstream, offline)
     records = Records(c.index, c.upstream, c.filler, extremes, offline, c.config.fill)
-    catalogue = Catalogue(c.index, c.upstream, offline)
+    catalogue = Catalogue(c.database, c.index, c.upstream, offline)
     return Sources(Search(c.index, catalogue, records), extremes, records, offline)
 
 
@@ -545,12 +577,13 @@ class Browsing:
 
     renderer: RenderProcess
     pictures: QuickLooks
+    cutouts: Cutouts
     queries: QueryCheck
     saved: SavedQueries
     standing: SubscriptionValidation
     subscribing: Subscribing | None
 
-    def parts(self, core: Core, kept: Keeping, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
+    def parts(self, core: Core, kept: Background, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
         """The pages of search, SQL and subscriptions, and what their scripts ask."""
         return (
             SearchPage(site, api, self.queries, self.pictures),
@@ -563,7 +596,7 @@ class Browsing:
 def browsing(
     core: Core,
     exporting: Exporting,
-    kept: Keeping,
+    kept: Background,
     stops: AsyncExitStack,
     *,
     path: Path | None,
@@ -577,6 +610,7 @@ def browsing(
     return Browsing(
         renderer=renderer,
         pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer),
+        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),
@@ -585,7 +619,7 @@ def browsing(
 
 
 def _app(
-    core: Core, making: Exporting, kept: Keeping, faced: Browsing, health: Health
+    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
@@ -601,7 +635,7 @@ def _app(
     )
     jobs = AllJobs(exports, c.fills, kept.sync)
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
-    copies = carrying(core)
+    copies = copies_of(core)
     overview = Overview(
         kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
     )
@@ -611,13 +645,15 @@ def _app(
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     filling = Filling(c.fills, c.estimates)
-    site = Site(proxy)
+    suggestions = Suggestions(faced.queries.with_suggestions)
+    site = Site(proxy, suggestions)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
-        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, c.rules.timestamp),
+        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        CutoutsApi(faced.cutouts, contents),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.status, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
@@ -634,11 +670,12 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting)), events
+    peers = None if c.cluster is None else Peers(c.shared)
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, peers), events
 
 
 def _pages(
-    core: Core, kept: Keeping, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+    core: Core, kept: Background, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)

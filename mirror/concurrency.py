@@ -1,4 +1,4 @@
-"""Concurrent asks for one thing become one fetch, which outlives whoever asked first."""
+"""What tasks that run at the same time need of each other: one fetch for all, counters of changes, waiting."""
 
 from __future__ import annotations
 
@@ -12,6 +12,32 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
+T = TypeVar("T")
+
+
+class Version:
+    """Counts the changes of what others look up, and may find changed once they have awaited something.
+
+    The rule: whoever changes it calls ``advance`` when the change is made and before awaiting anything else, so that
+    nobody sees the change with the number of before. Whoever looks takes ``number`` first. While that stays, what was
+    found still holds; what was found under another number is looked up again. Two numbers are only ever compared for
+    being equal, and they begin at zero with each start: none is written down.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def advance(self) -> None:
+        """It has changed."""
+        self.number += 1
+
+    async def steady(self, look: Callable[[], Awaitable[T]]) -> T:
+        """What ``look`` finds, once nothing changed while it looked."""
+        while True:
+            before = self.number
+            found = await look()
+            if self.number == before:
+                return found
 
 
 class SingleFlight(Generic[K, V]):
@@ -26,10 +52,10 @@ class SingleFlight(Generic[K, V]):
         if task is None:
             task = asyncio.ensure_future(_await(fetch))
             self._flights[key] = task
-            task.add_done_callback(lambda done: self._landed(key, done))
+            task.add_done_callback(lambda done: self._finished(key, done))
         return await asyncio.shield(task)
 
-    def _landed(self, key: K, task: asyncio.Task[V]) -> None:
+    def _finished(self, key: K, task: asyncio.Task[V]) -> None:
         del self._flights[key]
         if not task.cancelled():
             task.exception()  # looked at here, since everybody who waited may have gone
@@ -51,9 +77,6 @@ async def nap(sleep: Callable[[float], Awaitable[object]], seconds: float, woken
         woken.clear()
 
 
-T = TypeVar("T")
-
-
 class Offload:
     """Computes what is long in a thread, and what is short at once: a thread costs more than that."""
 
@@ -65,10 +88,6 @@ class Offload:
         if not long:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-
-
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -18,9 +18,9 @@ from mirror.app import (
     DATABASE,
     Browsing,
     _app,
+    background,
     browsing,
     exporting,
-    keeping,
     open_core,
 )
 from mirror.config.loading import check_access
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mirror.upstream.client import UpstreamClient
     from mirror.upstream.pacing import Pacer
 
-__all__ = ["DATABASE", "Mirror", "build", "serve", "told_to_stop"]
+__all__ = ["DATABASE", "Mirror", "build", "serve", "stop_signal"]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ TURN = 0.001
 GRACE = 1.0
 #: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
 MOST_DESCRIPTORS, RESERVED = 65_536, 512
+#: Hosts that stand for every address of this machine.
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
 #: Where it is said at which address to listen.
 LISTEN = "[server] host and port in config.toml, or MIRROR_SERVER__HOST and MIRROR_SERVER__PORT"
 
@@ -133,7 +135,7 @@ async def build(
     async with AsyncExitStack() as stops:  # what fails below stops what was built before it
         core = await open_core(config, stops, now=now, pacer=pacer, sleep=sleep)
         making = exporting(core, stops)
-        kept = keeping(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
+        kept = background(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
         health = Health(
             lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
         )
@@ -178,7 +180,7 @@ async def build(
         return mirror
 
 
-async def told_to_stop() -> None:
+async def stop_signal() -> None:
     """Return at SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -191,16 +193,19 @@ async def serve(
     config: Config,
     *,
     ready: Callable[[str], None],
-    stopped: Callable[[], Awaitable[None]] = told_to_stop,
+    stopped: Callable[[], Awaitable[None]] = stop_signal,
     notifier: Notifier | None = None,
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
     subscriptions_run: bool = False,
+    shared_port: bool = False,
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
     ConfigError if others than this computer would be let in, and nothing says whom, and if nobody can listen
     at that address.
+
+    With ``shared_port`` others listen at that address as well: see ``mirror.processes``.
 
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
@@ -208,36 +213,41 @@ async def serve(
     sys.setswitchinterval(TURN)
     notifier = notifier or Notifier({})
     host, port = config.server.host, config.server.port
-    sockets = bind(host, port, LISTEN)  # before a store is opened, or JSOC is asked
+    sockets = bind(host, port, LISTEN, shared=shared_port)  # before a store is opened, or JSOC is asked
+    # Of several mirrors at one port each has an address of its own, where the others reach it.
+    own = bind("127.0.0.1", 0, LISTEN) if shared_port else []
     async with AsyncExitStack() as running:
         with ExitStack() as unused:
-            for made in sockets:
+            for made in (*sockets, *own):
                 unused.callback(made.close)
             mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
             unused.pop_all()
         running.push_async_callback(mirror.close)
 
-        def background(work: Awaitable[object]) -> asyncio.Future[object]:
+        def in_background(work: Awaitable[object]) -> asyncio.Future[object]:
             task = asyncio.ensure_future(work)
             running.callback(task.cancel)
             return task
 
-        background(mirror.watch.run())
-        background(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
-        background(notifier.keep_alive(mirror.health.healthy))
+        in_background(mirror.watch.run())
+        in_background(Prober(mirror.upstream, mirror.rules, asyncio.sleep, mirror.go_on).run())
+        in_background(notifier.keep_alive(mirror.health.healthy))
         runner = _runner(mirror.app, config)
         running.push_async_callback(runner.cleanup)
-        stop = background(stopped())
+        stop = in_background(stopped())
         running.callback(_stopping, mirror, notifier)
         await runner.setup()
-        for made in sockets:
+        for made in (*sockets, *own):
             await _listen(web.SockSite(runner, made), host, port)
         address = url_of(host, runner.addresses[0][1])
         ready(address)
+        if mirror.cluster is not None:
+            here = ("127.0.0.1", own[0].getsockname()[1]) if own else (None if host in EVERYWHERE else host, runner.addresses[0][1])
+            await mirror.cluster.announce(*here)
         mirror.upkeep.start()
         if mirror.publisher is not None:
             mirror.publisher.start()
-        background(mirror.analytics.warm())
+        in_background(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)
         await stop

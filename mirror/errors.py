@@ -35,10 +35,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from mirror.redaction import redacted
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class MirrorError(Exception):
@@ -78,11 +76,12 @@ class SyntaxProblem(BadRequest):
 
 
 class UnknownSeries(BadRequest):
-    """No series of this name."""
+    """No series of this name; ``near`` are names that are written much like it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
         self.name = name
-        super().__init__(f"series {name!r} not found; expected the name of a series as show_series lists it")
+        hint = f"did you mean {' or '.join(near)}?" if near else "expected a series that show_series lists"
+        super().__init__(f"series {name!r} not found; {hint}")
 
 
 class UnknownName(BadRequest):
@@ -101,8 +100,8 @@ class WrongFields(BadRequest):
 
     def __init__(self, fields: dict[str, str], given: Mapping[str, object]) -> None:
         self.fields = fields
-        told = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
-        super().__init__("; ".join(f"{name}{told[name]}: {problem}" for name, problem in fields.items()))
+        answer = {name: f" = {given[name]!r}" if name in given else "" for name in fields}
+        super().__init__("; ".join(f"{name}{answer[name]}: {problem}" for name, problem in fields.items()))
 
 
 class Refused(BadRequest):
@@ -125,6 +124,12 @@ class TooMany(OverLimit):
     """Too many ask at a time; the same may be asked again later."""
 
 
+def _redacted(text: str) -> str:
+    from mirror.redaction import redacted  # noqa: PLC0415  (its patterns take longer to make than a command to start)
+
+    return redacted(text)
+
+
 class UpstreamError(MirrorError):
     """JSOC, or the way to it, did not give what was needed.
 
@@ -132,7 +137,7 @@ class UpstreamError(MirrorError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(message))
+        super().__init__(_redacted(message))
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -152,7 +157,7 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
-        self.message = redacted(message)
+        self.message = _redacted(message)
         super().__init__(f"JSOC refused, status {status}: {message}")
 
 
@@ -210,7 +215,7 @@ _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
-    errno.EROFS: "the file system is read-only; has the disk failed, or been mounted so?",
+    errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
     errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
     errno.EIO: "the disk reports an input/output error; look at its health",

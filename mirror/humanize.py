@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from difflib import get_close_matches
 
 
 def stamp(seconds: float) -> str:
@@ -13,6 +15,12 @@ def stamp(seconds: float) -> str:
     except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks
         moment = datetime.max.replace(tzinfo=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Those of the known names that are written much like this one, in any case, the nearest first."""
+    names = {known_name.lower(): known_name for known_name in known}
+    return [names[found] for found in get_close_matches(name.lower(), names, n=most)]
 
 
 def day_of(now: float) -> str:

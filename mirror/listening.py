@@ -18,8 +18,8 @@ from mirror.errors import ConfigError
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def bind(host: str, port: int, how: str) -> list[socket.socket]:
-    """A socket for each address of ``host``, bound to ``port``; 0 is a free one.
+def bind(host: str, port: int, how: str, *, shared: bool = False) -> list[socket.socket]:
+    """A socket for each address of ``host``, bound to ``port``; 0 is a free one. ``shared``: others listen there as well.
 
     ConfigError with the address and what is wrong with it; ``how`` says where host and port are chosen.
     """
@@ -28,7 +28,7 @@ def bind(host: str, port: int, how: str) -> list[socket.socket]:
     try:
         for family, address in _addresses(host, port):
             try:
-                sockets.append(_bound(family, address))
+                sockets.append(_bound(family, address, shared=shared))
             except OSError as problem:  # "localhost" may name an address of IPv6 where there is none
                 if problem.errno not in _ABSENT:
                     raise
@@ -61,11 +61,13 @@ def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
-def _bound(family: int, address: Any) -> socket.socket:
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix" and sys.platform != "cygwin":
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if made.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
@@ -79,9 +81,9 @@ def _explained(host: str, port: int, problem: OSError) -> str:
     if isinstance(problem, socket.gaierror):
         return f"{host!r} is not an address, nor a host name that this computer can resolve; expected one"
     if problem.errno == errno.EADDRINUSE:
-        return f"port {port} is in use by another program, perhaps by a mirror that runs already; expected a free port"
+        return f"port {port} is in use, perhaps by another mirror; expected a free port"
     if problem.errno in _ABSENT:
         return f"{host} is not an address of this computer; expected one that is, such as 127.0.0.1"
     if problem.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not use port {port}; expected one from 1024 on"
-    return f"{problem.strerror or problem}; expected an address and a port that are free"
+    return f"{problem.strerror or problem}; expected a free address and port"

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.cluster import database as sessions
 from tests.lab import Lab, lab
 from tests.servers import database
 
@@ -53,6 +54,7 @@ class ClusterLab:
         (self.path / name).mkdir(exist_ok=True)
         made = replace(first, path=self.path / name, environ=settings, mirror=None, server=None)
         await made.start()
+        await announce(made)
         self.mirrors.append(made)
         return made
 
@@ -71,6 +73,7 @@ async def cluster(
     path: Path, count: int = 2, series: Sequence[SeriesData] | None = None, *, latency: float = 0.0, **environ: str
 ) -> AsyncIterator[ClusterLab]:
     """So many mirrors, named m0 and on."""
+    sessions.SILENCE = 120.0  # machines that run tests are busy: nobody is gone who has no turn for some seconds
     address = database()
     folder = path / "objects"
     folder.mkdir()
@@ -83,6 +86,7 @@ async def cluster(
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(lab(path / "m0", series, latency=latency, **settings))
         made = ClusterLab(path, address, [first])
+        await announce(first)
         try:
             for number in range(1, count):
                 await made.join(f"m{number}")
@@ -90,3 +94,10 @@ async def cluster(
         finally:
             for mirror in made.mirrors[1:]:
                 await mirror.stop()
+
+
+async def announce(mirror: Lab) -> None:
+    """Tell the others where a mirror answers, as ``mirror serve`` does."""
+    assert mirror.running.cluster is not None
+    assert mirror.server is not None
+    await mirror.running.cluster.announce("127.0.0.1", mirror.server.port or 0)

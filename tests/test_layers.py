@@ -15,6 +15,7 @@ PACKAGE = Path(mirror.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("processes",),
     ("daemon",),
     ("app",),
     ("server.app",),
@@ -26,6 +27,7 @@ LAYERS = (
     ("services.iceberg",),
     ("services.sql",),
     ("services.monitoring",),
+    ("services.cutouts",),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
     ("services.fills",),
     ("services.estimates",),
@@ -46,7 +48,7 @@ LAYERS = (
     ("wire",),
     ("fits",),
     ("drms",),
-    ("listening", "humanize", "concurrency", "systemd", "metrics"),
+    ("listening", "bounded", "humanize", "concurrency", "systemd", "metrics"),
     ("errors",),
     ("redaction",),
 )

@@ -215,7 +215,7 @@ class Torture:
     async def judge_check(self, url: str) -> Counter[str]:
         """A whole check; what it found, by kind and outcome."""
         self._url = url
-        await self._post("/api/check", {"scope": "all", "anew": True})
+        await self._post("/api/check", {"scope": "all", "restart": True})
         while (told := json.loads((await self._get(url, "/api/check"))[1]))["running"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         if not told["ok"]:

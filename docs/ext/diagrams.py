@@ -77,7 +77,7 @@ def _search() -> str:
         if n:
             parts.append(arrow(MARGIN + n * 160 - 30, 148, MARGIN + n * 160 - 2, 148))
     ways = (
-        ("Local", "all held, and checked of late"),
+        ("Local", "all held, and checked recently"),
         ("Refresh", "held, but a check is due"),
         ("Fill", "gaps: fetched in chunks, once"),
         ("Forward", "only JSOC can tell: asked as it is"),

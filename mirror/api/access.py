@@ -47,10 +47,10 @@ class UsageLine(Answer, frozen=True, kw_only=True):
 
 AUDIT = Endpoint(
     method="GET", path="/api/audit", role="admin", asked=AuditQuery, answer=list[AuditLine],
-    text="What was done last, newest first. `since` is a date, or `7d` for a week ago.",
+    text="The log of actions, newest first. `since` is a date, or `7d` for a week ago.",
 )  # fmt: skip
 USAGE = Endpoint(
     method="GET", path="/api/usage", role="admin", asked=UsageQuery, answer=list[UsageLine],
-    text="Who used the mirror how much, by day, from the day `since` on.",
+    text="Usage per user and day, from the day `since` on.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (AUDIT, USAGE)

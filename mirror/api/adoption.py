@@ -22,7 +22,7 @@ class AdoptFile(Asked, frozen=True, kw_only=True):
     inode: Whole
 
 
-class AdoptWish(Asked, frozen=True, kw_only=True):
+class AdoptBody(Asked, frozen=True, kw_only=True):
     """``compare``: say of each file whether its very bytes are held."""
 
     files: Annotated[list[AdoptFile], Meta(max_length=MOST_FILES, description="files with path, size, mtime_ns and inode")]
@@ -65,12 +65,12 @@ class Adopted(Answer, frozen=True, kw_only=True):
 
 
 ADOPT = Endpoint(
-    method="POST", path="/api/adopt", role="admin", asked=AdoptWish, answer=Adopted,
-    text="Take files of the mirror's machine in, each by its path and how it looks. One that looks otherwise to the "
-    "mirror, or cannot be seen, is answered with the state `unseen`, and so is every file for who asks from elsewhere.",
+    method="POST", path="/api/adopt", role="admin", asked=AdoptBody, answer=Adopted,
+    text="Adopt files of the mirror's machine, each given by path, size, time and inode. A file that differs or cannot "
+    "be read has the state `unseen`, as have all files in requests from other machines.",
 )  # fmt: skip
 UPLOAD = Endpoint(
     method="POST", path="/api/adopt/upload", role="admin", asked=UploadQuery, answer=Adopted, taken=UPLOAD_TYPE,
-    text="Take a FITS file in that is the body.",
+    text="Adopt the FITS file in the body.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (ADOPT, UPLOAD)

@@ -73,7 +73,8 @@ class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
 
     What it takes is in the query for GET, else in a JSON object, unless ``taken`` is another kind of body, beside
     which there is a query. ``beside``: parameters of the query beside a JSON object. An answer that is no JSON is one of ``media``. ``lines``: a long task, which tells how
-    far it is in lines of JSON (NDJSON), ``answer`` in the last. ``failing``: another code with the same answer.
+    far it is in lines of JSON (NDJSON), ``answer`` in the last. ``failing``: another code with the same answer. ``pattern``: the
+    path as the router has it, where a part of it has more than a word.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -88,6 +89,7 @@ class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
     media: tuple[str, ...] = (JSON,)
     lines: bool = False
     failing: int | None = None
+    pattern: str = ""
 
     @property
     def by_query(self) -> bool:

@@ -118,11 +118,11 @@ class Gaps(Answer, frozen=True, kw_only=True):
 
 COVERAGE = Endpoint(
     method="GET", path="/api/coverage", role="read", asked=CoverageQuery, answer=list[Span],
-    text="The spans that are held completely; `series` chooses one series.",
+    text="Ranges that are fully cached, of one `series` or all.",
 )  # fmt: skip
 DAYS = Endpoint(
     method="GET", path="/api/coverage/days", role="read", asked=DaysQuery, answer=Cells,
-    text="Each day of a year: its state, slots expected and held, records, files; all years without one.",
+    text="The days of a year: state, slots expected and cached, records, files. Without `year`: all years.",
 )  # fmt: skip
 HOURS = Endpoint(
     method="GET", path="/api/coverage/hours", role="read", asked=HoursQuery, answer=Cells,
@@ -134,6 +134,6 @@ DELAYS = Endpoint(
 )  # fmt: skip
 GAPS = Endpoint(
     method="GET", path="/api/gaps", role="read", asked=GapsQuery, answer=Gaps,
-    text="What of a record set is not held completely.",
+    text="What is missing of a record set.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (COVERAGE, DAYS, HOURS, DELAYS, GAPS)

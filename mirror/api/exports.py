@@ -64,7 +64,7 @@ class JobQuery(Asked, frozen=True, kw_only=True):
     places: bool = False
 
 
-class ExportWish(Asked, frozen=True, kw_only=True):
+class ExportBody(Asked, frozen=True, kw_only=True):
     """An export: ``method`` url or url-tar, ``protocol`` and ``process`` as JSOC has them, ``name`` as filenamefmt."""
 
     ds: RecordSets
@@ -141,15 +141,15 @@ class QuicklookQuery(Asked, frozen=True, kw_only=True):
 
 FILES = Endpoint(
     method="GET", path="/api/files", role="read", asked=FilesQuery, answer=list[ListedFile],
-    text="The archived files of a record set; with `places=1` also where they lie on the mirror's machine.",
+    text="The archived files of a record set; with `places=1` also their paths on the mirror's machine.",
 )  # fmt: skip
 JOBS = Endpoint(
     method="GET", path="/api/jobs", role="read", asked=JobsQuery, answer=list[Job],
     text="The last exports and fills, newest first, and then the subscriptions; `kind` is one of these.",
 )  # fmt: skip
 SUBMIT = Endpoint(
-    method="POST", path="/api/jobs", role="export", asked=ExportWish, answer=Job, status=202,
-    text="Begin an export, or find the one that an identical request began.",
+    method="POST", path="/api/jobs", role="export", asked=ExportBody, answer=Job, status=202,
+    text="Start an export, or return the one of an identical request.",
 )  # fmt: skip
 JOB = Endpoint(
     method="GET", path="/api/jobs/{id}", role="read", asked=JobQuery, answer=Job,
@@ -157,11 +157,11 @@ JOB = Endpoint(
 )  # fmt: skip
 CANCEL = Endpoint(
     method="DELETE", path="/api/jobs/{id}", role="export", asked=Nothing, answer=Job,
-    text="End a fill or an export; what it has fetched stays.",
+    text="Cancel a fill or an export; fetched data stay cached.",
 )  # fmt: skip
 QUICKLOOK = Endpoint(
     method="GET", path="/api/quicklook", role="read", asked=QuicklookQuery, answer=bytes, media=("image/png",),
-    text="The PNG of a record's first image, no side above `size` pixels. Only of a file that is held, unless "
-    "`fetch=1`. Which record and segment it is of is in `X-Mirror-Record` and `X-Mirror-Segment`.",
+    text="The PNG of a record's first image, no side above `size` pixels. Cached files only, unless `fetch=1`. "
+    "`X-Mirror-Record` and `X-Mirror-Segment` name its record and segment.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILES, JOBS, SUBMIT, JOB, CANCEL, QUICKLOOK)

@@ -19,7 +19,7 @@ from mirror.api.coverage import Gap
 from mirror.api.exports import JobFile, Kind, Waits
 
 
-class FillWish(Asked, frozen=True, kw_only=True):
+class FillBody(Asked, frozen=True, kw_only=True):
     """A record set; with ``dry_run`` only how much it is."""
 
     ds: RecordSets
@@ -85,12 +85,12 @@ class Fill(Answer, frozen=True, kw_only=True):
 
 
 FILL = Endpoint(
-    method="POST", path="/api/fill", role="export", asked=FillWish, answer=Fill, status=202,
-    text="Begin to fetch what is missing of a record set, as a job; with `dry_run` only its size, with code 200.",
+    method="POST", path="/api/fill", role="export", asked=FillBody, answer=Fill, status=202,
+    text="Start a job that fetches what is missing of a record set; with `dry_run` only its size, with code 200.",
 )  # fmt: skip
 ESTIMATE = Endpoint(
     method="GET", path="/api/estimate", role="read", asked=EstimateQuery, answer=Estimate,
-    text="What a fill or an export would ask JSOC for. An export is of all segments where none is named, and only of "
+    text="What a fill or an export would fetch from JSOC. An export is of all segments where none is named, and only of "
     "records that have an image.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILL, ESTIMATE)

@@ -34,7 +34,7 @@ class PolicyState(Answer, frozen=True, kw_only=True):
     configured: PolicyName
 
 
-class PolicyWish(Asked, frozen=True, kw_only=True):
+class PolicyBody(Asked, frozen=True, kw_only=True):
     """One of the three, or ``online`` for what the configuration says."""
 
     policy: Literal["strict", "fallback", "offline", "online"]
@@ -49,7 +49,7 @@ POLICY = Endpoint(
     text="The policy in force, and the one of the configuration.",
 )  # fmt: skip
 SET_POLICY = Endpoint(
-    method="POST", path="/api/policy", role="admin", asked=PolicyWish, answer=PolicyState,
+    method="POST", path="/api/policy", role="admin", asked=PolicyBody, answer=PolicyState,
     text="Another policy, or `online` for what the configuration says. Holds until the mirror is started again, or the "
     "policy of the configuration is edited.",
 )  # fmt: skip

@@ -32,7 +32,7 @@ class PinGroup(Answer, frozen=True, kw_only=True):
     until: Stamp | None
 
 
-class PinWish(Asked, frozen=True, kw_only=True):
+class PinBody(Asked, frozen=True, kw_only=True):
     """What is held of a record set, for good or for so many ``seconds``; ``reason`` is the record set without one."""
 
     ds: RecordSets
@@ -57,7 +57,7 @@ class Unpinned(Answer, frozen=True, kw_only=True):
     removed: int
 
 
-class EvictWish(Asked, frozen=True, kw_only=True):
+class EvictBody(Asked, frozen=True, kw_only=True):
     """Bytes that are needed; only a dry run, which says what would go, does without."""
 
     need: Whole | None = None
@@ -84,12 +84,12 @@ class Evicted(Answer, frozen=True, kw_only=True):
     files: list[EvictedFile]
 
 
-class CheckWish(Asked, frozen=True, kw_only=True):
-    """``budget``: bytes after which it stops, to be continued later. ``anew``: from the beginning."""
+class CheckBody(Asked, frozen=True, kw_only=True):
+    """``budget``: bytes after which it stops, to be continued later. ``restart``: from the beginning."""
 
     scope: Scope = "all"
     budget: Count | None = None
-    anew: bool = False
+    restart: bool = False
 
 
 class CheckRun(Answer, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class CheckProgress(Answer, frozen=True, kw_only=True):
     resumed: bool | UnsetType = UNSET
 
 
-class ForgetWish(Asked, frozen=True, kw_only=True):
+class ForgetBody(Asked, frozen=True, kw_only=True):
     """A record set, or a series; ``files``, ``records``, both without either. ``force``: pinned ones too."""
 
     ds: RecordSets
@@ -158,30 +158,30 @@ class Forgotten(Answer, frozen=True, kw_only=True):
 
 
 PINS = Endpoint(
-    method="GET", path="/api/pins", role="read", asked=Nothing, answer=list[PinGroup], text="The pins that hold.",
+    method="GET", path="/api/pins", role="read", asked=Nothing, answer=list[PinGroup], text="The active pins.",
 )  # fmt: skip
 PIN = Endpoint(
-    method="POST", path="/api/pins", role="export", asked=PinWish, answer=Pinned,
-    text="Pin the files that are held of a record set.",
+    method="POST", path="/api/pins", role="export", asked=PinBody, answer=Pinned,
+    text="Pin the cached files of a record set.",
 )  # fmt: skip
 UNPIN = Endpoint(
-    method="DELETE", path="/api/pins", role="export", asked=PinWish, answer=Unpinned,
-    text="Take a person's pins away from the files of a record set.",
+    method="DELETE", path="/api/pins", role="export", asked=PinBody, answer=Unpinned,
+    text="Remove the pins of one owner from the files of a record set.",
 )  # fmt: skip
 EVICT = Endpoint(
-    method="POST", path="/api/evict", role="admin", asked=EvictWish, answer=Evicted,
-    text="Throw out what was not used for longest, or say what would go.",
+    method="POST", path="/api/evict", role="admin", asked=EvictBody, answer=Evicted,
+    text="Evict the least recently used files, or list what would be evicted.",
 )  # fmt: skip
 CHECK = Endpoint(
     method="GET", path="/api/check", role="read", asked=Nothing, answer=CheckProgress,
-    text="How far the check is that was asked for last, and what it found.",
+    text="Progress and findings of the last requested check.",
 )  # fmt: skip
 BEGIN_CHECK = Endpoint(
-    method="POST", path="/api/check", role="admin", asked=CheckWish, answer=CheckProgress, status=202,
-    text="Begin a check, go on with one that was stopped, or join the one that runs.",
+    method="POST", path="/api/check", role="admin", asked=CheckBody, answer=CheckProgress, status=202,
+    text="Start a check, resume one, or join the one that runs.",
 )  # fmt: skip
 FORGET = Endpoint(
-    method="POST", path="/api/forget", role="admin", asked=ForgetWish, answer=Forgotten,
-    text="Give up files, records or both of a record set, or say what would go.",
+    method="POST", path="/api/forget", role="admin", asked=ForgetBody, answer=Forgotten,
+    text="Delete cached files, records or both of a record set, or show what would be deleted.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (PINS, PIN, UNPIN, EVICT, CHECK, BEGIN_CHECK, FORGET)

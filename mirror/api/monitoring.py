@@ -1,4 +1,4 @@
-"""How the mirror is doing: for people, for pages that are open, and for machines that look after it."""
+"""How the mirror is doing: for people, for pages that are open, and for machines that watch it."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class UpstreamHealth(Answer, frozen=True, kw_only=True):
 
 
 STATUS = Endpoint(
-    method="GET", path="/api/status", role="read", asked=Nothing, answer=Status, text="How the mirror is doing.",
+    method="GET", path="/api/status", role="read", asked=Nothing, answer=Status, text="The state of the mirror.",
 )  # fmt: skip
 EVENTS = Endpoint(
     method="GET", path="/api/events", role="read", asked=Nothing, answer=State, media=("text/event-stream",),
@@ -210,6 +210,6 @@ READY = Endpoint(
 )  # fmt: skip
 UPSTREAM = Endpoint(
     method="GET", path="/healthz/upstream", role="nobody", asked=Nothing, answer=UpstreamHealth, failing=503,
-    text="200 if JSOC answered recently, or is not to be asked; else 503.",
+    text="200 if JSOC responded recently, or is not to be contacted; else 503.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (STATUS, EVENTS, METRICS, HEALTH, LIVE, READY, UPSTREAM)

@@ -35,7 +35,7 @@ def from_query(given: Mapping[str, str], kind: type[Q]) -> Q:
 def from_object(given: object, kind: type[Q]) -> Q:
     """The members of a JSON object; null is as good as absent. BadRequest for what is wrong or not known."""
     if not isinstance(given, dict):
-        raise BadRequest('the body is no JSON object; expected one such as {"ds": "hmi.m_720s[$]"}')
+        raise BadRequest('the body is not a JSON object; expected one such as {"ds": "hmi.m_720s[$]"}')
     members = {name: value for name, value in given.items() if value is not None}
     for field in msgspec.structs.fields(kind):
         if field.required and members.get(field.encode_name) == "":

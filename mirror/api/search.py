@@ -38,13 +38,17 @@ class SearchQuery(Asked, frozen=True, kw_only=True):
 
 
 class Found(Answer, frozen=True, kw_only=True):
-    """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer."""
+    """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer.
+
+    ``note`` explains an answer without records.
+    """
 
     columns: list[str]
     rows: list[tuple[str | int, ...]]
     count: int
     plan: Plan
     age_seconds: int | UnsetType = UNSET
+    note: str | UnsetType = UNSET
 
 
 class SeriesLine(Answer, frozen=True, kw_only=True):
@@ -108,15 +112,15 @@ class KnownName(Answer, frozen=True, kw_only=True):
 SEARCH = Endpoint(
     method="GET", path="/api/search", role="read", asked=SearchQuery, answer=Found,
     text="Records of a record set, as rows. Without names: the prime keys. With `where` only the records for which "
-    "this condition in SQL is true. What is not held is asked of JSOC.",
+    "this condition in SQL is true. Missing records are fetched from JSOC.",
 )  # fmt: skip
 SERIES = Endpoint(
     method="GET", path="/api/series", role="read", asked=Nothing, answer=list[SeriesLine],
-    text="The series that are known.",
+    text="The cached series.",
 )  # fmt: skip
 CHECK_QUERY = Endpoint(
     method="GET", path="/api/check-query", role="read", asked=CheckQuery, answer=Checked,
-    text="Whether a record set is right, and what a search for it would fetch; or what is wrong, and where.",
+    text="Checks a record set: what a search would fetch, or what is wrong and where.",
 )  # fmt: skip
 BUILD_QUERY = Endpoint(
     method="GET", path="/api/build-query", role="read", asked=Nothing, answer=Checked,

@@ -65,7 +65,7 @@ class Query(Answer, frozen=True, kw_only=True):
     saved_at: float
 
 
-class QueryWish(Asked, frozen=True, kw_only=True):
+class QueryBody(Asked, frozen=True, kw_only=True):
     """A name of at most 80 characters, and a statement."""
 
     name: str = ""
@@ -85,26 +85,26 @@ class ForgottenQuery(Answer, frozen=True, kw_only=True):
 
 
 _SQL = (
-    "One statement, answered as JSON, Arrow, CSV or Parquet; see SQL. What is wrong is told before anything is sent; an "
-    "answer that fails in the middle is broken off, so that no client takes a part for the whole."
+    "One statement, answered as JSON, Arrow, CSV or Parquet; see SQL. Errors are reported before anything is sent; "
+    "an answer that fails midway is cut off, so that no client takes it for complete."
 )
 GET_SQL = Endpoint(
     method="GET", path="/api/sql", role="read", asked=SqlParameters, answer=SqlAnswer, media=tuple(MEDIA.values()), text=_SQL,
 )  # fmt: skip
 SQL = Endpoint(
     method="POST", path="/api/sql", role="read", asked=SqlQuery, beside=SqlForm, answer=SqlAnswer,
-    media=tuple(MEDIA.values()), text=f"{_SQL} A body that is no JSON is the statement itself.",
+    media=tuple(MEDIA.values()), text=f"{_SQL} A body that is not JSON is the statement itself.",
 )  # fmt: skip
 QUERIES = Endpoint(
     method="GET", path="/api/queries", role="read", asked=Nothing, answer=list[Query],
-    text="The statements that are kept, shared by all who use this mirror.",
+    text="The saved statements, shared by all users.",
 )  # fmt: skip
 SAVE_QUERY = Endpoint(
-    method="POST", path="/api/queries", role="export", asked=QueryWish, answer=Query, status=201,
-    text="Keep a statement, in place of the one that has its name.",
+    method="POST", path="/api/queries", role="export", asked=QueryBody, answer=Query, status=201,
+    text="Save a statement; replaces one of the same name.",
 )  # fmt: skip
 REMOVE_QUERY = Endpoint(
     method="DELETE", path="/api/queries", role="export", asked=QueryName, answer=ForgottenQuery,
-    text="Forget a statement.",
+    text="Delete a saved statement.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (GET_SQL, SQL, QUERIES, SAVE_QUERY, REMOVE_QUERY)

@@ -70,7 +70,7 @@ class Named(Answer, frozen=True, kw_only=True):
     name: str
 
 
-class SyncWish(Asked, frozen=True, kw_only=True):
+class SyncBody(Asked, frozen=True, kw_only=True):
     """One subscription; without it all."""
 
     name: str | None = None
@@ -82,23 +82,23 @@ SUBSCRIPTIONS = Endpoint(
 )  # fmt: skip
 ADD = Endpoint(
     method="POST", path="/api/subscriptions", role="admin", asked=SubscriptionTable, answer=Named, status=201,
-    text="Write one more [[subscription]] into config.toml.",
+    text="Add a [[subscription]] to config.toml.",
 )  # fmt: skip
 ESTIMATE_SUBSCRIPTION = Endpoint(
     method="POST", path="/api/subscriptions/estimate", role="export", asked=SubscriptionTable, answer=Estimate,
-    text="What is wrong with a subscription, else what it would fetch by now. Nothing is written.",
+    text="Check a subscription and estimate what it would fetch. Nothing is written.",
 )  # fmt: skip
 CHANGE = Endpoint(
     method="PUT", path="/api/subscriptions/{name}", role="admin", asked=SubscriptionTable, answer=Named,
-    text="Put a subscription in the place of the one of that name.",
+    text="Replace a subscription.",
 )  # fmt: skip
 REMOVE = Endpoint(
     method="DELETE", path="/api/subscriptions/{name}", role="admin", asked=Nothing, answer=Named,
-    text="Take a subscription out of config.toml; what it has fetched stays.",
+    text="Remove a subscription from config.toml; its data stay cached.",
 )  # fmt: skip
 SYNC = Endpoint(
-    method="POST", path="/api/sync", role="admin", asked=SyncWish, answer=dict[str, int], status=202,
-    text="Have one subscription, or all, look for what is new now. The answer says how often each has rested so far: "
-    "when it has once more, it is done.",
+    method="POST", path="/api/sync", role="admin", asked=SyncBody, answer=dict[str, int], status=202,
+    text="Sync one subscription, or all, now. The answer has the number of passes of each so far; a sync is done when "
+    "this has increased.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (SUBSCRIPTIONS, ADD, ESTIMATE_SUBSCRIPTION, CHANGE, REMOVE, SYNC)

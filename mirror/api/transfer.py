@@ -30,7 +30,7 @@ class Backup(Answer, frozen=True, kw_only=True):
     sums: str
 
 
-class BackupWish(Asked, frozen=True, kw_only=True):
+class BackupBody(Asked, frozen=True, kw_only=True):
     """``keep``: so many backups, the last; the others are removed."""
 
     to: Folder
@@ -51,7 +51,7 @@ class BackedUp(Answer, frozen=True, kw_only=True):
     removed: list[str]
 
 
-class BundleWish(Asked, frozen=True, kw_only=True):
+class BundleBody(Asked, frozen=True, kw_only=True):
     """``held``: only what is held already. ``fits``: also what exports with full headers need."""
 
     to: Folder
@@ -59,7 +59,7 @@ class BundleWish(Asked, frozen=True, kw_only=True):
     files: bool = True
     held: bool = False
     fits: bool = False
-    address: Annotated[str | None, Meta(description="an e-mail address whose registration goes along")] = None
+    address: Annotated[str | None, Meta(description="an e-mail address whose registration is included")] = None
 
 
 class FailedFile(Answer, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class Bundled(Answer, frozen=True, kw_only=True):
     failed: list[FailedFile]
 
 
-class ImportWish(Asked, frozen=True, kw_only=True):
+class ImportBody(Asked, frozen=True, kw_only=True):
     """The folder of a bundle."""
 
     bundle: Folder
@@ -100,7 +100,7 @@ class Imported(Answer, frozen=True, kw_only=True):
     new_bytes: int
 
 
-class Word(Answer, frozen=True, kw_only=True):
+class Progress(Answer, frozen=True, kw_only=True):
     """How far a task is: which step, ``done`` of ``total`` of it, of which series."""
 
     step: str
@@ -119,15 +119,15 @@ BACKUPS = Endpoint(
     text="The backups in a folder, newest first.",
 )  # fmt: skip
 BACKUP = Endpoint(
-    method="POST", path="/api/backup", role="admin", asked=BackupWish, answer=BackedUp, lines=True,
+    method="POST", path="/api/backup", role="admin", asked=BackupBody, answer=BackedUp, lines=True,
     media=("application/x-ndjson",), text="Make a backup below a folder.",
 )  # fmt: skip
 BUNDLE = Endpoint(
-    method="POST", path="/api/bundle", role="admin", asked=BundleWish, answer=Bundled, lines=True,
-    media=("application/x-ndjson",), text="Make a bundle in a folder, or add to the one that is there.",
+    method="POST", path="/api/bundle", role="admin", asked=BundleBody, answer=Bundled, lines=True,
+    media=("application/x-ndjson",), text="Make or extend a bundle in a folder.",
 )  # fmt: skip
 IMPORT = Endpoint(
-    method="POST", path="/api/import", role="admin", asked=ImportWish, answer=Imported, lines=True,
+    method="POST", path="/api/import", role="admin", asked=ImportBody, answer=Imported, lines=True,
     media=("application/x-ndjson",), text="Import the bundle in a folder.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (BACKUPS, BACKUP, BUNDLE, IMPORT)

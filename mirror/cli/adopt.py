@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mirror.api.adoption import ADOPT, UPLOAD, AdoptFile, AdoptOutcome, AdoptWish, UploadQuery
+from mirror.api.adoption import ADOPT, UPLOAD, AdoptBody, AdoptFile, AdoptOutcome, UploadQuery
 from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show
@@ -26,9 +26,9 @@ from mirror.services.adoption.scan import Stamp, files_below, unit_path
 AT_ONCE = 200
 _STATES = {
     "placed": "adopted",
-    "held": "held already",
-    "rejected": "could not be placed",
-    "later": "could not be placed now",
+    "held": "already cached",
+    "rejected": "not adopted",
+    "later": "not adopted yet",
 }
 _COLUMNS = ("path", "state", "record", "segment", "kind", "reason")
 
@@ -56,9 +56,9 @@ class _Run:
             try:
                 stamps[path] = Stamp.of(path.stat())
             except OSError as problem:
-                self.outcomes.append(_failed(path, f"it cannot be read: {explained(problem)}"))
-        told = self._asked(stamps) if stamps else []
-        for (path, stamp), outcome in zip(stamps.items(), told, strict=True):
+                self.outcomes.append(_failed(path, f"cannot be read: {explained(problem)}"))
+        answer = self._asked(stamps) if stamps else []
+        for (path, stamp), outcome in zip(stamps.items(), answer, strict=True):
             known = self._uploaded(path) if outcome.state == "unseen" else outcome
             self.outcomes.append(replace(known, path=str(path)))
             if self.how == "move" and known.same and not self.dry_run:
@@ -68,13 +68,13 @@ class _Run:
         files = [
             AdoptFile(path=str(path), size=s.size, mtime_ns=s.mtime_ns, inode=s.inode) for path, s in stamps.items()
         ]
-        wish = AdoptWish(
+        body = AdoptBody(
             files=files,
             how="copy" if self.how == "copy" else "link",
             dry_run=self.dry_run,
             compare=self.how == "move",
         )
-        return self.daemon.ask(ADOPT, wish).outcomes
+        return self.daemon.ask(ADOPT, body).outcomes
 
     def _uploaded(self, path: Path) -> AdoptOutcome:
         """A file that the mirror cannot see itself, sent to it."""
@@ -83,45 +83,45 @@ class _Run:
             with path.open("rb") as file:
                 return self.daemon.upload(UPLOAD, asked, file).outcomes[0]
         except OSError as problem:
-            return _failed(path, f"it cannot be read: {explained(problem)}")
+            return _failed(path, f"cannot be read: {explained(problem)}")
 
 
 @click.command
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option(
-    "--copy", "how", flag_value="copy", default=True, help="Copy the files; yours stay as they are. [default]"
+    "--copy", "how", flag_value="copy", default=True, help="Copy the files.  [default]"
 )
 @click.option(
-    "--link", "how", flag_value="link", help="Share the bytes with the mirror; your files become read-only."
+    "--link", "how", flag_value="link", help="Make hard links; your files become read-only."
 )
-@click.option("--move", "how", flag_value="move", help="Remove your files once the mirror holds their bytes.")
-@click.option("--dry-run", is_flag=True, help="Only say what would become of them.")
-@click.option("--all", "everything", is_flag=True, help="List every file, not only those without a place.")
+@click.option("--move", "how", flag_value="move", help="Remove your files once they are in the store.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--all", "everything", is_flag=True, help="List every file, not only those that were not adopted.")
 @json_option
 @store_option
 def adopt(
     paths: tuple[Path, ...], daemon: Daemon, how: str, dry_run: bool, everything: bool, as_json: bool
 ) -> None:
-    """Give the mirror FITS files that you have already.
+    """Add FITS files that you already have to the mirror.
 
-    Files, and folders with all that is in them. For each file the mirror finds the record and segment that
-    it is of, by its header (DRMS_ID, RECNUM, prime keys), its name, or its path below SUM; it checks that
-    the file is what JSOC wrote, and keeps it. From then on JSOC need not be asked for it.
+    PATH is a file, or a folder to search. The mirror identifies the record and segment of each file by its
+    header (DRMS_ID, RECNUM, prime keys), its name, or its path below SUM, verifies that the file is
+    unchanged, and caches it. It need not be fetched from JSOC any more.
 
     \b
         mirror adopt ~/sunpy/data
         mirror adopt ~/sunpy/data --dry-run --all
-        mirror adopt /data/hmi --link           no room is taken, on the disk of the mirror's store
+        mirror adopt /data/hmi --link           takes no space on the disk of the store
         mirror adopt /data/old --move
 
-    Exports, with keywords in their headers, serve exports with protocol fits and `mirror fetch --protocol
-    fits`; archived files serve everything. What contradicts itself, was changed, or may be of several
-    records, is not taken; it is listed with the reason, and makes the exit code 1.
+    Exported files (keywords in the header) serve exports with protocol fits and `mirror fetch --protocol
+    fits`; archived files serve all. Files that were changed or cannot be identified are not adopted; they
+    are listed with the reason, and the exit code is 1.
     """
     unreadable: list[AdoptOutcome] = []
     files = list(files_below(
         (path.absolute() for path in paths),
-        lambda path, problem: unreadable.append(_failed(path, f"it cannot be read: {explained(problem)}"))))  # fmt: skip
+        lambda path, problem: unreadable.append(_failed(path, f"cannot be read: {explained(problem)}"))))  # fmt: skip
     run = _Run(daemon, how, dry_run, unreadable)
     with _bar() as progress:
         task = progress.add_task("adopting", total=len(files))
@@ -144,8 +144,8 @@ def _failed(path: Path, reason: str) -> AdoptOutcome:
 def _report(run: _Run, *, everything: bool, as_json: bool) -> None:
     states: Counter[str] = Counter(o.state for o in run.outcomes)
     if as_json:
-        told = {"dry_run": run.dry_run, "files": plain(run.outcomes), "removed": run.removed, **_counts(states)}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        answer = {"dry_run": run.dry_run, "files": plain(run.outcomes), "removed": run.removed, **_counts(states)}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
         return
     listed = [o for o in run.outcomes if everything or o.state not in ("placed", "held")]
     if listed:
@@ -155,7 +155,7 @@ def _report(run: _Run, *, everything: bool, as_json: bool) -> None:
     parts = [f"{states[state]:,} {'would be ' if run.dry_run and state == 'placed' else ''}{words}"
              for state, words in _STATES.items() if states[state]]  # fmt: skip
     moved = f"; {run.removed:,} of yours removed" if run.how == "move" and not run.dry_run else ""
-    found = ": " + ", ".join(parts) if parts else " found; folders are searched for names that end in .fits"
+    found = ": " + ", ".join(parts) if parts else " found; folders are searched for *.fits"
     remark(f"{counted(len(run.outcomes), 'file')}{found}; {in_words(size)}{moved}")
 
 

@@ -10,16 +10,16 @@ from mirror.cli.support.output import Form, form_options, show
 
 
 @click.command
-@click.option("--since", metavar="DATE", help="From then on: 2026-11-01, or 7d for a week ago.")
+@click.option("--since", metavar="DATE", help="Start: a date such as 2026-11-01, or 7d for the last week.")
 @click.option(
-    "-n", "limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The last N."
+    "-n", "limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Show the last N entries."
 )
 @form_options
 @url_option
 def audit(since: str | None, limit: int, form: Form, daemon: Daemon) -> None:
-    """Show what admins did, newest first: who, from where, what, and how it ended.
+    """Show the log of administrative actions, newest first.
 
-    Attempts that were refused stand there too, and logins on the page. Rows are kept for 400 days.
+    It includes refused attempts and logins on the page. Entries are kept for 400 days.
 
     \b
         mirror audit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mirror.api.transfer import BACKUP, BackupWish
+from mirror.api.transfer import BACKUP, BackupBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -17,19 +17,19 @@ _STEPS = {"index": "copying the index", "files": "files"}
 
 @click.command
 @click.argument("to", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--index-only", is_flag=True, help="Records and coverage only, no files.")
+@click.option("--index-only", is_flag=True, help="Back up records and coverage only, no files.")
 @click.option(
-    "--keep", type=click.IntRange(1), metavar="N", help="Keep the last N backups, remove the others."
+    "--keep", type=click.IntRange(1), metavar="N", help="Keep the last N backups; remove older ones."
 )
-@click.option("--list", "listing", is_flag=True, help="List the backups that are there, and make none.")
+@click.option("--list", "listing", is_flag=True, help="List existing backups and exit.")
 @form_options
 @url_option
 def backup(to: Path, daemon: Daemon, index_only: bool, keep: int | None, listing: bool, form: Form) -> None:
-    """Back the mirror's store up into a folder, while it serves.
+    """Back up the store while the mirror runs.
 
-    Makes TO/<UTC time>/ with the index as of now. Files lie in TO/blobs, once for all backups: hard links
-    on one file system, else copies, of those only that are not there yet. A backup that does not come to
-    its end leaves no folder of that name. `sha256sum -c SHA256SUMS` in a backup checks it without us.
+    Writes the index to TO/<UTC time>/ and files to TO/blobs, which all backups share: hard links on the same
+    file system, otherwise copies of new files only. An interrupted backup leaves no folder of that name.
+    Verify a backup without the mirror: sha256sum -c SHA256SUMS.
 
     \b
         mirror backup /disk/mirror-backup
@@ -40,8 +40,8 @@ def backup(to: Path, daemon: Daemon, index_only: bool, keep: int | None, listing
     if listing:
         show(describe(to.absolute()), form)
         return
-    wish = BackupWish(to=str(to.absolute()), index_only=index_only, keep=keep)
-    made = watched(daemon, BACKUP, wish, _STEPS)
+    body = BackupBody(to=str(to.absolute()), index_only=index_only, keep=keep)
+    made = watched(daemon, BACKUP, body, _STEPS)
     if form == "json":
         show(made, "json")
         return
@@ -49,7 +49,7 @@ def backup(to: Path, daemon: Daemon, index_only: bool, keep: int | None, listing
     copied = f"{made.copied:,} copied ({in_words(made.copied_bytes)})"
     remark(
         f"{counted(made.files, 'file')}, {in_words(made.size)}: {made.linked:,} linked, {copied}, "
-        f"the others there already"
-        + (f"; {len(made.skipped):,} left the store meanwhile, or are damaged" if made.skipped else "")
+        f"others already there"
+        + (f"; {len(made.skipped):,} damaged or removed meanwhile" if made.skipped else "")
         + (f"; {counted(len(made.removed), 'older backup')} removed" if made.removed else "")
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mirror.api.transfer import BUNDLE, BundleWish
+from mirror.api.transfer import BUNDLE, BundleBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -24,12 +24,13 @@ _STEPS = {
 @click.command
 @click.argument("recordsets", nargs=-1, required=True)
 @click.option("--to", "disk", required=True, type=click.Path(file_okay=False, path_type=Path),
-              help="The folder of the bundle; a bundle that is there is added to.")  # fmt: skip
-@click.option("--files/--no-files", default=True, show_default=True, help="Take the records' files along.")
-@click.option("--held", is_flag=True, help="Take only what the mirror holds; ask JSOC for nothing.")
+              help="Folder of the bundle; an existing bundle is extended.")  # fmt: skip
+@click.option("--files/--no-files", default=True, show_default=True, help="Include the files of the records.")
+@click.option("--cached", "held", is_flag=True, help="Include cached data only; never contact JSOC.")
+@click.option("--held", "held", is_flag=True, hidden=True)
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
-              help="fits: also take the values that exports with full headers need.")  # fmt: skip
-@click.option("--email", metavar="ADDRESS", help="Take along that this address is registered at JSOC.")
+              help="fits: also include what FITS exports need.")  # fmt: skip
+@click.option("--email", metavar="ADDRESS", help="Include that this address is registered at JSOC.")
 @json_option
 @url_option
 def bundle(
@@ -42,19 +43,18 @@ def bundle(
     email: str | None,
     as_json: bool,
 ) -> None:
-    """Put a part of the mirror on a disk, into a folder, to carry it to a laptop or another lab.
+    """Copy part of the mirror to a folder, to carry it to a laptop or another lab.
 
-    All keywords of the records go along, what is known to be complete, and their files. What the mirror
-    does not hold yet it fetches from JSOC first. There, `mirror import` takes it in, and searches,
-    exports and downloads of just these data work without a network.
+    A bundle has all keywords of the records, their coverage and their files. Missing data are fetched from
+    JSOC first. After `mirror import`, searches, exports and downloads of these data work offline.
 
     \b
         mirror bundle 'hmi.m_720s[2014.01.01/1d]' --to /media/disk/january
         mirror bundle 'hmi.sharp_cea_720s[4864]{Br,Bt,Bp}' --to /media/disk/ar --protocol fits
-        mirror bundle 'hmi.v_45s[2014.01.01/30d]' --to /media/disk/ar --no-files --held
+        mirror bundle 'hmi.v_45s[2014.01.01/30d]' --to /media/disk/ar --no-files --cached
         mirror import /media/disk/january
     """
-    wish = BundleWish(
+    body = BundleBody(
         recordsets=recordsets,
         to=str(disk.absolute()),
         files=files,
@@ -62,13 +62,13 @@ def bundle(
         fits=protocol == "fits",
         address=email,
     )
-    made = watched(daemon, BUNDLE, wish, _STEPS)
+    made = watched(daemon, BUNDLE, body, _STEPS)
     if as_json:
         show(made, "json")
     else:
         click.echo(made.bundle)
-        _tell("not held, and not in the bundle", made.missing)
-        _tell("not to be had", [f"{failed.file}: {failed.error}" for failed in made.failed])
+        _tell("not cached, not in the bundle", made.missing)
+        _tell("not available", [f"{failed.file}: {failed.error}" for failed in made.failed])
         remark(f"{counted(made.records, 'record')}, {counted(made.files, 'file')}, {in_words(made.size)}")
     if (made.missing or made.failed) and not held:
         raise SystemExit(1)
@@ -78,4 +78,4 @@ def _tell(what: str, lines: list[str]) -> None:
     for line in lines[:MOST_TOLD]:
         remark(f"{what}: {line}")
     if len(lines) > MOST_TOLD:
-        remark(f"and {len(lines) - MOST_TOLD:,} more; --json lists them all")
+        remark(f"and {len(lines) - MOST_TOLD:,} more; --json lists all")

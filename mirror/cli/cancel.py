@@ -14,11 +14,10 @@ from mirror.cli.support.output import json_option, remark, show
 @json_option
 @url_option
 def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
-    """End a fill or an export that is under way.
+    """Cancel a running fill or export.
 
-    What it has fetched stays, and parts that somebody else waits for still come. JSOC itself goes on with an
-    export that it has accepted: it cannot be called off there. A subscription is ended by `mirror subscribe
-    --remove NAME`, or by its hours and its budget.
+    Data already fetched are kept, and parts that others are waiting for are still fetched. An export that
+    JSOC has accepted continues there. To end a subscription: mirror subscribe --remove NAME.
 
     \b
         mirror jobs
@@ -28,5 +27,5 @@ def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
     if as_json:
         show(job, "json")
         return
-    how = f"{job.ready:,} of {job.total:,} {job.counted} had come"
+    how = f"{job.ready:,} of {job.total:,} {job.counted} were fetched"
     remark(f"{job.id} is {job.state}" + (f" ({job.error})" if job.error else "") + f"; {how}")

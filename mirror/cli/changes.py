@@ -12,17 +12,17 @@ from mirror.humanize import counted
 
 @click.command
 @click.argument("name", metavar="[SERIES]", required=False)
-@click.option("--since", metavar="DATE", help="Found since then: 2026-11-01, or 7d for a week ago.")
+@click.option("--since", metavar="DATE", help="Found since: a date such as 2026-11-01, or 7d for the last week.")
 @click.option(
-    "-n", "limit", type=click.IntRange(1), default=1000, show_default=True, help="The last N changes."
+    "-n", "limit", type=click.IntRange(1), default=1000, show_default=True, help="Show the last N changes."
 )
 @form_options
 @url_option
 def changes(name: str | None, since: str | None, limit: int, form: Form, daemon: Daemon) -> None:
-    """Show which held records JSOC replaced since, newest first.
+    """Show which records JSOC has reprocessed, newest first.
 
-    JSOC gives a record that it processed again a new number; the mirror finds that when it checks, and keeps
-    the old version. A line without a new number is a record that JSOC has withdrawn.
+    A reprocessed record has a new record number, which the mirror finds when it checks; the old version is
+    kept. A line without a new number is a record that JSOC has withdrawn.
 
     \b
         mirror changes
@@ -32,4 +32,4 @@ def changes(name: str | None, since: str | None, limit: int, form: Form, daemon:
     found = daemon.ask(CHANGES, ChangesQuery(series=name, since=since, n=limit))
     show(found, form)
     if form == "table":
-        remark(counted(len(found), "change") + ("; there may be more: -n" if len(found) == limit else ""))
+        remark(counted(len(found), "change") + ("; use -n for more" if len(found) == limit else ""))

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mirror.api.maintenance import BEGIN_CHECK, CHECK, CheckProgress, CheckRun, CheckWish, Scope
+from mirror.api.maintenance import BEGIN_CHECK, CHECK, CheckBody, CheckProgress, CheckRun, Scope
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, size_option
 from mirror.humanize import counted, in_words
@@ -19,81 +19,81 @@ _LOOK = 0.3
 
 @click.command
 @click.option(
-    "--files", "scope", flag_value="files", help="Files only: contents, links, broken-off downloads."
+    "--files", "scope", flag_value="files", help="Check files only: contents, links, partial downloads."
 )
-@click.option("--index", "scope", flag_value="index", help="The index only: records and coverage.")
-@click.option("--all", "scope", flag_value="all", default=True, help="Both, as without an option.")
-@size_option("--budget", help="Stop after reading so much, such as 50GB; the next check goes on there.")
-@click.option("--anew", is_flag=True, help="Begin at the beginning, even if a check was not finished.")
+@click.option("--index", "scope", flag_value="index", help="Check the index only: records and coverage.")
+@click.option("--all", "scope", flag_value="all", default=True, help="Check both.  [default]")
+@size_option("--budget", help="Stop after reading this much, such as 50GB; the next check continues there.")
+@click.option("--restart", is_flag=True, help="Start over instead of resuming an unfinished check.")
 @json_option
 @url_option
 @click.pass_context
 def check(
-    context: click.Context, scope: Scope, budget: int | None, anew: bool, as_json: bool, daemon: Daemon
+    context: click.Context, scope: Scope, budget: int | None, restart: bool, as_json: bool, daemon: Daemon
 ) -> None:
-    """Look at everything that is held, and mend what is damaged.
+    """Verify all cached data and repair what is damaged.
 
-    Each file is read and compared with its hash, each record with what it prints. What is damaged is put
-    aside and asked from JSOC again. A check that was stopped goes on where it was. The exit code is 0 if
-    all is well, or well again.
+    Compares every file with its hash, and every record with its printed values. Damaged data are set aside
+    and fetched again from JSOC. An interrupted check resumes. The exit code is 0 if everything is fine or
+    was repaired.
 
     \b
         mirror check
         mirror check --files --budget 100GB
         mirror check --index --json
     """
-    told = daemon.ask(BEGIN_CHECK, CheckWish(scope=scope, budget=budget, anew=anew))
-    if told.joined:
-        remark("a check is running already; this waits for it")
-    if told.resumed:
-        remark("going on with a check that was not finished; --anew begins at the beginning")
-    told = _watched(daemon, told)
+    answer = daemon.ask(BEGIN_CHECK, CheckBody(scope=scope, budget=budget, restart=restart))
+    if answer.joined:
+        remark("a check is already running; waiting for it")
+    if answer.resumed:
+        remark("resuming an unfinished check; --restart starts over")
+    answer = _watched(daemon, answer)
     if as_json:
-        show(told, "json")
+        show(answer, "json")
     else:
-        _print(told)
-    context.exit(0 if told.ok else 1)
+        _print(answer)
+    context.exit(0 if answer.ok else 1)
 
 
-def _watched(daemon: Daemon, told: CheckProgress) -> CheckProgress:
+def _watched(daemon: Daemon, answer: CheckProgress) -> CheckProgress:
     """Wait for the end, with a line that says how far it is."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        line = progress.add_task("", told="", total=None)
-        while told.running:
+        line = progress.add_task("", state="", total=None)
+        while answer.running:
             time.sleep(_LOOK)
-            told = daemon.ask(CHECK)
-            if (run := told.run) is not None:
+            answer = daemon.ask(CHECK)
+            if (run := answer.run) is not None:
                 progress.update(
                     line,
                     total=len(run.steps),
                     completed=run.steps.index(run.step),
                     description=run.doing,
-                    told=_looked_at(run),
+                    state=_looked_at(run),
                 )
-    return told
+    return answer
 
 
-def _print(told: CheckProgress) -> None:
+def _print(answer: CheckProgress) -> None:
     columns = ("kind", "place", "problem", "action", "outcome")
-    if told.findings:
-        show({"columns": columns, "rows": [[getattr(f, c) for c in columns] for f in told.findings]}, "table")
-    more = told.more_findings or 0
+    if answer.findings:
+        show({"columns": columns, "rows": [[getattr(f, c) for c in columns] for f in answer.findings]}, "table")
+    more = answer.more_findings or 0
     if more:
-        remark(f"and {more:,} findings more")
-    if (run := told.run) is None:
+        remark(f"and {more:,} more findings")
+    if (run := answer.run) is None:
         return
-    ended = "" if run.ended_at else "; stopped before the end, the next check goes on there"
-    found = len(told.findings) + more
+    ended = "" if run.ended_at else "; stopped before the end, the next check continues there"
+    found = len(answer.findings) + more
     verdict = (
-        "all is well"
+        "no problems"
         if not found
-        else f"{counted(found, 'finding')}, {'all mended' if told.ok else 'not all could be mended'}"
+        else f"{counted(found, 'finding')}, {'all repaired' if answer.ok else 'not all could be repaired'}"
     )
     remark(f"{_looked_at(run)}: {verdict}{ended}")
 

@@ -36,15 +36,15 @@ class Step:
 
 
 @click.command
-@click.option("--upstream", metavar="URL", help=f"Ask this server instead of a simulated one: {_JSOC}.")
+@click.option("--upstream", metavar="URL", help=f"Use this server instead of a simulated one, such as {_JSOC}.")
 @click.option(
-    "--exit", "leave", is_flag=True, help="Stop when it is done, instead of leaving the mirror to try."
+    "--exit", "leave", is_flag=True, help="Exit at the end instead of keeping the mirror running."
 )
 def demo(upstream: str | None, leave: bool) -> None:
-    """See it work: a simulated JSOC, a mirror in front of it, and unmodified drms and sunpy.
+    """Try it: a simulated JSOC, a mirror in front of it, and unmodified drms and sunpy.
 
-    Runs the first hour of the tutorials of drms and sunpy through the mirror, twice, and shows what each
-    step took and what went upstream for it. Then the mirror is yours to try, until ctrl-C.
+    Runs the first steps of the drms and sunpy tutorials through the mirror, twice, and shows the time and
+    the requests to JSOC that each step took. Then keeps the mirror running until Ctrl-C.
 
     \b
         mirror demo
@@ -59,7 +59,7 @@ def demo(upstream: str | None, leave: bool) -> None:
     with ExitStack() as stack:
         store = stack.enter_context(tempfile.TemporaryDirectory(prefix="mirror-demo-"))
         source = upstream or stack.enter_context(_running(["simulate", "--port", "0"], {}))
-        console.print(f"upstream  {source}" + ("" if upstream else "  (simulated: its data are made up)"))
+        console.print(f"upstream  {source}" + ("" if upstream else "  (simulated data)"))
         settings = {
             "MIRROR_UPSTREAM__URL": source,
             "MIRROR_STORAGE__PATH": str(Path(store)),
@@ -68,11 +68,11 @@ def demo(upstream: str | None, leave: bool) -> None:
         }
         mirror = stack.enter_context(_running(["serve"], settings))
         console.print(f"mirror    {mirror}\n")
-        rounds = [_round(mirror, console, text) for text in ("the first time", "the second time")]
+        rounds = [_round(mirror, console, text) for text in ("first run", "second run")]
         console.print(_summary(*rounds))
         console.print(_advice(mirror))
         if not leave:
-            console.print("The mirror goes on until ctrl-C.")
+            console.print("The mirror keeps running. Press Ctrl-C to stop it.")
             with suppress(KeyboardInterrupt):
                 signal.pause()
 
@@ -81,8 +81,8 @@ def _check_clients() -> None:
     missing = [name for name in ("drms", "sunpy") if importlib.util.find_spec(name) is None]
     if missing:
         raise click.ClickException(
-            f"the demonstration runs drms and sunpy, and {' and '.join(missing)} cannot be imported here; "
-            "expected both: pip install 'jsoc-mirror[clients]'"
+            f"the demo needs drms and sunpy; {' and '.join(missing)} cannot be imported. "
+            "Install both: pip install 'jsoc-mirror[clients]'"
         )
 
 
@@ -99,7 +99,7 @@ def _running(command: list[str], settings: dict[str, str]) -> Iterator[str]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("ready "):
-            raise click.ClickException(f"mirror {command[0]} did not start; the lines above say why")
+            raise click.ClickException(f"mirror {command[0]} did not start; see the messages above")
         yield line.split()[1]
     finally:
         process.terminate()
@@ -130,7 +130,7 @@ def _round(mirror: str, console: Console, text: str) -> list[Step]:
                 break
             taken.append(Step(name, done["result"], done["seconds"], _requests(mirror) - before))
     if client.returncode:
-        raise click.ClickException("a client failed; the lines above say why")
+        raise click.ClickException("a client failed; see the messages above")
     return taken
 
 
@@ -139,18 +139,18 @@ def _requests(mirror: str) -> int:
 
 
 def _summary(first: list[Step], second: list[Step]) -> Table:
-    table = Table(title="The tutorials of drms and sunpy, through the mirror")
-    for name in ("step", "answer", "first time", "asked upstream", "second time", "asked upstream"):
-        table.add_column(name, justify="left" if name in ("step", "answer") else "right")
+    table = Table(title="The drms and sunpy tutorials through the mirror")
+    for name in ("step", "result", "first run", "JSOC requests", "second run", "JSOC requests"):
+        table.add_column(name, justify="left" if name in ("step", "result") else "right")
     for a, b in zip(first, second, strict=True):
         if a.result != b.result:
-            raise click.ClickException(f"{a.name}: {a.result} the first time, {b.result} the second")
+            raise click.ClickException(f"{a.name}: {a.result} in the first run, {b.result} in the second")
         table.add_row(a.name, a.result, _ms(a), str(a.requests), _ms(b), str(b.requests))
     asked = (sum(s.requests for s in steps) for steps in (first, second))
     table.add_section()
     times = (f"{1000 * sum(s.seconds for s in steps):.0f} ms" for steps in (first, second))
     (t1, t2), (n1, n2) = times, asked
-    table.add_row("together", "", t1, str(n1), t2, str(n2))
+    table.add_row("total", "", t1, str(n1), t2, str(n2))
     return table
 
 

@@ -17,17 +17,17 @@ from rich.progress import (
 )
 
 from mirror.api.contract import plain
-from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
+from mirror.api.exports import JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.fills import Estimate
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
+    announce_estimate,
     dry_run_option,
     estimate_of_export,
     json_option,
     remark,
     show,
     show_estimate,
-    told_before,
     warn_if_stale,
 )
 from mirror.humanize import in_words
@@ -40,15 +40,15 @@ Watch = Callable[[int, int], None]
 
 @click.command
 @click.argument("recordset")
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
-@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
-@click.option("--protocol", default="as-is", show_default=True, help="as-is, or fits: with keywords in the header.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@click.option("--protocol", default="as-is", show_default=True, help="as-is: the archived files; fits: with keywords in the FITS header.")
 @click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,
-              help="A folder of files, or one tar file besides.")  # fmt: skip
-@click.option("--process", metavar="STEPS", help="Processing by JSOC, such as 'n=0|im_patch,...'.")
-@click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
-@click.option("--email", metavar="ADDRESS", help="The address that JSOC is told. Without: the mirror's own.")
-@click.option("--no-wait", is_flag=True, help="Only begin it; `mirror jobs` tells how it goes on.")
+              help="A folder of files, or also a tar file.")  # fmt: skip
+@click.option("--process", metavar="STEPS", help="Processing at JSOC, such as 'n=0|im_patch,...'.")
+@click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
+@click.option("--email", metavar="ADDRESS", help="Address registered at JSOC.  [default: the mirror's own]")
+@click.option("--no-wait", is_flag=True, help="Return at once; see `mirror jobs` for progress.")
 @dry_run_option
 @json_option
 @url_option
@@ -61,10 +61,10 @@ def export(
     limit: int | None,
     **given: str,
 ) -> None:
-    """Export records: a folder of files at the mirror, to be had by anyone for seven days.
+    """Export records to a download folder at the mirror, kept for seven days.
 
-    As JSOC's own exports, but what the mirror holds is there at once, and needs no address. Processing
-    (and pictures and films) is done by JSOC, for an address that is registered there.
+    Works like JSOC's own exports, but cached files are ready at once and need no address. Processing,
+    pictures and films are made by JSOC, which needs a registered address.
 
     \b
         mirror export 'hmi.m_720s[2014.01.01/1h]' --protocol fits
@@ -73,7 +73,7 @@ def export(
         mirror export 'aia.lev1_euv_12s[2014.01.01/1m][171]' --no-wait
         mirror export 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
-    An identical request gets the same export. To have the files in a folder of yours: mirror fetch.
+    An identical request returns the same export. To download files into a local folder: mirror fetch.
     """
     def estimate() -> Estimate:
         return estimate_of_export(daemon, recordset, given.get("seg"), limit)
@@ -81,8 +81,8 @@ def export(
     if dry_run:
         show_estimate(estimate(), as_json=as_json)
         return
-    told_before(estimate)
-    job = begin(daemon, ExportWish(ds=recordset, n=limit, **{k: v or "" for k, v in given.items()}))
+    announce_estimate(estimate)
+    job = begin(daemon, ExportBody(ds=recordset, n=limit, **{k: v or "" for k, v in given.items()}))
     if not no_wait:
         job = wait_for(daemon, job)
         if job.state == "failed":
@@ -90,9 +90,9 @@ def export(
     _report(daemon, job, as_json=as_json)
 
 
-def begin(daemon: Daemon, wish: ExportWish) -> Job:
+def begin(daemon: Daemon, wanted: ExportBody) -> Job:
     """The job of an export that was asked for; if its records should have been checked, that is said."""
-    job, headers = daemon.told(SUBMIT, wish)
+    job, headers = daemon.exchange(SUBMIT, wanted)
     warn_if_stale(headers)
     return job
 
@@ -109,31 +109,31 @@ def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
-        task = progress.add_task(f"{job.id}: files that are ready", total=None)
+        task = progress.add_task(f"{job.id}: files ready", total=None)
         return _ended(daemon, job, lambda ready, total: progress.update(task, completed=ready, total=total or None))
 
 
 def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
     interval = FIRST_INTERVAL
-    told: str | None = ""
+    answer: str | None = ""
     while job.state not in ("done", "failed"):
         time.sleep(interval)
         interval = min(interval * 1.3, LAST_INTERVAL)
         job = daemon.ask(JOB, JobQuery(), id=job.id)
         watch(job.ready, job.total)
-        if job.waits and job.waits.why != told:  # a job that tries again for hours must not look as if it hung
-            told = job.waits.why
-            remark(f"{job.id} waits: {told}; it tries again at {job.waits.next_try}")
+        if job.waits and job.waits.why != answer:  # a job that tries again for hours must not look as if it hung
+            answer = job.waits.why
+            remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 
 def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
     """The whole job as JSON, or what one wants to know of it; the remark says what to do next."""
-    told = {**plain(job), "url": f"{daemon.url}{job.directory}", "tar": job.tar and f"{daemon.url}{job.tar}"}
+    answer = {**plain(job), "url": f"{daemon.url}{job.directory}", "tar": job.tar and f"{daemon.url}{job.tar}"}
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    told |= {"files": job.ready, "size": in_words(job.bytes)}
-    show({name: told[name] for name in _SHOWN if told[name]}, "table")
+    answer |= {"files": job.ready, "size": in_words(job.bytes)}
+    show({name: answer[name] for name in _SHOWN if answer[name]}, "table")
     if job.state != "done":
-        remark(f"it is being made; see `mirror jobs {job.id}`")
+        remark(f"in progress; see `mirror jobs {job.id}`")

@@ -22,18 +22,18 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mirror.api.exports import FILES, JOB, ExportWish, FilesQuery, Job, JobFile, JobQuery, ListedFile
+from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.cli.support.output import (
+    announce_estimate,
     dry_run_option,
     estimate_of_export,
     json_option,
     remark,
     show_estimate,
-    told_before,
     warn_if_stale,
 )
 from mirror.humanize import counted, in_words
@@ -43,14 +43,14 @@ AT_ONCE, MOST_TOLD = 4, 20
 #: Seconds after which whoever waits for a job is told what for.
 QUIET = 3.0
 _WHY = {
-    "nowhere": "the record has no such file",
-    "offline": "it is on tape, and did not come back",
+    "nowhere": "this record has no such file",
+    "offline": "on tape at JSOC; staging did not succeed",
 }
 _NEEDS_ADDRESS = (
-    "it is on tape, and JSOC brings it back for an address that is registered there: --email ADDRESS"
+    "on tape at JSOC; staging needs a registered address: --email ADDRESS"
 )
 _NOT_MADE = (
-    "JSOC has no file of it, or its keywords cannot be written as FITS; --protocol as-is has what there is"
+    "JSOC has no file, or its keywords cannot be written as FITS; try --protocol as-is"
 )
 
 
@@ -68,17 +68,17 @@ class FetchRequest:
 @click.command
 @click.argument("recordset")
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
-              help="The folder, made if it is not there. Without: this one.")  # fmt: skip
+              help="Target folder; created if missing.  [default: current folder]")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
-              help="As archived, or with the record's keywords in the header.")  # fmt: skip
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
-@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
-@click.option("--name", metavar="FORMAT", help="Names of the files, as JSOC's filenamefmt.")
+              help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
 @click.option(
-    "--email", metavar="ADDRESS", help="The address that JSOC is told if files must come from tape."
+    "--email", metavar="ADDRESS", help="Registered address for files that JSOC must stage from tape."
 )
-@click.option("--copy", is_flag=True, help="Never link to files of the mirror's store; download all.")
-@click.option("--overwrite", is_flag=True, help="Replace files of the same name that are another length.")
+@click.option("--copy", is_flag=True, help="Make copies instead of hard links into the store.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files of a different size.")
 @dry_run_option
 @json_option
 @url_option
@@ -96,12 +96,12 @@ def fetch(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Fetch the files of records into a folder.
+    """Download the files of records into a folder.
 
-    What the mirror holds is there at once; the rest it gets from JSOC, and keeps. On the machine of the
-    mirror files are hard links into its store, which take no room, and cannot be changed (--copy gives
-    you your own); those of --protocol fits are put together on the way, and yours. What is in the folder
-    already is not fetched again, so a fetch that broke off goes on.
+    Cached files are available at once; missing ones are fetched from JSOC and cached. On the mirror's own
+    machine files are read-only hard links into its store, which take no space (--copy makes copies); with
+    --protocol fits they are always copies. Files that are already in the folder are skipped, so an
+    interrupted fetch can be repeated.
 
     \b
         mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data
@@ -110,9 +110,9 @@ def fetch(
         mirror fetch 'hmi.sharp_cea_720s[4864][$]' --seg Br,Bt,Bp --json
         mirror fetch 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
-    The names of the files are printed, one a line. What cannot be had is told, and makes the exit code 1.
-    As in every export, records without an image (QUALITY below 0) are left out, unless the record set has
-    a condition on QUALITY.
+    Prints one file name per line. Files that are not available are listed on stderr, and the exit code is 1.
+    As in every export, records without an image (QUALITY below 0) are skipped, unless the record set has a
+    condition on QUALITY.
     """
     def estimate() -> Estimate:
         return estimate_of_export(daemon, recordset, seg, limit)
@@ -120,13 +120,13 @@ def fetch(
     if dry_run:
         show_estimate(estimate(), as_json=as_json)
         return
-    told_before(estimate)
+    announce_estimate(estimate)
     _make(folder)
     started = time.monotonic()
-    wish = FetchRequest(recordset, seg, limit, name, email)
+    wanted = FetchRequest(recordset, seg, limit, name, email)
     console = Console(stderr=True)
     with _bar(console) as progress:
-        items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wish, progress)
+        items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wanted, progress)
         problem = name_problem([item.name for item in items])
         if problem:
             raise click.ClickException(problem)
@@ -142,38 +142,38 @@ def fetch(
 # ---- what there is ------------------------------------------------------------------------------
 
 
-def _as_is(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
+def _as_is(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The archived files; those on tape are brought back first."""
-    listed, told = _listed(daemon, wish)
-    warn_if_stale(told)
+    listed, answer = _listed(daemon, wanted)
+    warn_if_stale(answer)
     why = dict(_WHY)
     if offline := sum(file.state == "offline" for file in listed):
         remark(
-            f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC brings them back, which may take hours"
+            f"{offline:,} of {counted(len(listed), 'file')} are on tape; JSOC must stage them, which may take hours"
         )
-        job = _made(daemon, wish, "as-is", progress)
-        why["offline"] = _why_offline(wish, job)
-        listed, _ = _listed(daemon, wish)
+        job = _made(daemon, wanted, "as-is", progress)
+        why["offline"] = _why_offline(wanted, job)
+        listed, _ = _listed(daemon, wanted)
     items = [_item(file, file.segment) for file in listed if file.path]
     missing = [file for file in listed if not file.path]
     return items, [Failure(f.name, f.record, f.segment, why[f.state]) for f in missing]
 
 
-def _as_fits(daemon: Daemon, wish: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
+def _as_fits(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The files of an export by the mirror."""
-    job = _made(daemon, wish, "fits", progress)
+    job = _made(daemon, wanted, "fits", progress)
     if job.state == "failed":
         raise click.ClickException(f"{job.id} failed: {job.error}")
     files = daemon.ask(JOB, JobQuery(places=True), id=job.id).files or []
     items = [_item(file) for file in files if file.path]
-    lost = records_without(_listed(daemon, wish)[0], [item.record for item in items])
+    lost = records_without(_listed(daemon, wanted)[0], [item.record for item in items])
     return items, [Failure("", record, "", _NOT_MADE) for record in lost]
 
 
-def _why_offline(wish: FetchRequest, job: Job) -> str:
+def _why_offline(wanted: FetchRequest, job: Job) -> str:
     """Why files are still on tape after the export that should have brought them back."""
     error = job.error or ""
-    return _NEEDS_ADDRESS if not wish.email and "email" in error else error or _WHY["offline"]
+    return _NEEDS_ADDRESS if not wanted.email and "email" in error else error or _WHY["offline"]
 
 
 def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[str]:
@@ -182,17 +182,17 @@ def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[s
     return list(wanted - Counter(made))
 
 
-def _listed(daemon: Daemon, wish: FetchRequest) -> tuple[list[ListedFile], HTTPMessage]:
+def _listed(daemon: Daemon, wanted: FetchRequest) -> tuple[list[ListedFile], HTTPMessage]:
     """The archived files, and what the mirror said of how it found them."""
-    asked = FilesQuery(ds=wish.ds, seg=wish.seg or "", n=wish.n, name=wish.name, places=True)
-    return daemon.told(FILES, asked)
+    asked = FilesQuery(ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, places=True)
+    return daemon.exchange(FILES, asked)
 
 
-def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress) -> Job:
-    """The job of an export of the wish, once it has ended."""
-    task = progress.add_task("the mirror gets them", total=None, files="")
-    export = ExportWish(
-        ds=wish.ds, seg=wish.seg or "", n=wish.n, name=wish.name, email=wish.email, protocol=protocol
+def _made(daemon: Daemon, wanted: FetchRequest, protocol: str, progress: Progress) -> Job:
+    """The job of an export of the wanted, once it has ended."""
+    task = progress.add_task("preparing at the mirror", total=None, files="")
+    export = ExportBody(
+        ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, email=wanted.email, protocol=protocol
     )
     job = begin(daemon, export)
     quiet_until: float | None = time.monotonic() + QUIET
@@ -203,7 +203,7 @@ def _made(daemon: Daemon, wish: FetchRequest, protocol: str, progress: Progress)
         if quiet_until is not None and time.monotonic() > quiet_until:
             quiet_until = None
             remark(
-                f"waiting for {job.id}; ctrl-C does not stop it, and the same command goes on from there"
+                f"waiting for {job.id}; after Ctrl-C the job continues, and the same command resumes"
             )
 
     try:
@@ -261,30 +261,30 @@ def _report(
     size = sum(each.size for each in delivered)
     if as_json:
         files, missing = ([asdict(each) for each in group] for group in (delivered, failed))
-        told = {"folder": str(folder.absolute()), "files": files, "failed": missing, "bytes": size}
-        click.echo(json.dumps({**told, "seconds": round(seconds, 3)}, indent=2, ensure_ascii=False))
+        answer = {"folder": str(folder.absolute()), "files": files, "failed": missing, "bytes": size}
+        click.echo(json.dumps({**answer, "seconds": round(seconds, 3)}, indent=2, ensure_ascii=False))
         return
     for each in delivered:
         click.echo(folder / each.name)
     for lost in failed[:MOST_TOLD]:
         part = f"{{{lost.segment}}}" if lost.segment else ""
-        remark(f"not to be had: {lost.record}{part}: {lost.error}")
+        remark(f"not available: {lost.record}{part}: {lost.error}")
     if len(failed) > MOST_TOLD:
-        remark(f"and {len(failed) - MOST_TOLD:,} more that are not to be had; --json lists them all")
+        remark(f"and {len(failed) - MOST_TOLD:,} more not available; --json lists all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
-    hint = "" if parts or failed else "; does the record set have records with an image?"
+    hint = "" if parts or failed else "; no record of this set has an image"
     remark(
         f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
         + (f": {parts}" if parts else hint)
     )
 
 
-_WAYS = {"linked": "linked from the store", "downloaded": "downloaded", "there": "there already"}
+_WAYS = {"linked": "linked from the store", "downloaded": "downloaded", "there": "already there"}
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise click.ClickException(f"the folder {folder} cannot be made: {problem.strerror}") from problem
+        raise click.ClickException(f"cannot create folder {folder}: {problem.strerror}") from problem

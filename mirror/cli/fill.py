@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http.client import FORBIDDEN
 
 import click
 from rich.console import Console
@@ -17,9 +18,10 @@ from rich.progress import (
 
 from mirror.api.contract import UNSET, plain
 from mirror.api.exports import JOB, Job, JobQuery
-from mirror.api.fills import FILL, Fill, FillWish
+from mirror.api.fills import FILL, Fill, FillBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.client.connection import RemoteError
 from mirror.services.estimates.estimates import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
@@ -30,16 +32,16 @@ _SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
 
 @click.command
 @click.argument("recordset")
-@click.option("--dry-run", is_flag=True, help="Only say how much would be fetched; nothing is.")
-@click.option("--wait", is_flag=True, help="Return when it has ended, with a bar meanwhile.")
+@click.option("--dry-run", is_flag=True, help="Show how much would be fetched, and fetch nothing.")
+@click.option("--wait", is_flag=True, help="Wait until the fill has ended, with a progress bar.")
 @json_option
 @url_option
 def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: bool) -> None:
-    """Fetch the records of a record set that are not held, however many.
+    """Fetch all missing records of a large record set.
 
-    A search fetches what people wait for, and no more. All of a year or of a series is fetched because you say
-    so here: in small parts, after everything that people ask, and on after a restart of the mirror. Only records;
-    files are fetched by `mirror fetch`, `mirror export` and subscriptions.
+    A search fetches only small gaps. A fill fetches a year or a whole series in the background: in small
+    parts, with lower priority than searches, and it continues after a restart. It fetches records only; for
+    files use `mirror fetch`, `mirror export` or a subscription.
 
     \b
         mirror fill 'hmi.v_45s[2014.01.01_TAI/365d]' --dry-run
@@ -48,33 +50,51 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
         mirror jobs FILL_20261128_001
         mirror cancel FILL_20261128_001
 
-    What came stays when a fill is cancelled or fails, and the same command goes on from there.
+    Records already fetched are kept when a fill is cancelled or fails; the same command resumes it.
     """
     if dry_run:
-        _estimated(daemon.ask(FILL, FillWish(ds=recordset, dry_run=True)), as_json=as_json)
+        _estimated(daemon.ask(FILL, FillBody(ds=recordset, dry_run=True)), as_json=as_json)
         return
-    begun = daemon.ask(FILL, FillWish(ds=recordset))
+    begun = daemon.ask(FILL, FillBody(ds=recordset))
     job = daemon.ask(JOB, JobQuery(), id=str(begun.id))
     if wait:
         job = wait_for(daemon, job)
     if as_json:
         show(job, "json")
     else:
-        told = plain(job)
-        show({name: told[name] for name in _SHOWN if told[name] is not None}, "table")
+        answer = plain(job)
+        show({name: answer[name] for name in _SHOWN if answer[name] is not None}, "table")
     if job.state in ("failed", "cancelled"):
-        raise click.ClickException(f"{job.id} has {_ending(job)}")
+        raise click.ClickException(f"{job.id} {_ending(job)}")
     if job.state != "done":
-        remark(f"it is being fetched: see `mirror jobs {job.id}`; `mirror cancel {job.id}` ends it")
+        remark(f"in progress; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`")
     elif not begun.count:
-        remark("nothing was missing")
+        remark("everything is cached already")
+
+
+def fill_and_wait(daemon: Daemon, recordset: str) -> None:
+    """Fetch all that is missing of a record set, and wait for it; an error if that ends otherwise.
+
+    What cannot be fetched in parts is left to whoever asks for it then.
+    """
+    try:
+        begun = daemon.ask(FILL, FillBody(ds=recordset))
+    except click.ClickException as problem:
+        if isinstance(problem.__cause__, RemoteError) and problem.__cause__.code == FORBIDDEN:
+            return
+        raise
+    if not begun.count:
+        return
+    job = wait_for(daemon, daemon.ask(JOB, JobQuery(), id=str(begun.id)))
+    if job.state != "done":
+        raise click.ClickException(f"{job.id} {_ending(job)}")
 
 
 def wait_for(daemon: Daemon, job: Job) -> Job:
     """The job of a fill once it has ended; a terminal shows a bar."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    interval, told = FIRST_INTERVAL, None
+    interval, answer = FIRST_INTERVAL, None
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
@@ -84,23 +104,23 @@ def wait_for(daemon: Daemon, job: Job) -> Job:
             interval = min(interval * 1.3, LAST_INTERVAL)
             job = daemon.ask(JOB, JobQuery(), id=job.id)
             progress.update(task, completed=job.ready, total=job.total or None)
-            if job.waits and job.waits.why != told:
-                told = job.waits.why
-                remark(f"{job.id} waits: {told}; it tries again at {job.waits.next_try}")
+            if job.waits and job.waits.why != answer:
+                answer = job.waits.why
+                remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 
 def _ending(job: Job) -> str:
-    return f"failed: {job.error}" if job.state == "failed" else "been cancelled"
+    return f"failed: {job.error}" if job.state == "failed" else "was cancelled"
 
 
-def _estimated(told: Fill, *, as_json: bool) -> None:
+def _estimated(answer: Fill, *, as_json: bool) -> None:
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    size = told.estimate
+    size = answer.estimate
     assert size is not UNSET, "a dry run has an estimate"
-    line: dict[str, object] = {"gaps": told.count, "slots": told.slots, "records": size.records}
+    line: dict[str, object] = {"gaps": answer.count, "slots": answer.slots, "records": size.records}
     if size.seconds is not None:
         line["time"] = duration(size.seconds)
     show({name: value for name, value in line.items() if value is not None}, "table")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from msgspec.structs import replace
 
-from mirror.api.maintenance import FORGET, ForgetWish, Forgotten
+from mirror.api.maintenance import FORGET, ForgetBody, Forgotten
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.humanize import counted, in_words
@@ -13,11 +13,11 @@ from mirror.humanize import counted, in_words
 
 @click.command
 @click.argument("recordset")
-@click.option("--files", is_flag=True, help="Only the files.")
-@click.option("--records", is_flag=True, help="Only the records, and that they are held.")
-@click.option("--force", is_flag=True, help="Pinned files too.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask whether that is meant.")
+@click.option("--files", is_flag=True, help="Delete files only.")
+@click.option("--records", is_flag=True, help="Delete records and their coverage only.")
+@click.option("--force", is_flag=True, help="Delete pinned files too.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @url_option
 def forget(
@@ -30,9 +30,9 @@ def forget(
     as_json: bool,
     daemon: Daemon,
 ) -> None:
-    """Give up what is held of a record set, or of a whole series: files, records, or both.
+    """Delete cached records and files of a record set or a whole series.
 
-    Whoever asks for it afterwards makes the mirror ask JSOC again. Pinned files stay.
+    They are fetched from JSOC again when needed. Pinned files stay.
 
     \b
         mirror forget 'hmi.m_720s[2014.01.01/1d]' --dry-run
@@ -40,32 +40,32 @@ def forget(
         mirror forget hmi.m_720s --yes
     """
     named = files or records
-    wish = ForgetWish(
+    body = ForgetBody(
         ds=recordset, force=force, files=files if named else None, records=records if named else None
     )
-    told = daemon.ask(FORGET, replace(wish, dry_run=True))
-    for warning in told.warnings:
+    answer = daemon.ask(FORGET, replace(body, dry_run=True))
+    for warning in answer.warnings:
         remark(f"warning: {warning}")
     if not dry_run:
-        if not yes and (told.files or told.records):
-            click.confirm(f"{_in_words(told)} would go. Forget them?", abort=True, err=True)
-        told = daemon.ask(FORGET, wish)
+        if not yes and (answer.files or answer.records):
+            click.confirm(f"{_in_words(answer)} will be deleted. Continue?", abort=True, err=True)
+        answer = daemon.ask(FORGET, body)
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    remark(f"{'would forget' if dry_run else 'forgotten'}: {_in_words(told)}{_kept(told)}")
+    remark(f"{'would delete' if dry_run else 'deleted'}: {_in_words(answer)}{_kept(answer)}")
 
 
-def _in_words(told: Forgotten) -> str:
+def _in_words(answer: Forgotten) -> str:
     return (
-        f"{counted(told.records, 'record')}, {counted(told.files, 'file')}, {in_words(told.bytes)}"
+        f"{counted(answer.records, 'record')}, {counted(answer.files, 'file')}, {in_words(answer.bytes)}"
     )
 
 
-def _kept(told: Forgotten) -> str:
+def _kept(answer: Forgotten) -> str:
     kept = [
         f"{count:,} {what}"
-        for count, what in ((told.pinned, "pinned or in use"), (told.shared, "also of other records"))
+        for count, what in ((answer.pinned, "pinned or in use"), (answer.shared, "shared with other records"))
         if count
     ]
     return f"; kept: {', '.join(kept)}" if kept else ""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from mirror.api.transfer import IMPORT, ImportWish
+from mirror.api.transfer import IMPORT, ImportBody
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
 
-_STEPS = {"checking": "checking the bundle", "records": "taking records in", "files": "taking files in"}
+_STEPS = {"checking": "checking the bundle", "records": "importing records", "files": "importing files"}
 
 
 @click.command("import")
@@ -19,16 +19,16 @@ _STEPS = {"checking": "checking the bundle", "records": "taking records in", "fi
 @json_option
 @store_option
 def import_(bundle: Path, daemon: Daemon, as_json: bool) -> None:
-    """Take a bundle into the mirror's store; where no mirror runs, the store is opened or made.
+    """Add a bundle to the store.
 
-    Everything is compared with its hash first; a bundle that is damaged changes nothing. Of a record that
-    is held in two versions the newest counts. To import a bundle again changes nothing.
+    The bundle is verified first; a damaged one changes nothing. If a record exists in two versions, the newer
+    one is used. Importing a bundle twice is harmless.
 
     \b
         mirror import /media/disk/january
         MIRROR_UPSTREAM__POLICY=offline mirror serve
     """
-    done = watched(daemon, IMPORT, ImportWish(bundle=str(bundle.absolute())), _STEPS)
+    done = watched(daemon, IMPORT, ImportBody(bundle=str(bundle.absolute())), _STEPS)
     if as_json:
         show(done, "json")
         return

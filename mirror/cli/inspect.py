@@ -21,18 +21,18 @@ QUESTION = 100
 @form_options
 @url_option
 def series(form: Form, daemon: Daemon) -> None:
-    """List the series that the mirror knows.
+    """List the cached series.
 
-    Those are the series that somebody has asked about. The last line is for all that JSOC has.
+    These are the series that someone has asked for. The second example lists all series at JSOC.
 
     \b
         mirror series
         python -c 'import drms; print(drms.Client().series("hmi"))'
     """
-    told = daemon.ask(SERIES)
-    show(told, form)
-    if form == "table" and not told:
-        remark("no series is known yet; a search makes one known")
+    answer = daemon.ask(SERIES)
+    show(answer, form)
+    if form == "table" and not answer:
+        remark("no cached series yet; run a search first")
 
 
 @click.command
@@ -40,25 +40,25 @@ def series(form: Form, daemon: Daemon) -> None:
 @form_options
 @url_option
 def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
-    """Show for which ranges every record is held.
+    """Show which ranges are fully cached.
 
-    A search within these ranges is answered without JSOC. A line with a restriction, such as WAVELNTH
-    171, is about the records with that value only.
+    Searches within these ranges do not need JSOC. A line with a restriction, such as WAVELNTH 171, covers
+    only records with that value.
 
-    A line with an answer is what JSOC said over its range that the records alone do not tell: which of them
-    satisfy a condition (all of these are held), which records or how many a query has, or an answer kept whole.
+    A line with an answer is a cached result for that range that records alone cannot give: which of them
+    satisfy a condition, which records or how many a query returns, or a complete answer.
 
     \b
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    told = daemon.ask(COVERAGE, CoverageQuery(series=name))
+    answer = daemon.ask(COVERAGE, CoverageQuery(series=name))
     if form == "table":
-        show([_short(plain(span)) for span in told], form)
+        show([_short(plain(span)) for span in answer], form)
     else:
-        show(told, form)
-    if form == "table" and not told:
-        remark(f"nothing of {name} is held completely" if name else "nothing is held completely yet")
+        show(answer, form)
+    if form == "table" and not answer:
+        remark(f"no range of {name} is fully cached" if name else "no range is fully cached yet")
 
 
 def _short(line: dict[str, Any]) -> dict[str, Any]:

@@ -15,30 +15,30 @@ from mirror.services.estimates.estimates import duration
 @click.command
 @click.argument("job_id", metavar="[ID]", required=False)
 @click.option(
-    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="The last N exports and fills."
+    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports and fills."
 )
 @click.option("--kind", type=click.Choice(["export", "fill", "subscription"]), help="Only jobs of this kind.")
 @form_options
 @url_option
 def jobs(job_id: str | None, limit: int, kind: Kind | None, form: Form, daemon: Daemon) -> None:
-    """List exports, fills and subscriptions, or one of them with its files.
+    """List exports, fills and subscriptions, or show one with its files.
 
-    An export is waiting, staging (JSOC works on it), fetching, done, or failed; a fill running, waiting, done,
-    failed, or cancelled. One that JSOC does not serve now is tried again, and says why and when. JSOC's own
-    request ids find the export for which the mirror made them.
+    States of an export: waiting, staging (at JSOC), fetching, done, failed. States of a fill: running,
+    waiting, done, failed, cancelled. A waiting job shows why, and when it will be retried. A request ID of
+    JSOC finds the export that made the request.
 
     \b
         mirror jobs
         mirror jobs --kind fill
         mirror jobs FILL_20261128_001
         mirror jobs JSOC_20140101_900001
-        mirror jobs JSOC_20140101_900001 --csv       its files, as a list
+        mirror jobs JSOC_20140101_900001 --csv       list its files
     """
     if job_id is None:
         listed = daemon.ask(JOBS, JobsQuery(n=limit, kind=kind))
         show(listed if form == "json" else [_line(job) for job in listed], form)
         if form == "table" and not listed:
-            remark("no jobs; `mirror export RECORDSET` and `mirror fill RECORDSET` make some")
+            remark("no jobs yet; start one with `mirror export RECORDSET` or `mirror fill RECORDSET`")
         return
     job = daemon.ask(JOB, JobQuery(), id=job_id)
     files = job.files or []
@@ -60,7 +60,7 @@ def _waits(job: Job) -> list[str]:
     if not waits:
         return []
     tries = "" if waits.tries is UNSET else f", after {waits.tries} tries"
-    return [f"goes on at {waits.next_try}{tries}: {waits.why}"]
+    return [f"retries at {waits.next_try}{tries}: {waits.why}"]
 
 
 def _line(job: Job) -> dict[str, object]:
@@ -69,7 +69,7 @@ def _line(job: Job) -> dict[str, object]:
     return {
         "id": job.id,
         "kind": job.kind,
-        "state": f"waits until {job.waits.next_try[11:16]}" if job.waits else job.state,
+        "state": f"waiting until {job.waits.next_try[11:16]}" if job.waits else job.state,
         "done": f"{job.ready:,}/{job.total:,} {job.counted}",
         "left": "" if left is None else duration(left),
         "size": in_words(job.bytes) if job.bytes else "",

@@ -18,47 +18,48 @@ from mirror.errors import MirrorError
 
 #: Each command, its module, and what it is for.
 COMMANDS = {
-    "demo": ("mirror.cli.demo", "See it work: a simulated JSOC, a mirror, real clients."),
+    "demo": ("mirror.cli.demo", "Try it: a simulated JSOC, a mirror, real clients."),
     "serve": ("mirror.cli.serve", "Run a mirror."),
-    "simulate": ("mirror.cli.simulate", "Run a JSOC in a box, to try things on."),
-    "search": ("mirror.cli.search", "Search records, as a table, JSON or CSV."),
-    "fetch": ("mirror.cli.fetch", "Fetch the files of records into a folder."),
-    "export": ("mirror.cli.export", "Export records: a folder of files at the mirror."),
-    "fill": ("mirror.cli.fill", "Fetch the records of a record set, however many."),
-    "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or one of them."),
-    "cancel": ("mirror.cli.cancel", "End a fill or an export that is under way."),
-    "adopt": ("mirror.cli.adopt", "Give the mirror FITS files that you have already."),
-    "subscribe": ("mirror.cli.subscribe", "Have the mirror keep data current by itself."),
-    "sync": ("mirror.cli.sync", "Fetch what the subscriptions want, or show how far it is."),
-    "pin": ("mirror.cli.pin", "Pin files, so that they stay in the mirror's store."),
-    "evict": ("mirror.cli.evict", "Make room: throw out what was not used for longest."),
-    "forget": ("mirror.cli.forget", "Give up what is held of a record set."),
-    "check": ("mirror.cli.check", "Look at everything that is held, and mend what is damaged."),
-    "token": ("mirror.cli.token", "Make, list and revoke tokens."),
-    "audit": ("mirror.cli.audit", "Show what admins did, newest first."),
-    "usage": ("mirror.cli.usage", "Show who used the mirror how much."),
-    "backup": ("mirror.cli.backup", "Back the mirror's store up, while it serves."),
-    "restore": ("mirror.cli.restore", "Make a store from a backup."),
-    "bundle": ("mirror.cli.bundle", "Put a part of the mirror on a disk."),
-    "import": ("mirror.cli.import_", "Take a bundle into the mirror's store."),
-    "sql": ("mirror.cli.sql", "Run SQL over every keyword of all that is held."),
-    "cluster": ("mirror.cli.cluster", "Show the mirrors that share with this one, or try what they share."),
-    "series": ("mirror.cli.inspect", "List the series that the mirror knows."),
-    "coverage": ("mirror.cli.inspect", "Show for which ranges every record is held."),
-    "changes": ("mirror.cli.changes", "Show which held records JSOC replaced, newest first."),
-    "offline": ("mirror.cli.offline", "Let the mirror ask JSOC nothing from now on."),
-    "online": ("mirror.cli.offline", "Let the mirror ask JSOC again, as config.toml says."),
-    "status": ("mirror.cli.status", "Show how the mirror is doing."),
+    "simulate": ("mirror.cli.simulate", "Run a simulated JSOC for tests and trials."),
+    "search": ("mirror.cli.search", "Search records; print a table, JSON or CSV."),
+    "fetch": ("mirror.cli.fetch", "Download the files of records into a folder."),
+    "cutout": ("mirror.cli.cutout", "Cut parts out of images, as FITS files."),
+    "export": ("mirror.cli.export", "Export records to a download folder at the mirror."),
+    "fill": ("mirror.cli.fill", "Fetch all missing records of a large record set."),
+    "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or show one."),
+    "cancel": ("mirror.cli.cancel", "Cancel a running fill or export."),
+    "adopt": ("mirror.cli.adopt", "Add FITS files that you already have."),
+    "subscribe": ("mirror.cli.subscribe", "Keep a series up to date automatically."),
+    "sync": ("mirror.cli.sync", "Show the subscriptions, or run them now."),
+    "pin": ("mirror.cli.pin", "Pin files so that they are never evicted."),
+    "evict": ("mirror.cli.evict", "Free space: evict the least recently used files."),
+    "forget": ("mirror.cli.forget", "Delete cached records and files."),
+    "check": ("mirror.cli.check", "Verify all cached data and repair what is damaged."),
+    "token": ("mirror.cli.token", "Create, list and revoke access tokens."),
+    "audit": ("mirror.cli.audit", "Show the log of administrative actions."),
+    "usage": ("mirror.cli.usage", "Show usage per user and day."),
+    "backup": ("mirror.cli.backup", "Back up the store while the mirror runs."),
+    "restore": ("mirror.cli.restore", "Restore a store from a backup."),
+    "bundle": ("mirror.cli.bundle", "Copy part of the mirror to a folder."),
+    "import": ("mirror.cli.import_", "Add a bundle to the store."),
+    "sql": ("mirror.cli.sql", "Run SQL on all cached keywords."),
+    "cluster": ("mirror.cli.cluster", "Show the mirrors of the cluster, or test what they share."),
+    "series": ("mirror.cli.inspect", "List the cached series."),
+    "coverage": ("mirror.cli.inspect", "Show which ranges are fully cached."),
+    "changes": ("mirror.cli.changes", "Show which records JSOC has reprocessed."),
+    "offline": ("mirror.cli.offline", "Stop the mirror from contacting JSOC."),
+    "online": ("mirror.cli.offline", "Let the mirror contact JSOC again."),
+    "status": ("mirror.cli.status", "Show the state of the mirror and of JSOC."),
 }
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
-    "Trying out": ("demo", "simulate"),
-    "Every day": ("serve", "search", "sql", "fetch", "export", "fill", "jobs", "cancel"),
-    "What is there": ("status", "series", "coverage", "changes", "usage", "cluster"),
-    "Keeping data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
-    "Upkeep": ("check", "evict", "forget", "backup", "restore"),
-    "Carrying away": ("bundle", "import"),
-    "Who may use it": ("token", "audit"),
+    "Try it": ("demo", "simulate"),
+    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
+    "Information": ("status", "series", "coverage", "changes", "usage", "cluster"),
+    "Keep data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
+    "Maintenance": ("check", "evict", "forget", "backup", "restore"),
+    "Move data": ("bundle", "import"),
+    "Access": ("token", "audit"),
 }
 
 
@@ -95,6 +96,18 @@ class Commands(click.Group):
             raise TypeError(f"{self._modules[name][0]}.{name} is not a command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it; an error for a command that there is not names those that are written much like it."""
+        name = args[0]
+        if name not in self._modules and not name.startswith("-") and not ctx.resilient_parsing:
+            from mirror.humanize import near  # noqa: PLC0415  (only for this error)
+
+            found = near(name, self._modules)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {' or '.join(found)}?" if found else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The lists in ``--help``, which need no import; one column is as wide in all of them."""
         width = max(map(len, self._modules))
@@ -130,26 +143,26 @@ def _attribute(name: str) -> str:
 
 HELP = """A caching mirror of the JSOC solar data archive.
 
-A mirror stands between your scripts and JSOC. What anyone has asked once, it answers by itself, at
-once, also while JSOC is down. Scripts with drms or sunpy stay as they are:
+It stands between your scripts and JSOC. Whatever was asked once is answered from the cache, in
+milliseconds, even while JSOC is down. Scripts that use drms or sunpy do not change:
 
 \b
-    mirror demo                              see it happen, nothing to set up
+    mirror demo                              try it, nothing to set up
     mirror serve                             run a mirror on port 8040
     HTTP_PROXY=http://localhost:8040 python your_script.py
     mirror search 'hmi.v_45s[2014.01.01_TAI/1h]' --key T_REC,CRLT_OBS
     mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data
 
-A record set is a series, then for each of its prime keys a value or range in brackets:
+A record set is a series name, then a value or range in brackets for each prime key:
 
 \b
-    hmi.v_45s[2014.01.01_TAI/1d@1h]          a day of Dopplergrams, one an hour
+    hmi.v_45s[2014.01.01_TAI/1d@1h]          one Dopplergram an hour for a day
     hmi.sharp_720s[4864][$]                  the last record of an active region
-    aia.lev1_euv_12s[2014.01.01/1m][171]     a minute in one wavelength
-    hmi.m_720s[2014.01.01/1d][? QUALITY=0 ?] those without a flag
+    aia.lev1_euv_12s[2014.01.01/1m][171]     one minute at one wavelength
+    hmi.m_720s[2014.01.01/1d][? QUALITY=0 ?] only with QUALITY 0
 
-Every command explains itself: mirror COMMAND --help. The exit code is 0 if all went well, 1 if something
-could not be done, 2 for a wrong use, 130 after ctrl-C. Data go to stdout, words about them to stderr.
+For details: mirror COMMAND --help. Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted by
+Ctrl-C. Data go to stdout, messages to stderr.
 """
 
 

@@ -8,14 +8,14 @@ from typing import Literal
 import click
 
 from mirror.api.contract import plain
-from mirror.api.freshness import SET_POLICY, PolicyWish
+from mirror.api.freshness import SET_POLICY, PolicyBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option
 
 _MEANING = {
-    "offline": "JSOC is not asked; what is held is answered",
-    "fallback": "JSOC is asked for what is missing; while it does not answer, what is held is answered",
-    "strict": "JSOC is asked for what is missing; while it does not answer, nothing old is answered",
+    "offline": "JSOC is not contacted; only cached data are served",
+    "fallback": "missing data are fetched from JSOC; while JSOC is down, cached data are served even if old",
+    "strict": "missing data are fetched from JSOC; while JSOC is down, old data are refused",
 }
 
 
@@ -23,10 +23,10 @@ _MEANING = {
 @json_option
 @url_option
 def offline(as_json: bool, daemon: Daemon) -> None:
-    """Let the mirror ask JSOC nothing from now on.
+    """Stop the mirror from contacting JSOC.
 
-    What it holds is answered as ever, and what it does not hold is an error that names what is missing.
-    That lasts until `mirror online`, a restart, or an edit of the policy in config.toml.
+    Cached data are served as before; anything else is an error that names what is missing. This lasts until
+    `mirror online`, a restart, or an edit of the policy in config.toml.
 
     \b
         mirror offline
@@ -39,9 +39,9 @@ def offline(as_json: bool, daemon: Daemon) -> None:
 @json_option
 @url_option
 def online(as_json: bool, daemon: Daemon) -> None:
-    """Let the mirror ask JSOC again, as config.toml says.
+    """Let the mirror contact JSOC again.
 
-    A mirror that config.toml keeps offline asks JSOC for what is missing from now on, until a restart.
+    If config.toml sets policy "offline", this lasts until a restart.
 
     \b
         mirror online
@@ -50,5 +50,5 @@ def online(as_json: bool, daemon: Daemon) -> None:
 
 
 def _set(daemon: Daemon, policy: Literal["offline", "online"], *, as_json: bool) -> None:
-    told = daemon.ask(SET_POLICY, PolicyWish(policy=policy))
-    click.echo(json.dumps(plain(told)) if as_json else f"{told.policy}: {_MEANING[told.policy]}")
+    answer = daemon.ask(SET_POLICY, PolicyBody(policy=policy))
+    click.echo(json.dumps(plain(answer)) if as_json else f"{answer.policy}: {_MEANING[answer.policy]}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mirror.api.maintenance import PIN, PINS, UNPIN, PinWish
+from mirror.api.maintenance import PIN, PINS, UNPIN, PinBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.config.readers import duration
@@ -24,12 +24,12 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 
 @click.command
 @click.argument("recordset", required=False)
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas. Without: all.")
-@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
-@click.option("--remove", is_flag=True, help="Take your pins away.")
-@click.option("--for", "seconds", metavar="TIME", callback=_seconds, help="How long, such as 30d. Without: for good.")
-@click.option("--reason", metavar="TEXT", help="Why, for others. Without: the record set.")
-@click.option("--owner", metavar="NAME", help="Whose pins. Without: yours, by your name on this machine.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@click.option("--remove", is_flag=True, help="Remove your pins.")
+@click.option("--for", "seconds", metavar="TIME", callback=_seconds, help="How long, such as 30d.  [default: forever]")
+@click.option("--reason", metavar="TEXT", help="Reason, shown to others.  [default: the record set]")
+@click.option("--owner", metavar="NAME", help="Owner of the pins.  [default: your user name]")
 @form_options
 @url_option
 def pin(
@@ -41,10 +41,10 @@ def pin(
     form: Form,
     **given: Any,
 ) -> None:
-    """Pin files, so that they stay in the mirror's store; without a record set, list the pins.
+    """Pin files so that they are never evicted; without a record set, list pins.
 
-    A mirror whose quota is full throws out what was not used for longest. What is pinned, by anyone,
-    stays. Files that the mirror does not hold yet cannot be pinned: fetch them first.
+    When the quota is full, the least recently used files are evicted. Files pinned by anyone stay. Only
+    cached files can be pinned: fetch missing ones first.
 
     \b
         mirror pin 'hmi.sharp_cea_720s[4864]' --reason 'paper on AR 12192'
@@ -54,32 +54,32 @@ def pin(
     """
     if recordset is None:
         if remove:
-            raise click.UsageError("--remove needs a record set: whose files are to be let go")
+            raise click.UsageError("--remove needs a RECORDSET")
         pins = daemon.ask(PINS)
         show(pins, form)
         if form == "table" and not pins:
-            remark("no pins; `mirror pin RECORDSET` makes some")
+            remark("no pins yet; add some with `mirror pin RECORDSET`")
         return
-    wish = PinWish(
+    body = PinBody(
         ds=recordset, seg=given["seg"] or "", n=limit, owner=owner or _user(), seconds=given["seconds"],
         reason=given["reason"] or "",
     )  # fmt: skip
     if remove:
-        gone = daemon.ask(UNPIN, wish)
-        _tell(gone, f"{counted(gone.removed, 'pin')} taken away", form)
+        gone = daemon.ask(UNPIN, body)
+        _tell(gone, f"{counted(gone.removed, 'pin')} removed", form)
         return
-    told = daemon.ask(PIN, wish)
-    text = f"pinned: {counted(told.pinned, 'file')}, {in_words(told.bytes)}"
-    _tell(told, text + (f"; not held: {told.not_held:,}, which `mirror fetch` gets" if told.not_held else ""), form)
-    if told.not_held and not told.pinned:
+    answer = daemon.ask(PIN, body)
+    text = f"pinned: {counted(answer.pinned, 'file')}, {in_words(answer.bytes)}"
+    _tell(answer, text + (f"; not cached: {answer.not_held:,} (get them with `mirror fetch`)" if answer.not_held else ""), form)
+    if answer.not_held and not answer.pinned:
         raise SystemExit(1)
 
 
-def _tell(told: object, text: str, form: Form) -> None:
+def _tell(answer: object, text: str, form: Form) -> None:
     if form == "table":
         remark(text)
     else:
-        show(told, form)
+        show(answer, form)
 
 
 def _user() -> str:

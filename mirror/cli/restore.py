@@ -20,25 +20,25 @@ from mirror.services.transfer.restore import restore as restore_backup
 @click.command
 @click.argument("backup", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--to", "store", type=click.Path(file_okay=False, path_type=Path),
-              help="The folder of the new store. Without: the one that the configuration names.")  # fmt: skip
+              help="Folder of the new store.  [default: the configured store]")  # fmt: skip
 @click.option(
-    "--force", is_flag=True, help="Replace the index that is there; the old one keeps another name."
+    "--force", is_flag=True, help="Replace an existing index; the old one is renamed."
 )
-@click.option("--skip-damaged", is_flag=True, help="Restore the rest if files of the backup are damaged.")
+@click.option("--skip-damaged", is_flag=True, help="Skip damaged files of the backup.")
 @click.option(
-    "--without-backup", is_flag=True, help="Give a store whose index is lost an empty one; its files stay."
+    "--without-backup", is_flag=True, help="Create an empty index for a store that lost its own."
 )
 @json_option
 def restore(
     backup: Path | None, store: Path | None, force: bool, skip_damaged: bool, without_backup: bool, as_json: bool
 ) -> None:
-    """Make a store from a backup: one of them, or the last in a folder of several.
+    """Restore a store from a backup, or from the latest in a folder of backups.
 
-    Every byte is compared with its hash. A store that is there already is left alone, unless --force says
-    that its index is to be replaced; files that it has and that are whole are not copied again.
+    All files are compared with their hashes. An existing store is not touched unless --force is given; its
+    intact files are not copied again.
 
-    A store whose index is lost does not start, so that its files are not taken for waste. Without a backup,
-    --without-backup makes an empty index: files stay, and are found again as their records are asked for.
+    A store that has lost its index does not start. If there is no backup, --without-backup creates an empty
+    index; files stay, and are found again when their records are searched.
 
     \b
         mirror restore /disk/mirror-backup --to /new/store
@@ -47,7 +47,7 @@ def restore(
         MIRROR_STORAGE__PATH=/new/store mirror serve
     """
     if (backup is None) is not without_backup:
-        raise click.UsageError("expected either the folder of a BACKUP, or --without-backup")
+        raise click.UsageError("expected either BACKUP or --without-backup")
     target = (store or store_path()).absolute()
     if backup is None:
         _begin_empty(target, force=force, as_json=as_json)
@@ -60,16 +60,16 @@ def restore(
             target,
             force=force,
             skip_damaged=skip_damaged,
-            told=lambda count, total: progress.update(task, completed=count, total=total),
+            progress=lambda count, total: progress.update(task, completed=count, total=total),
         )
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
         return
     click.echo(done.store)
-    lost = f"; {len(done.damaged):,} damaged ones are left out" if done.damaged else ""
+    lost = f"; {len(done.damaged):,} damaged files skipped" if done.damaged else ""
     remark(f"as of {done.made_at}: the index and {counted(done.files, 'file')}, {in_words(done.size)}{lost}")
     if done.replaced:
-        remark(f"the index that was there is {done.replaced} now; remove it when all is well")
+        remark(f"the old index is now {done.replaced}; remove it once everything works")
 
 
 def _begin_empty(target: Path, *, force: bool, as_json: bool) -> None:
@@ -78,6 +78,6 @@ def _begin_empty(target: Path, *, force: bool, as_json: bool) -> None:
         click.echo(json.dumps(asdict(done), indent=2))
         return
     click.echo(done.store)
-    remark(f"an empty index; {', '.join(done.contents) or 'no files'}, which stay")
+    remark(f"created an empty index; kept {', '.join(done.contents) or 'no files'}")
     for kept in done.kept:
-        remark(f"what was there is {kept} now; remove it when all is well")
+        remark(f"the old file is now {kept}; remove it once everything works")

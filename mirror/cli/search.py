@@ -32,26 +32,28 @@ PATIENCE, INTERVAL = 0.7, 0.5
 @click.command
 @click.argument("recordset")
 @click.option(
-    "--key", metavar="NAMES", help="Keywords, with commas; '**ALL**' for all. Without: the prime keys."
+    "--key", metavar="NAMES", help="Keywords, comma-separated; '**ALL**' for all.  [default: prime keys]"
 )
 @click.option(
-    "--seg", "--segments", "seg", metavar="NAMES", help="Segments, with commas: the paths of their files."
+    "--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated; prints the paths of their files."
 )
 @click.option(
     "--where",
     metavar="SQL",
-    help="Only records for which this is true, in SQL over the keywords: see `mirror sql`.",
+    help="SQL condition on the keywords, as in `mirror sql`.",
 )
-@click.option("-n", "limit", type=int, help="The first N records; the last, if negative.")
+@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
 @click.option(
-    "--open", "number", metavar="N", type=click.IntRange(1), help="Show a picture of the N-th of them."
-)
-@click.option(
-    "--refresh", "wish", flag_value="no-cache", help="Check with JSOC first, however young the last check."
+    "--open", "number", metavar="N", type=click.IntRange(1), help="Open a picture of the Nth record."
 )
 @click.option(
-    "--held", "wish", flag_value="only-if-cached", help="Ask JSOC nothing: what is held, or an error."
+    "--refresh", "cache_control", flag_value="no-cache", help="Check with JSOC first, even if checked recently."
 )
+@click.option("--cached", "cache_control", flag_value="only-if-cached", help="Use cached records only; never contact JSOC.")
+@click.option(
+    "--wait", "whole", is_flag=True, help="Fetch all missing records first, however many, with a progress bar."
+)
+@click.option("--held", "cache_control", flag_value="only-if-cached", hidden=True)
 @form_options
 @url_option
 def search(
@@ -61,14 +63,14 @@ def search(
     where: str | None,
     limit: int | None,
     number: int | None,
-    wish: str | None,
+    whole: bool,
+    cache_control: str | None,
     form: Form,
     daemon: Daemon,
 ) -> None:
-    """Search records, as a table, JSON or CSV.
+    """Search records; print a table, JSON or CSV.
 
-    The mirror asks JSOC for what it does not hold yet; how it came to the answer is said below the table
-    (on stderr, so it never gets into your data).
+    Missing records are fetched from JSOC. A line on stderr says where the answer came from.
 
     \b
         mirror search 'hmi.v_45s[2014.01.01_TAI/1h]' --key T_REC,CRLT_OBS
@@ -77,17 +79,26 @@ def search(
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --seg image
         mirror search 'aia.lev1_euv_12s[2014.01.01/1m][171]' --open 1
         mirror search 'hmi.sharp_720s[4864]' --refresh
+        mirror search 'hmi.v_45s[2014.01.01_TAI/90d]' --key T_REC,DATAMEAN --csv --wait > datamean.csv
         mirror search 'hmi.sharp_720s[][2014.01.01/1d]' --where 'USFLUX > 5e22 AND abs(LON_FWT) < 30'
 
-    Values are printed as JSOC prints them. Quote the record set: brackets and $ mean something to shells.
+    Values are printed exactly as JSOC prints them. Quote the record set: the shell interprets brackets and $.
     """
     if number is not None and where is not None:
-        raise click.UsageError("--open counts the records of the record set; expected it without --where")
+        raise click.UsageError("--open cannot be combined with --where")
+    if whole and cache_control == "only-if-cached":
+        raise click.UsageError("--wait cannot be combined with --cached")
+    if whole:
+        from mirror.cli.fill import fill_and_wait  # noqa: PLC0415  (only for --wait)
+
+        fill_and_wait(daemon, recordset)
     asked = SearchQuery(ds=recordset, key=key or "", seg=seg or "", n=limit, where=where)
-    found = _patiently(daemon, asked, {} if wish is None else {"Cache-Control": wish})
+    found = _patiently(daemon, asked, {} if cache_control is None else {"Cache-Control": cache_control})
     show(found, form)
-    told = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
-    remark(f"{counted(found.count, 'record')}; {told}")
+    answer = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
+    remark(f"{counted(found.count, 'record')}; {answer}")
+    if found.note:
+        remark(found.note)
     if number is not None:
         open_quick_look(daemon, asked, number)
 
@@ -106,7 +117,7 @@ def _show_progress(answer: Future[Found], daemon: Daemon, recordset: str, consol
     """A bar, until the answer is there."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("the mirror asks JSOC", total=None)
+        task = progress.add_task("fetching from JSOC", total=None)
         while not wait([answer], INTERVAL).done:
             progress.update(task, **fill_progress(daemon, recordset))
 
@@ -117,7 +128,7 @@ def _in_background(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str
 
     def ask() -> None:
         try:
-            answer.set_result(daemon.told(SEARCH, asked, headers)[0])
+            answer.set_result(daemon.exchange(SEARCH, asked, headers)[0])
         except BaseException as problem:  # noqa: BLE001  (raised again where the result is taken)
             answer.set_exception(problem)
 

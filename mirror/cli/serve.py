@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -38,21 +39,25 @@ def announce_with_proxy(url: str) -> None:
     "path",
     envvar="MIRROR_CONFIG",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration; without it defaults hold.  [env: MIRROR_CONFIG]",
+    help="Configuration file. Without it, defaults apply.  [env: MIRROR_CONFIG]",
 )
-def serve(path: Path | None) -> None:
+@click.option(
+    "--processes", type=click.IntRange(1, 64), help="So many mirrors behind one port, which share what they fetch."
+)
+@click.option("--shared-port", is_flag=True, hidden=True)  # see mirror.processes
+def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
     """Run a mirror.
 
-    It answers at JSOC's own paths, as a server and as a proxy for jsoc.stanford.edu. It prints a line,
-    "ready http://HOST:PORT", once it accepts requests, and after it the environment for scripts; SIGTERM or ctrl-C
-    stops it.
+    It serves JSOC's own paths, directly and as a proxy for jsoc.stanford.edu. When it accepts requests it
+    prints "ready http://HOST:PORT" and the environment variables for scripts. Stop it with Ctrl-C or SIGTERM.
 
     \b
-        mirror serve                             this computer only, port 8040
-        mirror serve --config config.toml        every key is explained in that file
+        mirror serve                             for this computer, port 8040
+        mirror serve --config config.toml        see config.toml for all keys
+        mirror serve --processes 4               warm searches on four processors
         MIRROR_SERVER__HOST=0.0.0.0 MIRROR_ACCESS__NETWORKS='10.1.0.0/16 export' mirror serve
 
-    Ways in for those who use it, none of which changes a script:
+    How scripts use it:
 
     \b
         HTTP_PROXY=http://HOST:8040 NO_PROXY=... python script.py
@@ -60,13 +65,27 @@ def serve(path: Path | None) -> None:
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
     config = load_config(path, os.environ)
+    if processes is not None:
+        config = replace(config, server=replace(config.server, processes=processes))
     check_access(config)
     set_up(config.log)
-    from mirror.daemon import serve as run  # noqa: PLC0415  (a wrong configuration is told at once)
+    from mirror import daemon  # noqa: PLC0415  (a wrong configuration is told at once)
 
     async def to_the_end() -> None:
         notifier, environ = Notifier(os.environ), os.environ
-        await run(config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True)
+        if config.server.processes > 1 and not shared_port:
+            from mirror.processes import serve as run_several  # noqa: PLC0415
+
+            def ready(address: str) -> None:
+                announce_with_proxy(address)
+                notifier.tell("READY=1", f"STATUS={config.server.processes} processes answer at {address}")
+
+            await run_several(config, ready=ready, stopped=daemon.stop_signal, path=path, environ=environ)
+        else:
+            await daemon.serve(
+                config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True,
+                shared_port=shared_port,
+            )  # fmt: skip
         # Everything is written down. Threads that still work on answers nobody waits for must not hold this up.
         logging.shutdown()
         sys.stdout.flush()

@@ -25,35 +25,34 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8050, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@click.option("--world", type=_FOLDER, help="Serve the recorded series of this folder instead of made-up ones.")
-@click.option("--faults", type=_FILE, help="A JSON list of what shall go wrong.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8050, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.")
+@click.option("--world", type=_FOLDER, help="Serve recorded series from this folder instead of synthetic ones.")
+@click.option("--faults", type=_FILE, help="JSON list of faults to simulate.")
 @click.option(
-    "--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Milliseconds before each answer."
+    "--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Delay of each answer in milliseconds."
 )
 def simulate(host: str, port: int, world: Path | None, faults: Path | None, latency: float) -> None:
-    """Run a JSOC in a box, to try things on.
+    """Run a simulated JSOC for tests and trials.
 
-    It speaks JSOC's protocol and knows some forty series at any time since 2010, with plausible values that
-    are the same at every start. It prints one line, "ready http://HOST:PORT", once it accepts requests.
+    It speaks JSOC's protocol and has some forty series since 2010, with plausible values that are the same
+    on every start. When it accepts requests it prints "ready http://HOST:PORT".
 
     \b
         mirror simulate --port 8050 &
         MIRROR_UPSTREAM__URL=http://127.0.0.1:8050 MIRROR_STORAGE__PATH=trial mirror serve
 
-    The data are made up: keep them in a store of their own, as above.
+    The data are synthetic: use a separate store, as above.
 
-    What it was asked: GET /_simulator/log. A new version of records, as when JSOC processes them again:
-    POST /_simulator/reprocess with {"ds": "RECORDSET"}. What goes wrong: --faults FILE, or POST /_simulator/faults,
-    a list of rules such as
+    GET /_simulator/log returns its requests. POST /_simulator/reprocess with {"ds": "RECORDSET"} makes new
+    versions of records. Faults are set with --faults FILE or POST /_simulator/faults, as a list of rules:
 
     \b
         [{"match": {"op": "rs_list"}, "fault": "truncate", "times": 1}]
 
-    where fault is one of refuse, timeout, http500, broken_json, truncate, cut, wrong_length, gateway, gone,
+    where fault is one of: refuse, timeout, http500, broken_json, truncate, cut, wrong_length, gateway, gone,
     slow, wrong_count, status, staging, outage, other_answer, half, doubled, gzip_bomb, endless, redirect.
-    Downloads are the program "file".
+    For downloads, match {"op": "file"}.
     """
     rules = _faults(faults)
     from mirror.simulator.app import run  # noqa: PLC0415  (takes a second to load; errors come first)

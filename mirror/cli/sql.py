@@ -14,51 +14,61 @@ import click
 from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import remark, show
+from mirror.cli.support.output import remark, show, table_options
 from mirror.humanize import counted
+
+#: Commands of other SQL shells that list tables, or the columns of one.
+_COMMANDS = frozenset({r"\d", r"\dt", r"\d+", ".tables", ".schema", ".describe"})
+_TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables ORDER BY name"
 
 
 @click.command
 @click.argument("statement", required=False)
 @click.option(
-    "-f", "--file", "source", type=click.File("r", encoding="utf-8"), help="Read the statement from a file."
+    "-f", "--file", "source", type=click.File("r", encoding="utf-8"), help="Read statements from a file."
 )
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
-              help="A value for $NAME in the statement; numbers, true, false and null are read as such.")  # fmt: skip
+              help="Value for $NAME; numbers, true, false and null are recognized.")  # fmt: skip
 @click.option("--json", "form", flag_value="json", help="Print JSON: columns with types, and rows.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
 @click.option(
     "--parquet", "parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write a Parquet file."
 )
 @click.option(
     "--arrow", "arrow", type=click.Path(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
 )
-@click.option("--fill", is_flag=True, help="Fetch what is missing of the record sets of jsoc() first.")
+@table_options
+@click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
+@click.option(
+    "--wait", is_flag=True, help="Fetch missing records of jsoc() first, however many, with a progress bar."
+)
 @url_option
 def sql(
     statement: str | None,
     source: Any,
     params: tuple[str, ...],
     fill: bool,
+    wait: bool,
     form: str | None,
     parquet: Path | None,
     arrow: Path | None,
     daemon: Daemon,
 ) -> None:
-    """Run SQL over every keyword of all that is held.
+    """Run SQL on all cached keywords.
 
-    Each series is a table of its own name, each keyword a column, times are in UTC. The tables of the schema
-    mirror tell about series, keywords, coverage, files and exports. jsoc('...') is the table of a record set, all
-    of whose records must be held, or are fetched with --fill. The dialect is DuckDB's.
+    Each cached series is a table, each keyword a column; times are in UTC. The schema "mirror" has tables of
+    series, keywords, coverage, files and exports. jsoc('...') is the table of a record set, which must be
+    fully cached, or is fetched with --fill. The dialect is DuckDB's.
 
     \b
         mirror sql 'SELECT count(*) FROM hmi.v_45s WHERE quality = 0'
         mirror sql 'SELECT * FROM hmi.sharp_720s WHERE usflux > $u' -p u=5e22 --parquet strong.parquet
         mirror sql 'DESCRIBE hmi.v_45s' --csv
         mirror sql "SELECT avg(datamean) FROM jsoc('hmi.v_45s[2014.01.01/1d]')" --fill
+        mirror sql "FROM jsoc('hmi.v_45s[2014.01.01/90d]') SELECT count(*)" --wait
         mirror sql -f monthly.sql --csv > monthly.csv
         echo 'FROM mirror.series' | mirror sql
-        mirror sql                               a prompt that knows the names
+        mirror sql                               interactive prompt with completion
     """
     given = dict(map(_param, params))
     text = statement or (source.read() if source else None)
@@ -67,14 +77,51 @@ def sql(
     if text is None:
         from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
-        prompt(daemon, lambda typed: run(daemon, _question(typed, {}, fill), form))
+        prompt(daemon, lambda typed: run(daemon, _question(spelled_out(typed), {}, fill), form))
         return
+    statements = [spelled_out(each) for each in _split(text)]
     file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
-    question = _question(text, given, fill)
-    if file is not None:
-        _write(daemon, question, kind, file)
-    else:
+    if file is not None and len(statements) > 1:
+        raise click.UsageError(f"--{kind} writes the answer of one statement; found {len(statements)}")
+    for number, each in enumerate(statements):
+        if wait:
+            _fill_record_sets(daemon, each)
+        # DuckDB takes no value that a statement does not name.
+        named = given if len(statements) == 1 else {n: v for n, v in given.items() if f"${n}" in each}
+        question = _question(each, named, fill or wait)
+        if file is not None:
+            _write(daemon, question, kind, file)
+            continue
+        if number and form is None:
+            click.echo()
         run(daemon, question, form)
+
+
+def _split(text: str) -> list[str]:
+    """The statements of a text; the text itself where there is only one, so that errors show it as it was written."""
+    if ";" not in text:
+        return [text]
+    from mirror.services.sql.statements import split_statements  # noqa: PLC0415  (loads DuckDB)
+
+    found = split_statements(text)
+    return found if len(found) > 1 else [text]
+
+
+def spelled_out(typed: str) -> str:
+    """A statement for what other SQL shells have commands: ``\\d``, ``.tables``, ``.schema NAME``."""
+    word, _, name = typed.strip().rstrip(";").partition(" ")
+    if word not in _COMMANDS:
+        return typed
+    return f"DESCRIBE {name.strip()}" if name.strip() else _TABLES
+
+
+def _fill_record_sets(daemon: Daemon, statement: str) -> None:
+    """Fetch what is missing of the record sets of a statement, however much, and wait for it."""
+    from mirror.cli.fill import fill_and_wait  # noqa: PLC0415  (only for --wait, as is the next)
+    from mirror.services.sql.jsoc_calls import find_calls  # noqa: PLC0415
+
+    for call in find_calls(statement):
+        fill_and_wait(daemon, call.recordset)
 
 
 def _question(statement: str, params: Mapping[str, Any], fill: bool) -> SqlQuery:
@@ -88,12 +135,12 @@ def run(daemon: Daemon, question: SqlQuery, form: str | None) -> None:
         with _answer(daemon, question, "csv") as answer:
             shutil.copyfileobj(answer, sys.stdout.buffer)
         return
-    told = daemon.ask(SQL, question)
+    reply = daemon.ask(SQL, question)
     if form == "json":
-        click.echo(json.dumps(plain(told), ensure_ascii=False))
+        click.echo(json.dumps(plain(reply), ensure_ascii=False))
         return
-    show({"columns": [column.name for column in told.columns], "rows": told.rows}, "table")
-    remark(counted(len(told.rows), "row"))
+    show({"columns": [column.name for column in reply.columns], "rows": reply.rows}, "table")
+    remark(counted(len(reply.rows), "row"))
 
 
 def _write(daemon: Daemon, question: SqlQuery, kind: str, file: Path) -> None:

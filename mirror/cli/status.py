@@ -14,10 +14,10 @@ from mirror.cli.support.output import Form, form_options, show, span_in_words
 from mirror.humanize import counted, in_words
 
 _JSOC = {
-    "ok": "answers",
-    "failing": "failed of late",
-    "away": "does not answer; it is left alone for a while, and looked at now and then",
-    "offline": "is not asked",
+    "ok": "online",
+    "failing": "recent failures",
+    "away": "not responding; retried from time to time",
+    "offline": "not contacted (offline)",
 }
 _STARS = 3  #: users that are named
 
@@ -26,99 +26,99 @@ _STARS = 3  #: users that are named
 @form_options
 @url_option
 def status(form: Form, daemon: Daemon) -> None:
-    """Show how the mirror is doing: what it holds, what it is fetching, whether JSOC answers.
+    """Show the state of the mirror and of JSOC: what is cached, what is being fetched.
 
     \b
         mirror status
         mirror status --json
     """
-    told = daemon.ask(api.STATUS)
+    answer = daemon.ask(api.STATUS)
     if form != "table":
-        show(told, form)
+        show(answer, form)
         return
-    click.echo(laid_out([*sections(told), *_usage(daemon)], _width()))
-    if told.subscriptions:
+    click.echo(laid_out([*sections(answer), *_usage(daemon)], _width()))
+    if answer.subscriptions:
         from mirror.cli.sync import show_subscriptions  # noqa: PLC0415  (most mirrors have none)
 
-        show_subscriptions(told.subscriptions, form)
+        show_subscriptions(answer.subscriptions, form)
 
 
-def sections(told: api.Status) -> Iterator[tuple[str, list[str]]]:
+def sections(answer: api.Status) -> Iterator[tuple[str, list[str]]]:
     """What is worth knowing of a status, as subjects with their lines."""
-    yield "mirror", [_held(told), *_running_since(told)]
-    yield "JSOC", [_upstream(told.upstream), *_budget(told.upstream.budget)]
-    yield "policy", [_policy(told)]
-    if told.searches:
-        yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in told.searches.items())]
-    if told.jobs:
-        yield "exports", [", ".join(f"{n:,} {state}" for state, n in told.jobs.items())]
-    if told.fills:
-        yield "fetching", [f"{f.series}: {f.done:,} of {f.total:,} slots or records" for f in told.fills]
-    if config := list(_config(told.config)):
+    yield "mirror", [_held(answer), *_running_since(answer)]
+    yield "JSOC", [_upstream(answer.upstream), *_budget(answer.upstream.budget)]
+    yield "mode", [_policy(answer)]
+    if answer.searches:
+        yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in answer.searches.items())]
+    if answer.jobs:
+        yield "exports", [", ".join(f"{n:,} {state}" for state, n in answer.jobs.items())]
+    if answer.fills:
+        yield "fetching", [f"{f.series}: {f.done:,} of {f.total:,} slots or records" for f in answer.fills]
+    if config := list(_config(answer.config)):
         yield "configuration", config
-    yield "check", [_check(told.check)]
+    yield "check", [_check(answer.check)]
 
 
-def _held(told: api.Status) -> str:
-    files = told.files
+def _held(answer: api.Status) -> str:
+    files = answer.files
     limit = f" of a quota of {in_words(files.quota)}" if files.quota else ""
-    adopted = f", {files.adopted:,} of them adopted exports" if files.adopted else ""
+    adopted = f", {files.adopted:,} of them adopted" if files.adopted else ""
     held = f"{counted(files.count, 'file')}{adopted} ({in_words(files.bytes)}{limit})"
-    return f"holds {told.series:,} series, {counted(told.records, 'record')}, {held}"
+    return f"{answer.series:,} cached series, {counted(answer.records, 'record')}, {held}"
 
 
-def _running_since(told: api.Status) -> list[str]:
+def _running_since(answer: api.Status) -> list[str]:
     # Where none ran, the command has just opened the store itself.
-    return [f"has run for {span_in_words(told.uptime_seconds)}"] if told.uptime_seconds else []
+    return [f"up for {span_in_words(answer.uptime_seconds)}"] if answer.uptime_seconds else []
 
 
-def _upstream(told: api.Upstream) -> str:
-    since = f"{counted(told.requests, 'request')} since the start"
-    failed = f", {told.failed:,} failed" if told.failed else ""
-    now = f"; {told.running:,} now, {told.waiting:,} wait" if told.running else ""
-    return f"{_JSOC.get(told.state, told.state)}; {since}{failed}, {in_words(told.bytes)} received{now}"
+def _upstream(answer: api.Upstream) -> str:
+    since = f"{counted(answer.requests, 'request')} since start"
+    failed = f", {answer.failed:,} failed" if answer.failed else ""
+    now = f"; {answer.running:,} running, {answer.waiting:,} waiting" if answer.running else ""
+    return f"{_JSOC.get(answer.state, answer.state)}; {since}{failed}, {in_words(answer.bytes)} received{now}"
 
 
-def _budget(told: api.UpstreamBudget) -> Iterator[str]:
+def _budget(answer: api.UpstreamBudget) -> Iterator[str]:
     """What was used of the budget, where there is a limit."""
     parts = []
-    if told.records.limit:
-        parts.append(f"{told.records.used:,} of {told.records.limit:,} records in an hour")
-    if told.bytes.limit:
-        parts.append(f"{in_words(told.bytes.used)} of {in_words(told.bytes.limit)} in a day")
+    if answer.records.limit:
+        parts.append(f"{answer.records.used:,} of {answer.records.limit:,} records per hour")
+    if answer.bytes.limit:
+        parts.append(f"{in_words(answer.bytes.used)} of {in_words(answer.bytes.limit)} per day")
     if parts:
         yield f"budget: {', '.join(parts)} used"
-    if told.until:
-        yield f"the budget is used up until {told.until}; {told.waiting:,} requests wait, people's small questions do not"
+    if answer.until:
+        yield f"budget used up until {answer.until}; {answer.waiting:,} requests are waiting, small searches are still served"
 
 
-def _policy(told: api.Status) -> str:
-    if told.configured_policy == told.policy:
-        return told.policy
-    return f"{told.policy}, set by hand; the configuration says {told.configured_policy}"
+def _policy(answer: api.Status) -> str:
+    if answer.configured_policy == answer.policy:
+        return answer.policy
+    return f"{answer.policy} (set by command; configured: {answer.configured_policy})"
 
 
-def _config(told: api.ConfigState) -> Iterator[str]:
-    if told.file:
-        yield f"{told.file}, in force since {told.loaded}"
-    if told.problem:
-        yield f"not right now, the last good one holds: {told.problem}"
-    if told.waiting_for_restart:
-        yield f"waits for a restart: {', '.join(told.waiting_for_restart)}"
+def _config(answer: api.ConfigState) -> Iterator[str]:
+    if answer.file:
+        yield f"{answer.file}, loaded {answer.loaded}"
+    if answer.problem:
+        yield f"invalid, the last valid one is used: {answer.problem}"
+    if answer.waiting_for_restart:
+        yield f"restart needed for: {', '.join(answer.waiting_for_restart)}"
 
 
-def _check(told: api.BackgroundCheck) -> str:
-    if told.running:
-        return "is running, since somebody asked for it; `mirror check` shows how far it is"
-    pace = "none by itself; `mirror check` looks at everything"
-    if told.budget_per_day:
-        pace = f"{in_words(told.read_today)} of {told.budget_per_day} a day are read"
-    if told.begun is None:
+def _check(answer: api.BackgroundCheck) -> str:
+    if answer.running:
+        return "running; `mirror check` shows progress"
+    pace = "no automatic checks; run `mirror check`"
+    if answer.budget_per_day:
+        pace = f"{in_words(answer.read_today)} of {answer.budget_per_day} per day read"
+    if answer.begun is None:
         return pace
-    looked = f"{counted(told.files, 'file')} and {counted(told.records, 'record')}"
-    found = ", ".join(f"{n:,} {outcome}" for outcome, n in told.found.items()) or "nothing wrong"
-    how = f"the last one saw {looked}" if told.ended else f"is at {told.step}, has seen {looked}"
-    return f"{pace}; {how}; found since the start: {found}"
+    looked = f"{counted(answer.files, 'file')} and {counted(answer.records, 'record')}"
+    found = ", ".join(f"{n:,} {outcome}" for outcome, n in answer.found.items()) or "no problems"
+    how = f"last check: {looked}" if answer.ended else f"now at {answer.step}: {looked}"
+    return f"{pace}; {how}; found since start: {found}"
 
 
 def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:
@@ -131,9 +131,9 @@ def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:
         return []
     day = max(line.day for line in lines)
     most = sorted((line for line in lines if line.day == day), key=lambda line: -line.requests)
-    told = [f"{u.who}: {counted(u.requests, 'request')}, {in_words(u.bytes)}" for u in most[:_STARS]]
+    answer = [f"{u.who}: {counted(u.requests, 'request')}, {in_words(u.bytes)}" for u in most[:_STARS]]
     more = [f"and {len(most) - _STARS:,} more; see `mirror usage`"] if len(most) > _STARS else []
-    return [(f"used {day}", [*told, *more])]
+    return [(f"used {day}", [*answer, *more])]
 
 
 def _width() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from http.client import BAD_REQUEST, FORBIDDEN, NOT_FOUND
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +16,53 @@ from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, Subsc
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     Form,
+    announce_estimate,
     dry_run_option,
     form_options,
     remark,
     show,
     show_estimate,
-    told_before,
 )
 from mirror.cli.sync import show_subscriptions
+from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
+
+#: HTTP codes of a subscription that is wrong, whatever else is.
+_WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 
 
 @click.command
 @click.argument("series", required=False)
-@click.option("--start", metavar="TIME", help="From when on: 2024.01.01_TAI, or -30d.")
-@click.option("--end", metavar="TIME", help="Until when.  [default: now]")
-@click.option("--name", help="What it is called.  [default: the series]")
+@click.option("--start", metavar="TIME", help="Start of the data: 2024.01.01_TAI, or -30d for the last 30 days.")
+@click.option("--end", metavar="TIME", help="End of the data.  [default: now]")
+@click.option("--name", help="Name of the subscription.  [default: the series]")
 @click.option(
-    "--key", "keys", metavar="KEY=VALUES", multiple=True, help="A prime key: WAVELNTH=171,193. Repeatable."
+    "--key", "keys", metavar="KEY=VALUES", multiple=True, help="Values of a prime key: WAVELNTH=171,193. Repeatable."
 )
-@click.option("--where", metavar="CONDITION", help="Files only of records for which this holds.")
-@click.option("--step", metavar="TIME", help="One record each so long: 1h.")
+@click.option("--where", metavar="CONDITION", help="Fetch files only of records that satisfy this, such as 'QUALITY = 0'.")
+@click.option("--step", metavar="TIME", help="Time between records, such as 1h.  [default: every record]")
 @click.option(
     "--seg",
     "--segments",
     "segments",
     metavar="NAMES",
-    help="Files to fetch, with commas; ALL. Without: keywords only.",
+    help="Segments to fetch, comma-separated, or ALL.  [default: keywords only]",
 )
 @click.option(
-    "--protocol", type=click.Choice(["as-is", "fits"]), help="fits: what FITS exports need is kept too."
+    "--protocol", type=click.Choice(["as-is", "fits"]), help="fits: also cache what FITS exports need."
 )
-@click.option("--every", metavar="TIME", help="How often to look for what is new.  [default: 1h]")
+@click.option("--every", metavar="TIME", help="How often to look for new data.  [default: 1h]")
 @click.option(
-    "--keep", metavar="TIME", help="forever, window, or how long files are kept.  [default: forever]"
+    "--keep", metavar="TIME", help="How long to keep files: forever, window, or a time.  [default: forever]"
 )
-@click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Among the subscriptions.")
-@click.option("--hours", metavar="HH:MM-HH:MM", help="At which hours of the day.")
-@click.option("--budget", metavar="SIZE/TIME", help="How much may come: 50GB/day.")
+@click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Priority among subscriptions.  [default: normal]")
+@click.option("--hours", metavar="HH:MM-HH:MM", help="Hours of the day in which to fetch.")
+@click.option("--budget", metavar="SIZE/TIME", help="Most that may be fetched, such as 50GB/day.")
 @click.option("--list", "listing", is_flag=True, help="List the subscriptions.")
-@click.option("--remove", metavar="NAME", help="Take a subscription out; what it has fetched stays.")
+@click.option("--remove", metavar="NAME", help="Remove a subscription; its data stay cached.")
 @click.option(
     "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write to.  [default: that of the running mirror; env: MIRROR_CONFIG]",
+    help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
 @dry_run_option
 @form_options
@@ -72,10 +77,10 @@ def subscribe(
     daemon: Daemon,
     **given: Any,
 ) -> None:
-    """Have the mirror keep data current by itself: writes a [[subscription]] into its config.toml.
+    """Keep a series up to date automatically.
 
-    A running mirror sees the edit and begins at once, with the newest data; `mirror sync` shows how far it
-    is. People who wait come before all subscriptions.
+    Adds a [[subscription]] to config.toml. A running mirror starts at once, with the newest data; `mirror
+    sync` shows progress. Searches and downloads of users have priority.
 
     \b
         mirror subscribe hmi.M_720s --start -30d --segments magnetogram
@@ -98,14 +103,28 @@ def subscribe(
     if remove:
         Subscribing(file, os.environ).remove(remove)
         remark(
-            f"{file}: the subscription {remove} is taken out; what it has fetched stays as long as there is room"
+            f"removed subscription {remove} from {file}; its data stay cached while there is space"
         )
         return
-    told_before(lambda: _estimate(daemon, subscription))
+    _check_and_tell(daemon, subscription)
     added = Subscribing(file, os.environ).add(subscription)
-    remark(f"{file}: the subscription {added.identity} is written")
+    remark(f"added subscription {added.identity} to {file}")
     if form == "json":
         show({"name": added.identity, "file": str(file)}, form)
+
+
+def _check_and_tell(daemon: Daemon, subscription: Mapping[str, Any]) -> None:
+    """Says what is about to be fetched; raises what is wrong with the subscription, so that nothing is written.
+
+    Where that cannot be told now, as JSOC or the mirror is down, it is written all the same.
+    """
+    try:
+        estimate = _estimate(daemon, subscription)
+    except click.ClickException as problem:
+        if isinstance(problem.__cause__, RemoteError) and problem.__cause__.code in _WRONG:
+            raise
+        return
+    announce_estimate(lambda: estimate)
 
 
 def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
@@ -115,20 +134,20 @@ def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
 
 def file_of(daemon: Daemon) -> Path:
     """The file that the running mirror follows."""
-    told = daemon.ask(STATUS).config.file
-    if told is None:
+    answer = daemon.ask(STATUS).config.file
+    if answer is None:
         raise click.ClickException(
-            "the mirror runs without a configuration; say which file it is to have: --config FILE"
+            "the mirror runs without a configuration file; name one with --config FILE"
         )
-    if not Path(told).exists():
-        raise click.ClickException(f"the mirror's {told} is on another machine; change it there")
-    return Path(told)
+    if not Path(answer).exists():
+        raise click.ClickException(f"the mirror's {answer} is on another machine; edit it there")
+    return Path(answer)
 
 
 def _table(series: str, given: dict[str, Any]) -> dict[str, Any]:
     """The keys that were given, as they stand in the file."""
     if not given["start"]:
-        raise click.UsageError("--start is missing: from when on, such as 2024.01.01_TAI or -30d")
+        raise click.UsageError("missing --start, such as 2024.01.01_TAI or -30d")
     keys = dict(_key(text) for text in given.pop("keys"))
     segments = [name.strip() for name in (given.pop("segments") or "").split(",") if name.strip()]
     rest = {name: value for name, value in given.items() if value is not None}

@@ -7,43 +7,43 @@ from collections.abc import Sequence
 
 import click
 
-from mirror.api.subscriptions import SUBSCRIPTIONS, SYNC, Subscription, SyncWish
+from mirror.api.subscriptions import SUBSCRIPTIONS, SYNC, Subscription, SyncBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import in_words
 
 #: Seconds between two looks at how far it is.
 PAUSE = 0.5
-_NONE = "there are no subscriptions; `mirror subscribe SERIES --start ...` writes one"
-_LOOKS = ("last look", "next look")
+_NONE = "no subscriptions yet; add one with `mirror subscribe SERIES --start ...`"
+_LOOKS = ("last sync", "next sync")
 
 
 @click.command
 @click.argument("name", required=False)
-@click.option("--once", is_flag=True, help="Look for what is new now, fetch it, and end.")
+@click.option("--once", is_flag=True, help="Look for new data now, fetch it, and exit.")
 @form_options
 @url_option
 def sync(name: str | None, once: bool, form: Form, daemon: Daemon) -> None:
-    """Fetch what the subscriptions want: all that is due, once, newest first.
+    """Show the subscriptions, or run them now (--once).
 
-    A running mirror does this by itself; then this asks it not to wait for the next look, and shows how far
-    it is. Where none runs, the store is opened for as long as it takes: good for a cron job on a laptop.
-    Hours and budgets hold here too. The exit code is 1 if a subscription failed.
+    A running mirror syncs automatically; --once makes it look for new data now. If no mirror runs, this
+    command opens the store itself, for example from a cron job on a laptop. Hours and budgets apply here
+    too. The exit code is 1 if a subscription failed.
 
     \b
-        mirror sync --once                   all subscriptions
-        mirror sync --once magnetograms      one, by its name
-        mirror sync                          how they are doing
+        mirror sync                          show the state of all subscriptions
+        mirror sync --once                   sync all now
+        mirror sync --once magnetograms      sync one, by name
     """
     if not once:
         if name is not None:
-            raise click.UsageError("NAME needs --once; without it all subscriptions are shown")
-        told = daemon.ask(SUBSCRIPTIONS)
-        show_subscriptions(told, form)
-        if form == "table" and not told:
+            raise click.UsageError("NAME requires --once")
+        answer = daemon.ask(SUBSCRIPTIONS)
+        show_subscriptions(answer, form)
+        if form == "table" and not answer:
             remark(_NONE)
         return
-    before = daemon.ask(SYNC, SyncWish(name=name))
+    before = daemon.ask(SYNC, SyncBody(name=name))
     if not before:
         remark(_NONE)
         return
@@ -75,8 +75,8 @@ def line(report: Subscription) -> dict[str, str]:
         "size": in_words(report.bytes) if report.segments else "",
         "rate": f"{in_words(report.rate)}/s" if report.rate and report.state == "working" else "",
         "left": _duration(left) if left and report.state == "working" else "",
-        "last look": report.last_look or "",
-        "next look": report.next_look,
+        "last sync": report.last_look or "",
+        "next sync": report.next_look,
     }
 
 
@@ -90,7 +90,7 @@ def _until_done(daemon: Daemon, before: dict[str, int]) -> list[Subscription]:
     from rich.console import Console  # noqa: PLC0415  (`mirror status` takes tables from here, and no console)
 
     console = Console(stderr=True)
-    with console.status("looking for what is new") as shown:
+    with console.status("looking for new data") as shown:
         while True:
             found = [r for r in daemon.ask(SUBSCRIPTIONS) if r.name in before]
             if all(r.passes > before[r.name] for r in found):

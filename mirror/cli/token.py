@@ -17,7 +17,7 @@ from mirror.services.access import authentication
 
 _config = click.option(
     "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write to.  [default: that of the running mirror; env: MIRROR_CONFIG]",
+    help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
 
 
@@ -27,16 +27,16 @@ def _file(path: Path | None, daemon: Daemon) -> ConfigFile:
 
 @click.group
 def token() -> None:
-    """Make, list and revoke tokens: for people and programs that are not let in by their address.
+    """Create, list and revoke access tokens.
 
-    A running mirror sees the edit of its config.toml, and takes or refuses the token at once.
+    Tokens are for users and programs whose address alone gives no access. Changes take effect at once.
 
     \b
         mirror token create ada --role export
         mirror token list
         mirror token revoke ada
 
-    Whoever has the token uses it like this, and changes no script:
+    How to use a token:
 
     \b
         HTTP_PROXY=http://ada:TOKEN@HOST:8040 python script.py
@@ -48,18 +48,18 @@ def token() -> None:
 @token.command
 @click.argument("name")
 @click.option(
-    "--role", type=click.Choice(ROLES), default="read", show_default=True, help="What it is good for."
+    "--role", type=click.Choice(ROLES), default="read", show_default=True, help="Role of the token."
 )
 @_config
 @running_option
 def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
-    """Make a token, and print it, this once; config.toml gets its hash.
+    """Create a token and print it once; config.toml stores only its hash.
 
-    read: searches, files, pages, SQL. export: also exports and pins. admin: everything.
+    Roles: read (searches, files, pages, SQL), export (also exports and pins), admin (everything).
     """
     file = _file(path, daemon)
     made = authentication.create(file, name, role, secrets.token_bytes)
-    remark(f"{file.path}: the token {name} with the role {role} is written. It is shown now and never again:")
+    remark(f"added token {name} (role {role}) to {file.path}. It is shown only this once:")
     click.echo(made)
 
 
@@ -68,7 +68,7 @@ def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
 @_config
 @running_option
 def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
-    """List the tokens: names and roles."""
+    """List the names and roles of all tokens."""
     show([{"name": t.name, "role": str(t.role)} for t in authentication.listed(_file(path, daemon))], form)
 
 
@@ -77,7 +77,7 @@ def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
 @_config
 @running_option
 def revoke(name: str, path: Path | None, daemon: Daemon) -> None:
-    """Take a token out; a running mirror refuses it from then on, and ends the sessions of its owner."""
+    """Revoke a token and end its sessions."""
     file = _file(path, daemon)
     authentication.revoke(file, name)
-    remark(f"{file.path}: the token {name} is taken out")
+    remark(f"removed token {name} from {file.path}")

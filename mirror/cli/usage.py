@@ -12,23 +12,23 @@ from mirror.humanize import in_words
 
 
 @click.command
-@click.option("--since", metavar="DAY", help="From a day on, such as 2026-11-01. Without: the last 30 days.")
+@click.option("--since", metavar="DAY", help="First day, such as 2026-11-01.  [default: 30 days ago]")
 @form_options
 @url_option
 def usage(since: str | None, form: Form, daemon: Daemon) -> None:
-    """Show who used the mirror how much, by day.
+    """Show usage per user and day.
 
-    Whoever asks is the name of a token; or a name, for HTTP_PROXY=http://ada@HOST:8040; or an address. Bytes from JSOC count for whoever asked for them first; "(mirror)" is what the
-    mirror fetched by itself.
+    A user is the name of a token, the name in HTTP_PROXY=http://ada@HOST:8040, or an address. Traffic from
+    JSOC counts for the user who asked first; "(mirror)" is what the mirror fetched for itself.
 
     \b
         mirror usage
         mirror usage --since 2026-11-01 --csv
     """
-    told = daemon.ask(USAGE, UsageQuery(since=since))
+    answer = daemon.ask(USAGE, UsageQuery(since=since))
     if form == "table":
-        show([{**plain(u), "bytes": in_words(u.bytes), "upstream_bytes": in_words(u.upstream_bytes)} for u in told], form)
+        show([{**plain(u), "bytes": in_words(u.bytes), "upstream_bytes": in_words(u.upstream_bytes)} for u in answer], form)
     else:
-        show(told, form)
-    if form == "table" and not told:
-        remark("nobody used it in that time")
+        show(answer, form)
+    if form == "table" and not answer:
+        remark("no usage in that time")

@@ -27,10 +27,10 @@ _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 
 
 class RemoteError(MirrorError):
-    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered."""
+    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered; ``body`` as it came."""
 
-    def __init__(self, message: str, code: int = 0) -> None:
-        self.code = code
+    def __init__(self, message: str, code: int = 0, body: bytes = b"") -> None:
+        self.code, self.body = code, body
         super().__init__(message)
 
 
@@ -39,14 +39,14 @@ class Absent(RemoteError):
 
     def __init__(self, url: str, why: object) -> None:
         self.url, self.why = url, why
-        super().__init__(f"no mirror answers at {url} ({why}); start one with `mirror serve`, or name its address")
+        super().__init__(f"no mirror at {url} ({why}); start one with `mirror serve`, or give its address")
 
 
 class Broken(RemoteError):
     """An answer that ended before its end."""
 
     def __init__(self, url: str, why: object) -> None:
-        super().__init__(f"the answer of {url} broke off ({why}); ask again, or for less at a time")
+        super().__init__(f"the connection to {url} was lost ({why}); try again, or request less at a time")
 
 
 class Wordless(RemoteError):
@@ -62,7 +62,7 @@ class Strange(RemoteError):
 
     def __init__(self, url: str, why: object) -> None:
         self.why = why
-        super().__init__(f"what answers at {url} is no mirror, or one of another version: {why}")
+        super().__init__(f"the server at {url} is not a mirror, or has an incompatible version: {why}")
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
@@ -86,12 +86,12 @@ def call(
 ) -> Call[A]:
     """What an endpoint is asked; ``names`` are the parts of its path."""
     path, given = endpoint.path.format(**names), {} if asked is None else plain(asked)
-    told = {"Accept": endpoint.media[0], **(headers or {})}
+    reply = {"Accept": endpoint.media[0], **(headers or {})}
     decoder = msgspec.json.Decoder(endpoint.answer)
     read = lambda answer: decoder.decode(answer.read())  # noqa: E731
     if endpoint.by_query:
-        return Call(path, read, endpoint.method, parameters(given), None, told)
-    return Call(path, read, endpoint.method, {}, encoded(given), {**told, "Content-Type": JSON})
+        return Call(path, read, endpoint.method, parameters(given), None, reply)
+    return Call(path, read, endpoint.method, {}, encoded(given), {**reply, "Content-Type": JSON})
 
 
 def parameters(given: Mapping[str, object]) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Connection:
             return self._sent(asked, onward, hops - 1)
         return answer
 
-    def told(self, asked: Call[T]) -> tuple[T, HTTPMessage]:
+    def exchange(self, asked: Call[T]) -> tuple[T, HTTPMessage]:
         """What answers a call, and the headers of the answer."""
         with self.opened(asked) as answer:
             return read(self.url, asked, answer), answer.headers
@@ -166,7 +166,7 @@ def refusal(code: int, reason: str, kind: str, body: bytes) -> RemoteError:
     if kind.startswith("text/plain") and (words := body.decode(errors="replace").strip()):
         return RemoteError(words, code)  # of paths for browsers too
     try:
-        return RemoteError(str(msgspec.json.decode(body)["error"]), code)
+        return RemoteError(str(msgspec.json.decode(body)["error"]), code, body)
     except (ValueError, KeyError, TypeError):
         return Wordless(code, reason)
 

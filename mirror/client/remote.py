@@ -14,13 +14,16 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-from mirror.api.contract import UNSET, Nothing, encoded, plain
+import msgspec
+
+from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
-from mirror.api.exports import JOB, SUBMIT, ExportWish, Job, JobQuery
+from mirror.api.cutouts import FITS, CutoutQuery
+from mirror.api.exports import FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, SERIES, Found, SearchQuery
 from mirror.api.sql import MEDIA, SQL
@@ -35,6 +38,7 @@ from mirror.client.connection import (
     read,
     refusal,
 )
+from mirror.client.cutouts import name_format, tracking_start
 from mirror.client.redirect import without_token
 
 if TYPE_CHECKING:
@@ -74,12 +78,17 @@ def search_call(
 
 def job_call(recordset: str, seg: str | Sequence[str] | None, protocol: str, email: str | None) -> Call[Job]:
     """An export."""
-    return call(SUBMIT, ExportWish(ds=recordset, seg=_names(seg), protocol=protocol, email=email))
+    return call(SUBMIT, ExportBody(ds=recordset, seg=_names(seg), protocol=protocol, email=email))
 
 
 def file_call(path: str) -> Call[bytes]:
     """A file of an export."""
     return Call(path, lambda answer: answer.read())
+
+
+def _bytes_call(endpoint: Endpoint[Any, bytes], asked: Asked, **names: str) -> Call[bytes]:
+    """What an endpoint answers that is no JSON."""
+    return msgspec.structs.replace(call(endpoint, asked, None, **names), read=lambda answer: answer.read())
 
 
 def _names(names: str | Sequence[str] | None) -> str:
@@ -98,21 +107,21 @@ def _table(answer: IO[bytes], kind: Kind) -> Any:
     return table if kind == "arrow" else table.to_pandas()
 
 
-def _frame(told: Sequence[object]) -> pd.DataFrame:
+def _frame(answer: Sequence[object]) -> pd.DataFrame:
     """A list of objects as a frame."""
     import pandas as pd  # noqa: PLC0415
 
-    return pd.DataFrame(plain(told))
+    return pd.DataFrame(plain(answer))
 
 
-def _frame_of_rows(told: Found) -> pd.DataFrame:
+def _frame_of_rows(answer: Found) -> pd.DataFrame:
     """Columns and rows as a frame; numbers stay text, as JSOC prints them, unless they are integers already."""
     import pandas as pd  # noqa: PLC0415
 
-    return pd.DataFrame(told.rows, columns=told.columns)
+    return pd.DataFrame(answer.rows, columns=answer.columns)
 
 
-def _door(url: str | None, token: str | None) -> tuple[str, str | None]:
+def door(url: str | None, token: str | None) -> tuple[str, str | None]:
     """The address of a mirror, and the token that lets one in there; it may also be in the address."""
     address, given = without_token(url or os.environ.get("MIRROR_URL") or DEFAULT_URL)
     return address, token or given or os.environ.get("MIRROR_TOKEN")
@@ -141,7 +150,7 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, *, token: str | None = None, timeout: float = 3600.0) -> None:
-        self._connection = Connection(*_door(url, token), timeout)
+        self._connection = Connection(*door(url, token), timeout)
         self.url = self._connection.url
 
     def sql(self, statement: str, params: Params = (), *, kind: Kind = "pandas", fill: bool = False) -> Any:
@@ -168,17 +177,17 @@ class Client:
         return _frame_of_rows(self._do(search_call(recordset, key, seg, n, where)))
 
     def series(self) -> pd.DataFrame:
-        """The series that the mirror knows, with how many records it holds."""
+        """Cached series, with how many records it holds."""
         return _frame(self._do(call(SERIES, Nothing())))
 
     def coverage(self, series: str | None = None) -> pd.DataFrame:
-        """The spans for which every record is held."""
+        """Ranges that are fully cached."""
         return _frame(self._do(call(COVERAGE, CoverageQuery(series=series))))
 
     def status(self) -> dict[str, Any]:
-        """How the mirror is doing."""
-        told: dict[str, Any] = plain(self._do(call(STATUS, Nothing())))
-        return told
+        """The state of the mirror."""
+        answer: dict[str, Any] = plain(self._do(call(STATUS, Nothing())))
+        return answer
 
     def fetch(
         self,
@@ -198,15 +207,92 @@ class Client:
         folder.mkdir(parents=True, exist_ok=True)
         return [kept(folder, name, self._do(file_call(path))) for name, path in _files(job)]
 
+    def cutout(
+        self,
+        recordset: str,
+        center: tuple[float, float] | None = None,
+        size: tuple[float, float] | None = None,
+        to: str | Path = ".",
+        *,
+        units: Literal["arcsec", "pixels"] = "arcsec",
+        scale: str | None = None,
+        track: bool = False,
+        t_ref: str | None = None,
+        seg: str | Sequence[str] | None = None,
+    ) -> list[Path]:
+        """Parts of the images of a record set, as FITS files in the folder ``to``, named as drms names exports.
+
+        ``size`` (width, height) around ``center`` (x, y), in arcsec from disk centre or as FITS pixel numbers; ``scale``
+        "1/4" averages squares of 4 x 4 pixels. With ``track`` the centre moves with the rotation of the Sun, from
+        ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled.
+        """
+        folder = Path(to)
+        folder.mkdir(parents=True, exist_ok=True)
+        given = self._cutouts(recordset, center, size, units, scale, t_ref, seg, track=track)
+        return [kept(folder, name, data) for name, data in given]
+
+    def maps(
+        self,
+        recordset: str,
+        center: tuple[float, float] | None = None,
+        size: tuple[float, float] | None = None,
+        *,
+        units: Literal["arcsec", "pixels"] = "arcsec",
+        scale: str | None = None,
+        track: bool = False,
+        t_ref: str | None = None,
+        seg: str | Sequence[str] | None = None,
+    ) -> Any:
+        """The images of a record set as a sunpy Map, or a MapSequence of several; cut out as ``cutout`` does.
+
+        Without ``center``, ``size`` and ``scale`` they are whole. Needs sunpy: ``pip install 'jsoc-mirror[maps]'``.
+        """
+        try:
+            import sunpy.map  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415  (only maps need it)
+            from astropy.io import fits  # noqa: PLC0415
+        except ImportError as problem:
+            raise ImportError(f"maps need sunpy ({problem}): pip install 'jsoc-mirror[maps]'") from problem
+        made = []
+        for _, data in self._cutouts(recordset, center, size, units, scale, t_ref, seg, track=track):
+            with fits.open(io.BytesIO(data)) as hdus:
+                image = hdus[-1]
+                made.append(sunpy.map.Map(image.data, image.header))
+        return made[0] if len(made) == 1 else sunpy.map.Map(made, sequence=True)
+
+    def _cutouts(
+        self,
+        recordset: str,
+        center: tuple[float, float] | None,
+        size: tuple[float, float] | None,
+        units: Literal["arcsec", "pixels"],
+        scale: str | None,
+        t_ref: str | None,
+        seg: str | Sequence[str] | None,
+        *,
+        track: bool,
+    ) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of each cutout."""
+        known = self._do(search_call(recordset, None, None, 1))
+        if track and t_ref is None:
+            t_ref = tracking_start([str(row[0]) for row in self._do(search_call(recordset, "T_REC", None, 1)).rows])
+        (x, y), (width, height) = center or (None, None), size or (None, None)
+        asked = CutoutQuery(
+            x=x, y=y, width=width, height=height, units=units if center else None, scale=scale, t_ref=t_ref
+        )
+        names = name_format(recordset.partition("[")[0].partition("{")[0].strip(), known.columns)
+        for file in self._do(call(FILES, FilesQuery(ds=recordset, seg=_names(seg), name=names))):
+            if file.name.lower().endswith(".fits"):
+                yield file.name, self._do(_bytes_call(FITS, asked, recordset=f"{file.record}{{{file.segment}}}"))
+
     def _do(self, asked: Call[T]) -> T:
-        return self._connection.told(asked)[0]
+        return self._connection.exchange(asked)[0]
 
 
 class AsyncClient:
     """The same for programs that await; each answer is read whole."""
 
     def __init__(self, url: str | None = None, *, token: str | None = None, timeout: float = 3600.0) -> None:
-        address, token = _door(url, token)
+        address, token = door(url, token)
         self.url = address.rstrip("/")
         self._known_by = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
@@ -239,8 +325,8 @@ class AsyncClient:
 
     async def status(self) -> dict[str, Any]:
         """See ``Client.status``."""
-        told: dict[str, Any] = plain(await self._do(call(STATUS, Nothing())))
-        return told
+        answer: dict[str, Any] = plain(await self._do(call(STATUS, Nothing())))
+        return answer
 
     async def fetch(
         self,

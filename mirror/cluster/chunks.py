@@ -55,7 +55,7 @@ def new_key(series: str) -> str:
 async def write_chunk(index: Index, series: Series, boxes: Sequence[Box], folder: Path) -> Chunk:
     """What this server holds of the boxes, in a new file in ``folder``; nothing is claimed that is not held."""
     while True:
-        drops = index.drops
+        removals = index.removals.number
         claims = tuple(held_parts(index.coverage(series), boxes))
         if not claims or not index.has_records(series):
             return Chunk(None, claims)
@@ -63,7 +63,7 @@ async def write_chunk(index: Index, series: Series, boxes: Sequence[Box], folder
         path = folder / f"{uuid.uuid4().hex}.parquet"
         footer = {"format": FORMAT, "series": series.name, "space": space_of(series), "claims": claims_to_json(claims)}
         rows = await index.export(partial(_write, index, series, where, path, footer))
-        if drops != index.drops:  # what was claimed may have gone meanwhile
+        if removals != index.removals.number:  # what was claimed may have gone meanwhile
             path.unlink(missing_ok=True)
             continue
         if not rows:

@@ -14,12 +14,15 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import logging
+import math
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -37,7 +40,9 @@ log = logging.getLogger(__name__)
 #: The oldest PostgreSQL, as its ``server_version``.
 OLDEST = 130000
 #: Seconds without a word after which a session is ended, and between two words.
-SILENCE, WORD = 6.0, 1.0
+SILENCE, WORD = 5.0, 0.5
+#: Seconds after the end of a session for which whoever needs one waits for the next.
+RETURN = 4.0
 #: Seconds that a statement and a connection may take, and that clocks may differ.
 PATIENCE, CLOCKS = 15.0, 60.0
 #: Seconds for which a start waits until the session of an earlier server of its name has ended.
@@ -55,6 +60,12 @@ LIVING = (
     "SELECT objid::INT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
     f"AND classid = {PRESENCE} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+#: Where a server answers.
+_ADDRESS = (
+    "UPDATE servers SET address = format('http://%%s:%%s', coalesce(%s, host(inet_client_addr()), '127.0.0.1'), %s::INT) WHERE id = %s"
+)
+#: Names that the ids of exports can tell apart.
+MOST_NAMES = 1000
 #: What PostgreSQL says when it will answer later.
 _PASSING = re.compile(r"starting up|shutting down|recovery mode|too many clients|reserved for", re.IGNORECASE)
 
@@ -70,6 +81,7 @@ class Member:
     version: str
     address: str
     since: float
+    number: int
 
 
 class _Wrong(Exception):
@@ -80,7 +92,8 @@ class ClusterDatabase:
     """The PostgreSQL at ``url``, for the server ``name``; ``clock`` gives Unix seconds."""
 
     def __init__(self, url: str, name: str, version: str, *, clock: Callable[[], float] = time.time) -> None:
-        self.name, self.version, self.address = name, version, ""
+        self.name, self.version = name, version
+        self.number = 0  #: of its name, the same for good; 0 while it is not known
         self.id = 0  #: of this server, another one after each time that it was away
         self.identity = ""  #: of the cluster
         self.why = "it was not asked yet"  #: why it is away
@@ -88,8 +101,11 @@ class ClusterDatabase:
         self.on_notice: Callable[[str, str], None] = lambda channel, payload: None
         self.losses = 0
         self._url, self._clock = url, clock
-        self._session: psycopg.AsyncConnection[Any] | None = None
-        self._session_lock = asyncio.Lock()
+        self._listens: tuple[str | None, int] | None = None
+        self._session: psycopg.Connection[Any] | None = None
+        self._threads = ThreadPoolExecutor(2, "cluster-session")
+        self._back = asyncio.Event()
+        self._lost_at = -math.inf  #: by the monotonic clock
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         self._lost = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,9 +168,7 @@ class ClusterDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Cursor]:
         """A cursor in a transaction; ClusterAway if there is no session, or PostgreSQL refuses what is done."""
-        pool = self._pool
-        if pool is None:
-            raise self._away()
+        pool = await self._there()
         try:
             async with (
                 pool.connection(timeout=PATIENCE) as connection,
@@ -168,8 +182,7 @@ class ClusterDatabase:
     @asynccontextmanager
     async def while_there(self) -> AsyncIterator[None]:
         """What is inside is ended with ClusterAway when the session ends."""
-        if not self.connected:
-            raise self._away()
+        await self._there()
         scope = asyncio.timeout(None)
         try:
             async with scope:
@@ -185,25 +198,45 @@ class ClusterDatabase:
 
     async def on_session(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a statement of the session itself, which holds its locks; ClusterAway as above."""
-        async with self._session_lock:
-            session = self._session
-            if session is None:
-                raise self._away()
-            try:
-                return await (await session.execute(sql, values)).fetchone()
-            except psycopg.Error as problem:
-                self._lose(f"the cluster's PostgreSQL {_said(problem)}")
-                raise self._away() from problem
+        session = self._session
+        if session is None:
+            raise self._away()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, lambda: session.execute(sql.encode(), values).fetchone()
+            )
+        except psycopg.Error as problem:
+            self._lose(f"the cluster's PostgreSQL {_said(problem)}")
+            raise self._away() from problem
 
     async def members(self) -> list[Member]:
         """The servers that are there, by name."""
         sql = (
-            f"SELECT id, name, version, address, extract(epoch FROM since)::FLOAT8 FROM servers WHERE id IN ({LIVING}) "
-            "ORDER BY name, id"
+            "SELECT id, name, version, address, extract(epoch FROM since)::FLOAT8, number FROM servers JOIN names USING (name) "
+            f"WHERE id IN ({LIVING}) ORDER BY name, id"
         )
         async with self.transaction() as cursor:
             await cursor.execute(sql)
             return [Member(*row) for row in await cursor.fetchall()]
+
+    async def announce(self, host: str | None, port: int) -> None:
+        """Tell the others at which address this server answers; None: at that from which PostgreSQL sees it."""
+        self._listens = (host, port)
+        if self.connected:
+            with suppress(ClusterAway):
+                async with self.transaction() as cursor:
+                    await cursor.execute(_ADDRESS, (host, port, self.id))
+
+    async def _there(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+        """The connections; for RETURN seconds after a session ended whoever needs one waits for the next."""
+        rest = self._lost_at + RETURN - time.monotonic()
+        if self._pool is None and rest > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._back.wait()
+        if self._pool is None:
+            raise self._away()
+        return self._pool
 
     def _away(self) -> ClusterAway:
         return ClusterAway(f"the cluster is away, and no mirror of it asks JSOC alone: {self.why}")
@@ -212,17 +245,16 @@ class ClusterDatabase:
 
     async def _connect(self) -> None:
         self._lost.clear()
-        session = await self._open()
+        listener = await self._open()
         pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
-        listener: psycopg.AsyncConnection[Any] | None = None
+        session: psycopg.Connection[Any] | None = None
         try:
-            await self._look_at(session)
-            await migrate(session)
-            await session.execute("SET search_path = mirror")
-            row = await (await session.execute("SELECT id::TEXT FROM cluster")).fetchone()
+            await self._look_at(listener)
+            await migrate(listener)
+            await listener.execute("SET search_path = mirror")
+            row = await (await listener.execute("SELECT id::TEXT FROM cluster")).fetchone()
             self.identity = "" if row is None else str(row[0])
-            await self._join(session)
-            listener = await self._open()
+            session = await asyncio.get_running_loop().run_in_executor(self._threads, self._join)
             for channel in (JOURNAL, KNOWN, FREE):
                 await listener.execute(f"LISTEN {channel}".encode())
             pool = AsyncConnectionPool(
@@ -230,13 +262,18 @@ class ClusterDatabase:
             )
             await pool.open(wait=True, timeout=PATIENCE)
         except psycopg.Error as problem:
-            await _closed(session, listener, pool)
+            await _closed(listener, pool)
+            _end(session)
             raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
         except BaseException:
-            await _closed(session, listener, pool)
+            await _closed(listener, pool)
+            _end(session)
             raise
         self._session, self._pool, self.why = session, pool, ""
-        self._tasks = [asyncio.create_task(self._speak()), asyncio.create_task(self._listen(listener))]
+        self._tasks = [asyncio.create_task(self._listen(listener))]
+        loop = asyncio.get_running_loop()
+        Thread(target=self._speak, args=(session, loop), name="cluster-word", daemon=True).start()
+        self._back.set()
         if self.on_connect is not None:
             try:
                 await self.on_connect()
@@ -275,26 +312,32 @@ class ClusterDatabase:
                 "PostgreSQL; expected the same time, as NTP keeps it: what was checked last would not be known"
             )
 
-    async def _join(self, session: psycopg.AsyncConnection[Any]) -> None:
-        """Be there, under a number of one's own; those that are gone are struck off, with what they were fetching."""
-        got = await (await session.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (NAMES, self.name))).fetchone()
-        if got is None or not got[0]:
-            raise _Taken(
-                f"name = {self.name!r}: a server of that name is in the cluster already; expected another name for each"
-            )
-        async with session.transaction():
-            sql = "INSERT INTO servers (name, version, address) VALUES (%s, %s, %s) RETURNING id"
-            row = await (await session.execute(sql, (self.name, self.version, self.address))).fetchone()
-            self.id = 0 if row is None else int(row[0])
-            await session.execute("SELECT pg_advisory_lock(%s, %s)", (PRESENCE, self.id))
-        await session.execute(f"DELETE FROM servers WHERE id <> {self.id} AND id NOT IN ({LIVING})".encode())
-        if session.info.server_version >= 140000:
-            await session.execute(f"SET idle_session_timeout = {int(SILENCE * 1000)}".encode())
+    def _join(self) -> psycopg.Connection[Any]:
+        """A session under a number of its own; servers that are gone are struck off, with what they were fetching."""
+        session = psycopg.connect(self._url, **_settings(self.name))
+        try:
+            with session.transaction():
+                self.number = _named(session, self.name)
+                sql = "INSERT INTO servers (name, version) VALUES (%s, %s) RETURNING id"
+                row = session.execute(sql, (self.name, self.version)).fetchone()
+                self.id = 0 if row is None else int(row[0])
+                session.execute("SELECT pg_advisory_lock(%s, %s)", (PRESENCE, self.id))
+                if self._listens is not None:
+                    session.execute(_ADDRESS, (*self._listens, self.id))
+            session.execute(f"DELETE FROM servers WHERE id <> {self.id} AND id NOT IN ({LIVING})".encode())
+            if session.info.server_version >= 140000:
+                session.execute(f"SET idle_session_timeout = {int(SILENCE * 1000)}".encode())
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     async def _disconnect(self, why: str) -> None:
         """Everything that was done on behalf of the session ends."""
         session, pool, self._session, self._pool = self._session, self._pool, None, None
         self.why = why
+        self._back.clear()
+        self._lost_at = time.monotonic()
         tasks, self._tasks = self._tasks, []
         for scope in tuple(self._scopes):
             with suppress(RuntimeError):
@@ -302,7 +345,8 @@ class ClusterDatabase:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await _closed(session, None, pool)
+        await _closed(pool)
+        await asyncio.get_running_loop().run_in_executor(self._threads, _end, session)
 
     def _lose(self, why: str) -> None:
         if self.connected and not self._lost.is_set():
@@ -311,16 +355,21 @@ class ClusterDatabase:
             self.why = why
             self._lost.set()
 
-    async def _speak(self) -> None:
-        try:
-            while True:
-                await asyncio.sleep(WORD)
-                async with asyncio.timeout(SILENCE):
-                    await self.on_session("SELECT 1")
-        except TimeoutError:
-            self._lose(f"the cluster's PostgreSQL has not answered for {SILENCE:.0f} s")
-        except ClusterAway:
-            pass  # it was told why where that was found
+    def _speak(self, session: psycopg.Connection[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Say a word now and then, in a thread: what keeps the event loop busy does not make a server seem gone."""
+        while self._session is session:
+            time.sleep(WORD)
+            try:
+                session.execute("SELECT 1")
+            except psycopg.Error as problem:
+                why = f"the cluster's PostgreSQL {_said(problem)}"
+                with suppress(RuntimeError):  # the loop may have ended
+                    loop.call_soon_threadsafe(self._lose_of, session, why)
+                return
+
+    def _lose_of(self, session: psycopg.Connection[Any], why: str) -> None:
+        if self._session is session:
+            self._lose(why)
 
     async def _listen(self, listener: psycopg.AsyncConnection[Any]) -> None:
         try:
@@ -363,6 +412,25 @@ def _said(problem: psycopg.Error) -> str:
 def name_of_machine() -> str:
     """What a server is called that has no name: as its machine."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "mirror"
+
+
+def _named(session: psycopg.Connection[Any], name: str) -> int:
+    """Take a name, which is one server's only; its number."""
+    got = session.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (NAMES, name)).fetchone()
+    if got is None or not got[0]:
+        raise _Taken(f"name = {name!r}: a server of that name is in the cluster already; expected another name for each")
+    session.execute("INSERT INTO names (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+    row = session.execute("SELECT number FROM names WHERE name = %s", (name,)).fetchone()
+    number = 0 if row is None else int(row[0])
+    if number >= MOST_NAMES:
+        raise _Wrong(f"name: there were {MOST_NAMES - 1} names in this cluster already; expected one of them")
+    return number
+
+
+def _end(session: psycopg.Connection[Any] | None) -> None:
+    if session is not None:
+        with suppress(psycopg.Error, OSError):
+            session.close()
 
 
 async def _closed(*parts: psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any] | None) -> None:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase
 
-#: Seconds after which a place is tried again although nobody said that one is free.
-NET = 0.5
+#: Seconds after which a place is tried again although nobody said that one is free; of what one server does for good,
+#: until another takes it over.
+NET, TAKEOVER = 0.5, 2.0
+#: How the kinds begin of what one server does for good.
+FOR_GOOD = ("subscription ",)
 #: Numbers of places of one kind that lie between those of two kinds.
 WIDTH = 1000
 
@@ -52,7 +55,8 @@ class Places:
         """Waits for a place and holds it; ClusterAway if there is no cluster, or it goes away meanwhile."""
         async with self._database.while_there():
             server = self._database.id
-            number = await self._take(self._numbers(kind, priority))
+            net = TAKEOVER if kind.startswith(FOR_GOOD) else NET
+            number = await self._take(self._numbers(kind, priority), net)
             try:
                 yield
             finally:
@@ -69,7 +73,7 @@ class Places:
             return (WIDTH,)
         return (2 * WIDTH + zlib.crc32(kind.encode()) % 1_000_000_000,)
 
-    async def _take(self, numbers: Sequence[int]) -> int:
+    async def _take(self, numbers: Sequence[int], net: float) -> int:
         self.waiting += 1
         try:
             while True:
@@ -78,7 +82,7 @@ class Places:
                     if number not in self._mine and await self._try(number):
                         return number
                 try:
-                    async with asyncio.timeout(NET):
+                    async with asyncio.timeout(net):
                         await freed.wait()
                 except TimeoutError:
                     pass

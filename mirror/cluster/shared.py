@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from mirror.api import cluster as api
 from mirror.cluster.chunks import new_key, read_chunk, write_chunk
-from mirror.cluster.database import FACTS, FREE, JOURNAL, KNOWN
+from mirror.cluster.database import FACTS, FREE, JOURNAL, KNOWN, MOST_NAMES
 from mirror.cluster.journal import (
     Entry,
     bounds,
@@ -64,7 +64,6 @@ from mirror.errors import (
 from mirror.humanize import stamp
 from mirror.metrics import counter, gauge
 from mirror.readthrough.chunks import chunks
-from mirror.readthrough.structures import ABSENT
 from mirror.storage.index.affected import delete_records
 from mirror.storage.index.index import STRUCTURE, Committed, KeptFact
 from mirror.storage.index.merge import ForeignRecords
@@ -73,7 +72,7 @@ from mirror.upstream.budget import PARTS
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mirror.cluster.database import ClusterDatabase
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
     from mirror.metrics import Metric
     from mirror.readthrough.shared import Ask
     from mirror.storage.database.database import Cursor
+    from mirror.storage.database.keyed import KeyedTable
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
     from mirror.upstream.pacing import Priority
@@ -94,16 +94,18 @@ NET = 2.0
 PUBLISHER = 0x6A736F11
 #: Seconds for which what was committed is gathered before it is published; and between tries while that fails.
 GATHER, AGAIN = 0.05, 2.0
+#: Sessions that may end in one fetch before that fails.
+LOSSES = 3
 #: Axis values of one chunk that is published without having been fetched as one.
 SLOTS = 20_000
 #: Seconds between two words about what was asked of JSOC.
 COUNTED = 1.0
 #: Where it is written down which cluster the objects are of.
 MARK = "cluster.json"
-#: The small answers that are shared; others are many, or of one server.
-SHARED_FACTS = frozenset({STRUCTURE, ABSENT, "list", "address"})
-#: Where it is kept how far this server has followed what was given up, by series.
-GIVEN_UP = "cluster drops"
+#: What is kept of a series: how far this server has followed what was given up.
+GIVEN_UP = "given up: "
+#: Which cluster this server is in; and its number there, for exports that are made while the cluster is away.
+CLUSTER, NUMBER = "cluster", "number"
 #: Chunks that could not be used and are named.
 NAMED = 20
 #: Small answers that are read at a time.
@@ -115,7 +117,7 @@ class _Journal:
     """What is remembered of the journal of one series."""
 
     space: str
-    drops: int
+    removals: int
     position: int = 0
     entries: dict[int, Entry] = field(default_factory=dict)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -139,11 +141,15 @@ class ClusterShared:
         objects: Objects,
         folder: Path,
         *,
+        state: KeyedTable,
         queries: int,
         budget: Budget | None = None,
     ) -> None:
+        self._state = state
+        self._tables: dict[str, KeyedTable] = {}
         self.on_back: Callable[[], None] = lambda: None  #: called when the cluster is there again
         self._budget = budget
+        self._number = 0
         self._probed = False
         self._index = index
         self._database = database
@@ -169,6 +175,15 @@ class ClusterShared:
         self._tasks: list[asyncio.Task[None]] = []
         database.on_connect, database.on_notice = self._connected, self._notice
 
+    def share(self, tables: Mapping[str, KeyedTable]) -> None:
+        """Share the small answers of these tables, each under its kind; before ``start``."""
+        self._tables |= tables
+        for kind, table in tables.items():
+            table.on_put = partial(self._put, kind)
+
+    def _put(self, kind: str, key: str, value: str, noted_at: float) -> None:
+        self._committed(KeptFact(kind, key, value, noted_at))
+
     # ---- starting, stopping ----------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -177,6 +192,8 @@ class ClusterShared:
         for left in self._folder.iterdir():
             left.unlink(missing_ok=True)
         self._index.on_commit = self._committed
+        known = await self._state.get(NUMBER)
+        self._number = 0 if known is None else int(known[0])
         await self._database.start()
         self._tasks = [asyncio.create_task(self._publishing()), asyncio.create_task(self._following()), asyncio.create_task(self._counting())]
 
@@ -187,6 +204,10 @@ class ClusterShared:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._index.on_commit = None
         await self._database.stop()
+
+    async def announce(self, host: str | None, port: int) -> None:
+        """Tell the others where this server answers: see ``ClusterDatabase``."""
+        await self._database.announce(host, port)
 
     async def published(self) -> None:
         """Return when all that was committed here is published; for tests and for whoever stops a server."""
@@ -326,13 +347,44 @@ class ClusterShared:
         async with self.places.place(kind, priority):
             yield
 
+    def job_number(self, number: int) -> int:
+        """See ``Shared``."""
+        return number * MOST_NAMES + self._number
+
+    async def address_of(self, number: int) -> str | None:
+        """See ``Shared``."""
+        if number % MOST_NAMES in (0, self._number):
+            return None
+        with suppress(ClusterAway):
+            for member in await self._database.members():
+                if member.number == number % MOST_NAMES and member.id != self._database.id:
+                    return member.address or None
+        return None
+
     # ---- one at a time ---------------------------------------------------------------------------
 
     async def _alone_at(self, series: Series, box: Box, find: Callable[[], list[Box]], ask: Ask) -> int | None:
         """Have ``ask`` done for what ``find`` finds of a box, where nobody else does it."""
-        name, total, done = series.name.lower(), 0, Coverage()
-        if not self._database.connected:
-            raise ClusterAway(f"the cluster is away, and no mirror of it asks JSOC alone: {self._database.why}")
+        total, done, losses = 0, Coverage(), 0
+        while True:
+            try:
+                took, parts = await self._one_turn(series, box, find, done, ask)
+            except ClusterAway:
+                # The session may have ended in the middle; then the next one goes on where this one was.
+                if (losses := losses + 1) > LOSSES:
+                    raise
+                continue
+            if took is None or not parts:
+                return None if took is None else total
+            total += took
+            for part in parts:
+                done.add(part, 0.0)
+
+    async def _one_turn(
+        self, series: Series, box: Box, find: Callable[[], list[Box]], done: Coverage, ask: Ask
+    ) -> tuple[int | None, list[Box]]:
+        """One flight, once there is something for it: what ``ask`` gave, and which parts it was about; none: all is done."""
+        name = series.name.lower()
         while True:
             told = self._told[name]  # before anything is looked at: what is said from now on is heard
             try:
@@ -343,7 +395,7 @@ class ClusterShared:
             wanted = [part for found in find() for part in done.gaps(found)]
             position = self._journal(series).position
             if not wanted:
-                return total
+                return 0, []
             claimed = await self._claim(name, position, wanted)
             if claimed is None:
                 self.counts["moved"] += 1
@@ -355,12 +407,7 @@ class ClusterShared:
                     async with asyncio.timeout(NET):
                         await told.wait()
                 continue
-            took = await self._fly(series, flight, parts, ask)
-            if took is None:
-                return None
-            total += took
-            for part in parts:
-                done.add(part, 0.0)
+            return await self._fly(series, flight, parts, ask), parts
 
     async def _claim(self, name: str, position: int, wanted: Sequence[Box]) -> tuple[int | None, list[Box]] | None:
         async with self._database.transaction() as cursor:
@@ -413,8 +460,8 @@ class ClusterShared:
     def _journal(self, series: Series) -> _Journal:
         name, space = series.name.lower(), space_of(series)
         journal = self._journals.get(name)
-        if journal is None or journal.space != space or journal.drops != self._index.drops:
-            journal = self._journals[name] = _Journal(space, self._index.drops)
+        if journal is None or journal.space != space or journal.removals != self._index.removals.number:
+            journal = self._journals[name] = _Journal(space, self._index.removals.number)
         return journal
 
     async def _take_over(self, series: Series, boxes: tuple[Box, ...]) -> bool:
@@ -502,7 +549,7 @@ class ClusterShared:
     async def _give_up(self, series: Series, journal: _Journal, entry: Entry) -> None:
         """Records that were given up elsewhere are given up here too, once."""
         name = series.name.lower()
-        fact = await self._index.fact(GIVEN_UP, name)
+        fact = await self._state.get(GIVEN_UP + name)
         if fact is not None and int(fact[0]) >= entry.id:
             return
         boxes = entry.boxes or None
@@ -520,15 +567,14 @@ class ClusterShared:
                 delete_records(cursor, layout, numbers)
 
         await self._index.drop(series, uncover, work)
-        journal.drops = self._index.drops
-        await self._index.keep_fact(GIVEN_UP, name, str(entry.id), 0.0, is_shared=True)
+        journal.removals = self._index.removals.number
+        await self._state.put(GIVEN_UP + name, str(entry.id), 0.0)
 
     # ---- publishing ------------------------------------------------------------------------------
 
     def _committed(self, what: Committed | KeptFact) -> None:
         if isinstance(what, KeptFact):
-            if what.kind in SHARED_FACTS:
-                self._facts.append(what)
+            self._facts.append(what)
         elif self._database.connected:  # else it is found when the cluster is there again
             self._pending[what.series.name.lower()].append(what)
         self._work.set()
@@ -620,9 +666,12 @@ class ClusterShared:
     async def _connected(self) -> None:
         """The cluster is there, perhaps again."""
         await self._insist_on_mark(make=True)
+        if self._number != self._database.number:
+            self._number = self._database.number
+            await self._state.put(NUMBER, str(self._number), 0.0)
         self._pending.clear()
         self._facts_position = 0
-        joined = await self._index.fact(GIVEN_UP, "")
+        joined = await self._state.get(CLUSTER)
         if joined is None or joined[0] != self._database.identity:
             await self._follow_from_now_on()
         for series in self._index.all_series():
@@ -660,8 +709,8 @@ class ClusterShared:
             await cursor.execute("SELECT coalesce(max(id), 0) FROM journal")
             row = await cursor.fetchone()
         for series in self._index.all_series():
-            await self._index.keep_fact(GIVEN_UP, series.name.lower(), str(row[0] if row else 0), 0.0, is_shared=True)
-        await self._index.keep_fact(GIVEN_UP, "", self._database.identity, 0.0, is_shared=True)
+            await self._state.put(GIVEN_UP + series.name.lower(), str(row[0] if row else 0), 0.0)
+        await self._state.put(CLUSTER, self._database.identity, 0.0)
 
     async def _insist_on_mark(self, *, make: bool = False) -> None:
         """Raise unless the objects are those of this cluster."""
@@ -717,17 +766,15 @@ class ClusterShared:
                 await cursor.execute(sql, (self._facts_position, AT_ONCE))
                 rows = await cursor.fetchall()
             for kind, key, value, fetched_at, seq in rows:
-                if kind in SHARED_FACTS:
-                    await self._take_fact(kind, key, value, fetched_at)
+                await self._take_fact(kind, key, value, fetched_at)
                 self._facts_position = max(self._facts_position, seq)
             if len(rows) < AT_ONCE:
                 return
 
     async def _take_fact(self, kind: str, key: str, value: str, fetched_at: float) -> None:
         if kind != STRUCTURE:
-            known = await self._index.fact(kind, key)
-            if known is None or known[1] < fetched_at:
-                await self._index.keep_fact(kind, key, value, fetched_at, is_shared=True)
+            if (table := self._tables.get(kind)) is not None:
+                await table.put_newer(key, value, fetched_at)
             return
         held = self._index.series(key)
         if held is not None and held[1] >= fetched_at:

@@ -223,8 +223,8 @@ def _check_names(config: Config, origin: str) -> None:
         if subscription.identity.lower() in seen:
             what = "name" if subscription.name else "content"
             raise ConfigError(
-                f"{origin}: [[subscription]] {number}: {subscription.identity} has the {what} of one before it; "
-                f"expected a name of its own"
+                f"{origin}: [[subscription]] {number}: {subscription.identity} has the same {what} as an earlier one; "
+                f"expected a unique name"
             )
         seen.add(subscription.identity.lower())
 
@@ -234,12 +234,12 @@ def _check_tokens(config: Config, origin: str) -> None:
     for number, token in enumerate(config.token, start=1):
         if token.name.lower() in seen:
             raise ConfigError(
-                f"{origin}: [[token]] {number}: there is a {token.name} before it; expected another name"
+                f"{origin}: [[token]] {number}: duplicate name {token.name}; expected a unique name"
             )
         seen.add(token.name.lower())
     if config.upstream.token and urlsplit(config.upstream.url).hostname == JSOC_HOST:
         raise ConfigError(
-            f"{origin}: [upstream] token: {JSOC_HOST} takes none; expected it only for another mirror"
+            f"{origin}: [upstream] token: {JSOC_HOST} takes no token; set one only if upstream is a mirror"
         )
 
 
@@ -261,7 +261,7 @@ def check_access(config: Config) -> None:
     if is_loopback(host) or config.access.networks or config.token:
         return
     raise ConfigError(
-        f"[server] host = {host!r} lets others in than this computer, and nothing says whom. Write one of these:\n"
+        f"[server] host = {host!r} listens to other computers, but no network or token has access. Set one of these:\n"
         '  networks = ["10.1.0.0/16 export"]   below [access] in config.toml, or in MIRROR_ACCESS__NETWORKS; the\n'
         '                                      roles are read, export and admin, "0.0.0.0/0 read" is everybody\n'
         "  mirror token create NAME            for people and programs that come from anywhere\n"

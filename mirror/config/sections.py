@@ -33,12 +33,14 @@ def _key(read: values.Reader, default: Any = ..., *, secret: bool = False) -> An
 class Server:
     """``[server]``: where the mirror listens; port 0 picks a free one.
 
+    ``processes``: so many mirrors answer there, each with a store of its own, which share what they fetch.
     ``connections`` that are open at a time, and of them those of one address, None: any number; this computer's own
     may be as many as all.
     """
 
     host: str = _key(values.text, "127.0.0.1")
     port: int = _key(values.integer(0, 65535), 8040)
+    processes: int = _key(values.integer(1, 64), 1)
     connections: int = _key(values.integer(1, 60_000), 2000)
     connections_per_address: int | None = _key(values.unless("none", values.integer(1, 60_000)), 500)
 
@@ -47,7 +49,7 @@ class Server:
 class Upstream:
     """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
 
-    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be asked for but for people's small questions;
+    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be contacted for but for people's small questions;
     None: any number.
     """
 
@@ -224,7 +226,7 @@ class Subscription:
 
     From ``start`` to ``end`` of ``series``: records whose prime keys are as ``keys`` says (a key and the
     text in its bracket), one each ``step`` seconds, None: all. ``segments`` empty: keywords only; files
-    only of records for which ``where`` holds. Looked after every ``every`` seconds. ``keep``: files of
+    only of records for which ``where`` holds. Looked at every ``every`` seconds. ``keep``: files of
     records older than so many seconds go, math.inf: those that left the window, None: none.
     """
 

@@ -1,4 +1,4 @@
-"""config.toml edited while the mirror runs: read anew, checked whole, applied; a bad edit changes nothing.
+"""config.toml edited while the mirror runs: read again, checked whole, applied; a bad edit changes nothing.
 
 What cannot be changed in a running mirror (its address, where its store is) waits for the next start,
 and the log and the status say so.
@@ -105,7 +105,7 @@ class ConfigWatcher:
             async for _ in self._changes(self._path):
                 await self.reload()
         except (OSError, RuntimeError) as problem:
-            self._problem = f"edits of {self._path} are not seen, restart after them: {problem}"
+            self._problem = f"changes of {self._path} cannot be detected, restart after editing: {problem}"
             log.warning("configuration not watched file=%s error=%s", self._path, problem)
 
     async def reload(self) -> None:
@@ -117,7 +117,7 @@ class ConfigWatcher:
             return
         if wanted == self._good:
             if self._problem:
-                log.info("configuration is right again file=%s", self._path)
+                log.info("configuration is valid again file=%s", self._path)
             self._problem = ""
             return
         try:
@@ -135,5 +135,5 @@ class ConfigWatcher:
     def _refuse(self, problem: MirrorError) -> None:
         """Keep what holds; the same problem is told once."""
         if str(problem) != self._problem:
-            log.error("configuration not applied, the last good one holds: %s", problem)
+            log.error("configuration not applied, keeping the last valid one: %s", problem)
         self._problem = str(problem)

@@ -102,6 +102,10 @@ class Axis:
 
 def coverage_axis(series: Series) -> Axis | None:
     """The axis of a series, or None if it has none."""
+    return series.derived("axis", lambda: _axis_of(series))
+
+
+def _axis_of(series: Series) -> Axis | None:
     kinds: dict[Kind, Axis] = {}
     for prime in series.primekeys:
         keyword = series.keyword(prime.name)

@@ -107,6 +107,10 @@ def need(selection: Selection, *, implied: bool = False) -> tuple[Box, ...] | Fo
 
 def other_keys(series: Series) -> tuple[str, ...]:
     """The prime keys beside the axis, in order; none for a series that is covered whole or not at all."""
+    return series.derived("other keys", lambda: _other_keys(series))
+
+
+def _other_keys(series: Series) -> tuple[str, ...]:
     axis = coverage_axis(series)
     return () if axis is None else tuple(k.name for k in series.primekeys if k.name != axis.key)
 

@@ -57,11 +57,11 @@ def split_by_age(coverage: Coverage, claims: Iterable[CoverageClaim]) -> tuple[l
     for box, checked_at in claims:
         before = Freshness(checked_at, 0.0, 0.0, MIN, ahead=math.inf)
         more = [*coverage.gaps(box), *coverage.stale(box, before)]
-        told = Coverage()
+        fields = Coverage()
         for part in more:
-            told.add(part, checked_at)
+            fields.add(part, checked_at)
         theirs += [(part, checked_at) for part in more]
-        ours += told.gaps(box)
+        ours += fields.gaps(box)
     return theirs, ours
 
 

@@ -38,12 +38,12 @@ def at_places(series: Series, places: Iterable[tuple[int, int]]) -> Box:
     everything = whole(series)
     if coverage_axis(series) is None:
         return everything
-    return Box(everything.region, tuple(_runs(places)))
+    return Box(everything.region, tuple(runs_of(places)))
 
 
 def numbered(recnums: Iterable[int]) -> Box:
     """The records with these numbers."""
-    return Box(RECNUMS, tuple(_runs((n, n) for n in recnums)))
+    return Box(RECNUMS, tuple(runs_of((n, n) for n in recnums)))
 
 
 def overlap(have: Region, gone: Region) -> bool:
@@ -107,7 +107,7 @@ def _meet(have: Restriction, gone: Restriction) -> bool:
     return have == gone or isinstance(have, Between) or isinstance(gone, Between)
 
 
-def _runs(intervals: Iterable[tuple[int, int]]) -> Iterator[Steps]:
+def runs_of(intervals: Iterable[tuple[int, int]]) -> Iterator[Steps]:
     """Intervals as the fewest that hold the same, ascending."""
     spans = SpanMap()
     for lo, hi in intervals:

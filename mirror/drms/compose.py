@@ -55,7 +55,7 @@ def zone_of(series: Series, prime: PrimeKey) -> str:
 def compose(
     series: Series, keys: Mapping[str, KeyChoice], *, where: str = "", segments: Sequence[str] = ()
 ) -> RecordSet:
-    """The record set of these wishes, by the names of prime keys; BadRequest for what cannot stand in its place.
+    """The record set of these choices, by the names of prime keys; BadRequest for what cannot stand in its place.
 
     Whether the values mean something is for ``bind`` to say, which shows where.
     """
@@ -71,7 +71,7 @@ def compose(
 
 
 def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, KeyChoice], str] | None:
-    """The wishes that ``compose`` makes this record set of, and its condition; None if there are none such."""
+    """The choices that ``compose`` makes this record set of, and its condition; None if there are none such."""
     keys: dict[str, KeyChoice] = {}
     where = ""
     place = 0
@@ -80,31 +80,31 @@ def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, KeyChoice], 
             where = part.text
         elif isinstance(part, Bracket) and not where and place < len(series.primekeys) and part.key is None:
             prime = series.primekeys[place]
-            wish = _span(part.text) if is_time(series, prime) and part.text else part.text
-            if wish is None:
+            choice = _span(part.text) if is_time(series, prime) and part.text else part.text
+            if choice is None:
                 return None
-            keys[prime.name] = wish
+            keys[prime.name] = choice
             place += 1
         else:
             return None
     return keys, where
 
 
-def _bracket(series: Series, prime: PrimeKey, wish: KeyChoice) -> str:
-    if isinstance(wish, str):
-        return wish.strip()
+def _bracket(series: Series, prime: PrimeKey, choice: KeyChoice) -> str:
+    if isinstance(choice, str):
+        return choice.strip()
     zone = zone_of(series, prime)
-    start, end = (_time(text, zone) for text in (wish.start, wish.end))
+    start, end = (_time(text, zone) for text in (choice.start, choice.end))
     if not start:
-        if end or wish.length.strip() or wish.step.strip():
-            raise BadRequest(f"{prime.name} has no start; expected the time from when on, such as 2014.01.01")
+        if end or choice.length.strip() or choice.step.strip():
+            raise BadRequest(f"{prime.name} has no start; expected a time such as 2014.01.01")
         return ""
-    if end and wish.length.strip():
+    if end and choice.length.strip():
         raise BadRequest(f"{prime.name} has an end and a length; expected one of them")
-    if wish.step.strip() and not end and not wish.length.strip():
-        raise BadRequest(f"{prime.name} has a step but no end; expected until when, or for how long")
-    length = f"/{wish.length.strip()}" if wish.length.strip() else ""
-    step = f"@{wish.step.strip()}" if wish.step.strip() else ""
+    if choice.step.strip() and not end and not choice.length.strip():
+        raise BadRequest(f"{prime.name} has a step but no end; expected an end or a length")
+    length = f"/{choice.length.strip()}" if choice.length.strip() else ""
+    step = f"@{choice.step.strip()}" if choice.step.strip() else ""
     return f"{start}{f'-{end}' if end else ''}{length}{step}"
 
 
@@ -128,6 +128,6 @@ def _check(made: RecordSet) -> None:
     try:
         sets = parse_query(str(made)).sets
     except MirrorError as problem:
-        raise BadRequest(f"what is filled in makes no record set: {problem}") from problem
+        raise BadRequest(f"these fields do not form a record set: {problem}") from problem
     if sets != (made,):
-        raise BadRequest(f"what is filled in says something else in its place: {made}; expected no brackets")
+        raise BadRequest(f"these fields form another record set: {made}; expected no brackets")

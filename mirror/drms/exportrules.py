@@ -153,8 +153,8 @@ def failure(problem: MirrorError, request: ExportRequest | None = None) -> Faile
     )
     if too_large:
         error = _refusal(problem) if isinstance(problem, UpstreamRefused) else str(problem)
-        told = ("", "") if request is None else (request.method, request.protocol.text)
-        return Failed(3, error, "VOID", *told, wait=0)
+        fields = ("", "") if request is None else (request.method, request.protocol.text)
+        return Failed(3, error, "VOID", *fields, wait=0)
     if isinstance(problem, UpstreamRefused) and problem.status not in (0, 1, 2):
         return Failed(problem.status, _refusal(problem))
     return Failed(4, str(problem))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 #: recscope values of slotted keywords; "index" marks the integer companion ``X_index``.
 SLOTTED_SCOPES = frozenset({"ts_eq", "ts_slot", "slot", "enum", "carr"})
@@ -148,3 +150,17 @@ class Series:
     def all_keywords(self) -> tuple[str, ...]:
         """The names that ``**ALL**`` stands for, in order."""
         return tuple(k.name for k in self.record_keywords if k.name not in self.implicit)
+
+    @cached_property
+    def _derived(self) -> dict[object, object]:
+        return {}
+
+    def derived(self, name: object, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for this structure; it must depend on nothing else, ``name`` tells what it is.
+
+        There may be as many names as a structure has parts, and no more: they are kept as long as it is.
+        """
+        known = self._derived
+        if name not in known:
+            known[name] = make()
+        return known[name]  # type: ignore[return-value]  # what was made under that name

@@ -101,6 +101,10 @@ def slot_axis(series: Series, key: str) -> SlotAxis | None:
     keyword = series.keyword(key)
     if keyword is None or keyword.recscope not in SLOTTED_SCOPES or keyword.recscope == "enum":
         return None
+    return series.derived(("slots", keyword.name), lambda: _axis(series, keyword))
+
+
+def _axis(series: Series, keyword: Keyword) -> SlotAxis | None:
     written, epoch = _written_step(series, keyword), _epoch(series, keyword)
     if not written or epoch is None or not math.isfinite(written):
         return None

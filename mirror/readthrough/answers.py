@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.concurrency import SingleFlight
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.conditions import (
     answer_boxes,
@@ -27,13 +28,13 @@ from mirror.drms.recordset import KeyFilter, RecordSet, WhereFilter
 from mirror.drms.where import needs
 from mirror.readthrough.chunks import MAX_RANGES
 from mirror.readthrough.rechecks import by_number
-from mirror.storage.index.answers import AnswerKind, Told
+from mirror.storage.index.answers import AnswerKind, NewAnswer
 from mirror.storage.index.layout import column_name
 from mirror.storage.index.rows import fill_request, raw_records
 from mirror.wire.info import RsListRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.conditions import Condition
@@ -69,6 +70,8 @@ class KeptAnswers:
         self._upstream = upstream
         self._rules = rules
         self._chunk = settings.chunk_records
+        self._counts: SingleFlight[tuple[str, str], int] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, str, CacheDemand], Recalled] = SingleFlight()
 
     async def records(
         self, selection: Selection, n: int | None, demand: CacheDemand, *, any_age: bool = False
@@ -98,22 +101,33 @@ class KeptAnswers:
         return None if body is None else (int(body), fresh, kept.checked_at(boxes))
 
     async def ask_count(self, selection: Selection) -> int:
-        """How many records JSOC counts; kept."""
+        """How many records JSOC counts; kept. Asked once, however many ask it at a time."""
+        question = selection.series.name.lower(), answer_key(selection)
+        return await self._counts.run(question, lambda: self._ask_count(selection))
+
+    async def _ask_count(self, selection: Selection) -> int:
         asked_at = self._rules.timestamp()
         total = await self._upstream.rs_summary(str(selection.source))
-        told = Told(AnswerKind.COUNT, answer_key(selection), answer_boxes(selection), body=str(total).encode())
-        await self._index.keep_told(selection.series, told, asked_at)
+        answer = NewAnswer(AnswerKind.COUNT, answer_key(selection), answer_boxes(selection), body=str(total).encode())
+        await self._index.keep_answer(selection.series, answer, asked_at)
         return total
 
     async def ask(self, selection: Selection, n: int | None, demand: CacheDemand) -> Recalled:
-        """What JSOC says to as much of the question as was not answered recently; kept."""
+        """What JSOC says to as much of the question as was not answered recently; kept.
+
+        Asked once, however many ask it at a time, in whatever spelling.
+        """
+        question = selection.series.name.lower(), answer_key(selection, n), demand
+        return await self._flights.run(question, lambda: self._ask(selection, n, demand))
+
+    async def _ask(self, selection: Selection, n: int | None, demand: CacheDemand) -> Recalled:
         if not n:
             found = await self._ask_rest(selection, demand)
             if found is not None:
                 return found
         return await self._ask_whole(selection, n)
 
-    async def keep_decided(self, selection: Selection, rows: list[Row]) -> None:
+    async def keep_decided(self, selection: Selection, rows: Sequence[Row]) -> None:
         """Keep the records that printed values decide, where they may not do so any more once others are held.
 
         How exactly a column's values tell the stored ones is learned from all of them.
@@ -126,8 +140,8 @@ class KeptAnswers:
         boxes = need(selection, implied=True)
         checked = [] if isinstance(boxes, Forward) else [at for box in boxes for at in coverage.checked(box)]
         if checked:
-            told = Told(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(row.recnum for row in rows))
-            await self._index.keep_told(series, told, min(checked))
+            answer = NewAnswer(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(row.recnum for row in rows))
+            await self._index.keep_answer(series, answer, min(checked))
 
     # ---- what is kept ----------------------------------------------------------------------------
 
@@ -178,24 +192,24 @@ class KeptAnswers:
             return False
         for box in parts:
             query = with_conditions(box_query(series, box), selection.source)
-            told = Told(AnswerKind.CONDITION, condition.key, (box,))
-            if not (box in due and await self._check(selection, query, told)):
+            reply = NewAnswer(AnswerKind.CONDITION, condition.key, (box,))
+            if not (box in due and await self._check(selection, query, reply)):
                 asked_at = self._rules.timestamp()
                 answer = await self._upstream.rs_list(fill_request(self._index.layout(series), str(query)))
-                told = replace(told, numbers=frozenset(_numbers(answer)))
-                if not told.keepable:
+                reply = replace(reply, numbers=frozenset(_numbers(answer)))
+                if not reply.keepable:
                     return False
-                await self._index.keep_told(series, told, asked_at - answer.age, [answer])
+                await self._index.keep_answer(series, reply, asked_at - answer.age, [answer])
         return True
 
     async def _check_whole(self, selection: Selection) -> bool:
         """Check a whole answer that is kept, by record numbers; False if there is none, or much has changed."""
         for kept, boxes, _ in self._candidates(selection, None):
-            told = Told(kept.kind, kept.key, boxes)
-            return await self._check(selection, _query(selection), told)
+            answer = NewAnswer(kept.kind, kept.key, boxes)
+            return await self._check(selection, _query(selection), answer)
         return False
 
-    async def _check(self, selection: Selection, query: RecordSet, told: Told) -> bool:
+    async def _check(self, selection: Selection, query: RecordSet, reply: NewAnswer) -> bool:
         """Ask for the record numbers of a question, and for the records that are not held; False if these are many."""
         series, asked_at = selection.series, self._rules.timestamp()
         answer = await self._upstream.rs_list(RsListRequest(str(query), keys=(RECNUM,)))
@@ -203,8 +217,8 @@ class KeptAnswers:
         theirs = frozenset(order)
         known = await self._index.known(series, theirs, all_versions=selection.all_versions)
         parts = by_number(theirs - known, len(theirs), self._chunk)
-        told = replace(told, numbers=theirs, order=order if told.kind is AnswerKind.RECORDS else ())
-        if parts is None or not told.keepable:
+        reply = replace(reply, numbers=theirs, order=order if reply.kind is AnswerKind.RECORDS else ())
+        if parts is None or not reply.keepable:
             return False
         layout = self._index.layout(series)
         came = [
@@ -212,7 +226,7 @@ class KeptAnswers:
         ]
         if sum(each.count for each in came) != len(theirs - known):
             return False  # something has changed again since
-        await self._index.keep_told(series, told, asked_at - answer.age, came)
+        await self._index.keep_answer(series, reply, asked_at - answer.age, came)
         return True
 
     async def _ask_whole(self, selection: Selection, n: int | None) -> Recalled:
@@ -221,10 +235,10 @@ class KeptAnswers:
         answer = await self._upstream.rs_list(fill_request(layout, str(_query(selection)), n=n))
         ended = bool(n) and answer.count < abs(n or 0)
         own_end = end_is_jsocs(selection, n)
-        told = _told(selection, None if ended and not own_end else n, _numbers(answer))
+        reply = _told(selection, None if ended and not own_end else n, _numbers(answer))
         complete = _whole_boxes(selection) if ended else ()
         checked_at = asked_at - answer.age
-        await self._index.keep(series, answer, complete=complete, checked_at=checked_at, told=(told,))
+        await self._index.keep(series, answer, complete=complete, checked_at=checked_at, more=(reply,))
         return Recalled(raw_records(layout, answer), fresh=True, checked_at=checked_at, whole=True)
 
 
@@ -254,13 +268,13 @@ def _numbers(answer: RsList) -> tuple[int, ...]:
     return tuple(map(int, columns[RECNUM])) if answer.count else ()
 
 
-def _told(selection: Selection, n: int | None, numbers: tuple[int, ...]) -> Told:
+def _told(selection: Selection, n: int | None, numbers: tuple[int, ...]) -> NewAnswer:
     """What the answer to a question says; with ``n`` there may be more records."""
     condition = None if n else condition_of(selection)
     if condition is not None:
-        return Told(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(numbers))
+        return NewAnswer(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(numbers))
     key, boxes = answer_key(selection, n), answer_boxes(selection)
-    return Told(AnswerKind.RECORDS, key, boxes, frozenset(numbers), order=numbers)
+    return NewAnswer(AnswerKind.RECORDS, key, boxes, frozenset(numbers), order=numbers)
 
 
 def _whole_boxes(selection: Selection) -> tuple[Box, ...]:

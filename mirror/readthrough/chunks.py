@@ -167,7 +167,7 @@ class Sizes:
         return max(1, int(self._settings.chunk_records / density))
 
     def learn(self, series: Series, density: float) -> None:
-        """Remember the densest answer of late; sparse ones only lower it slowly."""
+        """Remember the densest answer lately; sparse ones only lower it slowly."""
         name = series.name.lower()
         before = self._density.get(name, density)
         self._density[name] = max(density, before * 0.9, 1e-6)

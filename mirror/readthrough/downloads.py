@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mirror.concurrency import Version
 from mirror.errors import (
     MirrorError,
     UpstreamBroken,
@@ -219,7 +220,7 @@ class OtherAnswer(MirrorError):
 
     def __init__(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
-        super().__init__(f"{path} is not to be had (HTTP {status})")
+        super().__init__(f"{path} is not available (HTTP {status})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +271,7 @@ class Downloads:
         self._source = source
         self._sleep = sleep
         self._running: dict[str, tuple[Download, asyncio.Task[None]]] = {}
-        self.ended = 0  #: how many downloads have ended, so that others see that something has changed
+        self.ends = Version()  #: advances when a download ends
 
     def start(
         self,
@@ -290,12 +291,12 @@ class Downloads:
         download = Download(path, Claim(priority))
         task = asyncio.ensure_future(self._run(download, kept, manner))
         self._running[path] = download, task
-        task.add_done_callback(lambda _: self._landed(path))
+        task.add_done_callback(lambda _: self._finished(path))
         return download
 
-    def _landed(self, path: str) -> None:
+    def _finished(self, path: str) -> None:
         self._running.pop(path, None)
-        self.ended += 1
+        self.ends.advance()
 
     def running(self) -> list[Download]:
         """What is arriving now."""
@@ -405,16 +406,16 @@ async def _check_is_file(answer: Answer, path: str) -> None:
 async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
     """See that what comes next belongs at the end of the sink; the length of the whole file."""
     if answer.status in (401, 403, 404, 410):
-        raise UpstreamRefused(answer.status, f"{path} is not to be had (HTTP {answer.status})")
+        raise UpstreamRefused(answer.status, f"{path} is not available (HTTP {answer.status})")
     part = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if answer.status == 206 and part and int(part[1]) == sink.offset:
         return int(part[2])
-    if answer.status in (206, 416):  # another part, or none after what is there: begin anew next time
+    if answer.status in (206, 416):  # another part, or none after what is there: start again next time
         at = sink.offset
         await sink.restart()
         raise UpstreamBroken(f"{path}: the source does not go on at byte {at}")
     if answer.status in AWAY:
-        raise UpstreamUnreachable(f"{path}: upstream is away: HTTP {answer.status}")
+        raise UpstreamUnreachable(f"{path}: JSOC is not responding: HTTP {answer.status}")
     if answer.status != 200:
         raise UpstreamBroken(f"{path}: HTTP {answer.status} instead of the file")
     if sink.offset:

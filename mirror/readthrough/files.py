@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import NotHeld, Refused
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import Holding
@@ -60,7 +61,7 @@ class Files:
         self._rules = rules
         self._tree = tree
         self._elsewhere = elsewhere
-        self._expected: dict[UnitFile, SegmentFile] = {}
+        self._expected: Bounded[UnitFile, SegmentFile] = Bounded(MOST_EXPECTED)
 
     def expect(self, files: Iterable[SegmentFile]) -> None:
         """Remember whose files these are, for when somebody asks for one by its path only."""
@@ -68,8 +69,6 @@ class Files:
             file = unit_file(wanted.path)
             if file is not None:
                 self._expected[file] = wanted
-        while len(self._expected) > MOST_EXPECTED:
-            del self._expected[next(iter(self._expected))]
 
     async def held(self, path: str) -> Holding | None:
         """The holding of a path, whatever disk it names; None if it is not held."""
@@ -90,7 +89,7 @@ class Files:
         if holding is not None:
             return holding
         if not self._rules.may_ask and (self._elsewhere is None or not await self._elsewhere(file)):
-            raise NotHeld(f"{wanted.path} is not held, and the mirror is offline", (wanted.path,))
+            raise NotHeld(f"{wanted.path} is not cached, and the mirror is offline", (wanted.path,))
         known = wanted if wanted.record else self._expected.get(file, wanted)
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
 
@@ -105,11 +104,11 @@ class Files:
         Looked up again if a download ended meanwhile, which may have been its own.
         """
         while True:
-            ended = self._downloads.ended
+            before = self._downloads.ends.number
             holding = await self._holdings.at(file)
             if holding is not None and not await self._blobs.is_sound(holding.blob):
                 continue  # it was set aside, and is not held any more
-            if holding is not None or self._downloads.ended == ended:
+            if holding is not None or self._downloads.ends.number == before:
                 return holding
 
     async def get(self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE) -> Blob:

@@ -1,4 +1,4 @@
-"""Fetching what is missing, once however many ask; what is old is looked after by ``checks``.
+"""Fetching what is missing, once however many ask; what is old is checked by ``rechecks``.
 
 A *flight* is one box being fetched. Whoever needs a part of it waits for it; only the rest is asked
 for. Flights run in tasks of their own: a client that hangs up does not stop one. Each chunk's records
@@ -117,7 +117,7 @@ class Filler:
         light = self._sizes.slots(series) * CHECK_FACTOR
         check = partial(self._check, freshness=freshness)
         waits += self._take_off(series, stale, check, light, priority)
-        await _landed(waits)
+        await _all_finished(waits)
 
     async def fetch(self, series: Series, chunk: Box, priority: Priority) -> int:
         """Return when a box of at most a chunk of records is held; how many records had to be fetched for that.
@@ -131,7 +131,7 @@ class Filler:
         for flight in own:
             flight.may_end = True
         try:
-            return await _landed(flights)
+            return await _all_finished(flights)
         except asyncio.CancelledError:
             for flight in own:
                 self._abandon(series, flight)
@@ -323,7 +323,7 @@ class Filler:
         return await self._checks.check_within(series, box, most)
 
 
-async def _landed(flights: Iterable[_Flight]) -> int:
+async def _all_finished(flights: Iterable[_Flight]) -> int:
     """Wait for flights, which go on if the caller does not; their records, or the first error."""
     tasks = dict.fromkeys(flight.task for flight in flights)
     results = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)

@@ -25,7 +25,7 @@ from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.times import parse_time
 from mirror.errors import NotHeld, SyntaxProblem, UpstreamBroken, UpstreamError
 from mirror.readthrough.policy import CacheDemand
-from mirror.storage.index.answers import AnswerKind, Told
+from mirror.storage.index.answers import AnswerKind, NewAnswer
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.verification import identifying
 from mirror.wire.info import RsListRequest
@@ -108,8 +108,8 @@ class FirstLast:
                 raise
             return await self._value_however_old(before, query, f, term), "stale"
         self._known[query] = value, self._rules.timestamp()
-        told = Told(AnswerKind.BODY, _KEY + query, (whole(selection.series),), body=_encoded(value))
-        await self._index.keep_told(selection.series, told, self._rules.timestamp())
+        answer = NewAnswer(AnswerKind.BODY, _KEY + query, (whole(selection.series),), body=_encoded(value))
+        await self._index.keep_answer(selection.series, answer, self._rules.timestamp())
         return value, "asked"
 
     async def _recalled(self, series: Series, query: str) -> tuple[Term | None, float] | None:

@@ -9,6 +9,7 @@ from mirror.concurrency import SingleFlight
 from mirror.errors import NotHeld, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.shared import Alone
+from mirror.storage.database.keyed import KeyedTable
 from mirror.wire.address import AddressAnswer, AddressRequest
 from mirror.wire.catalogue import SeriesEntry
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.shared import Shared
-    from mirror.storage.index.index import Index
+    from mirror.storage.database.database import Database
     from mirror.upstream.client import UpstreamClient
 
 #: Seconds that the lists count as current.
@@ -30,9 +31,10 @@ REGISTERED = 2
 class Listing:
     """Lists and addresses, from the index or from upstream."""
 
-    def __init__(self, index: Index, upstream: UpstreamClient, rules: Rules, shared: Shared | None = None) -> None:
+    def __init__(self, database: Database, upstream: UpstreamClient, rules: Rules, shared: Shared | None = None) -> None:
         self._shared = shared or Alone()
-        self._index = index
+        self.lists = KeyedTable(database, "series_lists")
+        self.addresses = KeyedTable(database, "addresses")
         self._upstream = upstream
         self._rules = rules
         self._flights: SingleFlight[str, tuple[SeriesEntry, ...]] = SingleFlight()
@@ -50,12 +52,12 @@ class Listing:
 
     async def check_address(self, request: AddressRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> AddressAnswer:
         """What JSOC says of an address; that one is registered is remembered."""
-        kept = await self._index.fact("address", request.address.lower())
+        kept = await self.addresses.get(request.address.lower())
         if kept and self._is_good(kept[1], ADDRESS_AGE, demand):
             return AddressAnswer(REGISTERED, kept[0])
         if not self._rules.asks(demand):
             why = self._rules.why_not(demand)
-            raise NotHeld(f"whether {request.address} is registered is not known, and {why}")
+            raise NotHeld(f"it is not known whether {request.address} is registered at JSOC: {why}")
         try:
             answer = await self._upstream.check_address(request)
         except UpstreamError:
@@ -64,7 +66,7 @@ class Listing:
             raise
         if answer.status == REGISTERED:
             now = self._rules.timestamp()
-            await self._index.keep_fact("address", request.address.lower(), answer.msg, now)
+            await self.addresses.put(request.address.lower(), answer.msg, now)
         return answer
 
     def _is_good(self, fetched_at: float, age: float, demand: CacheDemand) -> bool:
@@ -80,24 +82,24 @@ class Listing:
         others: Sequence[str] = (),
     ) -> tuple[SeriesEntry, ...]:
         """A list as it is held, or as ``ask`` gives it; the first of ``others`` that is held where neither can be."""
-        kept = await self._index.fact("list", name)
+        kept = await self.lists.get(name)
         if kept and self._is_good(kept[1], LIST_AGE, demand):
             return _from_json(kept[0])
         asks = self._rules.asks(demand)
         for other in others if kept is None and (self._rules.stale_on_failure or not asks) else ():
-            kept = kept or await self._index.fact("list", other)
+            kept = kept or await self.lists.get(other)
         if not asks and kept:
             return _from_json(kept[0])
         if not asks:
-            raise NotHeld(f"the list of series is not held, and {self._rules.why_not(demand)}")
+            raise NotHeld(f"the list of series is not cached, and {self._rules.why_not(demand)}")
 
         async def fetch() -> tuple[SeriesEntry, ...]:
             await self._shared.refresh()
-            known = await self._index.fact("list", name)
+            known = await self.lists.get(name)
             if known and self._is_good(known[1], LIST_AGE, demand):
                 return _from_json(known[0])
             entries = await ask()
-            await self._index.keep_fact("list", name, _to_json(entries), self._rules.timestamp())
+            await self.lists.put(name, _to_json(entries), self._rules.timestamp())
             return entries
 
         try:

@@ -92,7 +92,7 @@ class PlainFiles:
         if held is not None and (local := self._without_asking(held, demand, now)) is not None:
             return local
         if not self._rules.asks(demand):
-            raise NotHeld(f"{path} is not held, and {self._rules.why_not(demand)}", (path,))
+            raise NotHeld(f"{path} is not cached, and {self._rules.why_not(demand)}", (path,))
         return await self._asked(path, held, host)
 
     def _without_asking(self, held: PlainFile, demand: CacheDemand, now: float) -> Cached | None:
@@ -137,8 +137,8 @@ def _conditions(held: PlainFile | None) -> dict[str, str]:
     """The headers by which JSOC may say that a file has not changed."""
     if held is None:
         return {}
-    told = {"If-None-Match": held.tag, "If-Modified-Since": held.modified}
-    return {name: value for name, value in told.items() if value}
+    row = {"If-None-Match": held.tag, "If-Modified-Since": held.modified}
+    return {name: value for name, value in row.items() if value}
 
 
 def _described(path: str, download: Download, blob: Blob, checked_at: float) -> PlainFile:

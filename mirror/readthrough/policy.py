@@ -1,4 +1,4 @@
-"""Whether JSOC may be asked, and what its failure means; decided here once for every read.
+"""Whether JSOC may be contacted, and what its failure means; decided here once for every read.
 
 strict    an answer that needs JSOC fails when JSOC fails
 fallback  data that are held but should be checked again are served as they are when JSOC fails
@@ -92,7 +92,7 @@ class Rules:
         """Why upstream is not asked, for people."""
         if not self.may_ask:
             return "the mirror is offline"
-        return "this request forbids to ask JSOC" if demand is CacheDemand.ONLY_IF_CACHED else "JSOC may be asked"
+        return "this request allows cached data only" if demand is CacheDemand.ONLY_IF_CACHED else "JSOC may be contacted"
 
     def timestamp(self) -> float:
         """The present in Unix seconds."""
@@ -122,7 +122,7 @@ class Rules:
 
 
 class JsocInfo(Protocol):
-    """JSOC's jsoc_info; every method raises UpstreamError."""
+    """JSOC's jsoc_info, and what show_info alone tells; every method raises UpstreamError."""
 
     async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
         """The records of a request."""
@@ -134,4 +134,8 @@ class JsocInfo(Protocol):
 
     async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
         """The structure of the series that ``ds`` begins with."""
+        ...
+
+    async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
+        """By what formats the keywords of a series print."""
         ...

@@ -50,7 +50,7 @@ from mirror.readthrough.rechecks import runs
 from mirror.readthrough.shared import Alone
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from mirror.config.loading import Fill
     from mirror.coverage.coverage import Freshness
@@ -76,15 +76,25 @@ class CacheStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What a read rests on that the index alone has answered: its selection, and the version of the series."""
+
+    selection: Selection
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """The records of a selection in order.
 
     ``checked_at``: the moment of the last check of what was checked longest ago; None for what coverage tells.
+    ``basis`` tells whether the same would be read again (``Records.holds``); None for what must be read from the database.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     origin: CacheStatus
     checked_at: float | None = None
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +183,15 @@ class Records:
         Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
         """
         question = _Question(n, demand, spare or self.spare())
-        return await self._steadily(lambda: self._read(selection, question))
+        return await self._index.removals.steady(lambda: self._read(selection, question))
+
+    def holds(self, basis: Basis, demand: CacheDemand) -> bool:
+        """True if ``read`` would give the same once more, from the index alone."""
+        selection = basis.selection
+        if demand is CacheDemand.REVALIDATE or not self._index.same_since(selection, basis.version):
+            return False
+        freshness = self._rules.freshness(selection.series, demand)
+        return isinstance(plan_read(selection, self._index.coverage(selection.series), freshness), Local)
 
     async def locate(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
@@ -183,19 +201,11 @@ class Records:
         """
         most = self._settings.chunk_records if few else self._settings.waiting_limit
         question = _Question(None, demand, self.spare(), most)
-        return await self._steadily(lambda: self._locate(selection, question))
+        return await self._index.removals.steady(lambda: self._locate(selection, question))
 
     async def count(self, selection: Selection, n: int | None = None, demand: CacheDemand = CacheDemand.DEFAULT) -> Count:
         """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
-        return await self._steadily(lambda: self._count(selection, n, demand))
-
-    async def _steadily(self, look: Callable[[], Awaitable[T]]) -> T:
-        """What ``look`` finds, once no records were taken away while it looked."""
-        while True:
-            drops = self._index.drops
-            found = await look()
-            if drops == self._index.drops:
-                return found
+        return await self._index.removals.steady(lambda: self._count(selection, n, demand))
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
         n, demand = question.n, question.demand
@@ -210,11 +220,15 @@ class Records:
             ready = await self._make_ready(resolved.selection, question)
             if isinstance(ready, Read):
                 return replace(ready, origin=max(ready.origin, least))
+            version = self._index.version(selection.series)
             selected = await self._index.select(resolved.selection, n)
             if not selected.undecided:
                 if ready.origin is CacheStatus.FILLED and not n:
                     await self._answers.keep_decided(resolved.selection, selected.rows)
-                return Read(selected.rows, max(ready.origin, least), ready.checked_at)
+                origin = max(ready.origin, least)
+                certain = origin is CacheStatus.LOCAL and resolved.selection is selection
+                basis = Basis(selection, version) if certain else None
+                return Read(selected.rows, origin, ready.checked_at, basis)
             told = await self._undecided(resolved.selection, question)
         except (NotHeld, OverBudget) as problem:
             told = await self._however_old(resolved.selection, question, problem)
@@ -342,7 +356,7 @@ class Records:
             if self._is_older(selection, acceptable):  # upstream is a mirror that could not check it itself
                 if not self._rules.stale_on_failure:
                     raise UpstreamLacks(
-                        f"the mirror upstream holds {series.name} as of an earlier check only"
+                        f"the upstream mirror has only an older check of {series.name}"
                     )
                 return self._stale(selection)
         except (UpstreamError, OverBudget) as error:
@@ -382,10 +396,10 @@ class Records:
         else:
             size = math.inf if plan.missing else 3.0 * await self._index.count(series)
         if size > spare.left:
-            return "it asks for some of what may be many records"
+            return "the number of records is not bounded"
         taken = await self._filler.fetch_within(series, plan.missing, plan.stale, spare.left)
         spare.left -= spare.left if taken is None else taken
-        return "it asks for some of many records" if taken is None else ""
+        return "the record set is too large" if taken is None else ""
 
     async def _too_much(self, selection: Selection, missing: tuple[Box, ...], most: int | None) -> str:
         """Why the client should not wait for this fill, or "" if it may."""
@@ -395,14 +409,14 @@ class Records:
             return ""
         size = await self._filler.size(selection.series, missing)
         if not bounded and not restricts_keys(selection) and has_where(selection):
-            return "" if size <= SMALL_SERIES else "nothing bounds the prime keys"
+            return "" if size <= SMALL_SERIES else "the prime keys are not restricted"
         limit = self._settings.waiting_limit if most is None else most
         if size > (limit if coverage_axis(selection.series) else chunk):
-            return f"about {size:,.0f} records are missing; `mirror fill` fetches so many"
+            return f"about {size:,.0f} records are missing; fetch them with `mirror fill`"
         if size > chunk and not is_whole(selection):
             wanted = await self._upstream.rs_summary(str(selection.source))
             if size - wanted > chunk:
-                return f"{wanted:,} records of about {size:,.0f} are asked for"
+                return f"it needs {wanted:,} of about {size:,.0f} records"
         return ""
 
     async def _forward_or_stale(
@@ -422,8 +436,8 @@ class Records:
             wanted = await self._upstream.rs_summary(str(selection.source))
             if wanted > question.most:
                 raise TooLarge(
-                    f"{selection.source} has {wanted:,} records, too many to fetch while you wait: {reason}; expected "
-                    f"at most {question.most:,}, or what is held: `mirror fill` fetches more"
+                    f"{selection.source} has {wanted:,} records, too many to fetch at once: {reason}; expected "
+                    f"at most {question.most:,}, or cached records; fetch more with `mirror fill`"
                 )
         return await self._forward(selection, question.n, reason, question.demand)
 
@@ -439,12 +453,12 @@ class Records:
             if not self._rules.stale_on_failure:
                 raise
             ds = str(RecordSet(selection.series.name, selection.source.filters))
-            raise NotHeld(f"{error}; the mirror cannot answer {ds} alone: {reason}", (ds,)) from error
+            raise NotHeld(f"{error}; the mirror cannot answer {ds} from its cache: {reason}", (ds,)) from error
         return Read(found.rows, CacheStatus.FORWARDED if found.whole else CacheStatus.FILLED, found.checked_at)
 
     def _cannot_alone(self, selection: Selection, reason: str, demand: CacheDemand) -> NotHeld:
         ds = str(RecordSet(selection.series.name, selection.source.filters))
-        return NotHeld(f"{self._rules.why_not(demand)}, and the mirror cannot answer {ds} alone: {reason}", (ds,))
+        return NotHeld(f"{self._rules.why_not(demand)}; the mirror cannot answer {ds} from its cache: {reason}", (ds,))
 
     def _still_missing(self, selection: Selection) -> tuple[Box, ...]:
         boxes = need(selection, implied=True)
@@ -459,16 +473,16 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC does not answer ({cause})"
+        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC is not responding ({cause})"
         why = str(told) if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
-            f"{why}, and of {series.name} is not held: {describe(series, missing)}", spans
+            f"{why}; {series.name} is not cached for: {describe(series, missing)}", spans
         ) from cause
 
 
-_OWN_END = "only JSOC knows which of its versions are the last"
-_UNDECIDED = "the condition cannot be decided from printed values"
+_OWN_END = "only JSOC knows which versions are the latest"
+_UNDECIDED = "the printed values are not precise enough to evaluate the condition"
 
 
 def _at_most(total: int, n: int | None) -> int:

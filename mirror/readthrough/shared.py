@@ -55,6 +55,14 @@ class Shared(Protocol):
         """One of the places towards JSOC, of which all mirrors have as many together as JSOC allows of a kind."""
         ...
 
+    def job_number(self, number: int) -> int:
+        """The number of an export of which this mirror made so many: no other mirror has it."""
+        ...
+
+    async def address_of(self, number: int) -> str | None:
+        """Where the mirror answers that made the export with a number; None: here, or it is gone."""
+        ...
+
 
 class Alone:
     """No other mirrors."""
@@ -81,3 +89,11 @@ class Alone:
     async def slot(self, kind: str, priority: Priority) -> AsyncIterator[None]:  # noqa: ARG002
         """There is always one: this mirror counts its own."""
         yield
+
+    def job_number(self, number: int) -> int:
+        """The number itself."""
+        return number
+
+    async def address_of(self, number: int) -> str | None:  # noqa: ARG002
+        """All exports were made here."""
+        return None

@@ -1,38 +1,52 @@
-"""The read-through for structures: a series is asked for once, kept, and asked for again when old."""
+"""The read-through for structures: a series is asked for once, kept, and asked for again when old.
+
+By what formats keywords print is no part of a structure. It is asked for when it is first needed, and kept beside it.
+"""
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight
 from mirror.coverage.plan import key_space
-from mirror.errors import NotHeld, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.errors import NotHeld, OverBudget, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.shared import Alone
+from mirror.storage.database.keyed import KeyedTable
 from mirror.storage.index.layout import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mirror.drms.series import Series
     from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.readthrough.shared import Shared
+    from mirror.storage.database.database import Database
     from mirror.storage.index.index import Index
 
 #: Seconds that a structure counts as current: keywords are added a few times in a series' life.
 STRUCTURE_AGE = 86400.0
-#: The kind of the facts that a series is not there, and seconds for which one is believed: JSOC says the same of all
-#: series while its database is out of order.
-ABSENT, ABSENT_AGE = "no such series", 600.0
+#: Seconds for which it is believed that a series is not there: JSOC says the same of all series while its database is
+#: out of order.
+ABSENT_AGE = 600.0
 
 
 class Catalogue:
     """Structures of series, from the index or from upstream."""
 
-    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules, shared: Shared | None = None) -> None:
+    def __init__(
+        self, database: Database, index: Index, upstream: JsocInfo, rules: Rules, shared: Shared | None = None
+    ) -> None:
         self._shared = shared or Alone()
+        self.absent = KeyedTable(database, "absent_series")
+        self.known_formats = KeyedTable(database, "print_formats")
         self._index = index
         self._upstream = upstream
         self._rules = rules
         self._flights: SingleFlight[str, Series] = SingleFlight()
+        self._formats_flights: SingleFlight[str, Mapping[str, str]] = SingleFlight()
 
     async def series(self, name: str, demand: CacheDemand = CacheDemand.DEFAULT) -> Series:
         """The structure of a series by its name in any case.
@@ -46,7 +60,7 @@ class Catalogue:
         if not self._rules.asks(demand):
             if found is not None:
                 return found[0]
-            raise NotHeld(f"the structure of {name} is not held, and {self._rules.why_not(demand)}", (name,))
+            raise NotHeld(f"the structure of {name} is not cached, and {self._rules.why_not(demand)}", (name,))
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name, demand))
         except (UpstreamError, UnknownSeries):
@@ -60,15 +74,47 @@ class Catalogue:
         held = self._index.series(name)
         current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
         return held[0] if held is not None and current and demand is not CacheDemand.REVALIDATE else None
+    def is_current(self, series: Series, demand: CacheDemand) -> bool:
+        """True if ``series`` would give this very structure now, without asking."""
+        held = self._index.series(series.name)
+        if held is None or held[0] is not series:
+            return False
+        return abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE or not self._rules.asks(demand)
+
+    async def formats(
+        self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT
+    ) -> Mapping[str, str]:
+        """The formats that are known of a series' keywords: asked for once; none where nobody tells.
+
+        They are asked for again when the series has got a keyword, but not more often than its structure.
+        """
+        kept = await self.known_formats.get(series.name.lower())
+        told: dict[str, str] = {} if kept is None else json.loads(kept[0])
+        known = all(k.name.lower() in told for k in series.keywords)
+        young = kept is not None and abs(self._rules.timestamp() - kept[1]) < STRUCTURE_AGE
+        if known or young or not self._rules.asks(demand):
+            return told
+        with suppress(UpstreamError, OverBudget):
+            return await self._formats_flights.run(series.name.lower(), lambda: self._fetch_formats(series))
+        return told
+
+    async def _fetch_formats(self, series: Series) -> Mapping[str, str]:
+        noted_at = self._rules.timestamp()
+        try:
+            told = await self._upstream.print_formats(series.name)
+        except (UpstreamBroken, UpstreamRefused):
+            told, noted_at = {}, noted_at - STRUCTURE_AGE + ABSENT_AGE  # it may tell them another time
+        await self.known_formats.put(series.name.lower(), json.dumps(told), noted_at)
+        return told
 
     async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
         """True if JSOC said lately (or ever) that there is no such series, and none is held."""
-        said = await self._index.fact(ABSENT, name.lower()) if self._index.series(name) is None else None
+        said = await self.absent.get(name.lower()) if self._index.series(name) is None else None
         return said is not None and (any_age or abs(self._rules.timestamp() - said[1]) < ABSENT_AGE)
 
     async def note_absent(self, name: str) -> None:
         """JSOC said that there is no such series."""
-        await self._index.keep_fact(ABSENT, name.lower(), "", self._rules.timestamp())
+        await self.absent.put(name.lower(), "", self._rules.timestamp())
 
     async def _fetch(self, name: str, demand: CacheDemand) -> Series:
         await self._shared.refresh()

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from mirror.errors import TooLarge
 from mirror.server.access.targets import one_spelling
-from mirror.server.errors import answer_problems, problem_response
+from mirror.server.errors import Suggestions, answer_problems, problem_response
 from mirror.server.limits import PARAMETERS, body_limit
 from mirror.server.roles import PASSED, PASSED_ON
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.server.jsoc.plain_files import PagesOfJsoc
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.mirror_chain import Chain
+    from mirror.server.peers import Peers
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -35,14 +36,24 @@ class Handlers(Protocol):
 
 
 def build_app(
-    parts: Iterable[Handlers], gate: Gate, proxy: Proxy, pages: PagesOfJsoc, chain: Chain, count: Middleware
+    parts: Iterable[Handlers],
+    gate: Gate,
+    proxy: Proxy,
+    pages: PagesOfJsoc,
+    chain: Chain,
+    count: Middleware,
+    suggestions: Suggestions,
+    peers: Peers | None = None,
 ) -> web.Application:
     """The application of these parts; what none of them answers is JSOC's.
 
     Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
     spelling = one_spelling(proxy.is_for_others)
-    layers = [spelling, bound_body, gate.admit, count, proxy.guard, answer_problems, chain.follow, gate.pass_on]
+    errors = (answer_problems, chain.follow, suggestions.suggest)
+    layers = [spelling, bound_body, gate.admit, count, proxy.guard, *errors, gate.pass_on]
+    if peers is not None:
+        layers.append(peers.pass_on)
     app = web.Application(middlewares=layers)
     gate.guard(app)
     for part in parts:

@@ -1,6 +1,6 @@
 """Connections to the mirror: bounds on what each may send and how long it may take, and on how many there are.
 
-aiohttp parses HTTP; this stands between its parser and its router, and looks after what aiohttp leaves open:
+aiohttp parses HTTP; this stands between its parser and its router, and does what aiohttp leaves undone:
 
 1. A head is checked as soon as it is parsed, before anything reads its parts (``mirror.server.limits``). While it
    comes, no more of it is kept than it may have.
@@ -190,7 +190,7 @@ class Connection(web.RequestHandler):
         ):
             # The handler that waits for it hears this as an answer to send; the rest of the body is not read.
             self._lingering_time = 0.0
-            body.set_exception(web.HTTPRequestTimeout(text="the body came too slowly\n"))
+            body.set_exception(web.HTTPRequestTimeout(text="the request body arrived too slowly\n"))
 
     def _give_up(self) -> None:
         assert self.transport is not None
@@ -208,7 +208,7 @@ class Connection(web.RequestHandler):
         excess = _excess(exc) if status == web.HTTPBadRequest.status_code else None
         if excess is None:
             log.error("request failed client=%s", request.remote, exc_info=exc)
-            excess = Excess(status, "the mirror failed on this request; its log says why")
+            excess = Excess(status, "internal error; see the mirror's log")
         else:
             log.info("request refused client=%s status=%d reason=%s", request.remote, excess.status, excess.reason)
         if request.writer.output_size > 0:
@@ -229,7 +229,7 @@ def _excess(exc: BaseException | None) -> Excess | None:
     if isinstance(exc, HttpProcessingError):
         if exc.message.startswith("Too many headers"):
             return Excess(431, f"there are more than {limits.HEADERS} headers")
-        return Excess(400, "this is not a request of HTTP/1.1")
+        return Excess(400, "not an HTTP/1.1 request")
     return None
 
 

@@ -25,7 +25,7 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[A]):
+class Reply(Generic[A]):
     """An answer with headers, or with another code than usual; ``packed``: compressed where the client takes that."""
 
     answer: A
@@ -37,19 +37,20 @@ class Told(Generic[A]):
 def serve(
     router: web.UrlDispatcher,
     endpoint: Endpoint[Q, A],
-    handler: Callable[[web.Request, Q], Awaitable[A | Told[A] | web.StreamResponse]],
+    handler: Callable[[web.Request, Q], Awaitable[A | Reply[A] | web.StreamResponse]],
 ) -> None:
     """Have a handler answer at the path of an endpoint: it is given what was asked, and gives what is to be told."""
 
     @wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
-        told = await handler(request, await asked(request, endpoint))
-        return told if isinstance(told, web.StreamResponse) else response(told, endpoint.status)
+        reply = await handler(request, await asked(request, endpoint))
+        return reply if isinstance(reply, web.StreamResponse) else response(reply, endpoint.status)
 
+    path = endpoint.pattern or endpoint.path
     if endpoint.method == "GET":
-        router.add_get(endpoint.path, answer)  # HEAD too
+        router.add_get(path, answer)  # HEAD too
     else:
-        router.add_route(endpoint.method, endpoint.path, answer)
+        router.add_route(endpoint.method, path, answer)
 
 
 async def asked(request: web.Request, endpoint: Endpoint[Q, Any]) -> Q:
@@ -65,9 +66,9 @@ async def asked(request: web.Request, endpoint: Endpoint[Q, Any]) -> Q:
     return from_object(parse_json(await request.read(), "the body"), endpoint.asked)
 
 
-def response(told: Any, status: int = 200) -> web.Response:
+def response(answer: Any, status: int = 200) -> web.Response:
     """An answer as JSON."""
-    whole = told if isinstance(told, Told) else Told(told)
+    whole = answer if isinstance(answer, Reply) else Reply(answer)
     made = web.Response(
         body=encoded(whole.answer), status=whole.status or status, headers=whole.headers, content_type=JSON,
         charset="utf-8",

@@ -91,6 +91,30 @@ def codes(error: MirrorError) -> tuple[int, int]:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
+class Suggestions:
+    """Adds what may have been meant to the error for a series that is not there, at the paths of our own API.
+
+    ``improved`` gives the better error. JSOC's own programs are answered as JSOC does.
+    """
+
+    def __init__(self, improved: Callable[[UnknownSeries], Awaitable[UnknownSeries]]) -> None:
+        self._improved = improved
+
+    async def improved(self, problem: MirrorError) -> MirrorError:
+        """An error as people should read it."""
+        return await self._improved(problem) if isinstance(problem, UnknownSeries) else problem
+
+    @web.middleware
+    async def suggest(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer; an error for an unknown series says what may have been meant."""
+        try:
+            return await handler(request)
+        except UnknownSeries as problem:
+            if not request.path.startswith("/api/"):
+                raise
+            raise await self._improved(problem) from problem
+
+
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn errors into answers; what nobody foresaw is logged once, and answered as such."""
@@ -104,7 +128,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return web.Response(status=GONE)  # nobody hears it, but the log
     except Exception:
         log.exception("request failed path=%s", request.path)
-        return problem_response(request, MirrorError("the mirror failed on this request; its log says why"))
+        return problem_response(request, MirrorError("internal error; see the mirror's log"))
 
 
 def problem_response(request: web.Request, error: MirrorError) -> web.Response:
@@ -124,11 +148,11 @@ def problem_response(request: web.Request, error: MirrorError) -> web.Response:
             return web.Response(text=text, status=answered, reason=reason, content_type="text/plain")
         body = encode_error(str(error), status)
         return web.Response(body=body, status=answered, reason=reason, content_type="application/json")
-    told: dict[str, object] = {"error": str(error)}
+    answer: dict[str, object] = {"error": str(error)}
     if isinstance(error, SyntaxProblem):
-        told["position"] = error.position
+        answer["position"] = error.position
     if isinstance(error, WrongFields):
-        told["fields"] = error.fields
+        answer["fields"] = error.fields
     if isinstance(error, NotHeld):
-        told["missing"] = list(error.missing)
-    return web.json_response(told, status=code)
+        answer["missing"] = list(error.missing)
+    return web.json_response(answer, status=code)

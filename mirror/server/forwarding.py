@@ -95,9 +95,9 @@ class Forwarding:
         if request.method not in _METHODS:
             raise web.HTTPMethodNotAllowed(request.method, sorted(_METHODS))
         if _VIA in request.headers.get("Via", ""):
-            raise Forbidden("the request came back to this mirror")
+            raise Forbidden("request loop: the request came back to this mirror")
         body = await request.read() if request.body_exists else None
-        headers = _end_to_end(request.headers)
+        headers = end_to_end(request.headers)
         headers.add("Via", _VIA)
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3)
         connector = aiohttp.TCPConnector(resolver=_Checked(destination), use_dns_cache=False)
@@ -110,7 +110,7 @@ class Forwarding:
                 request.method, URL(request.raw_path, encoded=True), headers=headers, data=body, allow_redirects=False
             ) as answer,
         ):  # fmt: skip
-            response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
+            response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
             response.headers["X-Mirror"] = "passed"
             await response.prepare(request)
             if request.method != "HEAD":
@@ -140,7 +140,7 @@ class Forwarding:
 
 async def _connected(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the first of the addresses that takes one; the last problem if none does."""
-    problem: Exception = OSError("there is no address")
+    problem: Exception = OSError("missing address")
     for address in addresses:
         try:
             async with asyncio.timeout(CONNECT):
@@ -243,7 +243,7 @@ async def addresses_of(host: str, port: int, destination: Destination) -> list[s
         for text in found:
             address = ipaddress.ip_address(text.partition("%")[0])
             if not address.is_global or address.is_multicast:
-                raise Forbidden(f"{host} leads to an address of a private network, which is not served")
+                raise Forbidden(f"{host} resolves to a private network address, which is not allowed")
     return found
 
 
@@ -261,7 +261,7 @@ def target_of(method: str, target: str) -> Target | None:
     return Target(host, port or 80) if parts.scheme == "http" else None
 
 
-def _end_to_end(headers: Any) -> CIMultiDict[str]:
+def end_to_end(headers: Any) -> CIMultiDict[str]:
     """The headers that are not about one connection."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in HOP_BY_HOP | named)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Chain:
-    """Looks after questions of other mirrors."""
+    """Handles questions of other mirrors."""
 
     def __init__(self, route: Route, ages: Ages) -> None:
         self._route = route
@@ -39,7 +39,7 @@ class Chain:
         self._route.enter(via, check=check)
         return await handler(request)
 
-    async def tell_age(
+    async def add_age(
         self,
         request: web.Request,
         response: web.StreamResponse,

@@ -113,7 +113,7 @@ def is_jsocs(canonical: str) -> bool:
 
 def is_page(canonical: str) -> bool:
     """True for what people look at with a browser."""
-    rest = ("/cgi-bin/", "/api/", "/static/", "/healthz", "/metrics", EXPORTS)
+    rest = ("/cgi-bin/", "/api/", "/static/", "/fits/", "/healthz", "/metrics", EXPORTS)
     return canonical == "/" or not (is_jsocs(canonical) or canonical.startswith(rest))
 
 
@@ -128,6 +128,6 @@ def acts(method: str, canonical: str, path: str) -> bool:
 
 def costs(canonical: str, query: Mapping[str, str]) -> bool:
     """Whether a GET may have the mirror work, compute or fetch: everything of the API, and pages that ask to fetch."""
-    if canonical.startswith("/api/") or canonical == "/metrics":
+    if canonical.startswith(("/api/", "/fits/")) or canonical == "/metrics":
         return True
     return is_page(canonical) and any(query.get(name, "") not in _NO for name in ("fill", "fetch"))

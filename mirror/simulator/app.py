@@ -21,11 +21,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirror.drms.times import from_datetime
 from mirror.errors import BadRequest, ConfigError, MirrorError
 from mirror.listening import bind, url_of
 from mirror.simulator.archive import Archive
@@ -154,7 +156,8 @@ class Simulator:
         directory = path.rstrip("/")
         if path != directory or not self.desk.is_directory(directory):
             content = self.desk.content(path)
-            data = published(path) if content is None else None
+            today = from_datetime(datetime.fromtimestamp(self.clock.now(), UTC))
+            data = published(path, today) if content is None else None
             if content is not None or data is not None:
                 return content if data is None else Whole(data)
             page = listing(directory, self.archive)

@@ -1,4 +1,4 @@
-"""Dynamic links of a recorded world, followed anew.
+"""Dynamic links of a recorded world, followed again.
 
 The recording of a whole series has wrong values behind dynamic links: asked for hundreds of linked
 records at once, the real server prints empty ones. Asked for a few it follows them, and that is what

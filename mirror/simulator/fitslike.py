@@ -1,21 +1,30 @@
 """rs_list with the flag f: one object a record, names and values as they would stand in a FITS header.
 
 The real program dies of requests that we refuse here: everything at once, implicit keywords, segments
-behind a static link. Floats and doubles have all their digits, times three decimals.
+behind a static link. Floats and doubles have all their digits, times three decimals. All values are wire text.
+A keyword or link that cannot be followed is ``"invalid":true``; a segment then has a path that says why, and nothing else.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.drms.times import format_time, is_missing_time
 from mirror.errors import Refused
-from mirror.simulator.cells import BAD_SEGMENT_LINK, link_cells, online, record_names, segment_cells
+from mirror.simulator.cells import (
+    BAD_SEGMENT_LINK,
+    keyword_named,
+    link_cells,
+    online,
+    record_names,
+    segment_cells,
+)
 from mirror.wire.info import ALL, expand_names
-from mirror.wire.recset import RecsetRecord, RecsetSegment
-from mirror.wire.text import from_wire, to_wire
+from mirror.wire.text import from_wire, name_to_wire, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +38,33 @@ _ABSENT = ("MISSING", "Invalid KeyLink")
 _DECIMALS = 3
 
 Cells = tuple[str, "Sequence[str | None]"]
+
+Named = tuple[tuple[str, str | None], ...]  #: names, each with its value, None if it is invalid
+
+
+@dataclass(frozen=True, slots=True)
+class RecsetSegment:
+    """A segment of one record; None means that the member is not there."""
+
+    name: str
+    path: str
+    online: int | None = None
+    dims: str | None = None
+    cparms: str | None = None
+    bzero: str | None = None
+    bscale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecsetRecord:
+    """One record; ``online`` is there if the request had R=1."""
+
+    specification: str
+    keywords: Named = ()
+    segments: tuple[RecsetSegment, ...] = ()
+    links: Named = ()
+    online: int | None = None
+
 
 
 def fits_records(request: RsListRequest, parts: Sequence[Part]) -> list[RecsetRecord]:
@@ -66,7 +102,7 @@ def _keywords(request: RsListRequest, part: Part) -> list[Cells]:
         raise Refused(f"the flag f and {ALL} do not go together; expected the names of keywords")
     columns: dict[str, Sequence[str | None]] = {}
     for name in expand_names(request.keys, ()):
-        keyword = part.series.keyword(name)
+        keyword = keyword_named(part.series, name)
         if keyword is None:
             columns.setdefault(name, [None] * len(part.rows))
         else:
@@ -130,3 +166,35 @@ def _segment(
 
 def _links(part: Part, name: str) -> Sequence[str | None]:
     return [None if cell == "Invalid_Link" else cell for cell in link_cells(part.rows, part.series, name)]
+
+
+# ---- encoding ------------------------------------------------------------------------------------
+
+
+def encode_recset(records: Iterable[RecsetRecord], *, runtime: float) -> bytes:
+    """The bytes of the real server for these records; without any it is the empty answer of rs_list."""
+    encoded = [_record(record) for record in records]
+    recset = f'"recset":[{",".join(encoded)}],' if encoded else ""
+    return f'{{{recset}"count":{len(encoded)},"runtime":{runtime:.3f},"status":0}}\n'.encode("latin-1")
+
+
+def _record(record: RecsetRecord) -> str:
+    keywords = ",".join(_named(name, "value", value) for name, value in record.keywords)
+    links = ",".join(_named(name, "linkedrec", value) for name, value in record.links)
+    online = "" if record.online is None else f',"online":{record.online}'
+    return (
+        f'{{"specification":"{record.specification}","keywords":[{keywords}],'
+        f'"segments":[{",".join(map(_encoded_segment, record.segments))}],"links":[{links}]{online}}}'
+    )
+
+
+def _named(name: str, what: str, value: str | None) -> str:
+    fields = '"invalid":true' if value is None else f'"{what}":"{value}"'
+    return f'{{"name":"{name_to_wire(name)}",{fields}}}'
+
+
+def _encoded_segment(segment: RecsetSegment) -> str:
+    online = "" if segment.online is None else f',"online":{segment.online}'
+    fields = [(part, getattr(segment, part)) for part in ("path", "dims", "cparms", "bzero", "bscale")]
+    texts = "".join(f',"{part}":"{text}"' for part, text in fields if text is not None)
+    return f'{{"name":"{name_to_wire(segment.name)}"{online}{texts}}}'

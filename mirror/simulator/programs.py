@@ -15,7 +15,7 @@ from mirror.errors import BadRequest, MirrorError, Refused, UnknownSeries
 from mirror.simulator.addresses import check
 from mirror.simulator.answer import read_parts, rs_list
 from mirror.simulator.evaluate import count
-from mirror.simulator.fitslike import fits_records
+from mirror.simulator.fitslike import encode_recset, fits_records
 from mirror.simulator.show_info import run_show_info
 from mirror.simulator.structure import structure_answer
 from mirror.wire.address import decode_address, encode_address_answer
@@ -28,7 +28,6 @@ from mirror.wire.catalogue import (
 )
 from mirror.wire.export import content_type, encode_answer
 from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
-from mirror.wire.recset import encode_recset
 from mirror.wire.rs_list import encode_rs_list
 
 if TYPE_CHECKING:

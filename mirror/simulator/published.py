@@ -1,6 +1,7 @@
 """What lies on JSOC's web server beside its programs: plain files below /data and /doc/data, and lists of directories.
 
-Every byte follows from the path. Images and maps are made up; the list of HARPs holds a few well-known ones.
+Every byte follows from the path, but for the list of HARPs, which grows: it has those of the synthetic series that have
+begun and contain a region of NOAA. Images and maps are made up.
 """
 
 from __future__ import annotations
@@ -10,29 +11,31 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mirror.drms.times import format_time
 from mirror.errors import BadRequest
 from mirror.simulator.exports.loading import fits, pillow
+from mirror.simulator.synthetic.columns import load_suite_facts
+from mirror.simulator.synthetic.ephemeris import Ephemeris
+from mirror.simulator.synthetic.harps import make_harps
+from mirror.simulator.synthetic.maps import FIRST_ROTATION, middle
+from mirror.simulator.synthetic.structure import load
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mirror.drms.slots import SlotAxis
     from mirror.simulator.archive import Archive
+    from mirror.simulator.synthetic.harps import Harps
 
-_HARPS = {
-    377: "11158",
-    1449: "11429,11430",
-    4678: "12187,12191",
-    4698: "12192",
-    6314: "12818,12820,12821",
-    7115: "12673",
-}
-_SHAPE = (360, 720)  #: of a small synoptic map: rows in the sine of latitude, columns in longitude
-_FIRST_ROTATION, _LAST_ROTATION = 2096, 2300
+#: Of a synoptic map, a small one or not: rows in the sine of latitude, columns in longitude.
+_SMALL, _LARGE = (360, 720), (1440, 3600)
+_LAST_ROTATION = 2300
 _SIZES = {
     "256": 256,
     "512": 512,
@@ -43,11 +46,11 @@ _SIZES = {
 _UNIT = re.compile(r"/SUM[0-9]+/D([0-9]+)(?:/S[0-9]+)?")
 
 
-def published(path: str) -> bytes | None:
-    """The bytes of a plain file, None if there is none of that path."""
+def published(path: str, now: float) -> bytes | None:
+    """The bytes of a plain file at a time (seconds after 1977.01.01_TAI), None if there is none of that path."""
     made = _FILES.get(path)
     if made is not None:
-        return made()
+        return made(now)
     for pattern, make in _PATTERNS:
         found = pattern.fullmatch(path)
         if found is not None:
@@ -103,9 +106,17 @@ def _below(directory: str, paths: Iterable[str]) -> set[str]:
 # ---- the files ----------------------------------------------------------------------------------------
 
 
-def _list_of_harps() -> bytes:
-    lines = [f"{harp} {regions}" for harp, regions in sorted(_HARPS.items())]
+def _list_of_harps(now: float) -> bytes:
+    harps, axis = _harps()
+    begun = (harps.region > 0) & (harps.first <= axis.slot(now))
+    lines = [f"{number} {harps.listed[number - 1]}" for number in harps.numbers[begun].tolist()]
     return ("\n".join(["HARPNUM NOAA_ARS", *lines]) + "\n").encode("ascii")
+
+
+@cache
+def _harps() -> tuple[Harps, SlotAxis]:
+    axis = load("hmi.sharp_720s").axis
+    return make_harps(load_suite_facts(), axis), axis
 
 
 def _field(seed: str, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -124,14 +135,24 @@ def _field(seed: str, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 def _synoptic_map(found: re.Match[str]) -> bytes | None:
     rotation = int(found["rotation"])
-    if not _FIRST_ROTATION <= rotation <= _LAST_ROTATION:
-        return None
-    unit = fits().PrimaryHDU(np.round(_field(found[0], _SHAPE), 2))
+    return _chart(found[0], rotation) if FIRST_ROTATION <= rotation <= _LAST_ROTATION else None
+
+
+@lru_cache(maxsize=2)
+def _chart(path: str, rotation: int) -> bytes:
+    """A synoptic map, with the cards by which programs know one; the large ones take a second."""
+    shape = _SMALL if "_small" in path else _LARGE
+    unit = fits().PrimaryHDU(np.round(_field(path, shape), 2))
+    seen = middle(Ephemeris(), np.array([rotation]))[0]
     cards = {
+        "TELESCOP": "SDO/HMI", "INSTRUME": "HMI_SIDE1", "WAVELNTH": 6173.0, "BUNIT": "Mx/cm^2",
+        "CONTENT": "Carrington Synoptic Chart Of Br Field",
         "CTYPE1": "CRLN-CEA", "CTYPE2": "CRLT-CEA", "CUNIT1": "Degree", "CUNIT2": "Sine Latitude",
-        "CRPIX1": _SHAPE[1] + 0.5, "CRPIX2": _SHAPE[0] / 2 + 0.5, "CRVAL1": rotation * 360.0, "CRVAL2": 0.0,
-        "CDELT1": -360.0 / _SHAPE[1], "CDELT2": 2.0 / _SHAPE[0], "CAR_ROT": rotation, "BUNIT": "Mx/cm^2",
-        "TELESCOP": "SDO/HMI", "CONTENT": "Carrington Synoptic Chart Of Br Field",
+        "CRPIX1": shape[1] / 2 + 0.4, "CRPIX2": shape[0] / 2 + 0.5,
+        "CRVAL1": rotation * 360.0 - 180.0, "CRVAL2": 0.0,
+        "CDELT1": -360.0 / shape[1], "CDELT2": 2.0 / shape[0], "WCSNAME": "Carrington Heliographic",
+        "T_OBS": format_time(seen, "TAI"), "T_ROT": format_time(seen, "TAI"),
+        "CAR_ROT": rotation, "CARRTIME": rotation * 360.0 - 180.0,
     }  # fmt: skip
     unit.header.update(cards)
     target = io.BytesIO()
@@ -151,13 +172,15 @@ def _picture(found: re.Match[str]) -> bytes:
     return target.getvalue()
 
 
-_FILES: Mapping[str, Callable[[], bytes]] = {
+_FILES: Mapping[str, Callable[[float], bytes]] = {
     "/doc/data/hmi/harpnum_to_noaa/all_harps_with_noaa_ars.txt": _list_of_harps,
 }
 _PICTURE = r"(?P<size>" + "|".join(_SIZES) + r")\.(?:jpg|png)"
 _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], bytes | None]], ...] = (
     (
-        re.compile(r"/data/hmi/synoptic/hmi\.Synoptic_Mr(?:_polfil)?_small\.(?P<rotation>[0-9]{4})\.fits"),
+        re.compile(
+            r"/data/hmi/synoptic/hmi\.Synoptic_M[rl](?:_polfil)?(?:_small)?\.(?P<rotation>[0-9]{4})\.fits"
+        ),
         _synoptic_map,
     ),
     (
@@ -170,7 +193,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], bytes | None]]
 _EXAMPLES = (
     *(
         f"/data/hmi/synoptic/hmi.Synoptic_Mr_small.{rotation}.fits"
-        for rotation in range(_FIRST_ROTATION, 2106)
+        for rotation in range(FIRST_ROTATION, 2106)
     ),
     "/data/hmi/images/latest/HMI_latest_Mag_1024x1024.jpg",
     "/data/hmi/images/2011/02/15/20110215_000000_M_1k.jpg",

@@ -105,7 +105,7 @@ class Disk:
             self._do("create", path, path.mkdir)
         except FileExistsError as error:
             if not path.is_dir():
-                raise StorageError(f"{path} is no folder; expected one there, and nothing else") from error
+                raise StorageError(f"{path} is not a folder") from error
         self.sync_folder(path.parent)
 
     def sync_folder(self, path: Path) -> None:

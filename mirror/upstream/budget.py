@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import OverBudget
 from mirror.upstream.pacing import Claim, Priority
 
@@ -99,7 +99,7 @@ class Hold:
 
     def __str__(self) -> str:
         return (
-            f"{self.why}; there is more from {datetime.fromtimestamp(self.until, UTC):%Y-%m-%d %H:%M} UTC on"
+            f"{self.why}; more is available from {datetime.fromtimestamp(self.until, UTC):%Y-%m-%d %H:%M} UTC on"
         )
 
 
@@ -217,7 +217,7 @@ class Budget:
         self._queues = (_Queue(), _Queue())  #: for records, and for files
         self._arrivals = 0
         self._typical = Need()  #: a large answer, a large file, as they came last
-        self._people: OrderedDict[str, Period] = OrderedDict()
+        self._people: Bounded[str, Period] = Bounded(MOST_PEOPLE)
 
     # ---- for those who ask ---------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class Budget:
         small = question.records < SMALL_RECORDS and question.bytes < SMALL_BYTES
         person = self._people.get(question.who)
         if not small or (person is not None and person.used(now) >= PERSON_BYTES):
-            raise OverBudget(f"{hold}. What is held is answered, and so are small questions", hold.until)
+            raise OverBudget(f"{hold}. Cached data and small searches are still served", hold.until)
 
     def count(self, records: int, size: int, claim: Claim) -> None:
         """JSOC sent so much for a claim."""
@@ -399,15 +399,12 @@ class Budget:
             until = period.until(limit - _at_once(amount, limit), now)
             if until > now:
                 kind = "records in an hour" if period is self._records else "bytes in a day"
-                why = f"the budget towards JSOC is used up: {period.used(now):,} of {limit:,} {kind}"
+                why = f"the budget for JSOC is used up: {period.used(now):,} of {limit:,} {kind}"
                 holds.append(Hold(why, until))
         return max(holds, key=lambda hold: hold.until, default=None)
 
     def _person(self, who: str) -> Period:
-        period = self._people.setdefault(who, Period(DAY))
-        self._people.move_to_end(who)
-        while len(self._people) > MOST_PEOPLE:
-            self._people.popitem(last=False)
+        period = self._people[who] = self._people.get(who) or Period(DAY)
         return period
 
 

@@ -63,6 +63,7 @@ from mirror.wire.info import (
 )
 from mirror.wire.paths import CGI, is_program
 from mirror.wire.rs_list import RsList, decode_rs_list
+from mirror.wire.show_info import decode_formats, formats_query
 from mirror.wire.structure import decode_series_struct
 from mirror.wire.structure_check import SERIES_NAME, structure_problem
 
@@ -156,6 +157,11 @@ class UpstreamClient:
         request, hint = SeriesStructRequest(ds), series_of(ds)
         return await self._ask(_about(request, lambda data: _structure(data, hint)), priority)
 
+    async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
+        """By what formats the keywords of a series print, as ``mirror.wire.show_info.decode_formats`` has them."""
+        asked = _Question("show_info", formats_query(series), decode_formats, series=series.lower())
+        return await self._ask(asked, priority)
+
     async def rs_summary(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> int:
         """How many records the record set has."""
         return await self._ask(_about(SummaryRequest(ds), _summary, most=LARGEST_NUMBER), priority)
@@ -178,7 +184,7 @@ class UpstreamClient:
             answer = await self._records(question, priority)
         if answer.count < least:
             raise UpstreamBroken(
-                f"the answer is not whole: {request.ds} was asked for, {answer.count} records came, "
+                f"incomplete answer: {request.ds} was asked for, {answer.count} records came, "
                 f"and by rs_summary there are {least}"
             )
         if not answer.count:

@@ -52,7 +52,7 @@ def _of_whom(priority: Priority) -> Priority:
 
 
 class Claim:
-    """A wish to go through, whose priority may rise while it waits: somebody else wants the same thing."""
+    """A request to go through, whose priority may rise while it waits: somebody else wants the same thing."""
 
     def __init__(self, priority: Priority = Priority.PEOPLE) -> None:
         self.priority = _of_whom(priority)
@@ -113,9 +113,9 @@ class Turnstile:
         return sum(not waiting.turn.done() for waiting in self._queue)
 
     @asynccontextmanager
-    async def turn(self, wish: Priority | Claim = Priority.PEOPLE) -> AsyncIterator[None]:
+    async def turn(self, priority: Priority | Claim = Priority.PEOPLE) -> AsyncIterator[None]:
         """Waits for a place, and holds it until the end of the ``async with``."""
-        await self._enter(wish if isinstance(wish, Claim) else Claim(wish))
+        await self._enter(priority if isinstance(priority, Claim) else Claim(priority))
         try:
             yield
         finally:
@@ -257,11 +257,11 @@ class Pacer:
         rest = 0.0 if until is None else max(0.0, until - self._clock())
         return Pace(self._turnstile.inside, self._turnstile.waiting, self._circuit.failures, rest)
 
-    def turn(self, wish: Priority | Claim = Priority.PEOPLE) -> AbstractAsyncContextManager[None]:
+    def turn(self, priority: Priority | Claim = Priority.PEOPLE) -> AbstractAsyncContextManager[None]:
         """A place among the requests, for one that is neither repeated nor watched."""
-        return self._turnstile.turn(wish)
+        return self._turnstile.turn(priority)
 
-    async def run(self, request: Callable[[], Awaitable[T]], wish: Priority | Claim = Priority.PEOPLE) -> T:
+    async def run(self, request: Callable[[], Awaitable[T]], priority: Priority | Claim = Priority.PEOPLE) -> T:
         """What ``request()`` gives, when its turn has come.
 
         UpstreamUnreachable and UpstreamBroken are repeated with growing delays and raised in the end;
@@ -271,7 +271,7 @@ class Pacer:
         repetition = 0
         while True:
             try:
-                return await self._once(request, wish)
+                return await self._once(request, priority)
             except ClusterAway:
                 raise
             except (UpstreamUnreachable, UpstreamBroken):
@@ -281,9 +281,9 @@ class Pacer:
                     raise
             await self._sleep(self._retries.delay(repetition, self._chance()))
 
-    async def _once(self, request: Callable[[], Awaitable[T]], wish: Priority | Claim) -> T:
+    async def _once(self, request: Callable[[], Awaitable[T]], priority: Priority | Claim) -> T:
         self._check()  # before waiting for a turn, so that nobody queues in vain
-        async with self._turnstile.turn(wish):
+        async with self._turnstile.turn(priority):
             self._check()  # and after it: those ahead may have found out
             self._circuit = self._circuit.asked()
             return await self._watched(request)
@@ -292,7 +292,7 @@ class Pacer:
         if not self._circuit.admits(self._clock()):
             rest = self.pace().open_for
             raise UpstreamUnreachable(
-                f"upstream has not answered {self._circuit.failures} times in a row; next try in {rest:.0f} s"
+                f"JSOC is not responding; retrying in {rest:.0f} s"
             )
 
     async def _watched(self, request: Callable[[], Awaitable[T]]) -> T:

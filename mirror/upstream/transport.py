@@ -65,8 +65,8 @@ class Route:
         names = mirrors(via)
         if self.name in names or len(names) >= MOST:
             raise ConfigError(
-                f"mirrors ask each other in a circle ({' -> '.join([*names, self.name])}); expected [upstream] url "
-                "of each to name JSOC, or a mirror nearer to it"
+                f"loop of mirrors ({' -> '.join([*names, self.name])}); set [upstream] url "
+                "of each to JSOC, or to a mirror closer to it"
             )
         self._via.set(via if names else "")
         self._check.set(check)
@@ -352,7 +352,7 @@ class Transport:
     def _connected(self) -> aiohttp.ClientSession:
         """The session, opened at the first request: only then is there an event loop for sure."""
         if self._closed:
-            raise UpstreamUnreachable(f"{self._url} is not asked any more: the mirror stops")
+            raise UpstreamUnreachable(f"{self._url} is no longer contacted: the mirror is shutting down")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
@@ -368,7 +368,7 @@ class Transport:
         try:
             yield
         except TimeoutError as problem:
-            raise UpstreamUnreachable(f"{self._url} did not answer within {self._timeout:g} s") from problem
+            raise UpstreamUnreachable(f"{self._url} did not respond within {self._timeout:g} s") from problem
         except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as problem:
             raise UpstreamBroken(f"{self._url}: the answer is cut short or garbled: {problem}") from problem
         except (aiohttp.ClientError, OSError) as problem:
@@ -378,7 +378,7 @@ class Transport:
 def _check_problem(headers: Mapping[str, str]) -> None:
     """Raise what another mirror says that it cannot do."""
     if PROBLEM in headers:
-        raise UpstreamLacks(f"the mirror upstream cannot tell: {unquote(headers[PROBLEM])}")
+        raise UpstreamLacks(f"the upstream mirror reports: {unquote(headers[PROBLEM])}")
 
 
 def _age(headers: Mapping[str, str]) -> float:
@@ -388,10 +388,10 @@ def _age(headers: Mapping[str, str]) -> float:
 
 def _check_code(status: int, headers: Mapping[str, str]) -> None:
     if status in AWAY:
-        raise UpstreamUnreachable(f"upstream is away: HTTP {status}")
+        raise UpstreamUnreachable(f"JSOC is not responding: HTTP {status}")
     if 300 <= status < 400 and "Location" in headers:
         raise UpstreamBroken(
-            f"HTTP {status}: upstream sends the question elsewhere, to {headers['Location'][:100]!r}; redirects are not "
+            f"HTTP {status}: upstream redirects to {headers['Location'][:100]!r}; redirects are not "
             "followed, expected [upstream] url to name the server that answers"
         )
     if status == 414:

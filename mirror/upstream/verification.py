@@ -4,7 +4,7 @@ A confused gateway or cache gives the answer to another question: another day, s
 of a range, or the same record twice. What can be told from the answer itself is told by ``Question.check``; it
 refuses the answer whole. Whether anything was left out cannot be told from what came, unless it fills all that was
 asked for: ``Question.unproven`` says whether to compare its length with rs_summary. Where both say that there is
-nothing, one record beside the span is asked for (``Question.neighbours``): of a series that has records there is one.
+nothing, one record near the span is asked for, and if there is none the last of the series (``Question.neighbours``).
 
 Rules:
 1. Every record carries a number from 1 to 2**63 - 1, none twice; of one set no prime keys come twice either, unless
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from mirror.coverage.axis import Kind, coverage_axis
-from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.intervals import Steps
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import (
@@ -67,6 +67,8 @@ RECNUM, SPEC = "*recnum*", "*spec*"
 #: Record numbers are of 64 bits.
 MOST_RECNUM = 2**63 - 1
 _MISSING = "MISSING"
+#: How far from an empty span a record is looked for at least: axis values, or milliseconds.
+_NEAR, _DAY = 2000, 86_400_000
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 #: The condition of a set that asks for all versions of its records.
 _ANY = "1=1"
@@ -254,9 +256,10 @@ class Question:
         return min(_LEAST_BYTES + records * (names + request.recinfo) * _BYTES_PER_VALUE, _MOST_BYTES)
 
     def neighbours(self) -> Iterator[RsListRequest]:
-        """Requests for one record beside an empty span: before it, after it, and any of the series.
+        """Requests for one record beside an empty span: shortly before it, shortly after it, and the last of the series.
 
-        Whoever gives the answers to other questions gives a record that does not belong to one of them, or none.
+        Whoever gives the answers to other questions gives a record that does not belong to one of them, or none. The
+        server may go through all that lies in a range to find its first record, so that no range is open.
         """
         if self.selection is None or (axis := coverage_axis(self.selection.series)) is None:
             return
@@ -266,8 +269,9 @@ class Question:
         keys = (*identifying(series), SPEC)
         box = boxes[0]
         first, last = min(s.lo for s in box.steps), max(s.hi for s in box.steps)
-        for n, steps in ((-1, Steps(MIN, last)), (1, Steps(first, MAX))):
-            if (steps.lo, steps.hi) != (MIN, MAX):
+        if box.bounded:
+            reach = max(last - first, _DAY if axis.kind is Kind.MILLISECONDS else _NEAR)
+            for n, steps in ((-1, Steps(first - reach, last)), (1, Steps(first, last + reach))):
                 yield RsListRequest(str(box_query(series, replace(box, steps=(steps,)))), keys=keys, n=n)
         if series.extent.first_record:
             yield RsListRequest(str(RecordSet(series.name, (Bracket("$", axis.key),))), keys=keys, n=1)
@@ -281,7 +285,7 @@ class Question:
             self.check(answer)
         except UpstreamBroken:
             return
-        raise UpstreamBroken(f"the answer is not whole: {self._asked} was asked for, and nothing but one of them later came")
+        raise UpstreamBroken(f"incomplete answer: {self._asked} was asked for, and nothing but one of them later came")
 
     @property
     def has_neighbours(self) -> bool:

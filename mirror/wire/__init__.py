@@ -8,7 +8,6 @@ does I/O, knows the time, or keeps state.
     info       the requests of jsoc_info, and the answer of rs_summary
     structure  series_struct
     rs_list    rs_list, one list a keyword
-    recset     rs_list with the flag f, one object a record
     catalogue  show_series and showextseries
     address    checkAddress.sh
     show_info  show_info, tab-separated text

@@ -85,8 +85,8 @@ def decode_show_series(data: bytes) -> tuple[SeriesEntry, ...]:
 
 def encode_showextseries(entries: Iterable[SeriesEntry], *, info: bool) -> bytes:
     """Names or, with ``info``, objects {name: {"description": note}}, as the real script prints them."""
-    told = [{entry.name: {"description": entry.note}} if info else entry.name for entry in entries]
-    return (json.dumps({"errMsg": "", "seriesList": told}) + "\n").encode("ascii")
+    fields = [{entry.name: {"description": entry.note}} if info else entry.name for entry in entries]
+    return (json.dumps({"errMsg": "", "seriesList": fields}) + "\n").encode("ascii")
 
 
 def decode_showextseries(data: bytes) -> tuple[SeriesEntry, ...]:
@@ -101,9 +101,9 @@ def _read_entry(item: object) -> SeriesEntry:
     if isinstance(item, str):
         return SeriesEntry(item)
     if isinstance(item, dict) and len(item) == 1:
-        ((name, told),) = item.items()
-        if isinstance(told, dict):
-            return SeriesEntry(name, note=member(told, "description", str))
+        ((name, fields),) = item.items()
+        if isinstance(fields, dict):
+            return SeriesEntry(name, note=member(fields, "description", str))
     raise UpstreamBroken("member 'seriesList': expected names, or objects of one name and its description")
 
 

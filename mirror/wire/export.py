@@ -192,7 +192,7 @@ def encode_fetch(request: FetchRequest) -> dict[str, str]:
 
 
 def _export_params(request: ExportRequest) -> dict[str, str]:
-    told = {
+    fields = {
         "op": "exp_request",
         "format": request.format,
         "ds": request.ds,
@@ -207,7 +207,7 @@ def _export_params(request: ExportRequest) -> dict[str, str]:
         "max_recs": None if request.max_recs is None else str(request.max_recs),
         "o": "1" if request.allow_staging else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _process_params(process: Process) -> dict[str, str]:
@@ -218,7 +218,7 @@ def _process_params(process: Process) -> dict[str, str]:
 
 
 def _units_params(request: UnitsRequest) -> dict[str, str]:
-    told = {
+    fields = {
         "op": "exp_su",
         "format": request.format,
         "sunum": ",".join(map(str, request.sunums)),
@@ -229,4 +229,4 @@ def _units_params(request: UnitsRequest) -> dict[str, str]:
         "requestid": _ONLINE_ONLY if request.online_only else None,
         "formatvar": "dataobj" if request.by_number else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}

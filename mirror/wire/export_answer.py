@@ -60,7 +60,7 @@ def _members(answer: Immediate | Pending | Failed | StorageUnits) -> Mapping[str
         return _units(answer)
     if isinstance(answer, Failed) and answer.request_id in (None, _VOID):
         return _refused(answer)
-    told: dict[str, Json] = {
+    fields: dict[str, Json] = {
         "status": answer.status,
         "requestid": answer.request_id or "",
         "method": answer.method,
@@ -70,8 +70,8 @@ def _members(answer: Immediate | Pending | Failed | StorageUnits) -> Mapping[str
         "size": answer.size,
     }
     if isinstance(answer, Failed):
-        told |= {"error": answer.error} | ({"contact": answer.contact} if answer.contact else {})
-    return told
+        fields |= {"error": answer.error} | ({"contact": answer.contact} if answer.contact else {})
+    return fields
 
 
 def _immediate(answer: Immediate) -> Mapping[str, Json]:
@@ -155,8 +155,8 @@ def _text(answer: Immediate | Pending | Failed | StorageUnits) -> str:
 
 
 def _quick(answer: Immediate | StorageUnits, counts: str, size: int) -> str:
-    told = f"method={answer.method}\nprotocol={answer.protocol}\nwait=0\n{counts}\nsize={size}\ndir=/\n# DATA"
-    return _QUICK + told
+    fields = f"method={answer.method}\nprotocol={answer.protocol}\nwait=0\n{counts}\nsize={size}\ndir=/\n# DATA"
+    return _QUICK + fields
 
 
 def _not_ready(answer: Pending | Failed) -> str:

@@ -11,13 +11,12 @@ Three lines of head (names, types, printf formats), then one line a record. The 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
 from mirror.drms.export import AppliedStep, ExportFile, Finished, parse_request_id
-from mirror.drms.exportrules import keywords_of, tarfile_of
 from mirror.errors import BadRequest, UpstreamBroken
 from mirror.wire.answer import Members, load_object, member, objects
 from mirror.wire.text import Node, tabbed, to_wire
@@ -36,12 +35,12 @@ _DATA_TITLE = "<h2><b>Selected Data</b></h2><p>"
 
 def encode_index_json(index: Finished) -> bytes:
     """index.json: all values are strings."""
-    told = _header(index)
-    told += [(name, value) for name in ("keywords", "tarfile") if (value := getattr(index, name)) is not None]
+    fields = _header(index)
+    fields += [(name, value) for name in ("keywords", "tarfile") if (value := getattr(index, name)) is not None]
     files: list[Node] = [
         {"record": _quoted(file.record), "filename": _quoted(file.filename)} for file in index.files
     ]
-    root: dict[str, Node] = {name: _quoted(value) for name, value in told}
+    root: dict[str, Node] = {name: _quoted(value) for name, value in fields}
     root["data"] = files or ["null"]
     return (tabbed(root) + "\n").encode("latin-1")
 
@@ -74,12 +73,12 @@ def encode_index_html(index: Finished, *, base: str = "https://jsoc1.stanford.ed
 
 def _header(index: Finished) -> Pairs:
     """The lines before the data, in the order of the exporter that made the files."""
-    told = [("requestid", index.request_id), ("method", index.method), ("protocol", index.protocol)]
+    fields = [("requestid", index.request_id), ("method", index.method), ("protocol", index.protocol)]
     sizes = [("count", str(index.count)), ("size", str(index.size))]
     place = [("dir", index.dir)] if index.dir else []
     if index.exptime is None:
-        return [("version", "1"), *told, ("wait", "0"), *sizes, ("status", "0"), *place]
-    return [("version", "0.5"), *told, *sizes, ("exptime", index.exptime), *place, ("status", "0")]
+        return [("version", "1"), *fields, ("wait", "0"), *sizes, ("status", "0"), *place]
+    return [("version", "0.5"), *fields, *sizes, ("exptime", index.exptime), *place, ("status", "0")]
 
 
 def _quoted(value: str) -> str:
@@ -126,48 +125,25 @@ def _link(tag: str, base: str, path: str, shown: str) -> str:
 def decode_index_json(data: bytes) -> Finished:
     """The index that index.json tells; UpstreamBroken if it is not one. It tells nothing of processing."""
     members = load_object(data)
-    told = {name: str(value) for name, value in members.items() if isinstance(value, (str, int, float))}
-    return _finished(told, read_files(members))
-
-
-def decode_index_txt(data: bytes) -> Finished:
-    """The index that index.txt tells; UpstreamBroken if it is not one."""
-    title, *lines = data.decode("latin-1").split("\n")
-    if not title.startswith("# JSOC "):
-        raise UpstreamBroken(f"not an index.txt: it begins with {title[:60]!r}")
-    sections = _sections(lines)
-    told = dict(_pair(line) for line in sections["HEADER"])
-    files = tuple(_read_row(line) for line in sections.get("DATA", ()))
-    directory, request_id = told.get("dir", ""), told.get("requestid", "")
-    if "DATA" in sections:
-        told["keywords"] = keywords_of(directory, request_id, told.get("protocol", ""))
-        tarfile = tarfile_of(directory, request_id, told.get("method", ""))
-        told |= {} if tarfile is None else {"tarfile": tarfile}
-    return _finished(told, files, _steps(sections.get("PROCESSING", ())))
-
-
-def _finished(
-    told: Mapping[str, str], files: Sequence[ExportFile], processing: Sequence[AppliedStep] = ()
-) -> Finished:
-    request_id = told.get("requestid", told.get("reqid", ""))
+    fields = {name: str(value) for name, value in members.items() if isinstance(value, (str, int, float))}
+    files, request_id = read_files(members), fields.get("requestid", fields.get("reqid", ""))
     _check_id(request_id)
-    directory = told.get("dir", "").rstrip("/")
-    for path in (directory, told.get("tarfile", "")):
+    directory = fields.get("dir", "").rstrip("/")
+    for path in (directory, fields.get("tarfile", "")):
         check_path(path, absolute=True)
     for file in files:
         check_path(file.filename, absolute=False)
     index = Finished(
         request_id,
-        told.get("method", ""),
-        told.get("protocol", ""),
-        count=read_number(told, "count", len(files)),
-        size=read_number(told, "size", 0),
+        fields.get("method", ""),
+        fields.get("protocol", ""),
+        count=read_number(fields, "count", len(files)),
+        size=read_number(fields, "size", 0),
         dir=directory,
-        files=tuple(files),
-        keywords=told.get("keywords"),
-        tarfile=told.get("tarfile"),
-        exptime=told.get("exptime"),
-        processing=tuple(processing),
+        files=files,
+        keywords=fields.get("keywords"),
+        tarfile=fields.get("tarfile"),
+        exptime=fields.get("exptime"),
     )
     if index.count > len(files) and index.protocol in ("as-is", "fits"):
         raise UpstreamBroken(f"export {request_id}: {len(files)} rows, but {index.count} files announced")
@@ -207,40 +183,6 @@ def read_number(members: Members, name: str, default: int | None = None) -> int:
     raise UpstreamBroken(f"member {name!r}: expected a number, found {value!r}")
 
 
-def _sections(lines: Iterable[str]) -> dict[str, list[str]]:
-    """Lines by the title above them; blank lines and other comments are left out."""
-    sections: dict[str, list[str]] = {"HEADER": []}
-    current = sections["HEADER"]
-    for line in lines:
-        title = re.match(r"# (DATA|PROCESSING)", line)
-        if title:
-            current = sections.setdefault(title[1], [])
-        elif line.strip() and not line.startswith("#"):
-            current.append(line)
-    return sections
-
-
-def _pair(line: str) -> tuple[str, str]:
-    name, _, value = line.partition("=")
-    return name.strip().lower(), value.strip()
-
-
-def _read_row(line: str) -> ExportFile:
-    record, _, filename = line.partition("\t")
-    return ExportFile(record.strip(), filename.strip())
-
-
-def _steps(lines: Iterable[str]) -> tuple[AppliedStep, ...]:
-    steps: list[AppliedStep] = []
-    for line in lines:
-        if line.startswith("Processing"):
-            steps.append(AppliedStep(line.partition(":")[2].strip()))
-        elif steps and not line.startswith(("  argument\t", "  --")):
-            name, _, value = line.strip().partition("\t")
-            steps[-1] = AppliedStep(steps[-1].name, (*steps[-1].arguments, (name, value.strip())))
-    return tuple(steps)
-
-
 @dataclass(frozen=True, slots=True)
 class KeywordColumn:
     """A keyword: ``type`` as in series_struct, TBD if it is linked; ``format`` as the series prints it."""
@@ -270,17 +212,3 @@ def encode_keywords(table: KeywordTable) -> bytes:
     body = [[record, *values] for record, values in zip(table.records, table.rows, strict=True)]
     lines = ["\t".join(cell.translate(_UNPRINTABLE) for cell in line) for line in (*head, *body)]
     return ("\n".join(lines) + "\n").encode("latin-1", "replace")
-
-
-def decode_keywords(data: bytes) -> KeywordTable:
-    """The table in ``data``; UpstreamBroken if its lines have different numbers of cells."""
-    lines = [line.split("\t") for line in data.decode("latin-1").split("\n")[:-1]]
-    if len(lines) < 3 or any(len(line) != len(lines[0]) for line in lines):
-        raise UpstreamBroken(f"not a table of keywords: {_shape(lines)}")
-    columns = tuple(KeywordColumn(*parts) for parts in zip(*lines[:3], strict=True))
-    rows = tuple(tuple(line[1:]) for line in lines[3:])
-    return KeywordTable(columns[1:], tuple(line[0] for line in lines[3:]), rows)
-
-
-def _shape(lines: Sequence[Sequence[str]]) -> str:
-    return f"{len(lines)} lines of {sorted({len(line) for line in lines})} cells"

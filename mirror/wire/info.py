@@ -16,7 +16,7 @@ from mirror.wire.params import unescape_again
 from mirror.wire.text import tabbed
 
 OPERATIONS = ("series_struct", "rs_summary", "rs_list")
-#: Flags that change an answer: f FITS names and values (see ``mirror.wire.recset``), l follow links,
+#: Flags that change an answer: f FITS names and values, l follow links,
 #: M full precision, o the owner of the series, and B, r, s of segments and sums. One is given if it is
 #: there with another value than "0".
 FLAGS = ("f", "l", "M", "B", "r", "s", "o")

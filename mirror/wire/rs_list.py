@@ -23,20 +23,33 @@ from mirror.wire.text import from_wire, name_to_wire
 
 #: What stands between two values of a column in JSON.
 GLUE = '","'
+_GLUE = GLUE.encode()
 _VALUE = re.compile(r'((?:[^"\\]|\\.)*)(?:","|\Z)', re.DOTALL)
 
 
 class Joined(Sequence[str]):
-    """``count`` values, at least one, which ``text`` holds with ``GLUE`` between them.
+    """``count`` values, at least one, in Latin-1: ``pieces`` hold some of them each, with ``GLUE`` in between.
 
-    In wire text a quote never stands without its backslash, so the values can always be told apart.
+    Between two pieces there is none. In wire text a quote never stands without its backslash, so the values can always
+    be told apart.
     """
 
     __hash__ = None  # type: ignore[assignment] # equal to lists, which have no hash
 
-    def __init__(self, text: str, count: int) -> None:
-        self.text = text
+    def __init__(self, pieces: Sequence[bytes | memoryview], count: int) -> None:
+        self.pieces = pieces
         self._count = count
+
+    @property
+    def text(self) -> str:
+        """All of the values, with ``GLUE`` between them."""
+        return _GLUE.join(self.pieces).decode("latin-1")
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, str):
+            return False
+        sought = value.encode("latin-1", "replace")
+        return any(sought in bytes(piece) for piece in self.pieces) and value in self._values
 
     def __len__(self) -> int:
         return self._count
@@ -56,16 +69,18 @@ class Joined(Sequence[str]):
         return isinstance(other, Sequence) and self._values == list(other)
 
     def __repr__(self) -> str:
-        return f"Joined({self.text!r}, {self._count})"
+        return f"Joined([{self.text.encode('latin-1')!r}], {self._count})"
 
     @cached_property
     def _values(self) -> list[str]:
-        if '\\"' not in self.text:
-            return self.text.split(GLUE)
-        return [found[1] for found in _VALUE.finditer(self.text)][: self._count]
+        text = self.text
+        if '\\"' not in text:
+            return text.split(GLUE)
+        return [found[1] for found in _VALUE.finditer(text)][: self._count]
 
 
 T = TypeVar("T")
+_Piece = bytes | memoryview
 SEGMENT_LISTS = ("values", "dims", "cparms", "bzeros", "bscales")  #: of a segment, in the server's order
 Column = tuple[str, Sequence[str | int]]  #: a name as typed, and one value a record
 
@@ -115,16 +130,16 @@ def encode_rs_list(answer: RsList, *, runtime: float) -> bytes:
     The names in ``recinfo`` are wire text like any value.
     """
     # Pieces, joined once: every further copy of a large answer costs a tenth of the whole.
-    pieces = ["{"] if answer.count == 0 else ["{", *_lists(answer)]
-    pieces.append(f'"count":{answer.count},"runtime":{runtime:.3f},"status":0}}\n')
-    return "".join(pieces).encode("latin-1")
+    pieces: list[_Piece] = [b"{"] if answer.count == 0 else [b"{", *_lists(answer)]
+    pieces.append(f'"count":{answer.count},"runtime":{runtime:.3f},"status":0}}\n'.encode())
+    return b"".join(pieces)
 
 
-def _lists(answer: RsList) -> Iterator[str]:
+def _lists(answer: RsList) -> Iterator[_Piece]:
     """The members that hold lists, in the server's order, each with the comma that follows it."""
     if answer.recinfo is not None:
         infos = (f'{{"name":"{name}","online":{online}}}' for name, online in answer.recinfo)
-        yield f'"recinfo":[{",".join(infos)}],'
+        yield f'"recinfo":[{",".join(infos)}],'.encode("latin-1")
     if answer.keywords is not None:
         yield from _list("keywords", map(_column, answer.keywords))
     if answer.segments is not None:
@@ -133,42 +148,43 @@ def _lists(answer: RsList) -> Iterator[str]:
         yield from _list("links", map(_column, answer.links))
 
 
-def _list(name: str, items: Iterable[Iterator[str]]) -> Iterator[str]:
-    yield f'"{name}":['
+def _list(name: str, items: Iterable[Iterator[_Piece]]) -> Iterator[_Piece]:
+    yield f'"{name}":['.encode()
     for i, pieces in enumerate(items):
         if i:
-            yield ","
+            yield b","
         yield from pieces
-    yield "],"
+    yield b"],"
 
 
-def _column(column: tuple[str, Sequence[str] | Sequence[str | int]]) -> Iterator[str]:
+def _column(column: tuple[str, Sequence[str] | Sequence[str | int]]) -> Iterator[_Piece]:
     name, values = column
-    yield f'{{"name":"{name_to_wire(name)}"'
-    yield from _values("values", values)
-    yield "}"
+    yield from _values(f'{{"name":"{name_to_wire(name)}","values":[', values)
+    yield b"}"
 
 
-def _segment(segment: SegmentColumn) -> Iterator[str]:
-    yield f'{{"name":"{name_to_wire(segment.name)}"'
+def _segment(segment: SegmentColumn) -> Iterator[_Piece]:
+    yield f'{{"name":"{name_to_wire(segment.name)}"'.encode("latin-1")
     for part in SEGMENT_LISTS:
-        yield from _values(part, getattr(segment, part))
-    yield "}"
+        yield from _values(f',"{part}":[', getattr(segment, part))
+    yield b"}"
 
 
-def _values(name: str, values: Sequence[str] | Sequence[str | int]) -> Iterator[str]:
-    if not values:
-        yield f',"{name}":[]'
-    elif isinstance(values, Joined):
-        yield f',"{name}":["'
-        yield values.text
-        yield '"]'
+def _values(before: str, values: Sequence[str] | Sequence[str | int]) -> Iterator[_Piece]:
+    """The values of a list that ``before`` begins."""
+    if isinstance(values, Joined):
+        yield f'{before}"'.encode("latin-1")
+        for i, piece in enumerate(values.pieces):
+            if i:
+                yield _GLUE
+            yield piece
+        yield b'"]'
+    elif not values:
+        yield f"{before}]".encode("latin-1")
     elif isinstance(values[0], str):
-        yield f',"{name}":["'
-        yield GLUE.join(values)  # type: ignore[arg-type] # a column is of one kind
-        yield '"]'
+        yield f'{before}"{GLUE.join(values)}"]'.encode("latin-1")  # type: ignore[arg-type] # a column is of one kind
     else:
-        yield f',"{name}":[{",".join(map(str, values))}]'
+        yield f"{before}{','.join(map(str, values))}]".encode("latin-1")
 
 
 # ---- decoding -----------------------------------------------------------------------------------
@@ -196,9 +212,9 @@ def decode_rs_list(data: bytes) -> RsList:
 
 def _check_empty(members: Members) -> None:
     """Refuse an answer that says 0 and tells records all the same: taken as empty it would lose them."""
-    told = [name for name in ("recinfo", "keywords", "segments", "links") if members.get(name)]
-    if told:
-        raise UpstreamBroken(f"0 records announced, but the answer holds {', '.join(told)}")
+    fields = [name for name in ("recinfo", "keywords", "segments", "links") if members.get(name)]
+    if fields:
+        raise UpstreamBroken(f"0 records announced, but the answer holds {', '.join(fields)}")
 
 
 def _each(members: Members, name: str, read: Callable[[Members], T]) -> list[T] | None:
@@ -223,7 +239,7 @@ def _read_segment(item: Members, count: int) -> SegmentColumn:
     values, dims, *parameters = (strings(item, part) for part in SEGMENT_LISTS)
     if len(values) != len(dims):
         raise UpstreamBroken(f"segment {name!r}: {len(values)} values, but {len(dims)} dims")
-    if any(len(told) > count for told in (values, *parameters)):
+    if any(len(fields) > count for fields in (values, *parameters)):
         raise UpstreamBroken(f"segment {name!r}: more values than the {count} records announced")
     return SegmentColumn(name, values, dims, *parameters)
 

@@ -2,26 +2,30 @@
 
 The layout is that of the real program. The values are those of rs_list: ``show_info_query`` tells what to
 ask for, ``encode_show_info`` lays out what came back. Only a missing number reads otherwise there: rs_list says
-``MISSING``, this program prints the type's missing value, in the keyword's format. Of that the values beside it tell
-what there is to know: hexadecimal, a width, decimals of seconds. A missing text is left as rs_list prints it, since
-``MISSING`` may be what was stored.
+``MISSING``, this program prints the type's missing value, in the keyword's format. The flag ``t`` tells the formats
+(``decode_formats``); where nobody has heard it, the values beside a missing one tell what there is to know:
+hexadecimal, a width, decimals of seconds. A missing text is left as rs_list prints it, since ``MISSING`` may be what
+was stored.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mirror.drms.series import FLOAT_TYPES, Keyword
 from mirror.drms.times import MISSING_TIME, format_time
-from mirror.errors import BadRequest, Refused
+from mirror.errors import BadRequest, Refused, UpstreamBroken
 from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names, not_understood
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.text import from_wire
 
 #: The keyword of a name in any case, or None.
 FindKeyword = Callable[[str], Keyword | None]
+#: By the lower-case name of a keyword, the format of C by which it prints; of a time the decimals of its seconds.
+Formats = Mapping[str, str]
 #: Flags of the real program that are not served here, with what they print there.
 _NOT_SERVED = {
     "d": "dimensions of segments",
@@ -43,6 +47,12 @@ _SERVED = frozenset({"ds", "key", "seg", "n", *"aAcikpPqrS", "dbhost", "JSOC_DBH
 _MISSING = "MISSING"
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 _DECIMALS = re.compile(r":[0-9]{2}\.([0-9]+)")
+#: One conversion of C's printf, with what stands around it.
+_CONVERSION = re.compile(
+    r"(?P<before>[^%]*)%(?P<flags>[-+ #0]*)(?P<width>[0-9]*(?:\.[0-9]+)?)(?:hh|h|ll|l)?(?P<kind>[dioxXueEfFgG])(?P<after>[^%]*)"
+)
+_NO_RECORDS = b"** No records"
+_OF_TYPES = 3  #: lines before the records: names, types, formats
 _NO_PATH = "**_NO_sudir_**"
 _INVALID_KEY = {"Invalid KeyLink": "InvalidKeyname"}
 
@@ -122,19 +132,53 @@ def encode_show_count(request: ShowInfoRequest, count: int) -> bytes:
     return (f"{count}\n" if request.quiet else f"{count} records match the query\n").encode("ascii")
 
 
-def encode_show_info(request: ShowInfoRequest, answer: RsList, *, keyword: FindKeyword = lambda _: None) -> bytes:
+def encode_show_info(
+    request: ShowInfoRequest, answer: RsList, *, keyword: FindKeyword = lambda _: None, formats: Formats | None = None
+) -> bytes:
     """The table or, for ``listed``, the list; ``answer`` is what ``show_info_query`` asked for.
 
-    ``keyword`` finds the keywords of the series: by their types missing values are printed, and texts quoted.
-    Refused if a segment has fewer values than there are records, which nobody can tell apart.
+    ``keyword`` finds the keywords of the series: by their types, and ``formats``, missing values are printed, and by
+    their types texts quoted. Refused if a segment has fewer values than there are records, which nobody can tell apart.
     """
+    printed = _Printer(keyword, formats or {})
     if answer.count == 0:
         lines = [] if request.quiet else [f"** No records in selected data set, query was {request.ds} **"]
     elif request.listed:
-        lines = list(_list(request, answer, keyword))
+        lines = list(_list(request, answer, printed))
     else:
-        lines = list(_table(request, answer, keyword))
+        lines = list(_table(request, answer, printed))
     return "".join(f"{line}\n" for line in lines).encode("latin-1", "replace")
+
+
+def has_missing_numbers(answer: RsList, keyword: FindKeyword) -> bool:
+    """True if there is a value that prints by the format of its keyword."""
+    named = ((keyword(name), values) for name, values in answer.keywords or ())
+    return any(found is not None and found.type != "string" and _MISSING in values for found, values in named)
+
+
+def formats_query(series: str) -> dict[str, str]:
+    """The parameters of a request that tells the formats of all keywords of a series: with its last record."""
+    return {"ds": f"{series}[:#$]", "a": "1", "t": "1"}
+
+
+def decode_formats(data: bytes) -> dict[str, str]:
+    """The formats that an answer to ``formats_query`` tells, none if there is no record; UpstreamBroken for others.
+
+    The program says ``%s`` of every time; its decimals are those of the record that came along.
+    """
+    if data.startswith(_NO_RECORDS):
+        return {}
+    lines = [line.split("\t") for line in data.decode("latin-1").splitlines()]
+    if len(lines) < _OF_TYPES or not len(lines[0]) == len(lines[1]) == len(lines[2]):
+        raise UpstreamBroken(f"show_info tells no formats: {data[:100]!r}")
+    names, types, formats = lines[:_OF_TYPES]
+    values = lines[_OF_TYPES] if len(lines) > _OF_TYPES else []
+    told = dict(zip((name.lower() for name in names), formats, strict=True))
+    for at, (name, kind) in enumerate(zip(names, types, strict=True)):
+        if kind == "time":
+            found = _DECIMALS.search(values[at]) if len(values) == len(names) else None
+            told[name.lower()] = str(len(found[1])) if found else "0"
+    return told
 
 
 # ---- columns ------------------------------------------------------------------------------------
@@ -142,8 +186,27 @@ def encode_show_info(request: ShowInfoRequest, answer: RsList, *, keyword: FindK
 Column = tuple[str, Sequence[str]]  #: a heading, and a printed value a record
 
 
-def _table(request: ShowInfoRequest, answer: RsList, keyword: FindKeyword) -> Iterator[str]:
-    numbers, keys = _keywords(request, answer, keyword)
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """How values are printed."""
+
+    keyword: FindKeyword
+    formats: Formats
+
+    def column(self, name: str, values: list[str]) -> list[str]:
+        """The values of a keyword with missing numbers as this program prints them."""
+        keyword = self.keyword(name)
+        if keyword is None or _MISSING not in values:
+            return values
+        others = [value for value in values if value not in (_MISSING, *_INVALID_KEY.values())]
+        missing = _by_format(keyword, self.formats.get(keyword.name.lower()))
+        if missing is None:
+            missing = _as_others(keyword, others)
+        return values if missing is None else [missing if value == _MISSING else value for value in values]
+
+
+def _table(request: ShowInfoRequest, answer: RsList, printed: _Printer) -> Iterator[str]:
+    numbers, keys = _keywords(request, answer, printed)
     padded = [(name, [f"{value:>6}" for value in values]) for name, values in numbers.items()]
     queries = [("query", _queries(answer))] if request.query else []
     columns = [*padded, *queries, *keys, *_files(request, answer)]
@@ -155,9 +218,9 @@ def _table(request: ShowInfoRequest, answer: RsList, keyword: FindKeyword) -> It
         yield f"{answer.count} records found, no other information requested"
 
 
-def _list(request: ShowInfoRequest, answer: RsList, keyword: FindKeyword) -> Iterator[str]:
-    numbers, keys = _keywords(request, answer, keyword)
-    quoted = {name for name, _ in keys if (found := keyword(name)) is not None and found.type == "string"}
+def _list(request: ShowInfoRequest, answer: RsList, printed: _Printer) -> Iterator[str]:
+    numbers, keys = _keywords(request, answer, printed)
+    quoted = {name for name, _ in keys if (found := printed.keyword(name)) is not None and found.type == "string"}
     files = _files(request, answer)
     for i, query in enumerate(_queries(answer)):
         yield from ("", f"# {query}") if i else (f"# {query}",)
@@ -176,16 +239,15 @@ def _leading(request: ShowInfoRequest) -> dict[str, str]:
 
 
 def _keywords(
-    request: ShowInfoRequest, answer: RsList, keyword: FindKeyword
+    request: ShowInfoRequest, answer: RsList, printed: _Printer
 ) -> tuple[dict[str, list[str]], list[Column]]:
     """The numbers that come before the keywords, and the keywords."""
-    printed = [
-        (name, _with_missing([_printed(value) for value in values], keyword(name)))
-        for name, values in answer.keywords or ()
+    columns = [
+        (name, printed.column(name, [_printed(value) for value in values])) for name, values in answer.keywords or ()
     ]
     leading = _leading(request)
-    numbers = {leading[name]: values for name, values in printed[: len(leading)] if name != "*recdir*"}
-    return numbers, [*printed[len(leading) :]]
+    numbers = {leading[name]: values for name, values in columns[: len(leading)] if name != "*recdir*"}
+    return numbers, [*columns[len(leading) :]]
 
 
 def _files(request: ShowInfoRequest, answer: RsList) -> list[Column]:
@@ -201,8 +263,8 @@ def _file_names(segment: SegmentColumn, count: int, *, path: bool) -> list[str]:
         raise Refused(
             f"segment {segment.name!r} of some records does not resolve; expected seg={segment.name}"
         )
-    told = [from_wire(value) for value in segment.values]
-    names = told if path else [value.rpartition("/")[2] for value in told]
+    fields = [from_wire(value) for value in segment.values]
+    names = fields if path else [value.rpartition("/")[2] for value in fields]
     return [_NO_PATH if name == "NoDataDirectory" else name for name in names]
 
 
@@ -215,37 +277,50 @@ def _printed(value: str | int) -> str:
     return _INVALID_KEY.get(text, text)
 
 
-def _with_missing(values: list[str], keyword: Keyword | None) -> list[str]:
-    """The values with missing numbers as this program prints them."""
-    if keyword is None or _MISSING not in values:
-        return values
-    others = [value for value in values if value not in (_MISSING, *_INVALID_KEY.values())]
-    missing = _missing_number(keyword, others)
-    if missing is None:
-        return values
+def _by_format(keyword: Keyword, form: str | None) -> str | None:
+    """The missing value of a number or a time by the format of its keyword; None where that is not to be had."""
+    if form is None:
+        return None
+    if keyword.type == "time":
+        return _missing_time(keyword, int(form)) if form.isdigit() else None
+    found = _CONVERSION.fullmatch(form)
+    is_float = found is not None and found["kind"] in "eEfFgG"
+    if found is None or is_float is not (keyword.type in FLOAT_TYPES):
+        return None
+    flags, width, kind = found["flags"], found["width"], found["kind"]
+    if is_float:
+        text = f"%{flags.replace('0', '')}{width}{kind}" % math.nan  # zeros are put before numbers only
+    else:
+        bits = _BITS[keyword.type]
+        lowest = -(1 << bits - 1) if kind in "di" else 1 << bits - 1
+        text = f"%{flags}{width}{kind}" % lowest
+    return f"{found['before']}{text}{found['after']}"
+
+
+def _as_others(keyword: Keyword, others: Sequence[str]) -> str | None:
+    """The missing value of a number, written as the other values are; None for what its type does not tell."""
     # A blank before a value is there since its format has a width.
     width = max((len(value) for value in others if value.startswith(" ")), default=0)
-    return [missing.rjust(width) if value == _MISSING else value for value in values]
-
-
-def _missing_number(keyword: Keyword, others: Sequence[str]) -> str | None:
-    """The missing value of a number, written as the other values are; None for what its type does not tell."""
     if keyword.type in FLOAT_TYPES:
-        return "nan"
+        return "nan".rjust(width)
     if keyword.type in _BITS:
         bits = _BITS[keyword.type]
         hexadecimal = next((value for value in others if value.lower().startswith("0x")), None)
         if hexadecimal is None:
-            return str(-(1 << bits - 1))
+            return str(-(1 << bits - 1)).rjust(width)
         digits = f"{1 << bits - 1:x}"
         return hexadecimal[:2] + (digits.upper() if hexadecimal[2:] == hexadecimal[2:].upper() else digits)
     if keyword.type != "time" or any(":" not in value for value in others):
         return None
-    decimals = next((len(found[1]) for value in others if (found := _DECIMALS.search(value))), 0)
+    return _missing_time(keyword, next((len(found[1]) for value in others if (found := _DECIMALS.search(value))), 0))
+
+
+def _missing_time(keyword: Keyword, decimals: int) -> str | None:
+    """The time that means "missing"; None for a unit that is no zone."""
     try:
         return format_time(MISSING_TIME, keyword.units, decimals)
     except (BadRequest, LookupError, ValueError):
-        return None  # a unit that is no zone
+        return None
 
 
 def _names(params: Mapping[str, str], name: str) -> tuple[str, ...]:

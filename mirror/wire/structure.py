@@ -23,6 +23,12 @@ _LINKED = "link via "  # how the protocol of a linked segment begins; it has nei
 
 def encode_series_struct(series: Series, *, runtime: float) -> bytes:
     """The bytes of the real server for this structure; ``runtime`` is in seconds."""
+    before, after = series.derived("answer of series_struct", lambda: _around_runtime(series))
+    return b"".join([before, f"{runtime:.3f}".encode(), after])
+
+
+def _around_runtime(series: Series) -> tuple[bytes, bytes]:
+    """The answer before its runtime, and after it."""
     root: dict[str, Node] = {
         **_general(series),
         "primekeys": [_name(key.name) for key in series.primekeys] or ["null"],
@@ -32,10 +38,10 @@ def encode_series_struct(series: Series, *, runtime: float) -> bytes:
         "segments": [_segment(segment) for segment in series.segments],
         "links": [_link(link) for link in series.links],
         "Interval": _interval(series.extent),
-        "runtime": f"{runtime:.3f}",
-        "status": "0",
     }
-    return (tabbed(root) + "\n").encode("latin-1")
+    whole = tabbed(root | {"runtime": "0", "status": "0"}) + "\n"
+    before, mark, after = whole.rpartition('"runtime": 0')
+    return (before + mark[:-1]).encode("latin-1"), after.encode("latin-1")
 
 
 def _general(series: Series) -> dict[str, Node]:
@@ -150,8 +156,8 @@ def _read_prime_key(item: Members) -> PrimeKey:
 
 
 def _read_keyword(item: Members) -> Keyword:
-    told = _read_strings(item, "name", "type", "recscope", "defval", "units", "note")
-    return replace(Keyword(*told), linkinfo=_optional(item, "linkinfo", str))
+    fields = _read_strings(item, "name", "type", "recscope", "defval", "units", "note")
+    return replace(Keyword(*fields), linkinfo=_optional(item, "linkinfo", str))
 
 
 def _read_segment(item: Members) -> Segment:

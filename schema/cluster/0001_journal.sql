@@ -67,11 +67,8 @@ CREATE TABLE used (
     PRIMARY KEY (kind, part, server)
 );
 
--- Who works on a subscription, a job or the like; it is taken over when that server is gone.
-CREATE TABLE owners (
-    kind TEXT NOT NULL,
-    key TEXT NOT NULL,
-    server INT NOT NULL,
-    since TIMESTAMPTZ NOT NULL DEFAULT now(),
-    PRIMARY KEY (kind, key)
+-- A number for each name that a server ever had: the last three digits of the ids of its exports.
+CREATE TABLE names (
+    name TEXT PRIMARY KEY,
+    number SERIAL NOT NULL
 );

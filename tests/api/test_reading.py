@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.api.access import AuditQuery
-from mirror.api.adoption import AdoptWish
+from mirror.api.adoption import AdoptBody
 from mirror.api.contract import UNSET, Problem, encoded, plain
 from mirror.api.endpoints import ENDPOINTS
-from mirror.api.exports import ExportWish, FilesQuery, JobsQuery
-from mirror.api.maintenance import CheckWish, PinWish
+from mirror.api.exports import ExportBody, FilesQuery, JobsQuery
+from mirror.api.maintenance import CheckBody, PinBody
 from mirror.api.reading import from_object, from_query
 from mirror.api.search import SearchQuery
 from mirror.api.subscriptions import SubscriptionTable
@@ -44,24 +44,24 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(kind, given, words):
 @pytest.mark.parametrize(
     "kind, given, words",
     [
-        (ExportWish, [], "the body is no JSON object"),
-        (ExportWish, {}, "ds is missing; expected a record set"),
-        (ExportWish, {"ds": ""}, "ds is missing"),
-        (ExportWish, {"ds": 1}, "ds is 1; expected a text"),
-        (ExportWish, {"ds": "a[$]", "sn": 1}, "the member 'sn' is not known; expected some of ds, seg, n"),
-        (ExportWish, {"ds": "a[$]", "n": True}, "n is True; expected a whole number"),
-        (ExportWish, {"ds": "a[$]", "n": 2**63}, "expected a number of at most 64 bits"),
-        (CheckWish, {"scope": "moon"}, "scope is 'moon'; expected one of files, index, all"),
-        (CheckWish, {"budget": 0}, "budget is 0; expected a number above 0"),
-        (CheckWish, {"anew": "yes"}, "anew is 'yes'; expected true or false"),
-        (PinWish, {"ds": "a[$]"}, "owner is missing; expected who the pin is for"),
-        (PinWish, {"ds": "a[$]", "owner": "ada", "seconds": "long"}, "seconds is 'long'; expected a number"),
-        (AdoptWish, {"files": [FILE, {**FILE, "size": "x"}]}, r"files[1].size is 'x'; expected a whole number"),
-        (AdoptWish, {"files": [{**FILE, "path": "a.fits"}]}, "files[0].path is 'a.fits'; expected an absolute path"),
-        (AdoptWish, {"files": [{"path": "/a"}]}, "size of files[0] is missing"),
-        (AdoptWish, {"files": {}}, "files is {}; expected a list"),
-        (AdoptWish, {"files": [1]}, "files[0] is 1; expected an object"),
-        (AdoptWish, {"files": [FILE] * 1001}, "expected at most 1000"),
+        (ExportBody, [], "the body is not a JSON object"),
+        (ExportBody, {}, "ds is missing; expected a record set"),
+        (ExportBody, {"ds": ""}, "ds is missing"),
+        (ExportBody, {"ds": 1}, "ds is 1; expected a text"),
+        (ExportBody, {"ds": "a[$]", "sn": 1}, "the member 'sn' is not known; expected some of ds, seg, n"),
+        (ExportBody, {"ds": "a[$]", "n": True}, "n is True; expected a whole number"),
+        (ExportBody, {"ds": "a[$]", "n": 2**63}, "expected a number of at most 64 bits"),
+        (CheckBody, {"scope": "moon"}, "scope is 'moon'; expected one of files, index, all"),
+        (CheckBody, {"budget": 0}, "budget is 0; expected a number above 0"),
+        (CheckBody, {"restart": "yes"}, "restart is 'yes'; expected true or false"),
+        (PinBody, {"ds": "a[$]"}, "owner is missing; expected who the pin is for"),
+        (PinBody, {"ds": "a[$]", "owner": "ada", "seconds": "long"}, "seconds is 'long'; expected a number"),
+        (AdoptBody, {"files": [FILE, {**FILE, "size": "x"}]}, r"files[1].size is 'x'; expected a whole number"),
+        (AdoptBody, {"files": [{**FILE, "path": "a.fits"}]}, "files[0].path is 'a.fits'; expected an absolute path"),
+        (AdoptBody, {"files": [{"path": "/a"}]}, "size of files[0] is missing"),
+        (AdoptBody, {"files": {}}, "files is {}; expected a list"),
+        (AdoptBody, {"files": [1]}, "files[0] is 1; expected an object"),
+        (AdoptBody, {"files": [FILE] * 1001}, "expected at most 1000"),
     ],
 )
 def test_a_wrong_member_is_named_with_what_was_expected(kind, given, words):
@@ -74,7 +74,7 @@ def test_what_is_empty_or_null_is_as_good_as_absent_and_what_is_not_known_is_pas
     assert from_query({"ds": "a[$]", "n": "", "seg": " ", "x": "1"}, SearchQuery) == SearchQuery(ds="a[$]")
     assert from_query({"ds": "a[$]", "n": " +5 "}, SearchQuery).n == 5
     assert from_query({"ds": "a[$]", "where": ""}, SearchQuery).where == ""  # a condition that is no condition
-    assert from_object({"ds": "a[$]", "n": None}, ExportWish) == ExportWish(ds="a[$]")
+    assert from_object({"ds": "a[$]", "n": None}, ExportBody) == ExportBody(ds="a[$]")
     assert plain(from_object({"series": "hmi.v_45s", "end": None}, SubscriptionTable)) == {"series": "hmi.v_45s"}
 
 

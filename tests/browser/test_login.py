@@ -48,7 +48,7 @@ async def test_whoever_comes_is_asked_for_a_token_and_led_on_to_the_page(mirror,
         await shot(walk, "login")
         await page.fill("#token", "rita.wrong")
         await page.keyboard.press("Enter")
-        await page.wait_for_selector("[role=alert]:has-text('invalid or revoked token')")
+        await page.wait_for_selector("[role=alert]:has-text('Invalid or revoked token')")
         only(walk, 403)
         assert await walk.accessibility() == []
         await page.fill("#token", TOKENS["read"])
@@ -89,7 +89,7 @@ async def test_a_reader_is_told_that_an_edit_takes_another_role(mirror, browser)
         await page.fill("#f-start", "2014.01.01_TAI")
         await page.click("#write")
         await page.wait_for_selector("#edit-problem:has-text('role admin')")
-        assert "has the role read" in await page.text_content("#edit-problem")
+        assert "has role read" in await page.text_content("#edit-problem")
         only(walk, 403)
         assert mirror.config.read_text() == CONFIG
 

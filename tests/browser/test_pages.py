@@ -64,7 +64,7 @@ async def test_the_keyboard_reaches_everything_and_skips_the_navigation(mirror, 
         for _ in range(40):
             await walk.page.keyboard.press("Tab")
             seen.append(await walk.page.evaluate("document.activeElement.id"))
-        assert {"scope", "anew", "need", "to", "keep", "backup-list", "since"} <= set(seen)
+        assert {"scope", "restart", "need", "to", "keep", "backup-list", "since"} <= set(seen)
 
 
 async def test_the_theme_is_kept(mirror, browser):

@@ -35,7 +35,7 @@ async def test_a_folder_is_adopted_and_what_has_no_place_is_listed_with_the_reas
     assert "junk.fits" in result.stdout
     assert "it is not FITS" in result.stdout
     assert "hmi.sharp" not in result.stdout
-    assert "4 files: 3 adopted, 1 could not be placed" in result.stderr
+    assert "4 files: 3 adopted, 1 not adopted" in result.stderr
 
 
 async def test_moving_removes_only_what_is_held(adopt, tmp_path):
@@ -56,10 +56,10 @@ async def test_all_files_are_listed_on_demand_and_those_that_are_held_cost_nothi
     result = await adopt(tmp_path / "have", "--all")
     assert result.exit_code == 0
     assert result.stdout.count("held") == 3
-    assert "3 held already" in result.stderr
+    assert "3 already cached" in result.stderr
 
 
 async def test_nothing_to_adopt_is_told(adopt, tmp_path):
     result = await adopt(tmp_path)
     assert result.exit_code == 1
-    assert "names that end in .fits" in result.stderr
+    assert "folders are searched for *.fits" in result.stderr

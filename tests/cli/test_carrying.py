@@ -111,7 +111,7 @@ def test_a_daemon_killed_while_it_backs_up_leaves_no_backup_that_is_not_whole(tm
         second = mirror("serve", MIRROR_STORAGE__PATH=str(tmp_path / "new"), MIRROR_SERVER__PORT="0")
         assert second.returncode == 1
         assert (
-            f"is in use by process {restored.process.pid}; one mirror at a time may own a store"
+            f"is in use by process {restored.process.pid}; a store can be used by one mirror at a time"
             in second.stderr
         )
         assert "Traceback" not in second.stderr

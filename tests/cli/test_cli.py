@@ -157,7 +157,7 @@ def test_a_search_is_a_table_and_says_how_it_was_answered(run, daemon):
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
     assert lines[0] == ["T_REC", "DATAMEAN", "NOTE"]
     assert lines[2][:2] == ["2014.01.01_00:00:45_TAI", "3313.1"]
-    assert result.stderr == "2 records; what was missing came from JSOC, and is held now\n"
+    assert result.stderr == "2 records; missing records were fetched from JSOC and cached\n"
 
 
 def test_csv_holds_the_values_as_they_are(run, daemon):
@@ -191,11 +191,11 @@ def test_the_mirrors_own_words_are_shown_on_an_error(run, daemon):
 
 
 def test_what_is_missing_is_a_line_a_span(run, daemon):
-    error = "the mirror is offline, and of a.b is not held: T_REC 1 to 2 (2 slots); T_REC 5 to 6 (2 slots)"
+    error = "the mirror is offline; a.b is not cached for: T_REC 1 to 2 (2 slots); T_REC 5 to 6 (2 slots)"
     daemon.answers["/api/search"] = 503, {"error": error, "missing": ["a.b[1-2,5-6]"]}
     result = run("search", "a.b[1-6]")
     assert result.stderr.splitlines() == [
-        "Error: the mirror is offline, and of a.b is not held:",
+        "Error: the mirror is offline; a.b is not cached for:",
         "  T_REC 1 to 2 (2 slots)",
         "  T_REC 5 to 6 (2 slots)",
     ]
@@ -237,7 +237,7 @@ def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
     daemon.answers["/api/status"] = 200, STATUS
     assert "1920   T_REC, CAMERA         30   Dopplergram" in run("series").stdout
     assert "2014.01.01_00:00:00_TAI" in run("coverage", "hmi.V_45s").stdout
-    assert "does not answer" in run("status").stdout
+    assert "not responding" in run("status").stdout
     assert json.loads(run("status", "--json").stdout) == daemon.answers["/api/status"][1]
     assert daemon.asked[1] == ("/api/coverage", {"series": ["hmi.V_45s"]})
 
@@ -245,7 +245,7 @@ def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
 def test_no_mirror_there_says_what_to_do(run):
     result = run("status", "--url", "http://127.0.0.1:1")
     assert result.exit_code == 1
-    assert "no mirror answers at http://127.0.0.1:1" in result.stderr
+    assert "no mirror at http://127.0.0.1:1" in result.stderr
     assert "mirror serve" in result.stderr
 
 

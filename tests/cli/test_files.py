@@ -104,7 +104,7 @@ async def test_what_is_there_is_left_alone_and_another_file_of_the_name_is_not_o
     other.write_text("notes of mine")
     result = await run("fetch", SHARPS, "-n", "2", "--to", str(tmp_path))
     assert result.exit_code == 1
-    assert f"{other} is there, and is another file; --overwrite replaces it" in result.stderr
+    assert f"{other} exists and is a different file; use --overwrite to replace it" in result.stderr
     assert (mine.stat().st_ino, other.read_text()) == (before, "notes of mine")
     again = await fetched(run, SHARPS, "-n", "2", "--to", str(tmp_path), "--overwrite")
     assert [f["size"] for f in again["files"]] == [mine.stat().st_size, other.stat().st_size]
@@ -153,10 +153,10 @@ async def test_a_file_that_does_not_come_back_is_told_and_the_others_come(lab, r
     assert failed["record"] == TAPED_RECORD
     assert "email" in failed["error"].lower()
     result = await run("fetch", both, "--to", str(tmp_path / "a"))
-    assert f"not to be had: {TAPED_RECORD}{{bitmap}}: " in result.stderr
+    assert f"not available: {TAPED_RECORD}{{bitmap}}: " in result.stderr
     assert "--email ADDRESS" in result.stderr
     assert "1 of 2 files are on tape" in result.stderr
-    assert "records with an image" not in result.stderr
+    assert "has an image" not in result.stderr
 
 
 async def test_a_file_that_does_not_come_is_told_and_the_others_come(lab, run, tmp_path):
@@ -183,7 +183,7 @@ async def test_without_upstream_what_is_held_comes_and_the_rest_is_told(lab, run
 WRONG_FETCHES = [
     (("hmi.sharp_cea_720s[nonsense",), "^"),
     (("hmi.nope[]",), "hmi.nope"),
-    ((SHARPS, "--name", "same.fits"), "names would be given twice, such as 'same.fits'"),
+    ((SHARPS, "--name", "same.fits"), "file names are not unique, such as 'same.fits'"),
     ((SHARPS, "--name", "a/{recnum}"), "expected a --name without slashes"),
     ((SHARPS, "--name", "../{recnum}"), "expected a --name without slashes"),
     ((SHARPS, "--name", "{NOPE}"), "NOPE"),
@@ -213,7 +213,7 @@ async def test_a_folder_that_cannot_be_made_is_told(run, tmp_path):
     (tmp_path / "file").write_text("")
     result = await run("fetch", SHARPS, "--to", str(tmp_path / "file" / "a"))
     assert result.exit_code == 1
-    assert "cannot be made" in result.stderr
+    assert "cannot create folder" in result.stderr
 
 
 # ---- export and jobs ----------------------------------------------------------------------------
@@ -295,7 +295,7 @@ async def test_what_is_pinned_stays_and_what_is_let_go_goes(run, tmp_path):
     assert [f["sha256"] for f in done["files"]] == [f["sha256"] for f in dry["files"]]
     assert json.loads((await run("evict", "--dry-run", "--json")).stdout)["blobs"] == 0
     removed = await run("pin", SHARPS, "--remove")
-    assert "1 pin taken away" in removed.stderr
+    assert "1 pin removed" in removed.stderr
     assert json.loads((await run("evict", "--dry-run", "--json")).stdout)["blobs"] == 1
     assert json.loads((await run("pin", "--json")).stdout) == []
 
@@ -313,13 +313,13 @@ async def test_what_is_not_held_cannot_be_pinned(run):
     result = await run("pin", SHARPS)
     assert result.exit_code == 1
     assert "pinned: 0 files" in result.stderr
-    assert ", which `mirror fetch` gets" in result.stderr
+    assert "get them with `mirror fetch`" in result.stderr
 
 
 WRONG_OPTIONS = [
-    (("evict",), "say how much to free"),
+    (("evict",), "expected --need SIZE"),
     (("evict", "--need", "much"), "expected a size"),
-    (("pin", "--remove"), "needs a record set"),
+    (("pin", "--remove"), "needs a RECORDSET"),
     (("pin", SHARPS, "--for", "ages"), "expected a duration"),
     (("search", SHARPS, "--open", "0"), "0 is not in the range"),
 ]
@@ -351,7 +351,7 @@ async def test_a_picture_that_cannot_be_made_is_told_after_the_table(run):
     result = await run("search", SHARPS.partition("{")[0], "--open", "99")
     assert result.exit_code == 1
     assert "HARPNUM" in result.stdout
-    assert "there is no record 99" in result.stderr
+    assert "no record 99" in result.stderr
 
 
 def test_a_picture_is_opened_only_where_there_is_a_screen(monkeypatch):
@@ -370,7 +370,7 @@ async def test_that_records_were_not_checked_is_said_on_stderr(lab, run, tmp_pat
     await lab.exported(SHARPS)  # the address is known from here on
     lab.clock.forward(days=200)
     await lab.faults({"fault": "outage"})
-    words = "the records are not checked with JSOC: this is what is held, and may be old (last checked 200 days ago)"
+    words = "records: from the cache, not checked with JSOC; may be out of date (last checked 200 days ago)"
     for arguments in (("fetch", SHARPS, "--to", str(tmp_path / "b")), ("export", SHARPS)):
         result = await run(*arguments)
         assert result.exit_code == 0, result.output

@@ -91,7 +91,7 @@ def test_one_that_always_breaks_off_is_told_and_leaves_nothing(delivery, server,
     server.answers += [(200, len(DATA), DATA[:1000])] * (TRIES + 1)
     found = delivery().bring(item())
     assert isinstance(found, Failure)
-    assert found.error.startswith("the download broke off")
+    assert found.error.startswith("download interrupted")
     assert (files(tmp_path), len(server.asked)) == ([], TRIES)
 
 
@@ -110,7 +110,7 @@ def test_bytes_that_are_not_those_of_the_store_are_not_kept(delivery, server, tm
 
 def test_no_mirror_there_is_told(tmp_path):
     found = Delivery(Daemon("http://127.0.0.1:1"), tmp_path, print, link=True, overwrite=False).bring(item())
-    assert "no mirror answers" in found.error
+    assert "no mirror at" in found.error
 
 
 def test_a_delivery_that_is_stopped_leaves_nothing(delivery, tmp_path):
@@ -171,7 +171,7 @@ def test_a_file_of_the_same_length_is_left_alone_also_if_only_the_answer_tells_i
 def test_a_file_of_another_length_is_replaced_only_when_asked(delivery, tmp_path, size):
     made = delivery()
     (tmp_path / "to" / "a.fits").write_bytes(b"mine")
-    assert "--overwrite replaces it" in made.bring(item(size=size)).error
+    assert "use --overwrite to replace it" in made.bring(item(size=size)).error
     assert (tmp_path / "to" / "a.fits").read_bytes() == b"mine"
     assert delivery(overwrite=True).bring(item(size=size)).how == "downloaded"
     assert (tmp_path / "to" / "a.fits").read_bytes() == DATA
@@ -182,7 +182,7 @@ def test_a_file_of_another_length_is_replaced_only_when_asked(delivery, tmp_path
 
 @pytest.mark.parametrize("name", ["a/b", "/etc/passwd", "..", ".", "", "a\\b", "a\0", "a\n", "x" * 300])
 def test_a_name_that_is_not_one_of_a_file_in_a_folder_is_refused(name):
-    assert "cannot be the name of a file" in name_problem(["good.fits", name])
+    assert "is not a valid file name" in name_problem(["good.fits", name])
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=6))

@@ -32,8 +32,8 @@ def test_a_reprocessing_is_found_on_demand_and_told(mirror):
     assert mirror("search", SPAN).returncode == 0
     assert json.loads(mirror("changes", "--json").stdout) == []
     new = mirror.reprocess()
-    assert "answered from what the mirror holds" in mirror("search", SPAN).stderr
-    assert "came from JSOC" in mirror("search", SPAN, "--refresh").stderr
+    assert "from the cache" in mirror("search", SPAN).stderr
+    assert "fetched from JSOC" in mirror("search", SPAN, "--refresh").stderr
     told = json.loads(mirror("changes", "hmi.v_45s", "--since", "1h", "--json").stdout)
     assert sorted(c["new"] for c in told) == new
     wrong = mirror("changes", "--since", "lately")
@@ -50,5 +50,5 @@ def test_a_mirror_goes_offline_and_says_what_is_missing_until_it_is_online_again
     assert "not checked with JSOC" in stale.stderr
     assert "last checked" in stale.stderr
     assert mirror("online").stdout.startswith("fallback: ")
-    held = mirror("search", "hmi.v_45s[2014.01.01_TAI/2h]", "--held")
-    assert (held.returncode, "forbids to ask JSOC" in held.stderr) == (1, True)
+    held = mirror("search", "hmi.v_45s[2014.01.01_TAI/2h]", "--cached")
+    assert (held.returncode, "allows cached data only" in held.stderr) == (1, True)

@@ -81,7 +81,7 @@ async def test_a_search_takes_a_condition_in_sql(mirror):
     values = found.stdout.split()[1:]
     assert len(values) == 3
     assert all(float(value) > 2 for value in values)
-    assert found.stderr.startswith("3 records; answered from what the mirror holds")
+    assert found.stderr.startswith("3 records; from the cache")
     wrong = await search("--where", "foo > 2")
     assert (wrong.exit_code, "foo > 2\n  ^" in wrong.stderr) == (1, True)
     assert (await search("--where", "TRUE", "--open", "1")).exit_code == 2
@@ -125,6 +125,33 @@ async def test_fill_fetches_what_a_record_set_lacks(run):
     assert (await run(statement, "--csv")).stdout.split() == ['"n"', "13"]
 
 
+@on_module_loop
+async def test_several_statements_are_answered_one_after_the_other(run):
+    done = await run(typed="SELECT 80 AS n;\nSELECT ';' AS b; -- the end;\n")
+    assert (done.exit_code, done.stdout.split()) == (0, ["n", "──", "80", "b", "─", ";"])
+    assert (await run("SELECT $a AS x; SELECT $b AS y", "-p", "a=1", "-p", "b=2", "--csv")).stdout.split() == ['"x"', "1", '"y"', "2"]
+    assert (await run("SELECT 1; SELECT 2", "--parquet", "x.parquet")).exit_code == 2
+
+
+@on_module_loop
+async def test_commands_of_other_shells_list_tables_and_columns(run):
+    tables = (await run(r"\d")).stdout.split()
+    assert {"hmi.v_45s", "hmi.v_45s__old", "mirror.series"} <= set(tables)
+    assert (await run(".tables")).stdout.split() == tables
+    assert "DATAMEAN" in (await run(r"\d hmi.v_45s")).stdout
+
+
+@on_module_loop
+async def test_waiting_fetches_the_record_sets_of_a_statement_first(run):
+    done = await run("SELECT count(*) AS n FROM jsoc('hmi.v_45s[2014.01.01_05:00_TAI/10m]')", "--wait", "--csv")
+    assert (done.exit_code, done.stdout.split()) == (0, ['"n"', "13"])
+
+
+def test_commands_at_the_prompt_need_no_semicolon():
+    lines = ["help", r"\d hmi.v_45s", "SELECT 1", "  ;", ".tables", "quit", "SELECT 2;"]
+    assert list(statements(lines)) == ["help", r"\d hmi.v_45s", "SELECT 1\n  ;", ".tables"]
+
+
 def test_names_are_completed_columns_of_named_series_first():
     names = Names({"hmi.v_45s": ["T_REC", "DATAMEAN"], "hmi.m_45s": ["DATAMEDN"]})
     assert names.candidates("SELECT da FROM hmi.v_45s", "da") == ["DATAMEAN", "DATE", "DATE_TRUNC"]
@@ -138,6 +165,6 @@ def test_names_are_completed_columns_of_named_series_first():
     )
 )
 def test_every_statement_that_ends_is_run_once(typed):
-    typed = [text for text in typed if text.lower() not in ("quit", "exit", r"\q")]
+    typed = [text for text in typed if text.lower() not in ("quit", "exit") and text[0] not in "\\."]
     lines = [line for text in typed for line in (text[: len(text) // 2] or "x", text[len(text) // 2 :] + ";")]
     assert len(list(statements([*lines, "quit", "never run;"]))) == len(typed)

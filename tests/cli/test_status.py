@@ -33,19 +33,19 @@ TOLD = {
 def test_each_subject_has_a_line():
     told = {subject: "\n".join(lines) for subject, lines in sections(msgspec.convert(TOLD, Status))}
     assert told["mirror"].startswith(
-        "holds 17 series, 57,600 records, 120 files, 7 of them adopted exports (1.4 GB"
+        "17 cached series, 57,600 records, 120 files, 7 of them adopted (1.4 GB"
     )
     assert "of a quota of 2.0 TB" in told["mirror"] or "of a quota of 2 TB" in told["mirror"]
-    assert "has run for 2 hours" in told["mirror"]
-    assert told["JSOC"].startswith("does not answer; ")
-    assert "120 requests since the start, 2 failed, 1.2 MB received" in told["JSOC"]
-    assert told["policy"] == "offline, set by hand; the configuration says fallback"
+    assert "up for 2 hours" in told["mirror"]
+    assert told["JSOC"].startswith("not responding; ")
+    assert "120 requests since start, 2 failed, 1.2 MB received" in told["JSOC"]
+    assert told["mode"] == "offline (set by command; configured: fallback)"
     assert told["searches"] == "30 local, 4 filled"
     assert told["exports"] == "3 done, 1 failed"
     assert told["fetching"] == "hmi.V_45s: 3 of 8 slots or records"
     assert "unknown key 'prot'" in told["configuration"] and "server.port" in told["configuration"]
     assert (
-        "is at contents, has seen 12 files and 4 records; found since the start: 1 repaired" in told["check"]
+        "now at contents: 12 files and 4 records; found since start: 1 repaired" in told["check"]
     )
 
 
@@ -53,7 +53,7 @@ def test_what_a_mirror_does_not_do_has_no_line():
     idle = {"searches": {}, "fills": [], "jobs": {}, "uptime_seconds": 0, "policy": "fallback"}
     config = {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []}
     told = dict(sections(msgspec.convert({**TOLD, **idle, "config": config}, Status)))
-    assert list(told) == ["mirror", "JSOC", "policy", "check"]
+    assert list(told) == ["mirror", "JSOC", "mode", "check"]
     assert len(told["mirror"]) == len(told["JSOC"]) == 1
 
 

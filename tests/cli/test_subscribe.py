@@ -58,13 +58,13 @@ def test_a_subscription_is_added_and_everything_else_stays(config):
         config, SERIES, *WISH, "--key", "HARPNUM=3536,3560", "--hours", "20:00-06:00", "--keep", "window"
     )
     assert done.returncode == 0, done.stderr
-    assert f"the subscription {SERIES} is written" in done.stderr
+    assert f"added subscription {SERIES} to " in done.stderr
     assert config.read_text().startswith(BEFORE)
     old, new = load_config(config, {}).subscription
     assert (old.name, new.name, new.series, new.segments) == ("old", SERIES, SERIES, ("bitmap",))
     assert (new.keys, str(new.hours)) == ((("HARPNUM", "3536,3560"),), "20:00-06:00")
     again = subscribe(config, SERIES, *WISH)
-    assert f"the subscription {SERIES}-2 is written" in again.stderr
+    assert f"added subscription {SERIES}-2 to " in again.stderr
 
 
 def test_a_subscription_is_taken_out_and_everything_else_stays(config):
@@ -79,11 +79,11 @@ def test_a_subscription_is_taken_out_and_everything_else_stays(config):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((SERIES,), "--start is missing"),
+        ((SERIES,), "missing --start"),
         ((SERIES, "--start", "soon"), "start = 'soon': expected a time such as"),
         ((SERIES, "--start", "-1d", "--where", "QUALITY ="), "the condition ends here"),
         ((SERIES, "--start", "-1d", "--key", "HARPNUM"), "expected a prime key and its values"),
-        ((SERIES, "--start", "-1d", "--name", "old"), "there is a subscription of that name already"),
+        ((SERIES, "--start", "-1d", "--name", "old"), "this name is taken"),
         ((), "expected a SERIES, or --list, or --remove NAME"),
     ],
 )

@@ -46,11 +46,11 @@ async def test_clients_send_the_token_that_their_proxy_or_address_names(tmp_path
             ask("drms", HTTP_PROXY=address),
         )
         assert answers[:3] == [[1, [True]]] * 3, answers
-        assert "407" in answers[3] and "takes a token" in answers[3]
+        assert "407" in answers[3] and "requires a token" in answers[3]
         asked = run("-m", "mirror", "status", "--url", address, MIRROR_TOKEN=token)
         assert asked.returncode == 0, asked.stderr
         refused = run("-m", "mirror", "status", "--url", address)
-        assert (refused.returncode, "given by --token or MIRROR_TOKEN" in refused.stderr) == (1, True)
+        assert (refused.returncode, "Set it with MIRROR_TOKEN or --token" in refused.stderr) == (1, True)
         code, log = mirror.terminate()
     assert code == 0 and "path=/cgi-bin/ajax/jsoc_fetch" in log
     assert token not in log and token.partition(".")[2] not in log

@@ -95,6 +95,8 @@ async def test_a_mirror_without_a_cluster_imports_nothing_of_it(tmp_path):
 
 # ---- what ends in between -------------------------------------------------------------------------
 
+#: Seconds in which all goes on; a fifth of it where nothing else runs.
+PATIENCE = 25.0
 HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
 
 
@@ -107,7 +109,7 @@ def vanish(shared):
     """What the others see of a server that is killed: its connections end, and it does not come back."""
     database = shared._database
     database._url = "postgresql://nobody@127.0.0.1:1/nowhere"
-    database._session.pgconn.finish()
+    database._session.close()
     database._lose("killed by a test")
     database._session, database._pool = None, None
 
@@ -131,7 +133,7 @@ async def test_a_server_that_is_killed_in_a_fetch_loses_nothing_and_holds_up_nob
             await asyncio.sleep(0.01)
         began = time.monotonic()
         found = await other.recnums(HOUR)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE
         assert found == await other.upstream(HOUR)
         await asyncio.gather(doomed, return_exceptions=True)
         # What was in the air is asked for twice at most.
@@ -181,7 +183,7 @@ async def test_a_session_that_is_ended_is_opened_again_and_fences_what_was_in_th
         assert await other.recnums(HOUR) == await other.upstream(HOUR)
         while not database.connected:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE
         await lab.published()
         asked = await lab.fetched()
         assert await one.recnums(HOUR) == await other.recnums(HOUR)
@@ -211,7 +213,7 @@ async def test_without_postgresql_warm_searches_go_on_and_nobody_asks_alone(tmp_
         began = time.monotonic()
         while not (lab.shared(0)._database.connected and lab.shared(1)._database.connected):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE
         assert await other.recnums(DAY) == await one.upstream(DAY)
         assert await one.recnums(DAY) == await one.upstream(DAY)
         assert await lab.fetched() == len(await one.upstream(DAY))

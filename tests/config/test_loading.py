@@ -76,7 +76,7 @@ def test_the_shipped_file_explains_every_key():
 
 def test_the_shipped_freshness_rules_are_the_built_in_ones(load):
     text = SHIPPED.read_text()
-    rules = text[text.index("# [[freshness]]") : text.index("# How long JSOC's plain files")]
+    rules = text[text.index("# [[freshness]]") : text.index("# When cached plain files")]
     written = load(re.sub(r"(?m)^# ", "", rules).replace("\n#\n", "\n\n")).freshness
     assert written == Config().freshness * 2
 
@@ -290,9 +290,9 @@ def test_a_subscription_without_a_name_is_known_by_its_content(load):
 
 
 def test_two_subscriptions_have_two_names(load):
-    with pytest.raises(ConfigError, match="2: A has the name of one before it"):
+    with pytest.raises(ConfigError, match="2: A has the same name as an earlier one"):
         load(SUBSCRIBED + 'name = "a"\n' + SUBSCRIBED + 'name = "A"\n')
-    with pytest.raises(ConfigError, match=r"2: aia.* has the content of one before it"):
+    with pytest.raises(ConfigError, match=r"2: aia.* has the same content as an earlier one"):
         load(SUBSCRIBED * 2)
 
 

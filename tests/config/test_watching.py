@@ -121,7 +121,7 @@ async def test_edits_are_followed_until_they_cannot_be_seen_any_more(path):
     changes.queue.put_nowait(OSError("too many watches"))
     await watch.run()
     assert len(applied) == 1
-    assert "are not seen, restart after them: too many watches" in watch.status().problem
+    assert "cannot be detected, restart after editing: too many watches" in watch.status().problem
 
 
 async def test_the_real_watcher_sees_a_file_that_is_put_in_the_place_of_another(path):

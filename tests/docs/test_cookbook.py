@@ -21,7 +21,7 @@ def test_every_statement_gives_rows(cooked):
 
 def test_the_page_shows_what_its_statements_answer(cooked):
     text = PAGE.read_text("utf-8")
-    assert with_answers(text, cooked.answers) == text, "python docs/make_images.py makes them anew"
+    assert with_answers(text, cooked.answers) == text, "python docs/make_images.py makes them again"
 
 
 def test_every_picture_of_the_page_is_drawn_by_it_and_kept(cooked):

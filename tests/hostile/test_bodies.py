@@ -42,7 +42,7 @@ BODIES = {
     "/api/pins": {"ds": DS, "seg": "Dopplergram", "n": 1, "owner": "ada", "reason": "why", "seconds": 1},
     "/api/evict": {"need": 1, "dry_run": True},
     "/api/forget": {"ds": "mdi.none[1]", "files": True, "records": True, "force": False, "dry_run": True},
-    "/api/check": {"scope": "files", "budget": 1, "anew": False},
+    "/api/check": {"scope": "files", "budget": 1, "restart": False},
     "/api/policy": {"policy": "fallback"},
     "/api/sync": {"name": "x"},
     "/api/fill": {"ds": DS},

@@ -97,7 +97,7 @@ async def test_what_nobody_waits_for_waits_until_the_hour_moves_on(clock):
     late = asyncio.ensure_future(taken(budget, Claim(SUBSCRIPTION), Need(25)))
     await turns()
     assert (late.done(), budget.waiting) == (False, 1)
-    assert "80 of 100 records in an hour" in str(budget.hold())
+    assert "80 of 100 records per hour" in str(budget.hold())
     clock.seconds += 3500
     budget.look()
     await turns()
@@ -262,7 +262,7 @@ CONFIG = "[upstream]\nrecords_per_hour = {}\n"
 
 @pytest_asyncio.fixture
 async def lab(tmp_path):
-    """A mirror whose JSOC sends 1,000 records in an hour."""
+    """A mirror whose JSOC sends 1,000 records per hour."""
     async with plain_lab(tmp_path, synthetic(), config=CONFIG.format(1000)) as running:
         yield running
 
@@ -331,8 +331,8 @@ async def test_a_large_question_of_a_person_is_refused_with_what_to_do(lab, monk
     before = await lab.fetched()
     answer = await lab.ask("hmi.V_45s[2015.01.01_TAI/3d]")
     assert answer.json["status"] != 0
-    assert "the budget towards JSOC is used up" in answer.json["error"]
-    assert "there is more from" in answer.json["error"]
+    assert "the budget for JSOC is used up" in answer.json["error"]
+    assert "more is available from" in answer.json["error"]
     assert await lab.fetched() - before <= 300 + 3 * 1000 < 3 * 1920, (
         "what was asked side by side, and no more"
     )
@@ -411,8 +411,8 @@ async def test_a_subscription_rests_and_goes_on(tmp_path):
         await sync.finished()
         [report] = await sync.report()
         assert (report.state, report.records) == ("waiting", 0)
-        assert "budget towards JSOC is used up" in report.why
-        assert "there is more from" in report.why
+        assert "budget for JSOC is used up" in report.why
+        assert "more is available from" in report.why
         assert await lab.fetched() == 0
         for _ in range(3):
             lab.clock.forward(hours=1, minutes=2)
@@ -450,7 +450,7 @@ async def test_a_large_export_waits_until_there_is_more_and_goes_on(files):
     assert accepted["status"] == 2
     await files.working()
     job = (await files.get(f"/api/jobs/{accepted['requestid']}")).json
-    assert "the budget towards JSOC is used up" in job["waits"]["why"]
+    assert "the budget for JSOC is used up" in job["waits"]["why"]
     assert job["waits"]["next_try"] > "2023-11-15T22"
     assert 0 < job["ready"] < job["total"]
     for _ in range(3):  # more than a day's bytes

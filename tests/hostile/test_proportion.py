@@ -206,7 +206,7 @@ WIDE = "hmi.ic_45s[2019.02.10_TAI/300d]"
 async def test_who_only_looks_has_nothing_fetched_behind_his_back(archive, path, params):
     mirror, asked = archive
     answer = await mirror.get(path, params)
-    assert answer.code < 500 or "not held" in answer.json["error"], answer.body[:300]
+    assert answer.code < 500 or "not cached" in answer.json["error"], answer.body[:300]
     fetched = sum(e.records for e in asked if e.params.get("op") != "rs_summary")
     assert fetched <= 2 * 1000, (path, fetched)
     await assert_quiet(mirror, asked)

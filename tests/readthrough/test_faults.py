@@ -191,7 +191,7 @@ async def test_what_is_not_held_is_refused_with_what_is_missing(mirror, policy):
     message = error(await mirror.ask("hmi.v_45s[2014.01.01_TAI/1h]"))
     assert "offline" in message if policy == "offline" else "cannot be reached" in message
     if policy != "strict":
-        assert "hmi.V_45s is not held: T_REC 2014.01.01_00:30:00_TAI to 2014.01.01_00:59:15_TAI (40 slots)" in message
+        assert "hmi.V_45s is not cached for: T_REC 2014.01.01_00:30:00_TAI to 2014.01.01_00:59:15_TAI (40 slots)" in message
     if policy == "offline":
         assert len(await mirror.log(op="rs_list")) == 1
 

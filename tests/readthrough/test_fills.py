@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -284,3 +285,22 @@ async def test_a_condition_without_bounds_is_forwarded_and_claims_nothing(tmp_pa
         assert answer.plan == "forwarded"
         assert recnums(answer) == await mirror.upstream("hmi.v_45s[? QUALITY <> 0 ?]")
         assert all("answer" in line for line in (await mirror.get("/api/coverage")).json)  # no record is claimed
+
+
+@pytest.mark.parametrize(
+    "ds",
+    [
+        "hmi.v_45s[2009.01.01_TAI/1h]",
+        "hmi.v_45s[2033.01.01_TAI/1h]",
+        "aia.lev1_euv_12s[2014.01.01/10m@1m][195]",
+        "aia.lev1_euv_12s[2014.01.01/10m@1m][? WAVELNTH = 195 ?]",
+        "hmi.sharp_720s[9999][2014.01.01_TAI/1h]",
+    ],
+)
+async def test_what_is_empty_is_proved_so_by_looking_near_it(mirror, ds):
+    assert (await mirror.ask(ds)).json["count"] == 0
+    asked = [entry["params"]["ds"] for entry in await mirror.log(program="jsoc_info")]
+    assert len(asked) > 1
+    assert not any(re.search(r"=(-10{12}|.*-10{12}\])", text) for text in asked), asked
+    await mirror.faults({"fault": "outage"})
+    assert (await mirror.ask(ds)).json["count"] == 0

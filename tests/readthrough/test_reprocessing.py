@@ -268,5 +268,5 @@ async def test_files_and_new_exports_that_need_jsoc_are_refused_too_if_a_request
         await mirror.get(AJAX + "jsoc_fetch", export, headers=HELD),
     ):
         assert answer.code == 504
-        assert "forbids to ask" in answer.json["error"]
+        assert "allows cached data only" in answer.json["error"]
     assert len(await mirror.log()) == before

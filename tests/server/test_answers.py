@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 import pytest_asyncio
 
+from tests.filelab import synthetic
 from tests.lab import AJAX, JSOC_INFO, lab, recnums
 
 SHARP = "hmi.sharp_720s[3563]"
@@ -89,7 +93,7 @@ async def test_with_jsoc_away_an_answer_is_given_however_old(mirror):
     mirror.clock.forward(days=200)
     old = await mirror.ask(ds)
     assert (old.plan, old.told, old.headers["Age"]) == ("stale", first.told, str(200 * 86400))
-    assert "not held" in (await mirror.ask(f"{SHARP}[2014.01.01_TAI/5h]{UNDECIDED}")).json["error"]
+    assert "not cached" in (await mirror.ask(f"{SHARP}[2014.01.01_TAI/5h]{UNDECIDED}")).json["error"]
 
 
 @pytest.mark.parametrize(
@@ -185,3 +189,57 @@ async def test_a_slot_tells_the_exact_time(mirror, condition):
     answer = await quietly(mirror, ds)
     assert answer.plan == "local"
     assert recnums(answer) == await mirror.upstream(ds)
+
+
+# ---- the same question at a time ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path, first, other",
+    [
+        (JSOC_INFO, {"op": "rs_list", "key": "*recnum*"}, {"key": "*recnum*", "op": "rs_list"}),
+        (JSOC_INFO, {"op": "rs_summary"}, {"op": "rs_summary"}),
+        (JSOC_INFO, {"op": "rs_list", "key": "*recnum*", "M": "1"}, {"M": "1", "op": "rs_list", "key": "*recnum*"}),
+        (AJAX + "show_info", {"key": "T_REC", "b": "1"}, {"b": "1", "key": "T_REC"}),
+    ],
+)
+async def test_what_several_ask_at_a_time_is_asked_once(tmp_path, path, first, other):
+    async with lab(tmp_path, latency=100.0) as mirror:
+        await mirror.ask(f"{SHARP}[2014.01.01_TAI/12m]")  # its structure
+        before = len(await mirror.log())
+        ds = f"{SHARP}[2014.01.01_TAI/4h]"
+        spellings = (UNDECIDED, UNDECIDED.replace("OR", " or "))
+        asked_for = [{**params, "ds": ds + text} for params, text in zip((first, other), spellings, strict=True)] * 5
+        answers = await asyncio.gather(*(mirror.get(path, params) for params in asked_for))
+        assert {answer.code for answer in answers} == {200}
+        assert len({re.sub(rb'"runtime": ?"?[0-9.]+"?', b"", answer.body) for answer in answers}) == 1
+        assert len([ds for ds in await asked(mirror, before) if "sg_000_file" in ds.lower()]) == 1
+
+
+async def test_who_waits_for_an_answer_that_fails_asks_himself(tmp_path):
+    async with lab(tmp_path, latency=100.0) as mirror:
+        await mirror.ask(f"{SHARP}[2014.01.01_TAI/12m]")
+        await mirror.faults({"fault": "broken_json", "times": 1})
+        params = {"op": "rs_list", "ds": f"{SHARP}[2014.01.01_TAI/4h]", "key": "*recnum*", "M": "1"}
+        answers = await asyncio.gather(*(mirror.get(JSOC_INFO, params) for _ in range(3)))
+        good = [answer.body for answer in answers if b'"status":0' in answer.body]
+        assert len(good) == 2
+        assert good[0].partition(b"runtime")[0] == good[1].partition(b"runtime")[0]
+
+
+# ---- formats ------------------------------------------------------------------------------------
+
+
+async def test_missing_numbers_print_as_the_program_prints_them_by_formats_that_are_asked_for_once(tmp_path):
+    blank = "[2014.01.01_TAI/60d][? QUALITY < 0 ?]"
+    async with lab(tmp_path, synthetic()) as mirror:
+        params = {"ds": f"hmi.V_45s{blank}", "key": "T_REC,T_OBS,QUALITY,DATAVALS,DATAMEAN,CRPIX1", "n": "3"}
+        async with mirror.session.get(mirror.simulator.make_url(AJAX + "show_info"), params=params) as told:
+            expected = await told.read()
+        assert b"-2147483648" in expected
+        before = len(await mirror.log())
+        assert (await mirror.get(AJAX + "show_info", params)).body == expected
+        assert "hmi.V_45s[:#$]" in await asked(mirror, before)
+        before = len(await mirror.log())
+        assert (await mirror.get(AJAX + "show_info", params)).body == expected
+        assert await asked(mirror, before) == []

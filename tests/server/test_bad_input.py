@@ -33,7 +33,7 @@ def error(answer):
     told = answer.json
     assert told.keys() == {"status", "error"}, told
     assert told["status"] == 1
-    assert "its log says why" not in told["error"], "an error that nobody foresaw"
+    assert "see the mirror's log" not in told["error"], "an error that nobody foresaw"
     return told["error"]
 
 
@@ -318,7 +318,7 @@ def judged(answer, given_):
     if told["status"] != 0:
         assert told.keys() == {"status", "error"}, given_
         assert told["error"].strip(), given_
-        assert "its log says why" not in told["error"], given_
+        assert "see the mirror's log" not in told["error"], given_
 
 
 def draw(strategy, count):

@@ -115,7 +115,7 @@ def test_search_prints_a_table_and_says_how_it_was_answered(mirror):
         "2014.01.01_00:00:00_TAI",
         "2014.01.01_00:00:45_TAI",
     ]
-    assert "answered from what the mirror holds" in again.stderr
+    assert "from the cache" in again.stderr
 
 
 def test_search_prints_json_with_segments(mirror):

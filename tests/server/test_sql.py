@@ -145,12 +145,12 @@ async def test_a_short_statement_fits_into_the_address(mirror):
 @pytest.mark.parametrize(
     "body, code, words",
     [
-        ("", 400, "there is no statement"),
+        ("", 400, "missing statement"),
         ("SELECT foo FROM hmi.v_45s", 400, "foo"),
-        ("DROP TABLE hmi.v_45s", 403, "read only"),
+        ("DROP TABLE hmi.v_45s", 403, "read-only"),
         ("SELECT * FROM read_text('/etc/passwd')", 403, "disabled"),
         ("{", 400, "not JSON"),
-        ('{"params": []}', 400, "there is no statement"),
+        ('{"params": []}', 400, "missing statement"),
         ('{"query": "SELECT ?", "params": 1}', 400, "expected a list"),
         ('{"query": "SELECT ?", "params": [{"a": 1}]}', 400, "expected a list"),
         ("SELECT * FROM hmi.nowhere", 400, "nowhere"),
@@ -171,3 +171,12 @@ async def test_an_unknown_format_is_named(mirror):
     answer = await mirror.request("POST", "/api/sql?format=xml", data="SELECT 1")
     assert answer.code == 400
     assert "arrow, json, csv, parquet" in answer.json["error"]
+
+
+async def test_lists_and_other_values_with_parts_are_texts_in_csv(mirror):
+    statement = "SELECT [1, 2] AS a, {'x': 1} AS b, INTERVAL 1 DAY AS c, ['é', NULL] AS d"
+    answer = await mirror.get("/api/sql", {"query": statement, "format": "csv"})
+    assert answer.code == 200, answer.body
+    assert answer.body.decode().splitlines()[1].startswith('"[1, 2]","{""x"": 1}",')
+    every = await mirror.get("/api/sql", {"query": "SHOW ALL TABLES", "format": "csv"})
+    assert b'"hmi","v_45s"' in every.body and b'"mirror","series"' in every.body

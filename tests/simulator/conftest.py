@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mirror.simulator.app import build_app
 from mirror.simulator.world import load_world
+from tests.wire.conftest import recorded  # noqa: F401
 
 WORLD = Path(__file__).parents[1] / "data" / "world"
 

@@ -142,6 +142,12 @@ def test_it_is_found_with_its_number_and_not_by_its_bare_name(parts):
     assert [values for _, values in answer.keywords] == [["9.0"], ["9.0"], nothing, nothing, nothing]
 
 
+def test_under_the_flag_f_it_is_found_by_the_same_names(parts):
+    request = ask("lab.parts[2]", keys=("K", "DATAMIN_001", "datamin[0]", "DATAMIN"), flags={"f": "1"})
+    (record,) = fits_records(request, read_parts(request, parts))
+    assert record.keywords == (("K", "2"), ("DATAMIN_001", "8."), ("DATAMIN_000", "1.5"), ("DATAMIN", None))
+
+
 def test_a_condition_names_its_columns(parts):
     assert rs_list(ask("lab.parts[? DATAMIN_001 > 7 and DATAMIN_000 < 2 ?]"), parts).count == 1
     with pytest.raises(BadRequest, match='column "datamin" does not exist; there are datamin_000'):

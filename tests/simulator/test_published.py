@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from astropy.io import fits
 from yarl import URL
 
+from mirror.drms.times import parse_time
 from mirror.simulator.published import published
 
 HARPS = "/doc/data/hmi/harpnum_to_noaa/all_harps_with_noaa_ars.txt"
 UNIT = "/SUM41/D400000001"
+NOW = parse_time("2026.11.22_00:00:00_TAI")
 
 
-def test_the_list_of_harps_has_a_header_and_a_harp_a_line():
-    lines = published(HARPS).decode().splitlines()
+def test_the_list_of_harps_has_a_header_and_those_of_the_series_that_have_begun():
+    lines = published(HARPS, NOW).decode().splitlines()
     assert lines[0] == "HARPNUM NOAA_ARS"
     assert "377 11158" in lines
     assert "4678 12187,12191" in lines
+    assert "3563 11943,11944" in lines
+    assert not any(line.startswith("2 ") for line in lines)  # too short-lived for a region
+    early = published(HARPS, parse_time("2013.01.01_TAI")).decode().splitlines()
+    assert early == lines[: len(early)]
+    assert "377 11158" in early
+    assert "3563 11943,11944" not in early
 
 
 def test_a_synoptic_map_is_the_same_at_every_start_and_another_for_another_rotation():
     one, other = (f"/data/hmi/synoptic/hmi.Synoptic_Mr_small.{n}.fits" for n in (2100, 2101))
-    assert published(one) == published(one) != published(other)
-    assert published(one).startswith(b"SIMPLE  =")
-    assert published("/data/hmi/synoptic/hmi.Synoptic_Mr_small.9999.fits") is None
+    first = published(one, NOW)
+    assert published(other, NOW) != first == published(one, NOW)
+    assert first.startswith(b"SIMPLE  =")
+    assert published("/data/hmi/synoptic/hmi.Synoptic_Mr_small.9999.fits", NOW) is None
+
+
+def test_a_synoptic_map_of_full_size_is_what_sunpy_reads_as_one():
+    data = published("/data/hmi/synoptic/hmi.Synoptic_Mr.2191.fits", NOW)
+    with fits.open(io.BytesIO(data)) as hdus:
+        header, shape = hdus[0].header, hdus[0].data.shape
+    assert shape == (1440, 3600)
+    assert (header["TELESCOP"], header["CAR_ROT"]) == ("SDO/HMI", 2191)
+    assert "Carrington Synoptic Chart Of" in header["CONTENT"]
+    assert header["T_OBS"].startswith("2017.06.09_")
 
 
 def at(client, path):

@@ -19,7 +19,7 @@ from mirror.storage.files.eviction import Pins
 from mirror.storage.files.holdings import Holdings
 from mirror.storage.files.table import all_blobs, holding_links
 
-TABLES = ("blobs", "holdings", "adopted", "pins", "quarantine", "jobs", "job_files", "job_parts", "fronts", "facts", "plain_files")
+TABLES = ("blobs", "holdings", "adopted", "pins", "quarantine", "jobs", "job_files", "job_parts", "fronts", "precise_keywords", "job_numbers", "plain_files")
 
 
 class Died(BaseException):

@@ -195,7 +195,7 @@ async def test_a_server_that_is_not_there_is_unreachable(exchanges):
 async def test_no_answer_in_time_is_unreachable(archive):
     archive.wait = asyncio.Event()
     client = UpstreamClient(archive.url, timeout=0.05, pacer=Pacer(2, retries=Retries(attempts=1)))
-    with pytest.raises(UpstreamUnreachable, match=r"did not answer within 0\.05 s"):
+    with pytest.raises(UpstreamUnreachable, match=r"did not respond within 0\.05 s"):
         await client.rs_summary("a.b[]")
     await client.close()
 

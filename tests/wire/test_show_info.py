@@ -3,11 +3,12 @@
 import pytest
 
 from mirror.drms.series import Keyword
-from mirror.errors import BadRequest, Refused
+from mirror.errors import BadRequest, Refused, UpstreamBroken
 from mirror.wire.info import ALL, RsListRequest
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.show_info import (
     ShowInfoRequest,
+    decode_formats,
     decode_show_info,
     encode_show_count,
     encode_show_info,
@@ -168,6 +169,43 @@ def test_a_missing_number_is_printed_as_the_type_and_the_values_beside_it_tell(t
     answer = RsList(len(values), keywords=[("X", values)])
     text = encode_show_info(ShowInfoRequest(DS, keys=("X",), quiet=True), answer, keyword={"X": keyword}.get)
     assert text.decode().splitlines() == printed
+
+
+@pytest.mark.parametrize(
+    "type_, unit, form, printed",
+    [
+        ("float", "m", "%f", "nan"),
+        ("double", "m", "%10.3f", "       nan"),
+        ("double", "m", "%010.3f", "       nan"),
+        ("double", "m", "%-6g|", "nan   |"),
+        ("int", "", "%d", "-2147483648"),
+        ("int", "", "%12d", " -2147483648"),
+        ("int", "", "0x%08X", "0x80000000"),
+        ("int", "", "%#x", "0x80000000"),
+        ("longlong", "", "0x%016llx", "0x8000000000000000"),
+        ("short", "", "%hd", "-32768"),
+        ("char", "", "%hhd", "-128"),
+        ("int", "", "%s", "-2147483648"),  # no format of a number: as its type tells
+        ("int", "", "%n%n", "-2147483648"),
+        ("time", "TAI", "0", "-4712.01.01_11:59:28_TAI"),
+        ("time", "TAI", "3", "-4712.01.01_11:59:27.816_TAI"),
+    ],
+)
+def test_a_missing_number_is_printed_by_the_format_that_was_told(type_, unit, form, printed):
+    keyword = Keyword("X", type_, "variable", "", unit, "")
+    answer = RsList(1, keywords=[("X", ["MISSING"])])
+    asked = ShowInfoRequest(DS, keys=("X",), quiet=True)
+    text = encode_show_info(asked, answer, keyword={"X": keyword}.get, formats={"x": form})
+    assert text.decode() == f"{printed}\n"
+
+
+def test_formats_are_read_from_what_the_program_tells():
+    told = b"T_REC\tQUALITY\tT_OBS\ntime\tint\ttime\n%s\t0x%08X\t%s\n2014.01.01_TAI\t0x00000000\t2014.01.01_00:00:00.12_TAI\n"
+    assert decode_formats(told) == {"t_rec": "0", "quality": "0x%08X", "t_obs": "2"}
+    assert decode_formats(b"** No records in selected data set, query was a.b[:#$] **\n") == {}
+    for strange in (b"", b"### show_info: series a.b not found.\n", b"T_REC\tX\ntime\n%s\n"):
+        with pytest.raises(UpstreamBroken, match="no formats"):
+            decode_formats(strange)
 
 
 @pytest.mark.parametrize("given", ["t", "l", "sunum", "b", "M", "link", "z", "x"])

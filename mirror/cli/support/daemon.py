@@ -32,7 +32,7 @@ from mirror.client.redirect import without_token
 
 #: Where --token waits for --url.
 _TOKEN = "mirror.token"  # noqa: S105
-_WHERE = "say where it is: --url http://HOST:PORT, or MIRROR_URL."
+_WHERE = "give its address with --url http://HOST:PORT or MIRROR_URL."
 F = TypeVar("F", bound=Callable[..., Any])
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
@@ -53,17 +53,17 @@ class Daemon:
 
     def ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
         """The answer of an endpoint; ``names`` are the parts of its path."""
-        return self.told(endpoint, asked, None, **names)[0]
+        return self.exchange(endpoint, asked, None, **names)[0]
 
-    def told(
+    def exchange(
         self, endpoint: Endpoint[Q, A], asked: Q | None = None, headers: Mapping[str, str] | None = None,
         **names: str,
     ) -> tuple[A, HTTPMessage]:  # fmt: skip
         """The same with the headers of the answer, which say how it came about."""
         with self._in_words():
-            return self._connection.told(call(endpoint, asked, headers, **names))
+            return self._connection.exchange(call(endpoint, asked, headers, **names))
 
-    def follow(self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], told: Callable[[W], None]) -> A:
+    def follow(self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], reply: Callable[[W], None]) -> A:
         """What a long task comes to, which tells how far it is, line by line."""
         with self._in_words(), self._connection.opened(call(endpoint, asked)) as answer:
             for line in answer:
@@ -72,8 +72,8 @@ class Daemon:
                     raise click.ClickException(str(given["error"]))
                 if "done" in given and "step" not in given:
                     return msgspec.convert(given["done"], endpoint.answer)
-                told(msgspec.convert(given, word))
-        raise click.ClickException(f"the mirror at {self.url} ended before the task did; its log says why")
+                reply(msgspec.convert(given, word))
+        raise click.ClickException(f"the mirror at {self.url} stopped before the task ended; see its log")
 
     def upload(self, endpoint: Endpoint[Q, A], asked: Q, file: BinaryIO) -> A:
         """What answers the bytes of a file; raises what reading raises, too."""
@@ -81,7 +81,7 @@ class Daemon:
         size = str(os.fstat(file.fileno()).st_size)
         headers = {**bare.headers, "Content-Type": endpoint.taken, "Content-Length": size}
         with self._in_words():
-            return self._connection.told(Call(bare.path, bare.read, bare.method, bare.params, file, headers))[0]
+            return self._connection.exchange(Call(bare.path, bare.read, bare.method, bare.params, file, headers))[0]
 
     @contextmanager
     def stream(self, path: str, asked: object = None, body: object = None) -> Iterator[HTTPResponse]:
@@ -108,30 +108,30 @@ class Daemon:
 
     def _words(self, problem: RemoteError) -> str:
         if isinstance(problem, Absent):
-            return f"no mirror answers at {self.url} ({problem.why}).\nStart one with `mirror serve`, or {_WHERE}"
+            return f"no mirror at {self.url} ({problem.why}).\nStart one with `mirror serve`, or {_WHERE}"
         if isinstance(problem, Broken):
-            return f"{self.url} ended in the middle of an answer; try again"
+            return f"the connection to {self.url} was lost; try again"
         if isinstance(problem, Wordless):
             return (
-                f"what answers at {self.url} is not a mirror, or something stands before it: "
-                f"HTTP {problem.code} {problem.reason}.\n{_WHERE}"
+                f"the server at {self.url} is not a mirror, or is behind a proxy: "
+                f"HTTP {problem.code} {problem.reason}.\nFor another mirror, {_WHERE}"
             )
         if isinstance(problem, Strange):
             if isinstance(problem.__cause__, msgspec.ValidationError) and self._is_mirror():
-                return f"the mirror at {self.url} is of another version, and answers otherwise: {problem.why}"
-            return f"what answers at {self.url} is not a mirror: {problem.why}.\n{_WHERE}"
+                return f"the mirror at {self.url} has an incompatible version: {problem.why}"
+            return f"the server at {self.url} is not a mirror: {problem.why}.\nFor another mirror, {_WHERE}"
         if problem.code == UNAUTHORIZED:
-            return f"{problem}; it is given by --token or MIRROR_TOKEN"
+            return f"{problem} Set it with MIRROR_TOKEN or --token."
         return _apart(str(problem))
 
     def _is_mirror(self) -> bool:
         """True if what is there answers as a mirror of some version does."""
         status = call(STATUS, Nothing())
         try:
-            told = self._connection.told(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
+            reply = self._connection.exchange(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
         except (RemoteError, ValueError):
             return False
-        return isinstance(told, dict) and {"policy", "searches"} <= told.keys()
+        return isinstance(reply, dict) and {"policy", "searches"} <= reply.keys()
 
 
 def token_option(command: F) -> F:
@@ -142,27 +142,27 @@ def token_option(command: F) -> F:
         expose_value=False,
         is_eager=True,  # before --url, which needs it
         callback=lambda context, _, given: context.meta.update({_TOKEN: given}),
-        help="A token, where the mirror wants one; others see what stands in a command.  [env: MIRROR_TOKEN]",
+        help="Access token (prefer MIRROR_TOKEN: command lines are visible to other users).  [env: MIRROR_TOKEN]",
     )(command)
 
 
 def url_option(command: F) -> F:
     """``--url``, where the mirror is, and ``--token``; the function gets it as ``daemon``."""
     return _url(
-        command, _daemon, "Where the mirror is; where none runs, the store is opened for this command."
+        command, _daemon, "Address of the mirror; if none runs, the store is opened directly."
     )
 
 
 def store_option(command: F) -> F:
     """``--url`` for commands that make the store where there is none yet."""
     return _url(
-        command, _daemon_or_store, "Where the mirror is; where none runs, the store is opened, or made."
+        command, _daemon_or_store, "Address of the mirror; if none runs, the store is opened or created."
     )
 
 
 def running_option(command: F) -> F:
     """``--url`` for commands that never open the store themselves."""
-    return _url(command, lambda context, _, url: _named(context, url), "Where the mirror is.")
+    return _url(command, lambda context, _, url: _named(context, url), "Address of the mirror.")
 
 
 def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
@@ -229,7 +229,7 @@ def _listens(url: str) -> bool:
 
 def _apart(error: str) -> str:
     """An error with what is missing a span a line, where there are several."""
-    before, mark, spans = error.partition(" is not held: ")
+    before, mark, spans = error.partition(" is not cached for: ")
     if not mark or "; " not in spans:
         return error
     return "\n  ".join([f"{before}{mark.rstrip()}", *spans.split("; ")])

@@ -32,7 +32,7 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file to be had: its name in the folder, whose it is, and where the mirror serves it.
+    """A file to deliver: its name in the folder, whose it is, and where the mirror serves it.
 
     ``size`` and ``sha256`` are None if not known, ``place`` is where it lies on the mirror's machine.
     """
@@ -59,7 +59,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file that is not to be had, and why."""
+    """A file that is not available, and why."""
 
     name: str
     record: str
@@ -79,10 +79,10 @@ def name_problem(names: Sequence[str]) -> str | None:
     """Why these cannot be the names of files in one folder; None if they can."""
     bad = [name for name in names if not is_plain(name)]
     if bad:
-        return f"{bad[0]!r} cannot be the name of a file; expected a --name without slashes"
+        return f"{bad[0]!r} is not a valid file name; expected a --name without slashes"
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        return f"{len(twice)} names would be given twice, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
+        return f"{len(twice)} file names are not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
     return None
 
 
@@ -138,7 +138,7 @@ class Delivery:
             return False
         if target.is_file() and target.stat().st_size == size:
             return True
-        raise click.ClickException(f"{target} is there, and is another file; --overwrite replaces it")
+        raise click.ClickException(f"{target} exists and is a different file; use --overwrite to replace it")
 
     def _linked(self, item: Item) -> bool:
         """True if the file could be linked from the store, and is what the mirror says that it holds.
@@ -156,8 +156,8 @@ class Delivery:
 
     def _download(self, item: Item) -> tuple[How, int]:
         with self._daemon.stream(item.path) as answer:
-            told = answer.headers.get("Content-Length", "")
-            size = int(told) if told.isdigit() else None
+            reply = answer.headers.get("Content-Length", "")
+            size = int(reply) if reply.isdigit() else None
             if self._is_there(item.name, size):
                 return "there", size or 0
             with self._temporary(item.name) as part:
@@ -188,7 +188,7 @@ class Delivery:
         try:
             return answer.read(PIECE)
         except (HTTPException, ConnectionError, TimeoutError) as problem:
-            raise Broken(f"the download broke off: {problem}") from problem
+            raise Broken(f"download interrupted: {problem}") from problem
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
@@ -202,6 +202,6 @@ class Delivery:
 
 def _insist_whole(length: int, size: int | None, digest: str, sha256: str | None) -> None:
     if size is not None and length != size:
-        raise Broken(f"the download broke off after {length:,} of {size:,} bytes")
+        raise Broken(f"download interrupted after {length:,} of {size:,} bytes")
     if sha256 is not None and digest != sha256:
-        raise click.ClickException("what came is not what the mirror holds: the sha256 differ")
+        raise click.ClickException("the downloaded file is damaged: its sha256 differs")

@@ -11,6 +11,7 @@ What a command would ask JSOC for, told before it begins; ``--dry-run`` tells th
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,20 +24,19 @@ import msgspec
 from mirror.api.contract import UNSET, Asked, Endpoint, plain
 from mirror.api.fills import ESTIMATE, Estimate, EstimateQuery
 from mirror.cli.support.daemon import Daemon
+from mirror.cli.support.table import Column, drawn
 from mirror.humanize import counted, in_words
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from mirror.api.transfer import Word
+    from mirror.api.transfer import Progress
 
 Form = Literal["table", "json", "csv"]
 F = TypeVar("F", bound=Callable[..., Any])
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
 
-#: More characters than any line has.
-_UNLIMITED = 1_000_000
+#: Where --wide and --pager wait for the table.
+_TABLE = "mirror.table"
 
 
 class Table(NamedTuple):
@@ -48,10 +48,22 @@ class Table(NamedTuple):
 
 def form_options(command: F) -> F:
     """``--json`` and ``--csv``; the function gets ``form``."""
-    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line of names.")
+    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
     as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
     as_table = click.option("--table", "form", flag_value="table", default=True, hidden=True)
-    return as_table(as_json(as_csv(command)))
+    return as_table(as_json(as_csv(table_options(command))))
+
+
+def table_options(command: F) -> F:
+    """``--wide`` and ``--pager``, which ``show`` heeds where it prints a table."""
+
+    def note(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            context.meta.setdefault(_TABLE, set()).add(option.name)
+
+    wide = click.option("--wide", is_flag=True, expose_value=False, callback=note, help="Do not cut the table to the screen.")
+    pager = click.option("--pager", is_flag=True, expose_value=False, callback=note, help="Show the whole table in a pager.")
+    return wide(pager(command))
 
 
 def json_option(command: F) -> F:
@@ -84,23 +96,12 @@ def show(payload: Any, form: Form) -> None:
     elif form == "csv":
         _show_csv(table_of(payload))
     else:
-        _show_table(table_of(payload))
-
-
-
-
+        _show_table(table_of(payload), whole=isinstance(payload, Mapping) and "columns" not in payload)
 
 
 def remark(text: str) -> None:
     """A line about the data, to stderr, so that it never ends up in a file of data."""
     click.echo(text, err=True)
-
-
-def wide_enough(console: Console) -> Console:
-    """The console; in a pipe one on which nothing is cut, for whoever reads it there wants it all."""
-    if not console.is_terminal:
-        console.width = _UNLIMITED
-    return console
 
 
 def _show_csv(table: Table) -> None:
@@ -111,25 +112,38 @@ def _show_csv(table: Table) -> None:
     writer.writerows([[_plain(value) for value in row] for row in table.rows])
 
 
-def _show_table(table: Table) -> None:
+def _show_table(table: Table, *, whole: bool) -> None:
+    """Prints a table; in a terminal as much of it as fits, unless ``whole`` or an option asks for all."""
     if not table.columns:  # nothing was found; whoever asked says so in words
         return
-    from rich import box  # noqa: PLC0415  (it takes longer to load than many commands to run)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    options = _table_options()
+    terminal = sys.stdout.isatty()
+    room = None if whole or options or not terminal else _terminal_width()
+    texts = [[_plain(row[n]) for row in table.rows] for n in range(len(table.columns))]
+    columns = [
+        Column(name, values, bool(values) and all(map(_is_number, values)))
+        for name, values in zip(table.columns, texts, strict=True)
+    ]
+    shown = drawn(columns, room)
+    text = "\n".join(shown.lines)
+    if terminal and "pager" in options:
+        os.environ.setdefault("LESS", "-SFRX")  # lines are not folded, and a short table is just printed
+        click.echo_via_pager(text)
+    else:
+        click.echo(text)
+    if shown.hidden:
+        remark(f"{counted(shown.hidden, 'more column')}; use --wide or --pager to see all")
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(table.columns):
-        numeric = bool(table.rows) and all(_is_number(row[number]) for row in table.rows)
-        drawn.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
-    for row in table.rows:
-        drawn.add_row(*(Text(_plain(value)) for value in row))
-    console = wide_enough(Console())
-    with console.capture() as capture:
-        console.print(drawn)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    click.echo("\n".join(line for line in lines if line))
+
+def _table_options() -> frozenset[str]:
+    context = click.get_current_context(silent=True)
+    return frozenset() if context is None else frozenset(context.meta.get(_TABLE, ()))
+
+
+def _terminal_width() -> int:
+    import shutil  # noqa: PLC0415
+
+    return shutil.get_terminal_size().columns
 
 
 def _flat(members: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -149,17 +163,13 @@ def _plain(value: Any) -> str:
     return msgspec.json.encode(value).decode() if isinstance(value, (bool, Mapping)) else str(value)
 
 
-def _is_number(value: Any) -> bool:
-    """True for what belongs to the right of a column: numbers, as text too, and what stands for none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return value is None
+def _is_number(text: str) -> bool:
+    """True for what belongs to the right of a column: numbers, and what stands for none."""
     try:
-        float(value)
+        float(text)
     except ValueError:
-        return value == "MISSING"
+        return text in ("MISSING", "")
     return True
-
-
 
 
 def size_option(name: str, **options: Any) -> Callable[[F], F]:
@@ -178,13 +188,13 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str]) -> A:
     """What a long task comes to; ``steps`` gives the words for each of its steps."""
-    from mirror.api.transfer import Word  # noqa: PLC0415
+    from mirror.api.transfer import Progress  # noqa: PLC0415
 
     with _line() as say:
-        return daemon.follow(endpoint, asked, Word, lambda word: say(in_a_line(word, steps)))
+        return daemon.follow(endpoint, asked, Progress, lambda word: say(in_a_line(word, steps)))
 
 
-def in_a_line(word: Word, steps: Mapping[str, str]) -> str:
+def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:
     """A word of a task for people: "copying files: 20 of 300, 1.2 GB"."""
     figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
     figures += [in_words(word.bytes)] if word.bytes else []
@@ -207,10 +217,10 @@ def _line() -> Iterator[Any]:
 
 
 _PLANS = {
-    "local": "answered from what the mirror holds",
-    "filled": "what was missing came from JSOC, and is held now",
-    "forwarded": "asked from JSOC as it is",
-    "stale": "not checked with JSOC: this is what is held, and may be old",
+    "local": "from the cache",
+    "filled": "missing records were fetched from JSOC and cached",
+    "forwarded": "passed on to JSOC",
+    "stale": "from the cache, not checked with JSOC; may be out of date",
 }
 
 
@@ -224,7 +234,7 @@ def warn_if_stale(headers: HTTPMessage) -> None:
     """Say on stderr that records should have been checked with JSOC, which could not be asked."""
     if headers.get("X-Mirror", "") == "stale":
         age = headers.get("Age", "")
-        remark(f"the records are {origin_in_words('stale', int(age) if age.isdigit() else None)}")
+        remark(f"records: {origin_in_words('stale', int(age) if age.isdigit() else None)}")
 
 
 def span_in_words(seconds: int) -> str:
@@ -237,7 +247,7 @@ def span_in_words(seconds: int) -> str:
 
 def dry_run_option(command: F) -> F:
     """``--dry-run``; the function gets ``dry_run``."""
-    words = "Only say how many records and files are missing, their bytes, and how long that takes."
+    words = "Show how many records and files are missing, their size and the time to fetch them."
     return click.option("--dry-run", is_flag=True, help=words)(command)
 
 
@@ -246,29 +256,29 @@ def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) 
     return daemon.ask(ESTIMATE, EstimateQuery(ds=ds, seg=seg or "", n=n, export=True))
 
 
-def told_before(estimate: Callable[[], Estimate]) -> None:
+def announce_estimate(estimate: Callable[[], Estimate]) -> None:
     """Says on stderr what is about to be asked of JSOC, if something is.
 
     Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
     """
     try:
-        told = estimate()
+        answer = estimate()
     except click.ClickException:
         return
-    if told.records != 0 or told.files != 0:
-        _notes(told)
-        remark(told.text)
+    if answer.records != 0 or answer.files != 0:
+        _notes(answer)
+        remark(answer.text)
 
 
-def show_estimate(told: Estimate, *, as_json: bool) -> None:
+def show_estimate(answer: Estimate, *, as_json: bool) -> None:
     """The answer of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
     if as_json:
-        show(told, "json")
+        show(answer, "json")
         return
-    _notes(told)
-    click.echo(told.text)
+    _notes(answer)
+    click.echo(answer.text)
 
 
-def _notes(told: Estimate) -> None:
-    for note in told.notes:
+def _notes(answer: Estimate) -> None:
+    for note in answer.notes:
         remark(f"note: {note}")

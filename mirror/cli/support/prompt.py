@@ -17,10 +17,11 @@ from mirror.api.sql import SQL, SqlQuery
 from mirror.cli.support.daemon import Daemon
 
 WORDS = ["SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "JOIN", "ASOF", "USING", "ON", "AS", "AND", "OR", "NOT", "IN", "BETWEEN", "LIKE", "IS", "NULL", "DISTINCT", "COUNT", "AVG", "MIN", "MAX", "SUM", "MEDIAN", "STDDEV", "QUANTILE", "WITH", "UNION", "ALL", "CASE", "WHEN", "THEN", "ELSE", "END", "CAST", "DATE", "TIMESTAMP", "INTERVAL", "DATE_TRUNC", "DESCRIBE", "SUMMARIZE", "EXPLAIN", "PIVOT", "HAVING", "OVER", "PARTITION", "DESC", "ASC"]
-HELP = """A statement ends with ; and may have several lines. Tab completes names, ctrl-R searches what was typed.
-  FROM mirror.series;       the tables that there are
-  DESCRIBE hmi.v_45s;       the columns of one
-  quit                      or ctrl-D"""
+HELP = """End a statement with ;  Tab completes names, Ctrl-R searches the history.
+  SHOW ALL TABLES;          list the tables          (also .tables or \\d)
+  DESCRIBE hmi.v_45s;       list its columns         (also \\d hmi.v_45s)
+  help                      show this text
+  quit                      or Ctrl-D"""
 _NAME = re.compile(r"[\w.$]*$")
 
 
@@ -53,6 +54,9 @@ def prompt(daemon: Daemon, run: Callable[[str], None]) -> None:
         completer=Names(_columns(daemon)), history=FileHistory(str(_history()))
     )
     for statement in statements(_lines(session)):
+        if statement.lower().rstrip(";") in ("help", ".help", r"\h", r"\?"):
+            click.echo(HELP)
+            continue
         try:
             run(statement)
         except click.ClickException as problem:
@@ -60,11 +64,18 @@ def prompt(daemon: Daemon, run: Callable[[str], None]) -> None:
 
 
 def statements(lines: Iterable[str]) -> Iterator[str]:
-    """The statements that lines make up: each ends with a semicolon at the end of a line; ``quit`` ends all."""
+    """The statements that lines make up: each ends with a semicolon at the end of a line; ``quit`` ends all.
+
+    Commands, such as ``help`` and ``\\d NAME``, are a line without a semicolon.
+    """
     typed = ""
     for line in lines:
-        if not typed and line.strip().lower() in ("quit", "exit", r"\q"):
+        word = line.strip().lower().rstrip(";")
+        if not typed and word in ("quit", "exit", r"\q", ".quit", ".exit"):
             return
+        if not typed and (word == "help" or word.startswith(("\\", "."))):
+            yield line.strip()
+            continue
         typed += f"{line}\n"
         if not typed.strip():
             typed = ""

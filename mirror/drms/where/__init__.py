@@ -60,6 +60,10 @@ def where_columns(series: Series) -> dict[str, str]:
     that each segment has its own of, each is a column (DATAMIN_000, DATAMIN_001, ...); its name without a number
     binds too, but what it means in a condition JSOC alone knows. Of two keywords of one name the first counts.
     """
+    return series.derived("columns of conditions", lambda: _where_columns(series))
+
+
+def _where_columns(series: Series) -> dict[str, str]:
     named = (*series.record_keywords, *(k for k in series.keywords if k.recscope == OF_SEGMENT))
     keywords = {k.name.lower(): k.type for k in reversed(named) if _has_column(k)}
     return {**keywords, **RECORD_COLUMNS, **_link_columns(series), **_segment_columns(series)}

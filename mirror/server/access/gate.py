@@ -118,7 +118,7 @@ class Gate:
         with self._counted(request) as admitted:
             if not admitted:
                 return problem_response(
-                    request, TooMany("too many requests of this address are being answered")
+                    request, TooMany("too many concurrent requests from this address")
                 )
             return await self._answer(request, handler, canonical, needed, proxied=proxied)
 
@@ -135,7 +135,9 @@ class Gate:
     ) -> web.StreamResponse:
         try:
             principal = await self._principal(request, proxied=proxied)
-            request[PRINCIPAL], request[FORM_TOKEN] = principal, self._authenticator.form_token(principal)
+            request[PRINCIPAL] = principal
+            if is_page(canonical):
+                request[FORM_TOKEN] = self._authenticator.form_token(principal)
             await self._check(request, principal, canonical, needed, proxied=proxied)
         except (BadRequest, TooMany) as problem:
             response: web.StreamResponse = refused(request, problem, page=is_page(canonical), proxied=proxied)
@@ -167,8 +169,8 @@ class Gate:
         if given.secret and self._authenticator.has_tokens:
             found = self._authenticator.by_token(given.secret, request.remote)
             if found is None:
-                log.warning("a wrong token came address=%s path=%s", request.remote, request.path)
-                raise Unknown("this is not a token of this mirror, or not any more")
+                log.warning("invalid token address=%s path=%s", request.remote, request.path)
+                raise Unknown("Invalid or revoked token.")
             return found
         cookie = None if proxied else request.cookies.get(COOKIE)
         found = self._authenticator.by_session(cookie, request.remote) if cookie else None
@@ -204,7 +206,7 @@ class Gate:
             return
         given = (await form(request)).get("form_token", "")
         if not self._authenticator.is_form_token(principal, given):
-            raise Refused("this form is not valid any more; load its page again, and send it from there")
+            raise Refused("this form has expired; reload the page and try again")
 
     @contextmanager
     def _counted(self, request: web.Request) -> Iterator[bool]:
@@ -225,10 +227,10 @@ class Gate:
 def _too_little(principal: Principal, needed: Role, *, tokens: bool) -> MirrorError:
     """What is said to somebody whose role is not enough."""
     if principal.ambient and tokens:
-        return Unknown(f"this takes a token with the role {needed}; `mirror token create` makes one")
+        return Unknown(f"this requires a token with role {needed}; create one with `mirror token create`")
     if principal.ambient and principal.role is Role.NOBODY:
-        return Refused(f"{principal.address} is let in by no network of [access] in the mirror's config.toml")
-    return Refused(f"this takes the role {needed}, and {principal.who} has the role {principal.role}")
+        return Refused(f"{principal.address} is in no network of [access] in the mirror's config.toml")
+    return Refused(f"this requires role {needed}; {principal.who} has role {principal.role}")
 
 
 def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied: bool) -> None:
@@ -236,23 +238,25 @@ def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied
 
     What is asked as of a proxy counts for JSOC's site: the browser names that in ``Host``.
     """
-    headers, query = request.headers, decode_params(request.rel_url.raw_query_string)
-    costly = not proxied and costs(canonical, query)
+    headers = request.headers
+    costly, query = False, {}
+    if (not proxied and not is_jsocs(canonical)) or is_page(canonical):
+        query = decode_params(request.rel_url.raw_query_string)
+        costly = not proxied and costs(canonical, query)
     if (acting or costly) and is_from_elsewhere(headers):
-        raise Refused("a page of another site sent this; it is taken from the mirror's own pages only")
+        raise Refused("request from another site refused; use the mirror's own pages")
     asks_to_fetch = costly and not is_page(canonical) and any(name in query for name in ("fill", "fetch"))
     if (acting or asks_to_fetch) and hides_its_page(headers):
         raise Refused(
-            "a browser sent this without saying which page it comes from (Referer); it is taken from the mirror's own "
-            "pages, and from programs"
+            "request refused: the browser sent no Referer; use the mirror's own pages, or a program"
         )
     if not proxied and canonical != PASSED and is_embedded_elsewhere(headers):
-        raise Refused("a page of another site shows this; it may lead here by a link, and show nothing of it")
+        raise Refused("other sites may link to this mirror but not embed it")
 
 
 def _check_name(host: str, names: tuple[str, ...]) -> None:
     if not is_our_name(host, names):
         raise Refused(
-            f"{host[:100]!r} is not known as a name of this mirror; if it is one, add it to hosts below [access] in "
-            "config.toml, or come with a token"
+            f"{host[:100]!r} is not a known name of this mirror; add it to hosts in [access] in config.toml, or "
+            "use a token"
         )

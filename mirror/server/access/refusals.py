@@ -56,8 +56,8 @@ class Unknown(Refused):
 def refused(request: web.Request, problem: MirrorError, *, page: bool, proxied: bool) -> web.Response:
     """The answer to a request that is not let in."""
     if is_mirror(request):  # at JSOC's own paths it would take our words for JSOC's
-        told = {PROBLEM: quote(str(problem))}
-        return web.json_response({"error": str(problem)}, status=407 if proxied else 401, headers=told)
+        answer = {PROBLEM: quote(str(problem))}
+        return web.json_response({"error": str(problem)}, status=407 if proxied else 401, headers=answer)
     if not isinstance(problem, Unknown):
         response = problem_response(request, problem)
         if page:

@@ -81,7 +81,7 @@ def normal_target(method: str, target: str) -> str:
     found = _ABSOLUTE.fullmatch(target)
     if found is None:
         raise BadRequest(
-            f"{target[:100]!a} is no target of a request; expected a path, or an address with http://"
+            f"{target[:100]!a} is not a request target; expected a path or an http:// URL"
         )
     if found["scheme"].lower() != "http":
         return target
@@ -91,7 +91,7 @@ def normal_target(method: str, target: str) -> str:
 def _with_path(before: str, text: str, ours: AbstractSet[str] = frozenset()) -> str:
     path, mark, query = text.partition("?")
     if "#" in path:
-        raise BadRequest(f"the path {path[:100]!a} has a number sign; expected it escaped, as %23, or none")
+        raise BadRequest(f"the path {path[:100]!a} contains #; expected %23")
     return before + normal_path(path, ours) + mark + query
 
 

@@ -42,7 +42,7 @@ class AdoptionApi:
         serve(router, api.ADOPT, self.adopt)
         serve(router, api.UPLOAD, self.upload)
 
-    async def adopt(self, request: web.Request, asked: api.AdoptWish) -> api.Adopted:
+    async def adopt(self, request: web.Request, asked: api.AdoptBody) -> api.Adopted:
         """Take files of this machine in; every file is unseen for who asks from another one."""
         near = _is_near(request.remote)
         visible = await asyncio.to_thread(lambda: [near and _sees(file) for file in asked.files])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mirror.api import coverage as api
 from mirror.errors import BadRequest
-from mirror.server.endpoints import Told, serve
+from mirror.server.endpoints import Reply, serve
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -36,25 +36,25 @@ class CoverageApi:
         """The spans that are held completely, and what else JSOC answered over which."""
         return [*self._status.coverage(asked.series), *self._status.answers(asked.series)]
 
-    async def days(self, _: web.Request, asked: api.DaysQuery) -> Told[api.Cells]:
+    async def days(self, _: web.Request, asked: api.DaysQuery) -> Reply[api.Cells]:
         """The days of a year, or of all years."""
         year = _year(asked.year) if asked.year else None
-        return Told(await self._heatmap.days(asked.series, year), packed=True)
+        return Reply(await self._heatmap.days(asked.series, year), packed=True)
 
-    async def hours(self, _: web.Request, asked: api.HoursQuery) -> Told[api.Cells]:
+    async def hours(self, _: web.Request, asked: api.HoursQuery) -> Reply[api.Cells]:
         """The hours of a day."""
-        return Told(await self._heatmap.hours(asked.series, asked.day), packed=True)
+        return Reply(await self._heatmap.hours(asked.series, asked.day), packed=True)
 
-    async def delays(self, _: web.Request, asked: api.DelaysQuery) -> Told[api.Delays]:
+    async def delays(self, _: web.Request, asked: api.DelaysQuery) -> Reply[api.Delays]:
         """How late records came, by month."""
-        return Told(await self._heatmap.delays(asked.series), packed=True)
+        return Reply(await self._heatmap.delays(asked.series), packed=True)
 
     async def gaps(self, _: web.Request, asked: api.GapsQuery) -> api.Gaps:
-        """What of a record set is not held completely."""
+        """What is missing of a record set."""
         return await self._filling.gaps(asked.ds)
 
 
 def _year(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) == 4):
-        raise BadRequest(f"year is {text!r}; expected one such as 2014")
+        raise BadRequest(f"year = {text!r}; expected a year such as 2014")
     return int(text)

@@ -21,14 +21,14 @@ Schema = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 #: What may go wrong with whatever is asked; other codes are told under ``default``.
 _ERRORS = {
-    "400": "Something of what was asked is wrong; the error says what was expected, and where.",
-    "401": "A token is missing, or is none.",
-    "403": "The role of whoever asks is not enough, or this is never done.",
+    "400": "The request is wrong; the error says what was expected, and where.",
+    "401": "A token is missing or invalid.",
+    "403": "The role of the user is not sufficient, or this is never allowed.",
 }
 _ABOUT = (
-    "A caching mirror of JSOC. JSON goes both ways; an empty parameter, and a member that is null, is as good as none. "
-    'What goes wrong is `{"error": ...}` with a code of HTTP. The role that a path needs is its `x-role`; who has '
-    "which is told in the documentation under access."
+    "A caching mirror of JSOC, with JSON requests and answers. Empty parameters and null members count as absent. "
+    'An error is `{"error": ...}` with an HTTP code. `x-role` is the role that a path requires; the documentation '
+    "describes roles under access."
 )
 
 

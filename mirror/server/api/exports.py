@@ -14,7 +14,7 @@ from aiohttp import web
 from mirror.api import exports as api
 from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
 from mirror.errors import BadRequest
-from mirror.server.endpoints import Told, serve
+from mirror.server.endpoints import Reply, serve
 from mirror.server.jsoc.conditional import what_is_asked
 from mirror.server.requests import cache_headers, names_of
 from mirror.services.quicklook.render import MOST_PIXELS
@@ -52,11 +52,11 @@ class ExportsApi:
         serve(router, api.CANCEL, self.cancel)
         serve(router, api.QUICKLOOK, self.quicklook)
 
-    async def files(self, _: web.Request, asked: api.FilesQuery) -> Told[list[api.ListedFile]]:
+    async def files(self, _: web.Request, asked: api.FilesQuery) -> Reply[list[api.ListedFile]]:
         """The archived files of a record set."""
         request = export_of(asked.ds, asked.seg, asked.n, name=asked.name)
         listed = await self._lists.of(request, places=asked.places)
-        return Told(listed.files, cache_headers(listed.origin, listed.checked_at, self._now()))
+        return Reply(listed.files, cache_headers(listed.origin, listed.checked_at, self._now()))
 
     async def jobs(self, _: web.Request, asked: api.JobsQuery) -> list[api.Job]:
         """The last exports and fills, and the subscriptions."""
@@ -67,17 +67,17 @@ class ExportsApi:
         return await self._jobs.one(request.match_info["id"], places=asked.places)
 
     async def cancel(self, request: web.Request, _: Nothing) -> api.Job:
-        """End a fill or an export; what it has fetched stays."""
+        """Cancel a fill or an export; fetched data stay cached."""
         return await self._jobs.cancel(request.match_info["id"])
 
-    async def submit(self, _: web.Request, asked: api.ExportWish) -> Told[api.Job]:
+    async def submit(self, _: web.Request, asked: api.ExportBody) -> Reply[api.Job]:
         """Begin an export."""
         request = export_of(
             asked.ds, asked.seg, asked.n, method=asked.method, protocol=asked.protocol, process=asked.process,
             name=asked.name, email=asked.email,
         )  # fmt: skip
         job, found = await self._exports.submit(request)
-        return Told(job, cache_headers(found.origin, found.checked_at, self._now()))
+        return Reply(job, cache_headers(found.origin, found.checked_at, self._now()))
 
     async def quicklook(self, request: web.Request, asked: api.QuicklookQuery) -> web.Response:
         """The PNG of a record's first image."""
@@ -85,16 +85,16 @@ class ExportsApi:
         most = MOST_PIXELS if asked.size is None else asked.size
         found = await self._quicklooks.find(wanted, asked.number, most=most, fetch=asked.fetch)
         # Headers are ASCII; names of records need not be.
-        told = {
+        answer = {
             "X-Mirror-Record": quote(found.record, safe="[]{}:#"),
             "X-Mirror-Segment": quote(found.segment),
             "Cache-Control": "private, no-cache",  # to be asked for again: a record may get another file
             "ETag": f'"{found.tag}"',
         }
         if what_is_asked(request.headers, 1, tag=found.tag).status == NOT_MODIFIED:
-            return web.Response(status=NOT_MODIFIED, headers=told)
+            return web.Response(status=NOT_MODIFIED, headers=answer)
         png = await self._quicklooks.png(found)
-        return web.Response(body=png, content_type="image/png", headers=told)
+        return web.Response(body=png, content_type="image/png", headers=answer)
 
 
 def export_of(

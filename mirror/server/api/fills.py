@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirror.api import fills
-from mirror.server.endpoints import Told, serve
+from mirror.server.endpoints import Reply, serve
 from mirror.server.requests import PRINCIPAL, names_of
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ class FillsApi:
         serve(router, fills.FILL, self.fill)
         serve(router, fills.ESTIMATE, self.estimate)
 
-    async def fill(self, request: web.Request, asked: fills.FillWish) -> Told[fills.Fill]:
+    async def fill(self, request: web.Request, asked: fills.FillBody) -> Reply[fills.Fill]:
         """Begin to fetch what is missing of a record set, or only say how much that is."""
         if asked.dry_run:
-            return Told(await self._filling.estimate(asked.ds), status=200)
+            return Reply(await self._filling.estimate(asked.ds), status=200)
         principal = request.get(PRINCIPAL)
-        return Told(await self._filling.fill(asked.ds, principal.who if principal else ""))
+        return Reply(await self._filling.fill(asked.ds, principal.who if principal else ""))
 
     async def estimate(self, _: web.Request, asked: fills.EstimateQuery) -> fills.Estimate:
-        """What a fill or an export would ask JSOC for."""
+        """What a fill or an export would fetch from JSOC."""
         found = await self._estimates.estimate(
             asked.ds, names_of(asked.seg) or None, n=asked.n or None, export=asked.export
         )
-        return found.told()
+        return found.summary()

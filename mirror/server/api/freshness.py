@@ -47,7 +47,7 @@ class FreshnessApi:
         """The policy in force, and the one of the configuration."""
         return api.PolicyState(policy=self._rules.policy, configured=self._rules.configured)
 
-    async def set_policy(self, _: web.Request, asked: api.PolicyWish) -> api.PolicyState:
+    async def set_policy(self, _: web.Request, asked: api.PolicyBody) -> api.PolicyState:
         """Another policy, until the mirror is started again."""
         if asked.policy == "online":
             # Who configured the mirror to be offline and wants it online means to use it as usual.
@@ -70,7 +70,7 @@ def moment(text: str, now: float) -> float:
         return to_datetime(parse_time(text)).timestamp()
     except (ValueError, OverflowError, SyntaxProblem) as error:
         raise BadRequest(
-            f"since is {text!r}; expected a date such as 2026-11-01 or 2026.11.01_12:00:00_UTC, or 7d for a week ago"
+            f"since = {text!r}; expected a date such as 2026-11-01 or 2026.11.01_12:00:00_UTC, or 7d for the last 7 days"
         ) from error
 
 

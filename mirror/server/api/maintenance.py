@@ -34,31 +34,31 @@ class MaintenanceApi:
         serve(router, api.FORGET, self.forget)
 
     async def pins(self, _: web.Request, __: object) -> list[api.PinGroup]:
-        """The pins that hold."""
+        """The active pins."""
         return await self._store.pins()
 
-    async def pin(self, _: web.Request, asked: api.PinWish) -> api.Pinned:
+    async def pin(self, _: web.Request, asked: api.PinBody) -> api.Pinned:
         """Pin the files that are held."""
         request = export_of(asked.ds, asked.seg, asked.n)
         return await self._store.pin(request, asked.owner, asked.reason or asked.ds, asked.seconds)
 
-    async def unpin(self, _: web.Request, asked: api.PinWish) -> api.Unpinned:
+    async def unpin(self, _: web.Request, asked: api.PinBody) -> api.Unpinned:
         """Take pins away."""
         return await self._store.unpin(export_of(asked.ds, asked.seg, asked.n), asked.owner)
 
-    async def evict(self, _: web.Request, asked: api.EvictWish) -> api.Evicted:
-        """Throw out what was not used for longest, or say what would go."""
+    async def evict(self, _: web.Request, asked: api.EvictBody) -> api.Evicted:
+        """Evict the least recently used files, or list what would be evicted."""
         return await self._store.evict(asked.need, dry_run=asked.dry_run)
 
-    async def check(self, _: web.Request, asked: api.CheckWish) -> api.CheckProgress:
+    async def check(self, _: web.Request, asked: api.CheckBody) -> api.CheckProgress:
         """Begin a check, go on with one, or join the one that runs."""
-        return await self._checker.start(asked.scope, asked.budget, anew=asked.anew)
+        return await self._checker.start(asked.scope, asked.budget, restart=asked.restart)
 
     async def progress(self, _: web.Request, __: object) -> api.CheckProgress:
         """How far the check is that was asked for last."""
         return await self._checker.progress()
 
-    async def forget(self, _: web.Request, asked: api.ForgetWish) -> api.Forgotten:
+    async def forget(self, _: web.Request, asked: api.ForgetBody) -> api.Forgotten:
         """Forget files and records of a record set: both, if neither is named."""
         both = asked.files is None and asked.records is None
         return await self._forgetter.forget(

@@ -21,7 +21,7 @@ from mirror.api import monitoring as api
 from mirror.api.contract import Nothing, encoded
 from mirror.errors import MirrorError, TooMany
 from mirror.metrics import exposition
-from mirror.server.endpoints import Told, serve
+from mirror.server.endpoints import Reply, serve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +50,7 @@ class MonitoringApi:
         serve(router, api.METRICS, self.metrics)
 
     async def status(self, _: web.Request, __: Nothing) -> api.Status:
-        """How the mirror is doing."""
+        """The state of the mirror."""
         return await self._status.status()
 
     async def metrics(self, request: web.Request, _: Nothing) -> web.Response:
@@ -88,7 +88,7 @@ class Events:
     async def events(self, request: web.Request, _: Nothing) -> web.StreamResponse:
         """``text/event-stream`` of events ``status``, whose data is the state as JSON."""
         if len(self._listeners) >= self._most:
-            raise TooMany(f"{self._most} pages listen already; expected fewer, try again later")
+            raise TooMany(f"{self._most} pages are already connected; try again later")
         woken = asyncio.Event()
         self._listeners.add(woken)
         try:
@@ -104,12 +104,12 @@ class Events:
         }
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        told = self._run()
+        answer = self._run()
         with suppress(ConnectionError):  # the page was closed
             while not self._stopping:
                 number, text = self._latest
-                if number > told:
-                    told = number
+                if number > answer:
+                    answer = number
                     await response.write(f"event: status\ndata: {text}\n\n".encode())
                 elif not await _within(woken, HEARTBEAT):
                     await response.write(b": all is well\n\n")
@@ -184,16 +184,16 @@ class Health:
         """200 as long as the process answers at all."""
         return api.Alive(status="ok")
 
-    async def ready(self, _: web.Request, __: Nothing) -> Told[api.Ready]:
+    async def ready(self, _: web.Request, __: Nothing) -> Reply[api.Ready]:
         """200 if requests can be answered, else 503."""
         index = "stopping" if self._stopping else await self._index()
-        told = api.Ready(status="ok" if index == "ok" else "failing", index=index, upstream=self._upstream())
-        return Told(told, status=200 if index == "ok" else 503)
+        answer = api.Ready(status="ok" if index == "ok" else "failing", index=index, upstream=self._upstream())
+        return Reply(answer, status=200 if index == "ok" else 503)
 
-    async def upstream(self, _: web.Request, __: Nothing) -> Told[api.UpstreamHealth]:
-        """200 if JSOC answered recently, or is not to be asked; else 503."""
+    async def upstream(self, _: web.Request, __: Nothing) -> Reply[api.UpstreamHealth]:
+        """200 if JSOC responded recently, or is not to be contacted; else 503."""
         state = self._upstream()
-        return Told(api.UpstreamHealth(upstream=state), status=200 if state in ("ok", "offline") else 503)
+        return Reply(api.UpstreamHealth(upstream=state), status=200 if state in ("ok", "offline") else 503)
 
     async def _index(self) -> str:
         """The word "ok", or why the index cannot be read."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
+from msgspec import UnsetType
 from msgspec.structs import replace
 
 from mirror.api.contract import JSON, UNSET, Nothing, encoded
 from mirror.api.search import SEARCH, SERIES, Found, SearchQuery, SeriesLine
 from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
 from mirror.server.endpoints import serve
 from mirror.server.requests import RECORDS, cache_headers, demand_of, names_of, while_connected
+from mirror.services.search.empty import CHECKED, SIFTED, UNCHECKED, explained
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.info import ALL, RsListRequest, expand_names
 from mirror.wire.text import from_wire
@@ -56,6 +59,7 @@ class SearchApi:
             series = await self._structure(asked.ds, demand)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(asked.ds, keys=keys, segments=segments, links=links, n=asked.n or None)
+        await self._search.check_names(wanted, demand)
         if asked.where is None:
             found = await self._search.rs_list(wanted, demand)
         else:
@@ -68,8 +72,13 @@ class SearchApi:
         headers = cache_headers(found.origin, found.checked_at, self._status.now())
         age = int(headers["Age"]) if "Age" in headers else UNSET
         plan = cast("Plan", found.origin.name.lower())
-        told = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age)
-        return told, headers
+        note: str | UnsetType = UNSET
+        if not found.value.count:
+            verdict = UNCHECKED if found.origin is CacheStatus.STALE else CHECKED
+            verdict = verdict if asked.where is None else SIFTED
+            note = explained(asked.ds, await self._search.structures(asked.ds), verdict)
+        answer = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age, note=note)
+        return answer, headers
 
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""
@@ -77,7 +86,7 @@ class SearchApi:
         return await self._search.structure(ds, demand if held_only else CacheDemand.DEFAULT)
 
     async def series(self, _: web.Request, __: Nothing) -> list[SeriesLine]:
-        """The series that are known."""
+        """The cached series."""
         return await self._status.series()
 
 

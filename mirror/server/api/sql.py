@@ -73,8 +73,8 @@ class SqlApi:
         """All statements that are kept."""
         return list(map(_told, await self._queries.all()))
 
-    async def save(self, request: web.Request, asked: api.QueryWish) -> api.Query:
-        """Keep a statement, in place of the one that has its name."""
+    async def save(self, request: web.Request, asked: api.QueryBody) -> api.Query:
+        """Save a statement; replaces one of the same name."""
         query = SavedQuery(_name(asked), asked.sql, who_asks(request.headers, request.remote), self._now())
         if not query.sql.strip():
             raise WrongFields({"sql": "expected a statement"}, {"name": asked.name})
@@ -82,15 +82,15 @@ class SqlApi:
             raise TooLarge(f"the statement has {len(query.sql):,} characters; expected at most {LONGEST:,}")
         kept = {q.name.lower() for q in await self._queries.all()}
         if len(kept) >= MOST and query.name.lower() not in kept:
-            raise TooMany(f"{len(kept):,} statements are kept already; expected fewer: remove some")
+            raise TooMany(f"{len(kept):,} statements are saved already; delete some first")
         await self._queries.save(query)
         return _told(query)
 
     async def remove(self, _: web.Request, asked: api.QueryName) -> api.ForgottenQuery:
-        """Forget a statement."""
+        """Delete a saved statement."""
         name = _name(asked)
         if not await self._queries.remove(name):
-            raise UnknownName(f"there is no statement {name!r}; expected the name of one that is kept")
+            raise UnknownName(f"no saved statement {name!r}")
         return api.ForgottenQuery(name=name)
 
 
@@ -98,7 +98,7 @@ def _told(query: SavedQuery) -> api.Query:
     return api.Query(name=query.name, sql=query.sql, saved_by=query.saved_by, saved_at=query.saved_at)
 
 
-def _name(asked: api.QueryWish | api.QueryName) -> str:
+def _name(asked: api.QueryBody | api.QueryName) -> str:
     name = " ".join(asked.name.split())
     if not 0 < len(name) <= LONGEST_NAME:
         raise WrongFields(
@@ -113,7 +113,7 @@ async def _asked(request: web.Request) -> tuple[str, Params, Form, bool]:
     sql = given.get("query")
     if not isinstance(sql, str) or not sql.strip():
         raise BadRequest(
-            "there is no statement; expected SQL as the body, or JSON with a text as its member query"
+            "missing statement; expected SQL as the body, or JSON with a member query"
         )
     params = given.get("params")
     if isinstance(params, str):
@@ -130,10 +130,10 @@ async def _body(request: web.Request) -> dict[str, Any]:
     text = (await _read(request)).decode("utf-8", errors="replace")
     if "json" not in request.headers.get("Content-Type", "") and not text.lstrip().startswith("{"):
         return {"query": text}
-    told = parse_json(text, "the body")
-    if not isinstance(told, dict):
-        raise BadRequest('the body is JSON but no object; expected {"query": "SELECT ...", "params": [...]}')
-    return told
+    answer = parse_json(text, "the body")
+    if not isinstance(answer, dict):
+        raise BadRequest('the body is not a JSON object; expected {"query": "SELECT ...", "params": [...]}')
+    return answer
 
 
 async def _read(request: web.Request) -> bytes:

@@ -58,7 +58,7 @@ class SubscriptionsApi:
         """What is wrong with it, else what it would fetch by now."""
         subscription = plain(asked)
         await self._check.check(subscription)
-        return (await self._estimates.of_subscription(subscription_of(subscription))).told()
+        return (await self._estimates.of_subscription(subscription_of(subscription))).summary()
 
     async def change(self, request: web.Request, asked: api.SubscriptionTable) -> api.Named:
         """Put it in the place of the subscription of that name."""
@@ -70,20 +70,20 @@ class SubscriptionsApi:
         return api.Named(name=changed.identity)
 
     async def remove(self, request: web.Request, _: Nothing) -> api.Named:
-        """Take a subscription out of config.toml; what it has fetched stays."""
+        """Remove a subscription from config.toml; its data stay cached."""
         name = request.match_info["name"]
         async with self._editing:
             await asyncio.to_thread(self._file().remove, name)
             await self._check.apply()
         return api.Named(name=name)
 
-    async def sync(self, _: web.Request, asked: api.SyncWish) -> dict[str, int]:
+    async def sync(self, _: web.Request, asked: api.SyncBody) -> dict[str, int]:
         """Have one subscription, or all, look for what is new now."""
         return await self._sync.once(asked.name)
 
     def _file(self) -> Subscribing:
         if self._subscribing is None:
             raise Refused(
-                "the mirror runs without a config.toml; expected one, by `mirror serve --config FILE`"
+                "the mirror runs without a config.toml; start it with `mirror serve --config FILE`"
             )
         return self._subscribing

@@ -24,7 +24,7 @@ from mirror.services.transfer.bundle import BundleRequest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mirror.services.transfer.backup import Backups, Tell
+    from mirror.services.transfer.backup import Backups, Report
     from mirror.services.transfer.bundle import Bundles
     from mirror.services.transfer.import_ import Importer
 
@@ -51,27 +51,27 @@ class TransferApi:
         _check_near(request)
         return await asyncio.to_thread(describe, _path(asked.to, "to"))
 
-    async def backup(self, request: web.Request, asked: api.BackupWish) -> web.StreamResponse:
+    async def backup(self, request: web.Request, asked: api.BackupBody) -> web.StreamResponse:
         """Make a backup below a folder."""
         _check_near(request)
         to = _path(asked.to, "to")
         return await _told(
             request,
-            lambda tell: self._backups.make(to, tell, index_only=asked.index_only, keep=asked.keep),
+            lambda report: self._backups.make(to, report, index_only=asked.index_only, keep=asked.keep),
         )
 
-    async def bundle(self, request: web.Request, asked: api.BundleWish) -> web.StreamResponse:
+    async def bundle(self, request: web.Request, asked: api.BundleBody) -> web.StreamResponse:
         """Make a bundle, or add to one."""
         _check_near(request)
         to = _path(asked.to, "to")
-        wish = BundleRequest(asked.recordsets, asked.files, asked.held, asked.fits, asked.address)
-        return await _told(request, lambda tell: self._bundles.make(wish, to, tell))
+        wanted = BundleRequest(asked.recordsets, asked.files, asked.held, asked.fits, asked.address)
+        return await _told(request, lambda report: self._bundles.make(wanted, to, report))
 
-    async def take(self, request: web.Request, asked: api.ImportWish) -> web.StreamResponse:
+    async def take(self, request: web.Request, asked: api.ImportBody) -> web.StreamResponse:
         """Import the bundle in a folder."""
         _check_near(request)
         folder = _path(asked.bundle, "bundle")
-        return await _told(request, lambda tell: self._importer.take(folder, tell))
+        return await _told(request, lambda report: self._importer.take(folder, report))
 
 
 def _check_near(request: web.Request) -> None:
@@ -80,7 +80,7 @@ def _check_near(request: web.Request) -> None:
     except ValueError:
         near = False
     if not near:
-        raise Refused("folders of the mirror's machine are read and written from that machine only")
+        raise Refused("folders of the mirror's machine can be used only from that machine")
 
 
 def _path(given: str, name: str) -> Path:
@@ -90,7 +90,7 @@ def _path(given: str, name: str) -> Path:
 
 
 async def _told(
-    request: web.Request, work: Callable[[Tell], Awaitable[api.BackedUp | api.Bundled | api.Imported]]
+    request: web.Request, work: Callable[[Report], Awaitable[api.BackedUp | api.Bundled | api.Imported]]
 ) -> web.StreamResponse:
     """Do the work; its words as lines, then ``{"done": ...}`` or ``{"error": ...}``.
 
@@ -98,23 +98,23 @@ async def _told(
     """
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
 
-    async def tell(word: object) -> None:
+    async def report(word: object) -> None:
         if not response.prepared:
             await response.prepare(request)
         await response.write(encoded(word) + b"\n")
 
     try:
-        await tell({"done": await work(tell)})
+        await report({"done": await work(report)})
     except MirrorError as problem:
         if not response.prepared:
             raise
-        await tell(Problem(error=str(problem)))
+        await report(Problem(error=str(problem)))
     except ConnectionError:
         raise  # whoever asked has gone
     except Exception:
         log.exception("task failed path=%s", request.path)
         if not response.prepared:
             raise
-        await tell(Problem(error="the mirror failed on this task; its log says why"))
+        await report(Problem(error="internal error in this task; see the mirror's log"))
     await response.write_eof()
     return response

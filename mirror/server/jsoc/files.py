@@ -58,15 +58,15 @@ class FileResponses:
         origin: str,
         *,
         tag: str | None = None,
-        told: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
         """The answer to a GET or HEAD; NotHeld or StorageError if what it is made of is not there.
 
-        ``tag`` takes the place of the content's own, ``told`` are headers beside those of every file.
+        ``tag`` takes the place of the content's own, ``headers`` are those beside those of every file.
         """
         size, tag = content.size, tag or content.tag
         asked = what_is_asked(request.headers, size, tag=tag, modified=content.modified)
-        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={**(told or {}), "X-Mirror": origin})
+        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={**(headers or {}), "X-Mirror": origin})
         response.etag, response.last_modified = tag, int(content.modified)  # aiohttp would round it up
         response.headers["Accept-Ranges"] = "bytes"
         if content.values is not None:
@@ -87,7 +87,7 @@ class FileResponses:
     async def _sound(self, blob: Blob) -> AbstractContextManager[Path]:
         """A blob's file whose bytes are right; NotHeld if they are not, or it is not there."""
         if not await self._blobs.is_sound(blob):
-            why = f"the file with sha256 {blob.sha256} was damaged, and has been set aside; ask again to have it fetched"
+            why = f"the file with sha256 {blob.sha256} was damaged, and was removed; try again to fetch it"
             raise NotHeld(why, (blob.sha256,))
         return self._blobs.reading(blob)
 
@@ -123,7 +123,7 @@ class FileHandlers:
         path = f"/{request.match_info['disk']}/{request.match_info['rest']}"
         held_only = demand_of(request) is CacheDemand.ONLY_IF_CACHED
         if held_only and await self._files.held(path) is None:
-            raise NotHeld(f"{path} is not held, and this request forbids to ask JSOC", (path,))
+            raise NotHeld(f"{path} is not cached, and this request allows cached data only", (path,))
         try:
             try:
                 return await self._send(request, path)

@@ -115,12 +115,12 @@ class PagesOfJsoc:
     async def _cached(self, request: web.Request, found: Cached) -> web.StreamResponse:
         file = found.file
         content = content_of(file.blob, modified=_seconds(file.modified))
-        told = cache_headers(found.origin, found.checked_at, self._now())
+        headers = cache_headers(found.origin, found.checked_at, self._now())
         if file.encoding:
-            told["Content-Encoding"] = file.encoding
-        origin = told.pop("X-Mirror")
+            headers["Content-Encoding"] = file.encoding
+        origin = headers.pop("X-Mirror")
         tag = _tag(file.tag)
-        return await self._contents.send(request, content, file.kind or _ANYTHING, origin, tag=tag, told=told)
+        return await self._contents.send(request, content, file.kind or _ANYTHING, origin, tag=tag, headers=headers)
 
     # ---- folders ---------------------------------------------------------------------------------
 
@@ -165,9 +165,9 @@ async def _arriving(request: web.Request, download: Download) -> web.StreamRespo
     return await send(request, response, download.read(asked.start, asked.end, size))
 
 
-def _tag(told: str) -> str | None:
+def _tag(headers: str) -> str | None:
     """The value of a strong ETag; None for a weak one, which says nothing of the bytes, or none."""
-    found = _STRONG_TAG.fullmatch(told.strip())
+    found = _STRONG_TAG.fullmatch(headers.strip())
     return found[1] if found and found[1] else None
 
 
@@ -208,7 +208,7 @@ def _listing(path: str, rows: Iterable[_Row]) -> str:
     lines = [_line(row) for row in rows]
     return (
         f'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n<html>\n <head>\n  <title>{title}</title>\n </head>\n'
-        f" <body>\n<h1>{title}</h1>\n<p>JSOC does not answer: these are the files that this mirror holds.</p>\n"
+        f" <body>\n<h1>{title}</h1>\n<p>JSOC is not responding. These are the files cached by this mirror.</p>\n"
         f'<pre>Name  Last modified  Size<hr><a href="../">Parent Directory</a>\n{"".join(lines)}<hr></pre>\n'
         "</body></html>\n"
     )

@@ -17,8 +17,10 @@ from mirror.drms.export import ExportRequest, Failed, Pending, RepeatRequest, St
 from mirror.drms.exportrules import failure
 from mirror.errors import MirrorError, NotHeld, OverBudget, UnknownSeries, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus
+from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.address import decode_address, encode_address_answer
@@ -39,6 +41,7 @@ from mirror.wire.show_info import (
     decode_show_info,
     encode_show_count,
     encode_show_info,
+    has_missing_numbers,
     only_jsoc_prints,
     show_info_query,
 )
@@ -46,6 +49,7 @@ from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.lists import Listing
@@ -58,7 +62,10 @@ if TYPE_CHECKING:
     from mirror.services.search.whole import WholeAnswers
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
+#: Records from which on an answer is put together in a thread: until then that is done while a thread would wake up.
+MUCH = 5000
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
 #: What the programs answer with; text where nothing is said.
@@ -87,6 +94,7 @@ class Programs:
         self._listing = listing
         self._proxy = proxy
         self._now = now  #: Unix seconds
+        self._answers = Answers()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve every program at JSOC's own path, by GET and POST."""
@@ -118,6 +126,10 @@ class Programs:
     async def jsoc_info(self, request: web.Request) -> web.StreamResponse:
         """series_struct, rs_summary, rs_list."""
         started = time.perf_counter()
+        question = request.raw_path.partition("?")[2] if request.method == "GET" else ""
+        known = self._answers.find(question)
+        if known is not None and self._search.again(known.basis, demand_of(request)):
+            return await self._given_again(request, question, known)
         given = await parameters(request)
         if not_understood(given):
             return await self._whole_answer(request, "jsoc_info", given)
@@ -139,10 +151,27 @@ class Programs:
         found = await self._search.rs_list(info, demand)
         request[RECORDS] = found.value.count
         body = await self._search.offload.run(
-            lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > LONG_ANSWER
+            lambda: encode_rs_list(found.value, runtime=_since(started)), long=found.value.count > MUCH
         )
+        if question and found.basis:
+            made = Answer(info.ds, body, found.value.count, found.basis)
+            self._answers.keep(question, made)
+            return await self._given_again(request, question, made)
         response = self._json(request, body, found)
-        await self._chain.tell_age(request, response, info.ds, found.origin, found.checked_at)
+        await self._chain.add_age(request, response, info.ds, found.origin, found.checked_at)
+        return response
+
+    async def _given_again(self, request: web.Request, question: str, answer: Answer) -> web.StreamResponse:
+        """An answer of the index, which is kept."""
+        request[RECORDS] = answer.records
+        headers, body = {HEADER: CacheStatus.LOCAL.name.lower()}, answer.body
+        if len(body) >= COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = await self._search.offload.run(answer.pack, long=len(body) >= COMPRESS_FROM * 64 and not answer.packed)
+            self._answers.grown(question)
+        response = web.Response(body=body, content_type="application/json", headers=headers)
+        if is_mirror(request):
+            await self._chain.add_age(request, response, answer.ds, CacheStatus.LOCAL)
         return response
 
     async def _whole_answer(
@@ -154,20 +183,21 @@ class Programs:
         if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
             return await self._proxy.pass_through(request, origin="forwarded")
         asked, asked_at = question, self._now()
-        found = await self._whole.find(asked, demand)
+        found = await self._whole.find(asked, demand) or await self._whole.awaited(asked, demand)
         if found is None:
             try:
-                return await self._proxy.pass_through(
-                    request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
-                )
+                with self._whole.asking(asked, demand):
+                    return await self._proxy.pass_through(
+                        request, "forwarded", lambda body, encoding: self._whole.keep(asked, body, encoding, asked_at)
+                    )
             except (NotHeld, OverBudget, UpstreamError):
                 if not self._whole.may_be_stale(demand):
                     raise
                 found = await self._whole.find(asked, demand, any_age=True)
                 if found is None:
                     raise
-        told = cache_headers(found.origin, found.checked_at, self._now())
-        return _response(request, found.body, _KINDS.get(program, "text/plain"), told)
+        headers = cache_headers(found.origin, found.checked_at, self._now())
+        return _response(request, found.body, _KINDS.get(program, "text/plain"), headers)
 
     async def show_series(self, request: web.Request) -> web.StreamResponse:
         """The list of series with prime keys and notes."""
@@ -202,8 +232,11 @@ class Programs:
         request[RECORDS] = found.value.count
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._search.structure(query.ds, known)
+        needed = has_missing_numbers(found.value, series.keyword)
+        formats = await self._search.formats(series, known) if needed else {}
         body = await self._search.offload.run(
-            lambda: encode_show_info(wanted, found.value, keyword=series.keyword), long=found.value.count > LONG_ANSWER
+            lambda: encode_show_info(wanted, found.value, keyword=series.keyword, formats=formats),
+            long=found.value.count > LONG_ANSWER,
         )
         return self._text(request, body, found)
 
@@ -242,10 +275,13 @@ REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
 
 class Fetch:
-    """The handler of jsoc_fetch; ``now`` gives Unix seconds."""
+    """The handler of jsoc_fetch; ``turn`` is held while a request of an address is made, ``now`` gives Unix seconds."""
 
-    def __init__(self, exports: Exports, units: UnitFiles, proxy: Proxy, now: Callable[[], float]) -> None:
+    def __init__(
+        self, exports: Exports, units: UnitFiles, proxy: Proxy, turn: Turn, now: Callable[[], float]
+    ) -> None:
         self._now = now
+        self._turn = turn
         self._exports = exports
         self._units = units
         self._proxy = proxy
@@ -265,19 +301,23 @@ class Fetch:
         except MirrorError as problem:
             return _answer(Failed(4, str(problem)), form)
         if isinstance(asked, ExportRequest) and demand_of(request) is CacheDemand.ONLY_IF_CACHED:
-            raise NotHeld("a new export may need JSOC, and this request forbids to ask it")
+            raise NotHeld("a new export may need JSOC, but this request allows cached data only")
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
+            if found.absent and "dbhost" in given and self._proxy.may_ask(request):
+                # A series of a database that only JSOC's own program asks.
+                async with self._turn(asked.notify):
+                    return await self._proxy.pass_through(request, origin="forwarded")
             if isinstance(found.answer, Failed):
                 return _answer(found.answer, form)
-            return _answer(found.answer, form, told=cache_headers(found.origin, found.checked_at, self._now()))
+            return _answer(found.answer, form, headers=cache_headers(found.origin, found.checked_at, self._now()))
         if isinstance(asked, RepeatRequest):
             return _answer(Failed(4, REPEAT_REFUSED), form)
         if isinstance(asked, StatusRequest):
             answer = await self._exports.status(asked.request_id)
             if answer is not None:
                 values = await self._exports.values(asked.request_id)
-                return _answer(answer, form, told={VALUES: values} if values else None)
+                return _answer(answer, form, headers={VALUES: values} if values else None)
         if isinstance(asked, UnitsRequest):
             units = await self._units.answer(asked)
             if units is not None:
@@ -291,12 +331,12 @@ class Fetch:
             if is_mirror(request) or demand_of(request) is CacheDemand.ONLY_IF_CACHED:
                 raise  # HTTP has codes for that
             # JSOC may well know it, and a client that hears of an error asks no more.
-            told = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC does not answer"'}
-            return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, told=told)
+            headers = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC is not responding"'}
+            return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, headers=headers)
 
 
 def _answer(
-    answer: ExportAnswer | StorageUnits, form: Format, told: Mapping[str, str] | None = None
+    answer: ExportAnswer | StorageUnits, form: Format, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     body = encode_answer(answer, form)
-    return web.Response(body=body, content_type=content_type(form).partition(";")[0], headers=told)
+    return web.Response(body=body, content_type=content_type(form).partition(";")[0], headers=headers)

@@ -102,12 +102,12 @@ class Proxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any other page of JSOC; 404 for what could only be ours, and is not there."""
         if request.raw_path.startswith("/") and request.path.split("/")[1] in OURS:
-            told = f"there is no {request.method} {request.path[:200]} in this mirror"
-            return web.json_response({"error": told}, status=404)
+            reason = f"not found: {request.method} {request.path[:200]} in this mirror"
+            return web.json_response({"error": reason}, status=404)
         return await self.pass_through(request)
 
     def may_ask(self, request: web.Request) -> bool:
-        """Whether JSOC may be asked for this request."""
+        """Whether JSOC may be contacted for this request."""
         return self._rules.asks(demand_of(request))
 
     async def pass_through(
@@ -118,10 +118,10 @@ class Proxy:
         ``taken`` is given the body, once it has come whole and before the last of it is sent, and its Content-Encoding,
         if it is no larger than what is kept. Errors are raised before anything is sent.
         """
-        wish = demand_of(request)
-        if not self._rules.asks(wish):
-            why = self._rules.why_not(wish)
-            raise NotHeld(f"{request.path} is answered by JSOC only, and {why}", (request.path,))
+        demand = demand_of(request)
+        if not self._rules.asks(demand):
+            why = self._rules.why_not(demand)
+            raise NotHeld(f"{request.path} needs JSOC, and {why}", (request.path,))
         target = _origin_form(request.raw_path)
         body = await request.read() if request.body_exists else None
         headers = _only(request.headers, _ONWARD)

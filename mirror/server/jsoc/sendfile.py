@@ -1,6 +1,6 @@
 """Ranges of files from the disk to a connection, by the kernel alone.
 
-asyncio's own sendfile asks the selector anew for every piece that the socket takes, which costs a third of
+asyncio's own sendfile asks the selector again for every piece that the socket takes, which costs a third of
 the speed to one client. Here the socket is watched once, through a descriptor of its own.
 
 Answers sent piece by piece. What fails after the headers cuts the connection.

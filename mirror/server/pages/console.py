@@ -50,12 +50,12 @@ class Field:
 
 
 FIELDS = (
-    Field("series", "Series", "Its name; type a part of it, or what it is about.", "hmi.M_720s", needed=True),
-    Field("name", "Name", "What it is called; without one, the series.", "the series"),
+    Field("series", "Series", "Type part of its name or description.", "hmi.M_720s", needed=True),
+    Field("name", "Name", "Default: the name of the series.", "the series"),
     Field("start", "From", "2024.01.01_TAI, or -30d for thirty days before now.", "-30d", needed=True),
     Field("end", "Until", "A time, now, or -1d.", "now"),
     Field(
-        "segments", "Files of segments", "Names with commas, or ALL. Without: keywords only.", "keywords only"
+        "segments", "Files of segments", "Comma-separated, or ALL. Default: keywords only.", "keywords only"
     ),
     Field("keys", "Other prime keys", "WAVELNTH=171,193; HARPNUM=4000-4100", "all values"),
     Field("where", "Files only where", "A condition on keywords: QUALITY = 0", "all records"),
@@ -63,14 +63,14 @@ FIELDS = (
     Field(
         "protocol",
         "Files",
-        "fits: what exports as FITS need is kept too.",
+        "fits: also cache what FITS exports need.",
         "as-is",
         choices=("as-is", "fits"),
     ),
     Field("every", "Look for new data every", "10m, 1h, 1d", "1h"),
     Field("keep", "Keep files", "forever, window, or a time such as 30d.", "forever"),
-    Field("priority", "Priority", "Among the subscriptions.", "normal", choices=("high", "normal", "low")),
-    Field("hours", "At these hours", "20:00-06:00, on the mirror's clock; or 20:00-06:00 UTC", "always"),
+    Field("priority", "Priority", "Priority among subscriptions.", "normal", choices=("high", "normal", "low")),
+    Field("hours", "At these hours", "20:00-06:00 in the mirror's time zone, or 20:00-06:00 UTC", "always"),
     Field("budget", "No more than", "50GB/day, 2GB/hour", "no limit"),
 )
 

@@ -55,14 +55,14 @@ class WorkPages:
         admin = _role(request) >= Role.ADMIN
         since = (await parameters(request)).get("since") or None
         usage = await self._accounting.usage(since) if admin else []
-        told: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "state": await self._overview.state(),
             "check": await self._checker.progress(),
             "admin": admin,
             "usage": usage,
             "since": since or "",
         }
-        return self._web.page(request, "upkeep.html", **told)
+        return self._web.page(request, "upkeep.html", **answer)
 
 
 def _role(request: web.Request) -> Role:

@@ -125,8 +125,8 @@ class Pages:
             raise web.HTTPSeeOther(f"/series/{in_path(name)}")
         files = await self._totals.by_series()
         listed = [
-            {**asdict(told), "files": files.get(told.series.lower(), (0, 0))}
-            for told in await self._status.series()
+            {**asdict(answer), "files": files.get(answer.series.lower(), (0, 0))}
+            for answer in await self._status.series()
         ]
         return self._web.page(request, "series_list.html", listed=listed)
 
@@ -134,7 +134,7 @@ class Pages:
         """One series: its keys, keywords, segments and links; known from now on, if JSOC knows it."""
         series = await self._search.structure(request.match_info["name"])
         files, usual = await self._totals.by_series(), example(series)
-        told: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "series": series,
             "records": await self._index.count(series),
             "files": files.get(series.name.lower(), (0, 0)),
@@ -144,7 +144,7 @@ class Pages:
             "examples": snippets(usual, f"http://{request.host}"),
             "usual": usual.ds,
         }
-        return self._web.page(request, "series.html", **told)
+        return self._web.page(request, "series.html", **answer)
 
 
 def _has_days(series: Series) -> bool:

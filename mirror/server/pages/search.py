@@ -79,7 +79,7 @@ class Field:
     time: bool
     zone: str
     step: str
-    wish: KeyChoice
+    choice: KeyChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,14 @@ class Column:
     hidden: bool
 
 
-def field_of(series: Series, prime: PrimeKey, wish: KeyChoice) -> Field:
-    """The builder's field of a prime key, filled in with a wish."""
+def field_of(series: Series, prime: PrimeKey, choice: KeyChoice) -> Field:
+    """The builder's field of a prime key, filled in with what was chosen."""
     keyword = series.keyword(prime.name)
     time = is_time(series, prime)
     note, units = ("", "") if keyword is None else (keyword.note, keyword.units)
     blank: KeyChoice = Span() if time else ""
     step = f"{float(prime.step):g}" if prime.step else ""
-    return Field(prime.name, note, units, time, zone_of(series, prime), step, wish or blank)
+    return Field(prime.name, note, units, time, zone_of(series, prime), step, choice or blank)
 
 
 def builder(series: Series, record_set: RecordSet | None) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def builder(series: Series, record_set: RecordSet | None) -> dict[str, Any]:
 
 
 def filled_in(given: Mapping[str, str]) -> dict[str, KeyChoice]:
-    """The wishes of the builder's form: ``v.KEY`` for values, ``start.KEY`` and so on for a span."""
+    """What was chosen in the builder's form: ``v.KEY`` for values, ``start.KEY`` and so on for a span."""
     keys: dict[str, KeyChoice] = {}
     spans: dict[str, dict[str, str]] = {}
     for name, value in given.items():
@@ -241,7 +241,7 @@ class SearchPage:
         serve(router, api.NAMES, self.names)
 
     async def check(self, _: web.Request, asked: api.CheckQuery) -> api.Checked:
-        """Whether a record set is right, and what a search for it would fetch; or what is wrong, and where."""
+        """Checks a record set: what a search would fetch, or what is wrong and where."""
         return msgspec.convert(await self._queries.check(asked.ds), api.Checked)
 
     async def build(self, request: web.Request, _: Nothing) -> api.Checked:
@@ -267,18 +267,18 @@ class SearchPage:
         """A search with all it shows; without a record set, what one needs to write one."""
         given = {k: v for k, v in (await parameters(request)).items() if k in _STATE and v.strip()}
         given["key"] = ",".join(filter(None, [given.get("key", ""), *request.query.getall("k", [])]))
-        told: dict[str, Any] = _blank(given)
+        answer: dict[str, Any] = _blank(given)
         if "b.series" in request.query:
             try:
                 ds = await self._built(request)
             except MirrorError as problem:
-                told["problem"] = _surroundings(marked(problem, ""), "")
-                return self._site.page(request, "search.html", **{**told, "status": codes(problem)[1]})
+                answer["problem"] = _surroundings(marked(problem, ""), "")
+                return self._site.page(request, "search.html", **{**answer, "status": codes(problem)[1]})
             kept = {k: v for k, v in given.items() if v}
             raise web.HTTPSeeOther("/search?" + urlencode({**kept, "ds": ds}, quote_via=quote, errors="replace"))
-        if told["ds"]:
-            told |= await self._shown(request, given)
-        return self._site.page(request, "search.html", **told)
+        if answer["ds"]:
+            answer |= await self._shown(request, given)
+        return self._site.page(request, "search.html", **answer)
 
     async def _built(self, request: web.Request) -> str:
         given = await parameters(request)
@@ -300,10 +300,10 @@ class SearchPage:
             payload, _ = await self._api.found(request, from_query(asked, api.SearchQuery))
         except MirrorError as problem:
             return {**known, "problem": _surroundings(marked(problem, ds), ds), "status": codes(problem)[1]}
-        told = SnippetQuery(ds, sets, series, tuple(keys), tuple(_names(given.get("seg", ""))), None)
+        answer = SnippetQuery(ds, sets, series, tuple(keys), tuple(_names(given.get("seg", ""))), None)
         shown = _result(given, series, keys, payload, n)
         shown["frames"] = await self._frames(given, series, payload)
-        return {**known, **shown, "codes": snippets(told, _here(request))}
+        return {**known, **shown, "codes": snippets(answer, _here(request))}
 
     async def _frames(
         self, given: Mapping[str, str], series: Series, payload: api.Found

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from importlib.resources.abc import Traversable
 
+    from mirror.server.errors import Suggestions
     from mirror.server.jsoc.proxy import Proxy
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -93,8 +94,9 @@ class Asset:
 class Site:
     """Fills in templates, and serves the static files below ``/static/``."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, suggestions: Suggestions) -> None:
         self._proxy = proxy
+        self._suggestions = suggestions
         self._assets = dict(_assets(importlib.resources.files("mirror") / "web" / "static"))
         joined = "".join(f"{name} {asset.tag}\n" for name, asset in sorted(self._assets.items()))
         self.version = hashlib.sha256(joined.encode()).hexdigest()[:12]
@@ -158,7 +160,8 @@ class Site:
             try:
                 return await handler(request)
             except MirrorError as error:
-                return self.page(request, "problem.html", status=codes(error)[1], problem=str(error))
+                problem = await self._suggestions.improved(error)
+                return self.page(request, "problem.html", status=codes(error)[1], problem=str(problem))
 
         return answer
 
@@ -166,7 +169,7 @@ class Site:
         """A static file; for good under the present version, else only as long as it is the same."""
         asset = self._assets.get(request.match_info["name"])
         if asset is None:
-            raise web.HTTPNotFound(text="there is no such file\n")
+            raise web.HTTPNotFound(text="no such file\n")
         current = request.match_info["version"] == self.version
         headers = {**HEADERS, "ETag": asset.tag, "Cache-Control": _FOREVER if current else "no-cache"}
         if asset.tag in request.headers.get("If-None-Match", ""):

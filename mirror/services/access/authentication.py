@@ -83,7 +83,7 @@ class FailedLogins:
         self._failures[source] = since, count + 1
         if count >= FAILURES:
             raise TooMany(
-                f"too many wrong tokens came from this address; try again in {since + PERIOD - now:.0f} s"
+                f"too many invalid tokens from this address; try again in {since + PERIOD - now:.0f} s"
             )
 
 
@@ -95,10 +95,12 @@ class Authenticator:
         self._key = secrets.token_bytes(32)
         self._sessions: dict[str, _Session] = {}
         self._failed = FailedLogins(now)
+        self._ambient: dict[tuple[str | None, bool], Principal] = {}  #: who has no token, as the configuration says
         self._access, self._tokens = config.access, {t.name: t for t in config.token}
 
     def apply(self, config: Config) -> None:
         """Let in whom another configuration names; tokens that went are refused from now on, and their sessions."""
+        self._ambient.clear()
         self._access, self._tokens = config.access, {t.name: t for t in config.token}
 
     @property
@@ -113,9 +115,14 @@ class Authenticator:
 
     def by_address(self, remote: str | None, *, passed_on: bool = False) -> Principal:
         """What may be done from an address without a token; ``passed_on`` by a server in front it is not this computer."""
-        address = address_of(remote)
-        role = role_of_address(address, self._access.networks, tokens=self.has_tokens or passed_on)
-        return Principal(_shown(address), role, ambient=True)
+        known = self._ambient.get((remote, passed_on))
+        if known is None:
+            address = address_of(remote)
+            role = role_of_address(address, self._access.networks, tokens=self.has_tokens or passed_on)
+            if len(self._ambient) >= MOST:
+                self._ambient.clear()
+            known = self._ambient[remote, passed_on] = Principal(_shown(address), role, ambient=True)
+        return known
 
     def by_token(self, token: str, remote: str | None) -> Principal | None:
         """Whoever sends this token, None if it is not one; TooMany for an address that sends many wrong ones."""
@@ -132,7 +139,7 @@ class Authenticator:
         """A new session's cookie; Refused if that is no token, TooMany for an address that sends many wrong ones."""
         principal = self.by_token(token, remote)
         if principal is None:
-            raise Refused("invalid or revoked token")
+            raise Refused("Invalid or revoked token.")
         cookie = secrets.token_urlsafe(32)
         for old in [key for key, session in self._sessions.items() if session.until < self._now()]:
             del self._sessions[old]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: What nobody asked for: subscriptions, checks.
 ITSELF = "(mirror)"
+DAY = 86400.0
 
 
 class Accounting:
@@ -35,6 +36,7 @@ class Accounting:
         self._table = table
         self._now = now
         self._used: dict[Key, Used] = {}
+        self._day = 0.0, day_of(0.0)  #: the one that was counted on last, and when it began
         self._principal: ContextVar[str] = ContextVar("principal", default=ITSELF)
         self.active = 0  #: requests that are being answered
         self.last = 0.0  #: when the last one began
@@ -54,7 +56,10 @@ class Accounting:
 
     def count(self, who: str, used: Used) -> None:
         """Somebody used this much."""
-        added(self._used, (day_of(self._now()), who), used)
+        now = self._now()
+        if not self._day[0] <= now < self._day[0] + DAY:
+            self._day = now // DAY * DAY, day_of(now)
+        added(self._used, (self._day[1], who), used)
 
     def count_exchange(self, exchange: Exchange) -> None:
         """JSOC sent something, for whoever asks here and now."""

@@ -22,7 +22,7 @@ from mirror.errors import NotHeld, StorageError, UnknownSeries, UpstreamError
 from mirror.services.adoption.find import Finder, candidate, no_owner, not_found, wanted_by
 from mirror.services.adoption.match import Placed, Unplaced, claim_of, place
 from mirror.services.adoption.names import read_name, series_in_name
-from mirror.services.adoption.scan import Content, Look, look, read_through
+from mirror.services.adoption.scan import Look, look, read_through
 from mirror.services.exports.segment_files import RequestedFile, requested_files
 from mirror.storage.files.adopted_exports import export_link
 from mirror.storage.files.holdings import RecordSegment
@@ -112,7 +112,7 @@ class Adoption:
             before = taken.get(key)
             if key in claimed:
                 return _unplaced(
-                    item, Unplaced("another of these files is of the same segment of the same record")
+                    item, Unplaced("duplicate: another of these files is the same segment of the same record")
                 )
             claimed.add(key)
             async with room:
@@ -149,9 +149,9 @@ class Adoption:
         try:
             series = await self._catalogue.series(name)
         except UnknownSeries:
-            return [Unplaced(f"there is no series {name!r}") for _ in looks]
+            return [Unplaced(f"no series {name!r}") for _ in looks]
         except (UpstreamError, NotHeld) as problem:
-            why = f"the structure of {name} is not held here, and JSOC could not be asked: {problem}"
+            why = f"the structure of {name} is not cached, and JSOC could not be contacted: {problem}"
             return [Unplaced(why, for_now=True) for _ in looks]
         claims = [await self._claim(seen, series) for seen in looks]
         found = await self._finder.find(series, [c for c in claims if not isinstance(c, Unplaced)])
@@ -199,34 +199,34 @@ class Adoption:
         outcome = _outcome(found, "placed" if before is None else "held")
         if before is not None and not compare:
             return replace(outcome, sha256=before.sha256)
-        content = await asyncio.to_thread(read_through, found.seen)
-        if isinstance(content, Unplaced):
-            return _unplaced(Item(found.seen.path), content)
-        outcome = replace(outcome, sha256=content.sha256)
+        sha256 = await asyncio.to_thread(read_through, found.seen)
+        if isinstance(sha256, Unplaced):
+            return _unplaced(Item(found.seen.path), sha256)
+        outcome = replace(outcome, sha256=sha256)
         if before is not None:
-            return replace(outcome, same=before.sha256 == content.sha256)
+            return replace(outcome, same=before.sha256 == sha256)
         if dry_run:
             return outcome
         try:
-            done = await self._kept(found, content, how)
+            done = await self._kept(found, sha256, how)
         except StorageError as problem:
             return _unplaced(Item(found.seen.path), Unplaced(str(problem), for_now=True))
         return replace(outcome, how=done, same=True)
 
-    async def _kept(self, found: _Place, content: Content, how: How) -> str:
+    async def _kept(self, found: _Place, sha256: str, how: How) -> str:
         if how == "link":
             mode = found.seen.path.stat().st_mode
             try:
-                return await self._taken_in(found, content, link=True)
+                return await self._taken_in(found, sha256, link=True)
             except StorageError:  # another file system, or somebody else's file: then a copy has to do
                 with suppress(OSError):
                     found.seen.path.chmod(mode & 0o7777)
-        return await self._taken_in(found, content, link=False)
+        return await self._taken_in(found, sha256, link=False)
 
-    async def _taken_in(self, found: _Place, content: Content, *, link: bool) -> str:
-        path = found.seen.path
-        async with self._blobs.taking(path, content.size, content.sha256, link=link) as sink:
-            blob = await sink.keep(size=content.size)
+    async def _taken_in(self, found: _Place, sha256: str, *, link: bool) -> str:
+        path, size = found.seen.path, found.seen.stamp.size
+        async with self._blobs.taking(path, size, sha256, link=link) as sink:
+            blob = await sink.keep(size=size)
             await self._note(found, blob)
         return "linked" if link else "copied"
 
@@ -271,7 +271,7 @@ def _placed_one(
 def _nameless(seen: Look) -> Unplaced:
     if seen.unit is not None:
         return no_owner(seen.unit)
-    return Unplaced("neither its header nor its name tells which series it is of")
+    return Unplaced("neither header nor file name identifies its series")
 
 
 def _look_at(items: Sequence[Item]) -> list[Look | Unplaced]:

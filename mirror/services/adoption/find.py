@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis
-from mirror.coverage.intervals import Steps
+from mirror.coverage.subtraction import runs_of
 from mirror.drms.recordset import Bracket, RecnumRange, Recnums, RecordSet, Where
 from mirror.drms.selection import bind
 from mirror.drms.series import INTEGER_TYPES
@@ -21,9 +21,9 @@ from mirror.services.adoption.match import (
     Match,
     SegmentFacts,
     Unplaced,
+    described,
     other_key,
     printed_keys,
-    told,
 )
 from mirror.storage.files.unit_path import unit_file
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, segment_field
@@ -126,7 +126,7 @@ def key_questions(series: Series, claims: Iterable[Match]) -> list[RecordSet]:
     questions = []
     for before, group in spans.items():
         named = (Bracket(str(before[1]), before[0]),) if before else ()
-        joined = _joined(sorted(group))
+        joined = tuple(runs_of(group))
         parts = (joined[start : start + AT_ONCE] for start in range(0, len(joined), AT_ONCE))
         questions += [RecordSet(series.name, (*named, axis.bracket(part))) for part in parts]
     return questions
@@ -155,17 +155,6 @@ def _before(series: Series, axis: str, claim: Match) -> _Before:
     ):
         return ()
     return key.name, int(value.value)
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> tuple[Steps, ...]:
-    """Spans in order, neighbours as one."""
-    joined: list[tuple[int, int]] = []
-    for lo, hi in spans:
-        if joined and lo <= joined[-1][1] + 1:
-            joined[-1] = joined[-1][0], max(hi, joined[-1][1])
-        else:
-            joined.append((lo, hi))
-    return tuple(Steps(lo, hi) for lo, hi in joined)
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -223,16 +212,16 @@ def no_owner(unit: str) -> Unplaced:
     """Why a file at the path of a storage unit has no place: JSOC cannot be asked whose a unit is."""
     number = unit.split("/")[2][1:]
     return Unplaced(
-        f"no record that is held here lies in storage unit {number}; search for its records first", True
+        f"no cached record is in storage unit {number}; search for its records first", True
     )
 
 
 def not_found(claim: Match, series: Series, problem: str | None) -> Unplaced:
     """Why there is no record for a claim, and whether that may be otherwise later."""
     if problem is not None:
-        return Unplaced(f"its record is not held here, and JSOC could not be asked: {problem}", for_now=True)
+        return Unplaced(f"its record is not cached, and JSOC could not be contacted: {problem}", for_now=True)
     if claim.path is not None:
         return no_owner(claim.path)
     if claim.recnum is None and not claim.keys:
-        return Unplaced(f"neither its header nor its name tells which record of {series.name} it is of")
-    return Unplaced(f"JSOC has no such record: {told(claim, series)}")
+        return Unplaced(f"neither header nor file name identifies its record of {series.name} it is of")
+    return Unplaced(f"JSOC has no such record: {described(claim, series)}")

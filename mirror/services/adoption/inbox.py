@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
+from mirror.concurrency import nap
 from mirror.errors import ConfigError, MirrorError, explained
 from mirror.services.adoption.adopt import Item
 from mirror.services.adoption.scan import Stamp
@@ -111,20 +112,10 @@ class Inbox:
                 await self.turn()
             except (MirrorError, OSError) as problem:
                 log.warning("inbox failed folder=%s error=%s", self._folder, problem)
-            await self._pause(REST if self._restless() else IDLE)
+            await nap(self._sleep, REST if self._restless() else IDLE, self._woken)
 
     def _restless(self) -> bool:
         return any(w.not_before <= self._now() for w in self._known.values())
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait so long, or until something happens in the folder."""
-        waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._woken.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        self._woken.clear()
 
     async def turn(self) -> list[AdoptOutcome]:
         """One look at the folder: adopt what rests, and clear it away."""
@@ -152,7 +143,7 @@ class Inbox:
             log.info("inbox adopted file=%s record=%s segment=%s", path, outcome.record, outcome.segment)
         else:
             reason = (
-                outcome.reason or f"the mirror holds another file of {outcome.record}{{{outcome.segment}}}"
+                outcome.reason or f"the mirror already has another file of {outcome.record}{{{outcome.segment}}}"
             )
             del self._known[path]
             await asyncio.to_thread(_reject, path, rejected, reason)

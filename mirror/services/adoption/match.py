@@ -97,65 +97,65 @@ def _is_apart(keyword: Keyword, name: str) -> bool:
     return is_structural(name) or stem in NEVER_EXPORTED or stem in COMMENTARY
 
 
-def _same(keyword: Keyword, told: str, printed: str) -> bool:
+def _same(keyword: Keyword, claimed: str, printed: str) -> bool:
     if (
-        told == printed
-        or not told
-        or told.lower() == "nan"
+        claimed == printed
+        or not claimed
+        or claimed.lower() == "nan"
         or printed.strip() in ("", MISSING, "nan", "Invalid KeyLink")
     ):
         return True
     if keyword.type in FLOAT_TYPES:
-        return _close(told, printed)
+        return _close(claimed, printed)
     if keyword.type in INTEGER_TYPES:
-        return _same_integer(keyword, told, printed)
+        return _same_integer(keyword, claimed, printed)
     if keyword.type == "time" and not is_interval(keyword.units):
-        return _same_time(told, printed)
-    return keyword.type == "time" or _same_text(told, printed)
+        return _same_time(claimed, printed)
+    return keyword.type == "time" or _same_text(claimed, printed)
 
 
-def _same_integer(keyword: Keyword, told: str, printed: str) -> bool:
+def _same_integer(keyword: Keyword, claimed: str, printed: str) -> bool:
     try:
         value = read_value(keyword, printed)
-        return value is None or int(float(told)) == value or read_value(keyword, told) in (value, None)
+        return value is None or int(float(claimed)) == value or read_value(keyword, claimed) in (value, None)
     except (MirrorError, ValueError):
         return stem_of(keyword.name) in WCS_DEFAULTS
 
 
-def _same_time(told: str, printed: str) -> bool:
-    ours, theirs = scan_time(told), scan_time(printed)
+def _same_time(claimed: str, printed: str) -> bool:
+    ours, theirs = scan_time(claimed), scan_time(printed)
     if ours is None or theirs is None:
         return True
     try:
-        allowed = max(time_text_resolution(told), time_text_resolution(printed), 1e-3)
+        allowed = max(time_text_resolution(claimed), time_text_resolution(printed), 1e-3)
     except MirrorError:
         return True
     return abs(ours.seconds - theirs.seconds) <= allowed
 
 
-def _same_text(told: str, printed: str) -> bool:
+def _same_text(claimed: str, printed: str) -> bool:
     plain = re.sub(r"[\t\n\v\f\r]", "", printed).strip()
-    whole = len(plain) <= _ONE_CARD and plain.isascii() and "'" not in plain and not told.endswith("&")
-    return not whole or told.strip() == plain
+    whole = len(plain) <= _ONE_CARD and plain.isascii() and "'" not in plain and not claimed.endswith("&")
+    return not whole or claimed.strip() == plain
 
 
-def _close(told: str, printed: str) -> bool:
+def _close(claimed: str, printed: str) -> bool:
     """True if a header's text may be the number that a record prints, which is rounded to its last digit.
 
     Headers have all digits (and leave out zeros at the end), or are printed as the record is.
     """
     try:
-        ours, theirs = float(told.replace("D", "E")), float(printed)
+        ours, theirs = float(claimed.replace("D", "E")), float(printed)
     except ValueError:
         return True
     allowed = 0.5 * _last_digit(printed) + _SINGLE * max(abs(ours), abs(theirs))
     return not abs(ours - theirs) > allowed * (1 + 1e-9)
 
 
-def _equal(told: str | None, printed: str, default: float) -> bool:
+def _equal(claimed: str | None, printed: str, default: float) -> bool:
     """True for one number, but for the digits that printing loses."""
     try:
-        return math.isclose(float(told or default), float(printed), rel_tol=1e-5)
+        return math.isclose(float(claimed or default), float(printed), rel_tol=1e-5)
     except ValueError:
         return True
 
@@ -237,8 +237,8 @@ class Placed:
 def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series) -> Match | Unplaced:
     """What a file says of itself, if it does not contradict itself. ``path`` is its ``/SUM`` path, if it has one."""
     if header.rewritten:
-        return Unplaced("it was written anew by a program, and is no longer the file that JSOC made")
-    recnums, told = header.recnums, header_keys(header, series)
+        return Unplaced("it was rewritten by a program and is not the original file")
+    recnums, claimed = header.recnums, header_keys(header, series)
     if len(recnums) > 1:
         return Unplaced(
             f"its DRMS_ID and its RECNUM name two records: {', '.join(map(str, sorted(recnums)))}"
@@ -247,7 +247,7 @@ def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series
     segment = _own_segment(header, series)
     if isinstance(segment, Unplaced):
         return segment
-    reading = _reading(read_name(name, series), Match("fits", segment, recnum, told), series)
+    reading = _reading(read_name(name, series), Match("fits", segment, recnum, claimed), series)
     if isinstance(reading, Unplaced):
         return reading
     kind = _kind(header, series, path)
@@ -255,7 +255,7 @@ def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series
         return kind
     segment = segment or reading.segment or _only_segment(series)
     known = recnum if recnum is not None else reading.recnum
-    return Match(kind, segment or None, known, {**reading.keys, **told}, path, reading.segment or None)
+    return Match(kind, segment or None, known, {**reading.keys, **claimed}, path, reading.segment or None)
 
 
 def _own_segment(header: HeaderEvidence, series: Series) -> str | Unplaced | None:
@@ -275,7 +275,7 @@ def _reading(readings: Sequence[NameReading], claim: Match, series: Series) -> N
         return NameReading("")
     fitting = [r for r in readings if _fits(r, claim, series)]
     if not fitting:
-        return Unplaced("its name and its header speak of different files")
+        return Unplaced("its name and its header name different files")
     if len(fitting) > 1 and claim.recnum is None and not claim.keys:
         return Unplaced("its name can be read in two ways, as a record number or as a prime key")
     return fitting[0]
@@ -329,7 +329,7 @@ def place(
         numbers = ", ".join(f"#{n}" for n in sorted(agreeing))
         return Unplaced(f"it may be of any of {len(agreeing)} versions of the record: {numbers}")
     if not agreeing:
-        return Unplaced(reasons[0] if reasons else f"there is no such record: {told(claim, series)}")
+        return Unplaced(reasons[0] if reasons else f"no such record: {described(claim, series)}")
     if claim.recnum is None and claim.path is None and not complete:
         return Unplaced("whether its record has other versions is not known here", for_now=True)
     return next(iter(agreeing.values()))
@@ -346,9 +346,9 @@ def _compared(claim: Match, header: HeaderEvidence, series: Series, record: Cand
     segments |= {_segment_by_path(claim.path, record)} if claim.path else set()
     segment = next(iter(segments), None)
     if len(segments) > 1:
-        return Unplaced("its header, its name and its path speak of different segments")
+        return Unplaced("its header, name and path name different segments")
     if segment is None:
-        return Unplaced(f"which segment of {series.name} it is cannot be told")
+        return Unplaced(f"its segment of {series.name} cannot be identified")
     facts = record.segments[segment]
     problem = _no_file(claim, facts) or shape_disagreement(
         series, segment, facts.dims, (facts.bzero, facts.bscale), header
@@ -397,11 +397,11 @@ def _segment_by_path(path: str, record: Candidate) -> str | None:
 
 def _no_file(claim: Match, facts: SegmentFacts) -> str | None:
     if claim.kind == "as-is" and not facts.path:
-        return "where the archive has this file is not known, so it cannot be kept as the archived one"
+        return "its path in the archive is not known, so it cannot be adopted as the archived file"
     return None
 
 
-def told(claim: Match, series: Series) -> str:
+def described(claim: Match, series: Series) -> str:
     """What a claim says, as a record set that people can read."""
     if claim.recnum is not None:
         return f"{series.name}[:#{claim.recnum}]"

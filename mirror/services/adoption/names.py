@@ -145,9 +145,9 @@ def _read_keys(rest: str, series: Series) -> Iterator[NameReading]:
     if found is None:
         return
     values = {k.name: _value(series, k, found[f"key{i}"]) for i, k in enumerate(series.primekeys)}
-    told = {name: value for name, value in values.items() if value is not None}
-    if len(told) == len(values):
-        yield NameReading(_segment(series, found["segment"]), None, told)
+    answer = {name: value for name, value in values.items() if value is not None}
+    if len(answer) == len(values):
+        yield NameReading(_segment(series, found["segment"]), None, answer)
 
 
 def _read_vso(stem: str, series: Series) -> Iterator[NameReading]:
@@ -243,8 +243,8 @@ class HeaderEvidence:
     def recnums(self) -> frozenset[int]:
         """The record numbers that it tells: one, or none, or two that contradict each other."""
         found, plain = self._id(), self.values.get("RECNUM", "")
-        told = [found[2]] if found is not None else []
-        return frozenset(int(text) for text in (*told, plain) if text.isdecimal())
+        answer = [found[2]] if found is not None else []
+        return frozenset(int(text) for text in (*answer, plain) if text.isdecimal())
 
     def _id(self) -> re.Match[str] | None:
         return _DRMS_ID.fullmatch(self.values.get("DRMS_ID", ""))

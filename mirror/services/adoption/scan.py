@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mirror.errors import UpstreamError, explained
 from mirror.fits.assembly import add_sums, ones_complement
@@ -27,9 +28,9 @@ _FITS_NAME = re.compile(r".+\.(fits|fit|fts)(\.\d+)?$", re.IGNORECASE)
 #: A copy of the archive's own folders, made by wget -x or by somebody with access.
 _UNIT_PATH = re.compile(r"(?:/SUM\d*)?/(D\d{1,18}/S\d{5}/[^/]+)$", re.ASCII)
 _PACKED = {
-    b"\x1f\x8b": "it is packed by gzip; unpack it first (gunzip)",
+    b"\x1f\x8b": "it is compressed with gzip; unpack it first (gunzip)",
     b"PK": "it is a zip archive; unpack it first",
-    b"BZh": "it is packed by bzip2; unpack it first",
+    b"BZh": "it is compressed with bzip2; unpack it first",
 }
 _TAR = slice(257, 262)
 _PIECE = 1 << 20
@@ -59,14 +60,6 @@ class Look:
     stamp: Stamp
     header: HeaderEvidence
     unit: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What reading all of a file gave."""
-
-    sha256: str
-    size: int
 
 
 def files_below(
@@ -101,13 +94,13 @@ def look(path: Path, name: str | None = None, *, unit: str | None = None) -> Loo
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        return Unplaced("there is no such file")
+        return Unplaced("no such file")
     except OSError as error:
         return Unplaced(f"it cannot be read: {explained(error)}", for_now=True)
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            return Unplaced("it is no file" if not stat.S_ISDIR(found.st_mode) else "it is a folder")
+            return Unplaced("it is not a regular file" if not stat.S_ISDIR(found.st_mode) else "it is a folder")
         return _look(fd, found, path, name, unit)
     except OSError as error:
         return Unplaced(f"it cannot be read: {explained(error)}", for_now=True)
@@ -149,42 +142,34 @@ def unit_path(path: Path) -> str | None:
     return named if named and unit_file(named) else None
 
 
-def read_through(seen: Look) -> Content | Unplaced:
-    """Read all of a file: its hash, and whether its data and header have the sums that the header states.
+def read_through(seen: Look) -> str | Unplaced:
+    """Read all of a file: its sha256, if its data and header have the sums that the header states.
 
     A file without sums is not good enough: nothing would tell it from one that somebody has worked on.
     """
     try:
-        with seen.path.open("rb", buffering=0) as file:
+        with seen.path.open("rb") as file:
             if Stamp.of(os.fstat(file.fileno())) != seen.stamp:
                 return Unplaced("it is being changed", for_now=True)
-            digest, sums, size = _digest(file.fileno(), seen.header)
+            sha256, sums, size = _digest(file, seen.header)
             if Stamp.of(os.fstat(file.fileno())) != seen.stamp or size != seen.stamp.size:
                 return Unplaced("it changed while it was read", for_now=True)
     except OSError as error:
         return Unplaced(f"it cannot be read: {explained(error)}", for_now=True)
     problem = _sum_problem(seen.header, *sums)
-    return Content(digest, size) if problem is None else Unplaced(problem)
+    return sha256 if problem is None else Unplaced(problem)
 
 
-def _digest(fd: int, header: HeaderEvidence) -> tuple[str, tuple[int, int], int]:
+def _digest(file: BinaryIO, header: HeaderEvidence) -> tuple[str, tuple[int, int], int]:
     """The hash of a file, the sums over its image's header and data, and its length."""
     digest, at = hashlib.sha256(), 0
     head, data = 0, 0
-    while piece := _whole_read(fd, at):
+    while piece := file.read(_PIECE):  # shorter only at the end, so that pieces begin at words
         digest.update(piece)
         head = _added(head, piece, at, header.header_start, header.data_start)
         data = _added(data, piece, at, header.data_start, header.data_start + header.data_size)
         at += len(piece)
     return digest.hexdigest(), (head, data), at
-
-
-def _whole_read(fd: int, at: int) -> bytes:
-    """The next piece; shorter than the others only at the end, so that pieces begin at words."""
-    piece = os.pread(fd, _PIECE, at)
-    while piece and len(piece) < _PIECE and (more := os.pread(fd, _PIECE - len(piece), at + len(piece))):
-        piece += more
-    return piece
 
 
 def _added(total: int, piece: bytes, at: int, start: int, end: int) -> int:
@@ -197,7 +182,7 @@ def _added(total: int, piece: bytes, at: int, start: int, end: int) -> int:
 
 def _sum_problem(header: HeaderEvidence, head: int, data: int) -> str | None:
     if header.data_sum is None or "CHECKSUM" not in header.values:
-        return "it has no DATASUM and CHECKSUM, so nothing tells whether it is still what JSOC wrote"
+        return "it has no DATASUM and CHECKSUM to verify that it is unchanged"
     if data != header.data_sum and {data, header.data_sum} != set(_VALID):
         return f"its data have the sum {data}, its DATASUM is {header.data_sum}: they were changed"
     if add_sums(head, data) not in _VALID:

@@ -15,6 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from mirror.api import fills as api
+from mirror.bounded import Bounded
 from mirror.concurrency import SingleFlight
 from mirror.coverage.coverage import Box
 from mirror.coverage.plan import Forward, extreme_position, need
@@ -161,7 +162,7 @@ class Estimate:
         took = "for an unknown time" if self.seconds is None else f"about {duration(self.seconds)}"
         return f"to fetch: {', '.join(parts)}; {took}"
 
-    def told(self) -> api.Estimate:
+    def summary(self) -> api.Estimate:
         """All of it as the API tells it, with ``text`` for people."""
         return api.Estimate(**{**asdict(self), "notes": list(self.notes)}, text=str(self))
 
@@ -203,7 +204,7 @@ class Estimates:
         self._rates = rates
         self._wait = wait
         self._asking: SingleFlight[str, int] = SingleFlight()
-        self._known: dict[str, tuple[int, float]] = {}
+        self._known: Bounded[str, tuple[int, float]] = Bounded(MOST_REMEMBERED)
 
     # ---- what can be estimated -----------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ class Estimates:
         series = await self._catalogue.series(subscription.series)
         found = target(subscription, series, from_datetime(self._rules.now()))
         if found is None:
-            return Estimate(notes=("the window is empty by now",))
+            return Estimate(notes=("the window is empty",))
         scope = found.scope
         wanted = [] if scope.files is None else segment_names(series, scope.segments)
         return self._timed(await self._of(scope.records, scope.files or scope.records, wanted, None))
@@ -265,7 +266,7 @@ class Estimates:
         try:
             resolved = (await self._extremes.resolve(matching)).selection
         except (UpstreamError, NotHeld) as problem:
-            note = f"JSOC does not answer, so the record set cannot be told: {problem}"
+            note = f"JSOC is not responding, so the record set cannot be resolved: {problem}"
             return Estimate(None, None, None, None, None, None, counted=False, notes=(note,))
         if resolved is None:
             return Estimate()
@@ -303,7 +304,7 @@ class Estimates:
             return found
         typical = await self._typical(selection, segments, chosen.total)
         if typical is None:
-            return replace(found, bytes=None, notes=(*notes, "nothing tells how large a file is"))
+            return replace(found, bytes=None, notes=(*notes, "the file size is not known"))
         return replace(found, bytes=round(missing * typical.size), size_from=typical.source)
 
     # ---- counting ------------------------------------------------------------------------------------
@@ -321,7 +322,7 @@ class Estimates:
         except (UpstreamError, NotHeld, TimeoutError) as problem:
             return _guessed(boxes, gaps, tally, str(problem) or f"no answer within {PATIENCE:g} s")
         if isinstance(boxes, Forward):
-            return _Counted(total, total, notes=(f"JSOC is asked for it each time: {boxes.reason}",))
+            return _Counted(total, total, notes=(f"JSOC answers this each time: {boxes.reason}",))
         loose = 0 if _has_conditions(resolved) else await self._loose(series, gaps)
         return _Counted(total, max(0, total - max(0, tally - loose)))
 
@@ -345,8 +346,6 @@ class Estimates:
             raise NotHeld("the mirror is offline")
         async with asyncio.timeout(PATIENCE):
             counted = await self._asking.run(ds, lambda: self._upstream.rs_summary(ds))
-        while len(self._known) >= MOST_REMEMBERED:
-            del self._known[next(iter(self._known))]
         self._known[ds] = counted, now
         return counted
 
@@ -359,10 +358,10 @@ class Estimates:
             return Typical(held, "held")
         plain = _without_conditions(selection)
         rows = (await self._index.select(plain, HELD_SAMPLE)).rows
-        if (told := from_rows(series, rows, segments)) is not None:
-            return told
-        if total and self._rules.may_ask and (told := await self._sampled(plain, segments)) is not None:
-            return told
+        if (answer := from_rows(series, rows, segments)) is not None:
+            return answer
+        if total and self._rules.may_ask and (answer := await self._sampled(plain, segments)) is not None:
+            return answer
         return from_structure(series, segments)
 
     async def _sampled(self, selection: Selection, segments: Sequence[str]) -> Typical | None:
@@ -386,14 +385,14 @@ class Estimates:
         took += self._rates.for_files(files, found.bytes) if files else 0.0
         records_known, files_known = self._rates.measured
         if (records and not records_known) or (files and not files_known):
-            note = "the time is a guess: the rate at which JSOC sends was not measured yet"
+            note = "the time is a guess: the download rate has not been measured yet"
             found = replace(found, notes=(*found.notes, note))
         held_up = self._wait(records, found.bytes or 0)
         if held_up is None:
-            note = "the budget towards JSOC allows nothing of this"
+            note = "the budget allows no requests to JSOC"
             return replace(found, seconds=None, notes=(*found.notes, note))
         if held_up > took:
-            note = f"the budget towards JSOC spreads it over {duration(held_up)}"
+            note = f"the budget spreads it over {duration(held_up)}"
             found = replace(found, notes=(*found.notes, note))
         return replace(found, seconds=round(max(took, held_up), 1))
 
@@ -465,7 +464,7 @@ def _at_most(counted: _Counted, n: int | None) -> _Counted:
 
 def _guessed(boxes: Sequence[Box] | Forward, gaps: Sequence[Box], tally: int, problem: str) -> _Counted:
     """Without JSOC: what is missing is taken to be as dense as what is held of the same record set."""
-    note = f"JSOC could not be asked for a count: {problem}"
+    note = f"JSOC could not give a count: {problem}"
     bounded = not isinstance(boxes, Forward) and all(box.bounded for box in boxes)
     if isinstance(boxes, Forward) or not bounded:
         return _Counted(None, None, exact=False, notes=(note, "how many records are missing is not known"))
@@ -474,7 +473,7 @@ def _guessed(boxes: Sequence[Box] | Forward, gaps: Sequence[Box], tally: int, pr
         return _Counted(None, None, exact=False, notes=(note, "how many records are missing is not known"))
     guess = round(missing * tally / (slots - missing))
     return _Counted(
-        tally + guess, guess, exact=False, notes=(note, "the number of records is taken from what is held")
+        tally + guess, guess, exact=False, notes=(note, "the number of records is estimated from cached records")
     )
 
 

@@ -10,10 +10,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.storage.database.keyed import KeyedTable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mirror.storage.index.index import Index
+    from mirror.storage.database.database import Database
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange
 
@@ -74,21 +76,22 @@ class Rates:
 
 log = logging.getLogger(__name__)
 
-KIND = "budget"
+#: The table of what was used of the budget, and the key of its one row.
+BUDGET = "budget"
 
 
 class BudgetMemory:
     """Writes down what was used, and reads it at the start; ``now`` gives Unix seconds."""
 
-    def __init__(self, budget: Budget, index: Index, now: Callable[[], float]) -> None:
+    def __init__(self, budget: Budget, database: Database, now: Callable[[], float]) -> None:
         self._budget = budget
-        self._index = index
+        self._table = KeyedTable(database, BUDGET)
         self._now = now
         self._kept = ""
 
     async def recall(self) -> None:
         """Count what was used before the start."""
-        found = await self._index.fact(KIND, KIND)
+        found = await self._table.get(BUDGET)
         if found is None:
             return
         try:
@@ -104,5 +107,5 @@ class BudgetMemory:
         """Write down what was used by now, if that has changed."""
         state = json.dumps(self._budget.state())
         if state != self._kept:
-            await self._index.keep_fact(KIND, KIND, state, self._now())
+            await self._table.put(BUDGET, state, self._now())
             self._kept = state

@@ -17,11 +17,13 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import UpstreamBroken, UpstreamError
 from mirror.fits import Exporter, RecordValues, ones_complement, read_archive
 from mirror.fits.filenames import NamedFile, file_name, laid_out_keywords
 from mirror.fits.keyword import BROKEN_LINK
 from mirror.services.exports.content import ReplacedHeader
+from mirror.storage.database.keyed import KeyedTable
 from mirror.storage.index.layout import SEPARATOR, link_field
 from mirror.upstream.pacing import Priority
 from mirror.wire.info import RsListRequest
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from mirror.services.exports.planning import Plan
     from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.search.search import Search
+    from mirror.storage.database.database import Database
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.holdings import RecordSegment
     from mirror.storage.files.table import Blob
@@ -51,8 +54,6 @@ log = logging.getLogger(__name__)
 
 #: Records in one question.
 LINKED_AT_ONCE = 100
-#: The kind of these facts in the index, each under the query of its record.
-LINKED = "linked texts"
 LINK_VIA = "link via "
 _NO_LINK = "Invalid_Link"
 
@@ -60,8 +61,8 @@ _NO_LINK = "Invalid_Link"
 class LinkedTexts:
     """Finds the texts of records at the ends of links."""
 
-    def __init__(self, index: Index, upstream: JsocInfo, rules: Rules) -> None:
-        self._index = index
+    def __init__(self, database: Database, upstream: JsocInfo, rules: Rules) -> None:
+        self.kept = KeyedTable(database, "linked_keywords")
         self._upstream = upstream
         self._rules = rules
 
@@ -103,7 +104,7 @@ class LinkedTexts:
         return texts if all(name in texts for name in names) else None
 
     async def _known(self, query: str) -> Texts:
-        fact = await self._index.fact(LINKED, query)
+        fact = await self.kept.get(query)
         return {} if fact is None else dict(json.loads(fact[0]))
 
     async def _ask(self, queries: Sequence[str], names: Sequence[str]) -> dict[str, Texts | None]:
@@ -113,9 +114,9 @@ class LinkedTexts:
         found: dict[str, Texts | None] = {}
         for i, (record, _) in enumerate(answer.recinfo or ()):
             query = from_wire(record)
-            told = {name: from_wire(str(values[i])) for name, values in answer.keywords or ()}
-            found[query] = texts = await self._known(query) | told
-            await self._index.keep_fact(LINKED, query, json.dumps(texts), self._rules.timestamp())
+            reply = {name: from_wire(str(values[i])) for name, values in answer.keywords or ()}
+            found[query] = texts = await self._known(query) | reply
+            await self.kept.put(query, json.dumps(texts), self._rules.timestamp())
         return {query: found.get(query) for query in queries}
 
 
@@ -165,7 +166,6 @@ def linked_records(plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSeg
 AT_ONCE = 200
 #: Bytes of an archived file that hold its headers; more is read if they do not.
 HEAD = 64 * 1024
-PRECISE = "precise"
 #: Segments whose treatment is remembered.
 _MOST_EXPORTERS = 32
 #: Records whose values are at hand: a file needs them several times on its way, and so do other segments.
@@ -175,14 +175,15 @@ _MOST_RECENT = 256
 class Assembler:
     """Makes exported files."""
 
-    def __init__(self, index: Index, blobs: Blobs, upstream: JsocInfo, rules: Rules) -> None:
+    def __init__(self, database: Database, index: Index, blobs: Blobs, upstream: JsocInfo, rules: Rules) -> None:
+        self.precise = KeyedTable(database, "precise_keywords")
         self._index = index
         self._blobs = blobs
         self._upstream = upstream
         self._rules = rules
-        self._linked = LinkedTexts(index, upstream, rules)
-        self._exporters: dict[tuple[str, str], tuple[Series, Exporter]] = {}
-        self._recent: dict[str, dict[str, str]] = {}
+        self.linked = LinkedTexts(database, upstream, rules)
+        self._exporters: Bounded[tuple[str, str], tuple[Series, Exporter]] = Bounded(_MOST_EXPORTERS)
+        self._recent: Bounded[str, dict[str, str]] = Bounded(_MOST_RECENT)
 
     async def prepare(self, plan: Plan) -> None:
         """See that the values of all records of a plan are kept at full precision, if they can be had."""
@@ -203,13 +204,13 @@ class Assembler:
 
     async def keep_names(self, layout: Layout, rows: Sequence[Row]) -> None:
         """Have what the names of linked files usually ask for, so that they can be named without JSOC."""
-        await self._linked.keep(layout, rows)
+        await self.linked.keep(layout, rows)
 
     async def file_names(self, plan: Plan, files: Sequence[RequestedFile]) -> list[str]:
         """The names of files in the export's directory, by the request's filenamefmt; one for each, in order."""
         counter = itertools.count()
         rows = {row.recnum: row for row in plan.rows}
-        targets = await self._linked.of(plan, files)
+        targets = await self.linked.of(plan, files)
         names = []
         for wanted in files:
             recnum = wanted.owner.recnum
@@ -220,16 +221,18 @@ class Assembler:
             names.append(file_name(plan.request.filenamefmt, source, counter))
         return names
 
-    async def front(self, plan: Plan, wanted: RequestedFile, archived: Blob) -> ReplacedHeader | None:
+    async def front(
+        self, plan: Plan, wanted: RequestedFile, archived: Blob, *, now: datetime | None = None
+    ) -> ReplacedHeader | None:
         """What the exported file has in place of the archived one's headers; None where that is no FITS.
 
-        The data stay where they are: the file is put together whenever it is sent.
+        The data stay where they are: the file is put together whenever it is sent. Its checksums are dated ``now``.
         """
         segment = plan.series.segment(wanted.segment)
         if segment is None or not wanted.file.lower().endswith(".fits"):
             return None
         record = await self._values(plan, wanted.owner.recnum)
-        now = self._rules.now()
+        now = now or self._rules.now()
         with self._blobs.reading(archived) as path:
             return await asyncio.to_thread(_front, path, record, self._exporter(plan.series, segment.name), now)
 
@@ -243,13 +246,10 @@ class Assembler:
 
     def _exporter(self, series: Series, segment: str) -> Exporter:
         """The one that has made such files before, unless the structure of the series is another by now."""
-        before, exporter = self._exporters.pop((series.name, segment), (None, None))
-        if exporter is None or before is not series:
-            exporter = Exporter(series, segment)
-        self._exporters[series.name, segment] = series, exporter
-        while len(self._exporters) > _MOST_EXPORTERS:
-            del self._exporters[next(iter(self._exporters))]
-        return exporter
+        known = self._exporters.recall((series.name, segment))
+        if known is None or known[0] is not series:
+            known = self._exporters[series.name, segment] = series, Exporter(series, segment)
+        return known[1]
 
     async def _values(self, plan: Plan, recnum: int) -> RecordValues:
         precise = await self._precise(plan.series, recnum)
@@ -263,15 +263,13 @@ class Assembler:
         key = f"{series.name.lower()}:{recnum}"
         # The series may have more keywords now than when this was asked for.
         names = [k.name for k in self._index.layout(series).keywords]
-        texts = self._recent.pop(key, None)
+        texts = self._recent.recall(key)
         if texts is None or not all(name in texts for name in names):
-            kept = await self._index.fact(PRECISE, key)
+            kept = await self.precise.get(key)
             texts = {} if kept is None else json.loads(kept[0])
             if not all(name in texts for name in names):
                 return None
-        self._recent[key] = texts
-        while len(self._recent) > _MOST_RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._recent[key] = texts
         return texts
 
     async def _ask(self, layout: Layout, rows: Sequence[Row], priority: Priority) -> None:
@@ -286,7 +284,7 @@ class Assembler:
             texts = {name: from_wire(str(values[i])) for name, values in columns[1:]}
             key = f"{series.lower()}:{recnum}"
             self._recent.pop(key, None)
-            await self._index.keep_fact(PRECISE, key, json.dumps(texts), self._rules.timestamp())
+            await self.precise.put(key, json.dumps(texts), self._rules.timestamp())
 
 
 def _printed(plan: Plan, row: Row) -> dict[str, str]:

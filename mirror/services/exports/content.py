@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.files.table import head
@@ -139,17 +140,14 @@ class FileHeaders:
 
     def __init__(self, database: Database) -> None:
         self._tables = Tables(database)
-        self._known: dict[str, bytes] = {}
+        self._known: Bounded[str, bytes] = Bounded(_MOST_KNOWN)
 
     async def read(self, front: ReplacedHeader) -> bytes:
         """The bytes of a front; StorageError if they are not there, or not what they were."""
-        data = self._known.pop(front.sha256, None)
+        data = self._known.recall(front.sha256)
         if data is None:
             packed = await self._tables.read(lambda c: _find(c, front.sha256))
-            data = _unpacked(packed, front)
-        self._known[front.sha256] = data
-        while len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            data = self._known[front.sha256] = _unpacked(packed, front)
         return data
 
 
@@ -159,7 +157,7 @@ def put_headers(cursor: Cursor, fronts: Iterable[ReplacedHeader]) -> None:
     new = {sha256: packed for sha256, packed in wanted.items() if packed is not None}
     for sha256 in wanted.keys() - new.keys():
         if _find(cursor, sha256) is None:
-            raise StorageError(f"the headers with sha256 {sha256} are missing; expected them with the file")
+            raise StorageError(f"the headers with sha256 {sha256} are missing from the store")
     if new:
         rows = "SELECT unnest(?::BIGINT[]) AS head, unnest(?::VARCHAR[]) AS sha256, unnest(?::BLOB[]) AS data"
         known = "SELECT 1 FROM mirror.fronts f WHERE f.head = new.head AND f.sha256 = new.sha256"
@@ -181,12 +179,12 @@ def _find(cursor: Cursor, sha256: str) -> bytes | None:
 
 def _unpacked(packed: bytes | None, front: ReplacedHeader) -> bytes:
     if packed is None:
-        raise StorageError(f"the headers with sha256 {front.sha256} are missing; ask for the export anew")
+        raise StorageError(f"the headers with sha256 {front.sha256} are missing; request the export again")
     with suppress(zlib.error):
         data = zlib.decompressobj().decompress(packed, front.size)
         if hashlib.sha256(data).hexdigest() == front.sha256:
             return data
-    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; ask for the export anew")
+    raise StorageError(f"the headers with sha256 {front.sha256} are damaged; request the export again")
 
 
 #: What a download is put together of.

@@ -83,7 +83,7 @@ def next_try(before: Trouble | None, problem: MirrorError, now: float) -> Troubl
 def given_up(before: Trouble | None, why: str) -> str:
     """What is told of a job that is not tried again."""
     tries, waited = (before.tries, before.waited) if before else (0, 0.0)
-    return f"given up after {tries + 1} tries in {waited / 3600:.0f} hours: {why}"
+    return f"gave up after {tries + 1} attempts in {waited / 3600:.0f} hours: {why}"
 
 
 # ---- cutting ------------------------------------------------------------------------------------
@@ -143,9 +143,9 @@ def why_indivisible(request: ExportRequest, query: RecordSetQuery) -> str | None
     if len({part.segments for part in query.sets}) > 1:
         return "its record sets choose different segments"
     if request.protocol.name in MOVIES:
-        return f"a movie ({request.protocol.name}) is made of all its records at once, and cannot be made in parts"
+        return f"a movie ({request.protocol.name}) is made of all its records at once, and cannot be split"
     if re.search(r"\{#", request.filenamefmt):
-        return "its filenamefmt counts the files ({#}), and cannot be kept up over parts"
+        return "its filenamefmt counts the files ({#}), and cannot be split"
     return None
 
 
@@ -179,11 +179,11 @@ def _around_numbers(query: RecordSetQuery) -> tuple[str, str]:
     return first.series, (_ANY_QUALITY if any(map(mentions_quality, query.sets)) else "") + segments
 
 
-def check_divisible(request: ExportRequest, query: RecordSetQuery, told: str) -> None:
-    """UpstreamRefused for a request that cannot be made in parts; ``told`` is what upstream said to the whole."""
+def check_divisible(request: ExportRequest, query: RecordSetQuery, message: str) -> None:
+    """UpstreamRefused for a request that cannot be made in parts; ``message`` is what upstream said to the whole."""
     why = why_indivisible(request, query)
     if why is not None:
-        raise UpstreamRefused(TOO_LARGE, f"{told.strip()}; {why}: expected a smaller request")
+        raise UpstreamRefused(TOO_LARGE, f"{message.strip()}; {why}: expected a smaller request")
 
 
 def _numbers(recnums: Sequence[int]) -> str:

@@ -111,7 +111,7 @@ class ExportDirectories:
         if job is None or (not job.files and job.state != "done"):
             return None
         if not job.finished:  # it had been done, and some of its files are made again
-            return _directory_of(await self._worker.mended(job))
+            return _directory_of(await self._worker.refilled(job))
         directory = _directory_of(job)
         if age == self._open_since == self._age():
             self._open[request_id] = directory
@@ -119,15 +119,15 @@ class ExportDirectories:
 
     def _age(self) -> tuple[int, int]:
         """Changes whenever a directory may be another."""
-        return self._jobs.changes, self._blobs.departures
+        return self._jobs.version.number, self._blobs.departures.number
 
     async def _filled(self, directory: Directory, names: Sequence[str]) -> Directory:
         """The directory with these contents; what left the store is had or made again, NotHeld if it cannot be."""
         if not await self._look_up(directory, names):
-            directory = _directory_of(await self._worker.mended(directory.job))
+            directory = _directory_of(await self._worker.refilled(directory.job))
             missing = None if await self._look_up(directory, names) else _missing(directory, names)
             if missing is not None:
-                raise NotHeld(f"{missing} of {directory.job.id} has left the store, and JSOC has it no more", (missing,))
+                raise NotHeld(f"{missing} of {directory.job.id} was evicted, and JSOC no longer has it", (missing,))
         return directory
 
     async def _sound(self, directory: Directory, name: str) -> Content:
@@ -171,7 +171,7 @@ class ExportDirectories:
         return KeywordTable(tuple(map(_column, keywords)), names, rows)
 
     async def _archive(self, directory: Directory) -> Content:
-        """The tar file; an error if one of its files is not to be had, for nobody would notice a shorter one."""
+        """The tar file; an error if one of its files is not available, for nobody would notice a shorter one."""
         pages = _page_names(directory.job)
         names = [name for name in directory.files if name not in pages and is_plain(name)]
         directory = await self._filled(directory, names)

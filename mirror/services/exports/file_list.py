@@ -170,9 +170,9 @@ class UnitFiles:
             rows = (await self._index.select(bind(record_set, series))).rows
             # A linked file lies in the unit of another record, whose size this one does not tell.
             if rows and rows[0]["*sunum*"] == str(sunum):
-                path, told = f"/{holding.disk}/D{sunum}", rows[0]["*size*"]
+                path, sizes = f"/{holding.disk}/D{sunum}", rows[0]["*size*"]
                 size = (
-                    int(told) if told.isdigit() else sum({h.blob.sha256: h.blob.size for h in held}.values())
+                    int(sizes) if sizes.isdigit() else sum({h.blob.sha256: h.blob.size for h in held}.values())
                 )
                 return StorageUnit(sunum, series.name, path, ONLINE, size)
         return None

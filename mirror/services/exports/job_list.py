@@ -64,7 +64,7 @@ class JobList:
         """
         job = await self._jobs.get(job_id)
         if job is None:
-            raise UnknownName(f"no export {job_id!r} at this mirror; expected an id that `mirror jobs` lists")
+            raise UnknownName(f"no export {job_id!r} at this mirror; see `mirror jobs` for IDs")
         blobs = await self._blobs.find_all({f.sha256 for f in job.files if f.sha256})
         files = [self._file(job, f, blobs.get(f.sha256 or ""), places=places) for f in job.files]
         parts = await self._parts.progress([job.id])
@@ -89,7 +89,7 @@ class JobList:
         """End an export that has not ended; UnknownName if there is none of that id."""
         job = await self._jobs.get(job_id)
         if job is None:
-            raise UnknownName(f"no job {job_id!r} at this mirror; expected an id that `mirror jobs` lists")
+            raise UnknownName(f"no job {job_id!r} at this mirror; see `mirror jobs` for IDs")
         await self._worker.cancel(job)
         return await self.one(job.id)
 
@@ -155,11 +155,11 @@ def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
     printed = sum(f.printed for f in job.files)
     notes = []
     if parts is not None:
-        notes.append(f"asked of JSOC in {parts[1]} parts, of which {parts[0]} are done")
+        notes.append(f"requested from JSOC in {parts[1]} parts, {parts[0]} done")
     if printed:
         notes.append(
-            f"{printed} of {len(job.files)} files have their keywords as they print, with fewer digits than JSOC's: "
-            "it was away when the exact values were asked for"
+            f"{printed} of {len(job.files)} files have keywords with fewer digits than JSOC's, "
+            "because JSOC was down when the exact values were requested"
         )
     return notes
 

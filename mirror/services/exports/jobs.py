@@ -1,7 +1,7 @@
 """Export jobs and their parts: what was asked, how far it is, and its files; rows that a restart goes on from.
 
 The store knows nothing of exports: the request is JSON text of whoever made the job. A job's state only
-ever goes forward; what has ended stays as it is until it is asked to begin anew.
+ever goes forward; what has ended stays as it is until it is asked to start again.
 
 A job that is being worked on: how far it is, over all tries of it.
 
@@ -18,6 +18,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from mirror.concurrency import Version
 from mirror.errors import StorageError
 from mirror.redaction import redacted
 from mirror.services.exports.content import ReplacedHeader, drop_unused_headers, put_headers
@@ -102,7 +103,7 @@ class Jobs:
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._tables = Tables(database)
         self._now = now
-        self.changes = 0  #: writes so far: while it stays, what was read is still so, but for blobs that left
+        self.version = Version()  #: of all rows; that blobs leave is no change of these
 
     async def submit(
         self, request: str, identity: str, *, day: str, name: Callable[[int], str], same_since: float
@@ -120,7 +121,7 @@ class Jobs:
             found = _select(cursor, where, [identity, same_since])
             if found:
                 return found[0], False
-            job = Job(_next_id(cursor, day, name, now), identity, None, request, "waiting", now, now, None)
+            job = Job(_next_id(cursor, day, name), identity, None, request, "waiting", now, now, None)
             row = [job.id, identity, None, request, "waiting", now, now, None]
             cursor.execute(f"INSERT INTO mirror.jobs ({_JOB}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             return job, True
@@ -169,7 +170,7 @@ class Jobs:
 
         return await self._write(work)
 
-    async def begin_anew(self, job_id: str) -> Job:
+    async def restart(self, job_id: str) -> Job:
         """A job that ended waits again, without its upstream request: its files left the store, say."""
         now = self._now()
 
@@ -233,7 +234,7 @@ class Jobs:
         try:
             return await self._tables.write(work)
         finally:
-            self.changes += 1
+            self.version.advance()
 
 
 def is_before(state: State, other: State) -> bool:
@@ -287,24 +288,23 @@ def _row(file: JobFile) -> tuple[object, ...]:
 
 def _job_file(row: Sequence[Any]) -> JobFile:
     record, name, sha256, size, printed, front, front_size, start = row
-    told = JobFile(record, name, sha256, size, printed=bool(printed))
+    values = JobFile(record, name, sha256, size, printed=bool(printed))
     if front is None or size is None:  # without its blob a front is of no use
-        return told
-    return replace(told, front=ReplacedHeader(front, front_size, start, size - front_size))
+        return values
+    return replace(values, front=ReplacedHeader(front, front_size, start, size - front_size))
 
 
-def _next_id(cursor: Cursor, day: str, name: Callable[[int], str], now: float) -> str:
+def _next_id(cursor: Cursor, day: str, name: Callable[[int], str]) -> str:
     """The next id of the day; the number is noted in the same transaction."""
-    sql = "SELECT value FROM mirror.facts WHERE kind = 'job number' AND key = ?"
-    row = cursor.execute(sql, [day]).fetchone()
-    number = int(row[0]) if row else 0
+    row = cursor.execute("SELECT number FROM mirror.job_numbers WHERE day = ?", [day]).fetchone()
+    number = row[0] if row else 0
     used = "SELECT 1 FROM mirror.jobs WHERE ? IN (id, upstream_id)"
     while True:
         number += 1
         if cursor.execute(used, [name(number)]).fetchone() is None:
             break
-    cursor.execute("DELETE FROM mirror.facts WHERE kind = 'job number' AND key = ?", [day])
-    cursor.execute("INSERT INTO mirror.facts VALUES ('job number', ?, ?, ?)", [day, str(number), now])
+    cursor.execute("DELETE FROM mirror.job_numbers WHERE day = ?", [day])
+    cursor.execute("INSERT INTO mirror.job_numbers VALUES (?, ?)", [day, number])
     return name(number)
 
 

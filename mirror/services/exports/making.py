@@ -10,7 +10,7 @@ from mirror.drms.export import NO_DATA_FILE
 from mirror.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.services.exports.cutting import passes
 from mirror.services.exports.jobs import JobFile, is_before
-from mirror.services.exports.segment_files import FileLocation, check_files, check_names, told_apart
+from mirror.services.exports.segment_files import FileLocation, check_files, check_names, distinct_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ class ExportMaking:
             work.job = await self._jobs.advance(work.job.id, state)
 
     async def _named(self, plan: Plan, files: Sequence[RequestedFile]) -> list[tuple[RequestedFile, str]]:
-        named = told_apart(plan, files, await self._assembler.file_names(plan, files))
+        named = distinct_names(plan, files, await self._assembler.file_names(plan, files))
         check_names(plan.request.filenamefmt, [name for _, name in named])
         return named
 

@@ -92,7 +92,7 @@ class ExportPlanner:
         if counted > MOST_RECORDS:
             raise TooLarge(
                 f"{counted:,} records are too many for one export; expected at most {MOST_RECORDS:,}: "
-                f"divide the request, by time for example"
+                f"split the request, for example by time"
             )
 
 

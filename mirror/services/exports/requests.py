@@ -24,6 +24,7 @@ from mirror.drms.exportrules import (
 )
 from mirror.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
 from mirror.readthrough.records import CacheStatus
+from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
 from mirror.services.exports.planning import Plan, finished, request_of, request_text
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.files import Files
     from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
+    from mirror.readthrough.shared import Shared
     from mirror.services.exports.jobs import Job, Jobs
     from mirror.services.exports.planning import ExportPlanner
     from mirror.services.exports.worker import ExportJobs
@@ -52,11 +54,15 @@ REGISTERED = 2
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found."""
+    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found.
+
+    ``absent``: it is an error since JSOC knows no such series, at least not in the database that it asks first.
+    """
 
     answer: ExportAnswer
     origin: CacheStatus = CacheStatus.LOCAL
     checked_at: float | None = None
+    absent: bool = False
 
 
 class Exports:
@@ -74,7 +80,9 @@ class Exports:
         files: Files,
         default_address: str | None,
         upstream_answers: Callable[[], bool],
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self._upstream_answers = upstream_answers
         self._files = files
         self._planner = planner
@@ -101,7 +109,8 @@ class Exports:
             plan = await self._planner.plan(request)
             return Asked(await self._of_files(plan), plan.origin, plan.checked_at)
         except UnknownSeries as problem:
-            return Asked(Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n"))
+            failed = Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n")
+            return Asked(failed, absent=True)
         except MirrorError as problem:
             return Asked(failure(problem, request))
 
@@ -149,14 +158,14 @@ class Exports:
         job, new = await self._submit(request, name)
         size = megabytes(sum(h.blob.size for h in held.values())) or int(bool(plan.files))
         if new and (lacking := await self._lacking(plan, held)):
-            why = f"the mirror is offline, and {len(lacking)} of {len(plan.files)} files are not held: {lacking[0]}"
+            why = f"the mirror is offline, and {len(lacking)} of {len(plan.files)} files are not cached: {lacking[0]}"
             await self._jobs.advance(job.id, "failed", error=why)
             raise NotHeld(why, tuple(lacking))
         if not new and not self._may_be_better(job):
             return await self._in_a_moment(
                 Pending(job.id, request.method, request.protocol.text, 0, len(plan.rows), 0)
             )
-        await (self._worker.start(job) if new else self._worker.anew(job))
+        await (self._worker.start(job) if new else self._worker.remake(job))
         return await self._in_a_moment(
             Pending(job.id, request.method, request.protocol.text, WAIT, len(plan.rows), size)
         )
@@ -174,7 +183,7 @@ class Exports:
         if not new:
             return await self._in_a_moment(Pending(job.id, request.method, request.protocol.text, 0, 0, 0))
         if not self._rules.may_ask:
-            why = f"{request.process.text or request.protocol.text} is made by JSOC only"
+            why = f"{request.process.text or request.protocol.text} must be made by JSOC"
             await self._jobs.advance(job.id, "failed", error=f"{why}, and the mirror is offline")
             raise NotHeld(f"{why}, and the mirror is offline", (request.ds,))
         await self._worker.start_whole(job)
@@ -203,7 +212,7 @@ class Exports:
             request_text(request),
             name,
             day=day,
-            name=lambda n: str(RequestId(day, FIRST_NUMBER + n)),
+            name=lambda n: str(RequestId(day, FIRST_NUMBER + self._shared.job_number(n))),
             same_since=now.timestamp() - IDENTICAL_WINDOW * 3600,
         )
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis
 from mirror.drms.series import Series
-from mirror.errors import BadRequest, UnknownName
+from mirror.errors import BadRequest
 from mirror.readthrough.files import SegmentFile
+from mirror.services.search.names import unknown_segment
 from mirror.storage.files.holdings import RecordSegment
 from mirror.storage.files.unit_path import is_plain
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
@@ -32,8 +33,8 @@ class FileLocation(Enum):
     """FileLocation the archive has a file."""
 
     ONLINE = "at its path"
-    OFFLINE = "on tape, until an export brings it back"
-    NOWHERE = "the record has no such file"
+    OFFLINE = "on tape at JSOC; an export stages it"
+    NOWHERE = "this record has no such file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,7 @@ def segment_names(series: Series, named: tuple[str, ...] | None) -> list[str]:
     found = [(name, series.segment(name.strip())) for name in named]
     missing = [name for name, segment in found if segment is None]
     if missing:
-        known = ", ".join(s.name for s in series.segments)
-        raise UnknownName(f"{series.name} has no segment {missing[0]!r}; expected some of {known}")
+        raise unknown_segment(series, missing[0])
     # Recorded: in the series' order, however they were named.
     return [s.name for s in series.segments if any(s is segment for _, segment in found)]
 
@@ -119,7 +119,7 @@ def _day(layout: Layout, fields: dict[str, str]) -> str:
 LINKED = "link via "
 
 
-def told_apart(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
+def distinct_names(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
     """The files with their names, after those of linked segments whose name is that of one of the record's own.
 
     Recorded: as-is exports tell the record's own file twice then. In FITS exports the linked file gets the

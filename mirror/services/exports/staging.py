@@ -104,7 +104,7 @@ class UpstreamExports:
     ) -> Finished:
         """What upstream makes of a request; hold the ``turn`` of its address.
 
-        ``known`` is the id under which it was accepted before, and is asked for anew only if upstream has
+        ``known`` is the id under which it was accepted before, and is asked for again only if upstream has
         forgotten it; a new id is told to ``accepted``. Raises UpstreamRefused, and what keeps upstream from
         answering: it works on the request all the same.
         """
@@ -114,13 +114,13 @@ class UpstreamExports:
             except UpstreamRefused as problem:
                 if problem.status == RUNNING:
                     raise
-                log.warning("asked anew request=%s error=%s", known, problem)
+                log.warning("asked again request=%s error=%s", known, problem)
         answer = await self._upstream.export(request)
         if isinstance(answer, Failed):
             raise UpstreamRefused(answer.status, answer.error)
         if isinstance(answer, Immediate):
-            told = answer.method, answer.protocol, len(answer.files), answer.size
-            return Finished("", *told, "", answer.files)
+            values = answer.method, answer.protocol, len(answer.files), answer.size
+            return Finished("", *values, "", answer.files)
         await accepted(answer.request_id)
         if isinstance(answer, Finished):
             return answer  # upstream had everything at hand
@@ -284,14 +284,14 @@ class Staging:
         """
         if self._elsewhere is not None:
             await self._take(self._elsewhere, await self._missing(series, files))
-        errand = _Errand(series, files, address or self._exports.address, job, sizes or {}, self._most_files)
-        parts = [part for part in await self._parts_of(errand) if not part.done]
-        while parts or (parts := await self._divided(errand)):
+        batch = _Batch(series, files, address or self._exports.address, job, sizes or {}, self._most_files)
+        parts = [part for part in await self._parts_of(batch) if not part.done]
+        while parts or (parts := await self._divided(batch)):
             try:
                 for part in parts:
-                    await self._part(errand, part)
+                    await self._part(batch, part)
             except UpstreamRefused as problem:
-                if not (is_too_large(problem) and errand.halve(part)):
+                if not (is_too_large(problem) and batch.halve(part)):
                     raise
             parts = []
         return await self._held(series, files)
@@ -305,19 +305,19 @@ class Staging:
                 if file is not None:
                     await self._holdings.add(file, blob, disk=disk_of(path), record=owner)
 
-    async def _parts_of(self, errand: _Errand) -> list[JobPart]:
-        return await self._parts.of(errand.job) if errand.job else []
+    async def _parts_of(self, batch: _Batch) -> list[JobPart]:
+        return await self._parts.of(batch.job) if batch.job else []
 
-    async def _divided(self, errand: _Errand) -> list[JobPart]:
+    async def _divided(self, batch: _Batch) -> list[JobPart]:
         """The parts that are still to be asked for."""
-        came = await self._held(errand.series, errand.files)
-        for part in await self._parts_of(errand):
-            errand.nowhere |= {(recnum, segment) for recnum, segment in json.loads(part.files or "[]")}
-        left = [w for w in errand.files if w.owner not in came and _key(w) not in errand.nowhere]
-        pieces = errand.cut(left)
-        if errand.job is None:
+        came = await self._held(batch.series, batch.files)
+        for part in await self._parts_of(batch):
+            batch.nowhere |= {(recnum, segment) for recnum, segment in json.loads(part.files or "[]")}
+        left = [w for w in batch.files if w.owner not in came and _key(w) not in batch.nowhere]
+        pieces = batch.cut(left)
+        if batch.job is None:
             return [JobPart(at, tuple(recnums)) for at, recnums in enumerate(pieces)]
-        return [part for part in await self._parts.divide(errand.job, pieces) if not part.done]
+        return [part for part in await self._parts.divide(batch.job, pieces) if not part.done]
 
     async def _held(self, series: Series, files: Sequence[RequestedFile]) -> Came:
         found = await self._holdings.of_records(series.name, {w.owner.recnum for w in files})
@@ -334,55 +334,55 @@ class Staging:
 
     # ---- one part --------------------------------------------------------------------------------
 
-    async def _part(self, errand: _Errand, part: JobPart) -> None:
+    async def _part(self, batch: _Batch, part: JobPart) -> None:
         """Have a part exported, and keep what is missing of it."""
         numbers = set(part.recnums)
-        files = [w for w in errand.files if w.owner.recnum in numbers]
-        async with self._exports.turn(errand.address):
+        files = [w for w in batch.files if w.owner.recnum in numbers]
+        async with self._exports.turn(batch.address):
             # Others may have waited for the same files; then they are here by now.
-            left = await self._missing(errand.series, files)
-            index = await self._index(errand, part, left) if left else None
+            left = await self._missing(batch.series, files)
+            index = await self._index(batch, part, left) if left else None
         nowhere: list[tuple[int, str]] = []
         if index is not None:
             async with self._keeping:
-                nowhere = await self._kept(errand, part, await self._missing(errand.series, left), index)
-        errand.nowhere |= set(nowhere)
-        if errand.job is not None:
-            await self._parts.done(errand.job, part, json.dumps(nowhere))
+                nowhere = await self._kept(batch, part, await self._missing(batch.series, left), index)
+        batch.nowhere |= set(nowhere)
+        if batch.job is not None:
+            await self._parts.done(batch.job, part, json.dumps(nowhere))
 
-    async def _index(self, errand: _Errand, part: JobPart, files: Sequence[RequestedFile]) -> Finished:
+    async def _index(self, batch: _Batch, part: JobPart, files: Sequence[RequestedFile]) -> Finished:
         """What upstream has made of a part."""
 
         async def accepted(upstream_id: str) -> None:
-            if errand.job is not None:
-                await self._parts.accepted(errand.job, part, upstream_id)
+            if batch.job is not None:
+                await self._parts.accepted(batch.job, part, upstream_id)
 
-        request = errand.request(files, tar=len(files) >= self._tar_from)
+        request = batch.request(files, tar=len(files) >= self._tar_from)
         return await self._exports.made(request, part.upstream_id, accepted)
 
     async def _kept(
-        self, errand: _Errand, part: JobPart, files: Sequence[RequestedFile], index: Finished
+        self, batch: _Batch, part: JobPart, files: Sequence[RequestedFile], index: Finished
     ) -> list[tuple[int, str]]:
         """Keep the files of an export; those of which there are none."""
         rows = {w.owner: row for w in files if (row := _row_of(w, index)) is not None}
         there = [w for w in files if w.owner in rows]
         if index.tarfile is not None and there:
-            lacking = await self._from_tar(errand, part, index.tarfile, [(w, rows[w.owner]) for w in there])
+            lacking = await self._from_tar(batch, part, index.tarfile, [(w, rows[w.owner]) for w in there])
             if lacking:
-                await self._one_by_one(errand, lacking)
+                await self._one_by_one(batch, lacking)
         else:
             for wanted in there:
                 await self._keep(wanted, index.dir, rows[wanted.owner])
         return [_key(w) for w in files if w.owner not in rows]
 
-    async def _one_by_one(self, errand: _Errand, files: Sequence[RequestedFile]) -> None:
+    async def _one_by_one(self, batch: _Batch, files: Sequence[RequestedFile]) -> None:
         """Have files exported once more, so that they can be had one by one; they are online by now."""
 
         async def accepted(_: str) -> None:
             """Nothing: asked for again, it gets the same id, and no tape is read."""
 
-        async with self._exports.turn(errand.address):
-            index = await self._exports.made(errand.request(files, tar=False), None, accepted)
+        async with self._exports.turn(batch.address):
+            index = await self._exports.made(batch.request(files, tar=False), None, accepted)
         for wanted in files:
             row = _row_of(wanted, index)
             if row is None:
@@ -410,11 +410,11 @@ class Staging:
         await self._holdings.add(UnitFile(wanted.sunum, 0, name), blob, record=wanted.owner)
 
     async def _from_tar(
-        self, errand: _Errand, part: JobPart, path: str, rows: Sequence[tuple[RequestedFile, ExportFile]]
+        self, batch: _Batch, part: JobPart, path: str, rows: Sequence[tuple[RequestedFile, ExportFile]]
     ) -> list[RequestedFile]:
         """Keep the files of a tar file, and let that go; the files that it does not have, or has damaged."""
         try:
-            tar = await self._tar(errand, part, path)
+            tar = await self._tar(batch, part, path)
             with self._blobs.reading(tar) as place:
                 lacking = await self._taken_out(place, rows)
         except (UpstreamBroken, UpstreamRefused) as problem:
@@ -432,12 +432,12 @@ class Staging:
             return [wanted for wanted, _ in rows]
         return [wanted for wanted, row in rows if not await self._member(wanted, row, place, found)]
 
-    async def _tar(self, errand: _Errand, part: JobPart, path: str) -> Blob:
+    async def _tar(self, batch: _Batch, part: JobPart, path: str) -> Blob:
         held = await self._blobs.find(part.tar) if part.tar else None
         held = held if held is not None and await self._blobs.is_sound(held) else None
         tar = held or await self.fetched(path)
-        if held is None and errand.job is not None:
-            await self._parts.packed(errand.job, part, tar.sha256)
+        if held is None and batch.job is not None:
+            await self._parts.packed(batch.job, part, tar.sha256)
         return tar
 
     async def _member(
@@ -455,7 +455,7 @@ class Staging:
 
 
 @dataclass
-class _Errand:
+class _Batch:
     """Files of one series that are to be brought back, and in which pieces."""
 
     series: Series

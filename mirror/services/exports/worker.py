@@ -131,15 +131,15 @@ class ExportJobs:
         hashes = {f.sha256 for f in job.files if is_file(f)}
         if all([sha and await self._blobs.find(sha) for sha in hashes]):
             return True
-        await self.start(await self._jobs.begin_anew(job.id))
+        await self.start(await self._jobs.restart(job.id))
         return False
 
-    async def anew(self, job: Job) -> None:
+    async def remake(self, job: Job) -> None:
         """Make an export that is done once more, under its id; what is held is not fetched again."""
         if job.id not in self._tasks:
-            await self.start(await self._jobs.begin_anew(job.id))
+            await self.start(await self._jobs.restart(job.id))
 
-    async def mended(self, job: Job) -> Job:
+    async def refilled(self, job: Job) -> Job:
         """A job that has ended, with all its files there: what left the store is fetched or made again.
 
         Raises what keeps it from that. The job stays as it is meanwhile, so that its other files can be had.
@@ -185,7 +185,7 @@ class ExportJobs:
 
     def _ended(self, work: RunningJob) -> None:
         self._tasks.pop(work.job.id, None)
-        work.hear(MirrorError("the mirror stops"))
+        work.hear(MirrorError("the mirror is shutting down"))
 
     async def _work(self, work: RunningJob) -> None:
         try:
@@ -193,7 +193,7 @@ class ExportJobs:
                 pass
         except Exception:
             log.exception("export failed job=%s", work.job.id)
-            await self._fail(work, MirrorError("the mirror failed on this export; its log says why"))
+            await self._fail(work, MirrorError("internal error in this export; see the mirror's log"))
 
     async def _tried(self, work: RunningJob) -> bool:
         """One try at a job, and if it fails the pause after it; True if it has ended."""

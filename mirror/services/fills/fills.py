@@ -48,7 +48,7 @@ from mirror.humanize import stamp
 from mirror.readthrough.chunks import chunks, head_and_rest
 from mirror.services.exports.cutting import given_up, next_try
 from mirror.storage.database.database import Tables
-from mirror.storage.index.facts import drop_fact, facts_of, put_fact
+from mirror.storage.database.keyed import KeyedTable
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
@@ -70,8 +70,6 @@ log = logging.getLogger(__name__)
 State = Literal["running", "waiting", "done", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
-#: What the rows of fills are called among the small facts of the store.
-_KIND = "fill"
 #: Fills that may be under way at a time, and ended ones that are remembered.
 MOST, REMEMBERED = 50, 100
 #: Chunks of one fill that are on their way at a time: one is fetched while another is kept.
@@ -162,6 +160,7 @@ class Fills:
         self._filler = filler
         self._rules = rules
         self._tables = Tables(database)
+        self._table = KeyedTable(database, "fills")
         self._sleep = sleep
         self._jobs: dict[str, FillJob] = {}  #: oldest first
         self._running: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
@@ -170,8 +169,8 @@ class Fills:
 
     async def resume(self) -> None:
         """Know the fills of this store, and go on with those that had not ended."""
-        rows = await self._tables.read(lambda cursor: facts_of(cursor, _KIND))
-        known = sorted((FillJob(**json.loads(value)) for value in rows), key=lambda job: (job.created, job.id))
+        rows = await self._table.rows()
+        known = sorted((FillJob(**json.loads(value)) for _, value, _ in rows), key=lambda job: (job.created, job.id))
         self._jobs |= {job.id: job for job in known}
         for job in known:
             if not job.ended:  # what it had fetched is not missing any more, and is not counted again
@@ -184,13 +183,13 @@ class Fills:
         others, NotHeld if JSOC is not to be asked.
         """
         if not self._rules.may_ask:
-            raise NotHeld("nothing can be fetched: the mirror is offline", (ds,))
+            raise NotHeld("the mirror is offline, nothing can be fetched", (ds,))
         gaps = await self.gaps(ds)
         for run, _ in self._running.values():
             if run.job.ds == ds:
                 return run.job
         if len(self._running) >= MOST:
-            raise TooMany(f"{MOST} fills are under way; expected another one after some of them have ended")
+            raise TooMany(f"{MOST} fills are running already; wait until one has ended")
         for series, box in gaps:
             if coverage_axis(series) is None:
                 await self._filler.extent(series, box, Priority.PEOPLE)  # Refused unless it is small
@@ -217,7 +216,7 @@ class Fills:
         UnknownName if there is none of that id.
         """
         if fill_id not in self._jobs:
-            raise UnknownName(f"there is no fill {fill_id!r}; expected an id that `mirror jobs` lists")
+            raise UnknownName(f"no fill {fill_id!r}; see `mirror jobs` for IDs")
         if fill_id in self._running:
             run, task = self._running[fill_id]
             task.cancel()
@@ -279,7 +278,7 @@ class Fills:
             await self._fail(run, str(end))
         except Exception:
             log.exception("fill failed id=%s", run.job.id)
-            await self._fail(run, "the mirror failed on this fill; its log says why")
+            await self._fail(run, "internal error in this fill; see the mirror's log")
 
     async def _surveyed(self, run: _Run) -> bool:
         """Find out what is missing, and how much that is; False if it has to be tried again."""
@@ -347,7 +346,7 @@ class Fills:
             came = await self._filler.fetch(span.series, span.box, Priority.SUBSCRIPTION)
         except UpstreamRefused as problem:
             if span.refused + 1 >= _REFUSALS:
-                raise _GivenUp(f"JSOC has refused a part of it {_REFUSALS} times: {problem.message}") from problem
+                raise _GivenUp(f"JSOC refused a part {_REFUSALS} times: {problem.message}") from problem
             later.append(replace(span, refused=span.refused + 1))
             await self._note(run, problem)
         except BadRequest:
@@ -413,9 +412,9 @@ class Fills:
             del self._jobs[fill_id]
 
         def work(cursor: Cursor) -> None:
-            put_fact(cursor, _KIND, job.id, json.dumps(asdict(job)), job.updated)
+            self._table.write(cursor, job.id, json.dumps(asdict(job)), job.updated)
             for fill_id in gone:
-                drop_fact(cursor, _KIND, fill_id)
+                self._table.drop(cursor, fill_id)
 
         await self._tables.write(work)
 
@@ -455,7 +454,7 @@ class Filling:
         missing = _listed(await self._fills.gaps(ds))
         sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
         found = await self._estimates.estimate(str(RecordSetQuery(sets)))
-        return Fill(**asdict_of(missing), estimate=found.told())
+        return Fill(**asdict_of(missing), estimate=found.summary())
 
 
 def fill_line(job: FillJob) -> Job:

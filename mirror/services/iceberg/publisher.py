@@ -162,7 +162,7 @@ class Publisher:
             return written
 
     async def _series(self, tables: PublishedTables, series: Series) -> int:
-        name, edition = series.name.lower(), self._parts.index.edition(series)
+        name, edition = series.name.lower(), self._parts.index.version(series)
         if self._editions.get(name) == edition:
             return 0
         columns: tuple[LakeColumn, ...] = ()

@@ -25,8 +25,8 @@ MOST_FILES, MOST_BYTES = 256, 256_000_000
 _NAMED = 20
 
 _NOT_AT_JSOC = (
-    "put into quarantine; it was adopted, and JSOC has no such file: adopt it again, or let exports be made "
-    "of the archive's file"
+    "quarantined; it was adopted, and JSOC has no such file: adopt it again, or "
+    "export it again"
 )
 
 Mended = tuple["Outcome", str]
@@ -93,7 +93,7 @@ class FileSteps:
         """The readable tree."""
         links = await self._blobs.check.links()
         placed = [
-            Finding("link", f"by-record/{n}", "it did not lead to its file", "repaired", "linked again")
+            Finding("link", f"by-record/{n}", "it pointed to the wrong file", "repaired", "linked again")
             for n in links.placed
         ]
         gone = [
@@ -105,10 +105,10 @@ class FileSteps:
     async def parts(self, _place: str, _since: float, _most: int) -> CheckStep:
         """Broken-off downloads."""
         keys = await self._blobs.check.parts()
-        action = "removed; the download begins anew when the file is asked for"
+        action = "removed; the download restarts when the file is requested"
         return CheckStep(
             None,
-            tuple(Finding("part", k, "its bytes are not what they were", "repaired", action) for k in keys),
+            tuple(Finding("part", k, "its content has changed", "repaired", action) for k in keys),
         )
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -122,14 +122,14 @@ class FileSteps:
                 Finding(
                     "file",
                     f"blobs/{sha256}",
-                    f"no row knows it, and {problem}",
+                    f"it is not in the index, and {problem}",
                     "repaired",
-                    "put into quarantine",
+                    "quarantined",
                 )
             ]
         return [
             Finding(
-                "file", f"blobs/{sha256}", "no row knew it", "repaired", "taken in; nothing refers to it yet"
+                "file", f"blobs/{sha256}", "it was not in the index", "repaired", "added to the index; nothing refers to it yet"
             )
         ]
 
@@ -142,20 +142,20 @@ class FileSteps:
     async def _fetched(self, lost: Sequence[Lost]) -> Mended:
         """Fetch again what is lost; what came of it."""
         if not lost:
-            return "quarantined", "put into quarantine; no record refers to it"
+            return "quarantined", "quarantined; no record refers to it"
         archived = [each for each in lost if each.in_archive]
         if not archived:
             return "quarantined", _NOT_AT_JSOC
         if not self._rules.may_ask:
             return (
                 "quarantined",
-                "put into quarantine; the mirror is offline, it is fetched when next asked for",
+                "quarantined; the mirror is offline, it is fetched when next requested",
             )
         try:
             for each in archived:
                 await self._files.get(_wanted(each))
         except MirrorError as problem:
-            return "quarantined", f"put into quarantine; it cannot be fetched again: {problem}"
+            return "quarantined", f"quarantined; it cannot be fetched again: {problem}"
         return "repaired", "fetched again"
 
 

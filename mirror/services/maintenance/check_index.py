@@ -1,6 +1,6 @@
 """The steps of a check that are about the index.
 
-Records that cannot stay are deleted together with every claim on them, and then asked from JSOC anew. Where
+Records that cannot stay are deleted together with every claim on them, and then asked from JSOC again. Where
 it does not answer they are missing from then on, which any search sees: never are they claimed to be held.
 """
 
@@ -74,7 +74,7 @@ class IndexSteps:
         if any(finding.outcome == "open" for finding in findings):
             return CheckStep(None, tuple(findings))
         for table, n in await self._database.write(drop_strangers):
-            what = f"{n} rows speak of what is not there"
+            what = f"{n} rows refer to missing data"
             findings.append(Finding("index", f"mirror.{table}", what, "repaired", "deleted"))
         for series in self._index.all_series():
             findings += await self._claims(series)
@@ -107,8 +107,8 @@ class IndexSteps:
         """Save what can be read of one of the index's own tables."""
         what = "a part of it cannot be read"
         if await save(Tables(self._database), name):
-            return Finding("index", f"mirror.{name}", what, "repaired", "what can be read of it was kept")
-        return Finding("index", f"mirror.{name}", what, "open", "bring the index back with `mirror restore`")
+            return Finding("index", f"mirror.{name}", what, "repaired", "the readable part was kept")
+        return Finding("index", f"mirror.{name}", what, "open", "restore the index with `mirror restore`")
 
     # ---- one series ------------------------------------------------------------------------------
 
@@ -127,9 +127,9 @@ class IndexSteps:
                 Finding(
                     "coverage",
                     series.name,
-                    "records are claimed, and there is no table",
+                    "coverage without records",
                     "repaired",
-                    "claimed no more",
+                    "coverage removed",
                 )
             ]
         return []
@@ -147,7 +147,7 @@ class IndexSteps:
             ) > row + RECORDS
 
         read = await self._unless_damaged(work)
-        if read is None:  # all of the table is looked at, and written anew
+        if read is None:  # all of the table is looked at, and written again
             return CheckStep("", (await self._salvaged(series, layout, table),)), False
         count, size, problems, more = read
         findings = [await self._removed(series, layout, damage) for damage in problems]
@@ -157,13 +157,13 @@ class IndexSteps:
         layout = self._index.layout(series)
         if not await self._read(lambda c: exists(c, layout)):
             return []
-        added = await self._database.write(lambda c: mend_columns(c, layout))
+        added = await self._index.mend(series, lambda c: mend_columns(c, layout))
         what = [f"it had no column {name}" for name in added]
-        what += await self._database.write(lambda c: mend_versions(c, layout))
+        what += await self._index.mend(series, lambda c: mend_versions(c, layout))
         findings = [Finding("record", series.name, problem, "repaired", "mended") for problem in what]
         if broken := await self._index.drop_broken_answers(series):
-            problem = f"{broken} answers of JSOC name records that are not held"
-            findings.append(Finding("record", series.name, problem, "repaired", "they are asked for again"))
+            problem = f"{broken} cached answers name records that are not cached"
+            findings.append(Finding("record", series.name, problem, "repaired", "they are requested again"))
         newer = await self._read(lambda c: outdone(c, layout))
         if newer is not None:
             findings.append(await self._asked(series, newer))
@@ -190,11 +190,11 @@ class IndexSteps:
             await self._index.drop(series, damage.records.uncover, lambda _: None)
         outcome, action = await self._fetched(series, claimed)
         if outcome == "repaired":
-            outcome, action = "harmless", "JSOC was asked which counts"
+            outcome, action = "harmless", "JSOC was asked which one is valid"
         return Finding("record", _named(series, damage.recnums), damage.problem, outcome, action)
 
     async def _salvaged(self, series: Series, layout: Layout, table: str) -> Finding:
-        """Write a table anew without what cannot be read of it, and ask for that again."""
+        """Write a table again  without what cannot be read of it, and ask for that again."""
         lost: Loss = await self._database.read(lambda c: loss(c, layout, table))
         claimed = lost.records.claimed(self._index.coverage(series))
 
@@ -213,7 +213,7 @@ class IndexSteps:
         if not boxes:
             return "repaired", "removed; no coverage relied on it"
         if not self._rules.may_ask:
-            return "missing", "removed, and not claimed any more; the mirror is offline"
+            return "missing", "removed with its coverage; the mirror is offline"
         if not all(b.bounded for b in boxes) or sum(b.slots() for b in boxes) > MOST_SLOTS:
             return "missing", await self._begun(series, boxes)
         try:
@@ -221,18 +221,18 @@ class IndexSteps:
         except MirrorError as problem:
             return (
                 "missing",
-                f"removed, and not claimed any more; it is fetched when next asked for ({problem})",
+                f"removed with its coverage; it is fetched when next requested ({problem})",
             )
-        return "repaired", "asked from JSOC again"
+        return "repaired", "fetched from JSOC again"
 
     async def _begun(self, series: Series, boxes: tuple[Box, ...]) -> str:
         """Have much that was held fetched again; what is told of that."""
-        told = "removed, and not claimed any more"
+        outcome = "removed with its coverage"
         try:
             fill = await self._fills.start(",".join(str(box_query(series, b)) for b in boxes), "check")
         except MirrorError as problem:
-            return f"{told}; it is fetched when next asked for ({problem})"
-        return f"{told}; it is being fetched again as {fill.id}"
+            return f"{outcome}; it is fetched when next requested ({problem})"
+        return f"{outcome}; it is being fetched again as {fill.id}"
 
     async def _read(self, work: Callable[[Cursor], T]) -> T:
         return await self._database.read(work)
@@ -291,4 +291,4 @@ class LakeSteps:
         if found is None:  # such a file is of no use to anybody
             return Finding("lake", row.file, problem, "repaired", "removed; nobody knows that series")
         await self._lake.tables(found[0])
-        return Finding("lake", row.file, problem, "repaired", "written anew")
+        return Finding("lake", row.file, problem, "repaired", "written again")

@@ -75,8 +75,8 @@ class Checker:
 
     # ---- for people ------------------------------------------------------------------------------
 
-    async def start(self, scope: Scope, budget: int | None = None, *, anew: bool = False) -> CheckProgress:
-        """Begin a check, go on with an unfinished one unless it is to begin ``anew``, or join one that runs.
+    async def start(self, scope: Scope, budget: int | None = None, *, restart: bool = False) -> CheckProgress:
+        """Begin a check, go on with an unfinished one unless it is to ``restart``, or join one that runs.
 
         ``budget``: bytes after which it stops, to be gone on with. Refused while one of another scope runs.
         """
@@ -84,11 +84,11 @@ class Checker:
             assert self._run is not None
             if not covers(self._run.scope, scope):
                 raise Refused(
-                    f"a check of {self._run.scope} is running; expected the same scope, or none running"
+                    f"a check of {self._run.scope} is running; wait until it has ended"
                 )
             return replace_in(await self.progress(), joined=True)
         await self._table.make_readable()
-        earlier = None if anew else await self._table.unfinished(scope, background=False)
+        earlier = None if restart else await self._table.unfinished(scope, background=False)
         run = earlier or await self._begin(scope, background=False)
         self._run = run
         self._task = asyncio.ensure_future(self._whole(run, Budget(budget)))
@@ -171,7 +171,7 @@ class Checker:
                 piece = await self._steps[run.step](run.place, run.started_at, most)
             except MirrorError as problem:  # of one step; the others may still go
                 piece = CheckStep(
-                    None, (Finding(run.step, "", str(problem), "open", "the rest of this step was left out"),)
+                    None, (Finding(run.step, "", str(problem), "open", "the remainder of this step was skipped"),)
                 )
             at = self._now()
             after = advanced(run, piece, at)
@@ -183,5 +183,5 @@ class Checker:
     def _tell(self, finding: Finding) -> None:
         self.found[finding.outcome] = self.found.get(finding.outcome, 0) + 1
         level = logging.INFO if is_good([finding]) else logging.WARNING
-        told = (finding.kind, finding.place, finding.problem, finding.outcome)
-        log.log(level, "check kind=%s place=%s problem=%s outcome=%s", *told)
+        outcome = (finding.kind, finding.place, finding.problem, finding.outcome)
+        log.log(level, "check kind=%s place=%s problem=%s outcome=%s", *outcome)

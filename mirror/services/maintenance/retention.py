@@ -86,7 +86,7 @@ class Store:
     async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
         """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""
         if need is None and not dry_run:
-            raise BadRequest("need is missing; expected how many bytes are to be freed")
+            raise BadRequest("need is missing; expected the number of bytes to free")
         usage = self._blobs.usage()
         planned = await self._blobs.evict(usage.held if need is None else need, dry_run=True)
         named = planned.blobs[:MOST_NAMED]
@@ -147,14 +147,14 @@ class ForgetTarget:
 
 
 class Forgetter:
-    """Forgets; ``wishes`` gives the subscriptions that hold, ``now`` Unix seconds."""
+    """Forgets; ``subscriptions`` gives those that are configured, ``now`` Unix seconds."""
 
     def __init__(
         self,
         database: Database,
         index: Index,
         blobs: Blobs,
-        wishes: Callable[[], Iterable[Subscription]],
+        subscriptions: Callable[[], Iterable[Subscription]],
         now: Callable[[], float],
         shared: Shared | None = None,
     ) -> None:
@@ -162,7 +162,7 @@ class Forgetter:
         self._database = database
         self._index = index
         self._blobs = blobs
-        self._wishes = wishes
+        self._subscriptions = subscriptions
         self._now = now
 
     async def forget(
@@ -174,12 +174,12 @@ class Forgetter:
         names no records by itself.
         """
         if not files and not records:
-            raise BadRequest("neither files nor records are to be forgotten; expected one of them, or both")
-        told = [
+            raise BadRequest("nothing to delete; expected files, records or both")
+        removed = [
             await self._one(s, files=files, records=records, force=force, dry_run=dry_run)
             for s in await self._meant(ds)
         ]
-        return _sum(told, dry_run=dry_run)
+        return _sum(removed, dry_run=dry_run)
 
     async def _one(
         self, meant: ForgetTarget, *, files: bool, records: bool, force: bool, dry_run: bool
@@ -222,7 +222,7 @@ class Forgetter:
         boxes = () if extreme_position(selection) is not None else need(selection)
         if extreme_position(selection) is not None or isinstance(boxes, Forward):
             raise Refused(
-                f"which records {ds!r} means only JSOC can tell; expected values or ranges of prime keys"
+                f"which records {ds!r} means is known only to JSOC; expected values or ranges of prime keys"
             )
         series = selection.series
         if has_where(selection):
@@ -251,18 +251,18 @@ class Forgetter:
 
     def _warnings(self, series: str) -> list[str]:
         """The subscriptions that will fetch it again."""
-        keepers = [w.identity for w in self._wishes() if w.series.lower() == series.lower()]
-        return [f"the subscription {name} keeps {series}, and may fetch it again" for name in keepers]
+        keepers = [w.identity for w in self._subscriptions() if w.series.lower() == series.lower()]
+        return [f"the subscription {name} covers {series} and may fetch it again" for name in keepers]
 
 
-def _sum(told: list[Forgotten], *, dry_run: bool) -> Forgotten:
+def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:
     return Forgotten(
         dry_run=dry_run,
-        records=sum(each.records for each in told),
-        files=sum(each.files for each in told),
-        blobs=sum(each.blobs for each in told),
-        bytes=sum(each.bytes for each in told),
-        pinned=sum(each.pinned for each in told),
-        shared=sum(each.shared for each in told),
-        warnings=list(dict.fromkeys(text for each in told for text in each.warnings)),
+        records=sum(each.records for each in removed),
+        files=sum(each.files for each in removed),
+        blobs=sum(each.blobs for each in removed),
+        bytes=sum(each.bytes for each in removed),
+        pinned=sum(each.pinned for each in removed),
+        shared=sum(each.shared for each in removed),
+        warnings=list(dict.fromkeys(text for each in removed for text in each.warnings)),
     )

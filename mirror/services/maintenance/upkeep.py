@@ -59,6 +59,7 @@ class Environment:
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
     note: Callable[[], Awaitable[None]]  #: writes down what else was counted
+    seal: Callable[[Callable[[], bool]], Awaitable[None]]  #: brings the lake up to now, while that may go on
 
 
 class Upkeep:
@@ -109,7 +110,7 @@ class Upkeep:
             await self._around.note()
 
     async def tick(self) -> None:
-        """Make room, write down what was counted and used, fold changes into the index."""
+        """Make room, write down what was counted and used, fold changes into the index; seal what came, when idle."""
         storage = self._config.storage
         gone = await keep(self._blobs, Marks(storage.high, storage.low, storage.keep_free))
         if gone is not None and gone.blobs:
@@ -122,6 +123,8 @@ class Upkeep:
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
+        if idle >= IDLE and not self._around.is_busy():
+            await self._around.seal(lambda: not self._around.is_busy())
         await self._database.rest()
 
     async def check(self) -> None:

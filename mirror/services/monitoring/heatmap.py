@@ -1,4 +1,4 @@
-"""What is held of a series by days and hours, for the heat map: counted once for each edition.
+"""What is held of a series by days and hours, for the heat map: counted once for each version of its records.
 
 Records and files of a series by day or hour, and how late records came: grouped by the database.
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mirror.api.coverage import Cells, Delays, MonthDelay
+from mirror.bounded import Bounded
 from mirror.config.schedule import span
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS
@@ -265,7 +266,7 @@ class _Counted:
 
 
 class HeatMap:
-    """Tells what is held by cells; ``subscriptions`` gives the wishes that hold."""
+    """Tells what is held by cells; ``subscriptions`` gives those that are configured."""
 
     def __init__(
         self,
@@ -278,7 +279,7 @@ class HeatMap:
         self._counts = counts
         self._rules = rules
         self._subscriptions = subscriptions
-        self._known: dict[tuple[str, int, int | None, int | None], _Counted] = {}
+        self._known: Bounded[tuple[str, int, int | None, int | None], _Counted] = Bounded(_REMEMBERED)
         self._delays: dict[str, tuple[int, list[MonthDelay]]] = {}
 
     async def days(self, name: str, year: int | None = None) -> Cells:
@@ -299,10 +300,10 @@ class HeatMap:
     async def delays(self, name: str) -> Delays:
         """By month, the seconds from a record's time to its DATE: in the middle, and for 9 of 10 records."""
         series, _ = self._series(name)
-        edition, key = self._index.edition(series), series.name.lower()
-        if key not in self._delays or self._delays[key][0] != edition:
+        version, key = self._index.version(series), series.name.lower()
+        if key not in self._delays or self._delays[key][0] != version:
             found = await self._counts.delays(series)
-            self._delays[key] = (edition, [MonthDelay(**d._asdict()) for d in found])
+            self._delays[key] = (version, [MonthDelay(**d._asdict()) for d in found])
         return Delays(series=series.name, months=self._delays[key][1])
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -310,30 +311,28 @@ class HeatMap:
     def _series(self, name: str) -> tuple[Series, Axis]:
         held = self._index.series(name)
         if held is None:
-            raise NotHeld(f"the series {name!r} is not held", (name,))
+            raise NotHeld(f"the series {name!r} is not cached", (name,))
         axis = coverage_axis(held[0])
         if axis is None or axis.place(0.0) is None:
-            raise Refused(f"{held[0].name} has no prime key that is a time: it has no days")
+            raise Refused(f"{held[0].name} has no prime key of type time, so it has no days")
         return held[0], axis
 
     async def _counted(self, series: Series, width: int, first: int | None, last: int | None) -> _Counted:
         key = (series.name.lower(), width, first, last)
-        state = (self._index.edition(series), *await self._counts.holdings(series))
-        known = self._known.get(key)
+        state = (self._index.version(series), *await self._counts.holdings(series))
+        known = self._known.recall(key)
         if known is None or known.state != state:
             tally = await self._counts.records(series, width, first, last)
             assert tally is not None, "a series with a time axis has a time"
             known = _Counted(state, tally, await self._counts.files(series, width, first, last))
-            while len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
             self._known[key] = known
         return known
 
     def _years(self, series: Series, axis: Axis, counted: _Counted) -> tuple[int, int]:
         """First and last day of the years to show."""
         now = self._rules.now().astimezone(UTC)
-        told = [int(c) for c in (counted.tally.cells[:1], counted.tally.cells[-1:]) for c in c]
-        days = [_year(d) for d in told] + [_year(int(s // DAY)) for s in self._ends(series, axis)]
+        answer = [int(c) for c in (counted.tally.cells[:1], counted.tally.cells[-1:]) for c in c]
+        days = [_year(d) for d in answer] + [_year(int(s // DAY)) for s in self._ends(series, axis)]
         sane = [y for y in days if 1900 <= y <= now.year + 1]
         last = max([*sane, now.year])
         first = max(min([*sane, now.year]), last - MOST_YEARS + 1)
@@ -412,7 +411,7 @@ def _day(text: str) -> date:
     try:
         return date(*map(int, found.groups())) if found else date.fromisoformat(text)
     except ValueError:
-        raise BadRequest(f"day is {text!r}; expected one such as 2014.01.01") from None
+        raise BadRequest(f"day = {text!r}; expected a day such as 2014.01.01") from None
 
 
 def _first(year: int) -> int:

@@ -72,8 +72,8 @@ class AllJobs:
             return fill_line(await self._fills.cancel(job_id))
         if await self._subscriptions(job_id):
             raise Refused(
-                f"{job_id} is a subscription, which would begin again by itself; expected the id of a fill or an "
-                f"export. `mirror subscribe --remove {job_id}` ends it"
+                f"{job_id} is a subscription; expected the ID of a fill or an export. To remove it: "
+                f"`mirror subscribe --remove {job_id}`"
             )
         return await self._exports.cancel(job_id)
 
@@ -81,25 +81,25 @@ class AllJobs:
         return [_subscription_line(line) for line in await self._sync.report() if line.name == name]
 
 
-def _subscription_line(told: Subscription) -> Job:
+def _subscription_line(answer: Subscription) -> Job:
     """A subscription with the members that every job has."""
-    files = bool(told.segments)
+    files = bool(answer.segments)
     return Job(
-        id=told.name,
+        id=answer.name,
         kind="subscription",
-        state=told.state,
-        ready=told.files if files else told.records,
-        total=told.files_wanted if files else told.records_wanted,
+        state=answer.state,
+        ready=answer.files if files else answer.records,
+        total=answer.files_wanted if files else answer.records_wanted,
         counted="files" if files else "records",
-        seconds_left=told.seconds_left if files else None,
-        bytes=told.bytes,
-        ds=f"{told.series}[{told.start}-{told.end}]",
+        seconds_left=answer.seconds_left if files else None,
+        bytes=answer.bytes,
+        ds=f"{answer.series}[{answer.start}-{answer.end}]",
         by="config.toml",
         created=None,
-        updated=told.last_look,
-        error=told.problem or None,
+        updated=answer.last_look,
+        error=answer.problem or None,
         waits=None,
-        notes=[told.why] if told.why else [],
+        notes=[answer.why] if answer.why else [],
         files=[],
     )
 
@@ -181,7 +181,7 @@ class Overview:
 
 
 class _Recent(Generic[T]):
-    """What was made last, for so many seconds; then it is made anew, once for all who wait."""
+    """What was made last, for so many seconds; then it is made again, once for all who wait."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -203,10 +203,10 @@ def spared(usage: Sequence[UsageLine]) -> Spared:
     What the mirror fetches by itself, for subscriptions, is told apart: nobody waited for it.
     """
     people = [line for line in usage if line.who != ITSELF]
-    told = sum(line.bytes for line in people)
+    answer = sum(line.bytes for line in people)
     asked = sum(line.upstream_bytes for line in people)
     ahead = sum(line.upstream_bytes for line in usage) - asked
-    return Spared(days=DAYS, sent=told, asked=asked, ahead=ahead, spared=max(0, told - asked))
+    return Spared(days=DAYS, sent=answer, asked=asked, ahead=ahead, spared=max(0, answer - asked))
 
 
 def _sum(counts: Mapping[str, int], names: Sequence[str]) -> int:

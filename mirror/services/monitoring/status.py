@@ -155,7 +155,7 @@ class Status:
         return [line for s in chosen for kept in self._index.answers.of(s.name) for line in self._told(s, kept)]
 
     async def status(self) -> api.Status:
-        """How the mirror is doing."""
+        """The state of the mirror."""
         brief, slow = self.brief(), await self.slow()
         return api.Status(**msgspec.structs.asdict(brief), **msgspec.structs.asdict(slow))
 
@@ -204,7 +204,7 @@ class Status:
         )
 
     async def _files(self) -> api.StoredFiles:
-        """The files that are held."""
+        """Cached files."""
         usage = self._blobs.usage()
         return api.StoredFiles(
             count=await self._totals.files(),
@@ -218,7 +218,7 @@ class Status:
         return self._rules.timestamp()
 
     def upstream_state(self) -> api.UpstreamState:
-        """One of "ok", "failing" (of late), "away" (left alone for a while), "offline" (not to be asked)."""
+        """One of "ok", "failing" (recently), "away" (left alone for a while), "offline" (not to be asked)."""
         if not self._rules.may_ask:
             return "offline"
         pace = self._upstream.pace()
@@ -240,7 +240,7 @@ class Status:
                   {"records": used.records, "bytes": used.bytes}, "kind"),
             gauge("mirror_upstream_budget_limit", "How many of them there may be; none: any number.",
                   {kind: limit for kind, limit in limits.items() if limit is not None}, "kind"),
-            gauge("mirror_upstream_budget_waiting", "Requests that wait for the budget.", budget.waiting),
+            gauge("mirror_upstream_budget_waiting", "Requests waiting for the budget.", budget.waiting),
             gauge("mirror_upstream_budget_wait_seconds", "Seconds until there is more of it; 0: there is.", round(wait)),
             gauge("mirror_upstream_up", "1 if JSOC is asked and answered last.", int(self.upstream_state() == "ok")),
             gauge("mirror_policy", "1, by policy: the one in force.", {str(self._rules.policy): 1}, "policy"),
@@ -307,7 +307,7 @@ class Prober:
         self._back = back
 
     async def run(self) -> None:
-        """Look after upstream for ever."""
+        """Watch upstream for ever."""
         away = False
         while True:
             await self._sleep(LOOK)

@@ -13,14 +13,15 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mirror.errors import MirrorError, OutOfTime, Refused
-from mirror.services.quicklook.worker import DEATH, HEAD, PICTURE
+from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused
+from mirror.services.quicklook.worker import DEATH, FILE, HEAD, PICTURE, WRONG
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from pathlib import Path
 
     from mirror.services.quicklook.colours import Look
+    from mirror.services.quicklook.cutout import Window
 
 #: Seconds that a picture may take, and seconds without an order after which the process ends.
 LONGEST, IDLE = 60.0, 60.0
@@ -33,7 +34,7 @@ class RenderProcess:
 
     def __init__(self) -> None:
         self._process: Process | None = None
-        self._made = 0
+        self._orders = 0
         self.deaths = 0  #: processes that a file was the end of
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
@@ -44,7 +45,18 @@ class RenderProcess:
 
         Refused for what is no image, or ends the process that reads it; OutOfTime if it takes too long.
         """
-        order = {"path": str(path), "look": asdict(look), "turned": turned, "most": most}
+        return await self._made(PICTURE, {"path": str(path), "look": asdict(look), "turned": turned, "most": most})
+
+    async def cutout(self, path: Path, head: bytes, window: Window, history: str, at: float) -> bytes:
+        """The FITS file of a window of a file's image: see ``mirror.services.quicklook.cutout``.
+
+        Refused for what is no image, or ends the process that reads it; BadRequest for a window that does not fit.
+        """
+        order = {"path": str(path), "head": head.decode("latin-1"), "window": asdict(window), "history": history, "at": at}
+        return await self._made(FILE, order)
+
+    async def _made(self, wanted: bytes, order: dict[str, object]) -> bytes:
+        """What an order gives, in its turn."""
         async with self._turn:
             self._stay()
             try:
@@ -55,15 +67,15 @@ class RenderProcess:
                 raise OutOfTime(f"the picture took longer than {LONGEST:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 await self._end()
-                raise MirrorError("the process that makes pictures died; is memory short?") from None
+                raise MirrorError("the picture process crashed; is memory low?") from None
             except asyncio.CancelledError:
                 await self._end()  # its answer would be taken for the next one's
                 raise
             self._rest()
         if kind == DEATH:
             self.deaths += 1
-        if kind != PICTURE:
-            raise Refused(body.decode("utf-8", "replace"))
+        if kind != wanted:
+            raise (BadRequest if kind == WRONG else Refused)(body.decode("utf-8", "replace"))
         return body
 
     async def stop(self) -> None:
@@ -74,10 +86,10 @@ class RenderProcess:
             await self._ending
 
     async def _ask(self, order: bytes) -> tuple[bytes, bytes]:
-        if self._process is None or self._made >= WORN:
+        if self._process is None or self._orders >= WORN:
             await self._end()
             self._process = await self._start()
-        process, self._made = self._process, self._made + 1
+        process, self._orders = self._process, self._orders + 1
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(order)
@@ -85,7 +97,7 @@ class RenderProcess:
         return kind, await process.stdout.readexactly(length)
 
     async def _start(self) -> Process:
-        self._made = 0
+        self._orders = 0
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mirror.services.quicklook.worker"),
             stdin=asyncio.subprocess.PIPE,

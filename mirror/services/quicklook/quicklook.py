@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.drms.export import ExportRequest
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, StorageError, UnknownName
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
@@ -179,7 +180,7 @@ class QuickLooks:
         self._blobs = blobs
         self._pictures = pictures
         self._renderer = renderer
-        self._refused: dict[str, str] = {}
+        self._refused: Bounded[str, str] = Bounded(_MOST_REFUSED)
 
     async def find(
         self, request: ExportRequest, number: int, *, most: int = MOST_PIXELS, fetch: bool = False
@@ -195,7 +196,7 @@ class QuickLooks:
             request = replace(request, max_recs=number)  # to look no further
         plan = await self._planner.plan(request, images_only=False)
         if not 1 <= number <= len(plan.rows):
-            raise UnknownName(f"there is no record {number} of {request.ds}; expected 1 to {len(plan.rows)}")
+            raise UnknownName(f"no record {number} in {request.ds}; expected 1 to {len(plan.rows)}")
         row = plan.rows[number - 1]
         wanted = _first_image(plan, row.recnum)
         blob = await self._content(wanted, fetch=fetch)
@@ -234,8 +235,6 @@ class QuickLooks:
     def _remembered(self, found: QuickLook, problem: Refused) -> Refused:
         """A refusal with the name of its file, which need not be read again to be refused again."""
         text = self._refused[found.tag] = f"no quick look can be made of {found.name}: {problem}"
-        while len(self._refused) > _MOST_REFUSED:
-            del self._refused[next(iter(self._refused))]
         return Refused(text)
 
     async def _content(self, wanted: RequestedFile, *, fetch: bool) -> Blob:
@@ -252,10 +251,10 @@ class QuickLooks:
             return by_path.blob
         name = f"{wanted.record}{{{wanted.segment}}}"
         if wanted.place is not FileLocation.ONLINE:
-            hint = "; `mirror fetch` has it brought back" if wanted.place is FileLocation.OFFLINE else ""
-            raise NotHeld(f"the file of {name} is not to be had: {wanted.place.value}{hint}", (name,))
+            hint = "; `mirror fetch` has it staged" if wanted.place is FileLocation.OFFLINE else ""
+            raise NotHeld(f"the file of {name} is not available: {wanted.place.value}{hint}", (name,))
         if not fetch:
-            raise NotHeld(f"the file of {name} is not held; fetch=1 has it fetched", (name,))
+            raise NotHeld(f"the file of {name} is not cached; use fetch=1 to fetch it", (name,))
         return await self._files.get(wanted.source)
 
 

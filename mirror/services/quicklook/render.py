@@ -39,7 +39,7 @@ _MOST_TILE = 1 << 26
 _MOST_TABLE = 64 << 20
 _PLANE = 2
 _BITPIX = (8, 16, 32, 64, -32, -64)
-_RICE, _GZIP = ("RICE_1", "RICE_ONE"), ("GZIP_1", "GZIP_2")
+RICE, _GZIP = ("RICE_1", "RICE_ONE"), ("GZIP_1", "GZIP_2")
 _COLUMN = re.compile(r"(\d{0,6})([LXBIJKAEDCMPQ])([A-Z]?)(\(\d*\))?")
 _WIDTHS = {"L": 1, "X": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 #: The columns of compressed images that are read; a mask of missing pixels may be compressed by PLIO_1.
@@ -100,20 +100,20 @@ def _checked(read: Read, unit: Unit, axes: list[int]) -> Shown:
 
 def _check_tiles(read: Read, unit: Unit, columns: int, rows: int) -> None:
     kind = unit.text("ZCMPTYPE")
-    if kind not in (*_RICE, *_GZIP):
-        raise Refused(f"its image is compressed by {kind or 'nothing that it names'}; quick looks read {_RICE[0]} and GZIP")
+    if kind not in (*RICE, *_GZIP):
+        raise Refused(f"its image is compressed by {kind or 'nothing that it names'}; quick looks read {RICE[0]} and GZIP")
     if (bits := unit.integer("ZBITPIX")) not in _BITPIX:
         raise NotWhole(f"{unit.where} has ZBITPIX {bits}")
     if not 1 <= unit.integer("ZDITHER0", 1) <= _MOST_DITHER:
         raise NotWhole(f"{unit.where} has ZDITHER0 {unit.integer('ZDITHER0')}; expected 1 to {_MOST_DITHER}")
     pixels = _pixels_of_tiles(unit, columns, rows)
-    block, size = _rice_parameters(unit, bits) if kind in _RICE else (0, 0)
+    block, size = rice_parameters(unit, bits) if kind in RICE else (0, 0)
     lengths = _lengths(read, unit, len(pixels))
     data = lengths["COMPRESSED_DATA"]
     elsewhere = sum((lengths[name] for name in _COLUMNS[1:3] if name in lengths), np.zeros_like(data))
     if (data + elsewhere == 0).any():
         raise NotWhole(f"tile {int(np.argmin(data + elsewhere)) + 1} of {unit.where} has no data")
-    if kind in _RICE:
+    if kind in RICE:
         least = size + -(-pixels // block) * _RICE_BITS[size] // 8
         short = (data > 0) & (data < least)
         if short.any():
@@ -138,7 +138,7 @@ def _pixels_of_tiles(unit: Unit, columns: int, rows: int) -> NDArray[np.int64]:
     return np.outer(down, across).ravel().astype(np.int64)
 
 
-def _rice_parameters(unit: Unit, bits: int) -> tuple[int, int]:
+def rice_parameters(unit: Unit, bits: int) -> tuple[int, int]:
     """Pixels of a block and bytes of a pixel, as a file's ZNAMEn and ZVALn say."""
     given = {unit.text(f"ZNAME{n}"): n for n in range(1, 10) if unit.text(f"ZNAME{n}") is not None}
     block = unit.integer(f"ZVAL{given['BLOCKSIZE']}") if "BLOCKSIZE" in given else 32
@@ -262,10 +262,10 @@ def _averaged(image: Any, most: int) -> NDArray[np.float32]:
     step = max(1, -(-max(rows, columns) // most))
     section = image.section
     strips = [section[at : at + step * _STRIP, 0:columns] for at in range(0, rows, step * _STRIP)]
-    return np.concatenate([_means(np.asarray(strip), step) for strip in strips])
+    return np.concatenate([means(np.asarray(strip), step) for strip in strips])
 
 
-def _means(strip: NDArray[Any], step: int) -> NDArray[np.float32]:
+def means(strip: NDArray[Any], step: int) -> NDArray[np.float32]:
     """The means of squares of ``step`` pixels, over those that have a value; smaller squares at the edges."""
     values = strip.astype(np.float32)
     present = np.isfinite(values)

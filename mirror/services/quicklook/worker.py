@@ -1,8 +1,8 @@
 """The process that makes quick looks: ``python -m mirror.services.quicklook.worker``.
 
-It reads orders from stdin, a JSON line each, and writes pictures to stdout: ``P``, or words instead: ``R`` for what was
-refused, ``D`` where the file was the end of who read it; the length, and the bytes. It reads no file itself: each
-picture is drawn by a process that is forked for it, after all modules are loaded, and gives up everything before it
+It reads orders from stdin, a JSON line each, and writes pictures (``P``) or FITS files (``F``) to stdout, or words
+instead: ``R`` for what was refused, ``W`` for an order that does not fit the image, ``D`` where the file was the end of
+who read it; the length, and the bytes. It reads no file itself: each picture is drawn by a process that is forked for it, after all modules are loaded, and gives up everything before it
 looks at the first byte. So a file that kills, or takes over, who reads it costs its own picture.
 
 What a process gives up before it reads a file of others: everything but drawing from what it has open.
@@ -29,8 +29,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mirror.errors import MirrorError
+from mirror.errors import BadRequest, MirrorError, Refused
 from mirror.services.quicklook.colours import Look
+from mirror.services.quicklook.cutout import Window, cutout
 from mirror.services.quicklook.render import draw, quick_look
 
 #: Bytes of memory beyond what the process has when it begins, and seconds of the processor.
@@ -90,11 +91,11 @@ def _close_files() -> None:
 
 #: A picture, or words, follow with so many bytes.
 HEAD = struct.Struct(">cI")
-PICTURE, REFUSAL, DEATH = b"P", b"R", b"D"
+PICTURE, FILE, REFUSAL, WRONG, DEATH = b"P", b"F", b"R", b"W", b"D"
 #: Seconds of the clock that a picture may take.
 LONGEST = 50.0
-#: Bytes of a picture, at most; and what one begins with.
-MOST_BYTES, _PNG = 32 << 20, b"\x89PNG\r\n\x1a\n"
+#: Bytes of a picture or file, at most; and what one begins with.
+MOST_BYTES, _PNG, _FITS = 160 << 20, b"\x89PNG\r\n\x1a\n", b"SIMPLE  ="
 #: How far behind everybody else pictures stand for the processor.
 NICE = 10
 
@@ -133,7 +134,13 @@ def _draw(file: BinaryIO, order: dict[str, Any], goes: int) -> None:
     """In the child: give everything up, draw, and write the picture or why there is none."""
     give_up_everything()
     try:
-        kind, body = PICTURE, quick_look(file, Look(**order["look"]), turned=order["turned"], most=order["most"])
+        if "window" in order:
+            window = Window(**order["window"])
+            kind, body = FILE, cutout(file, order["head"], window, order["history"], order["at"])
+        else:
+            kind, body = PICTURE, quick_look(file, Look(**order["look"]), turned=order["turned"], most=order["most"])
+    except BadRequest as problem:
+        kind, body = REFUSAL if isinstance(problem, Refused) else WRONG, str(problem).encode()
     except MirrorError as problem:
         kind, body = REFUSAL, str(problem).encode()
     except MemoryError:
@@ -160,7 +167,9 @@ def _judged(answer: bytes | None, status: int) -> tuple[bytes, bytes]:
     if answer is None:
         return DEATH, f"a quick look of it took longer than {LONGEST:g} s".encode()
     kind, body = answer[:1], answer[1:]
-    if (kind == PICTURE and body.startswith(_PNG)) or (kind == REFUSAL and body):
+    if (kind == PICTURE and body.startswith(_PNG)) or (kind == FILE and body.startswith(_FITS)):
+        return kind, body
+    if kind in (REFUSAL, WRONG) and body:
         return kind, body
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
         return DEATH, f"a quick look of it took more than {SECONDS} s of the processor".encode()
@@ -172,6 +181,7 @@ def _load() -> None:
     """Load all modules that a picture needs, by making some: the processes that draw cannot open files."""
     try:
         from astropy.io import fits  # noqa: PLC0415  (a mirror may lack it)
+        from astropy.wcs import WCS  # noqa: PLC0415
     except ImportError:
         return  # each order says so
     values = np.arange(64, dtype=np.int16).reshape(8, 8)
@@ -182,6 +192,7 @@ def _load() -> None:
         with fits.open(io.BytesIO(whole.getvalue()), memmap=False) as read:
             drawn = draw(np.asarray(read[1].section[0:8, 0:8], dtype=np.float32), Look("grey"), turned=False)
             assert drawn.startswith(_PNG)
+    WCS({"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec"}).all_world2pix([[0.0, 0.0]], 0)
 
 
 def main() -> None:

@@ -10,11 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from mirror.errors import NotHeld, Refused
+from mirror.storage.index.blocks import BlockRows, cut
 from mirror.storage.index.layout import (
     ABSENT,
     NAME_FIELD,
@@ -27,7 +24,7 @@ from mirror.storage.index.layout import (
     segment_field,
 )
 from mirror.wire.info import ALL, RsListRequest, expand_names
-from mirror.wire.rs_list import GLUE, Joined, RsList, SegmentColumn
+from mirror.wire.rs_list import Joined, RsList, SegmentColumn
 
 INVALID_KEY = "Invalid KeyLink"
 INVALID_SEGMENT = "InvalidSegName"
@@ -66,7 +63,8 @@ def answer(request: RsListRequest, parts: Sequence[FoundRecords]) -> RsList:
         )
     links = expand_names(request.links, [x.name for x in first.links])
     for table in tables:
-        table.prepare(keys, expand_names(request.segments, _braced(parts[0])), links)
+        named = (*keys, NAME_FIELD) if request.recinfo else keys
+        table.prepare(named, expand_names(request.segments, _braced(parts[0])), links)
     segments = _segments(request, parts, tables)
     recinfo = None
     if request.recinfo:
@@ -89,22 +87,25 @@ class _Table:
         self.braces = part.braces
         self.count = len(part.rows)
         self._rows = part.rows
-        self._positions = part.rows[0].fields
-        self._uniform = all(row.fields is self._positions for row in part.rows)
         self._columns: dict[str, Sequence[str]] = {}
 
     def prepare(self, keys: Iterable[str], segments: Iterable[str], links: Iterable[str]) -> None:
-        """Make the columns of all these, and of the records' names, at once."""
+        """Make the columns of all these at once, as far as each of the records has them."""
         found = (self.layout.series.segment(name) for name in segments)
         names = {
-            NAME_FIELD,
             *filter(None, map(self._keyword_field, keys)),
             *(segment_field(segment.name, part) for segment in found if segment for part in SEGMENT_PARTS),
             *(link_field(link.name) for name in links if (link := self.layout.series.link(name))),
-        } & self._positions.keys()
-        if self._uniform:
-            columns = field_columns([row.raw for row in self._rows], [self._positions[n] for n in names])
-            self._columns |= zip(names, columns, strict=True)
+        }
+        if isinstance(self._rows, BlockRows):
+            known = [name for name in names if self._rows.have(name)]
+            self._columns |= zip(known, self._rows.columns(known), strict=True)
+            return
+        positions = self._rows[0].fields
+        known = [name for name in names if name in positions]
+        if self.count * len(known) > FEW and all(row.fields is positions for row in self._rows):
+            columns = field_columns([row.raw for row in self._rows], [positions[name] for name in known])
+            self._columns |= zip(known, columns, strict=True)
 
     @cached_property
     def _cells(self) -> list[list[str]]:
@@ -122,8 +123,8 @@ class _Table:
         places = [row.fields.get(name) for row in self._rows]
         if lacking := places.count(None):
             raise NotHeld(
-                f"{lacking:,} of {self.count:,} records were kept before {self.layout.series.name} had {_plain(name)}, "
-                "and JSOC was not asked for them since; expected a search without it, or a mirror that may ask JSOC"
+                f"{lacking:,} of {self.count:,} records were cached before {self.layout.series.name} had {_plain(name)}, "
+                "and JSOC cannot be asked now; leave it out, or let the mirror contact JSOC"
             )
         return [cells[i] for i, cells in zip(places, self._cells, strict=True) if i is not None]
 
@@ -135,7 +136,7 @@ class _Table:
         return self.field(field)
 
     def _keyword_field(self, name: str) -> str | None:
-        if name in _FACTS:
+        if name in PSEUDO_NAMES:
             return name
         keyword = self.layout.series.keyword(name)
         return None if keyword is None else self.layout.aliases.get(keyword.name.lower(), keyword.name)
@@ -158,7 +159,8 @@ def _plain(field: str) -> str:
     return field[: field.rfind("}") + 1] or field
 
 
-_FACTS = frozenset((*PSEUDO_KEYS, NAME_FIELD))
+#: Names of what a record has beside its keywords.
+PSEUDO_NAMES = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _Lists = tuple[str, list[Sequence[str]]]
 
 
@@ -226,6 +228,8 @@ def _online(segments: list[_Lists], request: RsListRequest, tables: list[_Table]
 
 #: Records at a time: some 10 MB, so that a large answer is never in memory twice.
 BLOCK = 8192
+#: Values that are cut one by one: to begin with more at a time takes longer.
+FEW = 50
 
 
 def field_columns(raws: Sequence[str], positions: Sequence[int]) -> list[Joined]:
@@ -233,16 +237,6 @@ def field_columns(raws: Sequence[str], positions: Sequence[int]) -> list[Joined]
 
     All at once they cost little more than one of them.
     """
-    blocks = [_texts(raws[i : i + BLOCK], positions) for i in range(0, len(raws), BLOCK)]
-    return [Joined(GLUE.join(texts), len(raws)) for texts in zip(*blocks, strict=True)]
-
-
-def _texts(raws: Sequence[str], positions: Sequence[int]) -> list[str]:
-    """The values of each field, joined."""
-    # The values of the first record, then those of the second, and so on.
-    values = pc.split_pattern(pa.array(raws, pa.string()), SEPARATOR).values
-    firsts = np.arange(0, len(values), len(values) // len(raws))
-    picked = values.take(pa.array((np.array(positions)[:, np.newaxis] + firsts).ravel()))
-    ends = pa.array(np.arange(0, len(picked) + 1, len(raws)), pa.int32())
-    texts: list[str] = pc.binary_join(pa.ListArray.from_arrays(ends, picked), GLUE).to_pylist()
-    return texts
+    blocks = [raws[i : i + BLOCK] for i in range(0, len(raws), BLOCK)]
+    cuts = [cut(block, positions).pieces(0, len(block)) for block in blocks]
+    return [Joined(pieces, len(raws)) for pieces in zip(*cuts, strict=True)]

@@ -16,15 +16,18 @@ from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
-from mirror.services.search.columns import FoundRecords, answer
+from mirror.services.search.columns import PSEUDO_NAMES, FoundRecords, answer
+from mirror.services.search.names import unknown_keyword, unknown_link, unknown_segment
+from mirror.storage.index.blocks import BlockRows
+from mirror.wire.info import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
     from mirror.readthrough.policy import Rules
-    from mirror.readthrough.records import Records, Spare
+    from mirror.readthrough.records import Basis, Records, Spare
     from mirror.readthrough.structures import Catalogue
     from mirror.storage.index.index import Index
     from mirror.wire.info import RsListRequest, SummaryRequest
@@ -43,6 +46,7 @@ class Found(Generic[T]):
     value: T
     origin: CacheStatus
     checked_at: float | None = None
+    basis: tuple[Basis, ...] = ()  #: what it rests on; none: it is to be made again
 
 
 class Search:
@@ -67,6 +71,32 @@ class Search:
         if len(sets) != 1:
             raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
         return await self._catalogue.series(sets[0].series, demand)
+
+    async def structures(self, ds: str, demand: CacheDemand = CacheDemand.ONLY_IF_CACHED) -> list[Series]:
+        """The structures of the series that a query names, each once."""
+        names = dict.fromkeys(record_set.series for record_set in await self._parsed(ds))
+        return [await self._catalogue.series(name, demand) for name in names]
+
+    async def check_names(self, request: RsListRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> None:
+        """UnknownName for a keyword, segment or link that none of the request's series has, with what it may mean.
+
+        JSOC's own programs answer such a name with a word in every record; here it is an error.
+        """
+        known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
+        series = await self.structures(request.ds, known)
+        for name in request.keys or ():
+            if name != ALL and name not in PSEUDO_NAMES and not any(s.keyword(name) for s in series):
+                raise unknown_keyword(series[0], name)
+        for name in request.segments or ():
+            if name != ALL and not any(s.segment(name) for s in series):
+                raise unknown_segment(series[0], name)
+        for name in request.links or ():
+            if name != ALL and not any(s.link(name) for s in series):
+                raise unknown_link(series[0], name)
+
+    async def formats(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Mapping[str, str]:
+        """By what formats the keywords of a series print, as far as is known."""
+        return await self._catalogue.formats(series, demand)
 
     async def selections(
         self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT, spare: Spare | None = None
@@ -108,9 +138,21 @@ class Search:
         ]
         origin = max(read.origin for read in reads)
         self._count(origin)
-        many = sum(len(part.rows) for part in parts) > LONG_ANSWER
+        many = sum(0 if isinstance(part.rows, BlockRows) else len(part.rows) for part in parts) > LONG_ANSWER
         value = await self.offload.run(lambda: answer(request, parts), long=many)
-        return Found(value, origin, _oldest(read.checked_at for read in reads))
+        basis = tuple(read.basis for read in reads if read.basis is not None)
+        known = basis if len(basis) == len(reads) else ()
+        return Found(value, origin, _oldest(read.checked_at for read in reads), known)
+
+    def again(self, basis: tuple[Basis, ...], demand: CacheDemand) -> bool:
+        """Whether what rests on ``basis`` would be found once more, from the index; counted as a search if so."""
+        if demand is CacheDemand.REVALIDATE or not basis:
+            return False
+        for each in basis:
+            if not self._catalogue.is_current(each.selection.series, demand) or not self._records.holds(each, demand):
+                return False
+        self._count(CacheStatus.LOCAL)
+        return True
 
     def found(
         self, request: RsListRequest, parts: Sequence[FoundRecords], origin: CacheStatus, checked_at: float | None

@@ -41,62 +41,62 @@ class SnippetQuery:
     n: int | None = None
 
 
-def snippets(told: SnippetQuery, address: str) -> list[Snippet]:
+def snippets(query: SnippetQuery, address: str) -> list[Snippet]:
     """The code of every client; ``address`` is where the mirror answers, such as http://localhost:8040."""
     return [
-        Snippet("shell", "Command line", command(told)),
-        Snippet("drms", "drms", drms_code(told, address)),
-        Snippet("sunpy", "sunpy", sunpy_code(told, address)),
-        Snippet("curl", "curl", curl_code(told, address)),
-        Snippet("idl", "IDL", idl_code(told, address)),
-        Snippet("sql", "SQL", sql_code(told)),
+        Snippet("shell", "Command line", command(query)),
+        Snippet("drms", "drms", drms_code(query, address)),
+        Snippet("sunpy", "sunpy", sunpy_code(query, address)),
+        Snippet("curl", "curl", curl_code(query, address)),
+        Snippet("idl", "IDL", idl_code(query, address)),
+        Snippet("sql", "SQL", sql_code(query)),
     ]
 
 
-def command(told: SnippetQuery) -> str:
+def command(query: SnippetQuery) -> str:
     """``mirror search``, and ``mirror fetch`` for the files."""
-    segments = f" --seg {shlex.quote(','.join(told.segments))}" if told.segments else ""
-    n = f" -n {told.n}" if told.n else ""
-    search = f"mirror search {shlex.quote(told.ds)} --key {shlex.quote(','.join(told.keys))}{segments}{n}\n"
+    segments = f" --seg {shlex.quote(','.join(query.segments))}" if query.segments else ""
+    n = f" -n {query.n}" if query.n else ""
+    search = f"mirror search {shlex.quote(query.ds)} --key {shlex.quote(','.join(query.keys))}{segments}{n}\n"
     return search + (
-        f"mirror fetch {shlex.quote(told.ds)}{segments}{n} --to .\n" if told.series.segments else ""
+        f"mirror fetch {shlex.quote(query.ds)}{segments}{n} --to .\n" if query.series.segments else ""
     )
 
 
-def drms_code(told: SnippetQuery, address: str) -> str:
+def drms_code(query: SnippetQuery, address: str) -> str:
     """Python with drms, which goes through the mirror by HTTP_PROXY."""
-    more = f", seg={_python(', '.join(told.segments))}" if told.segments else ""
-    more += f", n={told.n}" if told.n else ""
-    given = f"{_python(told.ds)}, key={_python(', '.join(told.keys))}{more}"
-    names = "records, files" if told.segments else "records"
+    more = f", seg={_python(', '.join(query.segments))}" if query.segments else ""
+    more += f", n={query.n}" if query.n else ""
+    given = f"{_python(query.ds)}, key={_python(', '.join(query.keys))}{more}"
+    names = "records, files" if query.segments else "records"
     return f"{_environment(address)}import drms\n\n{names} = drms.Client().query({given})\n"
 
 
-def sunpy_code(told: SnippetQuery, address: str) -> str:
+def sunpy_code(query: SnippetQuery, address: str) -> str:
     """Python with Fido, as far as its attributes can say the record set."""
-    attributes = _attributes(told)
+    attributes = _attributes(query)
     if attributes is None:
         return "# Fido's attributes cannot say this record set. drms, which sunpy uses, can.\n"
     lines = "".join(f"    {attribute},\n" for attribute in attributes)
     return (
         f"{_environment(address)}from sunpy.net import Fido, attrs as a\n\n"
-        f"result = Fido.search(\n{lines})\nrecords = result[0].show({', '.join(map(_python, told.keys))})\n"
+        f"result = Fido.search(\n{lines})\nrecords = result[0].show({', '.join(map(_python, query.keys))})\n"
     )
 
 
-def curl_code(told: SnippetQuery, address: str) -> str:
+def curl_code(query: SnippetQuery, address: str) -> str:
     """The request that any program can make."""
-    given = {"op": "rs_list", "ds": told.ds, "key": ",".join(told.keys), "seg": ",".join(told.segments)}
-    given["n"] = str(told.n or "")
+    given = {"op": "rs_list", "ds": query.ds, "key": ",".join(query.keys), "seg": ",".join(query.segments)}
+    given["n"] = str(query.n or "")
     lines = [f"--data-urlencode {shlex.quote(f'{k}={v}')}" for k, v in given.items() if v]
     return " \\\n  ".join([f"curl -G {shlex.quote(address + '/cgi-bin/ajax/jsoc_info')}", *lines]) + "\n"
 
 
-def idl_code(told: SnippetQuery, address: str) -> str:
+def idl_code(answer: SnippetQuery, address: str) -> str:
     """IDL, without SolarSoft."""
     host, _, port = address.removeprefix("http://").partition(":")
-    given = {"op": "rs_list", "ds": told.ds, "key": ",".join(told.keys), "seg": ",".join(told.segments)}
-    given["n"] = str(told.n or "")
+    given = {"op": "rs_list", "ds": answer.ds, "key": ",".join(answer.keys), "seg": ",".join(answer.segments)}
+    given["n"] = str(answer.n or "")
     query = "&".join(f"{k}={quote(v, safe=',')}" for k, v in given.items() if v)
     pieces = " + $\n  ".join(f"'{query[i : i + 80]}'" for i in range(0, len(query), 80))
     return (
@@ -108,18 +108,18 @@ def idl_code(told: SnippetQuery, address: str) -> str:
     )
 
 
-def sql_code(told: SnippetQuery) -> str:
+def sql_code(query: SnippetQuery) -> str:
     """SQL, for the console and ``mirror sql``."""
     plain = [
         name
-        for name in (*told.keys, *told.segments)
-        if told.series.keyword(name) or told.series.segment(name)
+        for name in (*query.keys, *query.segments)
+        if query.series.keyword(name) or query.series.segment(name)
     ]
     columns = ", ".join(_identifier(name) for name in plain) or "*"
-    first = next((k.name for k in told.series.primekeys if k.name.lower() in map(str.lower, plain)), None)
+    first = next((k.name for k in query.series.primekeys if k.name.lower() in map(str.lower, plain)), None)
     order = f"\nORDER BY {_identifier(first)}" if first else ""
-    limit = f"\nLIMIT {told.n}" if told.n and told.n > 0 else ""
-    text = told.ds.replace("'", "''")
+    limit = f"\nLIMIT {query.n}" if query.n and query.n > 0 else ""
+    text = query.ds.replace("'", "''")
     return f"SELECT {columns}\nFROM jsoc('{text}', fill := true){order}{limit}\n"
 
 
@@ -127,10 +127,10 @@ def _environment(address: str) -> str:
     return f'import os\n\nos.environ["HTTP_PROXY"] = {_python(address)}  # through the mirror\n\n'
 
 
-def _attributes(told: SnippetQuery) -> list[str] | None:
-    if len(told.sets) != 1 or told.n:
+def _attributes(query: SnippetQuery) -> list[str] | None:
+    if len(query.sets) != 1 or query.n:
         return None
-    record_set, series = told.sets[0], told.series
+    record_set, series = query.sets[0], query.series
     found = [f"a.jsoc.Series({_python(record_set.series)})"]
     place = 0
     for part in record_set.filters:
@@ -145,7 +145,7 @@ def _attributes(told: SnippetQuery) -> list[str] | None:
         else:
             return None
     keyed = any("PrimeKey" in attribute for attribute in found)
-    segments = told.segments or record_set.segments or ()
+    segments = query.segments or record_set.segments or ()
     found += [" & ".join(f"a.jsoc.Segment({_python(name)})" for name in segments)] if segments else []
     return found if keyed else None  # sunpy insists on one
 

@@ -6,7 +6,6 @@ JSOC is asked for nothing but the structure of a series that is listed and not k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from mirror.coverage.plan import Forward, Local, Plan, extreme_position, need, plan_read
@@ -15,6 +14,7 @@ from mirror.drms.compose import compose
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import MirrorError, NotHeld, SyntaxProblem, UnknownName, UnknownSeries, UpstreamError
+from mirror.humanize import near
 from mirror.readthrough.policy import CacheDemand
 
 if TYPE_CHECKING:
@@ -103,17 +103,18 @@ class QueryCheck:
         try:
             return await self.structure(record_set.series)
         except UnknownSeries as problem:
-            near = await self.near(record_set.series)
-            hint = (
-                f"the name of a series; did you mean {' or '.join(near)}?" if near else "the name of a series"
-            )
-            message, at = f"there is no series {record_set.series}", ds.find(record_set.series)
+            names = await self.near(record_set.series)
+            hint = "the name of a series" + (f"; did you mean {' or '.join(names)}?" if names else "")
+            message, at = f"no series {record_set.series}", ds.find(record_set.series)
             raise SyntaxProblem(message, text=ds, position=at, expected=hint) from problem
 
     async def near(self, name: str) -> list[str]:
         """Names of series that are written much like this."""
-        names = {n.lower(): n for n in [*await self._listed(), *(s.name for s in self._index.all_series())]}
-        return [names[n] for n in get_close_matches(name.lower(), names, n=3)]
+        return near(name, [*await self._listed(), *(s.name for s in self._index.all_series())])
+
+    async def with_suggestions(self, problem: UnknownSeries) -> UnknownSeries:
+        """The same error with names that are written much like the one that was not found."""
+        return UnknownSeries(problem.name, await self.near(problem.name))
 
     async def _listed(self) -> dict[str, str]:
         try:
@@ -127,7 +128,7 @@ class QueryCheck:
         open_ended = extreme_position(selection) is not None
         resolved = (await self._extremes.resolve(selection, CacheDemand.ONLY_IF_CACHED)).selection
         if resolved is None:
-            return Outlook(series.name, 0, "fetch", None, None, None, "nothing is held; JSOC will be asked")
+            return Outlook(series.name, 0, "fetch", None, None, None, "nothing cached; will be fetched from JSOC")
         held, _ = await self._index.tally(resolved)
         plan = plan_read(resolved, self._index.coverage(series), self._rules.freshness(series))
         return _outlook(resolved, held, plan, open_ended=open_ended, may_ask=self._rules.may_ask)
@@ -147,13 +148,13 @@ def _outlook(selection: Selection, held: int, plan: Plan, *, open_ended: bool, m
     slots = None if isinstance(boxes, Forward) else _slots(boxes)
     records = f"{held:,} record{'' if held == 1 else 's'}"
     if isinstance(plan, Local):
-        text = f"{records}, all held" + ("; the newest as of the last check" if open_ended else "")
+        text = f"{records}, all cached" + ("; newest as of the last check" if open_ended else "")
         return Outlook(name, held, "local", slots, 0, 0, text)
     if isinstance(plan, Forward):
-        text = f"{records} held; JSOC answers this as it stands: {plan.reason}"
+        text = f"{records} cached; passed on to JSOC: {plan.reason}"
         return Outlook(name, held, "forward", slots, None, None, text)
     missing, stale = _slots(plan.missing), _slots(plan.stale)
-    text = f"{records} held; {_asked(selection.series, plan.missing, missing, stale)}"
+    text = f"{records} cached; {_asked(selection.series, plan.missing, missing, stale)}"
     return Outlook(
         name, held, "fetch", slots, missing, stale, text + ("" if may_ask else ", but the mirror is offline")
     )
@@ -162,9 +163,9 @@ def _outlook(selection: Selection, held: int, plan: Plan, *, open_ended: bool, m
 def _asked(series: Series, boxes: Sequence[Box], missing: int | None, stale: int | None) -> str:
     if not boxes:
         return (
-            "some of it is to be checked again"
+            "some must be checked again"
             if stale is None
-            else f"{stale:,} slots are to be checked again"
+            else f"{stale:,} slots must be checked again"
         )
     count = "" if missing is None else f"{missing:,} slot{'' if missing == 1 else 's'} "
     return f"{count}to be fetched: {describe(series, boxes)}"

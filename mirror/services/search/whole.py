@@ -6,8 +6,10 @@ while JSOC is away. What is no answer, such as an error, is not kept.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,10 @@ from mirror.coverage.subtraction import whole
 from mirror.errors import MirrorError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
-from mirror.storage.index.answers import LARGEST_BODY, AnswerKind, Told
+from mirror.storage.index.answers import LARGEST_BODY, AnswerKind, NewAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
@@ -33,6 +35,8 @@ _IDLE = frozenset({"userhandle"})
 #: How the programs that print text begin an error.
 _ERRORS = (b"###", b"error", b"Error", b"ERROR", b"status=", b"show_info", b"<")
 _JSON = frozenset({"jsoc_info"})
+#: Seconds for which nobody asks what another asks already: who reads its answer may be slow.
+LONGEST_WAIT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +65,16 @@ class WholeAnswers:
         self._search = search
         self._index = index
         self._rules = rules
+        self._under_way: dict[tuple[str, CacheDemand], asyncio.Event] = {}
 
     async def question(
         self, program: str, params: Mapping[str, str], demand: CacheDemand
     ) -> WholeQuestion | None:
         """The question that these parameters make; None if it is about no series that is known."""
-        told = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
+        answer = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         ds = params.get("ds", "")
         try:
-            selections = await self._search.selections(ds, told)
+            selections = await self._search.selections(ds, answer)
         except MirrorError:
             return None
         if not selections:
@@ -96,6 +101,27 @@ class WholeAnswers:
         origin = CacheStatus.LOCAL if fresh else CacheStatus.STALE
         return None if body is None else WholeAnswer(body, origin, kept.checked_at(question.boxes))
 
+    async def awaited(self, question: WholeQuestion, demand: CacheDemand) -> WholeAnswer | None:
+        """The answer that the same question brings which is under way; None if there is none, or it is not kept."""
+        under_way = self._under_way.get((question.key, demand))
+        if under_way is None:
+            return None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(under_way.wait(), LONGEST_WAIT)
+        return await self.find(question, demand)
+
+    @contextmanager
+    def asking(self, question: WholeQuestion, demand: CacheDemand) -> Iterator[None]:
+        """While this is open, others who ask the same wait for its answer, as long as it may be a short one."""
+        key, answered = (question.key, demand), asyncio.Event()
+        first = self._under_way.setdefault(key, answered) is answered
+        try:
+            yield
+        finally:
+            answered.set()
+            if first:
+                del self._under_way[key]
+
     def may_be_stale(self, demand: CacheDemand) -> bool:
         """True if an answer that is due may be given when JSOC does not answer, or is not asked."""
         return self._rules.stale_on_failure or not self._rules.asks(demand)
@@ -104,8 +130,8 @@ class WholeAnswers:
         """Keep an answer of JSOC's, if it is one; ``encoding`` is what Content-Encoding says of the body."""
         plain = _plain(body, encoding.strip().lower())
         if plain is not None and _is_answer(plain, question.program):
-            told = Told(AnswerKind.BODY, question.key, question.boxes, body=plain)
-            await self._index.keep_told(question.series, told, asked_at)
+            answer = NewAnswer(AnswerKind.BODY, question.key, question.boxes, body=plain)
+            await self._index.keep_answer(question.series, answer, asked_at)
 
 
 def _plain(body: bytes, encoding: str) -> bytes | None:
@@ -126,7 +152,7 @@ def _is_answer(body: bytes, program: str) -> bool:
     if program not in _JSON:
         return bool(body.strip()) and not body.lstrip().startswith(_ERRORS)
     try:
-        told = json.loads(body.decode("latin-1"))
+        answer = json.loads(body.decode("latin-1"))
     except ValueError:
         return False
-    return isinstance(told, dict) and str(told.get("status")) == "0"
+    return isinstance(answer, dict) and str(answer.get("status")) == "0"

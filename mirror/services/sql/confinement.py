@@ -71,7 +71,7 @@ def confine(folder: Path, ways: Iterable[Confinement] = tuple(Confinement)) -> C
                 raise _Unavailable  # the numbers below mean something else there
             _WAYS[way](folder)
             return way
-    raise RuntimeError(f"none of {', '.join(ways)} is to be had here")
+    raise RuntimeError(f"none of {', '.join(ways)} is available here")
 
 
 # ---- landlock -------------------------------------------------------------------------------------

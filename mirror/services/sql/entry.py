@@ -15,14 +15,25 @@ from mirror.services.sql.confinement import confine
 _FIRST_TO_END = "1000"
 
 
+class _WithoutPandas:
+    """Lets no library import pandas: pyarrow would spend half a second on it, and nobody needs it here.
+
+    An entry of None in ``sys.modules`` does not do: what is compiled by Cython takes it for the module.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Nothing for other names; ModuleNotFoundError for pandas."""
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError("pandas is not used by statements", name=name)
+
+
 def main(folder: str, memory: str, threads: str) -> None:
     """Answer questions until stdin ends, or one of them was the last."""
     root = Path(folder)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END)
     held_by = confine(root)
-    # Where there is pandas, pyarrow would spend half a second on importing what nobody needs here.
-    sys.modules["pandas"] = None  # type: ignore[assignment]
+    sys.meta_path.insert(0, _WithoutPandas())
     from mirror.services.sql import worker  # noqa: PLC0415  (its libraries start threads)
 
     worker.limit(int(memory))

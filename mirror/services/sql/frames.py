@@ -42,10 +42,10 @@ class Frame(NamedTuple):
     payload: bytes
 
     @property
-    def told(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The JSON of a frame that holds some."""
-        told: dict[str, Any] = json.loads(self.payload)
-        return told
+        document: dict[str, Any] = json.loads(self.payload)
+        return document
 
 
 def write_frame(out: BinaryIO, kind: Kind, payload: bytes | memoryview) -> None:
@@ -54,9 +54,9 @@ def write_frame(out: BinaryIO, kind: Kind, payload: bytes | memoryview) -> None:
     out.write(payload)
 
 
-def write_json(out: BinaryIO, kind: Kind, told: Mapping[str, object]) -> None:
+def write_json(out: BinaryIO, kind: Kind, payload: Mapping[str, object]) -> None:
     """Write a frame of JSON at once."""
-    write_frame(out, kind, json.dumps(told).encode())
+    write_frame(out, kind, json.dumps(payload).encode())
     out.flush()
 
 

@@ -74,11 +74,7 @@ class RecordSets:
 
         Raises what ``Records.locate`` raises, and BadRequest for sets of several series.
         """
-        while True:
-            drops = self._index.drops
-            found = await self._table(number, ds, demand, few=few)
-            if drops == self._index.drops:  # else some of it was taken away meanwhile
-                return found
+        return await self._index.removals.steady(lambda: self._table(number, ds, demand, few=few))
 
     async def _table(self, number: int, ds: str, demand: CacheDemand, *, few: bool) -> RecordTable:
         selections = await self._search.selections(ds, demand)

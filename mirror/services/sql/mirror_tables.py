@@ -27,39 +27,39 @@ _TEXT, _INTEGER, _TRUTH = pa.string(), pa.int64(), pa.bool_()
 #: Each table: what it is about, and its columns with types and meanings.
 TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
     "series": (
-        "The series that the mirror knows",
+        "Cached series",
         {
             "series": (_TEXT, "its name"),
-            "note": (_TEXT, "what it is"),
+            "note": (_TEXT, "description"),
             "primekeys": (pa.list_(_TEXT), "the keywords that name a record"),
-            "records": (_INTEGER, "records held, newest versions"),
+            "records": (_INTEGER, "cached records, newest versions"),
         },
     ),
     "keywords": (
-        "The keywords of every known series",
+        "Keywords of every cached series",
         {
             "series": (_TEXT, "its series"),
             "keyword": (_TEXT, "its name"),
             "column": (_TEXT, "the column that holds it"),
             "type": (_TEXT, "its DRMS type"),
             "units": (_TEXT, "its units"),
-            "note": (_TEXT, "what it is"),
+            "note": (_TEXT, "description"),
             "scope": (_TEXT, "variable, constant, or how it is slotted"),
         },
     ),
     "segments": (
-        "The segments of every known series",
+        "Segments of every cached series",
         {
             "series": (_TEXT, "its series"),
             "segment": (_TEXT, "its name, and that of the column with its path"),
             "units": (_TEXT, "units of its data"),
             "dims": (_TEXT, "its size, axis 1 first"),
             "protocol": (_TEXT, "how it is stored"),
-            "note": (_TEXT, "what it is"),
+            "note": (_TEXT, "description"),
         },
     ),
     "coverage": (
-        "The spans for which every record is held",
+        "Ranges that are fully cached",
         {
             "series": (_TEXT, "its series"),
             "restriction": (_TEXT, "which values of the other prime keys; empty: all"),
@@ -70,24 +70,24 @@ TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
         },
     ),
     "holdings": (
-        "The files that are held",
+        "Cached files",
         {
             "series": (_TEXT, "its series, in lower case"),
             "recnum": (_INTEGER, "its record"),
             "segment": (_TEXT, "its segment, in lower case"),
-            "kind": (_TEXT, "as-is: as archived; fits: an export that somebody had, and gave to the mirror"),
-            "path": (_TEXT, "where it lies at JSOC, and under which the mirror serves it; NULL for exports"),
+            "kind": (_TEXT, "as-is: as archived; fits: an export that was adopted"),
+            "path": (_TEXT, "its path at JSOC and at this mirror; NULL for exports"),
             "bytes": (_INTEGER, "its size"),
-            "sha256": (_TEXT, "the hash of its content, by which it lies in the store"),
-            "kept_at": (_TIME, "when it came, UTC"),
+            "sha256": (_TEXT, "hash of its content, and its name in the store"),
+            "kept_at": (_TIME, "when it was cached, UTC"),
         },
     ),
     "jobs": (
-        "The exports that were asked for",
+        "Exports",
         {
             "job": (_TEXT, "its request id"),
             "state": (_TEXT, "waiting, staging, fetching, done or failed"),
-            "created": (_TIME, "when it was asked for, UTC"),
+            "created": (_TIME, "when it was requested, UTC"),
             "updated": (_TIME, "when its state last changed, UTC"),
             "files": (_INTEGER, "files it has"),
             "bytes": (_INTEGER, "their size"),
@@ -95,13 +95,13 @@ TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
         },
     ),
     "subscriptions": (
-        "What the mirror keeps without being asked",
+        "Subscriptions",
         {
             "subscription": (_TEXT, "its name"),
             "series": (_TEXT, "its series"),
-            "state": (_TEXT, "what it is doing"),
-            "records": (_INTEGER, "records held of its window"),
-            "files": (_INTEGER, "files held of its window"),
+            "state": (_TEXT, "its current state"),
+            "records": (_INTEGER, "cached records of its window"),
+            "files": (_INTEGER, "cached files of its window"),
             "bytes": (_INTEGER, "their size"),
         },
     ),
@@ -155,7 +155,7 @@ class CatalogueTables:
         elif name == "series":
             rows = map(asdict, await self._status.series())
         elif name == "subscriptions":
-            rows = [{**asdict(told), "subscription": told.name} for told in await self._sync.report()]
+            rows = [{**asdict(answer), "subscription": answer.name} for answer in await self._sync.report()]
         else:
             rows = self._keywords() if name == "keywords" else self._segments()
         return await asyncio.to_thread(pa.Table.from_pylist, list(rows), schema=_schema(name))

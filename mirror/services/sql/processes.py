@@ -125,7 +125,7 @@ class _Worker:
         worker = cls(process, pipe, there)
         try:
             async with asyncio.timeout(START):
-                worker.confinement = Confinement((await pipe.frame()).told["confinement"])
+                worker.confinement = Confinement((await pipe.frame()).document["confinement"])
         except BaseException:
             await worker.dismiss()
             raise
@@ -223,7 +223,7 @@ class Workers:
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _replacing: asyncio.Future[None] | None = None
     _stopped: bool = False
-    _told: bool = False  #: how the processes are confined
+    _confinement_logged: bool = False  #: how the processes are confined
 
     async def warm(self) -> None:
         """Have a worker ready, so that the next statement need not wait for one to start."""
@@ -265,8 +265,8 @@ class Workers:
 
     async def _started(self) -> _Worker:
         worker = await _Worker.start(self.folder, self.powers)
-        if not self._told:
-            self._told = True
+        if not self._confinement_logged:
+            self._confinement_logged = True
             if how := _CONFINED.get(worker.confinement):
                 log.info("statements of SQL are confined by %s", how)
             else:
@@ -318,7 +318,7 @@ class Workers:
         if not free():
             if self._waiting >= self.powers.waiting:
                 raise TooMany(
-                    f"{self._waiting} statements wait already; expected fewer at a time, try again later"
+                    f"{self._waiting} statements are waiting already; try again later"
                 )
             self._waiting += 1
             try:
@@ -349,7 +349,7 @@ class _WorkerSession:
         await self._timed(self._worker.say(self._question.to_bytes()))
         while True:
             kind, size = await self._timed(self._pipe.head())
-            header = await self._told(kind, size)
+            header = await self._document(kind, size)
             if kind is not Kind.MISSING:
                 return [(name, kind) for name, kind in header["columns"]]
             await self._supplied(Missing.of(header))
@@ -370,25 +370,25 @@ class _WorkerSession:
         while True:
             kind, left = await self._timed(self._pipe.head())
             if kind is not Kind.DATA:
-                await self._told(kind, left)
+                await self._document(kind, left)
                 return
             while left:
                 yield (piece := await self._timed(self._pipe.some(left)))
                 left -= len(piece)
 
-    async def _told(self, kind: Kind, size: int) -> dict[str, Any]:
+    async def _document(self, kind: Kind, size: int) -> dict[str, Any]:
         """What a frame of JSON says; the error that it tells of."""
-        told = Frame(kind, await self._timed(self._pipe.whole(size))).told
-        self.over = kind in (Kind.END, Kind.FAILURE) and not told["last"]
+        payload = Frame(kind, await self._timed(self._pipe.whole(size))).document
+        self.over = kind in (Kind.END, Kind.FAILURE) and not payload["last"]
         if kind is Kind.FAILURE:
-            raise self._problem(told)
-        return told
+            raise self._problem(payload)
+        return payload
 
-    def _problem(self, told: dict[str, Any]) -> MirrorError:
+    def _problem(self, payload: dict[str, Any]) -> MirrorError:
         """What a failure is; where what was needed could not be supplied, why."""
-        if told["kind"] != "given up" or self._unsupplied is None:
-            return _error(told, self._question.sql)
-        reason, position = self._unsupplied.reason, told["position"]
+        if payload["kind"] != "given up" or self._unsupplied is None:
+            return _error(payload, self._question.sql)
+        reason, position = self._unsupplied.reason, payload["position"]
         if not isinstance(reason, SyntaxProblem) or position is None:
             return reason
         text = self._question.sql
@@ -413,18 +413,18 @@ class _WorkerSession:
     async def _ended(self) -> MirrorError:
         """Why the worker is gone: the kernel would not give it more memory, or it crashed."""
         if -await self._worker.process.wait() in _CRASHES:
-            return Unreadable("the statement ended the process that it ran in")
+            return Unreadable("the statement crashed its process")
         return TooLarge("the statement needs more memory than it may have")
 
 
-def _error(told: dict[str, Any], sql: str) -> MirrorError:
-    kind, message = told["kind"], told["message"]
+def _error(payload: dict[str, Any], sql: str) -> MirrorError:
+    kind, message = payload["kind"], payload["message"]
     if kind == "unreadable":
         return Unreadable(message)
     if kind == "large":
         return TooLarge(message)
     if kind == "refused":
         return Refused(message)
-    if "position" in told:
-        return SyntaxProblem(message, text=sql, position=told["position"], expected=told["expected"])
+    if "position" in payload:
+        return SyntaxProblem(message, text=sql, position=payload["position"], expected=payload["expected"])
     return BadRequest(message)

@@ -58,7 +58,7 @@ class _Reading:
 
 
 #: What is told who has a part of an answer already.
-_MENDED = "a file of the lake was damaged, and is written anew; expected the statement once more"
+_MENDED = "a damaged file of the lake was rewritten; run the statement again"
 
 
 class Analytics:
@@ -310,7 +310,7 @@ class SavedQueries:
         return [SavedQuery(*row) for row in rows]
 
     async def save(self, query: SavedQuery) -> None:
-        """Keep a statement, in place of the one that has its name."""
+        """Save a statement; replaces one of the same name."""
 
         def work(cursor: Cursor) -> None:
             cursor.execute("DELETE FROM mirror.queries WHERE lower(name) = lower(?)", [query.name])

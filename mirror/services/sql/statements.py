@@ -96,6 +96,19 @@ def tokens(sql: str) -> Iterator[Token]:
         at += len(text)
 
 
+def split_statements(sql: str) -> list[str]:
+    """The statements of a text, which semicolons part; those inside quotes and comments part nothing."""
+    found, start, empty = [], 0, True
+    for token in tokens(sql):
+        if token.text != ";" or token.kind is not Kind.OPERATOR:
+            empty = False
+            continue
+        if not empty:
+            found.append(sql[start : token.start].strip())
+        start, empty = token.end, True
+    return found if empty else [*found, sql[start:].strip()]
+
+
 def _after_comment(sql: str, at: int) -> int:
     """Where a comment that begins at ``at`` ends, with those that are nested in it."""
     depth = 0
@@ -172,7 +185,7 @@ class Forbidden:
 
 
 def _not_for_users(function: str) -> Refused:
-    return Refused(f"{function}() is not for users: it changes something; expected {EXPECTED}")
+    return Refused(f"{function}() is not allowed: it changes data; expected {EXPECTED}")
 
 
 def is_indirect(sql: str) -> bool:
@@ -199,12 +212,12 @@ def check(parser: duckdb.DuckDBPyConnection, sql: str, forbidden: Forbidden) -> 
 
 def _no_query(kinds: list[str], *, explained: bool) -> BadRequest:
     if explained:
-        return Refused(f"only queries can be explained: a mirror's tables are read only; expected {EXPECTED}")
+        return Refused(f"only queries can be explained; expected {EXPECTED}")
     if len(kinds) != 1:
         found = f"{len(kinds)} statements at once" if kinds else "no statement"
         return BadRequest(f"{found}; expected {EXPECTED}")
-    what = "a statement that changes something" if kinds == ["MULTI"] else kinds[0]
-    return Refused(f"{what} is not for users: a mirror's tables are read only; expected {EXPECTED}")
+    what = "a statement that changes data" if kinds == ["MULTI"] else kinds[0]
+    return Refused(f"{what} is not allowed: tables are read-only; expected {EXPECTED}")
 
 
 def check_condition(where: str) -> None:
@@ -224,7 +237,10 @@ def check_condition(where: str) -> None:
 
 
 def _kinds(parser: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    return [statement.type.name for statement in parser.extract_statements(sql)]
+    """What DuckDB says that each statement is; a PRAGMA is one, which DuckDB 1.5 replaces by the query behind it."""
+    kinds = [statement.type.name for statement in parser.extract_statements(sql)]
+    first = next((token.text for token in tokens(sql) if token.text != ";"), "")
+    return ["PRAGMA", *kinds[1:]] if kinds and first.upper() == "PRAGMA" else kinds
 
 
 def _is_query(parser: duckdb.DuckDBPyConnection, sql: str) -> bool:
@@ -305,7 +321,7 @@ def problem(error: duckdb.Error, sql: str, *, offset: int = 0) -> BadRequest:
     """
     if isinstance(error, duckdb.TransactionException):  # of a transaction that is read only
         return Refused(
-            f"the statement changes something: a mirror's tables are read only; expected {EXPECTED}"
+            f"the statement changes data, but tables are read-only; expected {EXPECTED}"
         )
     given = _members(str(error))
     message = str(given.get("exception_message") or str(error).partition(": ")[2]).strip()[:_LONGEST]

@@ -443,9 +443,9 @@ def respond(engine: Engine, question: Question, questions: BinaryIO, out: Binary
         if kind == "SELECT" and trace is Trace.VISIBLE:
             trace = Trace.NONE
     except (BadRequest, TooLarge, GivenUp, MemoryError, duckdb.Error, ValueError, RuntimeError) as error:
-        told = failure(error, question.sql, grown=engine.has_grown())
-        write_json(out, Kind.FAILURE, told)
-        if told["last"]:
+        payload = failure(error, question.sql, grown=engine.has_grown())
+        write_json(out, Kind.FAILURE, payload)
+        if payload["last"]:
             return False
     engine.forget(trace)
     return True

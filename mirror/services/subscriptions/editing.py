@@ -27,6 +27,7 @@ from mirror.errors import (
     UnknownSeries,
     WrongFields,
 )
+from mirror.services.search.names import unknown_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ def _check(subscription: Mapping[str, Any]) -> None:
 def wrong_keys(subscription: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the keys of a [[subscription]], each by itself."""
     known = {f.name: f for f in fields(Subscription)}
-    wrong = {name: "is no key of a subscription" for name in subscription if name not in known}
+    wrong = {name: "is not a key of a subscription" for name in subscription if name not in known}
     for name, field in known.items():
         if name not in subscription:
             if field.default is field.default_factory:  # neither is given
@@ -134,7 +135,7 @@ def wrong_keys(subscription: Mapping[str, Any]) -> dict[str, str]:
 
 def _check_free(subscription: Mapping[str, Any], names: set[str]) -> None:
     if str(subscription.get("name", "")).lower() in names:
-        raise WrongFields({"name": "there is a subscription of that name already; expected another"}, subscription)
+        raise WrongFields({"name": "this name is taken; expected another"}, subscription)
 
 
 def _tables(document: tomlkit.TOMLDocument) -> AoT:
@@ -186,7 +187,7 @@ class SubscriptionValidation:
         except UnknownSeries:
             near = await self._queries.near(str(subscription["series"]))
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            return {"series": f"there is no such series{hint}"}
+            return {"series": f"no such series{hint}"}
         except MirrorError:
             return {}  # shows as the subscription's problem, once JSOC is back
 
@@ -198,8 +199,7 @@ class SubscriptionValidation:
 def _wrong(series: Series, subscription: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in subscription.get("segments", ()):
         if str(name).upper() != "ALL" and series.segment(str(name)) is None:
-            known = ", ".join(s.name for s in series.segments) or "none"
-            yield "segments", f"{series.name} has no segment {name!r}; expected some of {known}, or ALL"
+            yield "segments", str(unknown_segment(series, str(name)))
     for key, value in (subscription.get("keys") or {}).items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if problem := _problem(RecordSet(series.name, (Bracket(text, key),)), series):

@@ -34,16 +34,16 @@ log = logging.getLogger(__name__)
 BATCH = 16
 #: Files under way at a time: while one is written down the next may come.
 AT_ONCE = 2
-#: Seconds until a file that is not to be had is tried again.
+#: Seconds until a file that is not available is tried again.
 AGAIN = 86_400.0
 
 
 @dataclass
 class Spared:
-    """Records that are left alone for some time: their files are not to be had, or not wanted."""
+    """Records that are left alone for some time: their files are not available, or not wanted."""
 
     until: dict[int, float] = field(default_factory=dict)
-    absent: set[RecordSegment] = field(default_factory=set)  #: files that are not to be had
+    absent: set[RecordSegment] = field(default_factory=set)  #: files that are not available
 
     def now(self, now: float) -> list[int]:
         """The numbers of those that are left alone at ``now``."""
@@ -96,43 +96,43 @@ class SyncFiles:
         self._rules = rules
         self._address = address
 
-    async def batch(self, errand: Batch) -> bool:
+    async def batch(self, batch: Batch) -> bool:
         """Fetch the files of the newest records that lack some; False if there are none.
 
         Raises what keeps files from coming now. What cannot be had at all is spared for a day.
         """
-        scope, spared, now = errand.scope, errand.spared, self._rules.timestamp()
+        scope, spared, now = batch.scope, batch.spared, self._rules.timestamp()
         found = await self._standing.lacking(scope, spared.now(now), BATCH)
         if not found.rows:
             return False
         rows = found.rows
         if found.undecided:
-            chosen = await self._decided(scope, found.undecided, errand.priority)
+            chosen = await self._decided(scope, found.undecided, batch.priority)
             spared.add(found.undecided - chosen, now + AGAIN)
             rows = [row for row in rows if row.recnum not in found.undecided or row.recnum in chosen]
-        await self._fetch(errand, rows)
+        await self._fetch(batch, rows)
         return True
 
-    async def _fetch(self, errand: Batch, rows: Sequence[Row]) -> None:
-        scope, series = errand.scope, errand.scope.records.series
+    async def _fetch(self, batch: Batch, rows: Sequence[Row]) -> None:
+        scope, series = batch.scope, batch.scope.records.series
         wanted = requested_files(self._index.layout(series), rows, scope.segments)
         held = {h.record for h in await self._holdings.of_records(series.name, [r.recnum for r in rows])}
         lacking = [w for w in wanted if w.owner not in held]
         if scope.precise:
-            await self._assembler.keep_precise(self._index.layout(series), rows, errand.priority)
-        went = await self._at_once(errand, [w for w in lacking if w.place is Place.ONLINE])
+            await self._assembler.keep_precise(self._index.layout(series), rows, batch.priority)
+        went = await self._at_once(batch, [w for w in lacking if w.place is Place.ONLINE])
         gone = [w for w in went if went[w] is None]
         offline = [w for w in lacking if w.place is Place.OFFLINE] + gone
         came = await self._from_tape(series, offline) if offline else set()
         # What stopped in the middle is tried again; the rest had its chance.
         tried = {w.owner for w in lacking if w.place is Place.NOWHERE} | {w.owner for w in offline}
         absent, again = tried - came, self._rules.timestamp() + AGAIN
-        errand.spared.absent |= absent
-        errand.spared.add((owner.recnum for owner in absent), again)
-        if not lacking:  # only values at full precision were; what was not told now is not to be had
-            errand.spared.add((row.recnum for row in rows), again)
+        batch.spared.absent |= absent
+        batch.spared.add((owner.recnum for owner in absent), again)
+        if not lacking:  # only values at full precision were; what was not told now is not available
+            batch.spared.add((row.recnum for row in rows), again)
 
-    async def _at_once(self, errand: Batch, wanted: Sequence[RequestedFile]) -> dict[RequestedFile, Blob | None]:
+    async def _at_once(self, batch: Batch, wanted: Sequence[RequestedFile]) -> dict[RequestedFile, Blob | None]:
         """Each file that was tried, with None for what is not there; raises the first failure of another kind."""
         done: dict[RequestedFile, Blob | None] = {}
         problems: list[MirrorError] = []
@@ -140,10 +140,10 @@ class SyncFiles:
 
         async def lane() -> None:
             for each in left:
-                if problems or not errand.may_go():
+                if problems or not batch.may_go():
                     return
                 try:
-                    done[each] = await self._one(errand, each)
+                    done[each] = await self._one(batch, each)
                 except MirrorError as problem:
                     problems.append(problem)
 
@@ -152,15 +152,15 @@ class SyncFiles:
             raise problems[0]
         return done
 
-    async def _one(self, errand: Batch, wanted: RequestedFile) -> Blob | None:
+    async def _one(self, batch: Batch, wanted: RequestedFile) -> Blob | None:
         file = wanted.source
         blob = None
         try:
-            blob = await self._files.get(file, errand.priority)
+            blob = await self._files.get(file, batch.priority)
         except UpstreamRefused as problem:
-            log.info("not to be had record=%s segment=%s error=%s", wanted.record, wanted.segment, problem)
+            log.info("not available record=%s segment=%s error=%s", wanted.record, wanted.segment, problem)
         finally:
-            errand.ended(blob)
+            batch.ended(blob)
         return blob
 
     async def _from_tape(self, series: Series, wanted: Sequence[RequestedFile]) -> set[RecordSegment]:

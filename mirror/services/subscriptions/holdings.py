@@ -1,6 +1,6 @@
 """What a subscription has and lacks, told by records and holdings; and the little that is remembered of it.
 
-Nothing here says "done": what is missing is asked anew each time, so that a file that was evicted, or a
+Nothing here says "done": what is missing is asked again each time, so that a file that was evicted, or a
 record that was made again, is missing again, and one that somebody else fetched is there.
 """
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 #: Owners of the pins of subscriptions begin so.
 OWNER = "subscription:"
-PRECISE = "precise"
 #: Files whose sizes tell those of others.
 SAMPLE = 10_000
 
@@ -156,7 +155,7 @@ class SubscriptionHoldings:
                 f"INSERT INTO mirror.pins SELECT sha256, ?, ?, ?, NULL FROM ({wanted}) "
                 "WHERE sha256 NOT IN (SELECT sha256 FROM mirror.pins WHERE owner = ?)"
             )
-            reason = f"kept current by the subscription {scope.name}"
+            reason = f"kept by the subscription {scope.name}"
             cursor.execute(sql, [scope.owner, reason, now, *values, scope.owner])
             return gone
 
@@ -222,10 +221,10 @@ def _complete(scope: Scope) -> tuple[str, list[Any]]:
     values: list[Any] = [series, list(scope.segments), len(scope.segments)]
     if scope.precise:
         sql += (
-            " INTERSECT SELECT split_part(key, ':', 2)::BIGINT FROM mirror.facts "
-            "WHERE kind = ? AND starts_with(key, ?)"
+            " INTERSECT SELECT split_part(key, ':', 2)::BIGINT FROM mirror.precise_keywords "
+            "WHERE starts_with(key, ?)"
         )
-        values += [PRECISE, f"{series}:"]
+        values += [f"{series}:"]
     return sql, values
 
 

@@ -102,7 +102,7 @@ def target(subscription: Subscription, series: Series, now: float) -> Target | N
     """
     axis = _axis(subscription, series)
     window = _steps(subscription, axis, now, None)
-    # Bound even if nothing is to be had yet: what is wrong is told at once.
+    # Bound even if nothing is available yet: what is wrong is told at once.
     anyway = window or Steps(0, 0)
     keys = tuple(_key(subscription, axis, key, text) for key, text in subscription.keys)
     records = _selection(series, (axis.bracket((anyway,)), *keys))

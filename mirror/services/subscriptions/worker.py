@@ -1,6 +1,6 @@
 """One subscription at work: looks for what is new, keeps records, keeps files, in small steps, newest first.
 
-Each step asks the index anew what is missing, so a step that was interrupted is simply done again, and
+Each step asks the index each time what is missing, so a step that was interrupted is simply done again, and
 nothing that is held is fetched twice. Whatever a step asks upstream for, it asks behind people.
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import nap
 from mirror.drms.times import from_datetime
-from mirror.errors import MirrorError, NotHeld
+from mirror.errors import ClusterAway, MirrorError, NotHeld
+from mirror.readthrough.shared import Alone
 from mirror.redaction import redacted
+from mirror.services.search.empty import newest
 from mirror.services.subscriptions.files import Batch, Spared, SyncFiles
 from mirror.services.subscriptions.holdings import Memory, SubscriptionHoldings
 from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, pause, target
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from mirror.config.loading import Subscription
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
+    from mirror.readthrough.shared import Shared
     from mirror.readthrough.structures import Catalogue
     from mirror.services.subscriptions.scope import NextFetch
     from mirror.storage.files.blobs import Blobs
@@ -41,6 +44,8 @@ log = logging.getLogger(__name__)
 OFFLINE = 30.0
 #: Seconds after which a worker looks at the clock again, which may have been set.
 LONGEST_NAP = 600.0
+#: Why a worker rests where several mirrors share, and seconds until it looks whether these can be reached again.
+ELSEWHERE, AWAY = "another server of the cluster works on it", 2.0
 #: Share of the quota that subscriptions may fill: what they hold is not evicted, and people need room too.
 SHARE = 0.8
 #: Of the rate of files, the part that the last batch decides.
@@ -61,6 +66,7 @@ class WorkerParts:
     budget: Budget
     sleep: Callable[[float], Awaitable[object]]
     chance: Callable[[], float]
+    shared: Shared = field(default_factory=Alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,22 @@ class Worker:
     # ---- for whoever runs it -----------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; of several mirrors that share, one works on a subscription, and another if that is gone."""
+        while True:
+            self.state.resting = Rest(0.0, ELSEWHERE)
+            try:
+                async with self._parts.shared.slot(f"subscription {self.subscription.identity.lower()}", self._priority):
+                    self.state.resting = None
+                    await self._work()
+            except ClusterAway:
+                await self._parts.sleep(AWAY)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True while another mirror works on it, or none can tell."""
+        return self.state.resting is not None and self.state.resting.why == ELSEWHERE
+
+    async def _work(self) -> None:
         while True:
             rest = await self.until_rest()
             await nap(self._parts.sleep, min(rest.seconds, LONGEST_NAP), self._wake)
@@ -146,7 +167,7 @@ class Worker:
             return self._failed(str(problem))
         except Exception:
             log.exception("subscription failed name=%s", self.subscription.identity)
-            return self._failed("the mirror failed on this subscription; its log says why")
+            return self._failed("internal error in this subscription; see the mirror's log")
         self.state.failures, self.state.problem = 0, ""
         return rest
 
@@ -156,7 +177,7 @@ class Worker:
             log.warning("subscription waits name=%s error=%s", self.subscription.identity, problem)
         self._asked = False
         state.failures, state.problem = state.failures + 1, problem
-        return Rest(pause(state.failures, self._parts.chance()), "tries again after a failure")
+        return Rest(pause(state.failures, self._parts.chance()), "retrying after a failure")
 
     async def step(self) -> Rest | None:
         """One look, one piece of records and one batch of files; a rest if there is nothing to do now."""
@@ -168,15 +189,24 @@ class Worker:
         if self.target is None or self._asked or not self.memory.looked <= self._now() < self.next_look:
             await self._look()
         if self.target is None:
-            return Rest(self._until_look(), "its window is empty")
+            return Rest(self._until_look(), "the window is empty")
         more = await self._records(self.target)
         more = await self._files(self.target) or more
         if more:
             return None
         if wait := self._budget_wait():
-            return Rest(wait, "its budget is used up")
+            return Rest(wait, "budget used up")
         full = self.target.scope.files is not None and self._full()
-        return Rest(self._until_look(), f"subscriptions hold {SHARE:.0%} of the quota" if full else "")
+        if full:
+            return Rest(self._until_look(), f"subscriptions use {SHARE:.0%} of the quota")
+        return Rest(self._until_look(), await self._nothing_yet(self.target))
+
+    async def _nothing_yet(self, found: Target) -> str:
+        """What to say of a window in which JSOC has no record so far; "" if there is one."""
+        if await self._parts.standing.newest(found.scope.records) is not None:
+            return ""
+        last = newest(found.series)
+        return f"no data yet; the newest record is {last}" if last else "no data yet"
 
     def _must_wait(self) -> Rest | None:
         if not self._parts.rules.may_ask:
@@ -224,12 +254,12 @@ class Worker:
             return False
         came: list[int] = []
         began = self._now()
-        errand = Batch(
+        batch = Batch(
             found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came)
         )
         more, problem = False, None
         try:
-            more = await self._parts.files.batch(errand)
+            more = await self._parts.files.batch(batch)
         except MirrorError as error:
             problem = error
         if came:

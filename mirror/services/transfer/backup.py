@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
 
     #: Is told how far a long task is; what it raises ends the task.
-    Tell = Callable[[api.Word], Awaitable[None]]
+    Report = Callable[[api.Progress], Awaitable[None]]
 
 #: Seconds of work between two words about how far it is.
 STEP = 0.5
@@ -79,7 +79,7 @@ class Backups:
         self._folders = Folders(root, self._disk)
         self._now = now
 
-    async def make(self, to: Path, tell: Tell, *, index_only: bool = False, keep: int | None = None) -> api.BackedUp:
+    async def make(self, to: Path, report: Report, *, index_only: bool = False, keep: int | None = None) -> api.BackedUp:
         """Make a backup below the folder ``to``; with ``keep`` only the last so many stay there.
 
         BadRequest for a folder that cannot be one, StorageError for what the disk refuses; then no new
@@ -88,7 +88,7 @@ class Backups:
         self._check(to, keep)
         await asyncio.to_thread(self._disk.make_folder, to)
         with alone_in(to):
-            return await self._make(to, tell, index_only=index_only, keep=keep)
+            return await self._make(to, report, index_only=index_only, keep=keep)
 
     def _check(self, to: Path, keep: int | None) -> None:
         root = self._folders.root.absolute()
@@ -96,24 +96,24 @@ class Backups:
             raise BadRequest(f"{to} is not an absolute path; expected where on the mirror's machine to write")
         if to.is_relative_to(root) or root.is_relative_to(to):
             raise BadRequest(
-                f"{to} and the store {root} lie in each other; expected a folder beside the store"
+                f"{to} and the store {root} overlap; expected a folder outside the store"
             )
         if keep is not None and keep < 1:
-            raise BadRequest(f"keep is {keep}; expected how many backups are to stay, at least 1")
+            raise BadRequest(f"keep = {keep}; expected the number of backups to keep, at least 1")
 
-    async def _make(self, to: Path, tell: Tell, *, index_only: bool, keep: int | None) -> api.BackedUp:
+    async def _make(self, to: Path, report: Report, *, index_only: bool, keep: int | None) -> api.BackedUp:
         await asyncio.to_thread(self._sweep, to)
         made_at = self._now()
         folder = to / f".{_free_name(to, made_at)}{UNFINISHED}"
         await asyncio.to_thread(self._check_room, to)
         await asyncio.to_thread(self._disk.make_folder, folder)
-        await tell(api.Word(step="index"))
+        await report(api.Progress(step="index"))
         index = folder / INDEX
         await self._database.copy_to(index)
         blobs = await asyncio.to_thread(blobs_in_copy, index)
         count = _Count(len(blobs))
         if not index_only:
-            await self._put_all(Pool(to / POOL, self._disk), blobs, count, tell)
+            await self._put_all(Pool(to / POOL, self._disk), blobs, count, report)
         if count.skipped:
             await asyncio.to_thread(drop_from_copy, index, count.skipped)
         skipped = set(count.skipped)
@@ -133,12 +133,12 @@ class Backups:
             removed=removed,
         )
 
-    async def _put_all(self, pool: Pool, blobs: list[Blob], count: _Count, tell: Tell) -> None:
+    async def _put_all(self, pool: Pool, blobs: list[Blob], count: _Count, report: Report) -> None:
         todo = iter(blobs)
         while count.done < count.total:
             await asyncio.to_thread(self._put_some, pool, todo, count)
-            word = api.Word(step="files", done=count.done, total=count.total, bytes=count.copied_bytes)
-            await tell(word)
+            word = api.Progress(step="files", done=count.done, total=count.total, bytes=count.copied_bytes)
+            await report(word)
 
     def _put_some(self, pool: Pool, todo: Iterator[Blob], count: _Count) -> None:
         until = time.monotonic() + STEP

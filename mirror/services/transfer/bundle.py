@@ -26,6 +26,7 @@ from mirror.services.transfer.bundle_contents import (
     FACTS,
     HOLDINGS,
     Fact,
+    FactTables,
     select_facts,
     write_table,
 )
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.records import Records
     from mirror.services.exports.assembling import Assembler
     from mirror.services.search.search import Search
-    from mirror.services.transfer.backup import Tell
+    from mirror.services.transfer.backup import Report
     from mirror.storage.database.database import Database
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Layout, Row
@@ -124,6 +125,7 @@ class Bundles:
         files: BundleFiles,
         assembler: Assembler,
         listing: Listing,
+        facts: FactTables,
         root: Path,
         disk: Disk | None = None,
     ) -> None:
@@ -134,70 +136,71 @@ class Bundles:
         self._files = files
         self._assembler = assembler
         self._listing = listing
+        self._facts_of = facts
         self._root = root
         self._disk = disk or Disk()
 
-    async def make(self, wish: BundleRequest, to: Path, tell: Tell) -> api.Bundled:
+    async def make(self, wanted: BundleRequest, to: Path, report: Report) -> api.Bundled:
         """Make the folder ``to`` a bundle, or add to the one that is there; what it came to."""
-        self._check(wish, to)
+        self._check(wanted, to)
         for folder in (to, to / TABLES, to / POOL):
             await asyncio.to_thread(self._disk.make_folder, folder)
         with alone_in(to):
             before = await asyncio.to_thread(read_bundle, to) if (to / MANIFEST).exists() else None
             load = _Load()
-            for text in wish.recordsets:
-                await self._one(wish, text, to, load, tell)
-            return await self._finish(wish, to, before, load, tell)
+            for text in wanted.recordsets:
+                await self._one(wanted, text, to, load, report)
+            return await self._finish(wanted, to, before, load, report)
 
-    def _check(self, wish: BundleRequest, to: Path) -> None:
+    def _check(self, wanted: BundleRequest, to: Path) -> None:
         root = self._root.absolute()
-        if not wish.recordsets:
+        if not wanted.recordsets:
             raise BadRequest(
-                "no record set is given; expected one or several, as in hmi.m_720s[2014.01.01/1h]"
+                "missing record set; expected one or more, such as hmi.m_720s[2014.01.01/1h]"
             )
         if not to.is_absolute() or to.is_relative_to(root) or root.is_relative_to(to):
-            raise BadRequest(f"{to} cannot be a bundle; expected an absolute path beside the store {root}")
+            raise BadRequest(f"{to} cannot be a bundle; expected an absolute path outside the store {root}")
 
     # ---- records ---------------------------------------------------------------------------------
 
-    async def _one(self, wish: BundleRequest, text: str, to: Path, load: _Load, tell: Tell) -> None:
-        way = self._ways[wish.held or not self._ways[False].rules.may_ask]
+    async def _one(self, wanted: BundleRequest, text: str, to: Path, load: _Load, report: Report) -> None:
+        way = self._ways[wanted.held or not self._ways[False].rules.may_ask]
         for selection in await way.search.selections(text):
             self._note_structure(selection.series, load)
             resolved = (await way.extremes.resolve(selection)).selection
             if resolved is None:
                 continue
-            rows, claims, where = await self._rows(way, resolved, load, tell)
+            rows, claims, where = await self._rows(way, resolved, load, report)
             if where:
-                await self._write_records(selection.series, where, claims, to, load, tell)
+                await self._write_records(selection.series, where, claims, to, load, report)
             load.recnums.setdefault(selection.series.name.lower(), set()).update(row.recnum for row in rows)
             load.links.update(link_queries(selection.series, rows))
-            await self._prepare(wish, self._index.layout(selection.series), rows, load)
-            if wish.files:
-                await self._files.gather(selection, rows, load.files, tell, fetch=way is self._ways[False])
+            await self._prepare(wanted, self._index.layout(selection.series), rows, load)
+            if wanted.files:
+                await self._files.gather(selection, rows, load.files, report, fetch=way is self._ways[False])
 
-    async def _prepare(self, wish: BundleRequest, layout: Layout, rows: Sequence[Row], load: _Load) -> None:
+    async def _prepare(self, wanted: BundleRequest, layout: Layout, rows: Sequence[Row], load: _Load) -> None:
         """Have what exports of these records need besides: full values, and what linked files are called."""
-        if wish.held or not self._ways[False].rules.may_ask:
+        if wanted.held or not self._ways[False].rules.may_ask:
             return
-        if wish.fits:
+        if wanted.fits:
             await self._assembler.keep_precise(layout, rows)
-        if wish.files:
+        if wanted.files:
             try:
                 await self._assembler.keep_names(layout, rows)
             except UpstreamError as problem:
                 load.files.failed.append(api.FailedFile(file="the names of linked files", error=str(problem)))
 
     async def _rows(
-        self, way: Sources, selection: Selection, load: _Load, tell: Tell
-    ) -> tuple[list[Row], list[CoverageClaim], str]:
+        self, way: Sources, selection: Selection, load: _Load, report: Report
+    ) -> tuple[Sequence[Row], list[CoverageClaim], str]:
         """The records of a selection, what of it is held completely, and the condition that finds all to carry."""
         series, boxes = selection.series, need(selection)
         if isinstance(boxes, Forward):
             rows = (await way.records.read(selection)).rows
             return rows, [], _numbered([row.recnum for row in rows])
         if way is self._ways[False]:
-            await self._fill(series, boxes, tell)
+            await self._fill(series, boxes, report)
         gaps = [gap for box in boxes for gap in self._index.coverage(series).gaps(box)]
         load.missing += [str(box_query(series, gap)) for gap in gaps]
         claims = held_parts(self._index.coverage(series), boxes)
@@ -208,7 +211,7 @@ class Bundles:
             " OR ".join([*(_lies_in(series, box) for box, _ in claims), _numbered([r.recnum for r in rows])]),
         )
 
-    async def _fill(self, series: Series, boxes: Sequence[Box], tell: Tell) -> None:
+    async def _fill(self, series: Series, boxes: Sequence[Box], report: Report) -> None:
         """Fetch what is missing; a check that fails where nothing is missing is passed over, if that is the rule."""
         rules, coverage = self._ways[False].rules, self._index.coverage(series)
         freshness = rules.freshness(series)
@@ -216,7 +219,7 @@ class Bundles:
         stale = [old for box in boxes for old in coverage.stale(box, freshness)]
         if missing:
             spans = [str(box_query(series, b)) for b in missing[:5]]
-            await tell(api.Word(step="asking", series=series.name, spans=spans))
+            await report(api.Progress(step="asking", series=series.name, spans=spans))
         try:
             await self._filler.fill(series, missing, stale)
         except UpstreamError:
@@ -233,7 +236,7 @@ class Bundles:
         load.structures[series.name.lower()] = Structure(held[0].name, text, held[1], precision)
 
     async def _write_records(
-        self, series: Series, where: str, claims: list[CoverageClaim], to: Path, load: _Load, tell: Tell
+        self, series: Series, where: str, claims: list[CoverageClaim], to: Path, load: _Load, report: Report
     ) -> None:
         view = self._index.view(series)
         if view is None:  # nothing was ever kept
@@ -251,7 +254,7 @@ class Bundles:
         load.tables.append(table)
         load.records += count
         self._note_structure(series, load)  # what was fetched may have made values less precise
-        await tell(api.Word(step="records", series=series.name, records=count))
+        await report(api.Progress(step="records", series=series.name, records=count))
 
     async def _named(self, to: Path, temporary: Path, table: Table) -> Table:
         """Give a table that was written the name by which it is found: the same content has the same."""
@@ -268,20 +271,20 @@ class Bundles:
     # ---- the end ---------------------------------------------------------------------------------
 
     async def _finish(
-        self, wish: BundleRequest, to: Path, before: Bundle | None, load: _Load, tell: Tell
+        self, wanted: BundleRequest, to: Path, before: Bundle | None, load: _Load, report: Report
     ) -> api.Bundled:
-        came = await self._files.put(Pool(to / POOL, self._disk, seal=False), load.files, tell)
+        came = await self._files.put(Pool(to / POOL, self._disk, seal=False), load.files, report)
         if came.holdings:
             load.tables.append(await self._write(to, "holdings", came.holdings))
         if came.exports:
             load.tables.append(await self._write(to, "exports", came.exports))
-        facts = await self._facts(wish, load)
+        facts = await self._facts(wanted, load)
         load.tables.append(await self._write(to, "facts", facts))
         now = self._ways[False].rules.now().astimezone(UTC).isoformat(timespec="seconds")
         new = Bundle(
             now,
             f"jsoc-mirror {__version__}",
-            wish.recordsets,
+            wanted.recordsets,
             tuple(load.structures.values()),
             tuple(load.tables),
         )
@@ -310,21 +313,21 @@ class Bundles:
         await asyncio.to_thread(write_table, rows, _SCHEMAS[kind], temporary)
         return await self._named(to, temporary, Table(kind, kind, "", 0, len(rows)))
 
-    async def _facts(self, wish: BundleRequest, load: _Load) -> list[Fact]:
+    async def _facts(self, wanted: BundleRequest, load: _Load) -> list[Fact]:
         """Small answers that are needed where no archive is."""
-        if not wish.held and self._ways[False].rules.may_ask:
+        if not wanted.held and self._ways[False].rules.may_ask:
             try:
                 await self._listing.series()
                 for notes in (False, True):
                     await self._listing.all_series(notes=notes)
-                if wish.address:
-                    await self._listing.check_address(AddressRequest(wish.address))
+                if wanted.address:
+                    await self._listing.check_address(AddressRequest(wanted.address))
             except UpstreamError as problem:
                 failed = api.FailedFile(file="the list of series, or the address", error=str(problem))
                 load.files.failed.append(failed)
         keys = [f"{name}:{recnum}" for name, numbers in load.recnums.items() for recnum in sorted(numbers)]
-        address = (wish.address or "").lower()
-        return await self._database.read(lambda cursor: select_facts(cursor, keys, load.links, address))
+        address = (wanted.address or "").lower()
+        return await select_facts(self._facts_of, keys, load.links, address)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -332,7 +335,7 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
-            raise StorageError(f"{folder} is no bundle; expected a folder that `mirror bundle` made")
+            raise StorageError(f"{folder} is not a bundle; expected a folder made by `mirror bundle`")
         return decode_manifest(path.read_bytes(), Bundle, str(path))
     except OSError as error:
         raise StorageError(f"cannot read {path}: {explained(error)}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mirror.errors import StorageError
-from mirror.services.exports.assembling import LINKED, PRECISE
 from mirror.storage.disk import is_sha256
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import RecordSegment
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.services.transfer.manifests import Bundle
-    from mirror.storage.database.database import Cursor
+    from mirror.storage.database.keyed import KeyedTable
 
 
 
@@ -171,34 +171,37 @@ def _may_be_linked(series: str, day: str, name: str) -> bool:
 #: A small answer: its kind, its key, what it says, and when it was asked for in Unix seconds.
 Fact = tuple[str, str, str, float]
 
+#: The kinds of these answers in a bundle.
+LIST, ADDRESS, PRECISE, LINKED = "list", "address", "precise", "linked texts"
+#: Where a mirror keeps the answers of each kind.
+FactTables = Mapping[str, "KeyedTable"]
+
 _LISTS = frozenset({"show_series", "showextseries", "showextseries notes"})
 _PRECISE = re.compile(r"[a-z_]\w*\.[a-z_]\w*:\d{1,18}", re.ASCII)
 _QUERY = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*\[[^\x00-\x1f]{0,500}\]", re.ASCII)
 
 
-def select_facts(cursor: Cursor, precise: Iterable[str], links: Iterable[str], address: str) -> list[Fact]:
-    """What is kept of these: records by ``series:recnum``, records at the ends of links, an address."""
-    sql = (
-        "SELECT kind, key, value, fetched_at FROM mirror.facts WHERE kind = 'list' OR (kind = 'address' AND key = ?) "
-        "OR (kind = ? AND key IN (SELECT unnest(?::VARCHAR[]))) "
-        "OR (kind = ? AND key IN (SELECT unnest(?::VARCHAR[]))) ORDER BY kind, key"
-    )
-    return cursor.execute(sql, [address, PRECISE, list(precise), LINKED, list(links)]).fetchall()
+async def select_facts(
+    tables: FactTables, precise: Iterable[str], links: Iterable[str], address: str
+) -> list[Fact]:
+    """What is kept of these: records by ``series:recnum``, records at the ends of links, an address; all lists."""
+    wanted = {ADDRESS: [address], LINKED: links, LIST: None, PRECISE: precise}
+    return [(kind, *row) for kind, keys in wanted.items() for row in await tables[kind].rows(keys)]
 
 
 def is_fact(kind: str, key: str, value: str) -> bool:
     """True for what a mirror may keep, however it came."""
-    if kind == "address":
+    if kind == ADDRESS:
         return "@" in key
     try:
-        told = json.loads(value)
+        answer = json.loads(value)
     except (ValueError, RecursionError):
         return False
     if kind in (PRECISE, LINKED):
         form = _PRECISE if kind == PRECISE else _QUERY
-        right = isinstance(told, dict) and all(isinstance(v, str) for v in told.values())
+        right = isinstance(answer, dict) and all(isinstance(v, str) for v in answer.values())
         return right and form.fullmatch(key) is not None
-    return kind == "list" and key in _LISTS and isinstance(told, list) and all(map(_is_entry, told))
+    return kind == LIST and key in _LISTS and isinstance(answer, list) and all(map(_is_entry, answer))
 
 
 def _is_entry(entry: Any) -> bool:

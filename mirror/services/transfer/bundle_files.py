@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mirror.api.transfer import FailedFile, Word
+from mirror.api.transfer import FailedFile, Progress
 from mirror.errors import MirrorError, NotHeld, StorageError, UpstreamError
 from mirror.readthrough.files import SegmentFile
 from mirror.services.exports.segment_files import FileLocation, requested_files
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.files import Files
     from mirror.services.exports.segment_files import RequestedFile
     from mirror.services.exports.staging import Elsewhere
-    from mirror.services.transfer.backup import Tell
+    from mirror.services.transfer.backup import Report
     from mirror.services.transfer.pool import Pool
     from mirror.storage.files.adopted_exports import Adopted, Export
     from mirror.storage.files.blobs import Blobs
@@ -44,7 +44,7 @@ class Came:
 
 @dataclass
 class FileLoad:
-    """The files that are to be carried, each with its day in the readable tree, and what is not to be had.
+    """The files that are to be carried, each with its day in the readable tree, and what is not available.
 
     ``exports`` are those that people had and gave to the mirror.
     """
@@ -74,13 +74,13 @@ class BundleFiles:
         self._blobs = blobs
 
     async def gather(
-        self, selection: Selection, rows: Sequence[Row], load: FileLoad, tell: Tell, *, fetch: bool
+        self, selection: Selection, rows: Sequence[Row], load: FileLoad, report: Report, *, fetch: bool
     ) -> None:
-        """Find the files of these records, fetched first if ``fetch``; what is not to be had is noted."""
+        """Find the files of these records, fetched first if ``fetch``; what is not available is noted."""
         layout = self._index.layout(selection.series)
         wanted = requested_files(layout, rows, selection.source.segments)
         if fetch:
-            await self._fetch(wanted, load, tell)
+            await self._fetch(wanted, load, report)
         elif self._elsewhere is not None:
             await self._take(self._elsewhere, selection.series.name, wanted)
         days = {w.owner: w for w in wanted}
@@ -94,19 +94,19 @@ class BundleFiles:
                 if export.record in days:
                     load.exports[export.record] = export, days[export.record].day
         have = {holding.record for holding, _ in load.holdings.values()}
-        told = {failed.file for failed in load.failed}
+        answer = {failed.file for failed in load.failed}
         load.failed += [
             FailedFile(file=w.path or w.record, error=_why_not(w, load))
             for w in wanted
-            if w.owner not in have and w.place is not FileLocation.NOWHERE and w.path not in told
+            if w.owner not in have and w.place is not FileLocation.NOWHERE and w.path not in answer
         ]
 
-    async def _fetch(self, wanted: Sequence[RequestedFile], load: FileLoad, tell: Tell) -> None:
+    async def _fetch(self, wanted: Sequence[RequestedFile], load: FileLoad, report: Report) -> None:
         """Have the files in the store, as far as they are online; what fails is told in the end."""
         online = [w for w in wanted if w.place is FileLocation.ONLINE]
         for number, each in enumerate(online):
             if number % FEW == 0:
-                await tell(Word(step="fetching", done=number, total=len(online)))
+                await report(Progress(step="fetching", done=number, total=len(online)))
             try:
                 await self._files.get(SegmentFile(each.path, each.owner, each.day))
             except StorageError:
@@ -124,17 +124,17 @@ class BundleFiles:
                 with suppress(UpstreamError, NotHeld):
                     await self._files.get(SegmentFile(path, owner, some[owner].day))
 
-    async def put(self, pool: Pool, load: FileLoad, tell: Tell) -> Came:
+    async def put(self, pool: Pool, load: FileLoad, report: Report) -> Came:
         """Have the files in the bundle, as far as they are still held."""
         came = Came([], [], {}, 0)
         total = len(load.holdings) + len(load.exports)
         for number, (holding, day) in enumerate(load.holdings.values()):
-            await _told(came, number, total, tell)
+            await _told(came, number, total, report)
             came = await self._put(pool, holding.blob, holding.path, load, came)
             if holding.blob.sha256 in came.sizes:
                 came.holdings.append(_holding_row(holding, day))
         for number, (export, day) in enumerate(load.exports.values(), len(load.holdings)):
-            await _told(came, number, total, tell)
+            await _told(came, number, total, report)
             came = await self._put(pool, export.blob, export.name, load, came)
             if export.blob.sha256 in came.sizes:
                 came.exports.append(_export_row(export, day))
@@ -143,7 +143,7 @@ class BundleFiles:
     async def _put(self, pool: Pool, blob: Blob, name: str, load: FileLoad, came: Came) -> Came:
         """Have one content in the bundle; what is no longer held is noted as failed."""
         if not await self._blobs.is_sound(blob):
-            why = "it was damaged in the store, and has been set aside"
+            why = "it was damaged in the store and is quarantined"
             load.failed.append(FailedFile(file=name, error=why))
             return came
         try:
@@ -156,13 +156,13 @@ class BundleFiles:
         return replace(came, written=came.written + put.copied)
 
 
-async def _told(came: Came, number: int, total: int, tell: Tell) -> None:
+async def _told(came: Came, number: int, total: int, report: Report) -> None:
     if number % FEW == 0:
-        await tell(Word(step="files", done=number, total=total, bytes=came.written))
+        await report(Progress(step="files", done=number, total=total, bytes=came.written))
 
 
 def _why_not(wanted: RequestedFile, load: FileLoad) -> str:
-    why = "it is not held" if wanted.path else "it is on tape"
+    why = "it is not cached" if wanted.path else "it is on tape"
     return f"{why}; an export of it goes along" if wanted.owner in load.exports else why
 
 

@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from mirror.api.transfer import Imported, Word
+from mirror.api.transfer import Imported, Progress
 from mirror.errors import BadRequest, MirrorError, StorageError
 from mirror.readthrough.files import SegmentFile
 from mirror.services.transfer.bundle import read_bundle
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Series
     from mirror.readthrough.files import Files
-    from mirror.services.transfer.backup import Tell
+    from mirror.services.transfer.backup import Report
+    from mirror.services.transfer.bundle_contents import FactTables
     from mirror.services.transfer.manifests import Bundle, Structure, Table
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
@@ -60,6 +61,7 @@ class Importer:
         files: Files,
         adopted: Adopted,
         blobs: Blobs,
+        facts: FactTables,
         now: Callable[[], float],
         disk: Disk | None = None,
         *,
@@ -70,10 +72,11 @@ class Importer:
         self._index = index
         self._files = files
         self._blobs = blobs
+        self._facts = facts
         self._now = now
         self._disk = disk or Disk()
 
-    async def take(self, folder: Path, tell: Tell) -> Imported:
+    async def take(self, folder: Path, report: Report) -> Imported:
         """Take the bundle in ``folder`` in; what it came to.
 
         StorageError, and nothing is changed, if it is damaged or of a newer version, or has no room.
@@ -85,7 +88,7 @@ class Importer:
         bundle = await asyncio.to_thread(read_bundle, folder)
         structures = {s.name.lower(): (s, _series(folder, s)) for s in bundle.series}
         await self._check_tables(
-            folder, bundle, {name: series for name, (_, series) in structures.items()}, tell
+            folder, bundle, {name: series for name, (_, series) in structures.items()}, report
         )
         carried = await asyncio.to_thread(carried_files, folder, bundle)
         exports = await asyncio.to_thread(carried_exports, folder, bundle)
@@ -94,19 +97,19 @@ class Importer:
         if odd:
             raise StorageError(f"{folder} is damaged: it has files of {odd[0][:80]!r}, and not its structure")
         facts = await asyncio.to_thread(carried_facts, folder, bundle)
-        new = await self._check_files(folder, everything, tell)
-        await self._take_files(folder, carried, new, tell)
+        new = await self._check_files(folder, everything, report)
+        await self._take_files(folder, carried, new, report)
         for each in exports:
             await self._take_export(folder, each, structures[each.record.series][1])
         for structure, series in structures.values():
             await self._take_structure(structure, series)
         records = [
-            await self._take_records(folder, t, structures[t.series.lower()][0], tell)
+            await self._take_records(folder, t, structures[t.series.lower()][0], report)
             for t in bundle.tables
             if t.kind == "records"
         ]
         for kind, key, value, fetched_at in facts:
-            await self._take_fact(kind, key, value, min(fetched_at, self._now()))
+            await self._facts[kind].put_newer(key, value, min(fetched_at, self._now()))
         return Imported(
             bundle=str(folder),
             made_at=bundle.made_at,
@@ -120,10 +123,10 @@ class Importer:
 
     # ---- looking ---------------------------------------------------------------------------------
 
-    async def _check_tables(self, folder: Path, bundle: Bundle, known: dict[str, Series], tell: Tell) -> None:
+    async def _check_tables(self, folder: Path, bundle: Bundle, known: dict[str, Series], report: Report) -> None:
         """Raise unless every table is what the manifest says, down to the values of its records."""
         for number, table in enumerate(bundle.tables):
-            await tell(Word(step="checking", done=number, total=len(bundle.tables), file=table.file))
+            await report(Progress(step="checking", done=number, total=len(bundle.tables), file=table.file))
             if await asyncio.to_thread(hash_of, folder / table.file) != (table.sha256, table.size):
                 raise StorageError(
                     f"{folder / table.file} is damaged: its bytes are not those of the manifest"
@@ -138,7 +141,7 @@ class Importer:
             await asyncio.to_thread(_look_through, folder, table, Layout(series))
 
     async def _check_files(
-        self, folder: Path, carried: Sequence[Carried | CarriedExport], tell: Tell
+        self, folder: Path, carried: Sequence[Carried | CarriedExport], report: Report
     ) -> dict[str, int]:
         """The files that are not held yet, with their sizes; raises unless each of them is whole."""
         sizes = {each.sha256: each.size for each in carried}
@@ -153,7 +156,7 @@ class Importer:
         while done < len(new):
             count, bad = await asyncio.to_thread(_check_some, pool, todo)
             done, damaged = done + count, damaged + bad
-            await tell(Word(step="checking", done=done, total=len(new)))
+            await report(Progress(step="checking", done=done, total=len(new)))
         if damaged:
             more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
             raise StorageError(
@@ -164,7 +167,7 @@ class Importer:
     # ---- taking ----------------------------------------------------------------------------------
 
     async def _take_files(
-        self, folder: Path, carried: Sequence[Carried], new: dict[str, int], tell: Tell
+        self, folder: Path, carried: Sequence[Carried], new: dict[str, int], report: Report
     ) -> None:
         pool = Pool(folder / POOL, self._disk)
         for number, each in enumerate(carried):
@@ -173,7 +176,7 @@ class Importer:
                 SegmentFile(each.file.path(each.disk), each.record, each.day or None), each.file, blob
             )
             if number % 20 == 0:
-                await tell(Word(step="files", done=number, total=len(carried), new=len(new)))
+                await report(Progress(step="files", done=number, total=len(carried), new=len(new)))
 
     async def _take_export(self, folder: Path, each: CarriedExport, series: Series) -> None:
         """Keep an adopted export, unless the mirror has one of that segment already."""
@@ -192,7 +195,7 @@ class Importer:
             await self._keep(pool.path(each.sha256), each)
             blob = await self._blobs.find(each.sha256)
         if blob is None:  # evicted at once: there is no room for all of them
-            raise StorageError(f"the store has no room for {name}; raise the quota, or unpin files")
+            raise StorageError(f"the store has no space for {name}; raise the quota, or unpin files")
         return blob
 
     async def _keep(self, path: Path, each: Carried | CarriedExport) -> None:
@@ -202,7 +205,7 @@ class Importer:
                     await sink.write(piece)
             blob = await sink.keep(size=each.size)
         if blob.sha256 != each.sha256:
-            raise StorageError(f"{path} has changed while it was imported; import the bundle again")
+            raise StorageError(f"{path} changed during the import; import the bundle again")
 
     async def _take_structure(self, structure: Structure, series: Series) -> None:
         """Keep the structure, unless one is held that was asked for later."""
@@ -210,12 +213,12 @@ class Importer:
         if held is None or held[1] < fetched_at:
             await self._index.keep_series(series, fetched_at)
 
-    async def _take_records(self, folder: Path, table: Table, structure: Structure, tell: Tell) -> int:
+    async def _take_records(self, folder: Path, table: Table, structure: Structure, report: Report) -> int:
         held = self._index.series(table.series)
         assert held is not None
         series, layout = held[0], self._index.layout(held[0])
         keysets = {n: (await self._index.keyset(series, f), f) for n, f in table.keysets.items()}
-        await tell(Word(step="records", series=series.name, records=table.rows))
+        await report(Progress(step="records", series=series.name, records=table.rows))
         found = await asyncio.to_thread(
             lambda: list(read_records(folder / table.file, layout, keysets, table.rows))
         )
@@ -234,11 +237,6 @@ class Importer:
         )
         await self._index.absorb(series, share)
         return table.rows
-
-    async def _take_fact(self, kind: str, key: str, value: str, fetched_at: float) -> None:
-        held = await self._index.fact(kind, key)
-        if held is None or held[1] < fetched_at:
-            await self._index.keep_fact(kind, key, value, fetched_at)
 
 
 # ---- what a bundle says, checked ----------------------------------------------------------------

@@ -70,7 +70,7 @@ def begin_empty(store: Path, *, force: bool = False, disk: Disk | None = None) -
     disk = disk or Disk()
     index = store / INDEX
     if not contents(store) and not index.exists():
-        raise StorageError(f"{store} is no store: it has neither an index nor files; expected the folder of one")
+        raise StorageError(f"{store} is not a store: it has neither an index nor files")
     with _unused(index, force=force):
         kept = [str(_renamed(disk, store / name)) for name in _OUTDATED if os.path.lexists(store / name)]
         make_empty(index)
@@ -92,7 +92,7 @@ def restore(
     *,
     force: bool = False,
     skip_damaged: bool = False,
-    told: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
     disk: Disk | None = None,
 ) -> Restored:
     """Make ``store`` what it was when ``backup`` was made; a folder of several backups means the last of them.
@@ -105,7 +105,7 @@ def restore(
     folders = Folders(store, disk)
     disk.make_folder(store)
     with _unused(store / INDEX, force=force):
-        damaged = _bring(found, folders, disk, told, skip_damaged=skip_damaged)
+        damaged = _bring(found, folders, disk, progress, skip_damaged=skip_damaged)
         replaced = _set_aside(store, disk)
         copy_file(disk, found.folder / INDEX, store / INDEX, sha256=found.index)
     manifest = found.manifest
@@ -122,7 +122,7 @@ def _opened(backup: Path, disk: Disk) -> _Backup:
         there = generations(backup)
         if not there:
             raise StorageError(
-                f"{backup} is no backup, and holds none; expected a folder that `mirror backup` made"
+                f"{backup} is not a backup; expected a folder made by `mirror backup`"
             )
         folder = there[-1]
     manifest = decode_manifest(_read(folder / MANIFEST), Backup, str(folder / MANIFEST))
@@ -149,7 +149,7 @@ def _unused(index: Path, *, force: bool) -> Iterator[None]:
         return
     if not force:
         raise StorageError(
-            f"{index} is there already; expected an empty folder, or --force to replace that index"
+            f"{index} already exists; expected an empty folder, or --force to replace that index"
         )
     if not index.is_file():  # a folder, or a link that leads nowhere: no mirror can own that
         yield
@@ -170,9 +170,9 @@ def _unused(index: Path, *, force: bool) -> Iterator[None]:
 
 
 def _bring(
-    found: _Backup, folders: Folders, disk: Disk, told: Callable[[int, int], None], *, skip_damaged: bool
+    found: _Backup, folders: Folders, disk: Disk, answer: Callable[[int, int], None], *, skip_damaged: bool
 ) -> list[str]:
-    """Have every file of the backup in the store; those that are not to be had."""
+    """Have every file of the backup in the store; those that are not available."""
     folders.prepare()
     store = Pool(folders.root / "blobs", disk)
     damaged = []
@@ -184,7 +184,7 @@ def _bring(
                 )
             except (FileNotFoundError, Damaged):
                 damaged.append(sha256)
-        told(number, len(found.blobs))
+        answer(number, len(found.blobs))
     if damaged and not skip_damaged:
         raise StorageError(_complaint(found.pool, damaged))
     return damaged
@@ -212,7 +212,7 @@ def _complaint(pool: Pool, damaged: Sequence[str]) -> str:
     more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
     return (
         f"files of the backup are missing or damaged: {names}{more}. Nothing was replaced; with --skip-damaged "
-        "the rest is restored, and the mirror fetches these again when they are asked for"
+        "all other files are restored, and the mirror fetches these again when requested"
     )
 
 

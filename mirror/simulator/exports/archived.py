@@ -158,10 +158,11 @@ def stored(file: ArchivedFile, variant: int) -> Image:
 
 
 def patched(file: ArchivedFile, first_rows: Image) -> Image:
-    """The first rows of the template with this file's own corner."""
+    """The first rows of the template with this file's own corner; positions of spikes stay what they are."""
     rows, columns = (min(most, size) for most, size in zip(_PATCH, file.shape, strict=True))
+    first = 1 if look(file.segment) == "spikes" else 0
     image = first_rows.copy()
-    image[:rows, :columns] = file.chance().integers(1, 100, (rows, columns))
+    image[first:rows, :columns] = file.chance().integers(1, 100, (rows, columns))[first:]
     return image
 
 

@@ -122,9 +122,10 @@ def _map(at: Grid, chance: np.random.Generator) -> _Painted:
 
 
 def _spikes(at: Grid, chance: np.random.Generator) -> _Painted:
-    """Rows of positions in an image of 4096 x 4096, and of values before and after."""
+    """Rows of positions in an image of 4096 x 4096, each another, and of values before and after."""
     count = at[0].shape[1]
-    places = np.sort(chance.integers(1, 4096 * 4096, count))
+    drawn = np.unique(chance.integers(1, 4096 * 4096, 2 * count + 64))
+    places = drawn[np.linspace(0, len(drawn) - 1, count).astype(np.int64)]
     before, after = chance.integers(300, 16000, count), chance.integers(0, 300, count)
     rows = np.array([places, before, after], dtype=np.float32)
     return np.resize(rows, (at[1].shape[0], count)), 0.0, True

@@ -2,7 +2,9 @@
 
 aia.response is some hundred records, versions of a table of effective areas; they are simply listed. The columns
 of aia.master_pointing3h for each channel are those that aiapy and JSOC's own programs read; VERSION and the values
-are made up.
+are made up. Two things that aiapy's own tests know are as at JSOC: how much of its first area the channel at 94
+angstroms has in 2015 and that at 4500 never loses any, and that the span of 2021-01-01T06:00 was not fitted, and
+belongs to the record before it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from mirror.drms.times import parse_time
 from mirror.simulator.synthetic.columns import ColumnFunction, Frame
 from mirror.simulator.synthetic.ephemeris import DAY
 from mirror.simulator.synthetic.noise import Floats, Ints
-from mirror.simulator.synthetic.population import UtcGrid
+from mirror.simulator.synthetic.population import Stretches, UtcGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class _Channel:
     area: float
     electrons_per_dn: float
     last_version: int = 10
+    loss: float = 0.06  #: of the first area, from one epoch to the next
+    drifts: bool = True  #: whether it changes within an epoch
 
 
 _CHANNELS = (
@@ -38,8 +42,8 @@ _CHANNELS = (
     _Channel("211_THIN", 211, 5, 0.7661, 18.3),
     _Channel("304_THIN", 304, 7, 0.0631, 18.3),
     _Channel("335_THIN", 335, 6, 0.0501, 17.6),
-    _Channel("4500", 4500, 1, 0.0162, 17.7, last_version=3),  # left out of all later versions
-    _Channel("94_THIN", 94, 4, 0.2071, 18.3),
+    _Channel("4500", 4500, 1, 0.0162, 17.7, last_version=3, drifts=False),  # left out of all later versions
+    _Channel("94_THIN", 94, 5, 0.2071, 18.3, loss=(1.0 - 0.86288462) / 4, drifts=False),
 )
 _STARTS = tuple(
     parse_time(text)
@@ -74,6 +78,11 @@ def _of(member: str) -> ColumnFunction:
     return lambda frame: values[_CHANNEL[frame.slot]]
 
 
+def _drift(name: str, mean: float, spread: float) -> ColumnFunction:
+    """A coefficient of how the area changes within an epoch."""
+    return lambda frame: np.where(_of("drifts")(frame), frame.around(name, mean, spread), 0.0)
+
+
 def _stop(frame: Frame) -> Floats:
     starts = np.array([*_STARTS, _OPEN_END])
     last = _EPOCH[frame.slot] + 1 >= _of("epochs")(frame)
@@ -94,11 +103,11 @@ RESPONSE_COLUMNS: Mapping[str, ColumnFunction] = {
     "WAVELNTH": _of("wavelength"),
     "EPERDN": _of("electrons_per_dn"),
     "DNPERPHT": lambda frame: 12398.4 / frame["WAVELNTH"] / 3.65 / frame["EPERDN"],
-    "EFF_AREA": lambda frame: _of("area")(frame) * (1.0 - 0.06 * _EPOCH[frame.slot]),
+    "EFF_AREA": lambda frame: _of("area")(frame) * (1.0 - _of("loss")(frame) * _EPOCH[frame.slot]),
     "EFF_WVLN": lambda frame: frame["WAVELNTH"] + frame.around("EFF_WVLN", 0.0, 0.4),
-    "EFFA_P1": lambda frame: frame.around("EFFA_P1", -2e-4, 1e-4),
-    "EFFA_P2": lambda frame: frame.around("EFFA_P2", 0.0, 2e-7),
-    "EFFA_P3": lambda frame: frame.around("EFFA_P3", 0.0, 1e-10),
+    "EFFA_P1": _drift("EFFA_P1", -2e-4, 1e-4),
+    "EFFA_P2": _drift("EFFA_P2", 0.0, 2e-7),
+    "EFFA_P3": _drift("EFFA_P3", 0.0, 1e-10),
     "RMSE": lambda frame: np.abs(frame.around("RMSE", 0.02, 0.015)),
 }
 
@@ -108,6 +117,7 @@ RESPONSE_COLUMNS: Mapping[str, ColumnFunction] = {
 POINTING_FIRST = parse_time("2010-05-13T00:00:00Z")
 POINTING_LAG = 10 * DAY
 POINTING = UtcGrid(3 * 3600.0)
+POINTING_LOST = parse_time("2021-01-01T06:00:00Z")
 _POINTED = ("094", "131", "171", "193", "211", "304", "335", "1600", "1700", "4500")
 #: Where the middle of the Sun is in the pictures of each telescope, its scale, and its rotation.
 _TELESCOPES = {
@@ -150,10 +160,19 @@ def _pointing(channel: str) -> Mapping[str, ColumnFunction]:
     }
 
 
-POINTING_COLUMNS: Mapping[str, ColumnFunction] = {
-    "T_START": lambda frame: frame.time,
-    "T_STOP": lambda frame: POINTING.times(frame.slot + 1),
-    "DATE": lambda frame: frame.time + 8 * DAY + frame.below("DATE", 40000),
-    "VERSION": lambda frame: 1,
-    **{name: function for channel in _POINTED for name, function in _pointing(channel).items()},
-}
+def pointing_columns(gaps: Stretches) -> Mapping[str, ColumnFunction]:
+    """The columns of aia.master_pointing3h, where a record lasts until the next: over the spans in ``gaps``."""
+
+    def stop(frame: Frame) -> Floats:
+        following = frame.slot + 1
+        while (lost := gaps.holds(following)).any():
+            following = following + lost
+        return POINTING.times(following)
+
+    return {
+        "T_START": lambda frame: frame.time,
+        "T_STOP": stop,
+        "DATE": lambda frame: frame.time + 8 * DAY + frame.below("DATE", 40000),
+        "VERSION": lambda frame: 1,
+        **{name: function for channel in _POINTED for name, function in _pointing(channel).items()},
+    }

@@ -280,9 +280,15 @@ def _response(shop: Workshop, blueprint: Blueprint) -> Design:
 
 def _pointing(shop: Workshop, blueprint: Blueprint) -> Design:
     grid, first = aia_tables.POINTING, aia_tables.POINTING_FIRST
-    population = _on_clock(grid, first, lambda: shop.now() - aia_tables.POINTING_LAG)
+    lost = grid.slot(aia_tables.POINTING_LOST)
+    quiet = [(grid.slot(begin), grid.slot(end)) for begin, end in (*shop.facts.quiet, (first, first))]
+    gaps = Stretches(
+        "pointing gaps", slots=(grid.slot(first), grid.slot(FOREVER)), block=1, share=0.003, longest=1,
+        never=quiet, always=[(lost, lost)],
+    )  # fmt: skip
+    population = _on_clock(grid, first, lambda: shop.now() - aia_tables.POINTING_LAG, gaps)
     return shop.design(
-        blueprint, aia_tables.POINTING_COLUMNS, population, grid.timing, {"t_start": grid.axis}
+        blueprint, aia_tables.pointing_columns(gaps), population, grid.timing, {"t_start": grid.axis}
     )
 
 
@@ -292,9 +298,11 @@ def _orbit(shop: Workshop, blueprint: Blueprint) -> Design:
     return shop.design(blueprint, ancillary.ORBIT_COLUMNS, population, grid.timing, {"obs_date": grid.axis})
 
 
-def _on_clock(grid: UtcGrid, first: float, end: Callable[[], float]) -> Population:
+def _on_clock(
+    grid: UtcGrid, first: float, end: Callable[[], float], gaps: Stretches | None = None
+) -> Population:
     strands = Strands(np.array([grid.slot(first)]), np.array([grid.slot(FOREVER)]), {}, interleaved=True)
-    return Population(strands, _no_gaps(), lambda: grid.slot(end()))
+    return Population(strands, gaps or _no_gaps(), lambda: grid.slot(end()))
 
 
 def _regions(shop: Workshop, blueprint: Blueprint, harps: Harps) -> Design:

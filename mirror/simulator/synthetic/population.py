@@ -79,7 +79,7 @@ class Stretches:
     ) -> None:
         self._block, self._base = block, slots[0] // block
         numbers = np.arange(self._base, slots[1] // block + 2, dtype=np.int64)
-        self._start = below(numbers, f"{stream} start", block - longest)
+        self._start = below(numbers, f"{stream} start", max(1, block - longest))
         self._length = 1 + below(numbers, f"{stream} length", longest)
         self._length[uniform(numbers, f"{stream} block") >= share] = 0
         for first, last in always:
@@ -293,6 +293,8 @@ class Population:
 
     def list_records(self, strands: Ints, spans: list[Span]) -> tuple[Ints, Ints]:
         """Strand and slot of every record of the strands within the spans, in the order of the series."""
+        if not len(strands):
+            return strands, strands
         inside = self.bounds
         spans = [span.cut(inside.first, inside.stop) for span in spans]
         if self.strands.interleaved and len(strands) < _MANY:

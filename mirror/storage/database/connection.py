@@ -1,4 +1,4 @@
-"""The one connection to a database, through which everybody goes; opened anew after DuckDB gave it up.
+"""The one connection to a database, through which everybody goes; opened again after DuckDB gave it up.
 
 A checkpoint that meets a full disk, or an error inside DuckDB, makes it refuse everything that comes later. What
 was committed is safe in its log, so the file is closed and opened again, once nobody is inside any more.
@@ -13,7 +13,7 @@ yet must stay in memory, though, and a checkpoint that runs out of it closes the
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -160,6 +160,8 @@ class Allowance:
                 self._set(cursor, Memory.READING)
 
     def _set(self, cursor: duckdb.DuckDBPyConnection, limit: Memory) -> None:
-        with suppress(duckdb.OutOfMemoryException):  # what is in use cannot go now; it stays as it was
+        try:
             limit.set(cursor)
             self._limit = limit
+        except duckdb.OutOfMemoryException:  # what is in use cannot go now; DuckDB 1.5 has the new limit all the same
+            self._limit.set(cursor)

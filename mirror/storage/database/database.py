@@ -254,7 +254,7 @@ def _in_words(path: Path, error: duckdb.Error) -> StorageError:
     if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
         owner = re.search(r"PID (\d+)", str(error))
         who = f"process {owner[1]}" if owner else "another process"
-        return StorageError(f"{path} is in use by {who}; one mirror at a time may own a store")
+        return StorageError(f"{path} is in use by {who}; a store can be used by one mirror at a time")
     return StorageError(f"the index {path} cannot be opened: {first_line(error)}")
 
 

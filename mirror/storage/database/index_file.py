@@ -81,8 +81,8 @@ def cannot_read(error: duckdb.Error) -> str:
 def cannot_write(error: duckdb.Error) -> str:
     """One message: a transaction was not taken down, and nothing of it has happened."""
     return (
-        f"the index cannot be written, nothing was changed ({first_line(error)}); is the disk full? What is held is "
-        "answered all the same, and the same may be asked again once there is room"
+        f"the index cannot be written, nothing was changed ({first_line(error)}); is the disk full? Cached "
+        "data are still served; try again once there is space"
     )
 
 
@@ -163,9 +163,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise StorageError(f"{folder} is no folder; expected the folder of a store, or a path where to make it") from error
+        raise StorageError(f"{folder} is not a folder; expected the folder of a store, or a new path") from error
     except OSError as error:
-        raise StorageError(f"the folder of the store {folder} cannot be made: {explained(error)}") from error
+        raise StorageError(f"cannot create the store {folder}: {explained(error)}") from error
 
 
 def _size(path: Path) -> int | None:
@@ -202,7 +202,7 @@ def _insist_on_no_owner(path: Path, fd: int) -> None:
     try:
         fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        raise StorageError(f"{path} is in use by another process; one mirror at a time may own a store") from error
+        raise StorageError(f"{path} is in use by another process; a store can be used by one mirror at a time") from error
 
 
 def _look_at_log(log: Path) -> None:

@@ -94,9 +94,9 @@ class Adopted:
             await to_the_end(self._add(record, blob, (name, link, now), path))
 
     async def _add(
-        self, record: RecordSegment, blob: Blob, told: tuple[str, str | None, float], path: Path
+        self, record: RecordSegment, blob: Blob, values: tuple[str, str | None, float], path: Path
     ) -> None:
-        name, link, now = told
+        name, link, now = values
         key = [record.series, record.recnum, record.segment, FITS]
         tree = self._blobs.tree
         if link is not None:

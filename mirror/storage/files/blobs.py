@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import Version, to_the_end
 from mirror.errors import NotHeld, StorageError, explained
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import Disk
@@ -79,7 +79,7 @@ class Blobs:
         self._now = now
         #: Gives files of records up.
         self.forgetting = Forgetting(tables, folders, room)
-        #: Looks after the files while they are in use.
+        #: Guards the files while they are in use.
         self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
         #: What was seen to be right, so that it need not be read whole before it is sent.
         self.verified = receiving.verified
@@ -182,7 +182,7 @@ class Blobs:
                 self.verified.note(blob.sha256, path, stamp)
                 return True
             log.warning("damaged sha256=%s problem=%s", blob.sha256, problem)
-        except NotHeld:  # it is just leaving the store
+        except NotHeld:  # it is being evicted
             return False
         except FileNotFoundError:
             return not await self.lost([blob])
@@ -206,7 +206,7 @@ class Blobs:
             try:
                 size = path.stat().st_size
             except OSError as error:
-                raise NotHeld(f"the file {path} cannot be had: {error.strerror}", (blob.sha256,)) from error
+                raise NotHeld(f"the file {path} cannot be read: {error.strerror}", (blob.sha256,)) from error
             if size != blob.size:
                 raise NotHeld(f"the file {path} has {size} bytes instead of {blob.size}", (blob.sha256,))
             self._room.uses.used(blob.sha256)
@@ -214,12 +214,12 @@ class Blobs:
 
     @property
     def tree(self) -> Tree:
-        """The readable tree of links; ``Holdings`` looks after it."""
+        """The readable tree of links; ``Holdings`` keeps it up to date."""
         return self._folders.tree
 
     @property
-    def departures(self) -> int:
-        """How often blobs have left since the start: while it stays, what was found is still there."""
+    def departures(self) -> Version:
+        """Advances when blobs leave: while it stays, what was found is still there."""
         return self._room.departures
 
     async def settled(self) -> None:
@@ -306,12 +306,12 @@ class Blobs:
             return await to_the_end(self._judge(blob))
 
     async def _judge(self, blob: Blob) -> Verdict:
-        """Look again, while nobody changes blobs: the content may just have come anew."""
+        """Look again, while nobody changes blobs: the content may just have come again."""
         async with self._room.changing:
             if await self._row(blob.sha256) is None:
                 raise _unknown(blob.sha256)  # whoever else looked has set it aside
             if not self._folders.is_marked():
-                raise StorageError(f"{self._folders.root} has lost its blobs: is its disk mounted?")
+                raise StorageError(f"{self._folders.root} has no blobs folder: is its disk mounted?")
             problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size)
             if problem is None:
                 return Verdict(blob, None)
@@ -333,7 +333,7 @@ class Blobs:
         # The file first: once it is found to be damaged nobody may read it any more.
         self.verified.forget(blob.sha256)
         await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
-        self._room.departures += 1
+        self._room.departures.advance()
         lost = await self._tables.write(work)
         self._room.quota.held -= blob.size
         await asyncio.to_thread(self._folders.tree.remove, [x.link for x in lost if x.link is not None])

@@ -9,7 +9,7 @@ and nothing goes for it. Evictor is made for what has come. What announces nothi
 Pins: who wants a blob to stay, and why. A job pins its files while they may be fetched, people what they like.
 
 A pin speaks of a hash. It may be set before the blob comes, and stays when a damaged blob is taken away,
-so that the content is held back again once it has been fetched anew.
+so that the content is held back again once it has been fetched again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import Version, to_the_end
 from mirror.errors import NotHeld, StorageError
 from mirror.humanize import in_words
 from mirror.storage.database.database import Tables, if_possible
@@ -82,7 +82,7 @@ class Leases:
     def hold(self, sha256: str) -> None:
         """Keep a blob from being evicted until it is let go; NotHeld if it is just going."""
         if sha256 in self._leaving:
-            raise NotHeld(f"the file with sha256 {sha256} is just leaving the store", (sha256,))
+            raise NotHeld(f"the file with sha256 {sha256} is being evicted", (sha256,))
         self._in_use[sha256] += 1
 
     def let_go(self, sha256: str) -> None:
@@ -148,7 +148,7 @@ class Evictor:
         self.uses = Leases(now)
         self.changing = asyncio.Lock()
         self._next: deque[Blob] = deque()  #: those that go next
-        self.departures = 0  #: how often blobs left so far; what was looked up before may be gone
+        self.departures = Version()  #: of the blobs: advances when some leave
 
     async def reserve(self, size: int) -> Reservation:
         """Evictor for a download of that size; evicts if need be. StorageError if there is none."""
@@ -222,7 +222,7 @@ class Evictor:
                     if not await self._make_room_for_rows(by_hash, now):
                         raise
                     gone, lost = await self._tables.write(lambda c: forget_unpinned(c, by_hash, now))
-                self.departures += 1
+                self.departures.advance()
                 done = Eviction(tuple(by_hash[sha256] for sha256 in gone), tuple(lost))
                 self._next = deque(blob for blob in self._next if blob.sha256 not in by_hash)
                 self.quota.held -= done.freed
@@ -240,7 +240,7 @@ class Evictor:
         short = max(0, self.quota.shortage(by) - self.quota.parked)
         if short and reservation.evicted + short > self.quota.limit // _UNANNOUNCED:
             raise StorageError(
-                f"no room for a file of unknown length: {in_words(reservation.size)} of it have come, and it may push out "
+                f"no space for a file of unknown length: {in_words(reservation.size)} have arrived, and it may displace "
                 f"at most {in_words(self.quota.limit // _UNANNOUNCED)}; raise [storage] quota, or evict files"
             )
 
@@ -310,14 +310,14 @@ class Evictor:
         if size > usable:
             raise StorageError(
                 f"the disk of {self._folders.root} is full: {in_words(size)} are needed, and of {in_words(free)} "
-                f"that are free {in_words(usable)} may be used, as the index and downloads that run need the rest; "
+                f"free only {in_words(usable)} may be used (the index and running downloads need space too); "
                 f"free some space on it, or evict files"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A wish of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
+    """A pin of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
 
     sha256: str
     owner: str

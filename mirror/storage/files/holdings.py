@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import Version, to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.files.table import Blob, find_blob, head
@@ -73,7 +73,7 @@ class Holdings:
         self._blobs = blobs
         self._known: dict[UnitFile, Holding] = {}
         self._known_since = (0, 0)
-        self._changes = 0
+        self._version = Version()
         #: Told of each file that is noted, once it is.
         self.on_add: Callable[[Holding], None] | None = None
 
@@ -165,7 +165,7 @@ class Holdings:
 
     def _age(self) -> tuple[int, int]:
         """Changes whenever what was looked up may no longer be so."""
-        return self._blobs.departures, self._changes
+        return self._blobs.departures.number, self._version.number
 
     async def _held(self, where: str, values: Sequence[object]) -> list[Holding]:
         return await self._there(await self._select(where, values))
@@ -190,7 +190,7 @@ class Holdings:
             with suppress(StorageError):  # the first failure is the one to tell of
                 await asyncio.to_thread(tree.remove, names)
             raise
-        self._changes += 1
+        self._version.advance()
         for name in replaced:
             await asyncio.to_thread(tree.place, name, path)
         await asyncio.to_thread(tree.remove, unused)
@@ -203,7 +203,7 @@ class Holdings:
             return links
 
         links = await self._tables.write(work)
-        self._changes += 1
+        self._version.advance()
         await asyncio.to_thread(self._blobs.tree.remove, links)
 
 

@@ -75,11 +75,11 @@ class Quota:
         """Why ``size`` more bytes have no room, and what helps."""
         assert self.limit is not None
         if size > self.limit:
-            return f"{in_words(size)} do not fit into the store's whole quota of {in_words(self.limit)}; raise [storage] quota"
+            return f"{in_words(size)} exceed the store's quota of {in_words(self.limit)}; raise [storage] quota"
         return (
-            f"no room for {in_words(size)}: of the store's quota of {in_words(self.limit)}, "
-            f"{in_words(self.held)} are held and {in_words(self.reserved + self.parked)} promised to downloads, "
-            f"and too little of it may be evicted; take pins away, or raise [storage] quota"
+            f"no space for {in_words(size)}: of the store's quota of {in_words(self.limit)}, "
+            f"{in_words(self.held)} are in use and {in_words(self.reserved + self.parked)} reserved for downloads, "
+            f"and too little can be evicted; remove pins, or raise [storage] quota"
         )
 
 
@@ -304,7 +304,7 @@ class Sink:
         problem = None if check is None else await asyncio.to_thread(check, self.path)
         if problem is not None:
             self.spoiled = True
-            raise UpstreamBroken(f"a file came that is not whole: {problem}")
+            raise UpstreamBroken(f"an incomplete file was received: {problem}")
         self.blob = await to_the_end(self._sealed())
         return self.blob
 

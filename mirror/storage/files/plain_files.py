@@ -68,8 +68,8 @@ class PlainFileTable:
             if find_blob(cursor, file.blob.sha256) is None:
                 raise StorageError(f"{file.path} left the store before it was noted")
             cursor.execute("DELETE FROM mirror.plain_files WHERE path = ?", [file.path])
-            told = [file.path, file.kind, file.encoding, file.tag, file.modified, file.checked_at]
-            row = [*told, head(file.blob.sha256), file.blob.sha256]
+            values = [file.path, file.kind, file.encoding, file.tag, file.modified, file.checked_at]
+            row = [*values, head(file.blob.sha256), file.blob.sha256]
             cursor.execute("INSERT INTO mirror.plain_files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
         with self._blobs.reading(file.blob):

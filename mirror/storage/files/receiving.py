@@ -14,6 +14,7 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from mirror.bounded import Bounded
 from mirror.concurrency import to_the_end
 from mirror.errors import StorageError
 from mirror.storage.files.incoming import Sink
@@ -48,7 +49,7 @@ class Verified:
     def __init__(self, now: Callable[[], float], lasts: float) -> None:
         self._now = now
         self.lasts = lasts
-        self._seen: dict[str, tuple[str, Stamp, float]] = {}
+        self._seen: Bounded[str, tuple[str, Stamp, float]] = Bounded(MOST)
 
     def holds(self, sha256: str) -> bool:
         """True if the file was seen to be right not long ago, and is as it was then."""
@@ -62,10 +63,7 @@ class Verified:
 
     def note(self, sha256: str, path: Path, stamp: Stamp) -> None:
         """The file, which was so, was read just now, and is right."""
-        self._seen.pop(sha256, None)
         self._seen[sha256] = str(path), stamp, self._now()
-        while len(self._seen) > MOST:
-            del self._seen[next(iter(self._seen))]
 
     def forget(self, sha256: str) -> None:
         """Look again before it is next sent."""

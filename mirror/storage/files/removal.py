@@ -69,7 +69,7 @@ class Forgetting:
                 links = await self._tables.write(
                     lambda c: _give_up(c, series, recnums, hashes, stay, now, force=force)
                 )
-                self._room.departures += 1
+                self._room.departures.advance()
                 self._room.quota.held -= sum(blob.size for blob in going)
                 await asyncio.to_thread(self._folders.remove, hashes, links)
         return ForgetResult(plan.files, tuple(going), plan.pinned + len(stay), plan.shared)

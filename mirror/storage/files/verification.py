@@ -333,7 +333,7 @@ class FileCheck:
         async with self._room.changing:
             found = await self._tables.write(mend_references)
         if found:
-            self._room.departures += 1
+            self._room.departures.advance()
         links = [r.lost.link for r in found if r.lost is not None and r.lost.link is not None]
         await asyncio.to_thread(self._folders.tree.remove, links)
         return found

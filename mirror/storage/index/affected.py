@@ -35,7 +35,7 @@ class AffectedRecords:
         return without(coverage, self.boxes)
 
     def claimed(self, coverage: Coverage) -> tuple[Box, ...]:
-        """What of ``coverage`` these records take away, as boxes to be asked for anew."""
+        """What of ``coverage`` these records take away, as boxes to be asked for again."""
         left = self.uncover(coverage)
         return tuple(
             gap
@@ -46,14 +46,14 @@ class AffectedRecords:
 
 
 def affected_by(
-    layout: Layout, told: Iterable[tuple[list[int] | None, list[tuple[int, int]] | None]]
+    layout: Layout, losses: Iterable[tuple[list[int] | None, list[tuple[int, int]] | None]]
 ) -> AffectedRecords:
     """Of the numbers and the spans of several stretches; what is not known (None) stands for everything."""
     series = layout.series
     recnums: list[int] = []
     spans: list[tuple[int, int]] = []
     every: list[Box] = []
-    for numbers, along in told:
+    for numbers, along in losses:
         recnums += numbers or ()
         spans += along or ()
         every += [Box(RECNUMS, (Steps(MIN, MAX),))] if numbers is None else []

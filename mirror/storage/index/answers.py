@@ -51,7 +51,7 @@ class AnswerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NewAnswer:
     """An answer that is to be kept; ``numbers`` of a condition or of records, ``body`` of the other kinds.
 
     ``order`` are the numbers of records as JSOC gave them.
@@ -149,27 +149,27 @@ class Answers:
             if coverage is not None and kind in _KINDS:  # what is damaged is asked for again
                 self._note(Kept(number, series, AnswerKind(kind), key, coverage, size))
 
-    def put(self, cursor: Cursor, layout: Layout, told: Told, checked_at: float) -> None:
+    def put(self, cursor: Cursor, layout: Layout, answer: NewAnswer, checked_at: float) -> None:
         """Keep an answer: that to a condition beside what is known of it for other boxes, all others in place of it."""
-        if not told.keepable:
+        if not answer.keepable:
             return
         name = layout.series.name.lower()
-        coverage, numbers = Coverage(), told.numbers
-        before = self.find(name, told.kind, told.key) if told.kind is AnswerKind.CONDITION else None
+        coverage, numbers = Coverage(), answer.numbers
+        before = self.find(name, answer.kind, answer.key) if answer.kind is AnswerKind.CONDITION else None
         if before is not None:
-            elsewhere = _elsewhere(cursor, layout, before, told.boxes)
+            elsewhere = _elsewhere(cursor, layout, before, answer.boxes)
             if len(elsewhere) + len(numbers) <= MOST_NUMBERS:
                 coverage, numbers = before.coverage.redated(lambda at: at), numbers | elsewhere
-        for box in told.boxes:
+        for box in answer.boxes:
             coverage.add(box, checked_at)
         if sum(1 for _, spans in coverage for _ in spans) > MOST_SPANS:
-            coverage, numbers = Coverage(), told.numbers
-            for box in told.boxes:
+            coverage, numbers = Coverage(), answer.numbers
+            for box in answer.boxes:
                 coverage.add(box, checked_at)
-        kept = Kept(self._id(), name, told.kind, told.key, coverage, len(numbers) + len(told.body) // 8)
-        self._delete(cursor, name, (told.kind.value, told.key))
+        kept = Kept(self._id(), name, answer.kind, answer.key, coverage, len(numbers) + len(answer.body) // 8)
+        self._delete(cursor, name, (answer.kind.value, answer.key))
         self._make_room(cursor, kept.size)
-        values = [kept.id, name, told.kind.value, told.key, _spans(coverage), list(told.order) or sorted(numbers), told.body, checked_at]
+        values = [kept.id, name, answer.kind.value, answer.key, _spans(coverage), list(answer.order) or sorted(numbers), answer.body, checked_at]
         cursor.execute("INSERT INTO mirror.answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         self._note(kept)
 

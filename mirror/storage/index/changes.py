@@ -6,7 +6,7 @@ version came later, has not changed. The files of replaced records stay, and are
 Coverage as it is kept: a log of what was completed, replayed at start; later rows win.
 
 A row is written in the transaction of the records that it vouches for. When most rows are outdated the
-log is written anew, as the spans that they come to.
+log is written again, as the spans that they come to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
 
 
-#: The log is written anew when it has this many times the rows that are needed, and some more.
+#: The log is written again when it has this many times the rows that are needed, and some more.
 WASTE, SOME = 2, 1000
 
 _Span = tuple[str, str, int, int, int, float]
@@ -55,7 +55,7 @@ class CoverageLog:
     def __init__(self) -> None:
         self._next = 0
         self._length = 0
-        self._needed = 0  #: rows after it was last written anew or replayed
+        self._needed = 0  #: rows after it was last written again or replayed
 
     def replay(self, cursor: Cursor) -> dict[str, Coverage]:
         """The coverage of each series, by lower-case name."""
@@ -93,11 +93,11 @@ class CoverageLog:
         self._insert(cursor, list(spans({series.lower(): coverage})))
 
     def wasteful(self) -> bool:
-        """True if the log should be written anew."""
+        """True if the log should be written again."""
         return self._length > WASTE * self._needed + SOME
 
     def compact(self, cursor: Cursor) -> None:
-        """Write the log anew; what it replays to stays the same."""
+        """Write the log again ; what it replays to stays the same."""
         rows = list(spans(self.replay(cursor)))
         cursor.execute("DELETE FROM mirror.coverage")
         self._length = 0

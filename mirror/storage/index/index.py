@@ -6,7 +6,7 @@ key sets, tolerances) change only after the commit.
 
 Structures of series as they are kept, and tables that follow when a structure changes.
 
-A keyword whose type changed gets its column anew from what the records print: ``_raw`` has it all.
+A keyword whose type changed gets its column again from what the records print: ``_raw`` has it all.
 Every function works inside the caller's transaction.
 """
 
@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow as pa
 
+from mirror.concurrency import Version
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
 from mirror.coverage.sharing import oldest_check, split_by_age
 from mirror.errors import StorageError
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.changes import CoverageLog, note_changes
-from mirror.storage.index.facts import put_fact
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
 from mirror.storage.index.reader import Held, Reader
 from mirror.storage.index.rows import rows_of, typed_values, widened_by
+from mirror.storage.index.windows import place_of
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
-    from mirror.storage.index.answers import Told
+    from mirror.storage.index.answers import NewAnswer
     from mirror.storage.index.merge import ForeignRecords
     from mirror.wire.rs_list import RsList
 
@@ -59,7 +60,7 @@ def store_series(
 ) -> dict[str, Tolerance]:
     """Write down a structure and the key set of its new rows, and bring the tables up to it.
 
-    Gives the tolerances of columns that were made anew. A series that ``is_new`` has no tables.
+    Gives the tolerances of columns that were made again. A series that ``is_new`` has no tables.
     """
     name = layout.series.name
     text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
@@ -106,7 +107,7 @@ def add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Toleran
 
 
 def _follow(cursor: Cursor, layout: Layout, table: str) -> Iterator[tuple[str, Tolerance]]:
-    """Give a table the columns of the structure, each of its type; the tolerances of those made anew."""
+    """Give a table the columns of the structure, each of its type; the tolerances of those made again."""
     have = {row[0].lower(): row[1] for row in cursor.execute(f"DESCRIBE {table}").fetchall()}
     for column in layout.columns:
         if column.name not in have:
@@ -184,7 +185,7 @@ class Index(Reader):
         #: Told what was committed, but for what came from those who are told.
         self.on_commit: Callable[[Committed | KeptFact], None] | None = None
         self._log = CoverageLog()
-        self.drops = 0  #: how often records were taken away: what was planned before may be wrong
+        self.removals = Version()  #: of all records: advances when some are taken away, as what was planned may be wrong then
         # One after the other: several at a time would only all be done late, and nothing committed before.
         self._converting = asyncio.Lock()
 
@@ -230,7 +231,7 @@ class Index(Reader):
         held.widen(widened)
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
-        held.edition += 1
+        held.version.advance()
         if self.on_commit is not None and not is_shared:
             text = encode_series_struct(series, runtime=0.0).decode("latin-1")
             self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
@@ -244,11 +245,11 @@ class Index(Reader):
         *,
         complete: tuple[Box, ...],
         checked_at: float,
-        told: tuple[Told, ...] = (),
+        more: tuple[NewAnswer, ...] = (),
     ) -> None:
         """Keep the records of an answer, and that they are all there are in the boxes ``complete``.
 
-        Records of those boxes that the answer does not have are moved to the old versions. ``told`` is what else the
+        Records of those boxes that the answer does not have are moved to the old versions. ``more`` is what else the
         answer says.
         """
         gaps = [gap for box in complete for gap in self.coverage(series).gaps(box)]
@@ -259,18 +260,18 @@ class Index(Reader):
             vouched=bool(complete) and not gaps,
             checked=complete,
             checked_at=checked_at,
-            told=told,
+            more=more,
         )
 
-    async def keep_told(
-        self, series: Series, told: Told, checked_at: float, answers: Sequence[RsList] = ()
+    async def keep_answer(
+        self, series: Series, answer: NewAnswer, checked_at: float, answers: Sequence[RsList] = ()
     ) -> None:
         """Keep what JSOC answered, with those of its records that were not held before."""
         if not answers:
             layout = self._held[series.name.lower()].layout
-            await self._database.write(lambda cursor: self._answers.put(cursor, layout, told, checked_at))
+            await self._database.write(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
             return
-        await self._merge(series, answers, (), vouched=False, checked=(), checked_at=checked_at, told=(told,))
+        await self._merge(series, answers, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
 
     async def amend(
         self, series: Series, answers: Sequence[RsList], box: Box, *, gone: Collection[int], checked_at: float
@@ -315,16 +316,16 @@ class Index(Reader):
         checked: tuple[Box, ...],
         checked_at: float,
         renews: bool = False,
-        told: tuple[Told, ...] = (),
+        more: tuple[NewAnswer, ...] = (),
     ) -> None:
-        """Records, what they replace, the claim on ``checked``, and what is ``told``, in one transaction."""
+        """Records, what they replace, the claim on ``checked``, and ``more`` answers, in one transaction."""
         held = self._held[series.name.lower()]
         layout = held.layout
         async with self._converting:
             rows = await rows_of(layout, answers, held.keyset)
         widened = widened_by(layout, answers, held.tolerances)
 
-        def work(cursor: Cursor) -> None:
+        def work(cursor: Cursor) -> bool:
             def note(replaced: Mapping[int, int | None]) -> None:
                 note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
                 self._doubt(cursor, layout, replaced)
@@ -332,21 +333,22 @@ class Index(Reader):
             if not held.has_tables:
                 create_tables(cursor, layout)
             came = _unknown(cursor, layout, rows) if vouched and self._answers.any_of(layout.series.name) else []
-            merge(cursor, layout, rows, complete, gone=gone, note=note)
+            added = merge(cursor, layout, rows, complete, gone=gone, note=note)
             self._doubt(cursor, layout, came)
-            for each in told:
+            for each in more:
                 self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)
+            return added
 
         if renews and any(held.coverage.gaps(box) for box in checked):
             checked = ()  # some of it was taken away meanwhile
         unchanged = renews and not gone and rows is None
         since = self._since(series, checked) if unchanged else None
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
-        await self._database.write(work)
+        added = await self._database.write(work)
         held.has_tables = True
-        held.edition += 1
+        held.version.advance(place_of(layout.series, rows) if added else None)
         for box in checked:
             held.coverage.add(box, checked_at)
         self._tell(series, checked, checked_at, since)
@@ -375,11 +377,17 @@ class Index(Reader):
                 self._answers.forget_unheld(cursor, held.layout)
             return done
 
-        self.drops += 1
+        self.removals.advance()
         held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
         done = await self._database.write(both)
-        held.edition += 1
+        held.version.advance()
         held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
+        return done
+
+    async def mend(self, series: Series, work: Callable[[Cursor], T]) -> T:
+        """Do ``work``, which puts the tables of a series in order, in one transaction."""
+        done = await self._database.write(work)
+        self._held[series.name.lower()].version.advance()
         return done
 
     async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:
@@ -417,7 +425,7 @@ class Index(Reader):
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.edition += 1
+        held.version.advance()
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
             if not is_shared:
@@ -428,16 +436,6 @@ class Index(Reader):
         """Keep no answer about a series that names a record which is not held; how many there were."""
         layout = self._held[series.name.lower()].layout
         return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
-
-    # ---- facts -----------------------------------------------------------------------------------
-
-    async def keep_fact(
-        self, kind: str, key: str, value: str, fetched_at: float, *, is_shared: bool = False
-    ) -> None:
-        """Keep a small answer in place of an earlier one."""
-        await self._database.write(lambda cursor: put_fact(cursor, kind, key, value, fetched_at))
-        if self.on_commit is not None and not is_shared:
-            self.on_commit(KeptFact(kind, key, value, fetched_at))
 
     # ---- inside ----------------------------------------------------------------------------------
 

@@ -84,32 +84,32 @@ def merge(
     *,
     gone: Collection[int] = (),
     note: Note = lambda _: None,
-) -> None:
+) -> bool:
     """Put ``rows`` where they belong, and retire what they replace or no longer are.
 
     In the boxes ``complete`` the rows are all there is: other records there become old versions, as do
-    those numbered ``gone``.
+    those numbered ``gone``. True if whatever was held stays as it was: rows were added at most.
     """
     where = [f"({box_predicate(layout.series, box)})" for box in complete]
     if gone:
         where.append(f"recnum IN ({', '.join(map(str, gone))})")
     within = " OR ".join(where)
     if rows is None:
-        if within:
-            _retire_all(cursor, layout, within, note)
-        return
+        return not within or not _retire_all(cursor, layout, within, note)
     cursor.register(_BATCH, rows)
     try:
         certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
         versions = _has_versions(layout, rows)
         if not certain or not _untouched(cursor, layout, within):
             _merge_into(cursor, layout, within, note, versions=versions)
-        elif versions:
+            return False
+        if versions:
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_newest(layout)}")
             cursor.execute(f"INSERT INTO {layout.old_table} BY NAME FROM {_replaced(layout)}")
         else:
             # In the server's order, which is that of the prime keys.
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
+        return True
     finally:
         cursor.unregister(_BATCH)
 
@@ -164,12 +164,13 @@ def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note, *, vers
 _NOT_SENT = f"recnum NOT IN (SELECT recnum FROM {_BATCH})"
 
 
-def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> None:
-    """Retire records that nothing replaces."""
+def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> bool:
+    """Retire records that nothing replaces; whether there were any."""
     gone = _numbers(cursor, layout, predicate)
     if gone:
         note(dict.fromkeys(gone))
         _retire(cursor, layout, predicate)
+    return bool(gone)
 
 
 def _numbers(cursor: Cursor, layout: Layout, predicate: str) -> set[int]:

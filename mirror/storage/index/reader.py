@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -14,7 +14,7 @@ from mirror.coverage.coverage import Coverage
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.facts import find_fact
+from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -24,14 +24,16 @@ from mirror.storage.index.select_sql import (
     select_sql,
     selected_sql,
 )
+from mirror.storage.index.windows import Window, in_order, part_of, window_of, window_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mirror.coverage.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.index.blocks import Block
 
 T = TypeVar("T")
 
@@ -45,7 +47,7 @@ MOST_NUMBERS = 2_000_000
 class Selected:
     """The rows of a selection in order; ``undecided`` counts those whose condition cannot be told."""
 
-    rows: list[Row]
+    rows: Sequence[Row]
     undecided: int = 0
 
 
@@ -69,7 +71,7 @@ class Held:
     narrow: tuple[int, ...] = ()  #: key sets of rows that lack a field which the series has got since
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
-    edition: int = 0  #: counts changes of its records, so that others see that there were some
+    version: PlacedVersion = field(default_factory=PlacedVersion)  #: of its records
     has_tables: bool = False  #: remembered: to ask the database takes as long as to search it
 
     def widen(self, tolerances: dict[str, Tolerance]) -> None:
@@ -82,6 +84,10 @@ class Held:
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches.
 ROWS_AT_ONCE = 2000
+#: Blocks that are read whole for one question, and rows of one that are looked at.
+MOST_BLOCKS, MOST_ROWS = 4, 20_000
+
+R = TypeVar("R")
 
 
 class Reader:
@@ -92,6 +98,7 @@ class Reader:
         self._held: dict[str, Held] = {}
         self._keysets: dict[int, dict[str, int]] = {}
         self._answers = Answers()
+        self._blocks = Blocks()
 
     @property
     def answers(self) -> Answers:
@@ -109,9 +116,17 @@ class Reader:
         """The structures that are held, by name."""
         return [self._held[name].series for name in sorted(self._held)]
 
-    def edition(self, series: Series) -> int:
+    def version(self, series: Series) -> int:
         """A number that is another one after each change of the series' records or columns."""
-        return self._held[series.name.lower()].edition
+        return self._held[series.name.lower()].version.number
+
+    def same_since(self, selection: Selection, version: int) -> bool:
+        """True if a selection has the records, as they print, that it had when its series was at that version."""
+        current = self._held[selection.series.name.lower()].version
+        if current.number == version:
+            return True
+        window = window_of(selection)
+        return window is not None and current.same_since(version, window.lo, window.hi)
 
     def coverage(self, series: Series) -> Coverage:
         """What is held completely of a series; read it, do not change it."""
@@ -140,6 +155,10 @@ class Reader:
         held = self._held[selection.series.name.lower()]
         if not held.has_tables:
             return Selected([])
+        window = window_of(selection)
+        rows = None if window is None else await self._in_window(held, window, n)
+        if rows is not None:
+            return Selected(rows)
         layout, tolerances = held.layout, dict(held.tolerances)
 
         def work(cursor: Cursor) -> Selected:
@@ -151,6 +170,56 @@ class Reader:
                 found.reverse()
             rows = [Row(r, self._keysets[keyset], raw) for r, keyset, raw, _ in _first_or_last(found, n)]
             return Selected(rows, undecided)
+
+        return await self._database.read(work)
+
+    async def _in_window(self, held: Held, window: Window, n: int | None) -> Sequence[Row] | None:
+        """The rows of a window, from blocks that are remembered as far as there are any; None if it has too many."""
+        if window.axis:  # the blocks are in the order of the axis, and such records are not
+            return await self._unremembered(held, window, n)
+        series, slots = held.series.name.lower(), self._blocks.slots(held.series.name.lower())
+        numbers = range(window.lo // slots, window.hi // slots + 1)
+        blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
+        lacking = [number for number, block in blocks.items() if block is None]
+        if lacking:
+            looked = [self._blocks.wanted(series, number) for number in lacking]
+            if not all(looked) or len(lacking) > MOST_BLOCKS:
+                return await self._unremembered(held, window, n)
+            version = held.version.number
+            for number in lacking:
+                blocks[number] = await self._block(held, number, slots, window.axis)
+                self._blocks.put(series, number, blocks[number], version)
+        if any(block is None for block in blocks.values()):
+            return await self._unremembered(held, window, n)
+        rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
+        return rows.first(n) if n else rows
+
+    async def _block(self, held: Held, number: int, slots: int, axis: int) -> Block | None:
+        """The block of a series with that number, read whole."""
+        sql = window_sql(held.layout, Window(number * slots, number * slots + slots - 1, axis, ()))
+
+        def work(cursor: Cursor) -> Block | None:
+            found = cursor.execute(sql).fetchmany(MOST_ROWS + 1)
+            if len(found) > MOST_ROWS:
+                return None
+            rows = in_order(found)
+            keys = tuple([row[3 + place] for row in rows] for place in range(len(held.layout.order)))
+            return block_of([(row[0], row[1], row[2]) for row in rows], keys, self._keysets)
+
+        return await self._database.read(work)
+
+    async def _unremembered(self, held: Held, window: Window, n: int | None) -> list[Row] | None:
+        """The rows of a window from the database; None if it has too many."""
+        sql = window_sql(held.layout, window)
+
+        def work(cursor: Cursor) -> list[Row] | None:
+            found: list[tuple[Any, ...]] = []
+            cursor.execute(sql)
+            while some := cursor.fetchmany(ROWS_AT_ONCE):
+                found += some
+                if len(found) > MOST_RECORDS:
+                    return None
+            return [Row(row[0], self._keysets[row[1]], row[2]) for row in _first_or_last(in_order(found), n)]
 
         return await self._database.read(work)
 
@@ -212,7 +281,7 @@ class Reader:
         keyset, raw, undecided = found
         if undecided:
             raise NotHeld(
-                f"which {column} is the {'last' if last else 'first'} cannot be told from what is held"
+                f"which {column} is the {'last' if last else 'first'} cannot be determined from cached records"
             )
         return Row(0, self._keysets[keyset], raw)[column]
 
@@ -230,7 +299,7 @@ class Reader:
         if table.num_rows > MOST_NUMBERS:
             raise Refused(f"more than {MOST_NUMBERS:,} records match; expected a narrower record set")
         if any(chunk.true_count for chunk in table["undecided"].chunks):
-            raise NotHeld("the condition cannot be decided from printed values", (str(selection.source),))
+            raise NotHeld("the printed values are not precise enough to evaluate the condition", (str(selection.source),))
         return table["recnum"].combine_chunks()
 
     async def rows(self, series: Series, numbers: pa.Array, n: int | None = None) -> list[Row]:
@@ -318,10 +387,6 @@ class Reader:
         row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
         return row[0] if row else 0
 
-    async def fact(self, kind: str, key: str) -> tuple[str, float] | None:
-        """A small answer that was kept, and when it was fetched."""
-        return await self._database.read(lambda cursor: find_fact(cursor, kind, key))
-
 
 def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
     """All rows, some at a time: nothing else runs in Python while one call fetches."""
@@ -331,7 +396,7 @@ def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
     return rows
 
 
-def _first_or_last(rows: list[tuple[int, int, str, bool]], n: int | None) -> list[tuple[int, int, str, bool]]:
+def _first_or_last(rows: list[R], n: int | None) -> list[R]:
     if not n:
         return rows
     return rows[:n] if n > 0 else rows[n:]

@@ -117,8 +117,8 @@ def _damages(layout: Layout, records: Mapping[int, Sequence[tuple[str, list[Any]
         more = f", and {len(found) - 1} more columns" if len(found) > 1 else ""
         alike[found[0][0] + more].append((number, [value for _, axis in found for value in axis]))
     for problem, those in alike.items():
-        told = [([number], _spans(layout, values)) for number, values in those]
-        yield Damage(tuple(number for number, _ in those), problem, affected_by(layout, told))
+        losses = [([number], _spans(layout, values)) for number, values in those]
+        yield Damage(tuple(number for number, _ in those), problem, affected_by(layout, losses))
 
 
 def _spans(layout: Layout, values: Iterable[Any]) -> list[tuple[int, int]] | None:

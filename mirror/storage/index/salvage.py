@@ -1,7 +1,7 @@
 """The index's tables, checked, and saved as far as they can still be read.
 
 A block holds a stretch of one column, so that most columns of the records in it can still be read: they
-tell which records are lost. The table is written anew from the stretches that read whole.
+tell which records are lost. The table is written again from the stretches that read whole.
 
 Checking the index's own tables: that they can be read, and speak of series that there are.
 """
@@ -62,7 +62,7 @@ def loss(cursor: Cursor, layout: Layout, table: str) -> Loss:
 
 
 def rebuild(cursor: Cursor, table: str, ranges: tuple[Range, ...]) -> None:
-    """Write a table anew without the rows of ``ranges``, inside the caller's transaction."""
+    """Write a table again  without the rows of ``ranges``, inside the caller's transaction."""
     namespace, _, name = table.partition(".")
     spare = f"{namespace}.{quoted('being saved')}"
     cursor.execute(f"CREATE TABLE {spare} AS FROM {table} LIMIT 0")
@@ -139,7 +139,7 @@ def unreadable_tables(cursor: Cursor) -> list[str]:
 
 
 async def save(tables: Tables, name: str) -> bool:
-    """Write one of these tables anew without what cannot be read; False for one of which no row may be missing."""
+    """Write one of these tables again  without what cannot be read; False for one of which no row may be missing."""
     if name not in _EXPENDABLE:
         return False
     table = f"mirror.{quoted(name)}"

@@ -46,14 +46,14 @@ def select_sql(
     n: int | None,
     tolerances: Mapping[str, Tolerance],
     most: int,
-    told: int | None = None,
+    answer_id: int | None = None,
 ) -> str:
     """``recnum, _keyset, _raw, undecided`` of the selected records in their order, at most ``most``.
 
     ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
     negative ``n`` the order is reversed. ``told`` is the id of an answer that says which records satisfy the conditions.
     """
-    found = _found(layout, selection, tolerances) if told is None else _told(layout, selection, told)
+    found = _found(layout, selection, tolerances) if answer_id is None else _told(layout, selection, answer_id)
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
     # Undecided records must all come to light, so a limit of the client's only applies once there are none.
@@ -69,12 +69,12 @@ def exact_sql(selection: Selection, columns: Collection[str]) -> tuple[str, bool
 
     Which versions are eligible it does not say.
     """
-    told = [
+    answer_id = [
         f
         for f in selection.filters
         if not isinstance(f, WhereFilter) and _is_exact(f) and _column(f) in columns
     ]
-    return " AND ".join(map(key_predicate, told)) or "TRUE", len(told) == len(selection.filters)
+    return " AND ".join(map(key_predicate, answer_id)) or "TRUE", len(answer_id) == len(selection.filters)
 
 
 def _column(f: KeyFilter | RecnumFilter) -> str:
@@ -144,10 +144,10 @@ def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolera
     return _Found(source, where, f"({condition}) IS NULL" if condition else "FALSE")
 
 
-def _told(layout: Layout, selection: Selection, told: int) -> _Found:
+def _told(layout: Layout, selection: Selection, answer_id: int) -> _Found:
     """As ``_found``, where an answer that is kept tells the conditions."""
     exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
-    chosen = f"recnum IN (SELECT unnest(numbers) FROM mirror.answers WHERE id = {told})"
+    chosen = f"recnum IN (SELECT unnest(numbers) FROM mirror.answers WHERE id = {answer_id})"
     source = _versions(layout) if selection.all_versions else layout.table
     return _Found(source, " AND ".join([*exact, chosen]), "FALSE")
 

@@ -109,7 +109,7 @@ def select_sql(table: str, layout: Layout, columns: tuple[LakeColumn, ...], wher
 
 
 def layout_hash(columns: tuple[LakeColumn, ...]) -> str:
-    """Equal for equal columns: files with another one are written anew."""
+    """Equal for equal columns: files with another one are written again."""
     return hashlib.sha256("\n".join(f"{c.name} {c.type}" for c in columns).encode()).hexdigest()[:16]
 
 

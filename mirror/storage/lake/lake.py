@@ -5,7 +5,7 @@ What has changed is found by comparing: each file remembers how many records it 
 and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
 which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.
 Files are never changed: a newer one takes the place of an older, which stays for as long as somebody may read it.
-One that is gone or cut is written anew when it is next asked for; one with other bytes once that was found out.
+One that is gone or cut is written again when it is next asked for; one with other bytes once that was found out.
 """
 
 from __future__ import annotations
@@ -47,9 +47,15 @@ if TYPE_CHECKING:
 
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
+#: Seconds from one look to the next at what could be sealed of a series before somebody asks.
+AHEAD_EVERY = 600.0
 MANIFEST = "manifest.json"
 #: Files that are written before they are noted together.
 NOTED = 12
+
+
+class _Stopped(Exception):
+    """Sealing ahead was given up for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,9 @@ class Lake:
         self._now = now
         self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
         self._listing = asyncio.Lock()  #: of the manifest, which all series share
-        self._seen: dict[str, int] = {}  #: the edition of each series that is sealed
+        self._seen: dict[str, int] = {}  #: the version of each series that is sealed
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
+        self._ahead: dict[str, float] = {}  #: when each series was last sealed before somebody asked
         self._sizes: dict[str, int] = {}  #: of the files of these tables
         self._damaged: set[str] = set()  #: files that were found to have other bytes
 
@@ -85,6 +92,20 @@ class Lake:
         StorageError if they cannot be written. Who hangs up meanwhile leaves nothing half written.
         """
         return await to_the_end(self._as_of_now(series))
+
+    async def seal_ahead(self, may_go_on: Callable[[], bool]) -> None:
+        """Seal what has changed before somebody asks for it, a month at a time and as long as that may go on.
+
+        A series is looked at once in a while: of one that gets new records every few minutes the last month would be
+        written as often. StorageError as from ``tables``.
+        """
+        for series in self._index.all_series():
+            name, now = series.name.lower(), self._now()
+            due = now - self._ahead.get(name, 0.0) >= AHEAD_EVERY and self._seen.get(name) != self._index.version(series)
+            if due and self._index.has_records(series) and may_go_on():
+                with suppress(_Stopped):
+                    await to_the_end(self._as_of_now(series, may_go_on))
+                    self._ahead[name] = now
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
@@ -108,35 +129,42 @@ class Lake:
         return problem
 
     async def mend(self, series: Iterable[Series]) -> bool:
-        """Read all files of some series; True if one was damaged, which is written anew when next asked for."""
+        """Read all files of some series; True if one was damaged, which is written again when next asked for."""
         rows = [row for each in series for row in await self.files(each)]
         return any([await self.verify(row) is not None for row in rows])
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    async def _as_of_now(self, series: Series) -> tuple[LakeTable, ...]:
+    async def _as_of_now(
+        self, series: Series, may_go_on: Callable[[], bool] = lambda: True
+    ) -> tuple[LakeTable, ...]:
         name = series.name.lower()
         async with self._sealing.setdefault(name, asyncio.Lock()):
-            edition = self._index.edition(series)
-            if self._seen.get(name) != edition or not await asyncio.to_thread(self._all_there, name):
+            version = self._index.version(series)
+            if self._seen.get(name) != version or not await asyncio.to_thread(self._all_there, name):
                 layout = self._index.layout(series)
                 kept = self._index.has_records(series)
-                self._ready[name] = await self._seal(name, layout) if kept else ()
-                self._seen[name] = edition
+                self._ready[name] = await self._seal(name, layout, may_go_on) if kept else ()
+                self._seen[name] = version
             return self._ready[name]
 
-    async def _seal(self, name: str, layout: Layout) -> tuple[LakeTable, ...]:
+    async def _seal(self, name: str, layout: Layout, may_go_on: Callable[[], bool]) -> tuple[LakeTable, ...]:
         columns = lake_columns(layout, await self._tables.read(lambda cursor: keysets(cursor, name)))
         parts = [(name, layout.table), (f"{name}__old", layout.old_table)]
-        files = [await self._seal_table(lake_name, table, layout, columns) for lake_name, table in parts]
+        files = [
+            await self._seal_table(lake_name, table, layout, columns, may_go_on) for lake_name, table in parts
+        ]
         await self._write_manifest()
         await self._forget_old()
         return tuple(LakeTable(n, columns, found) for (n, _), found in zip(parts, files, strict=True))
 
     async def _seal_table(
-        self, name: str, table: str, layout: Layout, columns: tuple[LakeColumn, ...]
+        self, name: str, table: str, layout: Layout, columns: tuple[LakeColumn, ...], may_go_on: Callable[[], bool]
     ) -> tuple[str, ...]:
-        """Write the months that are not as they were; all files of the table, in the order of months."""
+        """Write the months that are not as they were; all files of the table, in the order of months.
+
+        Stopped after a month if it may not go on: what is written stays, and counts.
+        """
         shape, time = layout_hash(columns), time_column(layout.series)
         held = await self._tables.read(lambda cursor: prints(cursor, table, time))
         known = {row.month: row for row in await self._tables.read(lambda cursor: sealed(cursor, name))}
@@ -146,8 +174,11 @@ class Lake:
         )
         months = sorted(held.keys() - right.keys())
         for first in range(0, len(months), NOTED):
-            written = []
+            written: list[Sealed] = []
             for month in months[first : first + NOTED]:
+                if not may_go_on():
+                    await self._note(written, known)
+                    raise _Stopped
                 select = select_sql(table, layout, columns, where_month(time, month))
                 written.append(await self._write(name, month, select, shape, held[month], known.get(month)))
             await self._note(written, known)
@@ -223,7 +254,7 @@ class Lake:
             return f"it cannot be read: {error.strerror}"
         if size != row.bytes:
             return f"it has {size:,} bytes instead of {row.bytes:,}"
-        return None if sha256 == row.sha256 else "its bytes are not what they were"
+        return None if sha256 == row.sha256 else "its content has changed"
 
     def _settle(self, part: Path, place: Path) -> None:
         """Let a file that was written last, and take its place."""

@@ -153,7 +153,7 @@ def forget(cursor: Cursor, table: str, months: Iterable[str]) -> None:
 
 
 def distrust(cursor: Cursor, series: str) -> None:
-    """Have all files of a series written anew: records that they hold come again, under the same numbers."""
+    """Have all files of a series written again: records that they hold come again, under the same numbers."""
     names = [series.lower(), f"{series.lower()}__old"]
     cursor.execute("UPDATE mirror.lake SET print = '0' WHERE list_contains(?, series)", [names])
 
@@ -163,7 +163,7 @@ def prints(cursor: Cursor, table: str, time: str | None) -> dict[str, Print]:
     day = "NULL" if time is None else f"CAST(floor({quoted(time)} / 86400) AS INTEGER)"
     # hash(recnum, _keyset) is the exclusive or of two hashes: of an even number of records the second would vanish.
     each = "hash(xor(hash(recnum), coalesce(_keyset, 0)::UBIGINT))"
-    sql = f"SELECT {day}, count(*), bit_xor({each}) FROM {table} GROUP BY ALL"
+    sql = f"SELECT {day}, count(*), bit_xor({each}) FROM {table} GROUP BY ALL HAVING count(*) > 0"
     return together(
         (month_of(day, timed=time is not None), Print(n, h)) for day, n, h in cursor.execute(sql).fetchall()
     )

@@ -17,7 +17,7 @@ export function answer(found) {
   const place = document.getElementById("answer");
   const columns = found.columns.map((column) => ({ name: column.name, kind: kind(column.type), type: column.type, units: "", hidden: false }));
   place.hidden = false;
-  document.getElementById("answer-title").textContent = `${number(found.rows.length)} row${found.rows.length === 1 ? "" : "s"}${found.whole ? "" : ", the first of more"}`;
+  document.getElementById("answer-title").textContent = `${number(found.rows.length)} row${found.rows.length === 1 ? "" : "s"}${found.whole ? "" : " (more in the download)"}`;
   const made = place.querySelector("table");
   made.tHead.replaceChildren(h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.kind === "number" ? "n" : null, title: column.type }, column.name))));
   rows(made.tBodies[0], columns, found.rows);

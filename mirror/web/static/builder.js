@@ -15,7 +15,7 @@ export function builder(place, built, picker, offerNames, settled) {
     const name = series.value.trim();
     if (!name || name === fields.dataset.series) return;
     const response = await fetch(`/search/builder?series=${encodeURIComponent(name)}`);
-    if (!response.ok) { said.textContent = /[.]/.test(name) ? "There is no series of that name." : ""; return; }
+    if (!response.ok) { said.textContent = /[.]/.test(name) ? "Unknown series." : ""; return; }
     const piece = new DOMParser().parseFromString(await response.text(), "text/html");
     fields.replaceChildren(...piece.body.childNodes);
     fields.dataset.series = name;
@@ -28,9 +28,9 @@ export function builder(place, built, picker, offerNames, settled) {
     for (const [name, value] of new FormData(form)) if (value.trim()) filled.append(name, value);
     if (!filled.has("b.series")) return;
     try {
-      const told = await api(`/api/build-query?${filled}`);
-      if (told.ds) built(told);
-      said.replaceChildren(h("span", { class: told.ok ? "muted" : "bad" }, told.ok ? "" : told.error));
+      const answer = await api(`/api/build-query?${filled}`);
+      if (answer.ds) built(answer);
+      said.replaceChildren(h("span", { class: answer.ok ? "muted" : "bad" }, answer.ok ? "" : answer.error));
     } catch (error) {
       said.replaceChildren(h("span", { class: "bad" }, error.message));
     }

@@ -24,8 +24,8 @@ export function completion(area, editor, behind) {
   let [offered, at] = [[], 0];
 
   async function ask(sql) {
-    const told = await api(`/api/sql?query=${encodeURIComponent(sql)}`).catch(() => ({ rows: [] }));
-    return told.rows;
+    const answer = await api(`/api/sql?query=${encodeURIComponent(sql)}`).catch(() => ({ rows: [] }));
+    return answer.rows;
   }
 
   async function names() {

@@ -56,7 +56,7 @@ function draw() {
   const [from, to] = place.year === null ? [0, cells.count] : [ofYear(place.year), ofYear(place.year + 1)];
   byId("summary").textContent = [
     `${number(cells.sum("records", from, to))} records`, `${number(cells.sum("files", from, to))} files`,
-    `${number([...cells.told.states.slice(from, to)].filter((s) => s === "f").length)} days held completely`,
+    `${number([...cells.answer.states.slice(from, to)].filter((s) => s === "f").length)} days fully cached`,
     `${share(cells.sum("flagged", from, to), cells.sum("records", from, to))} flagged`,
   ].join(", ");
   crumbs();
@@ -113,27 +113,27 @@ async function detail({ quietly = false } = {}) {
   const turn = (asked += 1);
   if (!quietly) {
     byId("detail-title").textContent = whole ? String(place.year) : cells.name(place.day);
-    byId("detail-body").replaceChildren(h("p", { class: "muted" }, "Looking for gaps…"));
+    byId("detail-body").replaceChildren(h("p", { class: "muted" }, "Loading gaps…"));
   }
-  const told = await attempt(() => Promise.all([
+  const answer = await attempt(() => Promise.all([
     api(`/api/gaps?ds=${encodeURIComponent(ds)}`),
     whole ? null : api(`/api/coverage/hours?series=${encodeURIComponent(series)}&day=${cells.name(place.day)}`),
   ]));
-  if (!told || turn !== asked) return;
-  const [gaps, hours] = told;
+  if (!answer || turn !== asked) return;
+  const [gaps, hours] = answer;
   byId("detail-body").replaceChildren(
     whole ? "" : h("p", {}, cells.describe(place.day).split("\n").slice(1).join("; ")),
     hours ? hourStrip(new Cells(hours)) : "", actions(ds, gaps, whole), gapList(gaps));
   if (!quietly && !whole) byId("detail-title").focus({ preventScroll: true });
 }
 
-function hourStrip(told) {
+function hourStrip(answer) {
   const [canvas, tip] = [h("canvas", { tabindex: 0, role: "application", "aria-label": "Hours of the day. Arrow keys move, Enter shows the records." }), h("div", { class: "tip", hidden: true })];
   const heat = h("div", { class: "heat" }, canvas, tip);
-  const pickHour = (index) => { location.href = `/search?ds=${encodeURIComponent(told.recordSet(index))}`; };
-  const strip = new Grid(canvas, tip, { describe: (i) => told.describe(i), pick: pickHour, say: announce });
+  const pickHour = (index) => { location.href = `/search?ds=${encodeURIComponent(answer.recordSet(index))}`; };
+  const strip = new Grid(canvas, tip, { describe: (i) => answer.describe(i), pick: pickHour, say: announce });
   const heads = [0, 3, 6, 9, 12, 15, 18, 21].map((hour) => ({ at: hour, text: `${String(hour).padStart(2, "0")}:00` }));
-  requestAnimationFrame(() => strip.show({ rows: [{ label: "TAI", cells: [...Array(24).keys()] }], columns: 24, heads, height: 32, color: told.painter(measure.value) }));
+  requestAnimationFrame(() => strip.show({ rows: [{ label: "TAI", cells: [...Array(24).keys()] }], columns: 24, heads, height: 32, color: answer.painter(measure.value) }));
   return heat;
 }
 
@@ -148,12 +148,12 @@ function actions(ds, gaps, whole) {
 }
 
 function gapList(gaps) {
-  if (!gaps.count) return h("p", { class: "note good" }, "Nothing is missing here.");
-  const rows = gaps.gaps.map((g) => h("tr", {}, h("td", {}, g.first ?? "the beginning"), h("td", {}, g.last ?? "the end"), h("td", { class: "n" }, number(g.slots)), h("td", { class: "w" }, g.restriction)));
+  if (!gaps.count) return h("p", { class: "note good" }, "Nothing is missing.");
+  const rows = gaps.gaps.map((g) => h("tr", {}, h("td", {}, g.first ?? "start of series"), h("td", {}, g.last ?? "end of series"), h("td", { class: "n" }, number(g.slots)), h("td", { class: "w" }, g.restriction)));
   return h("div", {},
     h("p", {}, `${number(gaps.count)} ${gaps.count === 1 ? "gap" : "gaps"}${gaps.slots === null ? "" : `, ${number(gaps.slots)} slots`}${gaps.count > rows.length ? `; the first ${rows.length}` : ""}:`),
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Gaps" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["From", "To", "Slots", "Only"].map((t) => h("th", { scope: "col", class: t === "Slots" ? "n" : null }, t)))),
+      h("thead", {}, h("tr", {}, ["From", "To", "Slots", "Restricted to"].map((t) => h("th", { scope: "col", class: t === "Slots" ? "n" : null }, t)))),
       h("tbody", {}, rows))));
 }
 
@@ -163,9 +163,9 @@ let filling = false;
 let refreshed = 0;
 
 async function refresh(quietly) {
-  const told = await attempt(() => api(`/api/coverage/days?series=${encodeURIComponent(series)}`));
-  if (!told) return;
-  cells = new Cells(told);
+  const answer = await attempt(() => api(`/api/coverage/days?series=${encodeURIComponent(series)}`));
+  if (!answer) return;
+  cells = new Cells(answer);
   if (!quietly) { place = fromAddress(); }
   draw();
   detail({ quietly });

@@ -4,7 +4,7 @@ import { SYMBOLS } from "./days.js";
 
 const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 
-/** Years by months: what share of the slots is held. */
+/** Years by months: the share of the slots that are cached. */
 export function yearsTable(cells, [first, last], ofYear, open) {
   const rows = [];
   for (let year = first; year <= last; year += 1) {
@@ -16,7 +16,7 @@ export function yearsTable(cells, [first, last], ofYear, open) {
     });
     rows.push(h("tr", {}, h("th", { scope: "row" }, h("button", { type: "button", onclick: () => open(year), "aria-label": `Open ${year}` }, String(year))), row));
   }
-  return h("table", {}, h("caption", {}, "Share of slots held completely, by month"),
+  return h("table", {}, h("caption", {}, "Share of slots fully cached, by month"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Year"), MONTHS.map((m) => h("th", { scope: "col" }, m.slice(0, 3))))), h("tbody", {}, rows));
 }
 
@@ -28,12 +28,12 @@ export function yearTable(cells, year, open) {
     const row = Array.from({ length: 31 }, (_, day) => {
       if (day >= days) return h("td", {});
       const index = from + day;
-      const state = cells.told.states[index];
+      const state = cells.answer.states[index];
       const button = h("button", { type: "button", class: state === "f" ? "full" : null, "aria-label": cells.describe(index).replaceAll("\n", ", "), onclick: () => open(index) }, SYMBOLS[state]);
       return h("td", {}, button);
     });
     return h("tr", {}, h("th", { scope: "row" }, name), row);
   });
-  return h("table", {}, h("caption", {}, `${year}: ● held completely, ◐ partly, ○ gap, · not asked for`),
+  return h("table", {}, h("caption", {}, `${year}: ● fully cached, ◐ partly cached, ○ missing, · never requested`),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Month"), Array.from({ length: 31 }, (_, d) => h("th", { scope: "col" }, String(d + 1))))), h("tbody", {}, rows));
 }

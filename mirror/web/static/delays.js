@@ -51,13 +51,13 @@ function chart(months) {
 
 /** Show the section, if the series has anything to show. */
 export async function showDelays(series) {
-  const told = await api(`/api/coverage/delays?series=${encodeURIComponent(series)}`).catch(() => null);
-  if (!told?.months.length) return;
+  const answer = await api(`/api/coverage/delays?series=${encodeURIComponent(series)}`).catch(() => null);
+  if (!answer?.months.length) return;
   document.getElementById("delays").hidden = false;
-  const rows = told.months.map((m) => h("tr", {}, h("th", { scope: "row" }, m.month), h("td", { class: "n" }, length(m.median)), h("td", { class: "n" }, length(m.most)), h("td", { class: "n" }, number(m.records))));
+  const rows = answer.months.map((m) => h("tr", {}, h("th", { scope: "row" }, m.month), h("td", { class: "n" }, length(m.median)), h("td", { class: "n" }, length(m.most)), h("td", { class: "n" }, number(m.records))));
   document.getElementById("delays-table").replaceChildren(h("table", {},
-    h("thead", {}, h("tr", {}, ["Month", "Median", "9 of 10 below", "Records looked at"].map((t, i) => h("th", { scope: "col", class: i ? "n" : null }, t)))), h("tbody", {}, rows)));
-  const draw = () => document.getElementById("delays-chart").replaceChildren(chart(told.months));
+    h("thead", {}, h("tr", {}, ["Month", "Median", "9 of 10 below", "Records"].map((t, i) => h("th", { scope: "col", class: i ? "n" : null }, t)))), h("tbody", {}, rows)));
+  const draw = () => document.getElementById("delays-chart").replaceChildren(chart(answer.months));
   draw();
   new ResizeObserver(draw).observe(document.getElementById("delays"));
 }

@@ -17,9 +17,9 @@ export function estimated(place, ask) {
     asking = new AbortController();
     const { signal } = asking;
     timer = setTimeout(async () => {
-      const told = await Promise.resolve(ask(signal)).catch(() => null);
+      const answer = await Promise.resolve(ask(signal)).catch(() => null);
       if (signal.aborted) return;
-      place.replaceChildren(...(told ? [told.text, ...told.notes.flatMap((note) => [h("br"), note])] : []));
+      place.replaceChildren(...(answer ? [answer.text, ...answer.notes.flatMap((note) => [h("br"), note])] : []));
     }, PAUSE);
   };
 }

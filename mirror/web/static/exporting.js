@@ -26,7 +26,7 @@ export function exporting(form, ds) {
     const parts = [h("p", {}, h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, job.id), " ",
       h("span", { class: `badge ${done ? "good" : job.state === "failed" ? "bad" : "busy"}` }, job.state))];
     if (job.error) parts.push(h("p", { class: "note bad" }, job.error));
-    if (job.waits) parts.push(h("p", { class: "note warn" }, `${job.waits.why}; next try ${job.waits.next_try}`));
+    if (job.waits) parts.push(h("p", { class: "note warn" }, `${job.waits.why}; next attempt ${job.waits.next_try}`));
     if (!done && job.state !== "failed") parts.push(h("progress", { max: job.total || 1, value: job.ready, "aria-label": "Files of the export" }));
     if (done) {
       parts.push(h("p", {}, `${number(job.ready)} files${job.bytes ? `, ${size(job.bytes)}` : ""}: `,

@@ -14,10 +14,10 @@ export function filling(button, outcome, ds, begun = () => {}) {
   let size = null;
   button.addEventListener("click", async () => {
     if (size === null) {
-      const told = await attempt(() => api("/api/fill", { body: { ds, dry_run: true } }), { button });
-      if (!told) return;
-      if (!told.count) { outcome.textContent = "Nothing is missing."; button.disabled = true; return; }
-      size = told.estimate;
+      const answer = await attempt(() => api("/api/fill", { body: { ds, dry_run: true } }), { button });
+      if (!answer) return;
+      if (!answer.count) { outcome.textContent = "Nothing is missing."; button.disabled = true; return; }
+      size = answer.estimate;
       button.textContent = named(size);
       outcome.textContent = size.notes.join("; ");
       return;
@@ -25,7 +25,7 @@ export function filling(button, outcome, ds, begun = () => {}) {
     const job = await attempt(() => api("/api/fill", { body: { ds } }), { button });
     if (!job) return;
     button.disabled = true;
-    outcome.replaceChildren("Being fetched: ", h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, job.id));
+    outcome.replaceChildren("Fetching: ", h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, job.id));
     begun(job);
   });
 }

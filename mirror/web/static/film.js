@@ -1,4 +1,4 @@
-// The film strip: pictures that are not to be had say why, and each can be seen large.
+// The film strip: pictures that are not available say why, and each can be seen large.
 
 import { announce, h } from "./site.js";
 
@@ -13,9 +13,9 @@ export function film() {
   /** A picture that cannot be had says why in its place. */
   async function explain(picture) {
     const response = await fetch(picture.src).catch(() => null);
-    const told = response && !response.ok ? await response.json().catch(() => null) : null;
-    picture.closest("a").replaceWith(h("div", { class: "absent", title: told?.error ?? "" }, h("span", {}, "no picture")));
-    announce(told?.error ?? "A picture cannot be had");
+    const answer = response && !response.ok ? await response.json().catch(() => null) : null;
+    picture.closest("a").replaceWith(h("div", { class: "absent", title: answer?.error ?? "" }, h("span", {}, "no picture")));
+    announce(answer?.error ?? "No picture is available");
   }
 
   function watch(picture) {
@@ -23,7 +23,7 @@ export function film() {
     if (picture.complete && picture.src && !picture.naturalWidth && picture.currentSrc) explain(picture);
   }
 
-  /** Fetch what is not held, and show it in place of the link that asked for it. */
+  /** Fetch a missing file, and show it in place of the link that asked for it. */
   function load(link) {
     const picture = h("img", { src: link.dataset.small, width: 256, height: 256, alt: link.dataset.alt });
     link.replaceWith(h("a", { href: link.href }, picture));

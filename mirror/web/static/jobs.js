@@ -1,4 +1,4 @@
-// Jobs as they go on: when one has changed, the part of the page that shows them is fetched anew.
+// Jobs as they go on: when one has changed, the part of the page that shows them is fetched again.
 import { announce, api, attempt, listen } from "./site.js";
 
 const place = () => document.getElementById("jobs");
@@ -11,7 +11,7 @@ async function renew() {
   if (!response?.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("jobs");
   if (!fresh || fresh.innerHTML === place().innerHTML || place().contains(document.activeElement)) return;
-  if (fresh.dataset.finished === "yes" && place().dataset.finished === "no") announce("The job has ended.");
+  if (fresh.dataset.finished === "yes" && place().dataset.finished === "no") announce("The job has finished.");
   place().replaceWith(document.adoptNode(fresh));
 }
 

@@ -1,7 +1,7 @@
 // The front page: figures as they change.
 import { h, listen, number, share, size } from "./site.js";
 
-const JSOC = { ok: ["answers", "good"], failing: ["fails", "bad"], away: ["away", "bad"], offline: ["not asked", "muted"] };
+const JSOC = { ok: ["online", "good"], failing: ["failing", "bad"], away: ["not responding", "bad"], offline: ["offline mode", "muted"] };
 const SUBSCRIPTION = { current: "good", failing: "bad", working: "busy" };
 
 const figures = (state) => ({
@@ -40,7 +40,7 @@ function show(state) {
   problem.textContent = state.config.problem ?? "";
   fill("work", [...state.fills.map(aFill), ...state.jobs.map(aJob)], "Nothing is being fetched.");
   fill("subscriptions", state.subscriptions.map(aSubscription), "None yet.");
-  fill("changed", state.changes.map(aChange), "Nothing that is held was found to have changed.");
+  fill("changed", state.changes.map(aChange), "None of the cached records has been reprocessed.");
 }
 
 /** Put these in place of what is there; not while the keyboard is in it, and not if they are the same. */
@@ -57,7 +57,7 @@ function fill(id, elements, empty) {
 const task = (left, right, ...more) => h("div", { class: "card task" }, h("div", { class: "row spread" }, h("span", {}, left), h("span", { class: "muted" }, right)), more);
 
 const aFill = (f) => task(
-  h("a", { href: `/coverage?series=${encodeURIComponent(f.series)}` }, f.series), `${number(f.done)} of ${number(f.total)} parts`,
+  h("a", { href: `/coverage?series=${encodeURIComponent(f.series)}` }, f.series), `${number(f.done)} of ${number(f.total)} chunks`,
   h("progress", { max: Math.max(1, f.total ?? 0), value: f.done ?? 0, "aria-label": `Fill of ${f.series}` }));
 
 const aJob = (j) => task(

@@ -31,7 +31,7 @@ export function plot(found, remember) {
     const names = [...up.querySelectorAll("input:checked")].map((box) => box.value);
     const ys = numbers.filter((column) => names.includes(column.name)).slice(0, MOST);
     if (!x || !ys.length) {
-      said.textContent = numbers.some((column) => !column.hidden) ? "Choose what to plot." : "None of the keywords is a number: add some above and search again.";
+      said.textContent = numbers.some((column) => !column.hidden) ? "Select a keyword to plot." : "None of the keywords is numeric. Add some above and search again.";
       return;
     }
     const drawn = ys.map((column) => ({ name: column.name, units: column.units, values: values(column) }));

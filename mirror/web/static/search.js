@@ -19,21 +19,21 @@ export function settled(work, wait = 250) {
   return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), wait); };
 }
 
-/** What a check found, below the record set: how much is held, or the error marked in its place. */
-export function tell(told) {
+/** What a check found, below the record set: how much is cached, or the error marked in its place. */
+export function tell(answer) {
   ds.toggleAttribute("aria-invalid", false);
-  if (told.ok) {
-    checked.replaceChildren(...told.sets.map((set) => h("p", { class: set.plan === "local" ? "good" : "muted" },
-      told.sets.length > 1 ? `${set.series}: ${set.text}` : set.text)));
+  if (answer.ok) {
+    checked.replaceChildren(...answer.sets.map((set) => h("p", { class: set.plan === "local" ? "good" : "muted" },
+      answer.sets.length > 1 ? `${set.series}: ${set.text}` : set.text)));
     return;
   }
   ds.setAttribute("aria-invalid", "true");
   const parts = [];
-  if (told.position !== null && told.ds) {
-    const [before, rest] = [told.ds.slice(0, told.position), told.ds.slice(told.position)];
+  if (answer.position !== null && answer.ds) {
+    const [before, rest] = [answer.ds.slice(0, answer.position), answer.ds.slice(answer.position)];
     parts.push(h("pre", { class: "marked" }, before, h("mark", {}, rest.slice(0, 1) || " "), rest.slice(1)));
   }
-  parts.push(h("p", { class: "bad" }, told.error + (told.expected ? `; expected ${told.expected}` : "")));
+  parts.push(h("p", { class: "bad" }, answer.error + (answer.expected ? `; expected ${answer.expected}` : "")));
   checked.replaceChildren(...parts);
 }
 
@@ -44,8 +44,8 @@ async function check() {
   running = new AbortController();
   const asked = ds.value;
   try {
-    const told = await api(`/api/check-query?ds=${encodeURIComponent(asked)}`, { signal: running.signal });
-    if (asked === ds.value) tell(told);
+    const answer = await api(`/api/check-query?ds=${encodeURIComponent(asked)}`, { signal: running.signal });
+    if (asked === ds.value) tell(answer);
   } catch (error) {
     if (error.name !== "AbortError") checked.replaceChildren(h("p", { class: "bad" }, error.message));
   }
@@ -56,19 +56,19 @@ export function offerNames(input, list) {
   input.addEventListener("input", settled(async () => {
     if (/[[{]/.test(input.value)) return;
     const found = await api(`/api/names?q=${encodeURIComponent(input.value.trim())}`).catch(() => []);
-    list.replaceChildren(...found.map((one) => h("option", { value: one.series, label: `${one.note}${one.known ? " (known here)" : ""}` })));
+    list.replaceChildren(...found.map((one) => h("option", { value: one.series, label: `${one.note}${one.known ? " (cached)" : ""}` })));
   }, 150));
 }
 
 ds.addEventListener("input", settled(check));
 offerNames(ds, document.getElementById("names"));
 document.getElementById("search").addEventListener("submit", () => {
-  checked.replaceChildren(h("p", { class: "muted" }, "Searching; what is missing is fetched from JSOC …"));
+  checked.replaceChildren(h("p", { class: "muted" }, "Searching; missing records are fetched from JSOC …"));
 });
 if (ds.value && !ds.hasAttribute("aria-invalid")) check();
 
 const picker = keywordPicker(document.getElementById("picker"), document.getElementById("key"));
-builder(document.getElementById("build"), (told) => { ds.value = told.ds || ds.value; if (told.ds) tell(told); }, picker, offerNames, settled);
+builder(document.getElementById("build"), (answer) => { ds.value = answer.ds || ds.value; if (answer.ds) tell(answer); }, picker, offerNames, settled);
 
 const fill = document.getElementById("fill");
 if (fill) filling(fill, document.getElementById("fill-said"), ds.defaultValue);

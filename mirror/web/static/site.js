@@ -2,12 +2,12 @@
 
 // ---- asking ------------------------------------------------------------------------------------------
 
-/** An answer that is an error; `status` is its HTTP code, `told` what the mirror says, as JSON. */
+/** An answer that is an error; `status` is its HTTP code, `answer` what the mirror says, as JSON. */
 export class Problem extends Error {
-  constructor(message, status, told) {
+  constructor(message, status, answer) {
     super(message);
     this.status = status;
-    this.told = told ?? {};
+    this.answer = answer ?? {};
   }
 }
 
@@ -34,8 +34,8 @@ export async function request(path, { body, method, signal } = {}) {
     throw new Problem("The mirror does not answer. Is it running?", 0);
   }
   if (response.ok) return response;
-  const told = await response.json().catch(() => null);
-  throw new Problem(told?.error ?? `HTTP ${response.status} ${response.statusText}`, response.status, told);
+  const answer = await response.json().catch(() => null);
+  throw new Problem(answer?.error ?? `HTTP ${response.status} ${response.statusText}`, response.status, answer);
 }
 
 // ---- telling -----------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ function showError(error) {
   // The place is marked in the statement itself.
   const message = error.message.split("\n").filter((line) => !line.startsWith("  ")).join("\n");
   showProblem(new Problem(message, error.status), said);
-  const position = error.told?.position;
+  const position = error.answer?.position;
   if (position === undefined || position === null) return;
   const from = place(area.value, position);
   const word = /^(?:"[^"]*"?|[\w.]+|\s*\S)/.exec(area.value.slice(from))?.[0].length ?? 1;
@@ -82,7 +82,7 @@ async function go() {
   const began = performance.now();
   try {
     const found = await ask(area.value, running.signal);
-    said.replaceChildren(h("p", { class: "muted" }, `${number(found.rows.length)} rows in ${seconds(performance.now() - began)}${found.whole ? "" : "; there are more, which a download has"}`));
+    said.replaceChildren(h("p", { class: "muted" }, `${number(found.rows.length)} row${found.rows.length === 1 ? "" : "s"} in ${seconds(performance.now() - began)}${found.whole ? "" : "; the download has all rows"}`));
     answer(found);
     remember(area.value);
   } catch (error) {
@@ -130,7 +130,7 @@ async function list() {
   document.getElementById("saved-none").hidden = queries.length > 0;
   saved.replaceChildren(...queries.map((query) => h("li", {},
     h("button", { type: "button", class: "quiet", title: `saved by ${query.saved_by}`, onclick: () => load(query.sql) }, query.name),
-    h("button", { type: "button", class: "quiet", "aria-label": `Forget ${query.name}`, onclick: (event) => forget(query.name, event.currentTarget) }, "✕"))));
+    h("button", { type: "button", class: "quiet", "aria-label": `Delete ${query.name}`, onclick: (event) => forget(query.name, event.currentTarget) }, "✕"))));
 }
 
 const forget = (name, button) => attempt(async () => { await api("/api/queries", { method: "DELETE", body: { name } }); await list(); }, { button, place: said });

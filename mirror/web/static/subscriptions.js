@@ -18,9 +18,9 @@ function meter(label, part, whole) {
 function card(one) {
   const own = tables && one.name in tables;
   const buttons = h("div", { class: "row" },
-    h("button", { type: "button", onclick: (event) => look(one.name, event.currentTarget) }, "Look now"),
+    h("button", { type: "button", onclick: (event) => look(one.name, event.currentTarget) }, "Sync now"),
     own ? h("button", { type: "button", onclick: () => edit(one.name) }, "Edit") : null,
-    own ? h("button", { type: "button", class: "danger", onclick: () => remove(one.name) }, "Take out") : null);
+    own ? h("button", { type: "button", class: "danger", onclick: () => remove(one.name) }, "Remove") : null);
   return h("article", { class: "card subscription", "data-name": one.name },
     h("div", { class: "row spread" }, h("h2", {}, one.name, " ", h("span", { class: `badge ${COLOURS[one.state] ?? ""}` }, one.state)), buttons),
     h("p", { class: "muted" }, h("a", { href: `/series/${encodeURIComponent(one.series)}` }, one.series), ` from ${one.start} to ${one.end}: ${one.segments.length ? one.segments.join(", ") : "keywords only"}`),
@@ -28,17 +28,17 @@ function card(one) {
       h("dt", {}, "Records"), h("dd", {}, `${number(one.records)} of ${number(one.records_wanted)}`, meter("Records", one.records, one.records_wanted)),
       one.segments.length ? [h("dt", {}, "Files"), h("dd", {}, `${number(one.files)} of ${number(one.files_wanted)}, ${size(one.bytes)}`,
         one.rate ? `, ${size(one.rate)}/s` : "", one.seconds_left ? `, ${length(one.seconds_left)} left` : "",
-        one.files_absent ? `; ${number(one.files_absent)} are not to be had` : "", meter("Files", one.files, one.files_wanted))] : null,
+        one.files_absent ? `; ${number(one.files_absent)} are unavailable` : "", meter("Files", one.files, one.files_wanted))] : null,
       one.budget ? [h("dt", {}, "Budget"), h("dd", {}, `${size(one.budget.used)} of ${one.budget.limit}`)] : null,
-      h("dt", {}, "Looked"), h("dd", {}, `${one.last_look ?? "not yet"}; next ${one.next_look ?? "–"}`)),
+      h("dt", {}, "Last sync"), h("dd", {}, `${one.last_look ?? "not yet"}; next ${one.next_look ?? "–"}`)),
     one.why ? h("p", { class: `note ${one.problem ? "bad" : ""}` }, one.why) : null);
 }
 
 async function refresh() {
-  const told = await api("/api/subscriptions");
+  const answer = await api("/api/subscriptions");
   // Whoever is about to press a button there keeps it.
   if (list.contains(document.activeElement) && document.activeElement !== document.body) return;
-  list.replaceChildren(...(told.length ? told.map(card) : [h("p", { class: "empty" }, "There is no subscription yet.")]));
+  list.replaceChildren(...(answer.length ? answer.map(card) : [h("p", { class: "empty" }, "No subscriptions yet.")]));
 }
 
 const look = (name, button) => attempt(async () => { await api("/api/sync", { body: { name } }); button.blur(); await refresh(); }, { button });
@@ -96,30 +96,30 @@ function wrong(fields) {
 
 /** What is filled in, as config.toml has it. */
 function filled() {
-  const wish = {};
+  const entered = {};
   for (const element of form.querySelectorAll("[data-field] :is(input, select)")) {
-    if (element.value.trim()) wish[element.name] = meant(element.name, element.value);
+    if (element.value.trim()) entered[element.name] = meant(element.name, element.value);
   }
-  return wish;
+  return entered;
 }
 
 /** What it would fetch by now, as far as it is filled in. */
 const estimate = form ? estimated(document.getElementById("edit-estimate"), (signal) => {
-  const wish = filled();
-  return wish.series && wish.start ? api("/api/subscriptions/estimate", { body: wish, signal }) : null;
+  const entered = filled();
+  return entered.series && entered.start ? api("/api/subscriptions/estimate", { body: entered, signal }) : null;
 }) : () => {};
 
 async function write() {
-  const wish = filled();
+  const entered = filled();
   try {
-    if (editing === null) await api("/api/subscriptions", { body: wish });
-    else await api(`/api/subscriptions/${encodeURIComponent(editing)}`, { method: "PUT", body: wish });
+    if (editing === null) await api("/api/subscriptions", { body: entered });
+    else await api(`/api/subscriptions/${encodeURIComponent(editing)}`, { method: "PUT", body: entered });
     await reload();
     dialog.close();
     await again();
   } catch (error) {
-    wrong(error.told?.fields ?? {});
-    if (!error.told?.fields) showProblem(error, document.getElementById("edit-problem"));
+    wrong(error.answer?.fields ?? {});
+    if (!error.answer?.fields) showProblem(error, document.getElementById("edit-problem"));
   }
 }
 
@@ -132,7 +132,7 @@ async function reload() {
 
 function remove(name) {
   const sure = document.getElementById("sure");
-  document.getElementById("sure-title").textContent = `Take ${name} out?`;
+  document.getElementById("sure-title").textContent = `Remove ${name}?`;
   sure.returnValue = "";
   sure.addEventListener("close", () => {
     if (sure.returnValue !== "yes") return;

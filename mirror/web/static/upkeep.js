@@ -12,30 +12,30 @@ function table(heads, rows, label) {
 
 // ---- check -------------------------------------------------------------------------------------------
 
-function showCheck(told) {
-  const run = told.run;
+function showCheck(answer) {
+  const run = answer.run;
   if (!run) return;
   const step = run.steps.indexOf(run.step);
-  const state = told.running ? ["busy", "running"] : told.ok ? ["good", "all is well"] : ["bad", "look below"];
+  const state = answer.running ? ["busy", "running"] : answer.ok ? ["good", "no problems"] : ["bad", "problems found"];
   byId("check-state").replaceChildren(
-    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records looked at; begun ${moment(run.started_at)}${run.ended_at ? `, ended ${moment(run.ended_at)}` : ""}.`),
-    told.running ? h("p", {}, `Looks at ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
-    told.findings.length ? table(["What became of it", "Where", "What was wrong", "What was or is to be done"], told.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
-    told.more_findings ? h("p", { class: "muted" }, `and ${number(told.more_findings)} more`) : "");
+    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records checked; started ${moment(run.started_at)}${run.ended_at ? `, finished ${moment(run.ended_at)}` : ""}.`),
+    answer.running ? h("p", {}, `Checking ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
+    answer.findings.length ? table(["Outcome", "Where", "Problem", "Action"], answer.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
+    answer.more_findings ? h("p", { class: "muted" }, `and ${number(answer.more_findings)} more`) : "");
 }
 
 async function watchCheck() {
-  const told = await attempt(() => api("/api/check"));
-  if (!told) return;
-  showCheck(told);
-  if (told.running) setTimeout(watchCheck, 1000);
+  const answer = await attempt(() => api("/api/check"));
+  if (!answer) return;
+  showCheck(answer);
+  if (answer.running) setTimeout(watchCheck, 1000);
 }
 
 byId("check")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = event.submitter;
-  const told = await attempt(() => api("/api/check", { body: { scope: byId("scope").value, anew: byId("anew").checked } }), { button });
-  if (told) watchCheck();
+  const answer = await attempt(() => api("/api/check", { body: { scope: byId("scope").value, restart: byId("restart").checked } }), { button });
+  if (answer) watchCheck();
 });
 if (document.querySelector("#check-state .busy")) watchCheck();
 
@@ -44,22 +44,22 @@ if (document.querySelector("#check-state .busy")) watchCheck();
 byId("evict")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const need = Math.round(Number(byId("need").value) * Number(byId("need-unit").value));
-  const told = await attempt(() => api("/api/evict", { body: { need, dry_run: true } }), { button: event.submitter });
-  if (told) showEviction(told, need);
+  const answer = await attempt(() => api("/api/evict", { body: { need, dry_run: true } }), { button: event.submitter });
+  if (answer) showEviction(answer, need);
 });
 
-function showEviction(told, need) {
-  const goes = h("button", { type: "button", class: "danger" }, `Let ${number(told.blobs)} files go now`);
+function showEviction(answer, need) {
+  const goes = h("button", { type: "button", class: "danger" }, `Evict ${number(answer.blobs)} files now`);
   let sure = false;
   goes.addEventListener("click", async () => {
-    if (!sure) { sure = true; goes.textContent = "Sure? They would have to be fetched again"; return; }
+    if (!sure) { sure = true; goes.textContent = "Confirm: they will have to be fetched again"; return; }
     const done = await attempt(() => api("/api/evict", { body: { need } }), { button: goes });
-    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files went, ${size(done.freed)}.`));
+    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files evicted, ${size(done.freed)} freed.`));
   });
   byId("evict-state").replaceChildren(
-    h("p", {}, told.blobs ? `${number(told.blobs)} files would go, ${size(told.freed)}.` : "Nothing could go: all that is held is pinned or in use, or nothing is held."),
-    told.files.length ? table(["File", "#Size", "Last used"], told.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would go") : "",
-    told.blobs ? h("p", {}, goes) : "");
+    h("p", {}, answer.blobs ? `${number(answer.blobs)} files would be evicted, freeing ${size(answer.freed)}.` : "Nothing can be evicted: all cached files are pinned or in use, or there are none."),
+    answer.files.length ? table(["File", "#Size", "Last used"], answer.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would be evicted") : "",
+    answer.blobs ? h("p", {}, goes) : "");
 }
 
 // ---- backups -----------------------------------------------------------------------------------------
@@ -71,11 +71,11 @@ async function listBackups() {
   const to = byId("to").value.trim();
   if (!to) { byId("to").focus(); return; }
   try { localStorage.setItem("backups", to); } catch { /* not remembered, then */ }
-  const told = await attempt(() => api(`/api/backups?to=${encodeURIComponent(to)}`));
-  if (!told) return;
-  byId("backup-state").replaceChildren(told.length
-    ? table(["Backup", "Made", "#Files", "#Size", "Holds"], told.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
-    : h("p", { class: "muted" }, "There is none in this folder."));
+  const answer = await attempt(() => api(`/api/backups?to=${encodeURIComponent(to)}`));
+  if (!answer) return;
+  byId("backup-state").replaceChildren(answer.length
+    ? table(["Backup", "Made", "#Files", "#Size", "Contents"], answer.map((b) => [b.backup, b.made_at, number(b.files), size(b.size), b.index_only ? "the index" : "everything"]), "Backups")
+    : h("p", { class: "muted" }, "No backups in this folder."));
 }
 
 byId("backup-list")?.addEventListener("click", listBackups);

@@ -1,4 +1,4 @@
-"""A series that gets another keyword: records that were kept before are fetched again when they are asked for."""
+"""A series that gets another keyword: records that were cached before are fetched again when they records."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_without_jsoc_the_old_keywords_are_answered_and_the_new_one_is_an_
     assert await values(mirror, "DATAMEAN") == mirror.before
     told = (await mirror.ask(HOUR, KEYWORD)).json
     assert told["status"] == 1
-    assert f"were kept before hmi.v_45s had {KEYWORD}" in told["error"].lower().replace(KEYWORD.lower(), KEYWORD)
+    assert f"were cached before hmi.v_45s had {KEYWORD}" in told["error"].lower().replace(KEYWORD.lower(), KEYWORD)
 
 
 async def test_records_that_are_asked_for_by_number_are_fetched_again_too(mirror):

@@ -63,7 +63,7 @@ GOOD = {"path": "/x.fits", "size": 1, "mtime_ns": 1, "inode": 1}
 @pytest.mark.parametrize(
     "body, words",
     [
-        ([], "the body is no JSON object"),
+        ([], "the body is not a JSON object"),
         ({"files": ["/x.fits"]}, "files[0] is '/x.fits'; expected an object"),
         ({"files": [{**GOOD, "path": "x.fits"}]}, "absolute path"),
         ({"files": [{**GOOD, "size": "1"}]}, "expected a whole number"),

@@ -56,7 +56,7 @@ async def test_it_is_openapi(document):
 
 async def test_it_tells_of_every_path_of_the_api_and_of_no_other(mirror, document):
     routes = {(r.method, r.resource.canonical) for r in mirror.running.app.router.routes() if r.resource}
-    served = {(m, p) for m, p in routes if m != "HEAD" and p.startswith(("/api/", "/healthz", "/metrics"))}
+    served = {(m, p) for m, p in routes if m != "HEAD" and p.startswith(("/api/", "/fits/", "/healthz", "/metrics"))}
     told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert served == told
 

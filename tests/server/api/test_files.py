@@ -49,7 +49,7 @@ WRONG_BODIES = [
     ("/api/jobs", {"ds": SHARPS, "method": "url_quick"}, 400, "expected url or url-tar"),
     ("/api/jobs", {"ds": SHARPS, "method": "ftp"}, 400, "expected url or url-tar"),
     ("/api/jobs", {"ds": SHARPS, "protocol": "su"}, 403, "expected as-is or fits"),
-    ("/api/jobs", [SHARPS], 400, "no JSON object"),
+    ("/api/jobs", [SHARPS], 400, "not a JSON object"),
     ("/api/jobs", "{", 400, "no JSON"),
     ("/api/jobs", b"\xff\xfe\x00", 400, "no JSON"),
     ("/api/jobs", "[" * 60_000, 400, "nested too deep"),

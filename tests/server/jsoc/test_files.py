@@ -118,7 +118,7 @@ async def test_what_is_not_there_is_404_with_a_message(mirror):
         answer = await mirror.get(path)
         assert (answer.code, answer.body.decode()) == (
             404,
-            f"JSOC refused, status 404: {path} is not to be had (HTTP 404)\n",
+            f"JSOC refused, status 404: {path} is not available (HTTP 404)\n",
         )
 
 

@@ -269,7 +269,7 @@ async def test_a_held_folder_without_its_slash_leads_to_it_while_jsoc_is_away(wo
 
 async def test_a_rule_for_everything_keeps_neither_programs_nor_what_could_only_be_ours(tmp_path):
     async with in_front(tmp_path, '[[plain_file]]\npattern = "*"\n') as world:
-        world.server.pages["/cgi-bin/other"] = world.server.pages["/api/other"] = Page(b"made anew")
+        world.server.pages["/cgi-bin/other"] = world.server.pages["/api/other"] = Page(b"made again")
         assert [(await world.get("/cgi-bin/other")).plan for _ in range(2)] == ["passed", "passed"]
         assert (await world.get("/api/other")).code == 404
 

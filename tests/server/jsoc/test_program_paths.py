@@ -55,6 +55,20 @@ async def test_exports_by_all_names_are_ours_and_wait_for_each_other(mirror):
     assert "exp_status" in asked[asked.index("exp_request") : len(asked) - asked[::-1].index("exp_request")]  # never both at once
 
 
+async def test_an_export_of_a_series_that_only_another_database_has_is_jsocs_to_answer(mirror):
+    request = {"op": "exp_request", "ds": "internal.only[]", "method": "url_quick", "protocol": "as-is", "notify": ADDRESS}
+    ours = await mirror.get("/cgi-bin/ajax/jsoc_fetch", request)
+    assert (ours.json["status"], "does not exist" in ours.json["error"]) == (4, True)
+    before = len(await mirror.log())
+    theirs = await mirror.get("/cgi-bin/ajax/jsocextfetch", {**request, "dbhost": "hmidb2"})
+    assert theirs.plan == "forwarded"
+    passed = [(e["program"], e["params"].get("dbhost")) for e in (await mirror.log())[before:]]
+    assert ("jsocextfetch", "hmidb2") in passed
+    await mirror.faults(OUTAGE)
+    away = await mirror.get("/cgi-bin/ajax/jsocextfetch", {**request, "dbhost": "hmidb2"})
+    assert away.json["status"] in (4, "4") or away.code in (502, 503, 504)
+
+
 async def test_a_program_needs_the_same_role_under_every_name(mirror):
     from mirror.server.roles import role_of
 

@@ -46,7 +46,7 @@ async def test_logging_out_ends_the_session_for_good(guarded):
 
 async def test_a_wrong_login_says_so_and_a_way_on_to_another_site_is_not_taken(guarded):
     answer = await log_in(guarded, "ada.wrong")
-    assert answer.code == 403 and b"invalid or revoked token" in answer.body
+    assert answer.code == 403 and b"Invalid or revoked token" in answer.body
     answer = await log_in(guarded, TOKENS["read"], next="//evil.example/")
     assert answer.headers["Location"] == "/"
 

@@ -140,8 +140,8 @@ async def test_a_series_that_is_not_there_is_told_of(mirror):
 
 async def test_the_front_page_tells_how_the_mirror_is(quiet):
     told = " ".join((await page(quiet, "/")).text.split())
-    assert "JSOC answers" in told
-    assert "Records held 80" in told
+    assert "JSOC online" in told
+    assert "Cached records 80" in told
 
 
 async def test_the_page_of_a_series_tells_keywords_with_types_and_units(mirror):
@@ -234,10 +234,10 @@ async def test_a_fill_closes_the_gap_and_the_map_shows_it(quiet):
     "path, code, words",
     [
         ("/api/coverage/days", 400, "series is missing"),
-        ("/api/coverage/days?series=hmi.nothing", 503, "not held"),
-        ("/api/coverage/days?series=hmi.v_45s&year=14", 400, "year is '14'"),
+        ("/api/coverage/days?series=hmi.nothing", 503, "not cached"),
+        ("/api/coverage/days?series=hmi.v_45s&year=14", 400, "year = '14'"),
         ("/api/coverage/days?series=hmi.v_45s&year=1066", 400, "expected one from 1900"),
-        ("/api/coverage/hours?series=hmi.v_45s&day=2014.02.30", 400, "day is '2014.02.30'"),
+        ("/api/coverage/hours?series=hmi.v_45s&day=2014.02.30", 400, "day = '2014.02.30'"),
         ("/api/gaps", 400, "ds is missing"),
         ("/api/gaps?ds=hmi.v_45s[", 400, ""),
     ],

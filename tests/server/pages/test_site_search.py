@@ -51,7 +51,7 @@ def data(text):
 async def test_a_search_is_an_address_and_its_records_are_a_table(mirror):
     text, told, _ = await search(mirror, ds=HOUR, key="T_REC,DATAMEAN,QUALITY")
     assert "80 records" in told
-    assert "from what is held" in told
+    assert "from the cache" in told
     rows = (await mirror.get("/api/search", {"ds": HOUR, "key": "T_REC,DATAMEAN,QUALITY"})).json["rows"]
     cells = [unescape(re.sub("<[^>]+>", "", c)) for c in re.findall(r"<td[^>]*>(.*?)</td>", text)]
     assert [cells[i : i + 3] for i in range(0, len(cells), 3)] == rows
@@ -80,7 +80,7 @@ async def test_long_tables_have_pages_without_script(mirror):
     [
         ("hmi.v_45s[2014.13]", 400, "2", "expected a time such as"),
         ("hmi.v_45s[2014.01.01][? NOPE = 1 ?]", 404, "N", "does not exist"),
-        ("hmi.nothing[2014]", 400, "h", "there is no series hmi.nothing"),
+        ("hmi.nothing[2014]", 400, "h", "no series hmi.nothing"),
         ("<script>alert(1)</script>", 400, "<", "the name of a series"),
         ("hmi.v_45s[2014.01.01/1h", 400, "[", "not closed"),
     ],
@@ -120,7 +120,7 @@ async def test_the_builder_is_filled_in_as_the_record_set_says(mirror):
     for name, value in {"v.HARPNUM": "3536", "start.T_REC": "2014.01.01_TAI", "length.T_REC": "1d", "step.T_REC": "1h", "b.where": "QUALITY = 0"}.items():
         assert f'name="{name}" value="{value}"' in text, name
     text, told, _ = await search(mirror, ds="hmi.v_45s[:#1]")
-    assert "The builder cannot say all of this record set" in told
+    assert "The builder does not support everything in this record set" in told
 
 
 async def test_the_fields_of_another_series_come_as_a_piece(mirror):

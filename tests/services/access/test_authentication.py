@@ -68,7 +68,7 @@ def test_a_form_is_for_one_session(authenticator):
 
 def test_too_many_wrong_tokens_are_refused_and_a_right_one_never(authenticator, clock):
     for _ in range(FAILURES):
-        with pytest.raises(Refused, match="invalid or revoked token"):
+        with pytest.raises(Refused, match="Invalid or revoked token"):
             authenticator.log_in("ada." + "x" * 43, HERE)
     with pytest.raises(TooMany, match="try again in 60 s"):
         authenticator.log_in("ada." + "x" * 43, HERE)

@@ -133,7 +133,7 @@ WRONG = {
     "empty": lambda _: b"",
     "gzip": lambda d: b"\x1f\x8b" + d,
     "no DATASUM and CHECKSUM": lambda d: d.replace(b"CHECKSUM", b"CHECKSUN"),
-    "written anew": lambda d: d.replace(
+    "written again": lambda d: d.replace(
         b"file does conform to FITS standard", b"conforms to FITS standard         "
     ),
 }
@@ -172,9 +172,9 @@ async def test_a_series_that_does_not_exist_and_a_file_that_is_gone_are_told(lab
     nameless = tmp_path / "nameless.fits"
     nameless.write_bytes(files().archived)
     gone, unknown, bare = await adopt(lab, [tmp_path / "gone.fits", path, nameless])
-    assert gone.reason == "there is no such file"
+    assert gone.reason == "no such file"
     assert "no series 'hmi.nothing'" in unknown.reason
-    assert "which series" in bare.reason
+    assert "identifies its series" in bare.reason
 
 
 async def test_eviction_forgets_an_adopted_export_and_its_name_in_the_tree(lab, have):

@@ -102,7 +102,7 @@ async def test_a_file_that_is_held_already_leaves_only_if_its_very_bytes_are_hel
     time.now += REST
     assert [o.state for o in await inbox.turn()] == ["held", "held"]
     assert not same.exists()
-    assert "holds another file" in (folder / "rejected" / f"{other.name}.txt").read_text()
+    assert "already has another file" in (folder / "rejected" / f"{other.name}.txt").read_text()
 
 
 async def test_it_looks_at_the_start_and_whenever_something_happens(lab, tmp_path):

@@ -75,7 +75,7 @@ def test_a_file_without_any_record_is_told_what_was_looked_for():
 
 def test_what_a_program_wrote_anew_is_not_taken():
     astropy = header(RECORD, **{"(first comment)": "conforms to FITS standard"})
-    assert "written anew" in placed(astropy).reason
+    assert "written again" in placed(astropy).reason
 
 
 def test_keywords_without_a_record_number_are_not_enough():

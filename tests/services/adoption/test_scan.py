@@ -49,8 +49,8 @@ def test_what_is_no_file_or_no_fits_is_told(tmp_path):
     (tmp_path / "long.fits").write_bytes((b"SIMPLE  =" + b"T".rjust(21)).ljust(80) * 36 * 5000)
     os.mkfifo(tmp_path / "pipe.fits")
     assert reason(tmp_path) == "it is a folder"
-    assert reason(tmp_path / "pipe.fits") == "it is no file"
-    assert reason(tmp_path / "gone.fits") == "there is no such file"
+    assert reason(tmp_path / "pipe.fits") == "it is not a regular file"
+    assert reason(tmp_path / "gone.fits") == "no such file"
     assert "web page" in reason(tmp_path / "web.fits")
     assert "tar -x" in reason(tmp_path / "tar.fits")
     assert "no END" in reason(tmp_path / "long.fits")

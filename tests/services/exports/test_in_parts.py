@@ -61,7 +61,7 @@ async def test_a_request_that_is_too_large_is_made_in_parts_and_put_together_in_
     requests = (await asked(mirror))[1:]
     assert [r["ds"].count("#") for r in requests] == [1] * 7
     assert {r["process=n"] for r in requests} == {"0|rebin,method=boxcar,scale=0.5"}
-    assert await notes(mirror, parts["requestid"]) == ["asked of JSOC in 7 parts, of which 7 are done"]
+    assert await notes(mirror, parts["requestid"]) == ["requested from JSOC in 7 parts, 7 done"]
     again = await mirror.exported(PROCESSED, protocol="fits", filenamefmt="x.{recnum:%d}.{segment}", **REBIN)
     assert again == parts
 
@@ -106,7 +106,7 @@ async def test_a_film_cannot_be_made_in_parts_and_the_answer_says_so(mirror):
         told = await mirror.export(PROCESSED, **more)
         assert (told["status"], told["requestid"]) == (3, "VOID")
         assert "10000MB" in told["error"]
-        assert "parts" in told["error"]
+        assert "cannot be split" in told["error"]
 
 
 async def test_more_records_than_one_export_may_have_are_status_3(mirror):
@@ -119,7 +119,7 @@ async def test_more_records_than_one_export_may_have_are_status_3(mirror):
     await mirror.faults({"match": {"op": "rs_summary"}, "fault": "wrong_count", "delta": 7_000_000})
     told = (await mirror.get(FETCH, params)).json
     assert (told["status"], told["requestid"]) == (3, "VOID")
-    assert "100,000" in told["error"] and "divide" in told["error"]
+    assert "100,000" in told["error"] and "split" in told["error"]
 
 
 # ---- pictures ---------------------------------------------------------------------------------------

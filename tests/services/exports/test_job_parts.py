@@ -52,7 +52,7 @@ async def test_what_is_not_done_is_divided_anew_after_what_is(jobs, database):
 
 async def test_a_job_that_begins_anew_or_is_forgotten_has_no_parts(jobs, database):
     parts = JobParts(database)
-    for end in (jobs.begin_anew(JOB), jobs.remove([JOB])):
+    for end in (jobs.restart(JOB), jobs.remove([JOB])):
         await parts.divide(JOB, [[1]])
         await end
         assert await parts.of(JOB) == []

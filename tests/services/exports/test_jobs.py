@@ -92,7 +92,7 @@ async def test_a_job_goes_forward_only_and_what_ended_stays(jobs):
         await jobs.advance(job.id, "failed", error="late")
     with pytest.raises(StorageError, match="there is no job 'nope'"):
         await jobs.advance("nope", "done")
-    again = await jobs.begin_anew(job.id)
+    again = await jobs.restart(job.id)
     assert (again.state, again.upstream_id) == ("waiting", None)
 
 

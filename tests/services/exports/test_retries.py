@@ -73,7 +73,7 @@ async def test_after_a_day_it_is_given_up_and_said_so(mirror):
     accepted = (await mirror.export(OFFLINE, o="1"))["requestid"]
     told = await mirror.ended(accepted)
     assert told["status"] == 4
-    assert told["error"].startswith("given up after") and "24 hours" in told["error"]
+    assert told["error"].startswith("gave up after") and "24 hours" in told["error"]
     assert "one request at a time" in told["error"]
     pauses = [p for p in mirror.pauses if p >= 15]
     assert max(pauses) == LONGEST_PAUSE
@@ -152,7 +152,7 @@ async def test_files_made_of_printed_values_say_so(mirror):
     file = await mirror.get(f"{done['dir']}/{done['data'][0]['filename']}")
     assert (file.code, file.headers["X-Mirror-Values"]) == (200, "printed")
     job = (await mirror.get(f"/api/jobs/{done['requestid']}")).json
-    assert "files have their keywords as they print" in job["notes"][0]
+    assert "files have keywords with fewer digits" in job["notes"][0]
     assert {f["values"] for f in job["files"]} == {"printed"}
     index = (await mirror.get(f"{done['dir']}/index.txt")).body
     assert b"printed" not in index

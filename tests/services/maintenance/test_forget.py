@@ -1,4 +1,4 @@
-"""Forgetting over HTTP: what was given up is asked from JSOC again, exactly that, and nothing else."""
+"""Forgetting over HTTP: what was given up is fetched from JSOC again, exactly that, and nothing else."""
 
 from tests.filelab import file_lab
 from tests.lab import lab
@@ -83,7 +83,7 @@ async def test_what_cannot_be_meant_is_refused_with_one_sentence(tmp_path):
     async with lab(tmp_path) as made:
         await made.ask(HOUR)
         for ds, code, words in (
-            ("hmi.v_45s[$]", 403, "only JSOC can tell"),
+            ("hmi.v_45s[$]", 403, "known only to JSOC"),
             ("no.such", 404, "not found"),
             ("", 400, "ds is missing"),
         ):

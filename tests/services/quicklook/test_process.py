@@ -66,7 +66,7 @@ async def test_one_that_takes_too_long_is_given_up(renderer, image, monkeypatch)
 async def test_a_process_that_dies_is_an_error_and_the_next_one_starts(renderer, image, monkeypatch):
     start = asyncio.create_subprocess_exec
     monkeypatch.setattr(asyncio, "create_subprocess_exec", lambda *_, **options: start("true", **options))
-    with pytest.raises(MirrorError, match="died"):
+    with pytest.raises(MirrorError, match="crashed"):
         await renderer.picture(image, GREY, turned=False, most=128)
     monkeypatch.undo()
     assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")

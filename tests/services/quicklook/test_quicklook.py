@@ -195,8 +195,8 @@ async def test_the_segment_that_is_named_is_shown_else_the_first_image(lab):
 
 SHARPS = "hmi.sharp_cea_720s[][2014.01.01/12m]"
 NO_PICTURES = [
-    ({"ds": SHARPS, "number": "999"}, 404, "there is no record 999"),
-    ({"ds": SHARPS, "number": "0"}, 404, "there is no record 0"),
+    ({"ds": SHARPS, "number": "999"}, 404, "no record 999"),
+    ({"ds": SHARPS, "number": "0"}, 404, "no record 0"),
     ({"ds": SHARPS, "number": "x"}, 400, "expected a whole number"),
     ({"ds": SHARPS, "seg": "nope"}, 404, "no segment 'nope'"),
     ({"ds": "hmi.v_sht_modes[2010.04.30_TAI]"}, 403, "no segment that is an image"),
@@ -214,7 +214,7 @@ async def test_what_has_no_picture_is_told(lab):
 async def test_a_file_on_tape_has_no_picture_until_it_is_fetched(lab):
     answer = await picture(lab, "hmi.sharp_720s[3690][2014.02.01_14:00:00_TAI]{bitmap}")
     assert answer.code == 503
-    assert "`mirror fetch` has it brought back" in answer.json["error"]
+    assert "`mirror fetch` has it staged" in answer.json["error"]
 
 
 # ---- what is kept -------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ async def test_one_asker_does_not_keep_others_waiting(tmp_path):
 
 
 async def test_a_refusal_is_no_syntax_error(sql):
-    with pytest.raises(Refused, match="read only"):
+    with pytest.raises(Refused, match="read-only"):
         await sql.rows("DROP VIEW hmi.v_45s")
 
 

@@ -179,7 +179,7 @@ async def test_a_file_that_is_gone_is_left_alone_for_a_day(lab):
 async def test_a_budget_holds_until_its_period_is_over(lab):
     wish = replace(ONE, budget=budget(f"{2 * SIZE + 1}/day"))
     report = await one_pass(lab, wish)
-    assert (report.files, report.why) == (2, "its budget is used up")
+    assert (report.files, report.why) == (2, "budget used up")
     assert report.records == REGION, "keywords are no files"
     assert report.budget.used == 2 * SIZE
     await lab.restart()
@@ -191,7 +191,7 @@ async def test_a_budget_holds_until_its_period_is_over(lab):
 async def test_subscriptions_leave_a_part_of_the_quota_to_people(tmp_path):
     async with file_lab(tmp_path, MIRROR_STORAGE__QUOTA=f"{4 * SIZE}") as lab:
         report = await one_pass(lab, ONE)
-        assert (report.state, report.why) == ("waiting", "subscriptions hold 80% of the quota")
+        assert (report.state, report.why) == ("waiting", "subscriptions use 80% of the quota")
         assert report.files == 4 == len(await lab.downloads())
         assert report.records == REGION
 

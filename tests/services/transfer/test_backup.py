@@ -155,7 +155,7 @@ async def test_the_copy_is_of_the_storage_version_that_every_duckdb_reads(small)
 
 @pytest.mark.parametrize("to", ["store", "store/inside", "."])
 async def test_a_folder_in_the_store_or_around_it_is_refused(small, to):
-    with pytest.raises(BadRequest, match="lie in each other"):
+    with pytest.raises(BadRequest, match="overlap"):
         await small.backup(to)
 
 
@@ -219,7 +219,7 @@ class CopyingDisk(FaultyDisk):
 
 async def test_a_store_that_is_there_is_left_alone(small):
     await small.backup()
-    with pytest.raises(StorageError, match="is there already; expected an empty folder, or --force"):
+    with pytest.raises(StorageError, match="already exists; expected an empty folder, or --force"):
         restore(small.path / "backups", small.path / "store")
 
 
@@ -297,7 +297,7 @@ async def test_a_backup_of_a_newer_program_is_refused(small):
 
 
 def test_a_folder_without_backups_is_none(tmp_path):
-    with pytest.raises(StorageError, match="is no backup, and holds none"):
+    with pytest.raises(StorageError, match="is not a backup"):
         restore(tmp_path, tmp_path / "new")
     assert describe(tmp_path) == []
 
@@ -308,7 +308,7 @@ def test_a_folder_without_backups_is_none(tmp_path):
 async def test_a_restored_mirror_answers_as_the_one_that_was_backed_up(tmp_path):
     async with file_lab(tmp_path / "store") as mirror:
         await mirror.recnums(SPAN)
-        told_before = await everything(mirror, SPAN)
+        show_estimate = await everything(mirror, SPAN)
         path = (await mirror.ask(SPAN, None, seg="Dopplergram")).json["segments"][0]["values"][0]
         data = (await mirror.get(path)).body
         await mirror.settled()  # what was sent is noted a moment later
@@ -319,7 +319,7 @@ async def test_a_restored_mirror_answers_as_the_one_that_was_backed_up(tmp_path)
         assert hashes == [sha256(data)]
         restore(tmp_path / "backups", tmp_path / "new")
         await mirror.restart(MIRROR_STORAGE__PATH=str(tmp_path / "new"), MIRROR_UPSTREAM__POLICY="offline")
-        assert await everything(mirror, SPAN) == told_before
+        assert await everything(mirror, SPAN) == show_estimate
         assert (await mirror.get(path)).body == data
 
 
@@ -336,7 +336,7 @@ async def test_a_wish_that_cannot_be_is_an_error_of_the_api(tmp_path):
             answer = await mirror.request("POST", "/api/backup", json=body)
             assert answer.code == 400, body
             assert answer.json["error"]
-        with pytest.raises(Refusal, match="lie in each other"):
+        with pytest.raises(Refusal, match="overlap"):
             await task(mirror, "/api/backup", to=str(tmp_path / "store" / "x"))
 
 

@@ -89,7 +89,7 @@ async def test_what_was_not_asked_for_is_not_claimed(tmp_path):
         await elsewhere(mirror, tmp_path / "b")
         await take(mirror, tmp_path / "disk")
         answer = await mirror.ask(MORE)
-        assert "not held" in answer.json["error"]
+        assert "not cached" in answer.json["error"]
         assert "2014.01.01_00:03:00_TAI" in answer.json["error"]
 
 
@@ -339,7 +339,7 @@ async def test_a_structure_that_cannot_be_is_refused(tmp_path, made, old, new):
 
 async def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
     async with lab(tmp_path / "b", **OFFLINE) as mirror:
-        assert "is no bundle" in await refused(mirror, tmp_path)
+        assert "is not a bundle" in await refused(mirror, tmp_path)
         for body in ({"bundle": "here"}, {"bundle": ""}, {}, {"bundle": 1}):
             assert (await mirror.request("POST", "/api/import", json=body)).code == 400
 

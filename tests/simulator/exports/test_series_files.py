@@ -56,6 +56,7 @@ def test_spikes_are_two_units_of_positions_and_values(archive):
         _, spikes = hdus
         assert spikes.data.shape[0] == 3
         assert ((spikes.data[0] >= 0) & (spikes.data[0] < 4096 * 4096)).all()
+        assert len(set(spikes.data[0].tolist())) == spikes.data.shape[1]
 
 
 @pytest.mark.parametrize("segment,width", [("m6", 24), ("m18", 48), ("m36", 84)])

@@ -78,7 +78,7 @@ except StorageError as problem:
 """
     told = processes.run("-c", script)
     assert told.stderr == ""
-    assert f"is in use by process {os.getpid()}; one mirror at a time may own a store" in told.stdout
+    assert f"is in use by process {os.getpid()}; a store can be used by one mirror at a time" in told.stdout
 
 
 # ---- transactions -------------------------------------------------------------------------------
@@ -86,39 +86,39 @@ except StorageError as problem:
 
 async def test_a_write_that_fails_changes_nothing(database):
     def work(cursor):
-        cursor.execute("INSERT INTO mirror.facts VALUES ('a', 'b', 'c', 0)")
+        cursor.execute("INSERT INTO mirror.addresses VALUES ('b', 'c', 0)")
         raise ValueError("in the middle")
 
     with pytest.raises(ValueError, match="in the middle"):
         await database.write(work)
-    assert await one(database, "SELECT count(*) FROM mirror.facts") == 0
+    assert await one(database, "SELECT count(*) FROM mirror.addresses") == 0
 
 
 async def test_reads_go_on_beside_a_write_and_do_not_see_it_before_its_end(database):
     began, go_on = threading.Event(), threading.Event()
 
     def slow(cursor):
-        cursor.execute("INSERT INTO mirror.facts VALUES ('a', 'b', 'c', 0)")
+        cursor.execute("INSERT INTO mirror.addresses VALUES ('b', 'c', 0)")
         began.set()
         assert go_on.wait(10)
 
     writing = asyncio.ensure_future(database.write(slow))
     await asyncio.to_thread(began.wait, 10)
-    assert await one(database, "SELECT count(*) FROM mirror.facts") == 0
+    assert await one(database, "SELECT count(*) FROM mirror.addresses") == 0
     go_on.set()
     await writing
-    assert await one(database, "SELECT count(*) FROM mirror.facts") == 1
+    assert await one(database, "SELECT count(*) FROM mirror.addresses") == 1
 
 
 async def test_what_was_written_is_there_when_opened_again(path):
     database = Database.open(path)
-    await database.write(lambda c: c.execute("INSERT INTO mirror.facts VALUES ('a', 'b', 'c', 0)"))
+    await database.write(lambda c: c.execute("INSERT INTO mirror.addresses VALUES ('b', 'c', 0)"))
     await database.checkpoint()
-    await database.write(lambda c: c.execute("INSERT INTO mirror.facts VALUES ('d', 'e', 'f', 0)"))
+    await database.write(lambda c: c.execute("INSERT INTO mirror.addresses VALUES ('e', 'f', 0)"))
     database.close()
     again = Database.open(path)
     try:
-        assert await one(again, "SELECT count(*) FROM mirror.facts") == 2
+        assert await one(again, "SELECT count(*) FROM mirror.addresses") == 2
     finally:
         again.close()
 
@@ -154,7 +154,7 @@ async def test_little_memory_is_used_while_nothing_is_to_be_written_to_the_file(
     assert await database.write(limit) == Memory.WRITING
     await database.rest()
     assert await database.read(limit) == Memory.READING
-    many = f"INSERT INTO mirror.facts SELECT repeat('x', {SMALL_LOG // 10_000}), i, '', 0 FROM range(10_000) t(i)"
+    many = f"INSERT INTO mirror.addresses SELECT repeat('x', {SMALL_LOG // 10_000}), i, 0 FROM range(10_000) t(i)"
     await database.write(lambda c: c.execute(many))
     await database.rest()
     assert await database.read(limit) == Memory.WRITING  # it is all in the log

@@ -174,3 +174,30 @@ def test_without_room_for_a_copy_the_migration_goes_on_and_says_so(old, monkeypa
 def test_a_new_index_needs_no_copy(tmp_path, monkeypatch):
     monkeypatch.setattr(migrations, "_keep_copy", lambda _: pytest.fail("a copy of nothing"))
     Database.open(tmp_path / "index.duckdb").close()
+
+
+# ---- what single migrations carry over ---------------------------------------------------------------
+
+
+def test_small_answers_of_one_table_go_to_a_table_for_each_kind(tmp_path):
+    tables = {
+        "list": "series_lists",
+        "address": "addresses",
+        "no such series": "absent_series",
+        "linked texts": "linked_keywords",
+        "precise": "precise_keywords",
+        "budget": "budget",
+        "fill": "fills",
+    }
+    path = tmp_path / "index.duckdb"
+    with duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION}) as store:
+        migrate(store, [file for file in schema_files() if file[0] < 15])
+        for kind in tables:
+            store.execute("INSERT INTO mirror.facts VALUES (?, 'a', ?, 5), (?, 'b', '', 6)", [kind, kind, kind])
+        store.execute("INSERT INTO mirror.facts VALUES ('job number', '20261128', '17', 7)")
+    Database.open(path).close()
+    with duckdb.connect(str(path)) as store:
+        for kind, table in tables.items():
+            assert store.execute(f"FROM mirror.{table} ORDER BY key").fetchall() == [("a", kind, 5), ("b", "", 6)]
+        assert store.execute("FROM mirror.job_numbers").fetchall() == [("20261128", 17)]
+        assert not store.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'facts'").fetchall()

@@ -10,7 +10,7 @@ from mirror.coverage.intervals import Steps
 from mirror.coverage.subtraction import without
 from mirror.storage.database.database import Database
 from mirror.storage.index import answers as module
-from mirror.storage.index.answers import AnswerKind, Told
+from mirror.storage.index.answers import AnswerKind, NewAnswer
 from mirror.storage.index.index import Index
 from tests.storage.archive import SERIES, Record, answer
 
@@ -38,7 +38,7 @@ async def index(database):
 
 
 def told(key, lo, hi, *numbers, kind=AnswerKind.CONDITION):
-    return Told(kind, key, (box(lo, hi),), frozenset(numbers))
+    return NewAnswer(kind, key, (box(lo, hi),), frozenset(numbers))
 
 
 async def numbers(index, key, kind=AnswerKind.CONDITION):
@@ -47,9 +47,9 @@ async def numbers(index, key, kind=AnswerKind.CONDITION):
 
 
 async def test_answers_to_one_condition_add_up_and_later_ones_count(index, database):
-    await index.keep_told(SERIES, told("c", 1, 5, 1, 3), 10.0)
-    await index.keep_told(SERIES, told("c", 4, 8, 5, 8), 20.0)
-    await index.keep_told(SERIES, told("c", 1, 2, 2), 30.0)
+    await index.keep_answer(SERIES, told("c", 1, 5, 1, 3), 10.0)
+    await index.keep_answer(SERIES, told("c", 4, 8, 5, 8), 20.0)
+    await index.keep_answer(SERIES, told("c", 1, 2, 2), 30.0)
     for each in (index, await Index.load(database)):
         kept = each.answers.find("LAB.small", AnswerKind.CONDITION, "c")
         assert kept.holds((box(1, 8),))
@@ -60,9 +60,9 @@ async def test_answers_to_one_condition_add_up_and_later_ones_count(index, datab
 
 
 async def test_a_replaced_record_cuts_what_was_said_of_its_place(index):
-    await index.keep_told(SERIES, told("c", 1, 5, 1, 3), 10.0)
-    await index.keep_told(SERIES, told("whole", 1, 5, 1, 3, kind=AnswerKind.RECORDS), 10.0)
-    await index.keep_told(SERIES, told("beside", 6, 9, 7, kind=AnswerKind.RECORDS), 10.0)
+    await index.keep_answer(SERIES, told("c", 1, 5, 1, 3), 10.0)
+    await index.keep_answer(SERIES, told("whole", 1, 5, 1, 3, kind=AnswerKind.RECORDS), 10.0)
+    await index.keep_answer(SERIES, told("beside", 6, 9, 7, kind=AnswerKind.RECORDS), 10.0)
     before = index.answers.find(NAME, AnswerKind.CONDITION, "c")
     await index.keep(SERIES, answer([Record(20, 3)]), complete=(), checked_at=11.0)
     kept = index.answers.find(NAME, AnswerKind.CONDITION, "c")
@@ -73,7 +73,7 @@ async def test_a_replaced_record_cuts_what_was_said_of_its_place(index):
 
 
 async def test_a_record_that_comes_where_all_were_held_cuts_too(index):
-    await index.keep_told(SERIES, told("c", 1, 9, 1), 10.0)
+    await index.keep_answer(SERIES, told("c", 1, 9, 1), 10.0)
     all_there = [Record(n, n) for n in range(1, 11)]
     again = answer([*all_there, Record(30, 4, w=1)])
     await index.keep(SERIES, again, complete=(box(1, 10),), checked_at=11.0)
@@ -81,7 +81,7 @@ async def test_a_record_that_comes_where_all_were_held_cuts_too(index):
 
 
 async def test_records_that_are_dropped_are_named_no_more(index):
-    await index.keep_told(SERIES, told("c", 1, 9, 2, 5), 10.0)
+    await index.keep_answer(SERIES, told("c", 1, 9, 2, 5), 10.0)
 
     def work(cursor):
         cursor.execute(f"DELETE FROM {index.layout(SERIES).table} WHERE recnum = 2")
@@ -94,8 +94,8 @@ async def test_records_that_are_dropped_are_named_no_more(index):
 
 
 async def test_an_answer_that_names_what_is_not_held_is_broken(index):
-    await index.keep_told(SERIES, told("c", 1, 9, 2, 99), 10.0)
-    await index.keep_told(SERIES, told("d", 1, 9, 2), 10.0)
+    await index.keep_answer(SERIES, told("c", 1, 9, 2, 99), 10.0)
+    await index.keep_answer(SERIES, told("d", 1, 9, 2), 10.0)
     assert await index.drop_broken_answers(SERIES) == 1
     assert [kept.key for kept in index.answers.of(NAME)] == ["d"]
 
@@ -103,9 +103,9 @@ async def test_an_answer_that_names_what_is_not_held_is_broken(index):
 async def test_what_was_used_longest_ago_goes_first(index, monkeypatch):
     monkeypatch.setattr(module, "MOST_ANSWERS", 10)
     for i in range(10):
-        await index.keep_told(SERIES, told(f"c{i}", 1, 9, 1), 10.0)
+        await index.keep_answer(SERIES, told(f"c{i}", 1, 9, 1), 10.0)
     index.answers.find(NAME, AnswerKind.CONDITION, "c0")
-    await index.keep_told(SERIES, told("new", 1, 9, 1), 10.0)
+    await index.keep_answer(SERIES, told("new", 1, 9, 1), 10.0)
     left = {kept.key for kept in index.answers.of(NAME)}
     assert {"c0", "new"} <= left
     assert "c1" not in left
@@ -117,11 +117,11 @@ async def test_what_was_used_longest_ago_goes_first(index, monkeypatch):
     [
         told("c", 1, 9, *range(module.MOST_NUMBERS + 1)),
         told("c" * (module.LONGEST_KEY + 1), 1, 9, 1),
-        Told(AnswerKind.BODY, "c", (box(1, 9),), body=b"x" * (module.LARGEST_BODY + 1)),
-        Told(AnswerKind.CONDITION, "c", (Box(Region((None, None)), (Steps(0, 10**6, 7),)),)),
+        NewAnswer(AnswerKind.BODY, "c", (box(1, 9),), body=b"x" * (module.LARGEST_BODY + 1)),
+        NewAnswer(AnswerKind.CONDITION, "c", (Box(Region((None, None)), (Steps(0, 10**6, 7),)),)),
     ],
     ids=["numbers", "key", "body", "spans"],
 )
 async def test_what_is_too_large_is_not_kept(index, large):
-    await index.keep_told(SERIES, large, 10.0)
+    await index.keep_answer(SERIES, large, 10.0)
     assert index.answers.of(NAME) == []

@@ -1,4 +1,4 @@
-"""The log of coverage: what is written anew replays to the same, and it does not grow for ever."""
+"""The log of coverage: what is written again replays to the same, and it does not grow for ever."""
 
 from __future__ import annotations
 

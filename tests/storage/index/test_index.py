@@ -239,13 +239,6 @@ async def test_structures_are_found_in_any_case_and_by_name(index):
     assert [s.name for s in index.all_series()] == ["lab.Small"]
 
 
-async def test_a_fact_is_kept_until_it_is_replaced(index):
-    assert await index.fact("list", "x") is None
-    await index.keep_fact("list", "x", "one", 1.0)
-    await index.keep_fact("list", "x", "two", 2.0)
-    assert await index.fact("list", "x") == ("two", 2.0)
-
-
 # ---- tolerances -----------------------------------------------------------------------------------
 
 

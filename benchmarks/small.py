@@ -1,0 +1,282 @@
+"""What one request costs the daemon, from one record to a day: processor time, first touch and asked again.
+
+    python benchmarks/small.py [--store FOLDER] [--rounds 20] [--records 200000] [--only NAME ...]
+
+Everything is measured in turns, one round of each after the other, so that whatever else the machine does falls on
+all of them: the mirror, a bare aiohttp server beside it (``ok`` as JSON), and what the client needs to read the same
+answer (json.loads and a DataFrame). Processor time of the daemon is that of its process, user and system together,
+over many requests of one connection that stays open; wall time says little on a machine that others use too.
+
+    first   a window that nobody has asked for before, anywhere in the file
+    again   the same window, asked for by somebody else
+    near    windows that were never asked for, within a day that people look at
+
+The store has records of hmi.V_45s made as in bulk.py, and two hours of aia.lev1_euv_12s that a simulator sent.
+``--throughput`` has 50 clients ask at once, for other windows each and for the same one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from bulk import DAY, FIRST, SERIES, build
+from common import (
+    INFO,
+    Connection,
+    Program,
+    hardware,
+    processor_seconds,
+    rs_list_url,
+    run_mirror,
+    run_simulator,
+)
+
+from mirror.daemon import DATABASE
+from mirror.drms.times import format_time, parse_time
+
+AIA, AIA_DAY = "aia.lev1_euv_12s", "2014.01.01"
+BARE = """
+import sys
+from aiohttp import web
+async def answer(request): return web.json_response({"status": "ok"})
+app = web.Application(); app.router.add_get("/healthz", answer)
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=lambda *a: print("ready", flush=True), access_log=None)
+"""
+KEYS = "T_REC,DATAMEAN,QUALITY,CRPIX1,CROTA2"
+PARALLEL = 50
+
+
+@dataclass
+class Case:
+    """One row of the table: the addresses to ask, one after the other, and how many in a round."""
+
+    name: str
+    urls: Callable[[], Iterator[str]]
+    requests: int
+    client: bool = False  #: whether the client's own work on the last answer is measured beside it
+    daemon: list[float] = field(default_factory=list)  #: processor ms a request, by round
+    beside: list[float] = field(default_factory=list)
+
+
+def window(records: int, held: int, chance: random.Random) -> str:
+    """A random window of the held records, as a record set."""
+    start = parse_time(FIRST) + 45 * chance.randrange(held - records)
+    return f"{SERIES}[{format_time(start, 'TAI', 0)}/{45 * records}s]"
+
+
+def frame(body: bytes) -> pd.DataFrame:
+    """What a client makes of an answer, at least."""
+    return pd.DataFrame({column["name"]: column["values"] for column in json.loads(body)["keywords"]})
+
+
+def cases(base: str, held: int) -> list[Case]:
+    """The table."""
+    chance = random.Random(5)
+
+    def hmi(records: int, again: int = 0, day: int | None = None, **asked: str) -> Callable[[], Iterator[str]]:
+        def urls() -> Iterator[str]:
+            while True:
+                if day is not None:
+                    start = parse_time(FIRST) + 45 * (day * DAY + chance.randrange(DAY - records))
+                    ds = f"{SERIES}[{format_time(start, 'TAI', 0)}/{45 * records}s]"
+                else:
+                    ds = window(records, held, chance)
+                yield rs_list_url(base, ds, **asked)
+                for _ in range(again):
+                    yield rs_list_url(base, ds, **asked)
+
+        return urls
+
+    def aia(minutes: int, *, again: bool) -> Callable[[], Iterator[str]]:
+        def urls() -> Iterator[str]:
+            while True:
+                start = 0 if again else chance.randrange(60 * 60 // 12)
+                clock = time.strftime("%H:%M:%S", time.gmtime(start * 12))
+                yield rs_list_url(base, f"{AIA}[{AIA_DAY}_{clock}/{minutes}m]")
+
+        return urls
+
+    def same(url: str) -> Callable[[], Iterator[str]]:
+        def urls() -> Iterator[str]:
+            while True:
+                yield url
+
+        return urls
+
+    def once(make: Callable[[], Iterator[str]]) -> Callable[[], Iterator[str]]:
+        return same(next(make()))
+
+    struct = f"{base}{INFO}?{urllib.parse.urlencode({'op': 'series_struct', 'ds': SERIES})}"
+    return [
+        Case("1 record, 1 keyword: first", hmi(1, key="DATAMEAN"), 40),
+        Case("1 record, 1 keyword: near", hmi(1, day=3, key="DATAMEAN"), 40),
+        Case("1 record, 1 keyword: again", once(hmi(1, key="DATAMEAN")), 100, client=True),
+        Case("81 records, 5 keywords: first", hmi(81, key=KEYS), 40),
+        Case("81 records, 5 keywords: near", hmi(81, day=3, key=KEYS), 40),
+        Case("81 records, 5 keywords: again", once(hmi(81, key=KEYS)), 100, client=True),
+        Case("81 records, all: first", hmi(81), 40),
+        Case("81 records, all: near", hmi(81, day=3), 40),
+        Case("81 records, all: again", once(hmi(81)), 100, client=True),
+        Case("a day, all: first", hmi(DAY), 8),
+        Case("a day, all: again", once(hmi(DAY)), 20, client=True),
+        Case("an AIA hour, all: first", aia(60, again=False), 6),
+        Case("an AIA hour, all: again", aia(60, again=True), 20, client=True),
+        Case("series_struct", same(struct), 100),
+        Case("/healthz", same(f"{base}/healthz"), 100),
+    ]
+
+
+def measure(mirror: Program, bare: tuple[str, int], held: int, rounds: int, only: list[str]) -> dict[str, Case]:
+    """All cases, round by round."""
+    chosen = [c for c in cases(mirror.url, held) if not only or any(o in c.name for o in only)]
+    chosen.append(Case("bare aiohttp", lambda: iter(lambda: f"{bare[0]}/healthz", ""), 200))
+    streams = {c.name: c.urls() for c in chosen}
+    ours, theirs = Connection(mirror.url), Connection(bare[0])
+    for number in range(-1, rounds):
+        for case in chosen:
+            pid, connection = (bare[1], theirs) if case.name == "bare aiohttp" else (mirror.process.pid, ours)
+            urls, body = [next(streams[case.name]) for _ in range(case.requests)], b""
+            before = processor_seconds(pid)
+            for url in urls:
+                body, _ = connection.get(url)
+            spent = (processor_seconds(pid) - before) * 1e3 / case.requests
+            case.daemon += [spent] if number >= 0 else []
+            if case.client:
+                began = time.process_time()
+                for _ in range(5):
+                    frame(body)
+                case.beside += [(time.process_time() - began) * 200]
+            assert b'"status":0' in body or b'"status"' in body, body[:200]
+    return {case.name: case for case in chosen}
+
+
+def report(found: dict[str, Case]) -> None:
+    """The table."""
+    bare = statistics.fmean(found["bare aiohttp"].daemon)
+    print(f"\n{'':34} {'daemon':>9} {'/ bare':>7} {'client':>9} {'/ client':>8}")
+    for case in found.values():
+        mean, line = statistics.fmean(case.daemon), ""
+        beside = found.get(case.name.partition(":")[0] + ": again")
+        if beside is not None and beside.beside:
+            client = statistics.median(beside.beside)
+            line = f"{client:6.2f} ms {mean / client:8.2f}"
+        print(f"{case.name:34} {mean:6.2f} ms {mean / bare:7.1f} {line}")
+
+
+# ---- throughput ------------------------------------------------------------------------------------
+
+
+CLIENT = """
+import asyncio, sys, time, json
+async def main(host, port, paths, seconds):
+    times, end = [], time.perf_counter() + seconds
+    async def one(mine):
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
+        at = 0
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            writer.write(f"GET {mine[at % len(mine)]} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+            at += 1
+            head = await reader.readuntil(b"\\r\\n\\r\\n")
+            size = int(head.lower().partition(b"content-length:")[2].split()[0])
+            await reader.readexactly(size)
+            times.append(time.perf_counter() - began)
+        writer.close()
+    await asyncio.gather(*(one(p) for p in paths))
+    print(json.dumps(times))
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), json.load(sys.stdin), float(sys.argv[3])))
+"""
+
+
+def throughput(mirror: Program, held: int, seconds: float) -> None:
+    """50 clients at once: requests a processor second of the daemon, and how long they wait."""
+    chance, parts = random.Random(9), urllib.parse.urlsplit(mirror.url)
+
+    def path(ds: str) -> str:
+        made = urllib.parse.urlsplit(rs_list_url("http://x", ds))
+        return f"{made.path}?{made.query}"
+
+    # Windows of what a class looks at: ten days; none is asked for twice.
+    distinct = [[path(window(81, 10 * DAY, chance)) for _ in range(400)] for _ in range(PARALLEL)]
+    for name, paths in (("distinct", distinct), ("identical", [[distinct[0][0]]] * PARALLEL)):
+        before = mirror.cpu()
+        done = subprocess.run(
+            [sys.executable, "-c", CLIENT, parts.hostname or "", str(parts.port), str(seconds)],
+            input=json.dumps(paths), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        times, spent = sorted(json.loads(done.stdout)), mirror.cpu() - before
+        half, last = times[len(times) // 2], times[len(times) * 99 // 100]
+        print(
+            f"{name:10} {len(times) / spent:7.0f} a processor second, {len(times) / seconds:6.0f} a second; "
+            f"median {half * 1e3:.0f} ms, p99 {last * 1e3:.0f} ms ({last / half:.1f} of the median)"
+        )
+
+
+# ---- stores ----------------------------------------------------------------------------------------
+
+
+def make_store(store: Path, records: int) -> None:
+    """The records of both series."""
+    asyncio.run(build(store, records))
+    with run_simulator() as simulator, run_mirror(store, upstream=simulator.url) as mirror:
+        connection = Connection(mirror.url)
+        for hour in range(2):
+            connection.get(rs_list_url(mirror.url, f"{AIA}[{AIA_DAY}_0{hour}:00:00/1h]"))
+
+
+@contextlib.contextmanager
+def bare_aiohttp() -> Iterator[tuple[str, int]]:
+    """A server of nothing but aiohttp: its address and the number of its process."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", BARE, str(port)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--throughput", type=float, default=0.0, metavar="SECONDS")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        store = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if not (store / DATABASE).exists():
+            make_store(store, options.records)
+        mirror = stack.enter_context(run_mirror(store, UPSTREAM__POLICY="offline"))
+        bare = stack.enter_context(bare_aiohttp())
+        print(hardware())
+        if options.throughput:
+            throughput(mirror, options.records, options.throughput)
+        else:
+            report(measure(mirror, bare, options.records, options.rounds, options.only))
+        print(f"memory {mirror.memory():.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

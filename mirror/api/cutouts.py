@@ -1,0 +1,56 @@
+"""One record's file at an address of its own: whole, cut out, or averaged."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from mirror.api.contract import Answer, Asked, Endpoint
+
+#: How a scale is written; the group is the pixels of a side that become one.
+SCALE = re.compile(r"1/([1-9]\d{0,3})")
+
+Pixel = Annotated[float | None, Meta(description="in units")]
+
+
+class CutoutQuery(Asked, frozen=True, kw_only=True):
+    """``width`` by ``height`` around ``x``, ``y``, in arcsec from disk centre or as FITS pixel numbers; none: all of it.
+
+    ``scale``: so many pixels of each axis are averaged to one. ``t_ref``: the place is where the centre was at that time,
+    and has moved with the rotation of the Sun until the record's time.
+    """
+
+    x: Pixel = None
+    y: Pixel = None
+    width: Pixel = None
+    height: Pixel = None
+    units: Literal["arcsec", "pixels"] | None = None
+    scale: Annotated[str | None, Meta(description="1/N", examples=["1/4"])] = None
+    t_ref: Annotated[str | None, Meta(description="a time", examples=["2014.01.01_00:00:00_TAI"])] = None
+
+
+class FileChoice(Answer, frozen=True, kw_only=True):
+    """One of several files, and where it is."""
+
+    record: str
+    segment: str
+    path: str
+
+
+class FileChoices(Answer, frozen=True, kw_only=True):
+    """The files that a record set names, if these are several."""
+
+    error: str
+    choices: list[FileChoice]
+
+
+FITS = Endpoint(
+    method="GET", path="/fits/{recordset}", pattern="/fits/{recordset:.+}", role="read", asked=CutoutQuery, answer=bytes,
+    media=("image/fits",),
+    text="The FITS file of the one record and segment that a record set names, such as "
+    "`hmi.m_720s[2014.01.01_00:00:00_TAI]{magnetogram}`, with the record's keywords in its header; with `x`, `y`, `width` "
+    "and `height` a part of it. A file that is not cached is fetched. Code 300, with a list, if several files are named.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FITS,)

@@ -1,0 +1,149 @@
+"""``mirror cutout``: parts of images, as FITS files in a folder."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from mirror.api.cutouts import FITS, SCALE, CutoutQuery
+from mirror.api.exports import FILES, FilesQuery, ListedFile
+from mirror.api.search import SEARCH, SearchQuery
+from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.delivery import Delivered, Failure, name_problem
+from mirror.cli.support.output import json_option, remark, warn_if_stale
+from mirror.client.cutouts import name_format, tracking_start
+from mirror.humanize import counted, in_words
+
+#: Cutouts on their way at a time; the mirror makes one after the other.
+AT_ONCE = 2
+
+
+class Pair(click.ParamType[tuple[float, float]]):
+    """Two numbers with a comma."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: str | tuple[float, float], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """The two numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            first, second = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r}; expected two numbers with a comma, such as 200,-300", param, ctx)
+        return first, second
+
+
+@click.command
+@click.argument("recordset")
+@click.option("--center", "--centre", "centre", type=Pair(), metavar="X,Y", help="The centre of the cutout.")
+@click.option("--size", type=Pair(), metavar="W,H", help="Its width and height.")
+@click.option("--units", type=click.Choice(["arcsec", "pixels"]), default="arcsec", show_default=True,
+              help="Arcsec from disk centre, or FITS pixel numbers.")  # fmt: skip
+@click.option("--scale", metavar="1/N", help="Average squares of N x N pixels.")
+@click.option("--track", is_flag=True, help="Move the centre with the rotation of the Sun.")
+@click.option("--t-ref", metavar="TIME", help="When the centre is at X,Y, for --track. Default: the first record.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, separated by commas. Default: all.")
+@click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
+              help="Folder for the files, created if needed. Default: the current one.")  # fmt: skip
+@json_option
+@url_option
+def cutout(
+    recordset: str,
+    daemon: Daemon,
+    centre: tuple[float, float] | None,
+    size: tuple[float, float] | None,
+    units: Literal["arcsec", "pixels"],
+    scale: str | None,
+    track: bool,
+    t_ref: str | None,
+    seg: str | None,
+    limit: int | None,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Cut parts out of images, as FITS files.
+
+    The mirror cuts the files that it has, and fetches the others first. Pixels are not resampled; the header has all
+    keywords of the record, with the pointing of the cutout. A cutout that reaches over the edge of the image is smaller.
+
+    \b
+        mirror cutout 'hmi.m_720s[2014.01.01/1h]' --center 200,-300 --size 600,600 --to data
+        mirror cutout 'aia.lev1_euv_12s[2014.01.01/1h@5m][171]{image}' --center 0,0 --size 300,300 --track
+        mirror cutout 'hmi.m_720s[2014.01.01]' --scale 1/4
+
+    With --track all cutouts have the same number of pixels, as the frames of a film need.
+    """
+    if (centre is None) != (size is None):
+        raise click.UsageError("--center and --size go together")
+    if scale and not SCALE.fullmatch(scale):
+        raise click.UsageError(f"--scale is {scale!r}; expected 1 over a whole number, such as 1/4")
+    if centre is None and not scale:
+        raise click.UsageError("nothing to do: give --center and --size, or --scale")
+    if (track or t_ref) and (centre is None or units != "arcsec"):
+        raise click.UsageError("--track needs --center and --size in arcsec")
+    if track and t_ref is None:
+        found = daemon.ask(SEARCH, SearchQuery(ds=recordset, key="T_REC", n=1))
+        t_ref = tracking_start([str(row[0]) for row in found.rows])
+    (x, y), (width, height) = centre or (None, None), size or (None, None)
+    asked = CutoutQuery(
+        x=x, y=y, width=width, height=height, units=units if centre else None, scale=scale, t_ref=t_ref
+    )
+    files = _images(daemon, recordset, seg, limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        came = list(pool.map(lambda file: _bring(daemon, folder, file, asked), files))
+    _report(folder, came, as_json=as_json)
+    if not came or any(isinstance(each, Failure) for each in came):
+        raise SystemExit(1)
+
+
+def _images(daemon: Daemon, recordset: str, seg: str | None, limit: int | None) -> list[ListedFile]:
+    """The files that are cut; those of other kinds are left out where no segment is named."""
+    series = recordset.partition("[")[0].partition("{")[0].strip()
+    known = daemon.ask(SEARCH, SearchQuery(ds=recordset, n=1))
+    names = name_format(series, known.columns)
+    listed, headers = daemon.exchange(FILES, FilesQuery(ds=recordset, seg=seg or "", n=limit, name=names))
+    warn_if_stale(headers)
+    files = [file for file in listed if file.name.lower().endswith(".fits")]
+    if not files:
+        raise click.ClickException(f"no FITS files in {recordset}" if listed else f"no records match {recordset}")
+    if problem := name_problem([file.name for file in files]):
+        raise click.ClickException(problem)
+    return files
+
+
+def _bring(daemon: Daemon, folder: Path, file: ListedFile, asked: CutoutQuery) -> Delivered | Failure:
+    """One cutout; it has its name only once it is whole."""
+    place, part = folder / file.name, folder / f".{file.name}.part"
+    try:
+        with daemon.stream(FITS.path.format(recordset=f"{file.record}{{{file.segment}}}"), asked) as answer:
+            size = part.write_bytes(answer.read())
+        part.replace(place)
+    except click.ClickException as problem:
+        return Failure(file.name, file.record, file.segment, problem.message)
+    return Delivered(file.name, file.record, file.segment, "downloaded", size)
+
+
+def _report(folder: Path, came: list[Delivered | Failure], *, as_json: bool) -> None:
+    delivered = [each for each in came if isinstance(each, Delivered)]
+    failed = [each for each in came if isinstance(each, Failure)]
+    size = sum(each.size for each in delivered)
+    if as_json:
+        answer = {"folder": str(folder.absolute()), "files": [asdict(d) for d in delivered], "bytes": size}
+        click.echo(json.dumps({**answer, "failed": [asdict(f) for f in failed]}, indent=2, ensure_ascii=False))
+        return
+    for each in delivered:
+        click.echo(folder / each.name)
+    for lost in failed:
+        name = f"{lost.record}{{{lost.segment}}}"
+        remark(f"failed: {lost.error if lost.error.startswith(name) else f'{name}: {lost.error}'}")
+    remark(f"{counted(len(delivered), 'cutout')}, {in_words(size)}")

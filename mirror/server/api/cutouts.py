@@ -1,0 +1,87 @@
+"""The addresses of single files: ``/fits/<record set>{segment}``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from mirror.api.contract import JSON, encoded
+from mirror.api.cutouts import FITS, SCALE, CutoutQuery, FileChoice, FileChoices
+from mirror.drms.times import parse_time
+from mirror.errors import BadRequest
+from mirror.readthrough.policy import CacheDemand
+from mirror.server.endpoints import serve
+from mirror.server.jsoc.conditional import what_is_asked
+from mirror.server.jsoc.files import KINDS
+from mirror.server.requests import demand_of
+from mirror.services.cutouts.cutouts import Several
+from mirror.services.quicklook.cutout import Window
+
+if TYPE_CHECKING:
+    from mirror.server.jsoc.files import FileResponses
+    from mirror.services.cutouts.cutouts import Cutouts
+
+_KIND, NOT_MODIFIED, SEVERAL = KINDS[".fits"], 304, 300
+
+
+class CutoutsApi:
+    """The handler of /fits/."""
+
+    def __init__(self, cutouts: Cutouts, contents: FileResponses) -> None:
+        self._cutouts = cutouts
+        self._contents = contents
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve it at its path."""
+        serve(router, FITS, self.fits)
+
+    async def fits(self, request: web.Request, asked: CutoutQuery) -> web.StreamResponse:
+        """The file that a record set names, or a part of it."""
+        window, since = _window(asked), _since(asked.t_ref)
+        cached_only = demand_of(request) is CacheDemand.ONLY_IF_CACHED
+        try:
+            found = await self._cutouts.find(request.match_info["recordset"], cached_only=cached_only)
+        except Several as several:
+            choices = [FileChoice(record=c.record, segment=c.segment, path=c.path) for c in several.choices]
+            body = encoded(FileChoices(error=str(several), choices=choices))
+            return web.Response(body=body, status=SEVERAL, content_type=JSON, charset="utf-8")
+        headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(found.name)}"}
+        if window == Window() and since is None:
+            kind = _KIND if found.name.lower().endswith(".fits") else "application/octet-stream"
+            return await self._contents.send(request, found.content, kind, "local", headers=headers)
+        tag = self._cutouts.tag(found, window, since)
+        headers["ETag"] = f'"{tag}"'
+        if what_is_asked(request.headers, 1, tag=tag).status == NOT_MODIFIED:
+            return web.Response(status=NOT_MODIFIED, headers=headers)
+        body = await self._cutouts.cut(found, window, since)
+        return web.Response(body=body, content_type=_KIND, headers=headers)
+
+
+def _window(asked: CutoutQuery) -> Window:
+    """What of an image is asked for; BadRequest for what is incomplete or no length."""
+    given = {name: getattr(asked, name) for name in ("x", "y", "width", "height")}
+    missing = [name for name, value in given.items() if value is None]
+    scale = 1
+    if asked.scale is not None:
+        found = SCALE.fullmatch(asked.scale)
+        if found is None:
+            raise BadRequest(f"scale is {asked.scale[:100]!r}; expected 1 over a whole number, such as 1/4")
+        scale = int(found[1])
+    if len(missing) == len(given):
+        if asked.units is not None:
+            raise BadRequest(f"units={asked.units} without a place; expected x, y, width and height too")
+        return Window(scale=scale)
+    if missing:
+        raise BadRequest(f"{', '.join(missing)} is missing; expected x, y, width and height together")
+    for name, value in given.items():
+        if not math.isfinite(value) or (name in ("width", "height") and value <= 0):
+            wanted = "a number above 0" if name in ("width", "height") else "a number"
+            raise BadRequest(f"{name} is {value:g}; expected {wanted}")
+    return Window((given["x"], given["y"]), (given["width"], given["height"]), asked.units or "arcsec", scale)
+
+
+def _since(text: str | None) -> float | None:
+    return None if text is None else parse_time(text)

@@ -1,0 +1,80 @@
+"""Answers that were given, kept whole for whoever asks the same again: in memory, and bounded.
+
+An answer is kept with what it rests on, and given again only while a process that knows nothing of it would give the
+same: whoever finds it has that checked each time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mirror.readthrough.records import Basis
+
+#: Bytes of all answers together, of one, and of a question.
+MOST_BYTES, MOST_OF_ONE, LONGEST_QUESTION = 32 << 20, 8 << 20, 4096
+#: Bytes that an entry has beside its answer and its question, about.
+_OVERHEAD = 2000
+_GZIP = 31  #: zlib's number for the format
+
+
+@dataclass(slots=True)
+class Answer:
+    """The body of an answer about ``ds``, how many records it tells, and what it rests on."""
+
+    ds: str
+    body: bytes
+    records: int
+    basis: tuple[Basis, ...]
+    packed: bytes | None = None  #: the same as gzip, once somebody wanted it
+
+    def pack(self) -> bytes:
+        """Compress the body, once."""
+        if self.packed is None:
+            packer = zlib.compressobj(wbits=_GZIP)
+            self.packed = packer.compress(self.body) + packer.flush()
+        return self.packed
+
+
+class Answers:
+    """Answers by question; what was asked for longest ago is forgotten first."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        self._bytes = 0
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+
+    def find(self, question: str) -> Answer | None:
+        """The answer that was given last, which may not hold any more."""
+        found = self._answers.get(question)
+        if found is not None:
+            self._answers.move_to_end(question)
+        return found
+
+    def keep(self, question: str, answer: Answer) -> None:
+        """Keep an answer, in place of an earlier one."""
+        self.drop(question)
+        if len(question) > LONGEST_QUESTION or len(answer.body) > MOST_OF_ONE:
+            return
+        self._answers[question] = answer
+        self.grown(question)
+
+    def grown(self, question: str) -> None:
+        """An answer has got larger since it was kept: it is packed as well."""
+        answer = self._answers.get(question)
+        if answer is None:
+            return
+        size = _OVERHEAD + 2 * len(question) + len(answer.body) + len(answer.packed or b"")
+        self._bytes += size - self._sizes.get(question, 0)
+        self._sizes[question] = size
+        while self._bytes > self._most:
+            self.drop(next(iter(self._answers)))
+
+    def drop(self, question: str) -> None:
+        """Forget an answer."""
+        self._answers.pop(question, None)
+        self._bytes -= self._sizes.pop(question, 0)

@@ -1,0 +1,42 @@
+"""Errors for names that a series does not have: what was meant, or what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.errors import UnknownName
+from mirror.humanize import near
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.drms.series import Series
+
+#: Names that are listed one by one where none is near.
+_MOST = 12
+
+
+def unknown_keyword(series: Series, name: str) -> UnknownName:
+    """The error for a keyword that the series does not have."""
+    return _unknown(series, "keyword", name, [k.name for k in series.record_keywords])
+
+
+def unknown_segment(series: Series, name: str) -> UnknownName:
+    """The error for a segment that the series does not have."""
+    return _unknown(series, "segment", name, [s.name for s in series.segments])
+
+
+def unknown_link(series: Series, name: str) -> UnknownName:
+    """The error for a link that the series does not have."""
+    return _unknown(series, "link", name, [x.name for x in series.links])
+
+
+def _unknown(series: Series, kind: str, name: str, known: Sequence[str]) -> UnknownName:
+    found = near(name, known)
+    if not known:
+        hint = f"the series has no {kind}s"
+    elif found:
+        hint = f"did you mean {' or '.join(found)}?"
+    else:
+        hint = f"expected some of {', '.join(known[:_MOST])}{', ...' if len(known) > _MOST else ''}"
+    return UnknownName(f"{series.name} has no {kind} {name!r}; {hint}")

@@ -1,0 +1,206 @@
+"""/fits/<record set>{segment}, `mirror cutout` and Client.cutout in front of a whole mirror, read by sunpy and astropy."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from urllib.parse import quote
+
+import astropy.units as u
+import numpy as np
+import pytest
+import pytest_asyncio
+import sunpy.map
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from click.testing import CliRunner
+
+import mirror as package
+from mirror.cli.main import main
+from tests.filelab import file_lab, synthetic
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.filterwarnings("ignore")]
+DISK = "hmi.M_720s[2014.01.01_00:00:00_TAI]{magnetogram}"
+SHARP = "hmi.sharp_720s[377][2011.02.14_00:00:00_TAI]"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab(tmp_path_factory):
+    async with file_lab(tmp_path_factory.mktemp("store"), synthetic()) as made:
+        yield made
+
+
+async def get(lab, ds, **params):
+    return await lab.get(f"/fits/{quote(ds, safe='[]{}:')}", {k: str(v) for k, v in params.items()})
+
+
+async def open_fits(lab, ds, **params):
+    answer = await get(lab, ds, **params)
+    assert answer.code == 200, answer.body
+    assert answer.headers["Content-Type"] == "image/fits"
+    hdus = fits.open(io.BytesIO(answer.body), checksum=True)
+    hdus.verify("exception")
+    return hdus[-1].header, np.array(hdus[-1].data)
+
+
+def sun(header, data):
+    return sunpy.map.Map(data, header)
+
+
+async def test_a_record_has_one_address_with_all_its_keywords_and_the_same_bytes_each_time(lab):
+    first, again = await get(lab, DISK), await get(lab, DISK)
+    assert first.body == again.body
+    assert first.headers["Content-Disposition"].endswith("magnetogram.fits")
+    header = fits.open(io.BytesIO(first.body))[1].header
+    assert (header["T_REC"][:19], header["CAMERA"], header["TELESCOP"]) == ("2014.01.01_00:00:00", 1, "SDO/HMI")
+    part = await lab.get(f"/fits/{quote(DISK)}", headers={"Range": "bytes=2880-5759"})
+    assert (part.code, part.body) == (206, first.body[2880:5760])
+    same = await lab.get(f"/fits/{quote(DISK)}", headers={"If-None-Match": first.headers["Etag"]})
+    assert (same.code, same.body) == (304, b"")
+
+
+@pytest.mark.parametrize("x, y, width, height", [(200, -300, 600, 400), (-905.5, 10.25, 121.3, 77.7), (0, 0, 1, 1)])
+async def test_a_cutout_is_the_submap_of_sunpy(lab, x, y, width, height):
+    whole = sun(*await open_fits(lab, DISK))
+    part = sun(*await open_fits(lab, DISK, x=x, y=y, width=width, height=height))
+    corner = SkyCoord((x - width / 2) * u.arcsec, (y - height / 2) * u.arcsec, frame=whole.coordinate_frame)
+    expected = whole.submap(corner, width=width * u.arcsec, height=height * u.arcsec)
+    np.testing.assert_array_equal(part.data, expected.data)
+    for pixel in ((0, 0), (3, 1)):
+        mine, theirs = (m.pixel_to_world(*(p * u.pix for p in pixel)) for m in (part, expected))
+        assert abs(mine.Tx - theirs.Tx).to_value("arcsec") < 1e-6
+        assert abs(mine.Ty - theirs.Ty).to_value("arcsec") < 1e-6
+
+
+async def test_a_followed_place_stays_on_the_same_spot_of_the_sun(lab):
+    from sunpy.coordinates import propagate_with_solar_surface
+
+    later = "hmi.M_720s[2014.01.03_00:00:00_TAI]{magnetogram}"
+    first = sun(*await open_fits(lab, DISK, x=-200, y=300, width=100, height=100, t_ref="2014.01.01_00:00:00_TAI"))
+    second = sun(*await open_fits(lab, later, x=-200, y=300, width=100, height=100, t_ref="2014.01.01_00:00:00_TAI"))
+    assert first.data.shape == second.data.shape
+    with propagate_with_solar_surface():
+        moved = first.center.transform_to(second.coordinate_frame)
+    assert abs(moved.Tx - second.center.Tx) < 1 * u.arcsec  # a pixel is half of that
+    assert abs(moved.Ty - second.center.Ty) < 1 * u.arcsec
+
+
+async def test_several_files_are_a_list_of_addresses_that_work(lab):
+    answer = await get(lab, SHARP)
+    assert answer.code == 300
+    choices = {choice["segment"]: choice for choice in answer.json["choices"]}
+    assert len(choices) == 31
+    one = await lab.get(quote(choices["bitmap"]["path"], safe="/%"))
+    assert (one.code, one.body[:9]) == (200, b"SIMPLE  =")
+
+
+WRONG = [
+    (DISK, {"x": 5000, "y": 0, "width": 10, "height": 10}, 400, "lies outside the image"),
+    (DISK, {"x": 0, "y": 0, "width": 9000, "height": 10}, 400, "expected at most the 4096 x 4096 of the image"),
+    (DISK, {"x": 0, "y": 0}, 400, "width, height is missing"),
+    (DISK, {"x": 0, "y": 0, "width": -1, "height": 3}, 400, "width is -1; expected a number above 0"),
+    (DISK, {"x": "nan", "y": 0, "width": 1, "height": 3}, 400, "x is nan; expected a number"),
+    (DISK, {"scale": "0.25"}, 400, "scale is '0.25'; expected 1 over a whole number, such as 1/4"),
+    (DISK, {"scale": "1/5000"}, 400, "scale is 1/5000; expected at most 1/1024"),
+    (DISK, {"units": "stony"}, 400, "expected one of arcsec, pixels"),
+    (DISK, {"t_ref": "2014.01.01"}, 400, "t_ref needs a centre"),
+    (DISK, {"x": 990, "y": 0, "width": 9, "height": 9, "t_ref": "2014.01.01"}, 400, "beyond the limb"),
+    (DISK, {"x": 0, "y": 0, "width": 9, "height": 9, "t_ref": "2013.12.19"}, 400, "behind the limb"),
+    (DISK, {"x": 0, "y": 0, "width": 9, "height": 9, "t_ref": "soon"}, 400, "'soon' is not a time"),
+    ("hmi.sharp_cea_720s[377][2011.02.14]{Br}", {"x": 0, "y": 0, "width": 9, "height": 9}, 400, "units=arcsec does not apply"),
+    ("hmi.v_sht_modes[2010.04.30_TAI][0][300][138240]{m6}", {"scale": "1/2"}, 403, "no FITS file"),
+    ("hmi.M_720s[2014.01.01]{nope}", {}, 404, "no segment 'nope'"),
+    ("hmi.M_720s[1999.01.01]", {}, 404, "no record matches"),
+    ("hmi.nope[1]", {}, 404, "hmi.nope"),
+    ("hmi.M_720s[", {}, 400, "expected ']'"),
+]
+
+
+@pytest.mark.parametrize("ds, params, code, words", WRONG, ids=range(len(WRONG)))
+async def test_what_cannot_be_cut_is_one_clear_error(lab, ds, params, code, words):
+    answer = await get(lab, ds, **params)
+    assert (answer.code, words in answer.json["error"]) == (code, True), answer.body
+
+
+async def test_a_request_that_may_not_ask_jsoc_gets_what_is_cached(lab):
+    held = {"Cache-Control": "only-if-cached"}
+    ds = "hmi.M_720s[2014.02.01_00:00:00_TAI]{magnetogram}"
+    await lab.ask(ds)
+    refused = await lab.get(f"/fits/{quote(ds)}", headers=held)
+    assert refused.code == 504
+    assert not [d for d in await lab.downloads() if "2014.02.01" in str(d)]
+
+
+async def test_the_command_and_the_client_put_cutouts_in_a_folder_under_the_names_of_drms(lab, tmp_path):
+    hours = "hmi.M_720s[2014.01.01_00:00:00_TAI/24m]"
+    asked = ("cutout", hours, "--center", "200,-300", "--size", "50,50", "--track", "--to", str(tmp_path / "a"), "--json")
+    result = await asyncio.to_thread(CliRunner().invoke, main, asked, env={"MIRROR_URL": lab.url})
+    assert result.exit_code == 0, result.output
+    names = [file["name"] for file in json.loads(result.stdout)["files"]]
+    assert names == [f"hmi.m_720s.20140101_00{m}00_TAI.1.magnetogram.fits" for m in ("00", "12")]
+    client = package.Client(lab.url)
+    paths = await asyncio.to_thread(client.cutout, hours, (200, -300), (50, 50), tmp_path / "b", track=True)
+    assert [path.name for path in paths] == names
+    assert [path.read_bytes() for path in paths] == [(tmp_path / "a" / name).read_bytes() for name in names]
+    for asked, words in (
+        (("--center", "1"), "expected two numbers with a comma"),
+        (("--center", "1,2"), "--center and --size go together"),
+        ((), "nothing to do"),
+        (("--scale", "4"), "expected 1 over a whole number"),
+        (("--scale", "1/4", "--track"), "--track needs"),
+    ):
+        wrong = await asyncio.to_thread(CliRunner().invoke, main, ("cutout", hours, *asked), env={"MIRROR_URL": lab.url})
+        assert (wrong.exit_code, words in wrong.output) == (2, True), wrong.output
+
+
+async def test_cutouts_of_what_is_cached_need_no_jsoc(lab):
+    before = await get(lab, DISK, x=0, y=0, width=100, height=100)
+    asked = len(await lab.log())
+    await lab.restart(MIRROR_UPSTREAM__POLICY="offline")
+    after = await get(lab, DISK, x=0, y=0, width=100, height=100)
+    assert after.body == before.body
+    assert len(await lab.log()) == asked
+
+
+async def test_jsoc_addresses_are_files_for_fsspec_and_astropy(lab, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("MIRROR_URL", lab.url)
+    fsspec.register_implementation("jsoc", "mirror.client.filesystem.JsocFileSystem", clobber=True)
+    whole = (await get(lab, DISK)).body
+
+    def read():
+        files = fsspec.filesystem("jsoc", skip_instance_cache=True)
+        with fits.open(f"jsoc://{DISK}", use_fsspec=True) as hdus:
+            section = hdus[1].section[2000:2010, 2000:2020]
+        return files.info(f"jsoc://{DISK}")["size"], files.cat_file(DISK, 2880, 5760), files.cat_file(DISK, -10), section
+
+    size, part, end, section = await asyncio.to_thread(read)
+    assert (size, part, end) == (len(whole), whole[2880:5760], whole[-10:])
+    np.testing.assert_array_equal(section, fits.open(io.BytesIO(whole))[1].data[2000:2010, 2000:2020])
+
+    def wrong():
+        files = fsspec.filesystem("jsoc", skip_instance_cache=True)
+        with pytest.raises(ValueError, match="names 31 files"):
+            files.open(f"jsoc://{SHARP}")
+        with pytest.raises(FileNotFoundError, match="no record matches"):
+            files.open("jsoc://hmi.M_720s[1999.01.01]{magnetogram}")
+        with pytest.raises(ValueError, match="expected ']'"):
+            files.open("jsoc://hmi.M_720s[")
+        with pytest.raises(ValueError, match="read-only"):
+            files.open(f"jsoc://{DISK}", "wb")
+        return files.ls(SHARP, detail=False)
+
+    assert len(await asyncio.to_thread(wrong)) == 31
+
+
+async def test_the_client_gives_maps_of_sunpy(lab):
+    client = package.Client(lab.url)
+    hours = "hmi.M_720s[2014.01.01_00:00:00_TAI/24m]"
+    one = await asyncio.to_thread(client.maps, DISK, (100, 100), (60, 40))
+    several = await asyncio.to_thread(client.maps, hours, (100, 100), (60, 40), track=True)
+    assert one.instrument == "HMI SIDE1" or one.observatory == "SDO"
+    assert one.center.Tx.to_value("arcsec") == pytest.approx(100, abs=0.5)
+    assert [m.data.shape for m in several] == [several[0].data.shape] * 2
+    assert several[1].date > several[0].date

@@ -117,7 +117,9 @@ class Status:
         upkeep: Upkeep,
         totals: Totals,
         budget: Budget,
+        more: Callable[[], list[Metric]] = list,
     ) -> None:
+        self._more = more
         self._budget = budget
         self._totals = totals
         self._upkeep = upkeep
@@ -249,6 +251,7 @@ class Status:
                   {s.name: await self._index.count(s) for s in self._index.all_series()}, "series"),
             *await self._upkeep.metrics(),
             *gauges(await self._sync.report()),
+            *self._more(),
         ]  # fmt: skip
 
     def _lines(self, series: Series, *, folded: bool) -> Iterator[Span]:

@@ -215,7 +215,7 @@ _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
-    errno.EROFS: "the file system is read-only",
+    errno.EROFS: "the file system is read-only; a systemd service may write only to the folders in ReadWritePaths= of its unit",
     errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
     errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
     errno.EIO: "the disk reports an input/output error; look at its health",

@@ -11,6 +11,8 @@ A mirror that ends is started again. When this process is told to stop, all of t
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import hashlib
 import importlib
 import logging
 import os
@@ -18,6 +20,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -43,8 +46,9 @@ SHARED_PORT = "--shared-port"
 PATIENCE, GRACE = 60.0, 10.0
 #: Seconds after which a mirror that ended is started again.
 AGAIN = 1.0
-#: The longest name of a folder in which a socket can be made.
-LONGEST = 80
+#: Where the data of PostgreSQL lie if root runs the mirrors, and the store is closed to others.
+ROOMS = Path("/var/lib/jsoc-mirror")
+_PR_SET_PDEATHSIG = 1
 #: Where the parts of this lie in the store.
 DATABASE, OBJECTS, STORES = "postgres", "shared", "processes"
 
@@ -140,7 +144,11 @@ class _One:
         arguments += [] if self.path is None else ["--config", str(self.path)]
         while True:
             process = await asyncio.create_subprocess_exec(
-                *arguments, env=dict(self.environ), stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+                *arguments,
+                env=dict(self.environ),
+                stdout=asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.DEVNULL,
+                preexec_fn=_ends_with_parent(signal.SIGTERM),
             )
             try:
                 assert process.stdout is not None
@@ -179,6 +187,9 @@ class Postgres:
         """Its address, once it answers; ConfigError if it cannot be had."""
         programs = postgres_programs()
         user = _other_user() if os.getuid() == 0 else None
+        if user is not None and not _is_open(self._folder):
+            name = hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:16]
+            self._folder = ROOMS / name
         options: dict[str, Any] = {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
         data = self._folder / "data"
         try:
@@ -195,7 +206,7 @@ class Postgres:
             self._process = await asyncio.create_subprocess_exec(
                 str(programs / "postgres"), "-D", str(data), "-k", str(self._sockets), "-c", "listen_addresses=",
                 "-c", "shared_buffers=32MB", "-c", "log_min_messages=fatal",
-                cwd=self._folder, **options,
+                cwd=self._folder, preexec_fn=_ends_with_parent(signal.SIGINT), **options,
             )  # fmt: skip
         except subprocess.CalledProcessError as problem:
             said = problem.stderr.decode(errors="replace").strip()[-500:]
@@ -229,6 +240,20 @@ class Postgres:
                     await self._process.wait()
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+def _is_open(folder: Path) -> bool:
+    """True if somebody else can come to a folder: one does that where root runs the mirrors, as PostgreSQL refuses to be root."""
+    there = [parent for parent in folder.resolve().parents if parent.exists()]
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in there)
+
+
+def _ends_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """What a child does first, so that it gets a signal when this process is killed; None where the system cannot."""
+    if sys.platform != "linux":
+        return None
+    system = ctypes.CDLL(None)
+    return lambda: system.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def postgres_programs() -> Path:

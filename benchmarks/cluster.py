@@ -152,7 +152,7 @@ async def warm(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = Cluster(stack, folder, s3=options.s3, latency=0)
-        urls = {"alone": made.serve("alone", shares=False).url, "cluster": made.serve("m0").url}
+        urls = {"alone": made.serve("alone", shares=False).url, "cluster": made.serve("m0", MIRROR_CLUSTER__PUBLISH="none").url}
         ds, times = "hmi.v_45s[2014.03.01_TAI/1h]", {name: [] for name in urls}
         async with client() as session:
             for url in urls.values():

@@ -52,13 +52,13 @@ def build_app(
     spelling = one_spelling(proxy.is_for_others)
     errors = (answer_problems, chain.follow, suggestions.suggest)
     layers = [spelling, bound_body, gate.admit, count, proxy.guard, *errors, gate.pass_on]
-    if peers is not None:
-        layers.append(peers.pass_on)
     app = web.Application(middlewares=layers)
     gate.guard(app)
     for part in parts:
         part.add_to(app.router)
     PASSED_ON.add(app.router, pages.handle)
+    if peers is not None:
+        peers.stand_before(app.router)
     return app
 
 

@@ -8,6 +8,7 @@ further.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 FROM_PEER = "X-Mirror-Peer"
 #: The part of a path, and the parameter, that may be an export's id.
 _PARTS, _PARAMETER = ("request_id", "id"), "requestid"
+#: How the paths end that may be about one.
+_ABOUT_EXPORTS = ("/jsoc_fetch", "/{request_id}/{name}", "/jobs/{id}")
 
 
 class Peers:
@@ -42,7 +45,13 @@ class Peers:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
-    @web.middleware
+    def stand_before(self, router: web.UrlDispatcher) -> None:
+        """Be asked first on the paths that may be about an export; on all others nothing is in the way."""
+        for route in router.routes():
+            resource = route.resource
+            if resource is not None and resource.canonical.endswith(_ABOUT_EXPORTS):
+                route._handler = partial(self.pass_on, handler=route.handler)  # noqa: SLF001
+
     async def pass_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer of the mirror that made the export which a request is about; of most requests our own."""
         if FROM_PEER in request.headers:

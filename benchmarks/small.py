@@ -122,38 +122,44 @@ def cases(base: str, held: int) -> list[Case]:
 
     struct = f"{base}{INFO}?{urllib.parse.urlencode({'op': 'series_struct', 'ds': SERIES})}"
     return [
-        Case("1 record, 1 keyword: first", hmi(1, key="DATAMEAN"), 40),
-        Case("1 record, 1 keyword: near", hmi(1, day=3, key="DATAMEAN"), 40),
-        Case("1 record, 1 keyword: again", once(hmi(1, key="DATAMEAN")), 100, client=True),
-        Case("81 records, 5 keywords: first", hmi(81, key=KEYS), 40),
-        Case("81 records, 5 keywords: near", hmi(81, day=3, key=KEYS), 40),
-        Case("81 records, 5 keywords: again", once(hmi(81, key=KEYS)), 100, client=True),
-        Case("81 records, all: first", hmi(81), 40),
-        Case("81 records, all: near", hmi(81, day=3), 40),
-        Case("81 records, all: again", once(hmi(81)), 100, client=True),
-        Case("a day, all: first", hmi(DAY), 8),
-        Case("a day, all: again", once(hmi(DAY)), 20, client=True),
-        Case("an AIA hour, all: first", aia(60, again=False), 6),
-        Case("an AIA hour, all: again", aia(60, again=True), 20, client=True),
-        Case("series_struct", same(struct), 100),
-        Case("/healthz", same(f"{base}/healthz"), 100),
+        Case("1 record, 1 keyword: first", hmi(1, key="DATAMEAN"), 8),
+        Case("1 record, 1 keyword: near", hmi(1, day=3, key="DATAMEAN"), 8),
+        Case("1 record, 1 keyword: again", once(hmi(1, key="DATAMEAN")), 20, client=True),
+        Case("81 records, 5 keywords: first", hmi(81, key=KEYS), 8),
+        Case("81 records, 5 keywords: near", hmi(81, day=3, key=KEYS), 8),
+        Case("81 records, 5 keywords: again", once(hmi(81, key=KEYS)), 20, client=True),
+        Case("81 records, all: first", hmi(81), 8),
+        Case("81 records, all: near", hmi(81, day=3), 8),
+        Case("81 records, all: again", once(hmi(81)), 20, client=True),
+        Case("a day, all: first", hmi(DAY), 4),
+        Case("a day, all: again", once(hmi(DAY)), 4, client=True),
+        Case("an AIA hour, all: first", aia(60, again=False), 4),
+        Case("an AIA hour, all: again", aia(60, again=True), 4, client=True),
+        Case("series_struct", same(struct), 20),
+        Case("/healthz", same(f"{base}/healthz"), 20),
     ]
+
+
+def busy(pid: int) -> float:
+    """Processor seconds of a process since its start, to the microsecond where the system tells them."""
+    told = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(words[0]) for words in told) / 1e9 if told else processor_seconds(pid)
 
 
 def measure(mirror: Program, bare: tuple[str, int], held: int, rounds: int, only: list[str]) -> dict[str, Case]:
     """All cases, round by round."""
     chosen = [c for c in cases(mirror.url, held) if not only or any(o in c.name for o in only)]
-    chosen.append(Case("bare aiohttp", lambda: iter(lambda: f"{bare[0]}/healthz", ""), 200))
+    chosen.append(Case("bare aiohttp", lambda: iter(lambda: f"{bare[0]}/healthz", ""), 40))
     streams = {c.name: c.urls() for c in chosen}
     ours, theirs = Connection(mirror.url), Connection(bare[0])
     for number in range(-1, rounds):
         for case in chosen:
             pid, connection = (bare[1], theirs) if case.name == "bare aiohttp" else (mirror.process.pid, ours)
             urls, body = [next(streams[case.name]) for _ in range(case.requests)], b""
-            before = processor_seconds(pid)
+            before = busy(pid)
             for url in urls:
                 body, _ = connection.get(url)
-            spent = (processor_seconds(pid) - before) * 1e3 / case.requests
+            spent = (busy(pid) - before) * 1e3 / case.requests
             case.daemon += [spent] if number >= 0 else []
             if case.client:
                 began = time.process_time()

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 
 #: Records from which on an answer is put together in a thread: until then that is done while a thread would wake up.
 MUCH = 5000
+#: Bytes of an answer that is compressed aside of the event loop: to do it takes a millisecond.
+PACK_ASIDE = 1 << 19
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
 #: What the programs answer with; text where nothing is said.
@@ -167,7 +169,7 @@ class Programs:
         headers, body = {HEADER: CacheStatus.LOCAL.name.lower()}, answer.body
         if len(body) >= COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            body = await self._search.offload.run(answer.pack, long=len(body) >= COMPRESS_FROM * 64 and not answer.packed)
+            body = await self._search.offload.run(answer.pack, long=len(body) >= PACK_ASIDE and not answer.packed)
             self._answers.grown(question)
         response = web.Response(body=body, content_type="application/json", headers=headers)
         if is_mirror(request):

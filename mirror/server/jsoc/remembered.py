@@ -6,10 +6,11 @@ same: whoever finds it has that checked each time.
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from isal import isal_zlib
 
 if TYPE_CHECKING:
     from mirror.readthrough.records import Basis
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 MOST_BYTES, MOST_OF_ONE, LONGEST_QUESTION = 32 << 20, 8 << 20, 4096
 #: Bytes that an entry has beside its answer and its question, about.
 _OVERHEAD = 2000
-_GZIP = 31  #: zlib's number for the format
+#: The level, and zlib's number for the format.
+_LEVEL, _GZIP = 2, 31
 
 
 @dataclass(slots=True)
@@ -34,8 +36,7 @@ class Answer:
     def pack(self) -> bytes:
         """Compress the body, once."""
         if self.packed is None:
-            packer = zlib.compressobj(wbits=_GZIP)
-            self.packed = packer.compress(self.body) + packer.flush()
+            self.packed = isal_zlib.compress(self.body, _LEVEL, _GZIP)
         return self.packed
 
 

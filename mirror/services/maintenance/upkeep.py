@@ -119,12 +119,11 @@ class Upkeep:
         await self._accounting.write_down()
         await self._around.note()
         await self._blobs.note_uses()
-        idle = self._around.now().timestamp() - self._accounting.last
+        idle = self._idle()
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
-        if idle >= IDLE and not self._around.is_busy():
-            await self._around.seal(lambda: not self._around.is_busy())
+        await self._around.seal(lambda: self._idle() >= IDLE and not self._around.is_busy())
         await self._database.rest()
 
     async def check(self) -> None:
@@ -172,6 +171,10 @@ class Upkeep:
         ]  # fmt: skip
 
     # ---- inside ----------------------------------------------------------------------------------
+
+    def _idle(self) -> float:
+        """Seconds since the last request began."""
+        return self._around.now().timestamp() - self._accounting.last
 
     async def _breathe(self, _read: int, took: float) -> bool:
         """Leave time to others, and all of it to people; True if the check may go on now."""

@@ -1,4 +1,4 @@
 """Records in the database: a table a series, and the coverage that vouches for them.
 
-Read ``index``, ``layout``, ``rows``, ``merge``, then ``reader`` and ``select_sql``.
+Read ``index``, ``layout``, ``rows``, ``merge``, then ``reader``, ``select_sql``, ``windows`` and ``blocks``.
 """

@@ -1,6 +1,7 @@
 """The lake: all keywords as sorted Parquet, ``lake/<series>/<month>.<n>.parquet``, for anybody to read.
 
-A month is sealed, that is written to a file, when somebody wants to read it and its records have changed since.
+A month is sealed, that is written to a file, when somebody wants to read it and its records have changed since; or
+before, while nobody waits for anything (``seal_ahead``).
 What has changed is found by comparing: each file remembers how many records it has and a hash of their numbers
 and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
 which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.

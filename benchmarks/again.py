@@ -103,7 +103,7 @@ def good(answer: lab.Answer) -> bool:
     try:
         return answer.json.get("status", 0) == 0
     except (ValueError, AttributeError):
-        return not answer.body.startswith((b"error", b"Error", b"status=", b"show_info: "))
+        return not answer.body.startswith((b"error", b"Error", b"status=", b"show_info: ", b"###"))
 
 
 async def tally(world: Any, asked: list[tuple[str, str]]) -> Tally:

@@ -15,11 +15,13 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from mirror import __version__
 from mirror.config.watching import ConfigWatcher
 from mirror.readthrough.downloads import Downloads
 from mirror.readthrough.files import Files
@@ -29,10 +31,12 @@ from mirror.readthrough.lists import Listing
 from mirror.readthrough.plain_files import PlainFiles
 from mirror.readthrough.policy import Rules, within
 from mirror.readthrough.records import CacheStatus, Records
+from mirror.readthrough.shared import Alone
 from mirror.readthrough.structures import Catalogue
 from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
+from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
 from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.document import Document
@@ -59,6 +63,7 @@ from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
+from mirror.server.peers import Peers
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
@@ -81,7 +86,9 @@ from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills.fills import Filling, Fills
-from mirror.services.maintenance.check_files import FileSteps
+from mirror.services.iceberg.publisher import Parts, Publisher
+from mirror.services.iceberg.tables import PublishedTables
+from mirror.services.maintenance.check_files import FileSteps, check_objects
 from mirror.services.maintenance.check_index import IndexSteps, LakeSteps
 from mirror.services.maintenance.check_plan import CheckTable
 from mirror.services.maintenance.checker import Checker
@@ -111,6 +118,7 @@ from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PREC
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database, if_possible
+from mirror.storage.database.keyed import KeyedTable
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import Adopted
 from mirror.storage.files.blobs import Blobs
@@ -130,7 +138,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.cluster.files import SharedFiles
+    from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
+    from mirror.readthrough.shared import Shared
     from mirror.server.app import Handlers
     from mirror.upstream.client import Exchange
     from mirror.upstream.pacing import Pacer
@@ -173,6 +184,9 @@ class Core:
     assembler: Assembler
     estimates: Estimates
     sleep: Sleep
+    shared: Shared
+    cluster: ClusterShared | None  #: what ``shared`` is where there is a ``[cluster]``
+    shared_files: SharedFiles | None  #: its files
 
 
 async def open_core(
@@ -189,6 +203,8 @@ async def open_core(
     budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
     fill = within(config.fill, config.upstream)
+    cluster = _of_cluster(config, database, index, budget)
+    shared = cluster or Alone()
     route = Route(secrets.token_hex(4), config.upstream.token)
     upstream = UpstreamClient(
         config.upstream.url,
@@ -201,12 +217,24 @@ async def open_core(
         onward=route.onward,
         budget=budget,
         structure=lambda name: None if (held := index.series(name)) is None else held[0],
+        slot=None if cluster is None else cluster.slot,
     )
     stops.push_async_callback(upstream.close)
-    catalogue = Catalogue(database, index, upstream, rules)
-    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget)
+    catalogue, listing = Catalogue(database, index, upstream, rules, shared), Listing(database, upstream, rules, shared)
+    if cluster is not None:
+        stops.push_async_callback(cluster.stop)
+        cluster.share(
+            {
+                "list": listing.lists,
+                "address": listing.addresses,
+                "absent": catalogue.absent,
+                "formats": catalogue.known_formats,
+            }
+        )
+        await cluster.start()
+    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
     extremes = FirstLast(index, upstream, rules)
-    records = Records(index, upstream, filler, extremes, rules, fill)
+    records = Records(index, upstream, filler, extremes, rules, fill, shared)
     blobs = await Blobs.open(
         config.storage.path,
         database,
@@ -216,7 +244,11 @@ async def open_core(
     )
     stops.push_async_callback(lambda: if_possible(blobs.note_uses(), "times of use"))
     search = Search(index, catalogue, records, _counter(tallies))
-    holdings, downloads = Holdings(database, blobs), Downloads(blobs, upstream, sleep)
+    holdings, shared_files = Holdings(database, blobs), _shared_files(cluster, upstream, database, blobs, sleep)
+    downloads = Downloads(blobs, shared_files or upstream, sleep)
+    if shared_files is not None:
+        stops.push_async_callback(shared_files.stop)
+        shared_files.start(holdings)
     stops.push_async_callback(downloads.stop)
     stops.push_async_callback(filler.stop)
     return Core(
@@ -237,17 +269,60 @@ async def open_core(
         extremes=extremes,
         records=records,
         search=search,
-        listing=Listing(database, upstream, rules),
+        listing=listing,
         blobs=blobs,
         holdings=holdings,
         adopted=Adopted(database, blobs),
         downloads=downloads,
-        files=Files(blobs, holdings, downloads, rules, tree=config.storage.readable_tree),
+        files=Files(
+            blobs,
+            holdings,
+            downloads,
+            rules,
+            tree=config.storage.readable_tree,
+            elsewhere=None if shared_files is None else shared_files.has,
+        ),
         plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
         forwarding=Forwarding(config.access.pass_through),
         assembler=Assembler(database, index, blobs, upstream, rules),
         estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
         sleep=sleep,
+        shared=shared,
+        cluster=cluster,
+        shared_files=shared_files,
+    )
+
+
+def _shared_files(
+    cluster: ClusterShared | None, upstream: UpstreamClient, database: Database, blobs: Blobs, sleep: Sleep
+) -> SharedFiles | None:
+    """The files of the cluster, if there is one."""
+    if cluster is None:
+        return None
+    from mirror.cluster.files import SharedFiles  # noqa: PLC0415
+
+    return SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
+
+
+def _of_cluster(config: Config, store: Database, index: Index, budget: Budget) -> ClusterShared | None:
+    """The cluster of ``[cluster]``, not joined yet; None, and nothing of it is imported, if there is none."""
+    section = config.cluster
+    if section.database is None or section.objects is None:
+        return None
+    from mirror.cluster.database import ClusterDatabase, name_of_machine  # noqa: PLC0415
+    from mirror.cluster.objects import open_objects  # noqa: PLC0415
+    from mirror.cluster.shared import ClusterShared  # noqa: PLC0415
+
+    database = ClusterDatabase(section.database, section.name or name_of_machine(), __version__)
+    objects = open_objects(section.objects, section.endpoint)
+    return ClusterShared(
+        index,
+        database,
+        objects,
+        config.storage.path / "cluster",
+        state=KeyedTable(store, "cluster_state"),
+        queries=config.upstream.queries,
+        budget=budget,
     )
 
 
@@ -272,15 +347,16 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     jobs, job_parts = Jobs(c.database, c.rules.timestamp), JobParts(c.database)
     pins = Pins(c.database, c.rules.timestamp)
     planner = ExportPlanner(c.index, c.catalogue, c.records, c.search)
-    asked = UpstreamExports(c.upstream, address, c.sleep)
-    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts)
+    asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
+    elsewhere = None if c.shared_files is None else c.shared_files.paths_of
+    staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     stops.push_async_callback(worker.stop)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
     exports = Exports(
-        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers
+        planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
     return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
@@ -299,6 +375,7 @@ class Background:
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
+    publisher: Publisher | None
     authenticator: Authenticator
     audit: Audit
 
@@ -324,11 +401,12 @@ def background(
         c.config.upstream.email,
     )  # fmt: skip
     parts = SyncParts(
-        c.index, c.catalogue, c.filler, fetching, held, c.blobs, c.rules, c.budget, c.sleep, random.random
+        c.index, c.catalogue, c.filler, fetching, held, c.blobs, c.rules, c.budget, c.sleep, random.random, c.shared
     )
     sync = Sync(parts, active=subscriptions_run)
     lake = Lake(storage.path / LAKE, c.database, c.index, Disk(), c.rules.timestamp)
-    steps = FileSteps(c.blobs, c.files, c.rules), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
+    objects = None if c.shared_files is None else check_objects(c.shared_files)
+    steps = FileSteps(c.blobs, c.files, c.rules, objects), IndexSteps(c.database, c.index, c.filler, c.fills, c.rules)
     checks = *steps, LakeSteps(lake, c.index)
     checker = Checker(CheckTable(c.database), *checks, c.rules.timestamp, time.monotonic)
     around = Environment(
@@ -343,7 +421,8 @@ def background(
     authenticator = Authenticator(c.config, c.rules.timestamp)
     watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
     status = Status(
-        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget
+        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
+        list if c.cluster is None else c.cluster.metrics,
     )
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
@@ -351,21 +430,38 @@ def background(
     )  # fmt: skip
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, sync)
-    for part in (sync, inbox, analytics, upkeep):
+    publisher = _publisher(core, lake, status, sync)
+    for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
         sync=sync,
         checker=checker,
         upkeep=upkeep,
         watch=watch,
-        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp),
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
         status=status,
         adoption=adoption,
         inbox=inbox,
         analytics=analytics,
+        publisher=publisher,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
+
+
+def _publisher(core: Core, lake: Lake, status: Status, sync: Sync) -> Publisher | None:
+    """What publishes the lake as Iceberg tables, where that is wanted."""
+    c, single, section = core, core.config.lake, core.config.cluster
+    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, sync))
+    if c.cluster is not None:
+        place = f"{section.objects}/lake"
+        if section.publish is None:
+            return None
+        opened = partial(PublishedTables.open, place, section.database, section.endpoint)
+        return Publisher(parts, opened, section.publish, c.rules.timestamp, c.cluster)
+    if single.iceberg is None or single.publish is None:
+        return None
+    return Publisher(parts, partial(PublishedTables.open, single.iceberg), single.publish, c.rules.timestamp)
 
 
 def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
@@ -429,7 +525,14 @@ def copies_of(core: Core) -> Copies:
         c.filler,
         c.index,
         c.database,
-        BundleFiles(c.index, c.files, c.holdings, c.adopted, c.blobs),
+        BundleFiles(
+            c.index,
+            c.files,
+            c.holdings,
+            c.adopted,
+            c.blobs,
+            None if c.shared_files is None else c.shared_files.paths_of,
+        ),
         c.assembler,
         c.listing,
         facts,
@@ -559,6 +662,7 @@ def _app(
         AdoptionApi(kept.adoption, storage.path / "incoming"),
         AccessApi(kept.audit, c.accounting, c.rules.timestamp),
         MonitoringApi(kept.status),
+        ClusterApi(c.cluster),
         Document(),
         health,
         *_pages(core, kept, jobs, proxy, site, overview),
@@ -566,7 +670,8 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions), events
+    peers = None if c.cluster is None else Peers(c.shared)
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, peers), events
 
 
 def _pages(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from mirror.cluster.files import SharedFiles
+    from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.config.watching import ConfigWatcher
     from mirror.readthrough.downloads import Downloads
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from mirror.services.adoption.inbox import Inbox
     from mirror.services.exports.worker import ExportJobs
     from mirror.services.fills.fills import Fills
+    from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
@@ -66,6 +69,8 @@ TURN = 0.001
 GRACE = 1.0
 #: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
 MOST_DESCRIPTORS, RESERVED = 65_536, 512
+#: Hosts that stand for every address of this machine.
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
 #: Where it is said at which address to listen.
 LISTEN = "[server] host and port in config.toml, or MIRROR_SERVER__HOST and MIRROR_SERVER__PORT"
 
@@ -95,6 +100,9 @@ class Mirror:
     analytics: Analytics
     upkeep: Upkeep
     browsing: Browsing
+    cluster: ClusterShared | None  #: the other mirrors, if there are any
+    shared_files: SharedFiles | None  #: the files that they share
+    publisher: Publisher | None  #: of the lake as Iceberg tables
     stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
@@ -140,7 +148,7 @@ async def build(
         await kept.sync.reconcile(config.subscription)
         await kept.inbox.start()
         await core.database.rest()
-        return Mirror(
+        mirror = Mirror(
             app=app,
             events=events,
             health=health,
@@ -162,8 +170,14 @@ async def build(
             analytics=kept.analytics,
             upkeep=kept.upkeep,
             browsing=faced,
+            cluster=core.cluster,
+            shared_files=core.shared_files,
+            publisher=kept.publisher,
             stops=stops.pop_all(),
         )
+        if mirror.cluster is not None:
+            mirror.cluster.on_back = mirror.go_on
+        return mirror
 
 
 async def stop_signal() -> None:
@@ -184,11 +198,14 @@ async def serve(
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
     subscriptions_run: bool = False,
+    shared_port: bool = False,
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
     ConfigError if others than this computer would be let in, and nothing says whom, and if nobody can listen
     at that address.
+
+    With ``shared_port`` others listen at that address as well: see ``mirror.processes``.
 
     ``notifier`` tells the service manager that it is ready, alive, and stopping; the rest is as for ``build``.
     """
@@ -196,10 +213,12 @@ async def serve(
     sys.setswitchinterval(TURN)
     notifier = notifier or Notifier({})
     host, port = config.server.host, config.server.port
-    sockets = bind(host, port, LISTEN)  # before a store is opened, or JSOC is asked
+    sockets = bind(host, port, LISTEN, shared=shared_port)  # before a store is opened, or JSOC is asked
+    # Of several mirrors at one port each has an address of its own, where the others reach it.
+    own = bind("127.0.0.1", 0, LISTEN) if shared_port else []
     async with AsyncExitStack() as running:
         with ExitStack() as unused:
-            for made in sockets:
+            for made in (*sockets, *own):
                 unused.callback(made.close)
             mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
             unused.pop_all()
@@ -218,11 +237,16 @@ async def serve(
         stop = in_background(stopped())
         running.callback(_stopping, mirror, notifier)
         await runner.setup()
-        for made in sockets:
+        for made in (*sockets, *own):
             await _listen(web.SockSite(runner, made), host, port)
         address = url_of(host, runner.addresses[0][1])
         ready(address)
+        if mirror.cluster is not None:
+            here = ("127.0.0.1", own[0].getsockname()[1]) if own else (None if host in EVERYWHERE else host, runner.addresses[0][1])
+            await mirror.cluster.announce(*here)
         mirror.upkeep.start()
+        if mirror.publisher is not None:
+            mirror.publisher.start()
         in_background(mirror.analytics.warm())
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)

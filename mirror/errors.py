@@ -9,6 +9,7 @@
     │   └── Refused               understood, but not something we do
     ├── UpstreamError             JSOC's fault, or the way to it
     │   ├── UpstreamUnreachable   no answer: refused, timed out, circuit open
+    │   │   └── ClusterAway       the other mirrors cannot be reached, and nobody asks JSOC alone
     │   ├── UpstreamBroken        an answer that is not what the protocol promises
     │   ├── UpstreamRefused       JSOC answered with a status other than 0
     │   └── UpstreamLacks         upstream is a mirror, and cannot give this
@@ -19,6 +20,11 @@
     ├── NotHeld                   the mirror may not ask upstream, and does not hold what was asked
     │   └── OverBudget            what may be asked of upstream in an hour, or in a day, is used up
     ├── StorageError              the local store: locked, too new, full, damaged
+    ├── ObjectStoreError          the object store of a cluster, or the way to it
+    │   ├── ObjectStoreAway       no answer, or full: asking again later may help
+    │   ├── ObjectStoreRefused    a wrong key, no bucket, or it cannot do what is needed
+    │   ├── ObjectDamaged         other bytes than were put
+    │   └── ObjectMissing         no such object
     └── ConfigError               config.toml or the environment
 
 The table that turns them into DRMS status and HTTP code is in ``mirror.server.errors``.
@@ -138,6 +144,10 @@ class UpstreamUnreachable(UpstreamError):
     """No answer: connection refused, timed out, or the circuit breaker is open."""
 
 
+class ClusterAway(UpstreamUnreachable):
+    """What the mirrors share cannot be reached, and without it no one of them asks JSOC."""
+
+
 class UpstreamBroken(UpstreamError):
     """An answer that is not what the protocol promises: broken JSON, wrong count, wrong shape."""
 
@@ -175,6 +185,26 @@ class StorageError(MirrorError):
     """The local store cannot be used: locked by another process, too new, full, or damaged."""
 
 
+class ObjectStoreError(MirrorError):
+    """The object store that several mirrors share, or the way to it, did not give or take what it should."""
+
+
+class ObjectStoreAway(ObjectStoreError):
+    """No answer: connection refused, timed out, overrun or full. Nothing is lost, and later it may do."""
+
+
+class ObjectStoreRefused(ObjectStoreError):
+    """It says no, and will again: a wrong key, no such bucket, or something that it cannot do."""
+
+
+class ObjectDamaged(ObjectStoreError):
+    """What came is not what was put: other bytes, too few, or a page that says something else."""
+
+
+class ObjectMissing(ObjectStoreError):
+    """There is no such object."""
+
+
 class ConfigError(MirrorError):
     """config.toml or the environment says something that cannot be."""
 
@@ -185,7 +215,7 @@ _FULL = "the disk is full; free some space on it, or evict files from the store"
 _ADVICE = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: "the disk quota of this user is used up; free some space, or evict files from the store",
-    errno.EROFS: "the file system is read-only",
+    errno.EROFS: "the file system is read-only; a systemd service may write only to the folders in ReadWritePaths= of its unit",
     errno.EACCES: "permission denied; the store must belong to the user who runs the mirror",
     errno.EPERM: "not permitted; the store must belong to the user who runs the mirror",
     errno.EIO: "the disk reports an input/output error; look at its health",

@@ -18,8 +18,8 @@ from mirror.errors import ConfigError
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def bind(host: str, port: int, how: str) -> list[socket.socket]:
-    """A socket for each address of ``host``, bound to ``port``; 0 is a free one.
+def bind(host: str, port: int, how: str, *, shared: bool = False) -> list[socket.socket]:
+    """A socket for each address of ``host``, bound to ``port``; 0 is a free one. ``shared``: others listen there as well.
 
     ConfigError with the address and what is wrong with it; ``how`` says where host and port are chosen.
     """
@@ -28,7 +28,7 @@ def bind(host: str, port: int, how: str) -> list[socket.socket]:
     try:
         for family, address in _addresses(host, port):
             try:
-                sockets.append(_bound(family, address))
+                sockets.append(_bound(family, address, shared=shared))
             except OSError as problem:  # "localhost" may name an address of IPv6 where there is none
                 if problem.errno not in _ABSENT:
                     raise
@@ -61,11 +61,13 @@ def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
-def _bound(family: int, address: Any) -> socket.socket:
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix" and sys.platform != "cygwin":
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if made.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)

@@ -100,6 +100,7 @@ class Lab:
     mirror: Mirror | None = None
     server: TestServer | None = None
     config: Path | None = None  #: the mirror's config.toml
+    subscriptions_run: bool = False  #: whether subscriptions are worked on
     port: int | None = None  #: where the mirror is to listen; None: where the system says
 
     @property
@@ -119,7 +120,14 @@ class Lab:
         emptystore.lay(config.storage.path)
         patient = Circuit(threshold=1_000_000)
         pacer = Pacer(config.upstream.queries, circuit=patient, chance=lambda: 0.0)
-        self.mirror = await build(config, now=self.clock, pacer=pacer, path=self.config, environ=self.environ)
+        self.mirror = await build(
+            config,
+            now=self.clock,
+            pacer=pacer,
+            path=self.config,
+            environ=self.environ,
+            subscriptions_run=self.subscriptions_run,
+        )
         self.server = BoundedServer(self.mirror.app, port=self.port)
         await self.server.start_server()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +79,13 @@ def test_the_daemon_tells_that_it_is_ready_alive_and_stopping(manager, tmp_path)
         assert code == 0
         assert "event=ready" in errors
         assert "event=stopping" in errors
+
+
+def test_the_unit_lets_the_mirror_write_what_its_page_and_commands_offer():
+    unit = (Path(__file__).parents[1] / "scripts" / "service" / "jsoc-mirror.service").read_text()
+    writable = re.search(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+    assert writable is not None and "ProtectSystem=strict" in unit
+    config = re.search(r"^ExecStart=.*--config (\S+)$", unit, re.MULTILINE)
+    assert config is not None
+    folders = {folder.lstrip("-") for folder in writable[1].split()}
+    assert {str(Path(config[1]).parent), "/var/backups/jsoc-mirror"} <= folders

@@ -10,16 +10,18 @@ from mirror.api.contract import Answer, Asked, Endpoint, RecordSets, SeriesName
 
 
 class CoverageQuery(Asked, frozen=True, kw_only=True):
-    """One series; without it all."""
+    """One series; without it all. ``folded``: ranges that repeat at one distance are one line."""
 
     series: Annotated[str | None, Meta(description="a series", examples=["hmi.v_45s"])] = None
+    folded: bool = False
 
 
 class Span(Answer, frozen=True, kw_only=True):
     """A span that is held completely; ``first`` and ``last`` null: without bound. ``checked_at`` in Unix seconds.
 
     Or one over which JSOC gave an ``answer`` that is kept (condition, records, count or body), to the question in
-    ``condition``; it names ``records``, of a count or a body null.
+    ``condition``; it names ``records``, of a count or a body null. A folded line has ``every``, the distance of its
+    ranges, and in ``slots`` how many slots these have together.
     """
 
     series: str
@@ -31,6 +33,7 @@ class Span(Answer, frozen=True, kw_only=True):
     answer: str | UnsetType = UNSET
     condition: str | UnsetType = UNSET
     records: int | UnsetType | None = UNSET
+    every: str | UnsetType = UNSET
 
 
 class DaysQuery(Asked, frozen=True, kw_only=True):

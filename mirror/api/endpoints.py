@@ -7,6 +7,7 @@ from typing import Any
 from mirror.api import (
     access,
     adoption,
+    cluster,
     coverage,
     cutouts,
     exports,
@@ -40,6 +41,7 @@ CAPABILITIES: dict[str, tuple[Endpoint[Any, Any], ...]] = {
     "transfer": transfer.ENDPOINTS,
     "adoption": adoption.ENDPOINTS,
     "access": access.ENDPOINTS,
+    "cluster": cluster.ENDPOINTS,
     "monitoring": (*monitoring.ENDPOINTS, DOCUMENT),
 }
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = tuple(e for each in CAPABILITIES.values() for e in each)

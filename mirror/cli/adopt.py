@@ -87,7 +87,7 @@ class _Run:
 
 
 @click.command
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
 @click.option(
     "--copy", "how", flag_value="copy", default=True, help="Copy the files.  [default]"
 )

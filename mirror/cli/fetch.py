@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPMessage
 from pathlib import Path
 
@@ -40,6 +40,8 @@ from mirror.humanize import counted, in_words
 
 #: Files on their way at a time, and failures that are told one by one.
 AT_ONCE, MOST_TOLD = 4, 20
+#: Looks at whether what was downloaded has its place in the store, and seconds between them.
+NOTED_TRIES, NOTED_PAUSE = 20, 0.1
 #: Seconds after which whoever waits for a job is told what for.
 QUIET = 3.0
 _WHY = {
@@ -78,6 +80,8 @@ class FetchRequest:
     "--email", metavar="ADDRESS", help="Registered address for files that JSOC must stage from tape."
 )
 @click.option("--copy", is_flag=True, help="Make copies instead of hard links into the store.")
+@click.option("--cached", is_flag=True, help="Fetch cached files only; never contact JSOC.")
+@click.option("--held", "cached", is_flag=True, hidden=True)
 @click.option("--overwrite", is_flag=True, help="Replace existing files of a different size.")
 @dry_run_option
 @json_option
@@ -92,6 +96,7 @@ def fetch(
     name: str | None,
     email: str | None,
     copy: bool,
+    cached: bool,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -108,6 +113,7 @@ def fetch(
         mirror fetch 'hmi.m_720s[2014.01.01/1h]' --to data --protocol fits
         mirror fetch 'aia.lev1_euv_12s[2014.01.01/1m][171]{image}' --name '{T_REC:A}.{WAVELNTH}.fits'
         mirror fetch 'hmi.sharp_cea_720s[4864][$]' --seg Br,Bt,Bp --json
+        mirror fetch 'hmi.m_720s[2014.01.01/1d]' --to data --cached
         mirror fetch 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
     Prints one file name per line. Files that are not available are listed on stderr, and the exit code is 1.
@@ -120,18 +126,24 @@ def fetch(
     if dry_run:
         show_estimate(estimate(), as_json=as_json)
         return
-    announce_estimate(estimate)
+    if cached and protocol == "fits":
+        raise click.UsageError("--cached fetches archived files; expected it without --protocol fits")
+    if not cached:
+        announce_estimate(estimate)
     _make(folder)
     started = time.monotonic()
     wanted = FetchRequest(recordset, seg, limit, name, email)
     console = Console(stderr=True)
     with _bar(console) as progress:
-        items, failed = (_as_fits if protocol == "fits" else _as_is)(daemon, wanted, progress)
+        found = _cached if cached else _as_fits if protocol == "fits" else _as_is
+        items, failed = found(daemon, wanted, progress)
         problem = name_problem([item.name for item in items])
         if problem:
             raise click.ClickException(problem)
         came = _bring_all(items, progress, lambda arrived: Delivery(
             daemon, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
+        if protocol == "as-is" and not copy:
+            came = _linked_now(daemon, wanted, folder, came)
     delivered = [each for each in came if isinstance(each, Delivered)]
     failed += [each for each in came if isinstance(each, Failure)]
     _report(folder, delivered, failed, time.monotonic() - started, as_json=as_json)
@@ -159,6 +171,15 @@ def _as_is(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[li
     return items, [Failure(f.name, f.record, f.segment, why[f.state]) for f in missing]
 
 
+def _cached(daemon: Daemon, wanted: FetchRequest, _: Progress) -> tuple[list[Item], list[Failure]]:
+    """The archived files that are cached; how many are not is said, and is no failure."""
+    listed, _answer = _listed(daemon, wanted, {"Cache-Control": "only-if-cached"})
+    items = [_item(file, file.segment) for file in listed if file.state == "held"]
+    if lacking := len(listed) - len(items):
+        remark(f"{lacking:,} of {counted(len(listed), 'file')} are not cached")
+    return items, []
+
+
 def _as_fits(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[list[Item], list[Failure]]:
     """The files of an export by the mirror."""
     job = _made(daemon, wanted, "fits", progress)
@@ -182,10 +203,12 @@ def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[s
     return list(wanted - Counter(made))
 
 
-def _listed(daemon: Daemon, wanted: FetchRequest) -> tuple[list[ListedFile], HTTPMessage]:
+def _listed(
+    daemon: Daemon, wanted: FetchRequest, headers: Mapping[str, str] | None = None
+) -> tuple[list[ListedFile], HTTPMessage]:
     """The archived files, and what the mirror said of how it found them."""
     asked = FilesQuery(ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, places=True)
-    return daemon.exchange(FILES, asked)
+    return daemon.exchange(FILES, asked, headers)
 
 
 def _made(daemon: Daemon, wanted: FetchRequest, protocol: str, progress: Progress) -> Job:
@@ -238,6 +261,30 @@ def _bring_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [future.result() for future in futures]
+
+
+def _linked_now(
+    daemon: Daemon, wanted: FetchRequest, folder: Path, came: Sequence[Delivered | Failure]
+) -> list[Delivered | Failure]:
+    """The same files, with links in the place of what was downloaded, where the mirror is on this machine.
+
+    A file that was not cached before has its place in the store only once it has been downloaded.
+    """
+    loaded = {each.name for each in came if isinstance(each, Delivered) and each.how == "downloaded"}
+    if not loaded:
+        return list(came)
+    for _ in range(NOTED_TRIES):  # the mirror notes a file a moment after it has sent the last byte
+        listed = [file for file in _listed(daemon, wanted)[0] if file.name in loaded]
+        if all(file.state == "held" for file in listed):
+            break
+        time.sleep(NOTED_PAUSE)
+    items = [_item(f, f.segment) for f in listed if f.place and Path(f.place).exists()]
+    delivery = Delivery(daemon, folder, lambda _: None, link=True, overwrite=True)
+    linked = {item.name for item in items if delivery.link(item)}
+    return [
+        replace(each, how="linked") if isinstance(each, Delivered) and each.name in linked else each
+        for each in came
+    ]
 
 
 def expected_bytes(sizes: Mapping[str, int | None]) -> int | None:

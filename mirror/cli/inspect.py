@@ -11,7 +11,7 @@ from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.search import SERIES
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.humanize import short_moment
+from mirror.humanize import near, short_moment
 
 #: Characters of a question that a table shows.
 QUESTION = 100
@@ -42,7 +42,8 @@ def series(form: Form, daemon: Daemon) -> None:
 def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
     """Show which ranges are fully cached.
 
-    Searches within these ranges do not need JSOC. A line with a restriction, such as WAVELNTH 171, covers
+    Searches within these ranges do not need JSOC. Slots for which JSOC has no record count too: nothing is
+    missing there. Ranges that repeat, such as one record an hour, are one line; --json and --csv list each. A line with a restriction, such as WAVELNTH 171, covers
     only records with that value.
 
     A line with an answer is a cached result for that range that records alone cannot give: which of them
@@ -52,13 +53,22 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    answer = daemon.ask(COVERAGE, CoverageQuery(series=name))
+    answer = daemon.ask(COVERAGE, CoverageQuery(series=name, folded=form == "table"))
     if form == "table":
         show([_short(plain(span)) for span in answer], form)
     else:
         show(answer, form)
     if form == "table" and not answer:
-        remark(f"no range of {name} is fully cached" if name else "no range is fully cached yet")
+        remark(f"no range of {name} is fully cached{_meant(daemon, name)}" if name else "no range is fully cached yet")
+
+
+def _meant(daemon: Daemon, name: str) -> str:
+    """Which cached series may have been meant by the name of one that is not."""
+    known = [line.series for line in daemon.ask(SERIES)]
+    if name.lower() in map(str.lower, known):
+        return ""
+    found = near(name, known)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _short(line: dict[str, Any]) -> dict[str, Any]:

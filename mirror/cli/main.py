@@ -43,6 +43,7 @@ COMMANDS = {
     "bundle": ("mirror.cli.bundle", "Copy part of the mirror to a folder."),
     "import": ("mirror.cli.import_", "Add a bundle to the store."),
     "sql": ("mirror.cli.sql", "Run SQL on all cached keywords."),
+    "cluster": ("mirror.cli.cluster", "Show the mirrors of the cluster, or test what they share."),
     "series": ("mirror.cli.inspect", "List the cached series."),
     "coverage": ("mirror.cli.inspect", "Show which ranges are fully cached."),
     "changes": ("mirror.cli.changes", "Show which records JSOC has reprocessed."),
@@ -54,7 +55,7 @@ COMMANDS = {
 SECTIONS = {
     "Try it": ("demo", "simulate"),
     "Daily use": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
-    "Information": ("status", "series", "coverage", "changes", "usage"),
+    "Information": ("status", "series", "coverage", "changes", "usage", "cluster"),
     "Keep data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
     "Maintenance": ("check", "evict", "forget", "backup", "restore"),
     "Move data": ("bundle", "import"),

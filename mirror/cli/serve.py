@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -40,7 +41,11 @@ def announce_with_proxy(url: str) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Configuration file. Without it, defaults apply.  [env: MIRROR_CONFIG]",
 )
-def serve(path: Path | None) -> None:
+@click.option(
+    "--processes", type=click.IntRange(1, 64), help="So many mirrors behind one port, which share what they fetch."
+)
+@click.option("--shared-port", is_flag=True, hidden=True)  # see mirror.processes
+def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
     """Run a mirror.
 
     It serves JSOC's own paths, directly and as a proxy for jsoc.stanford.edu. When it accepts requests it
@@ -49,6 +54,7 @@ def serve(path: Path | None) -> None:
     \b
         mirror serve                             for this computer, port 8040
         mirror serve --config config.toml        see config.toml for all keys
+        mirror serve --processes 4               warm searches on four processors
         MIRROR_SERVER__HOST=0.0.0.0 MIRROR_ACCESS__NETWORKS='10.1.0.0/16 export' mirror serve
 
     How scripts use it:
@@ -59,13 +65,27 @@ def serve(path: Path | None) -> None:
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
     config = load_config(path, os.environ)
+    if processes is not None:
+        config = replace(config, server=replace(config.server, processes=processes))
     check_access(config)
     set_up(config.log)
-    from mirror.daemon import serve as run  # noqa: PLC0415  (a wrong configuration is told at once)
+    from mirror import daemon  # noqa: PLC0415  (a wrong configuration is told at once)
 
     async def to_the_end() -> None:
         notifier, environ = Notifier(os.environ), os.environ
-        await run(config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True)
+        if config.server.processes > 1 and not shared_port:
+            from mirror.processes import serve as run_several  # noqa: PLC0415
+
+            def ready(address: str) -> None:
+                announce_with_proxy(address)
+                notifier.tell("READY=1", f"STATUS={config.server.processes} processes answer at {address}")
+
+            await run_several(config, ready=ready, stopped=daemon.stop_signal, path=path, environ=environ)
+        else:
+            await daemon.serve(
+                config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True,
+                shared_port=shared_port,
+            )  # fmt: skip
         # Everything is written down. Threads that still work on answers nobody waits for must not hold this up.
         logging.shutdown()
         sys.stdout.flush()

@@ -130,8 +130,13 @@ def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:
     if not lines:
         return []
     day = max(line.day for line in lines)
-    most = sorted((line for line in lines if line.day == day), key=lambda line: -line.requests)
-    answer = [f"{u.who}: {counted(u.requests, 'request')}, {in_words(u.bytes)}" for u in most[:_STARS]]
+    most = sorted(
+        (line for line in lines if line.day == day), key=lambda u: (u.requests, u.bytes + u.upstream_bytes), reverse=True
+    )
+    answer = [
+        f"{u.who}: {counted(u.requests, 'request')}, {in_words(u.bytes)} sent, {in_words(u.upstream_bytes)} from JSOC"
+        for u in most[:_STARS]
+    ]
     more = [f"and {len(most) - _STARS:,} more; see `mirror usage`"] if len(most) > _STARS else []
     return [(f"used {day}", [*answer, *more])]
 

@@ -19,7 +19,8 @@ def usage(since: str | None, form: Form, daemon: Daemon) -> None:
     """Show usage per user and day.
 
     A user is the name of a token, the name in HTTP_PROXY=http://ada@HOST:8040, or an address. Traffic from
-    JSOC counts for the user who asked first; "(mirror)" is what the mirror fetched for itself.
+    JSOC counts for the user who asked first. "(mirror)" is what nobody asked for, such as subscriptions; its
+    requests are those to JSOC.
 
     \b
         mirror usage

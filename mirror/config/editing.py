@@ -6,6 +6,7 @@ not take.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from mirror.config.loading import Config, read_config
-from mirror.errors import ConfigError
+from mirror.errors import ConfigError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +53,17 @@ class ConfigFile:
             ) as new:
                 _take_the_place(new, text, place)
         except OSError as problem:
-            raise ConfigError(f"{self.path}: cannot be written: {problem.strerror}") from problem
+            raise ConfigError(f"{self.path}: cannot be written: {_why(problem)}") from problem
         return config
+
+
+def _why(problem: OSError) -> str:
+    """What keeps config.toml from being written, and what to do about it."""
+    if problem.errno == errno.EROFS:
+        return explained(problem)
+    if problem.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied; the folder must belong to the user who runs the mirror"
+    return str(problem.strerror)
 
 
 def _take_the_place(new: _TemporaryFileWrapper[str], text: str, place: Path) -> None:

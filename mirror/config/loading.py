@@ -21,9 +21,11 @@ from mirror.config.sections import (
     JSOC_HOST,
     JSOC_QUERIES,
     Access,
+    Cluster,
     Config,
     Fill,
     FreshnessRule,
+    Lake,
     Log,
     PlainFileRule,
     Policy,
@@ -39,9 +41,11 @@ from mirror.errors import ConfigError
 
 __all__ = [
     "Access",
+    "Cluster",
     "Config",
     "Fill",
     "FreshnessRule",
+    "Lake",
     "Log",
     "PlainFileRule",
     "Policy",
@@ -69,6 +73,8 @@ _TABLES: dict[str, type] = {
     "sql": Sql,
     "upkeep": Upkeep,
     "log": Log,
+    "lake": Lake,
+    "cluster": Cluster,
 }
 _LISTS: dict[str, type] = {
     "freshness": FreshnessRule,
@@ -100,6 +106,7 @@ def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Con
     _check_names(config, origin)
     _check_marks(config, origin)
     _check_tokens(config, origin)
+    _check_cluster(config, origin)
     return config
 
 
@@ -234,6 +241,18 @@ def _check_tokens(config: Config, origin: str) -> None:
         raise ConfigError(
             f"{origin}: [upstream] token: {JSOC_HOST} takes no token; set one only if upstream is a mirror"
         )
+
+
+def _check_cluster(config: Config, origin: str) -> None:
+    cluster = config.cluster
+    for given, lacking in (("database", "objects"), ("objects", "database")):
+        if getattr(cluster, given) is not None and getattr(cluster, lacking) is None:
+            raise ConfigError(
+                f"{origin}: [cluster] {lacking} is missing beside {given}; expected both: PostgreSQL says what the "
+                f"mirrors have, the objects are where it lies"
+            )
+    if cluster.endpoint is not None and (cluster.objects or "").startswith("file:"):
+        raise ConfigError(f"{origin}: [cluster] endpoint: expected none beside the folder {cluster.objects}")
 
 
 def check_access(config: Config) -> None:

@@ -70,6 +70,44 @@ def url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
+def postgresql(value: Any) -> str:
+    """The address of a PostgreSQL database, "postgresql://user@host:port/database"."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        named = parts.scheme in {"postgresql", "postgres"} and bool(parts.path.strip("/"))
+        named = named and (parts.port or 1) > 0  # also raises ValueError for what is not a port
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError('the address of a PostgreSQL database, such as "postgresql://mirror@db.example.org/mirror"')
+    return str(value)
+
+
+def object_store(value: Any) -> str:
+    """Where objects lie, "s3://bucket/prefix" or "file:///folder", without a slash at its end."""
+    parts = urlsplit(value if isinstance(value, str) else "")
+    bucket = parts.scheme == "s3" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc)
+    folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
+    if not (bucket or folder) or parts.query or parts.fragment:
+        raise ValueError('a bucket or a folder, such as "s3://solar-mirror/v1" or "file:///ceph/mirror"')
+    return str(value).rstrip("/")
+
+
+def folder_address(value: Any) -> str:
+    """The address of a folder of this machine, "file:///folder", without a slash at its end."""
+    address = object_store(value) if isinstance(value, str) and value.startswith("file:") else ""
+    if not address:
+        raise ValueError('the address of a folder, such as "file:///data/iceberg"')
+    return address
+
+
+def server_name(value: Any) -> str:
+    """A name of letters, digits, dots, dashes and underscores."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+        raise ValueError('a name of at most 63 letters, digits, dots, dashes and underscores, such as "mirror1"')
+    return value
+
+
 def path(value: Any) -> Path:
     """A path; "~" is the home folder."""
     return Path(text(value)).expanduser()

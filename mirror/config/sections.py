@@ -33,12 +33,14 @@ def _key(read: values.Reader, default: Any = ..., *, secret: bool = False) -> An
 class Server:
     """``[server]``: where the mirror listens; port 0 picks a free one.
 
+    ``processes``: so many mirrors answer there, each with a store of its own, which share what they fetch.
     ``connections`` that are open at a time, and of them those of one address, None: any number; this computer's own
     may be as many as all.
     """
 
     host: str = _key(values.text, "127.0.0.1")
     port: int = _key(values.integer(0, 65535), 8040)
+    processes: int = _key(values.integer(1, 64), 1)
     connections: int = _key(values.integer(1, 60_000), 2000)
     connections_per_address: int | None = _key(values.unless("none", values.integer(1, 60_000)), 500)
 
@@ -167,6 +169,33 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Lake:
+    """``[lake]``: all months that are held, published as Iceberg tables in the folder ``iceberg``.
+
+    That is done every ``publish`` seconds. None: not at all.
+    """
+
+    iceberg: str | None = _key(values.unless("none", values.folder_address), None)
+    publish: float | None = _key(values.unless("none", values.duration), 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """``[cluster]``: what several mirrors share; without ``database`` this one stands alone.
+
+    ``database`` is a PostgreSQL, ``objects`` where chunks and files lie, ``endpoint`` the address of an S3 that is not
+    AWS. ``name`` tells servers apart, None: the name of the machine. Finished months are published as Iceberg tables
+    every ``publish`` seconds, None: never.
+    """
+
+    database: str | None = _key(values.unless("none", values.postgresql), None, secret=True)
+    objects: str | None = _key(values.unless("none", values.object_store), None)
+    endpoint: str | None = _key(values.unless("none", values.url), None)
+    name: str | None = _key(values.unless("none", values.server_name), None)
+    publish: float | None = _key(values.unless("none", values.duration), 600.0)
+
+
+@dataclass(frozen=True, slots=True)
 class FreshnessRule:
     """``[[freshness]]``: how old a check may be, in seconds, for series whose name fits ``pattern``.
 
@@ -253,6 +282,8 @@ class Config:
     sql: Sql = Sql()
     log: Log = Log()
     upkeep: Upkeep = Upkeep()
+    lake: Lake = Lake()
+    cluster: Cluster = Cluster()
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
     plain_file: tuple[PlainFileRule, ...] = DEFAULT_PLAIN_FILES
     subscription: tuple[Subscription, ...] = ()

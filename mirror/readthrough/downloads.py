@@ -11,6 +11,7 @@ One side writes down how far it is (``begins``, ``went_on``, ``is_whole``, ``end
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import re
 from dataclasses import dataclass, field
@@ -210,6 +211,10 @@ class Unchanged(MirrorError):
     """The file is as the one who asked knows it."""
 
 
+class OtherBytes(UpstreamBroken):
+    """What came is not what the source itself says that it is."""
+
+
 class OtherAnswer(MirrorError):
     """The source answered with something else than the file: that it has moved, or is not there."""
 
@@ -356,10 +361,24 @@ class Downloads:
                         raise UpstreamBroken(f"{path}: more than {most:,} bytes came")
                     await sink.write(piece)
                     await download.went_on(sink)
+                _check_digest(sink, answer, path)
             problem = await asyncio.to_thread(manner.check, sink.path, path)
             if problem is None and size in (None, sink.written):
                 await download.is_whole(sink.written)  # readers need not wait until it lasts
             return await sink.keep(size=size, check=lambda _: problem)
+
+
+def digest_header(sha256: str) -> str:
+    """A hash of a whole file as the header Repr-Digest has it (RFC 9530)."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def _check_digest(sink: Sink, answer: Answer, path: str) -> None:
+    """OtherBytes, and nothing of it stays, if the source told the hash of the file, and this has another."""
+    told = answer.headers.get("Repr-Digest", "")
+    if told.startswith("sha-256=:") and told != digest_header(sink.sha256):
+        sink.discard()
+        raise OtherBytes(f"{path}: {sink.written:,} bytes came of another hash than the source says")
 
 
 def _asked_with(sink: Sink, manner: Manner) -> dict[str, str]:

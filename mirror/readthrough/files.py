@@ -17,7 +17,7 @@ from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from mirror.readthrough.downloads import Download, Downloads
     from mirror.readthrough.policy import Rules
@@ -43,16 +43,24 @@ class SegmentFile:
 
 
 class Files:
-    """Files of storage units."""
+    """Files of storage units. ``elsewhere`` says whether one is to be had without asking JSOC."""
 
     def __init__(
-        self, blobs: Blobs, holdings: Holdings, downloads: Downloads, rules: Rules, *, tree: bool = True
+        self,
+        blobs: Blobs,
+        holdings: Holdings,
+        downloads: Downloads,
+        rules: Rules,
+        *,
+        tree: bool = True,
+        elsewhere: Callable[[UnitFile], Awaitable[bool]] | None = None,
     ) -> None:
         self._blobs = blobs
         self._holdings = holdings
         self._downloads = downloads
         self._rules = rules
         self._tree = tree
+        self._elsewhere = elsewhere
         self._expected: Bounded[UnitFile, SegmentFile] = Bounded(MOST_EXPECTED)
 
     def expect(self, files: Iterable[SegmentFile]) -> None:
@@ -80,7 +88,7 @@ class Files:
         holding = await self._look_up(file)
         if holding is not None:
             return holding
-        if not self._rules.may_ask:
+        if not self._rules.may_ask and (self._elsewhere is None or not await self._elsewhere(file)):
             raise NotHeld(f"{wanted.path} is not cached, and the mirror is offline", (wanted.path,))
         known = wanted if wanted.record else self._expected.get(file, wanted)
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight, to_the_end
@@ -22,6 +23,7 @@ from mirror.coverage.plan import box_query
 from mirror.errors import UpstreamRefused
 from mirror.readthrough.chunks import SMALL, Backlog, Sizes, chunks, halves
 from mirror.readthrough.rechecks import CHECK_FACTOR, Rechecks, split
+from mirror.readthrough.shared import Alone
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.pacing import Claim, Priority
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.chunks import Extent
     from mirror.readthrough.policy import JsocInfo, Rules
+    from mirror.readthrough.shared import Shared
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
 
@@ -74,7 +77,9 @@ class Filler:
         *,
         queries: int = 2,
         budget: Budget | None = None,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self._index = index
         self._upstream = upstream
         self._rules = rules
@@ -82,7 +87,7 @@ class Filler:
         self._sizes = Sizes(upstream, settings)
         # One answer more than upstream gives at a time, so that it has something to do while one is kept.
         self._backlog = Backlog(queries + 1, settings.chunk_records, budget)
-        self._checks = Rechecks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch)
+        self._checks = Rechecks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch_again)
         self._flights: dict[str, list[_Flight]] = {}
         self._capped: SingleFlight[str, int | None] = SingleFlight()
         self._progress: dict[str, Progress] = {}
@@ -101,6 +106,7 @@ class Filler:
         the checks may be of what is ``stale``; None: as the rules say.
         """
         claim = Claim(priority)
+        missing, stale = tuple(missing), tuple(stale)
         missing = [part for box in missing for part in await self._closed(series, box, claim)]
         room = await self._sizes.room(series, tuple(missing), claim)
         # Others may have fetched some of it while this was counted upstream.
@@ -109,7 +115,8 @@ class Filler:
         stale = tuple(old for box in stale for old in coverage.stale(box, freshness))
         waits = self._take_off(series, gaps, self._fetch, room, priority)
         light = self._sizes.slots(series) * CHECK_FACTOR
-        waits += self._take_off(series, stale, self._check, light, priority)
+        check = partial(self._check, freshness=freshness)
+        waits += self._take_off(series, stale, check, light, priority)
         await _all_finished(waits)
 
     async def fetch(self, series: Series, chunk: Box, priority: Priority) -> int:
@@ -255,30 +262,41 @@ class Filler:
     # ---- one box ---------------------------------------------------------------------------------
 
     async def _fetch(self, series: Series, box: Box, claim: Claim) -> int:
-        """Fetch a box of about a chunk; how many records it has."""
+        """See that a box of about a chunk is held; how many records had to be fetched."""
+        # What waits for the budget holds up no other mirror: it says what it fetches once it has a place.
+        async with self._backlog.place(self._sizes.guess(series, box), claim):
+            return await self._shared.fetch(series, box, lambda part: self._ask(series, part, claim)) or 0
+
+    async def _fetch_again(self, series: Series, box: Box, claim: Claim) -> int:
+        """Fetch a box of about a chunk, although it is held; how many records it has."""
+        async with self._backlog.place(self._sizes.guess(series, box), claim):
+            return await self._ask(series, box, claim)
+
+    async def _ask(self, series: Series, box: Box, claim: Claim) -> int:
+        """The same with a place for it."""
         try:
-            return await self._fetch_whole(series, box, claim)
+            return await self._ask_whole(series, box, claim)
         except UpstreamRefused:
             # The server says "series not found" when a set is too large: ask for less.
             parts = halves(box)
             if parts is None:
                 raise
-        return sum([await self._fetch(series, part, claim) for part in parts])
+        return sum([await self._ask(series, part, claim) for part in parts])
 
-    async def _fetch_whole(self, series: Series, box: Box, claim: Claim) -> int:
-        layout = self._index.layout(series)
-        async with self._backlog.place(self._sizes.guess(series, box), claim):
-            asked_at = self._rules.timestamp()
-            answer = await self._upstream.rs_list(fill_request(layout, str(box_query(series, box))), claim)
-            await to_the_end(
-                self._index.keep(series, answer, complete=(box,), checked_at=asked_at - answer.age)
-            )
+    async def _ask_whole(self, series: Series, box: Box, claim: Claim) -> int:
+        layout, asked_at = self._index.layout(series), self._rules.timestamp()
+        answer = await self._upstream.rs_list(fill_request(layout, str(box_query(series, box))), claim)
+        await to_the_end(self._index.keep(series, answer, complete=(box,), checked_at=asked_at - answer.age))
         if box.bounded and answer.count:
             self._sizes.learn(series, answer.count / box.slots())
         return answer.count
 
-    async def _check(self, series: Series, box: Box, claim: Claim) -> int:
-        await self._checks.check(series, box, claim)
+    async def _check(self, series: Series, box: Box, claim: Claim, *, freshness: Freshness) -> int:
+        async def check(part: Box) -> int:
+            await self._checks.check(series, part, claim)
+            return 0
+
+        await self._shared.check(series, box, freshness, check)
         return 0
 
     async def _fetch_capped(self, series: Series, box: Box, most: int) -> int | None:
@@ -287,6 +305,9 @@ class Filler:
         return await self._capped.run(key, lambda: self._fetch_less(series, box, most))
 
     async def _fetch_less(self, series: Series, box: Box, most: int) -> int | None:
+        return await self._shared.fetch(series, box, lambda part: self._ask_less(series, part, most))
+
+    async def _ask_less(self, series: Series, box: Box, most: int) -> int | None:
         asked_at = self._rules.timestamp()
         request = fill_request(self._index.layout(series), str(box_query(series, box)), n=most)
         answer = await self._upstream.rs_list(request)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mirror.concurrency import SingleFlight
 from mirror.errors import NotHeld, UpstreamError
 from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.shared import Alone
 from mirror.storage.database.keyed import KeyedTable
 from mirror.wire.address import AddressAnswer, AddressRequest
 from mirror.wire.catalogue import SeriesEntry
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from mirror.readthrough.policy import Rules
+    from mirror.readthrough.shared import Shared
     from mirror.storage.database.database import Database
     from mirror.upstream.client import UpstreamClient
 
@@ -29,7 +31,8 @@ REGISTERED = 2
 class Listing:
     """Lists and addresses, from the index or from upstream."""
 
-    def __init__(self, database: Database, upstream: UpstreamClient, rules: Rules) -> None:
+    def __init__(self, database: Database, upstream: UpstreamClient, rules: Rules, shared: Shared | None = None) -> None:
+        self._shared = shared or Alone()
         self.lists = KeyedTable(database, "series_lists")
         self.addresses = KeyedTable(database, "addresses")
         self._upstream = upstream
@@ -91,6 +94,10 @@ class Listing:
             raise NotHeld(f"the list of series is not cached, and {self._rules.why_not(demand)}")
 
         async def fetch() -> tuple[SeriesEntry, ...]:
+            await self._shared.refresh()
+            known = await self.lists.get(name)
+            if known and self._is_good(known[1], LIST_AGE, demand):
+                return _from_json(known[0])
             entries = await ask()
             await self.lists.put(name, _to_json(entries), self._rules.timestamp())
             return entries

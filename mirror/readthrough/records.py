@@ -47,6 +47,7 @@ from mirror.readthrough.answers import KeptAnswers, end_is_jsocs
 from mirror.readthrough.chunks import MOST_PER_SLOT
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
+from mirror.readthrough.shared import Alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import JsocInfo, Rules
+    from mirror.readthrough.shared import Shared
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Row
 
@@ -158,7 +160,9 @@ class Records:
         extremes: FirstLast,
         rules: Rules,
         settings: Fill,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self._index = index
         self._upstream = upstream
         self._filler = filler
@@ -270,8 +274,8 @@ class Records:
         least = CacheStatus.STALE if resolved.stale else CacheStatus.FILLED if resolved.asked else CacheStatus.LOCAL
         if resolved.selection is None:
             return Count(0, least)
-        series, plain = selection.series, resolved.selection
-        plan = plan_read(plain, self._index.coverage(series), self._rules.freshness(series, demand))
+        plain = resolved.selection
+        plan = await self._plan(plain, demand)
         if isinstance(plan, Local):
             total, unknown = await self._index.tally(plain)
             if not unknown:
@@ -314,10 +318,18 @@ class Records:
         stale = self._stale(selection)
         return Count(_at_most(total, n), max(stale.origin, least), stale.checked_at)
 
+    async def _plan(self, selection: Selection, demand: CacheDemand) -> Plan:
+        """How a selection is to be answered, once what the other mirrors have of it was taken over."""
+        series, freshness = selection.series, self._rules.freshness(selection.series, demand)
+        plan = plan_read(selection, self._index.coverage(series), freshness)
+        if isinstance(plan, Fetch) and await self._shared.catch_up(series, (*plan.missing, *plan.stale)):
+            plan = plan_read(selection, self._index.coverage(series), freshness)
+        return plan
+
     async def _make_ready(self, selection: Selection, question: _Question) -> _Ready | Read:
         """See that the index can answer; how it will, or the answer if it was forwarded."""
         series, demand = selection.series, question.demand
-        plan = plan_read(selection, self._index.coverage(series), self._rules.freshness(series, demand))
+        plan = await self._plan(selection, demand)
         if isinstance(plan, Fetch):
             plan = await self._without_known(series, plan)
         if isinstance(plan, Local):

@@ -13,6 +13,7 @@ from mirror.concurrency import SingleFlight
 from mirror.coverage.plan import key_space
 from mirror.errors import NotHeld, OverBudget, UnknownSeries, UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.shared import Alone
 from mirror.storage.database.keyed import KeyedTable
 from mirror.storage.index.layout import Layout
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Series
     from mirror.readthrough.policy import JsocInfo, Rules
+    from mirror.readthrough.shared import Shared
     from mirror.storage.database.database import Database
     from mirror.storage.index.index import Index
 
@@ -34,9 +36,12 @@ ABSENT_AGE = 600.0
 class Catalogue:
     """Structures of series, from the index or from upstream."""
 
-    def __init__(self, database: Database, index: Index, upstream: JsocInfo, rules: Rules) -> None:
-        self._absent = KeyedTable(database, "absent_series")
-        self._formats = KeyedTable(database, "print_formats")
+    def __init__(
+        self, database: Database, index: Index, upstream: JsocInfo, rules: Rules, shared: Shared | None = None
+    ) -> None:
+        self._shared = shared or Alone()
+        self.absent = KeyedTable(database, "absent_series")
+        self.known_formats = KeyedTable(database, "print_formats")
         self._index = index
         self._upstream = upstream
         self._rules = rules
@@ -48,22 +53,27 @@ class Catalogue:
 
         Raises UnknownSeries, NotHeld, or the UpstreamError that kept it from being fetched.
         """
-        held = self._index.series(name)
-        current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
-        if held is not None and current and demand is not CacheDemand.REVALIDATE:
-            return held[0]
+        held = self._current(name, demand)
+        if held is not None:
+            return held
+        found = self._index.series(name)
         if not self._rules.asks(demand):
-            if held is not None:
-                return held[0]
+            if found is not None:
+                return found[0]
             raise NotHeld(f"the structure of {name} is not cached, and {self._rules.why_not(demand)}", (name,))
         try:
-            return await self._flights.run(name.lower(), lambda: self._fetch(name))
+            return await self._flights.run(name.lower(), lambda: self._fetch(name, demand))
         except (UpstreamError, UnknownSeries):
             # JSOC also says that a series is not there when its database is out of order.
-            if held is not None and self._rules.stale_on_failure:
-                return held[0]
+            if found is not None and self._rules.stale_on_failure:
+                return found[0]
             raise
 
+    def _current(self, name: str, demand: CacheDemand) -> Series | None:
+        """The structure that is held, if it is young enough."""
+        held = self._index.series(name)
+        current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
+        return held[0] if held is not None and current and demand is not CacheDemand.REVALIDATE else None
     def is_current(self, series: Series, demand: CacheDemand) -> bool:
         """True if ``series`` would give this very structure now, without asking."""
         held = self._index.series(series.name)
@@ -78,7 +88,7 @@ class Catalogue:
 
         They are asked for again when the series has got a keyword, but not more often than its structure.
         """
-        kept = await self._formats.get(series.name.lower())
+        kept = await self.known_formats.get(series.name.lower())
         told: dict[str, str] = {} if kept is None else json.loads(kept[0])
         known = all(k.name.lower() in told for k in series.keywords)
         young = kept is not None and abs(self._rules.timestamp() - kept[1]) < STRUCTURE_AGE
@@ -94,19 +104,22 @@ class Catalogue:
             told = await self._upstream.print_formats(series.name)
         except (UpstreamBroken, UpstreamRefused):
             told, noted_at = {}, noted_at - STRUCTURE_AGE + ABSENT_AGE  # it may tell them another time
-        await self._formats.put(series.name.lower(), json.dumps(told), noted_at)
+        await self.known_formats.put(series.name.lower(), json.dumps(told), noted_at)
         return told
 
     async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
         """True if JSOC said lately (or ever) that there is no such series, and none is held."""
-        said = await self._absent.get(name.lower()) if self._index.series(name) is None else None
+        said = await self.absent.get(name.lower()) if self._index.series(name) is None else None
         return said is not None and (any_age or abs(self._rules.timestamp() - said[1]) < ABSENT_AGE)
 
     async def note_absent(self, name: str) -> None:
         """JSOC said that there is no such series."""
-        await self._absent.put(name.lower(), "", self._rules.timestamp())
+        await self.absent.put(name.lower(), "", self._rules.timestamp())
 
-    async def _fetch(self, name: str) -> Series:
+    async def _fetch(self, name: str, demand: CacheDemand) -> Series:
+        await self._shared.refresh()
+        if (known := self._current(name, demand)) is not None:
+            return known
         try:
             series = await self._upstream.series_struct(name)
             held = self._index.series(name)

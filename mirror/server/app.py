@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.server.jsoc.plain_files import PagesOfJsoc
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.mirror_chain import Chain
+    from mirror.server.peers import Peers
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -35,8 +36,14 @@ class Handlers(Protocol):
 
 
 def build_app(
-    parts: Iterable[Handlers], gate: Gate, proxy: Proxy, pages: PagesOfJsoc, chain: Chain, count: Middleware,
+    parts: Iterable[Handlers],
+    gate: Gate,
+    proxy: Proxy,
+    pages: PagesOfJsoc,
+    chain: Chain,
+    count: Middleware,
     suggestions: Suggestions,
+    peers: Peers | None = None,
 ) -> web.Application:
     """The application of these parts; what none of them answers is JSOC's.
 
@@ -45,6 +52,8 @@ def build_app(
     spelling = one_spelling(proxy.is_for_others)
     errors = (answer_problems, chain.follow, suggestions.suggest)
     layers = [spelling, bound_body, gate.admit, count, proxy.guard, *errors, gate.pass_on]
+    if peers is not None:
+        layers.append(peers.pass_on)
     app = web.Application(middlewares=layers)
     gate.guard(app)
     for part in parts:

@@ -19,6 +19,7 @@ from mirror.errors import (
     ConfigError,
     MirrorError,
     NotHeld,
+    ObjectStoreError,
     OutOfTime,
     OverLimit,
     Refused,
@@ -79,6 +80,7 @@ TABLE: dict[type[Exception], tuple[int, int]] = {
     UpstreamLacks: (1, 502),
     NotHeld: (1, 503),
     StorageError: (1, 507),
+    ObjectStoreError: (1, 503),
     ConfigError: (1, 500),
     MirrorError: (1, 500),
 }

@@ -97,7 +97,7 @@ class Forwarding:
         if _VIA in request.headers.get("Via", ""):
             raise Forbidden("request loop: the request came back to this mirror")
         body = await request.read() if request.body_exists else None
-        headers = _end_to_end(request.headers)
+        headers = end_to_end(request.headers)
         headers.add("Via", _VIA)
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3)
         connector = aiohttp.TCPConnector(resolver=_Checked(destination), use_dns_cache=False)
@@ -110,7 +110,7 @@ class Forwarding:
                 request.method, URL(request.raw_path, encoded=True), headers=headers, data=body, allow_redirects=False
             ) as answer,
         ):  # fmt: skip
-            response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
+            response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
             response.headers["X-Mirror"] = "passed"
             await response.prepare(request)
             if request.method != "HEAD":
@@ -261,7 +261,7 @@ def target_of(method: str, target: str) -> Target | None:
     return Target(host, port or 80) if parts.scheme == "http" else None
 
 
-def _end_to_end(headers: Any) -> CIMultiDict[str]:
+def end_to_end(headers: Any) -> CIMultiDict[str]:
     """The headers that are not about one connection."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in HOP_BY_HOP | named)

@@ -110,6 +110,7 @@ class Period:
         self.seconds = seconds
         self._width = seconds / PARTS
         self._parts: dict[int, int] = {}
+        self._others: dict[int, int] = {}  #: the same of other mirrors, which have the budget together with this one
         self._sum = 0
         self._tidied: int | None = None  #: the part in which that was last done
 
@@ -128,7 +129,7 @@ class Period:
     def until(self, most: int, now: float) -> float:
         """From when on no more than ``most`` counts, in Unix seconds; ``now`` if that is so already."""
         over, moment = self.used(now) - max(0, most), now
-        for part, amount in sorted(self._parts.items()):
+        for part, amount in sorted([*self._parts.items(), *self._others.items()]):
             if over <= 0:
                 break
             over, moment = over - amount, self._ends(part)
@@ -145,6 +146,10 @@ class Period:
             self._sum += amount
         self._tidied = None
 
+    def share(self, parts: Mapping[int, int]) -> None:
+        """What other mirrors used counts too; in place of what was said before."""
+        self._others, self._tidied = dict(parts), None
+
     def _ends(self, part: int) -> float:
         return (part + 1) * self._width + self.seconds
 
@@ -156,7 +161,8 @@ class Period:
         if ahead:  # the clock was set back: it was used all the same, at the latest now
             self._parts[current] = self._parts.get(current, 0) + ahead
         self._parts = {part: amount for part, amount in self._parts.items() if self._ends(part) > now}
-        self._sum, self._tidied = sum(self._parts.values()), current
+        self._others = {part: amount for part, amount in self._others.items() if self._ends(part) > now}
+        self._sum, self._tidied = sum(self._parts.values()) + sum(self._others.values()), current
 
 
 @dataclass(eq=False, slots=True)
@@ -325,6 +331,14 @@ class Budget:
         """What was used before a restart counts too."""
         self._records.restore(state.get("records", ()))
         self._bytes.restore(state.get("bytes", ()))
+
+    # ---- with other mirrors --------------------------------------------------------------------------
+
+    def share(self, others: Mapping[str, Mapping[int, int]]) -> None:
+        """What other mirrors used, as the parts that ``state`` gives, in place of what was said before."""
+        self._records.share(others.get("records", {}))
+        self._bytes.share(others.get("bytes", {}))
+        self.look()
 
     # ---- inside --------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from mirror.drms.export import (
 from mirror.drms.parser import parse_query
 from mirror.drms.series import Series
 from mirror.errors import (
+    ClusterAway,
     MirrorError,
     NotHeld,
     UpstreamBroken,
@@ -80,6 +81,7 @@ LARGE = 256 * 1024
 LARGEST_LIST, LARGEST_NUMBER = 32 << 20, 64 << 10
 _OUTCOMES: dict[type[UpstreamError], Outcome] = {
     UpstreamUnreachable: "unreachable",
+    ClusterAway: "unreachable",
     UpstreamBroken: "broken",
     UpstreamRefused: "refused",
     UpstreamLacks: "refused",
@@ -102,13 +104,22 @@ class Exchange:
     seconds: float = field(default=0.0, compare=False)
 
 
+Slot = Callable[[str, Priority], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _no_slot(kind: str, priority: Priority) -> AsyncIterator[None]:
+    yield
+
+
 class UpstreamClient:
     """The archive at ``url``. ``timeout`` is in seconds; at most ``queries`` run at a time.
 
     While ``allowed`` says no, nothing is asked, and NotHeld is raised. ``pacer`` replaces the default one, which
     repeats and gives up as ``mirror.upstream.pacing`` says. Records and files wait for the ``budget``, or raise
     OverBudget; counts, structures and the like are small whoever asks. ``structure`` gives the structure of a series
-    where it is known: with it every record of an answer is compared with what was asked.
+    where it is known: with it every record of an answer is compared with what was asked. ``slot`` gives one of the
+    places that several mirrors have together, of the kind "query" or "download".
     """
 
     def __init__(
@@ -124,7 +135,9 @@ class UpstreamClient:
         onward: Callable[[], Mapping[str, str]] = dict,
         budget: Budget | None = None,
         structure: Callable[[str], Series | None] = lambda _: None,
+        slot: Slot | None = None,
     ) -> None:
+        self._slot = slot or _no_slot
         self._structure = structure
         #: The most records of one place, by the series and the prime keys that may have any value there.
         self._per_place: dict[object, int] = {}
@@ -246,9 +259,16 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def file(
-        self, path: str, headers: Mapping[str, str], priority: Priority | Claim = Priority.PEOPLE
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        priority: Priority | Claim = Priority.PEOPLE,
+        still: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Passthrough]:
-        """A file of the archive, streamed; one at a time, and not repeated here."""
+        """A file of the archive, streamed; one at a time, and not repeated here.
+
+        ``still`` is awaited when it is its turn: what that raises ends it before anything is asked.
+        """
         came = 0
 
         async def counted(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -258,9 +278,11 @@ class UpstreamClient:
                 yield piece
 
         claim = _claim(priority)
-        async with self._budget.turn(claim, self._budget.file), self._downloads.turn(claim):
+        async with self._budget.turn(claim, self._budget.file), self._download(claim):
             self._insist_on_leave()
             self._budget.check(claim)
+            if still is not None:
+                await still()
             outcome: Outcome = "ok"
             began = time.monotonic()
             try:
@@ -291,7 +313,7 @@ class UpstreamClient:
                 yield piece
 
         claim, program = Claim(), is_program(target.partition("?")[0])
-        async with self._pacer.turn(claim) if program else self._downloads.turn(claim):
+        async with self._query(claim) if program else self._download(claim):
             self._insist_on_leave()
             self._budget.check(claim)
             outcome: Outcome = "ok"
@@ -304,6 +326,16 @@ class UpstreamClient:
                 raise
             finally:
                 self._tell(Exchange("other", outcome, bytes=came), claim)
+
+    @asynccontextmanager
+    async def _download(self, claim: Claim) -> AsyncIterator[None]:
+        async with self._downloads.turn(claim), self._slot("download", claim.priority):
+            yield
+
+    @asynccontextmanager
+    async def _query(self, claim: Claim) -> AsyncIterator[None]:
+        async with self._pacer.turn(claim), self._slot("query", claim.priority):
+            yield
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -324,6 +356,10 @@ class UpstreamClient:
         self._on_request(exchange)
 
     async def _attempt(self, question: _Question[T], claim: Claim) -> T:
+        async with self._slot("query", claim.priority):
+            return await self._asked(question, claim)
+
+    async def _asked(self, question: _Question[T], claim: Claim) -> T:
         self._insist_on_leave()
         if question.large:
             self._budget.check(claim)

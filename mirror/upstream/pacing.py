@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from mirror.errors import UpstreamBroken, UpstreamError, UpstreamUnreachable
+from mirror.errors import ClusterAway, UpstreamBroken, UpstreamError, UpstreamUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -272,6 +272,8 @@ class Pacer:
         while True:
             try:
                 return await self._once(request, priority)
+            except ClusterAway:
+                raise
             except (UpstreamUnreachable, UpstreamBroken):
                 repetition += 1
                 again = self._circuit.admits(self._clock())
@@ -297,6 +299,9 @@ class Pacer:
         """One request, whose outcome the circuit learns."""
         try:
             answer = await request()
+        except ClusterAway:  # it was not asked
+            self._circuit = self._circuit.abandoned()
+            raise
         except UpstreamUnreachable:
             self._circuit = self._circuit.failed(self._clock())
             raise

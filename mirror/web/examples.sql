@@ -1,4 +1,4 @@
--- Which series are held
+-- Which series are cached
 SELECT series, records, primekeys, note
 FROM mirror.series
 ORDER BY records DESC
@@ -28,7 +28,7 @@ FROM (SELECT t_rec, lead(t_rec) OVER (ORDER BY t_rec) AS next FROM hmi.v_45s)
 WHERE next - t_rec > INTERVAL 90 SECONDS
 ORDER BY gap DESC
 
--- Files that are held, and how large they are
+-- Cached files and their sizes
 SELECT series, segment, count(*) AS files, sum(bytes) / 1e9 AS gigabytes
 FROM mirror.holdings
 GROUP BY ALL

@@ -53,7 +53,7 @@ async def test_a_statement_is_run_charted_downloaded_and_kept(mirror, browser):
         await page.fill("#query", "SELECT 1")
         await page.click("#saved button:has-text('Velocities')")
         assert "obs_vr" in await page.input_value("#query")
-        await page.click("button[aria-label='Forget Velocities']")
+        await page.click("button[aria-label='Delete Velocities']")
         await page.wait_for_selector("#saved-none:not([hidden])")
         assert walk.complaints == []
 
@@ -150,7 +150,7 @@ async def test_a_subscription_is_written_corrected_changed_and_taken_out(mirror,
         await walk.until("!document.getElementById('edit').open")
         assert 'every = "2h"' in mirror.config.read_text()
         assert await walk.accessibility() == []
-        await page.click(f"{card} button:has-text('Take out')")
+        await page.click(f"{card} button:has-text('Remove')")
         await page.click("#sure button[value=yes]")
         await page.wait_for_selector(".empty")
         assert mirror.config.read_text().rstrip() == CONFIG.rstrip()

@@ -97,7 +97,7 @@ async def test_a_gap_is_found_by_keyboard_and_filled_from_the_heat_map(mirror, b
         await page.wait_for_selector("#summary:has-text('records')")
         await page.focus("#heat")
         await page.keyboard.press("ArrowRight")
-        assert (await page.text_content("#announcer")).startswith("2014.01.02: a gap")
+        assert (await page.text_content("#announcer")).startswith("2014.01.02: missing")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("#fill")
         assert await page.text_content("#detail-title") == "2014.01.02"
@@ -106,7 +106,7 @@ async def test_a_gap_is_found_by_keyboard_and_filled_from_the_heat_map(mirror, b
         await page.click("#fill")
         await page.wait_for_selector("#fill:has-text('Fetch 1,9')")  # its size, before anything is fetched
         await page.click("#fill")
-        await page.wait_for_selector("#detail-body:has-text('Nothing is missing here')")
+        await page.wait_for_selector("#detail-body:has-text('Nothing is missing')")
         states = (await mirror.get("/api/coverage/days", {"series": "hmi.v_45s", "year": "2014"})).json[
             "states"
         ]
@@ -154,7 +154,7 @@ async def test_a_check_is_begun_and_watched_to_its_end(mirror, browser):
     async with walking(browser, mirror.url) as walk:
         await walk.to("/upkeep")
         await walk.page.click("#check button")
-        await walk.page.wait_for_selector("#check-state .badge.good:has-text('all is well')")
+        await walk.page.wait_for_selector("#check-state .badge.good:has-text('no problems')")
         await walk.page.fill("#need", "0.001")
         await walk.page.click("#evict button")
         await walk.page.wait_for_selector("#evict-state p")

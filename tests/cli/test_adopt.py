@@ -59,6 +59,12 @@ async def test_all_files_are_listed_on_demand_and_those_that_are_held_cost_nothi
     assert "3 already cached" in result.stderr
 
 
+async def test_a_path_that_is_not_there_is_a_wrong_use(adopt, tmp_path):
+    result = await adopt(tmp_path / "nope")
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr and "file:" not in result.stderr
+
+
 async def test_nothing_to_adopt_is_told(adopt, tmp_path):
     result = await adopt(tmp_path)
     assert result.exit_code == 1

@@ -63,14 +63,28 @@ async def test_files_come_into_a_folder_byte_for_byte_and_their_paths_are_printe
     assert [p.name for p in sorted((tmp_path / "a" / "b").iterdir())] == sorted(p.name for p in paths)
     assert [p.read_bytes() for p in paths] == [await lab.original(f["path"]) for f in listed]
     assert f"{len(paths)} files, " in result.stderr
-    assert f"{len(paths)} downloaded" in result.stderr
+    assert f"{len(paths)} linked" in result.stderr
+    assert all(p.stat().st_nlink > 1 for p in paths), "they take no space, also at the first time"
+
+
+async def test_cached_files_are_all_that_is_fetched_where_jsoc_is_not_to_be_asked(lab, run, tmp_path):
+    await fetched(run, SHARPS, "--to", str(tmp_path / "first"))
+    asked = len(await lab.log())
+    more = SHARPS.replace("12m", "1h")
+    told = await fetched(run, more, "--to", str(tmp_path / "second"), "--cached")
+    assert {f["record"] for f in told["files"]} and ways(told) == {"linked"}
+    assert len(await lab.log()) == asked
+    held = await run("fetch", more, "--to", str(tmp_path / "third"), "--held")
+    assert held.exit_code == 0 and len(held.stdout.split()) == len(told["files"])
+    nothing = await run("fetch", "hmi.m_720s[2014.01.01_TAI]", "--to", str(tmp_path / "fourth"), "--cached")
+    assert nothing.exit_code == 1
 
 
 async def test_what_is_held_is_linked_from_the_store_and_nothing_is_asked(lab, run, tmp_path):
     first = await fetched(run, SHARPS, "--to", str(tmp_path / "first"))
     asked = len(await lab.log())
     second = await fetched(run, SHARPS, "--to", str(tmp_path / "second"))
-    assert (ways(first), ways(second)) == ({"downloaded"}, {"linked"})
+    assert (ways(first), ways(second)) == ({"linked"}, {"linked"})
     assert len(await lab.log()) == asked
     for file in second["files"]:
         one, two = (tmp_path / folder / file["name"] for folder in ("first", "second"))

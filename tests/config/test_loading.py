@@ -76,7 +76,7 @@ def test_the_shipped_file_explains_every_key():
 
 def test_the_shipped_freshness_rules_are_the_built_in_ones(load):
     text = SHIPPED.read_text()
-    rules = text[text.index("# [[freshness]]") : text.index("# How long JSOC's plain files")]
+    rules = text[text.index("# [[freshness]]") : text.index("# When cached plain files")]
     written = load(re.sub(r"(?m)^# ", "", rules).replace("\n#\n", "\n\n")).freshness
     assert written == Config().freshness * 2
 
@@ -186,6 +186,16 @@ def test_the_first_freshness_rule_that_fits_counts(load):
         ('[[subscription]]\nseries = "a.b"', r"\[\[subscription\]\] 1: the key 'start' is missing"),
         ('[[subscription]]\nseries="a.b"\nstart="now"\nsegments=[1]', r"expected a list of texts"),
         ("[server]\nport = \n", r"is not TOML: .*line 2"),
+        ('[cluster]\ndatabase = "mysql://db/x"', r"\[cluster\] database: expected the address of a PostgreSQL"),
+        ('[cluster]\ndatabase = "postgresql://db"', r"\[cluster\] database: expected the address of a PostgreSQL"),
+        ('[cluster]\ndatabase = "postgresql://db/x"', r"\[cluster\] objects is missing beside database"),
+        ('[cluster]\nobjects = "file:///x"', r"\[cluster\] database is missing beside objects"),
+        ('[cluster]\nobjects = "http://x"', r"expected a bucket or a folder"),
+        ('[cluster]\nname = "a b"', r"expected a name of at most 63"),
+        (
+            '[cluster]\ndatabase = "postgresql://db/x"\nobjects = "file:///x"\nendpoint = "http://y"',
+            r"endpoint: expected none beside the folder",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_file_the_key_and_what_was_expected(load, text, message):

@@ -62,6 +62,8 @@ def prose() -> Iterator[tuple[str, str]]:
     for template in sorted((web / "templates").glob("*.html")):
         text = re.sub(r"\{[{%#].*?[}%#]\}", lambda found: " ".join(_texts(found[0])), template.read_text("utf-8"), flags=re.DOTALL)
         yield template.name, _TAGS.sub(lambda tag: f" {tag[1] or ''} ", text)
+    examples = (web / "examples.sql").read_text("utf-8")
+    yield "examples.sql", "\n".join(line for line in examples.splitlines() if line.startswith("--"))
     for script in sorted((web / "static").glob("*.js")):
         # A name in code is one word; what people read has several, or a capital.
         texts = [text for text in _texts(script.read_text("utf-8")) if " " in text or text[:1].isupper()]

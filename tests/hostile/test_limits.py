@@ -26,7 +26,7 @@ FORM_PIECES = st.lists(st.sampled_from(["%41", "%", "%%", "%4", "&", "=", "+", "
 
 
 @given(FORM_PIECES, st.integers(1, 400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_escapes_are_read_as_the_standard_library_reads_them_whatever_their_size(piece, times):
     value = (piece.replace("&", "").replace("=", "").encode() * times).decode("latin-1")
     expected = unquote_to_bytes(value.replace("+", " ").encode("latin-1")).decode("latin-1").partition("\0")[0]
@@ -34,7 +34,7 @@ def test_escapes_are_read_as_the_standard_library_reads_them_whatever_their_size
 
 
 @given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=5), st.text('x\r\n-;"=', max_size=30)), min_size=1, max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_parts_are_read_as_they_were_written(parts):
     written = "".join(
         f'--b0\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts
@@ -179,7 +179,7 @@ def test_a_flood_of_one_kind_is_left_out_and_counted_and_others_are_not():
 
 
 @given(st.text() | st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp"])))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_line_has_nothing_that_moves_a_cursor_and_can_be_written(value):
     for form in (KeyValue(), Json()):
         text = form.format(line("a thing path=%s", value))

@@ -50,7 +50,7 @@ def boxes(draw):
     return Box(Region((None if other is None else Between(*other),)), (Steps(*ends()),))
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.lists(boxes(), max_size=4), boxes())
 def test_what_is_left_beside_any_ranges_is_asked_for_and_means_the_same(held, wanted):
     coverage = Coverage()
@@ -70,7 +70,7 @@ def test_what_is_left_beside_any_ranges_is_asked_for_and_means_the_same(held, wa
     assert left == points_of(PICTURES, wanted) - have
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(boxes(), min_size=1, max_size=3), boxes())
 def test_taking_claims_back_leaves_claims_that_can_be_asked_for(held, gone):
     coverage = Coverage()

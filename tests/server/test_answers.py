@@ -243,3 +243,20 @@ async def test_missing_numbers_print_as_the_program_prints_them_by_formats_that_
         before = len(await mirror.log())
         assert (await mirror.get(AJAX + "show_info", params)).body == expected
         assert await asked(mirror, before) == []
+
+
+# ---- computed conditions ------------------------------------------------------------------------
+
+
+async def test_a_computed_condition_is_decided_here_in_whatever_way_it_is_asked(mirror):
+    span = f"{SHARP}[2014.01.01_TAI/4h]"
+    await mirror.ask(span)
+    for condition in ("sqrt(power(LAT_MIN,2)+power(LON_MIN,2)) < 60", "abs(LAT_MIN)+abs(LON_MIN) > 10 AND HARPNUM = 3563"):
+        ds = f"{span}[? {condition} ?]"
+        expected = await mirror.upstream(ds)
+        before = len(await mirror.log())
+        assert recnums(await mirror.ask(ds)) == expected
+        assert recnums(await mirror.ask(ds, n="-2")) == expected[-2:]
+        counted = await mirror.get(JSOC_INFO, {"op": "rs_summary", "ds": ds})
+        assert int(counted.json["count"]) == len(expected) > 0
+        assert await asked(mirror, before) == []

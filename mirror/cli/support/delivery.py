@@ -120,7 +120,7 @@ class Delivery:
         if self._is_there(item.name, item.size):
             self._arrived(item.size or 0)
             return "there", item.size or 0
-        if self._link and self._linked(item):
+        if self._link and self.link(item):
             self._arrived(item.size or 0)
             return "linked", item.size or 0
         for attempt in range(1, TRIES + 1):
@@ -140,7 +140,7 @@ class Delivery:
             return True
         raise click.ClickException(f"{target} exists and is a different file; use --overwrite to replace it")
 
-    def _linked(self, item: Item) -> bool:
+    def link(self, item: Item) -> bool:
         """True if the file could be linked from the store, and is what the mirror says that it holds.
 
         A damaged one is downloaded instead, at which the mirror finds that out, and fetches it again.

@@ -34,7 +34,7 @@ class CoverageApi:
 
     async def coverage(self, _: web.Request, asked: api.CoverageQuery) -> list[api.Span]:
         """The spans that are held completely, and what else JSOC answered over which."""
-        return [*self._status.coverage(asked.series), *self._status.answers(asked.series)]
+        return [*self._status.coverage(asked.series, folded=asked.folded), *self._status.answers(asked.series)]
 
     async def days(self, _: web.Request, asked: api.DaysQuery) -> Reply[api.Cells]:
         """The days of a year, or of all years."""

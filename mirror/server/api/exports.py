@@ -16,7 +16,7 @@ from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, 
 from mirror.errors import BadRequest
 from mirror.server.endpoints import Reply, serve
 from mirror.server.jsoc.conditional import what_is_asked
-from mirror.server.requests import cache_headers, names_of
+from mirror.server.requests import cache_headers, demand_of, names_of
 from mirror.services.quicklook.render import MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class ExportsApi:
         serve(router, api.CANCEL, self.cancel)
         serve(router, api.QUICKLOOK, self.quicklook)
 
-    async def files(self, _: web.Request, asked: api.FilesQuery) -> Reply[list[api.ListedFile]]:
+    async def files(self, http: web.Request, asked: api.FilesQuery) -> Reply[list[api.ListedFile]]:
         """The archived files of a record set."""
         request = export_of(asked.ds, asked.seg, asked.n, name=asked.name)
-        listed = await self._lists.of(request, places=asked.places)
+        listed = await self._lists.of(request, demand_of(http), places=asked.places)
         return Reply(listed.files, cache_headers(listed.origin, listed.checked_at, self._now()))
 
     async def jobs(self, _: web.Request, asked: api.JobsQuery) -> list[api.Job]:

@@ -113,7 +113,7 @@ class Pages:
             await self._search.structure(chosen)  # known from now on, or an error that says why not
             held = self._index.series(chosen)
         shown = held[0] if held else max(counted, key=lambda c: c[1], default=(None, 0))[0]
-        spans = [] if shown is None else self._status.coverage(shown.name)
+        spans = [] if shown is None else self._status.coverage(shown.name, folded=True)
         return self._web.page(
             request, "coverage.html", all_series=[s.name for s, _ in counted], shown=shown, spans=spans[:_SPANS],
             more=max(0, len(spans) - _SPANS), timed=shown is not None and _has_days(shown),
@@ -140,7 +140,7 @@ class Pages:
             "files": files.get(series.name.lower(), (0, 0)),
             "implicit": series.implicit,
             "timed": _has_days(series),
-            "spans": self._status.coverage(series.name)[:_SPANS],
+            "spans": self._status.coverage(series.name, folded=True)[:_SPANS],
             "examples": snippets(usual, f"http://{request.host}"),
             "usual": usual.ds,
         }

@@ -64,7 +64,9 @@ class Accounting:
     def count_exchange(self, exchange: Exchange) -> None:
         """JSOC sent something, for whoever asks here and now."""
         if exchange.bytes:
-            self.count(self._principal.get(), Used(upstream_bytes=exchange.bytes))
+            who = self._principal.get()
+            # Nobody sends the mirror's own requests to it: those that it sends to JSOC are counted.
+            self.count(who, Used(requests=int(who == ITSELF), upstream_bytes=exchange.bytes))
 
     async def write_down(self) -> None:
         """Write down what was counted since the last time."""

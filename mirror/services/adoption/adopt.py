@@ -103,20 +103,24 @@ class Adoption:
         looks = await asyncio.to_thread(_look_at, items)
         places = await self._places(looks)
         taken = await self._taken([p for p in places if isinstance(p, _Place)])
-        room, claimed = asyncio.Semaphore(AT_ONCE), set[tuple[RecordSegment, str]]()
+        room = asyncio.Semaphore(AT_ONCE)
+        first: dict[tuple[RecordSegment, str], asyncio.Future[AdoptOutcome]] = {}  #: of each place
 
         async def one(item: Item, found: _Place | Unplaced) -> AdoptOutcome:
             if isinstance(found, Unplaced):
                 return _unplaced(item, found)
             key = found.wanted.owner, found.placed.kind
-            before = taken.get(key)
-            if key in claimed:
-                return _unplaced(
-                    item, Unplaced("duplicate: another of these files is the same segment of the same record")
-                )
-            claimed.add(key)
-            async with room:
-                return await self._settled(found, before, how, dry_run=dry_run, compare=compare)
+            if (earlier := first.get(key)) is not None and (done := await earlier).state in ("placed", "held"):
+                async with room:
+                    return await self._again(found, done, compare=compare)
+            first[key] = mine = asyncio.get_running_loop().create_future()
+            outcome = _unplaced(item, Unplaced("it was not looked at"))
+            try:
+                async with room:
+                    outcome = await self._settled(found, taken.get(key), how, dry_run=dry_run, compare=compare)
+            finally:
+                mine.set_result(outcome)
+            return outcome
 
         return list(await asyncio.gather(*map(one, items, places)))
 
@@ -212,6 +216,16 @@ class Adoption:
         except StorageError as problem:
             return _unplaced(Item(found.seen.path), Unplaced(str(problem), for_now=True))
         return replace(outcome, how=done, same=True)
+
+    async def _again(self, found: _Place, done: AdoptOutcome, *, compare: bool) -> AdoptOutcome:
+        """The outcome for another file of a place that one of the same run has taken: it is cached already."""
+        outcome = replace(_outcome(found, "held"), sha256=done.sha256)
+        if not compare:
+            return outcome
+        sha256 = await asyncio.to_thread(read_through, found.seen)
+        if isinstance(sha256, Unplaced):
+            return _unplaced(Item(found.seen.path), sha256)
+        return replace(outcome, same=sha256 == done.sha256)
 
     async def _kept(self, found: _Place, sha256: str, how: How) -> str:
         if how == "link":

@@ -11,6 +11,7 @@ from mirror.drms.export import StorageUnit, StorageUnits
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import NotHeld
+from mirror.readthrough.policy import CacheDemand
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
 from mirror.storage.files.unit_path import UnitFile, unit_file
 
@@ -63,12 +64,14 @@ class FileLists:
         self._adopted = adopted
         self._blobs = blobs
 
-    async def of(self, request: ExportRequest, *, places: bool = False) -> Listed:
+    async def of(
+        self, request: ExportRequest, demand: CacheDemand = CacheDemand.DEFAULT, *, places: bool = False
+    ) -> Listed:
         """The archived files that an export request is about, in its order.
 
         With ``places`` whoever asks is going to use them: what is held counts as used.
         """
-        plan = await self._planner.plan(request)
+        plan = await self._planner.plan(request, demand)
         held = await self._held(plan)
         self._files.expect(w.source for w in plan.files if w.path)
         names = await self._assembler.file_names(plan, plan.files)

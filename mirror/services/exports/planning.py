@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mirror.coverage.plan import extreme_position
 from mirror.drms.export import AppliedStep, ExportFile, ExportRequest, Finished
 from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
 from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.selection import bind
-from mirror.errors import BadRequest, TooLarge
-from mirror.readthrough.records import CacheStatus
+from mirror.errors import BadRequest, NotHeld, TooLarge
+from mirror.readthrough.policy import CacheDemand
+from mirror.readthrough.records import CacheStatus, Read
 from mirror.services.exports.segment_files import RequestedFile, requested_files
 from mirror.wire.export import decode_fetch, encode_fetch
 from mirror.wire.info import SummaryRequest
 
 if TYPE_CHECKING:
+    from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
-    from mirror.readthrough.records import Read, Records
+    from mirror.readthrough.records import Records
     from mirror.readthrough.structures import Catalogue
     from mirror.services.exports.jobs import Job
     from mirror.services.search.search import Search
@@ -61,27 +64,43 @@ class ExportPlanner:
         self._records = records
         self._search = search
 
-    async def plan(self, request: ExportRequest, *, images_only: bool = True) -> Plan:
+    async def plan(
+        self, request: ExportRequest, demand: CacheDemand = CacheDemand.DEFAULT, *, images_only: bool = True
+    ) -> Plan:
         """The records and files of a request; raises for a query that is wrong or cannot be answered.
+
+        With ONLY_IF_CACHED those that are cached, though others may be missing.
 
         Exports silently leave out records without an image; with ``images_only`` false these count too.
         """
         query = record_sets(request)
-        series = await self._catalogue.series(query.sets[0].series)
-        await self._check_size(request, query)
+        series = await self._catalogue.series(query.sets[0].series, demand)
+        if demand is not CacheDemand.ONLY_IF_CACHED:
+            await self._check_size(request, query)
         query = with_quality_filter(query, series) if images_only else query
         layout = self._index.layout(series)
         rows: list[Row] = []
         files: list[RequestedFile] = []
         reads: list[Read] = []
         for part in query.sets:
-            read = await self._records.read(bind(part, series), request.limit or None)
+            read = await self._read(bind(part, series), request.limit or None, demand)
             reads.append(read)
             rows += read.rows
             files += requested_files(layout, read.rows, part.segments)
         origin = max((read.origin for read in reads), default=CacheStatus.LOCAL)
         checked = [read.checked_at for read in reads if read.checked_at is not None]
         return Plan(request, query, layout, rows, files, origin, min(checked, default=None))
+
+    async def _read(self, selection: Selection, n: int | None, demand: CacheDemand) -> Read:
+        try:
+            return await self._records.read(selection, n, demand)
+        except NotHeld:
+            if demand is not CacheDemand.ONLY_IF_CACHED or extreme_position(selection) is not None:
+                raise
+            found = await self._index.select(selection, n)
+            if found.undecided:
+                raise
+            return Read(found.rows, CacheStatus.STALE)
 
     async def _check_size(self, request: ExportRequest, query: RecordSetQuery) -> None:
         """TooLarge for more records than one export may have, before any of them is fetched."""

@@ -24,6 +24,7 @@ from mirror.drms.exportrules import (
 )
 from mirror.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
 from mirror.readthrough.records import CacheStatus
+from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
 from mirror.services.exports.planning import Plan, finished, request_of, request_text
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.files import Files
     from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
+    from mirror.readthrough.shared import Shared
     from mirror.services.exports.jobs import Job, Jobs
     from mirror.services.exports.planning import ExportPlanner
     from mirror.services.exports.worker import ExportJobs
@@ -78,7 +80,9 @@ class Exports:
         files: Files,
         default_address: str | None,
         upstream_answers: Callable[[], bool],
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self._upstream_answers = upstream_answers
         self._files = files
         self._planner = planner
@@ -208,7 +212,7 @@ class Exports:
             request_text(request),
             name,
             day=day,
-            name=lambda n: str(RequestId(day, FIRST_NUMBER + n)),
+            name=lambda n: str(RequestId(day, FIRST_NUMBER + self._shared.job_number(n))),
             same_since=now.timestamp() - IDENTICAL_WINDOW * 3600,
         )
 

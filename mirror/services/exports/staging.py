@@ -18,14 +18,16 @@ import json
 import logging
 import tarfile
 from collections import Counter, defaultdict
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from mirror.drms.export import NO_DATA_FILE, Failed, Finished, Immediate, Pending, StatusRequest
-from mirror.errors import UpstreamBroken, UpstreamRefused
+from mirror.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.fits.integrity import file_problem
+from mirror.readthrough.shared import Alone
 from mirror.services.exports.cutting import (
     MOST_BYTES,
     MOST_FILES,
@@ -36,15 +38,17 @@ from mirror.services.exports.cutting import (
     staging_request,
 )
 from mirror.services.exports.jobs import JobPart
-from mirror.storage.files.unit_path import UnitFile
+from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
+from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from mirror.drms.export import ExportFile, ExportRequest
     from mirror.drms.series import Series
     from mirror.readthrough.downloads import Downloads
+    from mirror.readthrough.shared import Shared
     from mirror.services.exports.jobs import JobParts
     from mirror.services.exports.segment_files import RequestedFile
     from mirror.storage.files.blobs import Blobs
@@ -75,7 +79,9 @@ class UpstreamExports:
         upstream: UpstreamClient,
         address: str | None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self.address = address
         self._upstream = upstream
         self._sleep = sleep
@@ -88,8 +94,9 @@ class UpstreamExports:
 
     @asynccontextmanager
     async def turn(self, address: str | None) -> AsyncIterator[None]:
-        """While this is open, no other request of the address is pending."""
-        async with self._turn(address), self._all:
+        """While this is open, no other request of the address is pending, of this mirror or of those it shares with."""
+        name = (address or self.address or "").strip().lower()
+        async with self._turn(address), self._all, self._shared.slot(f"export {name}", Priority.PEOPLE):
             yield
 
     async def made(
@@ -227,10 +234,15 @@ def _read(path: Path, start: int, count: int) -> bytes:
 
 
 Came = dict["RecordSegment", "RequestedFile"]
+#: The paths of those segments of records that are to be had without asking JSOC; of each its path there, or "".
+Elsewhere = Callable[[Mapping["RecordSegment", str]], Awaitable[Mapping["RecordSegment", str]]]
 
 
 class Staging:
-    """Brings files back. ``tar_from`` files and more in one request come as a tar file."""
+    """Brings files back. ``tar_from`` files and more in one request come as a tar file.
+
+    ``elsewhere`` gives the paths of those segments of records that are to be had without an export.
+    """
 
     def __init__(
         self,
@@ -242,7 +254,9 @@ class Staging:
         *,
         tar_from: int = TAR_FROM,
         most_files: int = MOST_FILES,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._exports = exports
         self._downloads = downloads
         self._holdings = holdings
@@ -268,6 +282,8 @@ class Staging:
         Those that came back before are not asked for again. With a ``job``, what was asked of upstream is
         noted under it, and a second call goes on with that. ``sizes`` are the bytes of records' units.
         """
+        if self._elsewhere is not None:
+            await self._take(self._elsewhere, await self._missing(series, files))
         batch = _Batch(series, files, address or self._exports.address, job, sizes or {}, self._most_files)
         parts = [part for part in await self._parts_of(batch) if not part.done]
         while parts or (parts := await self._divided(batch)):
@@ -279,6 +295,15 @@ class Staging:
                     raise
             parts = []
         return await self._held(series, files)
+
+    async def _take(self, elsewhere: Elsewhere, files: Sequence[RequestedFile]) -> None:
+        """Keep what is to be had without an export; what cannot be had so after all is exported."""
+        for owner, path in (await elsewhere({w.owner: w.path or "" for w in files})).items():
+            file = unit_file(path)
+            with suppress(UpstreamError):
+                blob = await self.fetched(path)
+                if file is not None:
+                    await self._holdings.add(file, blob, disk=disk_of(path), record=owner)
 
     async def _parts_of(self, batch: _Batch) -> list[JobPart]:
         return await self._parts.of(batch.job) if batch.job else []

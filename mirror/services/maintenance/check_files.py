@@ -10,8 +10,9 @@ from mirror.services.maintenance.check_plan import CheckStep, Finding
 from mirror.storage.files.holdings import RecordSegment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from mirror.cluster.files import SharedFiles
     from mirror.readthrough.files import Files
     from mirror.readthrough.policy import Rules
     from mirror.services.maintenance.check_plan import Outcome
@@ -30,12 +31,22 @@ _NOT_AT_JSOC = (
 
 Mended = tuple["Outcome", str]
 
+#: The place in the step ``references`` where the objects of a cluster begin: the first digit of their sha256.
+DIGITS = "0123456789abcdef"
+FIRST_OBJECTS = DIGITS[0]
+
 
 class FileSteps:
-    """Checks the files of a store. Each step takes the place to begin at, and gives a piece."""
+    """Checks the files of a store. Each step takes the place to begin at, and gives a piece.
 
-    def __init__(self, blobs: Blobs, files: Files, rules: Rules) -> None:
+    ``shared`` does so with the objects of a cluster whose sha256 begins with a digit.
+    """
+
+    def __init__(
+        self, blobs: Blobs, files: Files, rules: Rules, shared: Callable[[str], Awaitable[CheckStep]] | None = None
+    ) -> None:
         self._blobs = blobs
+        self._shared = shared
         self._files = files
         self._rules = rules
 
@@ -66,15 +77,17 @@ class FileSteps:
             findings += await self._unknown(sha256)
         return CheckStep(None, (*findings, *_strays(await self._blobs.check.strays())))
 
-    async def references(self, _place: str, _since: float, _most: int) -> CheckStep:
-        """Holdings, files of exports and pins."""
+    async def references(self, place: str, _since: float, _most: int) -> CheckStep:
+        """Holdings, files of exports and pins; in a cluster its objects too, a part of them at a time."""
+        if place and self._shared is not None:
+            return await self._shared(place)
         findings = []
         for found in await self._blobs.check.references():
             outcome, action = await self._fetched([found.lost] if found.lost else [])
             if found.lost is None:
                 outcome, action = "repaired", "mended"
             findings.append(Finding(found.kind, found.place, found.problem, outcome, action))
-        return CheckStep(None, tuple(findings))
+        return CheckStep(None if self._shared is None else FIRST_OBJECTS, tuple(findings))
 
     async def links(self, _place: str, _since: float, _most: int) -> CheckStep:
         """The readable tree."""
@@ -144,6 +157,18 @@ class FileSteps:
         except MirrorError as problem:
             return "quarantined", f"quarantined; it cannot be fetched again: {problem}"
         return "repaired", "fetched again"
+
+
+def check_objects(files: SharedFiles) -> Callable[[str], Awaitable[CheckStep]]:
+    """The step ``references`` for the objects of a cluster; its place is the first digit of their sha256."""
+
+    async def step(digit: str) -> CheckStep:
+        found, count = await files.check(digit)
+        after = DIGITS[DIGITS.index(digit) + 1 :][:1]
+        findings = tuple(Finding("object", f.key, f.problem, "repaired" if f.is_mended else "harmless", f.action) for f in found)
+        return CheckStep(after or None, findings, files=count)
+
+    return step
 
 
 def few(blobs: Iterable[Blob], most: int) -> list[Blob]:

@@ -17,6 +17,7 @@ from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import BadRequest, Refused, UnknownSeries
 from mirror.humanize import stamp
+from mirror.readthrough.shared import Alone
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.select_sql import box_predicate
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mirror.drms.export import ExportRequest
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
+    from mirror.readthrough.shared import Shared
     from mirror.services.exports.file_list import FileLists
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.adopted_exports import Adopted
@@ -154,7 +156,9 @@ class Forgetter:
         blobs: Blobs,
         subscriptions: Callable[[], Iterable[Subscription]],
         now: Callable[[], float],
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared or Alone()
         self._database = database
         self._index = index
         self._blobs = blobs
@@ -185,6 +189,8 @@ class Forgetter:
         gone = await work(name, meant.recnums, now, force=force) if files else None
         count = await self._count(meant) if records else 0
         if records and not dry_run:
+            boxes = None if meant.recnums is None else (*meant.boxes, numbered(meant.recnums))
+            await self._shared.forget(meant.series, boxes)
             await self._index.drop(meant.series, meant.uncover, lambda c: self._delete(c, meant))
         return Forgotten(
             dry_run=dry_run,

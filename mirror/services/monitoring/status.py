@@ -18,10 +18,12 @@ import msgspec
 from mirror.api import monitoring as api
 from mirror.api.coverage import Span
 from mirror.api.search import SeriesLine
+from mirror.coverage.axis import coverage_axis
 from mirror.coverage.intervals import MAX, MIN
+from mirror.coverage.plan import RECNUMS
 from mirror.coverage.wording import ends, restriction
 from mirror.errors import MirrorError
-from mirror.humanize import stamp
+from mirror.humanize import length, stamp
 from mirror.metrics import counter, gauge
 from mirror.services.subscriptions.manager import gauges
 from mirror.storage.database.database import Tables
@@ -30,7 +32,7 @@ from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from mirror.config.watching import ConfigWatcher
     from mirror.coverage.coverage import Region
@@ -115,7 +117,9 @@ class Status:
         upkeep: Upkeep,
         totals: Totals,
         budget: Budget,
+        more: Callable[[], list[Metric]] = list,
     ) -> None:
+        self._more = more
         self._budget = budget
         self._totals = totals
         self._upkeep = upkeep
@@ -142,10 +146,10 @@ class Status:
             for s in self._index.all_series()
         ]
 
-    def coverage(self, name: str | None) -> list[Span]:
-        """The spans that are held completely, of one series or of all."""
+    def coverage(self, name: str | None, *, folded: bool = False) -> list[Span]:
+        """The spans that are held completely, of one series or of all; ``folded``: a line for those that repeat."""
         chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
-        return [line for s in chosen for line in self._lines(s)]
+        return [line for s in chosen for line in self._lines(s, folded=folded)]
 
     def answers(self, name: str | None) -> list[Span]:
         """What JSOC answered that the records alone do not tell, by series: spans that say which answer it is."""
@@ -247,11 +251,15 @@ class Status:
                   {s.name: await self._index.count(s) for s in self._index.all_series()}, "series"),
             *await self._upkeep.metrics(),
             *gauges(await self._sync.report()),
+            *self._more(),
         ]  # fmt: skip
 
-    def _lines(self, series: Series) -> Iterator[Span]:
+    def _lines(self, series: Series, *, folded: bool) -> Iterator[Span]:
         for region, spans in self._index.coverage(series):
-            yield from (_line(series, region, span) for span in spans)
+            if folded:
+                yield from (_folded(series, region, alike) for alike in repeated(spans))
+            else:
+                yield from (_line(series, region, span) for span in spans)
 
     def _told(self, series: Series, kept: Kept) -> Iterator[Span]:
         numbered = kept.kind in (AnswerKind.CONDITION, AnswerKind.RECORDS)
@@ -271,6 +279,52 @@ def _line(series: Series, region: Region, span: Held) -> Span:
         last=last,
         slots=None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
         checked_at=span.checked_at,
+    )
+
+
+#: So many ranges at one distance are told as one line.
+_FEW = 3
+
+
+def repeated(spans: Iterable[Held]) -> Iterator[list[Held]]:
+    """The spans in order, those together that are equally long and equally far apart, if there are a few."""
+    group: list[Held] = []
+    for span in spans:
+        if len(group) > 1 and not _goes_on(group, span):
+            if len(group) >= _FEW:
+                yield group
+                group = []
+            else:  # the last of two may begin another row
+                yield group[:1]
+                group = group[1:]
+        if len(group) == 1 and _length(group[0]) != _length(span):
+            yield group
+            group = []
+        group.append(span)
+    yield from [group] if len(group) >= _FEW else [[span] for span in group]
+
+
+def _goes_on(group: Sequence[Held], span: Held) -> bool:
+    distance = group[-1].lo - group[-2].lo
+    return span.lo - group[-1].lo == distance and _length(span) == _length(group[-1])
+
+
+def _length(span: Held) -> int:
+    return span.hi - span.lo
+
+
+def _folded(series: Series, region: Region, alike: Sequence[Held]) -> Span:
+    line = _line(series, region, alike[0])
+    if len(alike) == 1:
+        return line
+    axis, distance = coverage_axis(series), alike[1].lo - alike[0].lo
+    slotted = region != RECNUMS and axis is not None and axis.slots is not None
+    return msgspec.structs.replace(
+        line,
+        last=_line(series, region, alike[-1]).last,
+        slots=sum(_length(span) + 1 for span in alike),
+        checked_at=min(span.checked_at for span in alike),
+        every=length(distance * axis.slots.step) if slotted and axis and axis.slots else f"{distance:,}",
     )
 
 

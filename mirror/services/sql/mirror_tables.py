@@ -136,14 +136,15 @@ class CatalogueTables:
         """The table of a name, as of now; None if there is none."""
         if name not in TABLES:
             return None
-        table = await self._table(name)
+        table = await self.table(name)
         return await asyncio.to_thread(_view, name, table)
 
     def empty(self) -> tuple[View, ...]:
         """All of them, without rows."""
         return tuple(_view(name, _schema(name).empty_table()) for name in TABLES)
 
-    async def _table(self, name: str) -> pa.Table:
+    async def table(self, name: str) -> pa.Table:
+        """The rows of the table of that name, which must be one of ``TABLES``."""
         if name == "holdings":
             return await self._database.read(lambda cursor: _selected(cursor, _HOLDINGS))
         if name == "jobs":

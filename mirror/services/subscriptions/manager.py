@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from mirror.services.subscriptions.worker import WorkerParts
 
 
+#: Behind the name of a subscription that is worked on once, although another mirror works on it.
+ONCE = " once"
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """How many records and files there will be, as far as those that are held tell."""
@@ -191,7 +195,7 @@ class Sync:
         before = {worker.subscription.identity: worker.state.passes for worker in chosen}
         for worker in chosen:
             worker.look_now()
-            if not self._active:
+            if not self._active or worker.is_elsewhere:
                 self._run_once(worker)
         return before
 
@@ -220,13 +224,13 @@ class Sync:
             self._tasks[subscription.identity] = asyncio.ensure_future(worker.run())
 
     def _run_once(self, worker: Worker) -> None:
-        name = worker.subscription.identity
+        name = worker.subscription.identity + (ONCE if self._active else "")
         if name not in self._tasks or self._tasks[name].done():
             self._tasks[name] = asyncio.ensure_future(worker.until_rest())
 
     async def _stop(self, name: str) -> None:
         del self._workers[name]
-        task = self._tasks.pop(name, None)
-        if task is not None:
+        tasks = [task for key in (name, name + ONCE) if (task := self._tasks.pop(key, None)) is not None]
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

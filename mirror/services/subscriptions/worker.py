@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import nap
 from mirror.drms.times import from_datetime
-from mirror.errors import MirrorError, NotHeld
+from mirror.errors import ClusterAway, MirrorError, NotHeld
+from mirror.readthrough.shared import Alone
 from mirror.redaction import redacted
 from mirror.services.search.empty import newest
 from mirror.services.subscriptions.files import Batch, Spared, SyncFiles
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mirror.config.loading import Subscription
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
+    from mirror.readthrough.shared import Shared
     from mirror.readthrough.structures import Catalogue
     from mirror.services.subscriptions.scope import NextFetch
     from mirror.storage.files.blobs import Blobs
@@ -42,6 +44,8 @@ log = logging.getLogger(__name__)
 OFFLINE = 30.0
 #: Seconds after which a worker looks at the clock again, which may have been set.
 LONGEST_NAP = 600.0
+#: Why a worker rests where several mirrors share, and seconds until it looks whether these can be reached again.
+ELSEWHERE, AWAY = "another server of the cluster works on it", 2.0
 #: Share of the quota that subscriptions may fill: what they hold is not evicted, and people need room too.
 SHARE = 0.8
 #: Of the rate of files, the part that the last batch decides.
@@ -62,6 +66,7 @@ class WorkerParts:
     budget: Budget
     sleep: Callable[[float], Awaitable[object]]
     chance: Callable[[], float]
+    shared: Shared = field(default_factory=Alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,22 @@ class Worker:
     # ---- for whoever runs it -----------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; of several mirrors that share, one works on a subscription, and another if that is gone."""
+        while True:
+            self.state.resting = Rest(0.0, ELSEWHERE)
+            try:
+                async with self._parts.shared.slot(f"subscription {self.subscription.identity.lower()}", self._priority):
+                    self.state.resting = None
+                    await self._work()
+            except ClusterAway:
+                await self._parts.sleep(AWAY)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True while another mirror works on it, or none can tell."""
+        return self.state.resting is not None and self.state.resting.why == ELSEWHERE
+
+    async def _work(self) -> None:
         while True:
             rest = await self.until_rest()
             await nap(self._parts.sleep, min(rest.seconds, LONGEST_NAP), self._wake)

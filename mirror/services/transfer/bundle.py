@@ -28,7 +28,6 @@ from mirror.services.transfer.bundle_contents import (
     Fact,
     FactTables,
     select_facts,
-    write_records,
     write_table,
 )
 from mirror.services.transfer.bundle_files import BundleFiles, FileLoad
@@ -47,6 +46,7 @@ from mirror.services.transfer.manifests import (
 )
 from mirror.services.transfer.pool import UNFINISHED, Pool, alone_in, hash_of, sync_file, write_file
 from mirror.storage.disk import Disk
+from mirror.storage.index.records_file import write_records
 from mirror.storage.index.select_sql import box_predicate
 from mirror.wire.address import AddressRequest
 from mirror.wire.structure import encode_series_struct

@@ -4,9 +4,6 @@ Rule: a bundle comes from elsewhere. What is read here is of the right form and 
 store; whether the bytes are what they should be is for the importer to see.
 
 The tables of a bundle: Parquet files of records, holdings and facts, written from and read for the index.
-
-Records have the typed columns for whoever reads them with other tools. An import takes nothing from these:
-it makes all columns from ``_raw``, so that a bundle cannot say one thing and hold another.
 """
 
 from __future__ import annotations
@@ -20,29 +17,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mirror.errors import StorageError, UpstreamBroken
+from mirror.errors import StorageError
 from mirror.storage.disk import is_sha256
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import RecordSegment
 from mirror.storage.files.unit_path import UnitFile, unit_file
-from mirror.storage.index.layout import ABSENT, SEPARATOR, quoted
-from mirror.storage.index.rows import typed_values
-from mirror.wire.text import from_wire
+from mirror.storage.index.records_file import batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mirror.services.transfer.manifests import Bundle
-    from mirror.storage.database.database import Cursor
     from mirror.storage.database.keyed import KeyedTable
-    from mirror.storage.index.layout import Layout
 
 
-#: Records that are converted at a time.
-AT_ONCE = 20_000
-#: Bytes of a table, unpacked; a packed file may say that it is much more than anyone would carry.
-MOST_BYTES = 16 << 30
 
 HOLDINGS = pa.schema(
     [
@@ -61,24 +50,6 @@ EXPORTS = pa.schema(
 FACTS = pa.schema(
     [("kind", pa.string()), ("key", pa.string()), ("value", pa.string()), ("fetched_at", pa.float64())]
 )
-_RECORDS = pa.schema([("_keyset", pa.int32()), ("_raw", pa.string()), ("_old", pa.bool_())])
-#: What a value may hold: no bare quote, and no control character but the mark for "not there".
-_WIRE = re.compile(r'(?:[^"\\\x00-\x1d\x1f]|\\.)*', re.DOTALL)
-
-
-def write_records(cursor: Cursor, layout: Layout, where: str, path: Path) -> tuple[int, list[int]]:
-    """Write the records that satisfy an SQL condition, old versions too; how many, and their key sets."""
-    order = ", ".join(quoted(name) for name in dict.fromkeys((*layout.order, "recnum")))
-    parts = (
-        f"SELECT *, {old} AS _old FROM {table} WHERE {where}"
-        for table, old in ((layout.table, "FALSE"), (layout.old_table, "TRUE"))
-    )
-    file = str(path).replace("'", "''")
-    source = f"SELECT * FROM ({' UNION ALL BY NAME '.join(parts)}) ORDER BY _old, {order}"
-    cursor.execute(f"COPY ({source}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
-    sql = "SELECT _keyset, count(*) FROM read_parquet(?) GROUP BY _keyset ORDER BY _keyset"
-    found = cursor.execute(sql, [str(path)]).fetchall()
-    return sum(count for _, count in found), [keyset for keyset, _ in found]
 
 
 def write_table(rows: Sequence[Sequence[Any]], schema: pa.Schema, path: Path) -> None:
@@ -92,95 +63,12 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> list[tuple[Any, ...
     """The rows of a table that is to have so many; StorageError if it is anything else."""
     found = [
         row
-        for batch in _batches(path, schema, count)
+        for batch in batches(path, schema, count)
         for row in zip(*batch.to_pydict().values(), strict=True)
     ]
     if any(value is None for row in found for value in row):
         raise StorageError(f"{path} is damaged: a value is missing")
     return found
-
-
-def read_records(
-    path: Path, layout: Layout, keysets: Mapping[int, tuple[int, tuple[str, ...]]], count: int
-) -> Iterator[tuple[bool, pa.Table]]:
-    """The records as rows for the index, and whether they are old versions.
-
-    ``keysets`` gives for each key set of the file the number that it has here, and its fields.
-    """
-    for batch in _batches(path, _RECORDS, count):
-        columns = batch.to_pydict()
-        groups: dict[tuple[bool, int], list[str]] = {}
-        for keyset, raw, old in zip(columns["_keyset"], columns["_raw"], columns["_old"], strict=True):
-            if keyset not in keysets or raw is None or old is None:
-                raise StorageError(
-                    f"{path} is damaged: a record has the key set {keyset!r}, which the bundle has not"
-                )
-            groups.setdefault((old, keyset), []).append(raw)
-        for (old, keyset), raws in groups.items():
-            yield old, _rows(path, layout, *keysets[keyset], raws)
-
-
-def _rows(path: Path, layout: Layout, number: int, fields: tuple[str, ...], raws: list[str]) -> pa.Table:
-    split = [raw.split(SEPARATOR) for raw in raws]
-    if any(len(values) != len(fields) for values in split):
-        raise StorageError(f"{path} is damaged: a record has not as many values as its key set")
-    columns = dict(zip(fields, zip(*split, strict=True), strict=True))
-    try:
-        _check_values(columns)
-        numbers = [list(map(int, columns[name])) for name in ("*recnum*", "*sunum*")]
-        typed = {c.name: typed_values(c, columns[c.keyword]) for c in layout.columns if c.keyword in columns}
-        missing = [name for name in layout.order if name not in typed and name != "recnum"]
-        if missing:
-            raise StorageError(f"{path} is damaged: records without their prime key {missing[0]}")
-        return pa.table(
-            {
-                "recnum": pa.array(numbers[0], pa.int64()),
-                "sunum": pa.array(numbers[1], pa.int64()),
-                **typed,
-                "_keyset": pa.array([number] * len(raws), pa.int32()),
-                "_raw": pa.array(raws, pa.string()),
-            }
-        )
-    except (ValueError, KeyError, OverflowError, UpstreamBroken, pa.ArrowException) as error:
-        raise StorageError(f"{path} is damaged: a value of a record cannot be read: {error}") from error
-
-
-def _check_values(columns: Mapping[str, Sequence[str]]) -> None:
-    """Raise if a value would break the answer in which it is sent."""
-    for texts in columns.values():
-        for text in set(texts):
-            if text != ABSENT and ("\\" in text or _WIRE.fullmatch(text) is None or not text.isascii()):
-                text.encode("latin-1")
-                if _WIRE.fullmatch(text) is None:
-                    raise UpstreamBroken(f"{text[:50]!r} is no value")
-                from_wire(text)
-
-
-def _batches(path: Path, schema: pa.Schema, count: int) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
-            wrong = [
-                f.name for f in schema if f.name not in found.names or found.field(f.name).type != f.type
-            ]
-            if wrong or file.metadata.num_rows != count:
-                raise StorageError(f"{path} is damaged: {_mismatch(wrong, file.metadata.num_rows, count)}")
-            groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-            if sum(group.total_byte_size for group in groups) > MOST_BYTES:
-                raise StorageError(
-                    f"{path} would be more than {MOST_BYTES:,} bytes unpacked, and is not read"
-                )
-            yield from file.iter_batches(AT_ONCE, columns=schema.names)
-    except (pa.ArrowException, OSError) as error:
-        raise StorageError(f"{path} is damaged: {error}") from error
-
-
-def _mismatch(wrong: list[str], rows: int, count: int) -> str:
-    return (
-        f"the column {wrong[0]} is not what it should be"
-        if wrong
-        else f"it has {rows} rows instead of {count}"
-    )
 
 
 _DISK = re.compile(r"SUM\d{0,9}", re.ASCII)

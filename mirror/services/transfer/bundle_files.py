@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mirror.api.transfer import FailedFile, Progress
-from mirror.errors import MirrorError, NotHeld, StorageError
+from mirror.errors import MirrorError, NotHeld, StorageError, UpstreamError
 from mirror.readthrough.files import SegmentFile
 from mirror.services.exports.segment_files import FileLocation, requested_files
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import Selection
     from mirror.readthrough.files import Files
     from mirror.services.exports.segment_files import RequestedFile
+    from mirror.services.exports.staging import Elsewhere
     from mirror.services.transfer.backup import Report
     from mirror.services.transfer.pool import Pool
     from mirror.storage.files.adopted_exports import Adopted, Export
@@ -53,11 +55,18 @@ class FileLoad:
 
 
 class BundleFiles:
-    """Gathers files of records."""
+    """Gathers files of records. What ``elsewhere`` has, which needs no question to JSOC, counts as held."""
 
     def __init__(
-        self, index: Index, files: Files, holdings: Holdings, adopted: Adopted, blobs: Blobs
+        self,
+        index: Index,
+        files: Files,
+        holdings: Holdings,
+        adopted: Adopted,
+        blobs: Blobs,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._adopted = adopted
         self._index = index
         self._files = files
@@ -72,6 +81,8 @@ class BundleFiles:
         wanted = requested_files(layout, rows, selection.source.segments)
         if fetch:
             await self._fetch(wanted, load, report)
+        elif self._elsewhere is not None:
+            await self._take(self._elsewhere, selection.series.name, wanted)
         days = {w.owner: w for w in wanted}
         recnums = list(dict.fromkeys(row.recnum for row in rows))
         for start in range(0, len(recnums), MANY):
@@ -102,6 +113,16 @@ class BundleFiles:
                 raise
             except MirrorError as problem:
                 load.failed.append(FailedFile(file=each.path, error=str(problem)))
+
+    async def _take(self, elsewhere: Elsewhere, series: str, wanted: Sequence[RequestedFile]) -> None:
+        """Have in the store what left it for the objects of the cluster; what does not come is not held."""
+        for start in range(0, len(wanted), MANY):
+            some = {w.owner: w for w in wanted[start : start + MANY]}
+            found = await self._holdings.of_records(series, {owner.recnum for owner in some})
+            missing = some.keys() - {holding.record for holding in found}
+            for owner, path in (await elsewhere({owner: some[owner].path or "" for owner in missing})).items():
+                with suppress(UpstreamError, NotHeld):
+                    await self._files.get(SegmentFile(path, owner, some[owner].day))
 
     async def put(self, pool: Pool, load: FileLoad, report: Report) -> Came:
         """Have the files in the bundle, as far as they are still held."""

@@ -21,7 +21,6 @@ from mirror.services.transfer.bundle_contents import (
     carried_exports,
     carried_facts,
     carried_files,
-    read_records,
 )
 from mirror.services.transfer.manifests import POOL
 from mirror.services.transfer.pool import PIECE, Pool, hash_of
@@ -29,6 +28,7 @@ from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import export_link
 from mirror.storage.index.layout import Layout, Tolerance
 from mirror.storage.index.merge import ForeignRecords
+from mirror.storage.index.records_file import read_records
 from mirror.wire.structure import decode_series_struct
 from mirror.wire.structure_check import structure_problem
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mirror.storage.database.database import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from mirror.storage.database.database import Cursor, Database
 
@@ -25,6 +25,8 @@ class KeyedTable:
     def __init__(self, database: Database, name: str) -> None:
         self._tables = Tables(database)
         self._table = f"mirror.{name}"
+        #: Told what was put, so that others may have it too.
+        self.on_put: Callable[[str, str, float], None] | None = None
 
     async def get(self, key: str) -> tuple[str, float] | None:
         """The text of a key, and when it was noted."""
@@ -39,6 +41,8 @@ class KeyedTable:
     async def put(self, key: str, value: str, noted_at: float) -> None:
         """Keep a text in place of an earlier one."""
         await self._tables.write(lambda cursor: self.write(cursor, key, value, noted_at))
+        if self.on_put is not None:
+            self.on_put(key, value, noted_at)
 
     async def put_newer(self, key: str, value: str, noted_at: float) -> None:
         """Keep a text unless one is kept that was noted then or later."""

@@ -19,7 +19,7 @@ from mirror.storage.files.table import Blob, find_blob, head
 from mirror.storage.files.unit_path import UnitFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from mirror.storage.database.database import Cursor, Database
@@ -74,6 +74,8 @@ class Holdings:
         self._known: dict[UnitFile, Holding] = {}
         self._known_since = (0, 0)
         self._version = Version()
+        #: Told of each file that is noted, once it is.
+        self.on_add: Callable[[Holding], None] | None = None
 
     # ---- looking up ------------------------------------------------------------------------------
 
@@ -150,7 +152,10 @@ class Holdings:
         readable tree (``tree.link_name``); NotHeld if the blob is not in the store.
         """
         with self._blobs.reading(blob) as path:
-            return await to_the_end(self._add(Holding(file, disk, record, link, blob), path))
+            noted = await to_the_end(self._add(Holding(file, disk, record, link, blob), path))
+        if self.on_add is not None:
+            self.on_add(noted)
+        return noted
 
     async def forget(self, file: UnitFile) -> None:
         """The file is no longer held; its blob stays until it is evicted."""

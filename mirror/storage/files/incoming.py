@@ -258,6 +258,11 @@ class Sink:
         """Bytes that are in the file by now, those of ``offset`` included."""
         return self._part.length
 
+    @property
+    def sha256(self) -> str:
+        """The hash of these bytes."""
+        return self._part.sha256
+
     async def expect(self, size: int) -> None:
         """A file of ``size`` bytes is to come; StorageError if there can be no room. It is made as they come."""
         try:

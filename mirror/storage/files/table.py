@@ -154,7 +154,8 @@ def due_blobs(cursor: Cursor, before: float, now: float, n: int) -> list[Blob]:
 
 
 def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) -> list[Blob]:
-    """The fewest blobs whose going frees ``need`` bytes: first what nothing refers to, then by last use.
+    """The fewest blobs whose going frees ``need`` bytes: first what nothing refers to, then what lies beside the
+    objects of a cluster too, then by last use.
 
     Never what is pinned or in ``spare``. Their sizes add up to less than ``need`` if that is all there is.
     """
@@ -165,11 +166,12 @@ def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) 
             UNION ALL SELECT head FROM mirror.plain_files
             UNION ALL SELECT ('0x' || sha256[:15])::BIGINT FROM mirror.job_files WHERE sha256 IS NOT NULL
         ), free AS (
-            SELECT *, head IN (SELECT head FROM referred) AS wanted FROM mirror.blobs
+            SELECT *, head IN (SELECT head FROM referred) AS wanted,
+            head IN (SELECT head FROM mirror.shared_files) AS shared FROM mirror.blobs
             WHERE sha256 NOT IN ({_PINNED})
             AND sha256 NOT IN (SELECT unnest(?::VARCHAR[]))
         ), ranked AS (
-            SELECT *, sum(size) OVER (ORDER BY wanted, last_used, sha256 ROWS UNBOUNDED PRECEDING) AS upto
+            SELECT *, sum(size) OVER (ORDER BY wanted, NOT shared, last_used, sha256 ROWS UNBOUNDED PRECEDING) AS upto
             FROM free
         )
         SELECT {_COLUMNS} FROM ranked WHERE upto - size < ? ORDER BY upto, sha256
@@ -183,7 +185,7 @@ def forget(cursor: Cursor, hashes: Iterable[str]) -> list[Lost]:
     gone = list(hashes)
     keys = [list(map(head, gone)), gone]
     found = lost_files(cursor, wanted, keys) + lost_exports(cursor, wanted, keys)
-    for table in ("holdings", "adopted", "plain_files", "blobs"):
+    for table in ("holdings", "adopted", "plain_files", "shared_files", "blobs"):
         cursor.execute(f"DELETE FROM mirror.{table} WHERE {wanted}", keys)
     listed = "sha256 IN (SELECT unnest(?::VARCHAR[]))"
     cursor.execute(f"UPDATE mirror.job_files SET sha256 = NULL, size = NULL WHERE {listed}", [gone])

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
@@ -23,7 +24,7 @@ import pyarrow as pa
 from mirror.concurrency import Version
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
-from mirror.coverage.sharing import split_by_age
+from mirror.coverage.sharing import oldest_check, split_by_age
 from mirror.errors import StorageError
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.changes import CoverageLog, note_changes
@@ -150,11 +151,39 @@ T = TypeVar("T")
 NEVER = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Coverage that was just committed: these boxes are held, as of ``checked_at``.
+
+    ``since``: what was held as of that moment already is what is held now; None: it may be another content.
+    """
+
+    series: Series
+    boxes: tuple[Box, ...]
+    checked_at: float
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFact:
+    """A small answer that was just kept; a structure as it is written down is one of the kind ``structure``."""
+
+    kind: str
+    key: str
+    value: str
+    fetched_at: float
+
+
+STRUCTURE = "structure"
+
+
 class Index(Reader):
     """Records and coverage of all series; made by ``load``."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
+        #: Told what was committed, but for what came from those who are told.
+        self.on_commit: Callable[[Committed | KeptFact], None] | None = None
         self._log = CoverageLog()
         self.removals = Version()  #: of all records: advances when some are taken away, as what was planned may be wrong then
         # One after the other: several at a time would only all be done late, and nothing committed before.
@@ -171,11 +200,12 @@ class Index(Reader):
 
     # ---- structures ------------------------------------------------------------------------------
 
-    async def keep_series(self, series: Series, fetched_at: float) -> None:
+    async def keep_series(self, series: Series, fetched_at: float, *, is_shared: bool = False) -> None:
         """Keep a structure; new keywords become new columns, and a new key set for new rows.
 
         Where it has fields that held records lack, these have never been checked. Where records lie otherwise
-        among their prime keys than before, nothing is vouched for any more.
+        among their prime keys than before, nothing is vouched for any more. ``is_shared``: another mirror that shares
+        with this one has it already, here as below.
         """
         layout, name = Layout(series), series.name.lower()
         held = self._held.get(name)
@@ -202,6 +232,9 @@ class Index(Reader):
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
         held.version.advance()
+        if self.on_commit is not None and not is_shared:
+            text = encode_series_struct(series, runtime=0.0).decode("latin-1")
+            self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
     # ---- records ---------------------------------------------------------------------------------
 
@@ -248,13 +281,29 @@ class Index(Reader):
             series, answers, (), gone=gone, vouched=True, checked=(box,), checked_at=checked_at, renews=True
         )
 
-    async def confirm(self, series: Series, boxes: tuple[Box, ...], checked_at: float) -> None:
+    async def confirm(
+        self, series: Series, boxes: tuple[Box, ...], checked_at: float, *, is_shared: bool = False
+    ) -> None:
         """Boxes were checked against upstream and found unchanged."""
         name = series.name.lower()
+        since = self._since(series, boxes)
         await self._database.write(lambda cursor: self._log.add(cursor, name, boxes, checked_at))
         for box in boxes:
             self._held[name].coverage.add(box, checked_at)
+        if not is_shared:
+            self._tell(series, boxes, checked_at, since)
         await self._tidy()
+
+    def _since(self, series: Series, boxes: tuple[Box, ...]) -> float | None:
+        """Since when all of these boxes are held; None if some are not, or nobody wants to know."""
+        if self.on_commit is None:
+            return None
+        coverage = self.coverage(series)
+        return None if any(coverage.gaps(box) for box in boxes) else oldest_check(coverage, boxes)
+
+    def _tell(self, series: Series, boxes: tuple[Box, ...], checked_at: float, since: float | None) -> None:
+        if self.on_commit is not None and boxes:
+            self.on_commit(Committed(series, boxes, checked_at, since))
 
     async def _merge(
         self,
@@ -294,12 +343,15 @@ class Index(Reader):
 
         if renews and any(held.coverage.gaps(box) for box in checked):
             checked = ()  # some of it was taken away meanwhile
+        unchanged = renews and not gone and rows is None
+        since = self._since(series, checked) if unchanged else None
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
         added = await self._database.write(work)
         held.has_tables = True
         held.version.advance(place_of(layout.series, rows) if added else None)
         for box in checked:
             held.coverage.add(box, checked_at)
+        self._tell(series, checked, checked_at, since)
         await self._tidy()
 
     def _doubt(self, cursor: Cursor, layout: Layout, recnums: Collection[int]) -> None:
@@ -351,7 +403,7 @@ class Index(Reader):
             held.narrow += (number,)
         return number
 
-    async def absorb(self, series: Series, share: ForeignRecords) -> None:
+    async def absorb(self, series: Series, share: ForeignRecords, *, is_shared: bool = False) -> None:
         """Merge what another mirror held of a series, rows and claims in one transaction: see ``absorb``."""
         held = self._held[series.name.lower()]
         opened = ((opened_box(held.series, box), at) for box, at in share.claims)
@@ -376,6 +428,8 @@ class Index(Reader):
         held.version.advance()
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
+            if not is_shared:
+                self._tell(held.series, (box,), checked_at, None)
         await self._tidy()
 
     async def drop_broken_answers(self, series: Series) -> int:

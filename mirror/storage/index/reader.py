@@ -27,13 +27,15 @@ from mirror.storage.index.select_sql import (
 from mirror.storage.index.windows import Window, in_order, part_of, window_of, window_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mirror.coverage.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.blocks import Block
+
+T = TypeVar("T")
 
 #: Records of one answer: several times what JSOC gives, and still a fraction of a gigabyte.
 MOST_RECORDS = 250_000
@@ -328,6 +330,10 @@ class Reader:
         """How statements of others find the records of a series; None if none was ever kept."""
         held = self._held[series.name.lower()]
         return View(held.layout, held.tolerances, self._keysets) if held.has_tables else None
+
+    async def export(self, work: Callable[[Cursor], T]) -> T:
+        """What ``work`` makes of the tables, to which it changes nothing: a file elsewhere, say."""
+        return await self._database.read(work)
 
     async def recnums(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
         """The record numbers of the newest (or all) versions that satisfy an SQL predicate on typed columns."""

@@ -27,6 +27,7 @@ from mirror.drms.recordset import (
 from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.drms.where import ColumnInfo, to_duckdb
+from mirror.drms.where.steps import in_steps
 from mirror.storage.index.layout import Layout, column_name, quoted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Series
     from mirror.drms.slots import SlotAxis
+    from mirror.drms.where.steps import Stepwise
     from mirror.storage.index.layout import Tolerance
 
 #: Columns of records that conditions may name beside keywords.
@@ -97,7 +99,7 @@ def selected_sql(
 ) -> tuple[str, str]:
     """All columns of the selected records, in no order, and what marks those that cannot be told."""
     found = _found(layout, selection, tolerances)
-    return f"SELECT * FROM {found.source} WHERE {found.where}", found.undecided
+    return f"SELECT {found.columns} FROM {found.source} WHERE {found.where}", found.undecided
 
 
 def count_sql(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> str:
@@ -124,11 +126,12 @@ def extreme_sql(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where the records of a selection are: a source, a condition, and what marks undecided ones."""
+    """Where the records of a selection are: a source, a condition, what marks undecided ones, and all their columns."""
 
     source: str
     where: str
     undecided: str
+    columns: str = "*"
 
 
 def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> _Found:
@@ -140,8 +143,27 @@ def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolera
     ]
     condition = " AND ".join(wheres)
     source = _versions(layout) if selection.all_versions else layout.table
+    steps = in_steps(condition)
+    if steps is not None:
+        return _computed(source, " AND ".join(exact) or "TRUE", steps)
     where = " AND ".join(exact + [f"({condition}) IS NOT FALSE" for _ in wheres[:1]]) or "TRUE"
     return _Found(source, where, f"({condition}) IS NULL" if condition else "FALSE")
+
+
+def _computed(source: str, exact: str, steps: Stepwise) -> _Found:
+    """As ``_found``, of a condition that is computed step by step, and once for each record.
+
+    A limit that none reaches keeps DuckDB from putting the steps back into one expression.
+    """
+    source = f"(FROM {source} WHERE {exact})"
+    for level in (*steps.levels, (("_verdict", steps.condition),)):
+        columns = ", ".join(f"{sql} AS {name}" for name, sql in level)
+        source = f"(SELECT *, {columns} FROM {source} LIMIT {_NO_LIMIT})"
+    added = ", ".join(("_verdict", *(name for level in steps.levels for name, _ in level)))
+    return _Found(source, "_verdict IS NOT FALSE", "_verdict IS NULL", f"* EXCLUDE ({added}), _verdict")
+
+
+_NO_LIMIT = 2**63 - 1
 
 
 def _told(layout: Layout, selection: Selection, answer_id: int) -> _Found:

@@ -1,0 +1,53 @@
+"""The mirrors that share with this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mirror.api.contract import Answer, Endpoint, Nothing, Stamp
+
+
+class Server(Answer, frozen=True, kw_only=True):
+    """A server that is there; ``here``: the one that answers."""
+
+    name: str
+    version: str
+    address: str
+    since: Stamp
+    here: bool
+
+
+class Cluster(Answer, frozen=True, kw_only=True):
+    """How the cluster is, as this server sees it.
+
+    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, "" while it is there; then the counts are 0. ``rows`` of the journal, ``chunks``
+    with their ``records`` and ``bytes``, ``flights`` that are under way. ``unpublished``: commits of this server that the others do
+    not know of yet. ``broken``: chunks that this server could not use.
+    """
+
+    alone: bool
+    name: str
+    id: str
+    connected: bool
+    problem: str
+    objects: str
+    objects_problem: str
+    servers: list[Server]
+    rows: int
+    chunks: int
+    records: int
+    bytes: int
+    flights: int
+    unpublished: int
+    broken: list[str]
+
+
+ALONE = Cluster(
+    alone=True, name="", id="", connected=False, problem="there is no [cluster] in the configuration", objects="",
+    objects_problem="", servers=[], rows=0, chunks=0, records=0, bytes=0, flights=0, unpublished=0, broken=[],
+)  # fmt: skip
+CLUSTER = Endpoint(
+    method="GET", path="/api/cluster", role="read", asked=Nothing, answer=Cluster,
+    text="The mirrors that share with this one, and what they share; `alone`: none do.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (CLUSTER,)

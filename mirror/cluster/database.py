@@ -1,0 +1,475 @@
+"""The way to the cluster's PostgreSQL: who is there, who is gone, and what happens while it is away.
+
+1. A server is there as long as one session of it holds the advisory lock of its number. PostgreSQL lets go of that with
+   the connection, and ends a session that says nothing for SILENCE seconds: a server that is paused is gone as well.
+   No clock of ours has a say in that.
+2. With that session everything ends that was done on its behalf: its places towards JSOC, its flights.
+3. While there is no session, whatever needs one raises ClusterAway at once, with the reason; it is tried again for good.
+4. What cannot become right by waiting (a wrong password, another server of this name, a clock that is off) raises
+   ConfigError at the start. In a mirror that runs it is the reason why the cluster is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import logging
+import math
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from mirror.errors import ClusterAway, ConfigError, MirrorError
+from mirror.redaction import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from importlib.resources.abc import Traversable
+
+log = logging.getLogger(__name__)
+
+#: The oldest PostgreSQL, as its ``server_version``.
+OLDEST = 130000
+#: Seconds without a word after which a session is ended, and between two words.
+SILENCE, WORD = 5.0, 0.5
+#: Seconds after the end of a session for which whoever needs one waits for the next.
+RETURN = 4.0
+#: Seconds that a statement and a connection may take, and that clocks may differ.
+PATIENCE, CLOCKS = 15.0, 60.0
+#: Seconds for which a start waits until the session of an earlier server of its name has ended.
+TAKEOVER = 8.0
+#: Seconds between two tries, at first and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+#: Connections for transactions.
+CONNECTIONS = 6
+#: The first half of advisory locks, by what they are for; the second is a number or a hash.
+PRESENCE, NAMES, SERIES, FACTS, MIGRATIONS, PLACES = range(0x6A736F00, 0x6A736F06)
+#: What other servers are told.
+JOURNAL, KNOWN, FREE = "mirror_journal", "mirror_facts", "mirror_places"
+#: The servers that are there.
+LIVING = (
+    "SELECT objid::INT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+    f"AND classid = {PRESENCE} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+#: Where a server answers.
+_ADDRESS = (
+    "UPDATE servers SET address = format('http://%%s:%%s', coalesce(%s, host(inet_client_addr()), '127.0.0.1'), %s::INT) WHERE id = %s"
+)
+#: Names that the ids of exports can tell apart.
+MOST_NAMES = 1000
+#: What PostgreSQL says when it will answer later.
+_PASSING = re.compile(r"starting up|shutting down|recovery mode|too many clients|reserved for", re.IGNORECASE)
+
+Cursor = psycopg.AsyncCursor[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A server of the cluster that is there."""
+
+    id: int
+    name: str
+    version: str
+    address: str
+    since: float
+    number: int
+
+
+class _Wrong(Exception):
+    """Something that waiting does not mend."""
+
+
+class ClusterDatabase:
+    """The PostgreSQL at ``url``, for the server ``name``; ``clock`` gives Unix seconds."""
+
+    def __init__(self, url: str, name: str, version: str, *, clock: Callable[[], float] = time.time) -> None:
+        self.name, self.version = name, version
+        self.number = 0  #: of its name, the same for good; 0 while it is not known
+        self.id = 0  #: of this server, another one after each time that it was away
+        self.identity = ""  #: of the cluster
+        self.why = "it was not asked yet"  #: why it is away
+        self.on_connect: Callable[[], Awaitable[None]] | None = None  #: awaited whenever it is there again
+        self.on_notice: Callable[[str, str], None] = lambda channel, payload: None
+        self.losses = 0
+        self._url, self._clock = url, clock
+        self._listens: tuple[str | None, int] | None = None
+        self._session: psycopg.Connection[Any] | None = None
+        self._threads = ThreadPoolExecutor(2, "cluster-session")
+        self._back = asyncio.Event()
+        self._lost_at = -math.inf  #: by the monotonic clock
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
+        self._lost = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._keeper: asyncio.Task[None] | None = None
+        self._scopes: set[asyncio.Timeout] = set()
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a session."""
+        return self._session is not None
+
+    # ---- starting, stopping ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, or go on trying; ConfigError for what waiting does not mend."""
+        until = time.monotonic() + TAKEOVER
+        while True:
+            try:
+                await self._connect()
+                break
+            except _Taken as problem:
+                if time.monotonic() > until:
+                    raise ConfigError(f"[cluster] {problem}") from problem
+                await asyncio.sleep(FIRST_PAUSE)
+            except _Wrong as problem:
+                raise ConfigError(f"[cluster] {problem}") from problem
+            except ClusterAway as problem:
+                self.why = str(problem)
+                log.warning("the cluster is away, and this mirror asks JSOC for nothing problem=%r", str(problem))
+                break
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Leave the cluster."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._disconnect("this mirror stops")
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            if self.connected:
+                await self._lost.wait()
+                await self._disconnect(self.why)
+                pause = FIRST_PAUSE
+            try:
+                await self._connect()
+            except (_Wrong, ClusterAway) as problem:
+                if str(problem) != self.why:
+                    log.warning("the cluster is away problem=%r", str(problem))
+                self.why = str(problem)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            log.info("the cluster is there again")
+
+    # ---- for whoever needs it --------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Cursor]:
+        """A cursor in a transaction; ClusterAway if there is no session, or PostgreSQL refuses what is done."""
+        pool = await self._there()
+        try:
+            async with (
+                pool.connection(timeout=PATIENCE) as connection,
+                connection.transaction(),
+                connection.cursor() as cursor,
+            ):
+                yield cursor
+        except psycopg.Error as problem:
+            raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
+
+    @asynccontextmanager
+    async def while_there(self) -> AsyncIterator[None]:
+        """What is inside is ended with ClusterAway when the session ends."""
+        await self._there()
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except TimeoutError:
+            if scope.expired():
+                raise self._away() from None
+            raise
+
+    async def on_session(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        """The first row of a statement of the session itself, which holds its locks; ClusterAway as above."""
+        session = self._session
+        if session is None:
+            raise self._away()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, lambda: session.execute(sql.encode(), values).fetchone()
+            )
+        except psycopg.Error as problem:
+            self._lose(f"the cluster's PostgreSQL {_said(problem)}")
+            raise self._away() from problem
+
+    async def members(self) -> list[Member]:
+        """The servers that are there, by name."""
+        sql = (
+            "SELECT id, name, version, address, extract(epoch FROM since)::FLOAT8, number FROM servers JOIN names USING (name) "
+            f"WHERE id IN ({LIVING}) ORDER BY name, id"
+        )
+        async with self.transaction() as cursor:
+            await cursor.execute(sql)
+            return [Member(*row) for row in await cursor.fetchall()]
+
+    async def announce(self, host: str | None, port: int) -> None:
+        """Tell the others at which address this server answers; None: at that from which PostgreSQL sees it."""
+        self._listens = (host, port)
+        if self.connected:
+            with suppress(ClusterAway):
+                async with self.transaction() as cursor:
+                    await cursor.execute(_ADDRESS, (host, port, self.id))
+
+    async def _there(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+        """The connections; for RETURN seconds after a session ended whoever needs one waits for the next."""
+        rest = self._lost_at + RETURN - time.monotonic()
+        if self._pool is None and rest > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._back.wait()
+        if self._pool is None:
+            raise self._away()
+        return self._pool
+
+    def _away(self) -> ClusterAway:
+        return ClusterAway(f"the cluster is away, and no mirror of it asks JSOC alone: {self.why}")
+
+    # ---- connecting ------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        self._lost.clear()
+        listener = await self._open()
+        pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
+        session: psycopg.Connection[Any] | None = None
+        try:
+            await self._look_at(listener)
+            await migrate(listener)
+            await listener.execute("SET search_path = mirror")
+            row = await (await listener.execute("SELECT id::TEXT FROM cluster")).fetchone()
+            self.identity = "" if row is None else str(row[0])
+            session = await asyncio.get_running_loop().run_in_executor(self._threads, self._join)
+            for channel in (JOURNAL, KNOWN, FREE):
+                await listener.execute(f"LISTEN {channel}".encode())
+            pool = AsyncConnectionPool(
+                self._url, min_size=1, max_size=CONNECTIONS, open=False, timeout=PATIENCE, kwargs=_settings(self.name)
+            )
+            await pool.open(wait=True, timeout=PATIENCE)
+        except psycopg.Error as problem:
+            await _closed(listener, pool)
+            _end(session)
+            raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
+        except BaseException:
+            await _closed(listener, pool)
+            _end(session)
+            raise
+        self._session, self._pool, self.why = session, pool, ""
+        self._tasks = [asyncio.create_task(self._listen(listener))]
+        loop = asyncio.get_running_loop()
+        Thread(target=self._speak, args=(session, loop), name="cluster-word", daemon=True).start()
+        self._back.set()
+        if self.on_connect is not None:
+            try:
+                await self.on_connect()
+            except MirrorError as problem:
+                await self._disconnect(str(problem))
+                if isinstance(problem, ConfigError):
+                    raise _Wrong(str(problem).removeprefix("[cluster] ")) from problem
+                raise ClusterAway(str(problem)) from problem
+
+    async def _open(self) -> psycopg.AsyncConnection[Any]:
+        try:
+            return await psycopg.AsyncConnection.connect(self._url, **_settings(self.name))
+        except psycopg.OperationalError as problem:
+            text = _said(problem)
+            if "FATAL" in str(problem) and not _PASSING.search(text):
+                raise _Wrong(f"the PostgreSQL of `database` {text}") from problem
+            raise ClusterAway(f"the cluster's PostgreSQL {text}") from problem
+        except psycopg.Error as problem:
+            raise _Wrong(f"database: {_said(problem)}") from problem
+
+    async def _look_at(self, session: psycopg.AsyncConnection[Any]) -> None:
+        version = session.info.server_version
+        if version < OLDEST:
+            raise _Wrong(f"database: PostgreSQL is {version // 10000}; expected {OLDEST // 10000} or later")
+        sql = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', extract(epoch FROM clock_timestamp())::FLOAT8"
+        row = await (await session.execute(sql)).fetchone()
+        recovering, read_only, now = row or (False, False, 0.0)
+        if recovering:
+            raise ClusterAway("the cluster's PostgreSQL is a standby, or still recovering; expected one that can be written to")
+        if read_only:
+            raise ClusterAway("the cluster's PostgreSQL is read-only; expected one that can be written to")
+        off = self._clock() - now
+        if abs(off) > CLOCKS:
+            raise _Wrong(
+                f"the clock of this machine is {abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} that of the cluster's "
+                "PostgreSQL; expected the same time, as NTP keeps it: what was checked last would not be known"
+            )
+
+    def _join(self) -> psycopg.Connection[Any]:
+        """A session under a number of its own; servers that are gone are struck off, with what they were fetching."""
+        session = psycopg.connect(self._url, **_settings(self.name))
+        try:
+            with session.transaction():
+                self.number = _named(session, self.name)
+                sql = "INSERT INTO servers (name, version) VALUES (%s, %s) RETURNING id"
+                row = session.execute(sql, (self.name, self.version)).fetchone()
+                self.id = 0 if row is None else int(row[0])
+                session.execute("SELECT pg_advisory_lock(%s, %s)", (PRESENCE, self.id))
+                if self._listens is not None:
+                    session.execute(_ADDRESS, (*self._listens, self.id))
+            session.execute(f"DELETE FROM servers WHERE id <> {self.id} AND id NOT IN ({LIVING})".encode())
+            if session.info.server_version >= 140000:
+                session.execute(f"SET idle_session_timeout = {int(SILENCE * 1000)}".encode())
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    async def _disconnect(self, why: str) -> None:
+        """Everything that was done on behalf of the session ends."""
+        session, pool, self._session, self._pool = self._session, self._pool, None, None
+        self.why = why
+        self._back.clear()
+        self._lost_at = time.monotonic()
+        tasks, self._tasks = self._tasks, []
+        for scope in tuple(self._scopes):
+            with suppress(RuntimeError):
+                scope.reschedule(asyncio.get_running_loop().time())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _closed(pool)
+        await asyncio.get_running_loop().run_in_executor(self._threads, _end, session)
+
+    def _lose(self, why: str) -> None:
+        if self.connected and not self._lost.is_set():
+            self.losses += 1
+            log.warning("the session with the cluster ended problem=%r", why)
+            self.why = why
+            self._lost.set()
+
+    def _speak(self, session: psycopg.Connection[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Say a word now and then, in a thread: what keeps the event loop busy does not make a server seem gone."""
+        while self._session is session:
+            time.sleep(WORD)
+            try:
+                session.execute("SELECT 1")
+            except psycopg.Error as problem:
+                why = f"the cluster's PostgreSQL {_said(problem)}"
+                with suppress(RuntimeError):  # the loop may have ended
+                    loop.call_soon_threadsafe(self._lose_of, session, why)
+                return
+
+    def _lose_of(self, session: psycopg.Connection[Any], why: str) -> None:
+        if self._session is session:
+            self._lose(why)
+
+    async def _listen(self, listener: psycopg.AsyncConnection[Any]) -> None:
+        try:
+            async for notice in listener.notifies():
+                self.on_notice(notice.channel, notice.payload)
+        except psycopg.Error as problem:
+            self._lose(f"the cluster's PostgreSQL {_said(problem)}")
+        finally:
+            await _closed(listener)
+
+
+class _Taken(_Wrong):
+    """Another server has the name, or the session of an earlier one has not ended yet."""
+
+
+def _settings(name: str) -> dict[str, Any]:
+    patience = int(PATIENCE * 1000)
+    return {
+        "autocommit": True,
+        "application_name": f"jsoc-mirror {name}",
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": patience,
+        "options": f"-c search_path=mirror -c statement_timeout={patience} -c client_min_messages=warning "
+        f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+    }
+
+
+def _said(problem: psycopg.Error) -> str:
+    """What went wrong, on one line, without addresses and passwords."""
+    text = " ".join(str(problem).split()) or type(problem).__name__
+    state = f" ({problem.sqlstate})" if problem.sqlstate else ""
+    if re.search(r"password authentication failed|no password supplied", text):
+        text += "; expected its password in PGPASSFILE, or in MIRROR_CLUSTER__DATABASE"
+    return f"says: {redacted(text)}{state}"
+
+
+def name_of_machine() -> str:
+    """What a server is called that has no name: as its machine."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "mirror"
+
+
+def _named(session: psycopg.Connection[Any], name: str) -> int:
+    """Take a name, which is one server's only; its number."""
+    got = session.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (NAMES, name)).fetchone()
+    if got is None or not got[0]:
+        raise _Taken(f"name = {name!r}: a server of that name is in the cluster already; expected another name for each")
+    session.execute("INSERT INTO names (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+    row = session.execute("SELECT number FROM names WHERE name = %s", (name,)).fetchone()
+    number = 0 if row is None else int(row[0])
+    if number >= MOST_NAMES:
+        raise _Wrong(f"name: there were {MOST_NAMES - 1} names in this cluster already; expected one of them")
+    return number
+
+
+def _end(session: psycopg.Connection[Any] | None) -> None:
+    if session is not None:
+        with suppress(psycopg.Error, OSError):
+            session.close()
+
+
+async def _closed(*parts: psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any] | None) -> None:
+    for part in parts:
+        if part is not None:
+            with suppress(psycopg.Error, OSError):
+                await part.close()
+
+
+# ---- migrations ----------------------------------------------------------------------------------
+
+
+def cluster_schema_files() -> list[tuple[int, Traversable]]:
+    """The numbered SQL files of the cluster's database, in order."""
+    folder = importlib.resources.files("mirror") / "schema" / "cluster"
+    if not folder.is_dir():  # a checkout: schema/ lies beside the package
+        folder = Path(__file__).parents[2] / "schema" / "cluster"
+    names = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [(int(f.name.split("_")[0]), f) for f in names]
+
+
+async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Bring the database to what this program knows, all at once; one that is newer is refused."""
+    files = cluster_schema_files()
+    newest = files[-1][0]
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (MIGRATIONS,))
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS mirror")
+        await connection.execute("SET LOCAL search_path = mirror")
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_version (version INT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
+        )
+        row = await (await connection.execute("SELECT coalesce(max(version), 0) FROM schema_version")).fetchone()
+        version = 0 if row is None else int(row[0])
+        if version > newest:
+            raise _Wrong(
+                f"the cluster's PostgreSQL has schema version {version}, this program knows {newest}; use a newer jsoc-mirror"
+            )
+        for number, file in files:
+            if number > version:
+                await connection.execute(file.read_bytes())
+                await connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (number,))

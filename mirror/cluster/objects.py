@@ -1,0 +1,333 @@
+"""The object store of a cluster: S3 of any make, or a folder that all servers share.
+
+1. An object is put once and never changed: ``put_new`` makes one that is not there, and of many who put the same
+   key at a time one hears True.
+2. What ``put_new`` has returned for lasts; what it raised for may be there or not, and putting it again tells.
+3. Every error says whether asking again later helps (``ObjectStoreAway``), or somebody must mend something
+   (``ObjectStoreRefused``), or what came is not what was put (``ObjectDamaged``), or is not there (``ObjectMissing``).
+
+obstore is imported when a store is opened, so that a mirror without a cluster does without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from mirror.errors import (
+    ConfigError,
+    ObjectDamaged,
+    ObjectMissing,
+    ObjectStoreAway,
+    ObjectStoreError,
+    ObjectStoreRefused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Store
+
+#: Bytes that are taken of an object at a time.
+PIECE = 1 << 20
+#: Who puts one key at a time, in the probe of a store.
+RIVALS = 8
+#: Seconds without a word of the store after which it is away. A whole object may be on its way up meanwhile.
+SILENCE = 30.0
+CONNECT = 5.0
+_RETRY: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
+_CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
+_STATUS = re.compile(r"status code: ([0-9]{3})")
+#: What S3 says, in words that tell what to do.
+_WORDS = {
+    "NoSuchBucket": "has no such bucket; make it first, or correct [cluster] objects",
+    "InvalidAccessKeyId": "does not know the key in AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "refuses the key: AWS_SECRET_ACCESS_KEY is not that of AWS_ACCESS_KEY_ID",
+    "AccessDenied": "does not let this key do that; expected rights to read, write, list and delete",
+    "RequestTimeTooSkewed": "finds the clock of this machine wrong; set it (timedatectl)",
+    "PermanentRedirect": "has the bucket in another region; set AWS_REGION",
+    "AuthorizationHeaderMalformed": "has the bucket in another region; set AWS_REGION",
+    "NotImplemented": "does not do that; expected an S3 with conditional puts",
+    "QuotaExceeded": "is full: the quota of this key is used up",
+    "XMinioStorageFull": "is full",
+    "InsufficientStorage": "is full",
+}
+_KEYS = ("access_key_id", "secret_access_key", "session_token")
+#: Where obstore finds a key beside AWS_ACCESS_KEY_ID.
+_OTHER_KEYS = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An object that is being read: its whole ``size``, and its bytes as they come."""
+
+    size: int
+    pieces: AsyncIterator[bytes]
+
+
+class Objects:
+    """The objects of one store. Keys are names with slashes; ``place`` is its address, for messages."""
+
+    def __init__(self, store: S3Store | LocalStore, place: str, folder: Path | None = None) -> None:
+        self._store = store
+        self._folder = folder
+        self.place = place
+
+    async def put_new(self, key: str, data: bytes | Path) -> bool:
+        """Put an object that is not there; False if it is there already, whatever its bytes."""
+        import obstore  # noqa: PLC0415  (see the docstring of the module)
+
+        try:
+            with self._translated("put", key):
+                await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
+        except _AlreadyThere:
+            return False
+        if self._folder is not None:
+            await asyncio.to_thread(self._sync, self._folder / key)
+        return True
+
+    async def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """All bytes of an object; ObjectDamaged if they are not what ``sha256`` promises."""
+        async with self.reading(key) as incoming:
+            data = b"".join([piece async for piece in incoming.pieces])
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ObjectDamaged(f"{self._named(key)} has other bytes than its sha256 {sha256}")
+        return data
+
+    async def get_to(self, key: str, path: Path, *, sha256: str | None = None) -> None:
+        """Write an object to a new file, which is there when it is whole and right, and not before."""
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        digest = hashlib.sha256()
+        try:
+            async with self.reading(key) as incoming:
+                with beside.open("xb") as file:
+                    async for piece in incoming.pieces:
+                        digest.update(piece)
+                        await asyncio.to_thread(file.write, piece)
+            if sha256 is not None and digest.hexdigest() != sha256:
+                raise ObjectDamaged(f"{self._named(key)} has other bytes than its sha256 {sha256}")
+            beside.rename(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def reading(self, key: str, start: int = 0) -> AsyncIterator[Incoming]:
+        """An object from byte ``start`` on, as it comes; ObjectDamaged if less or more of it comes."""
+        import obstore  # noqa: PLC0415
+
+        with self._translated("get", key):
+            options: dict[str, dict[str, int]] = {"range": {"offset": start}} if start else {}
+            result = await obstore.get_async(self._store, key, options=options)  # type: ignore[arg-type]
+            size, began = result.meta["size"], result.range[0]
+        if began != start:
+            raise ObjectDamaged(f"{self._named(key)}: the store begins at byte {began} instead of {start}")
+        yield Incoming(size, self._pieces(key, result.stream(PIECE), size - start))
+
+    async def _pieces(self, key: str, stream: AsyncIterator[bytes], expected: int) -> AsyncIterator[bytes]:
+        count = 0
+        with self._translated("get", key):
+            async for piece in stream:
+                count += len(piece)
+                if count > expected:
+                    break
+                yield bytes(piece)
+        if count != expected:
+            raise ObjectDamaged(f"{self._named(key)}: {count:,} bytes came instead of {expected:,}")
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The bytes from ``start`` up to ``end``; fewer where the object ends before."""
+        import obstore  # noqa: PLC0415
+
+        with self._translated("get a range of", key):
+            data = bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+        if len(data) > end - start:
+            raise ObjectDamaged(f"{self._named(key)}: {len(data):,} bytes came for {end - start:,}")
+        return data
+
+    async def exists(self, key: str) -> int | None:
+        """The size of an object, None if it is not there."""
+        import obstore  # noqa: PLC0415
+
+        try:
+            with self._translated("look for", key):
+                return (await obstore.head_async(self._store, key))["size"]
+        except ObjectMissing:
+            return None
+
+    async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        """Key and size of every object in a folder (whole names: ``blobs/ab``), in no order that counts."""
+        import obstore  # noqa: PLC0415
+
+        with self._translated("list", prefix):
+            async for some in obstore.list(self._store, prefix.rstrip("/") or None):
+                for meta in some:
+                    yield meta["path"], meta["size"]
+
+    async def delete(self, key: str) -> None:
+        """Take an object away; nothing if it is not there."""
+        import obstore  # noqa: PLC0415
+
+        with suppress(ObjectMissing), self._translated("delete", key):
+            await obstore.delete_async(self._store, key)
+
+    def _sync(self, path: Path) -> None:
+        """Make a new file of a shared folder last, and its name, and those of new folders."""
+        assert self._folder is not None
+        for each in (path, *path.relative_to(self._folder).parents):
+            fd = os.open(self._folder / each, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def _named(self, key: str) -> str:
+        return f"{self.place}/{key}"
+
+    @contextmanager
+    def _translated(self, verb: str, key: str) -> Iterator[None]:
+        """Errors of obstore as ours."""
+        from obstore import exceptions  # noqa: PLC0415
+
+        try:
+            yield
+        except ObjectStoreError:
+            raise
+        except exceptions.AlreadyExistsError as problem:
+            raise _AlreadyThere(key) from problem
+        except (exceptions.BaseError, OSError) as problem:
+            raise self._error(verb, key, problem) from problem
+
+    def _error(self, verb: str, key: str, problem: Exception) -> ObjectStoreError:
+        text = str(problem).partition("\n\nDebug source")[0].strip()
+        found, said = _STATUS.search(text), _CODE.search(text)
+        status, code = int(found[1]) if found else 0, said[1] if said else ""
+        what = f"the object store cannot {verb} {self._named(key)}"
+        if code in _WORDS:
+            refused = "full" not in _WORDS[code]
+            kind = ObjectStoreRefused if refused else ObjectStoreAway
+            return kind(f"{what}: it {_WORDS[code]}")
+        if isinstance(problem, FileNotFoundError) or status == 404:
+            return ObjectMissing(f"{self._named(key)} is not in the object store")
+        if status in (401, 403) or isinstance(problem, PermissionError) or "Permission" in type(problem).__name__:
+            return ObjectStoreRefused(f"{what}: access denied; expected the right key in AWS_ACCESS_KEY_ID")
+        if status == 429 or status >= 500:
+            return ObjectStoreAway(f"{what}: it answers with HTTP {status}")
+        if status:
+            return ObjectStoreRefused(f"{what}: it answers with HTTP {status} {code}".rstrip())
+        first = text.partition("\n")[0]
+        if "error sending request" in text or "timed out" in text or "Error performing" in text:
+            return ObjectStoreAway(f"{what}: no answer; is it up, and is the endpoint right? ({first})")
+        if self._folder is not None and "nvalid" not in text:
+            return ObjectStoreAway(f"{what}: {first}")
+        return ObjectDamaged(f"{what}: what comes is not what a store says ({first})")
+
+
+async def probe(store: Objects) -> None:
+    """Try everything that a cluster needs; ObjectStoreRefused says all that this store lacks.
+
+    What is wrong with the way to it, or with the key, is raised as it is.
+    """
+    folder = f"probe/{secrets.token_hex(8)}"
+    mine, raced = f"{folder}/one", f"{folder}/raced"
+    [key async for key, _ in store.list(folder)]  # says NoSuchBucket, where puts would make one
+    try:
+        lacks = [*await _lacks_of_puts(store, mine, raced), *await _lacks_of_reading(store, folder, mine, raced)]
+    finally:
+        with suppress(ObjectStoreError):
+            await store.delete(raced)
+            await store.delete(mine)
+    with suppress(ObjectMissing):
+        await store.get(mine)
+        lacks.append("deleting: what was deleted is there still")
+    if [key async for key, _ in store.list(folder)]:
+        lacks.append("listing: it shows what was deleted")
+    if lacks:
+        raise ObjectStoreRefused(f"{store.place} cannot serve a cluster; it lacks {'; '.join(lacks)}")
+
+
+async def _lacks_of_puts(store: Objects, mine: str, raced: str) -> list[str]:
+    lacks = []
+    if not await store.put_new(mine, b"0123456789"):
+        lacks.append("puts: a new object was said to be there already")
+    if await store.put_new(mine, b"other bytes"):
+        lacks.append("create-only puts (If-None-Match: *): an object was overwritten")
+    won = await asyncio.gather(*(store.put_new(raced, b"%d" % rival) for rival in range(RIVALS)))
+    if sum(won) != 1:
+        lacks.append(f"create-only puts: {sum(won)} of {RIVALS} at a time were told that theirs is the object")
+    elif await store.get(raced) != b"%d" % won.index(True):
+        lacks.append("create-only puts: another than the one who was told so has put the object")
+    return lacks
+
+
+async def _lacks_of_reading(store: Objects, folder: str, mine: str, raced: str) -> list[str]:
+    lacks = []
+    if await store.exists(mine) != 10 or await store.get(mine) not in (b"0123456789", b"other bytes"):
+        lacks.append("reading: what was put is not what comes")
+    elif (await store.get_range(mine, 2, 5)) != (await store.get(mine))[2:5]:
+        lacks.append("ranges: other bytes than asked for come")
+    if {key async for key, _ in store.list(folder)} != {mine, raced}:
+        lacks.append("listing: a new object is not shown at once")
+    if await store.exists(f"{folder}/none") is not None:
+        lacks.append("truth: an object that was never put is said to be there")
+    return lacks
+
+
+class _AlreadyThere(ObjectStoreError):
+    """Somebody has put it before."""
+
+
+def open_objects(url: str, endpoint: str | None = None, environ: Mapping[str, str] = os.environ) -> Objects:
+    """The store at ``s3://bucket/prefix`` or ``file:///folder``; ConfigError if it cannot be one.
+
+    ``endpoint`` is the address of an S3 that is not AWS. Nothing is asked of it yet.
+    """
+    try:
+        from obstore.store import LocalStore, S3Store  # noqa: PLC0415
+    except ImportError as problem:
+        raise ConfigError(f"[cluster] objects needs {problem.name}: pip install 'jsoc-mirror[cluster]'") from problem
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
+        folder = Path(unquote(parts.path))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise ConfigError(f"[cluster] objects: {folder} cannot be made: {problem.strerror}") from problem
+        return Objects(LocalStore(folder), url.rstrip("/"), folder)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigError(f'[cluster] objects = {url!r}: expected "s3://bucket/prefix" or "file:///folder"')
+    if endpoint is not None and not environ.get("AWS_ACCESS_KEY_ID") and not any(map(environ.get, _OTHER_KEYS)):
+        raise ConfigError("[cluster] objects: no key; expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    options: ClientConfig = {
+        "allow_http": endpoint is not None and endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=CONNECT),
+        "read_timeout": timedelta(seconds=SILENCE),
+        "timeout": timedelta(seconds=20 * SILENCE),
+    }
+    keys = {name: environ[f"AWS_{name.upper()}"] for name in _KEYS if environ.get(f"AWS_{name.upper()}")}
+    at = {} if endpoint is None else {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    store = S3Store(
+        parts.netloc,
+        prefix=parts.path.strip("/") or None,
+        region=region,
+        disable_bulk_delete=True,  # which some makes do not have
+        client_options=options,
+        retry_config=_RETRY,
+        **keys,  # type: ignore[arg-type]
+        **at,  # type: ignore[arg-type]
+    )
+    return Objects(store, url.rstrip("/"))

@@ -1,0 +1,96 @@
+"""Exports that another mirror of the cluster made: whoever asks here for one is given that one's answer.
+
+The number of an export tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
+it came, with whatever authorizes it there; its answer goes back as it is. What came from another mirror is passed on no
+further.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from mirror.drms.export import parse_request_id
+from mirror.errors import BadRequest, UpstreamError
+from mirror.server.forwarding import CONNECT, end_to_end
+from mirror.server.requests import parameters
+from mirror.services.exports.requests import FIRST_NUMBER
+from mirror.upstream.transport import PAGE, bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mirror.readthrough.shared import Shared
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+#: Says that a request came from another mirror of the cluster.
+FROM_PEER = "X-Mirror-Peer"
+#: The part of a path, and the parameter, that may be an export's id.
+_PARTS, _PARAMETER = ("request_id", "id"), "requestid"
+
+
+class Peers:
+    """Passes requests about exports of others on."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    @web.middleware
+    async def pass_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer of the mirror that made the export which a request is about; of most requests our own."""
+        if FROM_PEER in request.headers:
+            return await handler(request)
+        number = await _number(request)
+        address = None if number is None else await self._shared.address_of(number)
+        if address is None:
+            return await handler(request)
+        try:
+            return await _forwarded(request, address)
+        except (aiohttp.ClientConnectorError, UpstreamError) as problem:
+            log.warning("the mirror that made an export does not answer address=%s problem=%s", address, problem)
+            return await handler(request)
+
+
+async def _number(request: web.Request) -> int | None:
+    """The number of ours of the export that a request is about; None if it is about none."""
+    text = next((request.match_info[name] for name in _PARTS if name in request.match_info), None)
+    if text is None and request.path.rpartition("/")[2] == "jsoc_fetch":
+        text = (await parameters(request)).get(_PARAMETER)
+    try:
+        number = None if text is None else parse_request_id(text).number
+    except BadRequest:
+        return None
+    return number - FIRST_NUMBER if number is not None and number > FIRST_NUMBER else None
+
+
+async def _forwarded(request: web.Request, address: str) -> web.StreamResponse:
+    body = await request.read() if request.body_exists else None
+    headers = end_to_end(request.headers)
+    headers[FROM_PEER] = "1"
+    target = request.raw_path if request.raw_path.startswith("/") else URL(request.raw_path, encoded=True).raw_path_qs
+    async with (
+        aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3), trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        ) as session,
+        session.request(
+            request.method, URL(address + target, encoded=True), headers=headers, data=body, allow_redirects=False
+        ) as answer,
+    ):  # fmt: skip
+        response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
+        if answer.content_length is not None:
+            response.content_length = answer.content_length
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for piece in bounded(answer.content.iter_any(), PAGE):
+                await response.write(piece)
+        await response.write_eof()
+        return response

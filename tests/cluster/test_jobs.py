@@ -1,0 +1,104 @@
+"""What goes on at one server of a cluster, and is seen at all: exports, and subscriptions, each with one owner."""
+
+# ruff: noqa: ASYNC110
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from mirror.services.subscriptions.worker import ELSEWHERE
+from tests.clusterlab import cluster
+
+FETCH = "/cgi-bin/ajax/jsoc_fetch"
+SUBSCRIBED = """
+[[subscription]]
+series = "hmi.v_45s"
+name = "velocities"
+start = "2014.01.01_TAI"
+end = "2014.01.01_01:00_TAI"
+"""
+
+
+async def test_an_export_of_one_server_is_followed_at_another(tmp_path):
+    async with cluster(tmp_path, 3) as lab:
+        one, other, third = lab.mirrors
+        asked = {
+            "op": "exp_request",
+            "ds": "hmi.v_45s[2014.01.01_TAI/3m]{Dopplergram}",
+            "method": "url",
+            "protocol": "as-is",
+            "notify": "lab@example.org",
+            "format": "json",
+            "process": "n=0|no_op",
+        }
+        made = (await one.get(FETCH, asked)).json
+        assert made["status"] == 2, made
+        number = made["requestid"]
+        there = await other.get(FETCH, {"op": "exp_status", "requestid": number})
+        here = await one.get(FETCH, {"op": "exp_status", "requestid": number})
+        assert there.json["requestid"] == here.json["requestid"] == number
+        assert there.json["status"] in (0, 1, 2)
+        assert (await third.get(f"/api/jobs/{number}")).json["id"] == number
+        assert (await third.get(f"/jobs/{number}")).code == 200
+        unknown = (await other.get(f"/api/jobs/{number[:-1]}{(int(number[-1]) + 5) % 10}")).code
+        assert unknown == 404
+        # Another server makes others, with ids of its own.
+        assert (await other.get(FETCH, asked)).json["requestid"] != number
+
+
+async def test_an_export_whose_server_is_gone_is_not_known(tmp_path):
+    async with cluster(tmp_path) as lab:
+        one, other = lab.mirrors
+        number = f"JSOC_20231114_{901_000 + one.running.cluster._number}"
+        before = (await other.get(FETCH, {"op": "exp_status", "requestid": number})).json
+        await lab.leave(one)
+        after = (await other.get(FETCH, {"op": "exp_status", "requestid": number})).json
+        assert before["status"] == after["status"] != 0
+        lab.mirrors.insert(0, one)
+
+
+async def test_a_subscription_is_worked_on_by_one_server_and_taken_over_when_that_is_gone(tmp_path):
+    async with cluster(tmp_path) as lab:
+        workers = []
+        for mirror in lab.mirrors:
+            file = mirror.path / "config.toml"
+            file.write_text(SUBSCRIBED)
+            mirror.config = file
+            await mirror.stop()
+            mirror.subscriptions_run = True
+            await mirror.start()
+            workers.append(mirror.running.sync._workers["velocities"])
+            async with asyncio.timeout(20):
+                while not workers[0].state.passes:
+                    await asyncio.sleep(0.02)
+        assert workers[1].is_elsewhere and not workers[1].state.passes
+        told = (await lab.mirrors[1].get("/api/subscriptions")).json
+        assert [(each["state"], each["why"]) for each in told] == [("waiting", ELSEWHERE)]
+        asked = await lab.fetched()
+        assert asked == len(await lab.mirrors[1].recnums("hmi.v_45s[2014.01.01_TAI-2014.01.01_01:00_TAI]"))
+        await lab.mirrors[0].stop()
+        async with asyncio.timeout(10):
+            while not workers[1].state.passes:
+                await asyncio.sleep(0.02)
+        assert await lab.mirrors[1].fetched() == asked
+
+
+async def test_who_asks_a_server_for_a_subscription_that_another_works_on_gets_it_done(tmp_path):
+    async with cluster(tmp_path) as lab:
+        for mirror in lab.mirrors:
+            (mirror.path / "config.toml").write_text(SUBSCRIBED)
+            mirror.config = mirror.path / "config.toml"
+            await mirror.stop()
+            mirror.subscriptions_run = True
+            await mirror.start()
+        async with asyncio.timeout(20):
+            while not any(w.state.passes for m in lab.mirrors for w in m.running.sync._workers.values()):
+                await asyncio.sleep(0.02)
+        sync = lab.mirrors[1].running.sync
+        before = await sync.once("velocities")
+        worker = sync._workers["velocities"]
+        async with asyncio.timeout(20):
+            while worker.state.passes <= before["velocities"]:
+                await asyncio.sleep(0.02)
+        assert json.dumps(before)

@@ -1,0 +1,200 @@
+"""Objects are put once, come as they were put, and each refusal says what to mend. On an S3 and on a folder."""
+
+import asyncio
+import hashlib
+import socket
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from mirror.cluster.objects import Objects, open_objects, probe
+from mirror.errors import (
+    ConfigError,
+    ObjectDamaged,
+    ObjectMissing,
+    ObjectStoreAway,
+    ObjectStoreError,
+    ObjectStoreRefused,
+)
+from tests.servers import KEYS, bucket
+
+
+@pytest.fixture(params=["s3", "file"])
+def objects(request, tmp_path) -> Objects:
+    if request.param == "file":
+        return open_objects(f"file://{tmp_path}/shared folder", None)
+    return open_objects(*bucket(), KEYS)
+
+
+async def listed(objects: Objects, prefix: str = "") -> dict[str, int]:
+    return {key: size async for key, size in objects.list(prefix)}
+
+
+async def test_an_object_is_put_once(objects):
+    assert await objects.put_new("chunks/hmi.V_45s/a.parquet", b"first")
+    assert not await objects.put_new("chunks/hmi.V_45s/a.parquet", b"second")
+    assert await objects.get("chunks/hmi.V_45s/a.parquet") == b"first"
+
+
+async def test_of_many_at_a_time_one_puts_it(objects):
+    won = await asyncio.gather(*(objects.put_new("blobs/ab/one", b"%d" % n) for n in range(12)))
+    assert sum(won) == 1
+    assert await objects.get("blobs/ab/one") == b"%d" % won.index(True)
+
+
+async def test_a_file_goes_up_and_comes_down(objects, tmp_path):
+    data = hashlib.sha256(b"seed").digest() * 200_000
+    (tmp_path / "up").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    assert await objects.put_new("blobs/up", tmp_path / "up")
+    assert await objects.exists("blobs/up") == len(data)
+    await objects.get_to("blobs/up", tmp_path / "down", sha256=digest)
+    assert (tmp_path / "down").read_bytes() == data
+    async with objects.reading("blobs/up", 6_399_990) as rest:
+        assert (rest.size, [piece async for piece in rest.pieces]) == (len(data), [data[-10:]])
+    assert await objects.get_range("blobs/up", 30, 50) == data[30:50]
+    assert await objects.get_range("blobs/up", len(data) - 5, len(data) + 5) == data[-5:]
+
+
+async def test_other_bytes_than_promised_are_no_object(objects, tmp_path):
+    await objects.put_new("blobs/x", b"other")
+    with pytest.raises(ObjectDamaged, match=r"blobs/x has other bytes than its sha256"):
+        await objects.get("blobs/x", sha256="0" * 64)
+    with pytest.raises(ObjectDamaged):
+        await objects.get_to("blobs/x", tmp_path / "x", sha256="0" * 64)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+async def test_what_is_not_there_is_missing(objects):
+    with pytest.raises(ObjectMissing, match="nothing/here is not in the object store"):
+        await objects.get("nothing/here")
+    assert await objects.exists("nothing/here") is None
+    assert await listed(objects, "nothing") == {}
+    await objects.delete("nothing/here")
+
+
+async def test_lists_show_whole_folders(objects):
+    for key in ("a/1", "a/b/2", "ab/3"):
+        await objects.put_new(key, key.encode())
+    assert await listed(objects, "a") == {"a/1": 3, "a/b/2": 5}
+    assert await listed(objects) == {"a/1": 3, "a/b/2": 5, "ab/3": 4}
+    await objects.delete("a/1")
+    assert await listed(objects, "a/") == {"a/b/2": 5}
+
+
+async def test_a_store_that_can_all_passes_and_keeps_nothing_of_the_probe(objects):
+    await objects.put_new("chunks/keep", b"1")
+    await probe(objects)
+    assert await listed(objects) == {"chunks/keep": 1}
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "AWS_SECRET_ACCESS_KEY is not that of AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "does not know the key in AWS_ACCESS_KEY_ID"),
+    ],
+)
+async def test_a_wrong_key_is_refused_with_the_reason(change, said):
+    with pytest.raises(ObjectStoreRefused, match=said):
+        await probe(open_objects(*bucket(), {**KEYS, **change}))
+
+
+async def test_a_bucket_that_is_not_there_is_named():
+    store = open_objects("s3://no-such-bucket/v1", bucket()[1], KEYS)
+    with pytest.raises(ObjectStoreRefused, match=r"s3://no-such-bucket/v1.*has no such bucket; make it first"):
+        await probe(store)
+
+
+async def test_nobody_at_the_endpoint_is_away():
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        objects = open_objects("s3://bucket/v1", f"http://127.0.0.1:{nobody.getsockname()[1]}", KEYS)
+        with pytest.raises(ObjectStoreAway, match="is it up, and is the endpoint right"):
+            await objects.get("x")
+        with pytest.raises(ObjectStoreAway):
+            await probe(objects)
+
+
+def test_what_can_be_no_store_is_said_before_anything_is_asked(tmp_path):
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        open_objects("s3://bucket", "http://127.0.0.1:1", {})
+    with pytest.raises(ConfigError, match='expected "s3://bucket/prefix" or "file:///folder"'):
+        open_objects("gs://bucket", None, KEYS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        open_objects(f"file://{tmp_path}/file/below", None)
+
+
+class Liar:
+    """An S3 with one bad habit."""
+
+    def __init__(self, habit: str) -> None:
+        self.habit, self.held, self.shown = habit, {}, {}
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        key = request.match_info["key"] if request.path != "/bucket" else ""
+        told = {"ETag": '"1"', "Last-Modified": "Sat, 28 Nov 2026 10:00:00 GMT"}
+        if self.habit == "page":
+            return web.Response(text="<html>Gateway: try later</html>", content_type="text/html")
+        if request.method == "PUT":
+            if key in self.held and self.habit != "overwrites" and request.headers.get("If-None-Match") == "*":
+                return web.Response(status=412)
+            self.held[key] = await request.read()
+            return web.Response(headers=told)
+        if request.method == "DELETE":
+            if self.habit != "keeps":
+                self.held.pop(key, None)
+            return web.Response(status=204)
+        if not key:
+            shown = self.shown if self.habit == "stale" else self.held
+            items = "".join(
+                f"<Contents><Key>{k}</Key><Size>{len(v)}</Size><ETag>1</ETag>"
+                f"<LastModified>2026-11-28T10:00:00.000Z</LastModified></Contents>"
+                for k, v in shown.items()
+                if k.startswith(request.query["prefix"])
+            )
+            return web.Response(text=f"<ListBucketResult>{items}</ListBucketResult>", content_type="application/xml")
+        if key not in self.held:
+            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
+        body, part = self.held[key], request.http_range
+        if self.habit == "short" and request.method == "GET":
+            response = web.StreamResponse(headers={**told, "Content-Length": str(len(body))})
+            await response.prepare(request)
+            await response.write(body[:-1])
+            request.transport.close()
+            return response
+        if part.start is not None and self.habit != "whole":
+            end = min(part.stop or len(body), len(body))
+            told["Content-Range"] = f"bytes {part.start}-{end - 1}/{len(body)}"
+            return web.Response(status=206, body=body[part.start : end], headers=told)
+        return web.Response(body=body, headers=told)
+
+
+@pytest.mark.parametrize(
+    "habit, kind, said",
+    [
+        ("none", None, ""),
+        ("overwrites", ObjectStoreRefused, "lacks create-only puts"),
+        ("stale", ObjectStoreRefused, "lacks listing: a new object is not shown at once"),
+        ("keeps", ObjectStoreRefused, "lacks deleting"),
+        ("whole", ObjectStoreError, "range"),
+        ("short", ObjectStoreError, "probe/"),
+        ("page", ObjectDamaged, "what comes is not what a store says"),
+    ],
+)
+async def test_a_store_that_lies_is_refused_with_what_it_lacks(habit, kind, said):
+    liar = Liar(habit)
+    application = web.Application()
+    application.router.add_route("*", "/bucket/{key:.*}", liar.answer)
+    application.router.add_route("*", "/{key:bucket}", liar.answer)
+    async with TestServer(application) as server:
+        store = open_objects("s3://bucket", f"http://127.0.0.1:{server.port}", KEYS)
+        if kind is None:
+            await probe(store)
+            return
+        with pytest.raises(kind, match=said) as problem:
+            await probe(store)
+        assert "\n" not in str(problem.value)
+

@@ -1,0 +1,47 @@
+"""Coverage for people: ranges that repeat at one distance are one line."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.coverage.intervals import Span
+from mirror.services.monitoring.status import repeated
+from tests.lab import lab
+
+
+def spans(*edges):
+    return [Span(lo, hi, 1.0) for lo, hi in edges]
+
+
+def test_ranges_as_long_and_as_far_apart_as_each_other_go_together():
+    row = spans((0, 0), (80, 80), (160, 160), (240, 240))
+    assert list(repeated(row)) == [row]
+    odd = spans((0, 0), (80, 80), (500, 900), (1000, 1000), (1010, 1010), (1020, 1020))
+    assert list(repeated(odd)) == [[odd[0]], [odd[1]], [odd[2]], odd[3:]]
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2)), max_size=30))
+def test_every_range_is_told_once_in_its_order(steps):
+    at, edges = 0, []
+    for gap, length in steps:
+        edges.append((at + gap, at + gap + length))
+        at += gap + length + 1
+    given_spans = spans(*edges)
+    groups = list(repeated(given_spans))
+    assert [span for group in groups for span in group] == given_spans
+    for group in groups:
+        distances = {b.lo - a.lo for a, b in pairwise(group)}
+        assert len(group) == 1 or (len(group) > 2 and len(distances) == 1)
+
+
+async def test_a_record_an_hour_is_one_line(tmp_path):
+    async with lab(tmp_path) as mirror:
+        await mirror.ask("hmi.v_45s[2014.01.01_TAI/1d@1h]")
+        every = (await mirror.get("/api/coverage", {"series": "hmi.v_45s"})).json
+        (line,) = (await mirror.get("/api/coverage", {"series": "hmi.v_45s", "folded": "1"})).json
+        assert len(every) == 24 and all(span["slots"] == 1 for span in every)
+        assert (line["every"], line["slots"]) == ("1 h", 24)
+        assert (line["first"], line["last"]) == (every[0]["first"], every[-1]["last"])

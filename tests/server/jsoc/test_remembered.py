@@ -34,7 +34,7 @@ from mirror.storage.index import blocks
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.index import Index
 from mirror.upstream.transport import Route
-from tests.readthrough.test_answers_model import AGE, Archive
+from tests.readthrough.test_answers_model import AGE, TRUTHS, Archive
 from tests.storage.archive import SERIES, Record
 
 _RUNTIME = re.compile(rb'"runtime":[0-9.]+')
@@ -152,6 +152,7 @@ CHANGED = st.one_of(
 STEPS = st.one_of(ASKED, ASKED, ASKED, CHANGED)
 
 
+@mock.patch.dict(TRUTHS, {"value > 2": lambda record: float(record.value) > 2})
 async def lived(history, path):
     mirror = Mirror(path)
     await mirror.start()

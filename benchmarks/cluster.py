@@ -205,7 +205,7 @@ async def kills(options: argparse.Namespace) -> None:
                 others = [name for name in names if name != victim]
                 doomed = asyncio.ensure_future(ask(session, made.servers[victim].url, ds))
                 await asyncio.sleep(chance.uniform(0, 0.15))
-                how = chance.choice(["kill", "kill", "session", "pause"])
+                how = options.how or chance.choice(["kill", "kill", "session", "pause"])
                 program = made.servers[victim]
                 if how == "session":
                     with psycopg.connect(made.address, autocommit=True) as connection:
@@ -269,6 +269,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--how", choices=["kill", "session", "pause"])
     parser.add_argument("--s3", action="store_true")
     options = parser.parse_args()
     asyncio.run(globals()[options.what](options))

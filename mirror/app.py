@@ -301,7 +301,8 @@ def _shared_files(
         return None
     from mirror.cluster.files import SharedFiles  # noqa: PLC0415
 
-    return SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
+    cluster.files = SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
+    return cluster.files
 
 
 def _of_cluster(config: Config, store: Database, index: Index, budget: Budget) -> ClusterShared | None:

@@ -22,7 +22,8 @@ class Cluster(Answer, frozen=True, kw_only=True):
 
     ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, "" while it is there; then the counts are 0. ``rows`` of the journal, ``chunks``
     with their ``records`` and ``bytes``, ``flights`` that are under way. ``unpublished``: commits of this server that the others do
-    not know of yet. ``broken``: chunks that this server could not use.
+    not know of yet. ``broken``: chunks that this server could not use. ``files`` among the objects have ``file_bytes``; ``files_problem``: why
+    those of this server do not go there now.
     """
 
     alone: bool
@@ -40,11 +41,15 @@ class Cluster(Answer, frozen=True, kw_only=True):
     flights: int
     unpublished: int
     broken: list[str]
+    files: int
+    file_bytes: int
+    files_problem: str
 
 
 ALONE = Cluster(
     alone=True, name="", id="", connected=False, problem="there is no [cluster] in the configuration", objects="",
     objects_problem="", servers=[], rows=0, chunks=0, records=0, bytes=0, flights=0, unpublished=0, broken=[],
+    files=0, file_bytes=0, files_problem="",
 )  # fmt: skip
 CLUSTER = Endpoint(
     method="GET", path="/api/cluster", role="read", asked=Nothing, answer=Cluster,

@@ -58,6 +58,9 @@ def _print(told: Cluster) -> None:
         f"shared   {counted(told.records, 'record')} in {counted(told.chunks, 'chunk')} ({in_words(told.bytes)}), "
         f"{counted(told.rows, 'row')} of the journal, {counted(told.flights, 'fill')} under way"
     )
+    click.echo(f"files    {counted(told.files, 'file')} ({in_words(told.file_bytes)})")
+    if told.files_problem:
+        click.echo(f"waiting  files of this server do not go there now: {told.files_problem}")
     if told.unpublished:
         click.echo(f"waiting  {counted(told.unpublished, 'commit')} of this server are not published yet")
     for problem in told.broken:

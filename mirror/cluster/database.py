@@ -144,6 +144,8 @@ class ClusterDatabase:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self._disconnect("this mirror stops")
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.sleep(0)  # what came in the last moment is closed
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
@@ -254,7 +256,7 @@ class ClusterDatabase:
             await listener.execute("SET search_path = mirror")
             row = await (await listener.execute("SELECT id::TEXT FROM cluster")).fetchone()
             self.identity = "" if row is None else str(row[0])
-            session = await asyncio.get_running_loop().run_in_executor(self._threads, self._join)
+            session = await self._joined()
             for channel in (JOURNAL, KNOWN, FREE):
                 await listener.execute(f"LISTEN {channel}".encode())
             pool = AsyncConnectionPool(
@@ -311,6 +313,15 @@ class ClusterDatabase:
                 f"the clock of this machine is {abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} that of the cluster's "
                 "PostgreSQL; expected the same time, as NTP keeps it: what was checked last would not be known"
             )
+
+    async def _joined(self) -> psycopg.Connection[Any]:
+        """The session; one that comes when nobody waits for it any more is closed."""
+        joining = asyncio.get_running_loop().run_in_executor(self._threads, self._join)
+        try:
+            return await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            joining.add_done_callback(lambda done: None if done.exception() else _end(done.result()))
+            raise
 
     def _join(self) -> psycopg.Connection[Any]:
         """A session under a number of its own; servers that are gone are struck off, with what they were fetching."""
@@ -395,7 +406,9 @@ def _settings(name: str) -> dict[str, Any]:
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": patience,
+        # A server that is paused in the middle of a transaction must not keep its locks from the others.
         "options": f"-c search_path=mirror -c statement_timeout={patience} -c client_min_messages=warning "
+        f"-c idle_in_transaction_session_timeout={int(SILENCE * 1000)} "
         f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     }
 

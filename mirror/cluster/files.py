@@ -31,6 +31,7 @@ from mirror.errors import (
     ObjectStoreError,
     UpstreamBroken,
 )
+from mirror.metrics import counter, gauge
 from mirror.readthrough.downloads import OtherBytes, digest_header
 from mirror.storage.database.database import Tables
 from mirror.storage.files.holdings import Holding, RecordSegment
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase
     from mirror.cluster.objects import Incoming, Objects
+    from mirror.metrics import Metric
     from mirror.readthrough.downloads import Answer
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.blobs import Blobs
@@ -141,6 +143,16 @@ class SharedFiles:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def metrics(self) -> list[Metric]:
+        """What Prometheus is told of the files."""
+        files = {what: float(self.counts[what]) for what in ("put", "got", "asked", "missing", "damaged")}
+        size = {what: float(self.counts[f"{what}_bytes"]) for what in ("put", "got")}
+        return [
+            counter("mirror_cluster_files_total", "Files put among the objects, got from there, asked of JSOC, gone, damaged.", files, "what"),
+            counter("mirror_cluster_file_bytes_total", "Their bytes.", size, "what"),
+            gauge("mirror_cluster_files_stuck", "1 if files do not go to the objects now.", int(bool(self.problem))),
+        ]
 
     # ---- for downloads ---------------------------------------------------------------------------
 

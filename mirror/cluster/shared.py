@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.cluster.database import ClusterDatabase
+    from mirror.cluster.files import SharedFiles
     from mirror.cluster.objects import Objects
     from mirror.drms.series import Series
     from mirror.metrics import Metric
@@ -171,6 +172,7 @@ class ClusterShared:
         self._work = asyncio.Event()
         self._stale_facts = asyncio.Event()
         self._given_up: set[str] = set()
+        self.files: SharedFiles | None = None  #: what is shared of files, set by whoever makes both
         self._publishes_as = 0  #: the number under which this server publishes for all
         self._tasks: list[asyncio.Task[None]] = []
         database.on_connect, database.on_notice = self._connected, self._notice
@@ -240,11 +242,13 @@ class ClusterShared:
             gauge("mirror_cluster_unpublished", "Commits that the others do not know of yet.", self.unpublished),
             gauge("mirror_cluster_broken_chunks", "Chunks that could not be used.", len(self.broken)),
             gauge("mirror_cluster_places", "Places towards JSOC that this server has.", self.places.taken),
+            *(() if self.files is None else self.files.metrics()),
         ]
 
     async def status(self) -> api.Cluster:
         """How the cluster is, as this server sees it."""
         database, totals, members, problem = self._database, (0, 0, 0, 0, 0), [], self._database.why
+        files = 0, 0
         with suppress(ClusterAway):
             members = await database.members()
             sql = (
@@ -254,6 +258,8 @@ class ClusterShared:
             async with database.transaction() as cursor:
                 await cursor.execute(sql)
                 totals = await cursor.fetchone() or totals
+            if self.files is not None:
+                files = await self.files.units.totals()
         return api.Cluster(
             alone=False,
             name=database.name,
@@ -272,6 +278,9 @@ class ClusterShared:
             bytes=totals[3],
             flights=totals[4],
             unpublished=self.unpublished,
+            files=files[0],
+            file_bytes=files[1],
+            files_problem="" if self.files is None else self.files.problem,
             broken=list(self.broken.values())[:NAMED],
         )
 

@@ -14,6 +14,7 @@ from mirror.cli.main import main
 from mirror.cluster import database as module
 from mirror.cluster.check import examine
 from mirror.cluster.database import ClusterDatabase, cluster_schema_files
+from mirror.cluster.journal import lock_series
 from mirror.config.sections import Cluster
 from mirror.errors import ClusterAway, ConfigError
 from tests.clusterlab import cluster
@@ -178,3 +179,25 @@ def test_the_check_of_a_mirror_that_is_alone_says_so(tmp_path, capsys):
         main(["cluster", "check", "--config", str(empty)])
     assert ended.value.code == 1
     assert "there is no [cluster]" in capsys.readouterr().err
+
+
+async def test_a_server_that_is_paused_in_a_transaction_keeps_no_lock_from_the_others(address, monkeypatch):
+    monkeypatch.setattr(module, "SILENCE", 0.5)
+    one, other = await started(address, "one"), await started(address, "other")
+    async with asyncio.timeout(20):
+        paused = asyncio.ensure_future(_pause_in_a_transaction(one, waiting := asyncio.Event()))
+        await asyncio.sleep(0.1)
+        async with other.transaction() as cursor:
+            await lock_series(cursor, "hmi.v_45s")
+        waiting.set()
+        with pytest.raises(ClusterAway):
+            await paused
+    await one.stop()
+    await other.stop()
+
+
+async def _pause_in_a_transaction(server, go_on):
+    async with server.transaction() as cursor:
+        await lock_series(cursor, "hmi.v_45s")
+        await go_on.wait()
+        await lock_series(cursor, "hmi.v_45s")

@@ -82,12 +82,15 @@ async def test_one_mirror_asks_and_the_other_has_it_too(made):
     assert (again.code, again.body) == (200, got.body)
     assert await downloads(made) == [path]
     assert files_of(second).counts["got"] == 1
+    told = (await second.get("/api/cluster")).json
+    assert (told["files"], told["file_bytes"], told["files_problem"]) == (1, len(got.body), "")
+    assert 'mirror_cluster_files_total{what="got"} 1' in (await second.get("/metrics")).body.decode()
 
 
 async def test_many_clients_of_several_mirrors_want_one_file(tmp_path):
     async with cluster(tmp_path, 4, synthetic()) as made:
         (path,) = await some_paths(made.mirrors[0])
-        got = await asyncio.gather(*(mirror.get(path) for mirror in made.mirrors for _ in range(25)))
+        got = await asyncio.gather(*(mirror.get(path) for mirror in made.mirrors for _ in range(50)))
         assert {answer.code for answer in got} == {200}
         assert len({answer.body for answer in got}) == 1
         assert await downloads(made) == [path]

@@ -83,7 +83,7 @@ def test_the_shipped_freshness_rules_are_the_built_in_ones(load):
 
 def test_the_shipped_rules_for_plain_files_are_the_built_in_ones(load):
     text = SHIPPED.read_text()
-    rules = text[text.index("# [[plain_file]]") : text.index("# Data that the mirror keeps")]
+    rules = text[text.index("# [[plain_file]]") : text.index("# Series to keep up to date")]
     written = load(re.sub(r"(?m)^# ", "", rules).replace("\n#\n", "\n\n")).plain_file
     assert written == Config().plain_file * 2
 

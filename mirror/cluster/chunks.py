@@ -1,7 +1,7 @@
 """Chunks of records as objects: what a server has committed, for all others.
 
 A chunk is a Parquet file of records as the index has them, with what they vouch for in its footer: a journal that is
-lost can be made anew of the chunks.
+lost can be made again from the chunks.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ What is committed in any other way (a check, an import, what a question brought)
 ``_pending``, and is published by a task. What could not be published, since the cluster was away or this server ended
 before, is found when it is there again: what is held here, less what the journal says.
 
-The memory of the journal holds the rows that may still tell something; it is read anew when records were taken away.
+The memory of the journal holds the rows that may still tell something; it is read again when records were taken away.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def _printed(value: str | int) -> str:
 
 
 def _by_format(keyword: Keyword, form: str | None) -> str | None:
-    """The missing value of a number or a time by the format of its keyword; None where that is not to be had."""
+    """The missing value of a number or a time by the format of its keyword; None where it does not tell."""
     if form is None:
         return None
     if keyword.type == "time":

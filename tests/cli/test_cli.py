@@ -239,7 +239,7 @@ def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
     assert "2014.01.01_00:00:00_TAI" in run("coverage", "hmi.V_45s").stdout
     assert "not responding" in run("status").stdout
     assert json.loads(run("status", "--json").stdout) == daemon.answers["/api/status"][1]
-    assert daemon.asked[1] == ("/api/coverage", {"series": ["hmi.V_45s"]})
+    assert daemon.asked[1] == ("/api/coverage", {"series": ["hmi.V_45s"], "folded": ["1"]})
 
 
 def test_no_mirror_there_says_what_to_do(run):

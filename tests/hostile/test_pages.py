@@ -45,7 +45,7 @@ budget = "20KB/day"
 PIECES = ("search-fields.html",)
 #: One example will do; the smallest is not looked for.
 QUICK = settings(max_examples=50, phases=[Phase.generate], database=None)
-site = Site(None)  # type: ignore[arg-type]  # nothing is passed on here
+site = Site(None, None)  # type: ignore[arg-type]  # nothing is passed on here, nor fails
 
 
 # ---- templates ---------------------------------------------------------------------------------------

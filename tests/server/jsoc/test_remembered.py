@@ -34,18 +34,18 @@ from mirror.storage.index import blocks
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.index import Index
 from mirror.upstream.transport import Route
-from tests.readthrough.test_answers_model import AGE, Archive
+from tests.readthrough.test_answers_model import AGE, TRUTHS, Archive
 from tests.storage.archive import SERIES, Record
 
 _RUNTIME = re.compile(rb'"runtime":[0-9.]+')
 
 
-def programs(index, archive, rules):
+def programs(database, index, archive, rules):
     """JSOC's programs on an index, with nothing in memory but the index's own."""
     fill = Fill()
     filler = Filler(index, archive, rules, fill)
     records = Records(index, archive, filler, FirstLast(index, archive, rules), rules, fill)
-    search = Search(index, Catalogue(index, archive, rules), records)
+    search = Search(index, Catalogue(database, index, archive, rules), records)
     return Programs(search, None, None, None, None, Chain(Route("test"), None), rules.timestamp)
 
 
@@ -69,7 +69,7 @@ class Mirror:
         self.rules = Rules(
             policy, lambda _: FreshnessRule("*", AGE, None, AGE), lambda: datetime.fromtimestamp(self.seconds, UTC)
         )
-        self.programs = programs(self.index, self.archive, self.rules)
+        self.programs = programs(self.database, self.index, self.archive, self.rules)
 
     async def restart(self):
         self.database.close()
@@ -108,7 +108,7 @@ class Mirror:
         if response.headers["X-Mirror"] != "local":
             return
         told, asked = plain(response), self.archive.asked
-        fresh = programs(await Index.load(self.database), self.archive, self.rules)
+        fresh = programs(self.database, await Index.load(self.database), self.archive, self.rules)
         expected = await fresh.jsoc_info(request(ds, keys, n, {"Cache-Control": demand}))
         assert (plain(expected), expected.headers["X-Mirror"]) == (told, "local"), (ds, keys, n, demand)
         assert self.archive.asked == asked, (ds, n, demand, "a new process would have asked")
@@ -152,6 +152,7 @@ CHANGED = st.one_of(
 STEPS = st.one_of(ASKED, ASKED, ASKED, CHANGED)
 
 
+@mock.patch.dict(TRUTHS, {"value > 2": lambda record: float(record.value) > 2})
 async def lived(history, path):
     mirror = Mirror(path)
     await mirror.start()

@@ -141,7 +141,7 @@ async def test_the_code_of_other_clients_names_this_mirror_and_this_search(mirro
 async def test_a_search_that_finds_nothing_says_so(mirror):
     _, told, _ = await search(mirror, ds="hmi.v_45s[2014.01.01_TAI/1h][? QUALITY = 12345 ?]")
     assert "0 records" in told
-    assert "No record matches" in told
+    assert "No records match" in told
 
 
 async def test_the_film_strip_shows_what_is_held_and_offers_the_rest(files):

@@ -415,7 +415,7 @@ def background(
         c.rules.now,
         asyncio.sleep,
         c.budgets.keep,
-        lambda may_go_on: lake.seal_ahead(lambda: may_go_on() and not c.filler.progress()),
+        partial(_while_idle, core, lake),
     )
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
@@ -448,6 +448,14 @@ def background(
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
+
+
+async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> None:
+    """What is done for later while nobody waits: the lake is sealed, and the journal of a cluster folded."""
+    may = lambda: may_go_on() and not core.filler.progress()  # noqa: E731
+    await lake.seal_ahead(may)
+    if core.cluster is not None:
+        await core.cluster.compaction.go_on(may)
 
 
 def _publisher(core: Core, lake: Lake, status: Status, sync: Sync) -> Publisher | None:

@@ -6,6 +6,7 @@
    the position at which the gaps were computed, and only for what no other flight is about.
 3. A row of the journal is written in the transaction that ends its flight, and not at all if the flight is gone.
 4. Rows of another key space than the series has by now say nothing.
+5. Old rows are folded into new ones, which come at the end: see ``compaction``.
 
 All functions with a cursor work inside the caller's transaction.
 """
@@ -119,7 +120,7 @@ def space_of(series: Series) -> str:
 
 
 def coverage_of(entries: Iterable[Entry]) -> Coverage:
-    """What the rows of a series come to, in their order."""
+    """What the rows of a series come to, in their order; what an earlier row knew from a later check stays so."""
     coverage = Coverage()
     for entry in entries:
         if entry.kind == "drop":
@@ -129,7 +130,8 @@ def coverage_of(entries: Iterable[Entry]) -> Coverage:
                 coverage.add(part, at)
         else:
             for box, at in entry.claims:
-                coverage.add(box, at)
+                for part in lacking(coverage, box, at):
+                    coverage.add(part, at)
     return coverage
 
 
@@ -202,6 +204,12 @@ async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[
         if of_space == space and form <= FORMAT:
             entries.append(Entry(number, kind, claims_from_json(claims), since, key, sha256, size, rows, server))
     return entries, position
+
+
+async def is_there(cursor: Cursor, entry: int) -> bool:
+    """True if a row was not folded into others meanwhile."""
+    await cursor.execute("SELECT 1 FROM journal WHERE id = %s", (entry,))
+    return await cursor.fetchone() is not None
 
 
 async def lock_series(cursor: Cursor, series: str) -> None:

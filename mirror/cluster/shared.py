@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from mirror.api import cluster as api
 from mirror.cluster.chunks import new_key, read_chunk, write_chunk
+from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FACTS, FREE, JOURNAL, KNOWN, MOST_NAMES
 from mirror.cluster.journal import (
     Entry,
@@ -38,6 +39,7 @@ from mirror.cluster.journal import (
     coverage_of,
     dropped,
     end_flight,
+    is_there,
     lacking,
     lock_series,
     space_of,
@@ -158,6 +160,8 @@ class ClusterShared:
         self._folder = folder
         self.places = Places(database, queries)
         self.counts: Counter[str] = Counter()
+        #: makes few rows of many, for all servers
+        self.compaction = Compaction(index, database, objects, folder, self._take_over)
         self.broken: dict[int, str] = {}  #: rows of the journal whose object cannot be used
         self.step: Callable[[Step], None] = lambda _: None
         self.objects_problem = ""
@@ -238,6 +242,7 @@ class ClusterShared:
             gauge("mirror_cluster_up", "1 if the cluster's PostgreSQL is there.", int(self._database.connected)),
             counter("mirror_cluster_losses_total", "How often the session with it ended.", self._database.losses),
             counter("mirror_cluster_journal_total", "Rows written and taken over, and what became of flights.", counts, "what"),
+            counter("mirror_cluster_folded_rows_total", "Rows of the journal that were folded into others.", self.compaction.went),
             counter("mirror_cluster_published_bytes_total", "Bytes of chunks put.", self.counts["published_bytes"]),
             gauge("mirror_cluster_unpublished", "Commits that the others do not know of yet.", self.unpublished),
             gauge("mirror_cluster_broken_chunks", "Chunks that could not be used.", len(self.broken)),
@@ -534,6 +539,9 @@ class ClusterShared:
             except (ObjectDamaged, ObjectMissing) as problem:
                 if isinstance(problem, ObjectMissing):
                     await self._insist_on_mark()  # or the folder is not mounted, and all would seem to be gone
+                    if not await self._is_there(entry):
+                        journal.entries.pop(entry.id, None)  # it was folded into a row that is read next
+                        return
                 self.broken[entry.id] = f"{series.name}: {problem}"
                 log.warning("a chunk cannot be used, and is asked for again series=%s problem=%r", series.name, str(problem))
                 journal.entries.pop(entry.id, None)
@@ -541,6 +549,10 @@ class ClusterShared:
         journal.entries.pop(entry.id, None)
         self.counts["absorbed"] += 1
         self.counts["absorbed_records"] += entry.rows
+
+    async def _is_there(self, entry: Entry) -> bool:
+        async with self._database.transaction() as cursor:
+            return await is_there(cursor, entry.id)
 
     async def _absorb_chunk(self, series: Series, entry: Entry) -> None:
         if entry.object is None:

@@ -431,7 +431,7 @@ def background(
     )  # fmt: skip
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, sync)
-    publisher = _publisher(core, lake, status, sync)
+    publisher = _publisher(core, lake, status, sync, upkeep.is_idle)
     for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
@@ -458,7 +458,9 @@ async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> 
         await core.cluster.compaction.go_on(may)
 
 
-def _publisher(core: Core, lake: Lake, status: Status, sync: Sync) -> Publisher | None:
+def _publisher(
+    core: Core, lake: Lake, status: Status, sync: Sync, is_idle: Callable[[], bool]
+) -> Publisher | None:
     """What publishes the lake as Iceberg tables, where that is wanted."""
     c, single, section = core, core.config.lake, core.config.cluster
     parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, sync))
@@ -467,10 +469,11 @@ def _publisher(core: Core, lake: Lake, status: Status, sync: Sync) -> Publisher 
         if section.publish is None:
             return None
         opened = partial(PublishedTables.open, place, section.database, section.endpoint)
-        return Publisher(parts, opened, section.publish, c.rules.timestamp, c.cluster)
+        return Publisher(parts, opened, section.publish, c.rules.timestamp, c.cluster, is_idle=is_idle)
     if single.iceberg is None or single.publish is None:
         return None
-    return Publisher(parts, partial(PublishedTables.open, single.iceberg), single.publish, c.rules.timestamp)
+    opened = partial(PublishedTables.open, single.iceberg)
+    return Publisher(parts, opened, single.publish, c.rules.timestamp, is_idle=is_idle)
 
 
 def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:

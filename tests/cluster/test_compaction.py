@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import psycopg
 from hypothesis import given
@@ -159,7 +160,7 @@ def test_thousands_of_rows_become_few():
     assert parts_of([]) == [(MIN, MAX)]
     parts = parts_of(rows[:3000])
     assert parts[0][0] == MIN and parts[-1][1] == MAX
-    assert all(one[1] + 1 == other[0] for one, other in zip(parts, parts[1:], strict=False))
+    assert all(one[1] + 1 == other[0] for one, other in pairwise(parts))
     assert len(parts) == 3000 / compaction.TOGETHER
 
 

@@ -1,6 +1,9 @@
 """Publishes what the lake has, now and then: which months have changed, and the tables about the mirror.
 
 Of the servers of a cluster one publishes: whoever has the advisory lock for it. It takes over first what the others have.
+
+People come first: to read, convert and compress months takes a processor, so that a publication at its time waits before
+each step until nobody uses the mirror. It waits for no longer than until the next one would be due, all in all.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from mirror.storage.lake.columns import time_column, utc
 from mirror.storage.lake.table import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from mirror.drms.series import Series
     from mirror.services.sql.mirror_tables import CatalogueTables
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Seconds after the start until the first publication.
-FIRST = 1.0
+FIRST = 30.0
+#: Seconds between two looks whether the mirror is idle, and months that are written in one step.
+LOOK, STEP = 1.0, 2
 #: Seconds for which a snapshot can be read after it was replaced.
 SNAPSHOTS_STAY = 86_400.0
 #: The tables about the mirror that are published with the series.
@@ -93,7 +98,8 @@ class Parts:
 class Publisher:
     """Publishes every ``every`` seconds; ``opened`` gives the tables, ``now`` Unix seconds.
 
-    ``others`` says whether it is this server that publishes, and takes over what the others have.
+    ``others`` says whether it is this server that publishes, and takes over what the others have; ``is_idle`` whether
+    nobody uses the mirror.
     """
 
     def __init__(
@@ -103,12 +109,19 @@ class Publisher:
         every: float,
         now: Callable[[], float],
         others: Others | None = None,
+        *,
+        is_idle: Callable[[], bool] = lambda: True,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._parts = parts
         self._opened = opened
         self._every = every
         self._now = now
         self._others = others or Alone()
+        self._is_idle = is_idle
+        self._sleep = sleep
+        self._stopping = False
+        self._patience = 0.0  #: seconds for which this publication may still wait
         self._tables: PublishedTables | None = None
         self._editions: dict[str, int] = {}  #: of the series that are published as they are
         self._turn = asyncio.Lock()
@@ -122,6 +135,7 @@ class Publisher:
 
     async def stop(self) -> None:
         """End it, once what is being committed is."""
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -135,17 +149,23 @@ class Publisher:
             await asyncio.sleep(pause)
             pause = self._every
             try:
-                await asyncio.shield(asyncio.ensure_future(self.publish()))
+                await asyncio.shield(asyncio.ensure_future(self.publish(patience=self._every)))
                 self.problem = ""
             except MirrorError as problem:
                 if str(problem) != self.problem:
                     log.warning("tables of Iceberg are not published problem=%r", str(problem))
                 self.problem = str(problem)
 
-    async def publish(self) -> int:
-        """Publish what has changed; how many rows were written. Nothing where another server does it."""
+    async def publish(self, *, patience: float = 0.0) -> int:
+        """Publish what has changed; how many rows were written. Nothing where another server does it.
+
+        Its steps wait for at most ``patience`` seconds together until the mirror is idle.
+        """
         async with self._turn:
             if not await self._others.may_publish():
+                return 0
+            self._patience = patience
+            if not await self._give_way():
                 return 0
             await self._others.gather()
             if self._tables is None:
@@ -153,6 +173,8 @@ class Publisher:
             written = 0
             for series in self._parts.index.all_series():
                 if self._parts.index.has_records(series):
+                    if not await self._give_way():
+                        return written
                     written += await self._series(self._tables, series)
             for name in CATALOGUE:
                 written += await self._about(self._tables, name)
@@ -160,6 +182,13 @@ class Publisher:
             if written:
                 log.info("published tables of Iceberg place=%s rows=%d", self._tables.place, written)
             return written
+
+    async def _give_way(self) -> bool:
+        """Return when nobody uses the mirror, or when that was waited for long enough; False if it is being stopped."""
+        while self._patience > 0.0 and not self._is_idle() and not self._stopping:
+            self._patience -= LOOK
+            await self._sleep(LOOK)
+        return not self._stopping
 
     async def _series(self, tables: PublishedTables, series: Series) -> int:
         name, edition = series.name.lower(), self._parts.index.version(series)
@@ -177,7 +206,11 @@ class Publisher:
             if wanted.write or wanted.gone:
                 content = _content(table_name, note, series, columns)
                 months = [Month(row.month, mark, from_file(self._parts.lake.root / row.file)) for row, mark in wanted.write]
-                written += await asyncio.to_thread(tables.replace, content, months, wanted.gone)
+                for start in range(0, max(1, len(months)), STEP):
+                    if not await self._give_way():
+                        return written
+                    leaving = wanted.gone if start == 0 else ()
+                    written += await asyncio.to_thread(tables.replace, content, months[start : start + STEP], leaving)
             await asyncio.to_thread(tables.expire, table_name, self._now() - SNAPSHOTS_STAY)
         self._editions[name] = edition
         return written

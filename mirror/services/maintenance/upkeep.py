@@ -123,8 +123,12 @@ class Upkeep:
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
-        await self._around.seal(lambda: self._idle() >= IDLE and not self._around.is_busy())
+        await self._around.seal(self.is_idle)
         await self._database.rest()
+
+    def is_idle(self) -> bool:
+        """True if nobody is being served, and nobody was for some seconds."""
+        return self._idle() >= IDLE and not self._around.is_busy()
 
     async def check(self) -> None:
         """Go on with the background check, as far as the day's budget and hours let it."""

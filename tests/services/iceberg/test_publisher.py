@@ -217,3 +217,34 @@ def test_what_changes_is_planned_by_marks():
     made = plan({"a": mark_of(rows[0]), "b": "other", "c": "gone"}, rows)
     assert ([row.month for row, _ in made.write], made.gone) == (["b"], ("c",))
     assert identifier("hmi.V_45s") == ("hmi", "v_45s") and identifier("odd") == ("mirror", "odd")
+
+
+async def test_a_publication_gives_way_to_people_as_long_as_it_has_patience(mirror):
+    await search(mirror, f"{NAME}[][2014.02.10_00:00_TAI/12m]")
+    publisher, waits, tables = mirror.running.publisher, [], []
+    busy = [True]
+
+    async def sleep(seconds):
+        tables.append(publisher.published_at)
+        waits.append(seconds)
+        busy[0] = len(waits) < 3
+
+    publisher._sleep, publisher._is_idle = sleep, lambda: not busy[0]
+    assert await publisher.publish(patience=100.0) > 0
+    assert waits == [1.0] * 3 and tables == [None] * 3
+    # One that never finds the mirror idle is made all the same.
+    await search(mirror, f"{NAME}[][2014.02.11_00:00_TAI/12m]")
+    publisher._is_idle = lambda: False
+    assert await publisher.publish(patience=5.0) > 0
+    assert len(waits) == 3 + 5
+
+
+async def test_a_publication_that_waits_ends_with_the_mirror(mirror):
+    await search(mirror, f"{NAME}[][2014.02.10_00:00_TAI/12m]")
+    publisher = mirror.running.publisher
+
+    async def sleep(_):
+        publisher._stopping = True
+
+    publisher._sleep, publisher._is_idle = sleep, lambda: False
+    assert await publisher.publish(patience=100.0) == 0

@@ -423,7 +423,7 @@ def background(
     watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
     status = Status(
         c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
-        list if c.cluster is None else c.cluster.metrics,
+        storage.path, list if c.cluster is None else c.cluster.metrics,
     )
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,

@@ -672,7 +672,7 @@ def _app(
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
     peers = None if c.cluster is None else Peers(c.shared)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, peers), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, site.show_problems, peers), events
 
 
 def _pages(

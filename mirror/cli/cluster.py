@@ -72,7 +72,7 @@ def _print(told: Cluster) -> None:
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="The configuration whose [cluster] is tried.  [env: MIRROR_CONFIG]",
 )
 @click.pass_context

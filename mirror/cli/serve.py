@@ -62,7 +62,7 @@ def announce_with_proxy(url: str) -> None:
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Configuration file. Without it, defaults apply.  [env: MIRROR_CONFIG]",
 )
 @click.option(

@@ -23,6 +23,7 @@ import jinja2
 from aiohttp import web
 
 import mirror
+from mirror.config.access import Role
 from mirror.errors import MirrorError
 from mirror.humanize import length, moment, near, number, share, size
 from mirror.server.access.refusals import HEADERS
@@ -132,11 +133,16 @@ class Site:
         self, request: web.Request, template: str, /, *, status: int = 200, **values: Any
     ) -> web.Response:
         """The page of a template; ``request`` tells where we are, ``values`` are what it shows."""
+        principal = request.get(PRINCIPAL)
+        role = Role.ADMIN if principal is None else principal.role  # who is let in without being asked may do everything
         text = self.render(
             template,
             path=request.path,
             host=request.host,
-            principal=request.get(PRINCIPAL),
+            principal=principal,
+            role=str(role),
+            may_export=role >= Role.EXPORT,
+            may_administer=role >= Role.ADMIN,
             form_token=request.get(FORM_TOKEN, ""),
             **values,
         )

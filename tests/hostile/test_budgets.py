@@ -97,7 +97,7 @@ async def test_what_nobody_waits_for_waits_until_the_hour_moves_on(clock):
     late = asyncio.ensure_future(taken(budget, Claim(SUBSCRIPTION), Need(25)))
     await turns()
     assert (late.done(), budget.waiting) == (False, 1)
-    assert "80 of 100 records per hour" in str(budget.hold())
+    assert "80 of 100 records in an hour" in str(budget.hold())
     clock.seconds += 3500
     budget.look()
     await turns()
@@ -224,7 +224,7 @@ async def test_a_large_question_is_refused_with_the_moment_and_a_small_one_is_no
         claim = Claim()
         budget.check(claim)
         budget.count(budgets.SMALL_RECORDS, 0, claim)
-        with pytest.raises(OverBudget, match="there is more from 2023-11-14 2"):
+        with pytest.raises(OverBudget, match="more is available from 2023-11-14 2"):
             budget.check(claim)
     with asking("ada"):
         budget.check(Claim())

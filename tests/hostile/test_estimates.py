@@ -200,7 +200,7 @@ async def test_while_jsoc_is_away_the_estimate_says_so(lab):
     told = await estimate(lab, HOUR, seg="ALL")
     assert told["counted"] is False
     assert (told["records"], told["total_records"]) == (40, 80), "as dense as what is held"
-    assert any("could not be asked" in note for note in told["notes"])
+    assert any("JSOC could not give a count" in note for note in told["notes"])
     assert "about 40 of 80 records" in told["text"]
     unknown = await estimate(lab, "hmi.V_45s[2015.01.01_TAI/1d]", seg="ALL")
     assert (unknown["records"], unknown["files"], unknown["bytes"], unknown["seconds"]) == (None,) * 4
@@ -271,7 +271,7 @@ async def test_the_budget_is_part_of_the_time(tmp_path):
         told = await estimate(lab, "hmi.V_45s[2014.01.01_TAI/10d]")
         assert told["records"] == 19_200
         assert told["seconds"] == pytest.approx((19_200 - 1000) / 1000 * 3600)
-        assert any("budget towards JSOC spreads it over 18 h" in note for note in told["notes"])
+        assert any("the budget spreads it over 18 h" in note for note in told["notes"])
 
 
 # ---- subscriptions -------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_a_subscription_is_told_before_it_is_written(mirror):
     assert written.returncode == 0, written.stderr
     lines = written.stderr.splitlines()
     told = next(i for i, line in enumerate(lines) if line.startswith("to fetch:"))
-    assert "is written" in lines[told + 1]
+    assert "added subscription" in lines[told + 1]
     assert "[[subscription]]" in config.read_text()
 
 

@@ -294,7 +294,7 @@ async def test_the_same_fill_is_begun_once_and_too_many_are_refused(tmp_path, mo
         assert first == second
         assert (await begin(mirror, "hmi.v_45s[2014.01.01_TAI/20h]")).code == 202
         answer = await begin(mirror, "hmi.v_45s[2014.01.01_TAI/10h]")
-        assert (answer.code, "2 fills are under way" in answer.json["error"]) == (429, True)
+        assert (answer.code, "2 fills are running already" in answer.json["error"]) == (429, True)
         for job in mirror.running.fills.list():
             await mirror.running.fills.cancel(job.id)
         go.set()

@@ -261,7 +261,7 @@ async def test_fetch_does_not_link_a_damaged_file(mirror, tmp_path_factory):
     )
     assert told.returncode == 0, told.stderr
     assert {hashlib.sha256(p.read_bytes()).hexdigest() for p in to.iterdir()} == set(right)
-    assert "2 downloaded" in told.stderr
+    assert "2 linked" in told.stderr, "they were fetched again, and these are linked"
 
 
 # ---- many ways to ask, bits anywhere ------------------------------------------------------------------------

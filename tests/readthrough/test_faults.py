@@ -41,11 +41,11 @@ async def held(mirror):
 #: Every fault, with a word of the message that clients get when it does not go away.
 FAULTS = [
     ({"fault": "refuse"}, "cannot be reached"),
-    ({"fault": "timeout", "seconds": 2}, "did not answer"),
+    ({"fault": "timeout", "seconds": 2}, "did not respond within"),
     ({"fault": "http500"}, "HTTP 500"),
     ({"fault": "broken_json"}, "not a JSON answer"),
     ({"fault": "truncate"}, "cut short"),
-    ({"fault": "slow", "seconds": 3}, "did not answer"),
+    ({"fault": "slow", "seconds": 3}, "did not respond within"),
     ({"fault": "wrong_count"}, "records announced"),
     ({"fault": "wrong_count", "delta": -1}, "records announced"),
     ({"fault": "outage"}, "cannot be reached"),

@@ -109,7 +109,7 @@ def test_search_prints_a_table_and_says_how_it_was_answered(mirror):
     lines = [line.split() for line in first.stdout.splitlines()]
     assert lines[0] == ["T_REC", "CAMERA", "QUALITY"]
     assert lines[2] == ["2014.01.01_00:00:00_TAI", "2", "0x00000000"]
-    assert "2 records; what was missing came from JSOC" in first.stderr
+    assert "2 records; missing records were fetched from JSOC and cached" in first.stderr
     again = command(mirror, "search", "hmi.m_45s[2014.01.01_TAI/90s]", "--csv")
     assert [row[0] for row in csv.reader(io.StringIO(again.stdout))][1:] == [
         "2014.01.01_00:00:00_TAI",

@@ -155,7 +155,7 @@ async def test_a_record_that_is_replaced_meanwhile_is_not_lost(tmp_path):
 async def test_what_a_condition_cannot_tell_is_asked_of_jsoc_or_refused(mirror):
     ds = f"{HOUR}[? DATAMEAN > 0 ?]"  # one is NaN, which is greater than all to JSOC
     answer = await sql(mirror, f"SELECT count(*) FROM jsoc('{ds}')")
-    assert answer.code == 503 and "cannot be decided" in answer.json["error"]
+    assert answer.code == 503 and "not precise enough" in answer.json["error"]
     [[count]] = await rows(mirror, f"SELECT count(*) FROM jsoc('{ds}')", fill=True)
     assert count == len(await mirror.upstream(ds))
 

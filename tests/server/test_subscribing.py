@@ -78,7 +78,7 @@ async def test_what_stays_of_a_subscription_keeps_its_comment(mirror):
         ({"keys": {"HARPNUM": "a b"}}, "keys", ""),
         ({"budget": "much"}, "budget", "50GB/day"),
         ({"hours": "late"}, "hours", "20:00-06:00"),
-        ({"name": "OLD"}, "name", "already"),
+        ({"name": "OLD"}, "name", "is taken"),
         ({"name": "a b"}, "name", "letters"),
     ],
 )

@@ -184,7 +184,7 @@ async def test_a_file_that_jsoc_does_not_have_any_more_is_an_error_and_stays_lis
     await mirror.faults({"match": {"program": "file"}, "fault": "gone"},
                         {"match": {"op": "exp_request"}, "fault": "status", "status": 4, "message": "no"})  # fmt: skip
     answer = await mirror.get(f"{done['dir']}/{done['data'][0]['filename']}")
-    assert (answer.code, "has left the store" in answer.json["error"]) == (503, True)
+    assert (answer.code, "was evicted" in answer.json["error"]) == (503, True)
     assert (await mirror.get(f"{done['dir']}/index.json")).json["data"] == done["data"]
     await mirror.faults()
     await export_files(mirror, done)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group
 def cluster() -> None:
-    """Show the mirrors that share with this one, or try what they share."""
+    """Show the mirrors of the cluster, or test what they share."""
 
 
 @cluster.command

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @click.group
 def cluster() -> None:
-    """Show the mirrors of the cluster, or test what they share."""
+    """Show the mirrors of the cluster, or test what they share.
+
+    \b
+        mirror cluster status
+        mirror cluster check --config config.toml
+    """
 
 
 @cluster.command

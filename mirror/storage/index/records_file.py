@@ -1,7 +1,7 @@
 """Records of one series as a Parquet file: what bundles carry, and what mirrors of a cluster share.
 
 Records have the typed columns for whoever reads them with other tools. Whoever reads them here takes nothing from
-these: all columns are made anew from ``_raw``, so that a file cannot say one thing and hold another.
+these: all columns are made again from ``_raw``, so that a file cannot say one thing and hold another.
 """
 
 from __future__ import annotations

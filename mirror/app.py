@@ -423,7 +423,7 @@ def background(
     watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
     status = Status(
         c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
-        list if c.cluster is None else c.cluster.metrics,
+        storage.path, list if c.cluster is None else c.cluster.metrics,
     )
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
@@ -683,7 +683,7 @@ def _app(
     )
     gate = Gate(kept.authenticator, kept.audit, proxy)
     peers = None if c.cluster is None else Peers(c.shared)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, peers), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, site.show_problems, peers), events
 
 
 def _pages(

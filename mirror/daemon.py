@@ -137,7 +137,8 @@ async def build(
         making = exporting(core, stops)
         kept = background(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
         health = Health(
-            lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state
+            lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state,
+            disk=kept.status.disk,
         )
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
         stops.push_async_callback(core.filler.stop)  # first of all but fills: it brings what others write down

@@ -88,8 +88,8 @@ _HEAD = """# Commands
 
 <!-- Made by docs/ext/commands.py of what the commands say with --help. -->
 
-Commands that ask a mirror find it by `--url`, by `MIRROR_URL`, or at this computer's port 8040. Where none runs,
-most open the store themselves, as `MIRROR_CONFIG` and `MIRROR_STORAGE__PATH` name it, for as long as the command
-takes. What is printed on stdout is the answer, everything else goes to stderr. Exit codes: 0, it is done; 1, it
+Commands that ask a mirror find it by `--url`, by `MIRROR_URL`, at the port of the configuration that
+`mirror --config FILE COMMAND` or `MIRROR_CONFIG` names, or at this computer's port 8040. Where none runs, most open the
+store themselves, as that file and `MIRROR_STORAGE__PATH` name it, for as long as the command takes. What is printed on stdout is the answer, everything else goes to stderr. Exit codes: 0, it is done; 1, it
 could not be done, or not all of it; 2, the command was not understood.
 """

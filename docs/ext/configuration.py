@@ -126,12 +126,13 @@ _HEAD = """# Configuration
 
 <!-- Made by docs/ext/configuration.py of mirror/config/loading.py and config.toml. -->
 
-Every key of config.toml. A file is not needed: what is left out has its default. `mirror serve --config FILE`
-reads one, as does every command that opens the store itself, by `MIRROR_CONFIG`. An unknown key, or a value
+Every key of config.toml. A file is not needed: what is left out has its default. `mirror --config FILE COMMAND`
+names one to any command, as `MIRROR_CONFIG` does, and `mirror config show` tells where each value comes from. An unknown key, or a value
 that cannot be, is refused with its place and with what was expected; in a running mirror the last good
 configuration stays in force. What a running mirror takes over from an edited file, and what needs a restart, is
 told under [subscriptions](../subscriptions.md).
 
 Durations are written `"45s"`, `"10m"`, `"6h"`, `"90d"`, `"2w"`; sizes `"500GB"`, `"2TB"`, `"1.5TiB"`. The
-environment overrides the file: `MIRROR_<SECTION>__<KEY>`, such as `MIRROR_SERVER__PORT=8041`.
+environment overrides the file: `MIRROR_<SECTION>__<KEY>`, such as `MIRROR_SERVER__PORT=8041`, and
+options of `mirror serve` override both.
 """

@@ -107,14 +107,24 @@ class Slow(Answer, frozen=True, kw_only=True):
     jobs: dict[str, int]
 
 
+class Disk(Answer, frozen=True, kw_only=True):
+    """Bytes of the disk that the store is on, and of the cached files with their quota, null if there is none."""
+
+    free: int
+    total: int
+    cached: int
+    quota: int | None
+
+
 class Status(Brief, frozen=True, kw_only=True):
-    """How the mirror is doing. ``jobs``: exports by state."""
+    """How the mirror is doing. ``jobs``: exports by state; no ``disk`` if the system does not tell."""
 
     records: int
     subscriptions: list[Subscription]
     check: BackgroundCheck
     files: StoredFiles
     jobs: dict[str, int]
+    disk: Disk | UnsetType = UNSET
 
 
 class Answers(Answer, frozen=True, kw_only=True):
@@ -172,11 +182,12 @@ class Alive(Answer, frozen=True, kw_only=True):
 
 
 class Ready(Answer, frozen=True, kw_only=True):
-    """``index`` is ok, or what is wrong with it."""
+    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not tell."""
 
     status: Literal["ok", "failing"]
     index: str
     upstream: UpstreamState
+    disk: Disk | UnsetType = UNSET
 
 
 class UpstreamHealth(Answer, frozen=True, kw_only=True):

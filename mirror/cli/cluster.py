@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @click.group
 def cluster() -> None:
-    """Show the mirrors that share with this one, or try what they share."""
+    """Show the mirrors of the cluster, or test what they share.
+
+    \b
+        mirror cluster status
+        mirror cluster check --config config.toml
+    """
 
 
 @cluster.command
@@ -72,7 +77,7 @@ def _print(told: Cluster) -> None:
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="The configuration whose [cluster] is tried.  [env: MIRROR_CONFIG]",
 )
 @click.pass_context

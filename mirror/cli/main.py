@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib
 import keyword
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ COMMANDS = {
     "token": ("mirror.cli.token", "Create, list and revoke access tokens."),
     "audit": ("mirror.cli.audit", "Show the log of administrative actions."),
     "usage": ("mirror.cli.usage", "Show usage per user and day."),
+    "config": ("mirror.cli.config", "Check a configuration, or show where its values come from."),
     "backup": ("mirror.cli.backup", "Back up the store while the mirror runs."),
     "restore": ("mirror.cli.restore", "Restore a store from a backup."),
     "bundle": ("mirror.cli.bundle", "Copy part of the mirror to a folder."),
@@ -57,7 +59,7 @@ SECTIONS = {
     "Daily use": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
     "Information": ("status", "series", "coverage", "changes", "usage", "cluster"),
     "Keep data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
-    "Maintenance": ("check", "evict", "forget", "backup", "restore"),
+    "Maintenance": ("config", "check", "evict", "forget", "backup", "restore"),
     "Move data": ("bundle", "import"),
     "Access": ("token", "audit"),
 }
@@ -175,15 +177,41 @@ def _tell_version(context: click.Context, _option: click.Parameter, wanted: bool
         context.exit()
 
 
-main = click.option(
+def _use_config(context: click.Context, _option: click.Parameter, path: str | None) -> None:
+    """Let the command, and what it starts, read this file, as MIRROR_CONFIG names it to them."""
+    if path is None:
+        return
+    before = os.environ.get("MIRROR_CONFIG")
+    os.environ["MIRROR_CONFIG"] = path
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop("MIRROR_CONFIG", None)
+        else:
+            os.environ["MIRROR_CONFIG"] = before
+
+    context.call_on_close(restore)
+
+
+_version = click.option(
     "--version",
     is_flag=True,
     expose_value=False,
     is_eager=True,
     callback=_tell_version,
     help="Show the version and exit.",
-)(
-    Commands(
-        COMMANDS, SECTIONS, name="mirror", help=HELP, context_settings={"help_option_names": ["-h", "--help"]}
+)
+_config = click.option(
+    "--config",
+    metavar="FILE",
+    expose_value=False,
+    callback=_use_config,
+    help="Configuration file for any command: mirror --config FILE COMMAND.  [env: MIRROR_CONFIG]",
+)
+main = _config(
+    _version(
+        Commands(
+            COMMANDS, SECTIONS, name="mirror", help=HELP, context_settings={"help_option_names": ["-h", "--help"]}
+        )
     )
 )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import click
 
 from mirror.cli.simulate import announce
-from mirror.config.loading import check_access, load_config
+from mirror.config.loading import check_access, check_value, load_config
 from mirror.logs import set_up
 from mirror.systemd import Notifier
 
@@ -24,6 +25,29 @@ DIRECT = (
     "berkeley.edu", "i4ds.ch", "colorado.edu", "nao.ac.jp", "helio-vo.eu", "ucl.ac.uk", "ukssdc.ac.uk", "obspm.fr",
     "sunpy.org", "github.com", "githubusercontent.com",
 )  # fmt: skip
+
+
+#: The variable that each option stands for.
+_VARIABLES = {
+    "host": "MIRROR_SERVER__HOST",
+    "port": "MIRROR_SERVER__PORT",
+    "store": "MIRROR_STORAGE__PATH",
+    "upstream": "MIRROR_UPSTREAM__URL",
+}
+
+
+def _checked(section: str, key: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Refuses, as wrong usage, what the key may not be."""
+
+    def check(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                check_value(section, key, value)
+            except ValueError as problem:
+                raise click.BadParameter(f"{value!r}: expected {problem}") from problem
+        return value
+
+    return check
 
 
 def announce_with_proxy(url: str) -> None:
@@ -38,14 +62,27 @@ def announce_with_proxy(url: str) -> None:
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Configuration file. Without it, defaults apply.  [env: MIRROR_CONFIG]",
 )
 @click.option(
     "--processes", type=click.IntRange(1, 64), help="So many mirrors behind one port, which share what they fetch."
 )
+@click.option("--host", callback=_checked("server", "host"), help="Address to listen on.  [default: 127.0.0.1]")
+@click.option(
+    "--port", metavar="PORT", callback=_checked("server", "port"),
+    help="Port to listen on; 0 picks a free one.  [default: 8040]",
+)  # fmt: skip
+@click.option(
+    "--store", metavar="FOLDER", callback=_checked("storage", "path"),
+    help="Folder of the index and the files.  [default: ~/.local/share/jsoc-mirror]",
+)  # fmt: skip
+@click.option(
+    "--upstream", metavar="URL", callback=_checked("upstream", "url"),
+    help="Archive from which missing data are fetched.  [default: http://jsoc.stanford.edu]",
+)  # fmt: skip
 @click.option("--shared-port", is_flag=True, hidden=True)  # see mirror.processes
-def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
+def serve(path: Path | None, processes: int | None, shared_port: bool, **given: str | None) -> None:
     """Run a mirror.
 
     It serves JSOC's own paths, directly and as a proxy for jsoc.stanford.edu. When it accepts requests it
@@ -54,8 +91,12 @@ def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
     \b
         mirror serve                             for this computer, port 8040
         mirror serve --config config.toml        see config.toml for all keys
+        mirror serve --port 8041 --store /data/jsoc
         mirror serve --processes 4               warm searches on four processors
         MIRROR_SERVER__HOST=0.0.0.0 MIRROR_ACCESS__NETWORKS='10.1.0.0/16 export' mirror serve
+
+    Options override environment variables, and those override the file; `mirror config show` tells where each
+    value comes from.
 
     How scripts use it:
 
@@ -64,7 +105,10 @@ def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
         import mirror; mirror.use("http://HOST:8040")
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
-    config = load_config(path, os.environ)
+    # As variables, so that they also hold when the file is read again, and for the processes of [server] processes.
+    options = {_VARIABLES[name]: value for name, value in given.items() if value is not None}
+    environ = {**os.environ, **options}
+    config = load_config(path, environ)
     if processes is not None:
         config = replace(config, server=replace(config.server, processes=processes))
     check_access(config)
@@ -72,7 +116,7 @@ def serve(path: Path | None, processes: int | None, shared_port: bool) -> None:
     from mirror import daemon  # noqa: PLC0415  (a wrong configuration is told at once)
 
     async def to_the_end() -> None:
-        notifier, environ = Notifier(os.environ), os.environ
+        notifier = Notifier(os.environ)
         if config.server.processes > 1 and not shared_port:
             from mirror.processes import serve as run_several  # noqa: PLC0415
 

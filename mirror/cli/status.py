@@ -54,6 +54,8 @@ def sections(answer: api.Status) -> Iterator[tuple[str, list[str]]]:
         yield "exports", [", ".join(f"{n:,} {state}" for state, n in answer.jobs.items())]
     if answer.fills:
         yield "fetching", [f"{f.series}: {f.done:,} of {f.total:,} slots or records" for f in answer.fills]
+    if answer.disk:
+        yield "disk", [_disk(answer.disk)]
     if config := list(_config(answer.config)):
         yield "configuration", config
     yield "check", [_check(answer.check)]
@@ -65,6 +67,12 @@ def _held(answer: api.Status) -> str:
     adopted = f", {files.adopted:,} of them adopted" if files.adopted else ""
     held = f"{counted(files.count, 'file')}{adopted} ({in_words(files.bytes)}{limit})"
     return f"{answer.series:,} cached series, {counted(answer.records, 'record')}, {held}"
+
+
+def _disk(answer: api.Disk) -> str:
+    used = 100 * (1 - answer.free / answer.total) if answer.total else 0.0
+    quota = f"quota for files {in_words(answer.quota)}" if answer.quota else "no quota for files"
+    return f"{in_words(answer.free)} free of {in_words(answer.total)} ({used:.0f}% used); {quota}"
 
 
 def _running_since(answer: api.Status) -> list[str]:

@@ -61,7 +61,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 @click.option("--list", "listing", is_flag=True, help="List the subscriptions.")
 @click.option("--remove", metavar="NAME", help="Remove a subscription; its data stay cached.")
 @click.option(
-    "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
+    "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(path_type=Path),
     help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
 @dry_run_option

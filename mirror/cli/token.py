@@ -16,7 +16,7 @@ from mirror.config.editing import ConfigFile
 from mirror.services.access import authentication
 
 _config = click.option(
-    "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(dir_okay=False, path_type=Path),
+    "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(path_type=Path),
     help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import Field, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ from mirror.config.sections import (
     Upstream,
 )
 from mirror.errors import ConfigError
+from mirror.redaction import redacted
 
 __all__ = [
     "Access",
@@ -49,6 +50,7 @@ __all__ = [
     "Log",
     "PlainFileRule",
     "Policy",
+    "Problem",
     "Server",
     "Sql",
     "Storage",
@@ -57,12 +59,16 @@ __all__ = [
     "Upkeep",
     "Upstream",
     "check_access",
+    "check_value",
+    "examine",
     "load_config",
     "read_config",
+    "text_of",
+    "variables",
 ]
 
 T = TypeVar("T")
-
+_ENVIRONMENT = "environment: "
 
 _TABLES: dict[str, type] = {
     "server": Server,
@@ -84,33 +90,64 @@ _LISTS: dict[str, type] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a configuration: ``text`` names the section and the key, and what was expected.
+
+    ``section``, ``number`` (of a ``[[section]]``, from 1) and ``key`` say where in the file; all empty: elsewhere.
+    """
+
+    text: str
+    section: str = ""
+    number: int | None = None
+    key: str = ""
+
+    @property
+    def in_environment(self) -> bool:
+        """True if it is in a variable, and not in the file."""
+        return self.text.startswith(_ENVIRONMENT)
+
+
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """The configuration of the file ``path`` (None: defaults), as ``MIRROR_<SECTION>__<KEY>`` overrides it.
 
     A path in the file is relative to the file. Raises ConfigError with the file, the key and what
     was expected there; a configuration is right as a whole, or there is none.
     """
-    return read_config("" if path is None else _text(path), path, environ)
+    return read_config("" if path is None else text_of(path), path, environ)
 
 
 def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
     """The same, where ``text`` is what stands in the file, or is to stand there."""
-    origin = "configuration" if path is None else str(path)
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{origin}: is not TOML: {error}") from error
-    config = _placed(_build(tree, origin), Path() if path is None else path.parent)
-    config = _overridden(config, environ)
-    _check_manners(config, origin)
-    _check_names(config, origin)
-    _check_marks(config, origin)
-    _check_tokens(config, origin)
-    _check_cluster(config, origin)
+    config, problems = examine(text, path, environ)
+    for problem in problems:
+        origin = "configuration" if path is None else str(path)
+        raise ConfigError(problem.text if problem.in_environment else f"{origin}: {problem.text}")
     return config
 
 
-def _text(path: Path) -> str:
+def examine(text: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
+    """The same, and all that is wrong with it; what is wrong has its default in the configuration then."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Config(), [Problem(f"is not TOML: {error}")]
+    problems: list[Problem] = []
+    config = _placed(_build(tree, problems), Path() if path is None else path.parent)
+    config = _overridden(config, environ, problems)
+    for check, sections in _CHECKS:
+        if not any(problem.section in sections for problem in problems):  # which may only follow from another
+            problems += check(config)
+    return config, problems
+
+
+def check_value(section: str, key: str, value: str) -> None:
+    """ValueError with what is expected, if a key of a section cannot have this value."""
+    _keys(_TABLES[section])[key].metadata["read"](value)
+
+
+def text_of(path: Path) -> str:
+    """What stands in the file; ConfigError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
@@ -127,59 +164,74 @@ def _placed(config: Config, folder: Path) -> Config:
     return replace(config, storage=storage, log=log)
 
 
-def _build(tree: Mapping[str, Any], origin: str) -> Config:
+def _build(tree: Mapping[str, Any], problems: list[Problem]) -> Config:
     known = [*_TABLES, *_LISTS]
-    for name in tree:
-        if name not in known:
-            raise ConfigError(f"{origin}: unknown section [{name}]; {_nearest(name, known)}")
-    parts: dict[str, Any] = {n: _section(t, tree.get(n, {}), f"{origin}: [{n}]") for n, t in _TABLES.items()}
-    parts |= {n: _sections(t, tree.get(n, []), f"{origin}: [[{n}]]") for n, t in _LISTS.items()}
+    problems += [Problem(f"unknown section [{n}]; {_nearest(n, known)}", n) for n in tree if n not in known]
+    parts: dict[str, Any] = {n: _section(t, tree.get(n, {}), _Place(n), problems) for n, t in _TABLES.items()}
+    parts = {n: _TABLES[n]() if part is None else part for n, part in parts.items()}
+    parts |= {n: _sections(t, tree.get(n, []), n, problems) for n, t in _LISTS.items()}
     parts["freshness"] += DEFAULT_FRESHNESS
     parts["plain_file"] += DEFAULT_PLAIN_FILES
     return Config(**parts)
 
 
-def _sections(kind: Callable[..., T], tables: Any, where: str) -> tuple[T, ...]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A section of the file, or the variable ``variable``."""
+
+    section: str
+    number: int | None = None
+    variable: str = ""
+
+    def problem(self, text: str, key: str = "") -> Problem:
+        """A problem there."""
+        if self.variable:
+            return Problem(f"{_ENVIRONMENT}{self.variable}{text}", self.section)
+        where = f"[{self.section}]" if self.number is None else f"[[{self.section}]] {self.number or ''}".rstrip()
+        return Problem(f"{where}{text}", self.section, self.number or None, key)
+
+
+def _sections(kind: Callable[..., T], tables: Any, name: str, problems: list[Problem]) -> tuple[T, ...]:
     if not isinstance(tables, list):
-        raise ConfigError(
-            f"{where}: expected a list of tables, each under its own heading in double brackets"
-        )
-    return tuple(_section(kind, table, f"{where} {n}") for n, table in enumerate(tables, start=1))
+        expected = "expected a list of tables, each under its own heading in double brackets"
+        problems.append(_Place(name, 0).problem(f": {expected}"))
+        return ()
+    found = [_section(kind, table, _Place(name, n), problems) for n, table in enumerate(tables, start=1)]
+    return tuple(section for section in found if section is not None)
 
 
-def _section(kind: Callable[..., T], table: Any, where: str) -> T:
+def _section(kind: Callable[..., T], table: Any, place: _Place, problems: list[Problem]) -> T | None:
+    """A section without what is wrong in it; None if it lacks what it must have."""
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a table of keys and values")
+        problems.append(place.problem(": expected a table of keys and values"))
+        return None
     keys = _keys(kind)
-    for name in table:
-        if name not in keys:
-            raise ConfigError(f"{where}: unknown key {name!r}; {_nearest(name, list(keys))}")
-    missing = [n for n, f in keys.items() if f.default is f.default_factory and n not in table]
-    if missing:
-        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
-    return kind(**{n: _value(keys[n], value, f"{where} {n}") for n, value in table.items()})
+    unknown = [name for name in table if name not in keys]
+    problems += [place.problem(f": unknown key {n!r}; {_nearest(n, list(keys))}", n) for n in unknown]
+    must = [n for n, f in keys.items() if f.default is f.default_factory]
+    problems += [place.problem(f": the key {n!r} is missing") for n in must if n not in table]
+    read = {}
+    for name, value in table.items():
+        if name in keys:
+            try:
+                read[name] = keys[name].metadata["read"](value)
+            except ValueError as problem:
+                told = _misread(keys[name], value, problem)
+                problems.append(place.problem(f" {name}{told}", name))
+    return kind(**read) if all(name in read for name in must) else None
 
 
 def _keys(kind: Any) -> dict[str, Field[Any]]:
     return {f.name: f for f in fields(kind)}
 
 
-def _value(key: Field[Any], value: Any, where: str) -> Any:
+def _misread(key: Field[Any], value: Any, problem: ValueError) -> str:
+    """What is wrong with a value; one that is secret is not shown, nor the password in an address."""
     if key.metadata["secret"]:
-        return _secret(key, value, where)
-    try:
-        return key.metadata["read"](value)
-    except values.Misread as problem:
-        raise ConfigError(f"{where} = {value!r}: expected {problem}\n{problem.marked}") from None
-    except ValueError as problem:
-        raise ConfigError(f"{where} = {value!r}: expected {problem}") from None
-
-
-def _secret(key: Field[Any], value: Any, where: str) -> Any:
-    try:
-        return key.metadata["read"](value)
-    except ValueError as problem:
-        raise ConfigError(f"{where}: expected {problem}") from None
+        return f": expected {problem}"
+    shown = redacted(repr(value)) if "://" in repr(value) else repr(value)
+    marked = f"\n{problem.marked}" if isinstance(problem, values.Misread) else ""
+    return f" = {shown}: expected {problem}{marked}"
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -187,72 +239,104 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
 
 
-def _overridden(config: Config, environ: Mapping[str, str]) -> Config:
-    for variable in sorted(v for v in environ if v.startswith("MIRROR_") and "__" in v):
-        name, _, key = variable.removeprefix("MIRROR_").lower().partition("__")
+def variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Each variable that is meant to override a value, with its section and key."""
+    meant = sorted(v for v in environ if v.startswith("MIRROR_") and "__" in v)
+    parts = {variable: variable.removeprefix("MIRROR_").lower().partition("__") for variable in meant}
+    return {variable: (section, key) for variable, (section, _, key) in parts.items()}
+
+
+def _overridden(config: Config, environ: Mapping[str, str], problems: list[Problem]) -> Config:
+    for variable, (name, key) in variables(environ).items():
+        place = _Place(name, variable=variable)
         if name not in _TABLES:
-            raise ConfigError(f"environment: {variable}: no such section; {_nearest(name, list(_TABLES))}")
+            problems.append(place.problem(f": no such section; {_nearest(name, list(_TABLES))}"))
+            continue
         keys = _keys(_TABLES[name])
         if key not in keys:
-            raise ConfigError(f"environment: {variable}: no such key; {_nearest(key, list(keys))}")
-        value = _value(keys[key], environ[variable], f"environment: {variable}")
-        config = replace(config, **{name: replace(getattr(config, name), **{key: value})})
+            problems.append(place.problem(f": no such key; {_nearest(key, list(keys))}"))
+            continue
+        try:
+            value = keys[key].metadata["read"](environ[variable])
+        except ValueError as problem:
+            problems.append(place.problem(_misread(keys[key], environ[variable], problem)))
+        else:
+            config = replace(config, **{name: replace(getattr(config, name), **{key: value})})
     return config
 
 
-def _check_manners(config: Config, origin: str) -> None:
+def _check_manners(config: Config) -> Iterator[Problem]:
     upstream = config.upstream
     if urlsplit(upstream.url).hostname == JSOC_HOST and upstream.queries > JSOC_QUERIES:
-        raise ConfigError(
-            f"{origin}: [upstream] queries = {upstream.queries}: expected at most {JSOC_QUERIES}, "
-            f"which is what {JSOC_HOST} asks of everyone"
+        yield Problem(
+            f"[upstream] queries = {upstream.queries}: expected at most {JSOC_QUERIES}, "
+            f"which is what {JSOC_HOST} asks of everyone",
+            "upstream",
+            key="queries",
         )
 
 
-def _check_marks(config: Config, origin: str) -> None:
+def _check_marks(config: Config) -> Iterator[Problem]:
     storage = config.storage
     if storage.low > storage.high:
-        raise ConfigError(
-            f"{origin}: [storage] low = {storage.low:.0%}: expected at most high, {storage.high:.0%}"
-        )
+        told = f"[storage] low = {storage.low:.0%}: expected at most high, {storage.high:.0%}"
+        yield Problem(told, "storage", key="low")
 
 
-def _check_names(config: Config, origin: str) -> None:
+def _check_names(config: Config) -> Iterator[Problem]:
     seen: set[str] = set()
     for number, subscription in enumerate(config.subscription, start=1):
         if subscription.identity.lower() in seen:
             what = "name" if subscription.name else "content"
-            raise ConfigError(
-                f"{origin}: [[subscription]] {number}: {subscription.identity} has the same {what} as an earlier one; "
-                f"expected a unique name"
+            yield Problem(
+                f"[[subscription]] {number}: {subscription.identity} has the same {what} as an earlier one; "
+                f"expected a unique name",
+                "subscription",
+                number,
+                "name" if subscription.name else "",
             )
         seen.add(subscription.identity.lower())
 
 
-def _check_tokens(config: Config, origin: str) -> None:
+def _check_tokens(config: Config) -> Iterator[Problem]:
     seen: set[str] = set()
     for number, token in enumerate(config.token, start=1):
         if token.name.lower() in seen:
-            raise ConfigError(
-                f"{origin}: [[token]] {number}: duplicate name {token.name}; expected a unique name"
-            )
+            told = f"[[token]] {number}: duplicate name {token.name}; expected a unique name"
+            yield Problem(told, "token", number, "name")
         seen.add(token.name.lower())
+
+
+def _check_upstream(config: Config) -> Iterator[Problem]:
     if config.upstream.token and urlsplit(config.upstream.url).hostname == JSOC_HOST:
-        raise ConfigError(
-            f"{origin}: [upstream] token: {JSOC_HOST} takes no token; set one only if upstream is a mirror"
-        )
+        told = f"[upstream] token: {JSOC_HOST} takes no token; set one only if upstream is a mirror"
+        yield Problem(told, "upstream", key="token")
 
 
-def _check_cluster(config: Config, origin: str) -> None:
+def _check_cluster(config: Config) -> Iterator[Problem]:
     cluster = config.cluster
     for given, lacking in (("database", "objects"), ("objects", "database")):
         if getattr(cluster, given) is not None and getattr(cluster, lacking) is None:
-            raise ConfigError(
-                f"{origin}: [cluster] {lacking} is missing beside {given}; expected both: PostgreSQL says what the "
-                f"mirrors have, the objects are where it lies"
+            yield Problem(
+                f"[cluster] {lacking} is missing beside {given}; expected both: PostgreSQL says what the "
+                f"mirrors have, the objects are where it lies",
+                "cluster",
+                key=given,
             )
     if cluster.endpoint is not None and (cluster.objects or "").startswith("file:"):
-        raise ConfigError(f"{origin}: [cluster] endpoint: expected none beside the folder {cluster.objects}")
+        told = f"[cluster] endpoint: expected none beside the folder {cluster.objects}"
+        yield Problem(told, "cluster", key="endpoint")
+
+
+#: What several values must be together, and the sections in which they are.
+_CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
+    (_check_manners, ("upstream",)),
+    (_check_names, ("subscription",)),
+    (_check_marks, ("storage",)),
+    (_check_tokens, ("token",)),
+    (_check_upstream, ("upstream",)),
+    (_check_cluster, ("cluster",)),
+)
 
 
 def check_access(config: Config) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -177,20 +178,28 @@ def share(value: Any) -> float:
     return float(found[1]) / 100
 
 
-def unless(word: str, read: Reader) -> Reader:
+@dataclass(frozen=True, slots=True)
+class Unless:
     """None for ``word`` ("never", "none"), else what ``read`` reads."""
 
-    def optional(value: Any) -> Any:
-        if value == word:
+    word: str
+    read: Reader
+
+    def __call__(self, value: Any) -> Any:
+        """The value."""
+        if value == self.word:
             return None
         try:
-            return read(value)
+            return self.read(value)
         except Misread as problem:
-            raise Misread(f'"{word}", or {problem}', problem.marked) from None
+            raise Misread(f'"{self.word}", or {problem}', problem.marked) from None
         except ValueError as problem:
-            raise ValueError(f'{problem}, or "{word}"') from None
+            raise ValueError(f'{problem}, or "{self.word}"') from None
 
-    return optional
+
+def unless(word: str, read: Reader) -> Reader:
+    """None for ``word`` ("never", "none"), else what ``read`` reads."""
+    return Unless(word, read)
 
 
 # ---- of access ------------------------------------------------------------------------------------

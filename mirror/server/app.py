@@ -43,6 +43,7 @@ def build_app(
     chain: Chain,
     count: Middleware,
     suggestions: Suggestions,
+    show_problems: Middleware,
     peers: Peers | None = None,
 ) -> web.Application:
     """The application of these parts; what none of them answers is JSOC's.
@@ -50,7 +51,7 @@ def build_app(
     Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
     spelling = one_spelling(proxy.is_for_others)
-    errors = (answer_problems, chain.follow, suggestions.suggest)
+    errors = (answer_problems, chain.follow, suggestions.suggest, show_problems)
     layers = [spelling, bound_body, gate.admit, count, proxy.guard, *errors, gate.pass_on]
     app = web.Application(middlewares=layers)
     gate.guard(app)

@@ -27,6 +27,7 @@ TOLD = {
               "ended": None, "files": 12, "bytes": 1, "records": 4, "found": {"repaired": 1}},
     "files": {"count": 120, "adopted": 7, "bytes": 1_400_000_000, "quota": 2_000_000_000_000},
     "jobs": {"done": 3, "failed": 1},
+    "disk": {"free": 250_000_000_000, "total": 1_000_000_000_000, "cached": 1_400_000_000, "quota": 2_000_000_000_000},
 }  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def test_each_subject_has_a_line():
     assert told["mode"] == "offline (set by command; configured: fallback)"
     assert told["searches"] == "30 local, 4 filled"
     assert told["exports"] == "3 done, 1 failed"
+    assert told["disk"] == "250 GB free of 1 TB (75% used); quota for files 2 TB"
     assert told["fetching"] == "hmi.V_45s: 3 of 8 slots or records"
     assert "unknown key 'prot'" in told["configuration"] and "server.port" in told["configuration"]
     assert (
@@ -53,7 +55,7 @@ def test_what_a_mirror_does_not_do_has_no_line():
     idle = {"searches": {}, "fills": [], "jobs": {}, "uptime_seconds": 0, "policy": "fallback"}
     config = {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []}
     told = dict(sections(msgspec.convert({**TOLD, **idle, "config": config}, Status)))
-    assert list(told) == ["mirror", "JSOC", "mode", "check"]
+    assert list(told) == ["mirror", "JSOC", "mode", "disk", "check"]
     assert len(told["mirror"]) == len(told["JSOC"]) == 1
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import UNAUTHORIZED, HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
@@ -166,13 +167,17 @@ def running_option(command: F) -> F:
 
 
 def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
+    def named(context: click.Context, option: click.Parameter, url: str) -> Daemon:
+        default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
+        return found(context, option, _configured(url) if default else url)
+
     return click.option(
         "--url",
         "daemon",
         default=DEFAULT_URL,
         show_default=True,
         envvar="MIRROR_URL",
-        callback=found,
+        callback=named,
         help=f"{words}  [env: MIRROR_URL]",
     )(token_option(command))
 
@@ -188,6 +193,19 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
     if not named and not _listens(url) and _has_store():
         return _own(context)
     return _named(context, url)
+
+
+def _configured(default: str) -> str:
+    """Where the mirror of the configuration file listens, if one is named and says it; else ``default``."""
+    path = Path(os.environ.get("MIRROR_CONFIG") or os.devnull)
+    if not path.exists() or path == Path(os.devnull):
+        return default
+    from mirror.config.loading import load_config  # noqa: PLC0415  (most commands name no file)
+    from mirror.listening import url_of  # noqa: PLC0415  (the same)
+
+    server = load_config(path, os.environ).server
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  (to reach it, not to listen)
+    return url_of(host, server.port) if server.port else default
 
 
 def _own(context: click.Context) -> Daemon:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from mirror.api import monitoring as api
-from mirror.api.contract import Nothing, encoded
+from mirror.api.contract import UNSET, Nothing, UnsetType, encoded
 from mirror.errors import MirrorError, TooMany
 from mirror.metrics import exposition
 from mirror.server.endpoints import Reply, serve
@@ -155,14 +155,23 @@ async def _within(woken: asyncio.Event, seconds: float) -> bool:
 
 
 class Health:
-    """The handlers below /healthz. ``look`` reads from the index; ``upstream`` says how JSOC is."""
+    """The handlers below /healthz.
+
+    ``look`` reads from the index; ``upstream`` says how JSOC is, ``disk`` how full the disk is.
+    """
 
     def __init__(
-        self, look: Callable[[], Awaitable[object]], upstream: Callable[[], api.UpstreamState], patience: float = PATIENCE
+        self,
+        look: Callable[[], Awaitable[object]],
+        upstream: Callable[[], api.UpstreamState],
+        patience: float = PATIENCE,
+        *,
+        disk: Callable[[], Awaitable[api.Disk | UnsetType]] | None = None,
     ) -> None:
         self._look = look
         self._upstream = upstream
         self._patience = patience
+        self._disk = disk
         self._stopping = False
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -187,7 +196,9 @@ class Health:
     async def ready(self, _: web.Request, __: Nothing) -> Reply[api.Ready]:
         """200 if requests can be answered, else 503."""
         index = "stopping" if self._stopping else await self._index()
-        answer = api.Ready(status="ok" if index == "ok" else "failing", index=index, upstream=self._upstream())
+        disk = UNSET if self._disk is None else await self._disk()
+        status: Literal["ok", "failing"] = "ok" if index == "ok" else "failing"
+        answer = api.Ready(status=status, index=index, upstream=self._upstream(), disk=disk)
         return Reply(answer, status=200 if index == "ok" else 503)
 
     async def upstream(self, _: web.Request, __: Nothing) -> Reply[api.UpstreamHealth]:

@@ -54,6 +54,8 @@ _TAKE_FORMS = frozenset({"jsoc_info", "jsoc_fetch", "show_info"})
 #: Codes below this one announce something else: no answer.
 _REAL = 200
 _OK = 200
+#: First parts of paths whose answers are for programs, whoever asks.
+_FOR_PROGRAMS = ("api", "cgi-bin", "static", "healthz", "metrics")
 
 
 class Proxy:
@@ -140,6 +142,8 @@ class Proxy:
         self, request: web.Request, answer: Passthrough, origin: str, taken: Taken | None
     ) -> web.StreamResponse:
         headers = self._answered_with(request, answer.status, answer.headers)
+        if answer.status == web.HTTPNotFound.status_code and for_browser(request):  # our page takes its place
+            return web.Response(status=answer.status, text="404: Not Found", headers={"X-Mirror": origin})
         response = web.StreamResponse(status=answer.status, headers=headers)
         response.headers["X-Mirror"] = origin
         if taken is None or answer.status != _OK or request.method == "HEAD":
@@ -191,6 +195,17 @@ def _as_form(method: str, target: str) -> tuple[str, bytes] | None:
     path, _, query = target.partition("?")
     known = method == "GET" and query.isascii() and PROGRAM_PATHS.get(path) in _TAKE_FORMS
     return (path, query.encode("ascii")) if known else None
+
+
+def for_browser(request: web.Request) -> bool:
+    """Whether a person waits for a page of the mirror itself, and no program for data, or for what JSOC says."""
+    return (
+        request.method == "GET"
+        and request.raw_path.startswith("/")
+        and "text/html" in request.headers.get("Accept", "")
+        and request.path.split("/")[1] not in _FOR_PROGRAMS
+        and asked_host(request) is None
+    )
 
 
 def asked_host(request: web.Request) -> str | None:

@@ -13,6 +13,7 @@ import hashlib
 import importlib.resources
 import math
 import mimetypes
+import re
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,12 @@ import jinja2
 from aiohttp import web
 
 import mirror
+from mirror.config.access import Role
 from mirror.errors import MirrorError
-from mirror.humanize import length, moment, number, share, size
+from mirror.humanize import length, moment, near, number, share, size
 from mirror.server.access.refusals import HEADERS
 from mirror.server.errors import codes
+from mirror.server.jsoc.proxy import for_browser
 from mirror.server.requests import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import STATIC
 
@@ -61,6 +64,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
+#: What may be the name of a series.
+_SERIES = re.compile(r"[A-Za-z]\w*\.\w+", re.ASCII)
 _FOREVER = "public, max-age=31536000, immutable"
 #: Path and name of each page in the navigation.
 NAVIGATION = (
@@ -128,11 +133,16 @@ class Site:
         self, request: web.Request, template: str, /, *, status: int = 200, **values: Any
     ) -> web.Response:
         """The page of a template; ``request`` tells where we are, ``values`` are what it shows."""
+        principal = request.get(PRINCIPAL)
+        role = Role.ADMIN if principal is None else principal.role  # who is let in without being asked may do everything
         text = self.render(
             template,
             path=request.path,
             host=request.host,
-            principal=request.get(PRINCIPAL),
+            principal=principal,
+            role=str(role),
+            may_export=role >= Role.EXPORT,
+            may_administer=role >= Role.ADMIN,
             form_token=request.get(FORM_TOKEN, ""),
             **values,
         )
@@ -164,6 +174,33 @@ class Site:
                 return self.page(request, "problem.html", status=codes(error)[1], problem=str(problem))
 
         return answer
+
+    @web.middleware
+    async def show_problems(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer; for a browser a page where that is an error, or where nothing is found."""
+        if not for_browser(request):
+            return await handler(request)
+        try:
+            response = await handler(request)
+        except web.HTTPNotFound as missing_file:
+            return self._not_found(request, passed=False, why=missing_file.text or "")
+        except MirrorError as error:
+            problem = await self._suggestions.improved(error)
+            return self.page(request, "problem.html", status=codes(error)[1], problem=str(problem))
+        missing = response.status == web.HTTPNotFound.status_code and not response.prepared
+        passed = "X-Mirror" in response.headers  # else a page of ours says already what there is not
+        if missing and (passed or response.content_type != "text/html"):
+            return self._not_found(request, passed=passed)
+        return response
+
+    def _not_found(self, request: web.Request, *, passed: bool, why: str = "") -> web.Response:
+        """A page that names what may have been meant; ``passed``: JSOC was asked, too. ``why`` says what is missing."""
+        first = request.path.split("/")[1]
+        pages = {name.strip("/"): (name, title) for name, title in NAVIGATION}
+        found = [pages[name] for name in near(first, pages)]
+        if _SERIES.fullmatch(first):
+            found.append((f"/series/{in_path(first)}", f"the series {first}"))
+        return self.page(request, "not_found.html", status=web.HTTPNotFound.status_code, near=found, passed=passed, why=why)
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """A static file; for good under the present version, else only as long as it is the same."""

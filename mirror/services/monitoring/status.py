@@ -10,6 +10,8 @@ search, which waits for a server that may never answer.
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,7 @@ from mirror.upstream.budget import DAY, HOUR
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from mirror.config.watching import ConfigWatcher
     from mirror.coverage.coverage import Region
@@ -50,6 +53,10 @@ if TYPE_CHECKING:
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange, UpstreamClient
     from mirror.upstream.pacing import Pace
+
+
+#: Seconds for the system to tell how full a disk is.
+DISK_PATIENCE = 2.0
 
 
 class Totals:
@@ -117,10 +124,12 @@ class Status:
         upkeep: Upkeep,
         totals: Totals,
         budget: Budget,
+        root: Path,
         more: Callable[[], list[Metric]] = list,
     ) -> None:
         self._more = more
         self._budget = budget
+        self._root = root
         self._totals = totals
         self._upkeep = upkeep
         self._sync = sync
@@ -159,7 +168,17 @@ class Status:
     async def status(self) -> api.Status:
         """The state of the mirror."""
         brief, slow = self.brief(), await self.slow()
-        return api.Status(**msgspec.structs.asdict(brief), **msgspec.structs.asdict(slow))
+        return api.Status(**msgspec.structs.asdict(brief), **msgspec.structs.asdict(slow), disk=await self.disk())
+
+    async def disk(self) -> api.Disk | msgspec.UnsetType:
+        """How full the disk of the store is; unset if the system does not tell in time."""
+        try:
+            async with asyncio.timeout(DISK_PATIENCE):
+                found = await asyncio.to_thread(shutil.disk_usage, self._root)
+        except OSError:  # also what took too long, as a file server that is away does
+            return msgspec.UNSET
+        usage = self._blobs.usage()
+        return api.Disk(free=found.free, total=found.total, cached=usage.held, quota=usage.limit)
 
     def brief(self) -> api.Brief:
         """What of the status is in memory."""

@@ -1,6 +1,6 @@
 // The heat map: all years, one year by months, one day by hours; gaps, and filling them.
 import { filling as fillingOf } from "./filling.js";
-import { announce, api, attempt, h, listen, number, share } from "./site.js";
+import { announce, api, attempt, h, listen, may, number, share } from "./site.js";
 import { Grid } from "./grid.js";
 import { Cells, LEGENDS } from "./days.js";
 import { yearsTable, yearTable } from "./daytables.js";
@@ -142,7 +142,7 @@ function actions(ds, gaps, whole) {
   const button = h("button", { type: "button", class: "main", id: "fill" }, whole ? "Fill the year" : "Fill this day");
   button.disabled = !gaps.count;
   fillingOf(button, outcome, ds, () => { filling = true; });
-  return h("p", { class: "row" }, button,
+  return h("p", { class: "row" }, may("export") && button,
     h("a", { class: "button", href: `/search?ds=${encodeURIComponent(ds)}` }, "See records"),
     h("code", { class: "small" }, ds), outcome);
 }

@@ -1,5 +1,11 @@
 // What every page's script shares: asking the API, telling of errors, live news, how things are printed.
 
+/** Whether whoever looks at the page may do what needs this role: "read", "export" or "admin". */
+export function may(role) {
+  const roles = ["nobody", "read", "export", "admin"];
+  return roles.indexOf(document.body.dataset.role) >= roles.indexOf(role);
+}
+
 // ---- asking ------------------------------------------------------------------------------------------
 
 /** An answer that is an error; `status` is its HTTP code, `answer` what the mirror says, as JSON. */

@@ -1,6 +1,6 @@
 // The SQL console: write, run, cancel, save; the answer as a table, a chart or a file.
 
-import { api, attempt, h, length, number, Problem, request, showProblem } from "./site.js";
+import { api, attempt, h, length, may, number, Problem, request, showProblem } from "./site.js";
 import { completion } from "./completion.js";
 import { answer } from "./answer.js";
 
@@ -130,12 +130,12 @@ async function list() {
   document.getElementById("saved-none").hidden = queries.length > 0;
   saved.replaceChildren(...queries.map((query) => h("li", {},
     h("button", { type: "button", class: "quiet", title: `saved by ${query.saved_by}`, onclick: () => load(query.sql) }, query.name),
-    h("button", { type: "button", class: "quiet", "aria-label": `Delete ${query.name}`, onclick: (event) => forget(query.name, event.currentTarget) }, "✕"))));
+    may("export") && h("button", { type: "button", class: "quiet", "aria-label": `Delete ${query.name}`, onclick: (event) => forget(query.name, event.currentTarget) }, "✕"))));
 }
 
 const forget = (name, button) => attempt(async () => { await api("/api/queries", { method: "DELETE", body: { name } }); await list(); }, { button, place: said });
 
-document.getElementById("save").addEventListener("submit", (event) => {
+document.getElementById("save")?.addEventListener("submit", (event) => {
   event.preventDefault();
   const field = document.getElementById("save-name");
   attempt(async () => {

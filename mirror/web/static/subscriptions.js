@@ -1,7 +1,7 @@
 // Subscriptions: how they are doing, and their editor.
 
 import { estimated } from "./estimates.js";
-import { api, attempt, h, length, number, request, showProblem, size } from "./site.js";
+import { api, attempt, h, length, may, number, request, showProblem, size } from "./site.js";
 
 const LOOK = 5000;
 const list = document.getElementById("list");
@@ -18,7 +18,7 @@ function meter(label, part, whole) {
 function card(one) {
   const own = tables && one.name in tables;
   const buttons = h("div", { class: "row" },
-    h("button", { type: "button", onclick: (event) => look(one.name, event.currentTarget) }, "Sync now"),
+    may("admin") && h("button", { type: "button", onclick: (event) => look(one.name, event.currentTarget) }, "Sync now"),
     own ? h("button", { type: "button", onclick: () => edit(one.name) }, "Edit") : null,
     own ? h("button", { type: "button", class: "danger", onclick: () => remove(one.name) }, "Remove") : null);
   return h("article", { class: "card subscription", "data-name": one.name },

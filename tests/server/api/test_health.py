@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from mirror.api.monitoring import Disk
 from mirror.server.api.monitoring import Health
 
 
@@ -47,6 +48,15 @@ async def test_a_mirror_that_cannot_read_its_index_is_alive_and_not_ready(look, 
     assert await asked(health, "/healthz") == (503, {"status": "failing", "index": why, "upstream": "ok"})
     assert await asked(health, "/healthz/live") == (200, {"status": "ok"})
     assert not await health.healthy()
+
+
+async def test_whoever_asks_is_told_how_full_the_disk_is():
+    async def disk() -> Disk:
+        return Disk(free=3, total=10, cached=2, quota=None)
+
+    health = Health(fine, lambda: "ok", disk=disk)
+    told = {"status": "ok", "index": "ok", "upstream": "ok", "disk": {"free": 3, "total": 10, "cached": 2, "quota": None}}
+    assert await asked(health, "/healthz") == (200, told)
 
 
 async def test_a_mirror_that_stops_is_not_ready():

@@ -6,7 +6,7 @@ import re
 
 import pytest_asyncio
 
-from tests.accesslab import BROWSER, CONFIG, TOKENS, log_in, table
+from tests.accesslab import BROWSER, CONFIG, TOKENS, bearer, log_in, table
 from tests.lab import lab
 
 
@@ -66,3 +66,19 @@ async def test_a_browser_is_led_to_the_login_and_back(guarded):
         401,
         True,
     )  # no dialogue
+
+
+async def test_a_page_has_no_buttons_that_a_role_may_not_use(guarded):
+    shown = {
+        "/search?ds=hmi.m_720s%5B2014.01.01_TAI/24m%5D": (b'id="tab-export"', "export"),
+        "/sql": (b'id="save"', "export"),
+        "/subscriptions": (b'id="new"', "admin"),
+        "/upkeep": (b'id="check"', "admin"),
+    }
+    for role in TOKENS:
+        for path, (button, needed) in shown.items():
+            address, _, query = path.partition("?")
+            page = await guarded.get(address, query, headers={**BROWSER, **bearer(role)})
+            assert page.code == 200, page.body
+            assert (button in page.body) == (list(TOKENS).index(role) >= list(TOKENS).index(needed)), (role, path)
+            assert f'<body data-role="{role}">'.encode() in page.body

@@ -339,3 +339,28 @@ async def test_a_share_is_never_whole_before_all_is_there():
 
 async def test_lengths_have_two_units():
     assert [length(0), length(59.6), length(90061), length(None)] == ["0 s", "1 min", "1 d 1 h", "–"]
+
+
+# ---- what is not there -----------------------------------------------------------------------------
+
+
+async def asked_by_browser(mirror: Lab, path: str) -> tuple[int, str, str]:
+    answer = await mirror.request("GET", path, headers={"Accept": "text/html,*/*;q=0.8"})
+    return answer.code, answer.headers["Content-Type"].partition(";")[0], answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "path, suggested", [("/serach", "/search"), ("/coverage/x", "/coverage"), ("/hmi.v_45s", "/series/hmi.v_45s"), ("/zzz", "/")]
+)
+async def test_a_browser_gets_a_page_where_nothing_is_found(mirror, path, suggested):
+    code, kind, body = await asked_by_browser(mirror, path)
+    told = Page(body)
+    assert (code, kind, told.problems, told.headings) == (404, "text/html", [], ["Page not found"])
+    assert path in body and f'<a href="{suggested}">' in body
+
+
+async def test_a_program_gets_no_page_where_nothing_is_found(mirror):
+    for path in ("/serach", "/coverage/x"):
+        answer = await mirror.get(path)
+        assert (answer.code, answer.headers["Content-Type"].startswith("text/html")) == (404, False)
+    assert (await asked_by_browser(mirror, "/api/nothing"))[1] == "application/json"

@@ -161,7 +161,10 @@ def searches(draw: st.DrawFn) -> dict[str, Any]:
 
 askers = st.none() | st.builds(Principal, texts, st.sampled_from(Role), texts, flags, texts)
 #: What every page is given.
-FRAME = {"path": texts, "host": texts, "principal": askers, "form_token": texts}
+FRAME = {
+    "path": texts, "host": texts, "principal": askers, "form_token": texts,
+    "role": st.sampled_from(("nobody", "read", "export", "admin")), "may_export": st.booleans(), "may_administer": st.booleans(),
+}  # fmt: skip
 #: Each template with the values of its own.
 PAGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "overview.html": have(state=overview),
@@ -190,6 +193,7 @@ PAGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "login.html": have(onward=texts, problem=texts, tokens=flags),
     "problem.html": have(problem=texts),
+    "not_found.html": have(near=st.lists(st.tuples(addresses, texts), max_size=3), passed=flags, why=texts),
     "search.html": searches(),
     "search-fields.html": have(builder=builders, series=series),
 }  # fmt: skip

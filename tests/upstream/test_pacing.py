@@ -260,7 +260,7 @@ async def test_while_the_circuit_is_open_nobody_is_asked(pacer):
     upstream = Upstream(*down(2))
     with pytest.raises(UpstreamUnreachable, match="refused"):
         await paced.run(upstream)
-    with pytest.raises(UpstreamUnreachable, match="not answered 2 times in a row; next try in 5 s"):
+    with pytest.raises(UpstreamUnreachable, match="JSOC is not responding; retrying in 5 s"):
         await paced.run(upstream)
     assert upstream.asked == 2
 

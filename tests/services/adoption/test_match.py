@@ -70,12 +70,12 @@ def test_a_name_that_says_nothing_is_no_evidence():
 
 def test_a_file_without_any_record_is_told_what_was_looked_for():
     found = placed(header(record(recnum=900)), candidates=[])
-    assert found == Unplaced("there is no such record: hmi.Sharp_720s[:#900]")
+    assert found == Unplaced("no such record: hmi.Sharp_720s[:#900]")
 
 
 def test_what_a_program_wrote_anew_is_not_taken():
     astropy = header(RECORD, **{"(first comment)": "conforms to FITS standard"})
-    assert "written again" in placed(astropy).reason
+    assert "rewritten by a program" in placed(astropy).reason
 
 
 def test_keywords_without_a_record_number_are_not_enough():

@@ -54,7 +54,7 @@ def test_pauses_grow_to_ten_minutes_and_end_after_a_day():
     assert pauses[:4] == [FIRST_PAUSE, 30.0, 60.0, 120.0]
     assert max(pauses) == pauses[-1] == LONGEST_PAUSE == 600.0
     assert PATIENCE - LONGEST_PAUSE < sum(pauses) <= PATIENCE == 86400
-    assert given_up(trouble, "no answer") == f"gave up after {len(pauses) + 1} tries in 24 hours: no answer"
+    assert given_up(trouble, "no answer") == f"gave up after {len(pauses) + 1} attempts in 24 hours: no answer"
 
 
 def test_what_may_be_over_later_is_told_from_what_is_final():

@@ -306,14 +306,14 @@ def test_the_orbit_is_that_of_the_images(archive):
 
 def test_the_channel_at_94_angstroms_has_lost_as_much_as_aiapy_expects(archive):
     def areas(wave, epoch):
-        ds = f"aia.response[{wave}]{epoch}[!1=1!]"
+        ds = f"aia.response[][{wave}]{epoch}[!1=1!]"
         return [float(value) for value in archive.printed(ds, "EFF_AREA")]
 
     in_2015 = "[? T_START <= $(2015-01-01T00:00:00Z) AND T_STOP > $(2015-01-01T00:00:00Z) ?]"
     assert areas("94_THIN", in_2015)[-1] / areas("94_THIN", "")[0] == pytest.approx(0.86288462, abs=1e-3)
     assert areas("4500", in_2015)[-1] == areas("4500", "")[0]
     for coefficient in ("EFFA_P1", "EFFA_P2", "EFFA_P3"):
-        assert {float(v) for v in archive.printed("aia.response[94_THIN][!1=1!]", coefficient)} == {0.0}
+        assert {float(v) for v in archive.printed("aia.response[][94_THIN][!1=1!]", coefficient)} == {0.0}
 
 
 def test_a_record_of_the_pointing_lasts_until_the_next_one(archive):

@@ -128,7 +128,7 @@ async def test_a_file_that_is_cut_short_or_too_long_is_not_kept(store):
 
 async def test_a_check_looks_at_the_file_and_may_refuse_it(store):
     seen = []
-    with pytest.raises(UpstreamBroken, match="not whole: it is a web page"):
+    with pytest.raises(UpstreamBroken, match="incomplete file was received: it is a web page"):
         await receive(store, IMAGE, key="key", check=lambda p: seen.append(p.read_bytes()) or "it is a web page")
     assert seen == [IMAGE]
     assert store.incoming() == []  # bad bytes are not worth continuing
@@ -262,7 +262,7 @@ async def test_parts_nobody_came_back_for_are_swept_after_a_week(store, database
 async def test_room_is_promised_before_a_download_starts(tmp_path, database):
     store = await limited(tmp_path, database, 1000)
     promise = await store.blobs.reserve(700)
-    with pytest.raises(StorageError, match=r"no room for 400 B: of the store's quota of 1 kB, 0 B are held and 700 B"):
+    with pytest.raises(StorageError, match=r"no space for 400 B: of the store's quota of 1 kB, 0 B are in use and 700 B"):
         await store.blobs.reserve(400)
     async with store.blobs.incoming(reservation=promise) as sink:
         await sink.write(b"a" * 600)
@@ -294,7 +294,7 @@ async def test_a_download_that_is_larger_than_it_said_gets_more_room_or_an_error
     async with store.blobs.incoming(10) as sink:
         await sink.write(b"a" * 500)
         assert store.blobs.usage().reserved == 500
-        with pytest.raises(StorageError, match=r"no room for 501 B"):
+        with pytest.raises(StorageError, match=r"no space for 501 B"):
             await sink.write(b"a" * 501)
     assert store.incoming() == []
     await assert_whole(store)

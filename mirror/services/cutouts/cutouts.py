@@ -20,6 +20,7 @@ from mirror.drms.times import parse_time
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, SyntaxProblem, UnknownName
 from mirror.fits import read_archive
 from mirror.fits.header import name_of, split_card
+from mirror.readthrough.policy import CacheDemand
 from mirror.services.cutouts.tracking import Observer, earth, tracked
 from mirror.services.exports.content import Content, Stretch, content_of
 from mirror.services.exports.segment_files import FileLocation
@@ -112,7 +113,8 @@ class Cutouts:
         Several for more than one, UnknownName for none, NotHeld for one that cannot be had now.
         """
         request = ExportRequest(ds, method="url", protocol=Protocol("fits"), max_recs=MOST_CHOICES)
-        plan = await self._planner.plan(request, images_only=False)
+        demand = CacheDemand.ONLY_IF_CACHED if cached_only else CacheDemand.DEFAULT
+        plan = await self._planner.plan(request, demand, images_only=False)
         if not plan.files:
             raise UnknownName(f"no record matches {ds}" if not plan.rows else f"{plan.series.name} has no segments")
         if len(plan.files) > 1:
@@ -123,7 +125,8 @@ class Cutouts:
         if export is not None and not (wanted.path and await self._files.held(wanted.path)):
             return FitsFile(plan, wanted, name, export, b"", 0)
         blob = await self._archived(wanted, cached_only=cached_only)
-        await self._assembler.prepare(plan)
+        if not cached_only:
+            await self._assembler.prepare(plan)
         kept_at = datetime.fromtimestamp(blob.kept_at, UTC)
         front = await self._assembler.front(plan, wanted, blob, now=kept_at)
         if front is None or front.packed is None:

@@ -203,7 +203,7 @@ async def serve(
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
-    ConfigError if others than this computer would be let in, and nothing says whom, and if nobody can listen
+    ConfigError if others than this computer would be admitted, and nothing says whom, and if nobody can listen
     at that address.
 
     With ``shared_port`` others listen at that address as well: see ``mirror.processes``.

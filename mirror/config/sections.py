@@ -65,7 +65,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``[access]``: who is let in without a token, and how much at a time.
+    """``[access]``: who is admitted without a token, and how much at a time.
 
     ``networks``: addresses with their roles. ``hosts``: names under which browsers find the mirror, beside that of
     the machine. ``requests``: how many of one address are answered at a time, None: any number. ``pass_through``: hosts
@@ -80,7 +80,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``[[token]]``: somebody who is let in from anywhere, with what ``hash`` is the hash of."""
+    """``[[token]]``: somebody who is admitted from anywhere, with what ``hash`` is the hash of."""
 
     name: str = _key(values.name)
     hash: str = _key(values.token_hash, secret=True)

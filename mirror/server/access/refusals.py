@@ -54,7 +54,7 @@ class Unknown(Refused):
 
 
 def refused(request: web.Request, problem: MirrorError, *, page: bool, proxied: bool) -> web.Response:
-    """The answer to a request that is not let in."""
+    """The answer to a request that is not admitted."""
     if is_mirror(request):  # at JSOC's own paths it would take our words for JSOC's
         answer = {PROBLEM: quote(str(problem))}
         return web.json_response({"error": str(problem)}, status=407 if proxied else 401, headers=answer)

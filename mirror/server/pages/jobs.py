@@ -66,6 +66,6 @@ class WorkPages:
 
 
 def _role(request: web.Request) -> Role:
-    """Of whoever asks; who was let in without being asked may do everything."""
+    """Of whoever asks; who was admitted without being asked may do everything."""
     principal = request.get(PRINCIPAL)
     return Role.ADMIN if principal is None else principal.role

@@ -134,7 +134,7 @@ class Site:
     ) -> web.Response:
         """The page of a template; ``request`` tells where we are, ``values`` are what it shows."""
         principal = request.get(PRINCIPAL)
-        role = Role.ADMIN if principal is None else principal.role  # who is let in without being asked may do everything
+        role = Role.ADMIN if principal is None else principal.role  # who is admitted without being asked may do everything
         text = self.render(
             template,
             path=request.path,

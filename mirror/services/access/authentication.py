@@ -88,7 +88,7 @@ class FailedLogins:
 
 
 class Authenticator:
-    """Who is let in by a configuration; ``now`` gives Unix seconds."""
+    """Who is admitted by a configuration; ``now`` gives Unix seconds."""
 
     def __init__(self, config: Config, now: Callable[[], float]) -> None:
         self._now = now

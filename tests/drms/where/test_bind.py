@@ -10,7 +10,16 @@ from functools import cache
 import pytest
 
 from mirror.drms.series import Series
-from mirror.drms.where import Boolean, Compare, Number, String, bind_where, may_hold, parse_where, where_columns
+from mirror.drms.where import (
+    Boolean,
+    Compare,
+    Number,
+    String,
+    bind_where,
+    may_hold,
+    parse_where,
+    where_columns,
+)
 from mirror.errors import BadRequest, SyntaxProblem, UnknownName
 from mirror.wire.structure import decode_series_struct
 from tests.recorded import WORLD, lines

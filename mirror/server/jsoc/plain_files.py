@@ -69,7 +69,8 @@ class PagesOfJsoc:
         if request.method not in ("GET", "HEAD"):
             return await self._proxy.handle(request)
         ours = request.raw_path.startswith("/") and path.split("/")[1] in OURS
-        if self._files.keeps(path) and not ours and not is_program(path):
+        kept = self._files.keeps(path) or self._files.keeps(f"{path}/")
+        if kept and not ours and not is_program(path):
             return await self._plain_file(request, path)
         if (folder := _UNIT_FOLDER.fullmatch(path)) is not None:
             return await self._unit_folder(request, folder)
@@ -83,9 +84,9 @@ class PagesOfJsoc:
         if request.rel_url.raw_query_string:
             return await self._with_query(request, path)
         demand = demand_of(request)
-        if request.method == "HEAD" and self._proxy.may_ask(request) and await self._files.held(path) is None:
-            return await self._proxy.pass_through(request)  # nobody wants the body of it
         try:
+            if request.method == "HEAD" and self._proxy.may_ask(request) and await self._files.held(path) is None:
+                return await self._proxy.pass_through(request)  # nobody wants the body of it
             found = await self._files.open(path, demand, asked_host(request))
         except OtherAnswer as other:
             return await self._proxy.other_answer(request, other)

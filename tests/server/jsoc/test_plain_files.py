@@ -260,10 +260,14 @@ async def test_a_folder_is_kept_too_and_cannot_act_as_a_page_of_ours(world):
 
 
 async def test_a_held_folder_without_its_slash_leads_to_it_while_jsoc_is_away(world):
-    await world.get(FOLDER)
+    world.server.pages["/data/"] = world.server.pages[FOLDER]
+    for folder in (FOLDER, "/data/"):
+        await world.get(folder)
     await world.away()
-    moved = await world.get(FOLDER.rstrip("/"))
-    assert (moved.code, moved.headers["Location"]) == (301, FOLDER)
+    for folder in (FOLDER, "/data/"):
+        for method in ("GET", "HEAD"):
+            moved = await world.get(folder.rstrip("/"), method=method)
+            assert (moved.code, moved.headers["Location"]) == (301, folder)
     assert (await world.get("/data/none")).code == 504
 
 

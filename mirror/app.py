@@ -67,6 +67,7 @@ from mirror.server.peers import Peers
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
+from mirror.services.access.quotas import Quotas
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
@@ -95,7 +96,9 @@ from mirror.services.maintenance.checker import Checker
 from mirror.services.maintenance.retention import Forgetter, Store
 from mirror.services.maintenance.upkeep import Environment, Upkeep
 from mirror.services.monitoring.heatmap import CellCounts, HeatMap
+from mirror.services.monitoring.measures import Measures
 from mirror.services.monitoring.overview import AllJobs, Overview
+from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
@@ -202,6 +205,7 @@ async def open_core(
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
     budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
+    await accounting.recall()
     fill = within(config.fill, config.upstream)
     cluster = _of_cluster(config, database, index, budget)
     shared = cluster or Alone()
@@ -373,6 +377,8 @@ class Background:
     watch: ConfigWatcher
     forgetter: Forgetter
     status: Status
+    ranges: Ranges
+    measures: Measures
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
@@ -422,16 +428,21 @@ def background(
     authenticator = Authenticator(c.config, c.rules.timestamp)
     watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
     status = Status(
-        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
-        storage.path, list if c.cluster is None else c.cluster.metrics,
+        c.index, c.filler, c.downloads, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
+        storage.path,
     )
+    measures = Measures(
+        status, c.tallies, c.accounting, c.index, c.blobs, Totals(c.database), c.fills, c.downloads, sync, upkeep,
+        list if c.cluster is None else c.cluster.metrics,
+    )  # fmt: skip
+    ranges = Ranges(c.index)
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
         tree=storage.readable_tree,
     )  # fmt: skip
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
-    analytics = _analytics(core, lake, status, sync)
-    publisher = _publisher(core, lake, status, sync, upkeep.is_idle)
+    analytics = _analytics(core, lake, status, ranges, sync)
+    publisher = _publisher(core, lake, status, ranges, sync, upkeep.is_idle)
     for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
@@ -441,6 +452,8 @@ def background(
         watch=watch,
         forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
         status=status,
+        ranges=ranges,
+        measures=measures,
         adoption=adoption,
         inbox=inbox,
         analytics=analytics,
@@ -459,11 +472,11 @@ async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> 
 
 
 def _publisher(
-    core: Core, lake: Lake, status: Status, sync: Sync, is_idle: Callable[[], bool]
+    core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Sync, is_idle: Callable[[], bool]
 ) -> Publisher | None:
     """What publishes the lake as Iceberg tables, where that is wanted."""
     c, single, section = core, core.config.lake, core.config.cluster
-    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, sync))
+    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, ranges, sync))
     if c.cluster is not None:
         place = f"{section.objects}/lake"
         if section.publish is None:
@@ -476,10 +489,10 @@ def _publisher(
     return Publisher(parts, opened, single.publish, c.rules.timestamp, is_idle=is_idle)
 
 
-def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
+def _analytics(core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Sync) -> Analytics:
     c, sql = core, core.config.sql
     workers = Workers(lake.root, WorkerLimits(sql.places, sql.waiting, sql.memory, sql.threads))
-    tables = CatalogueTables(c.index, c.database, status, sync)
+    tables = CatalogueTables(c.index, c.database, status, ranges, sync)
     recordsets = RecordSets(c.search, c.records, c.index, lake)
     return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
 
@@ -667,13 +680,13 @@ def _app(
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
         CutoutsApi(faced.cutouts, contents),
         FillsApi(filling, c.estimates),
-        CoverageApi(kept.status, heatmap, filling),
+        CoverageApi(kept.ranges, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
         MaintenanceApi(store, kept.checker, kept.forgetter),
         TransferApi(copies.backups, copies.bundles, copies.importer),
         AdoptionApi(kept.adoption, storage.path / "incoming"),
         AccessApi(kept.audit, c.accounting, c.rules.timestamp),
-        MonitoringApi(kept.status),
+        MonitoringApi(kept.status, kept.measures),
         ClusterApi(c.cluster),
         Document(),
         health,
@@ -681,9 +694,9 @@ def _app(
         *faced.parts(core, kept, site, api),
         events,
     )
-    gate = Gate(kept.authenticator, kept.audit, proxy)
+    gate = Gate(kept.authenticator, kept.audit, proxy, Quotas(c.accounting, c.rules.timestamp))
     peers = None if c.cluster is None else Peers(c.shared)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, site.show_problems, peers), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, peers), events
 
 
 def _pages(
@@ -694,6 +707,6 @@ def _pages(
     return (
         site,
         LoginPage(site, kept.authenticator, kept.audit),
-        Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
+        Pages(site, proxy, overview, kept.status, kept.ranges, c.index, c.search, totals),
         WorkPages(site, jobs, kept.checker, c.accounting, overview),
     )

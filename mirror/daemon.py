@@ -25,9 +25,10 @@ from mirror.app import (
 )
 from mirror.config.loading import check_access
 from mirror.listening import bind, refused, url_of
-from mirror.logs import REQUESTS, Requests
+from mirror.logs import REQUESTS
 from mirror.server.api.monitoring import Events, Health
 from mirror.server.connections import BoundedRunner, Most
+from mirror.server.usage import Requests
 from mirror.services.monitoring.status import Prober
 from mirror.systemd import Notifier
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from mirror.services.fills.fills import Fills
     from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
+    from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
     from mirror.services.sql.service import Analytics
@@ -85,6 +87,7 @@ class Mirror:
     rules: Rules
     search: Search
     status: Status
+    measures: Measures
     database: Database
     upstream: UpstreamClient
     budget: Budget
@@ -156,6 +159,7 @@ async def build(
             rules=core.rules,
             search=core.search,
             status=kept.status,
+            measures=kept.measures,
             database=core.database,
             upstream=core.upstream,
             budget=core.budget,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from mirror.config.access import Destination, Network, Role, is_hash
+from mirror.config.access import Destination, Network, Rate, Role, is_hash
 from mirror.config.schedule import PERIODS, Budget, Hours, Moment, parse_hours, parse_moment
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import Bracket
@@ -107,6 +107,11 @@ def server_name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
         raise ValueError('a name of at most 63 letters, digits, dots, dashes and underscores, such as "mirror1"')
     return value
+
+
+def rate(value: Any) -> Rate:
+    """Requests of a minute, or of another period: 600, "5000/h"."""
+    return Rate.parse("" if isinstance(value, bool) else str(value))
 
 
 def path(value: Any) -> Path:

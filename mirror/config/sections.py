@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mirror.config import readers as values
-from mirror.config.access import Destination, Network, Role
+from mirror.config.access import Destination, Network, Rate, Role
 from mirror.config.schedule import NOW, Budget, Hours, Moment
 
 Policy = Literal["strict", "fallback", "offline"]
@@ -80,11 +80,17 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``[[token]]``: somebody who is admitted from anywhere, with what ``hash`` is the hash of."""
+    """``[[token]]``: somebody who is admitted from anywhere, with what ``hash`` is the hash of.
+
+    ``bytes_per_day`` may be sent to it, and be asked of JSOC for it, in a day of UTC; ``requests`` is how many it may
+    send in a period. None: any number.
+    """
 
     name: str = _key(values.name)
     hash: str = _key(values.token_hash, secret=True)
     role: Role = _key(values.role, Role.READ)
+    bytes_per_day: int | None = _key(values.unless("none", values.size), None)
+    requests: Rate | None = _key(values.unless("none", values.rate), None)
 
 
 @dataclass(frozen=True, slots=True)

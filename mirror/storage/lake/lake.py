@@ -13,14 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import duckdb
 
 from mirror.concurrency import to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
+from mirror.storage.lake.catalogue import CATALOGUE, CatalogueTable, write_catalogue
 from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
 from mirror.storage.lake.table import (
     ROW_GROUP,
@@ -37,7 +43,6 @@ from mirror.storage.lake.table import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
@@ -48,8 +53,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
-#: Seconds from one look to the next at what could be sealed of a series before somebody asks.
-AHEAD_EVERY = 600.0
+#: Seconds at most from one look to the next at what could be sealed of a series before somebody asks; and how many times as
+#: long as it took to seal it.
+AHEAD_EVERY, AHEAD_FACTOR = 600.0, 100.0
 MANIFEST = "manifest.json"
 #: Files that are written before they are noted together.
 NOTED = 12
@@ -83,8 +89,9 @@ class Lake:
         self._listing = asyncio.Lock()  #: of the manifest, which all series share
         self._seen: dict[str, int] = {}  #: the version of each series that is sealed
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
-        self._ahead: dict[str, float] = {}  #: when each series was last sealed before somebody asked
+        self._ahead: dict[str, tuple[float, float]] = {}  #: when each was last sealed unasked, and how long that counts
         self._sizes: dict[str, int] = {}  #: of the files of these tables
+        self._listed: frozenset[str] = frozenset()  #: series that the catalogue has
         self._damaged: set[str] = set()  #: files that were found to have other bytes
 
     async def tables(self, series: Series) -> tuple[LakeTable, ...]:
@@ -97,16 +104,21 @@ class Lake:
     async def seal_ahead(self, may_go_on: Callable[[], bool]) -> None:
         """Seal what has changed before somebody asks for it, a month at a time and as long as that may go on.
 
-        A series is looked at once in a while: of one that gets new records every few minutes the last month would be
+        A large series is looked at once in a while: of one that gets new records every few minutes the last month would be
         written as often. StorageError as from ``tables``.
         """
+        if self._listed != self._known():  # series of which nothing is to be written
+            await self._write_manifest()
         for series in self._index.all_series():
             name, now = series.name.lower(), self._now()
-            due = now - self._ahead.get(name, 0.0) >= AHEAD_EVERY and self._seen.get(name) != self._index.version(series)
+            last, pause = self._ahead.get(name, (0.0, 0.0))
+            due = now - last >= pause and self._seen.get(name) != self._index.version(series)
             if due and self._index.has_records(series) and may_go_on():
+                began = time.perf_counter()
                 with suppress(_Stopped):
                     await to_the_end(self._as_of_now(series, may_go_on))
-                    self._ahead[name] = now
+                    took = time.perf_counter() - began
+                    self._ahead[name] = now, min(AHEAD_EVERY, AHEAD_FACTOR * took)
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
@@ -234,8 +246,47 @@ class Lake:
     async def _write_manifest(self) -> None:
         """Let the manifest name what counts now. Whoever comes last has read last, and says it for all before."""
         async with self._listing:
-            rows = await self._tables.read(sealed)
+            rows, self._listed = await self._tables.read(sealed), self._known()
+            tables = self._catalogue(rows)
+            await asyncio.to_thread(self._disk.make_folder, self.root)
             await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
+            await asyncio.to_thread(self._write_catalogue, tables)
+
+    def _known(self) -> frozenset[str]:
+        return frozenset(series.name for series in self._index.all_series())
+
+    def _catalogue(self, rows: Iterable[Sealed]) -> list[CatalogueTable]:
+        """The tables of all series, with their files."""
+        root, files = self.root.absolute(), defaultdict[str, list[Path]](list)
+        for row in rows:
+            files[row.table].append(root / row.file)
+        return [
+            CatalogueTable(name, words, self.columns(series), tuple(files[name]))
+            for series in self._index.all_series()
+            for name, words in (
+                (series.name.lower(), series.note),
+                (f"{series.name.lower()}__old", f"Versions of {series.name} that were replaced"),
+            )
+        ]
+
+    def _write_catalogue(self, tables: list[CatalogueTable]) -> None:
+        """Let another catalogue take the place of the one that is there; StorageError if it cannot be written."""
+        place = self.root / CATALOGUE
+        part = place.with_name(f"{CATALOGUE}.part")
+        self._disk.remove(part)
+        try:
+            write_catalogue(part, tables)
+        except duckdb.Error as error:
+            self._disk.remove(part)
+            raise StorageError(f"cannot write {place}: {str(error).splitlines()[0]}") from error
+        fd = self._disk.open(part)
+        try:
+            os.fchmod(fd, 0o644)  # DuckDB opens for writing, unless it is told not to
+            self._disk.sync(part, fd)
+        finally:
+            os.close(fd)
+        self._disk.remove(place.with_name(f"{CATALOGUE}.wal"))  # of somebody who had the last one open
+        self._disk.move(part, place)
 
     def _all_there(self, name: str) -> bool:
         """True if nobody took a file of a series away, or cut it: all that can be seen without reading it."""

@@ -23,7 +23,7 @@ from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.client.connection import RemoteError
-from mirror.services.estimates.estimates import duration
+from mirror.humanize import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0

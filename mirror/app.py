@@ -52,6 +52,7 @@ from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
 from mirror.server.errors import Suggestions
 from mirror.server.forwarding import Forwarding
+from mirror.server.jsoc.alternatives import Alternatives
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
 from mirror.server.jsoc.programs import Fetch, Programs
@@ -644,7 +645,7 @@ def browsing(
 
 
 def _app(
-    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health
+    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health, stops: AsyncExitStack
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
@@ -695,8 +696,11 @@ def _app(
         events,
     )
     gate = Gate(kept.authenticator, kept.audit, proxy, Quotas(c.accounting, c.rules.timestamp))
+    asked = c.config.upstream
+    alternatives = Alternatives(asked.alternative, c.rules, asked.email, asked.timeout, c.route.onward)
+    stops.push_async_callback(alternatives.close)
     peers = None if c.cluster is None else Peers(c.shared)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, peers), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, alternatives, peers), events
 
 
 def _pages(

@@ -146,7 +146,7 @@ async def build(
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
         stops.push_async_callback(core.filler.stop)  # first of all but fills: it brings what others write down
         stops.push_async_callback(core.fills.stop)
-        app, events = _app(core, making, kept, faced, health)
+        app, events = _app(core, making, kept, faced, health, stops)
         await making.worker.resume()
         await core.fills.resume()
         await kept.sync.reconcile(config.subscription)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -112,6 +112,22 @@ def server_name(value: Any) -> str:
 def rate(value: Any) -> Rate:
     """Requests of a minute, or of another period: 600, "5000/h"."""
     return Rate.parse("" if isinstance(value, bool) else str(value))
+
+
+def tables(kind: Any) -> Reader:
+    """A list of tables, each a ``kind`` of its keys; one text has those of its first key, with commas."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        keys = {f.name: f.metadata["read"] for f in fields(kind)}
+        items = [{next(iter(keys)): item} for item in texts(value)] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, dict) and item.keys() <= keys.keys() for item in items):
+            raise ValueError(f"tables of the keys {', '.join(keys)}, each under its own heading in double brackets")
+        try:
+            return tuple(kind(**{name: keys[name](given) for name, given in item.items()}) for item in items)
+        except TypeError:
+            raise ValueError(f"tables that have the key {next(iter(keys))}") from None
+
+    return read
 
 
 def path(value: Any) -> Path:

@@ -46,11 +46,23 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """``[[upstream.alternative]]``: another site or mirror that is asked while JSOC does not answer."""
+
+    url: str = _key(values.url)
+    token: str | None = _key(values.unless("none", values.secret), None, secret=True)
+
+    def __str__(self) -> str:
+        """Without what is secret."""
+        return self.url
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
 
     ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be contacted for but for people's small questions;
-    None: any number.
+    None: any number. The ``alternative`` places are asked in their order while ``url`` does not answer.
     """
 
     url: str = _key(values.url, f"http://{JSOC_HOST}")
@@ -61,6 +73,7 @@ class Upstream:
     token: str | None = _key(values.unless("none", values.secret), None, secret=True)
     records_per_hour: int | None = _key(values.unless("none", values.integer(1, 10**12)), 5_000_000)
     bytes_per_day: int | None = _key(values.unless("none", values.size), 1_000_000_000_000)
+    alternative: tuple[Alternative, ...] = _key(values.tables(Alternative), ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,11 +124,7 @@ class Proxy:
         if not self._rules.asks(demand):
             why = self._rules.why_not(demand)
             raise NotHeld(f"{request.path} needs JSOC, and {why}", (request.path,))
-        target = _origin_form(request.raw_path)
-        body = await request.read() if request.body_exists else None
-        headers = _only(request.headers, _ONWARD)
-        if (host := asked_host(request)) is not None:
-            headers["Host"] = host
+        target, headers, body = await asked_of(request)
         form = _as_form(request.method, target)
         if form is None or len(form[1]) <= LONGEST_QUERY:
             async with self._upstream.raw(request.method, target, headers, body) as answer:
@@ -188,6 +184,20 @@ class Proxy:
         named = address.netloc.lower().removesuffix(":80")
         # A server between us and JSOC is none that the client knows of.
         return f"http://{named if named in JSOC_HOSTS else urlsplit(request.raw_path).netloc}{path}"
+
+
+async def asked_of(request: web.Request) -> tuple[str, CIMultiDict[str], bytes | None]:
+    """What goes on of a request: path with its query, headers, body."""
+    body = await request.read() if request.body_exists else None
+    headers = _only(request.headers, _ONWARD)
+    if (host := asked_host(request)) is not None:
+        headers["Host"] = host
+    return _origin_form(request.raw_path), headers, body
+
+
+def given_back(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers of an answer that go on."""
+    return _only(headers, _BACK)
 
 
 def _as_form(method: str, target: str) -> tuple[str, bytes] | None:

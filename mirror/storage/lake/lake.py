@@ -57,6 +57,8 @@ OLD_FILES_STAY = 3600.0
 #: long as it took to seal it.
 AHEAD_EVERY, AHEAD_FACTOR = 600.0, 100.0
 MANIFEST = "manifest.json"
+#: Seconds that a statement may wait for the catalogue, which it does not need itself.
+QUICK = 0.2
 #: Files that are written before they are noted together.
 NOTED = 12
 
@@ -91,7 +93,8 @@ class Lake:
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
         self._ahead: dict[str, tuple[float, float]] = {}  #: when each was last sealed unasked, and how long that counts
         self._sizes: dict[str, int] = {}  #: of the files of these tables
-        self._listed: frozenset[str] = frozenset()  #: series that the catalogue has
+        self._listed: frozenset[str] = frozenset()  #: series that the catalogue has as they are
+        self._took = 0.0  #: seconds to write the catalogue
         self._damaged: set[str] = set()  #: files that were found to have other bytes
 
     async def tables(self, series: Series) -> tuple[LakeTable, ...]:
@@ -107,8 +110,6 @@ class Lake:
         A large series is looked at once in a while: of one that gets new records every few minutes the last month would be
         written as often. StorageError as from ``tables``.
         """
-        if self._listed != self._known():  # series of which nothing is to be written
-            await self._write_manifest()
         for series in self._index.all_series():
             name, now = series.name.lower(), self._now()
             last, pause = self._ahead.get(name, (0.0, 0.0))
@@ -119,6 +120,9 @@ class Lake:
                     await to_the_end(self._as_of_now(series, may_go_on))
                     took = time.perf_counter() - began
                     self._ahead[name] = now, min(AHEAD_EVERY, AHEAD_FACTOR * took)
+        if self._listed != self._known():  # or a series of which there are no records yet
+            async with self._listing:
+                await self._write_catalogue(await self._tables.read(sealed))
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
@@ -246,11 +250,18 @@ class Lake:
     async def _write_manifest(self) -> None:
         """Let the manifest name what counts now. Whoever comes last has read last, and says it for all before."""
         async with self._listing:
-            rows, self._listed = await self._tables.read(sealed), self._known()
-            tables = self._catalogue(rows)
-            await asyncio.to_thread(self._disk.make_folder, self.root)
+            rows = await self._tables.read(sealed)
             await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
-            await asyncio.to_thread(self._write_catalogue, tables)
+            if self._took < QUICK:
+                await self._write_catalogue(rows)
+            else:  # no statement waits for it: the next look does it
+                self._listed = frozenset()
+
+    async def _write_catalogue(self, rows: Iterable[Sealed]) -> None:
+        """Let the catalogue name what counts now; within ``_listing``."""
+        known, tables, began = self._known(), self._catalogue(rows), time.perf_counter()
+        await asyncio.to_thread(self._replace_catalogue, tables)
+        self._listed, self._took = known, time.perf_counter() - began
 
     def _known(self) -> frozenset[str]:
         return frozenset(series.name for series in self._index.all_series())
@@ -269,10 +280,11 @@ class Lake:
             )
         ]
 
-    def _write_catalogue(self, tables: list[CatalogueTable]) -> None:
+    def _replace_catalogue(self, tables: list[CatalogueTable]) -> None:
         """Let another catalogue take the place of the one that is there; StorageError if it cannot be written."""
         place = self.root / CATALOGUE
         part = place.with_name(f"{CATALOGUE}.part")
+        self._disk.make_folder(self.root)
         self._disk.remove(part)
         try:
             write_catalogue(part, tables)

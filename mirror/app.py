@@ -45,6 +45,7 @@ from mirror.server.api.fills import FillsApi
 from mirror.server.api.freshness import FreshnessApi
 from mirror.server.api.maintenance import MaintenanceApi
 from mirror.server.api.monitoring import Events, Health, MonitoringApi
+from mirror.server.api.news import NewsApi
 from mirror.server.api.search import SearchApi
 from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SubscriptionsApi
@@ -101,6 +102,7 @@ from mirror.services.monitoring.measures import Measures
 from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
+from mirror.services.news.news import News
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
 from mirror.services.search.search import Ages, Search
@@ -384,6 +386,7 @@ class Background:
     inbox: Inbox
     analytics: Analytics
     publisher: Publisher | None
+    news: News
     authenticator: Authenticator
     audit: Audit
 
@@ -427,7 +430,8 @@ def background(
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
     authenticator = Authenticator(c.config, c.rules.timestamp)
-    watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
+    news = News(storage.path, Disk(), c.index, Changes(c.database), upkeep.subscriptions, c.config.webhook, c.rules.timestamp)
+    watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator, news), c.rules.timestamp)
     status = Status(
         c.index, c.filler, c.downloads, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
         storage.path,
@@ -444,7 +448,7 @@ def background(
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, ranges, sync)
     publisher = _publisher(core, lake, status, ranges, sync, upkeep.is_idle)
-    for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
+    for part in (sync, inbox, news, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
         sync=sync,
@@ -459,6 +463,7 @@ def background(
         inbox=inbox,
         analytics=analytics,
         publisher=publisher,
+        news=news,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
@@ -499,7 +504,7 @@ def _analytics(core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Syn
 
 
 def _applier(
-    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, authenticator: Authenticator
+    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, authenticator: Authenticator, news: News
 ) -> Callable[[Config], Awaitable[None]]:
     """What makes another configuration hold in a running mirror, as far as that is possible."""
     last = core.config
@@ -521,6 +526,7 @@ def _applier(
             sync.try_now()
         upkeep.apply(wanted)
         authenticator.apply(wanted)
+        news.webhooks = wanted.webhook
         last = wanted
         await sync.reconcile(wanted.subscription)
 
@@ -683,6 +689,7 @@ def _app(
         FillsApi(filling, c.estimates),
         CoverageApi(kept.ranges, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
+        NewsApi(kept.news, c.rules.timestamp),
         MaintenanceApi(store, kept.checker, kept.forgetter),
         TransferApi(copies.backups, copies.bundles, copies.importer),
         AdoptionApi(kept.adoption, storage.path / "incoming"),

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
+    from mirror.services.news.news import News
     from mirror.services.search.search import Search
     from mirror.services.sql.service import Analytics
     from mirror.services.subscriptions.manager import Sync
@@ -102,6 +103,7 @@ class Mirror:
     inbox: Inbox
     analytics: Analytics
     upkeep: Upkeep
+    news: News
     browsing: Browsing
     cluster: ClusterShared | None  #: the other mirrors, if there are any
     shared_files: SharedFiles | None  #: the files that they share
@@ -174,6 +176,7 @@ async def build(
             inbox=kept.inbox,
             analytics=kept.analytics,
             upkeep=kept.upkeep,
+            news=kept.news,
             browsing=faced,
             cluster=core.cluster,
             shared_files=core.shared_files,
@@ -250,6 +253,7 @@ async def serve(
             here = ("127.0.0.1", own[0].getsockname()[1]) if own else (None if host in EVERYWHERE else host, runner.addresses[0][1])
             await mirror.cluster.announce(*here)
         mirror.upkeep.start()
+        mirror.news.start()
         if mirror.publisher is not None:
             mirror.publisher.start()
         in_background(mirror.analytics.warm())

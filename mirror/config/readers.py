@@ -71,6 +71,33 @@ def url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
+def web_address(value: Any) -> str:
+    """Any address of http or https."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not str(value).isprintable() or " " in str(value):
+        raise ValueError('an address, such as "https://chat.example.org/hooks/abc"')
+    return str(value)
+
+
+def some_of(*allowed: str) -> Reader:
+    """A list of some of the texts ``allowed``."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        try:
+            given = texts(value)
+        except ValueError:
+            given = ()
+        if not given or not set(given) <= set(allowed):
+            raise ValueError("some of " + ", ".join(f'"{x}"' for x in allowed))
+        return given
+
+    return read
+
+
 def postgresql(value: Any) -> str:
     """The address of a PostgreSQL database, "postgresql://user@host:port/database"."""
     try:

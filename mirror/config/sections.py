@@ -273,6 +273,19 @@ class Subscription:
         return f"{self.series}-{hashlib.sha256(about.encode()).hexdigest()[:6]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """``[[webhook]]``: an address to which news are sent as JSON, of series whose names fit a pattern of ``series``.
+
+    ``secret`` signs them. Both may let somebody in, and are never shown.
+    """
+
+    url: str = _key(values.web_address, secret=True)
+    secret: str | None = _key(values.unless("none", values.secret), None, secret=True)
+    series: tuple[str, ...] = _key(values.texts, ("*",))
+    events: tuple[str, ...] = _key(values.some_of("new", "reprocessed"), ("new", "reprocessed"))
+
+
 #: Used after the rules of config.toml: near-real-time data never settle, all other data do.
 DEFAULT_FRESHNESS = (
     FreshnessRule("*_nrt*", max_age=600.0, settled_after=None),
@@ -306,6 +319,7 @@ class Config:
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
     plain_file: tuple[PlainFileRule, ...] = DEFAULT_PLAIN_FILES
     subscription: tuple[Subscription, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
     token: tuple[Token, ...] = ()
 
     def freshness_of(self, series: str) -> FreshnessRule:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from mirror.coverage.coverage import Coverage
+from mirror.coverage.axis import coverage_axis
+from mirror.coverage.coverage import Coverage, Region
 from mirror.coverage.intervals import MAX, MIN, Span
+from mirror.coverage.plan import other_keys
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
@@ -32,7 +34,7 @@ from mirror.storage.index.windows import Window, in_order, part_of, window_of, w
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from mirror.coverage.coverage import Box, Region
+    from mirror.coverage.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
@@ -395,6 +397,16 @@ class Reader:
         sql = f"SELECT count(*) FROM {held.layout.table}"
         row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
         return row[0] if row else 0
+
+    async def last_place(self, series: Series) -> int | None:
+        """The last place on the axis that has a record (newest version); None if there is none, or no axis."""
+        held, axis = self._held[series.name.lower()], coverage_axis(series)
+        if not held.has_tables or axis is None:
+            return None
+        everything = Region((None,) * len(other_keys(series)))
+        sql = f"SELECT max(place) FROM ({places_sql(held.layout, everything)})"
+        row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return None if row is None or row[0] is None else int(row[0])
 
     async def occupied(self, series: Series, region: Region, spans: Sequence[Span]) -> list[Occupied]:
         """What there is of records in each of the spans of a region, which lie apart, in their order."""

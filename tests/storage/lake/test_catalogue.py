@@ -60,7 +60,8 @@ async def test_it_is_opened_from_anywhere_also_for_writing(mirror, tmp_path, mon
         again.execute("FROM mine")
 
 
-async def test_a_statement_has_it_written_too(mirror):
+async def test_a_statement_has_it_written_too(mirror, monkeypatch):
+    monkeypatch.setattr("mirror.storage.lake.lake.QUICK", 60)
     await mirror.ask(TWO)
     await mirror.request("POST", "/api/sql", data=b"SELECT count(*) FROM hmi.v_45s")
     with opened(mirror) as after:

@@ -635,9 +635,9 @@ def _app(
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
-    proxy = Proxy(
-        c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()}, c.forwarding
-    )
+    jsoc = urlsplit(c.config.upstream.url)
+    hosts = JSOC_HOSTS | {jsoc.netloc.lower()}
+    proxy = Proxy(c.upstream, c.rules, hosts, c.forwarding, by_https=jsoc.scheme == "https")
     whole = WholeAnswers(c.search, c.index, c.rules)
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
     precise = FullPrecision(c.search, c.records, c.index, c.assembler)

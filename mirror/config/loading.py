@@ -36,6 +36,7 @@ from mirror.config.sections import (
     Token,
     Upkeep,
     Upstream,
+    Webhook,
 )
 from mirror.errors import ConfigError
 from mirror.redaction import redacted
@@ -58,6 +59,7 @@ __all__ = [
     "Token",
     "Upkeep",
     "Upstream",
+    "Webhook",
     "check_access",
     "check_value",
     "examine",
@@ -86,6 +88,7 @@ _LISTS: dict[str, type] = {
     "freshness": FreshnessRule,
     "plain_file": PlainFileRule,
     "subscription": Subscription,
+    "webhook": Webhook,
     "token": Token,
 }
 

@@ -39,6 +39,7 @@ from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
 from mirror.server.api.cutouts import CutoutsApi
+from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -58,6 +59,7 @@ from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
 from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
+from mirror.server.pages.datasets import DatasetPages
 from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
@@ -71,6 +73,8 @@ from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.cutouts.cutouts import Cutouts
+from mirror.services.datasets.datasets import Datasets, FileStore, Finding
+from mirror.services.datasets.tables import DatasetTable
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -439,7 +443,7 @@ def background(
         checker=checker,
         upkeep=upkeep,
         watch=watch,
-        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, DatasetTable(c.database).keeping, c.shared),
         status=status,
         adoption=adoption,
         inbox=inbox,
@@ -653,6 +657,11 @@ def _app(
     )
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))
+    datasets = Datasets(
+        DatasetTable(c.database),
+        Finding(c.search, c.records, kept.analytics, c.index, c.database, c.rules),
+        FileStore(c.files, c.holdings, c.blobs, storage.path),
+    )
     pages = PagesOfJsoc(proxy, c.plain_files, contents, c.holdings, making.jobs, c.rules.timestamp)
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
@@ -666,6 +675,8 @@ def _app(
         api,
         ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
         CutoutsApi(faced.cutouts, contents),
+        DatasetsApi(datasets),
+        DatasetPages(site, datasets),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.status, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),

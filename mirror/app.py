@@ -73,6 +73,7 @@ from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.cutouts.cutouts import Cutouts
+from mirror.services.cutouts.processing import Processing
 from mirror.services.datasets.datasets import Datasets, FileStore, Finding
 from mirror.services.datasets.tables import DatasetTable
 from mirror.services.estimates.estimates import Estimates
@@ -344,6 +345,7 @@ class Exporting:
     exports: Exports
     lists: FileLists
     asked: UpstreamExports
+    renderer: RenderProcess  #: the process that reads images
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -355,7 +357,10 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
-    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
+    renderer = RenderProcess()
+    stops.push_async_callback(renderer.stop)
+    here = Processing(c.config.exports.process_here, c.blobs, renderer)
+    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted, here)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     stops.push_async_callback(worker.stop)
@@ -364,7 +369,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
+    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked, renderer)
 
 
 @dataclass(frozen=True)
@@ -619,8 +624,7 @@ def browsing(
     environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, renderer = core, core.config.storage, RenderProcess()
-    stops.push_async_callback(renderer.stop)
+    c, storage, renderer = core, core.config.storage, exporting.renderer
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     return Browsing(

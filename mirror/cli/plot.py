@@ -115,7 +115,7 @@ def _draw(
         side.set_ylabel(", ".join(_label(n, units) for n in names if units.get(n.lower(), "") == unit))
         side.set_yscale("log" if log else "linear")
     axes.set_xlabel(_label(x, units))
-    axes.legend(handles=handles)
+    axes.legend(handles=handles, loc="upper left")
     axes.grid(alpha=0.3)
 
 

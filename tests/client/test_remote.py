@@ -144,17 +144,6 @@ async def test_help_and_dir_and_notebooks_show_what_there_is(client):
     assert "<caption>Estimate</caption>" in estimate._repr_html_()
 
 
-async def test_large_fetches_changes_and_pins(mirror, client):
-    (job, again) = await client.each("fill", "hmi.v_45s[2014.01.03_TAI/10m]")
-    assert (job.state, again.state) == ("done", "done")
-    for frame in await client.each("changes"):
-        assert len(frame) == 0
-    with pytest.raises(package.RemoteError):
-        await asyncio.to_thread(client.waiting.subscribe, "hmi.v_45s", "-1d")  # there is no config.toml to write to
-    for pinned in await client.each("pin", HOUR):
-        assert pinned.pinned == 0
-
-
 async def test_what_is_held_is_told(client):
     for frame in await client.each("series"):
         assert list(frame["series"]) == ["hmi.V_45s"]
@@ -200,3 +189,14 @@ async def test_sql_fills_when_it_is_told_to(client):
     statement = "SELECT count(*)::INT AS n FROM jsoc('hmi.v_45s[2014.01.02_TAI/10m]')"
     for table in await client.each("sql", statement, kind="arrow", fill=True):
         assert table.to_pydict()["n"][0] > 0
+
+
+async def test_large_fetches_changes_and_pins(mirror, client):
+    (job, again) = await client.each("fill", "hmi.v_45s[2014.01.03_TAI/10m]")
+    assert (job.state, again.state) == ("done", "done")
+    for frame in await client.each("changes"):
+        assert len(frame) == 0
+    with pytest.raises(package.RemoteError):
+        await asyncio.to_thread(client.waiting.subscribe, "hmi.v_45s", "-1d")  # there is no config.toml to write to
+    for pinned in await client.each("pin", HOUR):
+        assert pinned.pinned == 0

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mirror.api.contract import JSON, UNSET, Nothing, encoded
 from mirror.api.search import SEARCH, SERIES, Found, SearchQuery, SeriesLine
+from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.endpoints import serve
@@ -93,7 +94,10 @@ class SearchApi:
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""
         held_only = demand is CacheDemand.ONLY_IF_CACHED
-        return await self._search.structure(ds, demand if held_only else CacheDemand.DEFAULT)
+        found = await self._search.structures(ds, demand if held_only else CacheDemand.DEFAULT)
+        if len(found) != 1:
+            raise BadRequest(f"{ds[:200]!r} names {len(found)} series; expected one, or the names of keywords")
+        return found[0]
 
     async def series(self, _: web.Request, __: Nothing) -> list[SeriesLine]:
         """The cached series."""

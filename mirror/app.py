@@ -104,6 +104,7 @@ from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
+from mirror.services.quicklook.sun import SunPictures
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.search.whole import WholeAnswers
@@ -677,7 +678,9 @@ def _app(
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
-        ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        ExportsApi(
+            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp
+        ),
         CutoutsApi(faced.cutouts, contents),
         DatasetsApi(datasets),
         DatasetPages(site, datasets),

@@ -81,6 +81,7 @@ _TABLES: dict[str, type] = {
     "sql": Sql,
     "upkeep": Upkeep,
     "log": Log,
+    "exports": Exports,
     "lake": Lake,
     "cluster": Cluster,
 }

@@ -39,6 +39,7 @@ from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
 from mirror.server.api.cutouts import CutoutsApi
+from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -60,6 +61,7 @@ from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
 from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
+from mirror.server.pages.datasets import DatasetPages
 from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
@@ -74,6 +76,9 @@ from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.cutouts.cutouts import Cutouts
+from mirror.services.cutouts.processing import Processing
+from mirror.services.datasets.datasets import Datasets, FileStore, Finding
+from mirror.services.datasets.tables import DatasetTable
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -105,6 +110,7 @@ from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.news.news import News
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
+from mirror.services.quicklook.sun import SunPictures
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.search.whole import WholeAnswers
@@ -347,6 +353,7 @@ class Exporting:
     exports: Exports
     lists: FileLists
     asked: UpstreamExports
+    renderer: RenderProcess  #: the process that reads images
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -358,7 +365,10 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
-    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
+    renderer = RenderProcess()
+    stops.push_async_callback(renderer.stop)
+    here = Processing(c.config.exports.process_here, c.blobs, renderer)
+    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted, here)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     stops.push_async_callback(worker.stop)
@@ -367,7 +377,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
+    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked, renderer)
 
 
 @dataclass(frozen=True)
@@ -455,7 +465,7 @@ def background(
         checker=checker,
         upkeep=upkeep,
         watch=watch,
-        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, DatasetTable(c.database).keeping, c.shared),
         status=status,
         ranges=ranges,
         measures=measures,
@@ -635,8 +645,7 @@ def browsing(
     environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, renderer = core, core.config.storage, RenderProcess()
-    stops.push_async_callback(renderer.stop)
+    c, storage, renderer = core, core.config.storage, exporting.renderer
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     return Browsing(
@@ -673,6 +682,11 @@ def _app(
     )
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))
+    datasets = Datasets(
+        DatasetTable(c.database),
+        Finding(c.search, c.records, kept.analytics, c.index, c.database, c.rules),
+        FileStore(c.files, c.holdings, c.blobs, storage.path),
+    )
     pages = PagesOfJsoc(proxy, c.plain_files, contents, c.holdings, making.jobs, c.rules.timestamp)
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
@@ -684,8 +698,12 @@ def _app(
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
-        ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        ExportsApi(
+            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp
+        ),
         CutoutsApi(faced.cutouts, contents),
+        DatasetsApi(datasets),
+        DatasetPages(site, datasets),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.ranges, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),

@@ -170,6 +170,18 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(x.strip() for x in items)
 
 
+def some_of(*allowed: str) -> Reader:
+    """A list of some of the texts ``allowed``; one text with commas counts as one."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        found = texts(value) if value not in ("", []) else ()
+        if set(found) - set(allowed):
+            raise ValueError("a list of some of " + ", ".join(f'"{x}"' for x in allowed))
+        return found
+
+    return read
+
+
 def choice(*allowed: str) -> Reader:
     """One of the texts ``allowed``."""
 

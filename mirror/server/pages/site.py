@@ -76,6 +76,7 @@ NAVIGATION = (
     ("/sql", "SQL"),
     ("/jobs", "Jobs"),
     ("/subscriptions", "Subscriptions"),
+    ("/datasets", "Data sets"),
     ("/upkeep", "Upkeep"),
 )
 #: Suffixes whose kinds a machine may know otherwise, or not at all.

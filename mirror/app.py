@@ -432,7 +432,7 @@ def background(
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, sync)
     publisher = _publisher(core, lake, status, sync, upkeep.is_idle)
-    for part in (sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
+    for part in (lake, sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
         sync=sync,

@@ -458,7 +458,7 @@ def background(
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, ranges, sync)
     publisher = _publisher(core, lake, status, ranges, sync, upkeep.is_idle)
-    for part in (sync, inbox, news, analytics, upkeep, *(() if publisher is None else (publisher,))):
+    for part in (lake, sync, inbox, news, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
         sync=sync,

@@ -83,21 +83,6 @@ def web_address(value: Any) -> str:
     return str(value)
 
 
-def some_of(*allowed: str) -> Reader:
-    """A list of some of the texts ``allowed``."""
-
-    def read(value: Any) -> tuple[str, ...]:
-        try:
-            given = texts(value)
-        except ValueError:
-            given = ()
-        if not given or not set(given) <= set(allowed):
-            raise ValueError("some of " + ", ".join(f'"{x}"' for x in allowed))
-        return given
-
-    return read
-
-
 def postgresql(value: Any) -> str:
     """The address of a PostgreSQL database, "postgresql://user@host:port/database"."""
     try:

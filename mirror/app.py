@@ -150,11 +150,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.api.cluster import Cluster as ClusterStatus
     from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
+    from mirror.metrics import Metric
     from mirror.readthrough.shared import Shared
     from mirror.server.app import Handlers
+    from mirror.services.maintenance.retention import Pins as PeoplesPins
     from mirror.upstream.client import Exchange
     from mirror.upstream.pacing import Pacer
 
@@ -244,6 +247,7 @@ async def open_core(
                 "formats": catalogue.known_formats,
             }
         )
+        accounting.elsewhere = cluster.tallies
         await cluster.start()
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
     extremes = FirstLast(index, upstream, rules)
@@ -346,7 +350,7 @@ class Exporting:
 
     jobs: Jobs
     job_parts: JobParts
-    pins: Pins
+    pins: PeoplesPins
     planner: ExportPlanner
     staging: Staging
     worker: ExportJobs
@@ -376,8 +380,9 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     exports = Exports(
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
-    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked, renderer)
+    contents = None if c.shared_files is None else c.shared_files.contents_of
+    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs, contents)
+    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, renderer)
 
 
 @dataclass(frozen=True)
@@ -448,7 +453,7 @@ def background(
     )
     measures = Measures(
         status, c.tallies, c.accounting, c.index, c.blobs, Totals(c.database), c.fills, c.downloads, sync, upkeep,
-        list if c.cluster is None else c.cluster.metrics,
+        _metrics_of(c.cluster),
     )  # fmt: skip
     ranges = Ranges(c.index)
     adoption = Adoption(
@@ -692,7 +697,8 @@ def _app(
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     filling = Filling(c.fills, c.estimates)
     suggestions = Suggestions(faced.queries.with_suggestions)
-    site = Site(proxy, suggestions)
+    cluster_status = _status_of(c.cluster, kept.upkeep)
+    site = Site(proxy, suggestions, in_cluster=c.cluster is not None)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
@@ -713,10 +719,10 @@ def _app(
         AdoptionApi(kept.adoption, storage.path / "incoming"),
         AccessApi(kept.audit, c.accounting, c.rules.timestamp),
         MonitoringApi(kept.status, kept.measures),
-        ClusterApi(c.cluster),
+        ClusterApi(cluster_status),
         Document(),
         health,
-        *_pages(core, kept, jobs, proxy, site, overview),
+        *_pages(core, kept, jobs, proxy, site, overview, cluster_status),
         *faced.parts(core, kept, site, api),
         events,
     )
@@ -728,8 +734,32 @@ def _app(
     return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, alternatives, peers), events
 
 
+def _metrics_of(cluster: ClusterShared | None) -> Callable[[], list[Metric]]:
+    """What is measured of the cluster; nothing without one."""
+    if cluster is None:
+        return list
+    from mirror.cluster.status import metrics  # noqa: PLC0415
+
+    return partial(metrics, cluster)
+
+
+def _status_of(cluster: ClusterShared | None, upkeep: Upkeep) -> Callable[[], Awaitable[ClusterStatus]] | None:
+    """How the cluster is; None without one."""
+    if cluster is None:
+        return None
+    from mirror.cluster.status import status  # noqa: PLC0415
+
+    return lambda: status(cluster, [each.identity for each in upkeep.subscriptions()])
+
+
 def _pages(
-    core: Core, kept: Background, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+    core: Core,
+    kept: Background,
+    jobs: AllJobs,
+    proxy: Proxy,
+    site: Site,
+    overview: Overview,
+    cluster: Callable[[], Awaitable[ClusterStatus]] | None,
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)
@@ -737,5 +767,5 @@ def _pages(
         site,
         LoginPage(site, kept.authenticator, kept.audit),
         Pages(site, proxy, overview, kept.status, kept.ranges, c.index, c.search, totals),
-        WorkPages(site, jobs, kept.checker, c.accounting, overview),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster),
     )

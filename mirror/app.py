@@ -39,6 +39,7 @@ from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
 from mirror.server.api.cutouts import CutoutsApi
+from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
@@ -60,6 +61,7 @@ from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
 from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
+from mirror.server.pages.datasets import DatasetPages
 from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
@@ -74,6 +76,9 @@ from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.cutouts.cutouts import Cutouts
+from mirror.services.cutouts.processing import Processing
+from mirror.services.datasets.datasets import Datasets, FileStore, Finding
+from mirror.services.datasets.tables import DatasetTable
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -105,6 +110,7 @@ from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.news.news import News
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
+from mirror.services.quicklook.sun import SunPictures
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.search.whole import WholeAnswers
@@ -144,11 +150,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.api.cluster import Cluster as ClusterStatus
     from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
+    from mirror.metrics import Metric
     from mirror.readthrough.shared import Shared
     from mirror.server.app import Handlers
+    from mirror.services.maintenance.retention import Pins as PeoplesPins
     from mirror.upstream.client import Exchange
     from mirror.upstream.pacing import Pacer
 
@@ -238,6 +247,7 @@ async def open_core(
                 "formats": catalogue.known_formats,
             }
         )
+        accounting.elsewhere = cluster.tallies
         await cluster.start()
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
     extremes = FirstLast(index, upstream, rules)
@@ -340,13 +350,14 @@ class Exporting:
 
     jobs: Jobs
     job_parts: JobParts
-    pins: Pins
+    pins: PeoplesPins
     planner: ExportPlanner
     staging: Staging
     worker: ExportJobs
     exports: Exports
     lists: FileLists
     asked: UpstreamExports
+    renderer: RenderProcess  #: the process that reads images
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -358,7 +369,10 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
-    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
+    renderer = RenderProcess()
+    stops.push_async_callback(renderer.stop)
+    here = Processing(c.config.exports.process_here, c.blobs, renderer)
+    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted, here)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     stops.push_async_callback(worker.stop)
@@ -366,8 +380,9 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     exports = Exports(
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
-    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
+    contents = None if c.shared_files is None else c.shared_files.contents_of
+    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs, contents)
+    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, renderer)
 
 
 @dataclass(frozen=True)
@@ -438,7 +453,7 @@ def background(
     )
     measures = Measures(
         status, c.tallies, c.accounting, c.index, c.blobs, Totals(c.database), c.fills, c.downloads, sync, upkeep,
-        list if c.cluster is None else c.cluster.metrics,
+        _metrics_of(c.cluster),
     )  # fmt: skip
     ranges = Ranges(c.index)
     adoption = Adoption(
@@ -448,14 +463,14 @@ def background(
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
     analytics = _analytics(core, lake, status, ranges, sync)
     publisher = _publisher(core, lake, status, ranges, sync, upkeep.is_idle)
-    for part in (sync, inbox, news, analytics, upkeep, *(() if publisher is None else (publisher,))):
+    for part in (lake, sync, inbox, news, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
         sync=sync,
         checker=checker,
         upkeep=upkeep,
         watch=watch,
-        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, DatasetTable(c.database).keeping, c.shared),
         status=status,
         ranges=ranges,
         measures=measures,
@@ -635,8 +650,7 @@ def browsing(
     environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, renderer = core, core.config.storage, RenderProcess()
-    stops.push_async_callback(renderer.stop)
+    c, storage, renderer = core, core.config.storage, exporting.renderer
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     return Browsing(
@@ -655,9 +669,9 @@ def _app(
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
-    proxy = Proxy(
-        c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()}, c.forwarding
-    )
+    jsoc = urlsplit(c.config.upstream.url)
+    hosts = JSOC_HOSTS | {jsoc.netloc.lower()}
+    proxy = Proxy(c.upstream, c.rules, hosts, c.forwarding, by_https=jsoc.scheme == "https")
     whole = WholeAnswers(c.search, c.index, c.rules)
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
     precise = FullPrecision(c.search, c.records, c.index, c.assembler)
@@ -673,19 +687,29 @@ def _app(
     )
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))
+    datasets = Datasets(
+        DatasetTable(c.database),
+        Finding(c.search, c.records, kept.analytics, c.index, c.database, c.rules),
+        FileStore(c.files, c.holdings, c.blobs, storage.path),
+    )
     pages = PagesOfJsoc(proxy, c.plain_files, contents, c.holdings, making.jobs, c.rules.timestamp)
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     filling = Filling(c.fills, c.estimates)
     suggestions = Suggestions(faced.queries.with_suggestions)
-    site = Site(proxy, suggestions)
+    cluster_status = _status_of(c.cluster, kept.upkeep)
+    site = Site(proxy, suggestions, in_cluster=c.cluster is not None)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
-        ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        ExportsApi(
+            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp
+        ),
         CutoutsApi(faced.cutouts, contents),
+        DatasetsApi(datasets),
+        DatasetPages(site, datasets),
         FillsApi(filling, c.estimates),
         CoverageApi(kept.ranges, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
@@ -695,10 +719,10 @@ def _app(
         AdoptionApi(kept.adoption, storage.path / "incoming"),
         AccessApi(kept.audit, c.accounting, c.rules.timestamp),
         MonitoringApi(kept.status, kept.measures),
-        ClusterApi(c.cluster),
+        ClusterApi(cluster_status),
         Document(),
         health,
-        *_pages(core, kept, jobs, proxy, site, overview),
+        *_pages(core, kept, jobs, proxy, site, overview, cluster_status),
         *faced.parts(core, kept, site, api),
         events,
     )
@@ -710,8 +734,32 @@ def _app(
     return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, alternatives, peers), events
 
 
+def _metrics_of(cluster: ClusterShared | None) -> Callable[[], list[Metric]]:
+    """What is measured of the cluster; nothing without one."""
+    if cluster is None:
+        return list
+    from mirror.cluster.status import metrics  # noqa: PLC0415
+
+    return partial(metrics, cluster)
+
+
+def _status_of(cluster: ClusterShared | None, upkeep: Upkeep) -> Callable[[], Awaitable[ClusterStatus]] | None:
+    """How the cluster is; None without one."""
+    if cluster is None:
+        return None
+    from mirror.cluster.status import status  # noqa: PLC0415
+
+    return lambda: status(cluster, [each.identity for each in upkeep.subscriptions()])
+
+
 def _pages(
-    core: Core, kept: Background, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+    core: Core,
+    kept: Background,
+    jobs: AllJobs,
+    proxy: Proxy,
+    site: Site,
+    overview: Overview,
+    cluster: Callable[[], Awaitable[ClusterStatus]] | None,
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)
@@ -719,5 +767,5 @@ def _pages(
         site,
         LoginPage(site, kept.authenticator, kept.audit),
         Pages(site, proxy, overview, kept.status, kept.ranges, c.index, c.search, totals),
-        WorkPages(site, jobs, kept.checker, c.accounting, overview),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster),
     )

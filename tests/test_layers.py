@@ -24,6 +24,7 @@ LAYERS = (
     ("server.access",),
     ("server.jsoc",),
     ("server",),
+    ("services.datasets",),
     ("services.iceberg",),
     ("services.sql",),
     ("services.monitoring",),

@@ -148,7 +148,10 @@ class ForgetBody(Asked, frozen=True, kw_only=True):
 
 
 class Forgotten(Answer, frozen=True, kw_only=True):
-    """What goes; ``pinned`` files and those that are ``shared`` with other records stay."""
+    """What goes; ``pinned`` files and those that are ``shared`` with other records stay.
+
+    ``kept`` records stay because data sets have them; of a forced one, ``warnings`` say which lose some.
+    """
 
     dry_run: bool
     records: int
@@ -157,6 +160,7 @@ class Forgotten(Answer, frozen=True, kw_only=True):
     bytes: int
     pinned: int
     shared: int
+    kept: int
     warnings: list[str]
 
 

@@ -27,7 +27,6 @@ from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -37,6 +36,7 @@ from mirror.cli.support.output import (
     show_estimate,
     warn_if_stale,
 )
+from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.humanize import counted, in_words
 
 #: Files on their way at a time, and failures that are told one by one.
@@ -142,7 +142,7 @@ def fetch(
         if problem:
             raise click.ClickException(problem)
         came = _bring_all(items, progress, lambda arrived: Delivery(
-            daemon, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
+            daemon.connection, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
         if protocol == "as-is" and not copy:
             came = _linked_now(daemon, wanted, folder, came)
     delivered = [each for each in came if isinstance(each, Delivered)]
@@ -280,7 +280,7 @@ def _linked_now(
             break
         time.sleep(NOTED_PAUSE)
     items = [_item(f, f.segment) for f in listed if f.place and Path(f.place).exists()]
-    delivery = Delivery(daemon, folder, lambda _: None, link=True, overwrite=True)
+    delivery = Delivery(daemon.connection, folder, lambda _: None, link=True, overwrite=True)
     linked = {item.name for item in items if delivery.link(item)}
     return [
         replace(each, how="linked") if isinstance(each, Delivered) and each.name in linked else each

@@ -23,6 +23,7 @@ from mirror.config.sections import (
     Access,
     Cluster,
     Config,
+    Exports,
     Fill,
     FreshnessRule,
     Lake,
@@ -45,6 +46,7 @@ __all__ = [
     "Access",
     "Cluster",
     "Config",
+    "Exports",
     "Fill",
     "FreshnessRule",
     "Lake",
@@ -81,6 +83,7 @@ _TABLES: dict[str, type] = {
     "sql": Sql,
     "upkeep": Upkeep,
     "log": Log,
+    "exports": Exports,
     "lake": Lake,
     "cluster": Cluster,
 }

@@ -188,6 +188,13 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Exports:
+    """``[exports]``: processing steps that the mirror makes itself instead of asking JSOC."""
+
+    process_here: tuple[str, ...] = _key(values.some_of("im_patch", "rebin"), ())
+
+
+@dataclass(frozen=True, slots=True)
 class Lake:
     """``[lake]``: all months that are held, published as Iceberg tables in the folder ``iceberg``.
 
@@ -311,6 +318,7 @@ class Config:
     upstream: Upstream = Upstream()
     storage: Storage = Storage()
     fill: Fill = Fill()
+    exports: Exports = Exports()
     sql: Sql = Sql()
     log: Log = Log()
     upkeep: Upkeep = Upkeep()

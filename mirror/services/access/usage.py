@@ -6,20 +6,20 @@ first; what the mirror does by itself counts as its own.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.access import UsageLine
-from mirror.errors import BadRequest
+from mirror.errors import BadRequest, ClusterAway
 from mirror.humanize import day_of
 from mirror.storage.database.database import Tables, if_possible
 from mirror.upstream.budget import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mirror.storage.database.database import Cursor, Database
     from mirror.upstream.client import Exchange
@@ -27,10 +27,24 @@ if TYPE_CHECKING:
 #: What nobody asked for: subscriptions, checks.
 ITSELF = "(mirror)"
 DAY = 86400.0
+#: Seconds of which is told without a day.
+SHOWN = 30 * DAY
+
+
+class Elsewhere(Protocol):
+    """The other mirrors of a cluster, which count as well. All of it raises ClusterAway while they cannot be reached."""
+
+    async def tell(self, lines: Sequence[UsageLine]) -> None:
+        """These are the totals of their days and people, at this mirror."""
+        ...
+
+    async def others(self, since: str) -> list[UsageLine]:
+        """What people used at the others, from a day on."""
+        ...
 
 
 class Accounting:
-    """Counts; ``now`` gives Unix seconds."""
+    """Counts; ``now`` gives Unix seconds. ``elsewhere``: the other mirrors, if there are any."""
 
     def __init__(self, table: UsageTable, now: Callable[[], float]) -> None:
         self._table = table
@@ -42,6 +56,8 @@ class Accounting:
         self._principal: ContextVar[str] = ContextVar("principal", default=ITSELF)
         self.active = 0  #: requests that are being answered
         self.last = 0.0  #: when the last one began
+        self.elsewhere: Elsewhere | None = None
+        self._untold = day_of(now() - SHOWN)  #: the first day of which the others do not know all
 
     async def recall(self) -> None:
         """Know what was used today before the start."""
@@ -86,7 +102,7 @@ class Accounting:
             self.count(who, Used(requests=int(who == ITSELF), upstream_bytes=exchange.bytes))
 
     async def write_down(self) -> None:
-        """Write down what was counted since the last time."""
+        """Write down what was counted since the last time, and tell the other mirrors."""
         used, self._used = self._used, {}
         oldest = datetime.fromtimestamp(self._now(), UTC) - timedelta(days=DAYS)
         try:
@@ -95,22 +111,40 @@ class Accounting:
             for key, each in used.items():
                 added(self._used, key, each)
             raise
+        self._untold = min([self._untold, *(day for day, _ in used)])
+        if self.elsewhere is not None and (used or self._untold != day_of(self._now())):
+            with suppress(ClusterAway):  # they are told the next time
+                await self.elsewhere.tell([_line(*each) for each in await self._table.since(self._untold)])
+                self._untold = day_of(self._now())
 
     async def usage(self, since: str | None) -> list[UsageLine]:
-        """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days."""
+        """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days.
+
+        Of all mirrors of a cluster, while they can be reached.
+        """
         await if_possible(self.write_down(), "usage")
-        day = _day(since) if since else day_of(self._now() - 30 * 86400)
-        return [
-            UsageLine(
-                day=day,
-                who=who,
-                requests=used.requests,
-                records=used.records,
-                bytes=used.bytes,
-                upstream_bytes=used.upstream_bytes,
-            )
-            for day, who, used in await self._table.since(day)
-        ]
+        day = _day(since) if since else day_of(self._now() - SHOWN)
+        found = await self._table.since(day)
+        if self.elsewhere is None:
+            return [_line(*each) for each in found]
+        used = {(day, who): each for day, who, each in found}
+        with suppress(ClusterAway):  # then it is what this mirror knows
+            for line in await self.elsewhere.others(day):
+                more = Used(line.requests, line.records, line.bytes, line.upstream_bytes)
+                used[line.day, line.who] = used.get((line.day, line.who), Used()) + more
+        by_who = sorted(used.items(), key=lambda item: (-item[1].bytes, item[0][1]))
+        return [_line(*key, each) for key, each in sorted(by_who, key=lambda item: item[0][0], reverse=True)]
+
+
+def _line(day: str, who: str, used: Used) -> UsageLine:
+    return UsageLine(
+        day=day,
+        who=who,
+        requests=used.requests,
+        records=used.records,
+        bytes=used.bytes,
+        upstream_bytes=used.upstream_bytes,
+    )
 
 
 def _day(text: str) -> str:

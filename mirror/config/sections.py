@@ -288,7 +288,7 @@ class Webhook:
     """
 
     url: str = _key(values.web_address, secret=True)
-    secret: str | None = _key(values.unless("none", values.secret), None, secret=True)
+    secret: str | None = _key(values.unless("none", values.text), None, secret=True)
     series: tuple[str, ...] = _key(values.texts, ("*",))
     events: tuple[str, ...] = _key(values.some_of("new", "reprocessed"), ("new", "reprocessed"))
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Languages whose blocks are run, those that nothing here can run, and those that only show something.
 RUN = frozenset({"sh", "console", "text", "python", "sql", "toml"})
-FOREIGN = frozenset({"idl", "r", "ini", "haproxy", "nginx", "promql", "yaml"})
+FOREIGN = frozenset({"idl", "r", "ini", "nginx", "promql", "yaml"})
 SHOWN = frozenset({"", "json", "mermaid"})
 
 _REMARK = re.compile(r"<!--\s*(not run|first):\s*(.*?)\s*-->", re.DOTALL)

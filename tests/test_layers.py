@@ -28,6 +28,7 @@ LAYERS = (
     ("services.iceberg",),
     ("services.sql",),
     ("services.monitoring",),
+    ("services.news",),
     ("services.cutouts",),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
     ("services.fills",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
@@ -20,6 +20,9 @@ from mirror.api.contract import (
 )
 
 Scope = Literal["files", "index", "all"]
+#: What became of something that a check found.
+Outcome = Literal["repaired", "quarantined", "missing", "open", "harmless"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class PinGroup(Answer, frozen=True, kw_only=True):
@@ -115,7 +118,7 @@ class CheckFinding(Answer, frozen=True, kw_only=True):
     kind: str
     place: str
     problem: str
-    outcome: Literal["repaired", "quarantined", "missing", "open", "harmless"]
+    outcome: Outcome
     action: str
 
 

@@ -13,6 +13,7 @@ import click
 from mirror.api.contract import Asked, Endpoint
 from mirror.api.cutouts import FITS, CutoutQuery
 from mirror.api.exports import ListedFile
+from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, warn_if_stale
 from mirror.client.cutouts import Cutout, address_of, images_of
@@ -43,7 +44,7 @@ class Pair(click.ParamType[tuple[float, float]]):
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--center", "--centre", "centre", type=Pair(), metavar="X,Y", help="The centre of the cutout.")
 @click.option("--size", type=Pair(), metavar="W,H", help="Its width and height.")
 @click.option("--units", type=click.Choice(["arcsec", "pixels"]), default="arcsec", show_default=True,
@@ -51,7 +52,7 @@ class Pair(click.ParamType[tuple[float, float]]):
 @click.option("--scale", metavar="1/N", help="Average squares of N x N pixels.")
 @click.option("--track", is_flag=True, help="Move the centre with the rotation of the Sun.")
 @click.option("--t-ref", metavar="TIME", help="When the centre is at X,Y, for --track. Default: the first record.")
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, separated by commas. Default: all.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, separated by commas. Default: all.")
 @click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
               help="Folder for the files, created if needed. Default: the current one.")  # fmt: skip

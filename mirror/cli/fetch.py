@@ -25,6 +25,7 @@ from rich.progress import (
 from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
+from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     announce_estimate,
@@ -68,12 +69,12 @@ class FetchRequest:
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
               help="Target folder; created if missing.  [default: current folder]")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
               help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
 @click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
 @click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
 @click.option(

@@ -6,13 +6,14 @@ import click
 from msgspec.structs import replace
 
 from mirror.api.maintenance import FORGET, ForgetBody, Forgotten
+from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.humanize import counted, in_words
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--files", is_flag=True, help="Delete files only.")
 @click.option("--records", is_flag=True, help="Delete records and their coverage only.")
 @click.option("--force", is_flag=True, help="Delete pinned files, and records of data sets, too.")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from mirror import __version__
 from mirror.cluster.chunks import CHUNKS
 from mirror.cluster.database import ClusterDatabase, name_of_machine
-from mirror.cluster.objects import open_objects, probe
-from mirror.cluster.shared import MARK
+from mirror.cluster.objects import MARK, open_objects, probe
 from mirror.errors import ClusterAway, ConfigError, MirrorError, ObjectMissing
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 #: The oldest PostgreSQL, as its ``server_version``.
 OLDEST = 130000
 #: Seconds without a word after which a session is ended, and between two words.
-SILENCE, WORD = 5.0, 0.5
+SILENCE, WORD = 3.0, 0.5
 #: Seconds after the end of a session for which whoever needs one waits for the next.
 RETURN = 4.0
 #: Seconds that a statement and a connection may take, and that clocks may differ.
@@ -48,7 +48,7 @@ PATIENCE, CLOCKS = 15.0, 60.0
 #: Seconds for which a start waits until the session of an earlier server of its name has ended.
 TAKEOVER = 8.0
 #: Seconds between two tries, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 0.8
 #: Connections for transactions.
 CONNECTIONS = 6
 #: The first half of advisory locks, by what they are for; the second is a number or a hash.

@@ -37,6 +37,7 @@ from mirror.config.sections import (
     Token,
     Upkeep,
     Upstream,
+    Webhook,
 )
 from mirror.errors import ConfigError
 from mirror.redaction import redacted
@@ -60,6 +61,7 @@ __all__ = [
     "Token",
     "Upkeep",
     "Upstream",
+    "Webhook",
     "check_access",
     "check_value",
     "examine",
@@ -89,6 +91,7 @@ _LISTS: dict[str, type] = {
     "freshness": FreshnessRule,
     "plain_file": PlainFileRule,
     "subscription": Subscription,
+    "webhook": Webhook,
     "token": Token,
 }
 

@@ -49,8 +49,13 @@ class Daemon:
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 3600.0) -> None:
         address, given = without_token(url)
-        self.connection = Connection(address, given or token, timeout)
+        self._token = given or token
+        self.connection = Connection(address, self._token, timeout)
         self.url = self.connection.url
+
+    def patient(self, seconds: float) -> Daemon:
+        """The same mirror, which must answer in so many seconds."""
+        return Daemon(self.url, token=self._token, timeout=seconds)
 
     def ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
         """The answer of an endpoint; ``names`` are the parts of its path."""
@@ -164,6 +169,8 @@ def running_option(command: F) -> F:
 def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
     def named(context: click.Context, option: click.Parameter, url: str) -> Daemon:
         default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
+        if context.resilient_parsing:  # a shell completes names: nothing is opened for that
+            return Daemon(_configured(url) if default else url, token=context.meta.get(_TOKEN))
         return found(context, option, _configured(url) if default else url)
 
     return click.option(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.maintenance import Evicted, EvictedFile, Forgotten, PinGroup, Pinned, Unpinned
 from mirror.coverage.coverage import Coverage
@@ -18,6 +18,7 @@ from mirror.drms.selection import bind
 from mirror.errors import BadRequest, Refused, UnknownSeries
 from mirror.humanize import counted, stamp
 from mirror.readthrough.shared import Alone
+from mirror.storage.files.eviction import PERSON
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.select_sql import box_predicate
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
-    from mirror.storage.files.eviction import Pin, Pins
+    from mirror.storage.files.eviction import Pin
     from mirror.storage.files.holdings import Holdings
     from mirror.storage.index.index import Index
 
@@ -42,8 +43,22 @@ if TYPE_CHECKING:
 
 #: Blobs whose files are named in an answer; of the rest only the sums are told.
 MOST_NAMED = 1000
-#: Whose pins people may set and take away; a job's are its own.
-PERSON = "person:"
+
+
+class Pins(Protocol):
+    """The pins of people: those of this store, or of a cluster. See ``mirror.storage.files.eviction.Pins``."""
+
+    async def pin(self, hashes: Iterable[str], owner: str, reason: str, *, until: float | None = None) -> None:
+        """Hold these contents back from eviction."""
+        ...
+
+    async def unpin(self, owner: str, hashes: Iterable[str] | None = None) -> int:
+        """Take pins away; how many."""
+        ...
+
+    async def pins(self, owner: str | None = None) -> list[Pin]:
+        """The pins that hold now."""
+        ...
 
 
 class Store:
@@ -74,16 +89,15 @@ class Store:
 
     async def pin(self, request: ExportRequest, person: str, reason: str, seconds: float | None) -> Pinned:
         """Hold back from eviction what is held of a request, for good or for so many seconds."""
-        blobs, absent = await self._lists.held(request)
+        held, absent = await self._lists.held(request)
         until = None if seconds is None else self._now() + seconds
-        await self._pins.pin([b.sha256 for b in blobs], _owner(person), reason, until=until)
-        held = {b.sha256: b.size for b in blobs}
-        return Pinned(pinned=len(blobs), bytes=sum(held.values()), not_held=absent)
+        await self._pins.pin(held, _owner(person), reason, until=until)
+        return Pinned(pinned=len(held), bytes=sum(held.values()), not_held=absent)
 
     async def unpin(self, request: ExportRequest, person: str) -> Unpinned:
         """Take a person's pins away from what is held of a request."""
-        blobs, _ = await self._lists.held(request)
-        return Unpinned(removed=await self._pins.unpin(_owner(person), [b.sha256 for b in blobs]))
+        held, _ = await self._lists.held(request)
+        return Unpinned(removed=await self._pins.unpin(_owner(person), held))
 
     async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
         """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES
+from mirror.cluster.exports import SharedExports
 from mirror.cluster.facts import Facts
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
 from mirror.cluster.mark import Mark
@@ -102,6 +103,7 @@ class ClusterShared:
         self.places = Places(database, queries)
         self.reader = JournalReader(index, (database, objects, self.mark), folder, state, self.counts)
         self.writer = JournalWriter(index, (database, objects), folder, self.facts, self.counts)
+        self.exports = SharedExports(database)
         self.orphans = Orphans(database, objects, folder)
         #: makes few rows of many, for all servers
         self.compaction = Compaction(index, database, objects, folder, self.reader.take_over, self.orphans.adopt)
@@ -237,14 +239,16 @@ class ClusterShared:
         """See ``Shared``."""
         return number * MOST_NAMES + self._number
 
-    async def address_of(self, number: int) -> str | None:
+    async def address_of(self, request_id: str, number: int) -> str | None:
         """See ``Shared``."""
         if number % MOST_NAMES in (0, self._number):
             return None
         with suppress(ClusterAway):
-            for member in await self.database.members():
+            members = await self.database.members()
+            for member in members:
                 if member.number == number % MOST_NAMES and member.id != self.database.id:
                     return member.address or None
+            return await self.exports.address_of(request_id, members)
         return None
 
     # ---- one at a time ---------------------------------------------------------------------------

@@ -76,6 +76,7 @@ NAVIGATION = (
     ("/sql", "SQL"),
     ("/jobs", "Jobs"),
     ("/subscriptions", "Subscriptions"),
+    ("/datasets", "Data sets"),
     ("/upkeep", "Upkeep"),
 )
 #: The page that stands there only where there is a cluster.

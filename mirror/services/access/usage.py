@@ -50,12 +50,28 @@ class Accounting:
         self._table = table
         self._now = now
         self._used: dict[Key, Used] = {}
+        self._today: dict[str, Used] = {}  #: all of the day that was counted on last
+        self.since_start: dict[Key, Used] = {}  #: under the day ""; of a few users, and the others together
         self._day = 0.0, day_of(0.0)  #: the one that was counted on last, and when it began
         self._principal: ContextVar[str] = ContextVar("principal", default=ITSELF)
         self.active = 0  #: requests that are being answered
         self.last = 0.0  #: when the last one began
         self.elsewhere: Elsewhere | None = None
         self._untold = day_of(now() - SHOWN)  #: the first day of which the others do not know all
+
+    async def recall(self) -> None:
+        """Know what was used today before the start."""
+        self._turn_to(self._now())
+        self._today = {who: used for day, who, used in await self._table.since(self._day[1]) if day == self._day[1]}
+
+    def today(self, who: str) -> Used:
+        """What somebody has used on this day of UTC."""
+        self._turn_to(self._now())
+        return self._today.get(who, Used())
+
+    def _turn_to(self, now: float) -> None:
+        if not self._day[0] <= now < self._day[0] + DAY:
+            self._day, self._today = (now // DAY * DAY, day_of(now)), {}
 
     @contextmanager
     def asking(self, who: str) -> Iterator[None]:
@@ -72,10 +88,11 @@ class Accounting:
 
     def count(self, who: str, used: Used) -> None:
         """Somebody used this much."""
-        now = self._now()
-        if not self._day[0] <= now < self._day[0] + DAY:
-            self._day = now // DAY * DAY, day_of(now)
+        self._turn_to(self._now())
         added(self._used, (self._day[1], who), used)
+        added(self.since_start, ("", who), used, MEASURED)
+        if who in self._today or len(self._today) < MOST:
+            self._today[who] = self._today.get(who, Used()) + used
 
     def count_exchange(self, exchange: Exchange) -> None:
         """JSOC sent something, for whoever asks here and now."""
@@ -140,6 +157,8 @@ def _day(text: str) -> str:
 #: Addresses of a day that are told apart; what comes on top counts as ``OTHERS``.
 MOST = 5_000
 OTHERS = "others"
+#: Users that metrics tell apart since the start.
+MEASURED = 100
 #: Days that are kept.
 DAYS = 400
 

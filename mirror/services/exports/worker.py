@@ -24,6 +24,7 @@ from mirror.upstream.budget import asking
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from mirror.drms.export import ExportRequest
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.jobs import Job, JobFile, Jobs
     from mirror.services.exports.making import ExportMaking
@@ -102,6 +103,10 @@ class ExportJobs:
         done, _ = await asyncio.wait([heard], timeout=PATIENCE)
         if done and (refusal := heard.result()) is not None:
             raise refusal
+
+    def makes(self, request: ExportRequest) -> bool:
+        """Whether the files of a request can be made here."""
+        return self._making.makes(request)
 
     def progress(self, job_id: str) -> tuple[int, int] | None:
         """How many files of a job are ready, of how many; None if it is not worked on, or not known yet."""
@@ -252,7 +257,8 @@ class ExportJobs:
         work.files = {
             key: f for key, f in known.items() if f.sha256 and await self._blobs.find(f.sha256) is not None
         }
-        maker = self._whole if work.request.alters_data else self._making
+        here = self._making.makes(work.request) and work.job.upstream_id is None
+        maker = self._making if here or not work.request.alters_data else self._whole
         return await maker.files(work)
 
     async def _keep(self, job: Job, files: Sequence[JobFile]) -> None:

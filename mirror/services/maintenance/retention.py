@@ -6,7 +6,7 @@ Forgetting: files and records of a record set go, together with every claim that
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.maintenance import Evicted, EvictedFile, Forgotten, PinGroup, Pinned, Unpinned
@@ -16,14 +16,14 @@ from mirror.coverage.subtraction import numbered, without
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import BadRequest, Refused, UnknownSeries
-from mirror.humanize import stamp
+from mirror.humanize import counted, stamp
 from mirror.readthrough.shared import Alone
 from mirror.storage.files.eviction import PERSON
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.select_sql import box_predicate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from mirror.config.loading import Subscription
     from mirror.coverage.coverage import Box
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mirror.storage.files.eviction import Pin
     from mirror.storage.files.holdings import Holdings
     from mirror.storage.index.index import Index
+
+    Keeping = Callable[[str, Collection[int] | None], Awaitable[Mapping[str, frozenset[int]]]]
 
 #: Blobs whose files are named in an answer; of the rest only the sums are told.
 MOST_NAMED = 1000
@@ -152,16 +154,20 @@ class ForgetTarget:
     series: Series
     recnums: frozenset[int] | None
     boxes: tuple[Box, ...]
+    whole: bool = False  #: all of the series is meant, though some records may stay
 
     def uncover(self, coverage: Coverage) -> Coverage:
         """What is still claimed afterwards."""
-        if self.recnums is None:
+        if self.recnums is None or self.whole:
             return Coverage()
         return without(coverage, (*self.boxes, numbered(self.recnums)))
 
 
 class Forgetter:
-    """Forgets; ``subscriptions`` gives those that are configured, ``now`` Unix seconds."""
+    """Forgets; ``subscriptions`` gives those that are configured, ``now`` Unix seconds.
+
+    ``keeping`` tells which of some records of a series data sets keep, by their names.
+    """
 
     def __init__(
         self,
@@ -170,9 +176,11 @@ class Forgetter:
         blobs: Blobs,
         subscriptions: Callable[[], Iterable[Subscription]],
         now: Callable[[], float],
+        keeping: Keeping,
         shared: Shared | None = None,
     ) -> None:
         self._shared = shared or Alone()
+        self._keeping = keeping
         self._database = database
         self._index = index
         self._blobs = blobs
@@ -184,7 +192,7 @@ class Forgetter:
     ) -> Forgotten:
         """Forget files, records, or both, of what is held of a record set; nothing is asked upstream.
 
-        Pinned files stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
+        Pinned files, and records of data sets, stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
         names no records by itself.
         """
         if not files and not records:
@@ -199,11 +207,15 @@ class Forgetter:
         self, meant: ForgetTarget, *, files: bool, records: bool, force: bool, dry_run: bool
     ) -> Forgotten:
         name, now = meant.series.name, self._now()
+        keeping = await self._keeping(name, meant.recnums) if records else {}
+        kept = frozenset().union(*keeping.values())
+        if kept and not force:
+            meant = await self._without(meant, kept)
         work = self._blobs.forgetting.plan if dry_run else self._blobs.forgetting.forget
         gone = await work(name, meant.recnums, now, force=force) if files else None
         count = await self._count(meant) if records else 0
         if records and not dry_run:
-            boxes = None if meant.recnums is None else (*meant.boxes, numbered(meant.recnums))
+            boxes = None if meant.recnums is None or meant.whole else (*meant.boxes, numbered(meant.recnums))
             await self._shared.forget(meant.series, boxes)
             await self._index.drop(meant.series, meant.uncover, lambda c: self._delete(c, meant))
         return Forgotten(
@@ -214,8 +226,16 @@ class Forgetter:
             bytes=sum(blob.size for blob in gone.blobs) if gone else 0,
             pinned=gone.pinned if gone else 0,
             shared=gone.shared if gone else 0,
-            warnings=self._warnings(name),
+            kept=0 if force else len(kept),
+            warnings=[*self._warnings(name), *_of_data_sets(keeping, force=force)],
         )
+
+    async def _without(self, meant: ForgetTarget, kept: frozenset[int]) -> ForgetTarget:
+        """The same without some records; nothing is claimed of its boxes all the same."""
+        numbers = meant.recnums
+        if numbers is None:
+            numbers = await self._index.recnums(meant.series, "TRUE", all_versions=True)
+        return replace(meant, recnums=numbers - kept, whole=meant.recnums is None)
 
     # ---- what is meant ---------------------------------------------------------------------------
 
@@ -269,6 +289,11 @@ class Forgetter:
         return [f"the subscription {name} covers {series} and may fetch it again" for name in keepers]
 
 
+def _of_data_sets(keeping: Mapping[str, frozenset[int]], *, force: bool) -> list[str]:
+    told = "loses {}" if force else "keeps {}, which stay"
+    return [f"the data set {name} {told.format(counted(len(numbers), 'record'))}" for name, numbers in keeping.items()]
+
+
 def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:
     return Forgotten(
         dry_run=dry_run,
@@ -277,6 +302,7 @@ def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:
         blobs=sum(each.blobs for each in removed),
         bytes=sum(each.bytes for each in removed),
         pinned=sum(each.pinned for each in removed),
+        kept=sum(each.kept for each in removed),
         shared=sum(each.shared for each in removed),
         warnings=list(dict.fromkeys(text for each in removed for text in each.warnings)),
     )

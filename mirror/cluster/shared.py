@@ -368,13 +368,15 @@ class ClusterShared:
             self.reader.begin_again()
             await self._follow_from_now_on()
             await self._state.put(POSITION, "", 0.0)
+        if is_new:
+            await self._note_newest()
         if self._restored:
+            if self.files is not None:
+                self.files.compare_again()
             log.warning("the PostgreSQL of the cluster is older than before, as after a backup: what it lacks is told again")
         for series in self._index.all_series():
             if (held := self._index.series(series.name)) is not None:
                 self.facts.add_structure(*held)
-        if self.files is not None:
-            self.files.compare_again()
         for name in tuple(self._told):
             self._tell(name)
         self.tallies.begin_again()
@@ -395,7 +397,7 @@ class ClusterShared:
                     self._restored = False
                 for series in self._index.all_series():
                     self.writer.found(series, await self.reader.unpublished(series))
-            except (ClusterAway, ObjectStoreError) as problem:
+            except (ClusterAway, ObjectStoreError, StorageError) as problem:
                 log.info("what is held is not compared with the journal now problem=%r", str(problem))
                 await asyncio.sleep(AGAIN)
                 self._compare.set()
@@ -409,7 +411,6 @@ class ClusterShared:
         for series in self._index.all_series():
             await self.reader.follow_from(series, 0 if newest is None else newest[0])
         await self._state.put(CLUSTER, self.database.identity, 0.0)
-        await self._note_newest()
 
     # ---- whether PostgreSQL is older than before -------------------------------------------------
 

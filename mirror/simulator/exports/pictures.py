@@ -63,7 +63,8 @@ def _grey(image: Image) -> Grey:
     there = turned != np.iinfo(image.dtype).min
     low, high = np.percentile(turned[there], _CUT) if there.any() else (0.0, 1.0)
     grey = np.clip((turned - low) / max(high - low, 1e-9), 0, 1) * 255 * there
-    return grey.astype(np.uint8)
+    made: Grey = grey.astype(np.uint8)
+    return made
 
 
 def _as_large(frame: Grey, other: Grey) -> Grey:

@@ -6,7 +6,8 @@
    tell its records from JSOC's. So a cached answer is JSOC's word, always.
 3. ``X-Mirror: alternative`` and ``X-Mirror-Source`` say where an answer came from. It may be shorter than JSOC's; one
    without records counts as none.
-4. Only what reads: searches, structures, lists of series, files. An export belongs to whoever made it.
+4. Only what reads: searches (also those of our own API, which other mirrors have), structures, lists of series, files. An
+   export belongs to whoever made it.
 5. Another mirror hears that JSOC does not answer: it has alternatives of its own, and two that are each other's would ask
    in circles.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirror.api.search import SEARCH
 from mirror.errors import ClusterAway, MirrorError, NotHeld, OverBudget, UpstreamUnreachable
 from mirror.server.jsoc.proxy import asked_of, given_back
 from mirror.server.jsoc.sendfile import send
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Programs that only read.
-_READING = frozenset({"jsoc_info", "show_info", "show_series", "showextseries"})
+_READING = frozenset({"jsoc_info", "show_info", "show_series", "showextseries", SEARCH.path})
 #: Seconds for which one that did not answer is left alone.
 PAUSE = 30.0
 SOURCE = "X-Mirror-Source"
@@ -115,15 +117,23 @@ def _place(given: Alternative, agent: str, timeout: float, onward: Callable[[], 
 
 
 def _reads(request: web.Request) -> bool:
+    return _program(request) in _READING or (_canonical(request) == UNIT_FILE.path and request.method in ("GET", "HEAD"))
+
+
+def _program(request: web.Request) -> str | None:
+    """What answers with a text that is looked at; None for a file."""
+    return SEARCH.path if _canonical(request) == SEARCH.path else PROGRAM_PATHS.get(request.path)
+
+
+def _canonical(request: web.Request) -> str:
     resource = request.match_info.route.resource
-    unit_file = resource is not None and resource.canonical == UNIT_FILE.path
-    return PROGRAM_PATHS.get(request.path) in _READING or (unit_file and request.method in ("GET", "HEAD"))
+    return "" if resource is None else resource.canonical
 
 
 async def _answered(request: web.Request, place: _Place) -> web.StreamResponse | None:
     """The answer of one place, sent; None if it has nothing. Raises what keeps it from answering."""
     target, headers, body = await asked_of(request)
-    program = PROGRAM_PATHS.get(request.path)
+    program = _program(request)
     if program is not None:
         headers["Accept-Encoding"] = "identity"
     bounds = PAGE if program is None else PROGRAM

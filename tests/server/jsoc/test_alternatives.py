@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mirror.config.loading import Config, read_config
 from mirror.errors import ConfigError
 from tests.lab import JSOC_INFO, lab
+from tests.processes import run
 
 HOUR = {"op": "rs_list", "ds": "hmi.v_45s[2014.01.01_TAI/1h]", "key": "T_REC,CRLT_OBS"}
 NOWHERE = "http://127.0.0.1:9"
@@ -70,6 +73,14 @@ async def test_files_are_passed_on_too(mirror, other):
     await away(mirror)
     part = await mirror.get(path, headers={"Range": "bytes=0-99"})
     assert (part.code, part.body, part.headers["X-Mirror-Source"]) == (206, whole.body[:100], other.url)
+
+
+async def test_searches_of_our_own_api_are_passed_on_to_another_mirror(mirror, other):
+    await away(mirror)
+    answer = await mirror.get("/api/search", {"ds": HOUR["ds"], "key": "T_REC"})
+    assert (answer.code, answer.json["count"], answer.headers["X-Mirror-Source"]) == (200, 80, other.url)
+    done = await asyncio.to_thread(run, "-m", "mirror", "search", HOUR["ds"], "--key", "T_REC", "--url", mirror.url)
+    assert f"80 records; JSOC is not responding; from {other.url}, not cached" in done.stderr
 
 
 async def test_nobody_else_is_asked_offline_or_for_what_none_has_or_for_an_export(mirror, other):

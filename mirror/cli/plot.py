@@ -86,7 +86,11 @@ def _names(
     keys: Found = daemon.ask(SEARCH, SearchQuery(ds=recordset, n=1))
     times = [name for name, kind in zip(keys.columns, keys.types, strict=True) if kind == "time"]
     x = across or ("" if style == "histogram" else next(iter(times), keys.columns[0]))
-    every = daemon.ask(SEARCH, SearchQuery(ds=recordset, key="**ALL**", n=1)).columns if errors and style == "line" else []
+    every: list[str] = []
+    if errors and style == "line" and keys.rows:  # its first record tells which keywords there are
+        place = "".join(f"[:#{value}]" if name.startswith("*") else f"[{value}]" for name, value in zip(keys.columns, keys.rows[0], strict=True))
+        one = f"{recordset.partition('[')[0].strip()}{place}"
+        every = daemon.ask(SEARCH, SearchQuery(ds=one, key="**ALL**", n=1)).columns
     bars = {name: bar for name in names if (bar := error_of(name, every)) is not None}
     return x, list(dict.fromkeys([*filter(None, [x]), *names, *bars.values()])), bars
 

@@ -86,7 +86,7 @@ from mirror.services.exports.content import FileHeaders
 from mirror.services.exports.directory import ExportDirectories
 from mirror.services.exports.file_list import FileLists, UnitFiles
 from mirror.services.exports.job_list import JobList
-from mirror.services.exports.jobs import JobParts, Jobs
+from mirror.services.exports.jobs import Job, JobParts, Jobs
 from mirror.services.exports.making import ExportMaking
 from mirror.services.exports.planning import ExportPlanner
 from mirror.services.exports.requests import Exports
@@ -140,7 +140,7 @@ from mirror.storage.files.plain_files import PlainFileTable
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake
-from mirror.upstream.budget import Budget, BudgetLimits
+from mirror.upstream.budget import Budget, BudgetLimits, asking
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.transport import Route, user_agent
 from mirror.wire.paths import JSOC_HOSTS
@@ -165,6 +165,8 @@ if TYPE_CHECKING:
 
 DATABASE = "index.duckdb"
 LAKE = "lake"
+#: Seconds for which whoever asks for an export that was just taken over waits for it.
+TAKEN_OVER = 10.0
 
 
 @dataclass(frozen=True)
@@ -360,6 +362,22 @@ class Exporting:
     renderer: RenderProcess  #: the process that reads images
 
 
+def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> None:
+    """Each export can be gone on with by another server of the cluster."""
+    from mirror.cluster.exports import SharedExport  # noqa: PLC0415
+
+    async def tell(job: Job) -> None:
+        await cluster.exports.tell(SharedExport(job.id, job.identity, job.request, job.created, job.upstream_id))
+
+    async def take_over(export: SharedExport) -> None:
+        job = Job(export.id, export.identity, export.upstream_id, export.request, "waiting", export.created, export.created, None)
+        with asking(f"job:{job.id}"):
+            await worker.take_over(job)
+
+    jobs.on_change = tell
+    cluster.exports.take_over, cluster.exports.settled = take_over, lambda number: worker.settled(number, TAKEN_OVER)
+
+
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     """What answers jsoc_fetch."""
     c, address = core, core.config.upstream.email
@@ -376,6 +394,8 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     stops.push_async_callback(worker.stop)
+    if c.cluster is not None:
+        _share_exports(c.cluster, jobs, worker)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
     exports = Exports(
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared

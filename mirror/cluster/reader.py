@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: What is kept of a series: how far this server has followed what was given up.
 GIVEN_UP = "given up: "
+#: Rows that are looked at before others have their turn.
+ROWS_AT_ONCE = 100
 
 
 @dataclass
@@ -113,7 +115,9 @@ class JournalReader:
             while True:
                 async with self._database.transaction() as cursor:
                     entries, position = await tail(cursor, name, journal.space, journal.position)
-                for entry in entries:
+                for number, entry in enumerate(entries, start=1):
+                    if number % ROWS_AT_ONCE == 0:
+                        await asyncio.sleep(0)  # a new server reads 1e5 rows, which takes some ten seconds
                     if entry.id in self.broken:
                         continue
                     journal.told = add_entry(journal.told, entry)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES
+from mirror.cluster.exports import SharedExports
 from mirror.cluster.facts import Facts
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
 from mirror.cluster.mark import Mark
@@ -102,6 +103,7 @@ class ClusterShared:
         self.places = Places(database, queries)
         self.reader = JournalReader(index, (database, objects, self.mark), folder, state, self.counts)
         self.writer = JournalWriter(index, (database, objects), folder, self.facts, self.counts)
+        self.exports = SharedExports(database)
         self.orphans = Orphans(database, objects, folder)
         #: makes few rows of many, for all servers
         self.compaction = Compaction(index, database, objects, folder, self.reader.take_over, self.orphans.adopt)
@@ -237,14 +239,16 @@ class ClusterShared:
         """See ``Shared``."""
         return number * MOST_NAMES + self._number
 
-    async def address_of(self, number: int) -> str | None:
+    async def address_of(self, request_id: str, number: int) -> str | None:
         """See ``Shared``."""
         if number % MOST_NAMES in (0, self._number):
             return None
         with suppress(ClusterAway):
-            for member in await self.database.members():
+            members = await self.database.members()
+            for member in members:
                 if member.number == number % MOST_NAMES and member.id != self.database.id:
                     return member.address or None
+            return await self.exports.address_of(request_id, members)
         return None
 
     # ---- one at a time ---------------------------------------------------------------------------
@@ -364,13 +368,15 @@ class ClusterShared:
             self.reader.begin_again()
             await self._follow_from_now_on()
             await self._state.put(POSITION, "", 0.0)
+        if is_new:
+            await self._note_newest()
         if self._restored:
+            if self.files is not None:
+                self.files.compare_again()
             log.warning("the PostgreSQL of the cluster is older than before, as after a backup: what it lacks is told again")
         for series in self._index.all_series():
             if (held := self._index.series(series.name)) is not None:
                 self.facts.add_structure(*held)
-        if self.files is not None:
-            self.files.compare_again()
         for name in tuple(self._told):
             self._tell(name)
         self.tallies.begin_again()
@@ -391,7 +397,7 @@ class ClusterShared:
                     self._restored = False
                 for series in self._index.all_series():
                     self.writer.found(series, await self.reader.unpublished(series))
-            except (ClusterAway, ObjectStoreError) as problem:
+            except (ClusterAway, ObjectStoreError, StorageError) as problem:
                 log.info("what is held is not compared with the journal now problem=%r", str(problem))
                 await asyncio.sleep(AGAIN)
                 self._compare.set()
@@ -405,7 +411,6 @@ class ClusterShared:
         for series in self._index.all_series():
             await self.reader.follow_from(series, 0 if newest is None else newest[0])
         await self._state.put(CLUSTER, self.database.identity, 0.0)
-        await self._note_newest()
 
     # ---- whether PostgreSQL is older than before -------------------------------------------------
 

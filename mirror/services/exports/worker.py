@@ -82,6 +82,12 @@ class ExportJobs:
         """RunningJob on a job from here on."""
         self._start(job)
 
+    async def take_over(self, job: Job) -> None:
+        """Go on with a job of another mirror from here on."""
+        job = await self._jobs.take_over(job)
+        if not job.finished:
+            await self.start(job)
+
     async def start_whole(self, job: Job) -> None:
         """RunningJob on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
 
@@ -109,13 +115,13 @@ class ExportJobs:
             return None
         return work.ready, max(work.ready, work.total)
 
-    async def settled(self, job_id: str) -> None:
+    async def settled(self, job_id: str, hold: float | None = None) -> None:
         """Return once a job is not worked on, or pauses until it is tried again; after ``hold`` seconds in any case."""
         work, task = self._tasks.get(job_id, (None, None))
         if work is None or task is None:
             return
         try:
-            async with asyncio.timeout(self.hold):
+            async with asyncio.timeout(self.hold if hold is None else hold):
                 await _until_paused_or_done(work, task)
         except TimeoutError:
             return  # whoever waits asks again

@@ -20,7 +20,7 @@ _STEPS = {"asking": "asking JSOC", "records": "records", "files": "files", "writ
 
 @click.group
 def dataset() -> None:
-    """Data sets to cite: keep records and files as they are now.
+    """Keep records and files as they are now, to cite them.
 
     A data set has the numbers of its records, so their versions, and the sha256 of their values and of their files. It
     stays as it is when JSOC reprocesses; its files are never evicted. A crate carries it to others, or to an archive.

@@ -9,7 +9,7 @@ import click
 
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import remark
+from mirror.cli.support.output import json_option, remark, show
 from mirror.client.frames import Frame, needed, table
 from mirror.humanize import counted
 from mirror.services.search.plotting import error_of
@@ -31,6 +31,7 @@ _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5")
 @click.option("--errors/--no-errors", default=True, show_default=True, help="Error bars from ERR keywords.")
 @click.option("--where", metavar="SQL", help="SQL condition on the keywords, as in `mirror sql`.")
 @click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@json_option
 @url_option
 def plot(
     recordset: str,
@@ -43,6 +44,7 @@ def plot(
     errors: bool,
     where: str | None,
     limit: int | None,
+    as_json: bool,
 ) -> None:
     """Plot keywords of a record set to a file.
 
@@ -64,7 +66,7 @@ def plot(
     if not found.count:
         raise click.ClickException(found.note or f"no records match {recordset}")
     frame = table(found, "pandas", times=True)
-    units = {name.lower(): unit for name, unit in zip(found.columns, found.units, strict=True)}
+    units = {name.lower(): unit for name, unit in zip(found.columns, found.units_of, strict=True)}
     for name in (*filter(None, [x]), *names):
         if frame[name].dtype.kind not in ("iufM" if name == x else "iuf"):
             raise click.ClickException(f"{name} is no number; expected keywords that are numbers, or times for --x")
@@ -75,6 +77,9 @@ def plot(
         figure.savefig(path, dpi=150)
     except ValueError as problem:  # a format that there is not
         raise click.ClickException(f"{path}: {problem}") from problem
+    if as_json:
+        show({"file": str(path.absolute()), "records": found.count, "x": x, "keys": names}, "json")
+        return
     click.echo(path)
     remark(f"{counted(found.count, 'record')}, {', '.join(names)}" + (f" against {x}" if x else ""))
 
@@ -84,9 +89,13 @@ def _names(
 ) -> tuple[str, list[str], dict[str, str]]:
     """The keyword of the horizontal axis, all that is to be asked for, and the errors of keywords."""
     keys: Found = daemon.ask(SEARCH, SearchQuery(ds=recordset, n=1))
-    times = [name for name, kind in zip(keys.columns, keys.types, strict=True) if kind == "time"]
+    times = [name for name, kind in zip(keys.columns, keys.kinds, strict=True) if kind == "time"]
     x = across or ("" if style == "histogram" else next(iter(times), keys.columns[0]))
-    every = daemon.ask(SEARCH, SearchQuery(ds=recordset, key="**ALL**", n=1)).columns if errors and style == "line" else []
+    every: list[str] = []
+    if errors and style == "line" and keys.rows:  # its first record tells which keywords there are
+        place = "".join(f"[:#{value}]" if name.startswith("*") else f"[{value}]" for name, value in zip(keys.columns, keys.rows[0], strict=True))
+        one = f"{recordset.partition('[')[0].strip()}{place}"
+        every = daemon.ask(SEARCH, SearchQuery(ds=one, key="**ALL**", n=1)).columns
     bars = {name: bar for name in names if (bar := error_of(name, every)) is not None}
     return x, list(dict.fromkeys([*filter(None, [x]), *names, *bars.values()])), bars
 

@@ -70,7 +70,7 @@ def drms_names(recordset: str, ask: Ask) -> str:
     """The format by which drms names the files of an export of a record set."""
     found: Found = ask(SEARCH, SearchQuery(ds=recordset, n=1))
     series = recordset.partition("[")[0].partition("{")[0].strip()
-    return name_format(series, found.columns, found.types)
+    return name_format(series, found.columns, found.kinds)
 
 
 def name_format(series: str, primekeys: Sequence[str], types: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ def table(found: Found, kind: Kind, *, times: bool, typed: bool = True) -> Any:
     if kind == "astropy":
         return _qtable(found)
     frame = Frame(list(map(list, found.rows)), columns=found.columns)
-    for place, name in enumerate(found.types if typed else ()):
+    for place, name in enumerate(found.kinds if typed else ()):
         if name in _INTEGERS or name in _FLOATS:
             frame.isetitem(place, _numbers(frame.iloc[:, place], name))
         elif name == "time" and times:
@@ -143,7 +143,7 @@ def _qtable(found: Found) -> Any:
 
     made = QTable()
     columns = list(zip(*found.rows, strict=True)) if found.rows else [()] * len(found.columns)
-    for name, kind, unit, values in zip(found.columns, found.types, found.units, columns, strict=True):
+    for name, kind, unit, values in zip(found.columns, found.kinds, found.units_of, columns, strict=True):
         made[name] = _astropy_column(list(values), kind, unit)
     return made
 

@@ -327,7 +327,7 @@ class Client:
         if len(segments) > 1:
             raise RemoteError(f"{recordset} has the segments {', '.join(segments)}; expected one, as seg")
         known = self._ask(SEARCH, SearchQuery(ds=recordset, n=1))
-        times = frames.times_of([file.record for file in files], known.types)
+        times = frames.times_of([file.record for file in files], known.kinds)
         got = [(file.record, partial(self._fits, address_of(file))) for file in files]
         return images.cube(got, asked, times, {"recordset": recordset, "segment": segments[0], "mirror": self.url})
 

@@ -48,7 +48,8 @@ async def test_lines_are_open_where_records_are_missing_and_have_error_bars(mirr
     assert result.exit_code == 0, result.output
     bare = (tmp_path / "x.svg").read_text()
     assert bare.count("clip-path=") >= 2
-    await plot(mirror, two, "--key", "USFLUX", "--to", tmp_path / "y.svg")
+    result = await plot(mirror, two, "--key", "USFLUX", "--to", tmp_path / "y.svg")
+    assert result.exit_code == 0, (result.output, result.exception)
     assert "LineCollection" in (tmp_path / "y.svg").read_text()
     assert "LineCollection" not in bare
 

@@ -12,7 +12,7 @@ over many requests of one connection that stays open; wall time says little on a
     near    windows that were never asked for, within a day that people look at
 
 The store has records of hmi.V_45s made as in bulk.py, and two hours of aia.lev1_euv_12s that a simulator sent.
-``--throughput`` has 50 clients ask at once, for other windows each and for the same one.
+Many clients at once: throughput.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ app = web.Application(); app.router.add_get("/healthz", answer)
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=lambda *a: print("ready", flush=True), access_log=None)
 """
 KEYS = "T_REC,DATAMEAN,QUALITY,CRPIX1,CROTA2"
-PARALLEL = 50
 
 
 @dataclass
@@ -183,55 +182,6 @@ def report(found: dict[str, Case]) -> None:
         print(f"{case.name:34} {mean:6.2f} ms {mean / bare:7.1f} {line}")
 
 
-# ---- throughput ------------------------------------------------------------------------------------
-
-
-CLIENT = """
-import asyncio, sys, time, json
-async def main(host, port, paths, seconds):
-    times, end = [], time.perf_counter() + seconds
-    async def one(mine):
-        reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
-        at = 0
-        while time.perf_counter() < end:
-            began = time.perf_counter()
-            writer.write(f"GET {mine[at % len(mine)]} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
-            at += 1
-            head = await reader.readuntil(b"\\r\\n\\r\\n")
-            size = int(head.lower().partition(b"content-length:")[2].split()[0])
-            await reader.readexactly(size)
-            times.append(time.perf_counter() - began)
-        writer.close()
-    await asyncio.gather(*(one(p) for p in paths))
-    print(json.dumps(times))
-asyncio.run(main(sys.argv[1], int(sys.argv[2]), json.load(sys.stdin), float(sys.argv[3])))
-"""
-
-
-def throughput(mirror: Program, held: int, seconds: float) -> None:
-    """50 clients at once: requests a processor second of the daemon, and how long they wait."""
-    chance, parts = random.Random(9), urllib.parse.urlsplit(mirror.url)
-
-    def path(ds: str) -> str:
-        made = urllib.parse.urlsplit(rs_list_url("http://x", ds))
-        return f"{made.path}?{made.query}"
-
-    # Windows of what a class looks at: ten days; none is asked for twice.
-    distinct = [[path(window(81, 10 * DAY, chance)) for _ in range(400)] for _ in range(PARALLEL)]
-    for name, paths in (("distinct", distinct), ("identical", [[distinct[0][0]]] * PARALLEL)):
-        before = mirror.cpu()
-        done = subprocess.run(
-            [sys.executable, "-c", CLIENT, parts.hostname or "", str(parts.port), str(seconds)],
-            input=json.dumps(paths), capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        times, spent = sorted(json.loads(done.stdout)), mirror.cpu() - before
-        half, last = times[len(times) // 2], times[len(times) * 99 // 100]
-        print(
-            f"{name:10} {len(times) / spent:7.0f} a processor second, {len(times) / seconds:6.0f} a second; "
-            f"median {half * 1e3:.0f} ms, p99 {last * 1e3:.0f} ms ({last / half:.1f} of the median)"
-        )
-
-
 # ---- stores ----------------------------------------------------------------------------------------
 
 
@@ -268,7 +218,6 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--throughput", type=float, default=0.0, metavar="SECONDS")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         store = options.store or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -277,10 +226,7 @@ def main() -> None:
         mirror = stack.enter_context(run_mirror(store, UPSTREAM__POLICY="offline"))
         bare = stack.enter_context(bare_aiohttp())
         print(hardware())
-        if options.throughput:
-            throughput(mirror, options.records, options.throughput)
-        else:
-            report(measure(mirror, bare, options.records, options.rounds, options.only))
+        report(measure(mirror, bare, options.records, options.rounds, options.only))
         print(f"memory {mirror.memory():.0f} MB")
 
 

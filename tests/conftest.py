@@ -79,6 +79,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(10_000, 20, 50)  # a mirror is a hundred thousand objects made: the default looks through all at each
     gc.enable()
 
 

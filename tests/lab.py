@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
+from aiohttp import web_app
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
@@ -138,6 +139,8 @@ class Lab:
         if self.mirror is not None:
             await self.mirror.close()
         self.server = self.mirror = None
+        # aiohttp remembers the handlers of a thousand requests, and with them the whole mirrors that they belong to.
+        web_app._cached_build_middleware.cache_clear()
 
     async def restart(self, **environ: str) -> None:
         await self.stop()

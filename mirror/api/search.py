@@ -40,15 +40,28 @@ class SearchQuery(Asked, frozen=True, kw_only=True):
 class Found(Answer, frozen=True, kw_only=True):
     """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer.
 
+    ``types`` and ``units`` of the columns are those of the structure: int, float, time and so on; "" for no unit.
     ``note`` explains an answer without records.
     """
 
     columns: list[str]
+    types: list[str] | UnsetType = UNSET
+    units: list[str] | UnsetType = UNSET
     rows: list[tuple[str | int, ...]]
     count: int
     plan: Plan
     age_seconds: int | UnsetType = UNSET
     note: str | UnsetType = UNSET
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of the columns; of an older mirror, which does not tell, all are text."""
+        return ["string"] * len(self.columns) if self.types is UNSET else self.types
+
+    @property
+    def units_of(self) -> list[str]:
+        """The units of the columns, "" for none."""
+        return [""] * len(self.columns) if self.units is UNSET else self.units
 
 
 class SeriesLine(Answer, frozen=True, kw_only=True):

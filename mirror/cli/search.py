@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
+from http.client import HTTPMessage
 from typing import Any
 
 import click
@@ -21,21 +22,23 @@ from rich.progress import (
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.quicklook import open_quick_look
+from mirror.cli.support.completion import keyword_names, segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, origin_in_words, remark, show
 from mirror.humanize import counted
 
+Answered = tuple[Found, HTTPMessage]
 #: Seconds before progress is shown at all, and between looks at how far the mirror is.
 PATIENCE, INTERVAL = 0.7, 0.5
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option(
-    "--key", metavar="NAMES", help="Keywords, comma-separated; '**ALL**' for all.  [default: prime keys]"
+    "--key", metavar="NAMES", shell_complete=keyword_names, help="Keywords, comma-separated; '**ALL**' for all.  [default: prime keys]"
 )
 @click.option(
-    "--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated; prints the paths of their files."
+    "--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated; prints the paths of their files."
 )
 @click.option(
     "--where",
@@ -93,9 +96,11 @@ def search(
 
         fill_and_wait(daemon, recordset)
     asked = SearchQuery(ds=recordset, key=key or "", seg=seg or "", n=limit, where=where)
-    found = _patiently(daemon, asked, {} if cache_control is None else {"Cache-Control": cache_control})
+    found, headers = _patiently(daemon, asked, {} if cache_control is None else {"Cache-Control": cache_control})
     show(found, form)
     answer = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
+    if source := headers.get("X-Mirror-Source"):
+        answer = f"JSOC is not responding; from {source}, not cached"
     remark(f"{counted(found.count, 'record')}; {answer}")
     if found.note:
         remark(found.note)
@@ -103,8 +108,8 @@ def search(
         open_quick_look(daemon, asked, number)
 
 
-def _patiently(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Found:
-    """The answer to a search; a terminal sees how far the mirror is if it takes long."""
+def _patiently(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Answered:
+    """The answer to a search with its headers; a terminal sees how far the mirror is if it takes long."""
     answer = _in_background(daemon, asked, headers)
     finished, _ = wait([answer], PATIENCE)
     console = Console(stderr=True)
@@ -113,7 +118,7 @@ def _patiently(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -
     return answer.result()
 
 
-def _show_progress(answer: Future[Found], daemon: Daemon, recordset: str, console: Console) -> None:
+def _show_progress(answer: Future[Answered], daemon: Daemon, recordset: str, console: Console) -> None:
     """A bar, until the answer is there."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
@@ -122,13 +127,13 @@ def _show_progress(answer: Future[Found], daemon: Daemon, recordset: str, consol
             progress.update(task, **fill_progress(daemon, recordset))
 
 
-def _in_background(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Future[Found]:
+def _in_background(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Future[Answered]:
     """The request in a thread that dies with the program, so that ctrl-C ends both at once."""
-    answer: Future[Found] = Future()
+    answer: Future[Answered] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(daemon.exchange(SEARCH, asked, headers)[0])
+            answer.set_result(daemon.exchange(SEARCH, asked, headers))
         except BaseException as problem:  # noqa: BLE001  (raised again where the result is taken)
             answer.set_exception(problem)
 

@@ -33,7 +33,7 @@ STATUS = {
             "waiting": 0, "until": None, "why": "",
         },
     },
-    "fills": [], "config": {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []},
+    "fills": [], "downloads": [], "config": {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []},
     "records": 0, "subscriptions": [],
     "check": {
         "budget_per_day": None, "read_today": 0, "running": False, "step": None, "begun": None, "ended": None,
@@ -114,7 +114,7 @@ def test_options_of_one_name_are_of_one_kind():
             for word in SAME & set(option["opts"]):
                 kinds.setdefault(word, set()).add((option["is_flag"], tuple(option["opts"])))
     assert {word for word, found in kinds.items() if len(found) > 1} == set()
-    apart = {"cluster", "config", "demo", "serve", "simulate", "token"}  # programs that run on, and groups of commands
+    apart = {"cluster", "config", "dataset", "demo", "serve", "simulate", "token"}  # programs that run on, and groups of commands
     assert {name for name in COMMANDS if "--url" not in words(name)} == {*apart, "restore"}
     assert {name for name in COMMANDS if "--json" not in words(name)} == apart
 

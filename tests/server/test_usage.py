@@ -1,11 +1,18 @@
 """Who used how much: by address, name or token; counted in memory, and written down in bounds."""
 
 import base64
+import logging
+import re
 
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.server.usage import who_asks
+from mirror.config.access import Role
+from mirror.server.requests import PRINCIPAL
+from mirror.server.usage import Requests, who_asks
+from mirror.services.access.authentication import Principal
 from mirror.services.access.usage import OTHERS, Used, added
 from tests.lab import lab
 
@@ -73,3 +80,29 @@ async def test_days_add_up_and_old_ones_are_forgotten(tmp_path):
         await made.get("/api/series")
         rows = (await made.get("/api/usage", {"since": "2020-01-01"})).json
         assert [row["day"] for row in rows] == ["2025-03-28"]
+
+
+def test_the_log_of_requests_says_who_sent_each(caplog):
+    request = make_mocked_request("GET", "/api/search?ds=x", {"Authorization": basic("bob")})
+    told = []
+    for principal in (None, Principal("10.0.0.7", Role.READ, "ada"), Principal("10.0.0.7", Role.READ)):
+        if principal is not None:
+            request[PRINCIPAL] = principal
+        with caplog.at_level(logging.INFO):
+            Requests(logging.getLogger("mirror.requests"), "").log(request, web.Response(), 0.5)
+        told.append(re.search(r"who=(\S+)", caplog.records[-1].getMessage())[1])
+        assert "ds=x" not in caplog.records[-1].getMessage()
+    assert told == ["user:bob", "token:ada", "user:bob"]
+
+
+async def test_answers_are_measured_by_program_and_user(tmp_path):
+    async with lab(tmp_path) as mirror:
+        await mirror.ask(RECORDS)
+        await mirror.get("/api/series")
+        await mirror.get("/series")
+        text = (await mirror.get("/metrics")).body.decode()
+        for program in ("jsoc_info", "api", "page"):
+            assert f'mirror_request_seconds_count{{program="{program}"}} 1.0' in text
+        assert re.search(r'^mirror_requests_total\{user="127.0.0.1"\} 3.0$', text, re.MULTILINE)
+        assert re.search(r'^mirror_sent_bytes_total\{user="127.0.0.1"\} [1-9]', text, re.MULTILINE)
+        assert "_created" not in text

@@ -19,6 +19,7 @@ from mirror.errors import MirrorError, NotHeld, OverBudget, UnknownSeries, Upstr
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.remembered import Answer, Answers
+from mirror.server.jsoc.sendfile import LARGE, send_whole
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
 from mirror.server.roles import PROGRAM_ROUTES
@@ -171,10 +172,12 @@ class Programs:
             headers["Content-Encoding"] = "gzip"
             body = await self._search.offload.run(answer.pack, long=len(body) >= PACK_ASIDE and not answer.packed)
             self._answers.grown(question)
-        response = web.Response(body=body, content_type="application/json", headers=headers)
+        large = len(body) >= LARGE
+        response: web.StreamResponse = web.StreamResponse(headers=headers) if large else web.Response(body=body, headers=headers)
+        response.content_type = "application/json"
         if is_mirror(request):
             await self._chain.add_age(request, response, answer.ds, CacheStatus.LOCAL)
-        return response
+        return await send_whole(request, response, body) if large else response
 
     async def _whole_answer(
         self, request: web.Request, program: str, given: Mapping[str, str]

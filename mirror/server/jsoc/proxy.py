@@ -125,11 +125,7 @@ class Proxy:
         if not self._rules.asks(demand):
             why = self._rules.why_not(demand)
             raise NotHeld(f"{request.path} needs JSOC, and {why}", (request.path,))
-        target = _origin_form(request.raw_path)
-        body = await request.read() if request.body_exists else None
-        headers = _only(request.headers, _ONWARD)
-        if (host := asked_host(request)) is not None:
-            headers["Host"] = host
+        target, headers, body = await asked_of(request)
         form = _as_form(request.method, target)
         if form is None or len(form[1]) <= LONGEST_QUERY:
             async with self._upstream.raw(request.method, target, headers, body) as answer:
@@ -200,6 +196,20 @@ def leads_to(given: str, page: str, hosts: frozenset[str], *, by_https: bool) ->
     host = address.netloc.lower().removesuffix(":443" if secure else ":80")
     known = (secure or address.scheme == "http") and host in hosts
     return (host, path) if known and path != _origin_form(page) and _PLAIN.fullmatch(path) else None
+
+
+async def asked_of(request: web.Request) -> tuple[str, CIMultiDict[str], bytes | None]:
+    """What goes on of a request: path with its query, headers, body."""
+    body = await request.read() if request.body_exists else None
+    headers = _only(request.headers, _ONWARD)
+    if (host := asked_host(request)) is not None:
+        headers["Host"] = host
+    return _origin_form(request.raw_path), headers, body
+
+
+def given_back(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers of an answer that go on."""
+    return _only(headers, _BACK)
 
 
 def _as_form(method: str, target: str) -> tuple[str, bytes] | None:

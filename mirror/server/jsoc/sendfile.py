@@ -1,7 +1,9 @@
-"""Ranges of files from the disk to a connection, by the kernel alone.
+"""Ranges of files from the disk to a connection, by the kernel alone; and large answers that are in memory already.
 
 asyncio's own sendfile asks the selector again for every piece that the socket takes, which costs a third of
-the speed to one client. Here the socket is watched once, through a descriptor of its own.
+the speed to one client. Here the socket is watched once, through a descriptor of its own. What is in memory asyncio
+copies twice before the socket has it, and moves what is left with each piece that it takes; here the socket reads it
+where it lies.
 
 Answers sent piece by piece. What fails after the headers cuts the connection.
 
@@ -22,12 +24,14 @@ from typing import IO, TYPE_CHECKING
 from mirror.errors import MirrorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from aiohttp import web
 
 #: Bytes after which other connections have their turn.
 _TURN = 1 << 20
+#: Bytes of what is in memory from which on a descriptor of its own costs less than the copies.
+LARGE = 1 << 18
 
 
 @contextmanager
@@ -64,31 +68,57 @@ async def send_range(transport: asyncio.Transport, file: IO[bytes], start: int, 
         if sent < size:
             raise _ended(file, start + sent)
         return
-    fd = os.dup(sock.fileno())
-    try:
-        await _Sending(loop, fd, file, start, start + size).whole()
-    finally:
-        loop.remove_writer(fd)
-        os.close(fd)
+    await _Sending(loop, sock, _of_file(file), start, start + size).whole()
+
+
+async def send_bytes(transport: asyncio.Transport, data: bytes) -> bool:
+    """Send bytes after what was written to the transport; False if it must be asked to do that itself.
+
+    ConnectionError if the client has gone.
+    """
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if transport.is_closing() or sock is None:
+        raise ConnectionResetError("the client hung up")
+    if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
+        return False
+    view = memoryview(data)
+    await _Sending(asyncio.get_running_loop(), sock, lambda fd, at, end: os.write(fd, view[at:end]), 0, len(data)).whole()
+    return True
+
+
+def _of_file(file: IO[bytes]) -> Callable[[int, int, int], int]:
+    def send(fd: int, at: int, end: int) -> int:
+        sent = os.sendfile(fd, file.fileno(), at, end - at)
+        if not sent:
+            raise _ended(file, at)
+        return sent
+
+    return send
 
 
 class _Sending:
-    """One range on its way."""
+    """One range on its way: ``send`` gives a socket what it takes from one place on, up to another."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, file: IO[bytes], at: int, end: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, send: Callable[[int, int, int], int], at: int, end: int
+    ) -> None:
         self._loop = loop
-        self._fd = fd
-        self._file = file
+        self._fd = os.dup(sock.fileno())
+        self._give = send
         self._at = at
         self._end = end
         self._ended: asyncio.Future[None] = loop.create_future()
 
     async def whole(self) -> None:
         """Send all of it."""
-        self._go_on()
-        if not self._ended.done():
-            self._loop.add_writer(self._fd, self._go_on)
-        await self._ended
+        try:
+            self._go_on()
+            if not self._ended.done():
+                self._loop.add_writer(self._fd, self._go_on)
+            await self._ended
+        finally:
+            self._loop.remove_writer(self._fd)
+            os.close(self._fd)
 
     def _go_on(self) -> None:
         if self._ended.done():
@@ -104,10 +134,7 @@ class _Sending:
         turn = min(self._end, self._at + _TURN)
         try:
             while self._at < turn:
-                sent = os.sendfile(self._fd, self._file.fileno(), self._at, turn - self._at)
-                if not sent:
-                    raise _ended(self._file, self._at)
-                self._at += sent
+                self._at += self._give(self._fd, self._at, turn)
         except (BlockingIOError, InterruptedError):
             return False
         return self._at == self._end
@@ -150,10 +177,22 @@ async def send(
     return response
 
 
+async def send_whole(request: web.Request, response: web.StreamResponse, body: bytes) -> web.StreamResponse:
+    """Send a large body that is in memory, as ``send`` does."""
+
+    async def pieces() -> AsyncIterator[Piece]:
+        yield body
+
+    response.content_length = len(body)
+    with corked(request.transport):
+        return await send(request, response, pieces())
+
+
 async def _send_piece(request: web.Request, response: web.StreamResponse, piece: Piece) -> None:
-    if isinstance(piece, bytes):
-        await response.write(piece)
-        return
     if request.transport is None:
         raise ConnectionResetError("the client hung up")
+    if isinstance(piece, bytes):
+        if len(piece) < LARGE or not await send_bytes(request.transport, piece):
+            await response.write(piece)
+        return
     await send_range(request.transport, piece.file, piece.start, piece.size)

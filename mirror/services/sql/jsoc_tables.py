@@ -22,9 +22,10 @@ from mirror.services.sql.question import View, checked_sql
 from mirror.storage.index.layout import quoted
 from mirror.storage.index.select_sql import exact_sql
 from mirror.storage.lake.columns import lake_columns
+from mirror.storage.lake.unsealed import Copied, nothing_sql, source_sql, stand_in, stand_in_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from mirror.drms.recordset import Selection
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from mirror.services.search.search import Found, Search
     from mirror.services.sql.service import Analytics
     from mirror.storage.index.index import Index
-    from mirror.storage.lake.lake import Lake, LakeTable
+    from mirror.storage.lake.lake import Lake
+    from mirror.storage.lake.unsealed import LakeTable
     from mirror.wire.info import RsListRequest
     from mirror.wire.rs_list import RsList
 
@@ -55,6 +57,7 @@ class RecordTable:
     name: str
     views: tuple[View, ...]
     series: Series
+    lake: tuple[LakeTable, ...]  #: what they are read from
     segments: tuple[str, ...] | None
     origin: CacheStatus
     checked_at: float | None = None
@@ -81,7 +84,7 @@ class RecordSets:
         series = _series(selections)
         reads = [await self._records.locate(s, demand, few=few) for s in selections]
         picks = [await self._pick(r) for r in reads]
-        lake = await self._lake.tables(series)  # last: whatever was picked is in it
+        lake = await self._lake.as_of_now(series)  # last: whatever was picked is in it
         schema = quoted(f"jsoc {number}")
         sql = " UNION ALL BY NAME ".join(
             pick_sql(p, self._sources(series, lake), f"{schema}.numbers{i}") for i, p in enumerate(picks)
@@ -94,8 +97,9 @@ class RecordSets:
         segments = selections[0].source.segments
         return RecordTable(
             table.name,
-            (*numbers, table),
+            (*stand_ins(lake), *numbers, table),
             series,
+            lake,
             segments,
             max(r.origin for r in reads),
             min(checked, default=None),
@@ -143,24 +147,28 @@ def pick_sql(pick: Pick, sources: tuple[str, str], numbers: str) -> str:
 
 
 def lake_sql(table: LakeTable, root: Path) -> str:
-    """The SELECT that reads a table of the lake below ``root``."""
-    if not table.files:
-        return nothing_sql((c.name, c.type) for c in table.columns)
-    files = ", ".join("'" + str(root / file).replace("'", "''") + "'" for file in table.files)
-    return f"SELECT * FROM read_parquet([{files}])"
+    """The SELECT that reads a table of the lake below ``root``; that of its stand-in if it is not sealed."""
+    return f"SELECT * FROM {stand_in_name(table.name)}" if table.records else source_sql(Copied(table), root)
 
 
-def nothing_sql(columns: Iterable[tuple[str, str]]) -> str:
-    """The SELECT of a table with these columns, names and types, and without rows."""
-    return f"SELECT {', '.join(f'NULL::{kind} AS {quoted(name)}' for name, kind in columns)} WHERE false"
+def stand_ins(tables: Iterable[LakeTable]) -> Iterator[View]:
+    """The stand-ins of those tables that are not sealed."""
+    for table in tables:
+        if table.records:
+            data = _stream(stand_in(table.columns))
+            yield View(stand_in_name(table.name), "SELECT * FROM given", data=data, stand_in=True)
 
 
 def _numbers(name: str, numbers: pa.Array) -> View:
-    table = pa.table({"n": numbers})
+    return View(name, "SELECT n FROM given", data=_stream(pa.table({"n": numbers})))
+
+
+def _stream(table: pa.Table) -> bytes:
     with pa.BufferOutputStream() as out:
         with pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table)
-        return View(name, "SELECT n FROM given", data=out.getvalue().to_pybytes())
+        data: bytes = out.getvalue().to_pybytes()
+    return data
 
 
 class WhereSearch:

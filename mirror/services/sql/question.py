@@ -19,6 +19,8 @@ FORMS: tuple[Form, ...] = get_args(Form)
 #: Values that a parameter may have; lists of them too.
 Value = None | bool | int | float | str
 Params = tuple[Any, ...] | dict[str, Any]
+#: Stand-ins by SQL name, each with the columns that a statement reads of it, in lower case (None: perhaps all).
+Rows = tuple[tuple[str, tuple[str, ...] | None], ...]
 #: Bytes of a statement with its parameters.
 MOST_BYTES = 1 << 20
 #: How deep lists may lie in lists of a parameter.
@@ -31,7 +33,8 @@ class View:
 
     ``comments`` go to columns, by name. With ``data``, an Arrow IPC stream, the table is what that holds, and
     the SELECT reads it under the name ``given``. A ``macro`` is no table but a function, and ``sql`` what
-    follows its name in CREATE MACRO.
+    follows its name in CREATE MACRO. On a ``stand_in`` statements are planned, and never run: what they read of it is
+    asked for, and it is replaced.
     """
 
     name: str
@@ -40,6 +43,7 @@ class View:
     comments: dict[str, str] = field(default_factory=dict)
     data: bytes = b""
     macro: bool = False
+    stand_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +106,27 @@ class Missing:
 
     ``table`` is a name without that of its schema, as DuckDB found it in the statement. ``calls`` are the record sets of
     jsoc(), in order, each with what it says of fetching. ``slots`` is the function slot(). ``listing`` is what lists of
-    tables show: every table, without its rows.
+    tables show: every table, without its rows. ``rows`` are those of stand-ins.
     """
 
     table: str = ""
     calls: tuple[tuple[str, bool | None], ...] = ()
     slots: bool = False
     listing: bool = False
+    rows: Rows = ()
 
     def to_json(self) -> dict[str, object]:
         """For a frame."""
-        return {"table": self.table, "calls": self.calls, "slots": self.slots, "listing": self.listing}
+        return {
+            "table": self.table, "calls": self.calls, "slots": self.slots, "listing": self.listing, "rows": self.rows,
+        }  # fmt: skip
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Missing:
         """The counterpart of ``to_json``."""
         calls = tuple((recordset, fill) for recordset, fill in given["calls"])
-        return cls(given["table"], calls, given["slots"], given["listing"])
+        rows = tuple((name, None if columns is None else tuple(columns)) for name, columns in given["rows"])
+        return cls(given["table"], calls, given["slots"], given["listing"], rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +158,14 @@ def _message(views: Iterable[View], members: dict[str, object]) -> bytes:
     tables, pieces = [], []
     for view in views:
         pieces.append(view.data)
-        tables.append([view.name, view.sql, view.comment, view.comments, len(view.data), view.macro])
+        tables.append([view.name, view.sql, view.comment, view.comments, len(view.data), view.macro, view.stand_in])
     return b"".join([json.dumps({**members, "views": tables}).encode(), b"\n", *pieces])
 
 
 def _read_views(given: list[list[Any]], stream: BinaryIO) -> tuple[View, ...]:
     return tuple(
-        View(name, sql, comment, comments, stream.read(size), macro)
-        for name, sql, comment, comments, size, macro in given
+        View(name, sql, comment, comments, stream.read(size), macro, stand_in)
+        for name, sql, comment, comments, size, macro, stand_in in given
     )
 
 

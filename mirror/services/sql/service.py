@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from mirror.errors import MirrorError, NotHeld, StorageError, SyntaxProblem
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.sql.functions import slot_view
-from mirror.services.sql.jsoc_tables import lake_sql, nothing_sql
+from mirror.services.sql.jsoc_tables import lake_sql, stand_ins
 from mirror.services.sql.processes import Unreadable, Unsupplied
 from mirror.services.sql.question import Limits, Missing, Question, Supply, View
 from mirror.storage.index.layout import quoted
+from mirror.storage.lake.unsealed import nothing_sql, source_sql, stand_in_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.index import Index
     from mirror.storage.lake.columns import LakeColumn
-    from mirror.storage.lake.lake import Lake, LakeTable
+    from mirror.storage.lake.lake import Lake
+    from mirror.storage.lake.unsealed import Copied, LakeTable
 
 #: The schema of tables about the mirror itself.
 ITSELF = "mirror"
@@ -115,6 +117,13 @@ class Analytics:
         async with self._answered(question, reading, principal) as (supplied, answer):
             return supplied.tables[0], b"".join([piece async for piece in answer.pieces])
 
+    async def numbered(self, sql: str, principal: str = "") -> tuple[list[Series], bytes]:
+        """The whole answer to a statement as an Arrow stream, and the series that it read; jsoc() fetches what is missing."""
+        reading = _Reading(CacheDemand.DEFAULT)
+        async with self._answered(self._question(sql, (), "arrow"), reading, principal) as (supplied, answer):
+            data = b"".join([piece async for piece in answer.pieces])
+            return supplied.series, data
+
     def running(self) -> list[int]:
         """The process ids of the workers that have a statement."""
         return self._workers.running()
@@ -140,12 +149,14 @@ class Analytics:
         """An answer; a damaged file of the lake costs a second try, or an error if some was told already."""
         supplied = self._nothing_supplied(reading)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._used_up, supplied)
             try:
                 answer = await stack.enter_async_context(self._run(question, supplied, principal))
             except Unreadable:
                 if not await self._may_be_of_the_lake(supplied):
                     raise
                 supplied = self._nothing_supplied(reading)
+                stack.push_async_callback(self._used_up, supplied)
                 answer = await stack.enter_async_context(self._run(question, supplied, principal))
             try:
                 yield supplied, answer
@@ -167,7 +178,13 @@ class Analytics:
     async def _may_be_of_the_lake(self, supplied: _Supplied) -> bool:
         """True if a file that a statement was given was damaged, or is not the one that counts any more."""
         damaged = await self._lake.mend(supplied.series)
-        return damaged or any([await self._lake.tables(s) != given for s, given in supplied.lake])
+        return damaged or any([await self._lake.as_of_now(s) != given for s, given in supplied.lake])
+
+    async def _used_up(self, supplied: _Supplied) -> None:
+        """A statement has ended: what was copied for it goes, and is sealed for the next one, which does not wait for it."""
+        await self._lake.remove_copies(supplied.copies)
+        for series in supplied.unsealed.values():
+            self._lake.seal_soon(series)
 
 
 class _Supplied:
@@ -184,6 +201,8 @@ class _Supplied:
         self._names: set[str] = set()  #: of tables, as they were asked for
         self.lake: list[tuple[Series, tuple[LakeTable, ...]]] = []
         self.tables: list[RecordTable] = []  #: those of its record sets
+        self.unsealed: dict[str, Series] = {}  #: by the SQL name of each stand-in
+        self.copies: list[Copied] = []
 
     @property
     def series(self) -> list[Series]:
@@ -198,6 +217,8 @@ class _Supplied:
                 return await self._of_record_sets(missing.calls)
             if missing.slots:
                 return Supply((slot_view(self._index.all_series()),))
+            if missing.rows:
+                return await self._of_rows(dict(missing.rows))
             if missing.listing:
                 return Supply(await asyncio.to_thread(self._listed, self._index.all_series()))
             return await self._of_name(missing.table)
@@ -214,16 +235,37 @@ class _Supplied:
         for series in self._index.all_series():
             table = _parts(series.name)[1]
             if name in (table, f"{table}__old"):
-                tables = await self._lake.tables(series)
+                tables = await self._lake.as_of_now(series)
                 self.lake.append((series, tables))
+                views += self._stand_ins(series, tables)
                 views += [_view(series, found, self._lake.root) for found in tables]
+        return Supply(tuple(views))
+
+    def _stand_ins(self, series: Series, tables: tuple[LakeTable, ...]) -> list[View]:
+        views = list(stand_ins(tables))
+        self.unsealed |= dict.fromkeys((view.name for view in views), series)
+        return views
+
+    async def _of_rows(self, wanted: dict[str, tuple[str, ...] | None]) -> Supply:
+        """What takes the place of stand-ins, with these columns of what is not sealed."""
+        views: list[View] = []
+        for series in {self.unsealed[name].name: self.unsealed[name] for name in wanted}.values():
+            names = {name: stand_in_name(name) for name in (series.name.lower(), f"{series.name.lower()}__old")}
+            copies = await self._lake.copied(series, {n: wanted[at] for n, at in names.items() if at in wanted})
+            self.copies += copies
+            views += [
+                View(names[each.table.name], source_sql(each, self._lake.root))
+                for each in copies
+                if names[each.table.name] in wanted
+            ]
         return Supply(tuple(views))
 
     async def _of_record_sets(self, calls: tuple[tuple[str, bool | None], ...]) -> Supply:
         for number, (recordset, fill) in enumerate(calls):
             demand = self._reading.demand if fill is None else CacheDemand.DEFAULT if fill else CacheDemand.ONLY_IF_CACHED
             try:
-                self.tables.append(await self._record_table(number, recordset, demand))
+                self.tables.append(table := await self._record_table(number, recordset, demand))
+                self._stand_ins(table.series, table.lake)
             except SyntaxProblem as problem:
                 position = problem.position if problem.text == recordset else 0
                 raise Unsupplied(problem, number, position) from None

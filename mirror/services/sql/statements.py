@@ -27,7 +27,7 @@ from mirror.errors import BadRequest, Refused, SyntaxProblem
 from mirror.services.sql.question import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 #: Every blank that Unicode has, as to DuckDB, which takes these too where a blank may stand.
@@ -153,6 +153,7 @@ _INDIRECT = re.compile(r"query|json_execute", re.IGNORECASE)
 #: Words that stand in every statement that lists tables or columns, or asks for their comments.
 _LISTS = re.compile(r"duckdb_|information_schema|pg_|sqlite_|show|pragma_", re.IGNORECASE)
 _NO_TABLE = re.compile(r"Catalog Error: Table with name (\w+) does not exist!")
+_WORDS = re.compile(r"\w+")
 _OURS = "Python exception occurred while executing the UDF: "
 #: Characters of what DuckDB says that are passed on: it repeats texts of any length.
 _LONGEST = 2_000
@@ -299,6 +300,34 @@ def probed(
     except duckdb.Error as again:
         return again, -len(probe)
     return error, 0
+
+
+def columns_read(
+    cursor: duckdb.DuckDBPyConnection, sql: str, params: object, tables: Collection[str]
+) -> dict[str, tuple[str, ...]] | None:
+    """The columns, in lower case, that the plan of a statement reads of ``tables``, by SQL name; None if nobody knows.
+
+    Those of which nothing is read have no columns, and need not be there. Some that are not read may be there too.
+    """
+    try:
+        rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql[_after_explain(sql) :]}", params or None).fetchall()
+        plans = [json.loads(text) for _, text in rows]
+    except (duckdb.Error, ValueError):
+        return None
+    names = {name.replace('"', "").lower(): name for name in tables}
+    found: dict[str, set[str]] = {}
+    nodes = [node for plan in plans for node in plan]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("children", ())
+        told = node.get("extra_info", {})
+        table = str(told.get("Table", "")).replace('"', "").lower()  # memory.unsealed."hmi.v_45s"
+        name = names.get(table, names.get(table.partition(".")[2]))
+        if name is not None:
+            # Projections and filters: a filter is text, with the names of its columns among other words.
+            words = _WORDS.findall(json.dumps(told, ensure_ascii=False).lower())
+            found.setdefault(name, set()).update(words)
+    return {name: tuple(sorted(words)) for name, words in found.items()}
 
 
 def missing(error: duckdb.Error) -> Missing | None:

@@ -8,10 +8,12 @@ It reads questions from stdin, and writes frames to stdout. Whoever started it k
    behind (temporary tables, variables) is gone with the connection.
 3. After each question but a SELECT that ended well the engine is looked at, and replaced if anything is in it that was
    not there at the start. It is replaced in any case if nobody can say which functions a statement called.
-4. What DuckDB keeps between questions is the footers of files that it read, nothing that a statement made.
-5. A process that ran out of memory, or has grown much, says that it ends with this answer, and another takes its place:
+4. A table may be there as a stand-in of what is not in files yet. A statement is only planned on that: it is asked for the
+   columns that the plan reads, replaced, and planned again (see ``mirror.storage.lake.unsealed``).
+5. What DuckDB keeps between questions is the footers of files that it read, nothing that a statement made.
+6. A process that ran out of memory, or has grown much, says that it ends with this answer, and another takes its place:
    nobody's statement begins in memory that somebody else's has used up.
-6. Nothing here defends the daemon by being clever: what gets past is the death of this process, which is confined.
+7. Nothing here defends the daemon by being clever: what gets past is the death of this process, which is confined.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,11 +37,12 @@ from mirror.services.sql import functions
 from mirror.services.sql.encoding import encoder
 from mirror.services.sql.frames import Kind, write_frame, write_json
 from mirror.services.sql.jsoc_calls import find_calls, rewritten
-from mirror.services.sql.question import Missing, Question, Supply, View
+from mirror.services.sql.question import Missing, Question, Rows, Supply, View
 from mirror.services.sql.statements import (
     Forbidden,
     check,
     check_condition,
+    columns_read,
     is_indirect,
     lists_tables,
     missing,
@@ -46,6 +50,7 @@ from mirror.services.sql.statements import (
     problem,
 )
 from mirror.storage.index.layout import quoted
+from mirror.storage.lake.unsealed import NOT_COPIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +87,10 @@ class TooLarge(Exception):
     """The answer has more rows or bytes than it may."""
 
 
+class _NotCopied(Exception):
+    """A statement reads a column of a stand-in that its plan did not show."""
+
+
 class GivenUp(Exception):
     """The daemon cannot supply what the statement needs; ``position`` is where in the statement that stands, or None."""
 
@@ -99,6 +108,7 @@ class Engine:
     threads: int
     connection: duckdb.DuckDBPyConnection = field(init=False)
     forbidden: Forbidden = field(init=False)
+    stand_ins: dict[str, View] = field(default_factory=dict)  #: those that a statement may not be run on, by name
     _size: int = 0  #: of the process when it began
     _views: list[View] = field(default_factory=list)
     _schemas: set[str] = field(default_factory=set)
@@ -138,7 +148,7 @@ class Engine:
         ):
             connection.execute(setting)
         self.connection = connection
-        self._views, self._schemas, self._passing = [], set(), []
+        self._views, self._schemas, self._passing, self.stand_ins = [], set(), [], {}
 
     def know(self, schemas: tuple[str, ...]) -> None:
         """Have these schemas, which stay: they are empty but while a question is answered."""
@@ -148,8 +158,16 @@ class Engine:
                 self._schemas.add(schema)
 
     def see(self, views: tuple[View, ...], *, comments: bool = False) -> None:
-        """Make tables that a statement may read, with what is written beside them if it may ask for that."""
+        """Make tables that a statement may read, with what is written beside them if it may ask for that.
+
+        A stand-in is replaced by what comes later under its name.
+        """
         for view in views:
+            if (before := self.stand_ins.pop(view.name, None)) is not None:
+                self.connection.execute(f"DROP {_kind(before)} {view.name}")
+                self._views.remove(before)
+            if view.stand_in:
+                self.stand_ins[view.name] = view
             self._views.append(view)
             schema = view.name.partition(".")[0].strip('"')
             if schema not in (*self._schemas, *self._passing, "main"):
@@ -178,7 +196,7 @@ class Engine:
                 self.connection.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
             for schema in self._passing:
                 self.connection.execute(f"DROP SCHEMA {quoted(schema)} CASCADE")
-            self._views, self._passing = [], []
+            self._views, self._passing, self.stand_ins = [], [], {}
             return not look or self.connection.execute(_LEFT).fetchall() == [(0,)]
         except duckdb.Error:
             return False
@@ -230,6 +248,7 @@ class _Asked:
         self._question = question
         self._questions = questions
         self._out = out
+        self._copied: list[str] = []  #: the stand-ins that were replaced
         self._params = question.params if isinstance(question.params, dict) else list(question.params)
 
     def answer(self) -> str:
@@ -276,14 +295,27 @@ class _Asked:
         while True:
             with _read_only(cursor):
                 relation, error = self._planned(cursor, sql)
-                if relation is not None and listed:
-                    return self._send(relation)
+                rows = () if relation is None else self._rows_of(cursor, sql)
+                if relation is not None and listed and not rows:
+                    try:
+                        return self._send(relation)
+                    except _NotCopied:
+                        rows = tuple(dict.fromkeys(self._copied).items())
             if error is not None:
                 self._find(cursor, sql, error)
+            elif rows:
+                self._copied += [name for name, _ in rows]
+                self._take(self._ask(Missing(rows=rows)))
             else:  # only now: a table without its rows must not be found where its rows are read
                 self._engine.comment()
                 self._engine.see(self._ask(Missing(listing=True)).views, comments=True)
                 listed = True
+
+    def _rows_of(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> Rows:
+        """The stand-ins that there are, each with the columns that the statement reads of it."""
+        names = tuple(self._engine.stand_ins)
+        found = columns_read(cursor, sql, self._params, names) if names else {}
+        return tuple((name, None if found is None else found.get(name, ())) for name in names)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> None:
         """Have what DuckDB does not find; raises what it says of the statement if it is something else."""
@@ -317,11 +349,22 @@ class _Asked:
 
     def _send(self, relation: duckdb.DuckDBPyRelation) -> tuple[int, int]:
         columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
-        reader = relation.to_arrow_reader(BATCH)
+        reader, first = self._begun(relation)
         try:
-            return _write(reader, columns, self._question, self._out)
+            batches = () if first is None else chain((first,), reader)
+            return _write(iter(batches), columns, reader.schema, self._question, self._out)
         finally:
             reader.close()
+
+    def _begun(self, relation: duckdb.DuckDBPyRelation) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+        """What gives an answer, with its first batch; _NotCopied if that cannot be had for want of a column."""
+        try:
+            reader = relation.to_arrow_reader(BATCH)
+            return reader, next(reader, None)
+        except duckdb.Error as error:
+            if NOT_COPIED in str(error) and self._copied:
+                raise _NotCopied from error
+            raise
 
 
 def _check_condition(sql: str, start: int, end: int) -> None:
@@ -335,13 +378,13 @@ def _check_condition(sql: str, start: int, end: int) -> None:
 
 
 def _write(
-    reader: pa.RecordBatchReader, columns: list[tuple[str, str]], question: Question, out: BinaryIO
+    batches: Iterator[pa.RecordBatch], columns: list[tuple[str, str]], schema: pa.Schema, question: Question, out: BinaryIO
 ) -> tuple[int, int]:
     """Write header and data; how many rows and bytes these were. TooLarge before anything above the limits."""
-    encode = encoder(question.form, columns, reader.schema)
+    encode = encoder(question.form, columns, schema)
     rows = size = 0
     header = False
-    for batch in reader:
+    for batch in batches:
         rows += batch.num_rows
         if rows > question.limits.rows:
             raise TooLarge(

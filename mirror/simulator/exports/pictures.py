@@ -62,8 +62,9 @@ def _grey(image: Image) -> Grey:
     turned = image[::-1].astype(np.float64)
     there = turned != np.iinfo(image.dtype).min
     low, high = np.percentile(turned[there], _CUT) if there.any() else (0.0, 1.0)
-    grey: Grey = (np.clip((turned - low) / max(high - low, 1e-9), 0, 1) * 255 * there).astype(np.uint8)
-    return grey
+    grey = np.clip((turned - low) / max(high - low, 1e-9), 0, 1) * 255 * there
+    made: Grey = grey.astype(np.uint8)
+    return made
 
 
 def _as_large(frame: Grey, other: Grey) -> Grey:

@@ -315,8 +315,8 @@ def _every_row(data: bytes, every: int) -> bytes | None:
     rows = np.frombuffer(data, np.uint8, width * height, start).reshape(height, width)[::every]
     heap = data[start + width * height :]  # rows that are left out stay in it, unread
     header["NAXIS2"] = header["ZNAXIS2"] = len(rows)
-    body = rows.tobytes() + heap[: header["PCOUNT"]]
     cards: str = header.tostring()
+    body: bytes = rows.tobytes() + heap[: header["PCOUNT"]]
     return bytes(empty_primary()) + cards.encode("ascii") + body + bytes(-len(body) % 2880)
 
 

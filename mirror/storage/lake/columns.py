@@ -100,12 +100,14 @@ def _segment(layout: Layout, segment: str, keysets: Mapping[int, Mapping[str, in
     return f"CASE WHEN starts_with({value}, '/') THEN {value} END" if places else value
 
 
-def select_sql(table: str, layout: Layout, columns: tuple[LakeColumn, ...], where: str) -> str:
-    """The records of ``table`` that satisfy ``where``, in the order of their prime keys."""
+def select_sql(
+    table: str, layout: Layout, columns: tuple[LakeColumn, ...], where: str, *, ordered: bool = True
+) -> str:
+    """The records of ``table`` that satisfy ``where``, in the order of their prime keys if they are to be ``ordered``."""
     names = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in columns)
-    order = ", ".join(map(quoted, (*layout.order, "recnum")))
     raw = f"string_split(_raw, '{SEPARATOR}') AS raw"
-    return f"SELECT {names} FROM (SELECT *, {raw} FROM {table} WHERE {where}) ORDER BY {order}"
+    order = f" ORDER BY {', '.join(map(quoted, (*layout.order, 'recnum')))}" if ordered else ""
+    return f"SELECT {names} FROM (SELECT *, {raw} FROM {table} WHERE {where}){order}"
 
 
 def layout_hash(columns: tuple[LakeColumn, ...]) -> str:

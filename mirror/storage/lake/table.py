@@ -17,7 +17,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mirror.storage.index.layout import quoted
 
@@ -37,6 +36,8 @@ _DICTIONARY = 32_768
 
 def write_file(reader: pa.RecordBatchReader, path: Path) -> None:
     """Write what ``reader`` gives, a row group for each of its batches. OSError if the disk does not take it."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  (it takes a while to load, and the process that runs statements never writes)
+
     first = next(reader, None)
     even = [field.name for field in reader.schema if _is_even(field.type)]
     floats = [field.name for field in reader.schema if pa.types.is_floating(field.type)]
@@ -175,6 +176,22 @@ def where_month(time: str | None, month: str) -> str:
         return "TRUE"
     column, span = quoted(time), bounds(month)
     return f"{column} IS NULL" if span is None else f"{column} >= {span[0]} AND {column} < {span[1]}"
+
+
+def where_months(time: str | None, months: Iterable[str]) -> str:
+    """The condition that a record belongs to one of some months; of those that follow each other it is one."""
+    names = set(months)
+    spans: list[tuple[float, float]] = []
+    for span in sorted(found for name in names - {ALL, NONE} if (found := bounds(name)) is not None):
+        if spans and spans[-1][1] == span[0]:
+            spans[-1] = spans[-1][0], span[1]
+        else:
+            spans.append(span)
+    if time is None or ALL in names:
+        return "TRUE"
+    column = quoted(time)
+    parts = [f"({column} >= {first} AND {column} < {after})" for first, after in spans]
+    return " OR ".join([*parts, *([f"{column} IS NULL"] if NONE in names else [])]) or "FALSE"
 
 
 def keysets(cursor: Cursor, series: str) -> dict[int, dict[str, int]]:

@@ -219,7 +219,7 @@ async def open_core(
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
     budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
-    await accounting.recall()
+    await if_possible(accounting.recall(), "usage of today")
     fill = within(config.fill, config.upstream)
     cluster = _of_cluster(config, database, index, budget)
     shared = cluster or Alone()

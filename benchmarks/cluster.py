@@ -3,7 +3,8 @@
     python benchmarks/cluster.py overlap [--servers 3] [--runs 5]   asked / missing, answers against a single mirror's
     python benchmarks/cluster.py warm                               a warm search with and without [cluster]
     python benchmarks/cluster.py writers [--servers 4]              records a second of many writers against one's
-    python benchmarks/cluster.py kills [--rounds 20]                kill -9, SIGSTOP, and ends of sessions, in fetches
+    python benchmarks/cluster.py kills [--rounds 200]               kill -9, SIGSTOP, ends of sessions, and PostgreSQL or the
+                                                                    objects stopped and started, after each step of a fetch
     python benchmarks/cluster.py processes [--processes 2]          warm searches a second of one process and of several
 
 A PostgreSQL is set up for it; the objects are a folder, or with --s3 a SeaweedFS.
@@ -21,7 +22,8 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +33,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psycopg
 
+from benchmarks import cluster_faults as faults
 from tests.processes import Program
-from tests.servers import KEYS, bucket, database
+from tests.servers import KEYS, bucket, database, object_server, postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 INFO = "/cgi-bin/ajax/jsoc_info"
 CLIENTS = 8
@@ -49,7 +52,7 @@ class Cluster:
     """A simulator, and mirrors in front of it; ``single``: one that shares nothing."""
 
     def __init__(self, stack: ExitStack, folder: Path, *, s3: bool, latency: float = 5.0) -> None:
-        self.stack, self.folder = stack, folder
+        self.stack, self.folder, self.s3 = stack, folder, s3
         self.address = database()
         objects, endpoint = bucket() if s3 else (f"file://{folder / 'objects'}", "none")
         (folder / "objects").mkdir()
@@ -73,6 +76,22 @@ class Cluster:
         program = self.servers[name] = Program("serve", **settings)
         self.stack.callback(program.close)
         return program
+
+    @contextmanager
+    def without_objects(self) -> Iterator[None]:
+        """The object store is down while this is open."""
+        if self.s3:
+            object_server().stop()
+            yield
+            object_server().start()
+            object_server().wait()
+            return
+        place, aside = self.folder / "objects", self.folder / "aside"
+        place.rename(aside)
+        place.write_text("a disk that is not mounted")
+        yield
+        place.unlink()
+        aside.rename(place)
 
     def count(self, table: str) -> int:
         with psycopg.connect(self.address) as connection:
@@ -188,51 +207,127 @@ async def writers(options: argparse.Namespace) -> None:
 
 
 async def kills(options: argparse.Namespace) -> None:
-    chance, slowest, wrong, asked_more = random.Random(options.seed), 0.0, 0, []
+    """Rounds of one fault at one step of a fetch, all of them in turn; what each did, and what all came to."""
+    rounds = [(step, how) for step in faults.STEPS for how in HOWS if options.how in (None, how)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = Cluster(stack, folder, s3=options.s3, latency=10)
-        names = ["m0", "m1", "m2"]
-        for name in names:
-            made.serve(name)
+        for name in NAMES:
+            made.serve(name, **_orders(folder, name))
         single = made.serve("single", shares=False).url
+        found: list[Round] = []
         async with client() as session:
+            for name in NAMES:
+                await ask(session, made.servers[name].url, f"hmi.v_45s[{clock(-2)}/1m]")
+            began = time.monotonic()
             for number in range(options.rounds):
-                first = number * 3600
-                ds = f"hmi.v_45s[2014.04.{1 + first // 86400:02}_{first // 3600 % 24:02}:00_TAI/1h]"
-                before = await sent(session, made.simulator.url)
-                victim = names[number % 3]
-                others = [name for name in names if name != victim]
-                doomed = asyncio.ensure_future(ask(session, made.servers[victim].url, ds))
-                await asyncio.sleep(chance.uniform(0, 0.15))
-                how = options.how or chance.choice(["kill", "kill", "session", "pause"])
-                program = made.servers[victim]
-                if how == "session":
-                    with psycopg.connect(made.address, autocommit=True) as connection:
-                        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", (f"jsoc-mirror {victim}",))
-                else:
-                    program.process.send_signal(signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-                began = time.monotonic()
-                found = await asyncio.gather(*(ask(session, made.servers[name].url, ds) for name in others))
-                slowest = max(slowest, time.monotonic() - began)
-                if how == "pause":
-                    program.process.send_signal(signal.SIGCONT)
-                await asyncio.gather(doomed, return_exceptions=True)
-                if how == "kill":
-                    program.close()
-                    await asyncio.to_thread(lambda v=victim: made.serve(v).url)
-                while b"is away" in (again := await ask(session, made.servers[victim].url, ds)):
-                    await asyncio.sleep(0.05)
-                asked = await sent(session, made.simulator.url) - before
-                right = await ask(session, single, ds)
-                whole = await sent(session, made.simulator.url) - before - asked
-                bad = sum(body != right for body in (*found, again))
-                wrong += bad
-                asked_more.append(asked - whole)
-                print(f"round {number}: {how}, {asked} asked for {whole}, {bad} wrong, others after {time.monotonic() - began:.2f} s", flush=True)
+                step, how = rounds[number % len(rounds)]
+                took = await one_round(made, session, single, number, step, how, options.pause)
+                found.append(took)
+                print(f"round {number}: {how} after {step}, {took}", flush=True)
+                if options.seconds and time.monotonic() - began > options.seconds:
+                    break
+            new = made.serve("new").url
+            before = await sent(session, made.simulator.url)
+            for number in range(0, len(found), 5):
+                ds = f"hmi.v_45s[{clock(number)}/1h]"
+                found[number].wrong += await ask(session, new, ds) != await ask(session, single, ds)
+            again = await sent(session, made.simulator.url) - before
+        _sum_up(found, made.count("flights"), again)
+
+
+NAMES = ("m0", "m1", "m2")
+#: What is done to a server, or to what all of them need: see cluster_faults.
+HOWS = ("kill", "session", "pause", "postgres", "objects")
+
+
+@dataclass
+class Round:
+    """What a fault did: records that were asked twice, wrong answers, and seconds until the others had their answer."""
+
+    how: str
+    twice: int
+    wrong: int
+    recovery: float
+
+    def __str__(self) -> str:
+        return f"{self.twice} asked twice, {self.wrong} wrong, others after {self.recovery:.2f} s"
+
+
+def _orders(folder: Path, name: str) -> dict[str, str]:
+    return {"TESTS_PREPARE": "benchmarks.cluster_faults", "FAULT_ORDER": str(folder / f"{name}.order")}
+
+
+def clock(hour: int) -> str:
+    """An hour of its own for each round."""
+    return f"2014.04.{3 + hour // 24:02}_{hour % 24:02}:00_TAI"
+
+
+async def one_round(
+    made: Cluster, session: aiohttp.ClientSession, single: str, number: int, step: str, how: str, pause: float
+) -> Round:
+    victim = NAMES[number % len(NAMES)]
+    others = [name for name in NAMES if name != victim]
+    ds, program = f"hmi.v_45s[{clock(number)}/1h]", made.servers[victim]
+    order = made.folder / f"{victim}.order"
+    reached = order.with_suffix(".reached")
+    order.write_text(f"{step} {how if how in ('kill', 'session', 'pause') else 'wait'}")
+    before = await sent(session, made.simulator.url)
+    doomed = asyncio.ensure_future(ask(session, program.url, ds))
+    until = time.monotonic() + 30
+    while not reached.exists():
+        assert time.monotonic() < until, f"{step} was not reached: {program.errors()[-2000:]}"
+        await asyncio.sleep(0.005)
+    began = time.monotonic()
+    if how == "postgres":
+        server = postgres()
+        server.stop(signal.SIGINT)
+        reached.unlink()
+        await asyncio.sleep(0.5)
+        server.start()
+        await asyncio.to_thread(server.wait)
+        began = time.monotonic()
+    elif how == "objects":
+        with made.without_objects():
+            reached.unlink()
             await asyncio.sleep(0.5)
-            print(f"{options.rounds} rounds: {wrong} wrong answers, {sum(asked_more)} records asked twice (at most {max(asked_more)} in a "
-                  f"round), slowest answer of the others {slowest:.2f} s, {made.count('flights')} flights left")  # fmt: skip
+        began = time.monotonic()
+    reached.unlink(missing_ok=True)
+    bodies = await asyncio.gather(*(patiently(session, made.servers[name].url, ds) for name in others))
+    recovery = time.monotonic() - began
+    if how == "pause":
+        await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
+        program.process.send_signal(signal.SIGCONT)
+    await asyncio.gather(doomed, return_exceptions=True)
+    if how == "kill":
+        program.close()
+        await asyncio.to_thread(lambda: made.serve(victim, **_orders(made.folder, victim)).url)
+    bodies.append(await patiently(session, made.servers[victim].url, ds))
+    asked = await sent(session, made.simulator.url) - before
+    right = await ask(session, single, ds)
+    whole = await sent(session, made.simulator.url) - before - asked
+    return Round(how, asked - whole, sum(body != right for body in bodies), recovery)
+
+
+async def patiently(session: aiohttp.ClientSession, url: str, ds: str) -> bytes:
+    """The answer, as whoever asks again gets it while the cluster is away."""
+    until = time.monotonic() + 60
+    while True:
+        body = await ask(session, url, ds)
+        if b'"status":0' in body.replace(b" ", b"") or time.monotonic() > until:
+            return body
+        await asyncio.sleep(0.05)
+
+
+def _sum_up(found: Sequence[Round], flights: int, again: int) -> None:
+    for how in HOWS:
+        some = [each for each in found if each.how == how]
+        if some:
+            slow = sorted(each.recovery for each in some)
+            print(f"{how}: {len(some)} rounds, {sum(e.wrong for e in some)} wrong, {sum(e.twice for e in some)} asked twice (most in a "
+                  f"round {max(e.twice for e in some)}), others after {statistics.median(slow):.2f} s (slowest {slow[-1]:.2f})")  # fmt: skip
+    print(f"{len(found)} rounds: {sum(e.wrong for e in found)} wrong, {sum(e.twice for e in found)} asked twice, {flights} flights left, "
+          f"{again} records asked by a new server, slowest recovery {max(e.recovery for e in found):.2f} s")  # fmt: skip
 
 
 async def processes(options: argparse.Namespace) -> None:
@@ -268,8 +363,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--how", choices=["kill", "session", "pause"])
+    parser.add_argument("--how", choices=HOWS)
+    parser.add_argument("--pause", type=float, default=6.0, help="seconds that a server is paused")
+    parser.add_argument("--seconds", type=float, default=0.0, help="seconds after which no other round begins; 0: any number")
     parser.add_argument("--s3", action="store_true")
     options = parser.parse_args()
     asyncio.run(globals()[options.what](options))

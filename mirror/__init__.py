@@ -1,7 +1,7 @@
 """A caching mirror of the JSOC solar data archive.
 
-For scripts there is one function, ``use``, and for SQL over everything that is held a ``Client``; all else is
-run with the command ``mirror``.
+For scripts there is one function, ``use``, and for tables, files, maps and data sets a ``Client``; all else is run with
+the command ``mirror``.
 
 >>> import mirror
 >>> mirror.use("http://mirror.example.org:8040")  # doctest: +SKIP
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mirror.client.redirect import server_config, use
-    from mirror.client.remote import AsyncClient, Client, RemoteError
+    from mirror.client.remote import AsyncClient, Client, Dataset, RemoteError
 
     __version__: str
 
-__all__ = ["AsyncClient", "Client", "RemoteError", "__version__", "server_config", "use"]
+__all__ = ["AsyncClient", "Client", "Dataset", "RemoteError", "__version__", "server_config", "use"]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,11 +32,16 @@ def __getattr__(name: str) -> Any:
         from mirror.client import redirect  # noqa: PLC0415
 
         return getattr(redirect, name)
-    if name not in ("AsyncClient", "Client", "RemoteError"):
+    if name not in ("AsyncClient", "Client", "Dataset", "RemoteError"):
         raise AttributeError(f"module 'mirror' has no attribute {name!r}")
     from mirror.client import remote  # noqa: PLC0415
 
     return getattr(remote, name)
+
+
+def __dir__() -> list[str]:
+    """What scripts use."""
+    return sorted({*globals(), *__all__})
 
 
 @cache

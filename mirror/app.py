@@ -39,12 +39,14 @@ from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.cluster import ClusterApi
 from mirror.server.api.coverage import CoverageApi
 from mirror.server.api.cutouts import CutoutsApi
+from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
 from mirror.server.api.freshness import FreshnessApi
 from mirror.server.api.maintenance import MaintenanceApi
 from mirror.server.api.monitoring import Events, Health, MonitoringApi
+from mirror.server.api.news import NewsApi
 from mirror.server.api.search import SearchApi
 from mirror.server.api.sql import SqlApi
 from mirror.server.api.subscriptions import SubscriptionsApi
@@ -52,12 +54,14 @@ from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
 from mirror.server.errors import Suggestions
 from mirror.server.forwarding import Forwarding
+from mirror.server.jsoc.alternatives import Alternatives
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
 from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
 from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
+from mirror.server.pages.datasets import DatasetPages
 from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
@@ -67,10 +71,14 @@ from mirror.server.peers import Peers
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
+from mirror.services.access.quotas import Quotas
 from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.cutouts.cutouts import Cutouts
+from mirror.services.cutouts.processing import Processing
+from mirror.services.datasets.datasets import Datasets, FileStore, Finding
+from mirror.services.datasets.tables import DatasetTable
 from mirror.services.estimates.estimates import Estimates
 from mirror.services.estimates.tables import BudgetMemory, Rates
 from mirror.services.exports.assembling import Assembler, FullPrecision
@@ -78,7 +86,7 @@ from mirror.services.exports.content import FileHeaders
 from mirror.services.exports.directory import ExportDirectories
 from mirror.services.exports.file_list import FileLists, UnitFiles
 from mirror.services.exports.job_list import JobList
-from mirror.services.exports.jobs import JobParts, Jobs
+from mirror.services.exports.jobs import Job, JobParts, Jobs
 from mirror.services.exports.making import ExportMaking
 from mirror.services.exports.planning import ExportPlanner
 from mirror.services.exports.requests import Exports
@@ -95,10 +103,14 @@ from mirror.services.maintenance.checker import Checker
 from mirror.services.maintenance.retention import Forgetter, Store
 from mirror.services.maintenance.upkeep import Environment, Upkeep
 from mirror.services.monitoring.heatmap import CellCounts, HeatMap
+from mirror.services.monitoring.measures import Measures
 from mirror.services.monitoring.overview import AllJobs, Overview
+from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
+from mirror.services.news.news import News
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
+from mirror.services.quicklook.sun import SunPictures
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.search.whole import WholeAnswers
@@ -128,7 +140,7 @@ from mirror.storage.files.plain_files import PlainFileTable
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake
-from mirror.upstream.budget import Budget, BudgetLimits
+from mirror.upstream.budget import Budget, BudgetLimits, asking
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.transport import Route, user_agent
 from mirror.wire.paths import JSOC_HOSTS
@@ -138,11 +150,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from mirror.api.cluster import Cluster as ClusterStatus
     from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
+    from mirror.metrics import Metric
     from mirror.readthrough.shared import Shared
     from mirror.server.app import Handlers
+    from mirror.services.maintenance.retention import Pins as PeoplesPins
     from mirror.upstream.client import Exchange
     from mirror.upstream.pacing import Pacer
 
@@ -150,6 +165,8 @@ if TYPE_CHECKING:
 
 DATABASE = "index.duckdb"
 LAKE = "lake"
+#: Seconds for which whoever asks for an export that was just taken over waits for it.
+TAKEN_OVER = 10.0
 
 
 @dataclass(frozen=True)
@@ -202,6 +219,7 @@ async def open_core(
     budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
     budgets = BudgetMemory(budget, database, rules.timestamp)
     await budgets.recall()
+    await accounting.recall()
     fill = within(config.fill, config.upstream)
     cluster = _of_cluster(config, database, index, budget)
     shared = cluster or Alone()
@@ -231,6 +249,7 @@ async def open_core(
                 "formats": catalogue.known_formats,
             }
         )
+        accounting.elsewhere = cluster.tallies
         await cluster.start()
     filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
     extremes = FirstLast(index, upstream, rules)
@@ -333,13 +352,30 @@ class Exporting:
 
     jobs: Jobs
     job_parts: JobParts
-    pins: Pins
+    pins: PeoplesPins
     planner: ExportPlanner
     staging: Staging
     worker: ExportJobs
     exports: Exports
     lists: FileLists
     asked: UpstreamExports
+    renderer: RenderProcess  #: the process that reads images
+
+
+def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> None:
+    """Each export can be gone on with by another server of the cluster."""
+    from mirror.cluster.exports import SharedExport  # noqa: PLC0415
+
+    async def tell(job: Job) -> None:
+        await cluster.exports.tell(SharedExport(job.id, job.identity, job.request, job.created, job.upstream_id))
+
+    async def take_over(export: SharedExport) -> None:
+        job = Job(export.id, export.identity, export.upstream_id, export.request, "waiting", export.created, export.created, None)
+        with asking(f"job:{job.id}"):
+            await worker.take_over(job)
+
+    jobs.on_change = tell
+    cluster.exports.take_over, cluster.exports.settled = take_over, lambda number: worker.settled(number, TAKEN_OVER)
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
@@ -351,16 +387,22 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
-    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted)
+    renderer = RenderProcess()
+    stops.push_async_callback(renderer.stop)
+    here = Processing(c.config.exports.process_here, c.blobs, renderer)
+    making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted, here)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
     stops.push_async_callback(worker.stop)
+    if c.cluster is not None:
+        _share_exports(c.cluster, jobs, worker)
     answers = lambda: c.rules.may_ask and not c.upstream.pace().open_for  # noqa: E731
     exports = Exports(
         planner, c.holdings, c.adopted, jobs, worker, c.listing, c.rules, c.files, address, answers, c.shared
     )
-    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs)
-    return Exporting(jobs, job_parts, pins, planner, staging, worker, exports, lists, asked)
+    contents = None if c.shared_files is None else c.shared_files.contents_of
+    lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs, contents)
+    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, renderer)
 
 
 @dataclass(frozen=True)
@@ -373,10 +415,13 @@ class Background:
     watch: ConfigWatcher
     forgetter: Forgetter
     status: Status
+    ranges: Ranges
+    measures: Measures
     adoption: Adoption
     inbox: Inbox
     analytics: Analytics
     publisher: Publisher | None
+    news: News
     authenticator: Authenticator
     audit: Audit
 
@@ -420,31 +465,40 @@ def background(
     log = storage.path / f"{DATABASE}.wal"
     upkeep = Upkeep(c.config, checker, c.blobs, c.database, log, c.accounting, around)
     authenticator = Authenticator(c.config, c.rules.timestamp)
-    watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator), c.rules.timestamp)
+    news = News(storage.path, Disk(), c.index, Changes(c.database), upkeep.subscriptions, c.config.webhook, c.rules.timestamp)
+    watch = ConfigWatcher(path, c.config, environ, _applier(core, exporting.worker, sync, upkeep, authenticator, news), c.rules.timestamp)
     status = Status(
-        c.index, c.filler, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
-        storage.path, list if c.cluster is None else c.cluster.metrics,
+        c.index, c.filler, c.downloads, c.upstream, c.rules, c.tallies, c.blobs, sync, watch, upkeep, Totals(c.database), c.budget,
+        storage.path,
     )
+    measures = Measures(
+        status, c.tallies, c.accounting, c.index, c.blobs, Totals(c.database), c.fills, c.downloads, sync, upkeep,
+        _metrics_of(c.cluster),
+    )  # fmt: skip
+    ranges = Ranges(c.index)
     adoption = Adoption(
         c.catalogue, c.records, c.index, c.files, c.holdings, c.adopted, c.blobs, c.rules,
         tree=storage.readable_tree,
     )  # fmt: skip
     inbox = Inbox(storage.inbox if subscriptions_run else None, adoption, time.monotonic, asyncio.sleep)
-    analytics = _analytics(core, lake, status, sync)
-    publisher = _publisher(core, lake, status, sync, upkeep.is_idle)
-    for part in (lake, sync, inbox, analytics, upkeep, *(() if publisher is None else (publisher,))):
+    analytics = _analytics(core, lake, status, ranges, sync)
+    publisher = _publisher(core, lake, status, ranges, sync, upkeep.is_idle)
+    for part in (lake, sync, inbox, news, analytics, upkeep, *(() if publisher is None else (publisher,))):
         stops.push_async_callback(part.stop)
     return Background(
         sync=sync,
         checker=checker,
         upkeep=upkeep,
         watch=watch,
-        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, c.shared),
+        forgetter=Forgetter(c.database, c.index, c.blobs, upkeep.subscriptions, c.rules.timestamp, DatasetTable(c.database).keeping, c.shared),
         status=status,
+        ranges=ranges,
+        measures=measures,
         adoption=adoption,
         inbox=inbox,
         analytics=analytics,
         publisher=publisher,
+        news=news,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
     )
@@ -459,11 +513,11 @@ async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> 
 
 
 def _publisher(
-    core: Core, lake: Lake, status: Status, sync: Sync, is_idle: Callable[[], bool]
+    core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Sync, is_idle: Callable[[], bool]
 ) -> Publisher | None:
     """What publishes the lake as Iceberg tables, where that is wanted."""
     c, single, section = core, core.config.lake, core.config.cluster
-    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, sync))
+    parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, ranges, sync))
     if c.cluster is not None:
         place = f"{section.objects}/lake"
         if section.publish is None:
@@ -476,16 +530,16 @@ def _publisher(
     return Publisher(parts, opened, single.publish, c.rules.timestamp, is_idle=is_idle)
 
 
-def _analytics(core: Core, lake: Lake, status: Status, sync: Sync) -> Analytics:
+def _analytics(core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Sync) -> Analytics:
     c, sql = core, core.config.sql
     workers = Workers(lake.root, WorkerLimits(sql.places, sql.waiting, sql.memory, sql.threads))
-    tables = CatalogueTables(c.index, c.database, status, sync)
+    tables = CatalogueTables(c.index, c.database, status, ranges, sync)
     recordsets = RecordSets(c.search, c.records, c.index, lake)
     return Analytics(c.index, lake, workers, tables, recordsets, Limits(sql.seconds, sql.rows, sql.bytes))
 
 
 def _applier(
-    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, authenticator: Authenticator
+    core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, authenticator: Authenticator, news: News
 ) -> Callable[[Config], Awaitable[None]]:
     """What makes another configuration hold in a running mirror, as far as that is possible."""
     last = core.config
@@ -507,6 +561,7 @@ def _applier(
             sync.try_now()
         upkeep.apply(wanted)
         authenticator.apply(wanted)
+        news.webhooks = wanted.webhook
         last = wanted
         await sync.reconcile(wanted.subscription)
 
@@ -615,8 +670,7 @@ def browsing(
     environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, renderer = core, core.config.storage, RenderProcess()
-    stops.push_async_callback(renderer.stop)
+    c, storage, renderer = core, core.config.storage, exporting.renderer
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     return Browsing(
@@ -631,13 +685,13 @@ def browsing(
 
 
 def _app(
-    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health
+    core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health, stops: AsyncExitStack
 ) -> tuple[web.Application, Events]:
     """Everything that answers requests."""
     c, storage = core, core.config.storage
-    proxy = Proxy(
-        c.upstream, c.rules, JSOC_HOSTS | {urlsplit(c.config.upstream.url).netloc.lower()}, c.forwarding
-    )
+    jsoc = urlsplit(c.config.upstream.url)
+    hosts = JSOC_HOSTS | {jsoc.netloc.lower()}
+    proxy = Proxy(c.upstream, c.rules, hosts, c.forwarding, by_https=jsoc.scheme == "https")
     whole = WholeAnswers(c.search, c.index, c.rules)
     chain = Chain(c.route, Ages(c.index, c.search, c.rules))
     precise = FullPrecision(c.search, c.records, c.index, c.assembler)
@@ -653,47 +707,85 @@ def _app(
     )
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))
+    datasets = Datasets(
+        DatasetTable(c.database),
+        Finding(c.search, c.records, kept.analytics, c.index, c.database, c.rules),
+        FileStore(c.files, c.holdings, c.blobs, storage.path),
+    )
     pages = PagesOfJsoc(proxy, c.plain_files, contents, c.holdings, making.jobs, c.rules.timestamp)
     api = SearchApi(c.search, WhereSearch(c.search, c.index, kept.analytics), kept.status)
     heatmap = HeatMap(c.index, CellCounts(c.database, c.index), c.rules, kept.upkeep.subscriptions)
     filling = Filling(c.fills, c.estimates)
     suggestions = Suggestions(faced.queries.with_suggestions)
-    site = Site(proxy, suggestions)
+    cluster_status = _status_of(c.cluster, kept.upkeep)
+    site = Site(proxy, suggestions, in_cluster=c.cluster is not None)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
-        ExportsApi(making.lists, exports, jobs, faced.pictures, c.rules.timestamp),
+        ExportsApi(
+            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp
+        ),
         CutoutsApi(faced.cutouts, contents),
+        DatasetsApi(datasets),
+        DatasetPages(site, datasets),
         FillsApi(filling, c.estimates),
-        CoverageApi(kept.status, heatmap, filling),
+        CoverageApi(kept.ranges, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
+        NewsApi(kept.news, c.rules.timestamp),
         MaintenanceApi(store, kept.checker, kept.forgetter),
         TransferApi(copies.backups, copies.bundles, copies.importer),
         AdoptionApi(kept.adoption, storage.path / "incoming"),
         AccessApi(kept.audit, c.accounting, c.rules.timestamp),
-        MonitoringApi(kept.status),
-        ClusterApi(c.cluster),
+        MonitoringApi(kept.status, kept.measures),
+        ClusterApi(cluster_status),
         Document(),
         health,
-        *_pages(core, kept, jobs, proxy, site, overview),
+        *_pages(core, kept, jobs, proxy, site, overview, cluster_status),
         *faced.parts(core, kept, site, api),
         events,
     )
-    gate = Gate(kept.authenticator, kept.audit, proxy)
+    gate = Gate(kept.authenticator, kept.audit, proxy, Quotas(c.accounting, c.rules.timestamp))
+    asked = c.config.upstream
+    alternatives = Alternatives(asked.alternative, c.rules, asked.email, asked.timeout, c.route.onward)
+    stops.push_async_callback(alternatives.close)
     peers = None if c.cluster is None else Peers(c.shared)
-    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting), suggestions, site.show_problems, peers), events
+    return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, alternatives, peers), events
+
+
+def _metrics_of(cluster: ClusterShared | None) -> Callable[[], list[Metric]]:
+    """What is measured of the cluster; nothing without one."""
+    if cluster is None:
+        return list
+    from mirror.cluster.status import metrics  # noqa: PLC0415
+
+    return partial(metrics, cluster)
+
+
+def _status_of(cluster: ClusterShared | None, upkeep: Upkeep) -> Callable[[], Awaitable[ClusterStatus]] | None:
+    """How the cluster is; None without one."""
+    if cluster is None:
+        return None
+    from mirror.cluster.status import status  # noqa: PLC0415
+
+    return lambda: status(cluster, [each.identity for each in upkeep.subscriptions()])
 
 
 def _pages(
-    core: Core, kept: Background, jobs: AllJobs, proxy: Proxy, site: Site, overview: Overview
+    core: Core,
+    kept: Background,
+    jobs: AllJobs,
+    proxy: Proxy,
+    site: Site,
+    overview: Overview,
+    cluster: Callable[[], Awaitable[ClusterStatus]] | None,
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)
     return (
         site,
         LoginPage(site, kept.authenticator, kept.audit),
-        Pages(site, proxy, overview, kept.status, c.index, c.search, totals),
-        WorkPages(site, jobs, kept.checker, c.accounting, overview),
+        Pages(site, proxy, overview, kept.status, kept.ranges, c.index, c.search, totals),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster),
     )

@@ -26,9 +26,10 @@ from mirror.app import (
 )
 from mirror.config.loading import check_access
 from mirror.listening import bind, refused, url_of
-from mirror.logs import REQUESTS, Requests
+from mirror.logs import REQUESTS
 from mirror.server.api.monitoring import Events, Health
 from mirror.server.connections import BoundedRunner, Most
+from mirror.server.usage import Requests
 from mirror.services.monitoring.status import Prober
 from mirror.systemd import Notifier
 
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from mirror.services.fills.fills import Fills
     from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
+    from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
+    from mirror.services.news.news import News
     from mirror.services.search.search import Search
     from mirror.services.sql.service import Analytics
     from mirror.services.subscriptions.manager import Sync
@@ -89,6 +92,7 @@ class Mirror:
     rules: Rules
     search: Search
     status: Status
+    measures: Measures
     database: Database
     upstream: UpstreamClient
     budget: Budget
@@ -103,6 +107,7 @@ class Mirror:
     inbox: Inbox
     analytics: Analytics
     upkeep: Upkeep
+    news: News
     browsing: Browsing
     cluster: ClusterShared | None  #: the other mirrors, if there are any
     shared_files: SharedFiles | None  #: the files that they share
@@ -147,7 +152,7 @@ async def build(
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
         stops.push_async_callback(core.filler.stop)  # first of all but fills: it brings what others write down
         stops.push_async_callback(core.fills.stop)
-        app, events = _app(core, making, kept, faced, health)
+        app, events = _app(core, making, kept, faced, health, stops)
         await making.worker.resume()
         await core.fills.resume()
         await kept.sync.reconcile(config.subscription)
@@ -160,6 +165,7 @@ async def build(
             rules=core.rules,
             search=core.search,
             status=kept.status,
+            measures=kept.measures,
             database=core.database,
             upstream=core.upstream,
             budget=core.budget,
@@ -174,6 +180,7 @@ async def build(
             inbox=kept.inbox,
             analytics=kept.analytics,
             upkeep=kept.upkeep,
+            news=kept.news,
             browsing=faced,
             cluster=core.cluster,
             shared_files=core.shared_files,
@@ -253,6 +260,7 @@ async def serve(
             here = ("127.0.0.1", own[0].getsockname()[1]) if own else (None if host in EVERYWHERE else host, runner.addresses[0][1])
             await mirror.cluster.announce(*here)
         mirror.upkeep.start()
+        mirror.news.start()
         if mirror.publisher is not None:
             mirror.publisher.start()
         in_background(mirror.analytics.warm())

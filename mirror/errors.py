@@ -16,7 +16,7 @@
     ├── OverLimit                 more than one client may take
     │   ├── OutOfTime             it took too long
     │   ├── TooLarge              its answer, or what it needs, is too large
-    │   └── TooMany               too many ask at a time
+    │   └── TooMany               too many ask at a time, or one asks too often
     ├── NotHeld                   the mirror may not ask upstream, and does not hold what was asked
     │   └── OverBudget            what may be asked of upstream in an hour, or in a day, is used up
     ├── StorageError              the local store: locked, too new, full, damaged
@@ -121,7 +121,11 @@ class TooLarge(OverLimit):
 
 
 class TooMany(OverLimit):
-    """Too many ask at a time; the same may be asked again later."""
+    """Too many ask at a time, or one asks too much; the same may be asked again after so many seconds, if it says so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 def _redacted(text: str) -> str:

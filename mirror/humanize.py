@@ -86,6 +86,11 @@ def length(seconds: float | None) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def duration(seconds: float) -> str:
+    """The same of work that takes a second at least."""
+    return length(max(1.0, seconds))
+
+
 def moment(seconds: float | None) -> str:
     """Unix seconds as ``2026-11-22 11:45 UTC``; a dash for what no calendar has."""
     if seconds is None:

@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
-from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from mirror.errors import ConfigError
@@ -29,8 +28,6 @@ from mirror.redaction import redacted
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from aiohttp import web
 
     from mirror.config.loading import Log
 
@@ -157,23 +154,6 @@ class _Kind:
     since: float
     lines: int = 0
     left_out: int = 0
-
-
-class Requests(AbstractAccessLogger):
-    """One line for each answered request, if the configuration asks for it."""
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Write the line; the query is left out, since it may be a megabyte or name somebody's address."""
-        self.logger.info(
-            "request method=%s path=%s status=%d bytes=%d ms=%d origin=%s client=%s",
-            request.method,
-            request.path,
-            response.status,
-            response.body_length,
-            round(time * 1000),
-            response.headers.get("X-Mirror"),
-            request.remote,
-        )
 
 
 def set_up(log: Log) -> None:

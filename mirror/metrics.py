@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-__all__ = ["Metric", "counter", "exposition", "gauge"]
+__all__ = ["Metric", "Timings", "counter", "exposition", "gauge"]
 
 #: A number, or numbers by the values of labels: of one, or of several.
-Samples = float | Mapping[str, float] | Mapping[tuple[str, str], float]
+Samples = float | Mapping[str, float] | Mapping[tuple[str, str], float] | Mapping[tuple[str, ...], float]
 
 
 def counter(name: str, text: str, samples: Samples, *labels: str) -> Metric:
@@ -30,6 +30,29 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, samples: Samples) -
     for labels, value in values.items():
         family.add_metric([labels] if isinstance(labels, str) else list(labels), value)
     return family
+
+
+#: Seconds by which durations are told apart: from answers of the cache to what waits for JSOC.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Timings:
+    """How long something takes, by the values of one label, as a histogram."""
+
+    def __init__(self, name: str, text: str, label: str, known: str) -> None:
+        self._histogram = Histogram(name, text, [label], registry=None, buckets=_SECONDS)
+        self._histogram.labels(known)  # is there from the start
+
+    def __call__(self, value: str, seconds: float) -> None:
+        """It took so long once."""
+        self._histogram.labels(value).observe(seconds)
+
+    def metrics(self) -> list[Metric]:
+        """What was measured since the start."""
+        found = list(self._histogram.collect())
+        for metric in found:
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+        return found
 
 
 class _Collected(Collector):

@@ -60,7 +60,7 @@ _NOBODY = Upstream(url="http://127.0.0.1:9", policy="offline")
 async def _look(config: Config) -> tuple[list[Route], list[Metric]]:
     mirror = await build(config)
     try:
-        text, _ = exposition(await mirror.status.metrics())
+        text, _ = exposition(await mirror.measures.metrics())
         return routes(mirror.app), metrics(text.decode())
     finally:
         await mirror.close()

@@ -17,13 +17,29 @@ class Server(Answer, frozen=True, kw_only=True):
     here: bool
 
 
+class Flight(Answer, frozen=True, kw_only=True):
+    """Records of a series that a server is fetching for all, since when."""
+
+    series: str
+    server: str
+    since: Stamp
+
+
+class Owner(Answer, frozen=True, kw_only=True):
+    """What one server does for all, until another takes it over."""
+
+    what: str
+    server: str
+
+
 class Cluster(Answer, frozen=True, kw_only=True):
     """How the cluster is, as this server sees it.
 
-    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, "" while it is there; then the counts are 0. ``rows`` of the journal, ``chunks``
-    with their ``records`` and ``bytes``, ``flights`` that are under way. ``unpublished``: commits of this server that the others do
-    not know of yet. ``broken``: chunks that this server could not use. ``files`` among the objects have ``file_bytes``; ``files_problem``: why
-    those of this server do not go there now.
+    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, "" while it is
+    there; then the counts are 0. ``rows`` of the journal, ``chunks`` with their ``records`` and ``bytes``, ``flights`` that
+    are under way, the oldest of them in ``fetching``. ``owners``: what is done by one server for all. ``unpublished``: commits
+    of this server that the others do not know of yet. ``broken``: chunks that this server could not use. ``files`` among
+    the objects have ``file_bytes``; ``files_problem``: why those of this server do not go there now.
     """
 
     alone: bool
@@ -39,6 +55,8 @@ class Cluster(Answer, frozen=True, kw_only=True):
     records: int
     bytes: int
     flights: int
+    fetching: list[Flight]
+    owners: list[Owner]
     unpublished: int
     broken: list[str]
     files: int
@@ -48,8 +66,8 @@ class Cluster(Answer, frozen=True, kw_only=True):
 
 ALONE = Cluster(
     alone=True, name="", id="", connected=False, problem="there is no [cluster] in the configuration", objects="",
-    objects_problem="", servers=[], rows=0, chunks=0, records=0, bytes=0, flights=0, unpublished=0, broken=[],
-    files=0, file_bytes=0, files_problem="",
+    objects_problem="", servers=[], rows=0, chunks=0, records=0, bytes=0, flights=0, fetching=[], owners=[],
+    unpublished=0, broken=[], files=0, file_bytes=0, files_problem="",
 )  # fmt: skip
 CLUSTER = Endpoint(
     method="GET", path="/api/cluster", role="read", asked=Nothing, answer=Cluster,

@@ -23,7 +23,16 @@ RoleName = Literal["nobody", "read", "export", "admin"]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An object of an answer."""
+    """An object of an answer; a notebook shows it as a table of its members."""
+
+    def _repr_html_(self) -> str:
+        from html import escape  # noqa: PLC0415  (only notebooks ask)
+
+        rows = "".join(
+            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(str(value))}</td></tr>'
+            for name, value in plain(self).items()
+        )
+        return f"<table><caption>{escape(type(self).__name__)}</caption><tbody>{rows}</tbody></table>"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -17,11 +17,11 @@ class CoverageQuery(Asked, frozen=True, kw_only=True):
 
 
 class Span(Answer, frozen=True, kw_only=True):
-    """A span that is held completely; ``first`` and ``last`` null: without bound. ``checked_at`` in Unix seconds.
+    """A range of which every record is cached; ``first`` and ``last`` null: without bound. ``checked_at`` in Unix seconds.
 
-    Or one over which JSOC gave an ``answer`` that is kept (condition, records, count or body), to the question in
-    ``condition``; it names ``records``, of a count or a body null. A folded line has ``every``, the distance of its
-    ranges, and in ``slots`` how many slots these have together.
+    It has so many ``records``, and begins and ends with one. Or a range over which JSOC gave an ``answer`` that is kept
+    (condition, records, count or body), to the question in ``condition``; it names ``records``, of a count or a body
+    null. A folded line has ``every``, the distance of its ranges, and in ``slots`` how many slots these have together.
     """
 
     series: str
@@ -30,10 +30,10 @@ class Span(Answer, frozen=True, kw_only=True):
     last: str | None
     slots: int | None
     checked_at: float
+    every: str | UnsetType = UNSET
+    records: int | UnsetType | None = UNSET
     answer: str | UnsetType = UNSET
     condition: str | UnsetType = UNSET
-    records: int | UnsetType | None = UNSET
-    every: str | UnsetType = UNSET
 
 
 class DaysQuery(Asked, frozen=True, kw_only=True):

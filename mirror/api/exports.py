@@ -139,6 +139,51 @@ class QuicklookQuery(Asked, frozen=True, kw_only=True):
     fetch: bool = False
 
 
+class SunQuery(Asked, frozen=True, kw_only=True):
+    """The last ``n`` frames of a ``channel``; without one the newest of each."""
+
+    channel: str | None = None
+    n: Annotated[int, Meta(ge=1, le=500)] = 48
+
+
+class SunRegion(Answer, frozen=True, kw_only=True):
+    """An active region: its box in degrees of Stonyhurst longitude and latitude, and the record set of its life."""
+
+    harp: int
+    noaa: int | None
+    south: float
+    east: float
+    north: float
+    west: float
+    ds: str
+
+
+class SunFrame(Answer, frozen=True, kw_only=True):
+    """A held image. The middle of the disk (from the left and the top) and its radius are parts of the picture's side.
+
+    ``b0``: latitude of the middle of the disk in degrees.
+    """
+
+    recnum: int
+    record: str
+    time: str
+    x: float
+    y: float
+    radius: float
+    b0: float
+    regions: list[SunRegion]
+
+
+class SunChannel(Answer, frozen=True, kw_only=True):
+    """A series of full-disk images of which some are held, oldest first; ``age_seconds`` since the newest was taken."""
+
+    name: str
+    series: str
+    segment: str
+    frames: list[SunFrame]
+    age_seconds: float
+
+
 FILES = Endpoint(
     method="GET", path="/api/files", role="read", asked=FilesQuery, answer=list[ListedFile],
     text="The archived files of a record set; with `places=1` also their paths on the mirror's machine.",
@@ -164,4 +209,9 @@ QUICKLOOK = Endpoint(
     text="The PNG of a record's first image, no side above `size` pixels. Cached files only, unless `fetch=1`. "
     "`X-Mirror-Record` and `X-Mirror-Segment` name its record and segment.",
 )  # fmt: skip
-ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILES, JOBS, SUBMIT, JOB, CANCEL, QUICKLOOK)
+SUN = Endpoint(
+    method="GET", path="/api/sun", role="read", asked=SunQuery, answer=list[SunChannel],
+    text="Full-disk images that are cached, by channel, with the active regions of cached SHARP records. Their pictures are at "
+    "`/api/quicklook`. JSOC is not asked.",
+)  # fmt: skip
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILES, JOBS, SUBMIT, JOB, CANCEL, QUICKLOOK, SUN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
@@ -20,6 +20,9 @@ from mirror.api.contract import (
 )
 
 Scope = Literal["files", "index", "all"]
+#: What became of something that a check found.
+Outcome = Literal["repaired", "quarantined", "missing", "open", "harmless"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class PinGroup(Answer, frozen=True, kw_only=True):
@@ -115,7 +118,7 @@ class CheckFinding(Answer, frozen=True, kw_only=True):
     kind: str
     place: str
     problem: str
-    outcome: Literal["repaired", "quarantined", "missing", "open", "harmless"]
+    outcome: Outcome
     action: str
 
 
@@ -145,7 +148,10 @@ class ForgetBody(Asked, frozen=True, kw_only=True):
 
 
 class Forgotten(Answer, frozen=True, kw_only=True):
-    """What goes; ``pinned`` files and those that are ``shared`` with other records stay."""
+    """What goes; ``pinned`` files and those that are ``shared`` with other records stay.
+
+    ``kept`` records stay because data sets have them; of a forced one, ``warnings`` say which lose some.
+    """
 
     dry_run: bool
     records: int
@@ -154,6 +160,7 @@ class Forgotten(Answer, frozen=True, kw_only=True):
     bytes: int
     pinned: int
     shared: int
+    kept: int
     warnings: list[str]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from msgspec import field
+
 from mirror.api.contract import UNSET, Answer, Endpoint, Nothing, Stamp, UnsetType
 from mirror.api.exports import Job
 from mirror.api.subscriptions import Subscription
@@ -43,11 +45,24 @@ class Upstream(Answer, frozen=True, kw_only=True):
 
 
 class FillProgress(Answer, frozen=True, kw_only=True):
-    """What is being fetched of a series: slots or records."""
+    """What is being fetched of a series, in chunks; ``who`` waits for it, ``seconds_left`` null if that is not known."""
 
     series: str
     done: int
     total: int
+    who: list[str] = field(default_factory=list)
+    seconds_left: int | None = None
+
+
+class FileProgress(Answer, frozen=True, kw_only=True):
+    """The files that are being fetched for ``who``: ``arriving`` have begun, ``size`` is that of those that are known."""
+
+    who: str
+    files: int
+    arriving: int
+    bytes: int
+    size: int
+    seconds_left: int | None
 
 
 class ConfigState(Answer, frozen=True, kw_only=True):
@@ -94,6 +109,7 @@ class Brief(Answer, frozen=True, kw_only=True):
     searches: dict[str, int]
     upstream: Upstream
     fills: list[FillProgress]
+    downloads: list[FileProgress] = field(default_factory=list)
     config: ConfigState
 
 

@@ -40,10 +40,13 @@ class SearchQuery(Asked, frozen=True, kw_only=True):
 class Found(Answer, frozen=True, kw_only=True):
     """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer.
 
+    ``types`` and ``units`` of the columns are those of the structure: int, float, time and so on; "" for no unit.
     ``note`` explains an answer without records.
     """
 
     columns: list[str]
+    types: list[str]
+    units: list[str]
     rows: list[tuple[str | int, ...]]
     count: int
     plan: Plan

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mirror.api.transfer import BUNDLE, BundleBody
+from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
@@ -22,7 +23,7 @@ _STEPS = {
 
 
 @click.command
-@click.argument("recordsets", nargs=-1, required=True)
+@click.argument("recordsets", shell_complete=series_names, nargs=-1, required=True)
 @click.option("--to", "disk", required=True, type=click.Path(file_okay=False, path_type=Path),
               help="Folder of the bundle; an existing bundle is extended.")  # fmt: skip
 @click.option("--files/--no-files", default=True, show_default=True, help="Include the files of the records.")

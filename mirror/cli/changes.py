@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from mirror.api.freshness import CHANGES, ChangesQuery
+from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import counted
 
 
 @click.command
-@click.argument("name", metavar="[SERIES]", required=False)
+@click.argument("name", metavar="[SERIES]", shell_complete=series_names, required=False)
 @click.option("--since", metavar="DATE", help="Found since: a date such as 2026-11-01, or 7d for the last week.")
 @click.option(
     "-n", "limit", type=click.IntRange(1), default=1000, show_default=True, help="Show the last N changes."

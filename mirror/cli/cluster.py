@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,7 @@ def check(context: click.Context, path: Path | None) -> None:
         raise click.ClickException("there is no [cluster] in the configuration; expected its database and objects")
     from mirror.cluster.check import examine  # noqa: PLC0415  (most mirrors have no cluster)
 
+    logging.getLogger("mirror").setLevel(logging.ERROR)  # what is wrong is said once
     found = asyncio.run(examine(section))
     for finding in found:
         click.echo(f"{'ok     ' if finding.ok else 'WRONG  '} {finding.subject}: {finding.text}")

@@ -6,17 +6,19 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
-from mirror.api.cutouts import FITS, SCALE, CutoutQuery
-from mirror.api.exports import FILES, FilesQuery, ListedFile
-from mirror.api.search import SEARCH, SearchQuery
+from mirror.api.contract import Asked, Endpoint
+from mirror.api.cutouts import FITS, CutoutQuery
+from mirror.api.exports import ListedFile
+from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.delivery import Delivered, Failure, name_problem
 from mirror.cli.support.output import json_option, remark, warn_if_stale
-from mirror.client.cutouts import name_format, tracking_start
+from mirror.client.cutouts import Cutout, address_of, images_of
+from mirror.client.delivery import Delivered, Failure, name_problem
+from mirror.errors import BadRequest
 from mirror.humanize import counted, in_words
 
 #: Cutouts on their way at a time; the mirror makes one after the other.
@@ -42,7 +44,7 @@ class Pair(click.ParamType[tuple[float, float]]):
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--center", "--centre", "centre", type=Pair(), metavar="X,Y", help="The centre of the cutout.")
 @click.option("--size", type=Pair(), metavar="W,H", help="Its width and height.")
 @click.option("--units", type=click.Choice(["arcsec", "pixels"]), default="arcsec", show_default=True,
@@ -50,7 +52,7 @@ class Pair(click.ParamType[tuple[float, float]]):
 @click.option("--scale", metavar="1/N", help="Average squares of N x N pixels.")
 @click.option("--track", is_flag=True, help="Move the centre with the rotation of the Sun.")
 @click.option("--t-ref", metavar="TIME", help="When the centre is at X,Y, for --track. Default: the first record.")
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, separated by commas. Default: all.")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, separated by commas. Default: all.")
 @click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
               help="Folder for the files, created if needed. Default: the current one.")  # fmt: skip
@@ -82,50 +84,36 @@ def cutout(
 
     With --track all cutouts have the same number of pixels, as the frames of a film need.
     """
-    if (centre is None) != (size is None):
-        raise click.UsageError("--center and --size go together")
-    if scale and not SCALE.fullmatch(scale):
-        raise click.UsageError(f"--scale is {scale!r}; expected 1 over a whole number, such as 1/4")
-    if centre is None and not scale:
+    wanted = Cutout(centre, size, units, scale, track or t_ref is not None, t_ref)
+    if centre is None and size is None and not scale:
         raise click.UsageError("nothing to do: give --center and --size, or --scale")
-    if (track or t_ref) and (centre is None or units != "arcsec"):
-        raise click.UsageError("--track needs --center and --size in arcsec")
-    if track and t_ref is None:
-        found = daemon.ask(SEARCH, SearchQuery(ds=recordset, key="T_REC", n=1))
-        t_ref = tracking_start([str(row[0]) for row in found.rows])
-    (x, y), (width, height) = centre or (None, None), size or (None, None)
-    asked = CutoutQuery(
-        x=x, y=y, width=width, height=height, units=units if centre else None, scale=scale, t_ref=t_ref
-    )
-    files = _images(daemon, recordset, seg, limit)
+    try:
+        wanted.check()
+    except BadRequest as problem:
+        raise click.UsageError(str(problem)) from problem
+    asked = wanted.query(recordset, daemon.ask)
+    files = images_of(recordset, seg or "", limit, lambda *question: _with_warning(daemon, *question))
+    if clash := name_problem([file.name for file in files]):
+        raise click.ClickException(clash)
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         came = list(pool.map(lambda file: _bring(daemon, folder, file, asked), files))
     _report(folder, came, as_json=as_json)
-    if not came or any(isinstance(each, Failure) for each in came):
+    if any(isinstance(each, Failure) for each in came):
         raise SystemExit(1)
 
 
-def _images(daemon: Daemon, recordset: str, seg: str | None, limit: int | None) -> list[ListedFile]:
-    """The files that are cut; those of other kinds are left out where no segment is named."""
-    series = recordset.partition("[")[0].partition("{")[0].strip()
-    known = daemon.ask(SEARCH, SearchQuery(ds=recordset, n=1))
-    names = name_format(series, known.columns)
-    listed, headers = daemon.exchange(FILES, FilesQuery(ds=recordset, seg=seg or "", n=limit, name=names))
+def _with_warning(daemon: Daemon, endpoint: Endpoint[Any, Any], asked: Asked) -> Any:
+    answer, headers = daemon.exchange(endpoint, asked)
     warn_if_stale(headers)
-    files = [file for file in listed if file.name.lower().endswith(".fits")]
-    if not files:
-        raise click.ClickException(f"no FITS files in {recordset}" if listed else f"no records match {recordset}")
-    if problem := name_problem([file.name for file in files]):
-        raise click.ClickException(problem)
-    return files
+    return answer
 
 
 def _bring(daemon: Daemon, folder: Path, file: ListedFile, asked: CutoutQuery) -> Delivered | Failure:
     """One cutout; it has its name only once it is whole."""
     place, part = folder / file.name, folder / f".{file.name}.part"
     try:
-        with daemon.stream(FITS.path.format(recordset=f"{file.record}{{{file.segment}}}"), asked) as answer:
+        with daemon.stream(FITS.path.format(recordset=address_of(file)), asked) as answer:
             size = part.write_bytes(answer.read())
         part.replace(place)
     except click.ClickException as problem:

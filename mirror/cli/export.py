@@ -19,6 +19,7 @@ from rich.progress import (
 from mirror.api.contract import plain
 from mirror.api.exports import JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.fills import Estimate
+from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     announce_estimate,
@@ -39,8 +40,8 @@ Watch = Callable[[int, int], None]
 
 
 @click.command
-@click.argument("recordset")
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.argument("recordset", shell_complete=series_names)
+@click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
 @click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
 @click.option("--protocol", default="as-is", show_default=True, help="as-is: the archived files; fits: with keywords in the FITS header.")
 @click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,

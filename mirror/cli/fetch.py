@@ -25,8 +25,8 @@ from rich.progress import (
 from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
+from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -36,6 +36,7 @@ from mirror.cli.support.output import (
     show_estimate,
     warn_if_stale,
 )
+from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.humanize import counted, in_words
 
 #: Files on their way at a time, and failures that are told one by one.
@@ -68,12 +69,12 @@ class FetchRequest:
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
               help="Target folder; created if missing.  [default: current folder]")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
               help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip
-@click.option("--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated.  [default: all]")
+@click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
 @click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
 @click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
 @click.option(
@@ -141,7 +142,7 @@ def fetch(
         if problem:
             raise click.ClickException(problem)
         came = _bring_all(items, progress, lambda arrived: Delivery(
-            daemon, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
+            daemon.connection, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
         if protocol == "as-is" and not copy:
             came = _linked_now(daemon, wanted, folder, came)
     delivered = [each for each in came if isinstance(each, Delivered)]
@@ -279,7 +280,7 @@ def _linked_now(
             break
         time.sleep(NOTED_PAUSE)
     items = [_item(f, f.segment) for f in listed if f.place and Path(f.place).exists()]
-    delivery = Delivery(daemon, folder, lambda _: None, link=True, overwrite=True)
+    delivery = Delivery(daemon.connection, folder, lambda _: None, link=True, overwrite=True)
     linked = {item.name for item in items if delivery.link(item)}
     return [
         replace(each, how="linked") if isinstance(each, Delivered) and each.name in linked else each

@@ -19,10 +19,11 @@ from rich.progress import (
 from mirror.api.contract import UNSET, plain
 from mirror.api.exports import JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
+from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.client.connection import RemoteError
-from mirror.services.estimates.estimates import duration
+from mirror.humanize import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
@@ -31,7 +32,7 @@ _SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--dry-run", is_flag=True, help="Show how much would be fetched, and fetch nothing.")
 @click.option("--wait", is_flag=True, help="Wait until the fill has ended, with a progress bar.")
 @json_option

@@ -6,16 +6,17 @@ import click
 from msgspec.structs import replace
 
 from mirror.api.maintenance import FORGET, ForgetBody, Forgotten
+from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
 from mirror.humanize import counted, in_words
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option("--files", is_flag=True, help="Delete files only.")
 @click.option("--records", is_flag=True, help="Delete records and their coverage only.")
-@click.option("--force", is_flag=True, help="Delete pinned files too.")
+@click.option("--force", is_flag=True, help="Delete pinned files, and records of data sets, too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
@@ -32,7 +33,7 @@ def forget(
 ) -> None:
     """Delete cached records and files of a record set or a whole series.
 
-    They are fetched from JSOC again when needed. Pinned files stay.
+    They are fetched from JSOC again when needed. Pinned files and records of data sets stay.
 
     \b
         mirror forget 'hmi.m_720s[2014.01.01/1d]' --dry-run
@@ -65,7 +66,11 @@ def _in_words(answer: Forgotten) -> str:
 def _kept(answer: Forgotten) -> str:
     kept = [
         f"{count:,} {what}"
-        for count, what in ((answer.pinned, "pinned or in use"), (answer.shared, "shared with other records"))
+        for count, what in (
+            (answer.pinned, "pinned or in use"),
+            (answer.shared, "shared with other records"),
+            (answer.kept, "records of data sets"),
+        )
         if count
     ]
     return f"; kept: {', '.join(kept)}" if kept else ""

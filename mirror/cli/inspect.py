@@ -9,6 +9,7 @@ import click
 from mirror.api.contract import plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.search import SERIES
+from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import near, short_moment
@@ -36,15 +37,16 @@ def series(form: Form, daemon: Daemon) -> None:
 
 
 @click.command
-@click.argument("name", metavar="[SERIES]", required=False)
+@click.argument("name", metavar="[SERIES]", shell_complete=series_names, required=False)
+@click.option("--each", is_flag=True, help="List every range, also those that repeat.")
 @form_options
 @url_option
-def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
+def coverage(name: str | None, each: bool, form: Form, daemon: Daemon) -> None:
     """Show which ranges are fully cached.
 
-    Searches within these ranges do not need JSOC. Slots for which JSOC has no record count too: nothing is
-    missing there. Ranges that repeat, such as one record an hour, are one line; --json and --csv list each. A line with a restriction, such as WAVELNTH 171, covers
-    only records with that value.
+    Searches within these ranges do not need JSOC. Ranges that repeat, such as one record an hour, are one line
+    with their distance; --each lists every one. Each range begins and ends with a record. A line with a
+    restriction, such as WAVELNTH 171, covers only records with that value.
 
     A line with an answer is a cached result for that range that records alone cannot give: which of them
     satisfy a condition, which records or how many a query returns, or a complete answer.
@@ -53,7 +55,7 @@ def coverage(name: str | None, form: Form, daemon: Daemon) -> None:
         mirror coverage                  all series
         mirror coverage hmi.v_45s
     """
-    answer = daemon.ask(COVERAGE, CoverageQuery(series=name, folded=form == "table"))
+    answer = daemon.ask(COVERAGE, CoverageQuery(series=name, folded=not each))
     if form == "table":
         show([_short(plain(span)) for span in answer], form)
     else:

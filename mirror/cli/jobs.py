@@ -8,8 +8,7 @@ from mirror.api.contract import UNSET
 from mirror.api.exports import JOB, JOBS, Job, JobQuery, JobsQuery, Kind
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.humanize import in_words
-from mirror.services.estimates.estimates import duration
+from mirror.humanize import duration, in_words
 
 
 @click.command

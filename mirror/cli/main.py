@@ -25,6 +25,7 @@ COMMANDS = {
     "search": ("mirror.cli.search", "Search records; print a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Download the files of records into a folder."),
     "cutout": ("mirror.cli.cutout", "Cut parts out of images, as FITS files."),
+    "plot": ("mirror.cli.plot", "Plot keywords to a picture."),
     "export": ("mirror.cli.export", "Export records to a download folder at the mirror."),
     "fill": ("mirror.cli.fill", "Fetch all missing records of a large record set."),
     "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or show one."),
@@ -42,6 +43,7 @@ COMMANDS = {
     "config": ("mirror.cli.config", "Check a configuration, or show where its values come from."),
     "backup": ("mirror.cli.backup", "Back up the store while the mirror runs."),
     "restore": ("mirror.cli.restore", "Restore a store from a backup."),
+    "dataset": ("mirror.cli.dataset", "Keep records and files as they are, to cite them."),
     "bundle": ("mirror.cli.bundle", "Copy part of the mirror to a folder."),
     "import": ("mirror.cli.import_", "Add a bundle to the store."),
     "sql": ("mirror.cli.sql", "Run SQL on all cached keywords."),
@@ -56,9 +58,9 @@ COMMANDS = {
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
     "Try it": ("demo", "simulate"),
-    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "export", "fill", "jobs", "cancel"),
+    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "plot", "export", "fill", "jobs", "cancel"),
     "Information": ("status", "series", "coverage", "changes", "usage", "cluster"),
-    "Keep data": ("subscribe", "sync", "pin", "adopt", "offline", "online"),
+    "Keep data": ("subscribe", "sync", "pin", "dataset", "adopt", "offline", "online"),
     "Maintenance": ("config", "check", "evict", "forget", "backup", "restore"),
     "Move data": ("bundle", "import"),
     "Access": ("token", "audit"),

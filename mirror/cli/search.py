@@ -21,6 +21,7 @@ from rich.progress import (
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.quicklook import open_quick_look
+from mirror.cli.support.completion import keyword_names, segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, origin_in_words, remark, show
 from mirror.humanize import counted
@@ -30,12 +31,12 @@ PATIENCE, INTERVAL = 0.7, 0.5
 
 
 @click.command
-@click.argument("recordset")
+@click.argument("recordset", shell_complete=series_names)
 @click.option(
-    "--key", metavar="NAMES", help="Keywords, comma-separated; '**ALL**' for all.  [default: prime keys]"
+    "--key", metavar="NAMES", shell_complete=keyword_names, help="Keywords, comma-separated; '**ALL**' for all.  [default: prime keys]"
 )
 @click.option(
-    "--seg", "--segments", "seg", metavar="NAMES", help="Segments, comma-separated; prints the paths of their files."
+    "--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated; prints the paths of their files."
 )
 @click.option(
     "--where",

@@ -52,8 +52,8 @@ def sections(answer: api.Status) -> Iterator[tuple[str, list[str]]]:
         yield "searches", [", ".join(f"{n:,} {plan}" for plan, n in answer.searches.items())]
     if answer.jobs:
         yield "exports", [", ".join(f"{n:,} {state}" for state, n in answer.jobs.items())]
-    if answer.fills:
-        yield "fetching", [f"{f.series}: {f.done:,} of {f.total:,} slots or records" for f in answer.fills]
+    if fetching := [*map(_fill, answer.fills), *map(_files, answer.downloads)]:
+        yield "fetching", fetching
     if answer.disk:
         yield "disk", [_disk(answer.disk)]
     if config := list(_config(answer.config)):
@@ -67,6 +67,20 @@ def _held(answer: api.Status) -> str:
     adopted = f", {files.adopted:,} of them adopted" if files.adopted else ""
     held = f"{counted(files.count, 'file')}{adopted} ({in_words(files.bytes)}{limit})"
     return f"{answer.series:,} cached series, {counted(answer.records, 'record')}, {held}"
+
+
+def _fill(f: api.FillProgress) -> str:
+    who = f"{', '.join(f.who)}: " if f.who else ""
+    return f"{who}{f.series}, {f.done:,} of {counted(f.total, 'chunk')}{_left(f.seconds_left)}"
+
+
+def _files(f: api.FileProgress) -> str:
+    size = f" of {in_words(f.size)}" if f.size else ""
+    return f"{f.who}: {counted(f.files, 'file')}, {in_words(f.bytes)}{size}{_left(f.seconds_left)}"
+
+
+def _left(seconds: int | None) -> str:
+    return "" if seconds is None else f", about {span_in_words(max(1, seconds))} left"
 
 
 def _disk(answer: api.Disk) -> str:

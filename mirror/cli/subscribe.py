@@ -13,6 +13,7 @@ import click
 from mirror.api.fills import Estimate
 from mirror.api.monitoring import STATUS
 from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, SubscriptionTable
+from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     Form,
@@ -32,7 +33,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 
 
 @click.command
-@click.argument("series", required=False)
+@click.argument("series", shell_complete=series_names, required=False)
 @click.option("--start", metavar="TIME", help="Start of the data: 2024.01.01_TAI, or -30d for the last 30 days.")
 @click.option("--end", metavar="TIME", help="End of the data.  [default: now]")
 @click.option("--name", help="Name of the subscription.  [default: the series]")
@@ -45,6 +46,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
     "--seg",
     "--segments",
     "segments",
+    shell_complete=segment_names,
     metavar="NAMES",
     help="Segments to fetch, comma-separated, or ALL.  [default: keywords only]",
 )

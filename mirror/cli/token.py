@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.config.access import ROLES
 from mirror.config.editing import ConfigFile
 from mirror.services.access import authentication
+
+if TYPE_CHECKING:
+    from mirror.config.sections import Token
 
 _config = click.option(
     "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(path_type=Path),
@@ -50,15 +54,24 @@ def token() -> None:
 @click.option(
     "--role", type=click.Choice(ROLES), default="read", show_default=True, help="Role of the token."
 )
+@click.option("--bytes-per-day", metavar="SIZE", help="Most bytes that it may download, or have fetched from JSOC, per day.")
+@click.option("--requests", metavar="RATE", help='Most requests per minute; other periods: "10/s", "5000/h", "20000/d".')
 @_config
 @running_option
-def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
+def create(
+    name: str, role: str, bytes_per_day: str | None, requests: str | None, path: Path | None, daemon: Daemon
+) -> None:
     """Create a token and print it once; config.toml stores only its hash.
 
     Roles: read (searches, files, pages, SQL), export (also exports and pins), admin (everything).
+
+    \b
+        mirror token create ada --role export --bytes-per-day 50GB --requests 5000/h
     """
     file = _file(path, daemon)
-    made = authentication.create(file, name, role, secrets.token_bytes)
+    limits = {"bytes_per_day": bytes_per_day, "requests": requests}
+    given = {key: value for key, value in limits.items() if value is not None}
+    made = authentication.create(file, name, role, secrets.token_bytes, given)
     remark(f"added token {name} (role {role}) to {file.path}. It is shown only this once:")
     click.echo(made)
 
@@ -68,8 +81,14 @@ def create(name: str, role: str, path: Path | None, daemon: Daemon) -> None:
 @_config
 @running_option
 def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
-    """List the names and roles of all tokens."""
-    show([{"name": t.name, "role": str(t.role)} for t in authentication.listed(_file(path, daemon))], form)
+    """List the names, roles and limits of all tokens."""
+    tokens = authentication.listed(_file(path, daemon))
+    show([_shown(t) for t in tokens], form)
+
+
+def _shown(token: Token) -> dict[str, object]:
+    limits = {"bytes_per_day": token.bytes_per_day, "requests": token.requests and str(token.requests)}
+    return {"name": token.name, "role": str(token.role), **{k: v for k, v in limits.items() if v is not None}}
 
 
 @token.command

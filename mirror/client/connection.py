@@ -145,6 +145,20 @@ class Connection:
             return self._sent(asked, onward, hops - 1)
         return answer
 
+    def follow(
+        self, endpoint: Endpoint[Q, A], asked: Q, word: type[T], reply: Callable[[T], None], **names: str
+    ) -> A:
+        """What a long task comes to; ``reply`` is told each word of how far it is."""
+        with self.opened(call(endpoint, asked, None, **names)) as answer:
+            for line in answer:
+                given = msgspec.json.decode(line, type=dict[str, Any])
+                if "error" in given:
+                    raise RemoteError(str(given["error"]))
+                if "done" in given and "step" not in given:
+                    return msgspec.convert(given["done"], endpoint.answer)
+                reply(msgspec.convert(given, word))
+        raise RemoteError(f"the mirror at {self.url} stopped before the task ended; see its log")
+
     def exchange(self, asked: Call[T]) -> tuple[T, HTTPMessage]:
         """What answers a call, and the headers of the answer."""
         with self.opened(asked) as answer:

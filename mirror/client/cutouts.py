@@ -1,21 +1,88 @@
-"""What the command and ``mirror.Client`` both need for cutouts. Pure."""
+"""What the command and ``mirror.Client`` both ask of a mirror: which files a record set has under drms's names, and cutouts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from mirror.api.cutouts import SCALE, CutoutQuery
+from mirror.api.exports import FILES, FilesQuery, ListedFile
+from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.errors import BadRequest
 
+#: Asks an endpoint.
+Ask = Callable[..., Any]
+Units = Literal["arcsec", "pixels"]
+_NO_TIME = ("MISSING", "Invalid KeyLink")
 
-def name_format(series: str, primekeys: Sequence[str]) -> str:
-    """The names that drms gives the files of an export: series, prime keys and segment."""
-    times = ("T_REC", "T_OBS", "T_START", "T_STOP", "DATE__OBS", "DATE_OBS")
-    keys = [f"{{{key}:A}}" if key.upper() in times else f"{{{key}}}" for key in primekeys]
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """A part of each image of a record set: ``size`` (width, height) around ``center`` (x, y), averaged by ``scale``.
+
+    ``track``: the centre moves with the rotation of the Sun, and is at its place at ``t_ref``, else at the first record.
+    """
+
+    center: tuple[float, float] | None = None
+    size: tuple[float, float] | None = None
+    units: Units = "arcsec"
+    scale: str | None = None
+    track: bool = False
+    t_ref: str | None = None
+
+    def check(self) -> None:
+        """BadRequest for what does not go together."""
+        if (self.center is None) != (self.size is None):
+            raise BadRequest("the centre of a cutout, or its size, is missing; expected both, or neither")
+        if self.scale and not SCALE.fullmatch(self.scale):
+            raise BadRequest(f"scale is {self.scale!r}; expected 1 over a whole number, such as 1/4")
+        if (self.track or self.t_ref) and (self.center is None or self.units != "arcsec"):
+            raise BadRequest("tracking needs a centre and a size in arcsec")
+
+    def query(self, recordset: str, ask: Ask) -> CutoutQuery:
+        """The question for each file of a record set; BadRequest for what cannot be."""
+        self.check()
+        (x, y), (width, height) = self.center or (None, None), self.size or (None, None)
+        t_ref = self.t_ref
+        if self.track and t_ref is None:
+            t_ref = _first_time(ask(SEARCH, SearchQuery(ds=recordset, key="T_REC", n=1)))
+        units = self.units if self.center else None
+        return CutoutQuery(x=x, y=y, width=width, height=height, units=units, scale=self.scale, t_ref=t_ref)
+
+
+def images_of(recordset: str, seg: str, n: int | None, ask: Ask) -> list[ListedFile]:
+    """The FITS files of a record set, with drms's names; BadRequest if there is none."""
+    name = drms_names(recordset, ask)
+    files: list[ListedFile] = ask(FILES, FilesQuery(ds=recordset, seg=seg, n=n, name=name))
+    found = [file for file in files if file.name.lower().endswith(".fits")]
+    if not found:
+        raise BadRequest(f"no FITS files in {recordset}" if files else f"no records match {recordset}")
+    return found
+
+
+def address_of(file: ListedFile) -> str:
+    """The record set that names one file, as /fits/ and jsoc:// take it."""
+    return f"{file.record}{{{file.segment}}}"
+
+
+def drms_names(recordset: str, ask: Ask) -> str:
+    """The format by which drms names the files of an export of a record set."""
+    found: Found = ask(SEARCH, SearchQuery(ds=recordset, n=1))
+    series = recordset.partition("[")[0].partition("{")[0].strip()
+    return name_format(series, found.columns, found.types)
+
+
+def name_format(series: str, primekeys: Sequence[str], types: Sequence[str]) -> str:
+    """Series, prime keys and segment, times without what a file name cannot have."""
+    named = [(key, kind) for key, kind in zip(primekeys, types, strict=True) if not key.startswith("*")]
+    keys = [f"{{{key}:A}}" if kind == "time" else f"{{{key}}}" for key, kind in named]
     return ".".join((series.lower(), *(keys or ["{recnum:%lld}"]), "{segment}"))
 
 
-def tracking_start(times: Sequence[str]) -> str:
+def _first_time(found: Found) -> str:
     """The time of the first record, from which on its centre is followed."""
-    if not times or times[0] in ("MISSING", "Invalid KeyLink"):
+    times = [str(row[0]) for row in found.rows]
+    if not times or times[0] in _NO_TIME:
         raise BadRequest("the records have no T_REC to begin with; give t_ref, the time at which the centre is there")
     return times[0]

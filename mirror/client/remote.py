@@ -1,124 +1,67 @@
-"""A mirror from Python: SQL, searches, coverage and files, as tables that notebooks understand.
+"""A mirror from Python: searches and SQL as tables, files, maps and cubes, and what else a mirror does.
 
 >>> import mirror
 >>> client = mirror.Client("http://mirror.example.org:8040")  # doctest: +SKIP
+>>> client.search("hmi.v_45s[2014.01.01_TAI/1h]", "T_REC,DATAMEAN", kind="astropy")  # doctest: +SKIP
 >>> client.sql("SELECT t_rec, datamean FROM hmi.v_45s WHERE quality = 0")  # doctest: +SKIP
 
-``Client`` waits, ``AsyncClient`` has the same methods to be awaited. Both only speak HTTP; pandas, polars and
-pyarrow are imported when a table of theirs is asked for.
+``Client`` waits, ``AsyncClient`` has the same methods to be awaited. Both only speak HTTP; the libraries of tables and
+images are imported when one of theirs is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
+import getpass
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial, wraps
+from html import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.cutouts import FITS, CutoutQuery
 from mirror.api.exports import FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
+from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
+from mirror.api.freshness import CHANGES, ChangesQuery
+from mirror.api.maintenance import PIN, UNPIN, PinBody, Pinned, Unpinned
 from mirror.api.monitoring import STATUS
-from mirror.api.search import SEARCH, SERIES, Found, SearchQuery
+from mirror.api.search import SEARCH, SERIES, SearchQuery
 from mirror.api.sql import MEDIA, SQL
-from mirror.client.connection import (
-    DEFAULT_URL,
-    Absent,
-    Broken,
-    Call,
-    Connection,
-    RemoteError,
-    call,
-    read,
-    refusal,
-)
-from mirror.client.cutouts import name_format, tracking_start
+from mirror.api.subscriptions import ADD, SubscriptionTable
+from mirror.api.transfer import BUNDLE, BundleBody, Bundled, Progress
+from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, call
+from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
+from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.client.redirect import without_token
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     import pandas as pd
 
-__all__ = ["AsyncClient", "Client", "RemoteError"]
+    from mirror.client.frames import Kind
 
-Kind = Literal["pandas", "polars", "arrow"]
+__all__ = ["AsyncClient", "Client", "Dataset", "RemoteError"]
+
 Params = Sequence[Any] | Mapping[str, Any]
+Names = str | Sequence[str] | None
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Asked)
+A = TypeVar("A")
 
-#: Seconds between two looks at a job.
-LOOK = 0.5
-
-
-# ---- the requests ---------------------------------------------------------------------------------
-
-
-def sql_call(statement: str, params: Params, kind: Kind, fill: bool) -> Call[Any]:
-    """A statement, whose answer comes as Arrow."""
-    given = dict(params) if isinstance(params, Mapping) else list(params)
-    body = encoded({"query": statement, "params": given, "fill": fill})
-    headers = {"Accept": MEDIA["arrow"], "Content-Type": "application/json"}
-    return Call(SQL.path, lambda answer: _table(answer, kind), SQL.method, data=body, headers=headers)
-
-
-def search_call(
-    recordset: str,
-    key: str | Sequence[str] | None,
-    seg: str | Sequence[str] | None,
-    n: int | None,
-    where: str | None = None,
-) -> Call[Found]:
-    """A search; without names it gives the prime keys."""
-    return call(SEARCH, SearchQuery(ds=recordset, key=_names(key), seg=_names(seg), n=n, where=where))
-
-
-def job_call(recordset: str, seg: str | Sequence[str] | None, protocol: str, email: str | None) -> Call[Job]:
-    """An export."""
-    return call(SUBMIT, ExportBody(ds=recordset, seg=_names(seg), protocol=protocol, email=email))
-
-
-def file_call(path: str) -> Call[bytes]:
-    """A file of an export."""
-    return Call(path, lambda answer: answer.read())
-
-
-def _bytes_call(endpoint: Endpoint[Any, bytes], asked: Asked, **names: str) -> Call[bytes]:
-    """What an endpoint answers that is no JSON."""
-    return msgspec.structs.replace(call(endpoint, asked, None, **names), read=lambda answer: answer.read())
-
-
-def _names(names: str | Sequence[str] | None) -> str:
-    return names or "" if names is None or isinstance(names, str) else ",".join(names)
-
-
-def _table(answer: IO[bytes], kind: Kind) -> Any:
-    """An Arrow stream, read while it comes, as a table of the library that was asked for."""
-    import pyarrow as pa  # noqa: PLC0415  (see the module's docstring)
-
-    table = pa.ipc.open_stream(answer).read_all()
-    if kind == "polars":
-        import polars as pl  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
-
-        return pl.from_arrow(table)
-    return table if kind == "arrow" else table.to_pandas()
-
-
-def _frame(answer: Sequence[object]) -> pd.DataFrame:
-    """A list of objects as a frame."""
-    import pandas as pd  # noqa: PLC0415
-
-    return pd.DataFrame(plain(answer))
-
-
-def _frame_of_rows(answer: Found) -> pd.DataFrame:
-    """Columns and rows as a frame; numbers stay text, as JSOC prints them, unless they are integers already."""
-    import pandas as pd  # noqa: PLC0415
-
-    return pd.DataFrame(answer.rows, columns=answer.columns)
+#: Seconds between two looks at a job, and files or cutouts on their way at a time.
+LOOK, FILES_AT_ONCE, CUTOUTS_AT_ONCE = 0.5, 4, 2
+_ENDED = ("done", "failed", "cancelled")
 
 
 def door(url: str | None, token: str | None) -> tuple[str, str | None]:
@@ -127,85 +70,188 @@ def door(url: str | None, token: str | None) -> tuple[str, str | None]:
     return address, token or given or os.environ.get("MIRROR_TOKEN")
 
 
-def _unfinished(job: Job) -> bool:
-    """True while a job goes on; RemoteError for one that failed."""
-    if job.state == "failed":
-        raise RemoteError(f"{job.id} failed: {job.error}")
-    return job.state != "done"
-
-
-def _files(job: Job) -> list[tuple[str, str]]:
-    """Name and path of each file that is there."""
-    return [(f.name, f.path) for f in (() if job.files is UNSET else job.files) if f.path]
-
-
-# ---- the clients ----------------------------------------------------------------------------------
-
-
 class Client:
     """The mirror at ``url`` (else MIRROR_URL, else this computer's). ``timeout`` in seconds, for one answer.
 
     ``token`` (else MIRROR_TOKEN) for mirrors that want one. Every method raises RemoteError with the mirror's own
-    words.
+    words, and BadRequest for what cannot be asked. Names of keywords and segments are one text with commas, or a list.
     """
 
     def __init__(self, url: str | None = None, *, token: str | None = None, timeout: float = 3600.0) -> None:
         self._connection = Connection(*door(url, token), timeout)
         self.url = self._connection.url
 
-    def sql(self, statement: str, params: Params = (), *, kind: Kind = "pandas", fill: bool = False) -> Any:
-        """The rows of a statement as a pandas or polars frame, or an Arrow table.
+    def __repr__(self) -> str:
+        return f"mirror.Client({self.url!r})"
 
-        ``params`` are values for ``?``, or by name for ``$name``. ``fill`` fetches what is missing of the
-        record sets of ``jsoc()`` first.
+    def _repr_html_(self) -> str:
+        """The mirror with what it has, or with what keeps it from telling."""
+        try:
+            status = self.status()
+            text = f"{status['records']:,} records of {len(self._ask(SERIES, Nothing())):,} series, policy {status['policy']}"
+        except RemoteError as problem:
+            text = str(problem)
+        return f"<b>JSOC mirror</b> <code>{escape(self.url)}</code>: {escape(text)}"
+
+    # ---- tables ----------------------------------------------------------------------------------
+
+    def sql(self, statement: str, params: Params = (), *, kind: Kind = "pandas", fill: bool = False) -> Any:
+        """The rows of a statement: a pandas or polars frame, an Arrow table, or an astropy QTable, by ``kind``.
+
+        A pandas frame finds its columns in any case. ``params`` are values for ``?``, or by name for ``$name``.
+        ``fill`` fetches what is missing of the record sets of ``jsoc()`` first.
         """
-        return self._do(sql_call(statement, params, kind, fill))
+        from mirror.client import frames  # noqa: PLC0415  (imports pandas)
+
+        frames.check(kind)
+        given = dict(params) if isinstance(params, Mapping) else list(params)
+        body = encoded({"query": statement, "params": given, "fill": fill})
+        headers = {"Accept": MEDIA["arrow"], "Content-Type": "application/json"}
+        return self._do(
+            Call(SQL.path, lambda answer: frames.from_arrow(_arrow(answer), kind), SQL.method, data=body, headers=headers)
+        )
 
     def search(
         self,
         recordset: str,
-        key: str | Sequence[str] | None = None,
-        seg: str | Sequence[str] | None = None,
+        key: Names = None,
+        seg: Names = None,
         *,
         where: str | None = None,
         n: int | None = None,
-    ) -> pd.DataFrame:
-        """Keywords and paths of a record set, as JSOC prints them; what is not held is asked of JSOC.
+        kind: Kind = "pandas",
+        times: bool = False,
+        typed: bool = True,
+    ) -> Any:
+        """Keywords and paths of a record set, a row a record; what is not cached is fetched from JSOC.
 
-        ``where`` is a condition in SQL over the keywords.
+        Columns are typed as drms types them: integers, floats (NaN where missing), else text; with ``times`` those are
+        timestamps (NaT where missing), by the clock that they print. With ``typed=False`` all is text, as JSOC prints it.
+        ``kind`` is pandas, polars, arrow, or astropy: a QTable with the units of the structure, and masked Time.
+        Without names it gives the prime keys. ``where`` is a condition in SQL over the keywords; ``n`` the first records
+        only, or the last if negative.
         """
-        return _frame_of_rows(self._do(search_call(recordset, key, seg, n, where)))
+        from mirror.client import frames  # noqa: PLC0415  (see above)
+
+        frames.check(kind)
+        found = self._ask(SEARCH, SearchQuery(ds=recordset, key=_names(key), seg=_names(seg), n=n, where=where))
+        return frames.table(found, kind, times=times, typed=typed)
 
     def series(self) -> pd.DataFrame:
-        """Cached series, with how many records it holds."""
-        return _frame(self._do(call(SERIES, Nothing())))
+        """Cached series, with how many records the mirror has of each."""
+        return _frame(self._ask(SERIES, Nothing()))
 
     def coverage(self, series: str | None = None) -> pd.DataFrame:
-        """Ranges that are fully cached."""
-        return _frame(self._do(call(COVERAGE, CoverageQuery(series=series))))
+        """Ranges that are fully cached, of one series or all."""
+        return _frame(self._ask(COVERAGE, CoverageQuery(series=series)))
+
+    def changes(self, series: str | None = None, since: str | None = None, n: int = 1000) -> pd.DataFrame:
+        """Records that JSOC has reprocessed or withdrawn, newest first; ``since`` is a date, or "7d" for a week ago."""
+        return _frame(self._ask(CHANGES, ChangesQuery(series=series, since=since, n=n)))
 
     def status(self) -> dict[str, Any]:
         """The state of the mirror."""
-        answer: dict[str, Any] = plain(self._do(call(STATUS, Nothing())))
+        answer: dict[str, Any] = plain(self._ask(STATUS, Nothing()))
         return answer
+
+    # ---- files -----------------------------------------------------------------------------------
 
     def fetch(
         self,
         recordset: str,
         to: str | Path = ".",
         *,
-        seg: str | Sequence[str] | None = None,
+        seg: Names = None,
         protocol: Literal["as-is", "fits"] = "fits",
         email: str | None = None,
+        name: str | None = None,
+        overwrite: bool = False,
+        progress: bool | None = None,
     ) -> list[Path]:
-        """The files of a record set in the folder ``to``, by default with all keywords in their headers."""
-        job = self._do(job_call(recordset, seg, protocol, email))
-        while _unfinished(job):
-            time.sleep(LOOK)
-            job = self._do(call(JOB, JobQuery(), id=job.id))
+        """The files of a record set in the folder ``to``, by default with all keywords in their headers.
+
+        Several at a time. They are named as drms names those of exports (``hmi.m_720s.20140101_000000_TAI.1.magnetogram.fits``),
+        or by ``name``, JSOC's filenamefmt. Files that are there already with the right length are left alone, so that a
+        fetch that was interrupted goes on where it stopped; another file in the way is an error, unless ``overwrite``.
+        ``progress``: a bar, by default on a terminal. RemoteError, once all others have come, names those that cannot be had.
+        """
+        fmt = name or drms_names(recordset, self._ask)
+        with _bar("preparing", progress) as told:
+            if protocol == "fits":
+                items = self._exported(recordset, _names(seg), email, fmt, told)
+            else:
+                asked = FilesQuery(ds=recordset, seg=_names(seg), name=fmt)
+                listed = self._ask(FILES, asked)
+                if any(file.state == "offline" for file in listed):  # an export has JSOC bring them back from tape
+                    self._ended(self._ask(SUBMIT, ExportBody(ds=recordset, seg=_names(seg), email=email)), told)
+                    listed = self._ask(FILES, asked)
+                items = [Item(f.name, f.record, f.segment, f.path, f.size, f.sha256) for f in listed if f.state != "nowhere"]
+        if problem := name_problem([item.name for item in items]):
+            raise RemoteError(problem.replace("--name", "name"))
         folder = Path(to)
         folder.mkdir(parents=True, exist_ok=True)
-        return [kept(folder, name, self._do(file_call(path))) for name, path in _files(job)]
+        delivery = Delivery(self._connection, folder, lambda _: None, link=False, overwrite=overwrite)
+        with _bar("fetching", progress) as told:
+            came = _at_once(delivery.bring, items, FILES_AT_ONCE, told, delivery.stop)
+        return _paths(folder, came)
+
+    def export(
+        self, recordset: str, *, seg: Names = None, method: str = "url", protocol: str = "as-is", process: str = "",
+        name: str | None = None, n: int | None = None, email: str | None = None, wait: bool = True,
+    ) -> Job:  # fmt: skip
+        """An export at the mirror, as JSOC makes them: the job, with its files once it is done (``wait``).
+
+        RemoteError for one that failed.
+        """
+        body = ExportBody(
+            ds=recordset, seg=_names(seg), n=n, method=method, protocol=protocol, process=process, name=name, email=email
+        )
+        job = self._ask(SUBMIT, body)
+        return self._ended(job) if wait else job
+
+    def estimate(self, recordset: str, *, seg: Names = None, n: int | None = None, export: bool = False) -> Estimate:
+        """What of a record set would be fetched from JSOC, in records, files, bytes and seconds; nothing is fetched.
+
+        ``seg``: names, or ALL, for files too; ``export``: as an export would have them.
+        """
+        return self._ask(ESTIMATE, EstimateQuery(ds=recordset, seg=_names(seg), n=n, export=export))
+
+    def fill(self, recordset: str, *, wait: bool = True, progress: bool | None = None) -> Job:
+        """Fetch all records of a record set that are missing, however many: the job, once it is done (``wait``)."""
+        job = self._ask(JOB, JobQuery(), id=str(self._ask(FILL, FillBody(ds=recordset)).id))
+        with _bar("fetching records", progress) as told:
+            return self._ended(job, told) if wait else job
+
+    def job(self, id: str) -> Job:  # noqa: A002  (as the job calls it)
+        """An export or a fill, as it is now."""
+        return self._ask(JOB, JobQuery(), id=id)
+
+    def pin(
+        self, recordset: str, *, seg: Names = None, n: int | None = None, reason: str = "", seconds: float | None = None,
+        owner: str | None = None,
+    ) -> Pinned:  # fmt: skip
+        """Keep the cached files of a record set from being evicted, for good or for so many seconds."""
+        body = PinBody(ds=recordset, owner=owner or _user(), seg=_names(seg), n=n, reason=reason, seconds=seconds)
+        return self._ask(PIN, body)
+
+    def unpin(self, recordset: str, *, seg: Names = None, n: int | None = None, owner: str | None = None) -> Unpinned:
+        """Take one's pins away."""
+        return self._ask(UNPIN, PinBody(ds=recordset, owner=owner or _user(), seg=_names(seg), n=n))
+
+    def subscribe(self, series: str, start: str, **table: Any) -> str:
+        """Have the mirror keep a series up to date; ``table`` has other keys of a [[subscription]]. Gives its name."""
+        return self._ask(ADD, SubscriptionTable(series=series, start=start, **table)).name
+
+    def bundle(
+        self, recordsets: str | Sequence[str], to: str | Path, *, files: bool = True, cached: bool = False,
+        fits: bool = False,
+    ) -> Bundled:  # fmt: skip
+        """A part of the mirror in a folder of its machine, to be imported by another; only on that machine."""
+        several = (recordsets,) if isinstance(recordsets, str) else tuple(recordsets)
+        body = BundleBody(to=str(Path(to).absolute()), recordsets=several, files=files, held=cached, fits=fits)
+        return self._connection.follow(BUNDLE, body, Progress, lambda _: None)
+
+    # ---- images ----------------------------------------------------------------------------------
 
     def cutout(
         self,
@@ -214,11 +260,11 @@ class Client:
         size: tuple[float, float] | None = None,
         to: str | Path = ".",
         *,
-        units: Literal["arcsec", "pixels"] = "arcsec",
+        units: Units = "arcsec",
         scale: str | None = None,
         track: bool = False,
         t_ref: str | None = None,
-        seg: str | Sequence[str] | None = None,
+        seg: Names = None,
     ) -> list[Path]:
         """Parts of the images of a record set, as FITS files in the folder ``to``, named as drms names exports.
 
@@ -228,8 +274,8 @@ class Client:
         """
         folder = Path(to)
         folder.mkdir(parents=True, exist_ok=True)
-        given = self._cutouts(recordset, center, size, units, scale, t_ref, seg, track=track)
-        return [kept(folder, name, data) for name, data in given]
+        wanted = Cutout(center, size, units, scale, track, t_ref)
+        return [kept(folder, name, data) for name, data in self._images(recordset, wanted, seg)]
 
     def maps(
         self,
@@ -237,136 +283,197 @@ class Client:
         center: tuple[float, float] | None = None,
         size: tuple[float, float] | None = None,
         *,
-        units: Literal["arcsec", "pixels"] = "arcsec",
+        units: Units = "arcsec",
         scale: str | None = None,
         track: bool = False,
         t_ref: str | None = None,
-        seg: str | Sequence[str] | None = None,
+        seg: Names = None,
     ) -> Any:
         """The images of a record set as a sunpy Map, or a MapSequence of several; cut out as ``cutout`` does.
 
         Without ``center``, ``size`` and ``scale`` they are whole. Needs sunpy: ``pip install 'jsoc-mirror[maps]'``.
         """
-        try:
-            import sunpy.map  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415  (only maps need it)
-            from astropy.io import fits  # noqa: PLC0415
-        except ImportError as problem:
-            raise ImportError(f"maps need sunpy ({problem}): pip install 'jsoc-mirror[maps]'") from problem
-        made = []
-        for _, data in self._cutouts(recordset, center, size, units, scale, t_ref, seg, track=track):
-            with fits.open(io.BytesIO(data)) as hdus:
-                image = hdus[-1]
-                made.append(sunpy.map.Map(image.data, image.header))
-        return made[0] if len(made) == 1 else sunpy.map.Map(made, sequence=True)
+        from mirror.client import frames, images  # noqa: PLC0415  (see above)
 
-    def _cutouts(
+        frames.needed("sunpy.map", "maps")
+        wanted = Cutout(center, size, units, scale, track, t_ref)
+        return images.sun_maps([data for _, data in self._images(recordset, wanted, seg)])
+
+    def cube(
         self,
         recordset: str,
-        center: tuple[float, float] | None,
-        size: tuple[float, float] | None,
-        units: Literal["arcsec", "pixels"],
-        scale: str | None,
-        t_ref: str | None,
-        seg: str | Sequence[str] | None,
+        center: tuple[float, float] | None = None,
+        size: tuple[float, float] | None = None,
         *,
-        track: bool,
-    ) -> Iterator[tuple[str, bytes]]:
-        """Name and bytes of each cutout."""
-        known = self._do(search_call(recordset, None, None, 1))
-        if track and t_ref is None:
-            t_ref = tracking_start([str(row[0]) for row in self._do(search_call(recordset, "T_REC", None, 1)).rows])
-        (x, y), (width, height) = center or (None, None), size or (None, None)
-        asked = CutoutQuery(
-            x=x, y=y, width=width, height=height, units=units if center else None, scale=scale, t_ref=t_ref
-        )
-        names = name_format(recordset.partition("[")[0].partition("{")[0].strip(), known.columns)
-        for file in self._do(call(FILES, FilesQuery(ds=recordset, seg=_names(seg), name=names))):
-            if file.name.lower().endswith(".fits"):
-                yield file.name, self._do(_bytes_call(FITS, asked, recordset=f"{file.record}{{{file.segment}}}"))
+        units: Units = "arcsec",
+        scale: str | None = None,
+        track: bool = False,
+        t_ref: str | None = None,
+        seg: Names = None,
+    ) -> Any:
+        """The images of a record set as one lazy xarray.DataArray (time, y, x) over dask: what is computed is fetched.
+
+        A slice of whole images asks the mirror for those pixels of each file. With ``center`` and ``size`` (or ``scale``)
+        the frames are cutouts, as of ``cutout``; with ``track`` they follow the place. Floats, NaN where there is no value;
+        times by the clock that they print. Needs dask and xarray: ``pip install 'jsoc-mirror[cube]'``.
+        """
+        from mirror.client import frames, images  # noqa: PLC0415  (see above)
+
+        for module in ("dask.array", "xarray"):
+            frames.needed(module, "cube")
+        asked = Cutout(center, size, units, scale, track, t_ref).query(recordset, self._ask)
+        files = images_of(recordset, _names(seg), None, self._ask)
+        segments = sorted({file.segment for file in files})
+        if len(segments) > 1:
+            raise RemoteError(f"{recordset} has the segments {', '.join(segments)}; expected one, as seg")
+        known = self._ask(SEARCH, SearchQuery(ds=recordset, n=1))
+        times = frames.times_of([file.record for file in files], known.types)
+        got = [(file.record, partial(self._fits, address_of(file))) for file in files]
+        return images.cube(got, asked, times, {"recordset": recordset, "segment": segments[0], "mirror": self.url})
+
+    # ---- data sets -------------------------------------------------------------------------------
+
+    def datasets(self) -> pd.DataFrame:
+        """The data sets of the mirror, newest first."""
+        return _frame(self._ask(sets.DATASETS, Nothing()))
+
+    def dataset(
+        self, name: str, ds: str | Sequence[str] | None = None, *, sql: str | None = None, files: bool = False,
+        title: str = "",
+    ) -> Dataset:  # fmt: skip
+        """A data set to cite. With record sets ``ds``, or a statement ``sql`` that gives ``recnum``, it is made.
+
+        It has these records in these versions, with ``files`` theirs too, for good. RemoteError for one that there is
+        already, or that there is not.
+        """
+        if ds is not None or sql is not None:
+            several = (ds,) if isinstance(ds, str) else tuple(ds or ())
+            body = sets.CreateBody(name=name, ds=several, sql=sql, files=files, title=title)
+            self._connection.follow(sets.CREATE, body, Progress, lambda _: None)
+        found = Dataset(self._connection, name)
+        found.show()
+        return found
+
+    def fetch_dataset(self, crate: str | Path) -> Dataset:
+        """The data set of a crate in a folder of the mirror's machine, brought back: the same records and versions.
+
+        RemoteError names those that JSOC no longer has; then nothing is made.
+        """
+        body = sets.CrateBody(crate=str(Path(crate).absolute()))
+        made = self._connection.follow(sets.FETCH, body, Progress, lambda _: None)
+        return Dataset(self._connection, made.name)
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _images(self, recordset: str, wanted: Cutout, seg: Names) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of each image, or part of it, in their order."""
+        asked = wanted.query(recordset, self._ask)
+        files = images_of(recordset, _names(seg), None, self._ask)
+        with ThreadPoolExecutor(CUTOUTS_AT_ONCE) as pool:
+            yield from zip([f.name for f in files], pool.map(lambda f: self._fits(address_of(f), asked), files), strict=True)
+
+    def _fits(self, address: str, asked: CutoutQuery, first: int | None = None) -> bytes:
+        """The file of one record, or the part of it that is asked for, or so many of its bytes."""
+        headers = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
+        bare = call(FITS, asked, headers, recordset=address)
+        return self._do(msgspec.structs.replace(bare, read=lambda answer: answer.read()))
+
+    def _exported(
+        self, recordset: str, seg: str, email: str | None, name: str, told: Callable[[int, int], None]
+    ) -> list[Item]:
+        body = ExportBody(ds=recordset, seg=seg, protocol="fits", name=name, email=email)
+        job = self._ended(self._ask(SUBMIT, body), told)
+        files = () if job.files is UNSET else job.files
+        return [Item(f.name, f.record, "", f.path, f.size, f.sha256) for f in files if f.path]
+
+    def _ended(self, job: Job, told: Callable[[int, int], None] = lambda _, __: None) -> Job:
+        """A job once it has ended; RemoteError for one that failed."""
+        while job.state not in _ENDED:
+            time.sleep(LOOK)
+            job = self._ask(JOB, JobQuery(), id=job.id)
+            told(job.ready, job.total)
+        if job.state != "done":
+            raise RemoteError(f"{job.id} {job.state}: {job.error or 'by somebody'}")
+        return self._ask(JOB, JobQuery(), id=job.id)
+
+    def _ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
+        return self._do(call(endpoint, asked, None, **names))
 
     def _do(self, asked: Call[T]) -> T:
         return self._connection.exchange(asked)[0]
 
 
+class Dataset:
+    """A data set of a mirror: records in their versions, and their files, that stay as they are."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection = connection
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"mirror.Dataset({self.name!r}) at {self._connection.url}"
+
+    def _repr_html_(self) -> str:
+        return self.show()._repr_html_()
+
+    def show(self) -> sets.Dataset:
+        """What it is: its statement, series, counts, and the hash that names its content."""
+        return self._ask(sets.DATASET, Nothing())
+
+    def records(self) -> pd.DataFrame:
+        """Its records: series, recnum, name, and the sha256 of their keywords and of their files."""
+        return _frame(self._ask(sets.RECORDS, Nothing()))
+
+    def verify(self) -> sets.Verified:
+        """Whether all of it is in the store as it was: records by their values, files by their bytes."""
+        return self._connection.follow(sets.VERIFY, Nothing(), Progress, lambda _: None, name=self.name)
+
+    def diff(self) -> sets.Difference:
+        """What JSOC has reprocessed or withdrawn since, by record and keyword; JSOC is asked."""
+        return self._connection.follow(sets.DIFF, Nothing(), Progress, lambda _: None, name=self.name)
+
+    def export(self, to: str | Path, *, files: bool = False) -> Path:
+        """An RO-Crate in a new folder of the mirror's machine, with the files if wished."""
+        body = sets.CrateBody(crate=str(Path(to).absolute()), files=files)
+        return Path(self._connection.follow(sets.EXPORT, body, Progress, lambda _: None, name=self.name).crate)
+
+    def delete(self) -> None:
+        """Remove it: its records and files stay cached, but nothing keeps them any more."""
+        self._ask(sets.DELETE, Nothing())
+
+    def _ask(self, endpoint: Endpoint[Q, A], asked: Q) -> A:
+        return self._connection.exchange(call(endpoint, asked, None, name=self.name))[0]
+
+
 class AsyncClient:
-    """The same for programs that await; each answer is read whole."""
+    """The methods of ``Client``, to be awaited: each runs in a thread of its own."""
 
     def __init__(self, url: str | None = None, *, token: str | None = None, timeout: float = 3600.0) -> None:
-        address, token = door(url, token)
-        self.url = address.rstrip("/")
-        self._known_by = {"Authorization": f"Bearer {token}"} if token else {}
-        self._timeout = timeout
+        self._client = Client(url, token=token, timeout=timeout)
+        self.url = self._client.url
 
-    async def sql(
-        self, statement: str, params: Params = (), *, kind: Kind = "pandas", fill: bool = False
-    ) -> Any:
-        """See ``Client.sql``."""
-        return await self._do(sql_call(statement, params, kind, fill))
+    def __repr__(self) -> str:
+        return f"mirror.AsyncClient({self.url!r})"
 
-    async def search(
-        self,
-        recordset: str,
-        key: str | Sequence[str] | None = None,
-        seg: str | Sequence[str] | None = None,
-        *,
-        where: str | None = None,
-        n: int | None = None,
-    ) -> pd.DataFrame:
-        """See ``Client.search``."""
-        return _frame_of_rows(await self._do(search_call(recordset, key, seg, n, where)))
+    if TYPE_CHECKING:
 
-    async def series(self) -> pd.DataFrame:
-        """See ``Client.series``."""
-        return _frame(await self._do(call(SERIES, Nothing())))
+        def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]: ...
 
-    async def coverage(self, series: str | None = None) -> pd.DataFrame:
-        """See ``Client.coverage``."""
-        return _frame(await self._do(call(COVERAGE, CoverageQuery(series=series))))
 
-    async def status(self) -> dict[str, Any]:
-        """See ``Client.status``."""
-        answer: dict[str, Any] = plain(await self._do(call(STATUS, Nothing())))
-        return answer
+def _awaited(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    async def wait(self: AsyncClient, *arguments: Any, **named: Any) -> Any:
+        return await asyncio.to_thread(method, self._client, *arguments, **named)
 
-    async def fetch(
-        self,
-        recordset: str,
-        to: str | Path = ".",
-        *,
-        seg: str | Sequence[str] | None = None,
-        protocol: Literal["as-is", "fits"] = "fits",
-        email: str | None = None,
-    ) -> list[Path]:
-        """See ``Client.fetch``."""
-        job = await self._do(job_call(recordset, seg, protocol, email))
-        while _unfinished(job):
-            await asyncio.sleep(LOOK)
-            job = await self._do(call(JOB, JobQuery(), id=job.id))
-        folder = Path(to)
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        return [
-            await asyncio.to_thread(kept, folder, name, await self._do(file_call(path)))
-            for name, path in _files(job)
-        ]
+    return wait
 
-    async def _do(self, asked: Call[T]) -> T:
-        import aiohttp  # noqa: PLC0415  (only those who await need it)
 
-        timeout = aiohttp.ClientTimeout(self._timeout)
-        headers = {**asked.headers, **self._known_by}
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.request(asked.method, asked.address(self.url), data=asked.data, headers=headers) as answer,
-            ):
-                body = await answer.read()
-        except aiohttp.ClientPayloadError as problem:
-            raise Broken(self.url, problem) from problem
-        except (aiohttp.ClientError, TimeoutError) as problem:
-            raise Absent(self.url, problem) from problem
-        if not answer.ok:
-            raise refusal(answer.status, answer.reason or "", answer.content_type, body)
-        return await asyncio.to_thread(read, self.url, asked, io.BytesIO(body))
+for _name, _method in list(vars(Client).items()):
+    if callable(_method) and not _name.startswith("_"):
+        setattr(AsyncClient, _name, _awaited(_method))
+
+
+# ---- small parts -------------------------------------------------------------------------------------
 
 
 def kept(folder: Path, name: str, data: bytes) -> Path:
@@ -374,3 +481,68 @@ def kept(folder: Path, name: str, data: bytes) -> Path:
     place, part = folder / Path(name).name, folder / f".{Path(name).name}.part"
     part.write_bytes(data)
     return part.replace(place)
+
+
+def _names(names: Names) -> str:
+    return names or "" if names is None or isinstance(names, str) else ",".join(names)
+
+
+def _arrow(answer: IO[bytes]) -> Any:
+    """An Arrow stream, read while it comes."""
+    import pyarrow as pa  # noqa: PLC0415  (takes long to import)
+
+    return pa.ipc.open_stream(answer).read_all()
+
+
+def _frame(answer: Sequence[object]) -> pd.DataFrame:
+    """A list of objects as a frame."""
+    from mirror.client.frames import Frame  # noqa: PLC0415  (see above)
+
+    return Frame(plain(answer))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return str(os.getuid())
+
+
+def _at_once(
+    work: Callable[[Item], Delivered | Failure], items: Sequence[Item], most: int, told: Callable[[int, int], None],
+    stop: Callable[[], None],
+) -> list[Delivered | Failure]:  # fmt: skip
+    """What came of each, several at a time; ctrl-C ends all."""
+    with ThreadPoolExecutor(most) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for count, _ in enumerate(as_completed(futures), start=1):
+                told(count, len(items))
+        except BaseException:
+            stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+def _paths(folder: Path, came: Sequence[Delivered | Failure]) -> list[Path]:
+    failed = [each for each in came if isinstance(each, Failure)]
+    if failed:
+        first = "; ".join(f"{each.record}: {each.error}" for each in failed[:5])
+        raise RemoteError(f"{len(failed)} of {len(came)} files cannot be had: {first}")
+    return [folder / each.name for each in came]
+
+
+@contextmanager
+def _bar(text: str, wanted: bool | None) -> Iterator[Callable[[int, int], None]]:
+    """What is told how many of how many are done: a bar, if it is wanted, or there is a terminal to show it."""
+    if not (sys.stderr.isatty() if wanted is None else wanted):
+        yield lambda _, __: None
+        return
+    from rich import progress as bars  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  (only for the bar)
+
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)

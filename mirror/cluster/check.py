@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from mirror import __version__
 from mirror.cluster.chunks import CHUNKS
 from mirror.cluster.database import ClusterDatabase, name_of_machine
-from mirror.cluster.objects import open_objects, probe
-from mirror.cluster.shared import MARK
+from mirror.cluster.objects import MARK, open_objects, probe
 from mirror.errors import ClusterAway, ConfigError, MirrorError, ObjectMissing
+from mirror.humanize import counted
 
 if TYPE_CHECKING:
     from mirror.cluster.objects import Objects
@@ -38,11 +38,14 @@ async def examine(section: Cluster) -> list[Finding]:
     try:
         try:
             await database.start()
-            async with database.transaction() as cursor:
-                await cursor.execute("SELECT current_setting('server_version'), (SELECT max(version) FROM schema_version)")
-                row = await cursor.fetchone() or ("?", 0)
-            found.append(Finding(True, "PostgreSQL", f"{row[0]}, schema version {row[1]}, can be written to"))
-            found.append(Finding(True, "clock", "as that of PostgreSQL"))
+            if database.connected:
+                async with database.transaction() as cursor:
+                    await cursor.execute("SELECT current_setting('server_version'), (SELECT max(version) FROM schema_version)")
+                    row = await cursor.fetchone() or ("?", 0)
+                found.append(Finding(True, "PostgreSQL", f"{row[0]}, schema version {row[1]}, can be written to"))
+                found.append(Finding(True, "clock", "as that of PostgreSQL"))
+            else:
+                found.append(Finding(False, "PostgreSQL", database.why))
         except (ConfigError, ClusterAway) as problem:
             found.append(Finding(False, "PostgreSQL", str(problem).removeprefix("[cluster] ")))
         try:
@@ -50,7 +53,7 @@ async def examine(section: Cluster) -> list[Finding]:
             await probe(objects)
             found.append(Finding(True, "objects", f"{objects.place}: create-only puts, ranges and listing work"))
         except MirrorError as problem:
-            found.append(Finding(False, "objects", str(problem)))
+            found.append(Finding(False, "objects", str(problem).removeprefix("[cluster] objects: ")))
             return found
         if database.connected:
             found += await _together(database, objects)
@@ -73,11 +76,11 @@ async def _together(database: ClusterDatabase, objects: Objects) -> list[Finding
     there = {key: size async for key, size in objects.list(CHUNKS)}
     gone = sorted(key for key in wanted if key not in there)
     other = sorted(key for key, size in wanted.items() if there.get(key, size) != size)
-    found = [Finding(True, "journal", f"{len(wanted):,} chunks, {len(there):,} objects")]
+    found = [Finding(True, "journal", f"{counted(len(wanted), 'chunk')}, {counted(len(there), 'object')}")]
     if gone:
-        found.append(Finding(False, "journal", f"{len(gone):,} objects are gone, and are asked for again: {_named(gone)}"))
+        found.append(Finding(False, "journal", f"{counted(len(gone), 'object')} gone, whose records are asked for again: {_named(gone)}"))
     if other:
-        found.append(Finding(False, "journal", f"{len(other):,} objects have another size: {_named(other)}"))
+        found.append(Finding(False, "journal", f"{counted(len(other), 'object')} of another size, whose records are asked for again: {_named(other)}"))
     return found
 
 

@@ -33,6 +33,7 @@ from mirror.cluster.journal import (
     coverage_of,
     dropped,
     lock_series,
+    note_spent,
     space_of,
     tail,
     write_entry,
@@ -64,6 +65,8 @@ WORTH = 10
 LOOK, PARTS = 300.0, 20
 #: Seconds for which an object stays that no row names any more: a backup of PostgreSQL of that age has all of its objects.
 GRACE = 7 * 86_400.0
+#: Seconds between two looks for chunks that no row names, as a server leaves them that ends between the two.
+DAY = 86_400.0
 #: Objects that are deleted at a time.
 SWEPT = 100
 #: The first half of the advisory lock of whoever folds for all.
@@ -221,7 +224,10 @@ async def delete_rows(cursor: Cursor, series: str, rows: Sequence[Entry]) -> Non
 
 
 class Compaction:
-    """Folds the rows of the journal; ``take_over`` brings what others hold of boxes here, ``now`` gives seconds."""
+    """Folds the rows of the journal, and keeps house among its objects.
+
+    ``take_over`` brings what others hold of boxes here, ``adopt`` takes up chunks without rows, ``now`` gives seconds.
+    """
 
     def __init__(
         self,
@@ -230,6 +236,7 @@ class Compaction:
         objects: Objects,
         folder: Path,
         take_over: Callable[[Series, tuple[Box, ...]], Awaitable[object]],
+        adopt: Callable[[], Awaitable[object]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._index = index
@@ -237,6 +244,8 @@ class Compaction:
         self._objects = objects
         self._folder = folder
         self._take_over = take_over
+        self._adopt = adopt
+        self._adopted_at = now()  #: when it was last looked for chunks without rows
         self._now = now
         self._looked_at = -math.inf
         self._as = 0  #: the number under which this server folds for all
@@ -252,6 +261,9 @@ class Compaction:
             if not await self._may_fold():
                 return
             await self._sweep()
+            if self._now() > self._adopted_at + DAY:
+                self._adopted_at = self._now()
+                await self._adopt()
             for name, count in await self._many():
                 held = self._index.series(name)
                 if held is not None and count >= self._left.get(name, 0) + MANY:
@@ -330,8 +342,8 @@ class Compaction:
                 await replace_rows(cursor, series.name.lower(), space_of(series), fold)
         except _Moved:
             if key is not None:
-                with suppress(ObjectStoreError):
-                    await self._objects.delete(key)
+                async with self._database.transaction() as cursor:
+                    await note_spent(cursor, [key])
             return None
         self.went += len(fold.gone) - 1
         return fold

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 #: The oldest PostgreSQL, as its ``server_version``.
 OLDEST = 130000
 #: Seconds without a word after which a session is ended, and between two words.
-SILENCE, WORD = 5.0, 0.5
+SILENCE, WORD = 4.0, 0.5
 #: Seconds after the end of a session for which whoever needs one waits for the next.
 RETURN = 4.0
 #: Seconds that a statement and a connection may take, and that clocks may differ.
@@ -48,7 +48,7 @@ PATIENCE, CLOCKS = 15.0, 60.0
 #: Seconds for which a start waits until the session of an earlier server of its name has ended.
 TAKEOVER = 8.0
 #: Seconds between two tries, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 0.8
 #: Connections for transactions.
 CONNECTIONS = 6
 #: The first half of advisory locks, by what they are for; the second is a number or a hash.
@@ -68,6 +68,7 @@ _ADDRESS = (
 MOST_NAMES = 1000
 #: What PostgreSQL says when it will answer later.
 _PASSING = re.compile(r"starting up|shutting down|recovery mode|too many clients|reserved for", re.IGNORECASE)
+_NO_PASSWORD = re.compile(r"password authentication failed|no password supplied")
 
 Cursor = psycopg.AsyncCursor[Any]
 
@@ -263,13 +264,14 @@ class ClusterDatabase:
                 self._url, min_size=1, max_size=CONNECTIONS, open=False, timeout=PATIENCE, kwargs=_settings(self.name)
             )
             await pool.open(wait=True, timeout=PATIENCE)
-        except psycopg.Error as problem:
+        except BaseException as problem:
             await _closed(listener, pool)
             _end(session)
-            raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
-        except BaseException:
-            await _closed(listener, pool)
-            _end(session)
+            if isinstance(problem, psycopg.errors.InsufficientPrivilege):
+                expected = "expected a user who may create the schema mirror there, as the owner of the database may"
+                raise _Wrong(f"the PostgreSQL of `database` {_said(problem)}; {expected}") from problem
+            if isinstance(problem, psycopg.Error):
+                raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
             raise
         self._session, self._pool, self.why = session, pool, ""
         self._tasks = [asyncio.create_task(self._listen(listener))]
@@ -290,7 +292,7 @@ class ClusterDatabase:
             return await psycopg.AsyncConnection.connect(self._url, **_settings(self.name))
         except psycopg.OperationalError as problem:
             text = _said(problem)
-            if "FATAL" in str(problem) and not _PASSING.search(text):
+            if _NO_PASSWORD.search(text) or ("FATAL" in text and not _PASSING.search(text)):
                 raise _Wrong(f"the PostgreSQL of `database` {text}") from problem
             raise ClusterAway(f"the cluster's PostgreSQL {text}") from problem
         except psycopg.Error as problem:
@@ -417,7 +419,7 @@ def _said(problem: psycopg.Error) -> str:
     """What went wrong, on one line, without addresses and passwords."""
     text = " ".join(str(problem).split()) or type(problem).__name__
     state = f" ({problem.sqlstate})" if problem.sqlstate else ""
-    if re.search(r"password authentication failed|no password supplied", text):
+    if _NO_PASSWORD.search(text):
         text += "; expected its password in PGPASSFILE, or in MIRROR_CLUSTER__DATABASE"
     return f"says: {redacted(text)}{state}"
 

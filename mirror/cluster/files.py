@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mirror.cluster.objects import MARK
 from mirror.cluster.units import PAGE, Unit, Units, blob_key
 from mirror.errors import (
     ClusterAway,
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: An object that is there while the store is: who the cluster is.
-MARK = "cluster.json"
 #: Seconds between two looks for rows of files that somebody here waits for, and while another server puts one there.
 LOOK, AGAIN_ELSEWHERE = 0.5, 0.2
 #: Seconds for which the lock of a file that has come stays, until its upload has begun.
@@ -130,6 +129,7 @@ class SharedFiles:
         self._work = asyncio.Event()
         self._skipped: set[UnitFile] = set()
         self._idle = asyncio.Event()
+        self._is_compared = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, holdings: Holdings) -> None:
@@ -182,14 +182,20 @@ class SharedFiles:
 
         ``wanted`` has the path of each at JSOC, "" where that is not known.
         """
+        return {record: unit.path for record, unit in (await self._units_of(wanted)).items()}
+
+    async def contents_of(self, wanted: Mapping[RecordSegment, str]) -> dict[RecordSegment, tuple[str, int]]:
+        """The sha256 and the size of those files that are there; as for ``paths_of``."""
+        return {record: (unit.sha256, unit.size) for record, unit in (await self._units_of(wanted)).items()}
+
+    async def _units_of(self, wanted: Mapping[RecordSegment, str]) -> dict[RecordSegment, Unit]:
         files = {record: file for record, path in wanted.items() if (file := unit_file(path)) is not None}
         try:
             units = await self.units.of_records(list(wanted))
             there = await self.units.find_all(set(files.values()))
         except ClusterAway:
             return {}
-        units |= {record: there[file] for record, file in files.items() if file in there}
-        return {record: unit.path for record, unit in units.items()}
+        return units | {record: there[file] for record, file in files.items() if file in there}
 
     async def _answer(
         self, stack: AsyncExitStack, file: UnitFile, path: str, headers: Mapping[str, str], claim: Claim
@@ -398,16 +404,20 @@ class SharedFiles:
         """Return when all that is held lies beside the objects."""
         await self._idle.wait()
 
+    def compare_again(self) -> None:
+        """The cluster was away, and may be an older one now: see which files have no row any more."""
+        self._is_compared = False
+        self._work.set()
+
     async def _uploading(self) -> None:
-        known = False
         while True:
             await self._work.wait()
             self._work.clear()
             self._idle.clear()
             try:
-                if not known:
+                if not self._is_compared:
+                    self._is_compared = True
                     await self.compare()
-                    known = True
                 self._skipped.clear()
                 while batch := self._taken() or await self._marks.lacking(BATCH, self._skipped):
                     await self._upload_all(batch)
@@ -415,6 +425,7 @@ class SharedFiles:
                 if not self._work.is_set():
                     self._idle.set()
             except MirrorError as problem:
+                self._is_compared = False
                 if str(problem) != self.problem:
                     log.warning("files cannot be put beside the objects now problem=%r", str(problem))
                 self.problem = str(problem)

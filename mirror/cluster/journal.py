@@ -123,15 +123,21 @@ def coverage_of(entries: Iterable[Entry]) -> Coverage:
     """What the rows of a series come to, in their order; what an earlier row knew from a later check stays so."""
     coverage = Coverage()
     for entry in entries:
-        if entry.kind == "drop":
-            coverage = without(coverage, entry.boxes) if entry.claims else Coverage()
-        elif entry.kind == "same":
-            for part, at in entry.news(coverage, entry.boxes):
+        coverage = add_entry(coverage, entry)
+    return coverage
+
+
+def add_entry(coverage: Coverage, entry: Entry) -> Coverage:
+    """What earlier rows come to, with one more; ``coverage`` itself may be changed."""
+    if entry.kind == "drop":
+        return without(coverage, entry.boxes) if entry.claims else Coverage()
+    if entry.kind == "same":
+        for part, at in entry.news(coverage, entry.boxes):
+            coverage.add(part, at)
+    else:
+        for box, at in entry.claims:
+            for part in lacking(coverage, box, at):
                 coverage.add(part, at)
-        else:
-            for box, at in entry.claims:
-                for part in lacking(coverage, box, at):
-                    coverage.add(part, at)
     return coverage
 
 
@@ -206,6 +212,24 @@ async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[
     return entries, position
 
 
+async def series_rows(cursor: Cursor, series: str) -> list[tuple[Entry, str, float]]:
+    """All rows of a series in order, of whatever key space, each with that and with when it was written."""
+    sql = (
+        "SELECT id, kind, claims, since, object, space, extract(epoch FROM at)::FLOAT8 FROM journal "
+        "WHERE series = %s AND format <= %s ORDER BY id"
+    )
+    rows = await (await cursor.execute(sql, (series, FORMAT))).fetchall()
+    return [(Entry(row[0], row[1], claims_from_json(row[2]), *row[3:5]), row[5], row[6]) for row in rows]
+
+
+async def newest_row(cursor: Cursor, number: int | None = None) -> tuple[int, float] | None:
+    """The newest row of all series, or the one of a number: which that is, and when it was written."""
+    where = "" if number is None else "WHERE id = %s"
+    sql = f"SELECT id, extract(epoch FROM at)::FLOAT8 FROM journal {where} ORDER BY id DESC LIMIT 1"
+    row = await (await cursor.execute(sql.encode(), () if number is None else (number,))).fetchone()
+    return None if row is None else (int(row[0]), float(row[1]))
+
+
 async def is_there(cursor: Cursor, entry: int) -> bool:
     """True if a row was not folded into others meanwhile."""
     await cursor.execute("SELECT 1 FROM journal WHERE id = %s", (entry,))
@@ -268,3 +292,8 @@ async def write_entry(cursor: Cursor, series: str, space: str, entry: Entry) -> 
     payload = f"{entry.kind} {series}" if entry.kind == "drop" else series
     await cursor.execute("SELECT pg_notify(%s, %s)", (JOURNAL, payload))
     return 0 if row is None else int(row[0])
+
+
+async def note_spent(cursor: Cursor, objects: Sequence[str]) -> None:
+    """No row names these objects: they are deleted later, unless one does by then."""
+    await cursor.execute("INSERT INTO spent (object) SELECT unnest(%s::TEXT[]) ON CONFLICT DO NOTHING", (list(objects),))

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Store
 
+#: Where among the objects it is written which cluster they are of.
+MARK = "cluster.json"
 #: Bytes that are taken of an object at a time.
 PIECE = 1 << 20
 #: Who puts one key at a time, in the probe of a store.

@@ -30,6 +30,11 @@ FOR_GOOD = ("subscription ",)
 WIDTH = 1000
 
 
+def number_of(kind: str) -> int:
+    """The place of what one server does at a time: a pending export of an address, a subscription."""
+    return 2 * WIDTH + zlib.crc32(kind.encode()) % 1_000_000_000
+
+
 class Places:
     """The places of the cluster; ``queries`` at a time, one download, one pending export for each address."""
 
@@ -69,9 +74,7 @@ class Places:
             # As within one server: nobody but people takes the last place.
             first = 1 if priority > Priority.PEOPLE and self._queries > 1 else 0
             return range(first, self._queries)
-        if kind == "download":
-            return (WIDTH,)
-        return (2 * WIDTH + zlib.crc32(kind.encode()) % 1_000_000_000,)
+        return (WIDTH if kind == "download" else number_of(kind),)
 
     async def _take(self, numbers: Sequence[int], net: float) -> int:
         self.waiting += 1

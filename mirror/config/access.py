@@ -44,6 +44,29 @@ class Role(IntEnum):
 
 ROLES = ("read", "export", "admin")
 
+_RATE = re.compile(r"\s*([0-9]{1,9})\s*(?:(?:/|per)\s*(s|second|m|min|minute|h|hour|d|day))?\s*")
+_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds."""
+
+    requests: int
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """``600`` (in a minute), ``10/s``, ``5000/h``, ``100 per day``; ValueError with what was expected."""
+        found = _RATE.fullmatch(text)
+        if found is None or not int(found[1]):
+            raise ValueError('requests of a minute such as 600, or of another period such as "5000/h"')
+        return cls(int(found[1]), _PERIODS[(found[2] or "m")[0]])
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return f"{self.requests}/{next(letter for letter, seconds in _PERIODS.items() if seconds == self.seconds)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Network:

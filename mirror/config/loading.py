@@ -23,6 +23,7 @@ from mirror.config.sections import (
     Access,
     Cluster,
     Config,
+    Exports,
     Fill,
     FreshnessRule,
     Lake,
@@ -36,6 +37,7 @@ from mirror.config.sections import (
     Token,
     Upkeep,
     Upstream,
+    Webhook,
 )
 from mirror.errors import ConfigError
 from mirror.redaction import redacted
@@ -44,6 +46,7 @@ __all__ = [
     "Access",
     "Cluster",
     "Config",
+    "Exports",
     "Fill",
     "FreshnessRule",
     "Lake",
@@ -58,6 +61,7 @@ __all__ = [
     "Token",
     "Upkeep",
     "Upstream",
+    "Webhook",
     "check_access",
     "check_value",
     "examine",
@@ -79,6 +83,7 @@ _TABLES: dict[str, type] = {
     "sql": Sql,
     "upkeep": Upkeep,
     "log": Log,
+    "exports": Exports,
     "lake": Lake,
     "cluster": Cluster,
 }
@@ -86,6 +91,7 @@ _LISTS: dict[str, type] = {
     "freshness": FreshnessRule,
     "plain_file": PlainFileRule,
     "subscription": Subscription,
+    "webhook": Webhook,
     "token": Token,
 }
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from mirror.config.access import Destination, Network, Role, is_hash
+from mirror.config.access import Destination, Network, Rate, Role, is_hash
 from mirror.config.schedule import PERIODS, Budget, Hours, Moment, parse_hours, parse_moment
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import Bracket
@@ -71,6 +71,18 @@ def url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
+def web_address(value: Any) -> str:
+    """Any address of http or https."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not str(value).isprintable() or " " in str(value):
+        raise ValueError('an address, such as "https://chat.example.org/hooks/abc"')
+    return str(value)
+
+
 def postgresql(value: Any) -> str:
     """The address of a PostgreSQL database, "postgresql://user@host:port/database"."""
     try:
@@ -109,6 +121,27 @@ def server_name(value: Any) -> str:
     return value
 
 
+def rate(value: Any) -> Rate:
+    """Requests of a minute, or of another period: 600, "5000/h"."""
+    return Rate.parse("" if isinstance(value, bool) else str(value))
+
+
+def tables(kind: Any) -> Reader:
+    """A list of tables, each a ``kind`` of its keys; one text has those of its first key, with commas."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        keys = {f.name: f.metadata["read"] for f in fields(kind)}
+        items = [{next(iter(keys)): item} for item in texts(value)] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, dict) and item.keys() <= keys.keys() for item in items):
+            raise ValueError(f"tables of the keys {', '.join(keys)}, each under its own heading in double brackets")
+        try:
+            return tuple(kind(**{name: keys[name](given) for name, given in item.items()}) for item in items)
+        except TypeError:
+            raise ValueError(f"tables that have the key {next(iter(keys))}") from None
+
+    return read
+
+
 def path(value: Any) -> Path:
     """A path; "~" is the home folder."""
     return Path(text(value)).expanduser()
@@ -120,6 +153,18 @@ def texts(value: Any) -> tuple[str, ...]:
     if not isinstance(items, list) or not all(isinstance(x, str) and x.strip() for x in items):
         raise ValueError("a list of texts")
     return tuple(x.strip() for x in items)
+
+
+def some_of(*allowed: str) -> Reader:
+    """A list of some of the texts ``allowed``; one text with commas counts as one."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        found = texts(value) if value not in ("", []) else ()
+        if set(found) - set(allowed):
+            raise ValueError("a list of some of " + ", ".join(f'"{x}"' for x in allowed))
+        return found
+
+    return read
 
 
 def choice(*allowed: str) -> Reader:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mirror.config import readers as values
-from mirror.config.access import Destination, Network, Role
+from mirror.config.access import Destination, Network, Rate, Role
 from mirror.config.schedule import NOW, Budget, Hours, Moment
 
 Policy = Literal["strict", "fallback", "offline"]
@@ -46,11 +46,23 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """``[[upstream.alternative]]``: another site or mirror that is asked while JSOC does not answer."""
+
+    url: str = _key(values.url)
+    token: str | None = _key(values.unless("none", values.secret), None, secret=True)
+
+    def __str__(self) -> str:
+        """Without what is secret."""
+        return self.url
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
 
     ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be contacted for but for people's small questions;
-    None: any number.
+    None: any number. The ``alternative`` places are asked in their order while ``url`` does not answer.
     """
 
     url: str = _key(values.url, f"http://{JSOC_HOST}")
@@ -61,6 +73,7 @@ class Upstream:
     token: str | None = _key(values.unless("none", values.secret), None, secret=True)
     records_per_hour: int | None = _key(values.unless("none", values.integer(1, 10**12)), 5_000_000)
     bytes_per_day: int | None = _key(values.unless("none", values.size), 1_000_000_000_000)
+    alternative: tuple[Alternative, ...] = _key(values.tables(Alternative), (), secret=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +93,17 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``[[token]]``: somebody who is admitted from anywhere, with what ``hash`` is the hash of."""
+    """``[[token]]``: somebody who is admitted from anywhere, with what ``hash`` is the hash of.
+
+    ``bytes_per_day`` may be sent to it, and be asked of JSOC for it, in a day of UTC; ``requests`` is how many it may
+    send in a period. None: any number.
+    """
 
     name: str = _key(values.name)
     hash: str = _key(values.token_hash, secret=True)
     role: Role = _key(values.role, Role.READ)
+    bytes_per_day: int | None = _key(values.unless("none", values.size), None)
+    requests: Rate | None = _key(values.unless("none", values.rate), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +185,13 @@ class Fill:
 
     chunk_records: int = _key(values.integer(1, 50_000), 10_000)
     waiting_limit: int = _key(values.integer(0, 10**9), 200_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """``[exports]``: processing steps that the mirror makes itself instead of asking JSOC."""
+
+    process_here: tuple[str, ...] = _key(values.some_of("im_patch", "rebin"), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +280,19 @@ class Subscription:
         return f"{self.series}-{hashlib.sha256(about.encode()).hexdigest()[:6]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """``[[webhook]]``: an address to which news are sent as JSON, of series whose names fit a pattern of ``series``.
+
+    ``secret`` signs them. Both may let somebody in, and are never shown.
+    """
+
+    url: str = _key(values.web_address, secret=True)
+    secret: str | None = _key(values.unless("none", values.secret), None, secret=True)
+    series: tuple[str, ...] = _key(values.texts, ("*",))
+    events: tuple[str, ...] = _key(values.some_of("new", "reprocessed"), ("new", "reprocessed"))
+
+
 #: Used after the rules of config.toml: near-real-time data never settle, all other data do.
 DEFAULT_FRESHNESS = (
     FreshnessRule("*_nrt*", max_age=600.0, settled_after=None),
@@ -279,6 +318,7 @@ class Config:
     upstream: Upstream = Upstream()
     storage: Storage = Storage()
     fill: Fill = Fill()
+    exports: Exports = Exports()
     sql: Sql = Sql()
     log: Log = Log()
     upkeep: Upkeep = Upkeep()
@@ -287,6 +327,7 @@ class Config:
     freshness: tuple[FreshnessRule, ...] = DEFAULT_FRESHNESS
     plain_file: tuple[PlainFileRule, ...] = DEFAULT_PLAIN_FILES
     subscription: tuple[Subscription, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
     token: tuple[Token, ...] = ()
 
     def freshness_of(self, series: str) -> FreshnessRule:

@@ -27,6 +27,7 @@ from mirror.errors import (
     UpstreamUnreachable,
 )
 from mirror.fits.integrity import file_problem
+from mirror.upstream.budget import person
 from mirror.upstream.pacing import Claim, Priority
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ PIECE = 256 * 1024
 
 
 class Download:
-    """One file that is arriving. ``size`` is its length, None until the source has told.
+    """One file that is arriving. ``size`` is its length, None until the source has told; ``who`` waits for it.
 
     What has come may be read at once, but for its last byte: that waits until the whole file is known to
     be what it should be. So nobody who got all bytes got a damaged file.
@@ -57,6 +58,9 @@ class Download:
         #: Of the answer that brings it; empty until that has come.
         self.headers: Mapping[str, str] = {}
         self.written = 0
+        self.who: dict[str, None] = {person(): None}  #: in the order in which they came; "" is the mirror itself
+        self.begun_at: float | None = None  #: by the clock of the event loop, and how much there was then
+        self.resumed = 0
         self._file: Path | None = None
         self._validator: str | None = None
         self._attempt = 0  #: each may write to another file
@@ -142,6 +146,8 @@ class Download:
             self._attempt += 1
             self._validator = sink.validator
             self._file, self.written, self.size = sink.path, sink.written, size
+            if self.begun_at is None:
+                self.begun_at, self.resumed = asyncio.get_running_loop().time(), sink.written
             self._changed.notify_all()
 
     async def went_on(self, sink: Sink) -> None:
@@ -287,6 +293,7 @@ class Downloads:
         running = self._running.get(path)
         if running is not None:
             running[0].claim.raise_to(priority)
+            running[0].who[person()] = None
             return running[0]
         download = Download(path, Claim(priority))
         task = asyncio.ensure_future(self._run(download, kept, manner))

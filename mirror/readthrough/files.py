@@ -116,7 +116,8 @@ class Files:
         found = await self.open(wanted, priority)
         blob = found.blob if isinstance(found, Holding) else await found.kept()
         file = unit_file(wanted.path)
-        if file is not None and wanted.record is not None:
+        known = isinstance(found, Holding) and found.record == wanted.record
+        if file is not None and wanted.record is not None and not known:
             # Whoever asked first may have known the path only, and not whose file it is.
             await self.note(wanted, file, blob)
         return blob

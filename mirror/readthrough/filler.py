@@ -12,7 +12,7 @@ little of a chunk that is fetched in the background does not wait for it, but as
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from mirror.readthrough.chunks import SMALL, Backlog, Sizes, chunks, halves
 from mirror.readthrough.rechecks import CHECK_FACTOR, Rechecks, split
 from mirror.readthrough.shared import Alone
 from mirror.storage.index.rows import fill_request
+from mirror.upstream.budget import person
 from mirror.upstream.pacing import Claim, Priority
 
 if TYPE_CHECKING:
@@ -59,10 +60,16 @@ class _Flight:
 
 @dataclass(slots=True)
 class Progress:
-    """Fetches of one series since none was under way: how many there were, and are done."""
+    """Fetches of one series since none was under way, ``since`` when: how many there were, are done, and for whom."""
 
+    since: float
     total: int = 0
     done: int = 0
+    who: dict[str, None] = field(default_factory=dict)  #: in the order in which they came; "" is the mirror itself
+
+    def seconds_left(self, now: float) -> float | None:
+        """How long it takes if it goes on as it went; None if that cannot be told."""
+        return (now - self.since) / self.done * (self.total - self.done) if self.done and now > self.since else None
 
 
 class Filler:
@@ -225,6 +232,7 @@ class Filler:
                     continue
                 flight.claim.raise_to(priority)
                 flight.may_end = False
+                self._progress[name].who[person()] = None
                 waits.append(flight)
                 rest = left
             parts = (part for piece in rest for part in chunks(piece, slots))
@@ -239,9 +247,10 @@ class Filler:
         covers.add(box, 0.0)
         flight, flights = _Flight(box, covers, asyncio.ensure_future(work), claim), self._flights[name]
         if not flights:
-            self._progress[name] = Progress()
+            self._progress[name] = Progress(self._rules.timestamp())
         flights.append(flight)
         self._progress[name].total += 1
+        self._progress[name].who[person()] = None
 
         def landed(task: asyncio.Task[int]) -> None:
             if flight in flights:

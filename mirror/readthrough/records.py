@@ -35,6 +35,7 @@ from mirror.coverage.plan import (
 from mirror.coverage.wording import describe
 from mirror.drms.recordset import RecordSet
 from mirror.errors import (
+    ClusterAway,
     MirrorError,
     NotHeld,
     OverBudget,
@@ -473,7 +474,7 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        told = cause if isinstance(cause, UpstreamRefused) else f"JSOC is not responding ({cause})"
+        told = cause if isinstance(cause, UpstreamRefused | ClusterAway) else f"JSOC is not responding ({cause})"
         why = str(told) if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(

@@ -59,8 +59,11 @@ class Shared(Protocol):
         """The number of an export of which this mirror made so many: no other mirror has it."""
         ...
 
-    async def address_of(self, number: int) -> str | None:
-        """Where the mirror answers that made the export with a number; None: here, or it is gone."""
+    async def address_of(self, request_id: str, number: int) -> str | None:
+        """Where the mirror answers that works on the export with an id and a number; None: here.
+
+        The export of one that is gone is worked on here from now on, unless another does so already.
+        """
         ...
 
 
@@ -94,6 +97,6 @@ class Alone:
         """The number itself."""
         return number
 
-    async def address_of(self, number: int) -> str | None:  # noqa: ARG002
+    async def address_of(self, request_id: str, number: int) -> str | None:  # noqa: ARG002
         """All exports were made here."""
         return None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
     from mirror.server.access.gate import Gate
+    from mirror.server.jsoc.alternatives import Alternatives
     from mirror.server.jsoc.plain_files import PagesOfJsoc
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.mirror_chain import Chain
@@ -44,6 +45,7 @@ def build_app(
     count: Middleware,
     suggestions: Suggestions,
     show_problems: Middleware,
+    alternatives: Alternatives,
     peers: Peers | None = None,
 ) -> web.Application:
     """The application of these parts; what none of them answers is JSOC's.
@@ -51,7 +53,7 @@ def build_app(
     Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
     """
     spelling = one_spelling(proxy.is_for_others)
-    errors = (answer_problems, chain.follow, suggestions.suggest, show_problems)
+    errors = (answer_problems, chain.follow, suggestions.suggest, show_problems, alternatives.ask)
     layers = [spelling, bound_body, gate.admit, count, proxy.guard, *errors, gate.pass_on]
     app = web.Application(middlewares=layers)
     gate.guard(app)

@@ -9,6 +9,7 @@ The mirror's own API answers with the HTTP code.
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -133,6 +134,13 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 def problem_response(request: web.Request, error: MirrorError) -> web.Response:
     """The answer to an error, in the manner of the path that was asked."""
+    response = _problem_response(request, error)
+    if isinstance(error, TooMany) and error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
+
+
+def _problem_response(request: web.Request, error: MirrorError) -> web.Response:
     status, code = codes(error)
     forbidden = isinstance(error, NotHeld) and demand_of(request) is CacheDemand.ONLY_IF_CACHED
     code = GATEWAY_TIMEOUT if forbidden else code  # what HTTP has for only-if-cached

@@ -2,7 +2,7 @@
 
 The number of an export tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
 it came, with whatever authorizes it there; its answer goes back as it is. What came from another mirror is passed on no
-further.
+further. The export of a mirror that is gone is gone on with by the first one that is asked about it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Peers:
         """The answer of the mirror that made the export which a request is about; of most requests our own."""
         if FROM_PEER in request.headers:
             return await handler(request)
-        number = await _number(request)
-        address = None if number is None else await self._shared.address_of(number)
+        found = await _export(request)
+        address = None if found is None else await self._shared.address_of(*found)
         if address is None:
             return await handler(request)
         try:
@@ -67,8 +67,8 @@ class Peers:
             return await handler(request)
 
 
-async def _number(request: web.Request) -> int | None:
-    """The number of ours of the export that a request is about; None if it is about none."""
+async def _export(request: web.Request) -> tuple[str, int] | None:
+    """The id of the export that a request is about, and its number of ours; None if it is about none."""
     text = next((request.match_info[name] for name in _PARTS if name in request.match_info), None)
     if text is None and request.path.rpartition("/")[2] == "jsoc_fetch":
         text = (await parameters(request)).get(_PARAMETER)
@@ -76,7 +76,7 @@ async def _number(request: web.Request) -> int | None:
         number = None if text is None else parse_request_id(text).number
     except BadRequest:
         return None
-    return number - FIRST_NUMBER if number is not None and number > FIRST_NUMBER else None
+    return (text, number - FIRST_NUMBER) if text is not None and number is not None and number > FIRST_NUMBER else None
 
 
 async def _forwarded(request: web.Request, address: str) -> web.StreamResponse:

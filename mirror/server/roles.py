@@ -60,14 +60,17 @@ SQL_PAGE = Route("GET", "/sql", Role.READ)
 JOBS_PAGE = Route("GET", "/jobs", Role.READ)
 JOB_PAGE = Route("GET", "/jobs/{id}", Role.READ)
 SUBSCRIPTIONS_PAGE = Route("GET", "/subscriptions", Role.READ)
+DATASETS_PAGE = Route("GET", "/datasets", Role.READ)
+DATASET_PAGE = Route("GET", "/datasets/{name}", Role.READ)
 UPKEEP_PAGE = Route("GET", "/upkeep", Role.READ)
+CLUSTER_PAGE = Route("GET", "/cluster", Role.READ)
 LOGIN_PAGE = Route("GET", "/login", Role.NOBODY)
 LOG_IN = Route("POST", "/login", Role.NOBODY)
 LOG_OUT = Route("POST", "/logout", Role.NOBODY)
 STATIC = Route("GET", "/static/{version}/{name}", Role.NOBODY, "/static/{version}/{name:.+}")
 PAGES = (
     FRONT, SEARCH_PAGE, BUILDER, COVERAGE_PAGE, SERIES_LIST, SERIES_PAGE, SQL_PAGE, JOBS_PAGE, JOB_PAGE,
-    SUBSCRIPTIONS_PAGE, UPKEEP_PAGE, LOGIN_PAGE, LOG_IN, LOG_OUT, STATIC,
+    SUBSCRIPTIONS_PAGE, DATASETS_PAGE, DATASET_PAGE, UPKEEP_PAGE, CLUSTER_PAGE, LOGIN_PAGE, LOG_IN, LOG_OUT, STATIC,
 )  # fmt: skip
 
 #: JSOC's programs, by each of their paths: an export does something.

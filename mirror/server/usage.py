@@ -1,4 +1,4 @@
-"""Who asks, and how much goes to whom: the middleware that counts.
+"""Who asks, and how much goes to whom: the middleware that counts, and the log of requests.
 
 The name of a token stands for the principal; else a name that comes without one (``HTTP_PROXY=http://ada@mirror:8040``),
 else the address. Nothing is refused by it: this counts, it does not guard.
@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
 
+from mirror.api.sql import SQL
 from mirror.config.access import without_secret
 from mirror.redaction import redacted
 from mirror.server.requests import PRINCIPAL, RECORDS
+from mirror.server.roles import EXPORT_FILE, PASSED, UNIT_FILE, is_page
 from mirror.services.access.usage import Used
+from mirror.wire.paths import PROGRAM_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 
     from mirror.services.access.usage import Accounting
 
+#: How long answers take, by program.
+Latency = Callable[[str, float], None]
 #: Asked by machines every few seconds, or open for as long as somebody looks.
 _UNCOUNTED = ("/healthz", "/metrics", "/api/events")
 #: What pages are drawn with, which is none of the data.
@@ -42,15 +50,38 @@ def who_asks(headers: Mapping[str, str], address: str | None) -> str:
     return address or "unknown"
 
 
-def counting(accounting: Accounting) -> Middleware:
-    """The middleware that counts with ``accounting``."""
+def is_counted(path: str) -> bool:
+    """Whether a request for that path is one of somebody's, and not one of a machine or a page that looks on."""
+    return path not in _UNCOUNTED and not path.startswith(_DRAWING)
+
+
+def asker(request: web.BaseRequest) -> str:
+    """Who sends a request, as it is counted and logged."""
+    principal = request.get(PRINCIPAL)
+    return principal.who if principal is not None and principal.name else who_asks(request.headers, request.remote)
+
+
+def program_of(request: web.Request) -> str:
+    """What a request is for: the name of a program of JSOC's, or file, sql, api, page, or other."""
+    path, resource = request.path, request.match_info.route.resource
+    canonical = PASSED if resource is None else resource.canonical
+    if program := PROGRAM_PATHS.get(path):
+        return program
+    if canonical in (UNIT_FILE.path, EXPORT_FILE.path):
+        return "file"
+    if canonical.startswith("/api/"):
+        return "sql" if canonical == SQL.path else "api"
+    return "page" if is_page(canonical) else "other"
+
+
+def counting(accounting: Accounting, latency: Latency) -> Middleware:
+    """The middleware that counts with ``accounting``, and measures with ``latency``."""
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in _UNCOUNTED or request.path.startswith(_DRAWING):
+        if not is_counted(request.path):
             return await handler(request)
-        principal, sent = request.get(PRINCIPAL), 0
-        who = principal.who if principal is not None and principal.name else who_asks(request.headers, request.remote)
+        who, sent, began = asker(request), 0, time.perf_counter()
         try:
             with accounting.asking(who):
                 response = await handler(request)
@@ -58,8 +89,27 @@ def counting(accounting: Accounting) -> Middleware:
                 return response
         finally:
             accounting.count(who, Used(requests=1, records=request.get(RECORDS, 0), bytes=sent))
+            latency(program_of(request), time.perf_counter() - began)
 
     return count
+
+
+class Requests(AbstractAccessLogger):
+    """One line for each answered request, if the configuration asks for it."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Write the line; the query is left out, since it may be a megabyte or name somebody's address."""
+        self.logger.info(
+            "request method=%s path=%s status=%d bytes=%d ms=%d origin=%s who=%s client=%s",
+            request.method,
+            request.path,
+            response.status,
+            response.body_length,
+            round(time * 1000),
+            response.headers.get("X-Mirror"),
+            asker(request),
+            request.remote,
+        )
 
 
 def _length(response: web.StreamResponse) -> int:

@@ -132,8 +132,8 @@ def _copy(source: Path, target: Path) -> None:
         try:
             while os.copy_file_range(file.fileno(), copy.fileno(), _AT_A_TIME):
                 pass
-        except OSError as error:
-            if error.errno not in _NO_COPY_IN_KERNEL:
+        except (OSError, AttributeError) as error:  # macOS has no such call
+            if isinstance(error, OSError) and error.errno not in _NO_COPY_IN_KERNEL:
                 raise
             file.seek(0)
             copy.truncate(0)
@@ -170,19 +170,25 @@ def digest_of(
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         keep = needed or _is_cached(fd, buffer)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        _advise(fd, 0, "SEQUENTIAL")
         while count := os.preadv(fd, [buffer], at):
             digest.update(buffer[:count])
             at += count
             if not keep and at % _GIVEN_BACK < count:
-                os.posix_fadvise(fd, 0, at, os.POSIX_FADV_DONTNEED)
+                _advise(fd, at, "DONTNEED")
             if stopped():
                 raise Stopped
         if not keep:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            _advise(fd, 0, "DONTNEED")
     finally:
         os.close(fd)
     return digest.hexdigest(), at
+
+
+def _advise(fd: int, length: int, how: str) -> None:
+    """Say how the first bytes of a file, or 0 for all, are read; macOS is not asked."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, length, getattr(os, f"POSIX_FADV_{how}"))
 
 
 def _is_cached(fd: int, buffer: memoryview) -> bool:

@@ -68,6 +68,12 @@ def asking(who: str) -> Iterator[None]:
         _question.reset(token)
 
 
+def person() -> str:
+    """For whom what runs here and now asks JSOC; "" for the mirror itself."""
+    question = _question.get()
+    return "" if question is None else question.who
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """Records and bytes: what is used, wanted or allowed."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 from urllib.parse import quote
 
 from mirror.drms.export import (
@@ -69,6 +69,7 @@ from mirror.wire.structure_check import SERIES_NAME, structure_problem
 
 T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 #: The database that drms names to showextseries, and the only one the public may ask.
 DBHOST = "hmidb2"

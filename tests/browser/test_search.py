@@ -1,5 +1,7 @@
 """The search page in a browser: written by hand or built, looked at as a table, plot and pictures, and exported."""
 
+import asyncio
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -92,7 +94,17 @@ async def test_pictures_are_shown_fetched_and_seen_large(mirror, browser):
         await walk.to(SHARPS + "&pictures=Br")
         await walk.until("document.querySelector('#strip img').naturalWidth > 0")
         absent = await page.locator("#strip a.absent").count()
+        go_on = asyncio.Event()
+
+        async def wait(route):
+            await go_on.wait()
+            await route.continue_()
+
+        await page.route("**/api/quicklook*fetch=1*", wait)
         await page.click("#strip a.absent >> nth=0")
+        await walk.until("document.querySelector('#strip a.loading') !== null")
+        go_on.set()
+        await walk.until("document.querySelector('#strip a.loading') === null")
         await walk.until("[...document.querySelectorAll('#strip img')].filter(i => i.naturalWidth).length == 2")
         assert await page.locator("#strip a.absent").count() == absent - 1
         await shot(walk, "search-pictures")
@@ -140,6 +152,37 @@ async def test_tabs_and_code_work_by_keyboard_and_in_the_dark(mirror, browser):
         await page.wait_for_selector("#plot canvas")
         await looked_over(walk)
         await shot(walk, "search-plot-dark")
+
+
+async def test_plots_have_two_axes_errors_logarithms_histograms_the_disk_and_code_to_copy(mirror, browser):
+    path = "/search?ds=hmi.sharp_cea_720s%5B377%5D%5B2011.02.14/1d@1h%5D&key=T_REC,USFLUX,AREA_ACR&y=USFLUX,AREA_ACR"
+    async with walking(browser, mirror.url, viewport={"width": 1280, "height": 900}) as walk:
+        page = walk.page
+        await walk.to(path)
+        await page.wait_for_selector("#plot canvas")
+        assert await page.is_visible("#plot-errors")
+        assert await page.locator("#plot .u-axis").count() == 3
+        code = await page.inner_text("#plot-code", timeout=1000) or await page.text_content("#plot-code")
+        assert 'axes.errorbar(frame["T_REC"], frame["USFLUX"], yerr=frame["ERRVF"]' in code
+        assert "right = axes.twinx()" in code
+        await looked_over(walk)
+        await shot(walk, "plot-lines")
+        await page.check("#plot-log")
+        assert 'axes.set_yscale("log")' in await page.text_content("#plot-code")
+        await shot(walk, "plot-log")
+        await page.select_option("#plot-style", "histogram")
+        assert "axes.hist(" in await page.text_content("#plot-code")
+        await page.select_option("#plot-style", "scatter")
+        async with page.expect_download() as told:
+            await page.click("#plot-csv")
+        saved = await (await told.value).path()
+        lines = (await asyncio.to_thread(Path(saved).read_text)).splitlines()
+        assert (lines[0], len(lines)) == ("T_REC,USFLUX,ERRVF,AREA_ACR", 25)
+        await page.select_option("#plot-style", "disk")
+        assert await page.locator("#plot svg circle title").count() == 24
+        await looked_over(walk)
+        await shot(walk, "plot-disk")
+        assert walk.complaints == []
 
 
 async def test_it_works_without_script(mirror, browser):

@@ -20,7 +20,8 @@ TOLD = {
         },
     },
     "subscriptions": [],
-    "fills": [{"series": "hmi.V_45s", "done": 3, "total": 8}],
+    "fills": [{"series": "hmi.V_45s", "done": 3, "total": 8, "who": ["ada", "token:bob"], "seconds_left": 130}],
+    "downloads": [{"who": "ada", "files": 2, "arriving": 1, "bytes": 12_000_000, "size": 34_000_000, "seconds_left": None}],
     "config": {"file": "/etc/mirror.toml", "loaded": "2026-11-22T10:00:00Z", "problem": "unknown key 'prot'",
                "waiting_for_restart": ["server.port"]},
     "check": {"budget_per_day": "10 GB", "read_today": 0, "running": False, "step": "contents", "begun": 1.0,
@@ -44,7 +45,7 @@ def test_each_subject_has_a_line():
     assert told["searches"] == "30 local, 4 filled"
     assert told["exports"] == "3 done, 1 failed"
     assert told["disk"] == "250 GB free of 1 TB (75% used); quota for files 2 TB"
-    assert told["fetching"] == "hmi.V_45s: 3 of 8 slots or records"
+    assert told["fetching"] == "ada, token:bob: hmi.V_45s, 3 of 8 chunks, about 2 minutes left\nada: 2 files, 12 MB of 34 MB"
     assert "unknown key 'prot'" in told["configuration"] and "server.port" in told["configuration"]
     assert (
         "now at contents: 12 files and 4 records; found since start: 1 repaired" in told["check"]
@@ -52,7 +53,7 @@ def test_each_subject_has_a_line():
 
 
 def test_what_a_mirror_does_not_do_has_no_line():
-    idle = {"searches": {}, "fills": [], "jobs": {}, "uptime_seconds": 0, "policy": "fallback"}
+    idle = {"searches": {}, "fills": [], "downloads": [], "jobs": {}, "uptime_seconds": 0, "policy": "fallback"}
     config = {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []}
     told = dict(sections(msgspec.convert({**TOLD, **idle, "config": config}, Status)))
     assert list(told) == ["mirror", "JSOC", "mode", "disk", "check"]

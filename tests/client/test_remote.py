@@ -73,6 +73,77 @@ async def test_a_search_gives_what_jsoc_prints(client):
         assert "T_REC" in frame
 
 
+async def test_a_search_is_typed_as_drms_types_it(mirror, client):
+    import drms
+
+    names = "T_REC,QUALITY,DATAMEAN,CAMERA,DATE,*recnum*"
+    theirs = await asyncio.to_thread(
+        lambda: drms.Client(server=package.server_config(mirror.url)).query(HOUR, key=names.replace(",*recnum*", ""), rec_index=False)
+    )
+    for ours in await client.each("search", HOUR, names):
+        for name in theirs:
+            assert ours[name].dtype == theirs[name].dtype, name
+            assert list(ours[name]) == list(theirs[name]) or theirs[name].isna().any()
+        assert ours["*recnum*"].dtype.kind == "i"
+    (frame, _) = await client.each("search", HOUR, names, times=True)
+    assert frame["T_REC"].iloc[1].isoformat() == "2014-01-01T00:00:45"
+    (text, _) = await client.each("search", HOUR, "QUALITY", typed=False)
+    assert text["QUALITY"].iloc[0].startswith("0x")
+
+
+async def test_columns_are_found_in_any_case(client):
+    (frame, _) = await client.each("sql", "SELECT t_rec, quality FROM hmi.v_45s")
+    assert frame["t_rec"].equals(frame["T_REC"])
+    assert frame.Quality.equals(frame["QUALITY"])
+    assert list(frame[["t_rec", "quality"]].columns) == list(frame.columns)
+    assert frame.head()["quality"].size == 5
+    with pytest.raises(KeyError):
+        frame["nope"]
+
+
+async def test_a_search_is_an_arrow_table_a_polars_frame_or_a_qtable_with_units(client):
+    import astropy.units as u
+    from astropy.time import Time
+
+    names = "T_REC,DATAMEAN,OBS_VR,QUALITY"
+    (arrow, _) = await client.each("search", HOUR, names, kind="arrow")
+    (polars, _) = await client.each("search", HOUR, names, kind="polars")
+    assert arrow.column_names == polars.columns == names.split(",")
+    assert str(arrow.schema.field("OBS_VR").type) == "double"
+    (table, _) = await client.each("search", HOUR, names, kind="astropy")
+    assert table["OBS_VR"].unit == u.m / u.s
+    assert isinstance(table["T_REC"], Time)
+    assert (table["T_REC"].scale, table["T_REC"][1].isot) == ("tai", "2014-01-01T00:00:45.000")
+    (empty, _) = await client.each("search", HOUR, names, kind="astropy", where="recnum < 0")
+    assert (len(empty), empty.colnames) == (0, names.split(","))
+    with pytest.raises(package.RemoteError.__mro__[1], match="expected one of pandas"):
+        await asyncio.to_thread(client.waiting.search, HOUR, kind="excel")
+
+
+async def test_what_is_not_installed_is_named_with_its_extra(client, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "polars", None)
+    monkeypatch.setitem(sys.modules, "sunpy.map", None)
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    for name, extra, more in (("search", "polars", {"kind": "polars"}), ("maps", "maps", {}), ("cube", "cube", {})):
+        with pytest.raises(ImportError, match=rf"pip install 'jsoc-mirror\[{extra}\]'"):
+            await asyncio.to_thread(getattr(client.waiting, name), HOUR, **more)
+
+
+async def test_help_and_dir_and_notebooks_show_what_there_is(client):
+    import pydoc
+
+    assert {"Client", "AsyncClient", "Dataset", "use", "server_config"} <= set(dir(package))
+    text = pydoc.plain(pydoc.render_doc(package))
+    assert "class Client" in text and "def use" in text.replace("use(", "def use(")
+    assert {"search", "cube", "dataset", "estimate"} <= set(dir(package.AsyncClient))
+    assert "80 records of 1 series" in await asyncio.to_thread(client.waiting._repr_html_)
+    assert "no mirror at" in await asyncio.to_thread(package.Client("http://127.0.0.1:1")._repr_html_)
+    (estimate, _) = await client.each("estimate", HOUR)
+    assert "<caption>Estimate</caption>" in estimate._repr_html_()
+
+
 async def test_what_is_held_is_told(client):
     for frame in await client.each("series"):
         assert list(frame["series"]) == ["hmi.V_45s"]
@@ -118,3 +189,14 @@ async def test_sql_fills_when_it_is_told_to(client):
     statement = "SELECT count(*)::INT AS n FROM jsoc('hmi.v_45s[2014.01.02_TAI/10m]')"
     for table in await client.each("sql", statement, kind="arrow", fill=True):
         assert table.to_pydict()["n"][0] > 0
+
+
+async def test_large_fetches_changes_and_pins(mirror, client):
+    (job, again) = await client.each("fill", "hmi.v_45s[2014.01.03_TAI/10m]")
+    assert (job.state, again.state) == ("done", "done")
+    for frame in await client.each("changes"):
+        assert len(frame) == 0
+    with pytest.raises(package.RemoteError):
+        await asyncio.to_thread(client.waiting.subscribe, "hmi.v_45s", "-1d")  # there is no config.toml to write to
+    for pinned in await client.each("pin", HOUR):
+        assert pinned.pinned == 0

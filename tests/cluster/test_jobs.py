@@ -11,6 +11,15 @@ from mirror.services.subscriptions.worker import ELSEWHERE
 from tests.clusterlab import cluster
 
 FETCH = "/cgi-bin/ajax/jsoc_fetch"
+ASKED = {
+    "op": "exp_request",
+    "ds": "hmi.v_45s[2014.01.01_TAI/3m]{Dopplergram}",
+    "method": "url",
+    "protocol": "as-is",
+    "notify": "lab@example.org",
+    "format": "json",
+    "process": "n=0|no_op",
+}
 SUBSCRIBED = """
 [[subscription]]
 series = "hmi.v_45s"
@@ -23,16 +32,7 @@ end = "2014.01.01_01:00_TAI"
 async def test_an_export_of_one_server_is_followed_at_another(tmp_path):
     async with cluster(tmp_path, 3) as lab:
         one, other, third = lab.mirrors
-        asked = {
-            "op": "exp_request",
-            "ds": "hmi.v_45s[2014.01.01_TAI/3m]{Dopplergram}",
-            "method": "url",
-            "protocol": "as-is",
-            "notify": "lab@example.org",
-            "format": "json",
-            "process": "n=0|no_op",
-        }
-        made = (await one.get(FETCH, asked)).json
+        made = (await one.get(FETCH, ASKED)).json
         assert made["status"] == 2, made
         number = made["requestid"]
         there = await other.get(FETCH, {"op": "exp_status", "requestid": number})
@@ -44,17 +44,33 @@ async def test_an_export_of_one_server_is_followed_at_another(tmp_path):
         unknown = (await other.get(f"/api/jobs/{number[:-1]}{(int(number[-1]) + 5) % 10}")).code
         assert unknown == 404
         # Another server makes others, with ids of its own.
-        assert (await other.get(FETCH, asked)).json["requestid"] != number
+        assert (await other.get(FETCH, ASKED)).json["requestid"] != number
 
 
-async def test_an_export_whose_server_is_gone_is_not_known(tmp_path):
-    async with cluster(tmp_path) as lab:
-        one, other = lab.mirrors
-        number = f"JSOC_20231114_{901_000 + one.running.cluster._number}"
-        before = (await other.get(FETCH, {"op": "exp_status", "requestid": number})).json
+async def test_an_export_whose_server_is_gone_goes_on_at_another(tmp_path):
+    async with cluster(tmp_path, 3) as lab:
+        one, other, third = lab.mirrors
+        number = (await one.get(FETCH, ASKED)).json["requestid"]
+        async with asyncio.timeout(20):
+            while (made := (await one.get(FETCH, {"op": "exp_status", "requestid": number})).json)["status"]:
+                await asyncio.sleep(0.02)
+        await one.running.shared_files.uploaded()
+        files = [each["filename"] for each in made["data"]]
+        asked = len(await other.log(program="file"))
         await lab.leave(one)
-        after = (await other.get(FETCH, {"op": "exp_status", "requestid": number})).json
-        assert before["status"] == after["status"] != 0
+        async with asyncio.timeout(20):
+            while (there := (await other.get(FETCH, {"op": "exp_status", "requestid": number})).json)["status"]:
+                assert there["status"] in (1, 2)  # it never looks as if it had failed
+                await asyncio.sleep(0.02)
+        assert [each["filename"] for each in there["data"]] == files
+        # Whoever asks a third one is led to the same, and JSOC is asked for nothing again.
+        again = (await third.get(FETCH, {"op": "exp_status", "requestid": number})).json
+        assert (again["status"], again["dir"]) == (0, there["dir"])
+        got = await third.get(f"{there['dir']}/{files[0]}")
+        assert got.code == 200 and len(got.body) > 1000
+        assert len(await other.log(program="file")) == asked
+        unknown = f"JSOC_20231114_{901_000 + one.running.cluster._number if one.mirror else 901_000 + 1}"
+        assert (await other.get(FETCH, {"op": "exp_status", "requestid": unknown})).json["status"] not in (0, 1, 2)
         lab.mirrors.insert(0, one)
 
 

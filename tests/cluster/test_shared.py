@@ -107,7 +107,7 @@ def flights(address):
 
 def vanish(shared):
     """What the others see of a server that is killed: its connections end, and it does not come back."""
-    database = shared._database
+    database = shared.database
     database._url = "postgresql://nobody@127.0.0.1:1/nowhere"
     database._session.close()
     database._lose("killed by a test")
@@ -124,12 +124,12 @@ async def test_a_server_that_is_killed_in_a_fetch_loses_nothing_and_holds_up_nob
 
         def kill(at):
             if at.name == step:
-                lab.shared(0).step = lambda _: None
+                lab.shared(0).writer.step = lambda _: None
                 vanish(lab.shared(0))
 
-        lab.shared(0).step = kill
+        lab.shared(0).writer.step = kill
         doomed = asyncio.ensure_future(one.ask(HOUR))
-        while lab.shared(0)._database.connected:  # noqa: ASYNC110
+        while lab.shared(0).database.connected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         began = time.monotonic()
         found = await other.recnums(HOUR)
@@ -154,7 +154,7 @@ async def test_what_a_server_committed_and_did_not_publish_is_published_when_it_
             if at.name == "committed":
                 vanish(lab.shared(0))
 
-        lab.shared(0).step = kill
+        lab.shared(0).writer.step = kill
         await one.ask(HOUR)
         await one.restart()
         await lab.published()
@@ -166,18 +166,18 @@ async def test_what_a_server_committed_and_did_not_publish_is_published_when_it_
 async def test_a_session_that_is_ended_is_opened_again_and_fences_what_was_in_the_air(tmp_path):
     async with cluster(tmp_path) as lab:
         one, other = lab.mirrors
-        database = lab.shared(0)._database
+        database = lab.shared(0).database
 
         def terminate(at):
             if at.name == "committed":
-                lab.shared(0).step = lambda _: None
+                lab.shared(0).writer.step = lambda _: None
                 with psycopg.connect(lab.address) as connection:
                     connection.execute(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jsoc-mirror m0' "
                         "AND datname = current_database()"
                     )
 
-        lab.shared(0).step = terminate
+        lab.shared(0).writer.step = terminate
         await one.ask(HOUR)
         began = time.monotonic()
         assert await other.recnums(HOUR) == await other.upstream(HOUR)
@@ -211,7 +211,7 @@ async def test_without_postgresql_warm_searches_go_on_and_nobody_asks_alone(tmp_
             server.start()
             server.wait()
         began = time.monotonic()
-        while not (lab.shared(0)._database.connected and lab.shared(1)._database.connected):  # noqa: ASYNC110
+        while not (lab.shared(0).database.connected and lab.shared(1).database.connected):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         assert time.monotonic() - began < PATIENCE
         assert await other.recnums(DAY) == await one.upstream(DAY)
@@ -247,7 +247,7 @@ async def test_an_object_that_cannot_be_used_is_asked_for_again_and_named(tmp_pa
             chunk.chmod(0o644)
             chunk.unlink() if harm == "gone" else chunk.write_bytes(b"PAR1" + bytes(500) + b"PAR1")
         assert await other.recnums(HOUR) == found
-        assert lab.shared(1).broken
+        assert lab.shared(1).reader.broken
         third = await lab.join("m2")
         await lab.published()
         asked = await lab.fetched()

@@ -19,6 +19,7 @@ from mirror.config.loading import (
     Subscription,
     Token,
     Upstream,
+    Webhook,
     load_config,
 )
 from mirror.config.schedule import parse_moment
@@ -60,7 +61,7 @@ def test_the_shipped_file_names_every_key_there_is():
     tree = shipped_with_everything_on()
     for section in fields(Config):
         table = tree[section.name]
-        kind = {"freshness": FreshnessRule, "plain_file": PlainFileRule, "subscription": Subscription, "token": Token}.get(section.name)
+        kind = {"freshness": FreshnessRule, "plain_file": PlainFileRule, "subscription": Subscription, "token": Token, "webhook": Webhook}.get(section.name)
         kind = kind or type(getattr(Config(), section.name))
         keys = set(table if isinstance(table, dict) else table[0])
         assert keys == {f.name for f in fields(kind)}, section.name

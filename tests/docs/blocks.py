@@ -1,12 +1,14 @@
 """The blocks of code in a Markdown page, and what the page says about running them.
 
-A fence of sh, python, sql or toml is run by ``tests/docs/test_blocks.py`` (``Desk`` in ``desk.py`` does it). Two
-remarks, which no reader of the rendered page sees, may stand before a fence:
+A fence of sh, console, python, sql or toml is run by ``tests/docs/test_blocks.py`` (``Desk`` in ``desk.py`` does it).
+A fence of text shows what the fence of sh before it prints, one of console has commands after ``$`` and what they print:
+each line that is shown is printed, in that order, and ``...`` stands for anything. Two remarks, which no reader of the
+rendered page sees, may stand before a fence:
 
     <!-- not run: it needs root -->               the block is not run, and why
     <!-- first: mirror search 'hmi.v_45s[...]' -->  sh that prepares what the block takes for granted
 
-Fences without a language, or of text, show output and layouts; there is nothing to run.
+Fences without a language show layouts; there is nothing to run.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from textwrap import dedent
 ROOT = Path(__file__).parents[2]
 
 #: Languages whose blocks are run, those that nothing here can run, and those that only show something.
-RUN = frozenset({"sh", "python", "sql", "toml"})
-FOREIGN = frozenset({"idl", "r", "ini", "promql", "yaml"})
-SHOWN = frozenset({"", "text", "json", "mermaid"})
+RUN = frozenset({"sh", "console", "text", "python", "sql", "toml"})
+FOREIGN = frozenset({"idl", "r", "ini", "haproxy", "nginx", "promql", "yaml"})
+SHOWN = frozenset({"", "json", "mermaid"})
 
 _REMARK = re.compile(r"<!--\s*(not run|first):\s*(.*?)\s*-->", re.DOTALL)
 _FENCE = re.compile(

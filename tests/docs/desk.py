@@ -32,7 +32,7 @@ ADDRESSES = (
 #: What pages call the simulator. It and the mirror stand elsewhere here; nothing else of a page is changed.
 SIMULATOR = "127.0.0.1:8050"
 #: Folders that pages name; each stands for one in the scratch folder.
-FOLDERS = ("/media/disk", "/disk", "/new", "/data", "/srv")
+FOLDERS = ("/media/disk", "/disk", "/new", "/data", "/srv", "/etc/jsoc-mirror")
 #: What is done in the programs of a page before they run.
 BRIEFLY = "tests.docs.briefly"
 _FOLDER = re.compile(rf"(?<![\w~./-])({'|'.join(FOLDERS)})(?=/)")
@@ -61,13 +61,17 @@ class Desk:
     upstream: str
     env: dict[str, str]
     _session: subprocess.Popen[str] | None = field(default=None)
+    _printed: list[str] = field(default_factory=list)  #: lines of the last sh that no text has shown yet
 
     def run(self, block: Block) -> None:
         """Raises Failed with what the block said."""
         if block.first:
             self._sh(block, block.first)
-        kind = {"sh": self._sh, "python": self._python, "sql": self._sql, "toml": self._toml}[block.language]
-        kind(block, block.text)
+        kinds = {
+            "sh": self._sh, "console": self._console, "text": self._text,
+            "python": self._python, "sql": self._sql, "toml": self._toml,
+        }  # fmt: skip
+        kinds[block.language](block, block.text)
 
     def close(self) -> None:
         if self._session is not None:
@@ -86,12 +90,29 @@ class Desk:
     def _sh(self, block: Block, text: str) -> None:
         done = subprocess.run(
             ["sh", "-e", "-c", self.meant(text)],
-            cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=60, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise Failed(
-                f"{block.where}: exit code {done.returncode}\n{text}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
-            )
+            raise Failed(f"{block.where}: exit code {done.returncode}\n{text}\n{done.stdout[-5000:]}")
+        self._printed = done.stdout.splitlines()
+
+    def _console(self, block: Block, text: str) -> None:
+        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            self._sh(block, command)
+            self._text(block, shown)
+
+    def _text(self, block: Block, text: str) -> None:
+        """Failed unless each line of a text was printed after the one before."""
+        for line in self.meant(text).splitlines():
+            wanted = re.compile(".*".join(map(re.escape, re.split(r"\s*\.\.\.\s*", line.strip()))))
+            at = next((n for n, printed in enumerate(self._printed) if wanted.fullmatch(printed.strip())), None)
+            if at is None:
+                printed = "\n".join(self._printed)
+                raise Failed(f"{block.where}: shows {line!r}, which was not printed (again); left was\n{printed}")
+            if line.strip() != "...":
+                self._printed = self._printed[at + 1 :]
 
     def _python(self, block: Block, text: str) -> None:
         if self._session is None:
@@ -123,7 +144,8 @@ def desk(upstream: str, home: Path) -> Iterator[Desk]:
     for folder in FOLDERS:
         (home / folder.strip("/")).mkdir(parents=True)
     (home / "srv" / "jsoc-mirror").symlink_to(home / "store")
-    shutil.copy(ROOT / "config.toml", home / "config.toml")
+    for folder in (home, home / "etc" / "jsoc-mirror"):
+        shutil.copy(ROOT / "config.toml", folder / "config.toml")
     settings = {
         "HOME": str(home),
         "PATH": f"{forkserver().bin}:{os.environ['PATH']}",

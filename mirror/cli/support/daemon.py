@@ -49,8 +49,13 @@ class Daemon:
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 3600.0) -> None:
         address, given = without_token(url)
-        self._connection = Connection(address, given or token, timeout)
-        self.url = self._connection.url
+        self._token = given or token
+        self.connection = Connection(address, self._token, timeout)
+        self.url = self.connection.url
+
+    def patient(self, seconds: float) -> Daemon:
+        """The same mirror, which must answer in so many seconds."""
+        return Daemon(self.url, token=self._token, timeout=seconds)
 
     def ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
         """The answer of an endpoint; ``names`` are the parts of its path."""
@@ -62,19 +67,14 @@ class Daemon:
     ) -> tuple[A, HTTPMessage]:  # fmt: skip
         """The same with the headers of the answer, which say how it came about."""
         with self._in_words():
-            return self._connection.exchange(call(endpoint, asked, headers, **names))
+            return self.connection.exchange(call(endpoint, asked, headers, **names))
 
-    def follow(self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], reply: Callable[[W], None]) -> A:
+    def follow(
+        self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], reply: Callable[[W], None], **names: str
+    ) -> A:
         """What a long task comes to, which tells how far it is, line by line."""
-        with self._in_words(), self._connection.opened(call(endpoint, asked)) as answer:
-            for line in answer:
-                given = msgspec.json.decode(line, type=dict[str, Any])
-                if "error" in given:
-                    raise click.ClickException(str(given["error"]))
-                if "done" in given and "step" not in given:
-                    return msgspec.convert(given["done"], endpoint.answer)
-                reply(msgspec.convert(given, word))
-        raise click.ClickException(f"the mirror at {self.url} stopped before the task ended; see its log")
+        with self._in_words():
+            return self.connection.follow(endpoint, asked, word, reply, **names)
 
     def upload(self, endpoint: Endpoint[Q, A], asked: Q, file: BinaryIO) -> A:
         """What answers the bytes of a file; raises what reading raises, too."""
@@ -82,7 +82,7 @@ class Daemon:
         size = str(os.fstat(file.fileno()).st_size)
         headers = {**bare.headers, "Content-Type": endpoint.taken, "Content-Length": size}
         with self._in_words():
-            return self._connection.exchange(Call(bare.path, bare.read, bare.method, bare.params, file, headers))[0]
+            return self.connection.exchange(Call(bare.path, bare.read, bare.method, bare.params, file, headers))[0]
 
     @contextmanager
     def stream(self, path: str, asked: object = None, body: object = None) -> Iterator[HTTPResponse]:
@@ -92,7 +92,7 @@ class Daemon:
         if body is not None:
             headers = {"Content-Type": JSON}
             bare = Call(path, bare.read, "POST", params, encoded(body), headers)
-        with self._in_words(), self._connection.opened(bare) as answer:
+        with self._in_words(), self.connection.opened(bare) as answer:
             yield answer
 
     @contextmanager
@@ -129,7 +129,7 @@ class Daemon:
         """True if what is there answers as a mirror of some version does."""
         status = call(STATUS, Nothing())
         try:
-            reply = self._connection.exchange(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
+            reply = self.connection.exchange(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
         except (RemoteError, ValueError):
             return False
         return isinstance(reply, dict) and {"policy", "searches"} <= reply.keys()
@@ -169,6 +169,8 @@ def running_option(command: F) -> F:
 def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
     def named(context: click.Context, option: click.Parameter, url: str) -> Daemon:
         default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
+        if context.resilient_parsing:  # a shell completes names: nothing is opened for that
+            return Daemon(_configured(url) if default else url, token=context.meta.get(_TOKEN))
         return found(context, option, _configured(url) if default else url)
 
     return click.option(

@@ -186,12 +186,12 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
         raise click.BadParameter(f"{text!r}; expected {problem}") from problem
 
 
-def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str]) -> A:
+def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str], **names: str) -> A:
     """What a long task comes to; ``steps`` gives the words for each of its steps."""
     from mirror.api.transfer import Progress  # noqa: PLC0415
 
     with _line() as say:
-        return daemon.follow(endpoint, asked, Progress, lambda word: say(in_a_line(word, steps)))
+        return daemon.follow(endpoint, asked, Progress, lambda word: say(in_a_line(word, steps)), **names)
 
 
 def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:

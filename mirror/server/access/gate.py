@@ -34,6 +34,7 @@ from mirror.server.errors import problem_response
 from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
+from mirror.server.usage import is_counted
 from mirror.wire.params import decode_params
 from mirror.wire.paths import JSOC_HOSTS
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mirror.server.jsoc.proxy import Proxy
     from mirror.services.access.audit import Audit
     from mirror.services.access.authentication import Authenticator, Principal
+    from mirror.services.access.quotas import Quotas
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,7 +93,10 @@ _PASSED_ON = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 class Gate:
     """Lets requests in that ``authenticator`` admits; ``machine`` is what this computer is called."""
 
-    def __init__(self, authenticator: Authenticator, audit: Audit, proxy: Proxy, machine: str = "") -> None:
+    def __init__(
+        self, authenticator: Authenticator, audit: Audit, proxy: Proxy, quotas: Quotas, machine: str = ""
+    ) -> None:
+        self._quotas = quotas
         self._authenticator = authenticator
         self._audit = audit
         self._proxy = proxy
@@ -136,6 +141,9 @@ class Gate:
         try:
             principal = await self._principal(request, proxied=proxied)
             request[PRINCIPAL] = principal
+            token = self._authenticator.token(principal.name)
+            if token is not None and is_counted(request.path):
+                self._quotas.check(token)
             if is_page(canonical):
                 request[FORM_TOKEN] = self._authenticator.form_token(principal)
             await self._check(request, principal, canonical, needed, proxied=proxied)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from mirror.errors import Refused
+from mirror.errors import Refused, TooMany
 from mirror.server.access.csrf import is_of_browser
 from mirror.server.errors import codes, problem_response
 from mirror.server.mirror_chain import is_mirror
@@ -56,12 +56,13 @@ class Unknown(Refused):
 def refused(request: web.Request, problem: MirrorError, *, page: bool, proxied: bool) -> web.Response:
     """The answer to a request that is not admitted."""
     if is_mirror(request):  # at JSOC's own paths it would take our words for JSOC's
-        answer = {PROBLEM: quote(str(problem))}
-        return web.json_response({"error": str(problem)}, status=407 if proxied else 401, headers=answer)
+        code = codes(problem)[1] if isinstance(problem, TooMany) else 407 if proxied else 401
+        return web.json_response({"error": str(problem)}, status=code, headers={PROBLEM: quote(str(problem))})
     if not isinstance(problem, Unknown):
         response = problem_response(request, problem)
         if page:
-            return web.Response(text=f"{problem}\n", status=codes(problem)[1])
+            later = {k: v for k, v in response.headers.items() if k == "Retry-After"}
+            return web.Response(text=f"{problem}\n", status=codes(problem)[1], headers=later)
         return response
     if page and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
         return web.Response(

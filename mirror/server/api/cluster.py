@@ -8,17 +8,18 @@ from mirror.api import cluster as api
 from mirror.server.endpoints import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp import web
 
     from mirror.api.contract import Nothing
-    from mirror.cluster.shared import ClusterShared
 
 
 class ClusterApi:
-    """The handler of /api/cluster; None: this mirror is alone."""
+    """The handler of /api/cluster; without a ``status`` this mirror is alone."""
 
-    def __init__(self, cluster: ClusterShared | None) -> None:
-        self._cluster = cluster
+    def __init__(self, status: Callable[[], Awaitable[api.Cluster]] | None) -> None:
+        self._status = status
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve it at its path."""
@@ -26,4 +27,4 @@ class ClusterApi:
 
     async def cluster(self, _: web.Request, __: Nothing) -> api.Cluster:
         """The other mirrors, and what they share."""
-        return api.ALONE if self._cluster is None else await self._cluster.status()
+        return api.ALONE if self._status is None else await self._status()

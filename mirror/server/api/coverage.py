@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from mirror.services.fills.fills import Filling
     from mirror.services.monitoring.heatmap import HeatMap
-    from mirror.services.monitoring.status import Status
+    from mirror.services.monitoring.ranges import Ranges
 
 
 class CoverageApi:
     """The handlers of /api/coverage and below, and of /api/gaps."""
 
-    def __init__(self, status: Status, heatmap: HeatMap, filling: Filling) -> None:
-        self._status = status
+    def __init__(self, ranges: Ranges, heatmap: HeatMap, filling: Filling) -> None:
+        self._ranges = ranges
         self._heatmap = heatmap
         self._filling = filling
 
@@ -34,7 +34,7 @@ class CoverageApi:
 
     async def coverage(self, _: web.Request, asked: api.CoverageQuery) -> list[api.Span]:
         """The spans that are held completely, and what else JSOC answered over which."""
-        return [*self._status.coverage(asked.series, folded=asked.folded), *self._status.answers(asked.series)]
+        return [*await self._ranges.ranges(asked.series, folded=asked.folded), *self._ranges.answers(asked.series)]
 
     async def days(self, _: web.Request, asked: api.DaysQuery) -> Reply[api.Cells]:
         """The days of a year, or of all years."""

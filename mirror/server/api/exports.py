@@ -27,16 +27,19 @@ if TYPE_CHECKING:
     from mirror.services.exports.job_list import JobList
     from mirror.services.monitoring.overview import AllJobs
     from mirror.services.quicklook.quicklook import QuickLooks
+    from mirror.services.quicklook.sun import SunPictures
 
 NOT_MODIFIED = 304
 
 
 class ExportsApi:
-    """The handlers of /api/files, /api/jobs and /api/quicklook; ``now`` gives Unix seconds."""
+    """The handlers of /api/files, /api/jobs, /api/quicklook and /api/sun; ``now`` gives Unix seconds."""
 
     def __init__(
-        self, lists: FileLists, exports: JobList, jobs: AllJobs, quicklooks: QuickLooks, now: Callable[[], float]
-    ) -> None:
+        self, lists: FileLists, exports: JobList, jobs: AllJobs, quicklooks: QuickLooks, sun: SunPictures,
+        now: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._sun = sun
         self._now = now
         self._lists = lists
         self._exports = exports
@@ -51,6 +54,7 @@ class ExportsApi:
         serve(router, api.JOB, self.job)
         serve(router, api.CANCEL, self.cancel)
         serve(router, api.QUICKLOOK, self.quicklook)
+        serve(router, api.SUN, self.sun)
 
     async def files(self, http: web.Request, asked: api.FilesQuery) -> Reply[list[api.ListedFile]]:
         """The archived files of a record set."""
@@ -78,6 +82,10 @@ class ExportsApi:
         )  # fmt: skip
         job, found = await self._exports.submit(request)
         return Reply(job, cache_headers(found.origin, found.checked_at, self._now()))
+
+    async def sun(self, _: web.Request, asked: api.SunQuery) -> list[api.SunChannel]:
+        """The full-disk images that are held."""
+        return await self._sun.channels(asked.channel, asked.n)
 
     async def quicklook(self, request: web.Request, asked: api.QuicklookQuery) -> web.Response:
         """The PNG of a record's first image."""

@@ -26,6 +26,7 @@ from mirror.server.endpoints import Reply, serve
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,9 @@ PATIENCE = 5.0
 class MonitoringApi:
     """The handlers of /api/status and /metrics."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, measures: Measures) -> None:
         self._status = status
+        self._measures = measures
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve everything at its path."""
@@ -55,7 +57,7 @@ class MonitoringApi:
 
     async def metrics(self, request: web.Request, _: Nothing) -> web.Response:
         """Counters for Prometheus."""
-        text, kind = exposition(await self._status.metrics(), request.headers.get("Accept", ""))
+        text, kind = exposition(await self._measures.metrics(), request.headers.get("Accept", ""))
         return web.Response(body=text, headers={"Content-Type": kind})
 
 

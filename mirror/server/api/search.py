@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mirror.api.contract import JSON, UNSET, Nothing, encoded
 from mirror.api.search import SEARCH, SERIES, Found, SearchQuery, SeriesLine
+from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.endpoints import serve
@@ -20,12 +21,17 @@ from mirror.wire.info import ALL, RsListRequest, expand_names
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mirror.api.search import Plan
     from mirror.drms.series import Series
     from mirror.services.monitoring.status import Status
     from mirror.services.search.search import Search
     from mirror.services.sql.jsoc_tables import WhereSearch
     from mirror.wire.rs_list import RsList
+
+#: What every record has, and is a number.
+_NUMBERS = frozenset({"*recnum*", "*sunum*", "*size*"})
 
 
 class SearchApi:
@@ -73,17 +79,25 @@ class SearchApi:
         age = int(headers["Age"]) if "Age" in headers else UNSET
         plan = cast("Plan", found.origin.name.lower())
         note: str | UnsetType = UNSET
+        known = await self._search.structures(asked.ds)
         if not found.value.count:
             verdict = UNCHECKED if found.origin is CacheStatus.STALE else CHECKED
             verdict = verdict if asked.where is None else SIFTED
-            note = explained(asked.ds, await self._search.structures(asked.ds), verdict)
-        answer = Found(columns=columns, rows=rows, count=found.value.count, plan=plan, age_seconds=age, note=note)
+            note = explained(asked.ds, known, verdict)
+        kinds = [_kind(known, name) for name in columns]
+        answer = Found(
+            columns=columns, types=[kind for kind, _ in kinds], units=[unit for _, unit in kinds], rows=rows,
+            count=found.value.count, plan=plan, age_seconds=age, note=note,
+        )  # fmt: skip
         return answer, headers
 
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
         """The structure as it is held if it is young enough: a check is about records."""
         held_only = demand is CacheDemand.ONLY_IF_CACHED
-        return await self._search.structure(ds, demand if held_only else CacheDemand.DEFAULT)
+        found = await self._search.structures(ds, demand if held_only else CacheDemand.DEFAULT)
+        if len(found) != 1:
+            raise BadRequest(f"{ds[:200]!r} names {len(found)} series; expected one, or the names of keywords")
+        return found[0]
 
     async def series(self, _: web.Request, __: Nothing) -> list[SeriesLine]:
         """The cached series."""
@@ -95,6 +109,16 @@ def _encoded(found: Found) -> bytes:
     rows = b",".join(map(encoded, found.rows))
     before, _, after = encoded(replace(found, rows=[])).partition(b'"rows":[]')
     return b'%b"rows":[%b]%b' % (before, rows, after)
+
+
+def _kind(series: Sequence[Series], name: str) -> tuple[str, str]:
+    """The type and the unit of a column, as the first series that has it says."""
+    if name in _NUMBERS:
+        return "longlong", ""
+    keyword = next((k for each in series if (k := each.keyword(name)) is not None), None)
+    if keyword is None:
+        return "string", ""
+    return keyword.type, "" if keyword.units.lower() in ("none", "n/a") else keyword.units
 
 
 def _table(wanted: RsListRequest, answer: RsList) -> tuple[list[str], list[tuple[str | int, ...]]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.api import transfer as api
-from mirror.api.contract import Problem, encoded
+from mirror.api.contract import Answer, Problem, encoded
 from mirror.errors import BadRequest, MirrorError, Refused
 from mirror.server.endpoints import serve
 from mirror.services.transfer.backup import describe
@@ -48,33 +48,34 @@ class TransferApi:
 
     async def backups(self, request: web.Request, asked: api.BackupsQuery) -> list[api.Backup]:
         """The backups in a folder, newest first."""
-        _check_near(request)
-        return await asyncio.to_thread(describe, _path(asked.to, "to"))
+        check_near(request)
+        return await asyncio.to_thread(describe, folder_of(asked.to, "to"))
 
     async def backup(self, request: web.Request, asked: api.BackupBody) -> web.StreamResponse:
         """Make a backup below a folder."""
-        _check_near(request)
-        to = _path(asked.to, "to")
-        return await _told(
+        check_near(request)
+        to = folder_of(asked.to, "to")
+        return await told(
             request,
             lambda report: self._backups.make(to, report, index_only=asked.index_only, keep=asked.keep),
         )
 
     async def bundle(self, request: web.Request, asked: api.BundleBody) -> web.StreamResponse:
         """Make a bundle, or add to one."""
-        _check_near(request)
-        to = _path(asked.to, "to")
+        check_near(request)
+        to = folder_of(asked.to, "to")
         wanted = BundleRequest(asked.recordsets, asked.files, asked.held, asked.fits, asked.address)
-        return await _told(request, lambda report: self._bundles.make(wanted, to, report))
+        return await told(request, lambda report: self._bundles.make(wanted, to, report))
 
     async def take(self, request: web.Request, asked: api.ImportBody) -> web.StreamResponse:
         """Import the bundle in a folder."""
-        _check_near(request)
-        folder = _path(asked.bundle, "bundle")
-        return await _told(request, lambda report: self._importer.take(folder, report))
+        check_near(request)
+        folder = folder_of(asked.bundle, "bundle")
+        return await told(request, lambda report: self._importer.take(folder, report))
 
 
-def _check_near(request: web.Request) -> None:
+def check_near(request: web.Request) -> None:
+    """Refused for a client on another machine."""
     try:
         near = ip_address(request.remote or "").is_loopback
     except ValueError:
@@ -83,15 +84,14 @@ def _check_near(request: web.Request) -> None:
         raise Refused("folders of the mirror's machine can be used only from that machine")
 
 
-def _path(given: str, name: str) -> Path:
+def folder_of(given: str, name: str) -> Path:
+    """A folder that was named; BadRequest for what cannot be one."""
     if "\0" in given:
         raise BadRequest(f"{name} has a NUL; expected a folder")
     return Path(given)
 
 
-async def _told(
-    request: web.Request, work: Callable[[Report], Awaitable[api.BackedUp | api.Bundled | api.Imported]]
-) -> web.StreamResponse:
+async def told(request: web.Request, work: Callable[[Report], Awaitable[Answer]]) -> web.StreamResponse:
     """Do the work; its words as lines, then ``{"done": ...}`` or ``{"error": ...}``.
 
     What goes wrong before the first word is an error like any other.

@@ -62,8 +62,9 @@ class Proxy:
     """Passes requests through to JSOC, unkept."""
 
     def __init__(
-        self, upstream: UpstreamClient, rules: Rules, allowed: frozenset[str], others: Forwarding
+        self, upstream: UpstreamClient, rules: Rules, allowed: frozenset[str], others: Forwarding, *, by_https: bool = False
     ) -> None:
+        self._by_https = by_https
         self._others = others
         self._upstream = upstream
         self._rules = rules
@@ -124,11 +125,7 @@ class Proxy:
         if not self._rules.asks(demand):
             why = self._rules.why_not(demand)
             raise NotHeld(f"{request.path} needs JSOC, and {why}", (request.path,))
-        target = _origin_form(request.raw_path)
-        body = await request.read() if request.body_exists else None
-        headers = _only(request.headers, _ONWARD)
-        if (host := asked_host(request)) is not None:
-            headers["Host"] = host
+        target, headers, body = await asked_of(request)
         form = _as_form(request.method, target)
         if form is None or len(form[1]) <= LONGEST_QUERY:
             async with self._upstream.raw(request.method, target, headers, body) as answer:
@@ -172,22 +169,47 @@ class Proxy:
 
     def _location(self, request: web.Request, given: str) -> str:
         """Where a redirect of JSOC leads, for this request; UpstreamBroken if not to another page of JSOC."""
-        asked = _origin_form(request.raw_path)
-        try:
-            address = urlsplit(urljoin(f"http://{asked_host(request) or min(JSOC_HOSTS)}{asked}", given.strip()))
-            path = normal_path(address.path or "/") + (f"?{address.query}" if address.query else "")
-        except (ValueError, BadRequest):
-            address, path = urlsplit("//"), asked
-        known = address.scheme == "http" and address.netloc.lower().removesuffix(":80") in self._allowed
-        if not known or path == asked or _PLAIN.fullmatch(path) is None:
+        page = f"http://{asked_host(request) or min(JSOC_HOSTS)}{_origin_form(request.raw_path)}"
+        found = leads_to(given, page, self._allowed, by_https=self._by_https)
+        if found is None:
             raise UpstreamBroken(
                 f"JSOC leads on to {given[:100]!a}; expected another page of JSOC by http://"
             )
+        host, path = found
         if request.raw_path.startswith("/"):
             return path
-        named = address.netloc.lower().removesuffix(":80")
         # A server between us and JSOC is none that the client knows of.
-        return f"http://{named if named in JSOC_HOSTS else urlsplit(request.raw_path).netloc}{path}"
+        return f"http://{host if host in JSOC_HOSTS else urlsplit(request.raw_path).netloc}{path}"
+
+
+def leads_to(given: str, page: str, hosts: frozenset[str], *, by_https: bool) -> tuple[str, str] | None:
+    """Host and path of another page of JSOC to which a redirect of ``page`` leads; None where it does not.
+
+    A server that is asked ``by_https`` names its pages by https.
+    """
+    try:
+        address = urlsplit(urljoin(page, given.strip()))
+        path = normal_path(address.path or "/") + (f"?{address.query}" if address.query else "")
+    except (ValueError, BadRequest):
+        return None
+    secure = by_https and address.scheme == "https"
+    host = address.netloc.lower().removesuffix(":443" if secure else ":80")
+    known = (secure or address.scheme == "http") and host in hosts
+    return (host, path) if known and path != _origin_form(page) and _PLAIN.fullmatch(path) else None
+
+
+async def asked_of(request: web.Request) -> tuple[str, CIMultiDict[str], bytes | None]:
+    """What goes on of a request: path with its query, headers, body."""
+    body = await request.read() if request.body_exists else None
+    headers = _only(request.headers, _ONWARD)
+    if (host := asked_host(request)) is not None:
+        headers["Host"] = host
+    return _origin_form(request.raw_path), headers, body
+
+
+def given_back(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """The headers of an answer that go on."""
+    return _only(headers, _BACK)
 
 
 def _as_form(method: str, target: str) -> tuple[str, bytes] | None:

@@ -1,4 +1,4 @@
-"""The pages of what goes on: jobs and upkeep."""
+"""The pages of what goes on: jobs, upkeep, and the cluster."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from aiohttp import web
 
 from mirror.config.access import Role
 from mirror.server.requests import PRINCIPAL, parameters
-from mirror.server.roles import JOB_PAGE, JOBS_PAGE, UPKEEP_PAGE
+from mirror.server.roles import CLUSTER_PAGE, JOB_PAGE, JOBS_PAGE, UPKEEP_PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mirror.api.cluster import Cluster
     from mirror.server.pages.site import Site
     from mirror.services.access.usage import Accounting
     from mirror.services.maintenance.checker import Checker
@@ -21,11 +24,18 @@ _JOBS, _FILES = 200, 1000
 
 
 class WorkPages:
-    """The handlers of ``/jobs`` and ``/upkeep``."""
+    """The handlers of ``/jobs``, ``/upkeep`` and ``/cluster``; ``cluster`` is None for a mirror that is alone."""
 
     def __init__(
-        self, web: Site, jobs: AllJobs, checker: Checker, accounting: Accounting, overview: Overview
+        self,
+        web: Site,
+        jobs: AllJobs,
+        checker: Checker,
+        accounting: Accounting,
+        overview: Overview,
+        cluster: Callable[[], Awaitable[Cluster]] | None,
     ) -> None:
+        self._cluster = cluster
         self._web = web
         self._jobs = jobs
         self._checker = checker
@@ -37,6 +47,7 @@ class WorkPages:
         JOBS_PAGE.add(router, self._web.own(self.jobs))
         JOB_PAGE.add(router, self._web.own(self.job))
         UPKEEP_PAGE.add(router, self._web.own(self.upkeep))
+        CLUSTER_PAGE.add(router, self._web.own(self.cluster))
 
     async def jobs(self, request: web.Request) -> web.Response:
         """The last exports and fills, and the subscriptions."""
@@ -63,6 +74,12 @@ class WorkPages:
             "since": since or "",
         }
         return self._web.page(request, "upkeep.html", **answer)
+
+    async def cluster(self, request: web.Request) -> web.Response:
+        """The other mirrors, and what they share; there is no such page for a mirror that is alone."""
+        if self._cluster is None:
+            raise web.HTTPNotFound(text="this mirror is alone: there is no [cluster] in its configuration\n")
+        return self._web.page(request, "cluster.html", cluster=await self._cluster())
 
 
 def _role(request: web.Request) -> Role:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.pages.site import Site
     from mirror.services.monitoring.overview import Overview
+    from mirror.services.monitoring.ranges import Ranges
     from mirror.services.monitoring.status import Status, Totals
     from mirror.services.search.search import Search
     from mirror.storage.index.index import Index
@@ -73,6 +74,7 @@ class Pages:
         proxy: Proxy,
         overview: Overview,
         status: Status,
+        ranges: Ranges,
         index: Index,
         search: Search,
         totals: Totals,
@@ -81,6 +83,7 @@ class Pages:
         self._proxy = proxy
         self._overview = overview
         self._status = status
+        self._ranges = ranges
         self._index = index
         self._search = search
         self._totals = totals
@@ -113,7 +116,7 @@ class Pages:
             await self._search.structure(chosen)  # known from now on, or an error that says why not
             held = self._index.series(chosen)
         shown = held[0] if held else max(counted, key=lambda c: c[1], default=(None, 0))[0]
-        spans = [] if shown is None else self._status.coverage(shown.name, folded=True)
+        spans = [] if shown is None else await self._ranges.ranges(shown.name, folded=True)
         return self._web.page(
             request, "coverage.html", all_series=[s.name for s, _ in counted], shown=shown, spans=spans[:_SPANS],
             more=max(0, len(spans) - _SPANS), timed=shown is not None and _has_days(shown),
@@ -140,7 +143,7 @@ class Pages:
             "files": files.get(series.name.lower(), (0, 0)),
             "implicit": series.implicit,
             "timed": _has_days(series),
-            "spans": self._status.coverage(series.name, folded=True)[:_SPANS],
+            "spans": (await self._ranges.ranges(series.name, folded=True))[:_SPANS],
             "examples": snippets(usual, f"http://{request.host}"),
             "usual": usual.ds,
         }

@@ -26,6 +26,7 @@ from mirror.server.errors import codes
 from mirror.server.requests import parameters
 from mirror.server.roles import BUILDER, SEARCH_PAGE
 from mirror.services.quicklook.quicklook import image_segments
+from mirror.services.search.plotting import error_of
 from mirror.services.search.snippets import SnippetQuery, snippets
 from mirror.services.search.validation import marked
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 
 RECNUM = "*recnum*"
+#: Longitude and latitude of an active region: its flux-weighted middle, from the central meridian, in degrees.
+PLACES = ("LON_FWT", "LAT_FWT")
 #: Records that are asked for unless somebody says otherwise, and rows on a page that the server makes.
 RECORDS, ROWS = 1000, 100
 #: How many records may be chosen on the page, and how many pictures.
@@ -84,13 +87,18 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table; ``kind`` is time, number or text, a ``hidden`` one is only for captions and links."""
+    """A column of the table; ``kind`` is time, number or text, a ``hidden`` one is only for captions, links and plots.
+
+    ``error`` names the column that is its error, "" if none is; a ``helper`` is there for plots of others only.
+    """
 
     name: str
     kind: str
     units: str
     note: str
     hidden: bool
+    error: str = ""
+    helper: bool = False
 
 
 def field_of(series: Series, prime: PrimeKey, choice: KeyChoice) -> Field:
@@ -140,7 +148,9 @@ def columns(series: Series, names: Sequence[str], shown: Iterable[str]) -> list[
         kind = "text" if keyword is None else _KINDS.get(keyword.type, "text")
         kind = "number" if name == RECNUM else kind
         note, units = ("", "") if keyword is None else (keyword.note, keyword.units)
-        found.append(Column(name, kind, "" if units == "none" else units, note, name.lower() not in visible))
+        hidden, error = name.lower() not in visible, error_of(name, names) or ""
+        helper = hidden and name not in {RECNUM, *(p.name for p in series.primekeys)}
+        found.append(Column(name, kind, "" if units == "none" else units, note, hidden, error, helper))
     return found
 
 
@@ -148,10 +158,16 @@ _KINDS = {**dict.fromkeys(INTEGER_TYPES | FLOAT_TYPES, "number"), "time": "time"
 
 
 def asked_names(series: Series, keys: Sequence[str]) -> list[str]:
-    """What is asked for beside what is shown: the number for pictures, the prime keys for captions and plots."""
+    """What is asked for beside what is shown: the number for pictures, the prime keys for captions and plots.
+
+    And the errors of keywords, and where an active region is on the disk, for plots.
+    """
+    known = [keyword.name for keyword in series.keywords]
+    errors = [bar for key in keys if (bar := error_of(key, known)) is not None]
+    places = [name for name in PLACES if name in known] if all(name in known for name in PLACES) else []
     there = {key.lower() for key in keys}
-    hidden = [name for name in (RECNUM, *(p.name for p in series.primekeys)) if name.lower() not in there]
-    return [*hidden, *keys]
+    more = dict.fromkeys((RECNUM, *(p.name for p in series.primekeys), *errors, *places))
+    return [*(name for name in more if name.lower() not in there), *keys]
 
 
 def spread(total: int, most: int) -> list[int]:
@@ -347,7 +363,12 @@ def _result(
     found = columns(series, names, shown if rows else names)
     page = max(1, _whole(given.get("page"), 1))
     data = {
-        "columns": [{"name": c.name, "kind": c.kind, "units": c.units, "hidden": c.hidden} for c in found],
+        "columns": [
+            {"name": c.name, "kind": c.kind, "units": c.units, "hidden": c.hidden, "error": c.error, "helper": c.helper}
+            for c in found
+        ],
+        "n": n,
+        "where": given.get("where", ""),
         "rows": rows,
         "segments": [s.name for s in series.segments],
         "x": given.get("x", ""),

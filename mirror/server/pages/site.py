@@ -76,8 +76,11 @@ NAVIGATION = (
     ("/sql", "SQL"),
     ("/jobs", "Jobs"),
     ("/subscriptions", "Subscriptions"),
+    ("/datasets", "Data sets"),
     ("/upkeep", "Upkeep"),
 )
+#: The page that stands there only where there is a cluster.
+CLUSTER = ("/cluster", "Cluster")
 #: Suffixes whose kinds a machine may know otherwise, or not at all.
 _KINDS = {
     ".js": "text/javascript",
@@ -99,7 +102,8 @@ class Asset:
 class Site:
     """Fills in templates, and serves the static files below ``/static/``."""
 
-    def __init__(self, proxy: Proxy, suggestions: Suggestions) -> None:
+    def __init__(self, proxy: Proxy, suggestions: Suggestions, *, in_cluster: bool = False) -> None:
+        self._navigation = (*NAVIGATION, *((CLUSTER,) if in_cluster else ()))
         self._proxy = proxy
         self._suggestions = suggestions
         self._assets = dict(_assets(importlib.resources.files("mirror") / "web" / "static"))
@@ -115,7 +119,7 @@ class Site:
         self._templates.filters |= FILTERS
         self._templates.globals |= {
             "asset": self.asset,
-            "navigation": NAVIGATION,
+            "navigation": self._navigation,
             "program": mirror.__version__,
         }
 
@@ -196,7 +200,7 @@ class Site:
     def _not_found(self, request: web.Request, *, passed: bool, why: str = "") -> web.Response:
         """A page that names what may have been meant; ``passed``: JSOC was asked, too. ``why`` says what is missing."""
         first = request.path.split("/")[1]
-        pages = {name.strip("/"): (name, title) for name, title in NAVIGATION}
+        pages = {name.strip("/"): (name, title) for name, title in self._navigation}
         found = [pages[name] for name in near(first, pages)]
         if _SERIES.fullmatch(first):
             found.append((f"/series/{in_path(first)}", f"the series {first}"))

@@ -13,6 +13,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import tomlkit
@@ -23,7 +24,7 @@ from mirror.config.readers import name as read_name
 from mirror.errors import BadRequest, ConfigError, Refused, TooMany, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from ipaddress import IPv4Network, IPv6Network
 
     from mirror.config.editing import ConfigFile
@@ -107,6 +108,10 @@ class Authenticator:
     def access(self) -> Access:
         """The section of the configuration that holds."""
         return self._access
+
+    def token(self, name: str) -> Token | None:
+        """The token of that name, if the configuration has it."""
+        return self._tokens.get(name)
 
     @property
     def has_tokens(self) -> bool:
@@ -197,10 +202,13 @@ def _bound(kept: dict[str, _Session] | dict[IPv4Network | IPv6Network | None, tu
 
 
 TABLE = "token"
+NO_LIMITS: Mapping[str, object] = MappingProxyType({})
 
 
-def create(file: ConfigFile, name: str, role: str, random: Callable[[int], bytes]) -> str:
-    """A new token, whose hash stands in the file; BadRequest for a name that cannot be or is taken."""
+def create(
+    file: ConfigFile, name: str, role: str, random: Callable[[int], bytes], limits: Mapping[str, object] = NO_LIMITS
+) -> str:
+    """A new token, whose hash stands in the file with its ``limits``; BadRequest for a name that cannot be or is taken."""
     try:
         read_name(name)
     except ValueError as problem:
@@ -212,7 +220,7 @@ def create(file: ConfigFile, name: str, role: str, random: Callable[[int], bytes
         )
     token, hashed = new_token(name, random)
     table = tomlkit.table()
-    table.update({"name": name, "role": role, "hash": hashed})
+    table.update({"name": name, "role": role, "hash": hashed, **limits})
     _tables(document).append(table)
     file.write(document)
     return token

@@ -6,20 +6,20 @@ first; what the mirror does by itself counts as its own.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.access import UsageLine
-from mirror.errors import BadRequest
+from mirror.errors import BadRequest, ClusterAway
 from mirror.humanize import day_of
 from mirror.storage.database.database import Tables, if_possible
 from mirror.upstream.budget import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mirror.storage.database.database import Cursor, Database
     from mirror.upstream.client import Exchange
@@ -27,19 +27,51 @@ if TYPE_CHECKING:
 #: What nobody asked for: subscriptions, checks.
 ITSELF = "(mirror)"
 DAY = 86400.0
+#: Seconds of which is told without a day.
+SHOWN = 30 * DAY
+
+
+class Elsewhere(Protocol):
+    """The other mirrors of a cluster, which count as well. All of it raises ClusterAway while they cannot be reached."""
+
+    async def tell(self, lines: Sequence[UsageLine]) -> None:
+        """These are the totals of their days and people, at this mirror."""
+        ...
+
+    async def others(self, since: str) -> list[UsageLine]:
+        """What people used at the others, from a day on."""
+        ...
 
 
 class Accounting:
-    """Counts; ``now`` gives Unix seconds."""
+    """Counts; ``now`` gives Unix seconds. ``elsewhere``: the other mirrors, if there are any."""
 
     def __init__(self, table: UsageTable, now: Callable[[], float]) -> None:
         self._table = table
         self._now = now
         self._used: dict[Key, Used] = {}
+        self._today: dict[str, Used] = {}  #: all of the day that was counted on last
+        self.since_start: dict[Key, Used] = {}  #: under the day ""; of a few users, and the others together
         self._day = 0.0, day_of(0.0)  #: the one that was counted on last, and when it began
         self._principal: ContextVar[str] = ContextVar("principal", default=ITSELF)
         self.active = 0  #: requests that are being answered
         self.last = 0.0  #: when the last one began
+        self.elsewhere: Elsewhere | None = None
+        self._untold = day_of(now() - SHOWN)  #: the first day of which the others do not know all
+
+    async def recall(self) -> None:
+        """Know what was used today before the start."""
+        self._turn_to(self._now())
+        self._today = {who: used for day, who, used in await self._table.since(self._day[1]) if day == self._day[1]}
+
+    def today(self, who: str) -> Used:
+        """What somebody has used on this day of UTC."""
+        self._turn_to(self._now())
+        return self._today.get(who, Used())
+
+    def _turn_to(self, now: float) -> None:
+        if not self._day[0] <= now < self._day[0] + DAY:
+            self._day, self._today = (now // DAY * DAY, day_of(now)), {}
 
     @contextmanager
     def asking(self, who: str) -> Iterator[None]:
@@ -56,10 +88,11 @@ class Accounting:
 
     def count(self, who: str, used: Used) -> None:
         """Somebody used this much."""
-        now = self._now()
-        if not self._day[0] <= now < self._day[0] + DAY:
-            self._day = now // DAY * DAY, day_of(now)
+        self._turn_to(self._now())
         added(self._used, (self._day[1], who), used)
+        added(self.since_start, ("", who), used, MEASURED)
+        if who in self._today or len(self._today) < MOST:
+            self._today[who] = self._today.get(who, Used()) + used
 
     def count_exchange(self, exchange: Exchange) -> None:
         """JSOC sent something, for whoever asks here and now."""
@@ -69,7 +102,7 @@ class Accounting:
             self.count(who, Used(requests=int(who == ITSELF), upstream_bytes=exchange.bytes))
 
     async def write_down(self) -> None:
-        """Write down what was counted since the last time."""
+        """Write down what was counted since the last time, and tell the other mirrors."""
         used, self._used = self._used, {}
         oldest = datetime.fromtimestamp(self._now(), UTC) - timedelta(days=DAYS)
         try:
@@ -78,22 +111,40 @@ class Accounting:
             for key, each in used.items():
                 added(self._used, key, each)
             raise
+        self._untold = min([self._untold, *(day for day, _ in used)])
+        if self.elsewhere is not None and (used or self._untold != day_of(self._now())):
+            with suppress(ClusterAway):  # they are told the next time
+                await self.elsewhere.tell([_line(*each) for each in await self._table.since(self._untold)])
+                self._untold = day_of(self._now())
 
     async def usage(self, since: str | None) -> list[UsageLine]:
-        """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days."""
+        """Who used how much on which day, from a day (``2026-11-22``) on; without one, of the last 30 days.
+
+        Of all mirrors of a cluster, while they can be reached.
+        """
         await if_possible(self.write_down(), "usage")
-        day = _day(since) if since else day_of(self._now() - 30 * 86400)
-        return [
-            UsageLine(
-                day=day,
-                who=who,
-                requests=used.requests,
-                records=used.records,
-                bytes=used.bytes,
-                upstream_bytes=used.upstream_bytes,
-            )
-            for day, who, used in await self._table.since(day)
-        ]
+        day = _day(since) if since else day_of(self._now() - SHOWN)
+        found = await self._table.since(day)
+        if self.elsewhere is None:
+            return [_line(*each) for each in found]
+        used = {(day, who): each for day, who, each in found}
+        with suppress(ClusterAway):  # then it is what this mirror knows
+            for line in await self.elsewhere.others(day):
+                more = Used(line.requests, line.records, line.bytes, line.upstream_bytes)
+                used[line.day, line.who] = used.get((line.day, line.who), Used()) + more
+        by_who = sorted(used.items(), key=lambda item: (-item[1].bytes, item[0][1]))
+        return [_line(*key, each) for key, each in sorted(by_who, key=lambda item: item[0][0], reverse=True)]
+
+
+def _line(day: str, who: str, used: Used) -> UsageLine:
+    return UsageLine(
+        day=day,
+        who=who,
+        requests=used.requests,
+        records=used.records,
+        bytes=used.bytes,
+        upstream_bytes=used.upstream_bytes,
+    )
 
 
 def _day(text: str) -> str:
@@ -106,6 +157,8 @@ def _day(text: str) -> str:
 #: Addresses of a day that are told apart; what comes on top counts as ``OTHERS``.
 MOST = 5_000
 OTHERS = "others"
+#: Users that metrics tell apart since the start.
+MEASURED = 100
 #: Days that are kept.
 DAYS = 400
 

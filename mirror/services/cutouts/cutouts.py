@@ -29,6 +29,7 @@ from mirror.wire.text import from_wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mirror.drms.series import Series
     from mirror.readthrough.files import Files
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.assembling import Assembler
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
+    from mirror.storage.index.layout import Row
 
 #: Files of which a list is given where a record set names several.
 MOST_CHOICES = 100
@@ -152,7 +154,7 @@ class Cutouts:
                 raise Refused(f"{_name(found)} is no FITS file; cutouts are made of images")
             history = f"{self._made_by} cut this out of {_name(found)}"
             if since is not None:
-                window = _moved(window, found.plan, head, since)
+                window = moved(window, time_of(found.plan.series, found.plan.rows[0]), head, since)
                 history += ", its centre moved with the rotation of the Sun"
             try:
                 return await self._renderer.cutout(path, head, window, history, found.blob.kept_at)
@@ -182,31 +184,33 @@ def _name(found: FitsFile) -> str:
 # ---- tracking --------------------------------------------------------------------------------------
 
 
-def _moved(window: Window, plan: Plan, head: bytes, since: float) -> Window:
-    """The window around where its centre, as it was ``since`` (seconds of DRMS), is in the image with this header."""
+def moved(window: Window, at: float, head: bytes, since: float) -> Window:
+    """The window around where its centre, as it was ``since``, is in the image of time ``at`` with this header.
+
+    Times in seconds of DRMS. BadRequest for what cannot be tracked.
+    """
     if window.centre is None or window.units != "arcsec":
         raise BadRequest("t_ref needs a centre and a size in arcsec")
-    at, values = _time(plan), _numbers(head)
+    values = _numbers(head)
     missing = [name for name in _OBSERVER if name not in values]
     if missing:
-        raise BadRequest(f"{plan.series.name} cannot be tracked: its header has no {', '.join(missing)}")
+        raise BadRequest(f"the image cannot be tracked: its header has no {', '.join(missing)}")
     after = Observer(*(values[name] for name in _OBSERVER))
     centre = tracked(window.centre, at - since, earth(since), after, values.get("RSUN_REF", 696.0e6))
     return replace(window, centre=centre, rigid=True)
 
 
-def _time(plan: Plan) -> float:
-    """When the image was taken, in seconds of DRMS."""
-    row = plan.rows[0]
+def time_of(series: Series, row: Row) -> float:
+    """When the image of a record was taken, in seconds of DRMS; BadRequest if it has no time."""
     for name in _TIMES:
-        keyword = plan.series.keyword(name)
+        keyword = series.keyword(name)
         if keyword is None or keyword.name not in row.fields:
             continue
         try:
             return parse_time(from_wire(row[keyword.name]))
         except SyntaxProblem:
             continue  # missing
-    raise BadRequest(f"{plan.series.name} cannot be tracked: its records have none of {', '.join(_TIMES)}")
+    raise BadRequest(f"{series.name} cannot be tracked: its records have none of {', '.join(_TIMES)}")
 
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?")

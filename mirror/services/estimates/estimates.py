@@ -25,7 +25,7 @@ from mirror.drms.recordset import RecordSet, RecordSetQuery, Selection, Where, W
 from mirror.drms.selection import bind
 from mirror.drms.times import from_datetime
 from mirror.errors import BadRequest, MirrorError, NotHeld, UpstreamError
-from mirror.humanize import in_words
+from mirror.humanize import duration, in_words
 from mirror.services.exports.segment_files import segment_names
 from mirror.services.subscriptions.holdings import Scope
 from mirror.services.subscriptions.scope import target
@@ -123,7 +123,6 @@ HELD_SAMPLE, ASKED_SAMPLE = 200, 4
 MANY = 100_000
 #: Gaps of more ranges than this are not looked into for records that are held without being vouched for.
 MOST_RANGES = 200
-_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _ALL = frozenset({"ALL", ALL_SEGMENTS})
 
 
@@ -398,16 +397,6 @@ class Estimates:
 
 
 # ---- pure ---------------------------------------------------------------------------------------------
-
-
-def duration(seconds: float) -> str:
-    """A length of time in its two largest units: "3 d 4 h"."""
-    left, parts = round(seconds), []
-    for width, unit in _UNITS:
-        if left >= width:
-            parts.append(f"{left // width:.0f} {unit}")
-            left = int(left % width)
-    return " ".join(parts[:2]) or "1 s"
 
 
 def _of(part: int | None, whole: int | None) -> str:

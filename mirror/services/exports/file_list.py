@@ -16,7 +16,7 @@ from mirror.services.exports.segment_files import FileLocation, RequestedFile
 from mirror.storage.files.unit_path import UnitFile, unit_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from mirror.drms.export import ExportRequest, UnitsRequest
     from mirror.readthrough.files import Files
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from mirror.storage.files.holdings import Holding, Holdings, RecordSegment
     from mirror.storage.files.table import Blob
     from mirror.storage.index.index import Index
+
+    #: Of files that are not held here those that the other mirrors of a cluster have: the sha256 and size of each.
+    #: What is wanted comes with its path at JSOC, "" where that is not known.
+    Elsewhere = Callable[[Mapping[RecordSegment, str]], Awaitable[dict[RecordSegment, tuple[str, int]]]]
 
 _STATES: dict[FileLocation, FileState] = {
     FileLocation.ONLINE: "online",
@@ -56,7 +60,9 @@ class FileLists:
         holdings: Holdings,
         adopted: Adopted,
         blobs: Blobs,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._planner = planner
         self._assembler = assembler
         self._files = files
@@ -81,15 +87,20 @@ class FileLists:
         ]
         return Listed(files, plan.origin, plan.checked_at)
 
-    async def held(self, request: ExportRequest) -> tuple[list[Blob], int]:
-        """What is held of these files, adopted exports of them too; and how many files are not held at all."""
+    async def held(self, request: ExportRequest) -> tuple[dict[str, int], int]:
+        """The contents of these files, each with its size, adopted exports of them too; and how many are held nowhere.
+
+        In a cluster what any of its mirrors has is held.
+        """
         plan = await self._planner.plan(request)
         held = await self._held(plan)
-        owners = {w.owner for w in plan.files}
+        wanted = {w.owner: w.path for w in plan.files}
         adopted = await self._adopted.of_records(plan.series.name, [row.recnum for row in plan.rows])
-        exports = {owner: blob for owner, blob in adopted.items() if owner in owners}
-        blobs = {b.sha256: b for b in (*(h.blob for h in held.values()), *exports.values())}
-        return list(blobs.values()), len(owners - held.keys() - exports.keys())
+        exports = {owner: blob for owner, blob in adopted.items() if owner in wanted}
+        contents = {b.sha256: b.size for b in (*(h.blob for h in held.values()), *exports.values())}
+        missing = {owner: path for owner, path in wanted.items() if owner not in held and owner not in exports}
+        there = await self._elsewhere(missing) if self._elsewhere is not None and missing else {}
+        return contents | dict(there.values()), len(missing) - len(there)
 
     def place(self, blob: Blob) -> str | None:
         """FileLocation the content lies on this machine, which counts as a use of it; None if it is gone."""

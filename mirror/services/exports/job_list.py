@@ -154,6 +154,9 @@ def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
     """What is worth knowing of a job: what it is divided into, and what its files lack."""
     printed = sum(f.printed for f in job.files)
     notes = []
+    process = request_of(job).process
+    if process.steps and job.upstream_id is None and parts is None and job.files:
+        notes.append(f"processed by this mirror, not by JSOC: {process.text}")
     if parts is not None:
         notes.append(f"requested from JSOC in {parts[1]} parts, {parts[0]} done")
     if printed:

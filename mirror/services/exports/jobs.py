@@ -25,7 +25,7 @@ from mirror.services.exports.content import ReplacedHeader, drop_unused_headers,
 from mirror.storage.database.database import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from mirror.drms.export import ExportRequest
     from mirror.errors import MirrorError
@@ -104,6 +104,8 @@ class Jobs:
         self._tables = Tables(database)
         self._now = now
         self.version = Version()  #: of all rows; that blobs leave is no change of these
+        #: Told of each new job, and of one that upstream has accepted: others may have to go on with it.
+        self.on_change: Callable[[Job], Awaitable[None]] | None = None
 
     async def submit(
         self, request: str, identity: str, *, day: str, name: Callable[[int], str], same_since: float
@@ -125,6 +127,21 @@ class Jobs:
             row = [job.id, identity, None, request, "waiting", now, now, None]
             cursor.execute(f"INSERT INTO mirror.jobs ({_JOB}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             return job, True
+
+        job, new = await self._write(work)
+        if new and self.on_change is not None:
+            await self.on_change(job)
+        return job, new
+
+    async def take_over(self, job: Job) -> Job:
+        """A job of another mirror goes on here, under its id; the one that is here already, if there is one."""
+        row = [job.id, job.identity, job.upstream_id, job.request, "waiting", job.created, self._now(), None]
+
+        def work(cursor: Cursor) -> Job:
+            found = _select(cursor, "id = ?", [job.id])
+            if not found:
+                cursor.execute(f"INSERT INTO mirror.jobs ({_JOB}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            return _must_find(cursor, job.id)
 
         return await self._write(work)
 
@@ -168,7 +185,10 @@ class Jobs:
             cursor.execute(sql, [state, now, upstream_id, why, job_id])
             return _must_find(cursor, job_id)
 
-        return await self._write(work)
+        job = await self._write(work)
+        if upstream_id is not None and self.on_change is not None:
+            await self.on_change(job)
+        return job
 
     async def restart(self, job_id: str) -> Job:
         """A job that ended waits again, without its upstream request: its files left the store, say."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.drms.export import NO_DATA_FILE
 from mirror.errors import BadRequest, MirrorError, UpstreamRefused
@@ -13,10 +14,12 @@ from mirror.services.exports.jobs import JobFile, is_before
 from mirror.services.exports.segment_files import FileLocation, check_files, check_names, distinct_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
+    from mirror.drms.export import ExportRequest
     from mirror.readthrough.files import Files
     from mirror.services.exports.assembling import Assembler
+    from mirror.services.exports.content import ReplacedHeader
     from mirror.services.exports.jobs import Jobs, RunningJob, State
     from mirror.services.exports.planning import ExportPlanner, Plan
     from mirror.services.exports.segment_files import RequestedFile
@@ -31,8 +34,20 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 
 
+class Processor(Protocol):
+    """What makes processing steps here (``mirror.services.cutouts.processing``)."""
+
+    def makes(self, request: ExportRequest) -> bool:
+        """Whether the files of a request are made here."""
+        ...
+
+    def file(self, plan: Plan, wanted: RequestedFile, archived: Blob, front: ReplacedHeader) -> Awaitable[Blob]:
+        """A processed file, kept in the store; BadRequest for one that cannot be made."""
+        ...
+
+
 class ExportMaking:
-    """Makes the files of exports that need no processing."""
+    """Makes the files of exports that need no processing, or none but what is made here."""
 
     def __init__(
         self,
@@ -42,13 +57,19 @@ class ExportMaking:
         assembler: Assembler,
         staging: Staging,
         adopted: Adopted,
+        processor: Processor,
     ) -> None:
+        self._processor = processor
         self._jobs = jobs
         self._planner = planner
         self._files = files
         self._assembler = assembler
         self._staging = staging
         self._adopted = adopted
+
+    def makes(self, request: ExportRequest) -> bool:
+        """Whether the files of a request can be made here, without JSOC's processing."""
+        return not request.alters_data or self._processor.makes(request)
 
     async def files(self, work: RunningJob) -> list[JobFile]:
         """The files of a request, in order; raises what keeps one of them from coming, after the others came."""
@@ -133,6 +154,8 @@ class ExportMaking:
             if plan.request.protocol.as_is:
                 return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
             exact = await self._assembler.exact(plan.series, wanted.owner.recnum)
+            if plan.request.process.steps:
+                return await self._processed(plan, wanted, name, blob, exact=exact)
             front = await self._assembler.front(plan, wanted, blob)
         except UpstreamRefused:
             return None
@@ -143,9 +166,17 @@ class ExportMaking:
             return JobFile(_shown(plan, wanted), name, blob.sha256, blob.size)
         return JobFile(_shown(plan, wanted), name, blob.sha256, front.whole, front, printed=not exact)
 
+    async def _processed(self, plan: Plan, wanted: RequestedFile, name: str, blob: Blob, *, exact: bool) -> JobFile:
+        """A file that is processed here; its header is dated as the archived one came, so that it is always the same."""
+        front = await self._assembler.front(plan, wanted, blob, now=datetime.fromtimestamp(blob.kept_at, UTC))
+        if front is None or front.packed is None:
+            return _no_file(plan, wanted)
+        made = await self._processor.file(plan, wanted, blob, front)
+        return JobFile(_shown(plan, wanted), name, made.sha256, made.size, printed=not exact)
+
     async def _adopted_of(self, plan: Plan) -> Mapping[RecordSegment, Blob]:
         """Exports that JSOC made earlier and somebody had; they do where FITS is asked for."""
-        if plan.request.protocol.as_is:
+        if plan.request.protocol.as_is or plan.request.process.steps:
             return {}
         return await self._adopted.of_records(plan.series.name, [row.recnum for row in plan.rows])
 

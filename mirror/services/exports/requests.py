@@ -1,7 +1,8 @@
 """Exports: what jsoc_fetch answers. A request is decided on here, and made by ``mirror.services.exports.worker``.
 
 Everything that the mirror holds needs no JSOC: as-is files by their paths, FITS files assembled here.
-Processing and pictures are JSOC's: such a request goes there whole, and its files are kept under it.
+Processing and pictures are JSOC's, but for steps that are configured to be made here: such a request goes there whole, and
+its files are kept under it.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Exports:
             needs_address = request.alters_data or not nameless
             if needs_address and not await self._may_export(request):
                 return Asked(Failed(4, NOT_REGISTERED))
-            if request.alters_data:
+            if not self._worker.makes(request):
                 return Asked(await self._whole(request), CacheStatus.FORWARDED)
             plan = await self._planner.plan(request)
             return Asked(await self._of_files(plan), plan.origin, plan.checked_at)

@@ -24,6 +24,7 @@ from mirror.upstream.budget import asking
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from mirror.drms.export import ExportRequest
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.jobs import Job, JobFile, Jobs
     from mirror.services.exports.making import ExportMaking
@@ -81,6 +82,12 @@ class ExportJobs:
         """RunningJob on a job from here on."""
         self._start(job)
 
+    async def take_over(self, job: Job) -> None:
+        """Go on with a job of another mirror from here on."""
+        job = await self._jobs.take_over(job)
+        if not job.finished:
+            await self.start(job)
+
     async def start_whole(self, job: Job) -> None:
         """RunningJob on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
 
@@ -97,6 +104,10 @@ class ExportJobs:
         if done and (refusal := heard.result()) is not None:
             raise refusal
 
+    def makes(self, request: ExportRequest) -> bool:
+        """Whether the files of a request can be made here."""
+        return self._making.makes(request)
+
     def progress(self, job_id: str) -> tuple[int, int] | None:
         """How many files of a job are ready, of how many; None if it is not worked on, or not known yet."""
         work, _ = self._tasks.get(job_id, (None, None))
@@ -104,13 +115,13 @@ class ExportJobs:
             return None
         return work.ready, max(work.ready, work.total)
 
-    async def settled(self, job_id: str) -> None:
+    async def settled(self, job_id: str, hold: float | None = None) -> None:
         """Return once a job is not worked on, or pauses until it is tried again; after ``hold`` seconds in any case."""
         work, task = self._tasks.get(job_id, (None, None))
         if work is None or task is None:
             return
         try:
-            async with asyncio.timeout(self.hold):
+            async with asyncio.timeout(self.hold if hold is None else hold):
                 await _until_paused_or_done(work, task)
         except TimeoutError:
             return  # whoever waits asks again
@@ -246,7 +257,8 @@ class ExportJobs:
         work.files = {
             key: f for key, f in known.items() if f.sha256 and await self._blobs.find(f.sha256) is not None
         }
-        maker = self._whole if work.request.alters_data else self._making
+        here = self._making.makes(work.request) and work.job.upstream_id is None
+        maker = self._making if here or not work.request.alters_data else self._whole
         return await maker.files(work)
 
     async def _keep(self, job: Job, files: Sequence[JobFile]) -> None:

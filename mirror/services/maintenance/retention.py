@@ -6,8 +6,8 @@ Forgetting: files and records of a record set go, together with every claim that
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.maintenance import Evicted, EvictedFile, Forgotten, PinGroup, Pinned, Unpinned
 from mirror.coverage.coverage import Coverage
@@ -16,13 +16,14 @@ from mirror.coverage.subtraction import numbered, without
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import BadRequest, Refused, UnknownSeries
-from mirror.humanize import stamp
+from mirror.humanize import counted, stamp
 from mirror.readthrough.shared import Alone
+from mirror.storage.files.eviction import PERSON
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.select_sql import box_predicate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from mirror.config.loading import Subscription
     from mirror.coverage.coverage import Box
@@ -34,14 +35,30 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.blobs import Blobs
-    from mirror.storage.files.eviction import Pin, Pins
+    from mirror.storage.files.eviction import Pin
     from mirror.storage.files.holdings import Holdings
     from mirror.storage.index.index import Index
 
+    Keeping = Callable[[str, Collection[int] | None], Awaitable[Mapping[str, frozenset[int]]]]
+
 #: Blobs whose files are named in an answer; of the rest only the sums are told.
 MOST_NAMED = 1000
-#: Whose pins people may set and take away; a job's are its own.
-PERSON = "person:"
+
+
+class Pins(Protocol):
+    """The pins of people: those of this store, or of a cluster. See ``mirror.storage.files.eviction.Pins``."""
+
+    async def pin(self, hashes: Iterable[str], owner: str, reason: str, *, until: float | None = None) -> None:
+        """Hold these contents back from eviction."""
+        ...
+
+    async def unpin(self, owner: str, hashes: Iterable[str] | None = None) -> int:
+        """Take pins away; how many."""
+        ...
+
+    async def pins(self, owner: str | None = None) -> list[Pin]:
+        """The pins that hold now."""
+        ...
 
 
 class Store:
@@ -72,16 +89,15 @@ class Store:
 
     async def pin(self, request: ExportRequest, person: str, reason: str, seconds: float | None) -> Pinned:
         """Hold back from eviction what is held of a request, for good or for so many seconds."""
-        blobs, absent = await self._lists.held(request)
+        held, absent = await self._lists.held(request)
         until = None if seconds is None else self._now() + seconds
-        await self._pins.pin([b.sha256 for b in blobs], _owner(person), reason, until=until)
-        held = {b.sha256: b.size for b in blobs}
-        return Pinned(pinned=len(blobs), bytes=sum(held.values()), not_held=absent)
+        await self._pins.pin(held, _owner(person), reason, until=until)
+        return Pinned(pinned=len(held), bytes=sum(held.values()), not_held=absent)
 
     async def unpin(self, request: ExportRequest, person: str) -> Unpinned:
         """Take a person's pins away from what is held of a request."""
-        blobs, _ = await self._lists.held(request)
-        return Unpinned(removed=await self._pins.unpin(_owner(person), [b.sha256 for b in blobs]))
+        held, _ = await self._lists.held(request)
+        return Unpinned(removed=await self._pins.unpin(_owner(person), held))
 
     async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
         """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""
@@ -138,16 +154,20 @@ class ForgetTarget:
     series: Series
     recnums: frozenset[int] | None
     boxes: tuple[Box, ...]
+    whole: bool = False  #: all of the series is meant, though some records may stay
 
     def uncover(self, coverage: Coverage) -> Coverage:
         """What is still claimed afterwards."""
-        if self.recnums is None:
+        if self.recnums is None or self.whole:
             return Coverage()
         return without(coverage, (*self.boxes, numbered(self.recnums)))
 
 
 class Forgetter:
-    """Forgets; ``subscriptions`` gives those that are configured, ``now`` Unix seconds."""
+    """Forgets; ``subscriptions`` gives those that are configured, ``now`` Unix seconds.
+
+    ``keeping`` tells which of some records of a series data sets keep, by their names.
+    """
 
     def __init__(
         self,
@@ -156,9 +176,11 @@ class Forgetter:
         blobs: Blobs,
         subscriptions: Callable[[], Iterable[Subscription]],
         now: Callable[[], float],
+        keeping: Keeping,
         shared: Shared | None = None,
     ) -> None:
         self._shared = shared or Alone()
+        self._keeping = keeping
         self._database = database
         self._index = index
         self._blobs = blobs
@@ -170,7 +192,7 @@ class Forgetter:
     ) -> Forgotten:
         """Forget files, records, or both, of what is held of a record set; nothing is asked upstream.
 
-        Pinned files stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
+        Pinned files, and records of data sets, stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
         names no records by itself.
         """
         if not files and not records:
@@ -185,11 +207,15 @@ class Forgetter:
         self, meant: ForgetTarget, *, files: bool, records: bool, force: bool, dry_run: bool
     ) -> Forgotten:
         name, now = meant.series.name, self._now()
+        keeping = await self._keeping(name, meant.recnums) if records else {}
+        kept = frozenset().union(*keeping.values())
+        if kept and not force:
+            meant = await self._without(meant, kept)
         work = self._blobs.forgetting.plan if dry_run else self._blobs.forgetting.forget
         gone = await work(name, meant.recnums, now, force=force) if files else None
         count = await self._count(meant) if records else 0
         if records and not dry_run:
-            boxes = None if meant.recnums is None else (*meant.boxes, numbered(meant.recnums))
+            boxes = None if meant.recnums is None or meant.whole else (*meant.boxes, numbered(meant.recnums))
             await self._shared.forget(meant.series, boxes)
             await self._index.drop(meant.series, meant.uncover, lambda c: self._delete(c, meant))
         return Forgotten(
@@ -200,8 +226,16 @@ class Forgetter:
             bytes=sum(blob.size for blob in gone.blobs) if gone else 0,
             pinned=gone.pinned if gone else 0,
             shared=gone.shared if gone else 0,
-            warnings=self._warnings(name),
+            kept=0 if force else len(kept),
+            warnings=[*self._warnings(name), *_of_data_sets(keeping, force=force)],
         )
+
+    async def _without(self, meant: ForgetTarget, kept: frozenset[int]) -> ForgetTarget:
+        """The same without some records; nothing is claimed of its boxes all the same."""
+        numbers = meant.recnums
+        if numbers is None:
+            numbers = await self._index.recnums(meant.series, "TRUE", all_versions=True)
+        return replace(meant, recnums=numbers - kept, whole=meant.recnums is None)
 
     # ---- what is meant ---------------------------------------------------------------------------
 
@@ -255,6 +289,11 @@ class Forgetter:
         return [f"the subscription {name} covers {series} and may fetch it again" for name in keepers]
 
 
+def _of_data_sets(keeping: Mapping[str, frozenset[int]], *, force: bool) -> list[str]:
+    told = "loses {}" if force else "keeps {}, which stay"
+    return [f"the data set {name} {told.format(counted(len(numbers), 'record'))}" for name, numbers in keeping.items()]
+
+
 def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:
     return Forgotten(
         dry_run=dry_run,
@@ -263,6 +302,7 @@ def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:
         blobs=sum(each.blobs for each in removed),
         bytes=sum(each.bytes for each in removed),
         pinned=sum(each.pinned for each in removed),
+        kept=sum(each.kept for each in removed),
         shared=sum(each.shared for each in removed),
         warnings=list(dict.fromkeys(text for each in removed for text in each.warnings)),
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from mirror.api.maintenance import OUTCOMES
 from mirror.api.monitoring import BackgroundCheck
 from mirror.errors import MirrorError
 from mirror.humanize import in_words
@@ -164,8 +165,9 @@ class Upkeep:
     async def metrics(self) -> list[Metric]:
         """How upkeep is doing, for Prometheus."""
         state = await self.state()
+        found: dict[str, float] = {**dict.fromkeys(map(str, OUTCOMES), 0), **state.found}
         return [
-            counter("mirror_check_findings_total", "What checks found since the start, by outcome.", state.found, "outcome"),
+            counter("mirror_check_findings_total", "What checks found since the start, by outcome.", found, "outcome"),
             gauge("mirror_check_bytes", "Bytes of files and records that the background check has read.", state.bytes),
             gauge("mirror_check_files", "Files that the background check has read.", state.files),
             gauge("mirror_check_records", "Records that the background check has read.", state.records),

@@ -1,4 +1,4 @@
-"""What the mirror holds and how it is doing, for people, the API and Prometheus.
+"""What the mirror has and how it is doing, for people and the API.
 
 How many files a store has.
 
@@ -18,37 +18,27 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mirror.api import monitoring as api
-from mirror.api.coverage import Span
 from mirror.api.search import SeriesLine
-from mirror.coverage.axis import coverage_axis
-from mirror.coverage.intervals import MAX, MIN
-from mirror.coverage.plan import RECNUMS
-from mirror.coverage.wording import ends, restriction
 from mirror.errors import MirrorError
-from mirror.humanize import length, stamp
-from mirror.metrics import counter, gauge
-from mirror.services.subscriptions.manager import gauges
+from mirror.humanize import stamp
+from mirror.metrics import Timings
+from mirror.services.monitoring import fetching
 from mirror.storage.database.database import Tables
-from mirror.storage.index.answers import AnswerKind
 from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from mirror.config.watching import ConfigWatcher
-    from mirror.coverage.coverage import Region
-    from mirror.coverage.intervals import Span as Held
-    from mirror.drms.series import Series
-    from mirror.metrics import Metric
+    from mirror.readthrough.downloads import Downloads
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.subscriptions.manager import Sync
     from mirror.storage.database.database import Database
     from mirror.storage.files.blobs import Blobs
-    from mirror.storage.index.answers import Kept
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange, UpstreamClient
@@ -99,11 +89,21 @@ class Counters:
     records: Counter[str]
     upstream_bytes: int = 0
     started_at: float = field(default=0.0)
+    latency: Timings = field(
+        default_factory=lambda: Timings("mirror_request_seconds", "Time to answer requests, by program.", "program", "jsoc_info")
+    )
+    upstream_latency: Timings = field(
+        default_factory=lambda: Timings(
+            "mirror_upstream_request_seconds", "Time that JSOC took for requests, by program.", "program", "jsoc_info"
+        )
+    )
 
     def count_exchange(self, exchange: Exchange) -> None:
         """Count one attempt at a request upstream."""
         self.requests[exchange.program, exchange.outcome] += 1
         self.upstream_bytes += exchange.bytes
+        if exchange.seconds:
+            self.upstream_latency(exchange.program, exchange.seconds)
         if exchange.records:
             self.records[exchange.series] += exchange.records
 
@@ -115,6 +115,7 @@ class Status:
         self,
         index: Index,
         filler: Filler,
+        downloads: Downloads,
         upstream: UpstreamClient,
         rules: Rules,
         tallies: Counters,
@@ -125,9 +126,7 @@ class Status:
         totals: Totals,
         budget: Budget,
         root: Path,
-        more: Callable[[], list[Metric]] = list,
     ) -> None:
-        self._more = more
         self._budget = budget
         self._root = root
         self._totals = totals
@@ -136,6 +135,7 @@ class Status:
         self._watch = watch
         self._index = index
         self._filler = filler
+        self._downloads = downloads
         self._upstream = upstream
         self._rules = rules
         self._tallies = tallies
@@ -155,16 +155,6 @@ class Status:
             for s in self._index.all_series()
         ]
 
-    def coverage(self, name: str | None, *, folded: bool = False) -> list[Span]:
-        """The spans that are held completely, of one series or of all; ``folded``: a line for those that repeat."""
-        chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
-        return [line for s in chosen for line in self._lines(s, folded=folded)]
-
-    def answers(self, name: str | None) -> list[Span]:
-        """What JSOC answered that the records alone do not tell, by series: spans that say which answer it is."""
-        chosen = [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
-        return [line for s in chosen for kept in self._index.answers.of(s.name) for line in self._told(s, kept)]
-
     async def status(self) -> api.Status:
         """The state of the mirror."""
         brief, slow = self.brief(), await self.slow()
@@ -183,7 +173,6 @@ class Status:
     def brief(self) -> api.Brief:
         """What of the status is in memory."""
         pace = self._upstream.pace()
-        fills = self._filler.progress()
         return api.Brief(
             policy=self._rules.policy,
             configured_policy=self._rules.configured,
@@ -199,7 +188,8 @@ class Status:
                 bytes=self._tallies.upstream_bytes,
                 budget=self._budgets(),
             ),
-            fills=[api.FillProgress(series=name, done=p.done, total=p.total) for name, p in fills.items()],
+            fills=fetching.fills(self._filler.progress(), self.now()),
+            downloads=fetching.downloads(self._downloads.running(), asyncio.get_running_loop().time()),
             config=self._watch.status(),
         )
 
@@ -234,6 +224,11 @@ class Status:
             quota=usage.limit,
         )
 
+    def budget_wait(self) -> int:
+        """Seconds until there is more of the budget towards JSOC; 0 while there is."""
+        hold = self._budget.hold()
+        return 0 if hold is None else round(max(0.0, hold.until - self.now()))
+
     def now(self) -> float:
         """The present in Unix seconds."""
         return self._rules.timestamp()
@@ -244,107 +239,6 @@ class Status:
             return "offline"
         pace = self._upstream.pace()
         return "away" if pace.open_for else "failing" if pace.failures else "ok"
-
-    async def metrics(self) -> list[Metric]:
-        """What Prometheus is told, as of now."""
-        t = self._tallies
-        budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
-        limits = {"records": budget.limits.records, "bytes": budget.limits.bytes}
-        wait = 0.0 if hold is None else max(0.0, hold.until - self.now())
-        return [
-            counter("mirror_upstream_requests_total", "Requests to JSOC, by program and outcome.", t.requests,
-                    "program", "outcome"),
-            counter("mirror_upstream_records_total", "Records that JSOC sent, by series.", t.records, "series"),
-            counter("mirror_upstream_bytes_total", "Bytes that JSOC sent.", t.upstream_bytes),
-            counter("mirror_searches_total", "Searches, by plan: how they were answered.", t.searches, "plan"),
-            gauge("mirror_upstream_budget_used", "Records that JSOC sent in the last hour, bytes in the last day.",
-                  {"records": used.records, "bytes": used.bytes}, "kind"),
-            gauge("mirror_upstream_budget_limit", "How many of them there may be; none: any number.",
-                  {kind: limit for kind, limit in limits.items() if limit is not None}, "kind"),
-            gauge("mirror_upstream_budget_waiting", "Requests waiting for the budget.", budget.waiting),
-            gauge("mirror_upstream_budget_wait_seconds", "Seconds until there is more of it; 0: there is.", round(wait)),
-            gauge("mirror_upstream_up", "1 if JSOC is asked and answered last.", int(self.upstream_state() == "ok")),
-            gauge("mirror_policy", "1, by policy: the one in force.", {str(self._rules.policy): 1}, "policy"),
-            gauge("mirror_blob_bytes", "Bytes of files held.", self._blobs.usage().held),
-            gauge("mirror_records", "Records held, by series.",
-                  {s.name: await self._index.count(s) for s in self._index.all_series()}, "series"),
-            *await self._upkeep.metrics(),
-            *gauges(await self._sync.report()),
-            *self._more(),
-        ]  # fmt: skip
-
-    def _lines(self, series: Series, *, folded: bool) -> Iterator[Span]:
-        for region, spans in self._index.coverage(series):
-            if folded:
-                yield from (_folded(series, region, alike) for alike in repeated(spans))
-            else:
-                yield from (_line(series, region, span) for span in spans)
-
-    def _told(self, series: Series, kept: Kept) -> Iterator[Span]:
-        numbered = kept.kind in (AnswerKind.CONDITION, AnswerKind.RECORDS)
-        records = kept.size if numbered else None
-        for region, spans in kept.coverage:
-            for span in spans:
-                line = _line(series, region, span)
-                yield msgspec.structs.replace(line, answer=kept.kind.value, condition=kept.key, records=records)
-
-
-def _line(series: Series, region: Region, span: Held) -> Span:
-    first, last = ends(series, region, span.lo, span.hi)
-    return Span(
-        series=series.name,
-        restriction=restriction(series, region),
-        first=first,
-        last=last,
-        slots=None if span.lo <= MIN or span.hi >= MAX else span.hi - span.lo + 1,
-        checked_at=span.checked_at,
-    )
-
-
-#: So many ranges at one distance are told as one line.
-_FEW = 3
-
-
-def repeated(spans: Iterable[Held]) -> Iterator[list[Held]]:
-    """The spans in order, those together that are equally long and equally far apart, if there are a few."""
-    group: list[Held] = []
-    for span in spans:
-        if len(group) > 1 and not _goes_on(group, span):
-            if len(group) >= _FEW:
-                yield group
-                group = []
-            else:  # the last of two may begin another row
-                yield group[:1]
-                group = group[1:]
-        if len(group) == 1 and _length(group[0]) != _length(span):
-            yield group
-            group = []
-        group.append(span)
-    yield from [group] if len(group) >= _FEW else [[span] for span in group]
-
-
-def _goes_on(group: Sequence[Held], span: Held) -> bool:
-    distance = group[-1].lo - group[-2].lo
-    return span.lo - group[-1].lo == distance and _length(span) == _length(group[-1])
-
-
-def _length(span: Held) -> int:
-    return span.hi - span.lo
-
-
-def _folded(series: Series, region: Region, alike: Sequence[Held]) -> Span:
-    line = _line(series, region, alike[0])
-    if len(alike) == 1:
-        return line
-    axis, distance = coverage_axis(series), alike[1].lo - alike[0].lo
-    slotted = region != RECNUMS and axis is not None and axis.slots is not None
-    return msgspec.structs.replace(
-        line,
-        last=_line(series, region, alike[-1]).last,
-        slots=sum(_length(span) + 1 for span in alike),
-        checked_at=min(span.checked_at for span in alike),
-        every=length(distance * axis.slots.step) if slotted and axis and axis.slots else f"{distance:,}",
-    )
 
 
 #: Seconds between two looks at how JSOC is doing; a probe never follows another sooner.

@@ -60,7 +60,8 @@ class Window:
     """What is wanted of an image: ``size`` (width, height) around ``centre`` (x, y) in ``units``; None for all of it.
 
     ``scale`` pixels of each axis are averaged to one. ``rigid``: as many pixels for every image of one scale, as
-    frames of a film need, instead of all whose centres lie within.
+    frames of a film need, instead of all whose centres lie within. ``box``: the units of ``size`` if it is rigid and these
+    are others.
     """
 
     centre: tuple[float, float] | None = None
@@ -68,6 +69,7 @@ class Window:
     units: Units = "arcsec"
     scale: int = 1
     rigid: bool = False
+    box: Units | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ def box_of(window: Window, cards: Sequence[str], shape: tuple[int, int]) -> Box:
     (x, y), (width, height) = window.centre, window.size
     if window.units == "pixels":
         (left, right), (bottom, top) = _around(x, width), _around(y, height)
+    elif window.box == "pixels":
+        column, row = _pixels(_pointing(cards), [(x, y)])[0]
+        (left, right), (bottom, top) = _around(column + 1, width), _around(row + 1, height)
     else:
         left, right, bottom, top = _on_the_sky((x, y), (width, height), _pointing(cards), rigid=window.rigid)
     if right - left > columns or top - bottom > rows:

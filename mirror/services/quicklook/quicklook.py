@@ -286,7 +286,11 @@ def _wavelength(plan: Plan, row: Row) -> int | None:
 
 
 def _turned(plan: Plan, row: Row) -> bool:
-    angle = _number(plan, row, "CROTA2")
+    return is_turned(_number(plan, row, "CROTA2"))
+
+
+def is_turned(angle: float | None) -> bool:
+    """Whether an image of this CROTA2, in degrees, is shown turned by 180."""
     return angle is not None and abs((angle + 180) % 360 - 180) > _UPSIDE_DOWN
 
 

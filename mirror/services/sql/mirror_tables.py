@@ -16,6 +16,7 @@ from mirror.storage.lake.columns import lake_columns
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mirror.services.monitoring.ranges import Ranges
     from mirror.services.monitoring.status import Status
     from mirror.services.subscriptions.manager import Sync
     from mirror.storage.database.database import Cursor, Database
@@ -66,6 +67,7 @@ TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
             "first": (_TEXT, "where the span begins; NULL: without bound"),
             "last": (_TEXT, "where it ends; NULL: without bound"),
             "slots": (_INTEGER, "slots from first to last"),
+            "records": (_INTEGER, "cached records in it"),
             "checked_at": (_TIME, "when JSOC last confirmed it, UTC"),
         },
     ),
@@ -126,10 +128,13 @@ _JOBS = """
 class CatalogueTables:
     """Makes these tables."""
 
-    def __init__(self, index: Index, database: Database, status: Status, sync: Sync) -> None:
+    def __init__(
+        self, index: Index, database: Database, status: Status, ranges: Ranges, sync: Sync
+    ) -> None:
         self._index = index
         self._database = database
         self._status = status
+        self._ranges = ranges
         self._sync = sync
 
     async def view(self, name: str) -> View | None:
@@ -151,7 +156,7 @@ class CatalogueTables:
             return _redacted(await self._database.read(lambda cursor: _selected(cursor, _JOBS)), "error")
         rows: Iterable[dict[str, Any]]
         if name == "coverage":
-            rows = [{**asdict(line), "checked_at": _utc(line.checked_at)} for line in self._status.coverage(None)]
+            rows = [{**asdict(line), "checked_at": _utc(line.checked_at)} for line in await self._ranges.ranges(None)]
         elif name == "series":
             rows = map(asdict, await self._status.series())
         elif name == "subscriptions":

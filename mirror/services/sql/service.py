@@ -117,6 +117,13 @@ class Analytics:
         async with self._answered(question, reading, principal) as (supplied, answer):
             return supplied.tables[0], b"".join([piece async for piece in answer.pieces])
 
+    async def numbered(self, sql: str, principal: str = "") -> tuple[list[Series], bytes]:
+        """The whole answer to a statement as an Arrow stream, and the series that it read; jsoc() fetches what is missing."""
+        reading = _Reading(CacheDemand.DEFAULT)
+        async with self._answered(self._question(sql, (), "arrow"), reading, principal) as (supplied, answer):
+            data = b"".join([piece async for piece in answer.pieces])
+            return supplied.series, data
+
     def running(self) -> list[int]:
         """The process ids of the workers that have a statement."""
         return self._workers.running()

@@ -32,7 +32,7 @@ from mirror.simulator.exports.contents import Content, Whole
 from mirror.simulator.exports.folders import content, index_files
 from mirror.simulator.exports.ledger import Job, Kept, Ledger, Pace
 from mirror.simulator.exports.loading import pillow
-from mirror.simulator.exports.pictures import FILM, PICTURES, shrink_of
+from mirror.simulator.exports.pictures import FILMS, PICTURES, shrink_of
 from mirror.simulator.exports.planning import file_owner, plan
 from mirror.simulator.exports.processing import check
 from mirror.simulator.exports.products import directory_files, label, products
@@ -57,7 +57,7 @@ _OFFLINE = (
     "One or more data files are offline; please send a request for help to jsoc@sun.stanford.edu and we will "
     "place the requested data online, and then you may try again; {}"
 )
-_SIMULATED = ("as-is", "fits", *PICTURES, FILM)
+_SIMULATED = ("as-is", "fits", *PICTURES, *FILMS)
 _WAIT = 10
 _KEPT_BYTES = 100_000_000
 
@@ -140,7 +140,7 @@ class Desk:
             raise BadRequest(
                 f"protocol {request.protocol.name!r} is not simulated; expected one of {', '.join(_SIMULATED)}"
             )
-        if request.protocol.name in (*PICTURES, FILM):
+        if request.protocol.name in (*PICTURES, *FILMS):
             pillow()
             shrink_of(request.protocol)
         # Without records the query is all there is to tell requests apart.

@@ -15,7 +15,7 @@ from mirror.drms.export import NO_DATA_FILE, ExportFile
 from mirror.errors import BadRequest
 from mirror.simulator.exports.cards import record_cards, with_keywords
 from mirror.simulator.exports.names import Named, product_name
-from mirror.simulator.exports.pictures import FILM, PICTURES, film, picture, shrink_of
+from mirror.simulator.exports.pictures import FILMS, PICTURES, film, picture, shrink_of
 from mirror.simulator.exports.processing import (
     INPUTS,
     VECTORS,
@@ -70,7 +70,7 @@ def products(request: ExportRequest, plan: Plan, shelf: Shelf) -> list[Product]:
         return [made for part in plan.parts for made in _vectors(request, part, names, shelf)]
     if request.protocol.name in PICTURES:
         return [_drawn(request, file, at, shelf) for at, file in enumerate(there)]
-    if request.protocol.name == FILM:
+    if request.protocol.name in FILMS:
         return [_film(request, there, shelf)] if there else []
     return [_as_fits(request, file, at, shelf) for at, file in enumerate(there)]
 
@@ -136,21 +136,24 @@ def _drawn(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> P
 
 def _picture(request: ExportRequest, fits: Product, kind: str) -> bytes:
     assert fits.make is not None
-    return picture(stored_values(fits.make()), kind, shrink_of(request.protocol))
+    return picture(stored_values(fits.make(), shrink_of(request.protocol)), kind)
 
 
 def _film(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> Product:
-    """One film of all files, under the query."""
-    name = f"{files[0].records.series.name}.{files[0].segment.name}.{FILM}"
+    """One film of all files, under the query; recorded: hmi.sharp_cea_720s.mpg."""
+    series, kind = files[0].records.series.name, request.protocol.name
+    name = f"{series}.mpg" if kind == "mpg" else f"{series}.{files[0].segment.name}.{kind}"
     return Product(ExportFile(request.ds, name), partial(_frames, request, files, shelf))
 
 
 def _frames(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> bytes:
-    made = (_as_fits(request, file, at, shelf) for at, file in enumerate(files))
-    images = [stored_values(each.make()) for each in made if each.make is not None]
-    shrink = shrink_of(request.protocol)
-    height, width = (-(-side // shrink) for side in images[0].shape)
-    return film([picture(image, "jpg", shrink) for image in images], width, height)
+    every = shrink_of(request.protocol)
+    if request.process.steps:
+        made = (_modified(request, file, at, shelf) for at, file in enumerate(files))
+        datas = (each.make() for each in made if each.make is not None)
+    else:
+        datas = (_read(shelf, file.path) for file in files if file.path is not None)
+    return film([stored_values(data, every) for data in datas], request.protocol.name)
 
 
 # ---- processing --------------------------------------------------------------------------------------

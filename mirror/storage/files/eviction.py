@@ -37,7 +37,7 @@ from mirror.storage.files.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.folders import Folders
@@ -53,6 +53,8 @@ AHEAD = 8 << 20
 ROWS = 4 << 20
 #: Bytes of the disk that downloads leave alone, so that the index can still be written.
 MARGIN = 64 << 20
+#: How the owners of pins begin that people may set and take away; a job's are its own.
+PERSON = "person:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,15 +333,14 @@ class Pins:
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._tables = Tables(database)
-        self._now = now
+        self.now = now
 
     async def pin(self, hashes: Iterable[str], owner: str, reason: str, *, until: float | None = None) -> None:
         """Hold these blobs back from eviction, until a time in Unix seconds; replaces the owner's earlier pins on them."""
         wanted = list(dict.fromkeys(hashes))
         for sha256 in wanted:
-            if not is_sha256(sha256):
-                raise StorageError(f"{sha256[:80]!r} names no blob; expected 64 hexadecimal digits")
-        since = self._now()
+            _insist_on_hash(sha256)
+        since = self.now()
 
         def work(cursor: Cursor) -> None:
             _delete(cursor, owner, wanted)
@@ -354,15 +355,38 @@ class Pins:
         wanted = None if hashes is None else list(hashes)
         return await self._tables.write(lambda c: _delete(c, owner, wanted))
 
+    async def take(self, pins: Sequence[Pin], gone: Iterable[tuple[str, str]]) -> None:
+        """Keep these pins in place of earlier ones of their owners on their blobs; those of ``gone`` (owner, hash) go."""
+        for pin in pins:
+            _insist_on_hash(pin.sha256)
+        keys = [*((pin.owner, pin.sha256) for pin in pins), *gone]
+
+        def work(cursor: Cursor) -> None:
+            owners, hashes = [owner for owner, _ in keys], [sha256 for _, sha256 in keys]
+            sql = "DELETE FROM mirror.pins WHERE (owner, sha256) IN (SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]))"
+            cursor.execute(sql, [owners, hashes])
+            names = ("sha256", "owner", "reason", "since", "until")
+            columns = [[getattr(pin, name) for pin in pins] for name in names]
+            kinds = ("VARCHAR", "VARCHAR", "VARCHAR", "DOUBLE", "DOUBLE")
+            values = ", ".join(f"unnest(?::{kind}[])" for kind in kinds)
+            cursor.execute(f"INSERT INTO mirror.pins SELECT {values}", columns)
+
+        await self._tables.write(work)
+
     async def pins(self, owner: str | None = None) -> list[Pin]:
         """The pins that hold now, of one owner or of all, oldest first."""
         sql = (
             "SELECT sha256, owner, reason, since, until FROM mirror.pins WHERE (until IS NULL OR until > ?) "
             "AND (owner = ? OR ? IS NULL) ORDER BY since, owner, sha256"
         )
-        values = [self._now(), owner, owner]
+        values = [self.now(), owner, owner]
         rows = await self._tables.read(lambda c: c.execute(sql, values).fetchall())
         return [Pin(*row) for row in rows]
+
+
+def _insist_on_hash(text: str) -> None:
+    if not is_sha256(text):
+        raise StorageError(f"{text[:80]!r} names no blob; expected 64 hexadecimal digits")
 
 
 def _delete(cursor: Cursor, owner: str, hashes: list[str] | None) -> int:

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
-from mirror.coverage.coverage import Coverage
+from mirror.coverage.axis import coverage_axis
+from mirror.coverage.coverage import Coverage, Region
+from mirror.coverage.intervals import MAX, MIN, Span
+from mirror.coverage.plan import other_keys
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
@@ -20,6 +24,7 @@ from mirror.storage.index.select_sql import (
     box_predicate,
     count_sql,
     extreme_sql,
+    places_sql,
     rows_sql,
     select_sql,
     selected_sql,
@@ -41,6 +46,22 @@ T = TypeVar("T")
 MOST_RECORDS = 250_000
 #: Record numbers of one selection: as many as go to another process in a fraction of a second.
 MOST_NUMBERS = 2_000_000
+#: Places on an axis that are in memory at a time.
+PLACES_AT_ONCE = 100_000
+
+
+class Occupied(NamedTuple):
+    """How many records a span has, and the first and the last of its places that has one."""
+
+    records: int
+    first: int
+    last: int
+
+    def within(self, span: Span) -> Span:
+        """A span that has records without what lies before the first and after the last; an open end stays open."""
+        lo = span.lo if span.lo <= MIN else max(span.lo, self.first)
+        hi = span.hi if span.hi >= MAX else min(span.hi, self.last)
+        return Span(lo, hi, span.checked_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +397,37 @@ class Reader:
         sql = f"SELECT count(*) FROM {held.layout.table}"
         row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
         return row[0] if row else 0
+
+    async def last_place(self, series: Series) -> int | None:
+        """The last place on the axis that has a record (newest version); None if there is none, or no axis."""
+        held, axis = self._held[series.name.lower()], coverage_axis(series)
+        if not held.has_tables or axis is None:
+            return None
+        everything = Region((None,) * len(other_keys(series)))
+        sql = f"SELECT max(place) FROM ({places_sql(held.layout, everything)})"
+        row = await self._database.read(lambda cursor: cursor.execute(sql).fetchone())
+        return None if row is None or row[0] is None else int(row[0])
+
+    async def occupied(self, series: Series, region: Region, spans: Sequence[Span]) -> list[Occupied]:
+        """What there is of records in each of the spans of a region, which lie apart, in their order."""
+        held, lows = self._held[series.name.lower()], np.array([s.lo for s in spans], dtype=np.int64)
+        highs = np.array([s.hi for s in spans], dtype=np.int64)
+        counts = np.zeros(len(spans), dtype=np.int64)
+        first, last = np.full(len(spans), MAX), np.full(len(spans), MIN)
+
+        def work(cursor: Cursor) -> None:
+            for batch in cursor.sql(places_sql(held.layout, region)).to_arrow_reader(PLACES_AT_ONCE):
+                places = batch.column(0).to_numpy()
+                at = np.searchsorted(lows, places, "right") - 1
+                inside = (at >= 0) & (places <= highs[at])
+                at, places = at[inside], places[inside]
+                np.add.at(counts, at, 1)
+                np.minimum.at(first, at, places)
+                np.maximum.at(last, at, places)
+
+        if held.has_tables and spans:
+            await self._database.read(work)
+        return [Occupied(*found) for found in zip(counts.tolist(), first.tolist(), last.tolist(), strict=True)]
 
     async def count_in(self, series: Series, boxes: Collection[Box]) -> int:
         """How many records (newest versions) are held that lie in boxes for certain."""

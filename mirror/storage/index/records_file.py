@@ -66,6 +66,14 @@ def read_footer(path: Path) -> str | None:
     return None if text is None else text.decode()
 
 
+def count_records(path: Path) -> int:
+    """How many there are."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"{path} is damaged: {error}") from error
+
+
 def read_records(
     path: Path, layout: Layout, keysets: Mapping[int, tuple[int, tuple[str, ...]]], count: int
 ) -> Iterator[tuple[bool, pa.Table]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import Axis, Kind, coverage_axis
-from mirror.coverage.coverage import Between, Box
+from mirror.coverage.coverage import Between, Box, Region
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS, other_keys
 from mirror.drms.recordset import (
@@ -230,6 +230,21 @@ def box_predicate(series: Series, box: Box) -> str:
         elif restriction is not None:
             parts.append(f"coalesce({_index(series, key)}, '') = {_literal(restriction)}")
     return " AND ".join(parts) or "TRUE"
+
+
+def places_sql(layout: Layout, region: Region) -> str:
+    """The place on the axis of each record of a region: numbers, milliseconds; 0 where there is no axis."""
+    axis, place = coverage_axis(layout.series), "0"
+    if region == RECNUMS:
+        place = "recnum"
+    elif axis is not None:
+        column = quoted(column_name(axis.column))
+        place = f"round({column} * 1000)" if axis.kind is Kind.MILLISECONDS else column
+    inside = box_predicate(layout.series, Box(region, (Steps(MIN, MAX),)))
+    tables = (layout.table, layout.old_table) if region.all_versions else (layout.table,)
+    return " UNION ALL ".join(
+        f"SELECT {place}::BIGINT AS place FROM {t} WHERE {inside} AND {place} IS NOT NULL" for t in tables
+    )
 
 
 def _along(axis: Axis, s: Steps) -> str:

@@ -15,14 +15,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import duckdb
 
 from mirror.concurrency import to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
+from mirror.storage.lake.catalogue import CATALOGUE, CatalogueTable, write_catalogue
 from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
 from mirror.storage.lake.table import (
     ROW_GROUP,
@@ -40,7 +46,6 @@ from mirror.storage.lake.unsealed import FEW, MOST_VALUES, Copied, LakeTable, ch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
@@ -53,11 +58,14 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a file that was replaced stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
-#: Seconds from one look to the next at what could be sealed of a series before somebody asks.
-AHEAD_EVERY = 600.0
+#: Seconds at most from one look to the next at what could be sealed of a series before somebody asks; and how many times as
+#: long as it took to seal it.
+AHEAD_EVERY, AHEAD_FACTOR = 600.0, 100.0
 #: The same where statements ask, and do not wait.
 SOON_EVERY = 60.0
 MANIFEST = "manifest.json"
+#: Seconds that a statement may wait for the catalogue, which it does not need itself.
+QUICK = 0.2
 #: Files that are written before they are noted together.
 NOTED = 12
 
@@ -94,12 +102,14 @@ class Lake:
         self._listing = asyncio.Lock()  #: of the manifest, which all series share
         self._seen: dict[str, int] = {}  #: the version of each series that is sealed
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
-        self._ahead: dict[str, float] = {}  #: when each series was last sealed before somebody asked
+        self._ahead: dict[str, tuple[float, float]] = {}  #: when each was last sealed unasked, and how long that counts
         self._looks: dict[str, tuple[int, tuple[LakeTable, ...]]] = {}  #: what was not sealed at a version of a series
         self._copies = 0
         self._soon: dict[str, asyncio.Task[None]] = {}  #: of each series that is being sealed with nobody waiting
         self._begun: dict[str, float] = {}  #: when that began last
         self._sizes: dict[str, int] = {}  #: of the files of these tables
+        self._listed: frozenset[str] = frozenset()  #: series that the catalogue has as they are
+        self._took = 0.0  #: seconds to write the catalogue
         self._damaged: set[str] = set()  #: files that were found to have other bytes
 
     async def tables(self, series: Series) -> tuple[LakeTable, ...]:
@@ -143,16 +153,22 @@ class Lake:
     async def seal_ahead(self, may_go_on: Callable[[], bool]) -> None:
         """Seal what has changed before somebody asks for it, a month at a time and as long as that may go on.
 
-        A series is looked at once in a while: of one that gets new records every few minutes the last month would be
+        A large series is looked at once in a while: of one that gets new records every few minutes the last month would be
         written as often. StorageError as from ``tables``.
         """
         for series in self._index.all_series():
             name, now = series.name.lower(), self._now()
-            due = now - self._ahead.get(name, 0.0) >= AHEAD_EVERY and self._seen.get(name) != self._index.version(series)
+            last, pause = self._ahead.get(name, (0.0, 0.0))
+            due = now - last >= pause and self._seen.get(name) != self._index.version(series)
             if due and self._index.has_records(series) and may_go_on():
+                began = time.perf_counter()
                 with suppress(_Stopped):
                     await to_the_end(self._as_of_now(series, may_go_on))
-                    self._ahead[name] = now
+                    took = time.perf_counter() - began
+                    self._ahead[name] = now, min(AHEAD_EVERY, AHEAD_FACTOR * took)
+        if self._listed != self._known():  # or a series of which there are no records yet
+            async with self._listing:
+                await self._write_catalogue(await self._tables.read(sealed))
 
     def seal_soon(self, series: Series) -> None:
         """Begin to seal what has changed of a series, for whoever asks later; once in a while at most."""
@@ -372,6 +388,53 @@ class Lake:
         async with self._listing:
             rows = await self._tables.read(sealed)
             await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
+            if self._took < QUICK:
+                await self._write_catalogue(rows)
+            else:  # no statement waits for it: the next look does it
+                self._listed = frozenset()
+
+    async def _write_catalogue(self, rows: Iterable[Sealed]) -> None:
+        """Let the catalogue name what counts now; within ``_listing``."""
+        known, tables, began = self._known(), self._catalogue(rows), time.perf_counter()
+        await asyncio.to_thread(self._replace_catalogue, tables)
+        self._listed, self._took = known, time.perf_counter() - began
+
+    def _known(self) -> frozenset[str]:
+        return frozenset(series.name for series in self._index.all_series())
+
+    def _catalogue(self, rows: Iterable[Sealed]) -> list[CatalogueTable]:
+        """The tables of all series, with their files."""
+        root, files = self.root.absolute(), defaultdict[str, list[Path]](list)
+        for row in rows:
+            files[row.table].append(root / row.file)
+        return [
+            CatalogueTable(name, words, self.columns(series), tuple(files[name]))
+            for series in self._index.all_series()
+            for name, words in (
+                (series.name.lower(), series.note),
+                (f"{series.name.lower()}__old", f"Versions of {series.name} that were replaced"),
+            )
+        ]
+
+    def _replace_catalogue(self, tables: list[CatalogueTable]) -> None:
+        """Let another catalogue take the place of the one that is there; StorageError if it cannot be written."""
+        place = self.root / CATALOGUE
+        part = place.with_name(f"{CATALOGUE}.part")
+        self._disk.make_folder(self.root)
+        self._disk.remove(part)
+        try:
+            write_catalogue(part, tables)
+        except duckdb.Error as error:
+            self._disk.remove(part)
+            raise StorageError(f"cannot write {place}: {str(error).splitlines()[0]}") from error
+        fd = self._disk.open(part)
+        try:
+            os.fchmod(fd, 0o644)  # DuckDB opens for writing, unless it is told not to
+            self._disk.sync(part, fd)
+        finally:
+            os.close(fd)
+        self._disk.remove(place.with_name(f"{CATALOGUE}.wal"))  # of somebody who had the last one open
+        self._disk.move(part, place)
 
     def _all_there(self, name: str) -> bool:
         """True if nobody took a file of a series away, or cut it: all that can be seen without reading it."""

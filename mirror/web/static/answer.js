@@ -25,10 +25,13 @@ export function answer(found) {
   for (const id of ["plot-x", "plot", "plot-said"]) document.getElementById(id).replaceChildren();
   const up = document.getElementById("plot-y");
   up.replaceChildren(up.firstElementChild);
-  drawing = plot({ columns, rows: found.rows, x: columns.find((c) => c.kind === "time")?.name ?? "", y: "" }, () => {});
+  const source = () => `mirror.Client(${JSON.stringify(location.origin)}).sql(${JSON.stringify(found.query ?? "")})`;
+  drawing = plot({ columns, rows: found.rows, source, x: columns.find((c) => c.kind === "time")?.name ?? "", y: "" }, () => {});
   if (!place.dataset.tabs) tabs(place.querySelector(".tabs"), "tab-rows", (tab) => { if (tab === "tab-chart") drawing.draw(); });
   else if (document.getElementById("tab-chart").getAttribute("aria-selected") === "true") drawing.draw();
   place.dataset.tabs = "made";
+  // Whoever ran a long statement sees that there is an answer.
+  if (place.getBoundingClientRect().top > innerHeight - 120) place.scrollIntoView({ block: "nearest" });
 }
 
 function rows(body, columns, all) {

@@ -1,5 +1,5 @@
 // The front page: figures as they change.
-import { h, listen, number, share, size } from "./site.js";
+import { h, length, listen, number, share, size } from "./site.js";
 
 const JSOC = { ok: ["online", "good"], failing: ["failing", "bad"], away: ["not responding", "bad"], offline: ["offline mode", "muted"] };
 const SUBSCRIPTION = { current: "good", failing: "bad", working: "busy" };
@@ -38,7 +38,7 @@ function show(state) {
   const problem = document.getElementById("config-problem");
   problem.hidden = !state.config.problem;
   problem.textContent = state.config.problem ?? "";
-  fill("work", [...state.fills.map(aFill), ...state.jobs.map(aJob)], "Nothing is being fetched.");
+  fill("work", [...state.fills.map(aFill), ...(state.downloads ?? []).map(theFiles), ...state.jobs.map(aJob)], "Nothing is being fetched.");
   fill("subscriptions", state.subscriptions.map(aSubscription), "None yet.");
   fill("changed", state.changes.map(aChange), "None of the cached records has been reprocessed.");
 }
@@ -54,15 +54,23 @@ function fill(id, elements, empty) {
   place.dataset.shown = key;
 }
 
-const task = (left, right, ...more) => h("div", { class: "card task" }, h("div", { class: "row spread" }, h("span", {}, left), h("span", { class: "muted" }, right)), more);
+const left = (work) => (typeof work.seconds_left !== "number" ? "" : `, ${length(work.seconds_left)} left`);
+const forWhom = (who) => h("p", { class: "small muted w" }, `for ${who}`);
+
+const task = (name, right, ...more) => h("div", { class: "card task" }, h("div", { class: "row spread" }, h("span", {}, name), h("span", { class: "muted" }, right)), more);
 
 const aFill = (f) => task(
-  h("a", { href: `/coverage?series=${encodeURIComponent(f.series)}` }, f.series), `${number(f.done)} of ${number(f.total)} chunks`,
-  h("progress", { max: Math.max(1, f.total ?? 0), value: f.done ?? 0, "aria-label": `Fill of ${f.series}` }));
+  h("a", { href: `/coverage?series=${encodeURIComponent(f.series)}` }, f.series), `${number(f.done)} of ${number(f.total)} chunks${left(f)}`,
+  h("progress", { max: Math.max(1, f.total ?? 0), value: f.done ?? 0, "aria-label": `Fill of ${f.series}` }),
+  f.who?.length ? forWhom(f.who.join(", ")) : null);
+
+const theFiles = (f) => task(`${number(f.files)} file${f.files === 1 ? "" : "s"}`,
+  `${size(f.bytes)}${f.size ? ` of ${size(f.size)}` : ""}${left(f)}`,
+  h("progress", { max: Math.max(1, f.size), value: f.bytes, "aria-label": `Files for ${f.who}` }), forWhom(f.who));
 
 const aJob = (j) => task(
   [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state)],
-  `${number(j.ready)} of ${number(j.total)} ${j.counted}`, h("p", { class: "small mono w" }, j.ds));
+  `${number(j.ready)} of ${number(j.total)} ${j.counted}${left(j)}`, h("p", { class: "small mono w" }, j.ds), j.by ? forWhom(j.by) : null);
 
 const aSubscription = (s) => task(
   [h("a", { href: "/subscriptions" }, s.name), " ", h("span", { class: `badge ${SUBSCRIPTION[s.state] ?? ""}` }, s.state)],

@@ -82,6 +82,8 @@ if (data) {
     history.replaceState(null, "", `?${state}`);
   };
   table(found);
+  const given = [JSON.stringify(ds.defaultValue), null, found.where ? `where=${JSON.stringify(found.where)}` : "", `n=${found.n}`, "times=True"];
+  found.source = (names) => `mirror.Client(${JSON.stringify(location.origin)}).search(${given.map((part) => part ?? JSON.stringify(names)).filter(Boolean).join(", ")})`;
   const drawing = plot(found, remember);
   film();
   exporting(document.getElementById("export"), ds.defaultValue);

@@ -83,7 +83,7 @@ async function go() {
   try {
     const found = await ask(area.value, running.signal);
     said.replaceChildren(h("p", { class: "muted" }, `${number(found.rows.length)} row${found.rows.length === 1 ? "" : "s"} in ${seconds(performance.now() - began)}${found.whole ? "" : "; the download has all rows"}`));
-    answer(found);
+    answer({ ...found, query: area.value });
     remember(area.value);
   } catch (error) {
     if (error.name === "AbortError") said.replaceChildren(h("p", { class: "muted" }, "Cancelled."));

@@ -148,10 +148,10 @@ async def test_the_command_and_the_client_put_cutouts_in_a_folder_under_the_name
     assert [path.read_bytes() for path in paths] == [(tmp_path / "a" / name).read_bytes() for name in names]
     for asked, words in (
         (("--center", "1"), "expected two numbers with a comma"),
-        (("--center", "1,2"), "--center and --size go together"),
+        (("--center", "1,2"), "expected both, or neither"),
         ((), "nothing to do"),
         (("--scale", "4"), "expected 1 over a whole number"),
-        (("--scale", "1/4", "--track"), "--track needs"),
+        (("--scale", "1/4", "--track"), "tracking needs"),
     ):
         wrong = await asyncio.to_thread(CliRunner().invoke, main, ("cutout", hours, *asked), env={"MIRROR_URL": lab.url})
         assert (wrong.exit_code, words in wrong.output) == (2, True), wrong.output
@@ -207,3 +207,45 @@ async def test_the_client_gives_maps_of_sunpy(lab):
     assert one.center.Tx.to_value("arcsec") == pytest.approx(100, abs=0.5)
     assert [m.data.shape for m in several] == [several[0].data.shape] * 2
     assert several[1].date > several[0].date
+
+
+async def test_a_cutout_of_a_held_file_writes_nothing(lab):
+    await get(lab, DISK, x=0, y=0, width=10, height=10)
+    database, writes = lab.running.database, []
+    before = database.write
+    database.write = lambda work: (writes.append(work), before(work))[1]
+    try:
+        await get(lab, DISK, x=5, y=5, width=10, height=10)
+    finally:
+        database.write = before
+    assert writes == []
+
+
+async def test_files_are_fetched_under_the_names_of_drms_and_a_second_time_left_alone(lab, tmp_path):
+    client = package.Client(lab.url)
+    hours = "hmi.M_720s[2014.01.01_00:00:00_TAI/24m]"
+    paths = await asyncio.to_thread(client.fetch, hours, tmp_path, seg="magnetogram")
+    assert [path.name for path in paths] == [f"hmi.m_720s.20140101_00{m}00_TAI.1.magnetogram.fits" for m in ("00", "12")]
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    assert fits.open(paths[0])[1].header["CAMERA"] == 1
+    again = await asyncio.to_thread(client.fetch, hours, tmp_path, seg="magnetogram", progress=False)
+    assert [path.stat().st_mtime_ns for path in again] == stamps
+
+
+async def test_a_cube_is_lazy_and_reads_what_is_computed(lab):
+    await lab.restart(MIRROR_UPSTREAM__POLICY="fallback")
+    client = package.Client(lab.url)
+    hours = "hmi.M_720s[2014.01.01_00:00:00_TAI/36m]"
+    cube = await asyncio.to_thread(client.cube, hours)
+    assert (cube.dims, cube.shape) == (("time", "y", "x"), (3, 4096, 4096))
+    assert str(cube.time.values[1])[:19] == "2014-01-01T00:12:00"
+    part = await asyncio.to_thread(lambda: cube[:, 2000:2010, 1000:1030:2].compute())
+    _, whole = await open_fits(lab, DISK)
+    np.testing.assert_array_equal(part.values[0], whole[2000:2010, 1000:1030:2])
+    followed = await asyncio.to_thread(client.cube, hours, (100, 100), (60, 40), track=True)
+    still = await asyncio.to_thread(client.cube, hours, (100, 100), (60, 40))
+    assert followed.shape[1:] == (79, 119)
+    light = await asyncio.to_thread(lambda: followed.mean(("y", "x")).compute())
+    assert np.isfinite(light).all()
+    maps = await asyncio.to_thread(client.maps, hours, (100, 100), (60, 40))
+    np.testing.assert_array_equal((await asyncio.to_thread(still.compute)).values[0], maps[0].data)

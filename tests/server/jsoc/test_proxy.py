@@ -8,6 +8,7 @@ import gzip
 import pytest
 import pytest_asyncio
 
+from mirror.server.jsoc.proxy import leads_to
 from tests.lab import AJAX, JSOC_INFO, lab
 
 JSOC = "http://jsoc.stanford.edu"
@@ -158,3 +159,25 @@ async def test_addresses_are_asked_for_once_they_are_registered(mirror):
             answer = await mirror.get(AJAX + "checkAddress.sh", {"address": address, "checkonly": "1"})
             assert answer.json["status"] == status
         assert len(await mirror.log(program="checkAddress.sh")) == before + times
+
+
+@pytest.mark.parametrize(
+    "given, found",
+    [
+        ("https://jsoc.stanford.edu/data/x/", "/data/x/"),
+        ("https://jsoc.stanford.edu:443/data/x/?a=1", "/data/x/?a=1"),
+        ("http://jsoc.stanford.edu/data/x/", "/data/x/"),
+        ("/data/x/", "/data/x/"),
+        ("https://jsoc.stanford.edu:80/data/x/", None),
+        ("http://jsoc.stanford.edu:443/data/x/", None),
+        ("https://jsoc.stanford.edu.evil.example/data/x/", None),
+        ("https://evil.example/data/x/", None),
+        ("https://jsoc.stanford.edu/data/x", None),  # the page itself
+    ],
+)
+def test_a_server_that_is_asked_by_https_names_its_pages_so(given, found):
+    hosts, page = frozenset({"jsoc.stanford.edu"}), "http://jsoc.stanford.edu/data/x"
+    wanted = None if found is None else ("jsoc.stanford.edu", found)
+    assert leads_to(given, page, hosts, by_https=True) == wanted
+    by_http = wanted if given.startswith(("http:", "/")) else None
+    assert leads_to(given, page, hosts, by_https=False) == by_http

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.coverage.intervals import Span
-from mirror.services.monitoring.status import repeated
+from mirror.services.monitoring.ranges import repeated
+from mirror.storage.index.reader import Occupied
 from tests.lab import lab
 
 
 def spans(*edges):
-    return [Span(lo, hi, 1.0) for lo, hi in edges]
+    return [(Span(lo, hi, 1.0), Occupied(1, lo, hi)) for lo, hi in edges]
 
 
 def test_ranges_as_long_and_as_far_apart_as_each_other_go_together():
@@ -33,7 +34,7 @@ def test_every_range_is_told_once_in_its_order(steps):
     groups = list(repeated(given_spans))
     assert [span for group in groups for span in group] == given_spans
     for group in groups:
-        distances = {b.lo - a.lo for a, b in pairwise(group)}
+        distances = {b[0].lo - a[0].lo for a, b in pairwise(group)}
         assert len(group) == 1 or (len(group) > 2 and len(distances) == 1)
 
 
@@ -42,6 +43,17 @@ async def test_a_record_an_hour_is_one_line(tmp_path):
         await mirror.ask("hmi.v_45s[2014.01.01_TAI/1d@1h]")
         every = (await mirror.get("/api/coverage", {"series": "hmi.v_45s"})).json
         (line,) = (await mirror.get("/api/coverage", {"series": "hmi.v_45s", "folded": "1"})).json
-        assert len(every) == 24 and all(span["slots"] == 1 for span in every)
-        assert (line["every"], line["slots"]) == ("1 h", 24)
+        assert len(every) == 23 and all(span["slots"] == 1 for span in every)
+        assert (line["every"], line["slots"], line["records"]) == ("1 h", 24, 23), "JSOC has no record of one hour"
         assert (line["first"], line["last"]) == (every[0]["first"], every[-1]["last"])
+
+
+async def test_slots_of_which_jsoc_has_no_record_are_not_shown_as_cached(tmp_path):
+    """The recorded world ends: what lies behind its end is known to be empty, and is not a cached range."""
+    async with lab(tmp_path) as mirror:
+        await mirror.ask("hmi.v_45s[2014.01.01_TAI/1h],hmi.v_45s[2035.01.01_TAI/1d@1h]")
+        found = (await mirror.get("/api/coverage", {"series": "hmi.v_45s"})).json
+        assert [(line["first"], line["last"], line["records"]) for line in found] == [
+            ("2014.01.01_00:00:00_TAI", "2014.01.01_00:59:15_TAI", 80)
+        ]
+        assert (await mirror.ask("hmi.v_45s[2035.01.01_TAI/1d@1h]")).plan == "local", "it is known all the same"

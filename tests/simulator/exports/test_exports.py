@@ -149,7 +149,6 @@ async def test_a_request_beyond_the_size_limit_is_status_3_and_void(start):
         {"notify": "notregistered@example.com"},
         {"method": "carrier-pigeon"},
         {"protocol": "papyrus"},
-        {"protocol": "mpg"},
         {"process=n": "0|transmogrify,a=1"},
         {"ds": "hmi.nosuch[1]"},
         {"ds": "hmi.v_45s[2014"},

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.cli.fetch import expected_bytes
-from mirror.cli.support.daemon import Daemon
-from mirror.cli.support.delivery import TRIES, Delivered, Delivery, Failure, Item, Stopped, name_problem
+from mirror.client.connection import Connection
+from mirror.client.delivery import TRIES, Delivered, Delivery, Failure, Item, Stopped, name_problem
 
 DATA = bytes(range(256)) * 64
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -47,7 +47,7 @@ def delivery(server, tmp_path):
     def make(*, link=True, overwrite=False, arrived=lambda _: None):
         folder = tmp_path / "to"
         folder.mkdir(exist_ok=True)
-        return Delivery(Daemon(f"http://127.0.0.1:{server.server_port}"), folder, arrived, link=link, overwrite=overwrite)  # fmt: skip
+        return Delivery(Connection(f"http://127.0.0.1:{server.server_port}", None, 60), folder, arrived, link=link, overwrite=overwrite)  # fmt: skip
 
     return make
 
@@ -109,7 +109,7 @@ def test_bytes_that_are_not_those_of_the_store_are_not_kept(delivery, server, tm
 
 
 def test_no_mirror_there_is_told(tmp_path):
-    found = Delivery(Daemon("http://127.0.0.1:1"), tmp_path, print, link=True, overwrite=False).bring(item())
+    found = Delivery(Connection("http://127.0.0.1:1", None, 60), tmp_path, print, link=True, overwrite=False).bring(item())
     assert "no mirror at" in found.error
 
 

@@ -15,19 +15,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
-import click
-
-from mirror.cli.support.daemon import Daemon
-from mirror.storage.disk import digest_of
-from mirror.storage.files.unit_path import is_plain
+from mirror.client.connection import Call, Connection, RemoteError
 
 How = Literal["linked", "downloaded", "there"]
 
 #: Times that a download is tried; what came of it stays with the mirror, so that each goes on from there.
 TRIES = 3
 PIECE = 1 << 20
+#: Bytes of the longest name that a file may have.
+_LONGEST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +69,24 @@ class Stopped(Exception):
     """The user wants no more."""
 
 
-class Broken(click.ClickException):
+class Interrupted(RemoteError):
     """A download that ended before its end."""
 
 
 def name_problem(names: Sequence[str]) -> str | None:
     """Why these cannot be the names of files in one folder; None if they can."""
-    bad = [name for name in names if not is_plain(name)]
+    bad = [name for name in names if not _is_plain(name)]
     if bad:
         return f"{bad[0]!r} is not a valid file name; expected a --name without slashes"
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         return f"{len(twice)} file names are not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
     return None
+
+
+def _is_plain(name: str) -> bool:
+    safe = name.isprintable() and name not in {"", ".", ".."} and not {"/", "\\"} & set(name)
+    return safe and len(name.encode(errors="replace")) <= _LONGEST
 
 
 class Delivery:
@@ -93,9 +96,9 @@ class Delivery:
     """
 
     def __init__(
-        self, daemon: Daemon, folder: Path, arrived: Callable[[int], None], *, link: bool, overwrite: bool
+        self, connection: Connection, folder: Path, arrived: Callable[[int], None], *, link: bool, overwrite: bool
     ) -> None:
-        self._daemon = daemon
+        self._connection = connection
         self._folder = folder
         self._arrived = arrived
         self._link = link
@@ -110,8 +113,8 @@ class Delivery:
         """One file; what keeps it from coming is told, not raised."""
         try:
             how, size = self._bring(item)
-        except click.ClickException as problem:
-            return Failure(item.name, item.record, item.segment, problem.message)
+        except RemoteError as problem:
+            return Failure(item.name, item.record, item.segment, str(problem))
         except OSError as problem:
             return Failure(item.name, item.record, item.segment, problem.strerror or str(problem))
         return Delivered(item.name, item.record, item.segment, how, size)
@@ -126,7 +129,7 @@ class Delivery:
         for attempt in range(1, TRIES + 1):
             try:
                 return self._download(item)
-            except Broken:
+            except Interrupted:
                 if attempt == TRIES:
                     raise
         raise AssertionError("the last attempt returns or raises")
@@ -138,7 +141,7 @@ class Delivery:
             return False
         if target.is_file() and target.stat().st_size == size:
             return True
-        raise click.ClickException(f"{target} exists and is a different file; use --overwrite to replace it")
+        raise RemoteError(f"{target} exists and is a different file; use --overwrite to replace it")
 
     def link(self, item: Item) -> bool:
         """True if the file could be linked from the store, and is what the mirror says that it holds.
@@ -149,13 +152,15 @@ class Delivery:
             return False
         with suppress(OSError), self._temporary(item.name) as part:  # other machine, disk or user: no matter
             os.link(item.place, part)
-            if part.stat().st_size == item.size and digest_of(part)[0] == item.sha256:
+            with part.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if part.stat().st_size == item.size and digest == item.sha256:
                 part.replace(self._folder / item.name)
                 return True
         return False
 
     def _download(self, item: Item) -> tuple[How, int]:
-        with self._daemon.stream(item.path) as answer:
+        with self._connection.opened(Call(item.path, IO.read)) as answer:
             reply = answer.headers.get("Content-Length", "")
             size = int(reply) if reply.isdigit() else None
             if self._is_there(item.name, size):
@@ -188,7 +193,7 @@ class Delivery:
         try:
             return answer.read(PIECE)
         except (HTTPException, ConnectionError, TimeoutError) as problem:
-            raise Broken(f"download interrupted: {problem}") from problem
+            raise Interrupted(f"download interrupted: {problem}") from problem
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
@@ -202,6 +207,6 @@ class Delivery:
 
 def _insist_whole(length: int, size: int | None, digest: str, sha256: str | None) -> None:
     if size is not None and length != size:
-        raise Broken(f"download interrupted after {length:,} of {size:,} bytes")
+        raise Interrupted(f"download interrupted after {length:,} of {size:,} bytes")
     if sha256 is not None and digest != sha256:
-        raise click.ClickException("the downloaded file is damaged: its sha256 differs")
+        raise RemoteError("the downloaded file is damaged: its sha256 differs")

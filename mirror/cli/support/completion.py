@@ -1,0 +1,78 @@
+"""Names that the shell completes: series, and keywords and segments of the series that a command line names already.
+
+A running mirror is asked, shortly; without one nothing is completed, and nothing is started for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, split_arg_string
+
+from mirror.api.search import NAMES, NamesQuery
+from mirror.cli.support.daemon import Daemon
+
+#: Seconds in which the mirror must answer: somebody waits with a finger on the key.
+PATIENCE = 2.0
+_SERIES = re.compile(r"[A-Za-z]\w*\.\w+(?=\[|\{|$)")
+_JSOC_INFO = "/cgi-bin/ajax/jsoc_info"
+
+
+def series_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The series whose names begin so; none once there is a bracket."""
+    daemon = _daemon(context)
+    if daemon is None or "[" in begun:
+        return []
+    try:
+        found = daemon.ask(NAMES, NamesQuery(q=begun))
+    except click.ClickException:
+        return []
+    return [CompletionItem(one.series, help=one.note) for one in found if one.series.lower().startswith(begun.lower())]
+
+
+def keyword_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The keywords that go on from what stands after the last comma."""
+    return _listed(context, "keywords", begun)
+
+
+def segment_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The same for segments."""
+    return _listed(context, "segments", begun)
+
+
+def _listed(context: click.Context, kind: str, begun: str) -> list[CompletionItem]:
+    before, comma, word = begun.rpartition(",")
+    return [
+        CompletionItem(f"{before}{comma}{one['name']}", help=one.get("note", ""))
+        for one in _structure(context).get(kind, ())
+        if one["name"].lower().startswith(word.lower())
+    ]
+
+
+def _structure(context: click.Context) -> dict[str, Any]:
+    """What the mirror says of the series that is named; empty if nothing."""
+    daemon, series = _daemon(context), _series()
+    if daemon is None or not series:
+        return {}
+    try:
+        with daemon.stream(_JSOC_INFO, {"op": "series_struct", "ds": series}) as answer:
+            found = json.loads(answer.read().decode("latin-1"))
+    except (click.ClickException, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _series() -> str:
+    """The series that the command line names, which click has not parsed: an option at its end has no value yet."""
+    words = split_arg_string(os.environ.get("COMP_WORDS", ""))
+    return next((found[0] for word in words if (found := _SERIES.match(word))), "")
+
+
+def _daemon(context: click.Context) -> Daemon | None:
+    """The mirror that the command line names, with little patience."""
+    daemon = context.params.get("daemon")
+    return daemon.patient(PATIENCE) if isinstance(daemon, Daemon) else None

@@ -1,0 +1,84 @@
+"""Exports: each is worked on by the server that made it, and by another once that is gone and somebody asks for it.
+
+What is needed to go on with one is written down when it is made, and when JSOC has accepted it: another server makes
+the same export under the same id, of the records and files that all have, and follows the same request at JSOC.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.errors import ClusterAway
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from mirror.cluster.database import ClusterDatabase, Member
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which an export is written down: for as long as its files are held back from eviction.
+KEPT = 8 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class SharedExport:
+    """An export as others can go on with it; ``created`` in Unix seconds."""
+
+    id: str
+    identity: str
+    request: str
+    created: float
+    upstream_id: str | None
+
+
+class SharedExports:
+    """The exports of all servers."""
+
+    def __init__(self, database: ClusterDatabase) -> None:
+        self._database = database
+        #: Goes on with an export here, and returns when it is made; set by whoever has the exports of this server.
+        self.take_over: Callable[[SharedExport], Awaitable[None]] | None = None
+        self.settled: Callable[[str], Awaitable[None]] | None = None
+
+    async def tell(self, export: SharedExport) -> None:
+        """This server works on it. While the cluster is away nothing is told, and nobody else goes on with it."""
+        sql = (
+            "INSERT INTO exports (id, identity, request, created, upstream_id, server) VALUES (%s, %s, %s, %s, %s, %s) "
+            "ON CONFLICT (id) DO UPDATE SET upstream_id = coalesce(excluded.upstream_id, exports.upstream_id)"
+        )
+        values = (export.id, export.identity, export.request, export.created, export.upstream_id, self._database.name)
+        with suppress(ClusterAway):
+            async with self._database.transaction() as cursor:
+                await cursor.execute(sql, values)
+                await cursor.execute("DELETE FROM exports WHERE created < %s", (export.created - KEPT,))
+
+    async def address_of(self, request_id: str, members: Sequence[Member]) -> str | None:
+        """Where the server answers that goes on with the export of one that is gone.
+
+        None if it is this one, from now on where no other does; and if nobody knows the export.
+        """
+        find = "SELECT server FROM exports WHERE id = %s"
+        claim = (
+            "UPDATE exports SET server = %s WHERE id = %s AND server = %s "
+            "RETURNING id, identity, request, created, upstream_id"
+        )
+        while True:
+            async with self._database.transaction() as cursor:
+                row = await (await cursor.execute(find, (request_id,))).fetchone()
+                if row is None or row[0] == self._database.name:
+                    return None
+                there = next((member for member in members if member.name == row[0]), None)
+                if there is not None:
+                    return there.address or None
+                mine = await (await cursor.execute(claim, (self._database.name, request_id, row[0]))).fetchone()
+                if mine is not None and self.take_over is not None:
+                    await self.take_over(SharedExport(*mine))  # first: others ask here once that is committed
+            if mine is not None:
+                log.info("this server goes on with an export of one that is gone id=%s server=%s", request_id, row[0])
+                if self.settled is not None:
+                    await self.settled(request_id)
+                return None

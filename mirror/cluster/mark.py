@@ -1,0 +1,66 @@
+"""Whether the objects are those of this cluster, and fit for it: a mark among them says whose they are."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mirror.cluster.objects import MARK, probe
+from mirror.errors import ClusterAway, ConfigError, ObjectMissing, ObjectStoreError, ObjectStoreRefused
+
+if TYPE_CHECKING:
+    from mirror.cluster.database import ClusterDatabase
+    from mirror.cluster.objects import Objects
+
+log = logging.getLogger(__name__)
+
+
+class Mark:
+    """The mark of a cluster among its objects."""
+
+    def __init__(self, database: ClusterDatabase, objects: Objects) -> None:
+        self._database = database
+        self._objects = objects
+        self._probed = False
+        self.problem = ""  #: why the objects cannot be had now, as far as that was seen here
+
+    async def join(self) -> None:
+        """Try once what a store must be able to do, and set the mark where there is none.
+
+        ConfigError for objects of another cluster, or that cannot serve one. While they cannot be had, that is noted.
+        """
+        try:
+            if not self._probed:
+                await probe(self._objects)
+                self._probed = True
+            try:
+                found = await self._objects.get(MARK)
+            except ObjectMissing:
+                await self._objects.put_new(MARK, self._database.identity.encode())
+                found = await self._objects.get(MARK)
+        except ObjectStoreRefused as problem:
+            raise ConfigError(f"[cluster] objects: {problem}") from problem
+        except ObjectStoreError as problem:
+            self.problem = str(problem)
+            log.warning("the objects of the cluster cannot be had now problem=%r", str(problem))
+            return
+        self._compare(found)
+
+    async def insist(self) -> None:
+        """Raise unless the objects are there, and this cluster's: a folder that is not mounted has lost nothing."""
+        try:
+            found = await self._objects.get(MARK)
+        except ObjectMissing as problem:
+            raise ClusterAway(f"{MARK} is not among the objects any more: is their folder mounted?") from problem
+        except ObjectStoreError as problem:
+            self.problem = str(problem)
+            raise
+        self._compare(found)
+
+    def _compare(self, found: bytes) -> None:
+        mine = self._database.identity
+        if found.strip() != mine.encode():
+            raise ConfigError(
+                f"[cluster] objects: these are of the cluster {found[:60].decode(errors='replace')!r}, and `database` is of "
+                f"{mine!r}; expected both of one cluster"
+            )

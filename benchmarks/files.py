@@ -225,8 +225,9 @@ def run_nginx(file: Path, workers: int) -> Iterator[tuple[str, list[int]]]:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             _wait_for(port)
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            yield f"http://127.0.0.1:{port}/file.fits", [int(pid) for pid in children.split()]
+            while len(children := Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()) < workers:
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}/file.fits", [int(pid) for pid in children]
         finally:
             process.terminate()
             process.wait(30)

@@ -76,7 +76,7 @@ async def begin(app):
     app["pool"] = await asyncpg.create_pool(host=sys.argv[2], user="postgres", database="postgres", min_size=10, max_size=10)
 async def answer(request):
     lo, hi = int(request.query["lo"]), int(request.query["hi"])
-    rows = await request.app["pool"].fetch("SELECT * FROM v WHERE t_rec_index BETWEEN $1 AND $2 ORDER BY t_rec_index", lo, hi)
+    rows = await request.app["pool"].fetch("SELECT * FROM v WHERE slot BETWEEN $1 AND $2 ORDER BY slot", lo, hi)
     names = list(rows[0].keys())
     columns = [{"name": n, "values": list(v)} for n, v in zip(names, zip(*rows))]
     body = orjson.dumps({"keywords": columns, "count": len(rows), "status": 0})
@@ -138,7 +138,7 @@ def path_of_mirror(slot: int) -> str:
 
 
 def rows_of(mirror: Program, days: int) -> tuple[list[str], Iterator[tuple[str, ...]]]:
-    """The keywords of the first days, and their values as they print."""
+    """The keywords of the first days, and their values as they print; before them the slot, counted from the first day."""
     connection = Connection(mirror.url)
 
     def day(number: int) -> list[dict[str, list[str]]]:
@@ -147,8 +147,13 @@ def rows_of(mirror: Program, days: int) -> tuple[list[str], Iterator[tuple[str, 
         keywords: list[dict[str, list[str]]] = json.loads(connection.get(rs_list_url(mirror.url, ds))[0])["keywords"]
         return keywords
 
-    names = [str(column["name"]).lower() for column in day(0)]
-    return names, (row for n in range(days) for row in zip(*(column["values"] for column in day(n)), strict=True))
+    def rows(keywords: list[dict[str, list[str]]]) -> Iterator[tuple[str, ...]]:
+        columns = {str(column["name"]).lower(): column["values"] for column in keywords}
+        slots = [str(round((parse_time(time) - parse_time(FIRST)) / 45)) for time in columns["t_rec"]]
+        return zip(slots, *columns.values(), strict=True)
+
+    names = ["slot", *(str(column["name"]).lower() for column in day(0))]
+    return names, (row for n in range(days) for row in rows(day(n)))
 
 
 @contextlib.contextmanager
@@ -167,15 +172,14 @@ def postgres_server(mirror: Program, days: int, python: str) -> Iterator[Server]
         with file.open("w") as out:
             for row in rows:
                 out.write("\t".join(value.replace("\\", "\\\\") for value in row) + "\n")
-        columns = ", ".join(f'"{n}" {"bigint" if n == "t_rec_index" else "text"}' for n in names)
+        columns = ", ".join(f'"{n}" {"bigint" if n == "slot" else "text"}' for n in names)
         cluster.psql(f"CREATE TABLE v ({columns})", "COPY v FROM STDIN", source=file)
-        cluster.psql("CREATE INDEX ON v (t_rec_index)", "VACUUM ANALYZE v")
-        first = int(cluster.rows("SELECT min(t_rec_index) FROM v")[0][0])
+        cluster.psql("CREATE INDEX ON v (slot)", "VACUUM ANALYZE v")
         server_pid = int(Path(folder, "data", "postmaster.pid").read_text().split()[0])
         url, process = stack.enter_context(started([python, "-c", HANDLER], str(folder)))
         yield Server(
             "postgres", url, lambda: [*below(process), *below(server_pid)],
-            lambda slot: f"/v?lo={first + slot}&hi={first + slot + RECORDS - 1}",
+            lambda slot: f"/v?lo={slot}&hi={slot + RECORDS - 1}",
         )  # fmt: skip
 
 
@@ -186,18 +190,17 @@ def datasette_server(mirror: Program, days: int, python: str) -> Iterator[Server
         file = Path(scratch, "held.db")
         names, rows = rows_of(mirror, days)
         with contextlib.closing(sqlite3.connect(file)) as made:
-            columns = ", ".join(f'"{n}" {"INTEGER" if n == "t_rec_index" else "TEXT"}' for n in names)
+            columns = ", ".join(f'"{n}" {"INTEGER" if n == "slot" else "TEXT"}' for n in names)
             made.execute(f"CREATE TABLE v ({columns})")
             made.executemany(f"INSERT INTO v VALUES ({', '.join('?' * len(names))})", rows)
-            made.execute("CREATE INDEX by_slot ON v (t_rec_index)")
-            first = made.execute("SELECT min(t_rec_index) FROM v").fetchone()[0]
+            made.execute("CREATE INDEX by_slot ON v (slot)")
             made.commit()
         options = ["-m", "datasette", "serve", "-i", str(file), "--setting", "facet_time_limit_ms", "1", "--port"]
         url, process = stack.enter_context(started([python, *options], ready=False))
-        parameters = "_shape=arrays&_size=100&_nocount=1&_nofacet=1&_sort=t_rec_index"
+        parameters = "_shape=arrays&_size=100&_nocount=1&_nofacet=1&_sort=slot"
         yield Server(
             "datasette", url, lambda: below(process),
-            lambda slot: f"/held/v.json?{parameters}&t_rec_index__gte={first + slot}&t_rec_index__lte={first + slot + RECORDS - 1}",
+            lambda slot: f"/held/v.json?{parameters}&slot__gte={slot}&slot__lte={slot + RECORDS - 1}",
         )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def copy(
     """Write the columns of the records of some months to a Parquet file, in no order."""
     select = select_sql(table, layout, columns, where_months(time, months), ordered=False)
     file = str(path).replace("'", "''")
-    cursor.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION uncompressed)")
+    cursor.execute(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1)")
 
 
 def source_sql(copied: Copied, root: Path) -> str:

@@ -6,8 +6,10 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 
-from mirror.server.jsoc.sendfile import send_range
+from mirror.server.jsoc.sendfile import LARGE, send_range, send_whole
 
 DATA = bytes(range(251)) * 60_000
 
@@ -84,3 +86,19 @@ async def test_a_client_that_hangs_up_is_a_broken_connection(path):
         writer.transport.abort()
         (found,) = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(found, ConnectionError)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_large_answer_in_memory_arrives_whole_and_the_connection_goes_on(method):
+    body = DATA[: 12 * LARGE]
+
+    async def answer(request):
+        return await send_whole(request, web.StreamResponse(), body)
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    async with TestServer(app) as server, ClientSession() as session:
+        for _ in range(3):
+            async with session.request(method, server.make_url("/")) as response:
+                assert int(response.headers["Content-Length"]) == len(body)
+                assert await response.read() == (body if method == "GET" else b"")

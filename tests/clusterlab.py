@@ -75,7 +75,7 @@ async def cluster(
 ) -> AsyncIterator[ClusterLab]:
     """So many mirrors, named m0 and on."""
     sessions.SILENCE = 120.0  # machines that run tests are busy: nobody is gone who has no turn for some seconds
-    mark.probe = _fit  # what a store must do is tried in tests/cluster/test_objects.py, and costs much for each mirror
+    probe, mark.probe = mark.probe, _fit  # what a store must do is tried in tests/cluster/test_objects.py, and costs much for each mirror
     address = database()
     folder = path / "objects"
     folder.mkdir()
@@ -94,6 +94,7 @@ async def cluster(
                 await made.join(f"m{number}")
             yield made
         finally:
+            mark.probe = probe
             for mirror in made.mirrors[1:]:
                 await mirror.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from tests.clusterlab import cluster
@@ -27,7 +28,9 @@ async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_pa
         database = other.running.cluster.database
         database._url = "postgresql://nobody@127.0.0.1:1/nowhere"
         database._lose("ended by a test")
-        await database.stop()
+        async with asyncio.timeout(20):
+            while database.connected:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         page = (await other.get("/cluster")).body.decode()
         assert "database unreachable" in page
         assert "only cached data is served" in page

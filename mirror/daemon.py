@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -68,6 +69,9 @@ log = logging.getLogger(__name__)
 #: Seconds for which a thread keeps the interpreter from the others: people's questions do not wait, at each of their
 #: steps, for a usual turn of a thread that reads or keeps a large answer.
 TURN = 0.001
+#: Objects that are made before Python looks for cycles among them, and how often such a look takes in older ones. What
+#: an answer of JSOC's is made of is not looked through again and again while it is read: that took longer than reading.
+CYCLES = (20_000, 20, 20)
 #: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
 GRACE = 1.0
 #: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
@@ -219,6 +223,7 @@ async def serve(
     """
     check_access(config)
     sys.setswitchinterval(TURN)
+    gc.set_threshold(*CYCLES)
     notifier = notifier or Notifier({})
     host, port = config.server.host, config.server.port
     sockets = bind(host, port, LISTEN, shared=shared_port)  # before a store is opened, or JSOC is asked
@@ -230,6 +235,8 @@ async def serve(
                 unused.callback(made.close)
             mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
             unused.pop_all()
+        gc.collect()
+        gc.freeze()  # modules, routes and parts stay: nobody is to look at these objects again
         running.push_async_callback(mirror.close)
 
         def in_background(work: Awaitable[object]) -> asyncio.Future[object]:

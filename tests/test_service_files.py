@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from functools import partial
 from http.client import HTTPConnection, HTTPMessage
@@ -178,6 +180,32 @@ def test_each_alert_says_which_mirror_and_stands_in_the_manual():
     for rule in rules:
         assert "$labels.instance" in rule["annotations"]["summary"]
         assert f"`{rule['alert']}`" in manual
+
+
+def test_the_service_is_installed_by_one_script(tmp_path):
+    """All but the program itself, a user and systemd, which are for root of a real machine."""
+    (tmp_path / "opt/jsoc-mirror/bin").mkdir(parents=True)
+    (tmp_path / "opt/jsoc-mirror/bin/mirror").write_text("#!/bin/sh\n")
+    (tmp_path / "opt/jsoc-mirror/bin/mirror").chmod(0o755)
+    for _ in range(2):
+        subprocess.run([SERVICE / "install"], env={**os.environ, "DESTDIR": str(tmp_path)}, check=True)
+        settings = tmp_path / "etc/jsoc-mirror/config.toml"
+        assert settings.read_text().startswith(("#", "edited"))
+        settings.write_text("edited")
+    assert settings.read_text() == "edited"
+    unit = (tmp_path / "etc/systemd/system/jsoc-mirror.service").read_text()
+    for folder in re.findall(r"/(?:opt|etc|var)/[\w/]*jsoc-mirror\b", unit):
+        assert (tmp_path / folder.lstrip("/")).is_dir(), folder
+
+
+def test_the_conda_recipe_has_the_requirements_of_the_package():
+    recipe = yaml.safe_load((SERVICE.parent / "conda" / "meta.yaml").read_text())
+    project = tomllib.loads((SERVICE.parents[1] / "pyproject.toml").read_text())["project"]
+    theirs = {"python-duckdb": "duckdb", "python-isal": "isal", "msgspec-python": "msgspec"}
+    named = [line.split(" ") for line in recipe["requirements"]["run"]]
+    wanted = {"".join([theirs.get(name, name), *version]) for name, *version in named}
+    assert wanted == {*project["dependencies"], f"python{project['requires-python']}"}
+    assert recipe["package"]["version"] == project["version"]
 
 
 def test_compose_names_files_that_there_are():

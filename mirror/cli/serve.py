@@ -114,6 +114,9 @@ def serve(path: Path | None, processes: int | None, shared_port: bool, **given: 
     check_access(config)
     set_up(config.log)
     from mirror import daemon  # noqa: PLC0415  (a wrong configuration is told at once)
+    from mirror.services.sql.entry import WithoutPandas  # noqa: PLC0415  (the same)
+
+    sys.meta_path.insert(0, WithoutPandas())  # pyarrow looks for it when it first makes a column: while somebody waits
 
     async def to_the_end() -> None:
         notifier = Notifier(os.environ)

@@ -180,7 +180,11 @@ class Client:
             if protocol == "fits":
                 items = self._exported(recordset, _names(seg), email, fmt, told)
             else:
-                listed = self._ask(FILES, FilesQuery(ds=recordset, seg=_names(seg), name=fmt))
+                asked = FilesQuery(ds=recordset, seg=_names(seg), name=fmt)
+                listed = self._ask(FILES, asked)
+                if any(file.state == "offline" for file in listed):  # an export has JSOC bring them back from tape
+                    self._ended(self._ask(SUBMIT, ExportBody(ds=recordset, seg=_names(seg), email=email)), told)
+                    listed = self._ask(FILES, asked)
                 items = [Item(f.name, f.record, f.segment, f.path, f.size, f.sha256) for f in listed if f.state != "nowhere"]
         if problem := name_problem([item.name for item in items]):
             raise RemoteError(problem.replace("--name", "name"))

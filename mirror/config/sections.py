@@ -73,7 +73,7 @@ class Upstream:
     token: str | None = _key(values.unless("none", values.secret), None, secret=True)
     records_per_hour: int | None = _key(values.unless("none", values.integer(1, 10**12)), 5_000_000)
     bytes_per_day: int | None = _key(values.unless("none", values.size), 1_000_000_000_000)
-    alternative: tuple[Alternative, ...] = _key(values.tables(Alternative), ())
+    alternative: tuple[Alternative, ...] = _key(values.tables(Alternative), (), secret=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from mirror.config import readers
 from mirror.config.loading import variables
@@ -81,7 +82,9 @@ def _row(
 
 def _put(key: Field[Any], value: Any) -> Any:
     """A value as config.toml has it, or a sign that it is hidden."""
-    if key.metadata["secret"] and value is not None:
+    if key.metadata["read"] is readers.web_address:
+        return f"{value[: value.index('://')]}://{urlsplit(value).hostname}/{SECRET}"
+    if key.metadata["secret"] and value is not None and not isinstance(value, tuple):  # which leave out what is secret
         return redacted(value) if "://" in value else SECRET
     read = key.metadata["read"]
     if isinstance(read, readers.Unless):

@@ -38,6 +38,13 @@ async def test_a_statement_is_run_charted_downloaded_and_kept(mirror, browser):
         await page.fill("#query", "SELECT t_rec, obs_vr, quality FROM hmi.v_45s ORDER BY t_rec")
         await page.keyboard.press("Control+Enter")
         await page.wait_for_selector("#answer-title:has-text('80 rows')")
+        for width in (1440, 390):
+            await page.set_viewport_size({"width": width, "height": 900})
+            shown = await page.evaluate("document.querySelector('#answer-title').getBoundingClientRect().top")
+            below = await page.evaluate("document.querySelector('aside').getBoundingClientRect().top")
+            assert 0 < shown < 720, f"the answer begins below the fold at {width} pixels"
+            assert width == 1440 or below > shown, "saved statements stand between a statement and its answer"
+        await page.set_viewport_size(WIDE["viewport"])
         await looked_over(walk)
         async with page.expect_download() as waiting:
             await page.click("#downloads a:has-text('CSV')")

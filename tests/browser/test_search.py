@@ -94,7 +94,17 @@ async def test_pictures_are_shown_fetched_and_seen_large(mirror, browser):
         await walk.to(SHARPS + "&pictures=Br")
         await walk.until("document.querySelector('#strip img').naturalWidth > 0")
         absent = await page.locator("#strip a.absent").count()
+        go_on = asyncio.Event()
+
+        async def wait(route):
+            await go_on.wait()
+            await route.continue_()
+
+        await page.route("**/api/quicklook*fetch=1*", wait)
         await page.click("#strip a.absent >> nth=0")
+        await walk.until("document.querySelector('#strip a.loading') !== null")
+        go_on.set()
+        await walk.until("document.querySelector('#strip a.loading') === null")
         await walk.until("[...document.querySelectorAll('#strip img')].filter(i => i.naturalWidth).length == 2")
         assert await page.locator("#strip a.absent").count() == absent - 1
         await shot(walk, "search-pictures")

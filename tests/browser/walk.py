@@ -97,7 +97,8 @@ async def looked_over(walk: Walk) -> None:
     """Nothing sticks out, an accessibility checker finds nothing, the browser did not complain."""
     wide = await walk.page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page is wider than the window"
-    assert await walk.accessibility() == []
+    found = await walk.accessibility()
+    assert not found, "\n".join(found)
     assert walk.complaints == []
 
 

@@ -33,7 +33,7 @@ STATUS = {
             "waiting": 0, "until": None, "why": "",
         },
     },
-    "fills": [], "config": {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []},
+    "fills": [], "downloads": [], "config": {"file": None, "loaded": "2026-11-22T10:00:00Z", "problem": "", "waiting_for_restart": []},
     "records": 0, "subscriptions": [],
     "check": {
         "budget_per_day": None, "read_today": 0, "running": False, "step": None, "begun": None, "ended": None,

@@ -66,6 +66,13 @@ def test_secrets_are_hidden():
     assert rows(TEXT)["token[1].hash"].value == "(secret)"
 
 
+def test_of_addresses_that_let_somebody_in_only_the_host_is_shown():
+    text = '[[webhook]]\nurl = "https://chat.example.org/hooks/abc"\n[[upstream.alternative]]\nurl = "http://a:1"\ntoken = "hush"\n'
+    rows = {row.key: row.value for row in shown(read_config(text, None, {}), text, {})}
+    assert rows["webhook[1].url"] == "https://chat.example.org/(secret)"
+    assert rows["upstream.alternative"] == ["http://a:1"]
+
+
 def test_defaults_are_put_as_the_shipped_file_puts_them():
     text = SHIPPED.read_text()
     for key, row in rows(text).items():

@@ -201,6 +201,7 @@ async def test_a_slot_tells_the_exact_time(mirror, condition):
         (JSOC_INFO, {"op": "rs_summary"}, {"op": "rs_summary"}),
         (JSOC_INFO, {"op": "rs_list", "key": "*recnum*", "M": "1"}, {"M": "1", "op": "rs_list", "key": "*recnum*"}),
         (AJAX + "show_info", {"key": "T_REC", "b": "1"}, {"b": "1", "key": "T_REC"}),
+        (AJAX + "show_info", {"h": "1"}, {"h": "1"}),  # its text begins with the name of the program
     ],
 )
 async def test_what_several_ask_at_a_time_is_asked_once(tmp_path, path, first, other):

@@ -6,19 +6,19 @@ A running mirror is asked, shortly; without one nothing is completed, and nothin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import re
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, split_arg_string
 
 from mirror.api.search import NAMES, NamesQuery
 from mirror.cli.support.daemon import Daemon
 
 #: Seconds in which the mirror must answer: somebody waits with a finger on the key.
 PATIENCE = 2.0
-#: Parameters of commands that name a series, or a record set of one.
-_NAMING = ("recordset", "recordsets", "series", "name")
+_SERIES = re.compile(r"[A-Za-z]\w*\.\w+(?=\[|\{|$)")
 _JSOC_INFO = "/cgi-bin/ajax/jsoc_info"
 
 
@@ -55,7 +55,7 @@ def _listed(context: click.Context, kind: str, begun: str) -> list[CompletionIte
 
 def _structure(context: click.Context) -> dict[str, Any]:
     """What the mirror says of the series that is named; empty if nothing."""
-    daemon, series = _daemon(context), next(_series(context), "")
+    daemon, series = _daemon(context), _series()
     if daemon is None or not series:
         return {}
     try:
@@ -66,12 +66,10 @@ def _structure(context: click.Context) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _series(context: click.Context) -> Iterator[str]:
-    for name in _NAMING:
-        given = context.params.get(name)
-        for text in given if isinstance(given, (list, tuple)) else (given,):
-            if text:
-                yield str(text).partition("[")[0]
+def _series() -> str:
+    """The series that the command line names, which click has not parsed: an option at its end has no value yet."""
+    words = split_arg_string(os.environ.get("COMP_WORDS", ""))
+    return next((found[0] for word in words if (found := _SERIES.match(word))), "")
 
 
 def _daemon(context: click.Context) -> Daemon | None:

@@ -312,7 +312,7 @@ class _Binder:
     def function(self, expr: Function, name: str, args: list[Typed]) -> Typed:
         if name in _CONDITIONAL:
             return self.conditional(expr, name)
-        if name == "substring" and all(fits("integer", a.type) for a in args[1:] if a.type != "unknown"):
+        if name == "substring" and _counts_characters(args):
             name = "substr"
         known = SIGNATURES.get(name)
         if known is None:
@@ -416,6 +416,12 @@ def _ends_in_escape(pattern: str, escape: str) -> bool:
     """Whether the last escape character of the pattern has nothing to escape."""
     run = len(pattern) - len(pattern.rstrip(escape)) if escape else 0
     return run % 2 == 1
+
+
+def _counts_characters(args: Sequence[Typed]) -> bool:
+    """Whether ``substring`` is told where to begin; quoted texts alone are a regular expression, also if of digits."""
+    pattern = all(isinstance(a.expr, String) for a in args[1:])
+    return not pattern and all(fits("integer", a.type) for a in args[1:] if a.type != "unknown")
 
 
 def _without_time(type_: str) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Parameters that change nothing of an answer.
 _IDLE = frozenset({"userhandle"})
 #: How the programs that print text begin an error.
-_ERRORS = (b"###", b"error", b"Error", b"ERROR", b"status=", b"show_info", b"<")
+_ERRORS = (b"###", b"error", b"Error", b"ERROR", b"status=", b"show_info:", b"show_info -", b"<")
 _JSON = frozenset({"jsoc_info"})
 #: Seconds for which nobody asks what another asks already: who reads its answer may be slow.
 LONGEST_WAIT = 20.0

@@ -15,8 +15,8 @@ from mirror.services.sql.confinement import confine
 _FIRST_TO_END = "1000"
 
 
-class _WithoutPandas:
-    """Lets no library import pandas: pyarrow would spend half a second on it, and nobody needs it here.
+class WithoutPandas:
+    """Lets no library of this process import pandas: pyarrow would spend half a second on it, and nobody needs it here.
 
     An entry of None in ``sys.modules`` does not do: what is compiled by Cython takes it for the module.
     """
@@ -24,7 +24,7 @@ class _WithoutPandas:
     def find_spec(self, name: str, *_: object) -> None:
         """Nothing for other names; ModuleNotFoundError for pandas."""
         if name.partition(".")[0] == "pandas":
-            raise ModuleNotFoundError("pandas is not used by statements", name=name)
+            raise ModuleNotFoundError("pandas is not used here", name=name)
 
 
 def main(folder: str, memory: str, threads: str) -> None:
@@ -33,7 +33,7 @@ def main(folder: str, memory: str, threads: str) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END)
     held_by = confine(root)
-    sys.meta_path.insert(0, _WithoutPandas())
+    sys.meta_path.insert(0, WithoutPandas())
     from mirror.services.sql import worker  # noqa: PLC0415  (its libraries start threads)
 
     worker.limit(int(memory))

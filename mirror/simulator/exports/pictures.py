@@ -43,14 +43,14 @@ def shrink_of(protocol: Protocol) -> int:
     return int(text)
 
 
-def picture(image: Image, kind: str, shrink: int = 1) -> bytes:
+def picture(image: Image, kind: str) -> bytes:
     """An image in grey, north up; missing pixels are black."""
-    return _drawn(_grey(image, shrink), kind)
+    return _drawn(_grey(image), kind)
 
 
-def film(images: Sequence[Image], kind: str, shrink: int = 1) -> bytes:
+def film(images: Sequence[Image], kind: str) -> bytes:
     """A film of images, as large as the first; others are cut, or have black beside them."""
-    first, *others = [_grey(image, shrink) for image in images]
+    first, *others = map(_grey, images)
     frames = [first, *(_as_large(frame, first) for frame in others)]
     if kind == "mpg":
         return _mpeg(frames)
@@ -58,12 +58,13 @@ def film(images: Sequence[Image], kind: str, shrink: int = 1) -> bytes:
     return _mp4([_drawn(frame, "jpg") for frame in frames], width, height)
 
 
-def _grey(image: Image, shrink: int) -> Grey:
-    small = image[::shrink, ::shrink][::-1].astype(np.float64)
-    there = small != np.iinfo(image.dtype).min
-    low, high = np.percentile(small[there], _CUT) if there.any() else (0.0, 1.0)
-    grey = np.clip((small - low) / max(high - low, 1e-9), 0, 1) * 255 * there
-    return grey.astype(np.uint8)
+def _grey(image: Image) -> Grey:
+    turned = image[::-1].astype(np.float64)
+    there = turned != np.iinfo(image.dtype).min
+    low, high = np.percentile(turned[there], _CUT) if there.any() else (0.0, 1.0)
+    grey = np.clip((turned - low) / max(high - low, 1e-9), 0, 1) * 255 * there
+    made: Grey = grey.astype(np.uint8)
+    return made
 
 
 def _as_large(frame: Grey, other: Grey) -> Grey:

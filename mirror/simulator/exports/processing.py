@@ -296,11 +296,28 @@ def _places(
 # ---- files ------------------------------------------------------------------------------------------
 
 
-def stored_values(data: bytes) -> Image:
-    """The image of a file of the archive, as it is stored."""
-    with fits().open(io.BytesIO(data), do_not_scale_image_data=True) as hdus:
+def stored_values(data: bytes, every: int = 1) -> Image:
+    """The image of a file of the archive, as it is stored; of it every so-manieth row and column."""
+    rows = None if every == 1 else _every_row(data, every)
+    with fits().open(io.BytesIO(rows or data), do_not_scale_image_data=True) as hdus:
         image: Image = np.asarray(hdus[-1].data)
+    image = image[:, ::every] if rows else image[::every, ::every]
     return image.astype(image.dtype.newbyteorder("="))
+
+
+def _every_row(data: bytes, every: int) -> bytes | None:
+    """A file with those rows alone, so that no others are decompressed; None for one that is not compressed by rows."""
+    with fits().open(io.BytesIO(data), disable_image_compression=True) as hdus:
+        header, start = hdus[-1].header.copy(), hdus[-1].fileinfo()["datLoc"]
+    if not header.get("ZIMAGE") or header.get("ZNAXIS") != 2 or header.get("ZTILE2", 1) != 1 or "THEAP" in header:
+        return None
+    width, height = header["NAXIS1"], header["NAXIS2"]
+    rows = np.frombuffer(data, np.uint8, width * height, start).reshape(height, width)[::every]
+    heap = data[start + width * height :]  # rows that are left out stay in it, unread
+    header["NAXIS2"] = header["ZNAXIS2"] = len(rows)
+    cards: str = header.tostring()
+    body: bytes = rows.tobytes() + heap[: header["PCOUNT"]]
+    return bytes(empty_primary()) + cards.encode("ascii") + body + bytes(-len(body) % 2880)
 
 
 def processed_file(file: ArchivedFile, image: Image) -> bytes:

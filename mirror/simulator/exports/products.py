@@ -136,7 +136,7 @@ def _drawn(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> P
 
 def _picture(request: ExportRequest, fits: Product, kind: str) -> bytes:
     assert fits.make is not None
-    return picture(stored_values(fits.make()), kind, shrink_of(request.protocol))
+    return picture(stored_values(fits.make(), shrink_of(request.protocol)), kind)
 
 
 def _film(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> Product:
@@ -147,9 +147,13 @@ def _film(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> 
 
 
 def _frames(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> bytes:
-    made = (_as_fits(request, file, at, shelf) for at, file in enumerate(files))
-    images = [stored_values(each.make()) for each in made if each.make is not None]
-    return film(images, request.protocol.name, shrink_of(request.protocol))
+    every = shrink_of(request.protocol)
+    if request.process.steps:
+        made = (_modified(request, file, at, shelf) for at, file in enumerate(files))
+        datas = (each.make() for each in made if each.make is not None)
+    else:
+        datas = (_read(shelf, file.path) for file in files if file.path is not None)
+    return film([stored_values(data, every) for data in datas], request.protocol.name)
 
 
 # ---- processing --------------------------------------------------------------------------------------

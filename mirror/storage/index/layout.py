@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from mirror.drms.selection import prime_columns
@@ -223,13 +224,22 @@ def tolerance(column: TypedColumn, texts: Iterable[str]) -> Tolerance:
     """The tolerance of a column of which these are printed values; exact for integers and strings."""
     if not column.inexact:
         return Tolerance()
-    sample = list(dict.fromkeys(texts))[:SAMPLE]
+    sample = _sample(texts)
     if column.type == "time":
         marks = [time_text_resolution(text) / 2 for text in sample if text[:1].isdigit()]
         return Tolerance(max(marks, default=0.0))
     implicit = column.name.endswith(("_bzero", "_bscale"))
     single = Tolerance(relative=_SINGLE if column.type == "float" else 0.0)
     return single | _of_numbers([text for text in sample if _NUMBER.fullmatch(text)], shortest=implicit)
+
+
+def _sample(texts: Iterable[str]) -> list[str]:
+    """The first distinct ones; of most columns the beginning has enough of them."""
+    found: dict[str, None] = {}
+    rest = iter(texts)
+    while len(found) < SAMPLE and (some := list(islice(rest, 4 * SAMPLE))):
+        found.update(dict.fromkeys(some))
+    return list(found)[:SAMPLE]
 
 
 def _of_numbers(texts: list[str], *, shortest: bool) -> Tolerance:

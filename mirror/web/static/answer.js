@@ -30,6 +30,8 @@ export function answer(found) {
   if (!place.dataset.tabs) tabs(place.querySelector(".tabs"), "tab-rows", (tab) => { if (tab === "tab-chart") drawing.draw(); });
   else if (document.getElementById("tab-chart").getAttribute("aria-selected") === "true") drawing.draw();
   place.dataset.tabs = "made";
+  // Whoever ran a long statement sees that there is an answer.
+  if (place.getBoundingClientRect().top > innerHeight - 120) place.scrollIntoView({ block: "nearest" });
 }
 
 function rows(body, columns, all) {

@@ -75,7 +75,7 @@ export function chart(place, x, ys, { dots = false, log = false, gaps = false, s
     axes: [
       { ...axis, ...(x.kind === "time" ? { values: CLOCK } : { label: x.name, values: (_, ticks) => ticks.map(readable) }) },
       ...sides.slice(0, 2).map((side, at) => ({
-        ...axis, scale: `y${side}`, side: at === 0 ? 3 : 1, label: steps ? "records" : label(side), size: 70,
+        ...axis, scale: `y${side}`, side: at === 0 ? 3 : 1, label: steps ? "records" : label(side), size: 78,
         grid: at === 0 ? axis.grid : { show: false },
         values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : readable(tick))),
       })),

@@ -19,6 +19,11 @@ export function film() {
   }
 
   function watch(picture) {
+    const frame = picture.closest("a");
+    if (!picture.complete) {
+      frame.classList.add("loading");
+      picture.addEventListener("load", () => frame.classList.remove("loading"), { once: true });
+    }
     picture.addEventListener("error", () => explain(picture), { once: true });
     if (picture.complete && picture.src && !picture.naturalWidth && picture.currentSrc) explain(picture);
   }

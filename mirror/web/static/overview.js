@@ -38,7 +38,7 @@ function show(state) {
   const problem = document.getElementById("config-problem");
   problem.hidden = !state.config.problem;
   problem.textContent = state.config.problem ?? "";
-  fill("work", [...state.fills.map(aFill), ...state.downloads.map(theFiles), ...state.jobs.map(aJob)], "Nothing is being fetched.");
+  fill("work", [...state.fills.map(aFill), ...(state.downloads ?? []).map(theFiles), ...state.jobs.map(aJob)], "Nothing is being fetched.");
   fill("subscriptions", state.subscriptions.map(aSubscription), "None yet.");
   fill("changed", state.changes.map(aChange), "None of the cached records has been reprocessed.");
 }
@@ -54,7 +54,7 @@ function fill(id, elements, empty) {
   place.dataset.shown = key;
 }
 
-const left = (work) => (work.seconds_left === null ? "" : `, ${length(work.seconds_left)} left`);
+const left = (work) => (typeof work.seconds_left !== "number" ? "" : `, ${length(work.seconds_left)} left`);
 const forWhom = (who) => h("p", { class: "small muted w" }, `for ${who}`);
 
 const task = (name, right, ...more) => h("div", { class: "card task" }, h("div", { class: "row spread" }, h("span", {}, name), h("span", { class: "muted" }, right)), more);
@@ -62,7 +62,7 @@ const task = (name, right, ...more) => h("div", { class: "card task" }, h("div",
 const aFill = (f) => task(
   h("a", { href: `/coverage?series=${encodeURIComponent(f.series)}` }, f.series), `${number(f.done)} of ${number(f.total)} chunks${left(f)}`,
   h("progress", { max: Math.max(1, f.total ?? 0), value: f.done ?? 0, "aria-label": `Fill of ${f.series}` }),
-  f.who.length ? forWhom(f.who.join(", ")) : null);
+  f.who?.length ? forWhom(f.who.join(", ")) : null);
 
 const theFiles = (f) => task(`${number(f.files)} file${f.files === 1 ? "" : "s"}`,
   `${size(f.bytes)}${f.size ? ` of ${size(f.size)}` : ""}${left(f)}`,

@@ -43,7 +43,7 @@ function overlay(frame) {
       const corner = place(frame, r.west, r.north) ?? place(frame, r.east, r.north);
       if (!corner) continue;
       const text = svg("text", { x: corner[0] + 3, y: corner[1] - 3, fill: "#fff", "font-size": 13 }, r.noaa ? `AR ${r.noaa}` : `HARP ${r.harp}`);
-      parts.push(svg("a", { href: `/search?${new URLSearchParams({ ds: r.ds, key: "T_REC,USFLUX,LON_FWT", y: "USFLUX" })}`, "aria-label": `HARP ${r.harp}` }, line(frame, edge, { stroke: "#ffd54a", "stroke-width": 1.2 }), text));
+      parts.push(svg("a", { href: `/search?${new URLSearchParams({ ds: r.ds, key: "T_REC,USFLUX,LON_FWT", y: "USFLUX" })}` }, line(frame, edge, { stroke: "#ffd54a", "stroke-width": 1.2 }), text));
     }
   }
   at("over").replaceChildren(...parts);

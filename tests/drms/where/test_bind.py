@@ -10,7 +10,16 @@ from functools import cache
 import pytest
 
 from mirror.drms.series import Series
-from mirror.drms.where import Boolean, Compare, Number, String, bind_where, parse_where, where_columns
+from mirror.drms.where import (
+    Boolean,
+    Compare,
+    Number,
+    String,
+    bind_where,
+    may_hold,
+    parse_where,
+    where_columns,
+)
 from mirror.errors import BadRequest, SyntaxProblem, UnknownName
 from mirror.wire.structure import decode_series_struct
 from tests.recorded import WORLD, lines
@@ -240,3 +249,18 @@ def test_an_unknown_column_is_named_with_its_place_and_the_nearest_ones():
 )
 def test_plain_conditions_bind(text):
     assert bind_where(bound(text), COLUMNS) == bound(text)
+
+
+@pytest.mark.parametrize(
+    "text, ours",
+    [
+        ("substring(st from 2) = 'a'", True),
+        ("substring(st from 2 for '1') = 'a'", True),
+        ("substring(st from '[0-9]+') = '11158'", False),
+        ("substring(st, 'a(.)b') is not null", False),
+        ("substring(st from '2') = '2'", False),
+        ("substring(st from 'a' for '#') = 'a'", False),
+    ],
+)
+def test_a_substring_by_a_regular_expression_is_jsocs_to_evaluate(text, ours):
+    assert may_hold(bound(text), COLUMNS) is ours

@@ -42,7 +42,7 @@ ROWS = (
     "SELECT 'bench.s' || n %% {series}, 'a', 'content', jsonb_build_array(jsonb_build_array("
     """'{{"others": [], "all_versions": false}}'::jsonb, jsonb_build_array(jsonb_build_array(n * 10000, n * 10000 + 9999, 1, 1.7e9 + n)))), """
     "n * 10000, n * 10000 + 9999, 'chunks/bench.s' || n %% {series} || '/' || md5(n::text) || '.parquet', md5(n::text) || md5((-n)::text), "
-    "1500000, 10000, 'server' || n %% 100 FROM generate_series(1, %s) AS n"
+    "1500000, 10000, 'server' || n %% 100 FROM generate_series(1::BIGINT, %s) AS n"
 )
 
 
@@ -110,7 +110,9 @@ async def main(options: argparse.Namespace) -> None:
     while True:
         async with cluster.transaction() as cursor:
             entries, after = await tail(cursor, "bench.s1", "a", at)
-        for entry in entries:
+        for number, entry in enumerate(entries):
+            if number % 100 == 0:
+                await asyncio.sleep(0)
             kept[entry.id] = entry
             told = add_entry(told, entry)
         if after == at:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.cluster import database as sessions
+from mirror.cluster import mark
 from tests.lab import Lab, lab
 from tests.servers import database
 
@@ -74,6 +75,7 @@ async def cluster(
 ) -> AsyncIterator[ClusterLab]:
     """So many mirrors, named m0 and on."""
     sessions.SILENCE = 120.0  # machines that run tests are busy: nobody is gone who has no turn for some seconds
+    probe, mark.probe = mark.probe, _fit  # what a store must do is tried in tests/cluster/test_objects.py, and costs much for each mirror
     address = database()
     folder = path / "objects"
     folder.mkdir()
@@ -92,8 +94,13 @@ async def cluster(
                 await made.join(f"m{number}")
             yield made
         finally:
+            mark.probe = probe
             for mirror in made.mirrors[1:]:
                 await mirror.stop()
+
+
+async def _fit(_: object) -> None:
+    """A folder can do all that is needed."""
 
 
 async def announce(mirror: Lab) -> None:

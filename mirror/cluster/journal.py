@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 Kind = Literal["content", "same", "drop"]
 #: How rows are written; those of a later form are of a newer program, and say nothing to this one.
 FORMAT = 1
-#: Rows that are read at a time.
-ROWS = 5000
+#: Rows that are read at a time: they are made sense of within the transaction, which must not stand still for long.
+ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +212,18 @@ async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[
     return entries, position
 
 
-async def series_rows(cursor: Cursor, series: str) -> list[tuple[Entry, str, float]]:
-    """All rows of a series in order, of whatever key space, each with that and with when it was written."""
+async def series_rows(cursor: Cursor, series: str) -> list[tuple[Any, ...]]:
+    """All rows of a series in order, of whatever key space, for ``row_of``."""
     sql = (
         "SELECT id, kind, claims, since, object, space, extract(epoch FROM at)::FLOAT8 FROM journal "
         "WHERE series = %s AND format <= %s ORDER BY id"
     )
-    rows = await (await cursor.execute(sql, (series, FORMAT))).fetchall()
-    return [(Entry(row[0], row[1], claims_from_json(row[2]), *row[3:5]), row[5], row[6]) for row in rows]
+    return await (await cursor.execute(sql, (series, FORMAT))).fetchall()
+
+
+def row_of(row: tuple[Any, ...]) -> tuple[Entry, str, float]:
+    """An entry with its key space, and when it was written."""
+    return Entry(row[0], row[1], claims_from_json(row[2]), *row[3:5]), row[5], row[6]
 
 
 async def newest_row(cursor: Cursor, number: int | None = None) -> tuple[int, float] | None:

@@ -24,6 +24,7 @@ from mirror.cluster.journal import (
     dropped,
     lock_series,
     note_spent,
+    row_of,
     series_rows,
     write_entry,
 )
@@ -88,7 +89,8 @@ class Orphans:
 
     async def _series(self, name: str, keys: Sequence[str]) -> None:
         async with self._database.transaction() as cursor:
-            rows = await series_rows(cursor, name)
+            found_rows = await series_rows(cursor, name)
+        rows = [row_of(row) for row in found_rows]
         told: dict[str, Coverage] = defaultdict(Coverage)
         for row, space, _ in rows:
             for each in (space,) if row.kind != "drop" else tuple(told):

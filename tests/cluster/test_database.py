@@ -129,7 +129,8 @@ async def test_objects_of_another_cluster_are_refused(tmp_path):
 
 
 async def test_a_store_that_lies_about_create_only_puts_is_refused(tmp_path, monkeypatch):
-    from mirror.cluster.objects import Objects
+    from mirror.cluster import mark
+    from mirror.cluster.objects import Objects, probe
 
     async def put(self, key, data):
         await self.delete(key)
@@ -138,9 +139,11 @@ async def test_a_store_that_lies_about_create_only_puts_is_refused(tmp_path, mon
 
     real = Objects.put_new
     async with cluster(tmp_path, 1) as lab:
-        monkeypatch.setattr(Objects, "put_new", put)
-        with pytest.raises(ConfigError, match="create-only puts"):
-            await lab.join("m1")
+        with monkeypatch.context() as patched:
+            patched.setattr(Objects, "put_new", put)
+            patched.setattr(mark, "probe", probe)
+            with pytest.raises(ConfigError, match="create-only puts"):
+                await lab.join("m1")
 
 
 # ---- mirror cluster -------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ FORM_TOKEN = web.RequestKey("form_token", str)
 
 #: How a handler says how many records it tells of: ``request[RECORDS] = 40``.
 RECORDS = web.RequestKey("records", int)
+#: Bytes of an answer that went to the socket past aiohttp, which counts only what it writes itself.
+SENT = web.RequestKey("sent", int)
 
 
 #: Says that keywords in exported files have only the digits that print: ``printed``.

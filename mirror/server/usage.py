@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractAccessLogger
 from mirror.api.sql import SQL
 from mirror.config.access import without_secret
 from mirror.redaction import redacted
-from mirror.server.requests import PRINCIPAL, RECORDS
+from mirror.server.requests import PRINCIPAL, RECORDS, SENT
 from mirror.server.roles import EXPORT_FILE, PASSED, UNIT_FILE, is_page
 from mirror.services.access.usage import Used
 from mirror.wire.paths import PROGRAM_PATHS
@@ -88,7 +88,8 @@ def counting(accounting: Accounting, latency: Latency) -> Middleware:
                 sent = _length(response)
                 return response
         finally:
-            accounting.count(who, Used(requests=1, records=request.get(RECORDS, 0), bytes=sent))
+            went = sent + request.get(SENT, 0)
+            accounting.count(who, Used(requests=1, records=request.get(RECORDS, 0), bytes=went))
             latency(program_of(request), time.perf_counter() - began)
 
     return count
@@ -104,7 +105,7 @@ class Requests(AbstractAccessLogger):
             request.method,
             request.path,
             response.status,
-            response.body_length,
+            response.body_length + request.get(SENT, 0),
             round(time * 1000),
             response.headers.get("X-Mirror"),
             asker(request),

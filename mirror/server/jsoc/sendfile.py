@@ -19,14 +19,18 @@ import os
 import socket
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from mirror.errors import MirrorError
+from mirror.server.requests import SENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from aiohttp import web
+
+    Count = Callable[[int], None]
 
 #: Bytes after which other connections have their turn.
 _TURN = 1 << 20
@@ -54,9 +58,12 @@ def _cork(sock: socket.socket | None, on: int) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
-async def send_range(transport: asyncio.Transport, file: IO[bytes], start: int, size: int) -> None:
+async def send_range(
+    transport: asyncio.Transport, file: IO[bytes], start: int, size: int, count: Count = lambda _: None
+) -> None:
     """Send ``size`` bytes of an open file, from ``start`` on, after what was written to the transport.
 
+    ``count`` is told how many went, of a range that broke off too.
     OSError if the file ends before that, ConnectionError if the client has gone.
     """
     loop = asyncio.get_running_loop()
@@ -65,13 +72,14 @@ async def send_range(transport: asyncio.Transport, file: IO[bytes], start: int, 
         raise ConnectionResetError("the client hung up")
     if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
         sent = await loop.sendfile(transport, file, start, size)
+        count(sent)
         if sent < size:
             raise _ended(file, start + sent)
         return
-    await _Sending(loop, sock, _of_file(file), start, start + size).whole()
+    await _Sending(loop, sock, _of_file(file), start, start + size).whole(count)
 
 
-async def send_bytes(transport: asyncio.Transport, data: bytes) -> bool:
+async def send_bytes(transport: asyncio.Transport, data: bytes, count: Count) -> bool:
     """Send bytes after what was written to the transport; False if it must be asked to do that itself.
 
     ConnectionError if the client has gone.
@@ -81,8 +89,8 @@ async def send_bytes(transport: asyncio.Transport, data: bytes) -> bool:
         raise ConnectionResetError("the client hung up")
     if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
         return False
-    view = memoryview(data)
-    await _Sending(asyncio.get_running_loop(), sock, lambda fd, at, end: os.write(fd, view[at:end]), 0, len(data)).whole()
+    view, loop = memoryview(data), asyncio.get_running_loop()
+    await _Sending(loop, sock, lambda fd, at, end: os.write(fd, view[at:end]), 0, len(data)).whole(count)
     return True
 
 
@@ -109,8 +117,9 @@ class _Sending:
         self._end = end
         self._ended: asyncio.Future[None] = loop.create_future()
 
-    async def whole(self) -> None:
-        """Send all of it."""
+    async def whole(self, count: Count) -> None:
+        """Send all of it; ``count`` is told how much went."""
+        start = self._at
         try:
             self._go_on()
             if not self._ended.done():
@@ -119,6 +128,7 @@ class _Sending:
         finally:
             self._loop.remove_writer(self._fd)
             os.close(self._fd)
+            count(self._at - start)
 
     def _go_on(self) -> None:
         if self._ended.done():
@@ -191,8 +201,13 @@ async def send_whole(request: web.Request, response: web.StreamResponse, body: b
 async def _send_piece(request: web.Request, response: web.StreamResponse, piece: Piece) -> None:
     if request.transport is None:
         raise ConnectionResetError("the client hung up")
+    count = partial(_count, request)
     if isinstance(piece, bytes):
-        if len(piece) < LARGE or not await send_bytes(request.transport, piece):
+        if len(piece) < LARGE or not await send_bytes(request.transport, piece, count):
             await response.write(piece)
         return
-    await send_range(request.transport, piece.file, piece.start, piece.size)
+    await send_range(request.transport, piece.file, piece.start, piece.size, count)
+
+
+def _count(request: web.Request, sent: int) -> None:
+    request[SENT] = request.get(SENT, 0) + sent

@@ -75,6 +75,14 @@ async def test_a_range_is_that_part_of_the_file(either, asked, part):
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
 
 
+@pytest.mark.parametrize("method, most", [("GET", 10_000), ("HEAD", 0)])
+async def test_the_bytes_of_a_file_count_for_whoever_got_them(either, method, most):
+    name = {"Authorization": "Basic YWRhOg=="}
+    await either.request(method, BITMAP, headers={**name, "Range": "bytes=0-9999"} if most else name)
+    (ada,) = [row for row in (await either.get("/api/usage")).json if row["who"] == "user:ada"]
+    assert most < ada["bytes"] < most + 2000  # with the headers
+
+
 async def test_a_range_beyond_the_end_is_416(either):
     answer = await either.get(BITMAP, headers={"Range": "bytes=99999999-"})
     assert (answer.code, answer.headers["Content-Range"][:8]) == (416, "bytes */")

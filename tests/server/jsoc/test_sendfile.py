@@ -10,6 +10,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from mirror.server.jsoc.sendfile import LARGE, send_range, send_whole
+from mirror.server.requests import SENT
 
 DATA = bytes(range(251)) * 60_000
 
@@ -90,10 +91,12 @@ async def test_a_client_that_hangs_up_is_a_broken_connection(path):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_large_answer_in_memory_arrives_whole_and_the_connection_goes_on(method):
-    body = DATA[: 12 * LARGE]
+    body, counted = DATA[: 12 * LARGE], []
 
     async def answer(request):
-        return await send_whole(request, web.StreamResponse(), body)
+        response = await send_whole(request, web.StreamResponse(), body)
+        counted.append(request.get(SENT, 0))
+        return response
 
     app = web.Application()
     app.router.add_get("/", answer)
@@ -102,3 +105,4 @@ async def test_a_large_answer_in_memory_arrives_whole_and_the_connection_goes_on
             async with session.request(method, server.make_url("/")) as response:
                 assert int(response.headers["Content-Length"]) == len(body)
                 assert await response.read() == (body if method == "GET" else b"")
+    assert counted == [len(body) if method == "GET" else 0] * 3

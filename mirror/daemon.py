@@ -72,6 +72,8 @@ TURN = 0.001
 #: Objects that are made before Python looks for cycles among them, and how often such a look takes in older ones. What
 #: an answer of JSOC's is made of is not looked through again and again while it is read: that took longer than reading.
 CYCLES = (20_000, 20, 20)
+#: Seconds after the start in which no process is begun for statements that somebody may ask.
+WARM_AFTER = 10.0
 #: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
 GRACE = 1.0
 #: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
@@ -263,10 +265,15 @@ async def serve(
         mirror.news.start()
         if mirror.publisher is not None:
             mirror.publisher.start()
-        in_background(mirror.analytics.warm())
+        in_background(_later(mirror.analytics.warm, WARM_AFTER))
         notifier.tell("READY=1", f"STATUS=answering at {address}")
         log.info("ready address=%s store=%s", address, config.storage.path)
         await stop
+
+
+async def _later(work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    await work()
 
 
 def _stopping(mirror: Mirror, notifier: Notifier) -> None:

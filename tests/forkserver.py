@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -152,6 +153,8 @@ def forkserver() -> ForkServer:
 def serve(path: str) -> None:
     """Fork what is asked for, until stdin ends."""
     _load()
+    gc.collect()
+    gc.freeze()  # forks share these objects as long as nobody looks through them for cycles
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)

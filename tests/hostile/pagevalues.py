@@ -80,7 +80,8 @@ overview = have(
     files=have(count=numbers, bytes=numbers, quota=numbers, reserved=numbers),
     disk=have(free=numbers, total=numbers),
     config=have(problem=maybe, file=maybe),
-    fills=some(have(series=texts, done=numbers, total=numbers)),
+    fills=some(have(series=texts, done=numbers, total=numbers, who=some(texts), seconds_left=numbers)),
+    downloads=some(have(who=texts, files=numbers, arriving=numbers, bytes=numbers, size=numbers, seconds_left=numbers)),
     jobs=some(have(**job_members)),
     subscriptions=subscriptions,
     changes=some(have(record=texts, series=texts, gone=flags, found_at=texts)),
@@ -88,6 +89,14 @@ overview = have(
         budget_per_day=maybe, read_today=numbers, running=flags, step=maybe, begun=numbers, ended=numbers, files=numbers,
         bytes=numbers, records=numbers, found=have(),
     ),
+)  # fmt: skip
+hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
+dataset = {"name": texts, "title": texts, "created": texts, "records": numbers, "files": numbers, "bytes": numbers, "sha256": hashes}
+cluster = have(
+    name=texts, id=texts, connected=flags, problem=texts, objects=texts, objects_problem=texts, rows=numbers, chunks=numbers,
+    servers=some(have(name=texts, version=texts, address=texts, since=texts, here=flags)), records=numbers, bytes=numbers,
+    flights=counts, fetching=some(have(series=texts, server=texts, since=texts)), owners=some(have(what=texts, server=texts)),
+    unpublished=numbers, broken=some(texts), files=numbers, file_bytes=numbers, files_problem=texts,
 )  # fmt: skip
 checks = st.just({"running": False, "run": None, "findings": [], "ok": True}) | have(
     running=flags, ok=flags, more_findings=numbers,
@@ -181,6 +190,14 @@ PAGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         spans=spans, examples=snippets, usual=texts,
     ),
     "sql.html": have(query=texts, queries=some(have(name=texts, sql=texts, saved_by=texts)), examples=some(st.builds(Example, texts, texts))),
+    "cluster.html": have(cluster=cluster),
+    "datasets.html": have(datasets=some(have(**dataset))),
+    "dataset.html": have(
+        found=have(
+            **dataset, software=texts, ds=some(texts), sql=maybe, series=some(have(series=texts, records=numbers)), bibtex=texts
+        ),
+        records=some(have(record=texts, recnum=counts, sha256=hashes, files=some(have(path=addresses, segment=texts)))), count=counts,
+    ),
     "jobs.html": have(jobs=some(have(**job_members))),
     "job.html": have(job=have(**job_members, files=files), files=files, more=counts),
     "subscriptions.html": have(
@@ -196,4 +213,5 @@ PAGES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "not_found.html": have(near=st.lists(st.tuples(addresses, texts), max_size=3), passed=flags, why=texts),
     "search.html": searches(),
     "search-fields.html": have(builder=builders, series=series),
+    "plot.html": st.just({}),
 }  # fmt: skip

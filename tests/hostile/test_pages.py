@@ -42,7 +42,7 @@ end = "2014.01.01_01:00:00_TAI"
 segments = ["bitmap"]
 budget = "20KB/day"
 """
-PIECES = ("search-fields.html",)
+PIECES = ("search-fields.html", "plot.html")
 #: One example will do; the smallest is not looked for.
 QUICK = settings(max_examples=50, phases=[Phase.generate], database=None)
 site = Site(None, None)  # type: ignore[arg-type]  # nothing is passed on here, nor fails

@@ -482,7 +482,7 @@ class _Batch:
 
     def request(self, files: Sequence[RequestedFile], *, tar: bool) -> ExportRequest:
         recnums = sorted({w.owner.recnum for w in files})
-        segments = list(dict.fromkeys(w.segment for w in files))
+        segments = sorted({w.segment for w in files})  # one request is one text, whoever asks for it
         return staging_request(self.series.name, recnums, segments, self.address, tar=tar)
 
 

@@ -116,8 +116,9 @@ async def test_the_lake_can_be_read_by_anybody(mirror):
 async def test_what_has_not_changed_is_not_written_again(mirror):
     async def files() -> dict[Path, int]:
         """The files of months, once all is sealed, which no statement waits for."""
-        series, _ = mirror.running.index.series("hmi.v_45s")
-        await mirror.running.analytics._lake.tables(series)
+        analytics = mirror.running.analytics
+        series, _ = analytics._index.series("hmi.v_45s")
+        await analytics._lake.tables(series)
         return {p: p.stat().st_mtime_ns for p in (mirror.path / "lake").rglob("20*.parquet")}
 
     await sql(mirror, "SELECT 1 FROM hmi.v_45s LIMIT 1")

@@ -141,7 +141,7 @@ function actions(ds, gaps, whole) {
   const outcome = h("span", { role: "status" });
   const button = h("button", { type: "button", class: "main", id: "fill" }, whole ? "Fill the year" : "Fill this day");
   button.disabled = !gaps.count;
-  fillingOf(button, outcome, ds, () => { filling = true; });
+  fillingOf(button, outcome, ds, (job) => follow(job.id));
   return h("p", { class: "row" }, may("export") && button,
     h("a", { class: "button", href: `/search?ds=${encodeURIComponent(ds)}` }, "See records"),
     h("code", { class: "small" }, ds), outcome);
@@ -159,8 +159,20 @@ function gapList(gaps) {
 
 // ---- live ----------------------------------------------------------------------------------------------
 
+/** Milliseconds from one look at a fill to the next. */
+const LOOK = 1000;
 let filling = false;
 let refreshed = 0;
+
+/** Show what a fill has brought once it has ended. News may miss one that is quick, and tell late of its beginning. */
+async function follow(id) {
+  let job;
+  do {
+    await new Promise((resolve) => { setTimeout(resolve, LOOK); });
+    job = await attempt(() => api(`/api/jobs/${encodeURIComponent(id)}`));
+  } while (job && !["done", "failed", "cancelled"].includes(job.state));
+  refresh(true);
+}
 
 async function refresh(quietly) {
   const answer = await attempt(() => api(`/api/coverage/days?series=${encodeURIComponent(series)}`));

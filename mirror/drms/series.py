@@ -5,6 +5,7 @@ Pure values; names and members are the server's own. Decoding and encoding is ``
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +19,8 @@ T = TypeVar("T")
 SLOTTED_SCOPES = frozenset({"ts_eq", "ts_slot", "slot", "enum", "carr"})
 #: recscope of a keyword that each segment of a record has its own of.
 OF_SEGMENT = "segment"
+#: That of the segment with a number: DATAMIN[1].
+_NUMBERED = re.compile(r"(.+)\[([0-9]{1,9})\]")
 INTEGER_TYPES = frozenset({"char", "short", "int", "longlong"})
 FLOAT_TYPES = frozenset({"float", "double"})
 
@@ -125,7 +128,9 @@ class Series:
         return {k.name.lower(): k for k in reversed((*self.record_keywords, *self.keywords))}
 
     def keyword(self, name: str) -> Keyword | None:
-        """The keyword of that name in any case, of the structure or of a record, or None."""
+        """The keyword of that name in any case, of the structure or of a record, or None. ``X[1]`` is ``X_001``."""
+        if numbered := name.endswith("]") and _NUMBERED.fullmatch(name):
+            name = f"{numbered[1]}_{int(numbered[2]):03d}"
         return self._keywords_by_name.get(name.lower())
 
     def segment(self, name: str) -> Segment | None:

@@ -46,11 +46,13 @@ _OF_SEGMENT = re.compile(r"(.+)\[([0-9]+)\]")
 def keyword_named(series: Series, name: str) -> Keyword | None:
     """The keyword of a record by its name in any case; ``DATAMIN[1]`` is ``DATAMIN_001``.
 
-    A keyword that each segment has its own of is not found by its bare name: a record has none of that name.
+    One that each segment has its own of is that of the first by its bare name, which is its name in a FITS header.
     """
     numbered = _OF_SEGMENT.fullmatch(name)
     found = series.keyword(f"{numbered[1]}_{int(numbered[2]):03d}" if numbered else name)
-    return None if found is None or (found.recscope == "segment" and found in series.keywords) else found
+    if found is not None and found.recscope == "segment" and found in series.keywords:
+        return series.keyword(f"{name}_000")
+    return found
 
 
 def _quality(name: str, cells: Sequence[str]) -> Sequence[str]:

@@ -28,6 +28,8 @@ def test_such_a_keyword_is_found_with_its_number_and_without():
     assert PER_SEGMENT.keyword("datamin_001").name == "DATAMIN_001"
     assert PER_SEGMENT.keyword("DATAMIN").name == "DATAMIN"
     assert PER_SEGMENT.keyword("DATAMIN_002") is None
+    assert PER_SEGMENT.keyword("datamin[1]").name == "DATAMIN_001"
+    assert [PER_SEGMENT.keyword(name) for name in ("DATAMIN[2]", "DATAMIN[]", "DATAMIN[x]", "[1]", "A[0]")] == [None] * 5
 
 
 def test_what_is_asked_for_and_kept_of_a_record_is_what_the_recorded_server_has():

@@ -363,7 +363,7 @@ class Exporting:
 
 
 def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> None:
-    """Each export can be gone on with by another server of the cluster."""
+    """Another server of the cluster can continue each export."""
     from mirror.cluster.exports import SharedExport  # noqa: PLC0415
 
     async def tell(job: Job) -> None:

@@ -2,7 +2,7 @@
 
 The number of an export tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
 it came, with whatever authorizes it there; its answer goes back as it is. What came from another mirror is passed on no
-further. The export of a mirror that is gone is gone on with by the first one that is asked about it.
+further. The export of a mirror that is gone is continued by the first one that is asked about it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fills: begun by whoever says so, cut into chunks, shared chunk by chunk, listed, cancelled, gone on with."""
+"""Fills: begun by whoever says so, cut into chunks, shared chunk by chunk, listed, cancelled, continued."""
 
 from __future__ import annotations
 

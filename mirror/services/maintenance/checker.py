@@ -1,4 +1,4 @@
-"""Checks of the whole store: begun, gone on with, watched. One runs at a time; a background one gives way.
+"""Checks of the whole store: begun, continued, watched. One runs at a time; a background one gives way.
 
 What a check does is in ``checkfiles``, ``checkindex`` and ``checklake``, how it goes on in ``checkplan``.
 After each piece of work it is written down, so that a check that was stopped goes on where it was.
@@ -78,7 +78,7 @@ class Checker:
     async def start(self, scope: Scope, budget: int | None = None, *, restart: bool = False) -> CheckProgress:
         """Begin a check, go on with an unfinished one unless it is to ``restart``, or join one that runs.
 
-        ``budget``: bytes after which it stops, to be gone on with. Refused while one of another scope runs.
+        ``budget``: bytes after which it stops, to be continued. Refused while one of another scope runs.
         """
         if self.is_running:
             assert self._run is not None
@@ -128,7 +128,7 @@ class Checker:
     # ---- in the background -----------------------------------------------------------------------
 
     async def go_on(self, scope: Scope, left: int | None, breathe: Breather) -> Run:
-        """The background check, begun or gone on with, until it has ended or ``breathe`` says that it is enough.
+        """The background check, begun or continued, until it has ended or ``breathe`` says that it is enough.
 
         ``left``: bytes that it may read, None: any number.
         """

@@ -118,7 +118,7 @@ def verify(name: str, daemon: Daemon, as_json: bool) -> None:
 def diff(name: str, daemon: Daemon, as_json: bool) -> None:
     """Show what JSOC has reprocessed, withdrawn or added since, by record and keyword.
 
-    JSOC is asked, unless the mirror is offline.
+    JSOC is asked; while it cannot be, that is an error.
     """
     found = watched(daemon, api.DIFF, Nothing(), _STEPS, name=name)
     if as_json:

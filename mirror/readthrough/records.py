@@ -474,8 +474,9 @@ class Records:
             return
         if isinstance(cause, OverBudget):
             raise cause
-        told = cause if isinstance(cause, UpstreamRefused | ClusterAway) else f"JSOC is not responding ({cause})"
-        why = str(told) if cause else self._rules.why_not(demand)
+        away = "JSOC is not responding"
+        said = isinstance(cause, UpstreamRefused | ClusterAway) or str(cause).startswith(away)
+        why = (str(cause) if said else f"{away} ({cause})") if cause else self._rules.why_not(demand)
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
             f"{why}; {series.name} is not cached for: {describe(series, missing)}", spans

@@ -27,6 +27,7 @@ from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, StorageErro
 from mirror.humanize import counted, stamp
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.rechecks import runs
+from mirror.readthrough.records import CacheStatus
 from mirror.services.datasets.crate import bibtex, fresh_folder, read_crate, write_crate
 from mirror.services.datasets.tables import Contents, KeptFile, KeptRecord, taken
 from mirror.services.exports.segment_files import FileLocation, requested_files
@@ -333,24 +334,28 @@ class Datasets:
 
     async def _current(self, found: Contents, report: Report) -> tuple[dict[str, Row], list[str]]:
         """The newest version of each of its records, by name; and the names that its record sets have besides."""
-        demand = CacheDemand.REVALIDATE if self._find.rules.may_ask else CacheDemand.DEFAULT
         current: dict[str, Row] = {}
         for text in found.ds:
             await report(Progress(step="asking", series=text))
-            current |= await self._newest(text, demand)
+            current |= await self._newest(text)
         names = [r.record for r in found.records]
         added = sorted(current.keys() - set(names))
         rest = [name for name in dict.fromkeys(names) if name not in current]
         for start in range(0, len(rest), BY_NAME):
             await report(Progress(step="asking", done=start, total=len(rest)))
-            current |= await self._newest(",".join(rest[start : start + BY_NAME]), demand)
+            current |= await self._newest(",".join(rest[start : start + BY_NAME]))
         return current, added
 
-    async def _newest(self, ds: str, demand: CacheDemand) -> dict[str, Row]:
-        """The records of a record set by name, of several with one name the newest."""
+    async def _newest(self, ds: str) -> dict[str, Row]:
+        """The records of a record set by name, of several with one name the newest; NotHeld if JSOC cannot say which."""
+        rules = self._find.rules
         rows: dict[str, Row] = {}
         for selection in await self._find.search.selections(ds):
-            for row in (await self._find.records.read(selection, None, demand)).rows:
+            read = await self._find.records.read(selection, None, CacheDemand.REVALIDATE)
+            if read.origin is CacheStatus.STALE or not rules.may_ask:
+                why = "JSOC is not responding" if rules.may_ask else rules.why_not(CacheDemand.REVALIDATE)
+                raise NotHeld(f"{why}; what JSOC has of {ds} now is not known")
+            for row in read.rows:
                 name = from_wire(row[NAME_FIELD])
                 if name not in rows or rows[name].recnum < row.recnum:
                     rows[name] = row

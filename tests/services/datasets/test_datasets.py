@@ -112,6 +112,16 @@ async def test_what_cannot_be_is_one_clear_error_and_makes_nothing(lab, made, wo
     assert await told(lab, "list") == before
 
 
+async def test_what_jsoc_has_now_is_not_guessed_while_it_cannot_be_asked(lab, made):
+    await lab.faults({"match": {}, "fault": "refuse"})
+    assert "JSOC is not responding; what JSOC has of" in (await run(lab, "diff", "day", code=1)).output
+    await lab.restart(MIRROR_UPSTREAM__POLICY="offline")
+    assert "the mirror is offline; what JSOC has of" in (await run(lab, "diff", "day", code=1)).output
+    assert (await told(lab, "verify", "day"))["ok"]
+    await lab.faults()
+    await lab.restart(MIRROR_UPSTREAM__POLICY="fallback")
+
+
 async def test_neither_eviction_nor_forgetting_takes_what_a_data_set_keeps_without_saying_so(lab, made):
     answer = await lab.request("POST", "/api/evict", json={"need": 10**12})
     assert answer.code == 200

@@ -202,7 +202,7 @@ NGINX = """
 daemon off; pid {folder}/pid; error_log stderr; {user} worker_processes {workers};
 events {{ worker_connections 1024; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; default_type image/fits;
+    access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush on; default_type image/fits;
     client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
     uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
     server {{ listen 127.0.0.1:{port}; location = /file.fits {{ alias {file}; }} }}

@@ -120,7 +120,7 @@ def load(server: Server, what: str, slots: list[list[int]], seconds: float) -> N
     before = busy(server.processes())
     done = subprocess.run(
         [sys.executable, "-c", CLIENT, parts.hostname or "", str(parts.port), str(seconds)],
-        input=json.dumps(paths), capture_output=True, text=True, check=True,
+        input=json.dumps(paths), stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     spent, times = busy(server.processes()) - before, sorted(json.loads(done.stdout))
     server.rates.setdefault(what, []).append(len(times) / spent)

@@ -129,6 +129,22 @@ class PostgresServer(Server):
     def address(self, database: str) -> str:
         return f"postgresql://mirror@/{database}?host={self.folder}"
 
+    def pause(self) -> None:
+        """Stop all of its processes where they are: it keeps its connections, and says nothing."""
+        super().pause()
+        self._each(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        super().resume()
+        self._each(signal.SIGCONT)
+
+    def _each(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
     def is_up(self) -> bool:
         import psycopg
 

@@ -35,8 +35,8 @@ class Owner(Answer, frozen=True, kw_only=True):
 class Cluster(Answer, frozen=True, kw_only=True):
     """How the cluster is, as this server sees it.
 
-    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, "" while it is
-    there; then the counts are 0. ``rows`` of the journal, ``chunks`` with their ``records`` and ``bytes``, ``flights`` that
+    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, and the counts are 0
+    then; or, while ``connected``, what keeps it from its work; "" if nothing does. ``rows`` of the journal, ``chunks`` with their ``records`` and ``bytes``, ``flights`` that
     are under way, the oldest of them in ``fetching``. ``owners``: what is done by one server for all. ``unpublished``: commits
     of this server that the others do not know of yet. ``broken``: chunks that this server could not use. ``files`` among
     the objects have ``file_bytes``; ``files_problem``: why those of this server do not go there now.

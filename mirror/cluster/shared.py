@@ -439,6 +439,7 @@ class ClusterShared:
             await asyncio.sleep(COUNTED)
             if not self.database.connected:
                 continue
+            await self.database.look_again()
             with suppress(ClusterAway, StorageError):
                 await self.tallies.exchange()
                 if (noted := noted + COUNTED) >= NOTED and not self._restored:

@@ -38,7 +38,7 @@ from mirror.errors import ClusterAway, ConfigError, MirrorError
 from mirror.redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from importlib.resources.abc import Traversable
 
 log = logging.getLogger(__name__)
@@ -96,14 +96,25 @@ class Member:
     number: int
 
 
-class _Wrong(Exception):
-    """Something that waiting does not mend."""
-
-
 #: How the codes begin of what is wrong with PostgreSQL, and not with a statement: it lacks resources, or its files.
 _UNABLE = ("53", "58", "XX")
 #: That nothing may be written any more.
 _READ_ONLY = "25006"
+
+
+def other_versions(members: Iterable[Member]) -> str:
+    """Which server has which version, if they differ; "" if not."""
+    by_version: dict[str, list[str]] = {}
+    for member in members:
+        by_version.setdefault(member.version, []).append(member.name)
+    if len(by_version) <= 1:
+        return ""
+    told = ", ".join(f"{' and '.join(names)} {version}" for version, names in sorted(by_version.items()))
+    return f"the servers differ: {told}; expected one version of all within a day"
+
+
+class _Wrong(Exception):
+    """Something that waiting does not mend."""
 
 
 class ClusterDatabase:

@@ -104,7 +104,7 @@ class Objects:
         """
         import obstore  # noqa: PLC0415  (see the docstring of the module)
 
-        seconds = FIRST if patience is None and isinstance(data, bytes) else patience
+        seconds = math.inf if patience is None and isinstance(data, Path) else patience
         try:
             async with self._asked("put", key, seconds):
                 await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
@@ -217,13 +217,13 @@ class Objects:
         return f"{self.place}/{key}"
 
     @asynccontextmanager
-    async def _asked(self, verb: str, key: str, patience: float | None = FIRST) -> AsyncIterator[None]:
+    async def _asked(self, verb: str, key: str, patience: float | None = None) -> AsyncIterator[None]:
         """Something is asked of the store; how that ends tells how the store is."""
         if time.monotonic() < self._silent_until:
             raise ObjectStoreAway(self.problem)
         try:
             with self._translated(verb, key):
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(None if patience == math.inf else patience or FIRST):
                     yield
         except (ObjectMissing, _AlreadyThere):
             self.problem = ""

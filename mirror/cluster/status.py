@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mirror.api import cluster as api
 from mirror.cluster.compaction import FOLDER
-from mirror.cluster.database import PLACES, PRESENCE
+from mirror.cluster.database import PLACES, PRESENCE, other_versions
 from mirror.cluster.objects import MARK
 from mirror.cluster.places import number_of
 from mirror.cluster.shared import PUBLISHER
@@ -97,7 +97,8 @@ async def status(cluster: ClusterShared, subscriptions: Iterable[str]) -> api.Cl
         files=contents[0],
         file_bytes=contents[1],
         files_problem="" if files is None else files.problem,
-        broken=list(cluster.reader.broken.values())[:NAMED],
+        versions=other_versions(members),
+        broken=cluster.reader.broken[:NAMED],
     )
 
 

@@ -444,6 +444,7 @@ class ClusterShared:
             await self.database.look_again()
             with suppress(ClusterAway, StorageError):
                 await self.tallies.exchange()
+                await self.tallies.exchange_quotas()
                 if (noted := noted + COUNTED) >= NOTED and not self._restored:
                     noted = 0.0
                     await self._note_newest()

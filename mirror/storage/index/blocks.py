@@ -34,7 +34,7 @@ _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
 SLOTS, MOST_IN_BLOCK = 512, 2048
 #: Bytes of all blocks that are texts, and of all that are cut. Who goes through years without coming back to any place
 #: drives out only the texts of others who do.
-MOST_TEXTS, MOST_CUT = 24 << 20, 40 << 20
+MOST_TEXTS, MOST_CUT = 16 << 20, 48 << 20
 #: How often somebody looks into a block before it is cut.
 LOOKS = 3
 #: Blocks that cannot be had, of which that is remembered.

@@ -568,8 +568,10 @@ def _end(session: psycopg.Connection[Any] | None) -> None:
 
 async def _closed(*parts: psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any] | None) -> None:
     for part in parts:
-        if part is not None:
-            with suppress(psycopg.Error, OSError):
+        with suppress(psycopg.Error, OSError):
+            if isinstance(part, AsyncConnectionPool):
+                await part.close(timeout=0)  # which else waits for connections that are being made to nobody
+            elif part is not None:
                 await part.close()
 
 

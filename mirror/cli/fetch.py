@@ -117,7 +117,7 @@ def fetch(
         mirror fetch 'hmi.m_720s[2014.01.01/1d]' --to data --cached
         mirror fetch 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
-    Prints one file name per line. Files that are not available are listed on stderr, and the exit code is 1.
+    Prints one file name per line. Files that could not be fetched are listed on stderr, and the exit code is 1.
     As in every export, records without an image (QUALITY below 0) are skipped, unless the record set has a
     condition on QUALITY.
     """
@@ -316,9 +316,9 @@ def _report(
         click.echo(folder / each.name)
     for lost in failed[:MOST_TOLD]:
         part = f"{{{lost.segment}}}" if lost.segment else ""
-        remark(f"not available: {lost.record}{part}: {lost.error}")
+        remark(f"not fetched: {lost.record}{part}: {lost.error}")
     if len(failed) > MOST_TOLD:
-        remark(f"and {len(failed) - MOST_TOLD:,} more not available; --json lists all")
+        remark(f"and {len(failed) - MOST_TOLD:,} more not fetched; --json lists all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
     hint = "" if parts or failed else "; no record of this set has an image"

@@ -167,7 +167,7 @@ async def test_a_file_that_does_not_come_back_is_told_and_the_others_come(lab, r
     assert failed["record"] == TAPED_RECORD
     assert "email" in failed["error"].lower()
     result = await run("fetch", both, "--to", str(tmp_path / "a"))
-    assert f"not available: {TAPED_RECORD}{{bitmap}}: " in result.stderr
+    assert f"not fetched: {TAPED_RECORD}{{bitmap}}: " in result.stderr
     assert "--email ADDRESS" in result.stderr
     assert "1 of 2 files are on tape" in result.stderr
     assert "has an image" not in result.stderr

@@ -27,6 +27,7 @@ from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -148,6 +149,8 @@ def fetch(
     delivered = [each for each in came if isinstance(each, Delivered)]
     failed += [each for each in came if isinstance(each, Failure)]
     _report(folder, delivered, failed, time.monotonic() - started, as_json=as_json)
+    if not items and not failed and not as_json:
+        remark(why_empty(daemon, recordset) or "No record of this set has an image.")
     if failed or not delivered:
         raise SystemExit(1)
 
@@ -321,10 +324,9 @@ def _report(
         remark(f"and {len(failed) - MOST_TOLD:,} more not fetched; --json lists all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
-    hint = "" if parts or failed else "; no record of this set has an image"
     remark(
         f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
-        + (f": {parts}" if parts else hint)
+        + (f": {parts}" if parts else "")
     )
 
 

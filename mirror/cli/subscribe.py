@@ -139,7 +139,7 @@ def file_of(daemon: Daemon) -> Path:
     answer = daemon.ask(STATUS).config.file
     if answer is None:
         raise click.ClickException(
-            "the mirror runs without a configuration file, which is where subscriptions are kept; start it with one, which may "
+            "the mirror runs without a configuration file, which is where subscriptions and tokens are kept; start it with one, which may "
             "be empty: touch config.toml; mirror serve --config config.toml"
         )
     if not Path(answer).exists():

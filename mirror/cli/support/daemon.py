@@ -170,8 +170,8 @@ def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daem
     def named(context: click.Context, option: click.Parameter, url: str) -> Daemon:
         default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
         if context.resilient_parsing:  # a shell completes names: nothing is opened for that
-            return Daemon(_configured(url) if default else url, token=context.meta.get(_TOKEN))
-        return found(context, option, _configured(url) if default else url)
+            return Daemon(_configured(context, url) if default else url, token=context.meta.get(_TOKEN))
+        return found(context, option, _configured(context, url) if default else url)
 
     return click.option(
         "--url",
@@ -197,10 +197,11 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
     return _named(context, url)
 
 
-def _configured(default: str) -> str:
+def _configured(context: click.Context, default: str) -> str:
     """Where the mirror of the configuration file listens, if one is named and says it; else ``default``."""
     path = Path(os.environ.get("MIRROR_CONFIG") or os.devnull)
-    if not path.exists() or path == Path(os.devnull):
+    edited = any("--config" in option.opts for option in context.command.params)  # by this command, which may make it
+    if path == Path(os.devnull) or (edited and not path.exists()):
         return default
     from mirror.config.loading import load_config  # noqa: PLC0415  (most commands name no file)
     from mirror.listening import url_of  # noqa: PLC0415  (the same)

@@ -42,12 +42,12 @@ PEOPLE, DAYS, JOBS, FILES, CHANGES, LINES = 50, 400, 3_000, 20, 50_000, 20_000
 def get(base: str, path: str) -> bytes:
     """A body as a browser gets it; what it posts says that nothing is to be done."""
     path = path.removeprefix("POST ")
-    data = json.dumps({"need": "1TB", "dry_run": True}).encode() if path == "/api/evict" else None
+    data = json.dumps({"need": 10**9, "dry_run": True}).encode() if path == "/api/evict" else None
     headers = {"Accept-Encoding": "gzip", "Content-Type": "application/json"}
     try:
         response = urllib.request.urlopen(urllib.request.Request(base + path, data, headers), timeout=600)
     except urllib.error.HTTPError as problem:
-        if problem.code not in (404, 400, 409):
+        if problem.code not in (404, 400, 409, 507):
             raise
         print(f"    {path}: HTTP {problem.code} {problem.read()[:120]!r}")
         return b""
@@ -73,7 +73,8 @@ def add_bookkeeping(cursor: Cursor) -> None:
         f"INSERT INTO mirror.usage SELECT {day}, 'token:user' || w, 100 + w, 10000, 1000000 * w, 100000 * w "
         f"FROM range({DAYS}) AS days(d), range({PEOPLE}) AS people(w)"
     )
-    request = '{"ds": "hmi.v_45s[2012.01.01_TAI/15m]", "segments": ["Dopplergram"], "protocol": "as-is"}'
+    asked = {"op": "exp_request", "ds": "hmi.V_45s[2012.01.01_TAI/15m]", "method": "url", "protocol": "as-is", "format": "json"}
+    request = json.dumps(asked)
     (known,) = cursor.execute("SELECT count(*) FROM mirror.jobs").fetchone() or (0,)
     assert not known
     cursor.execute(

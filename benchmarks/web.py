@@ -157,7 +157,7 @@ def main() -> None:
 def measure(store: Path) -> None:
     """Ask a mirror on ``store``; the first answer of each is told apart from those that are remembered."""
     series = "hmi.v_45s"
-    with run_mirror(store) as mirror:
+    with run_mirror(store, UPSTREAM__POLICY="offline") as mirror:
         hour = quote(f"{series}[2012.03.04_TAI/1h]")
         month = quote(f"{series}[2012.03.04_TAI/30d]")
         paths = {

@@ -45,7 +45,7 @@ def create_tables(cursor: Cursor, layout: Layout) -> None:
     """The two tables of a series, if they are not there yet."""
     columns = ["recnum BIGINT", "sunum BIGINT"]
     columns += [f"{quoted(c.name)} {c.sql_type}" for c in layout.columns]
-    columns += ["_keyset INTEGER", "_raw VARCHAR"]
+    columns += ["_keyset INTEGER", "_raw VARCHAR USING COMPRESSION zstd"]
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {layout.namespace}")
     for table in (layout.table, layout.old_table):
         cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")

@@ -175,7 +175,7 @@ async def test_sealing_ends_with_the_month_under_way_once_the_mirror_stops(tmp_p
         await made.ask("hmi.sharp_cea_720s[][2014.01.31_23:36_TAI/1h]")
         made.clock.forward(seconds=IDLE)
         upkeep, written, stopping = made.running.upkeep, [], []
-        write = Lake._write  # noqa: SLF001
+        write = Lake._write
 
         async def first(self, name, month, *rest):
             written.append(month)

@@ -28,7 +28,7 @@ def counted(monkeypatch):
 
 async def afresh(mirror, query):
     """The same map by one that remembers nothing, as JSON."""
-    index = mirror.running.search._index  # noqa: SLF001
+    index = mirror.running.search._index
     made = HeatMap(index, CellCounts(mirror.running.database, index), mirror.running.rules, tuple)
     year = query.get("year")
     return msgspec.to_builtins(await made.days(query["series"], None if year is None else int(year)))

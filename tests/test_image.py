@@ -66,12 +66,13 @@ def within(made: str, *command: str, **more: str) -> list[str]:
 
 
 def of_its_user(name: str) -> list[int]:
-    """Processes of that user which run ``mirror``."""
+    """Processes of that user which are ``mirror serve`` itself."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             mine = f"\nUid:\t{name}\t" in (place / "status").read_text()
-            if mine and "mirror serve" in (place / "cmdline").read_text().replace("\0", " "):
+            command = (place / "cmdline").read_text().split("\0")
+            if mine and command[0].endswith("python") and command[1:3] == ["/opt/jsoc-mirror/bin/mirror", "serve"]:
                 found.append(int(place.name))
         except OSError:  # gone since
             continue
@@ -98,8 +99,10 @@ def test_a_mirror_runs_in_the_image_that_is_built_of_the_tree(image):
             )
             assert json.loads(status.stdout)["records"] == 80
         finally:
-            (process,) = of_its_user("8040")
-            os.kill(process, signal.SIGTERM)
+            stopped = of_its_user("8040")
+            for process in stopped:
+                os.kill(process, signal.SIGTERM)
             running.wait(60)
+        assert len(stopped) == 1, "under the user of the image, and once"
         assert running.returncode == 0
         assert "index.duckdb" in subprocess.run(within(made, "ls", "/data"), capture_output=True, text=True, check=True).stdout

@@ -191,6 +191,10 @@ def test_the_service_is_installed_by_one_script(tmp_path):
         subprocess.run([SERVICE / "install"], env={**os.environ, "DESTDIR": str(tmp_path)}, check=True)
         settings = tmp_path / "etc/jsoc-mirror/config.toml"
         assert settings.read_text().startswith(("#", "edited"))
+        if not settings.read_text().startswith("edited"):  # commands find the store of the service there
+            store = tomllib.loads(settings.read_text())["storage"]["path"]
+            assert f"StateDirectory={Path(store).name}" in (SERVICE / "jsoc-mirror.service").read_text()
+            assert store == "/var/lib/jsoc-mirror"
         settings.write_text("edited")
     assert settings.read_text() == "edited"
     unit = (tmp_path / "etc/systemd/system/jsoc-mirror.service").read_text()

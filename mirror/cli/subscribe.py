@@ -24,7 +24,7 @@ from mirror.cli.support.output import (
     show,
     show_estimate,
 )
-from mirror.cli.sync import show_subscriptions
+from mirror.cli.sync import NONE, show_subscriptions
 from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
 
@@ -95,7 +95,10 @@ def subscribe(
     if sum(map(bool, (series, listing, remove))) != 1:
         raise click.UsageError("expected a SERIES, or --list, or --remove NAME")
     if listing:
-        show_subscriptions(daemon.ask(SUBSCRIPTIONS), form)
+        found = daemon.ask(SUBSCRIPTIONS)
+        show_subscriptions(found, form)
+        if form == "table" and not found:
+            remark(NONE)
         return
     subscription = {} if remove else _table(series or "", given)
     if dry_run and not remove:

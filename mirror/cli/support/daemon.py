@@ -122,7 +122,7 @@ class Daemon:
                 return f"the mirror at {self.url} has an incompatible version: {problem.why}"
             return f"the server at {self.url} is not a mirror: {problem.why}.\nFor another mirror, {_WHERE}"
         if problem.code == UNAUTHORIZED:
-            return f"{problem} Set it with MIRROR_TOKEN or --token."
+            return f"{str(problem).rstrip('.')}. Set it with MIRROR_TOKEN or --token."
         return _apart(str(problem))
 
     def _is_mirror(self) -> bool:

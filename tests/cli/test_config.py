@@ -100,6 +100,8 @@ def test_the_file_of_a_mirror_says_where_it_listens_and_where_its_store_is(mirro
         done = mirror("--config", str(config), "status", "--json")
         assert json.loads(done.stdout)["config"]["file"] == str(config)
         assert (tmp_path / "other").is_dir() and not (config.parent / "store").exists()
+        in_its_environment = run("-m", "mirror", "status", "--json", MIRROR_SERVER__PORT=port, MIRROR_SERVER__HOST="0.0.0.0")
+        assert json.loads(in_its_environment.stdout)["config"]["file"] == str(config)
         elsewhere = mirror("--config", str(config), "status", "--url", "http://127.0.0.1:1")
         assert (elsewhere.exit_code, "no mirror at http://127.0.0.1:1" in elsewhere.output) == (1, True)
     with_own_store = run("-m", "mirror", "--config", str(config), "series")

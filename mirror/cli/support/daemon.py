@@ -198,11 +198,13 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
 
 
 def _configured(context: click.Context, default: str) -> str:
-    """Where the mirror of the configuration file listens, if one is named and says it; else ``default``."""
+    """Where the mirror of the configuration file or the environment listens, if these say it; else ``default``."""
     path = Path(os.environ.get("MIRROR_CONFIG") or os.devnull)
     edited = any("--config" in option.opts for option in context.command.params)  # by this command, which may make it
     if path == Path(os.devnull) or (edited and not path.exists()):
-        return default
+        if not any(name.startswith("MIRROR_SERVER__") for name in os.environ):
+            return default
+        path = Path(os.devnull)
     from mirror.config.loading import load_config  # noqa: PLC0415  (most commands name no file)
     from mirror.listening import url_of  # noqa: PLC0415  (the same)
 

@@ -69,9 +69,9 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
     if world is not None and side is not None:
         raise click.UsageError("--side is for synthetic series; a --world has files of its own")
     series, recorded = _series(world, side), _exports(world)
-    scenes = {} if side is None else {"scenes": _scenes()}
+    scenes = _scenes(side)
     asyncio.run(
-        run(series, host=host, port=port, latency=latency, faults=rules, recorded=recorded, ready=announce, **scenes)
+        run(series, host=host, port=port, latency=latency, faults=rules, recorded=recorded, scenes=scenes, ready=announce)
     )
 
 
@@ -81,7 +81,9 @@ def announce(url: str) -> None:
         click.echo(f"ready {url}")
 
 
-def _scenes() -> Scenes:
+def _scenes(side: int | None) -> Scenes:
+    if side is None:
+        return lambda _, __: None
     from mirror.simulator.synthetic.scenes import scene_of  # noqa: PLC0415  (loads all patches)
 
     return scene_of

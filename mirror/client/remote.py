@@ -30,8 +30,9 @@ from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.cutouts import FITS, CutoutQuery
-from mirror.api.exports import FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
+from mirror.api.exports import CANCEL, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
+from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.api.freshness import CHANGES, ChangesQuery
 from mirror.api.maintenance import PIN, UNPIN, PinBody, Pinned, Unpinned
 from mirror.api.monitoring import STATUS
@@ -335,6 +336,28 @@ class Client:
         times = frames.times_of([file.record for file in files], known.kinds)
         got = [(file.record, partial(self._fits, address_of(file))) for file in files]
         return images.cube(got, asked, times, {"recordset": recordset, "segment": segments[0], "mirror": self.url})
+
+    def film(
+        self, recordset: str, to: str | Path, *, seg: Names = None, n: int | None = None, size: int = 512, fps: int = 10,
+        step: int = 1, fetch: bool = False, progress: bool | None = None,
+    ) -> Path:  # fmt: skip
+        """A film of the images of a record set, as MP4 in the file ``to``; made by the mirror, as a job.
+
+        Every ``step``-th record, ``fps`` frames a second, no side above ``size`` pixels (128, 256, 512 or 1024). Of files
+        that are cached only, unless ``fetch``. RemoteError if there are none, or the mirror has no imageio-ffmpeg.
+        """
+        body = FilmBody(ds=recordset, seg=_names(seg), n=n, size=size, fps=fps, step=step, fetch=fetch)
+        job = self._ask(FILM, body)
+        try:
+            with _bar("making the film", progress) as told:
+                job = self._ended(job, told)
+        except KeyboardInterrupt:
+            self._ask(CANCEL, Nothing(), id=job.id)
+            raise
+        made = self._do(msgspec.structs.replace(call(FILM_FILE, id=job.id), read=lambda answer: answer.read()))
+        place = Path(to)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return kept(place.parent, place.name, made)
 
     # ---- data sets -------------------------------------------------------------------------------
 

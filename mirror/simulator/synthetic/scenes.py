@@ -50,7 +50,7 @@ class Flare:
 
 
 def _flare(day: str, start: str, peak: str, size: float) -> Flare:
-    return Flare(*(parse_time(f"{day}_{clock}:00_UTC") for clock in (start, peak)), size)
+    return Flare(parse_time(f"{day}_{start}:00_UTC"), parse_time(f"{day}_{peak}:00_UTC"), size)
 
 
 #: Flares of GOES by HARP.
@@ -193,7 +193,10 @@ class _Plane:
 def _disk(scene: Scene, shape: tuple[int, int], chance: np.random.Generator) -> NDArray[np.float64]:
     assert scene.centre is not None
     sign = -1.0 if scene.turned else 1.0
-    x, y = (sign * (np.arange(n) - at) / scene.radius for n, at in zip(shape[::-1], scene.centre, strict=True))
+    x, y = (
+        (sign / scene.radius) * (np.arange(n, dtype=np.float64) - at)
+        for n, at in zip(shape[::-1], scene.centre, strict=True)
+    )
     plane = _Plane(x[None, :], y[:, None])
     made = {"corona": _corona, "field": _field, "velocity": _velocity, "light": _light}[scene.kind](scene, plane, chance)
     if scene.kind != "corona":
@@ -352,7 +355,7 @@ def _velocity(scene: Scene, plane: _Plane, chance: np.random.Generator) -> NDArr
 def _patch(scene: Scene, shape: tuple[int, int], chance: np.random.Generator) -> NDArray[np.float64]:
     """A region that fills its box."""
     sign, region = (-1.0 if scene.turned else 1.0), scene.regions[0]
-    x, y = (sign * (np.arange(n) - (n - 1) / 2) / n for n in shape[::-1])
+    x, y = ((sign / n) * (np.arange(n, dtype=np.float64) - (n - 1) / 2) for n in shape[::-1])
     plane = _Plane(x[None, :], y[:, None])
     if scene.kind == "mask":
         return np.where((plane.x / 0.42) ** 2 + (plane.y / 0.4) ** 2 < 1, 34.0, 2.0)

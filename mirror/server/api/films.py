@@ -38,5 +38,4 @@ class FilmsApi:
     async def file(self, request: web.Request, _: Nothing) -> web.StreamResponse:
         """The MP4; parts of it too, as players ask for them."""
         film_id = request.match_info["id"]
-        headers = {"Content-Disposition": f'inline; filename="{film_id}.mp4"', "Content-Type": api.FILM_FILE.media[0]}
-        return web.FileResponse(self._films.file(film_id), headers=headers)
+        return web.FileResponse(self._films.file(film_id), headers={"Content-Type": api.FILM_FILE.media[0]})

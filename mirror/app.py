@@ -110,6 +110,7 @@ from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.news.news import News
+from mirror.services.quicklook.ahead import PicturesAhead
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
 from mirror.services.quicklook.sun import SunPictures
@@ -426,6 +427,7 @@ class Background:
     news: News
     authenticator: Authenticator
     audit: Audit
+    fetching: SyncFiles
 
 
 def background(
@@ -503,6 +505,7 @@ def background(
         news=news,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
+        fetching=fetching,
     )
 
 
@@ -647,6 +650,7 @@ class Browsing:
     renderer: RenderProcess
     pictures: QuickLooks
     films: Films
+    ahead: PicturesAhead
     cutouts: Cutouts
     queries: QueryCheck
     saved: SavedQueries
@@ -678,11 +682,15 @@ def browsing(
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     pictures = QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer)
     films = Films(exporting.planner, pictures, storage.path / FILMS, c.rules.timestamp)
-    stops.push_async_callback(films.stop)
+    ahead = PicturesAhead(pictures, lambda: c.accounting.active > 0, c.sleep)
+    for part in (films, ahead):
+        stops.push_async_callback(part.stop)
+    kept.fetching.on_picture = ahead.add
     return Browsing(
         renderer=renderer,
         pictures=pictures,
         films=films,
+        ahead=ahead,
         cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),

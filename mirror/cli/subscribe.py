@@ -24,7 +24,7 @@ from mirror.cli.support.output import (
     show,
     show_estimate,
 )
-from mirror.cli.sync import show_subscriptions
+from mirror.cli.sync import NONE, show_subscriptions
 from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
 
@@ -60,6 +60,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Priority among subscriptions.  [default: normal]")
 @click.option("--hours", metavar="HH:MM-HH:MM", help="Hours of the day in which to fetch.")
 @click.option("--budget", metavar="SIZE/TIME", help="Most that may be fetched, such as 50GB/day.")
+@click.option("--pictures", is_flag=True, help="Make quick-look pictures of new files ahead.")
 @click.option("--list", "listing", is_flag=True, help="List the subscriptions.")
 @click.option("--remove", metavar="NAME", help="Remove a subscription; its data stay cached.")
 @click.option(
@@ -95,7 +96,10 @@ def subscribe(
     if sum(map(bool, (series, listing, remove))) != 1:
         raise click.UsageError("expected a SERIES, or --list, or --remove NAME")
     if listing:
-        show_subscriptions(daemon.ask(SUBSCRIPTIONS), form)
+        found = daemon.ask(SUBSCRIPTIONS)
+        show_subscriptions(found, form)
+        if form == "table" and not found:
+            remark(NONE)
         return
     subscription = {} if remove else _table(series or "", given)
     if dry_run and not remove:
@@ -139,7 +143,8 @@ def file_of(daemon: Daemon) -> Path:
     answer = daemon.ask(STATUS).config.file
     if answer is None:
         raise click.ClickException(
-            "the mirror runs without a configuration file; name one with --config FILE"
+            "the mirror runs without a configuration file, which is where subscriptions and tokens are kept; start it with one, which may "
+            "be empty: touch config.toml; mirror serve --config config.toml"
         )
     if not Path(answer).exists():
         raise click.ClickException(f"the mirror's {answer} is on another machine; edit it there")
@@ -152,7 +157,7 @@ def _table(series: str, given: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("missing --start, such as 2024.01.01_TAI or -30d")
     keys = dict(_key(text) for text in given.pop("keys"))
     segments = [name.strip() for name in (given.pop("segments") or "").split(",") if name.strip()]
-    rest = {name: value for name, value in given.items() if value is not None}
+    rest = {name: value for name, value in given.items() if value is not None and value is not False}
     return {
         "series": series,
         **rest,

@@ -254,7 +254,8 @@ class Subscription:
     From ``start`` to ``end`` of ``series``: records whose prime keys are as ``keys`` says (a key and the
     text in its bracket), one each ``step`` seconds, None: all. ``segments`` empty: keywords only; files
     only of records for which ``where`` holds. Looked at every ``every`` seconds. ``keep``: files of
-    records older than so many seconds go, math.inf: those that left the window, None: none.
+    records older than so many seconds go, math.inf: those that left the window, None: none. ``pictures``: quick looks
+    of new files are made ahead.
     """
 
     series: str = _key(values.series)
@@ -271,6 +272,7 @@ class Subscription:
     priority: Literal["high", "normal", "low"] = _key(values.choice("high", "normal", "low"), "normal")
     hours: Hours | None = _key(values.unless("always", values.hours), None)
     budget: Budget | None = _key(values.unless("none", values.budget), None)
+    pictures: bool = _key(values.yes_or_no, False)
 
     @property
     def identity(self) -> str:

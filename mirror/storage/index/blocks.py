@@ -57,13 +57,17 @@ class PlacedVersion(Version):
 
     def same_since(self, number: int, lo: int, hi: int) -> bool:
         """True if nothing has changed within ``lo..hi`` since the series was at that version."""
+        changed = self.changed_since(number)
+        return changed is not None and all(end < lo or begin > hi for begin, end in changed)
+
+    def changed_since(self, number: int) -> list[tuple[int, int]] | None:
+        """The stretches in which something has changed since that version, the latest first; None: anywhere."""
         newer = self.number - number
-        if not newer:
-            return True
         if newer > len(self._places):
-            return False
-        latest = (self._places[-1 - i] for i in range(newer))
-        return all(place is not None and (place[1] < lo or place[0] > hi) for place in latest)
+            return None
+        latest = [self._places[-1 - i] for i in range(newer)]
+        places = [place for place in latest if place is not None]
+        return None if len(places) < len(latest) else [(lo, hi) for lo, hi in places if lo <= hi]
 
 
 # ---- cutting -------------------------------------------------------------------------------------

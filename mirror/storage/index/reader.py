@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from mirror.coverage.axis import coverage_axis
+from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.coverage import Coverage, Region
 from mirror.coverage.intervals import MAX, MIN, Span
 from mirror.coverage.plan import other_keys
@@ -49,6 +49,8 @@ MOST_RECORDS = 250_000
 MOST_NUMBERS = 2_000_000
 #: Places on an axis that are in memory at a time.
 PLACES_AT_ONCE = 100_000
+#: Spans that are counted by a statement each.
+FEW_SPANS = 64
 
 
 class Occupied(NamedTuple):
@@ -141,6 +143,10 @@ class Reader:
     def version(self, series: Series) -> int:
         """A number that is another one after each change of the series' records or columns."""
         return self._held[series.name.lower()].version.number
+
+    def changed_since(self, series: Series, version: int) -> list[tuple[int, int]] | None:
+        """The stretches of the axis whose records have changed since the series was at that version; None: anywhere."""
+        return self._held[series.name.lower()].version.changed_since(version)
 
     def same_since(self, selection: Selection, version: int) -> bool:
         """True if a selection has the records, as they print, that it had when its series was at that version."""
@@ -406,24 +412,39 @@ class Reader:
         return None if row is None or row[0] is None else int(row[0])
 
     async def occupied(self, series: Series, region: Region, spans: Sequence[Span]) -> list[Occupied]:
-        """What there is of records in each of the spans of a region, which lie apart, in their order."""
-        held, lows = self._held[series.name.lower()], np.array([s.lo for s in spans], dtype=np.int64)
+        """What there is of records in each of the spans of a region, which lie apart, in their order.
+
+        A few spans are counted by the database, each where it lies; of many all places are read once.
+        """
+        held = self._held[series.name.lower()]
+        if not held.has_tables or not spans:
+            return [Occupied(0, MAX, MIN)] * len(spans)
+        axis, places = coverage_axis(series), places_sql(held.layout, region)
+        few = 1 if axis is not None and axis.kind is Kind.MILLISECONDS else FEW_SPANS  # which no order of rows helps to find
+        if len(spans) <= few:
+            found = "SELECT count(*), min(place), max(place) FROM (" + places + ") WHERE place BETWEEN {} AND {}"
+            sql = " UNION ALL ".join(found.format(s.lo, s.hi) for s in spans)
+            rows = await self._database.read(lambda cursor: cursor.execute(sql).fetchall())
+            return [Occupied(count, lo, hi) if count else Occupied(0, MAX, MIN) for count, lo, hi in rows]
+        return await self._occupied(places, spans)
+
+    async def _occupied(self, places: str, spans: Sequence[Span]) -> list[Occupied]:
+        lows = np.array([s.lo for s in spans], dtype=np.int64)
         highs = np.array([s.hi for s in spans], dtype=np.int64)
         counts = np.zeros(len(spans), dtype=np.int64)
         first, last = np.full(len(spans), MAX), np.full(len(spans), MIN)
 
         def work(cursor: Cursor) -> None:
-            for batch in cursor.sql(places_sql(held.layout, region)).to_arrow_reader(PLACES_AT_ONCE):
-                places = batch.column(0).to_numpy()
-                at = np.searchsorted(lows, places, "right") - 1
-                inside = (at >= 0) & (places <= highs[at])
-                at, places = at[inside], places[inside]
+            for batch in cursor.sql(places).to_arrow_reader(PLACES_AT_ONCE):
+                found = batch.column(0).to_numpy()
+                at = np.searchsorted(lows, found, "right") - 1
+                inside = (at >= 0) & (found <= highs[at])
+                at, found = at[inside], found[inside]
                 np.add.at(counts, at, 1)
-                np.minimum.at(first, at, places)
-                np.maximum.at(last, at, places)
+                np.minimum.at(first, at, found)
+                np.maximum.at(last, at, found)
 
-        if held.has_tables and spans:
-            await self._database.read(work)
+        await self._database.read(work)
         return [Occupied(*found) for found in zip(counts.tolist(), first.tolist(), last.tolist(), strict=True)]
 
     async def count_in(self, series: Series, boxes: Collection[Box]) -> int:

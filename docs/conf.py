@@ -12,10 +12,11 @@ author = "the jsoc-mirror developers"
 copyright = author  # noqa: A001  (Sphinx's name for it)
 version = release = mirror.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "docs.ext.generated"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "docs.ext.generated"]
 exclude_patterns = ["_build"]
 root_doc = "index"
 nitpicky = False
+nb_execution_mode = "off"  # notebooks are kept with what they showed: docs/make_notebooks.py
 suppress_warnings = ["myst.header"]  # the README's headings begin where the page has them begin
 
 myst_enable_extensions = ["attrs_block", "deflist"]

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mirror.client.redirect import server_config, use
-    from mirror.client.remote import AsyncClient, Client, Dataset, RemoteError
+    from mirror.client.remote import AsyncClient, Client, Cutout, Dataset, RemoteError
 
     __version__: str
 
-__all__ = ["AsyncClient", "Client", "Dataset", "RemoteError", "__version__", "server_config", "use"]
+__all__ = ["AsyncClient", "Client", "Cutout", "Dataset", "RemoteError", "__version__", "server_config", "use"]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
         from mirror.client import redirect  # noqa: PLC0415
 
         return getattr(redirect, name)
-    if name not in ("AsyncClient", "Client", "Dataset", "RemoteError"):
+    if name not in ("AsyncClient", "Client", "Cutout", "Dataset", "RemoteError"):
         raise AttributeError(f"module 'mirror' has no attribute {name!r}")
     from mirror.client import remote  # noqa: PLC0415
 

@@ -43,6 +43,7 @@ from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
 from mirror.server.api.fills import FillsApi
+from mirror.server.api.films import FilmsApi
 from mirror.server.api.freshness import FreshnessApi
 from mirror.server.api.maintenance import MaintenanceApi
 from mirror.server.api.monitoring import Events, Health, MonitoringApi
@@ -94,6 +95,7 @@ from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills.fills import Filling, Fills
+from mirror.services.films.films import Films
 from mirror.services.iceberg.publisher import Parts, Publisher
 from mirror.services.iceberg.tables import PublishedTables
 from mirror.services.maintenance.check_files import FileSteps, check_objects
@@ -108,6 +110,7 @@ from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.news.news import News
+from mirror.services.quicklook.ahead import PicturesAhead
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks
 from mirror.services.quicklook.sun import SunPictures
@@ -424,6 +427,7 @@ class Background:
     news: News
     authenticator: Authenticator
     audit: Audit
+    fetching: SyncFiles
 
 
 def background(
@@ -501,6 +505,7 @@ def background(
         news=news,
         authenticator=authenticator,
         audit=Audit(AuditTable(c.database), c.rules.timestamp),
+        fetching=fetching,
     )
 
 
@@ -635,7 +640,7 @@ def _counter(tallies: Counters) -> Callable[[CacheStatus], None]:
     return count
 
 
-PICTURES = "pictures"
+PICTURES, FILMS = "pictures", "films"
 
 
 @dataclass(frozen=True)
@@ -644,6 +649,8 @@ class Browsing:
 
     renderer: RenderProcess
     pictures: QuickLooks
+    films: Films
+    ahead: PicturesAhead
     cutouts: Cutouts
     queries: QueryCheck
     saved: SavedQueries
@@ -673,9 +680,17 @@ def browsing(
     c, storage, renderer = core, core.config.storage, exporting.renderer
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
+    pictures = QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer)
+    films = Films(exporting.planner, pictures, storage.path / FILMS, c.rules.timestamp)
+    ahead = PicturesAhead(pictures, lambda: c.accounting.active > 0, c.sleep)
+    for part in (films, ahead):
+        stops.push_async_callback(part.stop)
+    kept.fetching.on_picture = ahead.add
     return Browsing(
         renderer=renderer,
-        pictures=QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer),
+        pictures=pictures,
+        films=films,
+        ahead=ahead,
         cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
@@ -699,7 +714,7 @@ def _app(
     exports = JobList(
         making.jobs, making.job_parts, making.exports, making.worker, c.blobs, making.lists, c.rules.timestamp
     )
-    jobs = AllJobs(exports, c.fills, kept.sync)
+    jobs = AllJobs(exports, c.fills, faced.films, kept.sync)
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
     copies = copies_of(core)
     overview = Overview(
@@ -731,6 +746,7 @@ def _app(
         DatasetsApi(datasets),
         DatasetPages(site, datasets),
         FillsApi(filling, c.estimates),
+        FilmsApi(faced.films),
         CoverageApi(kept.ranges, heatmap, filling),
         FreshnessApi(Changes(c.database), c.rules),
         NewsApi(kept.news, c.rules.timestamp),
@@ -746,7 +762,10 @@ def _app(
         *faced.parts(core, kept, site, api),
         events,
     )
-    gate = Gate(kept.authenticator, kept.audit, proxy, Quotas(c.accounting, c.rules.timestamp))
+    quotas = Quotas(c.accounting, c.rules.timestamp)
+    if c.cluster is not None:
+        c.cluster.tallies.quotas = quotas
+    gate = Gate(kept.authenticator, kept.audit, proxy, quotas)
     asked = c.config.upstream
     alternatives = Alternatives(asked.alternative, c.rules, asked.email, asked.timeout, c.route.onward)
     stops.push_async_callback(alternatives.close)

@@ -29,7 +29,7 @@ LAYERS = (
     ("services.sql",),
     ("services.monitoring",),
     ("services.news",),
-    ("services.cutouts",),
+    ("services.cutouts", "services.films"),
     ("services.transfer", "services.adoption", "services.quicklook", "services.maintenance"),
     ("services.fills",),
     ("services.estimates",),

@@ -19,7 +19,7 @@ from mirror.api.contract import (
     Whole,
 )
 
-Kind = Literal["export", "fill", "subscription"]
+Kind = Literal["export", "fill", "film", "subscription"]
 #: Held here; at JSOC on a disk, or on tape; or not available anywhere.
 FileState = Literal["held", "online", "offline", "nowhere"]
 
@@ -52,7 +52,7 @@ class ListedFile(Answer, frozen=True, kw_only=True):
 
 
 class JobsQuery(Asked, frozen=True, kw_only=True):
-    """The last ``n`` exports and fills; of one ``kind`` if it is given."""
+    """The last ``n`` exports, fills and films; of one ``kind`` if it is given."""
 
     n: Whole = 100
     kind: Kind | None = None
@@ -98,7 +98,7 @@ class JobFile(Answer, frozen=True, kw_only=True):
 
 
 class Job(Answer, frozen=True, kw_only=True):
-    """An export, a fill or a subscription. ``ready`` of ``total`` files or records (``counted``) have come.
+    """An export, a fill, a film or a subscription. ``ready`` of ``total`` files, records or frames (``counted``) are done.
 
     Of an export besides: ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory``
     and ``tar`` (where its files are). ``files`` is left out where jobs are listed.
@@ -110,7 +110,7 @@ class Job(Answer, frozen=True, kw_only=True):
     state: str
     ready: int
     total: int
-    counted: Literal["files", "records"]
+    counted: Literal["files", "records", "frames"]
     seconds_left: int | None
     bytes: int
     ds: str
@@ -190,7 +190,7 @@ FILES = Endpoint(
 )  # fmt: skip
 JOBS = Endpoint(
     method="GET", path="/api/jobs", role="read", asked=JobsQuery, answer=list[Job],
-    text="The last exports and fills, newest first, and then the subscriptions; `kind` is one of these.",
+    text="The last exports, fills and films, newest first, and then the subscriptions; `kind` is one of these.",
 )  # fmt: skip
 SUBMIT = Endpoint(
     method="POST", path="/api/jobs", role="export", asked=ExportBody, answer=Job, status=202,
@@ -202,7 +202,7 @@ JOB = Endpoint(
 )  # fmt: skip
 CANCEL = Endpoint(
     method="DELETE", path="/api/jobs/{id}", role="export", asked=Nothing, answer=Job,
-    text="Cancel a fill or an export; fetched data stay cached.",
+    text="Cancel a fill, an export or a film; fetched data stay cached.",
 )  # fmt: skip
 QUICKLOOK = Endpoint(
     method="GET", path="/api/quicklook", role="read", asked=QuicklookQuery, answer=bytes, media=("image/png",),

@@ -62,6 +62,7 @@ class SubscriptionTable(Asked, frozen=True, kw_only=True):
     priority: str | UnsetType = UNSET
     hours: str | UnsetType = UNSET
     budget: str | UnsetType = UNSET
+    pictures: bool | UnsetType = UNSET
 
 
 class Named(Answer, frozen=True, kw_only=True):

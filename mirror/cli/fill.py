@@ -93,14 +93,14 @@ def fill_and_wait(daemon: Daemon, recordset: str) -> None:
 
 
 def wait_for(daemon: Daemon, job: Job) -> Job:
-    """The job of a fill once it has ended; a terminal shows a bar."""
+    """The job of a fill or a film once it has ended; a terminal shows a bar."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     interval, answer = FIRST_INTERVAL, None
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
-        task = progress.add_task(f"{job.id}: records", total=None)
+        task = progress.add_task(f"{job.id}: {job.counted}", total=None)
         while job.state not in ENDED:
             time.sleep(interval)
             interval = min(interval * 1.3, LAST_INTERVAL)

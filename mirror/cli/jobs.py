@@ -16,7 +16,7 @@ from mirror.humanize import duration, in_words
 @click.option(
     "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports and fills."
 )
-@click.option("--kind", type=click.Choice(["export", "fill", "subscription"]), help="Only jobs of this kind.")
+@click.option("--kind", type=click.Choice(["export", "fill", "film", "subscription"]), help="Only jobs of this kind.")
 @form_options
 @url_option
 def jobs(job_id: str | None, limit: int, kind: Kind | None, form: Form, daemon: Daemon) -> None:

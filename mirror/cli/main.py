@@ -25,11 +25,12 @@ COMMANDS = {
     "search": ("mirror.cli.search", "Search records; print a table, JSON or CSV."),
     "fetch": ("mirror.cli.fetch", "Download the files of records into a folder."),
     "cutout": ("mirror.cli.cutout", "Cut parts out of images, as FITS files."),
+    "film": ("mirror.cli.film", "Make a film of the images of a record set."),
     "plot": ("mirror.cli.plot", "Plot keywords of a record set to a file."),
     "export": ("mirror.cli.export", "Export records to a download folder at the mirror."),
     "fill": ("mirror.cli.fill", "Fetch all missing records of a large record set."),
-    "jobs": ("mirror.cli.jobs", "List exports, fills and subscriptions, or show one."),
-    "cancel": ("mirror.cli.cancel", "Cancel a running fill or export."),
+    "jobs": ("mirror.cli.jobs", "List exports, fills, films and subscriptions, or show one."),
+    "cancel": ("mirror.cli.cancel", "Cancel a running fill, export or film."),
     "adopt": ("mirror.cli.adopt", "Add FITS files that you already have."),
     "subscribe": ("mirror.cli.subscribe", "Keep a series up to date automatically."),
     "sync": ("mirror.cli.sync", "Show the subscriptions, or run them now."),
@@ -58,7 +59,7 @@ COMMANDS = {
 #: What belongs together in ``--help``, in the order in which a newcomer meets it.
 SECTIONS = {
     "Try it": ("demo", "simulate"),
-    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "plot", "export", "fill", "jobs", "cancel"),
+    "Daily use": ("serve", "search", "sql", "fetch", "cutout", "film", "plot", "export", "fill", "jobs", "cancel"),
     "Information": ("status", "series", "coverage", "changes", "usage", "cluster"),
     "Keep data": ("subscribe", "sync", "pin", "dataset", "adopt", "offline", "online"),
     "Maintenance": ("config", "check", "evict", "forget", "backup", "restore"),

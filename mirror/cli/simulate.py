@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mirror.simulator.base import SeriesData
     from mirror.simulator.exports.recorded import RecordedExports
+    from mirror.simulator.exports.shelf import Scenes
     from mirror.simulator.faults import Fault
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -32,7 +33,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Delay of each answer in milliseconds."
 )
-def simulate(host: str, port: int, world: Path | None, faults: Path | None, latency: float) -> None:
+@click.option(
+    "--side", type=click.IntRange(64, 4096), metavar="PIXELS",
+    help="Pixels a side of images of the whole disk, each painted by its record. Default: 4096, of a few kinds.",
+)  # fmt: skip
+def simulate(host: str, port: int, world: Path | None, faults: Path | None, latency: float, side: int | None) -> None:
     """Run a simulated JSOC for tests and trials.
 
     It speaks JSOC's protocol and has some forty series since 2010, with plausible values that are the same
@@ -43,6 +48,10 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
         MIRROR_UPSTREAM__URL=http://127.0.0.1:8050 MIRROR_STORAGE__PATH=trial mirror serve
 
     The data are synthetic: use a separate store, as above.
+
+    Images of 4096 x 4096 pixels are the same few, over and over. With --side 256, say, they are smaller, and each shows
+    its time: active regions where HARPs are, known flares, oscillations of the surface. It is a signal to try methods on,
+    not a model of the Sun.
 
     GET /_simulator/log returns its requests. POST /_simulator/reprocess with {"ds": "RECORDSET"} makes new
     versions of records. Faults are set with --faults FILE or POST /_simulator/faults, as a list of rules:
@@ -57,9 +66,12 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
     rules = _faults(faults)
     from mirror.simulator.app import run  # noqa: PLC0415  (takes a second to load; errors come first)
 
-    series, recorded = _series(world), _exports(world)
+    if world is not None and side is not None:
+        raise click.UsageError("--side is for synthetic series; a --world has files of its own")
+    series, recorded = _series(world, side), _exports(world)
+    scenes = _scenes(side)
     asyncio.run(
-        run(series, host=host, port=port, latency=latency, faults=rules, recorded=recorded, ready=announce)
+        run(series, host=host, port=port, latency=latency, faults=rules, recorded=recorded, scenes=scenes, ready=announce)
     )
 
 
@@ -69,12 +81,20 @@ def announce(url: str) -> None:
         click.echo(f"ready {url}")
 
 
-def _series(world: Path | None) -> Sequence[SeriesData]:
+def _scenes(side: int | None) -> Scenes:
+    if side is None:
+        return lambda _, __: None
+    from mirror.simulator.synthetic.scenes import scene_of  # noqa: PLC0415  (loads all patches)
+
+    return scene_of
+
+
+def _series(world: Path | None, side: int | None) -> Sequence[SeriesData]:
     if world is None:
         from mirror.drms.times import from_datetime  # noqa: PLC0415
         from mirror.simulator.synthetic import synthetic_series  # noqa: PLC0415
 
-        return synthetic_series(lambda: from_datetime(datetime.now(UTC)))
+        return synthetic_series(lambda: from_datetime(datetime.now(UTC)), side)
     from mirror.simulator.world import load_world  # noqa: PLC0415
 
     return load_world(world)

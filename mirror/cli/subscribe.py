@@ -60,6 +60,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Priority among subscriptions.  [default: normal]")
 @click.option("--hours", metavar="HH:MM-HH:MM", help="Hours of the day in which to fetch.")
 @click.option("--budget", metavar="SIZE/TIME", help="Most that may be fetched, such as 50GB/day.")
+@click.option("--pictures", is_flag=True, help="Make quick-look pictures of new files ahead.")
 @click.option("--list", "listing", is_flag=True, help="List the subscriptions.")
 @click.option("--remove", metavar="NAME", help="Remove a subscription; its data stay cached.")
 @click.option(
@@ -156,7 +157,7 @@ def _table(series: str, given: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError("missing --start, such as 2024.01.01_TAI or -30d")
     keys = dict(_key(text) for text in given.pop("keys"))
     segments = [name.strip() for name in (given.pop("segments") or "").split(",") if name.strip()]
-    rest = {name: value for name, value in given.items() if value is not None}
+    rest = {name: value for name, value in given.items() if value is not None and value is not False}
     return {
         "series": series,
         **rest,

@@ -21,7 +21,9 @@ _NO_TIME = ("MISSING", "Invalid KeyLink")
 class Cutout:
     """A part of each image of a record set: ``size`` (width, height) around ``center`` (x, y), averaged by ``scale``.
 
+    In arcsec from disk centre, or ``units="pixels"``: FITS pixel numbers. ``scale`` "1/4" averages squares of 4 x 4 pixels.
     ``track``: the centre moves with the rotation of the Sun, and is at its place at ``t_ref``, else at the first record.
+    Numbers may be those of numpy. BadRequest for what is no pair of numbers.
     """
 
     center: tuple[float, float] | None = None
@@ -30,6 +32,10 @@ class Cutout:
     scale: str | None = None
     track: bool = False
     t_ref: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("center", "size"):
+            object.__setattr__(self, name, _pair(name, getattr(self, name)))
 
     def check(self) -> None:
         """BadRequest for what does not go together."""
@@ -49,6 +55,17 @@ class Cutout:
             t_ref = _first_time(ask(SEARCH, SearchQuery(ds=recordset, key="T_REC", n=1)))
         units = self.units if self.center else None
         return CutoutQuery(x=x, y=y, width=width, height=height, units=units, scale=self.scale, t_ref=t_ref)
+
+
+def _pair(name: str, given: object) -> tuple[float, float] | None:
+    """Two numbers, of whatever library; None as it is."""
+    if given is None:
+        return None
+    try:
+        first, second = (float(each) for each in given)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as problem:
+        raise BadRequest(f"{name} is {given!r}; expected two numbers, such as (200, -300)") from problem
+    return first, second
 
 
 def images_of(recordset: str, seg: str, n: int | None, ask: Ask) -> list[ListedFile]:

@@ -30,8 +30,9 @@ from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.cutouts import FITS, CutoutQuery
-from mirror.api.exports import FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
+from mirror.api.exports import CANCEL, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
+from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.api.freshness import CHANGES, ChangesQuery
 from mirror.api.maintenance import PIN, UNPIN, PinBody, Pinned, Unpinned
 from mirror.api.monitoring import STATUS
@@ -43,6 +44,7 @@ from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError,
 from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.client.redirect import without_token
+from mirror.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 
     from mirror.client.frames import Kind
 
-__all__ = ["AsyncClient", "Client", "Dataset", "RemoteError"]
+__all__ = ["AsyncClient", "Client", "Cutout", "Dataset", "RemoteError"]
 
 Params = Sequence[Any] | Mapping[str, Any]
 Names = str | Sequence[str] | None
@@ -265,16 +267,18 @@ class Client:
         track: bool = False,
         t_ref: str | None = None,
         seg: Names = None,
+        cutout: Cutout | None = None,
     ) -> list[Path]:
         """Parts of the images of a record set, as FITS files in the folder ``to``, named as drms names exports.
 
         ``size`` (width, height) around ``center`` (x, y), in arcsec from disk centre or as FITS pixel numbers; ``scale``
         "1/4" averages squares of 4 x 4 pixels. With ``track`` the centre moves with the rotation of the Sun, from
-        ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled.
+        ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled. All that may
+        also be one value, ``cutout=mirror.Cutout(...)``.
         """
         folder = Path(to)
         folder.mkdir(parents=True, exist_ok=True)
-        wanted = Cutout(center, size, units, scale, track, t_ref)
+        wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         return [kept(folder, name, data) for name, data in self._images(recordset, wanted, seg)]
 
     def maps(
@@ -288,6 +292,7 @@ class Client:
         track: bool = False,
         t_ref: str | None = None,
         seg: Names = None,
+        cutout: Cutout | None = None,
     ) -> Any:
         """The images of a record set as a sunpy Map, or a MapSequence of several; cut out as ``cutout`` does.
 
@@ -296,7 +301,7 @@ class Client:
         from mirror.client import frames, images  # noqa: PLC0415  (see above)
 
         frames.needed("sunpy.map", "maps")
-        wanted = Cutout(center, size, units, scale, track, t_ref)
+        wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         return images.sun_maps([data for _, data in self._images(recordset, wanted, seg)])
 
     def cube(
@@ -310,6 +315,7 @@ class Client:
         track: bool = False,
         t_ref: str | None = None,
         seg: Names = None,
+        cutout: Cutout | None = None,
     ) -> Any:
         """The images of a record set as one lazy xarray.DataArray (time, y, x) over dask: what is computed is fetched.
 
@@ -321,7 +327,7 @@ class Client:
 
         for module in ("dask.array", "xarray"):
             frames.needed(module, "cube")
-        asked = Cutout(center, size, units, scale, track, t_ref).query(recordset, self._ask)
+        asked = _one(cutout, Cutout(center, size, units, scale, track, t_ref)).query(recordset, self._ask)
         files = images_of(recordset, _names(seg), None, self._ask)
         segments = sorted({file.segment for file in files})
         if len(segments) > 1:
@@ -330,6 +336,28 @@ class Client:
         times = frames.times_of([file.record for file in files], known.kinds)
         got = [(file.record, partial(self._fits, address_of(file))) for file in files]
         return images.cube(got, asked, times, {"recordset": recordset, "segment": segments[0], "mirror": self.url})
+
+    def film(
+        self, recordset: str, to: str | Path, *, seg: Names = None, n: int | None = None, size: int = 512, fps: int = 10,
+        step: int = 1, fetch: bool = False, progress: bool | None = None,
+    ) -> Path:  # fmt: skip
+        """A film of the images of a record set, as MP4 in the file ``to``; made by the mirror, as a job.
+
+        Every ``step``-th record, ``fps`` frames a second, no side above ``size`` pixels (128, 256, 512 or 1024). Of files
+        that are cached only, unless ``fetch``. RemoteError if there are none, or the mirror has no imageio-ffmpeg.
+        """
+        body = FilmBody(ds=recordset, seg=_names(seg), n=n, size=size, fps=fps, step=step, fetch=fetch)
+        job = self._ask(FILM, body)
+        try:
+            with _bar("making the film", progress) as told:
+                job = self._ended(job, told)
+        except KeyboardInterrupt:
+            self._ask(CANCEL, Nothing(), id=job.id)
+            raise
+        made = self._do(msgspec.structs.replace(call(FILM_FILE, id=job.id), read=lambda answer: answer.read()))
+        place = Path(to)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return kept(place.parent, place.name, made)
 
     # ---- data sets -------------------------------------------------------------------------------
 
@@ -474,6 +502,15 @@ for _name, _method in list(vars(Client).items()):
 
 
 # ---- small parts -------------------------------------------------------------------------------------
+
+
+def _one(value: Cutout | None, named: Cutout) -> Cutout:
+    """The cutout that is meant; BadRequest if it is said twice."""
+    if value is None:
+        return named
+    if named != Cutout():
+        raise BadRequest("the cutout is given twice; expected cutout=, or center, size and what belongs to them")
+    return value
 
 
 def kept(folder: Path, name: str, data: bytes) -> Path:

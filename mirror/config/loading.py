@@ -304,6 +304,13 @@ def _check_names(config: Config) -> Iterator[Problem]:
         seen.add(subscription.identity.lower())
 
 
+def _check_pictures(config: Config) -> Iterator[Problem]:
+    for number, subscription in enumerate(config.subscription, start=1):
+        if subscription.pictures and not subscription.segments:
+            told = f"[[subscription]] {number}: pictures = true: expected segments too, since pictures are made of files"
+            yield Problem(told, "subscription", number, "pictures")
+
+
 def _check_tokens(config: Config) -> Iterator[Problem]:
     seen: set[str] = set()
     for number, token in enumerate(config.token, start=1):
@@ -338,6 +345,7 @@ def _check_cluster(config: Config) -> Iterator[Problem]:
 _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
     (_check_manners, ("upstream",)),
     (_check_names, ("subscription",)),
+    (_check_pictures, ("subscription",)),
     (_check_marks, ("storage",)),
     (_check_tokens, ("token",)),
     (_check_upstream, ("upstream",)),

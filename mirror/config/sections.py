@@ -211,7 +211,7 @@ class Cluster:
 
     ``database`` is a PostgreSQL, ``objects`` where chunks and files lie, ``endpoint`` the address of an S3 that is not
     AWS. ``name`` tells servers apart, None: the name of the machine. Finished months are published as Iceberg tables
-    every ``publish`` seconds, None: never.
+    every ``publish`` seconds, None: never. ``spark`` is an engine that reads these, for ``mirror sql --on cluster``.
     """
 
     database: str | None = _key(values.unless("none", values.postgresql), None, secret=True)
@@ -219,6 +219,7 @@ class Cluster:
     endpoint: str | None = _key(values.unless("none", values.url), None)
     name: str | None = _key(values.unless("none", values.server_name), None)
     publish: float | None = _key(values.unless("none", values.duration), 600.0)
+    spark: str | None = _key(values.unless("none", values.spark_address), None, secret=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,8 @@ class Subscription:
     From ``start`` to ``end`` of ``series``: records whose prime keys are as ``keys`` says (a key and the
     text in its bracket), one each ``step`` seconds, None: all. ``segments`` empty: keywords only; files
     only of records for which ``where`` holds. Looked at every ``every`` seconds. ``keep``: files of
-    records older than so many seconds go, math.inf: those that left the window, None: none.
+    records older than so many seconds go, math.inf: those that left the window, None: none. ``pictures``: quick looks
+    of new files are made ahead.
     """
 
     series: str = _key(values.series)
@@ -270,6 +272,7 @@ class Subscription:
     priority: Literal["high", "normal", "low"] = _key(values.choice("high", "normal", "low"), "normal")
     hours: Hours | None = _key(values.unless("always", values.hours), None)
     budget: Budget | None = _key(values.unless("none", values.budget), None)
+    pictures: bool = _key(values.yes_or_no, False)
 
     @property
     def identity(self) -> str:

@@ -51,6 +51,7 @@ from mirror.wire.params import decode_body, decode_params
 
 if TYPE_CHECKING:
     from mirror.simulator.base import SeriesData
+    from mirror.simulator.exports.shelf import Scenes
 
 _LARGEST_BODY = 16 * 1024 * 1024
 #: Faults that are about the answers of programs, and that downloads pass over.
@@ -237,11 +238,15 @@ def build_app(
     clock: Clock | None = None,
     pace: Pace | None = None,
     recorded: RecordedExports | None = None,
+    scenes: Scenes = lambda _, __: None,
 ) -> web.Application:
-    """The application that serves these series; ``latency`` in milliseconds, ``pace``: how long exports take."""
+    """The application that serves these series; ``latency`` in milliseconds, ``pace``: how long exports take.
+
+    ``scenes``: what images show, by their records.
+    """
     clock = clock or Clock()
     reprocessed = {each.structure.name.lower(): Reprocessed(each) for each in series}
-    desk = _desk(list(reprocessed.values()), clock, pace or Pace(), recorded or RecordedExports())
+    desk = _desk(list(reprocessed.values()), clock, pace or Pace(), recorded or RecordedExports(), scenes)
     simulator = Simulator(
         desk.archive, desk, latency, FaultPlan(tuple(faults)), clock=clock, reprocessed=reprocessed
     )
@@ -258,12 +263,14 @@ def build_app(
     return app
 
 
-def _desk(series: Sequence[SeriesData], clock: Clock, pace: Pace, recorded: RecordedExports) -> Desk:
+def _desk(
+    series: Sequence[SeriesData], clock: Clock, pace: Pace, recorded: RecordedExports, scenes: Scenes
+) -> Desk:
     """The desk for exports, and the archive in which units come online."""
     staging = Staging()
     archive = Archive([StagedSeries(each, staging) for each in series])
     staging.find_owner = partial(owner, archive)
-    return Desk(archive, Shelf(archive, recorded.files), staging, clock.now, pace, recorded)
+    return Desk(archive, Shelf(archive, recorded.files, scenes), staging, clock.now, pace, recorded)
 
 
 async def run(
@@ -274,6 +281,7 @@ async def run(
     latency: float = 0.0,
     faults: Sequence[Fault] = (),
     recorded: RecordedExports | None = None,
+    scenes: Scenes = lambda _, __: None,
     ready: Callable[[str], None] = lambda _: None,
     stop: asyncio.Event | None = None,
 ) -> None:
@@ -285,7 +293,7 @@ async def run(
     stop = stop or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    app = build_app(series, latency=latency, faults=faults, recorded=recorded)
+    app = build_app(series, latency=latency, faults=faults, recorded=recorded, scenes=scenes)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -42,6 +42,24 @@ async def test_the_cached_sun_is_shown_switched_played_and_overlaid(mirror, brow
         assert await page.inner_text("#sun-time") == last
         await shot(walk, "sun-aia")
         await looked_over(walk)
+        await page.click("#sun-film")
+        await page.wait_for_selector("#sun-mp4")
+        async with page.expect_download() as saved:
+            await page.click("#sun-mp4")
+        made = await (await saved.value).path()
+        assert made.read_bytes()[4:8] == b"ftyp"
+        assert (await saved.value).suggested_filename.startswith("AIA_171_20")
+        await shot(walk, "sun-film")
+        await looked_over(walk)
+        await page.select_option("#sun-from", "1")
+        assert await page.is_disabled("#sun-play")
+        assert await page.get_attribute("#sun-frame", "min") == "1"
+        await walk.until("document.getElementById('sun-image').complete")
+        await page.goto(f"{mirror.url}/jobs/{(await mirror.get('/api/jobs')).json[0]['id']}")
+        await page.wait_for_selector("video")
+        await looked_over(walk)
+        await walk.to("/")
+        await page.wait_for_selector("#sun:not([hidden])")
         await page.select_option("#sun-channel", "HMI magnetogram")
         await walk.until("document.getElementById('sun-image').alt.startsWith('HMI magnetogram')")
         await walk.until("document.getElementById('sun-image').complete")

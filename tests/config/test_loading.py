@@ -269,6 +269,7 @@ def test_a_subscription_with_everything(load):
         ('budget = "50GB"', "budget = '50GB': expected a size in a time, such as \"50GB/day\""),
         ('keep = "some"', "keep = 'some': expected a duration .*, \"window\" or \"forever\""),
         ('priority = "top"', "priority = 'top': expected one of"),
+        ("pictures = 3", "pictures = 3: expected true or false"),
         ('protocol = "jpg"', "protocol = 'jpg': expected one of"),
     ],
 )
@@ -277,6 +278,13 @@ def test_a_subscription_that_cannot_be_is_refused_where_it_goes_wrong(load, line
     given = "\n".join(x for x in SUBSCRIBED.splitlines() if not x.startswith(f"{key} "))
     with pytest.raises(ConfigError, match=rf"(?s)\[\[subscription\]\] 1 .*{message}"):
         load(f"{given}\n{line}\n")
+
+
+def test_pictures_ahead_need_files(load):
+    [subscription] = load(SUBSCRIBED + 'segments = ["image"]\npictures = true\n').subscription
+    assert subscription.pictures
+    with pytest.raises(ConfigError, match=r"\[\[subscription\]\] 1: pictures = true: expected segments too"):
+        load(SUBSCRIBED + "pictures = true\n")
 
 
 def test_a_subscription_without_a_name_is_known_by_its_content(load):

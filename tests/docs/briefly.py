@@ -19,7 +19,7 @@ def prepare(argv: list[str]) -> None:
     if argv[0].endswith("mirror"):
         if os.environ.get("DOCS_BRIEFLY"):
             _stop_when_ready()
-        if argv[1:2] == ["simulate"]:
+        if argv[1:2] == ["simulate"] and "--side" not in argv:
             _small_pictures()
 
 

@@ -72,6 +72,7 @@ FIELDS = (
     Field("priority", "Priority", "Priority among subscriptions.", "normal", choices=("high", "normal", "low")),
     Field("hours", "At these hours", "20:00-06:00 in the mirror's time zone, or 20:00-06:00 UTC", "always"),
     Field("budget", "No more than", "50GB/day, 2GB/hour", "no limit"),
+    Field("pictures", "Pictures ahead", "Make quick-look pictures of new files.", "false", choices=("true",)),
 )
 
 

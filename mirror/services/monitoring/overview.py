@@ -19,6 +19,7 @@ from mirror.errors import Refused
 from mirror.humanize import stamp
 from mirror.services.access.usage import ITSELF
 from mirror.services.fills.fills import fill_line
+from mirror.services.films.films import film_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mirror.services.access.usage import Accounting
     from mirror.services.exports.job_list import JobList
     from mirror.services.fills.fills import Fills
+    from mirror.services.films.films import Films
     from mirror.services.monitoring.status import Status, Totals
     from mirror.services.subscriptions.manager import Sync
     from mirror.storage.files.blobs import Blobs
@@ -42,37 +44,43 @@ T = TypeVar("T")
 class AllJobs:
     """The jobs of a mirror, of every kind."""
 
-    def __init__(self, exports: JobList, fills: Fills, sync: Sync) -> None:
+    def __init__(self, exports: JobList, fills: Fills, films: Films, sync: Sync) -> None:
         self._exports = exports
         self._fills = fills
+        self._films = films
         self._sync = sync
 
     async def latest(self, n: int, kind: Kind | None = None) -> list[Job]:
-        """The last ``n`` exports and fills, newest first, and then the subscriptions; of one kind if it is given."""
+        """The last ``n`` exports, fills and films, newest first, and then the subscriptions; of one kind if it is given."""
         exports = await self._exports.latest(n) if kind in (None, "export") else []
         fills = [fill_line(job) for job in self._fills.list()] if kind in (None, "fill") else []
+        films = [film_line(job) for job in self._films.list()] if kind in (None, "film") else []
         standing = await self._sync.report() if kind in (None, "subscription") else []
-        asked = sorted([*exports, *fills], key=lambda job: (job.created or "", job.id), reverse=True)
+        asked = sorted([*exports, *fills, *films], key=lambda job: (job.created or "", job.id), reverse=True)
         return [*asked[:n], *map(_subscription_line, standing)]
 
     async def one(self, job_id: str, *, places: bool = False) -> Job:
         """One job; of an export also its files, as ``JobList.one`` gives them. UnknownName if there is none."""
         if (fill := self._fills.get(job_id)) is not None:
             return fill_line(fill)
+        if (film := self._films.get(job_id)) is not None:
+            return film_line(film)
         for line in await self._subscriptions(job_id):
             return line
         return await self._exports.one(job_id, places=places)
 
     async def cancel(self, job_id: str) -> Job:
-        """End a fill or an export; what it has fetched stays. One that has ended stays as it is.
+        """End a fill, an export or a film; what it has fetched stays. One that has ended stays as it is.
 
         UnknownName if there is none of that id; Refused for a subscription.
         """
         if self._fills.get(job_id) is not None:
             return fill_line(await self._fills.cancel(job_id))
+        if self._films.get(job_id) is not None:
+            return film_line(await self._films.cancel(job_id))
         if await self._subscriptions(job_id):
             raise Refused(
-                f"{job_id} is a subscription; expected the ID of a fill or an export. To remove it: "
+                f"{job_id} is a subscription; expected the ID of a fill, an export or a film. To remove it: "
                 f"`mirror subscribe --remove {job_id}`"
             )
         return await self._exports.cancel(job_id)
@@ -166,7 +174,7 @@ class Overview:
     async def _slow(self) -> tuple[Slow, Spared, DiskSpace, list[Job], list[LatestChange]]:
         status = await self._status.slow()
         disk = await asyncio.to_thread(shutil.disk_usage, self._root)
-        jobs = [*await self._jobs.latest(_JOBS, "fill"), *await self._jobs.latest(_JOBS, "export")]
+        jobs = [*await self._jobs.latest(_JOBS, "fill"), *await self._jobs.latest(_JOBS, "film"), *await self._jobs.latest(_JOBS, "export")]
         changes = [
             LatestChange(record=c.name, series=c.series, gone=c.new is None, found_at=stamp(c.found_at))
             for c in await self._changes.found(None, None, _CHANGES)

@@ -69,6 +69,7 @@ class Batch:
     spared: Spared
     may_go: Callable[[], bool]
     ended: Callable[[Blob | None], object]
+    pictures: bool = False  #: whether quick looks of its files are made ahead
 
 
 class SyncFiles:
@@ -95,6 +96,8 @@ class SyncFiles:
         self._upstream = upstream
         self._rules = rules
         self._address = address
+        #: Told of each file that pictures are to be made of.
+        self.on_picture: Callable[[RequestedFile], object] = lambda _: None
 
     async def batch(self, batch: Batch) -> bool:
         """Fetch the files of the newest records that lack some; False if there are none.
@@ -161,6 +164,8 @@ class SyncFiles:
             log.info("not available record=%s segment=%s error=%s", wanted.record, wanted.segment, problem)
         finally:
             batch.ended(blob)
+        if blob is not None and batch.pictures:
+            self.on_picture(wanted)
         return blob
 
     async def _from_tape(self, series: Series, wanted: Sequence[RequestedFile]) -> set[RecordSegment]:

@@ -256,7 +256,8 @@ class Worker:
         came: list[int] = []
         began = self._now()
         batch = Batch(
-            found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came)
+            found.scope, self._priority, self.spared, self._may_go, lambda b: self._ended(b, came),
+            pictures=self.subscription.pictures,
         )
         more, problem = False, None
         try:

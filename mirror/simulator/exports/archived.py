@@ -1,7 +1,8 @@
 """The files of the archive: what lies under /SUM, made from the numbers of the storage unit.
 
 An image is one of a few templates, compressed once, with a patch of chance in its corner that only this
-file has: a file of 4096 x 4096 is made in some hundredths of a second, and no two are alike.
+file has: a file of 4096 x 4096 is made in some hundredths of a second, and no two are alike. With ``mirror simulate
+--side`` it is painted by its record instead (``mirror.simulator.synthetic.scenes``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from mirror.simulator.exports.hdus import Hdu, card, empty_primary, image_primary, sealed
 from mirror.simulator.exports.ledger import Kept
-from mirror.simulator.exports.pixels import look, paint
+from mirror.simulator.exports.pixels import Picture, look, paint
 from mirror.simulator.exports.rice import Rows, compress
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Segment
     from mirror.simulator.exports.rice import Image
+    from mirror.simulator.synthetic.scenes import Scene
 
 _VARIANTS = 2
 _PATCH = (16, 64)  #: rows and columns in the corner that only one file has
@@ -54,6 +56,7 @@ class ArchivedFile:
     bscale: float = 1.0
     compressed: bool = True
     is_line: bool = False  #: one axis only: a row of numbers
+    scene: Scene | None = None  #: what it shows, where that goes by the record
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -80,7 +83,8 @@ def make_file(file: ArchivedFile, templates: Templates) -> bytes:
         return _text(file)
     if not file.compressed or file.dtype.kind == "f" or file.dtype.itemsize == 8:
         return bytes(sealed(_plain(file)))
-    return bytes(empty_primary()) + bytes(sealed(compressed_unit(file, templates.rows(file))))
+    rows = templates.rows(file) if file.scene is None else compress(_unsigned(_painted(file, file.scene)))
+    return bytes(empty_primary()) + bytes(sealed(compressed_unit(file, rows)))
 
 
 def _text(file: ArchivedFile) -> bytes:
@@ -147,7 +151,15 @@ def _modes() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 def stored(file: ArchivedFile, variant: int) -> Image:
     """The template of an image as stored values; what is missing is the smallest there is."""
-    picture = paint(look(file.segment), file.shape, variant)
+    return _scaled(file, paint(look(file.segment), file.shape, variant))
+
+
+def _painted(file: ArchivedFile, scene: Scene) -> Image:
+    """The image of a record of its own."""
+    return _scaled(file, scene.picture(file.shape, file.chance()))
+
+
+def _scaled(file: ArchivedFile, picture: Picture) -> Image:
     limits = np.iinfo(file.dtype)
     scaled = np.rint((picture - np.float32(file.bzero)) / np.float32(file.bscale))
     # The lowest value means missing; the highest that a single-precision float has exactly is below the limit.
@@ -221,8 +233,11 @@ def _whole(value: float) -> int | float:
 
 def _plain(file: ArchivedFile) -> Hdu:
     """An image that is not compressed, in the primary unit."""
-    if file.dtype.kind == "f":
-        image: NDArray[Any] = paint(look(file.segment), file.shape, 0).astype(file.dtype)
+    if file.scene is not None:
+        made = file.scene.picture(file.shape, file.chance())
+        image: NDArray[Any] = made.astype(file.dtype) if file.dtype.kind == "f" else _scaled(file, made)
+    elif file.dtype.kind == "f":
+        image = paint(look(file.segment), file.shape, 0).astype(file.dtype)
         image[0, :1] = file.chance().normal()
     else:
         image = patched(file, stored(file, 0))

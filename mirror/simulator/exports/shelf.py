@@ -21,12 +21,16 @@ from mirror.simulator.exports.ledger import Kept
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mirror.drms.export import UnitsRequest
     from mirror.drms.series import Segment, Series
     from mirror.simulator.archive import Archive
     from mirror.simulator.base import Rows, SegmentCells
+    from mirror.simulator.synthetic.scenes import Scene
+
+    #: What the file of a segment of the first of some rows shows; None where that does not go by the record.
+    Scenes = Callable[[Segment, Rows], Scene | None]
 
 LINKED = "link via "
 _PATH = re.compile(r"/SUM[0-9]+/D([0-9]{1,18})/S([0-9]{5})/([^/\0]+)")
@@ -36,8 +40,8 @@ _KEPT_BYTES = 100_000_000
 class Shelf:
     """Finds files and reads them; what was read lately is kept. Threads may share it."""
 
-    def __init__(self, archive: Archive, folder: Path | None = None) -> None:
-        self._archive, self._folder = archive, folder
+    def __init__(self, archive: Archive, folder: Path | None = None, scenes: Scenes = lambda _, __: None) -> None:
+        self._archive, self._folder, self._scenes = archive, folder, scenes
         self._lock = Lock()
         self._kept: Kept[bytes] = Kept(_KEPT_BYTES)
 
@@ -53,8 +57,28 @@ class Shelf:
                 rows = rows.take(np.flatnonzero(rows.stored("slotnum").values == place))
                 segment = self._segment(data.structure, rows, name)
                 if segment is not None:
-                    return _file(rows, segment, path, (sunum, place, name))
+                    return self._file(rows, segment, path, (sunum, place, name))
         return None
+
+    def _file(
+        self, rows: Rows, segment: Segment, path: str, identity: tuple[int, int, str]
+    ) -> ArchivedFile | None:
+        """The file of the first record that has this path."""
+        cells = rows.segment(segment.name)
+        paths = [from_wire(cell) for cell in cells.paths]
+        if path not in paths:
+            return None
+        at = paths.index(path)
+        return ArchivedFile(
+            *identity,
+            segment,
+            _shape(cells.dims[at]),
+            bzero=_number(cells, "bzeros", at, 0.0),
+            bscale=_number(cells, "bscales", at, 1.0),
+            compressed="compress" in ((cells.cparms[at] if cells.cparms else None) or ""),
+            is_line=cells.dims[at].isdigit(),
+            scene=self._scenes(segment, rows.take(np.array([at]))),
+        )
 
     def _segment(self, series: Series, rows: Rows, name: str) -> Segment | None:
         """The segment whose file has that name, in the first of these records."""
@@ -98,24 +122,6 @@ class Shelf:
 def file_name(rows: Rows, segment: int) -> str:
     """The name of the file of a segment, by its position in the structure, in the first of the rows."""
     return str(rows.stored(f"sg_{segment:03d}_file").values[0])
-
-
-def _file(rows: Rows, segment: Segment, path: str, identity: tuple[int, int, str]) -> ArchivedFile | None:
-    """The file of the first record that has this path."""
-    cells = rows.segment(segment.name)
-    paths = [from_wire(cell) for cell in cells.paths]
-    if path not in paths:
-        return None
-    at = paths.index(path)
-    return ArchivedFile(
-        *identity,
-        segment,
-        _shape(cells.dims[at]),
-        bzero=_number(cells, "bzeros", at, 0.0),
-        bscale=_number(cells, "bscales", at, 1.0),
-        compressed="compress" in ((cells.cparms[at] if cells.cparms else None) or ""),
-        is_line=cells.dims[at].isdigit(),
-    )
 
 
 def _shape(dims: str) -> tuple[int, int]:

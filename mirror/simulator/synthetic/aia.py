@@ -106,6 +106,11 @@ def lev1_columns(axis: SlotAxis) -> Mapping[str, ColumnFunction]:
     }
 
 
+def mean_of(wavelength: int) -> float:
+    """About the mean of the images of a wavelength, in DN; of another, that of 171."""
+    return _CHANNELS.get(wavelength, _CHANNELS[171]).mean
+
+
 def by_channel(member: str) -> ColumnFunction:
     """A column that only depends on the wavelength."""
     known = {wavelength: getattr(channel, member) for wavelength, channel in _CHANNELS.items()}

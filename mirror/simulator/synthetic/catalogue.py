@@ -65,15 +65,18 @@ _NRT_FIRST = parse_time("2012.09.14_00:00:00_TAI")
 _NRT_LAG = 2 * 3600.0
 
 
-def synthetic_series(now: Callable[[], float]) -> list[SeriesData]:
-    """Every series; ``now`` tells the time in seconds after 1977.01.01_TAI, and may go on."""
-    designs = {design.blueprint.series.name: design for design in _designs(now)}
+def synthetic_series(now: Callable[[], float], side: int | None = None) -> list[SeriesData]:
+    """Every series; ``now`` tells the time in seconds after 1977.01.01_TAI, and may go on.
+
+    With ``side`` images of the whole disk have so many pixels a side.
+    """
+    designs = {design.blueprint.series.name: design for design in _designs(now, side)}
     held: list[SeriesData] = [SyntheticSeries(design) for design in designs.values()]
     return [*held, *_listed(designs)]
 
 
-def _designs(now: Callable[[], float]) -> Iterator[Design]:
-    shop = Workshop(now, Ephemeris(), load_suite_facts())
+def _designs(now: Callable[[], float], side: int | None) -> Iterator[Design]:
+    shop = Workshop(now, Ephemeris(), load_suite_facts(), side)
     for name, (functions, (cameras, ends)) in _OBSERVABLES.items():
         yield _observable(shop, load(name), functions, cameras, ends)
     harps = make_harps(shop.facts, load("hmi.sharp_720s").axis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from mirror.simulator.synthetic.structure import Blueprint
 FOREVER = parse_time("2045.01.01_TAI")  #: beyond every clock
 LAG = 8 * DAY  #: after which definitive records are there, and their newer versions too
 REDONE = 1 << 27  #: what the record numbers of newer versions are higher by
+#: Pixels a side of images of the whole disk.
+FULL = 4096
 _EARLIEST = parse_time("1996.01.01_TAI")
 
 Functions = Mapping[str, ColumnFunction]
@@ -83,6 +85,7 @@ class Workshop:
     now: Callable[[], float]
     sky: Ephemeris
     facts: Facts
+    side: int | None = None  #: pixels a side of images of the whole disk; None: as the instruments have them
     _made: dict[tuple[str, float, float], Stretches] = field(default_factory=dict)
 
     def end(self, blueprint: Blueprint, lag: float = LAG) -> Callable[[], int]:
@@ -132,6 +135,8 @@ class Workshop:
         axes: Mapping[str, Axis],
     ) -> Design:
         """A series with the axes that are told."""
+        if self.side is not None:
+            blueprint, functions = smaller(blueprint, functions, self.side)
         return Design(
             blueprint,
             population,
@@ -162,3 +167,34 @@ def slot_columns(blueprint: Blueprint) -> Functions:
         return axis.epoch + frame.slot.astype(np.float64) * axis.step
 
     return {axis.key: start, axis.index: lambda frame: frame.slot}
+
+
+# ---- smaller images --------------------------------------------------------------------------------
+
+
+def smaller(blueprint: Blueprint, functions: Functions, side: int) -> tuple[Blueprint, Functions]:
+    """A series whose images of the whole disk have ``side`` pixels a side, with keywords that point to the same places."""
+    series, whole = blueprint.series, f"{FULL}x{FULL}"
+    # The images of the slotted series of AIA are those of aia.lev1, and so is their pointing.
+    of_disk = any(s.dims == whole for s in series.segments) or series.name.startswith("aia.lev1")
+    if not of_disk or series.keyword("CRPIX1") is None:
+        return blueprint, functions
+    every = FULL / side
+    segments = tuple(replace(s, dims=s.dims.replace(whole, f"{side}x{side}")) for s in series.segments)
+    pointing = {
+        **{name: _changed(blueprint, functions, name, lambda v: (v - 0.5) / every + 0.5) for name in ("CRPIX1", "CRPIX2")},
+        "CDELT1": _changed(blueprint, functions, "CDELT1", lambda v: v * every),
+        "CDELT2": lambda frame: frame["CDELT1"],
+    }
+    return replace(blueprint, series=replace(series, segments=segments)), {**functions, **pointing}
+
+
+def _changed(
+    blueprint: Blueprint, functions: Functions, name: str, change: Callable[[Floats], Floats]
+) -> ColumnFunction:
+    """A column of numbers, changed."""
+    if name in functions:
+        return lambda frame: change(functions[name](frame))
+    typical = blueprint.typical[name]
+    middle = float(typical.value or 0.0)
+    return lambda frame: change(frame.around(name, middle, typical.spread))

@@ -64,6 +64,7 @@ function typed(name, value) {
 /** What is typed, as config.toml has it; an empty field is no key. */
 function meant(name, text) {
   if (name === "segments") return text.split(",").map((part) => part.trim()).filter(Boolean);
+  if (name === "pictures") return text === "true";
   if (name !== "keys") return text.trim();
   return Object.fromEntries(text.split(";").filter((part) => part.trim()).map((part) => {
     const [key, values = ""] = part.split(/=(.*)/s).map((piece) => piece.trim());

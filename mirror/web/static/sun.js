@@ -49,7 +49,8 @@ function overlay(frame) {
   at("over").replaceChildren(...parts);
 }
 
-let [channel, timer, number] = [null, 0, 0];
+let [channel, timer, number, filming] = [null, 0, 0, null];
+const [first, last] = [() => Number(at("from").value), () => Number(at("to").value)];
 
 function show(n) {
   number = n;
@@ -72,8 +73,8 @@ function stop() {
 /** The next frame once its picture is there. */
 async function step() {
   const next = number + Number(at("step").value);
-  if (next >= channel.frames.length && !at("loop").checked) { stop(); return; }
-  const n = next >= channel.frames.length ? 0 : next;
+  if (next > last() && !at("loop").checked) { stop(); return; }
+  const n = next > last() || next < first() ? first() : next;
   const image = new Image();
   image.src = picture(channel, channel.frames[n], SIDE);
   await image.decode().catch(() => {});
@@ -82,11 +83,49 @@ async function step() {
   timer = setTimeout(step, 1000 / Number(at("speed").value));
 }
 
+/** The slider has the range that is chosen; one that ends before it begins is turned round. */
+function bounded() {
+  if (first() > last()) [at("from").value, at("to").value] = [last(), first()];
+  at("frame").min = first();
+  at("frame").max = last();
+  at("play").disabled = at("frame").disabled = first() === last();
+}
+
+/** The pictures of the range as a film: a job, whose progress is shown until it has ended. */
+async function film() {
+  const said = at("film-said"), step = Number(at("step").value);
+  const shown = channel.frames.filter((_, n) => n >= first() && n <= last() && (n - first()) % step === 0);
+  const ds = `${channel.series}[:${shown.map((frame) => `#${frame.recnum}`).join(",")}]{${channel.segment}}`;
+  const bar = h("progress", { max: shown.length, value: 0, "aria-label": "Progress of the film" });
+  said.replaceChildren(bar);
+  at("film").disabled = true;
+  try {
+    let job = await api("/api/films", { body: { ds, fps: Number(at("speed").value) } });
+    filming = job.id;
+    at("cancel").hidden = false;
+    while (job.state === "waiting" || job.state === "running") {
+      await new Promise((done) => { setTimeout(done, 300); });
+      job = await api(`/api/jobs/${job.id}`);
+      bar.value = job.ready;
+    }
+    const name = `${channel.name} ${channel.frames[first()].time}.mp4`.replaceAll(/[^\w.-]+/g, "_");
+    if (job.state === "done") said.replaceChildren(h("a", { href: `/api/films/${job.id}`, download: name, class: "button", id: "sun-mp4" }, "Save MP4"));
+    else said.replaceChildren(job.state === "failed" ? job.error : "cancelled");
+  } catch (problem) {
+    said.replaceChildren(h("p", { class: "note bad" }, problem.message));
+  } finally {
+    [filming, at("film").disabled, at("cancel").hidden] = [null, false, true];
+  }
+}
+
 async function choose(name) {
   stop();
   [channel] = await api(`/api/sun?${new URLSearchParams({ channel: name, n: 100 })}`);
-  at("frame").max = channel.frames.length - 1;
-  at("play").disabled = at("frame").disabled = channel.frames.length < 2;
+  const times = channel.frames.map((frame, n) => [frame.time, n]);
+  for (const end of ["from", "to"]) at(end).replaceChildren(...times.map(([time, n]) => h("option", { value: n }, time)));
+  at("from").value = 0;
+  at("to").value = channel.frames.length - 1;
+  bounded();
   at("age").textContent = `taken ${ago(channel.age_seconds)} ago; ${channel.frames.length} cached`;
   show(channel.frames.length - 1);
 }
@@ -99,9 +138,12 @@ if (channels.length) {
   at("play").addEventListener("click", () => {
     if (timer) { stop(); return; }
     at("play").textContent = "Pause";
-    if (number >= channel.frames.length - 1) show(0);
+    if (number >= last() || number < first()) show(first());
     timer = setTimeout(step, 0);
   });
   for (const box of ["grid", "regions"]) at(box).addEventListener("change", () => overlay(channel.frames[number]));
+  for (const end of ["from", "to"]) at(end).addEventListener("change", () => { stop(); bounded(); show(Math.min(Math.max(number, first()), last())); });
+  at("film")?.addEventListener("click", film);
+  at("cancel")?.addEventListener("click", () => { if (filming) api(`/api/jobs/${filming}`, { method: "DELETE", body: {} }).catch(showProblem); });
   await choose(channels[0].name).then(() => { document.getElementById("sun").hidden = false; }).catch(showProblem);
 }

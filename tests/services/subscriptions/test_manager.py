@@ -67,6 +67,15 @@ async def paths(lab):
 # ---- what is fetched -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("wanted, made", [(False, 0), (True, 2 * REGION)])
+async def test_pictures_of_new_files_are_made_ahead_where_that_is_wanted(lab, wanted, made):
+    report = await one_pass(lab, replace(ONE, pictures=wanted))
+    await lab.running.browsing.ahead.finished()
+    assert (report.files, len(list((lab.path / "pictures").glob("*/*.png")))) == (REGION, made)
+    await one_pass(lab, replace(ONE, pictures=wanted))
+    assert not lab.running.browsing.ahead._waiting, "what was there before is not new"
+
+
 async def test_each_record_and_file_of_the_window_is_fetched_once(lab):
     report = await one_pass(lab, BITMAPS)
     assert (report.state, report.records, report.files) == ("current", RECORDS, RECORDS)

@@ -1,0 +1,289 @@
+"""Films of record sets, made as jobs: one after the other, in the background.
+
+1. What is asked for is looked at before there is a job: nothing cached, or no ffmpeg, is an error at once.
+2. A frame is a quick look, made or taken from those that are kept. Records whose file is not cached are left out and
+   counted, unless they are to be fetched.
+3. A film is a file in a folder of its own, which is emptied at each start: films can be made again. Those used longest ago
+   go first, when there are too many or they are too large together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from mirror.api.exports import Job, JobFile
+from mirror.drms.export import ExportRequest
+from mirror.errors import BadRequest, MirrorError, NotHeld, TooMany, UnknownName
+from mirror.humanize import counted, stamp
+from mirror.readthrough.policy import CacheDemand
+from mirror.services.films.encoding import Encoder, even, program
+from mirror.services.quicklook.quicklook import SIZES, image_segments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mirror.services.exports.planning import ExportPlanner
+    from mirror.services.quicklook.quicklook import QuickLook, QuickLooks
+
+log = logging.getLogger(__name__)
+
+#: Frames of a film, films that may wait, those that are kept, and bytes of them together.
+MOST_FRAMES, MOST_WAITING, KEPT, KEPT_BYTES = 2000, 20, 20, 1 << 30
+FPS = (1, 60)
+_FETCH = "with fetch (--fetch) they are fetched"
+_ENDED = frozenset({"done", "failed", "cancelled"})
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilmRequest:
+    """The records of ``request``, every ``step``-th, no side above ``size`` pixels, so many frames a second."""
+
+    request: ExportRequest
+    size: int = 512
+    fps: int = 10
+    step: int = 1
+    fetch: bool = False
+
+    def check(self) -> None:
+        """BadRequest for what cannot be."""
+        if self.size not in SIZES:
+            raise BadRequest(f"size is {self.size}; expected one of {', '.join(map(str, SIZES))}")
+        if not FPS[0] <= self.fps <= FPS[1]:
+            raise BadRequest(f"fps is {self.fps}; expected {FPS[0]} to {FPS[1]} frames a second")
+        if self.step < 1:
+            raise BadRequest(f"step is {self.step}; expected 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class FilmJob:
+    """A film, as it is now: ``ready`` of ``total`` records have been looked at, ``skipped`` of them are not in it."""
+
+    id: str
+    asked: FilmRequest
+    by: str
+    state: State
+    created: float
+    updated: float
+    total: int
+    ready: int = 0
+    skipped: int = 0
+    bytes: int = 0
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True if nothing happens any more."""
+        return self.state in _ENDED
+
+
+class Films:
+    """The films of a mirror, below ``root``; ``now`` gives Unix seconds."""
+
+    def __init__(self, planner: ExportPlanner, quicklooks: QuickLooks, root: Path, now: Callable[[], float]) -> None:
+        self._planner = planner
+        self._quicklooks = quicklooks
+        self._root = root
+        self._now = now
+        self._jobs: dict[str, FilmJob] = {}  #: oldest first
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
+        self._count = 0
+        shutil.rmtree(root, ignore_errors=True)
+
+    async def start(self, asked: FilmRequest, by: str) -> FilmJob:
+        """Begin a film, or give the one of the same request if it is under way.
+
+        BadRequest for what cannot be, Refused without ffmpeg, NotHeld if nothing is cached and nothing may be fetched,
+        TooMany after too many others.
+        """
+        asked.check()
+        program()
+        for job in self._jobs.values():
+            if job.asked == asked and not job.ended:
+                return job
+        if len(self._tasks) >= MOST_WAITING:
+            raise TooMany(f"{MOST_WAITING} films are waiting already; wait until one has ended")
+        records = await self._records(asked)
+        self._count += 1
+        now = self._now()
+        job = FilmJob(f"FILM_{stamp(now)[:10].replace('-', '')}_{self._count:03d}", asked, by, "waiting", now, now, len(records))
+        self._jobs[job.id] = job
+        task = asyncio.ensure_future(self._work(job.id, records))
+        self._tasks[job.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        return job
+
+    def list(self) -> tuple[FilmJob, ...]:
+        """Those under way, and the last that ended, newest first."""
+        return tuple(self._jobs.values())[::-1]
+
+    def get(self, film_id: str) -> FilmJob | None:
+        """The film of that id, or None."""
+        return self._jobs.get(film_id)
+
+    def file(self, film_id: str) -> Path:
+        """The MP4 of a film that is done; UnknownName if there is none."""
+        job = self._jobs.get(film_id)
+        if job is None:
+            raise UnknownName(f"no film {film_id!r}; see `mirror jobs --kind film` for IDs")
+        if job.state != "done":
+            raise UnknownName(f"{film_id} is {job.state}{f': {job.error}' if job.error else ''}; there is no film of it")
+        self._jobs[film_id] = self._jobs.pop(film_id)  # used last
+        return self._path(film_id)
+
+    async def cancel(self, film_id: str) -> FilmJob:
+        """End a film; one that has ended stays as it is. UnknownName if there is none of that id."""
+        if film_id not in self._jobs:
+            raise UnknownName(f"no film {film_id!r}; see `mirror jobs --kind film` for IDs")
+        await self._end(film_id)
+        return self._jobs[film_id]
+
+    async def ended(self, film_id: str) -> FilmJob:
+        """The film once it has ended."""
+        if film_id in self._tasks:
+            await asyncio.wait([self._tasks[film_id]])
+        return self._jobs[film_id]
+
+    async def stop(self) -> None:
+        """End all work."""
+        for film_id in list(self._tasks):
+            await self._end(film_id)
+
+    async def _end(self, film_id: str) -> None:
+        task = self._tasks.get(film_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if not self._jobs[film_id].ended:  # it had not begun
+                self._change(film_id, state="cancelled")
+
+    # ---- what is in it -----------------------------------------------------------------------------
+
+    async def _records(self, asked: FilmRequest) -> Sequence[str]:
+        """The record sets of the frames, each of one record."""
+        demand = CacheDemand.DEFAULT if asked.fetch else CacheDemand.ONLY_IF_CACHED
+        try:
+            plan = await self._planner.plan(asked.request, demand)
+        except NotHeld as problem:
+            raise problem if asked.fetch else NotHeld(f"{problem}; {_FETCH}", problem.missing) from problem
+        rows = plan.rows[:: asked.step]
+        if not rows:
+            if asked.fetch:
+                raise BadRequest(f"no records match {asked.request.ds}")
+            raise NotHeld(f"no records of {asked.request.ds} are cached; {_FETCH}", (asked.request.ds,))
+        if len(rows) > MOST_FRAMES:
+            raise BadRequest(f"{len(rows)} frames are too many; expected at most {MOST_FRAMES}: take fewer records, or a larger step")
+        if not image_segments(plan.series):
+            raise BadRequest(f"{plan.series.name} has no segment that is an image")
+        segment = f"{{{','.join(asked.request.segments)}}}" if asked.request.segments else _braces(asked.request.ds)
+        records = [f"{plan.series.name}[:#{row.recnum}]{segment}" for row in rows]
+        if not asked.fetch and not await self._any_held(records, asked):
+            raise NotHeld(
+                f"none of the {counted(len(records), 'image')} of {asked.request.ds} is cached; {_FETCH}",
+                (asked.request.ds,),
+            )
+        return records
+
+    async def _any_held(self, records: Sequence[str], asked: FilmRequest) -> bool:
+        for record in records:
+            with suppress(NotHeld):
+                await self._find(record, asked)
+                return True
+        return False
+
+    async def _find(self, record: str, asked: FilmRequest) -> QuickLook:
+        return await self._quicklooks.find(ExportRequest(record, allow_staging=True), 1, most=asked.size, fetch=asked.fetch)
+
+    # ---- making it ---------------------------------------------------------------------------------
+
+    async def _work(self, film_id: str, records: Sequence[str]) -> None:
+        try:
+            async with self._turn:
+                await self._make(film_id, records)
+        except asyncio.CancelledError:
+            self._change(film_id, state="cancelled")
+            raise
+        except MirrorError as problem:
+            self._change(film_id, state="failed", error=str(problem))
+        except Exception:
+            log.exception("film failed id=%s", film_id)
+            self._change(film_id, state="failed", error="internal error in this film; see the mirror's log")
+        finally:
+            self._path(film_id).with_suffix(".part").unlink(missing_ok=True)
+
+    async def _make(self, film_id: str, records: Sequence[str]) -> None:
+        asked, part = self._jobs[film_id].asked, self._path(film_id).with_suffix(".part")
+        self._change(film_id, state="running")
+        self._root.mkdir(parents=True, exist_ok=True)
+        encoder: Encoder | None = None
+        try:
+            for record in records:
+                try:
+                    found = await self._find(record, asked)
+                    png = await self._quicklooks.png(found)
+                except (NotHeld, BadRequest):  # not cached, or no picture can be made of it
+                    job = self._jobs[film_id]
+                    self._change(film_id, ready=job.ready + 1, skipped=job.skipped + 1)
+                    continue
+                encoder = encoder or await Encoder.begin(part, await asyncio.to_thread(even, png), asked.fps)
+                await encoder.add(png, found.record)
+                self._change(film_id, ready=self._jobs[film_id].ready + 1)
+            if encoder is None:
+                raise MirrorError("no picture could be made of any of these records")
+            await encoder.end()
+        finally:
+            if encoder is not None:
+                await encoder.stop()
+        part.replace(self._path(film_id))
+        self._change(film_id, state="done", bytes=self._path(film_id).stat().st_size)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Forget the films used longest ago, until the others have room."""
+        ended = [job for job in self._jobs.values() if job.ended]
+        while len(ended) > KEPT or (len(ended) > 1 and sum(job.bytes for job in ended) > KEPT_BYTES):
+            oldest = ended.pop(0)
+            del self._jobs[oldest.id]
+            self._path(oldest.id).unlink(missing_ok=True)
+
+    def _change(self, film_id: str, **members: object) -> None:
+        self._jobs[film_id] = replace(self._jobs[film_id], updated=self._now(), **members)  # type: ignore[arg-type]
+
+    def _path(self, film_id: str) -> Path:
+        return self._root / f"{film_id}.mp4"
+
+
+def _braces(ds: str) -> str:
+    """The segments that a record set names, in braces; nothing if it names none."""
+    return f"{{{ds.rpartition('{')[2]}" if ds.rstrip().endswith("}") and "{" in ds else ""
+
+
+def film_line(job: FilmJob) -> Job:
+    """A film with the members that every job has."""
+    took, left = job.updated - job.created, job.total - job.ready
+    kept = [JobFile(record=job.asked.request.ds, name=f"{job.id}.mp4", size=job.bytes, sha256=None, values="printed", path=f"/api/films/{job.id}")]  # fmt: skip
+    return Job(
+        id=job.id,
+        kind="film",
+        by=job.by or None,
+        state=job.state,
+        ready=job.ready,
+        total=job.total,
+        counted="frames",
+        seconds_left=round(took / job.ready * left) if job.ready and job.state == "running" else None,
+        bytes=job.bytes,
+        ds=job.asked.request.ds,
+        created=stamp(job.created),
+        updated=stamp(job.updated),
+        error=job.error,
+        waits=None,
+        notes=[f"{counted(job.skipped, 'record')} without a cached image left out"] if job.skipped else [],
+        files=kept if job.state == "done" else [],
+    )

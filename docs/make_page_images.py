@@ -55,8 +55,8 @@ PAGES: Mapping[str, str] = {
     "search": f"/search?ds={quote(HOUR)}&key=T_REC,CRLT_OBS,DATAMEAN,QUALITY",
     "search-none": f"/search?ds={quote('hmi.v_45s[2009.01.01_TAI/1h]')}",
     "search-error": f"/search?ds={quote('hmi.v_45s[2014.01.01_TAI/1h]')}&key=T_RECC",
-    "search-pictures": f"/search?ds={quote(MAGNETOGRAMS)}&view=pictures",
-    "search-plot": f"/search?ds={quote(HOUR)}&key=T_REC,DATAMEAN,DATARMS&view=plot",
+    "search-pictures": f"/search?ds={quote(MAGNETOGRAMS)}",
+    "search-plot": f"/search?ds={quote(HOUR)}&key=T_REC,DATAMEAN,DATARMS",
     "series-list": "/series",
     "series": "/series/hmi.V_45s",
     "coverage": "/coverage?series=hmi.V_45s",
@@ -67,6 +67,8 @@ PAGES: Mapping[str, str] = {
     "upkeep": "/upkeep",
     "absent": "/serie/hmi.v_45s",
 }
+#: The tab that is opened on a page.
+TABS = {PAGES["search-pictures"]: "pictures", PAGES["search-plot"]: "plot"}
 #: Of the docs: the page, and how high it is.
 SHOWN = {"overview": 820, "search-plot": 960, "series": 820, "jobs": 620, "subscriptions": 520}
 
@@ -81,23 +83,29 @@ def asked(url: str, path: str, **body: Any) -> Any:
 
 def used(url: str) -> None:
     """What a group does with a mirror in a day."""
-    for _ in range(3):
+    for _ in range(12):
         for day in ("2014.01.01", "2014.01.03", "2014.01.04"):
             asked(url, f"/api/search?ds={quote(f'hmi.v_45s[{day}_TAI/1d]')}&key=T_REC")
     asked(url, f"/api/search?ds={quote('aia.lev1_euv_12s[2014.01.01/1m][171]')}&key=T_REC")
     asked(url, "/api/jobs", ds=MAGNETOGRAMS, protocol="as-is")
+    files = json.loads(asked(url, f"/api/files?ds={quote(MAGNETOGRAMS)}"))
+    for _ in range(40):  # people of one group
+        for file in files:
+            asked(url, file["path"])
     asked(url, "/api/fill", ds=YEAR)
 
 
 async def _shown(walk: Walk, path: str) -> None:
     await walk.to(path)
     await walk.page.wait_for_load_state("load")
+    if tab := TABS.get(path):
+        await walk.page.click(f"#tab-{tab}")
     await walk.page.wait_for_timeout(1500)  # charts and live figures have come
 
 
 async def every_page(browser: Any, url: str, folder: Path) -> None:
     """All pages in all widths, light and dark."""
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     for width, scheme in [*((width, "light") for width in WIDTHS), (1440, "dark"), (390, "dark")]:
         size = {"width": width, "height": 844 if width < 700 else 900}
         async with walking(browser, url, viewport=size, color_scheme=scheme) as walk:
@@ -116,6 +124,8 @@ async def pages_of_the_docs(browser: Any, url: str) -> None:
     ways = [(1280, "light", ""), (1280, "dark", "-dark"), (390, "light", "-narrow")]
     for width, scheme, ending in ways:
         async with walking(browser, url, color_scheme=scheme) as walk:
+            await _shown(walk, PAGES["overview"])
+            await walk.page.wait_for_timeout(6000 * (not ending))  # its picture of the Sun is made
             for name, height in SHOWN.items() if not ending else {"overview": 820}.items():
                 await walk.page.set_viewport_size({"width": width, "height": height if width > 700 else 844})
                 await _shown(walk, PAGES[name])

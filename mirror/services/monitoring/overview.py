@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from msgspec.structs import asdict
 
 from mirror.api.exports import Job
-from mirror.api.monitoring import Answers, DiskSpace, FillProgress, LatestChange, Slow, Spared, State, StoredFiles
+from mirror.api.monitoring import (
+    Answers,
+    DiskSpace,
+    FillProgress,
+    LatestChange,
+    Slow,
+    Spared,
+    State,
+    StoredFiles,
+)
 from mirror.concurrency import SingleFlight
 from mirror.errors import Refused
 from mirror.humanize import stamp

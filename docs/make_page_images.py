@@ -54,13 +54,14 @@ PAGES: Mapping[str, str] = {
     "overview": "/",
     "search": f"/search?ds={quote(HOUR)}&key=T_REC,CRLT_OBS,DATAMEAN,QUALITY",
     "search-none": f"/search?ds={quote('hmi.v_45s[2009.01.01_TAI/1h]')}",
-    "search-error": f"/search?ds={quote('hmi.v_45s[2014.01.01_TAI/1h]')}&key=T_RECC",
-    "search-pictures": f"/search?ds={quote(MAGNETOGRAMS)}",
+    "search-error": f"/search?ds={quote('hmi.v_45s[2014.13.01_TAI/1h]')}",
+    "search-keyword": f"/search?ds={quote('hmi.v_45s[2014.01.01_TAI/1h]')}&key=T_RECC",
+    "search-pictures": f"/search?ds={quote(MAGNETOGRAMS)}&pictures=magnetogram",
     "search-plot": f"/search?ds={quote(HOUR)}&key=T_REC,DATAMEAN,DATARMS",
     "series-list": "/series",
     "series": "/series/hmi.V_45s",
     "coverage": "/coverage?series=hmi.V_45s",
-    "sql": f"/sql?sql={quote(STATEMENT)}",
+    "sql": f"/sql?query={quote(STATEMENT)}",
     "jobs": "/jobs",
     "subscriptions": "/subscriptions",
     "datasets": "/datasets",
@@ -68,9 +69,12 @@ PAGES: Mapping[str, str] = {
     "absent": "/serie/hmi.v_45s",
 }
 #: The tab that is opened on a page.
-TABS = {PAGES["search-pictures"]: "pictures", PAGES["search-plot"]: "plot"}
+TABS = {PAGES["search-plot"]: "plot"}
 #: Of the docs: the page, and how high it is.
-SHOWN = {"overview": 820, "search-plot": 960, "series": 820, "jobs": 620, "subscriptions": 520}
+SHOWN = {
+    "overview": 820, "search-error": 420, "search-pictures": 1000, "search-plot": 960, "coverage": 820, "jobs": 480,
+    "sql": 1000, "subscriptions": 620, "upkeep": 1020,
+}  # fmt: skip
 
 
 def asked(url: str, path: str, **body: Any) -> Any:
@@ -100,6 +104,9 @@ async def _shown(walk: Walk, path: str) -> None:
     await walk.page.wait_for_load_state("load")
     if tab := TABS.get(path):
         await walk.page.click(f"#tab-{tab}")
+    if path == PAGES["sql"]:
+        await walk.page.click("#run")
+        await walk.until("!document.querySelector('#run').disabled")
     await walk.page.wait_for_timeout(1500)  # charts and live figures have come
 
 
@@ -120,18 +127,15 @@ async def every_page(browser: Any, url: str, folder: Path) -> None:
 
 
 async def pages_of_the_docs(browser: Any, url: str) -> None:
-    """Those that the docs show, light and 1280 wide; the overview dark and narrow too."""
-    ways = [(1280, "light", ""), (1280, "dark", "-dark"), (390, "light", "-narrow")]
-    for width, scheme, ending in ways:
-        async with walking(browser, url, color_scheme=scheme) as walk:
-            await _shown(walk, PAGES["overview"])
-            await walk.page.wait_for_timeout(6000 * (not ending))  # its picture of the Sun is made
-            for name, height in SHOWN.items() if not ending else {"overview": 820}.items():
-                await walk.page.set_viewport_size({"width": width, "height": height if width > 700 else 844})
-                await _shown(walk, PAGES[name])
-                place = IMAGES / f"page-{name}{ending}.png"
-                await walk.page.screenshot(path=place)
-                print(f"docs/images/{place.name}: {place.stat().st_size:,} bytes")
+    """Those that the docs show, light and 1280 wide."""
+    async with walking(browser, url, color_scheme="light") as walk:
+        await _shown(walk, PAGES["overview"])
+        await walk.page.wait_for_timeout(6000)  # its picture of the Sun is made
+        for name, height in SHOWN.items():
+            await walk.page.set_viewport_size({"width": 1280, "height": height})
+            await _shown(walk, PAGES[name])
+            place = IMAGES / f"page-{name}.png"
+            print(f"docs/images/{place.name}: {len(await walk.page.screenshot(path=place)):,} bytes")
 
 
 def mirrors(folder: Path) -> Iterator[str]:

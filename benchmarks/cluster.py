@@ -4,7 +4,7 @@
     python benchmarks/cluster.py warm                               a warm search with and without [cluster]
     python benchmarks/cluster.py writers [--servers 4]              records a second of many writers against one's
     python benchmarks/cluster.py kills [--rounds 200]               kill -9, SIGSTOP, ends of sessions, and PostgreSQL or the
-                                                                    objects stopped and started, after each step of a fetch
+                                                                    objects stopped, or paused, and started, after each step
     python benchmarks/cluster.py processes [--processes 2]          warm searches a second of one process and of several
 
 A PostgreSQL is set up for it; the objects are a folder, or with --s3 a SeaweedFS.
@@ -208,7 +208,8 @@ async def writers(options: argparse.Namespace) -> None:
 
 async def kills(options: argparse.Namespace) -> None:
     """Rounds of one fault at one step of a fetch, all of them in turn; what each did, and what all came to."""
-    rounds = [(step, how) for step in faults.STEPS for how in HOWS if options.how in (None, how)]
+    hows = [how for how in HOWS if how != "objects-silent" or options.s3]  # a folder does not fall silent
+    rounds = [(step, how) for step in faults.STEPS for how in hows if options.how in (None, how)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = Cluster(stack, folder, s3=options.s3, latency=10)
@@ -238,7 +239,7 @@ async def kills(options: argparse.Namespace) -> None:
 
 NAMES = ("m0", "m1", "m2")
 #: What is done to a server, or to what all of them need: see cluster_faults.
-HOWS = ("kill", "session", "pause", "postgres", "objects")
+HOWS = ("kill", "session", "pause", "postgres", "objects", "postgres-silent", "objects-silent")
 
 
 @dataclass
@@ -286,6 +287,13 @@ async def one_round(
         await asyncio.sleep(0.5)
         server.start()
         await asyncio.to_thread(server.wait)
+        began = time.monotonic()
+    elif how.endswith("-silent"):
+        server = postgres() if how == "postgres-silent" else object_server()
+        server.pause()
+        reached.unlink()
+        await asyncio.sleep(pause)
+        server.resume()
         began = time.monotonic()
     elif how == "objects":
         with made.without_objects():

@@ -8,6 +8,8 @@ own, which reads into one buffer and throws away, so that the servers are what i
     held        the same file of the store from the mirror and from nginx (sendfile on, with so many worker
                 processes; it must be installed), in turn, over connections that stay open
     exported    the same for a `fits` file: nginx has it on the disk, the mirror puts it together while it sends
+    small       files of some 190 kB, one after the other over one connection, each another one: files a processor second
+                of the mirror, and of nginx with one of them
     assembling  what an export does for a `fits` file: new headers made, and those of some files kept in the
                 database; against copying the archived file, a copy that is hashed and synced, and the whole
                 file made and written beside
@@ -41,7 +43,18 @@ from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
-from common import Program, Times, fetch, hardware, processor_seconds, rs_list_url, run_mirror, run_simulator
+from common import (
+    Connection,
+    Program,
+    Times,
+    busy,
+    fetch,
+    hardware,
+    processor_seconds,
+    rs_list_url,
+    run_mirror,
+    run_simulator,
+)
 
 from mirror.config.loading import load_config
 from mirror.daemon import DATABASE
@@ -70,6 +83,8 @@ MANY = 50
 PIECE = 256 * 1024
 #: Files of an export whose making is measured as a whole.
 OF_ONE_JOB = 20
+#: Small files, and how often each is asked for.
+SMALL, AGAIN = 40, 25
 #: Bytes that one client of several takes in one measurement, at the least.
 AT_LEAST = 1.5e9
 
@@ -259,6 +274,35 @@ def exported(clients: Clients, numbers: Sequence[int], rounds: int, workers: int
         copy = Path(folder, "copy.fits")
         copy.write_bytes(fetch(server.url + path))
         _compare("exported", clients, server, path, copy, numbers, rounds, workers)
+
+
+def small(rounds: int) -> None:
+    """Small files for each processor second of both servers."""
+    ds, segment = "hmi.sharp_cea_720s[377][2011.02.14_TAI/1d]", "magnetogram"
+    with both() as (upstream, server, store):
+        answer = json.loads(fetch(rs_list_url(upstream.url, ds, key="T_REC", seg=segment)))
+        paths = answer["segments"][0]["values"][:SMALL]
+        fetch(rs_list_url(server.url, ds, key="T_REC", seg=segment))
+        for path in paths:
+            fetch(server.url + path)
+            wait_until_held(server.url + path)
+        with run_nginx(blob_of(store), 1) as (nginx, processes):
+            asked = {"nginx": ([nginx] * len(paths), processes),
+                     "mirror": ([server.url + path for path in paths], [server.process.pid])}  # fmt: skip
+            rates: dict[str, list[float]] = {name: [] for name in asked}
+            for _ in range(rounds):
+                for name, (urls, pids) in asked.items():
+                    connection = Connection(urls[0])
+                    before = busy(pids)
+                    for url in urls * AGAIN:
+                        connection.get(url)
+                    rates[name].append(len(urls) * AGAIN / (busy(pids) - before))
+            theirs, ours = (statistics.median(rates[name]) for name in asked)
+            print(
+                f"small files a processor second: nginx {theirs:,.0f}, mirror {ours:,.0f}; "
+                f"mirror / nginx = {ours / theirs:.3f}; load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
 
 
 def export_of(server: Program, number: int) -> str:
@@ -492,7 +536,7 @@ def copy_after(head: bytes, source: Path, start: int, target: Path, *, sync: boo
 
 
 def main() -> None:
-    """Measure all four, or one."""
+    """Measure all, or one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -500,7 +544,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 50])
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--upstream", type=float, nargs="+", default=[0, 2, 5])
-    parser.add_argument("--only", choices=("held", "exported", "assembling", "arriving"))
+    parser.add_argument("--only", choices=("held", "exported", "small", "assembling", "arriving"))
     options = parser.parse_args()
     print(hardware())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -510,6 +554,8 @@ def main() -> None:
             if options.only in (None, name):
                 for workers in options.workers:
                     measure(clients, options.clients, options.rounds, workers)
+        if options.only in (None, "small"):
+            small(options.rounds)
         if options.only in (None, "assembling"):
             asyncio.run(assembling(options.rounds * 3))
         if options.only in (None, "arriving"):

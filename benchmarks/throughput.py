@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulk import DAY, FIRST, SERIES
-from common import Connection, Program, hardware, rs_list_url, run_mirror
+from common import Connection, Program, busy, hardware, rs_list_url, run_mirror
 from files import run_nginx
 from small import make_store
 from sql import Postgres, postgres_programs
@@ -106,12 +106,6 @@ def below(pid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 found += map(int, task.read_text().split())
     return found
-
-
-def busy(processes: list[int]) -> float:
-    """Processor seconds that processes have used."""
-    told = (path.read_text().split() for pid in processes for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
-    return sum(int(words[0]) for words in told) / 1e9
 
 
 def load(server: Server, what: str, slots: list[list[int]], seconds: float) -> None:

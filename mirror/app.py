@@ -762,7 +762,10 @@ def _app(
         *faced.parts(core, kept, site, api),
         events,
     )
-    gate = Gate(kept.authenticator, kept.audit, proxy, Quotas(c.accounting, c.rules.timestamp))
+    quotas = Quotas(c.accounting, c.rules.timestamp)
+    if c.cluster is not None:
+        c.cluster.tallies.quotas = quotas
+    gate = Gate(kept.authenticator, kept.audit, proxy, quotas)
     asked = c.config.upstream
     alternatives = Alternatives(asked.alternative, c.rules, asked.email, asked.timeout, c.route.onward)
     stops.push_async_callback(alternatives.close)

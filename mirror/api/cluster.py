@@ -35,10 +35,11 @@ class Owner(Answer, frozen=True, kw_only=True):
 class Cluster(Answer, frozen=True, kw_only=True):
     """How the cluster is, as this server sees it.
 
-    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, "" while it is
-    there; then the counts are 0. ``rows`` of the journal, ``chunks`` with their ``records`` and ``bytes``, ``flights`` that
+    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, and the counts are 0
+    then; or, while ``connected``, what keeps it from its work; "" if nothing does. ``rows`` of the journal, ``chunks`` with their ``records`` and ``bytes``, ``flights`` that
     are under way, the oldest of them in ``fetching``. ``owners``: what is done by one server for all. ``unpublished``: commits
-    of this server that the others do not know of yet. ``broken``: chunks that this server could not use. ``files`` among
+    of this server that the others do not know of yet. ``versions``: which server has which, where they differ; "" if they do
+    not. ``broken``: chunks that this server could not use, and has not tried again yet. ``files`` among
     the objects have ``file_bytes``; ``files_problem``: why those of this server do not go there now.
     """
 
@@ -58,6 +59,7 @@ class Cluster(Answer, frozen=True, kw_only=True):
     fetching: list[Flight]
     owners: list[Owner]
     unpublished: int
+    versions: str
     broken: list[str]
     files: int
     file_bytes: int
@@ -67,7 +69,7 @@ class Cluster(Answer, frozen=True, kw_only=True):
 ALONE = Cluster(
     alone=True, name="", id="", connected=False, problem="there is no [cluster] in the configuration", objects="",
     objects_problem="", servers=[], rows=0, chunks=0, records=0, bytes=0, flights=0, fetching=[], owners=[],
-    unpublished=0, broken=[], files=0, file_bytes=0, files_problem="",
+    unpublished=0, versions="", broken=[], files=0, file_bytes=0, files_problem="",
 )  # fmt: skip
 CLUSTER = Endpoint(
     method="GET", path="/api/cluster", role="read", asked=Nothing, answer=Cluster,

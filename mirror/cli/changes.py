@@ -7,6 +7,7 @@ import click
 from mirror.api.freshness import CHANGES, ChangesQuery
 from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.hints import meant
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import counted
 
@@ -33,4 +34,5 @@ def changes(name: str | None, since: str | None, limit: int, form: Form, daemon:
     found = daemon.ask(CHANGES, ChangesQuery(series=name, since=since, n=limit))
     show(found, form)
     if form == "table":
-        remark(counted(len(found), "change") + ("; use -n for more" if len(found) == limit else ""))
+        unknown = meant(daemon, name) if name and not found else ""
+        remark(counted(len(found), "change") + ("; use -n for more" if len(found) == limit else "") + unknown)

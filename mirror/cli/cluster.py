@@ -55,7 +55,7 @@ def status(context: click.Context, as_json: bool, daemon: Daemon) -> None:
 
 def _print(told: Cluster) -> None:
     click.echo(f"cluster  {told.id or 'not seen yet'}, objects at {told.objects}")
-    click.echo(f"here     {told.name}: " + ("connected" if told.connected else f"away: {told.problem}"))
+    click.echo(f"here     {told.name}: {_how(told)}")
     if told.objects_problem:
         click.echo(f"objects  {told.objects_problem}")
     for server in told.servers:
@@ -69,8 +69,16 @@ def _print(told: Cluster) -> None:
         click.echo(f"waiting  files of this server do not go there now: {told.files_problem}")
     if told.unpublished:
         click.echo(f"waiting  {counted(told.unpublished, 'commit')} of this server are not published yet")
+    if told.versions:
+        click.echo(f"versions {told.versions}")
     for problem in told.broken:
         click.echo(f"broken   {problem}")
+
+
+def _how(told: Cluster) -> str:
+    if not told.connected:
+        return f"away: {told.problem}"
+    return f"connected, but {told.problem}" if told.problem else "connected"
 
 
 @cluster.command

@@ -27,6 +27,7 @@ from mirror.api.fills import Estimate
 from mirror.cli.export import begin, wait_for
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -117,7 +118,7 @@ def fetch(
         mirror fetch 'hmi.m_720s[2014.01.01/1d]' --to data --cached
         mirror fetch 'hmi.m_720s[2014.01.01/30d]' --dry-run
 
-    Prints one file name per line. Files that are not available are listed on stderr, and the exit code is 1.
+    Prints one file name per line. Files that could not be fetched are listed on stderr, and the exit code is 1.
     As in every export, records without an image (QUALITY below 0) are skipped, unless the record set has a
     condition on QUALITY.
     """
@@ -148,6 +149,8 @@ def fetch(
     delivered = [each for each in came if isinstance(each, Delivered)]
     failed += [each for each in came if isinstance(each, Failure)]
     _report(folder, delivered, failed, time.monotonic() - started, as_json=as_json)
+    if not items and not failed and not as_json:
+        remark(why_empty(daemon, recordset) or "No record of this set has an image.")
     if failed or not delivered:
         raise SystemExit(1)
 
@@ -316,15 +319,14 @@ def _report(
         click.echo(folder / each.name)
     for lost in failed[:MOST_TOLD]:
         part = f"{{{lost.segment}}}" if lost.segment else ""
-        remark(f"not available: {lost.record}{part}: {lost.error}")
+        remark(f"not fetched: {lost.record}{part}: {lost.error}")
     if len(failed) > MOST_TOLD:
-        remark(f"and {len(failed) - MOST_TOLD:,} more not available; --json lists all")
+        remark(f"and {len(failed) - MOST_TOLD:,} more not fetched; --json lists all")
     ways = Counter(each.how for each in delivered)
     parts = ", ".join(f"{count:,} {_WAYS[how]}" for how, count in ways.items())
-    hint = "" if parts or failed else "; no record of this set has an image"
     remark(
         f"{counted(len(delivered), 'file')}, {in_words(size)} in {seconds:.1f} s"
-        + (f": {parts}" if parts else hint)
+        + (f": {parts}" if parts else "")
     )
 
 

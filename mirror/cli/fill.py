@@ -21,6 +21,7 @@ from mirror.api.exports import JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
 from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import json_option, remark, show
 from mirror.client.connection import RemoteError
 from mirror.humanize import duration
@@ -70,7 +71,7 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
     if job.state != "done":
         remark(f"in progress; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`")
     elif not begun.count:
-        remark("everything is cached already")
+        remark(why_empty(daemon, recordset) or "everything is cached already")
 
 
 def fill_and_wait(daemon: Daemon, recordset: str) -> None:

@@ -11,8 +11,9 @@ from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.search import SERIES
 from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.hints import meant
 from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.humanize import near, short_moment
+from mirror.humanize import short_moment
 
 #: Characters of a question that a table shows.
 QUESTION = 100
@@ -61,16 +62,7 @@ def coverage(name: str | None, each: bool, form: Form, daemon: Daemon) -> None:
     else:
         show(answer, form)
     if form == "table" and not answer:
-        remark(f"no range of {name} is fully cached{_meant(daemon, name)}" if name else "no range is fully cached yet")
-
-
-def _meant(daemon: Daemon, name: str) -> str:
-    """Which cached series may have been meant by the name of one that is not."""
-    known = [line.series for line in daemon.ask(SERIES)]
-    if name.lower() in map(str.lower, known):
-        return ""
-    found = near(name, known)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+        remark(f"no range of {name} is fully cached{meant(daemon, name)}" if name else "no range is fully cached yet")
 
 
 def _short(line: dict[str, Any]) -> dict[str, Any]:

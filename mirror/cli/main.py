@@ -122,6 +122,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; what cannot be done is one message and exit code 1, ctrl-C exit code 130."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            ctx.color = False  # its commands inherit it
         try:
             return super().invoke(ctx)
         except MirrorError as problem:

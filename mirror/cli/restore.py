@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mirror.cli.support.output import json_option, remark
-from mirror.cli.support.own_mirror import store_path
+from mirror.cli.support.own_mirror import check_owner, store_path
 from mirror.humanize import counted, in_words
 from mirror.services.transfer.restore import begin_empty
 from mirror.services.transfer.restore import restore as restore_backup
@@ -49,6 +49,7 @@ def restore(
     if (backup is None) is not without_backup:
         raise click.UsageError("expected either BACKUP or --without-backup")
     target = (store or store_path()).absolute()
+    check_owner(target)
     if backup is None:
         _begin_empty(target, force=force, as_json=as_json)
         return

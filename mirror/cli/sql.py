@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import click
+import msgspec
 
 from mirror.api.contract import plain
-from mirror.api.sql import SQL, SqlQuery
+from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import remark, show, table_options
+from mirror.config.loading import load_config
 from mirror.humanize import counted
+
+if TYPE_CHECKING:
+    from mirror.drms.series import Series
+    from mirror.services.iceberg.spark import Spark
 
 #: Commands of other SQL shells that list tables, or the columns of one.
 _COMMANDS = frozenset({r"\d", r"\dt", r"\d+", ".tables", ".schema", ".describe"})
@@ -42,6 +51,14 @@ _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_sch
 @click.option(
     "--wait", is_flag=True, help="Fetch missing records of jsoc() first, however many, with a progress bar."
 )
+@click.option("--on", type=click.Choice(["cluster"]), help="Run it on the engine at [cluster] spark, over the published tables.")
+@click.option(
+    "--config",
+    "path",
+    envvar="MIRROR_CONFIG",
+    type=click.Path(path_type=Path),
+    help="The configuration whose [cluster] is meant by --on.  [env: MIRROR_CONFIG]",
+)
 @url_option
 def sql(
     statement: str | None,
@@ -52,6 +69,8 @@ def sql(
     form: str | None,
     parquet: Path | None,
     arrow: Path | None,
+    on: str | None,
+    path: Path | None,
     daemon: Daemon,
 ) -> None:
     """Run SQL on all cached keywords.
@@ -59,6 +78,9 @@ def sql(
     Each cached series is a table, each keyword a column; times are in UTC. The schema "mirror" has tables of
     series, keywords, coverage, files and exports. jsoc('...') is the table of a record set, which must be
     fully cached, or is fetched with --fill. The dialect is DuckDB's.
+
+    With --on cluster the statement runs on the engine at [cluster] spark instead, over what is published as Iceberg
+    tables. The dialect is Spark's there; jsoc_time, jsoc_seconds, slot, quality_bit and quality_bits are the same.
 
     \b
         mirror sql 'SELECT count(*) FROM hmi.v_45s WHERE quality = 0'
@@ -69,7 +91,30 @@ def sql(
         mirror sql -f monthly.sql --csv > monthly.csv
         echo 'FROM mirror.series' | mirror sql
         mirror sql                               interactive prompt with completion
+        mirror sql --on cluster 'SELECT year(t_rec), avg(datamean) FROM hmi.v_45s GROUP BY 1'
     """
+    with ExitStack() as stack:
+        engine: Engine = Here(daemon)
+        if on is not None:
+            if fill or wait:
+                raise click.UsageError("--fill and --wait are for jsoc(), which is not there with --on cluster")
+            engine = stack.enter_context(OnCluster(daemon, path))
+        _sql(engine, statement, source, params, fill=fill, wait=wait, form=form, parquet=parquet, arrow=arrow)
+
+
+def _sql(
+    engine: Engine,
+    statement: str | None,
+    source: Any,
+    params: tuple[str, ...],
+    *,
+    fill: bool,
+    wait: bool,
+    form: str | None,
+    parquet: Path | None,
+    arrow: Path | None,
+) -> None:
+    daemon = engine.daemon
     given = dict(map(_param, params))
     text = statement or (source.read() if source else None)
     if text is None and not sys.stdin.isatty():
@@ -77,9 +122,9 @@ def sql(
     if text is None:
         from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
-        prompt(daemon, lambda typed: run(daemon, _question(spelled_out(typed), {}, fill), form))
+        prompt(daemon, lambda typed: run(engine, _question(engine.spelled_out(typed), {}, fill), form))
         return
-    statements = [spelled_out(each) for each in _split(text)]
+    statements = [engine.spelled_out(each) for each in _split(text)]
     file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
     if file is not None and len(statements) > 1:
         raise click.UsageError(f"--{kind} writes the answer of one statement; found {len(statements)}")
@@ -87,14 +132,115 @@ def sql(
         if wait:
             _fill_record_sets(daemon, each)
         # DuckDB takes no value that a statement does not name.
-        named = given if len(statements) == 1 else {n: v for n, v in given.items() if f"${n}" in each}
+        named = given if len(statements) == 1 else {n: v for n, v in given.items() if f"{engine.marker}{n}" in each}
         question = _question(each, named, fill or wait)
         if file is not None:
-            _write(daemon, question, kind, file)
+            _write(engine, question, kind, file)
             continue
         if number and form is None:
             click.echo()
-        run(daemon, question, form)
+        run(engine, question, form)
+
+
+class Engine(Protocol):
+    """What runs statements; ``daemon`` is the mirror that is asked for all else, ``marker`` begins parameters."""
+
+    daemon: Daemon
+    marker: str
+
+    def spelled_out(self, typed: str) -> str:
+        """A statement for what other shells have commands."""
+        ...
+
+    def ask(self, question: SqlQuery) -> SqlAnswer:
+        """The answer of a statement."""
+        ...
+
+    def stream(self, question: SqlQuery, kind: str) -> AbstractContextManager[Any]:
+        """The answer in one of the forms of /api/sql, to be read."""
+        ...
+
+
+class Here:
+    """The mirror itself."""
+
+    marker = "$"
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+
+    def spelled_out(self, typed: str) -> str:
+        """See ``Engine``."""
+        return spelled_out(typed)
+
+    def ask(self, question: SqlQuery) -> SqlAnswer:
+        """See ``Engine``."""
+        return self.daemon.ask(SQL, question)
+
+    def stream(self, question: SqlQuery, kind: str) -> AbstractContextManager[Any]:
+        """See ``Engine``."""
+        return self.daemon.stream(SQL.path, {"format": kind}, question)
+
+
+class OnCluster:
+    """The engine at [cluster] spark of a configuration; while it is entered."""
+
+    marker = ":"
+
+    def __init__(self, daemon: Daemon, path: Path | None) -> None:
+        self.daemon = daemon
+        self._section, self._lake = (config := load_config(path, os.environ)).cluster, config.lake
+        self._stack = ExitStack()
+        self._spark: Spark | None = None
+
+    def __enter__(self) -> Self:
+        from mirror.services.iceberg.spark import Spark  # noqa: PLC0415  (for --on alone, as is the next)
+        from mirror.services.iceberg.tables import PublishedTables  # noqa: PLC0415
+
+        section = self._section
+        if section.spark is None:
+            raise click.ClickException('[cluster] spark is not set; expected an address such as "sc://spark.example.org:15002"')
+        if section.database is not None:
+            tables = PublishedTables.open(f"{section.objects}/lake", section.database, section.endpoint)
+        elif self._lake.iceberg is not None:
+            tables = PublishedTables.open(self._lake.iceberg)
+        else:
+            raise click.ClickException("no tables are published; expected [lake] iceberg, or [cluster] database and objects")
+        self._stack.callback(tables.close)
+        self._spark = Spark(section.spark, tables, self._structure)
+        self._stack.callback(self._spark.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def spelled_out(self, typed: str) -> str:
+        """See ``Engine``."""
+        return "SHOW TABLES" if (written := spelled_out(typed)) == _TABLES else written
+
+    def _structure(self, name: str) -> Series:
+        """A series as the mirror knows it, for slot()."""
+        from mirror.wire.structure import decode_series_struct  # noqa: PLC0415
+
+        with self.daemon.stream("/cgi-bin/ajax/jsoc_info", {"op": "series_struct", "ds": name}) as answer:
+            return decode_series_struct(answer.read(), name_hint=name)
+
+    def ask(self, question: SqlQuery) -> SqlAnswer:
+        """See ``Engine``."""
+        with self.stream(question, "json") as answer:
+            return msgspec.json.decode(answer.read(), type=SqlAnswer)
+
+    @contextmanager
+    def stream(self, question: SqlQuery, kind: str) -> Iterator[Any]:
+        """See ``Engine``."""
+        from mirror.services.sql.encoding import encoder  # noqa: PLC0415
+
+        assert self._spark is not None
+        params = question.params if isinstance(question.params, dict) else None
+        table = self._spark.run(question.query, params)
+        columns = [(field.name, str(field.type)) for field in table.schema]
+        made = encoder(cast("Any", kind), columns, table.schema)
+        yield io.BytesIO(b"".join([*map(made.batch, table.to_batches()), made.end()]))
 
 
 def _split(text: str) -> list[str]:
@@ -129,13 +275,13 @@ def _question(statement: str, params: Mapping[str, Any], fill: bool) -> SqlQuery
     return SqlQuery(query=statement, params=dict(params) or None, fill=fill)
 
 
-def run(daemon: Daemon, question: SqlQuery, form: str | None) -> None:
+def run(engine: Engine, question: SqlQuery, form: str | None) -> None:
     """Run a statement and print its answer: as a table, or as ``form``, which is JSON or CSV."""
     if form == "csv":
-        with _answer(daemon, question, "csv") as answer:
+        with engine.stream(question, "csv") as answer:
             shutil.copyfileobj(answer, sys.stdout.buffer)
         return
-    reply = daemon.ask(SQL, question)
+    reply = engine.ask(question)
     if form == "json":
         click.echo(json.dumps(plain(reply), ensure_ascii=False))
         return
@@ -143,20 +289,16 @@ def run(daemon: Daemon, question: SqlQuery, form: str | None) -> None:
     remark(counted(len(reply.rows), "row"))
 
 
-def _write(daemon: Daemon, question: SqlQuery, kind: str, file: Path) -> None:
+def _write(engine: Engine, question: SqlQuery, kind: str, file: Path) -> None:
     """Write an answer to a file, which has its name only once it is whole."""
     part = file.with_name(f".{file.name}.part")
     try:
-        with _answer(daemon, question, kind) as answer, part.open("wb") as out:
+        with engine.stream(question, kind) as answer, part.open("wb") as out:
             shutil.copyfileobj(answer, out, 1 << 20)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     remark(f"{file}: {file.stat().st_size:,} bytes")
-
-
-def _answer(daemon: Daemon, question: SqlQuery, kind: str) -> Any:
-    return daemon.stream(SQL.path, {"format": kind}, question)
 
 
 def _param(text: str) -> tuple[str, Any]:

@@ -24,7 +24,7 @@ from mirror.cli.support.output import (
     show,
     show_estimate,
 )
-from mirror.cli.sync import show_subscriptions
+from mirror.cli.sync import NONE, show_subscriptions
 from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
 
@@ -96,7 +96,10 @@ def subscribe(
     if sum(map(bool, (series, listing, remove))) != 1:
         raise click.UsageError("expected a SERIES, or --list, or --remove NAME")
     if listing:
-        show_subscriptions(daemon.ask(SUBSCRIPTIONS), form)
+        found = daemon.ask(SUBSCRIPTIONS)
+        show_subscriptions(found, form)
+        if form == "table" and not found:
+            remark(NONE)
         return
     subscription = {} if remove else _table(series or "", given)
     if dry_run and not remove:
@@ -140,7 +143,8 @@ def file_of(daemon: Daemon) -> Path:
     answer = daemon.ask(STATUS).config.file
     if answer is None:
         raise click.ClickException(
-            "the mirror runs without a configuration file; name one with --config FILE"
+            "the mirror runs without a configuration file, which is where subscriptions and tokens are kept; start it with one, which may "
+            "be empty: touch config.toml; mirror serve --config config.toml"
         )
     if not Path(answer).exists():
         raise click.ClickException(f"the mirror's {answer} is on another machine; edit it there")

@@ -14,7 +14,7 @@ from mirror.humanize import in_words
 
 #: Seconds between two looks at how far it is.
 PAUSE = 0.5
-_NONE = "no subscriptions yet; add one with `mirror subscribe SERIES --start ...`"
+NONE = "no subscriptions yet; add one with `mirror subscribe SERIES --start ...`"
 _LOOKS = ("last sync", "next sync")
 
 
@@ -41,11 +41,11 @@ def sync(name: str | None, once: bool, form: Form, daemon: Daemon) -> None:
         answer = daemon.ask(SUBSCRIPTIONS)
         show_subscriptions(answer, form)
         if form == "table" and not answer:
-            remark(_NONE)
+            remark(NONE)
         return
     before = daemon.ask(SYNC, SyncBody(name=name))
     if not before:
-        remark(_NONE)
+        remark(NONE)
         return
     reports = _until_done(daemon, before)
     show_subscriptions(reports, form)

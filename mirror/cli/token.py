@@ -71,7 +71,10 @@ def create(
     file = _file(path, daemon)
     limits = {"bytes_per_day": bytes_per_day, "requests": requests}
     given = {key: value for key, value in limits.items() if value is not None}
+    is_first = not authentication.listed(file)
     made = authentication.create(file, name, role, secrets.token_bytes, given)
+    if is_first:
+        remark("The mirror requires a token from everybody now, also on this computer: export MIRROR_TOKEN=TOKEN")
     remark(f"added token {name} (role {role}) to {file.path}. It is shown only this once:")
     click.echo(made)
 
@@ -84,6 +87,8 @@ def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
     """List the names, roles and limits of all tokens."""
     tokens = authentication.listed(_file(path, daemon))
     show([_shown(t) for t in tokens], form)
+    if form == "table" and not tokens:
+        remark("no tokens yet; `mirror token create NAME` creates one")
 
 
 def _shown(token: Token) -> dict[str, object]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror import __version__
 from mirror.cluster.chunks import CHUNKS
-from mirror.cluster.database import ClusterDatabase, name_of_machine
+from mirror.cluster.database import ClusterDatabase, Member, name_of_machine, other_versions
+from mirror.cluster.journal import add_entry, row_of, series_rows
 from mirror.cluster.objects import MARK, open_objects, probe
+from mirror.coverage.coverage import Coverage
 from mirror.errors import ClusterAway, ConfigError, MirrorError, ObjectMissing
 from mirror.humanize import counted
 
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
     from mirror.cluster.objects import Objects
     from mirror.config.sections import Cluster
 
-#: Objects that a finding names.
-NAMED = 5
+#: Objects that a finding names, and that are asked for one by one where a listing does not show them.
+NAMED, DOUBTED = 5, 1000
+#: How the names of those begin who only look.
+PREFIX = "check-of-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ async def examine(section: Cluster) -> list[Finding]:
     """Look at everything; nothing but probes of our own is written."""
     found: list[Finding] = []
     # A name that no server has: one of the configured name may be running.
-    name = f"check-of-{section.name or name_of_machine()}"[:63]
+    name = f"{PREFIX}{section.name or name_of_machine()}"[:63]
     database = ClusterDatabase(section.database or "", name, __version__)
     try:
         try:
@@ -44,6 +49,7 @@ async def examine(section: Cluster) -> list[Finding]:
                     row = await cursor.fetchone() or ("?", 0)
                 found.append(Finding(True, "PostgreSQL", f"{row[0]}, schema version {row[1]}, can be written to"))
                 found.append(Finding(True, "clock", "as that of PostgreSQL"))
+                found += _servers(await database.members(), section.name or name_of_machine(), database.id)
             else:
                 found.append(Finding(False, "PostgreSQL", database.why))
         except (ConfigError, ClusterAway) as problem:
@@ -56,9 +62,26 @@ async def examine(section: Cluster) -> list[Finding]:
             found.append(Finding(False, "objects", str(problem).removeprefix("[cluster] objects: ")))
             return found
         if database.connected:
-            found += await _together(database, objects)
+            try:
+                found += await _together(database, objects)
+            except MirrorError as problem:
+                found.append(Finding(False, "journal", str(problem)))
     finally:
         await database.stop()
+    return found
+
+
+def _servers(members: list[Member], name: str, mine: int) -> list[Finding]:
+    """Who is there, and whether they are of one version; ``mine`` is the number of whoever looks."""
+    others = [member for member in members if member.id != mine and not member.name.startswith(PREFIX)]
+    found = []
+    if others:
+        differ = other_versions([*others, Member(0, "this program", __version__, "", 0.0, 0)])
+        found.append(Finding(not differ, "servers", differ or f"{', '.join(member.name for member in others)}, all of version {__version__}"))
+    same = next((member for member in others if member.name == name), None)
+    if same is not None:
+        where = same.address or "an address that it has not told"
+        found.append(Finding(True, "name", f"{name} is there already, at {where}: the mirror of this configuration, or another that needs a name of its own"))
     return found
 
 
@@ -74,13 +97,36 @@ async def _together(database: ClusterDatabase, objects: Objects) -> list[Finding
         await cursor.execute("SELECT object, size FROM journal WHERE object IS NOT NULL")
         wanted = dict(await cursor.fetchall())
     there = {key: size async for key, size in objects.list(CHUNKS)}
-    gone = sorted(key for key in wanted if key not in there)
-    other = sorted(key for key, size in wanted.items() if there.get(key, size) != size)
+    # A listing may be stale: what it does not show is asked for.
+    doubted = sorted(key for key, size in wanted.items() if there.get(key) != size)
+    there |= {key: size for key in doubted[:DOUBTED] if (size := await objects.exists(key)) is not None}
+    doubted = [key for key in doubted if there.get(key) != wanted[key]]
+    if doubted:
+        needed = await _needed(database, doubted)
+        doubted = [key for key in doubted if key in needed]
+    gone = [key for key in doubted if key not in there]
+    other = [key for key in doubted if key in there]
     found = [Finding(True, "journal", f"{counted(len(wanted), 'chunk')}, {counted(len(there), 'object')}")]
     if gone:
         found.append(Finding(False, "journal", f"{counted(len(gone), 'object')} gone, whose records are asked for again: {_named(gone)}"))
     if other:
         found.append(Finding(False, "journal", f"{counted(len(other), 'object')} of another size, whose records are asked for again: {_named(other)}"))
+    return found
+
+
+async def _needed(database: ClusterDatabase, keys: list[str]) -> set[str]:
+    """Those of these chunks whose records no other row tells of."""
+    bad, found = set(keys), set()
+    async with database.transaction() as cursor:
+        sql = "SELECT DISTINCT series FROM journal WHERE object = ANY(%s)"
+        for (name,) in await (await cursor.execute(sql, (keys,))).fetchall():
+            rows = [row_of(row) for row in await series_rows(cursor, name)]
+            told: dict[str, Coverage] = defaultdict(Coverage)
+            for row, space, _ in rows:
+                for each in (space,) if row.kind != "drop" else tuple(told):
+                    if row.object not in bad:
+                        told[each] = add_entry(told[each], row)
+            found |= {row.object for row, space, _ in rows if row.object in bad and row.tells(told[space], row.boxes)}
     return found
 
 

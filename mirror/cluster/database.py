@@ -4,9 +4,13 @@
    the connection, and ends a session that says nothing for SILENCE seconds: a server that is paused is gone as well.
    No clock of ours has a say in that.
 2. With that session everything ends that was done on its behalf: its places towards JSOC, its flights.
-3. While there is no session, whatever needs one raises ClusterAway at once, with the reason; it is tried again for good.
-4. What cannot become right by waiting (a wrong password, another server of this name, a clock that is off) raises
+3. A PostgreSQL that says nothing for ANSWER seconds is away too, though its connections stand: all of them are cut, so that
+   nobody waits for what may never come.
+4. While there is no session, whatever needs one raises ClusterAway at once, with the reason; it is tried again for good.
+5. What cannot become right by waiting (a wrong password, another server of this name, a clock that is off) raises
    ConfigError at the start. In a mirror that runs it is the reason why the cluster is away.
+6. A PostgreSQL that is there and cannot do its work (its disk is full) is no reason to leave it: ``problem`` says so until a
+   statement that writes has succeeded.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import asyncio
 import importlib.resources
 import logging
 import math
+import os
 import re
 import socket
 import time
@@ -24,15 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from mirror.errors import ClusterAway, ConfigError, MirrorError
 from mirror.redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from importlib.resources.abc import Traversable
 
 log = logging.getLogger(__name__)
@@ -40,11 +46,15 @@ log = logging.getLogger(__name__)
 #: The oldest PostgreSQL, as its ``server_version``.
 OLDEST = 130000
 #: Seconds without a word after which a session is ended, and between two words.
-SILENCE, WORD = 4.0, 0.5
+SILENCE, WORD = 3.0, 0.5
+#: Seconds for which a word may go unanswered.
+ANSWER = 4.0
 #: Seconds after the end of a session for which whoever needs one waits for the next.
 RETURN = 4.0
 #: Seconds that a statement and a connection may take, and that clocks may differ.
 PATIENCE, CLOCKS = 15.0, 60.0
+#: Seconds in which there must be a connection for transactions, once the session is there.
+READY = 5.0
 #: Seconds for which a start waits until the session of an earlier server of its name has ended.
 TAKEOVER = 8.0
 #: Seconds between two tries, at first and at most.
@@ -67,10 +77,11 @@ _ADDRESS = (
 #: Names that the ids of exports can tell apart.
 MOST_NAMES = 1000
 #: What PostgreSQL says when it will answer later.
-_PASSING = re.compile(r"starting up|shutting down|recovery mode|too many clients|reserved for", re.IGNORECASE)
+_PASSING = re.compile(r"starting up|shutting down|recovery mode|too many c|reserved for|disk full|No space left", re.IGNORECASE)
 _NO_PASSWORD = re.compile(r"password authentication failed|no password supplied")
 
 Cursor = psycopg.AsyncCursor[Any]
+_Connection = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,23 @@ class Member:
     address: str
     since: float
     number: int
+
+
+#: How the codes begin of what is wrong with PostgreSQL, and not with a statement: it lacks resources, or its files.
+_UNABLE = ("53", "58", "XX")
+#: That nothing may be written any more.
+_READ_ONLY = "25006"
+
+
+def other_versions(members: Iterable[Member]) -> str:
+    """Which server has which version, if they differ; "" if not."""
+    by_version: dict[str, list[str]] = {}
+    for member in members:
+        by_version.setdefault(member.version, []).append(member.name)
+    if len(by_version) <= 1:
+        return ""
+    told = ", ".join(f"{' and '.join(names)} {version}" for version, names in sorted(by_version.items()))
+    return f"the servers differ: {told}; expected one version of all within a day"
 
 
 class _Wrong(Exception):
@@ -101,6 +129,7 @@ class ClusterDatabase:
         self.on_connect: Callable[[], Awaitable[None]] | None = None  #: awaited whenever it is there again
         self.on_notice: Callable[[str, str], None] = lambda channel, payload: None
         self.losses = 0
+        self.problem = ""  #: what keeps it from its work while it is there
         self._url, self._clock = url, clock
         self._listens: tuple[str | None, int] | None = None
         self._session: psycopg.Connection[Any] | None = None
@@ -112,6 +141,10 @@ class ClusterDatabase:
         self._tasks: list[asyncio.Task[None]] = []
         self._keeper: asyncio.Task[None] | None = None
         self._scopes: set[asyncio.Timeout] = set()
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what it says with each try is said here once
+        self._connections: WeakSet[_Connection] = WeakSet()  #: those that may be open
+        self._unanswered = math.inf  #: since when a word is, by the monotonic clock
+        self._refusal = ""  #: why the last connection for transactions could not be made
 
     @property
     def connected(self) -> bool:
@@ -179,8 +212,19 @@ class ClusterDatabase:
                 connection.cursor() as cursor,
             ):
                 yield cursor
+                if self.problem:
+                    await cursor.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+                    row = await cursor.fetchone()
+                    self.problem = "" if row and row[0] else self.problem
         except psycopg.Error as problem:
-            raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
+            raise self._failed(problem) from problem
+
+    async def look_again(self) -> None:
+        """See whether PostgreSQL can do its work again, where it could not: to be called now and then."""
+        if self.problem and self.connected:
+            with suppress(ClusterAway):
+                async with self.transaction() as cursor:
+                    await cursor.execute("UPDATE servers SET version = version WHERE id = %s", (self.id,))
 
     @asynccontextmanager
     async def while_there(self) -> AsyncIterator[None]:
@@ -241,6 +285,20 @@ class ClusterDatabase:
             raise self._away()
         return self._pool
 
+    def _failed(self, problem: psycopg.Error) -> ClusterAway:
+        """A statement has failed: as whoever needed it is told, and as the status says it."""
+        said = _said(problem)
+        if isinstance(problem, PoolTimeout):
+            said = f"has no connection left for this mirror{self._refusal and ': it '}{self._refusal}"
+        told = f"the cluster's PostgreSQL {said}"
+        if problem.sqlstate == _READ_ONLY:
+            self._lose("the cluster's PostgreSQL is read-only; expected one that can be written to")
+        elif self.connected and (isinstance(problem, PoolTimeout) or (problem.sqlstate or "").startswith(_UNABLE)):
+            if told != self.problem:
+                log.warning("the cluster's PostgreSQL cannot do its work problem=%r", told)
+            self.problem = told
+        return ClusterAway(told)
+
     def _away(self) -> ClusterAway:
         return ClusterAway(f"the cluster is away, and no mirror of it asks JSOC alone: {self.why}")
 
@@ -248,9 +306,12 @@ class ClusterDatabase:
 
     async def _connect(self) -> None:
         self._lost.clear()
+        self._unanswered = math.inf
         listener = await self._open()
         pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         session: psycopg.Connection[Any] | None = None
+        # From here on it may fall silent at any statement.
+        silent = asyncio.get_running_loop().call_later(PATIENCE, self._cut)
         try:
             await self._look_at(listener)
             await migrate(listener)
@@ -261,9 +322,10 @@ class ClusterDatabase:
             for channel in (JOURNAL, KNOWN, FREE):
                 await listener.execute(f"LISTEN {channel}".encode())
             pool = AsyncConnectionPool(
-                self._url, min_size=1, max_size=CONNECTIONS, open=False, timeout=PATIENCE, kwargs=_settings(self.name)
-            )
-            await pool.open(wait=True, timeout=PATIENCE)
+                self._url, connection_class=self._pooled(), min_size=1, max_size=CONNECTIONS, open=False, timeout=PATIENCE,
+                kwargs=_settings(self.name), check=AsyncConnectionPool.check_connection, reconnect_timeout=PATIENCE,
+            )  # fmt: skip
+            await pool.open(wait=True, timeout=READY)
         except BaseException as problem:
             await _closed(listener, pool)
             _end(session)
@@ -271,10 +333,12 @@ class ClusterDatabase:
                 expected = "expected a user who may create the schema mirror there, as the owner of the database may"
                 raise _Wrong(f"the PostgreSQL of `database` {_said(problem)}; {expected}") from problem
             if isinstance(problem, psycopg.Error):
-                raise ClusterAway(f"the cluster's PostgreSQL {_said(problem)}") from problem
+                raise self._failed(problem) from problem
             raise
+        finally:
+            silent.cancel()
         self._session, self._pool, self.why = session, pool, ""
-        self._tasks = [asyncio.create_task(self._listen(listener))]
+        self._tasks = [asyncio.create_task(self._listen(listener)), asyncio.create_task(self._hear(session))]
         loop = asyncio.get_running_loop()
         Thread(target=self._speak, args=(session, loop), name="cluster-word", daemon=True).start()
         self._back.set()
@@ -289,7 +353,7 @@ class ClusterDatabase:
 
     async def _open(self) -> psycopg.AsyncConnection[Any]:
         try:
-            return await psycopg.AsyncConnection.connect(self._url, **_settings(self.name))
+            made = await psycopg.AsyncConnection.connect(self._url, **_settings(self.name))
         except psycopg.OperationalError as problem:
             text = _said(problem)
             if _NO_PASSWORD.search(text) or ("FATAL" in text and not _PASSING.search(text)):
@@ -297,6 +361,8 @@ class ClusterDatabase:
             raise ClusterAway(f"the cluster's PostgreSQL {text}") from problem
         except psycopg.Error as problem:
             raise _Wrong(f"database: {_said(problem)}") from problem
+        self._connections.add(made)
+        return made
 
     async def _look_at(self, session: psycopg.AsyncConnection[Any]) -> None:
         version = session.info.server_version
@@ -309,12 +375,9 @@ class ClusterDatabase:
             raise ClusterAway("the cluster's PostgreSQL is a standby, or still recovering; expected one that can be written to")
         if read_only:
             raise ClusterAway("the cluster's PostgreSQL is read-only; expected one that can be written to")
-        off = self._clock() - now
-        if abs(off) > CLOCKS:
-            raise _Wrong(
-                f"the clock of this machine is {abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} that of the cluster's "
-                "PostgreSQL; expected the same time, as NTP keeps it: what was checked last would not be known"
-            )
+        off = _difference(self._clock(), now, self._clock())
+        if off:
+            raise _Wrong(off)
 
     async def _joined(self) -> psycopg.Connection[Any]:
         """The session; one that comes when nobody waits for it any more is closed."""
@@ -328,6 +391,7 @@ class ClusterDatabase:
     def _join(self) -> psycopg.Connection[Any]:
         """A session under a number of its own; servers that are gone are struck off, with what they were fetching."""
         session = psycopg.connect(self._url, **_settings(self.name))
+        self._connections.add(session)
         try:
             with session.transaction():
                 self.number = _named(session, self.name)
@@ -350,7 +414,8 @@ class ClusterDatabase:
         session, pool, self._session, self._pool = self._session, self._pool, None, None
         self.why = why
         self._back.clear()
-        self._lost_at = time.monotonic()
+        self._lost_at = min(self._unanswered, time.monotonic())
+        self.problem = ""
         tasks, self._tasks = self._tasks, []
         for scope in tuple(self._scopes):
             with suppress(RuntimeError):
@@ -372,13 +437,55 @@ class ClusterDatabase:
         """Say a word now and then, in a thread: what keeps the event loop busy does not make a server seem gone."""
         while self._session is session:
             time.sleep(WORD)
+            before, self._unanswered = self._clock(), time.monotonic()
             try:
-                session.execute("SELECT 1")
+                row = session.execute("SELECT extract(epoch FROM clock_timestamp())::FLOAT8").fetchone()
+                why = "" if row is None else _difference(before, row[0], self._clock())
             except psycopg.Error as problem:
                 why = f"the cluster's PostgreSQL {_said(problem)}"
+            if why:
                 with suppress(RuntimeError):  # the loop may have ended
                     loop.call_soon_threadsafe(self._lose_of, session, why)
                 return
+            self._unanswered = math.inf
+
+    async def _hear(self, session: psycopg.Connection[Any]) -> None:
+        """Give up a session whose words go unanswered, and all connections with it."""
+        while self._session is session:
+            await asyncio.sleep(WORD)
+            waited = time.monotonic() - self._unanswered
+            if waited > ANSWER:
+                self._lose_of(session, f"the cluster's PostgreSQL has said nothing for {waited:.0f} s")
+                self._cut()
+                return
+
+    def _cut(self) -> None:
+        """Whoever waits for PostgreSQL hears that the connection is gone; nothing else is known to end such a wait."""
+        for connection in tuple(self._connections):
+            if not connection.closed:
+                with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
+
+    def _pooled(self) -> type[psycopg.AsyncConnection[Any]]:
+        """Connections for transactions, of which it is known why one cannot be made."""
+        database = self
+
+        class Pooled(psycopg.AsyncConnection[Any]):
+            @classmethod
+            async def connect(cls, *arguments: Any, **more: Any) -> Pooled:
+                try:
+                    made = await super().connect(*arguments, **more)
+                except psycopg.Error as problem:
+                    said = _said(problem)
+                    if database.connected and said != database._refusal:
+                        log.warning("PostgreSQL refuses one more connection problem=%r", said)
+                    database._refusal = said
+                    raise
+                database._refusal = ""
+                database._connections.add(made)
+                return made
+
+        return Pooled
 
     def _lose_of(self, session: psycopg.Connection[Any], why: str) -> None:
         if self._session is session:
@@ -396,6 +503,17 @@ class ClusterDatabase:
 
 class _Taken(_Wrong):
     """Another server has the name, or the session of an earlier one has not ended yet."""
+
+
+def _difference(before: float, there: float, after: float) -> str:
+    """What is wrong with this clock, which was read before and after PostgreSQL's; "" if nothing is."""
+    ahead, behind = before - there, there - after
+    if max(ahead, behind) <= CLOCKS:
+        return ""
+    return (
+        f"the clock of this machine is {max(ahead, behind):,.0f} s {'ahead of' if ahead > 0 else 'behind'} that of the cluster's "
+        "PostgreSQL; expected the same time, as NTP keeps it: what was checked last would not be known"
+    )
 
 
 def _settings(name: str) -> dict[str, Any]:

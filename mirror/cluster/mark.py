@@ -22,12 +22,11 @@ class Mark:
         self._database = database
         self._objects = objects
         self._probed = False
-        self.problem = ""  #: why the objects cannot be had now, as far as that was seen here
 
     async def join(self) -> None:
         """Try once what a store must be able to do, and set the mark where there is none.
 
-        ConfigError for objects of another cluster, or that cannot serve one. While they cannot be had, that is noted.
+        ConfigError for objects of another cluster, or that cannot serve one. While they cannot be had, that is no problem yet.
         """
         try:
             if not self._probed:
@@ -41,7 +40,6 @@ class Mark:
         except ObjectStoreRefused as problem:
             raise ConfigError(f"[cluster] objects: {problem}") from problem
         except ObjectStoreError as problem:
-            self.problem = str(problem)
             log.warning("the objects of the cluster cannot be had now problem=%r", str(problem))
             return
         self._compare(found)
@@ -52,9 +50,6 @@ class Mark:
             found = await self._objects.get(MARK)
         except ObjectMissing as problem:
             raise ClusterAway(f"{MARK} is not among the objects any more: is their folder mounted?") from problem
-        except ObjectStoreError as problem:
-            self.problem = str(problem)
-            raise
         self._compare(found)
 
     def _compare(self, found: bytes) -> None:

@@ -5,6 +5,8 @@
 2. What ``put_new`` has returned for lasts; what it raised for may be there or not, and putting it again tells.
 3. Every error says whether asking again later helps (``ObjectStoreAway``), or somebody must mend something
    (``ObjectStoreRefused``), or what came is not what was put (``ObjectDamaged``), or is not there (``ObjectMissing``).
+4. A store that does not begin to answer within FIRST seconds is away; for SHUNNED seconds nobody else waits for it.
+5. ``problem`` is what keeps the store from its work, until it has answered again.
 
 obstore is imported when a store is opened, so that a mirror without a cluster does without it.
 """
@@ -13,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import re
 import secrets
+import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,6 +50,8 @@ RIVALS = 8
 #: Seconds without a word of the store after which it is away. A whole object may be on its way up meanwhile.
 SILENCE = 30.0
 CONNECT = 5.0
+#: Seconds until a store begins to answer, and for which one that did not is left alone.
+FIRST, SHUNNED = 10.0, 2.0
 _RETRY: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
 _STATUS = re.compile(r"status code: ([0-9]{3})")
@@ -88,13 +94,19 @@ class Objects:
         self._store = store
         self._folder = folder
         self.place = place
+        self.problem = ""
+        self._silent_until = -math.inf  #: by the monotonic clock
 
-    async def put_new(self, key: str, data: bytes | Path) -> bool:
-        """Put an object that is not there; False if it is there already, whatever its bytes."""
+    async def put_new(self, key: str, data: bytes | Path, patience: float | None = None) -> bool:
+        """Put an object that is not there; False if it is there already, whatever its bytes.
+
+        ``patience``: seconds after which it counts as away; of a file as long as something is said, without it.
+        """
         import obstore  # noqa: PLC0415  (see the docstring of the module)
 
+        seconds = math.inf if patience is None and isinstance(data, Path) else patience
         try:
-            with self._translated("put", key):
+            async with self._asked("put", key, seconds):
                 await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
         except _AlreadyThere:
             return False
@@ -131,7 +143,7 @@ class Objects:
         """An object from byte ``start`` on, as it comes; ObjectDamaged if less or more of it comes."""
         import obstore  # noqa: PLC0415
 
-        with self._translated("get", key):
+        async with self._asked("get", key):
             options: dict[str, dict[str, int]] = {"range": {"offset": start}} if start else {}
             result = await obstore.get_async(self._store, key, options=options)  # type: ignore[arg-type]
             size, began = result.meta["size"], result.range[0]
@@ -154,7 +166,7 @@ class Objects:
         """The bytes from ``start`` up to ``end``; fewer where the object ends before."""
         import obstore  # noqa: PLC0415
 
-        with self._translated("get a range of", key):
+        async with self._asked("get a range of", key):
             data = bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
         if len(data) > end - start:
             raise ObjectDamaged(f"{self._named(key)}: {len(data):,} bytes came for {end - start:,}")
@@ -165,7 +177,7 @@ class Objects:
         import obstore  # noqa: PLC0415
 
         try:
-            with self._translated("look for", key):
+            async with self._asked("look for", key):
                 return (await obstore.head_async(self._store, key))["size"]
         except ObjectMissing:
             return None
@@ -174,17 +186,22 @@ class Objects:
         """Key and size of every object in a folder (whole names: ``blobs/ab``), in no order that counts."""
         import obstore  # noqa: PLC0415
 
-        with self._translated("list", prefix):
-            async for some in obstore.list(self._store, prefix.rstrip("/") or None):
-                for meta in some:
-                    yield meta["path"], meta["size"]
+        pages = aiter(obstore.list(self._store, prefix.rstrip("/") or None))
+        while True:
+            async with self._asked("list", prefix):
+                some = await anext(pages, None)
+            if some is None:
+                return
+            for meta in some:
+                yield meta["path"], meta["size"]
 
     async def delete(self, key: str) -> None:
         """Take an object away; nothing if it is not there."""
         import obstore  # noqa: PLC0415
 
-        with suppress(ObjectMissing), self._translated("delete", key):
-            await obstore.delete_async(self._store, key)
+        with suppress(ObjectMissing):
+            async with self._asked("delete", key):
+                await obstore.delete_async(self._store, key)
 
     def _sync(self, path: Path) -> None:
         """Make a new file of a shared folder last, and its name, and those of new folders."""
@@ -198,6 +215,25 @@ class Objects:
 
     def _named(self, key: str) -> str:
         return f"{self.place}/{key}"
+
+    @asynccontextmanager
+    async def _asked(self, verb: str, key: str, patience: float | None = None) -> AsyncIterator[None]:
+        """Something is asked of the store; how that ends tells how the store is."""
+        if time.monotonic() < self._silent_until:
+            raise ObjectStoreAway(self.problem)
+        try:
+            with self._translated(verb, key):
+                async with asyncio.timeout(None if patience == math.inf else patience or FIRST):
+                    yield
+        except (ObjectMissing, _AlreadyThere):
+            self.problem = ""
+            raise
+        except ObjectStoreError as problem:
+            self.problem = str(problem)
+            if isinstance(problem.__cause__, TimeoutError):
+                self._silent_until = time.monotonic() + SHUNNED
+            raise
+        self.problem, self._silent_until = "", -math.inf
 
     @contextmanager
     def _translated(self, verb: str, key: str) -> Iterator[None]:
@@ -218,6 +254,8 @@ class Objects:
         found, said = _STATUS.search(text), _CODE.search(text)
         status, code = int(found[1]) if found else 0, said[1] if said else ""
         what = f"the object store cannot {verb} {self._named(key)}"
+        if isinstance(problem, TimeoutError):
+            return ObjectStoreAway(f"{what}: it says nothing")
         if code in _WORDS:
             refused = "full" not in _WORDS[code]
             kind = ObjectStoreRefused if refused else ObjectStoreAway

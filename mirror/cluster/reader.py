@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 GIVEN_UP = "given up: "
 #: Rows that are looked at before others have their turn.
 ROWS_AT_ONCE = 100
+#: Times that an object is read which comes damaged, and seconds after which one that could not be used is tried again.
+TRIES, AGAIN = 2, 600.0
 
 
 @dataclass
@@ -56,6 +59,16 @@ class SeriesJournal:
     entries: dict[int, Entry] = field(default_factory=dict)
     told: Coverage = field(default_factory=Coverage)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A row whose object could not be used, and when that was found."""
+
+    series: str
+    entry: Entry
+    problem: str
+    since: float
 
 
 class JournalReader:
@@ -74,9 +87,17 @@ class JournalReader:
         self._folder = folder
         self._state = state
         self._counts = counts
-        self.broken: dict[int, str] = {}  #: rows whose object cannot be used
+        self._broken: dict[int, _Broken] = {}  #: by the number of the row
         self._journals: dict[str, SeriesJournal] = {}
         self._absorbing: SingleFlight[int, None] = SingleFlight()
+
+    @property
+    def broken(self) -> list[str]:
+        """The chunks that could not be used, within the last AGAIN seconds or since nobody has asked for them."""
+        for name in {each.series for each in self._broken.values()}:
+            if (held := self._index.series(name)) is not None:
+                self._take_back(held[0], self.journal(held[0]))
+        return [each.problem for each in self._broken.values()]
 
     def journal(self, series: Series) -> SeriesJournal:
         """What is remembered of a series."""
@@ -94,7 +115,7 @@ class JournalReader:
     def begin_again(self) -> None:
         """Remember nothing of the journal."""
         self._journals.clear()
-        self.broken.clear()
+        self._broken.clear()
 
     async def take_over(self, series: Series, boxes: tuple[Box, ...]) -> bool:
         """Read on in the journal, and take over what tells more of the boxes; True if anything did."""
@@ -118,7 +139,7 @@ class JournalReader:
                 for number, entry in enumerate(entries, start=1):
                     if number % ROWS_AT_ONCE == 0:
                         await asyncio.sleep(0)  # a new server reads 1e5 rows, which takes some ten seconds
-                    if entry.id in self.broken:
+                    if entry.id in self._broken:
                         continue
                     journal.told = add_entry(journal.told, entry)
                     if entry.kind == "drop":
@@ -133,6 +154,7 @@ class JournalReader:
     def telling(self, series: Series, boxes: Sequence[Box]) -> list[Entry]:
         """The rows that say more of the boxes than is known here, in order; what says nothing more is forgotten."""
         journal, coverage = self.journal(series), self._index.coverage(series)
+        self._take_back(series, journal)
         lo, hi = bounds(boxes)
         found = []
         for entry in tuple(journal.entries.values()):
@@ -144,6 +166,13 @@ class JournalReader:
             elif not entry.tells(coverage, entry.boxes):
                 del journal.entries[entry.id]
         return found
+
+    def _take_back(self, series: Series, journal: SeriesJournal) -> None:
+        """A chunk that could not be used is tried again after a while, if it tells anything new then."""
+        for number, each in tuple(self._broken.items()):
+            if each.series == series.name.lower() and time.monotonic() > each.since + AGAIN:
+                del self._broken[number]
+                journal.entries[number] = each.entry
 
     async def unpublished(self, series: Series) -> list[Committed]:
         """What is held here, and the journal does not say."""
@@ -164,7 +193,7 @@ class JournalReader:
     # ---- one row ---------------------------------------------------------------------------------
 
     async def _absorb(self, series: Series, entry: Entry) -> None:
-        """Take one row over; one whose object cannot be used is passed over from then on, and JSOC asked instead."""
+        """Take one row over; one whose object cannot be used is passed over for a while, and JSOC asked instead."""
         journal, coverage = self.journal(series), self._index.coverage(series)
         if entry.id not in journal.entries:
             return
@@ -173,14 +202,14 @@ class JournalReader:
                 await self._index.confirm(series, (part,), at, is_shared=True)
         else:
             try:
-                await self._absorb_chunk(series, entry)
+                await self._try_chunk(series, entry)
             except (ObjectDamaged, ObjectMissing) as problem:
                 if isinstance(problem, ObjectMissing):
                     await self._mark.insist()  # or the folder is not mounted, and all would seem to be gone
                     if not await self._is_there(entry):
                         journal.entries.pop(entry.id, None)  # it was folded into a row that is read next
                         return
-                self.broken[entry.id] = f"{series.name}: {problem}"
+                self._broken[entry.id] = _Broken(series.name.lower(), entry, f"{series.name}: {problem}", time.monotonic())
                 log.warning("a chunk cannot be used, and is asked for again series=%s problem=%r", series.name, str(problem))
                 journal.entries.pop(entry.id, None)
                 return
@@ -191,6 +220,16 @@ class JournalReader:
     async def _is_there(self, entry: Entry) -> bool:
         async with self._database.transaction() as cursor:
             return await is_there(cursor, entry.id)
+
+    async def _try_chunk(self, series: Series, entry: Entry) -> None:
+        """What came damaged may be whole the next time: something on the way may have cut it off."""
+        for number in range(1, TRIES + 1):
+            try:
+                return await self._absorb_chunk(series, entry)
+            except ObjectDamaged:
+                if number == TRIES:
+                    raise
+        return None
 
     async def _absorb_chunk(self, series: Series, entry: Entry) -> None:
         if entry.object is None:

@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mirror.cluster.compaction import Compaction
-from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES
+from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES, other_versions
 from mirror.cluster.exports import SharedExports
 from mirror.cluster.facts import Facts
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
@@ -374,6 +374,8 @@ class ClusterShared:
             if self.files is not None:
                 self.files.compare_again()
             log.warning("the PostgreSQL of the cluster is older than before, as after a backup: what it lacks is told again")
+        if differ := other_versions(await self.database.members()):
+            log.warning("the servers of the cluster are not of one version problem=%r", differ)
         for series in self._index.all_series():
             if (held := self._index.series(series.name)) is not None:
                 self.facts.add_structure(*held)
@@ -439,8 +441,10 @@ class ClusterShared:
             await asyncio.sleep(COUNTED)
             if not self.database.connected:
                 continue
+            await self.database.look_again()
             with suppress(ClusterAway, StorageError):
                 await self.tallies.exchange()
+                await self.tallies.exchange_quotas()
                 if (noted := noted + COUNTED) >= NOTED and not self._restored:
                     noted = 0.0
                     await self._note_newest()

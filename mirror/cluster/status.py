@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from mirror.api import cluster as api
 from mirror.cluster.compaction import FOLDER
-from mirror.cluster.database import PLACES, PRESENCE
+from mirror.cluster.database import PLACES, PRESENCE, other_versions
+from mirror.cluster.objects import MARK
 from mirror.cluster.places import number_of
 from mirror.cluster.shared import PUBLISHER
-from mirror.errors import ClusterAway
+from mirror.errors import ClusterAway, ObjectStoreError
 from mirror.humanize import stamp
 from mirror.metrics import counter, gauge
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mirror.cluster.database import Cursor
+    from mirror.cluster.objects import Objects
     from mirror.cluster.shared import ClusterShared
     from mirror.metrics import Metric
 
@@ -77,9 +79,9 @@ async def status(cluster: ClusterShared, subscriptions: Iterable[str]) -> api.Cl
         name=database.name,
         id=database.identity,
         connected=database.connected,
-        problem=database.why,
+        problem=database.why or database.problem,
         objects=str(cluster.objects.place),
-        objects_problem=cluster.writer.problem or cluster.mark.problem,
+        objects_problem=await _objects_problem(cluster.objects) or cluster.writer.problem,
         servers=[
             api.Server(name=m.name, version=m.version, address=m.address, since=stamp(m.since), here=m.id == database.id)
             for m in members
@@ -95,8 +97,18 @@ async def status(cluster: ClusterShared, subscriptions: Iterable[str]) -> api.Cl
         files=contents[0],
         file_bytes=contents[1],
         files_problem="" if files is None else files.problem,
-        broken=list(cluster.reader.broken.values())[:NAMED],
+        versions=other_versions(members),
+        broken=cluster.reader.broken[:NAMED],
     )
+
+
+async def _objects_problem(objects: Objects) -> str:
+    """What is wrong with the objects: looked for again where something was, since nobody may have asked them since."""
+    if objects.problem:
+        with suppress(ObjectStoreError):
+            if await objects.exists(MARK) is None:
+                return f"{MARK} is not among them: is their folder mounted?"
+    return objects.problem
 
 
 async def _owners(cursor: Cursor, subscriptions: Mapping[int, str]) -> list[api.Owner]:

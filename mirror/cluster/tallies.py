@@ -1,26 +1,41 @@
-"""What each server counts, added up: what was asked of JSOC, for the budget of all, and who used how much.
+"""What each server counts, added up: what was asked of JSOC, for the budget of all; who used how much; what quotas are left.
 
 Each server has rows of its own, which hold its totals and never what was added: telling them twice changes nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.access import UsageLine
+from mirror.readthrough.shared import Taken
 from mirror.upstream.budget import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mirror.cluster.database import ClusterDatabase
     from mirror.upstream.budget import Budget
 
 #: Words about the budget after which the others' are heard although this server has asked JSOC for nothing.
 HEARD = 5
+_TAKEN = "day, bytes, upstream_bytes, requests, remaining, at"
 #: Days of usage that are kept.
 DAYS = 400
+
+
+class Quotas(Protocol):
+    """The quotas of tokens, as they are counted here."""
+
+    def told(self) -> Mapping[str, Taken]:
+        """What tokens have taken here."""
+        ...
+
+    def heard(self, others: Mapping[tuple[str, str], Taken]) -> None:
+        """What they have taken at the other servers, by token and server."""
+        ...
 
 
 class Tallies:
@@ -31,10 +46,14 @@ class Tallies:
         self._budget = budget
         self._told: dict[str, dict[int, int]] = {}
         self._since = 0
+        self.quotas: Quotas | None = None  #: set by whoever makes both
+        self._quotas_told: Mapping[str, Taken] = {}
+        self._quotas_since = 0
 
     def begin_again(self) -> None:
         """Tell all of it: it may be another PostgreSQL."""
         self._told, self._since = {}, HEARD
+        self._quotas_told, self._quotas_since = {}, HEARD
 
     # ---- the budget ------------------------------------------------------------------------------
 
@@ -70,6 +89,33 @@ class Tallies:
         self._budget.share(others)
         self._told, self._since = mine, 0
 
+    # ---- quotas ----------------------------------------------------------------------------------
+
+    async def exchange_quotas(self) -> None:
+        """What tokens take here counts for all: to be called every second."""
+        if self.quotas is None:
+            return
+        mine = self.quotas.told()
+        news = [(name, taken) for name, taken in mine.items() if _is_more(taken, self._quotas_told.get(name))]
+        self._quotas_since += 1
+        if not news and self._quotas_since < HEARD:
+            return
+        async with self._database.transaction() as cursor:
+            if news:
+                await cursor.executemany(
+                    f"INSERT INTO taken (server, who, {_TAKEN}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
+                    "ON CONFLICT (who, server) DO UPDATE SET day = excluded.day, bytes = excluded.bytes, "
+                    "upstream_bytes = excluded.upstream_bytes, requests = excluded.requests, remaining = excluded.remaining, "
+                    "at = excluded.at",
+                    [(self._database.name, name, *astuple(taken)) for name, taken in news],
+                )
+                old = datetime.strptime(news[0][1].day, "%Y-%m-%d").replace(tzinfo=UTC) - timedelta(days=2)
+                await cursor.execute("DELETE FROM taken WHERE day < %s", (old.strftime("%Y-%m-%d"),))
+            await cursor.execute(f"SELECT who, server, {_TAKEN} FROM taken WHERE server <> %s".encode(), (self._database.name,))
+            others = {(who, server): Taken(*rest) for who, server, *rest in await cursor.fetchall()}
+        self.quotas.heard(others)
+        self._quotas_told, self._quotas_since = mine, 0
+
     # ---- who used how much -----------------------------------------------------------------------
 
     async def tell(self, lines: Sequence[UsageLine]) -> None:
@@ -103,3 +149,8 @@ class Tallies:
                 UsageLine(day=day, who=who, requests=requests, records=records, bytes=count, upstream_bytes=upstream)
                 for day, who, requests, records, count, upstream in await cursor.fetchall()
             ]
+
+
+def _is_more(taken: Taken, told: Taken | None) -> bool:
+    """True if a token has taken something since that was told: what is left of a rate grows by itself."""
+    return told is None or replace(taken, remaining=told.remaining, at=told.at) != told

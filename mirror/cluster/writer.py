@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which what was committed is gathered before it is told; and between tries while that fails.
 GATHER, AGAIN = 0.05, 2.0
+#: Seconds for which whoever has asked waits until an object is put; then it is put later.
+PATIENCE = 5.0
 #: Axis values of one chunk that is told without having been fetched as one.
 SLOTS = 20_000
 
@@ -64,7 +66,7 @@ class JournalWriter:
         self._facts = facts
         self._counts = counts
         self.step: Callable[[Step], None] = lambda _: None
-        self.problem = ""  #: why nothing can be told now, where that is the objects or the store
+        self.problem = ""  #: why nothing can be told now, where that is the objects or the store of this server
         self._pending: dict[str, list[Committed]] = defaultdict(list)
         self._busy: dict[str, list[Box]] = defaultdict(list)
         self._work = asyncio.Event()
@@ -198,7 +200,7 @@ class JournalWriter:
                 path = chunk.path
                 key = None if path is None else new_key(name)
                 if path is not None and key is not None:
-                    await self._objects.put_new(key, path)
+                    await self._objects.put_new(key, path, None if flight is None else PATIENCE)
                     self._counts["published_bytes"] += chunk.size
                 self.step(Step("put", name))
                 if chunk.claims:

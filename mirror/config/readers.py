@@ -71,6 +71,19 @@ def url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
+def spark_address(value: Any) -> str:
+    """The address of a Spark Connect: "sc://host", "sc://host:15002", perhaps with "/;token=...;use_ssl=true"."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        right = parts.scheme == "sc" and bool(parts.hostname) and parts.port != 0
+        right = right and not parts.query and (not parts.path.strip("/") or parts.path.startswith("/;"))
+    except ValueError:
+        right = False
+    if not right or not str(value).isprintable() or " " in str(value):
+        raise ValueError('the address of a Spark Connect, such as "sc://spark.example.org:15002"')
+    return str(value)
+
+
 def web_address(value: Any) -> str:
     """Any address of http or https."""
     try:

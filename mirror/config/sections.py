@@ -211,7 +211,7 @@ class Cluster:
 
     ``database`` is a PostgreSQL, ``objects`` where chunks and files lie, ``endpoint`` the address of an S3 that is not
     AWS. ``name`` tells servers apart, None: the name of the machine. Finished months are published as Iceberg tables
-    every ``publish`` seconds, None: never.
+    every ``publish`` seconds, None: never. ``spark`` is an engine that reads these, for ``mirror sql --on cluster``.
     """
 
     database: str | None = _key(values.unless("none", values.postgresql), None, secret=True)
@@ -219,6 +219,7 @@ class Cluster:
     endpoint: str | None = _key(values.unless("none", values.url), None)
     name: str | None = _key(values.unless("none", values.server_name), None)
     publish: float | None = _key(values.unless("none", values.duration), 600.0)
+    spark: str | None = _key(values.unless("none", values.spark_address), None, secret=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,14 @@ class _Layout(NamedTuple):
         return [i for i, c in enumerate(self.text) if c.isdigit()]
 
 
+#: Texts that are read one by one in less time than numpy takes to begin.
+_FEW = 8
+
+
 def parse_printed_times(texts: Sequence[str]) -> list[float | None]:
     """The DRMS times of printed values, None for "MISSING" and for a text that is not wholly a time."""
+    if len(texts) < _FEW:
+        return [_scan_whole(text) for text in texts]
     first = next((text for text in texts if text != MISSING), MISSING)
     layout = _layout(first)
     if layout is None or not all(map(str.isascii, texts)):

@@ -8,6 +8,7 @@ shares; without ``[cluster]`` in the configuration there is ``Alone``, which cos
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 
     #: Fetches a box and keeps it; how many records came, None if it was not fetched to its end.
     Ask = Callable[[Box], Awaitable[int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a token with a quota has taken at one mirror.
+
+    Bytes are those of the ``day``; ``requests`` since the mirror began; ``remaining`` may still come at once, as of ``at``.
+    """
+
+    day: str
+    bytes: int
+    upstream_bytes: int
+    requests: int
+    remaining: float
+    at: float
 
 
 class Shared(Protocol):

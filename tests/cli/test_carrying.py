@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 
 import pytest
+from click.testing import CliRunner
 
+from mirror.cli.main import main
 from tests import processes
 from tests.recorded import WORLD
 
@@ -120,3 +123,19 @@ def test_a_daemon_killed_while_it_backs_up_leaves_no_backup_that_is_not_whole(tm
 def test_the_backups_of_a_folder_are_listed(tmp_path):
     told = mirror("backup", tmp_path, "--list", "--json", "--url", "http://127.0.0.1:9")
     assert json.loads(told.stdout) == []
+
+
+def test_root_leaves_the_store_of_somebody_else_to_them(tmp_path, monkeypatch):
+    """What root writes there the mirror of that user could not open."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "index.duckdb").touch()
+    if os.geteuid() == 0:
+        os.chown(store, 65534, 65534)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    env = {"MIRROR_STORAGE__PATH": str(store), "MIRROR_SERVER__PORT": "1"}
+    for command in (["status"], ["series"], ["restore", str(tmp_path)], ["restore", "--without-backup", "--force"]):
+        done = CliRunner().invoke(main, command, env=env)
+        assert done.exit_code == 1
+        assert f"the store {store} belongs to " in done.stderr and "runuser -u " in done.stderr
+    assert [each.name for each in store.iterdir()] == ["index.duckdb"]

@@ -73,9 +73,9 @@ def daemon():
 
 @pytest.fixture
 def run(daemon):
-    def run(*arguments, **environment):
+    def run(*arguments, color=False, **environment):
         env = {"MIRROR_URL": daemon.url, "HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""} | environment
-        return CliRunner().invoke(main, arguments, env=env)
+        return CliRunner().invoke(main, arguments, env=env, color=color)
 
     return run
 
@@ -240,6 +240,25 @@ def test_series_coverage_and_status_show_what_the_mirror_says(run, daemon):
     assert "not responding" in run("status").stdout
     assert json.loads(run("status", "--json").stdout) == daemon.answers["/api/status"][1]
     assert daemon.asked[1] == ("/api/coverage", {"series": ["hmi.V_45s"], "folded": ["1"]})
+
+
+def test_a_terminal_that_is_to_have_no_colour_gets_no_escapes(run, daemon, monkeypatch):
+    daemon.answers["/api/status"] = 200, STATUS
+    for name, value, styled in (("NO_COLOR", "1", False), ("TERM", "dumb", False), ("TERM", "xterm", True)):
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv(name, value)
+        assert ("\x1b[" in run("status", color=True).stdout) is styled
+
+
+def test_changes_of_a_series_that_is_not_cached_names_one_that_is(run, daemon):
+    daemon.answers["/api/changes"] = 200, []
+    daemon.answers["/api/series"] = 200, [
+        {"series": "hmi.V_45s", "records": 1, "primekeys": [], "keywords": 1, "segments": [], "note": ""}
+    ]
+    assert "0 changes; did you mean hmi.V_45s?" in run("changes", "hmi.v_45").stderr
+    assert "0 changes; no series of that name is cached" in run("changes", "x.y").stderr
+    assert run("changes", "hmi.v_45s").stderr == "0 changes\n"
 
 
 def test_no_mirror_there_says_what_to_do(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -99,10 +100,21 @@ def test_the_file_of_a_mirror_says_where_it_listens_and_where_its_store_is(mirro
         done = mirror("--config", str(config), "status", "--json")
         assert json.loads(done.stdout)["config"]["file"] == str(config)
         assert (tmp_path / "other").is_dir() and not (config.parent / "store").exists()
+        in_its_environment = run("-m", "mirror", "status", "--json", MIRROR_SERVER__PORT=port, MIRROR_SERVER__HOST="0.0.0.0")
+        assert json.loads(in_its_environment.stdout)["config"]["file"] == str(config)
         elsewhere = mirror("--config", str(config), "status", "--url", "http://127.0.0.1:1")
         assert (elsewhere.exit_code, "no mirror at http://127.0.0.1:1" in elsewhere.output) == (1, True)
     with_own_store = run("-m", "mirror", "--config", str(config), "series")
     assert (with_own_store.returncode, f"no mirror at {running.url}" in with_own_store.stderr) == (1, True)
+
+
+def test_a_file_that_is_not_there_is_not_passed_over(mirror, tmp_path):
+    absent = str(tmp_path / "absent.toml")
+    for command in ("status", "series", "jobs", "serve"):
+        done = mirror("--config", absent, command)
+        assert (done.exit_code, f"{absent}: cannot be read: No such file" in done.output) == (1, True)
+    added = mirror("--config", absent, "token", "create", "ada")  # which makes it
+    assert (added.exit_code, Path(absent).exists()) == (0, True), added.output
 
 
 @pytest.mark.parametrize(

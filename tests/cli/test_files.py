@@ -167,7 +167,7 @@ async def test_a_file_that_does_not_come_back_is_told_and_the_others_come(lab, r
     assert failed["record"] == TAPED_RECORD
     assert "email" in failed["error"].lower()
     result = await run("fetch", both, "--to", str(tmp_path / "a"))
-    assert f"not available: {TAPED_RECORD}{{bitmap}}: " in result.stderr
+    assert f"not fetched: {TAPED_RECORD}{{bitmap}}: " in result.stderr
     assert "--email ADDRESS" in result.stderr
     assert "1 of 2 files are on tape" in result.stderr
     assert "has an image" not in result.stderr
@@ -220,7 +220,10 @@ async def test_what_is_wrong_is_one_message_and_leaves_no_file(run, tmp_path):
 async def test_no_records_are_no_files_and_exit_code_1(run, tmp_path):
     result = await run("fetch", "hmi.sharp_cea_720s[1][2014.01.01/12m]{Br}", "--to", str(tmp_path / "a"))
     assert result.exit_code == 1
-    assert "0 files" in result.stderr
+    assert "0 files" in result.stderr and "No records match, here or at JSOC." in result.stderr
+    filled = await run("fill", "hmi.sharp_cea_720s[1][2014.01.01/12m]", "--wait")
+    assert (filled.exit_code, "No records match, here or at JSOC." in filled.stderr) == (0, True)
+    assert "No records match" not in (await run("fill", SHARPS, "--wait")).stderr
 
 
 async def test_a_folder_that_cannot_be_made_is_told(run, tmp_path):
@@ -274,7 +277,7 @@ WRONG_EXPORTS = [
     (("export", SHARPS, "--protocol", "jpg"), "neither validated nor registered"),
     (("export", "hmi.nope[]"), "does not exist"),
     (("export", "hmi.m_720s[", "--json"), "^"),
-    (("jobs", "JSOC_20140101_1"), "no export 'JSOC_20140101_1' at this mirror"),
+    (("jobs", "JSOC_20140101_1"), "no job 'JSOC_20140101_1' at this mirror"),
     (("jobs", "../../etc/passwd"), "Error: "),
 ]
 

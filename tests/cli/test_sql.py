@@ -96,7 +96,8 @@ async def test_an_error_shows_the_place(run):
 
 @on_module_loop
 async def test_the_prompt_runs_statements_until_it_is_left(mirror, tmp_path, monkeypatch, capsys):
-    from mirror.cli.sql import run
+    from mirror.api.sql import SqlQuery
+    from mirror.cli.sql import Here, run
     from mirror.cli.support.daemon import Daemon
     from mirror.cli.support.prompt import prompt
 
@@ -106,7 +107,7 @@ async def test_the_prompt_runs_statements_until_it_is_left(mirror, tmp_path, mon
     def session() -> None:
         with create_pipe_input() as typed, create_app_session(input=typed, output=DummyOutput()):
             typed.send_text("SELECT count(*) AS n\r FROM hmi.v_45s;\rSELECT nothing;\rquit\r")
-            prompt(daemon, lambda statement: run(daemon, {"query": statement}, "json"))
+            prompt(daemon, lambda statement: run(Here(daemon), SqlQuery(query=statement), "json"))
 
     await asyncio.to_thread(session)
     out, err = capsys.readouterr()

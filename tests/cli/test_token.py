@@ -38,6 +38,7 @@ def test_a_token_is_printed_once_and_the_file_keeps_its_hash_and_all_else(config
     assert text.startswith(BEFORE) and made not in text and made.partition(".")[2] not in text
     [ada] = load_config(config, {}).token
     assert (ada.name, str(ada.role), fits(made, ada.hash)) == ("ada", "export", True)
+    assert "requires a token from everybody now" in done.stderr
     assert json.loads(token(config, "list", "--json").stdout) == [{"name": "ada", "role": "export"}]
     again = token(config, "create", "Ada")
     assert (again.returncode, "has a token 'Ada' already" in again.stderr) == (1, True)
@@ -45,7 +46,9 @@ def test_a_token_is_printed_once_and_the_file_keeps_its_hash_and_all_else(config
     assert (wrong.returncode, "'a b' is no name of a token; expected letters" in wrong.stderr) == (1, True)
     assert "expected one of: ada" in token(config, "revoke", "bob").stderr
     assert token(config, "revoke", "ADA").returncode == 0
-    assert config.read_text() == BEFORE
+    assert config.read_text().rstrip() == BEFORE.rstrip()
+    empty = token(config, "list")
+    assert (empty.stdout, "no tokens yet" in empty.stderr) == ("", True)
 
 
 def test_a_running_mirror_is_asked_for_its_file_and_follows_it(config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,12 +14,12 @@ import pytest
 from mirror.cli.main import main
 from mirror.cluster import database as module
 from mirror.cluster.check import examine
-from mirror.cluster.database import ClusterDatabase, cluster_schema_files
+from mirror.cluster.database import ClusterDatabase, cluster_schema_files, other_versions
 from mirror.cluster.journal import lock_series
 from mirror.config.sections import Cluster
 from mirror.errors import ClusterAway, ConfigError
 from tests.clusterlab import cluster
-from tests.servers import database
+from tests.servers import database, postgres
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ async def test_the_check_finds_objects_that_are_gone_and_says_when_all_is_well(t
         await lab.published()
         found = await examine(section)
         assert all(each.ok for each in found), found
-        assert [each.subject for each in found] == ["PostgreSQL", "clock", "objects", "journal"]
+        assert [each.subject for each in found] == ["PostgreSQL", "clock", "servers", "name", "objects", "journal"]
         next(lab.objects.rglob("*.parquet")).unlink()
         found = await examine(section)
         assert [each.text for each in found if not each.ok][0].startswith("1 object gone")
@@ -203,3 +204,199 @@ async def _pause_in_a_transaction(server, go_on):
         await lock_series(cursor, "hmi.v_45s")
         await go_on.wait()
         await lock_series(cursor, "hmi.v_45s")
+
+
+# ---- faults of a PostgreSQL that was well ----------------------------------------------------------
+
+
+async def until(what):
+    async with asyncio.timeout(20):
+        while not what():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def write(server):
+    async with server.transaction() as cursor:
+        await cursor.execute("INSERT INTO flights (series, boxes, server) VALUES ('a', '[]', %s)", (server.id,))
+
+
+def ended(address):
+    """All sessions of mirrors with a database are ended."""
+    run(address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """What is done every half second is done often, and PostgreSQL must answer soon."""
+    monkeypatch.setattr(module, "WORD", 0.05)
+    monkeypatch.setattr(module, "RETURN", 0.2)
+
+
+async def test_a_postgresql_that_says_nothing_is_away_though_its_connections_stand(address, quick, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER", 0.5)
+    made = await started(address)
+    server = postgres()
+    async with asyncio.timeout(20):
+        server.pause()
+        try:
+            with pytest.raises(ClusterAway):
+                await write(made)
+            await until(lambda: not made.connected)
+            assert "has said nothing for" in made.why
+            with pytest.raises(ClusterAway, match="no mirror of it asks JSOC alone"):
+                await write(made)
+        finally:
+            server.resume()
+        await until(lambda: made.connected)
+        await write(made)
+    await made.stop()
+
+
+async def test_a_standby_is_away_until_it_is_promoted(address, quick):
+    """A real one: the same PostgreSQL comes up in recovery, and leaves it."""
+    made = await started(address)
+    server = postgres()
+    server.stop(signal.SIGINT)
+    (server.folder / "data" / "standby.signal").touch()
+    server.start()
+    server.wait()
+    try:
+        await until(lambda: "standby" in made.why)
+        assert not made.connected
+        found = await examine(Cluster(database=address, objects=f"file://{server.folder}/none", name="m"))
+        assert [each.text for each in found if not each.ok][0].startswith("the cluster's PostgreSQL is a standby")
+    finally:
+        run(address, "SELECT pg_promote()")
+        (server.folder / "data" / "standby.signal").unlink(missing_ok=True)
+    await until(lambda: made.connected)
+    await write(made)
+    await made.stop()
+
+
+async def test_a_postgresql_that_becomes_read_only_is_away_until_it_can_be_written_to(address, quick):
+    made = await started(address)
+    run(address, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+    try:
+        async with asyncio.timeout(20):
+            while made.connected:
+                with suppress(ClusterAway):
+                    await write(made)
+                await asyncio.sleep(0)
+        assert "read-only" in made.why
+    finally:
+        run(address, "SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+    await until(lambda: made.connected)
+    await write(made)
+    await made.stop()
+
+
+FULL = "could not extend file: No space left on device"
+
+
+def fill_up(address):
+    """From now on nothing can be inserted, as on a disk that is full."""
+    run(
+        address,
+        f"CREATE FUNCTION mirror.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{FULL}' USING ERRCODE = '53100'; END $$",
+        *(f"CREATE TRIGGER full_up BEFORE INSERT OR UPDATE ON mirror.{t} EXECUTE FUNCTION mirror.full()" for t in ("flights", "journal", "servers")),
+    )
+
+
+def make_room(address):
+    run(address, "DROP FUNCTION mirror.full() CASCADE")
+
+
+async def test_a_postgresql_that_is_full_stays_there_and_says_so_until_it_has_room(address, quick, caplog):
+    made = await started(address)
+    fill_up(address)
+    for _ in range(3):
+        with pytest.raises(ClusterAway, match="No space left"):
+            await write(made)
+    assert made.connected and "No space left on device" in made.problem
+    assert sum("cannot do its work" in record.getMessage() for record in caplog.records) == 1
+    await made.look_again()
+    assert made.problem  # still
+    async with made.transaction() as cursor:
+        await cursor.execute("SELECT 1")
+    assert made.problem  # reading is no proof
+    make_room(address)
+    await made.look_again()
+    assert made.problem == ""
+    await write(made)
+    await made.stop()
+
+
+@pytest.fixture
+def poor(address):
+    """The address for a role of its own that may use the database, and nothing else."""
+    name = address.partition("@/")[2].partition("?")[0]
+    run(address, f'CREATE ROLE "of_{name}" LOGIN', f'GRANT ALL ON DATABASE "{name}" TO "of_{name}"')
+    return address.replace("mirror@", f"of_{name}@"), f"of_{name}"
+
+
+async def test_too_many_connections_pass(address, poor, quick):
+    mine, role = poor
+    run(address, f'ALTER ROLE "{role}" CONNECTION LIMIT 1')
+    made = await started(mine)
+    assert not made.connected and "too many connections" in made.why
+    run(address, f'ALTER ROLE "{role}" CONNECTION LIMIT 3')
+    await until(lambda: made.connected)
+    await asyncio.gather(*(write(made) for _ in range(5)))  # one after the other
+    run(address, f'ALTER ROLE "{role}" CONNECTION LIMIT 20')
+    await asyncio.gather(*(write(made) for _ in range(5)))
+    await made.stop()
+
+
+async def test_a_password_that_is_changed_is_told_until_it_is_right_again(address, poor, quick, monkeypatch):
+    mine, role = poor
+    server = postgres()
+    rules = server.folder / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local all {role} scram-sha-256\n{before}")
+    run(address, f"ALTER ROLE \"{role}\" PASSWORD 'first'", "SELECT pg_reload_conf()")
+    try:
+        monkeypatch.setenv("PGPASSWORD", "first")
+        made = await started(mine)
+        assert made.connected
+        run(address, f"ALTER ROLE \"{role}\" PASSWORD 'second'")
+        await write(made)  # who is in stays in
+        ended(address)
+        await until(lambda: "password authentication failed" in made.why)
+        assert "PGPASSFILE" in made.why and "second" not in made.why
+        monkeypatch.setenv("PGPASSWORD", "second")
+        await until(lambda: made.connected)
+        await write(made)
+        await made.stop()
+    finally:
+        rules.write_text(before)
+        run(address, "SELECT pg_reload_conf()")
+
+
+async def test_a_clock_that_goes_wrong_in_a_mirror_that_runs_takes_it_out_until_it_is_right(address, quick):
+    off = [0.0]
+    made = await started(address, clock=lambda: time.time() + off[0])
+    off[0] = 3600.0
+    await until(lambda: not made.connected)
+    assert "the clock of this machine is 3,600 s ahead of" in made.why and "NTP" in made.why
+    off[0] = 0.0
+    await until(lambda: made.connected)
+    await made.stop()
+
+
+async def test_one_connection_that_ends_is_noticed_by_nobody(address):
+    made = await started(address)
+    await write(made)
+    ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%flights%'"
+    run(address, f"{ends} AND pid <> pg_backend_pid()")
+    await write(made)
+    await made.stop()
+
+
+async def test_servers_of_other_versions_are_named(address):
+    one = await started(address, "one")
+    other = ClusterDatabase(address, "other", "2")
+    await other.start()
+    assert other_versions(await one.members()) == "the servers differ: one 1, other 2; expected one version of all within a day"
+    await other.stop()
+    assert other_versions(await one.members()) == ""
+    await one.stop()

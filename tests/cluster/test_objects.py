@@ -5,9 +5,9 @@ import hashlib
 import socket
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from mirror.cluster import objects as module
 from mirror.cluster.objects import Objects, open_objects, probe
 from mirror.errors import (
     ConfigError,
@@ -17,6 +17,7 @@ from mirror.errors import (
     ObjectStoreError,
     ObjectStoreRefused,
 )
+from tests.liar import Liar
 from tests.servers import KEYS, bucket
 
 
@@ -127,51 +128,6 @@ def test_what_can_be_no_store_is_said_before_anything_is_asked(tmp_path):
         open_objects(f"file://{tmp_path}/file/below", None)
 
 
-class Liar:
-    """An S3 with one bad habit."""
-
-    def __init__(self, habit: str) -> None:
-        self.habit, self.held, self.shown = habit, {}, {}
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info["key"] if request.path != "/bucket" else ""
-        told = {"ETag": '"1"', "Last-Modified": "Sat, 28 Nov 2026 10:00:00 GMT"}
-        if self.habit == "page":
-            return web.Response(text="<html>Gateway: try later</html>", content_type="text/html")
-        if request.method == "PUT":
-            if key in self.held and self.habit != "overwrites" and request.headers.get("If-None-Match") == "*":
-                return web.Response(status=412)
-            self.held[key] = await request.read()
-            return web.Response(headers=told)
-        if request.method == "DELETE":
-            if self.habit != "keeps":
-                self.held.pop(key, None)
-            return web.Response(status=204)
-        if not key:
-            shown = self.shown if self.habit == "stale" else self.held
-            items = "".join(
-                f"<Contents><Key>{k}</Key><Size>{len(v)}</Size><ETag>1</ETag>"
-                f"<LastModified>2026-11-28T10:00:00.000Z</LastModified></Contents>"
-                for k, v in shown.items()
-                if k.startswith(request.query["prefix"])
-            )
-            return web.Response(text=f"<ListBucketResult>{items}</ListBucketResult>", content_type="application/xml")
-        if key not in self.held:
-            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
-        body, part = self.held[key], request.http_range
-        if self.habit == "short" and request.method == "GET":
-            response = web.StreamResponse(headers={**told, "Content-Length": str(len(body))})
-            await response.prepare(request)
-            await response.write(body[:-1])
-            request.transport.close()
-            return response
-        if part.start is not None and self.habit != "whole":
-            end = min(part.stop or len(body), len(body))
-            told["Content-Range"] = f"bytes {part.start}-{end - 1}/{len(body)}"
-            return web.Response(status=206, body=body[part.start : end], headers=told)
-        return web.Response(body=body, headers=told)
-
-
 @pytest.mark.parametrize(
     "habit, kind, said",
     [
@@ -182,14 +138,12 @@ class Liar:
         ("whole", ObjectStoreError, "range"),
         ("short", ObjectStoreError, "probe/"),
         ("page", ObjectDamaged, "what comes is not what a store says"),
+        ("other", ObjectStoreRefused, "reading: what was put is not what comes"),
+        ("forgets", ObjectStoreRefused, "listing: a new object is not shown at once"),
     ],
 )
 async def test_a_store_that_lies_is_refused_with_what_it_lacks(habit, kind, said):
-    liar = Liar(habit)
-    application = web.Application()
-    application.router.add_route("*", "/bucket/{key:.*}", liar.answer)
-    application.router.add_route("*", "/{key:bucket}", liar.answer)
-    async with TestServer(application) as server:
+    async with TestServer(Liar(habit).application()) as server:
         store = open_objects("s3://bucket", f"http://127.0.0.1:{server.port}", KEYS)
         if kind is None:
             await probe(store)
@@ -198,3 +152,21 @@ async def test_a_store_that_lies_is_refused_with_what_it_lacks(habit, kind, said
             await probe(store)
         assert "\n" not in str(problem.value)
 
+
+
+async def test_what_keeps_a_store_from_its_work_is_remembered_until_it_answers(monkeypatch):
+    liar = Liar("silent")
+    async with TestServer(liar.application()) as server:
+        store = open_objects("s3://bucket", f"http://127.0.0.1:{server.port}", KEYS)
+        monkeypatch.setattr(module, "FIRST", 0.1)
+        with pytest.raises(ObjectStoreAway, match=r"cannot look for .*/x: it says nothing"):
+            await store.exists("x")
+        asked = liar.asked
+        with pytest.raises(ObjectStoreAway, match="it says nothing"):
+            await store.get("y")
+        assert liar.asked == asked  # nobody else waits for it
+        assert "it says nothing" in store.problem
+        liar.habit = "none"
+        monkeypatch.setattr(store, "_silent_until", 0.0)
+        assert await store.exists("x") is None
+        assert store.problem == ""

@@ -5,6 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
+from mirror.config.access import Rate, Role, hash_of
+from mirror.config.loading import Token
+from mirror.errors import TooMany
+from mirror.services.access.usage import Used
 from tests.cluster.test_files import some_paths, uploaded
 from tests.clusterlab import cluster
 from tests.filelab import synthetic
@@ -68,3 +74,25 @@ async def test_usage_is_that_of_all_servers(tmp_path):
         first, again = (await made.mirrors[0].get("/api/usage")).json, (await made.mirrors[0].get("/api/usage")).json
         count = {line["who"]: line["requests"] for line in first}
         assert {line["who"]: line["requests"] for line in again}["127.0.0.1"] - count["127.0.0.1"] <= 1  # nothing is added twice
+
+
+async def test_a_quota_is_one_for_all_servers(tmp_path):
+    async with cluster(tmp_path, 2) as made:
+        quotas = [mirror.running.cluster.tallies.quotas for mirror in made.mirrors]
+        ada = Token("ada", hash_of("x"), Role.READ, requests=Rate.parse("60"))
+        for _ in range(60):
+            quotas[0].check(ada)
+        async with asyncio.timeout(10):
+            while not quotas[1]._others:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        with pytest.raises(TooMany, match="token ada may send 60/m requests"):
+            quotas[1].check(ada)
+        bob = Token("bob", hash_of("x"), Role.READ, bytes_per_day=1000)
+        for each in quotas:
+            each._accounting.count("token:bob", Used(bytes=600))
+            each.check(bob)
+        async with asyncio.timeout(10):
+            while ("bob", "m0") not in quotas[1]._others:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        with pytest.raises(TooMany, match="quota of token bob is used up"):
+            quotas[1].check(bob)

@@ -11,9 +11,17 @@ import time
 
 import psycopg
 import pytest
+from aiohttp.test_utils import TestServer
 
+from mirror.cluster import objects as objects_module
+from mirror.cluster import reader as reader_module
+from mirror.cluster import writer as writer_module
+from mirror.cluster.check import examine
+from mirror.config.sections import Cluster
+from tests.cluster.test_database import fill_up, make_room
 from tests.clusterlab import cluster
-from tests.servers import postgres
+from tests.liar import Liar
+from tests.servers import KEYS, postgres
 
 DAY = "hmi.v_45s[2014.01.01_TAI/6h]"
 
@@ -271,6 +279,78 @@ async def test_a_folder_that_is_not_mounted_is_not_taken_for_one_that_lost_every
         aside.rename(lab.objects)
         assert await other.recnums(HOUR) == found
         assert len(await one.log(op="rs_list")) == len([e for e in await one.log() if e["params"].get("op") == "rs_list"])
+
+
+LATER = "hmi.v_45s[2014.01.02_TAI/1h]"
+LIES = {
+    "page": "what comes is not what a store says",
+    "short": "chunks/hmi.v_45s/",
+    "other": "has other bytes than its sha256",
+    "silent": "it says nothing",
+}
+
+
+@pytest.mark.parametrize("habit", LIES)
+async def test_an_object_store_that_begins_to_lie_does_no_harm_and_is_named_while_it_does(tmp_path, habit, monkeypatch):
+    liar = Liar()
+    monkeypatch.setattr(objects_module, "FIRST", 0.5)
+    monkeypatch.setattr(objects_module, "SHUNNED", 0.2)
+    monkeypatch.setattr(writer_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer_module, "AGAIN", 0.1)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    async with TestServer(liar.application()) as server:
+        there = {"MIRROR_CLUSTER__OBJECTS": "s3://bucket/v1", "MIRROR_CLUSTER__ENDPOINT": f"http://127.0.0.1:{server.port}"}
+        async with cluster(tmp_path, **there) as lab:
+            one, other = lab.mirrors
+            found = await one.recnums(HOUR)
+            await lab.published()
+            liar.habit = habit
+            answer = await other.ask(HOUR)
+            if habit == "silent":
+                assert b"cannot be had now" in answer.body
+            else:
+                assert answer.json["keywords"][0]["values"] == found
+            assert await one.recnums(HOUR) == found  # warm
+            assert await one.recnums(LATER) == await one.upstream(LATER)
+            told = (await other.get("/api/cluster")).json
+            assert LIES[habit] in f"{told['objects_problem']} {told['broken']}"
+            assert told["connected"]
+            liar.habit = "none"
+            monkeypatch.setattr(lab.shared(1).objects, "_silent_until", 0.0)
+            async with asyncio.timeout(10):
+                await lab.published()
+            assert await other.recnums(HOUR) == found
+            monkeypatch.setattr(reader_module, "AGAIN", 0.0)
+            told = (await other.get("/api/cluster")).json
+            assert told["objects_problem"] == "" and told["broken"] == []
+            third = await lab.join("m2")
+            asked = await lab.fetched()
+            assert await third.recnums(HOUR) == found
+            assert await third.recnums(LATER) == await one.upstream(LATER)
+            assert await lab.fetched() == asked
+            section = Cluster(database=lab.address, objects=there["MIRROR_CLUSTER__OBJECTS"], endpoint=there["MIRROR_CLUSTER__ENDPOINT"], name="m0")
+            assert all(each.ok for each in await examine(section))
+
+
+async def test_a_postgresql_that_is_full_leaves_what_is_cached_and_takes_the_rest_later(tmp_path):
+    async with cluster(tmp_path) as lab:
+        one, other = lab.mirrors
+        found = await one.recnums(HOUR)
+        await lab.published()
+        fill_up(lab.address)
+        assert await one.recnums(HOUR) == found
+        asked = await lab.fetched()
+        answer = await other.ask(LATER)
+        assert answer.json["status"] != 0 and b"No space left on device" in answer.body
+        assert await lab.fetched() == asked
+        assert await other.recnums(HOUR) == found  # which only has to be read
+        told = (await other.get("/api/cluster")).json
+        assert told["connected"] and "No space left on device" in told["problem"]
+        make_room(lab.address)
+        assert await other.recnums(LATER) == await other.upstream(LATER)
+        assert (await other.get("/api/cluster")).json["problem"] == ""
+        assert flights(lab.address) == 0
 
 
 # ---- what changes ---------------------------------------------------------------------------------

@@ -189,3 +189,21 @@ async def test_lists_and_other_values_with_parts_are_texts_in_csv(mirror):
     assert answer.body.decode().splitlines()[1].startswith('"[1, 2]","{""x"": 1}",')
     every = await mirror.get("/api/sql", {"query": "SHOW ALL TABLES", "format": "csv"})
     assert b'"hmi","v_45s"' in every.body and b'"mirror","series"' in every.body
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("hmi.v_45", "there is no table hmi.v_45; did you mean hmi.v_45s"),
+        ('"hmi"."V_45"', "did you mean hmi.v_45s"),
+        ("v_45", "did you mean hmi.v_45s"),
+        ("mirror.job", "did you mean mirror.jobs"),
+        ("hmi.sharp_720s", "expected one of the series of which records are cached, which FROM mirror.series lists"),
+        ("nowhere", "expected one of the series"),
+        ("hmi.v_45s WHERE datameen > 1", "there is no column datameen; did you mean DATAMEDN or DATAMEAN"),
+    ],
+)
+async def test_a_table_or_column_that_there_is_not_is_told_with_those_that_there_are(mirror, name, told):
+    answer = await sql(mirror, f"SELECT count(*) FROM {name}")
+    assert (answer.code, told in answer.json["error"]) == (400, True), answer.json
+    assert "pg_catalog" not in answer.json["error"] and "main." not in answer.json["error"]

@@ -122,7 +122,7 @@ class Daemon:
                 return f"the mirror at {self.url} has an incompatible version: {problem.why}"
             return f"the server at {self.url} is not a mirror: {problem.why}.\nFor another mirror, {_WHERE}"
         if problem.code == UNAUTHORIZED:
-            return f"{problem} Set it with MIRROR_TOKEN or --token."
+            return f"{str(problem).rstrip('.')}. Set it with MIRROR_TOKEN or --token."
         return _apart(str(problem))
 
     def _is_mirror(self) -> bool:
@@ -170,8 +170,8 @@ def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daem
     def named(context: click.Context, option: click.Parameter, url: str) -> Daemon:
         default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
         if context.resilient_parsing:  # a shell completes names: nothing is opened for that
-            return Daemon(_configured(url) if default else url, token=context.meta.get(_TOKEN))
-        return found(context, option, _configured(url) if default else url)
+            return Daemon(_configured(context, url) if default else url, token=context.meta.get(_TOKEN))
+        return found(context, option, _configured(context, url) if default else url)
 
     return click.option(
         "--url",
@@ -197,11 +197,14 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
     return _named(context, url)
 
 
-def _configured(default: str) -> str:
-    """Where the mirror of the configuration file listens, if one is named and says it; else ``default``."""
+def _configured(context: click.Context, default: str) -> str:
+    """Where the mirror of the configuration file or the environment listens, if these say it; else ``default``."""
     path = Path(os.environ.get("MIRROR_CONFIG") or os.devnull)
-    if not path.exists() or path == Path(os.devnull):
-        return default
+    edited = any("--config" in option.opts for option in context.command.params)  # by this command, which may make it
+    if path == Path(os.devnull) or (edited and not path.exists()):
+        if not any(name.startswith("MIRROR_SERVER__") for name in os.environ):
+            return default
+        path = Path(os.devnull)
     from mirror.config.loading import load_config  # noqa: PLC0415  (most commands name no file)
     from mirror.listening import url_of  # noqa: PLC0415  (the same)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mirror.config.loading import Access, Config, load_config
+from mirror.errors import StorageError
 
 
 @contextmanager
@@ -23,6 +24,7 @@ def own_mirror() -> Iterator[str]:
     """The address of a mirror in this process, on the store that the configuration names."""
     from mirror.daemon import serve  # noqa: PLC0415  (only a command without a server needs all of it)
 
+    check_owner(store_path())
     address: Future[str] = Future()
     stop = threading.Event()
 
@@ -51,6 +53,28 @@ def _private() -> Config:
     config = load_config(Path(named) if named else None, os.environ)
     server = replace(config.server, host="127.0.0.1", port=0)
     return replace(config, server=server, access=Access(), token=())  # only this command asks it
+
+
+def check_owner(store: Path) -> None:
+    """StorageError for root in the store of somebody else, whose mirror could not open what root has written there."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    try:
+        owner = store.stat().st_uid
+    except OSError:  # there is none yet
+        return
+    if owner == 0:
+        return
+    import pwd  # noqa: PLC0415  (there is none on Windows)
+
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise StorageError(
+        f"the store {store} belongs to {name}, whose mirror could not use what root writes there; run this as that user: "
+        f"runuser -u {name} -- mirror ..."
+    )
 
 
 def store_path() -> Path:

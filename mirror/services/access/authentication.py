@@ -221,7 +221,9 @@ def create(
     token, hashed = new_token(name, random)
     table = tomlkit.table()
     table.update({"name": name, "role": role, "hash": hashed, **limits})
-    _tables(document).append(table)
+    tables = _tables(document)
+    tables.append(table)
+    tables[-1].trivia.indent = "\n"  # a line apart from what stands before
     file.write(document)
     return token
 

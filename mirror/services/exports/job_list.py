@@ -64,7 +64,7 @@ class JobList:
         """
         job = await self._jobs.get(job_id)
         if job is None:
-            raise UnknownName(f"no export {job_id!r} at this mirror; see `mirror jobs` for IDs")
+            raise UnknownName(f"no job {job_id!r} at this mirror; see `mirror jobs` for IDs")
         blobs = await self._blobs.find_all({f.sha256 for f in job.files if f.sha256})
         files = [self._file(job, f, blobs.get(f.sha256 or ""), places=places) for f in job.files]
         parts = await self._parts.progress([job.id])

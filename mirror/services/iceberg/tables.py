@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 MONTHS, ABOUT = "mirror.months", "mirror"
 #: Months that are replaced in one commit.
 AT_ONCE = 12
+#: Types of Iceberg that Spark calls otherwise.
+_SPARK = {"long": "bigint", "timestamp": "timestamp_ntz"}
 _PROPERTIES = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
@@ -57,6 +59,15 @@ class Column:
 
     name: str
     comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """Where a table lies, its newest description, and the types of its columns, as Spark calls them."""
+
+    location: str
+    metadata: str
+    types: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,21 @@ class PublishedTables:
             properties |= _s3_properties(endpoint, environ)
         with _translated(place):
             return cls(SqlCatalog(ABOUT, **properties), place)
+
+    def names(self) -> list[str]:
+        """The tables that there are: ``hmi.v_45s``."""
+        with _translated(self.place):
+            spaces = self._catalog.list_namespaces()
+            return sorted(".".join(table) for space in spaces for table in self._catalog.list_tables(space))
+
+    def table(self, name: str) -> PublishedTable:
+        """One that there is; StorageError if there is none."""
+        with _translated(name):
+            table = self._table(name)
+            if table is None:
+                raise StorageError(f"{name} is not published any more")
+            types = {field.name: _SPARK.get(str(field.field_type), str(field.field_type)) for field in table.schema().fields}
+            return PublishedTable(table.location(), table.metadata_location, types)
 
     def months(self, name: str) -> dict[str, str]:
         """The months that a table has, each with its mark; none if there is no such table."""

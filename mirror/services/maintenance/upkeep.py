@@ -84,6 +84,7 @@ class Upkeep:
         self._accounting = accounting
         self._around = around
         self._tasks: list[asyncio.Task[None]] = []
+        self._stops = False
         self.evicted = 0  #: bytes that went because of the watermarks
 
     def apply(self, config: Config) -> None:
@@ -101,6 +102,7 @@ class Upkeep:
 
     async def stop(self) -> None:
         """End the loops and whatever check runs, and write down what was counted."""
+        self._stops = True  # first: what must come to an end by itself, such as sealing, does so at its next step
         self._blobs.check.stop()
         for task in self._tasks:
             task.cancel()
@@ -124,7 +126,7 @@ class Upkeep:
         if checkpoint_due(await self._logged(), idle, busy=self._around.is_busy()):
             with suppress(duckdb.TransactionException):  # something is being written: next time
                 await self._database.checkpoint()
-        await self._around.seal(self.is_idle)
+        await self._around.seal(lambda: not self._stops and self.is_idle())
         await self._database.rest()
 
     def is_idle(self) -> bool:

@@ -26,7 +26,7 @@ from mirror.coverage.plan import RECNUMS
 from mirror.drms.times import from_datetime
 from mirror.errors import BadRequest, NotHeld, Refused
 from mirror.storage.database.database import Tables
-from mirror.storage.index.layout import quoted
+from mirror.storage.index.layout import column_name, quoted
 from mirror.storage.lake.columns import time_column
 
 if TYPE_CHECKING:
@@ -258,9 +258,10 @@ _DAY = re.compile(r"(\d{4})[.-](\d\d)[.-](\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What the database counted for one question, and of which state of the store."""
+    """What the database counted for one question, and at which version of the records and with how many files."""
 
-    state: tuple[int, ...]
+    version: int
+    holdings: tuple[int, int]
     tally: Tally
     files: tuple[Counts, Counts]
 
@@ -318,15 +319,41 @@ class HeatMap:
         return held[0], axis
 
     async def _counted(self, series: Series, width: int, first: int | None, last: int | None) -> _Counted:
+        """By cells: all of them the first time, and then those in which something has changed."""
         key = (series.name.lower(), width, first, last)
-        state = (self._index.version(series), *await self._counts.holdings(series))
+        version, holdings = self._index.version(series), await self._counts.holdings(series)
         known = self._known.recall(key)
-        if known is None or known.state != state:
-            tally = await self._counts.records(series, width, first, last)
-            assert tally is not None, "a series with a time axis has a time"
-            known = _Counted(state, tally, await self._counts.files(series, width, first, last))
-            self._known[key] = known
-        return known
+        changed = None if known is None else self._changed(series, known.version, width)
+        if known is None or changed is None:
+            tally, files = await self._tally(series, width, first, last), await self._counts.files(series, width, first, last)
+        else:
+            tally, files = known.tally, known.files
+            low, high = (changed[0] if first is None else max(first, changed[0]), changed[1] if last is None else min(last, changed[1]))
+            if low <= high:
+                tally = Tally(*_spliced(tally, await self._tally(series, width, low, high), low, high))
+            if holdings != known.holdings:
+                files = await self._counts.files(series, width, first, last)
+            elif low <= high:
+                cells, counts = _spliced(files, await self._counts.files(series, width, low, high), low, high)
+                files = cells, counts
+        self._known[key] = counted = _Counted(version, holdings, tally, files)
+        return counted
+
+    async def _tally(self, series: Series, width: int, first: int | None, last: int | None) -> Tally:
+        found = await self._counts.records(series, width, first, last)
+        assert found is not None, "a series with a time axis has a time"
+        return found
+
+    def _changed(self, series: Series, version: int, width: int) -> tuple[int, int] | None:
+        """The first and the last cell in which records have changed since a version; None if that may be any."""
+        stretches, axis = self._index.changed_since(series, version), coverage_axis(series)
+        if not stretches:
+            return None if stretches is None else (0, -1)
+        if axis is None or axis.slots is None or column_name(axis.key) != time_column(series):
+            return None
+        begin, end = min(lo for lo, _ in stretches), max(hi for _, hi in stretches)
+        # A record's time may be off from that of its slot by less than the slot.
+        return int(axis.slots.start(begin - 1) // width), int(axis.slots.start(end + 1) // width)
 
     def _years(self, series: Series, axis: Axis, counted: _Counted) -> tuple[int, int]:
         """First and last day of the years to show."""
@@ -404,6 +431,12 @@ def _row(cells: Counts, values: Counts, first: int, count: int) -> Counts:
     inside = (cells >= first) & (cells < first + count)
     row[cells[inside] - first] = values[inside]
     return row
+
+
+def _spliced(whole: Sequence[Counts], part: Sequence[Counts], low: int, high: int) -> list[Counts]:
+    """Columns, the first of which are cells in order, with another part from ``low`` to ``high``."""
+    before, after = np.searchsorted(whole[0], [low, high + 1])
+    return [np.concatenate((w[:before], p, w[after:])) for w, p in zip(whole, part, strict=True)]
 
 
 def _day(text: str) -> date:

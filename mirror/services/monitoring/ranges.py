@@ -7,6 +7,8 @@ open stays open.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -35,8 +37,7 @@ class Ranges:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        #: What was counted, and at which version of a series and for which spans.
-        self._known: dict[str, tuple[tuple[int, list[tuple[Region, list[Held]]]], list[list[Occupied]]]] = {}
+        self._known: dict[str, _Counted] = {}
 
     async def ranges(self, name: str | None, *, folded: bool = False) -> list[Span]:
         """Of one series or of all; ``folded``: a line for those that repeat."""
@@ -52,19 +53,63 @@ class Ranges:
         return [s for s in self._index.all_series() if name is None or s.name.lower() == name.lower()]
 
     async def _lines(self, series: Series, *, folded: bool) -> list[Span]:
-        key, coverage = series.name.lower(), [(region, list(spans)) for region, spans in self._index.coverage(series)]
-        now = self._index.version(series), coverage
-        known = self._known.get(key)
-        if known is None or known[0] != now:
-            counted = [await self._index.occupied(series, region, spans) for region, spans in coverage]
-            known = self._known[key] = now, counted
+        coverage = [(region, list(spans)) for region, spans in self._index.coverage(series)]
+        found = (await self._counted(series, coverage)).found
         return [
             line
-            for (region, held), found in zip(coverage, known[1], strict=True)
-            for spans in [list(zip(held, found, strict=True))]
+            for region, held in coverage
+            for spans in [[(span, found[region, span.lo, span.hi]) for span in held]]
             for alike in (repeated(spans) if folded else ([span] for span in spans))
             if (line := _line(series, region, alike)) is not None
         ]
+
+    async def _counted(self, series: Series, coverage: Sequence[tuple[Region, list[Held]]]) -> _Counted:
+        """What is there of each span: counted again where records have changed since the last time, and not elsewhere."""
+        version, key = self._index.version(series), series.name.lower()
+        known = self._known.get(key)
+        changed = None if known is None else self._index.changed_since(series, known.version)
+        stretches = None if changed is None else _apart(changed)
+        found: dict[_Place, Occupied] = {}
+        for region, spans in coverage:
+            kept = {} if known is None or stretches is None else known.found
+            if stretches and region == RECNUMS:  # which lie on no axis
+                kept = {}
+            places = [(region, span.lo, span.hi) for span in spans]
+            found |= {at: kept[at] for at in places if at in kept and not _touched(stretches or (), at[1], at[2])}
+            due = [span for span, at in zip(spans, places, strict=True) if at not in found]
+            if due:
+                counted = await self._index.occupied(series, region, due)
+                found |= {(region, span.lo, span.hi): each for span, each in zip(due, counted, strict=True)}
+        self._known[key] = counted_now = _Counted(version, found)
+        return counted_now
+
+
+_Place = tuple["Region", int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What there is of the spans of a series, and at which version of its records."""
+
+    version: int
+    found: dict[_Place, Occupied]
+
+
+def _apart(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches in order, those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for lo, hi in sorted(stretches):
+        if found and lo <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], hi)
+        else:
+            found.append((lo, hi))
+    return found
+
+
+def _touched(stretches: Sequence[tuple[int, int]], lo: int, hi: int) -> bool:
+    """True if any of these stretches, which are in order and apart, has a part of ``lo..hi``."""
+    at = bisect_right(stretches, hi, key=lambda stretch: stretch[0]) - 1
+    return at >= 0 and stretches[at][1] >= lo
 
 
 Found = tuple[Held, Occupied]

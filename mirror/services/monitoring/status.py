@@ -24,6 +24,7 @@ from mirror.humanize import stamp
 from mirror.metrics import Timings
 from mirror.services.monitoring import fetching
 from mirror.storage.database.database import Tables
+from mirror.storage.files.holdings import fingerprint
 from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Totals:
 
     def __init__(self, database: Database) -> None:
         self._tables = Tables(database)
+        self._by_series: tuple[tuple[int, int], dict[str, tuple[int, int]]] | None = None
 
     async def files(self) -> int:
         """How many blobs there are."""
@@ -76,8 +78,11 @@ class Totals:
             "SELECT series, count(*), sum(size)::BIGINT FROM mirror.holdings JOIN mirror.blobs USING (head, sha256) "
             "WHERE series IS NOT NULL GROUP BY series"
         )
-        found = await self._tables.read(lambda c: c.execute(sql).fetchall())
-        return {name: (count, size) for name, count, size in found}
+        state = await self._tables.read(fingerprint)
+        if self._by_series is None or self._by_series[0] != state:
+            found = await self._tables.read(lambda c: c.execute(sql).fetchall())
+            self._by_series = state, {name: (count, size) for name, count, size in found}
+        return self._by_series[1]
 
 
 @dataclass

@@ -4,7 +4,6 @@ active regions of held SHARP records on it. Nothing is asked of JSOC.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,11 +14,12 @@ from mirror.api.exports import SunChannel, SunFrame, SunRegion
 from mirror.drms.times import parse_time
 from mirror.errors import SyntaxProblem
 from mirror.services.quicklook.quicklook import image_segments, is_turned
+from mirror.storage.files.holdings import fingerprint
 from mirror.storage.index.layout import NAME_FIELD, segment_field
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
@@ -32,9 +32,9 @@ MOST_LOOKED_AT = 2000
 REGIONS, NEAR = ("hmi.sharp_cea_720s", "hmi.sharp_720s", "hmi.sharp_cea_720s_nrt", "hmi.sharp_720s_nrt"), 720.0
 _NEEDED = ("CRPIX1", "CRPIX2", "CDELT1", "RSUN_OBS")
 _CORNERS = ("lat_min", "lon_min", "lat_max", "lon_max")
-_HELD = """
-    SELECT series, segment, recnum FROM (SELECT DISTINCT series, segment, recnum FROM mirror.holdings WHERE series IS NOT NULL)
-    QUALIFY row_number() OVER (PARTITION BY series, segment ORDER BY recnum DESC) <= ?
+_HELD = f"""
+    SELECT series, segment, max(recnum, {MOST_LOOKED_AT}) FROM mirror.holdings WHERE series IS NOT NULL AND recnum IS NOT NULL
+    GROUP BY series, segment
 """
 
 
@@ -46,6 +46,9 @@ class _Image:
     frame: SunFrame
 
 
+_Channel = tuple["Series", str, list[_Image]]
+
+
 class SunPictures:
     """Finds them; ``now`` gives Unix seconds."""
 
@@ -53,31 +56,40 @@ class SunPictures:
         self._database = database
         self._index = index
         self._now = now
+        self._known: tuple[object, Mapping[str, _Channel]] | None = None
 
     async def channels(self, wanted: str | None, n: int) -> list[SunChannel]:
         """Every channel with its newest frame; or the one that is wanted with its last ``n``, oldest first."""
-        found: dict[str, tuple[Series, str, list[_Image]]] = {}
-        held: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        for series, segment, recnum in await self._database.read(
-            lambda cursor: cursor.execute(_HELD, [MOST_LOOKED_AT]).fetchall()
-        ):
-            held[series, segment].append(recnum)
-        for (name, segment), numbers in held.items():
+        return [
+            await self._shown(name, series, segment, images[-(n if wanted else 1) :])
+            for name, (series, segment, images) in sorted((await self._images()).items())
+            if wanted in (None, name)
+        ]
+
+    async def _images(self) -> Mapping[str, _Channel]:
+        """Every channel with its series, its segment and its images, oldest first; looked up once, until anything changes."""
+        versions = tuple((series.name, self._index.version(series)) for series in self._index.all_series())
+        state = versions, await self._database.read(fingerprint)
+        if self._known is None or self._known[0] != state:
+            self._known = state, await self._looked_up()
+        return self._known[1]
+
+    async def _looked_up(self) -> Mapping[str, _Channel]:
+        found: dict[str, _Channel] = {}
+        for name, segment, numbers in await self._database.read(lambda cursor: cursor.execute(_HELD).fetchall()):
             known = self._index.series(name)
             if known is None or not _is_full_disk(known[0]):
                 continue
             shown = next((s for s in image_segments(known[0]) if s.lower() == segment), None)
             if shown is None:
                 continue
-            for row in await self._index.rows(known[0], pa.array(numbers, pa.int64())):
+            for row in await self._index.rows(known[0], pa.array(sorted(set(numbers)), pa.int64())):
                 image = _image(known[0], shown, row)
-                channel = _channel(known[0], shown, row)
-                if image is not None and wanted in (None, channel):
-                    found.setdefault(channel, (known[0], shown, []))[2].append(image)
-        return [
-            await self._shown(name, series, segment, sorted(images, key=lambda i: i.at)[-(n if wanted else 1) :])
-            for name, (series, segment, images) in sorted(found.items())
-        ]
+                if image is not None:
+                    found.setdefault(_channel(known[0], shown, row), (known[0], shown, []))[2].append(image)
+        for _, _, images in found.values():
+            images.sort(key=lambda image: image.at)
+        return found
 
     async def _shown(self, name: str, series: Series, segment: str, images: Sequence[_Image]) -> SunChannel:
         regions = await self._regions([image.at for image in images])

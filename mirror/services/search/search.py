@@ -138,7 +138,7 @@ class Search:
         ]
         origin = max(read.origin for read in reads)
         self._count(origin)
-        many = sum(0 if isinstance(part.rows, BlockRows) else len(part.rows) for part in parts) > LONG_ANSWER
+        many = sum(p.rows.uncut if isinstance(p.rows, BlockRows) else len(p.rows) for p in parts) > LONG_ANSWER
         value = await self.offload.run(lambda: answer(request, parts), long=many)
         basis = tuple(read.basis for read in reads if read.basis is not None)
         known = basis if len(basis) == len(reads) else ()

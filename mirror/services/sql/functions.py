@@ -138,8 +138,8 @@ def slot_view(series: Iterable[Series]) -> View:
 
 def slot_macro(series: Sequence[Series]) -> str:
     """``slot(series, x, key)`` for these series; without a key it is that of the first slotted prime key."""
-    axes = [(names, axis) for s in series for names, axis in _axes(s)]
-    known = ", ".join(s.name.lower() for s in series if _axes(s)) or "a series with a slotted key"
+    axes = [(names, axis) for s in series for names, axis in slot_axes(s)]
+    known = ", ".join(s.name.lower() for s in series if slot_axes(s)) or "a series with a slotted key"
     otherwise = (
         "ELSE error('no slots are known of ' || series || ' ' || key || '; expected the name of a series as a "
         f"text, of {_text(known)[1:-1]}, and if need be that of a slotted key') END"
@@ -161,7 +161,7 @@ def slot_macro(series: Sequence[Series]) -> str:
     )
 
 
-def _axes(series: Series) -> list[tuple[list[str], SlotAxis]]:
+def slot_axes(series: Series) -> list[tuple[list[str], SlotAxis]]:
     """The axes of a series, each with "series key", in lower case, of its key; the first also without its key."""
     keys = [prime.name for prime in series.primekeys if prime.slotted]
     keys += [k.name for k in series.keywords if k.name not in keys]

@@ -6,11 +6,13 @@ Statements that are kept under a name; names are told apart in any case.
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mirror.errors import MirrorError, NotHeld, StorageError, SyntaxProblem
+from mirror.humanize import near
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.sql.functions import slot_view
 from mirror.services.sql.jsoc_tables import lake_sql, stand_ins
@@ -59,6 +61,10 @@ class _Reading:
     few: bool = False
 
 
+#: What DuckDB says of a table and of a column that it does not find, and a name of a table in a statement.
+_TABLE_LACKS = re.compile(r"Table with name (\S+) does not exist!")
+_COLUMN_LACKS = re.compile(r'Referenced column "([^"]+)" not found')
+_QUALIFIED = re.compile(r'(?:"[^"]+"|\w+)(?:\s*\.\s*(?:"[^"]+"|\w+))*')
 #: What is told who has a part of an answer already.
 _MENDED = "a damaged file of the lake was rewritten; run the statement again"
 
@@ -172,8 +178,36 @@ class Analytics:
 
     @asynccontextmanager
     async def _run(self, question: Question, supplied: _Supplied, principal: str) -> AsyncIterator[Answer]:
-        async with self._workers.run(question, principal, supplied.supply) as answer:
-            yield answer
+        try:
+            async with self._workers.run(question, principal, supplied.supply) as answer:
+                yield answer
+        except SyntaxProblem as problem:
+            raise self._suggesting(problem, supplied) from problem.__cause__
+
+    def _suggesting(self, problem: SyntaxProblem, supplied: _Supplied) -> SyntaxProblem:
+        """An error about a table or column that there is not, with what is called much like it here.
+
+        DuckDB compares with its own tables, as it knows no others, and with the columns that it likes best.
+        """
+        if found := _COLUMN_LACKS.match(problem.message):
+            columns = {c.name for _, tables in supplied.lake for table in tables for c in table.columns}
+            if not (alike := near(found[1], columns)):
+                return problem
+            return SyntaxProblem(
+                f"there is no column {found[1]}; did you mean {' or '.join(alike)}?", text=problem.text, position=problem.position
+            )
+        found = _TABLE_LACKS.match(problem.message)
+        if not found:
+            return problem
+        named = _QUALIFIED.match(problem.text, problem.position)
+        name = named[0].replace('"', "") if named else found[1]
+        known = [s.name.lower() for s in self._index.all_series() if self._index.has_records(s)]
+        alike = near(name, [*known, *(view.name.replace('"', "") for view in self._catalogue.empty())])
+        lists = "one of the series of which records are cached, which FROM mirror.series lists"
+        return SyntaxProblem(
+            f"there is no table {name}" + (f"; did you mean {' or '.join(alike)}?" if alike else ""),
+            text=problem.text, position=problem.position, expected="" if alike else lists,
+        )  # fmt: skip
 
     async def _may_be_of_the_lake(self, supplied: _Supplied) -> bool:
         """True if a file that a statement was given was damaged, or is not the one that counts any more."""

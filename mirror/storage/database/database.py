@@ -49,8 +49,11 @@ if TYPE_CHECKING:
 #: Row conversion holds the GIL: more readers were measured to add latency, not throughput.
 READERS = 2
 
-#: Files of this version open in every DuckDB release the mirror supports; later ones store strings slower.
-STORAGE_VERSION = "v1.0.0"
+#: Files of this version open in every DuckDB release the mirror supports, and may have their texts packed by zstd;
+#: later ones choose slower ways for other strings.
+STORAGE_VERSION = "v1.2.0"
+#: The version of files that cannot.
+_BEFORE = "v1.0.0"
 
 #: A log of fewer bytes takes no memory worth the name.
 SMALL_LOG = 16_000_000
@@ -197,6 +200,10 @@ def _up_to_date(path: Path) -> Cursor:
     look_at(path)
     connection = _connect(path)
     try:
+        if _is_of_before(connection) and kind_of(connection, path) is Kind.INDEX:
+            connection.close()
+            _raise_version(path)
+            connection = _connect(path)
         if kind_of(connection, path) is Kind.BLANK:
             refuse_beside_files(path, "has no content")
         connection.execute("SET wal_autocheckpoint = '1GB'")  # else writers stall for a second at 16 MB
@@ -210,6 +217,22 @@ def _up_to_date(path: Path) -> Cursor:
         connection.close()
         raise
     return connection
+
+
+def _is_of_before(connection: Cursor) -> bool:
+    found = connection.execute("SELECT tags['storage_version'] FROM duckdb_databases() WHERE path IS NOT NULL")
+    return any(str(version).startswith(_BEFORE) for (version,) in found.fetchall())
+
+
+def _raise_version(path: Path) -> None:
+    """Let a file of an older version be one of STORAGE_VERSION, which nothing but an ATTACH that names it does."""
+    file = str(path).replace("'", "''")
+    with closing(duckdb.connect()) as connection:
+        connection.execute(f"ATTACH '{file}' AS raised (STORAGE_VERSION '{STORAGE_VERSION}')")
+        for statement in ("CREATE TABLE raised.main.made (x INTEGER)", "DROP TABLE raised.main.made"):
+            connection.execute(statement)  # the version is written with a change
+        connection.execute("FORCE CHECKPOINT raised")
+        connection.execute("DETACH raised")
 
 
 def _log_size(path: Path) -> int:

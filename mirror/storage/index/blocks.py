@@ -1,8 +1,9 @@
 """Records cut into their fields, and blocks of such records that are remembered beside the database.
 
-To find and unpack one record takes DuckDB a millisecond, whichever it is. People look where others have just looked:
-so what was looked at twice is kept in memory for a while, already cut, and a window of it is no more than a slice of
-each column. Values are kept as they stand in an answer, each followed by ``GLUE``.
+The database keeps the texts of two thousand records as one, and unpacks them all to give one. People look where they
+have just looked: so the stretch around it is kept in memory for a while, as texts to begin with, and where somebody
+comes back cut into fields, of which a window is no more than a slice of each. Fields are kept as they stand in an
+answer, each followed by ``GLUE``.
 
 A block holds all records of a stretch of its series' axis, as the table had them at one version of the series; it
 counts as long as nothing changed in that stretch since (``PlacedVersion``).
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mirror.concurrency import Version
 from mirror.storage.index.layout import SEPARATOR, Row
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 
 _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
 #: Axis values of a block, and records that it may have: of denser series blocks are made shorter.
-SLOTS, MOST_IN_BLOCK = 1024, 2048
-#: Bytes of all blocks together.
-MOST_BYTES = 48 << 20
-#: How often somebody looks into a block before it is read whole, among the last looks into any that is not remembered.
-#: Who goes through years without coming back to any place would else have all of them read for nothing.
-LOOKS, RECENT = 3, 100
+SLOTS, MOST_IN_BLOCK = 512, 2048
+#: Bytes of all blocks that are texts, and of all that are cut. Who goes through years without coming back to any place
+#: drives out only the texts of others who do.
+MOST_TEXTS, MOST_CUT = 16 << 20, 48 << 20
+#: How often somebody looks into a block before it is cut.
+LOOKS = 3
+#: Blocks that cannot be had, of which that is remembered.
+RECENT = 100
 #: Changes of a series that are remembered by their place.
 MOST_CHANGES = 500
 
@@ -53,13 +57,17 @@ class PlacedVersion(Version):
 
     def same_since(self, number: int, lo: int, hi: int) -> bool:
         """True if nothing has changed within ``lo..hi`` since the series was at that version."""
+        changed = self.changed_since(number)
+        return changed is not None and all(end < lo or begin > hi for begin, end in changed)
+
+    def changed_since(self, number: int) -> list[tuple[int, int]] | None:
+        """The stretches in which something has changed since that version, the latest first; None: anywhere."""
         newer = self.number - number
-        if not newer:
-            return True
         if newer > len(self._places):
-            return False
-        latest = (self._places[-1 - i] for i in range(newer))
-        return all(place is not None and (place[1] < lo or place[0] > hi) for place in latest)
+            return None
+        latest = [self._places[-1 - i] for i in range(newer)]
+        places = [place for place in latest if place is not None]
+        return None if len(places) < len(latest) else [(lo, hi) for lo, hi in places if lo <= hi]
 
 
 # ---- cutting -------------------------------------------------------------------------------------
@@ -99,11 +107,26 @@ def cut(raws: Sequence[str], places: Sequence[int]) -> Cut:
 
     UnicodeEncodeError for a character that is not of Latin-1, as no answer has.
     """
-    text = (SEPARATOR.join(raws) + SEPARATOR).encode("latin-1")
+    return _cut((SEPARATOR.join(raws) + SEPARATOR).encode("latin-1"), len(raws), places)
+
+
+def cut_texts(texts: pa.Array, places: Sequence[int]) -> Cut:
+    """The same of an array of strings, of which each ends with SEPARATOR."""
+    _, ends, data = texts.buffers()
+    first, last = np.frombuffer(ends, np.int32)[[texts.offset, texts.offset + len(texts)]]
+    text = memoryview(data)[int(first) : int(last)]
+    return _cut(text if _is_ascii(text) else str(text, "utf-8").encode("latin-1"), len(texts), places)
+
+
+def _is_ascii(text: memoryview) -> bool:
+    return not len(text) or bool(np.frombuffer(text, np.uint8).max() < 128)
+
+
+def _cut(text: bytes | memoryview, count: int, places: Sequence[int]) -> Cut:
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _SEPARATOR[0])
     offsets = np.zeros(len(ends) + 1, np.int32)
     offsets[1:] = ends + 1
-    width, count = len(ends) // len(raws), len(raws)
+    width = len(ends) // count
     # The first field of each record, then the second one of each, and so on.
     chosen = np.add.outer(np.asarray(places, np.int32), np.arange(0, len(ends), width, dtype=np.int32))
     taken = _array(text, offsets).take(pa.array(chosen.ravel()))
@@ -114,7 +137,7 @@ def cut(raws: Sequence[str], places: Sequence[int]) -> Cut:
     return Cut(plain.replace(_SEPARATOR, _GLUE), found + wider, count)
 
 
-def _array(data: bytes, offsets: NDArray[np.int32]) -> pa.BinaryArray:
+def _array(data: bytes | memoryview, offsets: NDArray[np.int32]) -> pa.BinaryArray:
     return pa.BinaryArray.from_buffers(
         pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     )
@@ -133,39 +156,90 @@ def _taken(values: pa.BinaryArray, places: Sequence[int], records: NDArray[np.in
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Records in the server's order, all of one key set (None for no records)."""
+    """Records in the server's order, all of one key set: their texts, each ending with SEPARATOR, or those cut."""
 
     fields: dict[str, int]
     recnums: list[int]
     keys: tuple[list[object], ...]  #: of each record, by the columns of the layout's order
-    cut: Cut | None
+    texts: pa.Array
+    cut: Cut | None = None
 
     @property
     def size(self) -> int:
         """Bytes in memory, about."""
-        return 200 + (0 if self.cut is None else len(self.cut.data) + self.cut.offsets.nbytes + 100 * len(self.recnums))
+        size = self.texts.nbytes if self.cut is None else len(self.cut.data) + self.cut.offsets.nbytes
+        return 200 + int(size) + 100 * len(self.recnums)
 
     def raw(self, record: int) -> str:
         """All fields of one record, as they lie in the index."""
-        assert self.cut is not None
+        if self.cut is None:
+            return str(self.texts[record].as_py())[: -len(SEPARATOR)]
         return SEPARATOR.join(str(piece, "latin-1") for piece in self.cut.pieces(record, record + 1))
 
+    def whole(self) -> Block:
+        """The block, cut."""
+        if self.cut is not None or not self.recnums:
+            return self
+        return replace(self, texts=_NO_TEXTS, cut=cut_texts(self.texts, range(len(self.fields))))
 
-def block_of(
-    rows: Sequence[tuple[int, int, str]], keys: tuple[list[object], ...], keysets: dict[int, dict[str, int]]
-) -> Block | None:
-    """The block of rows ``(recnum, _keyset, _raw)`` in order; None if it cannot be cut in one way."""
-    if not rows:
-        return Block({}, [], tuple([] for _ in keys), None)
-    kinds = {row[1] for row in rows}
-    if len(kinds) > 1:
+    def pieces(self, start: int, stop: int, places: Sequence[int]) -> list[memoryview]:
+        """The values of each place of the records ``start`` up to ``stop``, of which there must be one at least."""
+        if self.cut is None:
+            return cut_texts(self.texts.slice(start, stop - start), places).pieces(0, stop - start)
+        if len(places) * 4 < len(self.fields):
+            return [self.cut.piece(place, start, stop) for place in places]
+        everything = self.cut.pieces(start, stop)
+        return [everything[place] for place in places]
+
+    def chosen(self, records: NDArray[np.int32], places: Sequence[int]) -> list[memoryview]:
+        """The same of the records that are named."""
+        if self.cut is None:
+            found = cut_texts(self.texts.take(pa.array(records)), places)
+        else:
+            found = self.cut.chosen(places, records)
+        return found.pieces(0, len(records))
+
+
+_NO_TEXTS = pa.array([], pa.string())
+
+
+def block_of(rows: pa.Table, keysets: dict[int, dict[str, int]]) -> Block | None:
+    """The block of rows ``recnum, _keyset, _raw, *keys of the order``, their texts ending with SEPARATOR, in any order.
+
+    None if they are of several key sets, or have a character that is not of Latin-1.
+    """
+    rows = _in_order(rows)
+    texts = rows["_raw"].combine_chunks()
+    kinds = rows["_keyset"].unique().to_pylist()
+    keys = tuple(column.to_pylist() for column in rows.columns[3:])
+    if not kinds:
+        return Block({}, [], keys, texts)
+    if len(kinds) > 1 or not _is_latin(texts):
         return None
-    fields = keysets[kinds.pop()]
+    return Block(keysets[kinds[0]], rows["recnum"].to_pylist(), keys, texts)
+
+
+def _is_latin(texts: pa.Array) -> bool:
+    text = memoryview(texts.buffers()[2])
+    if _is_ascii(text):
+        return True
     try:
-        made = cut([row[2] for row in rows], range(len(fields)))
+        str(text, "utf-8").encode("latin-1")
     except UnicodeEncodeError:
-        return None
-    return Block(fields, [row[0] for row in rows], keys, made)
+        return False
+    return True
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """Rows in the server's order: by their keys, missing ones first, then by number."""
+    first = rows.column(3)
+    if not first.null_count and pa.types.is_integer(first.type):
+        along = first.to_numpy()
+        if bool(np.all(along[1:] > along[:-1])):
+            return rows
+    names = [*rows.column_names[3:], "recnum"]
+    keys = [(name, "ascending", "at_start") for name in names]
+    return rows.take(pc.sort_indices(rows, sort_keys=keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +272,9 @@ class Part:
 
     def pieces(self, places: Sequence[int]) -> list[memoryview]:
         """The values of each place."""
-        whole = self.block.cut
-        assert whole is not None
         if self.named is not None:
-            return whole.chosen(places, self.named).pieces(0, len(self.named))
-        if len(places) * 4 < len(self.block.fields):
-            return [whole.piece(place, self.start, self.stop) for place in places]
-        everything = whole.pieces(self.start, self.stop)
-        return [everything[place] for place in places]
+            return self.block.chosen(self.named, places)
+        return self.block.pieces(self.start, self.stop, places)
 
 
 class BlockRows(Sequence[Row]):
@@ -246,6 +315,11 @@ class BlockRows(Sequence[Row]):
             left -= len(parts[-1])
         return BlockRows(parts if n > 0 else reversed(parts))
 
+    @property
+    def uncut(self) -> int:
+        """How many of the rows have still to be cut for their columns."""
+        return sum(len(part) for part in self._parts if part.block.cut is None)
+
     def have(self, name: str) -> bool:
         """Whether each of the records has a field of that name."""
         return all(name in part.block.fields for part in self._parts)
@@ -263,16 +337,36 @@ class BlockRows(Sequence[Row]):
 class _Remembered:
     block: Block
     version: int
+    looks: int = 1
+
+
+@dataclass
+class _Room:
+    """Blocks of at most so many bytes; what was used longest ago is forgotten first."""
+
+    most: int
+    bytes: int = 0
+    blocks: OrderedDict[tuple[str, int], _Remembered] = field(default_factory=OrderedDict)
+
+    def put(self, key: tuple[str, int], what: _Remembered) -> None:
+        self.drop(key)
+        self.blocks[key] = what
+        self.bytes += what.block.size
+        while self.bytes > self.most:
+            self.drop(next(iter(self.blocks)))
+
+    def drop(self, key: tuple[str, int]) -> None:
+        gone = self.blocks.pop(key, None)
+        if gone is not None:
+            self.bytes -= gone.block.size
 
 
 @dataclass
 class Blocks:
-    """Blocks by series (in lower case) and number; what was used longest ago is forgotten first."""
+    """Blocks by series (in lower case) and number."""
 
-    most: int = MOST_BYTES
-    bytes: int = 0
-    _blocks: OrderedDict[tuple[str, int], _Remembered] = field(default_factory=OrderedDict)
-    _looks: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    texts: _Room = field(default_factory=lambda: _Room(MOST_TEXTS))
+    cut: _Room = field(default_factory=lambda: _Room(MOST_CUT))
     _unfit: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _slots: dict[str, int] = field(default_factory=dict)
 
@@ -282,45 +376,46 @@ class Blocks:
 
     def find(self, series: str, number: int, current: PlacedVersion) -> Block | None:
         """A block as the series is now; None if it is not remembered."""
-        found = self._blocks.get((series, number))
+        key = (series, number)
+        room = self.cut if key in self.cut.blocks else self.texts
+        found = room.blocks.get(key)
         if found is None:
             return None
         slots = self.slots(series)
         if not current.same_since(found.version, number * slots, number * slots + slots - 1):
-            self._forget((series, number))
+            room.drop(key)
             return None
         found.version = current.number
-        self._blocks.move_to_end((series, number))
+        found.looks += 1
+        room.blocks.move_to_end(key)
         return found.block
 
-    def wanted(self, series: str, number: int) -> bool:
-        """Somebody looked into a block that is not remembered; True if it is time to read it whole."""
-        self._looks.append((series, number))
-        return self._looks.count((series, number)) >= LOOKS and (series, number) not in self._unfit
+    def is_worth_cutting(self, series: str, number: int) -> bool:
+        """True if a block is looked into so often that it is time to cut it."""
+        found = self.texts.blocks.get((series, number))
+        return found is not None and found.looks >= LOOKS and bool(found.block.recnums)
+
+    def is_fit(self, series: str, number: int) -> bool:
+        """False for a block that could not be had lately."""
+        return (series, number) not in self._unfit
 
     def put(self, series: str, number: int, block: Block | None, version: int) -> None:
-        """Remember a block, as the series was at a version; None for one that cannot be cut: it is not read again."""
-        if block is None or block.size > self.most // 4:
-            self._unfit.append((series, number))
+        """Remember a block, as the series was at a version; None for one that cannot be had: it is not read again."""
+        room, key = self.texts if block is None or block.cut is None else self.cut, (series, number)
+        if block is None or block.size > room.most // 4:
+            self._unfit.append(key)
             return
         if len(block.recnums) > MOST_IN_BLOCK and self.slots(series) > 1:
             self._shorten(series, len(block.recnums))
             return
-        self._forget((series, number))
-        self._blocks[series, number] = _Remembered(block, version)
-        self.bytes += block.size
-        while self.bytes > self.most:
-            self._forget(next(iter(self._blocks)))
+        self.texts.drop(key)
+        room.put(key, _Remembered(block, version))
 
     def _shorten(self, series: str, records: int) -> None:
         """Have shorter blocks of a series: one of this length had so many records."""
         while records > MOST_IN_BLOCK and self.slots(series) > 1:
             self._slots[series] = self.slots(series) // 2
             records //= 2
-        for key in [key for key in self._blocks if key[0] == series]:
-            self._forget(key)
-
-    def _forget(self, key: tuple[str, int]) -> None:
-        gone = self._blocks.pop(key, None)
-        if gone is not None:
-            self.bytes -= gone.block.size
+        for room in (self.texts, self.cut):
+            for key in [key for key in room.blocks if key[0] == series]:
+                room.drop(key)

@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from mirror.coverage.axis import coverage_axis
+from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.coverage import Coverage, Region
 from mirror.coverage.intervals import MAX, MIN, Span
 from mirror.coverage.plan import other_keys
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of
+from mirror.storage.index.blocks import BlockRows, Blocks, Part, PlacedVersion, block_of
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -29,7 +30,7 @@ from mirror.storage.index.select_sql import (
     select_sql,
     selected_sql,
 )
-from mirror.storage.index.windows import Window, in_order, part_of, window_of, window_sql
+from mirror.storage.index.windows import Window, part_of, window_of, window_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -48,6 +49,8 @@ MOST_RECORDS = 250_000
 MOST_NUMBERS = 2_000_000
 #: Places on an axis that are in memory at a time.
 PLACES_AT_ONCE = 100_000
+#: Spans that are counted by a statement each.
+FEW_SPANS = 64
 
 
 class Occupied(NamedTuple):
@@ -105,8 +108,8 @@ class Held:
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches.
 ROWS_AT_ONCE = 2000
-#: Blocks that are read whole for one question, and rows of one that are looked at.
-MOST_BLOCKS, MOST_ROWS = 4, 20_000
+#: Blocks that are read whole for one question, and rows that one may have.
+MOST_BLOCKS, MOST_ROWS = 2, 20_000
 
 R = TypeVar("R")
 
@@ -140,6 +143,10 @@ class Reader:
     def version(self, series: Series) -> int:
         """A number that is another one after each change of the series' records or columns."""
         return self._held[series.name.lower()].version.number
+
+    def changed_since(self, series: Series, version: int) -> list[tuple[int, int]] | None:
+        """The stretches of the axis whose records have changed since the series was at that version; None: anywhere."""
+        return self._held[series.name.lower()].version.changed_since(version)
 
     def same_since(self, selection: Selection, version: int) -> bool:
         """True if a selection has the records, as they print, that it had when its series was at that version."""
@@ -202,47 +209,43 @@ class Reader:
         numbers = range(window.lo // slots, window.hi // slots + 1)
         blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
         lacking = [number for number, block in blocks.items() if block is None]
-        if lacking:
-            looked = [self._blocks.wanted(series, number) for number in lacking]
-            if not all(looked) or len(lacking) > MOST_BLOCKS:
-                return await self._unremembered(held, window, n)
-            version = held.version.number
-            for number in lacking:
-                blocks[number] = await self._block(held, number, slots, window.axis)
-                self._blocks.put(series, number, blocks[number], version)
+        if len(lacking) > MOST_BLOCKS or not all(self._blocks.is_fit(series, number) for number in lacking):
+            return await self._unremembered(held, window, n)
+        for number in numbers:
+            version, block = held.version.number, blocks[number]
+            if block is None:
+                stretch = Window(number * slots, number * slots + slots - 1, window.axis, ())
+                block = blocks[number] = await self._block(held, stretch)
+                self._blocks.put(series, number, block, version)
+            elif self._blocks.is_worth_cutting(series, number):
+                block = blocks[number] = await asyncio.to_thread(block.whole)
+                self._blocks.put(series, number, block, version)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
         return rows.first(n) if n else rows
 
-    async def _block(self, held: Held, number: int, slots: int, axis: int) -> Block | None:
-        """The block of a series with that number, read whole."""
-        sql = window_sql(held.layout, Window(number * slots, number * slots + slots - 1, axis, ()))
-
-        def work(cursor: Cursor) -> Block | None:
-            found = cursor.execute(sql).fetchmany(MOST_ROWS + 1)
-            if len(found) > MOST_ROWS:
-                return None
-            rows = in_order(found)
-            keys = tuple([row[3 + place] for row in rows] for place in range(len(held.layout.order)))
-            return block_of([(row[0], row[1], row[2]) for row in rows], keys, self._keysets)
-
-        return await self._database.read(work)
-
-    async def _unremembered(self, held: Held, window: Window, n: int | None) -> list[Row] | None:
-        """The rows of a window from the database; None if it has too many."""
+    async def _block(self, held: Held, window: Window) -> Block | None:
+        """All records of a stretch of the axis; None if they are too many for a block, or cannot be one."""
         sql = window_sql(held.layout, window)
 
-        def work(cursor: Cursor) -> list[Row] | None:
-            found: list[tuple[Any, ...]] = []
-            cursor.execute(sql)
-            while some := cursor.fetchmany(ROWS_AT_ONCE):
-                found += some
-                if len(found) > MOST_RECORDS:
-                    return None
-            return [Row(row[0], self._keysets[row[1]], row[2]) for row in _first_or_last(in_order(found), n)]
+        def work(cursor: Cursor) -> Block | None:
+            found = _arrow(cursor, sql, MOST_ROWS)
+            return None if found is None else block_of(found, self._keysets)
 
         return await self._database.read(work)
+
+    async def _unremembered(self, held: Held, window: Window, n: int | None) -> BlockRows | None:
+        """The rows of a window from the database; None if it has too many, or they cannot be a block."""
+        sql = window_sql(held.layout, window)
+
+        def work(cursor: Cursor) -> BlockRows | None:
+            found = _arrow(cursor, sql, MOST_RECORDS)
+            block = None if found is None else block_of(found, self._keysets)
+            return None if block is None else BlockRows([Part(block, 0, len(block.recnums))])
+
+        rows = await self._database.read(work)
+        return rows.first(n) if rows is not None and n else rows
 
     async def select_told(self, selection: Selection, kept: Kept, n: int | None = None) -> list[Row] | None:
         """The records of a selection whose conditions, or whose records, an answer tells; None if it does no more.
@@ -409,24 +412,39 @@ class Reader:
         return None if row is None or row[0] is None else int(row[0])
 
     async def occupied(self, series: Series, region: Region, spans: Sequence[Span]) -> list[Occupied]:
-        """What there is of records in each of the spans of a region, which lie apart, in their order."""
-        held, lows = self._held[series.name.lower()], np.array([s.lo for s in spans], dtype=np.int64)
+        """What there is of records in each of the spans of a region, which lie apart, in their order.
+
+        A few spans are counted by the database, each where it lies; of many all places are read once.
+        """
+        held = self._held[series.name.lower()]
+        if not held.has_tables or not spans:
+            return [Occupied(0, MAX, MIN)] * len(spans)
+        axis, places = coverage_axis(series), places_sql(held.layout, region)
+        few = 1 if axis is not None and axis.kind is Kind.MILLISECONDS else FEW_SPANS  # which no order of rows helps to find
+        if len(spans) <= few:
+            found = "SELECT count(*), min(place), max(place) FROM (" + places + ") WHERE place BETWEEN {} AND {}"
+            sql = " UNION ALL ".join(found.format(s.lo, s.hi) for s in spans)
+            rows = await self._database.read(lambda cursor: cursor.execute(sql).fetchall())
+            return [Occupied(count, lo, hi) if count else Occupied(0, MAX, MIN) for count, lo, hi in rows]
+        return await self._occupied(places, spans)
+
+    async def _occupied(self, places: str, spans: Sequence[Span]) -> list[Occupied]:
+        lows = np.array([s.lo for s in spans], dtype=np.int64)
         highs = np.array([s.hi for s in spans], dtype=np.int64)
         counts = np.zeros(len(spans), dtype=np.int64)
         first, last = np.full(len(spans), MAX), np.full(len(spans), MIN)
 
         def work(cursor: Cursor) -> None:
-            for batch in cursor.sql(places_sql(held.layout, region)).to_arrow_reader(PLACES_AT_ONCE):
-                places = batch.column(0).to_numpy()
-                at = np.searchsorted(lows, places, "right") - 1
-                inside = (at >= 0) & (places <= highs[at])
-                at, places = at[inside], places[inside]
+            for batch in cursor.sql(places).to_arrow_reader(PLACES_AT_ONCE):
+                found = batch.column(0).to_numpy()
+                at = np.searchsorted(lows, found, "right") - 1
+                inside = (at >= 0) & (found <= highs[at])
+                at, found = at[inside], found[inside]
                 np.add.at(counts, at, 1)
-                np.minimum.at(first, at, places)
-                np.maximum.at(last, at, places)
+                np.minimum.at(first, at, found)
+                np.maximum.at(last, at, found)
 
-        if held.has_tables and spans:
-            await self._database.read(work)
+        await self._database.read(work)
         return [Occupied(*found) for found in zip(counts.tolist(), first.tolist(), last.tolist(), strict=True)]
 
     async def count_in(self, series: Series, boxes: Collection[Box]) -> int:
@@ -446,6 +464,18 @@ def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
     while some := cursor.fetchmany(ROWS_AT_ONCE):
         rows += some
     return rows
+
+
+def _arrow(cursor: Cursor, sql: str, most: int) -> pa.Table | None:
+    """The rows of a statement; None if there are more than ``most``."""
+    reader = cursor.sql(sql).to_arrow_reader(ROWS_AT_ONCE)
+    batches, count = [], 0
+    for batch in reader:
+        batches.append(batch)
+        count += batch.num_rows
+        if count > most:
+            return None
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _first_or_last(rows: list[R], n: int | None) -> list[R]:

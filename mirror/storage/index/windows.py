@@ -5,7 +5,6 @@ They are what most people ask for, and nothing of the typed columns but the prim
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from mirror.drms.selection import prime_columns
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.storage.index.blocks import Block, Part
-from mirror.storage.index.layout import column_name, quoted
+from mirror.storage.index.layout import SEPARATOR, column_name, quoted
 from mirror.storage.index.select_sql import key_predicate
 
 if TYPE_CHECKING:
@@ -105,21 +104,12 @@ def place_of(series: Series, rows: pa.Table | None) -> tuple[int, int] | None:
 
 
 def window_sql(layout: Layout, window: Window) -> str:
-    """``recnum, _keyset, _raw`` and the keys of the order of a window's records, in no order."""
+    """What ``block_of`` takes of a window's records."""
     axis = quoted(layout.order[window.axis])
     keys = ", ".join(map(quoted, layout.order))
     tests = [f"{axis} >= {window.lo} AND {axis} <= {window.hi}", *(key_predicate(f) for _, f in window.others)]
-    return f"SELECT recnum, _keyset, _raw, {keys} FROM {layout.table} WHERE {' AND '.join(tests)}"
-
-
-def in_order(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Rows of ``window_sql`` in the server's order: by their keys, missing ones first, then by number."""
-    keys = [(*row[3:], row[0]) for row in rows]
-    if any(None in key for key in keys):
-        keys = [tuple((value is not None, value) for value in key) for key in keys]
-    if all(before <= after for before, after in itertools.pairwise(keys)):
-        return rows
-    return [rows[i] for i in sorted(range(len(rows)), key=keys.__getitem__)]
+    raw = f"_raw || chr({ord(SEPARATOR)}) AS _raw"
+    return f"SELECT recnum, _keyset, {raw}, {keys} FROM {layout.table} WHERE {' AND '.join(tests)}"
 
 
 def part_of(block: Block, window: Window) -> Part:

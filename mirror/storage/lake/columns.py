@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: 1977.01.01_00:00:00 in Unix seconds, by which a clock without leap seconds becomes a TIMESTAMP.
 EPOCH = 220_924_800
 #: The last second that DuckDB's TIMESTAMP has, and the first, with room for leap seconds.
-_LAST, _FIRST = 9_223_371_000_000 - EPOCH, -9_223_371_000_000 - EPOCH
+LAST, FIRST = 9_223_371_000_000 - EPOCH, -9_223_371_000_000 - EPOCH
 _DAY = 86_400
 
 
@@ -88,7 +88,7 @@ def utc(seconds: str) -> str:
     )
     leaps = f"CASE {whens} ELSE {before} END"
     micros = f"CAST(round(({seconds} + {EPOCH} - ({leaps})) * 1e6) AS BIGINT)"
-    return f"CASE WHEN {seconds} BETWEEN {_FIRST} AND {_LAST} THEN make_timestamp({micros}) END"
+    return f"CASE WHEN {seconds} BETWEEN {FIRST} AND {LAST} THEN make_timestamp({micros}) END"
 
 
 def _segment(layout: Layout, segment: str, keysets: Mapping[int, Mapping[str, int]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mirror.config.access import Rate, Role, hash_of
 from mirror.config.loading import Token
@@ -110,3 +112,101 @@ async def test_a_quota_of_bytes_outlasts_a_restart(tmp_path):
         assert (await mirror.get("/api/series", headers=bearer("read"))).code == 429
         mirror.clock.forward(days=1)
         assert (await mirror.get("/api/series", headers=bearer("read"))).code == 200
+
+
+# ---- several mirrors -------------------------------------------------------------------------------
+
+
+class Cluster(World):
+    """One token at several mirrors, which tell each other when ``hear`` says so."""
+
+    def __init__(self, count=2, **limits):
+        super().__init__(**limits)
+        self.all = [Quotas(Accounting(None, lambda: self.now), lambda: self.now) for _ in range(count)]
+
+    def hear(self):
+        told = {(name, str(n)): taken for n, quotas in enumerate(self.all) for name, taken in quotas.told().items()}
+        for n, quotas in enumerate(self.all):
+            quotas.heard({key: taken for key, taken in told.items() if key[1] != str(n)})
+
+    def let_in(self, mirror, times=1000):
+        """How many of so many requests a mirror answers."""
+        for number in range(times):
+            try:
+                self.all[mirror].check(self.token)
+            except TooMany:
+                return number
+        return times
+
+
+def test_a_rate_is_one_for_all_mirrors():
+    made = Cluster(requests=Rate.parse("60"))
+    made.hear()
+    assert made.let_in(0, 40) == 40
+    made.hear()
+    assert made.let_in(1) == 20
+    made.hear()
+    assert made.let_in(0) == 0
+    made.now += 10
+    assert made.let_in(1, 6) == 6
+    made.hear()
+    assert made.let_in(0) == 4
+    made.hear()
+    assert made.let_in(1) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.booleans()), max_size=40))
+def test_what_goes_beyond_a_rate_within_a_second_is_waited_for_afterwards(asked):
+    made = Cluster(3, requests=Rate.parse("60"))
+    made.hear()
+    total = sum(made.let_in(mirror, 1) for mirror in range(3))
+    made.hear()
+    for mirror, times, hears in asked:
+        total += made.let_in(mirror, times)
+        if hears:
+            made.now += 1.0
+            made.hear()
+    made.hear()
+    # Now all know of all of it: once what was too much has been waited for, a request comes through, and not before.
+    over = max(0.0, total - 60.0)
+    wait = over - (made.now - NOON)
+    if wait > 1.0:
+        made.now += wait - 0.5
+        assert made.let_in(0, 1) == 0
+
+
+def test_a_mirror_that_did_not_hear_for_an_hour_shuts_nobody_out_for_it():
+    made = Cluster(requests=Rate.parse("60"))
+    made.hear()
+    made.let_in(1, 1)
+    for _ in range(60):
+        made.now += 60
+        assert made.let_in(0) == 60
+    made.hear()
+    made.now += 30
+    assert made.let_in(1) == 30
+
+
+def test_a_mirror_that_begins_again_counts_from_nothing_and_nothing_is_given_back():
+    made = Cluster(requests=Rate.parse("60"))
+    made.hear()
+    assert made.let_in(0, 50) == 50
+    made.hear()
+    made.let_in(1, 1)
+    made.all[0] = Quotas(Accounting(None, lambda: made.now), lambda: made.now)
+    made.hear()
+    assert made.let_in(0) == 9
+    made.hear()
+    assert made.let_in(1) == 0
+
+
+def test_bytes_of_a_day_are_those_of_all_mirrors():
+    made = Cluster(bytes_per_day=1000)
+    assert made.let_in(0, 1) == made.let_in(1, 1) == 1
+    for quotas in made.all:
+        quotas._accounting.count("token:ada", Used(bytes=600))
+    assert made.let_in(0, 1) == made.let_in(1, 1) == 1
+    made.hear()
+    assert made.let_in(0) == made.let_in(1) == 0
+    made.now += 86400
+    assert made.let_in(0, 1) == made.let_in(1, 1) == 1

@@ -1,5 +1,6 @@
 """Watermarks, checkpoints, budgets and pauses: the decisions, and that they are obeyed."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -22,6 +23,8 @@ from mirror.services.maintenance.upkeep import IDLE, MANY_CHANGES, Marks, checkp
 from mirror.storage.database.database import SMALL_LOG
 from mirror.storage.files.blobs import Usage
 from mirror.storage.files.table import Blob
+from mirror.storage.lake.lake import Lake
+from tests.filelab import synthetic
 from tests.lab import lab
 
 SIZES = st.integers(0, 10**12)
@@ -164,3 +167,23 @@ async def test_changes_are_folded_into_the_index_while_the_mirror_runs(tmp_path)
         assert log.stat().st_size > 0
         await made.running.database.checkpoint()
         assert not log.exists() or log.stat().st_size == 0
+
+
+async def test_sealing_ends_with_the_month_under_way_once_the_mirror_stops(tmp_path, monkeypatch):
+    """A stop does not wait for years of a series, which are sealed after the next start."""
+    async with lab(tmp_path, synthetic()) as made:
+        await made.ask("hmi.sharp_cea_720s[][2014.01.31_23:36_TAI/1h]")
+        made.clock.forward(seconds=IDLE)
+        upkeep, written, stopping = made.running.upkeep, [], []
+        write = Lake._write
+
+        async def first(self, name, month, *rest):
+            written.append(month)
+            stopping.append(asyncio.ensure_future(upkeep.stop()))
+            await asyncio.sleep(0)  # let it begin
+            return await write(self, name, month, *rest)
+
+        monkeypatch.setattr(Lake, "_write", first)
+        await upkeep.tick()
+        await asyncio.gather(*stopping)
+        assert written == ["2014-01"]

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.coverage.intervals import Span
-from mirror.services.monitoring.ranges import repeated
+from mirror.services.monitoring.ranges import _apart, _touched, repeated
+from mirror.storage.index import reader
+from mirror.storage.index.index import Index
 from mirror.storage.index.reader import Occupied
 from tests.lab import lab
 
@@ -57,3 +59,52 @@ async def test_slots_of_which_jsoc_has_no_record_are_not_shown_as_cached(tmp_pat
             ("2014.01.01_00:00:00_TAI", "2014.01.01_00:59:15_TAI", 80)
         ]
         assert (await mirror.ask("hmi.v_45s[2035.01.01_TAI/1d@1h]")).plan == "local", "it is known all the same"
+
+
+# ---- counted once, and only where something changed --------------------------------------------------
+
+
+async def test_spans_are_counted_again_only_where_records_came(tmp_path, monkeypatch):
+    """However much is cached: a fill of one hour has that hour counted."""
+    asked = []
+    occupied = Index.occupied
+
+    async def noted(self, series, region, spans):
+        asked.append(len(spans))
+        return await occupied(self, series, region, spans)
+
+    monkeypatch.setattr(Index, "occupied", noted)
+    async with lab(tmp_path) as mirror:
+        query = {"series": "hmi.v_45s"}
+        await mirror.ask("hmi.v_45s[2014.01.01_TAI/1d@1h]")
+        before = (await mirror.get("/api/coverage", query)).json
+        assert asked == [24]
+        assert (await mirror.get("/api/coverage", query)).json == before
+        assert (await mirror.get("/api/coverage", query | {"folded": "1"})).code == 200
+        await mirror.ask("hmi.v_45s[2014.01.02_TAI/1h]")
+        after = (await mirror.get("/api/coverage", query)).json
+        assert asked == [24, 1]
+        assert [line for line in after if line in before] == before
+        (line,) = [line for line in after if line not in before]
+        assert (line["first"], line["records"]) == ("2014.01.02_00:00:00_TAI", 79)
+
+
+async def test_few_spans_and_many_are_counted_alike(tmp_path, monkeypatch):
+    async with lab(tmp_path) as mirror:
+        await mirror.ask("hmi.v_45s[2014.01.01_TAI/1d@1h],hmi.v_45s[2014.01.02_TAI/2h]")
+        index = mirror.running.search._index
+        series, _ = index.series("hmi.v_45s")
+        ((region, held),) = index.coverage(series)
+        spans = list(held)
+        wider = [Span(s.lo - 2, s.hi + 2, s.checked_at) for s in spans]
+        few = [await index.occupied(series, region, each) for each in (spans, wider, spans[:1])]
+        monkeypatch.setattr(reader, "FEW_SPANS", 0)
+        assert [await index.occupied(series, region, each) for each in (spans, wider, spans[:1])] == few
+        assert sum(found.records for found in few[0]) == 182
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5))), st.integers(0, 30), st.integers(0, 5))
+def test_what_a_change_touches(changes, lo, length):
+    stretches = [(at, at + more) for at, more in changes]
+    wanted = any(begin <= lo + length and end >= lo for begin, end in stretches)
+    assert _touched(_apart(stretches), lo, lo + length) is wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
+from mirror.storage.index.index import Index
 from tests.filelab import file_lab, synthetic
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,3 +44,27 @@ async def test_held_images_are_told_by_channel_with_their_disk_and_regions(lab):
     assert (await lab.get("/api/sun", {"channel": "none"})).json == []
     assert (await lab.get("/api/sun", {"n": "0"})).code == 400
     assert len(await lab.log()) == before
+
+
+async def test_images_are_looked_up_once_and_again_when_files_come_or_go(lab, monkeypatch):
+    looked = []
+    rows = Index.rows
+
+    async def noted(self, series, *rest):
+        looked.append(series.name)
+        return await rows(self, series, *rest)
+
+    monkeypatch.setattr(Index, "rows", noted)
+    await lab.get("/api/sun")
+    looked.clear()
+    (before,) = (await lab.get("/api/sun", {"channel": "HMI magnetogram", "n": "5"})).json
+    assert looked == []
+    later = HMI.replace("00:00:00_TAI", "00:12:00_TAI")
+    assert (await lab.get("/api/quicklook", {"ds": later, "number": "1", "fetch": "1", "size": "128"})).code == 200
+    looked.clear()
+    (after,) = (await lab.get("/api/sun", {"channel": "HMI magnetogram", "n": "5"})).json
+    assert [frame["record"] for frame in after["frames"][:-1]] == [frame["record"] for frame in before["frames"]]
+    assert "00:12:00_TAI" in after["frames"][-1]["record"] and looked
+    await lab.request("POST", "/api/forget", json={"ds": later.partition("{")[0]})
+    (last,) = (await lab.get("/api/sun", {"channel": "HMI magnetogram", "n": "5"})).json
+    assert len(last["frames"]) == len(before["frames"])

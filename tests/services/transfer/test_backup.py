@@ -150,7 +150,7 @@ async def test_the_copy_is_of_the_storage_version_that_every_duckdb_reads(small)
     connection = duckdb.connect(f"{made.path}/index.duckdb", read_only=True)
     tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE database_name = 'index'").fetchone()
     connection.close()
-    assert tags[0]["storage_version"].startswith("v1.0.0")
+    assert tags[0]["storage_version"].startswith("v1.2.0")
 
 
 @pytest.mark.parametrize("to", ["store", "store/inside", "."])

@@ -12,7 +12,7 @@ import pytest
 from mirror.errors import StorageError
 from mirror.storage.database.connection import Allowance, Memory
 from mirror.storage.database.database import SMALL_LOG, Database
-from mirror.storage.database.migrations import schema_files
+from mirror.storage.database.migrations import migrate, schema_files
 from tests import processes
 
 
@@ -189,3 +189,21 @@ def test_what_is_in_use_keeps_its_memory():
         cursor.execute("DROP TABLE kept")
         allowance.rest(cursor)
         assert limit(cursor) == Memory.READING
+
+
+async def test_an_index_made_before_texts_could_be_packed_opens_and_packs_new_ones(path):
+    path.parent.mkdir(parents=True)
+    with duckdb.connect(str(path), config={"storage_compatibility_version": "v1.0.0"}) as old:
+        migrate(old, schema_files())
+        old.execute("CREATE TABLE main.kept AS SELECT range AS n FROM range(10)")
+    for _ in range(2):
+        database = Database.open(path)
+        try:
+            await database.write(lambda cursor: cursor.execute("CREATE OR REPLACE TABLE t (x VARCHAR USING COMPRESSION zstd)"))
+            await database.write(lambda cursor: cursor.execute("INSERT INTO t SELECT repeat('text ', 300) || range FROM range(9000)"))
+            await database.checkpoint()
+            packed = "SELECT count(*) FROM pragma_storage_info('t') WHERE compression ILIKE 'zstd'"
+            assert await one(database, packed)
+            assert await one(database, "SELECT sum(n) FROM kept") == 45
+        finally:
+            database.close()

@@ -1,0 +1,146 @@
+"""Blocks give the fields of their records as the texts have them, cut or not, and in the server's order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.storage.index.blocks import LOOKS, Block, BlockRows, Blocks, Part, PlacedVersion, block_of
+from mirror.storage.index.layout import SEPARATOR
+from mirror.wire.rs_list import GLUE
+
+FIELDS = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4}
+texts = st.text(st.characters(max_codepoint=0xFF, exclude_characters=SEPARATOR + '"'), max_size=9)
+records = st.lists(st.tuples(*[texts] * len(FIELDS)), min_size=1, max_size=30)
+
+
+def table(rows, keys=None, keysets=None):
+    """What the index gives of records: numbers from 1, the places on an axis from 0."""
+    n = len(rows)
+    columns = {"at": pa.array(range(n), pa.int64())} if keys is None else keys
+    return pa.table(
+        {
+            "recnum": pa.array(range(1, n + 1), pa.int64()),
+            "_keyset": pa.array(keysets or [7] * n, pa.int32()),
+            "_raw": pa.array([SEPARATOR.join(row) + SEPARATOR for row in rows], pa.string()),
+            **columns,
+        }
+    )
+
+
+def made(rows):
+    block = block_of(table(rows), {7: FIELDS})
+    assert block is not None
+    return block
+
+
+def values(pieces):
+    return [str(piece, "latin-1").split(GLUE) for piece in pieces]
+
+
+@given(records, st.data())
+def test_a_window_is_the_same_of_texts_and_of_cut_ones(rows, data):
+    start = data.draw(st.integers(0, len(rows) - 1))
+    stop = data.draw(st.integers(start + 1, len(rows)))
+    places = data.draw(st.lists(st.sampled_from(range(len(FIELDS))), min_size=1, max_size=5))
+    expected = [[row[place] for row in rows[start:stop]] for place in places]
+    for block in (made(rows), made(rows).whole()):
+        assert values(block.pieces(start, stop, places)) == expected
+        assert [block.raw(i) for i in range(len(rows))] == [SEPARATOR.join(row) for row in rows]
+
+
+@given(records, st.data())
+def test_named_records_are_the_same_of_texts_and_of_cut_ones(rows, data):
+    named = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, unique=True).map(sorted))
+    for block in (made(rows), made(rows).whole()):
+        part = Part(block, 0, 0, np.asarray(named, np.int32))
+        assert values(part.pieces([4, 1])) == [[rows[i][4] for i in named], [rows[i][1] for i in named]]
+
+
+@given(records, st.integers(-31, 31).filter(bool))
+def test_rows_of_blocks_are_a_sequence_and_columns_alike(rows, n):
+    found = BlockRows([Part(made(rows), 0, len(rows)), Part(made(rows).whole(), 0, len(rows))])
+    both = [*rows, *rows]
+    some, expected = found.first(n), both[:n] if n > 0 else both[n:]
+    assert [tuple(row.raw.split(SEPARATOR)) for row in some] == expected
+    assert [list(column) for column in some.columns(["e", "a"])] == [[r[4] for r in expected], [r[0] for r in expected]]
+    assert found.uncut == len(rows)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from(["", "x", "é", "z"]) | st.none()), min_size=1))
+def test_the_order_is_the_servers_with_missing_keys_first(keys):
+    columns = {"p": pa.array([k[0] for k in keys], pa.int64()), "q": pa.array([k[1] for k in keys], pa.string())}
+    block = block_of(table([("",) * 5] * len(keys), columns), {7: FIELDS})
+    order = sorted(range(len(keys)), key=lambda i: [(k is not None, k) for k in keys[i]] + [(True, i)])
+    assert block is not None
+    assert block.recnums == [i + 1 for i in order]
+    assert list(zip(*block.keys, strict=True)) == [keys[i] for i in order]
+
+
+def test_no_records_are_a_block_too():
+    block = block_of(table([]), {7: FIELDS})
+    assert block is not None
+    assert block.whole() is block
+    assert not BlockRows([Part(block, 0, 0)])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [table([("1",) * 5, ("2",) * 5], keysets=[7, 8]), table([("a", "b", "c", "d", "Ω")])],
+    ids=["of two key sets", "not of Latin-1"],
+)
+def test_what_cannot_be_cut_in_one_way_is_no_block(rows):
+    assert block_of(rows, {7: FIELDS, 8: FIELDS}) is None
+
+
+def test_a_block_is_cut_when_somebody_comes_back_and_counts_until_its_stretch_changes():
+    blocks, version = Blocks(), PlacedVersion()
+    slots = blocks.slots("s")
+    blocks.put("s", 3, made([("1",) * 5]), version.number)
+    for _ in range(LOOKS - 1):
+        assert not blocks.is_worth_cutting("s", 3)
+        found = blocks.find("s", 3, version)
+        assert found is not None
+    assert blocks.is_worth_cutting("s", 3)
+    blocks.put("s", 3, found.whole(), version.number)
+    version.advance((0, 3 * slots - 1))
+    assert blocks.find("s", 3, version) is not None
+    version.advance((4 * slots - 1, 4 * slots))
+    assert blocks.find("s", 3, version) is None
+
+
+def test_who_looks_everywhere_drives_out_texts_and_not_what_was_cut():
+    blocks, version = Blocks(), PlacedVersion()
+    text = "x" * 300_000
+    blocks.put("s", 0, made([(text,) * 5]).whole(), version.number)
+    for number in range(1, 60):
+        blocks.put("s", number, made([(text,) * 5]), version.number)
+    assert blocks.find("s", 0, version) is not None
+    assert blocks.find("s", 1, version) is None
+    assert blocks.find("s", 59, version) is not None
+    assert blocks.texts.bytes <= blocks.texts.most
+
+
+def test_a_stretch_of_too_many_records_makes_blocks_shorter():
+    blocks, version = Blocks(), PlacedVersion()
+    slots = blocks.slots("s")
+    blocks.put("s", 0, made([("1",) * 5] * 5000), version.number)
+    assert blocks.find("s", 0, version) is None
+    assert blocks.slots("s") < slots
+
+
+def test_what_is_no_block_is_not_read_again():
+    blocks = Blocks()
+    assert blocks.is_fit("s", 1)
+    blocks.put("s", 1, None, 0)
+    assert not blocks.is_fit("s", 1)
+
+
+def test_size_counts_what_is_in_memory():
+    block = made([("x" * 1000,) * 5] * 100)
+    assert isinstance(block, Block)
+    assert 500_000 < block.size < 600_000
+    assert 500_000 < block.whole().size < 600_000

@@ -55,7 +55,8 @@ def log(url):
 
 def test_a_subscription_is_added_and_everything_else_stays(config):
     done = subscribe(
-        config, SERIES, *WISH, "--key", "HARPNUM=3536,3560", "--hours", "20:00-06:00", "--keep", "window"
+        config, SERIES, *WISH, "--key", "HARPNUM=3536,3560", "--hours", "20:00-06:00", "--keep", "window",
+        "--pictures",
     )
     assert done.returncode == 0, done.stderr
     assert f"added subscription {SERIES} to " in done.stderr

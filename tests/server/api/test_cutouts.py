@@ -188,7 +188,7 @@ async def test_jsoc_addresses_are_files_for_fsspec_and_astropy(lab, monkeypatch)
         files = fsspec.filesystem("jsoc", skip_instance_cache=True)
         with pytest.raises(ValueError, match="names 31 files"):
             files.open(f"jsoc://{SHARP}")
-        with pytest.raises(OSError, match="^no record matches"):  # not a word of glob characters
+        with pytest.raises(OSError, match=r"^no record matches"):  # not a word of glob characters
             fsspec.open("jsoc://hmi.M_720s[1999.01.01]{magnetogram}").open()
         with pytest.raises(ValueError, match="no record set after jsoc://"):
             fsspec.open("jsoc://").open()

@@ -54,7 +54,7 @@ def test_a_region_is_where_its_harp_is(shelf):
     time = parse_time("2011.02.15_01:48:00_TAI")
     [region] = [r for r in regions_at(time) if r.number == 377]
     pixels, told = image(shelf, "hmi.M_720s[2011.02.15_01:48:00_TAI]", "magnetogram")
-    y, x = np.unravel_index(np.nanargmax(np.abs(pixels)), pixels.shape)
+    _, x = np.unravel_index(np.nanargmax(np.abs(pixels)), pixels.shape)
     west = -(x + 1 - told["CRPIX1"]) * told["CDELT1"] / told["RSUN_OBS"]  # the camera is upside down
     assert abs(np.degrees(np.arcsin(west / np.cos(np.radians(region.latitude)))) - region.longitude) < region.width / 2
 

@@ -399,6 +399,6 @@ async def test_servers_of_other_versions_are_named(address):
     assert other_versions(await one.members()) == "the servers differ: one 1, other 2; expected one version of all within a day"
     await other.stop()
     async with asyncio.timeout(20):
-        while other_versions(await one.members()):
+        while other_versions(await one.members()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await one.stop()

@@ -1,5 +1,15 @@
-"""``python -m mirror`` is the command ``mirror``."""
+"""``python -m mirror``, and the program ``mirror``: the command line, which ctrl-C ends in silence also while it loads."""
 
-from mirror.cli.main import main
+import signal
 
-main()
+_heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell began it in the background
+if _heeded:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from mirror.cli.main import main  # noqa: E402  (that is what takes its time)
+
+if _heeded:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if __name__ == "__main__":
+    main()

@@ -85,24 +85,24 @@ def test_a_mirror_runs_in_the_image_that_is_built_of_the_tree(image):
     assert ("8040/tcp" in told["ExposedPorts"], list(told["Volumes"])) == (True, ["/data"])
     with program("simulate", "--port", "0") as simulator, container(image) as made:
         settings = {"MIRROR_UPSTREAM__URL": simulator.url, "MIRROR_SERVER__PORT": "0"}
-        running = subprocess.Popen(within(made, *told["Cmd"], **settings), stdout=subprocess.PIPE, text=True)
-        assert running.stdout is not None
-        address = running.stdout.readline().removeprefix("ready ").strip()
-        port = address.rpartition(":")[2]
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/cgi-bin/ajax/jsoc_info?{urlencode(HOUR)}") as answer:
-                assert json.load(answer)["count"] == 80
-            asked = within(made, *told["Healthcheck"]["Test"][1:], MIRROR_SERVER__PORT=port)
-            assert subprocess.run(asked, check=False).returncode == 0
-            status = subprocess.run(
-                within(made, "mirror", "status", "--json", MIRROR_SERVER__PORT=port), capture_output=True, text=True, check=True
-            )
-            assert json.loads(status.stdout)["records"] == 80
-        finally:
-            stopped = of_its_user("8040")
-            for process in stopped:
-                os.kill(process, signal.SIGTERM)
-            running.wait(60)
-        assert len(stopped) == 1, "under the user of the image, and once"
+        with subprocess.Popen(within(made, *told["Cmd"], **settings), stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            address = running.stdout.readline().removeprefix("ready ").strip()
+            port = address.rpartition(":")[2]
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/cgi-bin/ajax/jsoc_info?{urlencode(HOUR)}") as answer:
+                    assert json.load(answer)["count"] == 80
+                asked = within(made, *told["Healthcheck"]["Test"][1:], MIRROR_SERVER__PORT=port)
+                assert subprocess.run(asked, check=False).returncode == 0
+                status = subprocess.run(
+                    within(made, "mirror", "status", "--json", MIRROR_SERVER__PORT=port), capture_output=True, text=True, check=True
+                )
+                assert json.loads(status.stdout)["records"] == 80
+            finally:
+                stopped = of_its_user("8040")
+                for process in stopped:
+                    os.kill(process, signal.SIGTERM)
+                running.wait(60)
+            assert len(stopped) == 1, "under the user of the image, and once"
         assert running.returncode == 0
         assert "index.duckdb" in subprocess.run(within(made, "ls", "/data"), capture_output=True, text=True, check=True).stdout

@@ -87,8 +87,16 @@ def export(
     if not no_wait:
         job = wait_for(daemon, job)
         if job.state == "failed":
-            raise click.ClickException(f"{job.id} failed: {job.error}")
+            raise click.ClickException(f"{job.id} failed: {why_failed(job)}")
     _report(daemon, job, as_json=as_json)
+
+
+def why_failed(job: Job) -> str:
+    """What ended an export; where JSOC wants an address, how it is given."""
+    error = str(job.error)
+    if "email" not in error:
+        return error
+    return f"{error}. Give an address that is registered there: --email ADDRESS, or [upstream] email of the mirror"
 
 
 def begin(daemon: Daemon, wanted: ExportBody) -> Job:

@@ -24,7 +24,7 @@ from rich.progress import (
 
 from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
-from mirror.cli.export import begin, wait_for
+from mirror.cli.export import begin, wait_for, why_failed
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.hints import why_empty
@@ -188,7 +188,7 @@ def _as_fits(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[
     """The files of an export by the mirror."""
     job = _made(daemon, wanted, "fits", progress)
     if job.state == "failed":
-        raise click.ClickException(f"{job.id} failed: {job.error}")
+        raise click.ClickException(f"{job.id} failed: {why_failed(job)}")
     files = daemon.ask(JOB, JobQuery(places=True), id=job.id).files or []
     items = [_item(file) for file in files if file.path]
     lost = records_without(_listed(daemon, wanted)[0], [item.record for item in items])

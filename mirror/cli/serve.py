@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import click
 
@@ -53,8 +54,9 @@ def _checked(section: str, key: str) -> Callable[[click.Context, click.Parameter
 def announce_with_proxy(url: str) -> None:
     """Tell that we accept requests, and with which environment scripts come here and go elsewhere as before."""
     announce(url)
+    host = url.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")  # an address to go to
     with suppress(OSError):
-        click.echo(f"for scripts: HTTP_PROXY={url} NO_PROXY={','.join(DIRECT)}")
+        click.echo(f"for scripts: HTTP_PROXY={host} NO_PROXY={','.join(DIRECT)}")
 
 
 @click.command

@@ -124,6 +124,8 @@ def _sql(
 
         prompt(daemon, lambda typed: run(engine, _question(engine.spelled_out(typed), {}, fill), form))
         return
+    if not text.strip():
+        raise click.UsageError("missing STATEMENT; expected SQL as an argument, in a file (-f), or on standard input")
     statements = [engine.spelled_out(each) for each in _split(text)]
     file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
     if file is not None and len(statements) > 1:

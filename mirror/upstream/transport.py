@@ -17,6 +17,7 @@ that a mirror asks; a mirror that finds its own name there would be asked in a c
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -372,7 +373,7 @@ class Transport:
         except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as problem:
             raise UpstreamBroken(f"{self._url}: the answer is cut short or garbled: {problem}") from problem
         except (aiohttp.ClientError, OSError) as problem:
-            raise UpstreamUnreachable(f"{self._url} cannot be reached: {problem}") from problem
+            raise UpstreamUnreachable(f"{self._url} cannot be reached: {_why(problem)}") from problem
 
 
 def _check_problem(headers: Mapping[str, str]) -> None:
@@ -405,3 +406,11 @@ def _forwarded(headers: Mapping[str, str], without: frozenset[str]) -> CIMultiDi
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     kept = ((k, v) for k, v in headers.items() if k.lower() not in without | named)
     return CIMultiDict(kept)
+
+
+def _why(problem: Exception) -> str:
+    """What keeps a connection from being made, as the system says it; else what aiohttp says."""
+    if not isinstance(problem, aiohttp.ClientConnectorError):
+        return str(problem)
+    number = problem.errno or 0  # negative where a name is not known
+    return os.strerror(number) if number > 0 else problem.strerror or str(problem)

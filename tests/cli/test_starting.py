@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -56,3 +57,17 @@ def test_the_status_of_a_mirror_that_runs_loads_nothing_heavy(url, arguments):
     )
     assert done.stdout.strip()
     assert HEAVY & set(json.loads(done.stderr.splitlines()[-1])) == set()
+
+
+def test_ctrl_c_while_it_loads_ends_it_in_silence(tmp_path):
+    """As the shell has it: ended by the signal, without a traceback."""
+    (tmp_path / "click.py").write_text("print('loading', flush=True)\nimport time\ntime.sleep(60)\n")
+    search = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [sys.executable, "-m", "mirror", "status"], env={**os.environ, "PYTHONPATH": search},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None and running.stdout.readline() == "loading\n"
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (-signal.SIGINT, "")

@@ -11,7 +11,7 @@ from mirror.api.contract import UNSET
 from mirror.drms.export import NO_DATA_FILE, Failed, Immediate
 from mirror.drms.exportrules import tarfile_of
 from mirror.errors import BadRequest, MirrorError, Refused, TooLarge, UnknownName, UpstreamRefused
-from mirror.humanize import stamp
+from mirror.humanize import counted, stamp
 from mirror.redaction import redacted
 from mirror.services.exports.planning import EXPORTS, request_of
 
@@ -158,7 +158,7 @@ def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
     if process.steps and job.upstream_id is None and parts is None and job.files:
         notes.append(f"processed by this mirror, not by JSOC: {process.text}")
     if parts is not None:
-        notes.append(f"requested from JSOC in {parts[1]} parts, {parts[0]} done")
+        notes.append(f"requested from JSOC in {counted(parts[1], 'part')}, {parts[0]} done")
     if printed:
         notes.append(
             f"{printed} of {len(job.files)} files have keywords with fewer digits than JSOC's, "

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from msgspec.structs import asdict
 
 from mirror.api.exports import Job
-from mirror.api.monitoring import Answers, DiskSpace, LatestChange, Slow, Spared, State, StoredFiles
+from mirror.api.monitoring import (
+    Answers,
+    DiskSpace,
+    FillProgress,
+    LatestChange,
+    Slow,
+    Spared,
+    State,
+    StoredFiles,
+)
 from mirror.concurrency import SingleFlight
 from mirror.errors import Refused
 from mirror.humanize import stamp
@@ -159,7 +168,7 @@ class Overview:
             count=await self._totals.files(), bytes=usage.held, quota=usage.limit, reserved=usage.reserved
         )
         return State(
-            **asdict(brief),
+            **{**asdict(brief), "fills": [fill for fill in brief.fills if not any(_is_of(fill, job) for job in jobs)]},
             records=slow.records,
             subscriptions=slow.subscriptions,
             check=slow.check,
@@ -186,6 +195,11 @@ class Overview:
     async def _usage(self) -> Sequence[UsageLine]:
         since = datetime.fromtimestamp(self._status.now(), UTC) - timedelta(days=DAYS)
         return await self._accounting.usage(f"{since:%Y-%m-%d}")
+
+
+def _is_of(fill: FillProgress, job: Job) -> bool:
+    """True if what is being fetched of a series is a piece of that job, which is shown as a whole."""
+    return job.kind == "fill" and job.ds.partition("[")[0].lower() == fill.series.lower() and set(fill.who) <= {job.by}
 
 
 class _Recent(Generic[T]):

@@ -335,7 +335,7 @@ def _with_advice(problem: NotHeld, demand: CacheDemand) -> NotHeld:
     if demand is not CacheDemand.ONLY_IF_CACHED:
         return problem
     return NotHeld(
-        f"{problem}; expected fill, or jsoc('...', fill := true), to fetch it first", problem.missing
+        f"{problem}; to fetch it first ask with fill (--fill), or write jsoc('...', fill := true)", problem.missing
     )
 
 

@@ -76,7 +76,8 @@ async def report(worker: Worker, parts: WorkerParts) -> api.Subscription:
         files_absent=len(worker.spared.absent),
         bytes=tally.bytes,
         rate=round(state.rate),
-        seconds_left=None if until is None else round(until),
+        # While it rests, for its budget or its hours, the rate says nothing of when it will be done.
+        seconds_left=None if until is None or (left and state.resting is not None) else round(until),
         last_look=stamp(memory.looked) if memory and memory.looked else None,
         next_look=stamp(max(now, worker.next_look)),
         problem=state.problem,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mirror.concurrency import nap
 from mirror.drms.times import from_datetime
 from mirror.errors import ClusterAway, MirrorError, NotHeld
+from mirror.humanize import stamp
 from mirror.readthrough.shared import Alone
 from mirror.redaction import redacted
 from mirror.services.search.empty import newest
@@ -195,7 +196,7 @@ class Worker:
         if more:
             return None
         if wait := self._budget_wait():
-            return Rest(wait, "budget used up")
+            return Rest(wait, f"budget used up until {stamp(self._now() + wait)}")
         full = self.target.scope.files is not None and self._full()
         if full:
             return Rest(self._until_look(), f"subscriptions use {SHARE:.0%} of the quota")

@@ -188,7 +188,8 @@ async def test_a_file_that_is_gone_is_left_alone_for_a_day(lab):
 async def test_a_budget_holds_until_its_period_is_over(lab):
     wish = replace(ONE, budget=budget(f"{2 * SIZE + 1}/day"))
     report = await one_pass(lab, wish)
-    assert (report.files, report.why) == (2, "budget used up")
+    assert (report.files, report.why) == (2, "budget used up until 2023-11-15T00:00:00Z")
+    assert report.seconds_left is None, "the rate does not tell when there is more of the budget"
     assert report.records == REGION, "keywords are no files"
     assert report.budget.used == 2 * SIZE
     await lab.restart()

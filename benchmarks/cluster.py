@@ -376,6 +376,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="seconds after which no other round begins; 0: any number")
     parser.add_argument("--s3", action="store_true")
     options = parser.parse_args()
+    os.environ["TESTS_FSYNC"] = "on"  # what is written lasts, as it does for people
     asyncio.run(globals()[options.what](options))
 
 

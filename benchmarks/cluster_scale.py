@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import statistics
 import sys
@@ -56,6 +57,7 @@ async def timed(name: str, work: Callable[[], Awaitable[object]], times: int = 5
 
 
 async def main(options: argparse.Namespace) -> None:
+    os.environ["TESTS_FSYNC"] = "on"  # what is written lasts, as it does for people
     address = database()
     cluster = ClusterDatabase(address, "here", "bench")
     await cluster.start()

@@ -681,7 +681,7 @@ def browsing(
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     pictures = QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer)
-    films = Films(exporting.planner, pictures, storage.path / FILMS, c.rules.timestamp)
+    films = Films(exporting.planner, pictures, storage.path / FILMS, c.rules.timestamp, c.shared.job_number)
     ahead = PicturesAhead(pictures, lambda: c.accounting.active > 0, c.sleep)
     for part in (films, ahead):
         stops.push_async_callback(part.stop)

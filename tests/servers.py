@@ -121,6 +121,7 @@ class PostgresServer(Server):
                 str(programs / "postgres"),
                 *("-D", str(data), "-k", str(folder), "-c", "listen_addresses="),
                 *("-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "autovacuum_naptime=1h"),
+                *("-c", f"fsync={os.environ.get('TESTS_FSYNC', 'off')}"),  # no power cut ends a test, and benchmarks set it
             ],
             folder,
             user,

@@ -133,5 +133,5 @@ def _report(folder: Path, came: list[Delivered | Failure], *, as_json: bool) -> 
         click.echo(folder / each.name)
     for lost in failed:
         name = f"{lost.record}{{{lost.segment}}}"
-        remark(f"failed: {lost.error if lost.error.startswith(name) else f'{name}: {lost.error}'}")
+        remark(f"failed: {lost.error if name in lost.error else f'{name}: {lost.error}'}")
     remark(f"{counted(len(delivered), 'cutout')}, {in_words(size)}")

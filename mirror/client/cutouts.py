@@ -74,7 +74,10 @@ def images_of(recordset: str, seg: str, n: int | None, ask: Ask) -> list[ListedF
     files: list[ListedFile] = ask(FILES, FilesQuery(ds=recordset, seg=seg, n=n, name=name))
     found = [file for file in files if file.name.lower().endswith(".fits")]
     if not found:
-        raise BadRequest(f"no FITS files in {recordset}" if files else f"no records match {recordset}")
+        if files:
+            raise BadRequest(f"no FITS files in {recordset}; expected a segment that is an image")
+        known: Found = ask(SEARCH, SearchQuery(ds=recordset, n=1))
+        raise BadRequest(f"{recordset} has no files: its series has no segments" if known.count else f"no records match {recordset}")
     return found
 
 

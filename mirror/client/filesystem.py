@@ -34,7 +34,8 @@ class JsocFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """The files of records, read-only. A path is a record set with a segment that names one file.
 
     ``ls`` of a record set that names several gives their paths. FileNotFoundError for what is not there, ValueError for a
-    path that is wrong or names several files, each in the words of the mirror; RemoteError where that does not answer.
+    path that is wrong or names several files, each in the words of the mirror; RemoteError where that does not answer. What
+    ``open`` does not find is a plain OSError.
     """
 
     protocol = "jsoc"
@@ -75,11 +76,17 @@ class JsocFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", block_size: int | str | None = None, **options: Any) -> _File:
         if mode != "rb":
             raise ValueError(f"mode is {mode!r}; expected 'rb': the files of JSOC are read-only")
-        return _File(self, path, mode, block_size if isinstance(block_size, int) else BLOCK, cache_type="readahead", **options)
+        size = block_size if isinstance(block_size, int) else BLOCK
+        try:
+            return _File(self, path, mode, size, cache_type="readahead", **options)
+        except FileNotFoundError as problem:  # fsspec would talk of glob characters: it takes brackets for a pattern
+            raise OSError(str(problem)) from problem
 
     @contextmanager
     def _opened(self, path: str, headers: dict[str, str]) -> Iterator[HTTPResponse]:
         """The answer to a request; what is refused is the error that programs expect of files."""
+        if not path.strip("/"):
+            raise ValueError("no record set after jsoc://; expected one that names one file, as jsoc://SERIES[KEY]{SEGMENT}")
         try:
             with self._connection.opened(Call(FITS.path.format(recordset=path), IO.read, headers=headers)) as answer:
                 yield answer

@@ -21,8 +21,8 @@ from mirror.errors import BadRequest
 Get = Callable[[CutoutQuery, int | None], bytes]
 #: Bytes in which the headers of a file are.
 HEAD = 256 * 1024
-#: Rows of an image in one chunk of a cube: some 8 MB of a full disk.
-ROWS = 512
+#: Rows of an image in one chunk of a cube, at most: some 13 MB of a full disk.
+ROWS = 1024
 
 
 def sun_map(data: bytes) -> Any:
@@ -49,41 +49,54 @@ def cube(frames: Sequence[tuple[str, Get]], asked: CutoutQuery, times: Any, attr
     first, header = _image(frames[0][1](asked if part else _pixels(slice(0, 1), slice(0, 1)), None))
     shape = first.shape if part else _shape(frames[0][1])
     kind = np.dtype(np.float64 if first.dtype.itemsize > 4 else np.float32)
-    chunk = shape if part else (min(ROWS, shape[0]), shape[1])
-    stacked = lazy.stack([
-        lazy.from_array(_Frame(get, asked if part else None, shape, kind), chunks=chunk, asarray=False, meta=np.empty((0, 0), kind))
-        for _, get in frames
-    ])  # fmt: skip
+    chunk = shape if part else (_rows(shape[0]), shape[1])
+    images = _Images([get for _, get in frames], asked if part else None, (len(frames), *shape), kind)
+    # One array, not a stack of many: dask hands a slice of it on, so that only its pixels are asked for.
+    stacked = lazy.from_array(images, chunks=(1, *chunk), asarray=False, meta=np.empty((0, 0, 0), kind))
     coordinates = {"time": times, "record": ("time", [record for record, _ in frames])}
     unit = header.get("BUNIT", "")
     return labelled.DataArray(stacked, dims=("time", "y", "x"), coords=coordinates, attrs={**attributes, "units": unit})
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """One image as dask takes arrays: what is sliced is fetched. ``part``: the cutout that the frame is, all of it at once."""
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """Images as dask takes arrays: what is sliced is fetched. ``part``: the cutout that each is, all of it at once."""
 
-    get: Get
+    gets: Sequence[Get]
     part: CutoutQuery | None
-    shape: tuple[int, int]
+    shape: tuple[int, int, int]
     dtype: Any
-    ndim: int = 2
+    ndim: int = 3
 
-    def __getitem__(self, key: Any) -> Any:
-        """The pixels of a slice of rows and one of columns."""
-        rows, columns = (slice(*each.indices(length)) for each, length in zip(key, self.shape, strict=True))
+    def __getitem__(self, key: tuple[Any, ...]) -> Any:
+        """The pixels at slices, or lists, of images, rows and columns; a number takes its axis away."""
+        chosen = [np.atleast_1d(np.arange(length)[each]) for each, length in zip(key, self.shape, strict=True)]
+        images, rows, columns = chosen
+        made = np.empty(tuple(map(len, chosen)), self.dtype)
+        if made.size:
+            for place, n in enumerate(images.tolist()):
+                made[place] = self._of(self.gets[n], rows, columns)
+        return made[tuple(slice(None) if isinstance(each, slice) else 0 if np.ndim(each) == 0 else slice(None) for each in key)]
+
+    def _of(self, get: Get, rows: Any, columns: Any) -> Any:
+        """These rows and columns of an image, by their numbers from 0: what lies between them is asked for."""
         if self.part is not None:
-            return self._fitted(_image(self.get(self.part, None))[0])[rows, columns]
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return np.empty((0, 0), self.dtype)
-        asked = _pixels(slice(rows.start, rows.stop), slice(columns.start, columns.stop))
-        return np.asarray(_image(self.get(asked, None))[0], self.dtype)[:: rows.step, :: columns.step]
+            return self._fitted(_image(get(self.part, None))[0])[np.ix_(rows, columns)]
+        (bottom, top), (left, right) = ((int(each.min()), int(each.max()) + 1) for each in (rows, columns))
+        found = _image(get(_pixels(slice(bottom, top), slice(left, right)), None))[0]
+        return np.asarray(found, self.dtype)[np.ix_(rows - bottom, columns - left)]
 
     def _fitted(self, image: Any) -> Any:
-        made = np.full(self.shape, np.nan, self.dtype)
-        height, width = (min(pair) for pair in zip(self.shape, image.shape, strict=True))
+        made = np.full(self.shape[1:], np.nan, self.dtype)
+        height, width = (min(pair) for pair in zip(made.shape, image.shape, strict=True))
         made[:height, :width] = image[:height, :width]
         return made
+
+
+def _rows(height: int) -> int:
+    """Rows of a chunk: an odd number of chunks, so that none ends at the middle of the disk, where most look."""
+    count = -(-height // ROWS)
+    return -(-height // (count + 1 - count % 2))
 
 
 def _pixels(rows: slice, columns: slice) -> CutoutQuery:

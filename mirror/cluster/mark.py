@@ -59,3 +59,4 @@ class Mark:
                 f"[cluster] objects: these are of the cluster {found[:60].decode(errors='replace')!r}, and `database` is of "
                 f"{mine!r}; expected both of one cluster"
             )
+        self._objects.is_marked = True

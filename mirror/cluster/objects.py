@@ -95,6 +95,7 @@ class Objects:
         self._folder = folder
         self.place = place
         self.problem = ""
+        self.is_marked = False  #: whether MARK was there: a folder without it from then on is not mounted
         self._silent_until = -math.inf  #: by the monotonic clock
 
     async def put_new(self, key: str, data: bytes | Path, patience: float | None = None) -> bool:
@@ -107,6 +108,8 @@ class Objects:
         seconds = math.inf if patience is None and isinstance(data, Path) else patience
         try:
             async with self._asked("put", key, seconds):
+                if self._folder is not None and self.is_marked and not (self._folder / MARK).exists():
+                    raise ObjectStoreAway(f"{MARK} is not in {self.place} any more: is their folder mounted?")
                 await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
         except _AlreadyThere:
             return False

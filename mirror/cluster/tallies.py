@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 #: Words about the budget after which the others' are heard although this server has asked JSOC for nothing.
 HEARD = 5
+#: The columns of a token's row.
 _TAKEN = "day, bytes, upstream_bytes, requests, remaining, at"
+#: Words about quotas without any news after which the others' are heard as seldom as about the budget.
+QUIET = 300
 #: Days of usage that are kept.
 DAYS = 400
 
@@ -48,7 +51,8 @@ class Tallies:
         self._since = 0
         self.quotas: Quotas | None = None  #: set by whoever makes both
         self._quotas_told: Mapping[str, Taken] = {}
-        self._quotas_since = 0
+        self._quotas_others: Mapping[tuple[str, str], Taken] = {}
+        self._quotas_since = self._quotas_quiet = 0
 
     def begin_again(self) -> None:
         """Tell all of it: it may be another PostgreSQL."""
@@ -98,7 +102,9 @@ class Tallies:
         mine = self.quotas.told()
         news = [(name, taken) for name, taken in mine.items() if _is_more(taken, self._quotas_told.get(name))]
         self._quotas_since += 1
-        if not news and self._quotas_since < HEARD:
+        self._quotas_quiet = 0 if news else self._quotas_quiet + 1
+        # Whoever was at another server a moment ago may come here next.
+        if self._quotas_since < (HEARD if self._quotas_quiet > QUIET else 1):
             return
         async with self._database.transaction() as cursor:
             if news:
@@ -114,7 +120,9 @@ class Tallies:
             await cursor.execute(f"SELECT who, server, {_TAKEN} FROM taken WHERE server <> %s".encode(), (self._database.name,))
             others = {(who, server): Taken(*rest) for who, server, *rest in await cursor.fetchall()}
         self.quotas.heard(others)
-        self._quotas_told, self._quotas_since = mine, 0
+        if others != self._quotas_others:
+            self._quotas_quiet = 0
+        self._quotas_told, self._quotas_others, self._quotas_since = mine, others, 0
 
     # ---- who used how much -----------------------------------------------------------------------
 

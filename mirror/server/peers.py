@@ -1,6 +1,6 @@
-"""Exports that another mirror of the cluster made: whoever asks here for one is given that one's answer.
+"""Exports and films that another mirror of the cluster made: whoever asks here for one is given that one's answer.
 
-The number of an export tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
+The number of an export, or of a film, tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
 it came, with whatever authorizes it there; its answer goes back as it is. What came from another mirror is passed on no
 further. The export of a mirror that is gone is continued by the first one that is asked about it.
 """
@@ -20,6 +20,7 @@ from mirror.errors import BadRequest, UpstreamError
 from mirror.server.forwarding import CONNECT, end_to_end
 from mirror.server.requests import parameters
 from mirror.services.exports.requests import FIRST_NUMBER
+from mirror.services.films.films import FILM
 from mirror.upstream.transport import PAGE, bounded
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ FROM_PEER = "X-Mirror-Peer"
 #: The part of a path, and the parameter, that may be an export's id.
 _PARTS, _PARAMETER = ("request_id", "id"), "requestid"
 #: How the paths end that may be about one.
-_ABOUT_EXPORTS = ("/jsoc_fetch", "/{request_id}/{name}", "/jobs/{id}")
+_ABOUT_EXPORTS = ("/jsoc_fetch", "/{request_id}/{name}", "/jobs/{id}", "/films/{id}")
 
 
 class Peers:
@@ -68,8 +69,10 @@ class Peers:
 
 
 async def _export(request: web.Request) -> tuple[str, int] | None:
-    """The id of the export that a request is about, and its number of ours; None if it is about none."""
+    """The id of the export or film that a request is about, and its number of ours; None if it is about none."""
     text = next((request.match_info[name] for name in _PARTS if name in request.match_info), None)
+    if text is not None and (film := FILM.fullmatch(text)):
+        return text, int(film[1])
     if text is None and request.path.rpartition("/")[2] == "jsoc_fetch":
         text = (await parameters(request)).get(_PARAMETER)
     try:

@@ -32,7 +32,7 @@ FILE = {"path": "/a.fits", "size": 1, "mtime_ns": 2, "inode": 3}
         (SearchQuery, {"ds": "a[$]", "n": "many"}, "n is 'many'; expected a whole number of at most 64 bits"),
         (SearchQuery, {"ds": "a[$]", "n": "9" * 30}, "expected a whole number of at most 64 bits"),
         (FilesQuery, {"ds": "a[$]", "places": "2"}, "places is '2'; expected true or false"),
-        (JobsQuery, {"kind": "film"}, "kind is 'film'; expected one of export, fill, subscription"),
+        (JobsQuery, {"kind": "movie"}, "kind is 'movie'; expected one of export, fill, film, subscription"),
         (AuditQuery, {"n": "0"}, "n is '0'; expected a number above 0"),
     ],
 )

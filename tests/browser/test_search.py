@@ -103,9 +103,11 @@ async def test_pictures_are_shown_fetched_and_seen_large(mirror, browser):
         await page.route("**/api/quicklook*fetch=1*", wait)
         await page.click("#strip a.absent >> nth=0")
         await walk.until("document.querySelector('#strip a.loading') !== null")
+        assert (await page.text_content("#strip-said")).strip() == "1 of 2 pictures"
         go_on.set()
         await walk.until("document.querySelector('#strip a.loading') === null")
         await walk.until("[...document.querySelectorAll('#strip img')].filter(i => i.naturalWidth).length == 2")
+        await walk.until("document.getElementById('strip-said').hidden")
         assert await page.locator("#strip a.absent").count() == absent - 1
         await shot(walk, "search-pictures")
         await page.click("#strip img >> nth=0")

@@ -55,7 +55,8 @@ def log(url):
 
 def test_a_subscription_is_added_and_everything_else_stays(config):
     done = subscribe(
-        config, SERIES, *WISH, "--key", "HARPNUM=3536,3560", "--hours", "20:00-06:00", "--keep", "window"
+        config, SERIES, *WISH, "--key", "HARPNUM=3536,3560", "--hours", "20:00-06:00", "--keep", "window",
+        "--pictures",
     )
     assert done.returncode == 0, done.stderr
     assert f"added subscription {SERIES} to " in done.stderr
@@ -63,6 +64,7 @@ def test_a_subscription_is_added_and_everything_else_stays(config):
     old, new = load_config(config, {}).subscription
     assert (old.name, new.name, new.series, new.segments) == ("old", SERIES, SERIES, ("bitmap",))
     assert (new.keys, str(new.hours)) == ((("HARPNUM", "3536,3560"),), "20:00-06:00")
+    assert (new.pictures, old.pictures) == (True, False)
     again = subscribe(config, SERIES, *WISH)
     assert f"added subscription {SERIES}-2 to " in again.stderr
 

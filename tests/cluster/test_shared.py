@@ -275,9 +275,18 @@ async def test_a_folder_that_is_not_mounted_is_not_taken_for_one_that_lost_every
         answer = await other.ask(HOUR)
         assert answer.json["status"] != 0 and b"mounted" in answer.body
         assert len(await one.log()) == asked
+        # What is fetched meanwhile is not put below the place where it will be mounted.
+        assert await one.recnums(LATER) == await one.upstream(LATER)
+        assert list(lab.objects.iterdir()) == []
+        assert "is their folder mounted?" in (await one.get("/api/cluster")).json["objects_problem"]
         lab.objects.rmdir()
         aside.rename(lab.objects)
         assert await other.recnums(HOUR) == found
+        await lab.published()
+        assert (await one.get("/api/cluster")).json["objects_problem"] == ""
+        asked = await lab.fetched()
+        assert await other.recnums(LATER) == await one.upstream(LATER)
+        assert await lab.fetched() == asked
         assert len(await one.log(op="rs_list")) == len([e for e in await one.log() if e["params"].get("op") == "rs_list"])
 
 

@@ -61,7 +61,12 @@ class Bench:
             book, km=self.kernel, timeout=PATIENCE, resources={"metadata": {"path": str(self.folder)}},
             record_timing=False,
         )  # fmt: skip
-        client.execute(reset_kc=True)
+        try:
+            client.execute(reset_kc=True)
+        finally:
+            if client.kc is not None:
+                client.kc.stop_channels()
+                client.kc.context.destroy()
         del book.cells[0]
         for number, cell in enumerate((c for c in book.cells if c.cell_type == "code"), start=1):
             cell.execution_count = number
@@ -87,6 +92,7 @@ def bench(folder: Path) -> Iterator[Bench]:
                 yield Bench(folder / "work", kernel)
             finally:
                 kernel.shutdown_kernel(now=True)
+                kernel.cleanup_resources()
 
 
 def _environment(url: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 #: Frames of a film, films that may wait, those that are kept, and bytes of them together.
 MOST_FRAMES, MOST_WAITING, KEPT, KEPT_BYTES = 2000, 20, 20, 1 << 30
 FPS = (1, 60)
+#: The ids of films; the number tells which mirror of a cluster made it.
+FILM = re.compile(r"FILM_\d{8}_(\d{1,18})")
 _FETCH = "with fetch (--fetch) they are fetched"
 _ENDED = frozenset({"done", "failed", "cancelled"})
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -84,13 +87,17 @@ class FilmJob:
 
 
 class Films:
-    """The films of a mirror, below ``root``; ``now`` gives Unix seconds."""
+    """The films of a mirror, below ``root``; ``now`` gives Unix seconds, ``number`` what no other mirror calls the n-th."""
 
-    def __init__(self, planner: ExportPlanner, quicklooks: QuickLooks, root: Path, now: Callable[[], float]) -> None:
+    def __init__(
+        self, planner: ExportPlanner, quicklooks: QuickLooks, root: Path, now: Callable[[], float],
+        number: Callable[[int], int] = lambda n: n,
+    ) -> None:  # fmt: skip
         self._planner = planner
         self._quicklooks = quicklooks
         self._root = root
         self._now = now
+        self._number = number
         self._jobs: dict[str, FilmJob] = {}  #: oldest first
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
@@ -113,7 +120,7 @@ class Films:
         records = await self._records(asked)
         self._count += 1
         now = self._now()
-        job = FilmJob(f"FILM_{stamp(now)[:10].replace('-', '')}_{self._count:03d}", asked, by, "waiting", now, now, len(records))
+        job = FilmJob(f"FILM_{stamp(now)[:10].replace('-', '')}_{self._number(self._count):03d}", asked, by, "waiting", now, now, len(records))
         self._jobs[job.id] = job
         task = asyncio.ensure_future(self._work(job.id, records))
         self._tasks[job.id] = task

@@ -101,6 +101,27 @@ def tables_of(sql: str, tables: Iterable[str]) -> list[str]:
     return [table for table in tables if set(table.lower().split(".")) <= names or table.lower() in names]
 
 
+def headings(sql: str) -> list[str] | None:
+    """What stands for each column of the answer in a statement; None where that cannot be told, as of ``*``."""
+    words = [Token(str(found.lastgroup), found[0], found.start()) for found in _TOKEN.finditer(sql)]
+    words = [word for word in words if word.kind != "BLANK"]
+    depth, begun, items = 0, False, list[list[Token]]()
+    for word in words:
+        depth += (word.text in _OPENING) - (word.text in _CLOSING)
+        at_top, said = depth == 0, _plain(word.text)
+        if at_top and said == "select" and not begun:
+            begun, items = True, [[]]
+        elif at_top and begun and said in ("from", "union", "order", "limit", ";"):
+            break
+        elif at_top and begun and word.text == ",":
+            items.append([])
+        elif begun and not (items == [[]] and said == "distinct"):
+            items[-1].append(word)
+    if not begun or any(not item or item[-1].text == "*" for item in items):
+        return None
+    return [sql[item[0].start : item[-1].end] for item in items]
+
+
 class _Writing:
     """One statement that is being written out."""
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mirror.errors import BadRequest, ClusterAway, ConfigError
 from mirror.redaction import redacted
-from mirror.services.iceberg.dialect import Known, tables_of, view_of, written_out
+from mirror.services.iceberg.dialect import Known, headings, tables_of, view_of, written_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Where Spark Connect listens, and the seconds in which somebody must answer there.
 PORT, PATIENCE = 15002, 5.0
+#: The longest name of a column that is taken for one.
+LONGEST = 60
 _MOMENT = pa.timestamp("us")
 #: What is answered from the catalogue of the tables: engines know views of this session only.
 _ABOUT = re.compile(r"\s*(?:SHOW\s+TABLES|DESC(?:RIBE)?\s+(?:TABLE\s+)?(?P<name>[\w.`]+))\s*;?\s*", re.IGNORECASE)
@@ -62,7 +64,7 @@ class Spark:
         text = written_out(sql, known)
         with _translated():
             found: pa.Table = self._session.sql(text, args=dict(params) if params else None).toArrow()
-        return _in_utc(found)
+        return _in_utc(found if text == sql else _headed(found, headings(sql)))
 
     def _about(self, name: str | None) -> pa.Table:
         """The tables that there are, or the columns of one."""
@@ -123,6 +125,14 @@ def _translated() -> Iterator[None]:
     except (PySparkException, RpcError) as problem:
         said = str(problem).partition("JVM stacktrace")[0].strip() or type(problem).__name__
         raise BadRequest(f"the cluster's engine says: {redacted(said[:2000])}") from problem
+
+
+def _headed(table: pa.Table, written: list[str] | None) -> pa.Table:
+    """With the names that columns have by what was written, where those of the engine say what that was written out to."""
+    if written is None or len(written) != table.num_columns:
+        return table
+    names = [own if len(own) <= LONGEST else text for own, text in zip(table.column_names, written, strict=True)]
+    return table.rename_columns(names)
 
 
 def _in_utc(table: pa.Table) -> pa.Table:

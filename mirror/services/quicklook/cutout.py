@@ -180,7 +180,7 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     """The FITS file of a window of the image in an open file, whose exported header is ``head`` (a character a byte).
 
     ``history`` says whose it is and who made it, ``at`` is now in Unix seconds. Refused for what is no image of two
-    dimensions, BadRequest for a window that does not fit it.
+    dimensions, BadRequest for a window that does not fit it, or a place on the sky where it has no values.
     """
     from astropy.io import fits  # noqa: PLC0415  (as in render)
 
@@ -203,6 +203,12 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     except Exception as error:  # damaged data make a library raise anything
         raise Refused(f"its data cannot be decoded: {type(error).__name__}: {error}") from error
     values = _scaled(cards)
+    if window.centre is not None and window.units == "arcsec" and not window.rigid and not values.any(pixels):
+        (x, y), (rows, columns) = window.centre, pixels.shape
+        raise BadRequest(
+            f"the cutout at {x:g}, {y:g} arcsec has no values: all of its {columns} x {rows} pixels are missing, as off the "
+            "disk; expected a place where the image has some"
+        )
     if window.scale > 1:
         pixels = means(values.physical(pixels), window.scale)
     plain = kind is None or pixels.dtype.kind == "f"
@@ -256,6 +262,12 @@ class _Scaling:
     factor: float
     zero: float
     blank: int | None
+
+    def any(self, pixels: NDArray[Any]) -> bool:
+        """Whether some stored number is a value."""
+        if pixels.dtype.kind == "f":
+            return bool(np.isfinite(pixels).any())
+        return self.blank is None or bool((pixels != self.blank).any())
 
     def physical(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Values, NaN where there is none; floats have them already."""

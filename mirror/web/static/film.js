@@ -15,14 +15,24 @@ export function film() {
     const response = await fetch(picture.src).catch(() => null);
     const answer = response && !response.ok ? await response.json().catch(() => null) : null;
     picture.closest("a").replaceWith(h("div", { class: "absent", title: answer?.error ?? "" }, h("span", {}, "no picture")));
+    tell();
     announce(answer?.error ?? "No picture is available");
   }
 
+  /** How many of the pictures are there, until all are. */
+  function tell() {
+    const said = document.getElementById("strip-said"), pictures = [...strip.querySelectorAll("a img")];
+    const done = pictures.filter((picture) => picture.complete).length;
+    said.hidden = done === pictures.length;
+    said.replaceChildren(h("progress", { max: pictures.length || 1, value: done, "aria-label": "Pictures made" }), ` ${done} of ${pictures.length} pictures`);
+  }
+
   function watch(picture) {
+    picture.loading = "eager"; // all of them are wanted, and counted
     const frame = picture.closest("a");
     if (!picture.complete) {
       frame.classList.add("loading");
-      picture.addEventListener("load", () => frame.classList.remove("loading"), { once: true });
+      picture.addEventListener("load", () => { frame.classList.remove("loading"); tell(); }, { once: true });
     }
     picture.addEventListener("error", () => explain(picture), { once: true });
     if (picture.complete && picture.src && !picture.naturalWidth && picture.currentSrc) explain(picture);
@@ -33,9 +43,11 @@ export function film() {
     const picture = h("img", { src: link.dataset.small, width: 256, height: 256, alt: link.dataset.alt });
     link.replaceWith(h("a", { href: link.href }, picture));
     watch(picture);
+    tell();
   }
 
   frames.forEach((figure) => figure.querySelectorAll("img").forEach(watch));
+  tell();
 
   function show(place) {
     at = (place + frames.length) % frames.length;

@@ -97,6 +97,7 @@ async def test_several_files_are_a_list_of_addresses_that_work(lab):
 
 WRONG = [
     (DISK, {"x": 5000, "y": 0, "width": 10, "height": 10}, 400, "lies outside the image"),
+    (DISK, {"x": 1020, "y": 0, "width": 9, "height": 9}, 400, "has no values: all of its"),
     (DISK, {"x": 0, "y": 0, "width": 9000, "height": 10}, 400, "expected at most the 4096 x 4096 of the image"),
     (DISK, {"x": 0, "y": 0}, 400, "width, height is missing"),
     (DISK, {"x": 0, "y": 0, "width": -1, "height": 3}, 400, "width is -1; expected a number above 0"),
@@ -187,8 +188,10 @@ async def test_jsoc_addresses_are_files_for_fsspec_and_astropy(lab, monkeypatch)
         files = fsspec.filesystem("jsoc", skip_instance_cache=True)
         with pytest.raises(ValueError, match="names 31 files"):
             files.open(f"jsoc://{SHARP}")
-        with pytest.raises(FileNotFoundError, match="no record matches"):
-            files.open("jsoc://hmi.M_720s[1999.01.01]{magnetogram}")
+        with pytest.raises(OSError, match=r"^no record matches"):  # not a word of glob characters
+            fsspec.open("jsoc://hmi.M_720s[1999.01.01]{magnetogram}").open()
+        with pytest.raises(ValueError, match="no record set after jsoc://"):
+            fsspec.open("jsoc://").open()
         with pytest.raises(ValueError, match="expected ']'"):
             files.open("jsoc://hmi.M_720s[")
         with pytest.raises(ValueError, match="read-only"):

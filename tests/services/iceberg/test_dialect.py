@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import SyntaxProblem
-from mirror.services.iceberg.dialect import Known, tables_of, view_of, written_out
+from mirror.services.iceberg.dialect import Known, headings, tables_of, view_of, written_out
 
 TABLES = ("hmi.v_45s", "hmi.v_45s__old", "mirror.series", "su_a.b.c")
 TYPES = {"t_rec": {"timestamp_ntz"}, "t_rec_tai": {"double"}, "quality": {"int"}, "wide": {"bigint"}, "t_rec_text": {"string"}}
@@ -69,6 +69,20 @@ def test_what_cannot_be_written_out_says_what_was_expected(sql, said):
 def test_any_text_is_written_out_or_refused(sql):
     with suppress(SyntaxProblem):
         written_out(sql, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "sql, expected",
+    [
+        ("SELECT a, max(slot('x', b)) FROM t, u", ["a", "max(slot('x', b))"]),
+        ("WITH x AS (SELECT 1, 2) SELECT DISTINCT a, f(b, c) AS d FROM x", ["a", "f(b, c) AS d"]),
+        ("select 1 union select 2", ["1"]),
+        ("SELECT v.* FROM v", None),
+        ("SHOW TABLES", None),
+    ],
+)
+def test_what_stands_for_each_column(sql, expected):
+    assert headings(sql) == expected
 
 
 def test_only_tables_that_may_be_named_are_given_to_the_engine():

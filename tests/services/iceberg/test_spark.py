@@ -75,6 +75,12 @@ async def test_the_rows_are_those_of_mirror_sql(mirror, spark):
         alike(await told(spark, sql), await rows(mirror, sql))
 
 
+async def test_columns_are_called_as_they_were_written(spark):
+    sql = f"SELECT max(slot('{V}', t_rec)), count(*) AS n, quality_bits(max(quality)) FROM {V}"
+    table = await asyncio.to_thread(spark.run, sql)
+    assert table.column_names == [f"max(slot('{V}', t_rec))", "n", "quality_bits(max(quality))"]
+
+
 async def test_what_is_wrong_is_said_and_tables_and_columns_are_those_that_are_published(spark):
     with pytest.raises(BadRequest, match=r"the cluster's engine says: .*nope"):
         await told(spark, f"SELECT nope FROM {V}")

@@ -157,3 +157,13 @@ def test_what_is_no_image_of_two_dimensions_is_refused(tmp_path):
 
 def test_a_box_knows_its_shape():
     assert Box(1, 4, 10, 12).shape == (2, 3)
+
+
+def test_a_place_on_the_sky_where_the_image_has_no_values_is_an_error_and_pixels_are_not(tmp_path):
+    blank = INTEGERS.copy()
+    blank[:] = -9999
+    path = image(tmp_path, blank, "RICE_1", BLANK=-9999)
+    with pytest.raises(BadRequest, match=r"at 0, 0 arcsec has no values: all of its \d x \d pixels are missing, as off the disk"):
+        cut(path, Window((0, 0), (3, 3)))
+    cut(path, Window((5, 5), (3, 3), "pixels"))
+    cut(path, Window((0, 0), (3, 3), rigid=True))

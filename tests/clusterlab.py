@@ -74,7 +74,7 @@ async def cluster(
     path: Path, count: int = 2, series: Sequence[SeriesData] | None = None, *, latency: float = 0.0, **environ: str
 ) -> AsyncIterator[ClusterLab]:
     """So many mirrors, named m0 and on."""
-    sessions.SILENCE = 120.0  # machines that run tests are busy: nobody is gone who has no turn for some seconds
+    sessions.SILENCE = sessions.ANSWER = 120.0  # machines that run tests are busy: nobody is gone who has no turn for some seconds
     probe, mark.probe = mark.probe, _fit  # what a store must do is tried in tests/cluster/test_objects.py, and costs much for each mirror
     address = database()
     folder = path / "objects"

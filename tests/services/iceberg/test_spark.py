@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 
 import pytest
 import pytest_asyncio
@@ -21,8 +22,10 @@ V, SHARP = "hmi.v_45s", "hmi.sharp_720s"
 
 
 @pytest_asyncio.fixture
-async def mirror(tmp_path):
+async def mirror(tmp_path, monkeypatch):
     spark_server()
+    # Without one, as in a worker of pytest-xdist, pyspark takes the program for its own doctests.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "pytest", raising=False)
     (tmp_path / "store").mkdir()
     async with lab(tmp_path / "store", MIRROR_LAKE__ICEBERG=f"file://{tmp_path}/iceberg") as made:
         for ds in (f"{V}[2014.01.01_TAI/2h]", f"{SHARP}[3563][2014.01.01_TAI/2h]"):

@@ -73,7 +73,7 @@ async def test_an_error_is_marked_in_the_statement(mirror, browser):
         await page.click("#run")
         await page.wait_for_selector("#behind mark")
         assert await page.text_content("#behind mark") == "datameen"
-        assert "not found" in await page.text_content("#sql-said")
+        assert "no column datameen; did you mean" in await page.text_content("#sql-said")
         assert await page.evaluate("document.getElementById('query').selectionStart") == 14
         assert await walk.accessibility() == []
         await shot(walk, "sql-error")

@@ -66,6 +66,7 @@ def test_ctrl_c_while_it_loads_ends_it_in_silence(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "mirror", "status"], env={**os.environ, "PYTHONPATH": search},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (whoever runs this may ignore it)
     ) as running:  # fmt: skip
         assert running.stdout is not None and running.stdout.readline() == "loading\n"
         running.send_signal(signal.SIGINT)

@@ -35,10 +35,9 @@ SLOTS, MOST_IN_BLOCK = 512, 2048
 #: Bytes of all blocks that are texts, and of all that are cut. Who goes through years without coming back to any place
 #: drives out only the texts of others who do.
 MOST_TEXTS, MOST_CUT = 16 << 20, 48 << 20
-#: How often somebody looks into a block before it is cut.
-LOOKS = 3
-#: Blocks that cannot be had, of which that is remembered.
-RECENT = 100
+#: How often somebody looks into a block before it is cut, or is read for a wide window; and how many looks of those, and
+#: blocks that cannot be had, are remembered.
+LOOKS, RECENT = 3, 100
 #: Changes of a series that are remembered by their place.
 MOST_CHANGES = 500
 
@@ -367,6 +366,7 @@ class Blocks:
 
     texts: _Room = field(default_factory=lambda: _Room(MOST_TEXTS))
     cut: _Room = field(default_factory=lambda: _Room(MOST_CUT))
+    _looks: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _unfit: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _slots: dict[str, int] = field(default_factory=dict)
 
@@ -389,6 +389,11 @@ class Blocks:
         found.looks += 1
         room.blocks.move_to_end(key)
         return found.block
+
+    def is_worth_reading(self, series: str, number: int) -> bool:
+        """Somebody looks at a block that is not remembered, among many; True if that was so several times lately."""
+        self._looks.append((series, number))
+        return self._looks.count((series, number)) >= LOOKS
 
     def is_worth_cutting(self, series: str, number: int) -> bool:
         """True if a block is looked into so often that it is time to cut it."""

@@ -108,8 +108,8 @@ class Held:
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches.
 ROWS_AT_ONCE = 2000
-#: Blocks that are read whole for one question, and rows that one may have.
-MOST_BLOCKS, MOST_ROWS = 2, 20_000
+#: Blocks that are read whole for one question: at its first look, or when people come back; and rows that one may have.
+FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 2, 8, 20_000
 
 R = TypeVar("R")
 
@@ -209,8 +209,12 @@ class Reader:
         numbers = range(window.lo // slots, window.hi // slots + 1)
         blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
         lacking = [number for number, block in blocks.items() if block is None]
-        if len(lacking) > MOST_BLOCKS or not all(self._blocks.is_fit(series, number) for number in lacking):
+        if not all(self._blocks.is_fit(series, number) for number in lacking):
             return await self._unremembered(held, window, n)
+        if len(lacking) > FEW_BLOCKS:
+            wanted = [self._blocks.is_worth_reading(series, number) for number in lacking]
+            if len(lacking) > MOST_BLOCKS or not all(wanted):
+                return await self._unremembered(held, window, n)
         for number in numbers:
             version, block = held.version.number, blocks[number]
             if block is None:

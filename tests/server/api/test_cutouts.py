@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import mirror as package
 from mirror.cli.main import main
+from mirror.errors import BadRequest
 from tests.filelab import file_lab, synthetic
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.filterwarnings("ignore")]
@@ -250,5 +251,9 @@ async def test_a_cube_is_lazy_and_reads_what_is_computed(lab):
     assert followed.shape[1:] == (79, 119)
     light = await asyncio.to_thread(lambda: followed.mean(("y", "x")).compute())
     assert np.isfinite(light).all()
-    maps = await asyncio.to_thread(client.maps, hours, (100, 100), (60, 40))
+    maps = await asyncio.to_thread(client.maps, hours, cutout=package.Cutout((100, np.float32(100)), (60, 40)))
+    with pytest.raises(BadRequest, match="the cutout is given twice"):
+        client.maps(hours, (1, 2), (3, 4), cutout=package.Cutout((100, 100), (60, 40)))
+    with pytest.raises(BadRequest, match="has no files: its series has no segments"):
+        await asyncio.to_thread(client.cube, "jsoc.noaa_active_regions[2011.02.15][11158]")
     np.testing.assert_array_equal((await asyncio.to_thread(still.compute)).values[0], maps[0].data)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from mirror.services.monitoring.heatmap import CellCounts, HeatMap
+from tests.filelab import file_lab
 from tests.lab import lab
 
 SERIES = "hmi.v_45s"
@@ -64,13 +65,14 @@ async def test_a_year_has_its_part_of_what_changed(tmp_path, counted):
 
 
 async def test_files_that_come_are_counted_without_the_records(tmp_path, counted):
-    async with lab(tmp_path) as mirror:
+    async with file_lab(tmp_path) as mirror:
         query = {"series": "hmi.m_720s"}
         await mirror.ask("hmi.m_720s[2014.01.01_TAI/1h]", seg="magnetogram")
         assert sum((await mirror.get("/api/coverage/days", query)).json["files"]) == 0
         counted.clear()
         listed = (await mirror.get("/api/files", {"ds": "hmi.m_720s[2014.01.01_TAI/12m]", "seg": "magnetogram"})).json
         assert (await mirror.get(listed[0]["path"])).code == 200
+        await mirror.settled()
         after = (await mirror.get("/api/coverage/days", query)).json
         assert (sum(after["files"]), {name for name, *_ in counted}) == (1, {"files"})
         assert after == await afresh(mirror, query)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.storage.index.blocks import LOOKS, Block, BlockRows, Blocks, Part, PlacedVersion, block_of
+from mirror.storage.index.blocks import LOOKS, RECENT, Block, BlockRows, Blocks, Part, PlacedVersion, block_of
 from mirror.storage.index.layout import SEPARATOR
 from mirror.wire.rs_list import GLUE
 
@@ -130,6 +130,15 @@ def test_a_stretch_of_too_many_records_makes_blocks_shorter():
     blocks.put("s", 0, made([("1",) * 5] * 5000), version.number)
     assert blocks.find("s", 0, version) is None
     assert blocks.slots("s") < slots
+
+
+def test_blocks_of_wide_windows_are_worth_reading_when_people_come_back():
+    blocks = Blocks()
+    looks = [[blocks.is_worth_reading("s", number) for number in range(4)] for _ in range(LOOKS)]
+    assert looks == [[False] * 4] * (LOOKS - 1) + [[True] * 4]
+    for number in range(RECENT):  # and elsewhere since
+        blocks.is_worth_reading("t", number)
+    assert not blocks.is_worth_reading("s", 0)
 
 
 def test_what_is_no_block_is_not_read_again():

@@ -103,3 +103,20 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled():
             task.exception()  # whoever is cancelled does not hear of it
         raise
+
+#: Seconds after which a task that goes on although it was cancelled is cancelled again.
+AGAIN = 1.0
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and return once all have ended.
+
+    More than once where that is needed: what fails at that moment, a statement whose connection is cut, say, takes the place
+    of the cancellation, and whoever meets it goes on.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)

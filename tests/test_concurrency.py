@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from mirror import concurrency
 from mirror.concurrency import SingleFlight
 
 
@@ -90,3 +91,22 @@ async def test_a_fetch_that_fails_when_all_have_gone_is_no_unheard_error(flights
     await asyncio.sleep(0)
     fetch.error = None
     assert await flights.run("x", fetch) == 2
+
+
+async def test_a_task_ends_though_an_error_took_the_place_of_its_cancellation(monkeypatch):
+    monkeypatch.setattr(concurrency, "AGAIN", 0.001)
+    cancelled = 0
+
+    async def stubborn():
+        nonlocal cancelled
+        while cancelled < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+        raise ValueError("at last")
+
+    task, ended = asyncio.create_task(stubborn()), asyncio.create_task(asyncio.sleep(0))
+    await asyncio.sleep(0)
+    await concurrency.end(task, ended)
+    assert (task.done(), cancelled) == (True, 3)

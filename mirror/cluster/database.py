@@ -34,6 +34,7 @@ from weakref import WeakSet
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from mirror.concurrency import end
 from mirror.errors import ClusterAway, ConfigError, MirrorError
 from mirror.redaction import redacted
 
@@ -175,8 +176,7 @@ class ClusterDatabase:
     async def stop(self) -> None:
         """Leave the cluster."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await end(self._keeper)
         await self._disconnect("this mirror stops")
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.sleep(0)  # what came in the last moment is closed
@@ -420,9 +420,7 @@ class ClusterDatabase:
         for scope in tuple(self._scopes):
             with suppress(RuntimeError):
                 scope.reschedule(asyncio.get_running_loop().time())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await _closed(pool)
         await asyncio.get_running_loop().run_in_executor(self._threads, _end, session)
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from mirror.cluster.objects import MARK
 from mirror.cluster.units import PAGE, Unit, Units, blob_key
+from mirror.concurrency import end
 from mirror.errors import (
     ClusterAway,
     MirrorError,
@@ -140,9 +141,7 @@ class SharedFiles:
 
     async def stop(self) -> None:
         """End it; what has not gone up does so when this server comes again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def metrics(self) -> list[Metric]:
         """What Prometheus is told of the files."""

@@ -36,7 +36,7 @@ from mirror.cluster.places import Places
 from mirror.cluster.reader import JournalReader
 from mirror.cluster.tallies import Tallies
 from mirror.cluster.writer import AGAIN, GATHER, JournalWriter, Step
-from mirror.concurrency import to_the_end
+from mirror.concurrency import end, to_the_end
 from mirror.coverage.coverage import Coverage
 from mirror.errors import ClusterAway, ObjectStoreError, StorageError
 from mirror.storage.index.index import KeptFact
@@ -152,9 +152,7 @@ class ClusterShared:
 
     async def stop(self) -> None:
         """Leave the cluster; what is not published yet is when this server comes again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         self._index.on_commit = None
         await self.database.stop()
 

@@ -14,6 +14,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from mirror.concurrency import end
 from mirror.errors import MirrorError
 from mirror.services.iceberg.tables import ABOUT, Column, Content, Month, PublishedTables, from_file
 from mirror.services.sql.mirror_tables import TABLES
@@ -137,8 +138,7 @@ class Publisher:
         """End it, once what is being committed is."""
         self._stopping = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         async with self._turn:
             if self._tables is not None:
                 await asyncio.to_thread(self._tables.close)

@@ -96,7 +96,7 @@ cluster = have(
     name=texts, id=texts, connected=flags, problem=texts, objects=texts, objects_problem=texts, rows=numbers, chunks=numbers,
     servers=some(have(name=texts, version=texts, address=texts, since=texts, here=flags)), records=numbers, bytes=numbers,
     flights=counts, fetching=some(have(series=texts, server=texts, since=texts)), owners=some(have(what=texts, server=texts)),
-    unpublished=numbers, broken=some(texts), files=numbers, file_bytes=numbers, files_problem=texts,
+    unpublished=numbers, versions=texts, broken=some(texts), files=numbers, file_bytes=numbers, files_problem=texts,
 )  # fmt: skip
 checks = st.just({"running": False, "run": None, "findings": [], "ok": True}) | have(
     running=flags, ok=flags, more_findings=numbers,

@@ -165,17 +165,17 @@ async def test_a_config_that_is_empty(tmp_path):
         await every_page(made)
 
 
-async def test_a_subscription_that_knows_its_time_left_and_one_that_does_not(tmp_path):
+async def test_a_subscription_whose_budget_is_used_up_says_until_when(tmp_path):
     async with lab(tmp_path, config=SHORT) as made:
         await every_page(made)
         ticking(made)
         await made.restart()
         [report] = await synced(made)
         assert report["state"] == "waiting"
-        assert report["seconds_left"] > 0
+        assert report["seconds_left"] is None, "the rate does not tell when there is more of the budget"
         await every_page(made)
         page = (await made.get("/subscriptions")).body.decode()
-        assert f"{length(report['seconds_left'])} left" in page
+        assert report["why"].startswith("budget used up until 20") and report["why"] in page
 
 
 async def test_a_next_look_that_no_calendar_has(tmp_path):

@@ -202,6 +202,11 @@ class Analytics:
         named = _QUALIFIED.match(problem.text, problem.position)
         name = named[0].replace('"', "") if named else found[1]
         known = [s.name.lower() for s in self._index.all_series() if self._index.has_records(s)]
+        if name.lower() in known:
+            return SyntaxProblem(
+                f"'{name}' in quotes is the name of a file", text=problem.text, position=problem.position,
+                expected=f"the table without quotes, {name.lower()}",
+            )  # fmt: skip
         alike = near(name, [*known, *(view.name.replace('"', "") for view in self._catalogue.empty())])
         lists = "one of the series of which records are cached, which FROM mirror.series lists"
         return SyntaxProblem(

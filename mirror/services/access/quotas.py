@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mirror.services.access.usage import Accounting
 
 
-#: Seconds without a word of the others after which what each of them let in meanwhile is not counted one by one.
+#: Seconds without a word of the others after which what each of them admitted meanwhile is not counted one by one.
 GAP = 15.0
 
 
@@ -40,7 +40,7 @@ class Quotas:
         self._accounting = accounting
         self._now = now
         self._left: dict[str, tuple[Rate, float, float]] = {}  #: requests that are left, and as of when
-        self._given: Counter[str] = Counter()  #: requests that were let in
+        self._given: Counter[str] = Counter()  #: requests that were admitted
         self._others: dict[tuple[str, str], Taken] = {}  #: by token and mirror
         self._used_elsewhere: dict[tuple[str, str], Used] = {}  #: by token and day
         self._heard = -math.inf  #: when the others were heard last
@@ -108,7 +108,7 @@ class Quotas:
             if follows:
                 given = sum(_more(taken, before.get(key)) for key, taken in others.items() if key[0] == name)
                 self._left[name] = rate, here - given, now
-            else:  # when these were let in is not known any more
+            else:  # when these were admitted is not known any more
                 self._left[name] = rate, min(here, self._left_elsewhere(name, rate, now)), now
 
 
@@ -118,6 +118,6 @@ def _filled(rate: Rate, left: float, seconds: float) -> float:
 
 
 def _more(taken: Taken, before: Taken | None) -> int:
-    """The requests that a mirror has let in since it told of them before; it may have begun again."""
+    """The requests that a mirror has admitted since it told of them before; it may have begun again."""
     known = 0 if before is None else before.requests
     return taken.requests - (known if known <= taken.requests else 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mirror.errors import NotHeld, Refused
-from mirror.storage.index.blocks import BlockRows, cut
+from mirror.storage.index.blocks import AT_ONCE, BlockRows, cut
 from mirror.storage.index.layout import (
     ABSENT,
     NAME_FIELD,
@@ -226,8 +226,6 @@ def _online(segments: list[_Lists], request: RsListRequest, tables: list[_Table]
     return [int(value.startswith("\\/SUM")) for value in last]
 
 
-#: Records at a time: some 10 MB, so that a large answer is never in memory twice.
-BLOCK = 8192
 #: Values that are cut one by one: to begin with more at a time takes longer.
 FEW = 50
 
@@ -237,6 +235,6 @@ def field_columns(raws: Sequence[str], positions: Sequence[int]) -> list[Joined]
 
     All at once they cost little more than one of them.
     """
-    blocks = [raws[i : i + BLOCK] for i in range(0, len(raws), BLOCK)]
+    blocks = [raws[i : i + AT_ONCE] for i in range(0, len(raws), AT_ONCE)]
     cuts = [cut(block, positions).pieces(0, len(block)) for block in blocks]
     return [Joined(pieces, len(raws)) for pieces in zip(*cuts, strict=True)]

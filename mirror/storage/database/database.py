@@ -35,6 +35,7 @@ from mirror.storage.database.index_file import (
 from mirror.storage.database.migrations import (
     Kind,
     bring_up_to_date,
+    keep_copy,
     kind_of,
     migrate,
     put_back,
@@ -202,6 +203,7 @@ def _up_to_date(path: Path) -> Cursor:
     try:
         if _is_of_before(connection) and kind_of(connection, path) is Kind.INDEX:
             connection.close()
+            keep_copy(path)  # see migrations: a kill in the middle can tear the file
             _raise_version(path)
             connection = _connect(path)
         if kind_of(connection, path) is Kind.BLANK:

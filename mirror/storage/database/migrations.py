@@ -70,7 +70,7 @@ def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     files, version = schema_files(), _version(connection)
     if 0 < version < files[-1][0]:
         log.info("bringing %s from version %s to %s, beside a copy of it", path, version, files[-1][0])
-        _keep_copy(path)
+        keep_copy(path)
     migrate(connection, files)
     _drop(_copy_of(path))
 
@@ -149,7 +149,7 @@ def _replace(source: Path, place: Path) -> None:
         ) from error
 
 
-def _keep_copy(path: Path) -> None:
+def keep_copy(path: Path) -> None:
     """Copy the index and its log, whole or not at all; without room for that the migrations go on without it.
 
     A copy that an earlier try left may be older than what an older program has written since: this one opened.

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
 #: Axis values of a block, and records that it may have: of denser series blocks are made shorter.
 SLOTS, MOST_IN_BLOCK = 512, 2048
+#: Records that are cut at a time: some 10 MB.
+AT_ONCE = 8192
 #: Bytes of all blocks that are texts, and of all that are cut. Who goes through years without coming back to any place
 #: drives out only the texts of others who do.
 MOST_TEXTS, MOST_CUT = 16 << 20, 48 << 20
@@ -180,6 +182,11 @@ class Block:
         if self.cut is not None or not self.recnums:
             return self
         return replace(self, texts=_NO_TEXTS, cut=cut_texts(self.texts, range(len(self.fields))))
+
+    def parts(self) -> list[Part]:
+        """All of it, in parts that are cut one after the other: a large answer is never in memory twice."""
+        count = len(self.recnums)
+        return [Part(self, start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)]
 
     def pieces(self, start: int, stop: int, places: Sequence[int]) -> list[memoryview]:
         """The values of each place of the records ``start`` up to ``stop``, of which there must be one at least."""

@@ -19,7 +19,7 @@ from mirror.coverage.plan import other_keys
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.blocks import BlockRows, Blocks, Part, PlacedVersion, block_of
+from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -106,8 +106,8 @@ class Held:
 
 #: The filter that every record of every version passes.
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
-#: Rows that one call fetches.
-ROWS_AT_ONCE = 2000
+#: Rows that one call fetches, and bytes of their texts that are one array of Arrow's.
+ROWS_AT_ONCE, MOST_TEXT = 2000, 1 << 30
 #: Blocks that are read whole for one question: at its first look, or when people come back; and rows that one may have.
 FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 2, 8, 20_000
 
@@ -206,6 +206,7 @@ class Reader:
         if window.axis:  # the blocks are in the order of the axis, and such records are not
             return await self._unremembered(held, window, n)
         series, slots = held.series.name.lower(), self._blocks.slots(held.series.name.lower())
+        version = held.version.number  # of now: while one block is waited for, the records of another may change
         numbers = range(window.lo // slots, window.hi // slots + 1)
         blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
         lacking = [number for number, block in blocks.items() if block is None]
@@ -215,15 +216,14 @@ class Reader:
             wanted = [self._blocks.is_worth_reading(series, number) for number in lacking]
             if len(lacking) > MOST_BLOCKS or not all(wanted):
                 return await self._unremembered(held, window, n)
-        for number in numbers:
-            version, block = held.version.number, blocks[number]
+        for number, block in tuple(blocks.items()):
             if block is None:
                 stretch = Window(number * slots, number * slots + slots - 1, window.axis, ())
-                block = blocks[number] = await self._block(held, stretch)
-                self._blocks.put(series, number, block, version)
+                blocks[number] = await self._block(held, stretch)
+                self._blocks.put(series, number, blocks[number], version)
             elif self._blocks.is_worth_cutting(series, number):
-                block = blocks[number] = await asyncio.to_thread(block.whole)
-                self._blocks.put(series, number, block, version)
+                blocks[number] = await asyncio.to_thread(block.whole)
+                self._blocks.put(series, number, blocks[number], version)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
@@ -246,7 +246,7 @@ class Reader:
         def work(cursor: Cursor) -> BlockRows | None:
             found = _arrow(cursor, sql, MOST_RECORDS)
             block = None if found is None else block_of(found, self._keysets)
-            return None if block is None else BlockRows([Part(block, 0, len(block.recnums))])
+            return None if block is None else BlockRows(block.parts())
 
         rows = await self._database.read(work)
         return rows.first(n) if rows is not None and n else rows
@@ -471,13 +471,13 @@ def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
 
 
 def _arrow(cursor: Cursor, sql: str, most: int) -> pa.Table | None:
-    """The rows of a statement; None if there are more than ``most``."""
+    """The rows of a statement; None if there are more than ``most``, or more than MOST_TEXT."""
     reader = cursor.sql(sql).to_arrow_reader(ROWS_AT_ONCE)
-    batches, count = [], 0
+    batches, count, size = [], 0, 0
     for batch in reader:
         batches.append(batch)
-        count += batch.num_rows
-        if count > most:
+        count, size = count + batch.num_rows, size + batch.nbytes
+        if count > most or size > MOST_TEXT:
             return None
     return pa.Table.from_batches(batches, reader.schema)
 

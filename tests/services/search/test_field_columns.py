@@ -26,6 +26,6 @@ def records(draw):
 @pytest.mark.parametrize("block", [1, 3, 1000])
 def test_any_choice_of_fields_comes_as_columns_of_all_records(block, rows, data):
     positions = data.draw(st.lists(st.integers(0, len(rows[0]) - 1), min_size=1, max_size=8))
-    with mock.patch.object(columns, "BLOCK", block):
+    with mock.patch.object(columns, "AT_ONCE", block):
         found = field_columns([SEPARATOR.join(row) for row in rows], positions)
     assert [list(column) for column in found] == [[row[p] for row in rows] for p in positions]

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from mirror.errors import StorageError
+from mirror.storage.database import database as module
 from mirror.storage.database.connection import Allowance, Memory
 from mirror.storage.database.database import SMALL_LOG, Database
 from mirror.storage.database.migrations import migrate, schema_files
@@ -207,3 +208,23 @@ async def test_an_index_made_before_texts_could_be_packed_opens_and_packs_new_on
             assert await one(database, "SELECT sum(n) FROM kept") == 45
         finally:
             database.close()
+
+
+def test_a_copy_stands_by_while_the_version_of_a_file_is_raised(path, monkeypatch):
+    path.parent.mkdir(parents=True)
+    with duckdb.connect(str(path), config={"storage_compatibility_version": "v1.0.0"}) as old:
+        migrate(old, schema_files())
+    copy, seen = path.with_name(f"{path.name}.before"), []
+
+    def torn(_):
+        seen.append((copy / path.name).exists())
+        path.write_bytes(path.read_bytes()[:20_000])
+        raise StorageError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_raise_version", torn)
+        with pytest.raises(StorageError, match="killed"):
+            Database.open(path)
+    assert seen == [True]
+    Database.open(path).close()
+    assert not copy.exists()

@@ -172,7 +172,7 @@ def test_without_room_for_a_copy_the_migration_goes_on_and_says_so(old, monkeypa
 
 
 def test_a_new_index_needs_no_copy(tmp_path, monkeypatch):
-    monkeypatch.setattr(migrations, "_keep_copy", lambda _: pytest.fail("a copy of nothing"))
+    monkeypatch.setattr(migrations, "keep_copy", lambda _: pytest.fail("a copy of nothing"))
     Database.open(tmp_path / "index.duckdb").close()
 
 

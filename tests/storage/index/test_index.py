@@ -15,6 +15,7 @@ from mirror.drms.selection import bind
 from mirror.drms.series import Keyword
 from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
+from mirror.storage.index import blocks, reader
 from mirror.storage.index.index import Index
 from mirror.storage.index.layout import Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
@@ -277,3 +278,37 @@ async def test_tolerances_only_widen_and_survive(tmp_path):
         database = open_empty(tmp_path)
         index = await Index.load(database)
     database.close()
+
+
+async def test_a_block_from_before_a_change_is_not_remembered_as_one_from_after_it(index, monkeypatch):
+    """The change comes while another block of the same window is read."""
+    monkeypatch.setattr(blocks, "SLOTS", 2)
+    monkeypatch.setattr(blocks, "LOOKS", 1)
+    await index.keep_series(SERIES, 1.0)
+    await index.keep(SERIES, answer([Record(1, 0), Record(2, 2)]), complete=(), checked_at=1.0)
+    read = index._block
+
+    async def values(ds):
+        found = await index.select(bind(parse_query(ds).sets[0], SERIES))
+        return [row["VALUE"] for row in found.rows]
+
+    async def changed_meanwhile(held, window):
+        found = await read(held, window)
+        await index.keep(SERIES, answer([Record(3, 2, value="9.5")]), complete=(), checked_at=2.0)
+        return found
+
+    assert await values("lab.small[2-3]") == ["1.5"]
+    monkeypatch.setattr(index, "_block", changed_meanwhile)
+    await values("lab.small[0-3]")
+    monkeypatch.setattr(index, "_block", read)
+    assert await values("lab.small[2-3]") == ["9.5"]
+
+
+async def test_a_large_answer_is_cut_in_parts(index, monkeypatch):
+    monkeypatch.setattr(blocks, "AT_ONCE", 2)
+    monkeypatch.setattr(reader, "FEW_BLOCKS", 0)
+    await index.keep_series(SERIES, 1.0)
+    await index.keep(SERIES, answer([Record(k + 1, k, value=f"{k}.5") for k in range(7)]), complete=(), checked_at=1.0)
+    found = (await index.select(bind(parse_query("lab.small[0-6]").sets[0], SERIES))).rows
+    assert [len(part) for part in found._parts] == [2, 2, 2, 1]
+    assert [list(column) for column in found.columns(["VALUE", "K"])] == [[f"{k}.5" for k in range(7)], [str(k) for k in range(7)]]

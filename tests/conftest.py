@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -92,3 +93,19 @@ def pytest_runtest_call(item: pytest.Item):
         result = yield
     assert not found, f"a unit test has no need of {found}: tests/kinds.py tells kinds apart"
     return result
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """A test that sets up logging for the whole process, as a command does, leaves nothing of that to the next."""
+    root, raising = logging.getLogger(), logging.raiseExceptions
+    levels = {name: logging.getLogger(name).level for name in ("", "aiohttp", "mirror", "watchfiles", "psycopg.pool")}
+    handlers = root.handlers[:]
+    yield
+    logging.raiseExceptions = raising
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    for handler in root.handlers[:]:
+        if handler not in handlers and type(handler).__module__.partition(".")[0] != "_pytest":
+            root.removeHandler(handler)
+            handler.close()

@@ -287,7 +287,7 @@ async def open_core(
         upstream=upstream,
         catalogue=catalogue,
         filler=filler,
-        fills=Fills(search, extremes, index, filler, rules, database, sleep),
+        fills=Fills(search, extremes, index, filler, rules, database, sleep, shared.job_number),
         extremes=extremes,
         records=records,
         search=search,

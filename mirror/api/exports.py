@@ -20,6 +20,8 @@ from mirror.api.contract import (
 )
 
 Kind = Literal["export", "fill", "film", "subscription"]
+#: States after which nothing happens any more; ``unreadable`` is a job whose row is damaged, or of a newer version.
+ENDED_STATES = ("done", "failed", "cancelled", "unreadable")
 #: Held here; at JSOC on a disk, or on tape; or not available anywhere.
 FileState = Literal["held", "online", "offline", "nowhere"]
 

@@ -30,7 +30,7 @@ from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.cutouts import FITS, CutoutQuery
-from mirror.api.exports import CANCEL, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
+from mirror.api.exports import CANCEL, ENDED_STATES, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
 from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.api.freshness import CHANGES, ChangesQuery
@@ -63,7 +63,6 @@ A = TypeVar("A")
 
 #: Seconds between two looks at a job, and files or cutouts on their way at a time.
 LOOK, FILES_AT_ONCE, CUTOUTS_AT_ONCE = 0.5, 4, 2
-_ENDED = ("done", "failed", "cancelled")
 
 
 def door(url: str | None, token: str | None) -> tuple[str, str | None]:
@@ -416,7 +415,7 @@ class Client:
 
     def _ended(self, job: Job, told: Callable[[int, int], None] = lambda _, __: None) -> Job:
         """A job once it has ended; RemoteError for one that failed."""
-        while job.state not in _ENDED:
+        while job.state not in ENDED_STATES:
             time.sleep(LOOK)
             job = self._ask(JOB, JobQuery(), id=job.id)
             told(job.ready, job.total)

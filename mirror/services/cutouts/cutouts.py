@@ -10,7 +10,6 @@ import hashlib
 import re
 import zlib
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from mirror.drms.times import parse_time
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, SyntaxProblem, UnknownName
 from mirror.fits import read_archive
 from mirror.fits.header import name_of, split_card
+from mirror.humanize import utc
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.cutouts.tracking import Observer, earth, tracked
 from mirror.services.exports.content import Content, Stretch, content_of
@@ -129,7 +129,7 @@ class Cutouts:
         blob = await self._archived(wanted, cached_only=cached_only)
         if not cached_only:
             await self._assembler.prepare(plan)
-        kept_at = datetime.fromtimestamp(blob.kept_at, UTC)
+        kept_at = utc(blob.kept_at)
         front = await self._assembler.front(plan, wanted, blob, now=kept_at)
         if front is None or front.packed is None:
             return FitsFile(plan, wanted, name, blob, b"", 0)

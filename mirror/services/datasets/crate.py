@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from mirror.errors import BadRequest, StorageError, explained
-from mirror.humanize import counted, in_words, stamp
+from mirror.humanize import counted, in_words, stamp, utc
 from mirror.services.datasets.tables import Contents, KeptFile
 from mirror.storage.disk import digest_of, is_sha256
 
@@ -57,7 +56,7 @@ class ReadCrate:
 
 def bibtex(found: Contents) -> str:
     """The data set as a paper cites it."""
-    when = datetime.fromtimestamp(found.created, UTC)
+    when = utc(found.created)
     return (
         f"@misc{{{re.sub(r'[^A-Za-z0-9]', '', found.name)}{when.year},\n"
         f"  title = {{{_title(found)}}},\n"

@@ -15,7 +15,6 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
@@ -33,6 +32,7 @@ from mirror.fits.header import (
     unquoted,
 )
 from mirror.fits.integrity import units
+from mirror.humanize import utc
 from mirror.services.quicklook.render import RICE, means, rice_parameters, shown_image
 
 if TYPE_CHECKING:
@@ -320,6 +320,6 @@ def _with_header(stored: bytes, header: Header, at: float) -> bytes:
     assert archive is not None
     data = stored[archive.data_start : archive.data_start + archive.data_size]
     whole = Header([*archive.cards, *header.cards])
-    write_checksums(whole, ones_complement(data), datetime.fromtimestamp(at, UTC))
+    write_checksums(whole, ones_complement(data), utc(at))
     before = b"" if archive.in_primary else stored[:BLOCK]
     return before + whole.to_bytes() + data

@@ -174,16 +174,18 @@ def export(name: str, daemon: Daemon, folder: Path, files: bool | None, as_json:
 
 
 @dataset.command
-@click.argument("crate", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("crate", type=str)
 @json_option
 @url_option
-def fetch(crate: Path, daemon: Daemon, as_json: bool) -> None:
+def fetch(crate: str, daemon: Daemon, as_json: bool) -> None:
     """Make the data set of a crate here: the same records, in the same versions.
 
     Records and files are asked of JSOC, files only if the crate has none. If JSOC no longer has some of them, each is
     printed, and no data set is made; what was fetched stays cached. A crate whose bytes were changed is refused.
     """
-    body = api.CrateBody(crate=str(crate.absolute()))
+    if "://" in crate or not crate:
+        raise click.UsageError(f"CRATE is {crate!r}; expected a folder: download the crate, and unpack it")
+    body = api.CrateBody(crate=str(Path(crate).absolute()))
     with _naming_all():
         made = watched(daemon, api.FETCH, body, _STEPS)
     _show(made, as_json=as_json)
@@ -204,10 +206,12 @@ def _naming_all() -> Iterator[None]:
     try:
         yield
     except click.ClickException as problem:
-        if isinstance(problem.__cause__, RemoteError):
-            for each in problem.__cause__.missing:
-                click.echo(each)
-        raise
+        missing = problem.__cause__.missing if isinstance(problem.__cause__, RemoteError) else ()
+        if not missing:
+            raise
+        for each in missing:
+            click.echo(each)
+        raise click.ClickException(problem.message.partition(": ")[0]) from problem
 
 
 def _show(one: api.Dataset, *, as_json: bool) -> None:

@@ -504,9 +504,11 @@ for _name, _method in list(vars(Client).items()):
 
 
 def _one(value: Cutout | None, named: Cutout) -> Cutout:
-    """The cutout that is meant; BadRequest if it is said twice."""
+    """The cutout that is meant; BadRequest if it is said twice, or cannot be."""
     if value is None:
+        named.check()
         return named
+    value.check()
     if named != Cutout():
         raise BadRequest("the cutout is given twice; expected cutout=, or center, size and what belongs to them")
     return value

@@ -118,7 +118,7 @@ class Cutouts:
         demand = CacheDemand.ONLY_IF_CACHED if cached_only else CacheDemand.DEFAULT
         plan = await self._planner.plan(request, demand, images_only=False)
         if not plan.files:
-            raise UnknownName(f"no record matches {ds}" if not plan.rows else f"{plan.series.name} has no segments")
+            raise UnknownName(f"no records match {ds}" if not plan.rows else f"{plan.series.name} has no segments")
         if len(plan.files) > 1:
             raise Several(ds, [_choice(wanted) for wanted in plan.files[:MOST_CHOICES]])
         wanted = plan.files[0]
@@ -190,7 +190,7 @@ def moved(window: Window, at: float, head: bytes, since: float) -> Window:
     Times in seconds of DRMS. BadRequest for what cannot be tracked.
     """
     if window.centre is None or window.units != "arcsec":
-        raise BadRequest("t_ref needs a centre and a size in arcsec")
+        raise BadRequest("tracking needs a centre and a size in arcsec")
     values = _numbers(head)
     missing = [name for name in _OBSERVER if name not in values]
     if missing:

@@ -152,7 +152,7 @@ class Datasets:
         chosen = await (self._by_statement(wanted.sql, principal) if wanted.sql else self._by_sets(wanted.ds, report))
         count = sum(len(each.rows) for each in chosen)
         if not count:
-            raise BadRequest(f"no record matches {wanted.sql or ', '.join(wanted.ds)}; expected at least one")
+            raise BadRequest(f"no records match {wanted.sql or ', '.join(wanted.ds)}; expected at least one")
         for each in chosen:
             each.rows = await self._held(each.series, list(each.rows), report)
         files = await self._files_of(chosen, report) if wanted.files else []

@@ -75,6 +75,8 @@ class ExportPlanner:
         """
         query = record_sets(request)
         series = await self._catalogue.series(query.sets[0].series, demand)
+        for part in query.sets:
+            bind(part, series, text=request.ds)  # what is wrong is shown in the text that was given
         if demand is not CacheDemand.ONLY_IF_CACHED:
             await self._check_size(request, query)
         query = with_quality_filter(query, series) if images_only else query

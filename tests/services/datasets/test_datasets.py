@@ -90,7 +90,7 @@ WRONG = [
     (("create", "x"), "expected record sets, or a statement in SQL"),
     (("create", "x", "--ds", DAY, "--sql", "SELECT 1"), "and not both"),
     (("create", "x", "--ds", "hmi.v_45s["), "expected ']'"),
-    (("create", "x", "--ds", "hmi.m_720s[1999.01.01]"), "no record matches"),
+    (("create", "x", "--ds", "hmi.m_720s[1999.01.01]"), "no records match"),
     (("create", "x", "--sql", "SELECT t_rec FROM hmi.sharp_720s"), "the statement gives no recnum"),
     (("create", "x", "--sql", "SELECT a.recnum FROM hmi.sharp_720s a, hmi.sharp_cea_720s b"), "expected a column series"),
     (("create", "x", "--sql", "SELECT -5 AS recnum, 'hmi.v_45s' AS series"), "recnum is -5; expected numbers above 0"),
@@ -227,7 +227,7 @@ async def test_a_crate_that_was_edited_and_sealed_again_is_refused_too(lab, made
     assert problem in (await run(lab, "fetch", crate, code=1)).output
 
 
-@pytest.mark.parametrize(("crate", "code"), [("crate.zip", 1), ("https://example.org/crate", 2), ("nowhere", 1), ("", 2)])
+@pytest.mark.parametrize("crate, code", [("crate.zip", 1), ("https://example.org/crate", 2), ("nowhere", 1), ("", 2)])
 async def test_what_is_no_folder_is_no_crate(lab, tmp_path, monkeypatch, crate, code):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crate.zip").write_bytes(b"PK")

@@ -275,9 +275,9 @@ class Client:
         ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled. All that may
         also be one value, ``cutout=mirror.Cutout(...)``.
         """
+        wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         folder = Path(to)
         folder.mkdir(parents=True, exist_ok=True)
-        wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         return [kept(folder, name, data) for name, data in self._images(recordset, wanted, seg)]
 
     def maps(

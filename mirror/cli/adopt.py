@@ -17,6 +17,7 @@ from mirror.api.adoption import ADOPT, UPLOAD, AdoptBody, AdoptFile, AdoptOutcom
 from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.errors import explained
 from mirror.humanize import counted, in_words
 from mirror.services.adoption.inbox import remove_unchanged
@@ -87,7 +88,7 @@ class _Run:
 
 
 @click.command
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=GivenPath(exists=True, path_type=Path), metavar="PATH...")
 @click.option(
     "--copy", "how", flag_value="copy", default=True, help="Copy the files.  [default]"
 )

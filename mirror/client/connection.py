@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from mirror.api.contract import JSON, Asked, Endpoint, encoded, plain
-from mirror.errors import MirrorError
+from mirror.errors import BadRequest, MirrorError
 
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
@@ -87,7 +87,10 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
 def call(
     endpoint: Endpoint[Q, A], asked: Q | None = None, headers: Mapping[str, str] | None = None, **names: str
 ) -> Call[A]:
-    """What an endpoint is asked; ``names`` are the parts of its path."""
+    """What an endpoint is asked; ``names`` are the parts of its path. BadRequest for one that is no part of a path."""
+    for name, part in () if endpoint.pattern else names.items():
+        if not part.strip(".") or "/" in part:
+            raise BadRequest(f"{name} is {part[:100]!r}; expected a name without slashes")
     path, given = endpoint.path.format(**names), {} if asked is None else plain(asked)
     reply = {"Accept": endpoint.media[0], **(headers or {})}
     decoder = msgspec.json.Decoder(endpoint.answer)

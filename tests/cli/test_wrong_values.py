@@ -61,7 +61,7 @@ WRONG = [
     (("search", "hmi.m_720s[2014.01.01"), 1, "expected ']'\n  hmi.m_720s[2014.01.01\n            ^"),
     (("fetch", "hmi.m_720s[2014.13.01]{magnetogram}"), 1, "is not a time; expected a time such as"),
     (("export", "hmi.m_720s[2014.13.01]{magnetogram}"), 1, "\n  hmi.m_720s[2014.13.01]{magnetogram}\n             ^"),
-    (("fill", "hmi.m_720s[2014.01.01/24q]", "--dry-run"), 1, "\n  hmi.m_720s[2014.01.01/24q]\n                          ^"),
+    (("fill", "hmi.m_720s[2014.01.01/24q]", "--dry-run"), 1, "\n  hmi.m_720s[2014.01.01/24q]\n                        ^"),
     (("pin", "[[["), 1, "expected the name of a series, such as hmi.M_45s\n  [[[\n  ^"),
     (("sql", "SELEC 1"), 1, 'syntax error at or near "SELEC"\n  SELEC 1\n  ^'),
 ]  # fmt: skip

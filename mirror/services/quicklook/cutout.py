@@ -31,8 +31,8 @@ from mirror.fits.header import (
     unquoted,
 )
 from mirror.fits.integrity import units
-from mirror.fits.tiles import RiceRows, Stored, compressed, empty_primary, plain
 from mirror.services.quicklook.render import RICE, means, rice_parameters, shown_image
+from mirror.services.quicklook.tiles import RiceRows, Stored, compressed, empty_primary, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

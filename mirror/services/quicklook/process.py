@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a picture may take, and seconds without an order after which the process ends.
 LONGEST, IDLE = 60.0, 60.0
+#: Bytes that are taken from it at a time: a cutout comes in one or two.
+_PIECE = 1 << 20
 #: Pictures after which the process is replaced, so that nothing can pile up in it.
 WORN = 500
 
@@ -103,6 +105,7 @@ class RenderProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            limit=_PIECE,
             start_new_session=True,  # ctrl-C in the daemon's terminal is the daemon's business
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # it forks, and needs no threads
         )

@@ -7,9 +7,10 @@ astropy's own writer takes the place of this one.
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mirror.fits.integrity import Read
 
 _CODEC = "astropy.io.fits.hdu.compressed._compression"
+#: The functions of CFITSIO in it that decode Rice, by the bytes of a pixel, and the versions of astropy that have them so.
+_DECODERS, _KNOWN = {1: "fits_rdecomp_byte", 2: "fits_rdecomp_short", 4: "fits_rdecomp"}, range(6, 9)
 #: Pixels of a block of Rice, as everybody writes them; the sizes of pixels in bytes that it knows.
 _BLOCK_PIXELS, _RICE_SIZES = 32, (1, 2, 4)
 #: Higher ones take twice the time to save a hundredth of the bytes.
@@ -44,17 +47,36 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Rice:
-    """``encode(pixels, block, size)`` gives the bytes of a tile, ``decode(tile, block, size, count)`` those of its pixels."""
+    """``encode(pixels, block, size)`` gives the bytes of a tile, ``decode(tile, block, size, count)`` those of its pixels.
+
+    ``begin(tile, length, pixels, count, block)``, by size, only decodes the first ``count`` pixels of a tile, to an address;
+    it raises ``problem`` in the end, as there are more. None where that function of CFITSIO is not to be had.
+    """
 
     encode: Callable[[Any, int, int], bytes]
     decode: Callable[[bytes, int, int, int], bytes]
+    begin: Mapping[int, Callable[[bytes, int, int, int, int], object]]
+    problem: type[Exception]
 
     def works(self) -> bool:
-        """Whether both still do what the standard says."""
+        """Whether all still do what the standard says."""
         try:
-            return self.encode(_PIXELS, 32, 4) == _TILE and self.decode(_TILE, 32, 4, len(_PIXELS)) == _PIXELS.tobytes()
+            return (
+                self.encode(_PIXELS, 32, 4) == _TILE
+                and self.decode(_TILE, 32, 4, len(_PIXELS)) == _PIXELS.tobytes()
+                and (4 not in self.begin or self.beginning(_TILE + _TILE, 32, np.zeros(5, np.int32)).tolist() == _PIXELS.tolist())
+            )
         except Exception:  # noqa: BLE001  (whatever it is, these are not the functions that are known here)
             return False
+
+    def beginning(self, tile: bytes, block: int, pixels: NDArray[Any]) -> NDArray[Any]:
+        """``pixels``, filled with the first ones of a tile; ``problem`` if that has fewer."""
+        try:
+            self.begin[pixels.itemsize](tile, len(tile), pixels.ctypes.data, pixels.size, block)
+        except self.problem as found:
+            if "unused" not in str(found):
+                raise
+        return pixels
 
 
 @cache
@@ -62,10 +84,26 @@ def rice() -> Rice | None:
     """The codec of astropy, None if it has none that is known."""
     try:
         module = import_module(_CODEC)
-        found = Rice(module.compress_rice_1_c, module.decompress_rice_1_c)
+        found = Rice(module.compress_rice_1_c, module.decompress_rice_1_c, _beginnings(module), module.CfitsioException)
     except (ImportError, AttributeError):
         return None
     return found if found.works() else None
+
+
+def _beginnings(module: Any) -> dict[int, Callable[[bytes, int, int, int, int], object]]:
+    """The decoders of CFITSIO that a module of a known version of astropy is built with, by the size of a pixel."""
+    from astropy import __version__  # noqa: PLC0415  (a mirror may lack it)
+
+    if int(__version__.split(".")[0]) not in _KNOWN:
+        return {}
+    try:
+        library = ctypes.PyDLL(module.__file__)
+        found = {size: getattr(library, name) for size, name in _DECODERS.items()}
+    except (OSError, AttributeError):
+        return {}
+    for function in found.values():
+        function.argtypes = (ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
+    return found
 
 
 # ---- reading ---------------------------------------------------------------------------------------
@@ -94,11 +132,22 @@ class RiceRows:
             return None
         (bottom, top), (left, right) = rows, columns
         places = np.frombuffer(read(self.table + _TABLE * bottom, _TABLE * (top - bottom)), ">i4").reshape(-1, 2).tolist()
-        kind = np.dtype(f"i{self.size}" if self.size > 1 else "u1")
-        pixels = np.empty((top - bottom, right - left), kind)
+        decoded = self._decoder(codec, right)
+        pixels = np.empty((top - bottom, right - left), self._kind)
         for row, (count, at) in zip(pixels, places, strict=True):
-            row[:] = np.frombuffer(codec.decode(read(self.heap + at, count), self.block, self.size, self.columns), kind)[left:right]
+            row[:] = decoded(read(self.heap + at, count))[left:right]
         return pixels
+
+    @property
+    def _kind(self) -> np.dtype[Any]:
+        return np.dtype(f"i{self.size}" if self.size > 1 else "u1")
+
+    def _decoder(self, codec: Rice, count: int) -> Callable[[bytes], NDArray[Any]]:
+        """What gives at least ``count`` pixels of a tile, until it is called again."""
+        if count < self.columns and self.size in codec.begin:
+            pixels = np.empty(count, self._kind)
+            return lambda tile: codec.beginning(tile, self.block, pixels)
+        return lambda tile: np.frombuffer(codec.decode(tile, self.block, self.size, self.columns), self._kind)
 
 
 # ---- writing ---------------------------------------------------------------------------------------

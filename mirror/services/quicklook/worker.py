@@ -20,6 +20,7 @@ byte to any file, has bounds on memory and time everywhere, and where the mirror
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import io
 import json
 import math
@@ -32,6 +33,7 @@ import struct
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,7 +57,7 @@ _SCOPES, _SCOPES_FROM = 0b11, 6
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def give_up_everything(memory: int = MEMORY, seconds: int = SECONDS) -> None:
+def give_up_everything() -> None:
     """Keep what is open but for stdin and stdout, and nothing else; it cannot be undone.
 
     All modules must have been loaded before. Time of the processor can be given again (``_allow``).
@@ -72,13 +74,13 @@ def give_up_everything(memory: int = MEMORY, seconds: int = SECONDS) -> None:
     _libc.prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     for limit, value in (
-        (resource.RLIMIT_AS, _address_space() + memory),
+        (resource.RLIMIT_AS, _address_space() + MEMORY),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(limit, (value, value))
-    _allow(seconds)
+    _allow(SECONDS)
     _close_files()
 
 
@@ -116,6 +118,8 @@ PICTURE, FILE, REFUSAL, WRONG, DEATH = b"P", b"F", b"R", b"W", b"D"
 LONGEST = 50.0
 #: Bytes of a picture or file, at most; and what one begins with.
 MOST_BYTES, _PNG, _FITS = 160 << 20, b"\x89PNG\r\n\x1a\n", b"SIMPLE  ="
+#: Bytes that the way to the mirror holds: a cutout need not wait for its reader then.
+_PIPE = 1 << 20
 #: How far behind everybody else pictures stand for the processor.
 NICE = 10
 
@@ -211,61 +215,44 @@ REUSED, GROWN = 200, 256 << 20
 _LENGTH = struct.Struct(">I")
 
 
-class Cutter:
-    """One process that makes one cutout after the other, forked when the first is asked for and whenever it is needed again."""
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A process that makes cutouts, the way to it, and the bytes of addresses that it had when it began."""
 
-    def __init__(self) -> None:
-        self.process: int | None = None
-        self._socket = socket.socket()
-        self._cut = self._size = 0
+    process: int
+    socket: socket.socket
+    size: int
 
-    def cut(self, file: BinaryIO, line: bytes) -> tuple[bytes, bytes]:
-        """What the order in ``line`` for an open file gives: its kind, and the bytes."""
-        if self.process is not None and (self._cut >= REUSED or os.waitpid(self.process, os.WNOHANG)[0]):
-            self.end()
-        if self.process is None:
-            self._begin()
-        self._cut += 1
-        answer = self._ask(file, line)
-        if answer is not None and answer[:1] in (FILE, WRONG) and _is_one(answer[:1], answer[1:]):
-            assert self.process is not None
-            if _address_space(self.process) > self._size + GROWN:
-                self.end()
-            return answer[:1], answer[1:]
-        return _judged(answer, self.end())
-
-    def end(self) -> int:
-        """End the process; how it ended."""
-        assert self.process is not None
-        self._socket.close()
-        with suppress(ProcessLookupError):
-            os.kill(self.process, signal.SIGKILL)
-        try:
-            return os.waitpid(self.process, 0)[1]
-        except ChildProcessError:  # it was waited for
-            return 0
-        finally:
-            self.process = None
-
-    def _begin(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        self.process, self._cut = os.fork(), 0
-        if not self.process:
+    @classmethod
+    def begin(cls) -> _Child:
+        ours, theirs = socket.socketpair()
+        process = os.fork()
+        if not process:
             try:
-                self._socket.close()
+                ours.close()
                 _serve(theirs)
             finally:
                 os._exit(0)
         theirs.close()
-        self._size = _address_space(self.process)
+        return cls(process, ours, _address_space(process))
 
-    def _ask(self, file: BinaryIO, line: bytes) -> bytes | None:
-        """The kind and bytes of an answer, or less if the process ends before; None if it takes too long, or is too much."""
+    def end(self) -> int:
+        """End it; how it ended."""
+        self.socket.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+        return os.waitpid(self.process, 0)[1]
+
+    def has_ended(self) -> bool:
+        return os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def ask(self, file: BinaryIO, line: bytes) -> bytes | None:
+        """The kind and bytes of an answer, or less if it ends before; None if it takes too long, or is too much."""
         until = time.monotonic() + LONGEST
         try:
-            self._socket.settimeout(LONGEST)
-            socket.send_fds(self._socket, [_LENGTH.pack(len(line))], [file.fileno()])
-            self._socket.sendall(line)
+            self.socket.settimeout(LONGEST)
+            socket.send_fds(self.socket, [_LENGTH.pack(len(line))], [file.fileno()])
+            self.socket.sendall(line)
             head = self._receive(_LENGTH.size, until)
             length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
             return None if length > MOST_BYTES else bytes(self._receive(length, until))
@@ -278,12 +265,44 @@ class Cutter:
         """So many bytes, or those before the end."""
         data, have = bytearray(count), 0
         while have < count:
-            self._socket.settimeout(max(1e-3, until - time.monotonic()))
-            more = self._socket.recv_into(memoryview(data)[have:])
+            self.socket.settimeout(max(1e-3, until - time.monotonic()))
+            more = self.socket.recv_into(memoryview(data)[have:])
             if not more:
                 return data[:have]
             have += more
         return data
+
+
+class Cutter:
+    """One process that makes one cutout after the other, forked when the first is asked for and whenever it is needed again."""
+
+    def __init__(self) -> None:
+        self._child: _Child | None = None
+        self._cut = 0
+
+    @property
+    def process(self) -> int | None:
+        """Its number, None while there is none."""
+        return None if self._child is None else self._child.process
+
+    def cut(self, file: BinaryIO, line: bytes) -> tuple[bytes, bytes]:
+        """What the order in ``line`` for an open file gives: its kind, and the bytes."""
+        if self._child is not None and (self._cut >= REUSED or self._child.has_ended()):
+            self.end()
+        if self._child is None:
+            self._child, self._cut = _Child.begin(), 0
+        child, self._cut = self._child, self._cut + 1
+        answer = child.ask(file, line)
+        if answer is not None and answer[:1] in (FILE, WRONG) and _is_one(answer[:1], answer[1:]):
+            if _address_space(child.process) > child.size + GROWN:
+                self.end()
+            return answer[:1], answer[1:]
+        return _judged(answer, self.end())
+
+    def end(self) -> int:
+        """End the process; how it ended, 0 if there is none."""
+        child, self._child = self._child, None
+        return 0 if child is None else child.end()
 
 
 def _serve(orders: socket.socket) -> None:
@@ -325,6 +344,8 @@ def main() -> None:
     os.nice(NICE)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _load()
+    with suppress(OSError):  # more than a user may have
+        fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, _PIPE)
     out, cutter = sys.stdout.buffer, Cutter()
     for line in sys.stdin.buffer:
         kind, body = made(line, cutter)

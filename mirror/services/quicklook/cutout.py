@@ -163,7 +163,9 @@ def _pointing(cards: Sequence[str]) -> Any:
         name = name_of(card)
         if _POINTING.fullmatch(name) and name not in header:
             value = split_card(card)[0]
-            header[name] = unquoted(value) if value.startswith("'") else float(value)
+            read = unquoted(value) if value.startswith("'") else _number(value)
+            if read is not None:
+                header[name] = read
     kinds = tuple(str(header.get(f"CTYPE{n}", ""))[:4] for n in (1, 2))
     if kinds != _HELIOPROJECTIVE:
         raise BadRequest(
@@ -292,11 +294,10 @@ class _Scaling:
 
 
 def _scaled(cards: Sequence[str]) -> _Scaling:
-    found = {name: split_card(card)[0] for card in reversed(cards) if (name := name_of(card)) in _SCALING}
+    numbers = ((name_of(card), _number(split_card(card)[0])) for card in reversed(cards) if name_of(card) in _SCALING)
+    found = {name: number for name, number in numbers if number is not None}
     blank = found.get("BLANK", found.get("ZBLANK"))
-    return _Scaling(
-        float(found.get("BSCALE", 1)), float(found.get("BZERO", 0)), None if blank is None else int(float(blank))
-    )
+    return _Scaling(found.get("BSCALE", 1.0), found.get("BZERO", 0.0), None if blank is None else int(blank))
 
 
 def _header(cards: Sequence[str], box: Box, scale: int, *, scaling: bool) -> Header:
@@ -314,7 +315,18 @@ def _change(header: Header, name: str, new: Any) -> None:
     position = header.find(name)
     if position is not None:
         value, comment = split_card(header.cards[position])
-        header.replace(position, make_card(name, repr(float(new(float(value)))).upper(), comment))
+        number = _number(value)
+        if number is not None:
+            header.replace(position, make_card(name, repr(float(new(number))).upper(), comment))
+
+
+def _number(value: str) -> float | None:
+    """The number of a card; None for one that has none, as JSOC writes what is missing, or no finite one."""
+    try:
+        number = float(value.upper().replace("D", "E"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _file(stored: Stored, header: Header, at: float, *, primary: bool) -> bytes:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _CODEC = "astropy.io.fits.hdu.compressed._compression"
 #: The functions of CFITSIO in it that decode Rice, by the bytes of a pixel, and the versions of astropy that have them so.
-_DECODERS, _KNOWN = {1: "fits_rdecomp_byte", 2: "fits_rdecomp_short", 4: "fits_rdecomp"}, range(6, 9)
+_DECODERS, _KNOWN = {1: "fits_rdecomp_byte", 2: "fits_rdecomp_short", 4: "fits_rdecomp"}, range(7, 9)
 #: Pixels of a block of Rice, as everybody writes them; the sizes of pixels in bytes that it knows.
 _BLOCK_PIXELS, _RICE_SIZES = 32, (1, 2, 4)
 #: Higher ones take twice the time to save a hundredth of the bytes.

@@ -510,8 +510,9 @@ def background(
 
 
 async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> None:
-    """What is done for later while nobody waits: the lake is sealed, and the journal of a cluster folded."""
+    """What is done for later while nobody waits: blocks are cut, the lake is sealed, the journal of a cluster folded."""
     may = lambda: may_go_on() and not core.filler.progress()  # noqa: E731
+    await core.index.cut_ahead(may)
     await lake.seal_ahead(may)
     if core.cluster is not None:
         await core.cluster.compaction.go_on(may)

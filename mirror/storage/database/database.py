@@ -77,6 +77,7 @@ class Database:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
         self._memory = Allowance()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")
+        self._afterwards: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -86,6 +87,10 @@ class Database:
         is only made where no store is: Damaged for files of a store without an index.
         """
         return cls(_opened(path), path)
+
+    def beside(self, name: str) -> Path | None:
+        """The path of a file of that name beside the database's; None for one in memory."""
+        return None if self._path is None else self._path.with_name(name)
 
     async def read(self, work: Callable[[Cursor], T]) -> T:
         """Run ``work`` with a cursor of its own, beside a running write; it must not change anything."""
@@ -128,6 +133,12 @@ class Database:
             with suppress(duckdb.Error, StorageError):
                 self._with_cursor(lambda cursor: cursor.execute("PRAGMA disable_checkpoint_on_shutdown"))
         self._door.close()
+        for work in self._afterwards:
+            work()
+
+    def when_closed(self, work: Callable[[], None]) -> None:
+        """Have this done at the end of ``close``, when nothing is read or written any more."""
+        self._afterwards.append(work)
 
     async def _between_writes(self, work: Callable[[Cursor], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._with_cursor, work)

@@ -6,7 +6,8 @@ comes back cut into fields, of which a window is no more than a slice of each. F
 answer, each followed by ``GLUE``.
 
 A block holds all records of a stretch of its series' axis, as the table had them at one version of the series; it
-counts as long as nothing changed in that stretch since (``PlacedVersion``).
+counts as long as nothing changed in that stretch since (``PlacedVersion``). While nobody waits, blocks are cut ahead and
+written to a file (``block_file``), where the first look finds them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, overload
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mirror.concurrency import Version
+from mirror.storage.index.block_file import Packed
 from mirror.storage.index.layout import SEPARATOR, Row
 from mirror.wire.rs_list import GLUE, Joined
 
@@ -31,14 +35,14 @@ if TYPE_CHECKING:
 
 _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
 #: Axis values of a block, and records that it may have: of denser series blocks are made shorter.
-SLOTS, MOST_IN_BLOCK = 512, 2048
+SLOTS, MOST_IN_BLOCK = 256, 2048
 #: Records that are cut at a time: some 10 MB.
 AT_ONCE = 8192
-#: Bytes of all blocks that are texts, and of all that are cut. Who goes through years without coming back to any place
-#: drives out only the texts of others who do.
-MOST_TEXTS, MOST_CUT = 16 << 20, 48 << 20
-#: How often somebody looks into a block before it is cut, or is read for a wide window; and how many looks of those, and
-#: blocks that cannot be had, are remembered.
+#: Bytes of all blocks that were looked into a few times, and of all those to which people come back. Who goes through years
+#: without coming back to any place drives out none of these.
+MOST_NEW, MOST_USED = 16 << 20, 48 << 20
+#: How often somebody looks into a block before it is one of these, and cut, or is read for a wide window; and how many looks
+#: of the latter, and blocks that cannot be had, are remembered.
 LOOKS, RECENT = 3, 100
 #: Changes of a series that are remembered by their place.
 MOST_CHANGES = 500
@@ -81,7 +85,7 @@ class Cut:
     ``offsets`` says where each value begins, and where the last one ends.
     """
 
-    data: bytes
+    data: bytes | memoryview
     offsets: NDArray[np.int32]
     count: int
 
@@ -163,6 +167,7 @@ class Block:
     recnums: list[int]
     keys: tuple[list[object], ...]  #: of each record, by the columns of the layout's order
     texts: pa.Array
+    keyset: int
     cut: Cut | None = None
 
     @property
@@ -219,10 +224,20 @@ def block_of(rows: pa.Table, keysets: dict[int, dict[str, int]]) -> Block | None
     kinds = rows["_keyset"].unique().to_pylist()
     keys = tuple(column.to_pylist() for column in rows.columns[3:])
     if not kinds:
-        return Block({}, [], keys, texts)
+        return Block({}, [], keys, texts, 0)
     if len(kinds) > 1 or not _is_latin(texts):
         return None
-    return Block(keysets[kinds[0]], rows["recnum"].to_pylist(), keys, texts)
+    return Block(keysets[kinds[0]], rows["recnum"].to_pylist(), keys, texts, kinds[0])
+
+
+def blocks_of(rows: pa.Table, keysets: dict[int, dict[str, int]], numbers: range, slots: int) -> list[Block | None]:
+    """The blocks ``numbers`` of such rows, which lie in them, as ``block_of`` gives them; the axis is the first key."""
+    rows = _in_order(rows)
+    along = rows.column(3).to_numpy()
+    ends = np.searchsorted(along, [number * slots for number in (*numbers, numbers.stop)]).tolist()
+    # Each with bytes of its own: what is remembered of a few must not keep those of all.
+    parts = (rows.slice(a, b - a).take(pa.array(np.arange(b - a))) for a, b in pairwise(ends))
+    return [block_of(part, keysets) for part in parts]
 
 
 def _is_latin(texts: pa.Array) -> bool:
@@ -246,6 +261,39 @@ def _in_order(rows: pa.Table) -> pa.Table:
     names = [*rows.column_names[3:], "recnum"]
     keys = [(name, "ascending", "at_start") for name in names]
     return rows.take(pc.sort_indices(rows, sort_keys=keys))
+
+
+#: Whole blocks are packed for speed: more effort saves a tenth of the room, and takes thrice as long.
+_PACKING = pa.Codec("zstd", compression_level=1)
+_LENGTH = np.dtype("<u2")
+_HEAD = msgspec.msgpack.Decoder(tuple[int, list[int], tuple[list[object], ...]])
+
+
+def packed(number: int, block: Block | None) -> Packed:
+    """A block as it lies in the file: its records' numbers and keys, the lengths of its fields, the fields."""
+    cut = None if block is None or not block.recnums else block.whole().cut
+    if block is None or cut is None:
+        return Packed(number, 0, None)
+    lengths = np.diff(cut.offsets)
+    if lengths.max() > np.iinfo(_LENGTH).max:
+        return Packed(number, 0, None)
+    head = msgspec.msgpack.encode((block.keyset, block.recnums, block.keys))
+    whole = b"".join((len(head).to_bytes(4, "little"), head, lengths.astype(_LENGTH).tobytes(), cut.data))
+    return Packed(number, len(whole), _PACKING.compress(whole, asbytes=True))
+
+
+def unpacked(found: Packed, keysets: dict[int, dict[str, int]]) -> Block | None:
+    """The inverse of ``packed``; None where there cannot be a block."""
+    if found.data is None:
+        return None
+    whole = memoryview(pa.decompress(found.data, found.size, codec="zstd"))
+    begin = 4 + int.from_bytes(whole[:4], "little")
+    keyset, recnums, keys = _HEAD.decode(whole[4:begin])
+    fields = keysets[keyset]
+    offsets = np.zeros(len(recnums) * len(fields) + 1, np.int32)
+    after = begin + (len(offsets) - 1) * _LENGTH.itemsize
+    np.cumsum(np.frombuffer(whole[begin:after], _LENGTH), out=offsets[1:])
+    return Block(fields, recnums, keys, _NO_TEXTS, keyset, Cut(whole[after:], offsets, len(recnums)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,8 +419,8 @@ class _Room:
 class Blocks:
     """Blocks by series (in lower case) and number."""
 
-    texts: _Room = field(default_factory=lambda: _Room(MOST_TEXTS))
-    cut: _Room = field(default_factory=lambda: _Room(MOST_CUT))
+    new: _Room = field(default_factory=lambda: _Room(MOST_NEW))
+    used: _Room = field(default_factory=lambda: _Room(MOST_USED))
     _looks: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _unfit: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _slots: dict[str, int] = field(default_factory=dict)
@@ -384,7 +432,7 @@ class Blocks:
     def find(self, series: str, number: int, current: PlacedVersion) -> Block | None:
         """A block as the series is now; None if it is not remembered."""
         key = (series, number)
-        room = self.cut if key in self.cut.blocks else self.texts
+        room = self.used if key in self.used.blocks else self.new
         found = room.blocks.get(key)
         if found is None:
             return None
@@ -402,32 +450,40 @@ class Blocks:
         self._looks.append((series, number))
         return self._looks.count((series, number)) >= LOOKS
 
-    def is_worth_cutting(self, series: str, number: int) -> bool:
-        """True if a block is looked into so often that it is time to cut it."""
-        found = self.texts.blocks.get((series, number))
+    def is_used(self, series: str, number: int) -> bool:
+        """True if a block is looked into so often that it is time to put it, cut, among those that are used."""
+        found = self.new.blocks.get((series, number))
         return found is not None and found.looks >= LOOKS and bool(found.block.recnums)
 
     def is_fit(self, series: str, number: int) -> bool:
         """False for a block that could not be had lately."""
         return (series, number) not in self._unfit
 
-    def put(self, series: str, number: int, block: Block | None, version: int) -> None:
+    def put(self, series: str, number: int, block: Block | None, version: int, *, used: bool = False) -> None:
         """Remember a block, as the series was at a version; None for one that cannot be had: it is not read again."""
-        room, key = self.texts if block is None or block.cut is None else self.cut, (series, number)
+        room, key = self.used if used else self.new, (series, number)
         if block is None or block.size > room.most // 4:
             self._unfit.append(key)
             return
-        if len(block.recnums) > MOST_IN_BLOCK and self.slots(series) > 1:
-            self._shorten(series, len(block.recnums))
+        if self.shorten(series, len(block.recnums)):
             return
-        self.texts.drop(key)
+        self.new.drop(key)
         room.put(key, _Remembered(block, version))
 
-    def _shorten(self, series: str, records: int) -> None:
-        """Have shorter blocks of a series: one of this length had so many records."""
-        while records > MOST_IN_BLOCK and self.slots(series) > 1:
-            self._slots[series] = self.slots(series) // 2
-            records //= 2
-        for room in (self.texts, self.cut):
-            for key in [key for key in room.blocks if key[0] == series]:
-                room.drop(key)
+    def have_slots(self, series: str, slots: int) -> None:
+        """Let the blocks of a series have so many axis values."""
+        if slots != self.slots(series):
+            self._slots[series] = slots
+            for room in (self.new, self.used):
+                for key in [key for key in room.blocks if key[0] == series]:
+                    room.drop(key)
+
+    def shorten(self, series: str, records: int) -> bool:
+        """Have shorter blocks of a series if one has more than MOST_IN_BLOCK records; True if they are now."""
+        slots = self.slots(series)
+        while records > MOST_IN_BLOCK and slots > 1:
+            slots, records = slots // 2, records // 2
+        if slots == self.slots(series):
+            return False
+        self.have_slots(series, slots)
+        return True

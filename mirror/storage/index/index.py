@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -23,16 +24,25 @@ import pyarrow as pa
 
 from mirror.concurrency import Version
 from mirror.coverage.coverage import Coverage
+from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
 from mirror.coverage.sharing import oldest_check, split_by_age
 from mirror.errors import StorageError
 from mirror.storage.index.affected import affected_by_recnums
+from mirror.storage.index.blocks import blocks_of, packed
 from mirror.storage.index.changes import CoverageLog, note_changes
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
-from mirror.storage.index.reader import Held, Reader
+from mirror.storage.index.reader import MOST_ROWS, Held, Reader, arrow_of, runs
 from mirror.storage.index.rows import rows_of, typed_values, widened_by
-from mirror.storage.index.windows import place_of
+from mirror.storage.index.windows import (
+    block_counts_sql,
+    is_in_order,
+    place_of,
+    places_of,
+    stretch,
+    window_sql,
+)
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.answers import NewAnswer
+    from mirror.storage.index.blocks import PlacedVersion
     from mirror.storage.index.merge import ForeignRecords
     from mirror.wire.rs_list import RsList
 
@@ -176,6 +187,11 @@ class KeptFact:
 
 STRUCTURE = "structure"
 
+#: Blocks that are cut in one transaction, for which other writes wait.
+CUT_AT_ONCE = 8
+#: Seconds from one look at which blocks of a series are to be cut to the next: so many times what it took, within these.
+LOOK_FACTOR, SHORTEST_LOOK, LONGEST_LOOK = 100, 10.0, 600.0
+
 
 class Index(Reader):
     """Records and coverage of all series; made by ``load``."""
@@ -188,12 +204,17 @@ class Index(Reader):
         self.removals = Version()  #: of all records: advances when some are taken away, as what was planned may be wrong then
         # One after the other: several at a time would only all be done late, and nothing committed before.
         self._converting = asyncio.Lock()
+        self._cut: dict[str, int] = {}  #: the version of each series at which all of its blocks were in the file
+        self._next_look: dict[str, float] = {}  #: when to look at a series again, by the clock of the loop
 
     @classmethod
     async def load(cls, database: Database) -> Index:
         """The index of a store, with its coverage read into memory."""
         index = cls(database)
-        await database.read(index._load)
+        token = await database.read(index._load)
+        await asyncio.to_thread(index._file.open, token)
+        for name, slots in index._file.slots.items():
+            index._blocks.have_slots(name, slots)
         with suppress(duckdb.Error, StorageError):  # a full disk must not keep what is held from being answered
             await index._tidy()
         return index
@@ -218,7 +239,12 @@ class Index(Reader):
         def vouched(coverage: Coverage) -> Coverage:
             return Coverage() if moved else coverage.redated(lambda _: NEVER)
 
+        text = encode_series_struct(series, runtime=0.0).decode("latin-1")
+        is_other = held is not None and text != encode_series_struct(held.series, runtime=0.0).decode("latin-1")
+
         def work(cursor: Cursor) -> dict[str, Tolerance]:
+            if is_other:
+                self._file.drop(name, None)
             if moved or grown:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
                 self._answers.cut(cursor, name, vouched)
@@ -233,7 +259,6 @@ class Index(Reader):
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
         held.version.advance()
         if self.on_commit is not None and not is_shared:
-            text = encode_series_struct(series, runtime=0.0).decode("latin-1")
             self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
     # ---- records ---------------------------------------------------------------------------------
@@ -324,31 +349,35 @@ class Index(Reader):
         async with self._converting:
             rows = await rows_of(layout, answers, held.keyset)
         widened = widened_by(layout, answers, held.tolerances)
+        changed = _Changed(layout)
 
-        def work(cursor: Cursor) -> bool:
+        def work(cursor: Cursor) -> None:
+            changed.begin(rows)
+
             def note(replaced: Mapping[int, int | None]) -> None:
+                changed.add(cursor, replaced)
                 note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
                 self._doubt(cursor, layout, replaced)
 
             if not held.has_tables:
                 create_tables(cursor, layout)
             came = _unknown(cursor, layout, rows) if vouched and self._answers.any_of(layout.series.name) else []
-            added = merge(cursor, layout, rows, complete, gone=gone, note=note)
+            merge(cursor, layout, rows, complete, gone=gone, note=note)
             self._doubt(cursor, layout, came)
             for each in more:
                 self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)
-            return added
+            self._file.drop(layout.series.name.lower(), changed.places)
 
         if renews and any(held.coverage.gaps(box) for box in checked):
             checked = ()  # some of it was taken away meanwhile
         unchanged = renews and not gone and rows is None
         since = self._since(series, checked) if unchanged else None
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
-        added = await self._database.write(work)
+        await self._database.write(work)
         held.has_tables = True
-        held.version.advance(place_of(layout.series, rows) if added else None)
+        changed.tell(held.version)
         for box in checked:
             held.coverage.add(box, checked_at)
         self._tell(series, checked, checked_at, since)
@@ -373,6 +402,7 @@ class Index(Reader):
             self._log.replace(cursor, series.name, uncover(self._log.of(cursor, series.name)))
             self._answers.cut(cursor, series.name, uncover)
             done = work(cursor)
+            self._file.drop(series.name.lower(), None)
             if held.has_tables and self._answers.any_of(series.name):
                 self._answers.forget_unheld(cursor, held.layout)
             return done
@@ -384,11 +414,17 @@ class Index(Reader):
         held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
         return done
 
-    async def mend(self, series: Series, work: Callable[[Cursor], T]) -> T:
-        """Do ``work``, which puts the tables of a series in order, in one transaction."""
-        done = await self._database.write(work)
-        self._held[series.name.lower()].version.advance()
-        return done
+    async def mend(self, series: Series, work: Callable[[Cursor], list[str]]) -> list[str]:
+        """Do ``work``, which puts the tables of a series in order and says what was wrong, in one transaction."""
+
+        def both(cursor: Cursor) -> list[str]:
+            if found := work(cursor):
+                self._file.drop(series.name.lower(), None)
+            return found
+
+        if found := await self._database.write(both):
+            self._held[series.name.lower()].version.advance()
+        return found
 
     async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:
         """The number here of a key set with these fields, for rows that another mirror kept."""
@@ -409,9 +445,13 @@ class Index(Reader):
         opened = ((opened_box(held.series, box), at) for box, at in share.claims)
         theirs, ours = split_by_age(held.coverage, [(box, at) for box, at in opened if box is not None])
         found_at = max((at for _, at in share.claims), default=held.fetched_at)
+        changed = _Changed(held.layout)
 
         def work(cursor: Cursor) -> None:
+            changed.begin(*share.new, *share.old)
+
             def note(replaced: Mapping[int, int | None]) -> None:
+                changed.add(cursor, replaced)
                 note_changes(cursor, held.layout, replaced, found_at, vouched=False)
                 self._doubt(cursor, held.layout, replaced)
 
@@ -421,11 +461,12 @@ class Index(Reader):
             for box, checked_at in theirs:
                 self._log.add(cursor, series.name, (box,), checked_at)
             add_tolerances(cursor, held.layout, dict(share.tolerances))
+            self._file.drop(series.name.lower(), changed.places)
 
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.version.advance()
+        changed.tell(held.version)
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
             if not is_shared:
@@ -437,9 +478,57 @@ class Index(Reader):
         layout = self._held[series.name.lower()].layout
         return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
 
+    # ---- blocks that are cut ahead -----------------------------------------------------------------
+
+    async def cut_ahead(self, may_go_on: Callable[[], bool]) -> None:
+        """Cut the blocks that are not in the file, some at a time and as long as that may go on.
+
+        The last block of a series waits until it is full. StorageError if they cannot be written.
+        """
+        now = asyncio.get_running_loop().time
+        for name, held in tuple(self._held.items()):
+            is_due = self._cut.get(name) != held.version.number and now() >= self._next_look.get(name, 0.0)
+            if not is_due or not held.has_tables or not is_in_order(held.series) or not may_go_on():
+                continue
+            version, began = held.version.number, now()
+            lacking = await self._lacking(name, held)
+            self._next_look[name] = now() + min(max(LOOK_FACTOR * (now() - began), SHORTEST_LOOK), LONGEST_LOOK)
+            for run in runs(lacking, CUT_AT_ONCE):
+                if not may_go_on():
+                    return
+                await self._cut_run(name, held, run, self._blocks.slots(name))
+            self._cut[name] = version
+
+    async def _lacking(self, name: str, held: Held) -> list[int]:
+        """The blocks of a series that have records and are not in the file, in order."""
+        while True:
+            slots = self._blocks.slots(name)
+            sql = block_counts_sql(held.layout, slots)
+            found = await self._database.read(lambda cursor, sql=sql: cursor.execute(sql).fetchall())  # type: ignore[misc]
+            if not self._blocks.shorten(name, max((count for _, count, _ in found), default=0)):
+                break
+        if found and found[-1][2] < found[-1][0] * slots + slots - 1:
+            del found[-1]
+        there = await asyncio.to_thread(self._file.numbers, name, slots)
+        return [number for number, _, _ in found if number not in there]
+
+    async def _cut_run(self, name: str, held: Held, run: range, slots: int) -> None:
+        sql = window_sql(held.layout, stretch(run[0], run[-1], slots))
+
+        def work(cursor: Cursor) -> None:
+            rows = arrow_of(cursor, sql, MOST_ROWS)
+            found = [None] * len(run) if rows is None else blocks_of(rows, self._keysets, run, slots)
+            token = secrets.token_hex(8)
+            self._file.put(name, slots, map(packed, run, found), token)
+            cursor.execute("DELETE FROM mirror.block_file")
+            cursor.execute("INSERT INTO mirror.block_file VALUES (?)", [token])
+
+        await self._database.write(work)
+
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _load(self, cursor: Cursor) -> None:
+    def _load(self, cursor: Cursor) -> str | None:
+        """Read what there is into memory; the token of the file of blocks."""
         known = cursor.execute("FROM mirror.series").fetchall()
         tables = all_tables(cursor) if known else set()
         for name, structure, fetched_at in known:
@@ -458,12 +547,44 @@ class Index(Reader):
         self._answers.load(cursor)
         for name, coverage in self._log.replay(cursor).items():
             self._held[name].coverage = opened_coverage(self._held[name].series, coverage)
+        token = cursor.execute("SELECT token FROM mirror.block_file").fetchone()
+        return None if token is None else str(token[0])
 
     def _new_keyset(self, layout: Layout) -> int:
         """A number for these fields, known before the first row that has it can be read."""
         number = max(self._keysets, default=0) + 1
         self._keysets[number] = _positions(layout.fields)
         return number
+
+
+class _Changed:
+    """Where along its axis the records of a series change in one transaction."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.places: list[tuple[int, int]] | None = []  #: None: anywhere
+
+    def begin(self, *rows: pa.Table | None) -> None:
+        """These rows come; nothing else is known to change (the transaction may have been tried before)."""
+        self.places = []
+        for each in rows:
+            place = place_of(self._layout.series, each)
+            self._extend(None if place is None else [place])
+
+    def add(self, cursor: Cursor, replaced: Collection[int]) -> None:
+        """These records are about to go."""
+        self._extend(places_of(cursor, self._layout, replaced))
+
+    def tell(self, version: PlacedVersion) -> None:
+        """Let the version advance by all that has changed."""
+        for place in [None] if self.places is None else self.places or [_NOWHERE]:
+            version.advance(place)
+
+    def _extend(self, places: list[tuple[int, int]] | None) -> None:
+        self.places = None if places is None or self.places is None else self.places + places
+
+
+_NOWHERE = MAX, MIN
 
 
 def _unknown(cursor: Cursor, layout: Layout, rows: pa.Table | None) -> list[int]:

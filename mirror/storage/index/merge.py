@@ -84,32 +84,33 @@ def merge(
     *,
     gone: Collection[int] = (),
     note: Note = lambda _: None,
-) -> bool:
+) -> None:
     """Put ``rows`` where they belong, and retire what they replace or no longer are.
 
     In the boxes ``complete`` the rows are all there is: other records there become old versions, as do
-    those numbered ``gone``. True if whatever was held stays as it was: rows were added at most.
+    those numbered ``gone``. ``note`` hears of each record that leaves, but for those that come again under their number.
     """
     where = [f"({box_predicate(layout.series, box)})" for box in complete]
     if gone:
         where.append(f"recnum IN ({', '.join(map(str, gone))})")
     within = " OR ".join(where)
     if rows is None:
-        return not within or not _retire_all(cursor, layout, within, note)
+        if within:
+            _retire_all(cursor, layout, within, note)
+        return
     cursor.register(_BATCH, rows)
     try:
         certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
         versions = _has_versions(layout, rows)
         if not certain or not _untouched(cursor, layout, within):
             _merge_into(cursor, layout, within, note, versions=versions)
-            return False
+            return
         if versions:
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_newest(layout)}")
             cursor.execute(f"INSERT INTO {layout.old_table} BY NAME FROM {_replaced(layout)}")
         else:
             # In the server's order, which is that of the prime keys.
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
-        return True
     finally:
         cursor.unregister(_BATCH)
 
@@ -170,13 +171,12 @@ def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note, *, vers
 _NOT_SENT = f"recnum NOT IN (SELECT recnum FROM {_BATCH})"
 
 
-def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> bool:
-    """Retire records that nothing replaces; whether there were any."""
+def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> None:
+    """Retire records that nothing replaces."""
     gone = _numbers(cursor, layout, predicate)
     if gone:
         note(dict.fromkeys(gone))
         _retire(cursor, layout, predicate)
-    return bool(gone)
 
 
 def _numbers(cursor: Cursor, layout: Layout, predicate: str) -> set[int]:

@@ -19,7 +19,8 @@ from mirror.coverage.plan import other_keys
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of
+from mirror.storage.index.block_file import BlockFile
+from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of, blocks_of, unpacked
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -30,16 +31,17 @@ from mirror.storage.index.select_sql import (
     select_sql,
     selected_sql,
 )
-from mirror.storage.index.windows import Window, part_of, window_of, window_sql
+from mirror.storage.index.windows import part_of, stretch, window_of, window_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mirror.coverage.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.blocks import Block
+    from mirror.storage.index.windows import Window
 
 T = TypeVar("T")
 
@@ -108,8 +110,9 @@ class Held:
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches, and bytes of their texts that are one array of Arrow's.
 ROWS_AT_ONCE, MOST_TEXT = 2000, 1 << 30
-#: Blocks that are read whole for one question: at its first look, or when people come back; and rows that one may have.
-FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 2, 8, 20_000
+#: Blocks that are read from the database whole for one question: at its first look, or when people come back; and rows that
+#: they may have.
+FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 4, 16, 40_000
 
 R = TypeVar("R")
 
@@ -123,6 +126,8 @@ class Reader:
         self._keysets: dict[int, dict[str, int]] = {}
         self._answers = Answers()
         self._blocks = Blocks()
+        self._file = BlockFile(database.beside("blocks.sqlite"))
+        database.when_closed(self._file.close)
 
     @property
     def answers(self) -> Answers:
@@ -207,35 +212,45 @@ class Reader:
             return await self._unremembered(held, window, n)
         series, slots = held.series.name.lower(), self._blocks.slots(held.series.name.lower())
         version = held.version.number  # of now: while one block is waited for, the records of another may change
-        numbers = range(window.lo // slots, window.hi // slots + 1)
-        blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
+        first, last = window.lo // slots, window.hi // slots
+        blocks = {number: self._blocks.find(series, number, held.version) for number in range(first, last + 1)}
         lacking = [number for number, block in blocks.items() if block is None]
-        if not all(self._blocks.is_fit(series, number) for number in lacking):
+        if lacking and self._file.slots.get(series) == slots:
+            for number, block in (await asyncio.to_thread(self._filed, series, slots, lacking)).items():
+                self._blocks.put(series, number, block, version)
+                blocks[number] = block
+                lacking.remove(number)
+        if not all(self._blocks.is_fit(series, number) for number, block in blocks.items() if block is None):
             return await self._unremembered(held, window, n)
         if len(lacking) > FEW_BLOCKS:
             wanted = [self._blocks.is_worth_reading(series, number) for number in lacking]
             if len(lacking) > MOST_BLOCKS or not all(wanted):
                 return await self._unremembered(held, window, n)
+        for run in runs(lacking):
+            for number, block in zip(run, await self._read_blocks(held, run, slots), strict=True):
+                self._blocks.put(series, number, block, version)
+                blocks[number] = block
         for number, block in tuple(blocks.items()):
-            if block is None:
-                stretch = Window(number * slots, number * slots + slots - 1, window.axis, ())
-                blocks[number] = await self._block(held, stretch)
-                self._blocks.put(series, number, blocks[number], version)
-            elif self._blocks.is_worth_cutting(series, number):
+            if block is not None and self._blocks.is_used(series, number):
                 blocks[number] = await asyncio.to_thread(block.whole)
-                self._blocks.put(series, number, blocks[number], version)
+                self._blocks.put(series, number, blocks[number], version, used=True)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
         return rows.first(n) if n else rows
 
-    async def _block(self, held: Held, window: Window) -> Block | None:
-        """All records of a stretch of the axis; None if they are too many for a block, or cannot be one."""
-        sql = window_sql(held.layout, window)
+    def _filed(self, series: str, slots: int, wanted: list[int]) -> dict[int, Block | None]:
+        """Those of some blocks that are in the file; None for those that are known to be none."""
+        found = self._file.get(series, slots, wanted[0], wanted[-1])
+        return {each.number: unpacked(each, self._keysets) for each in found if each.number in wanted}
 
-        def work(cursor: Cursor) -> Block | None:
-            found = _arrow(cursor, sql, MOST_ROWS)
-            return None if found is None else block_of(found, self._keysets)
+    async def _read_blocks(self, held: Held, run: range, slots: int) -> list[Block | None]:
+        """Blocks that follow each other; None for those that cannot be one, or for all where they have too many rows."""
+        sql = window_sql(held.layout, stretch(run[0], run[-1], slots))
+
+        def work(cursor: Cursor) -> list[Block | None]:
+            found = arrow_of(cursor, sql, MOST_ROWS)
+            return [None] * len(run) if found is None else blocks_of(found, self._keysets, run, slots)
 
         return await self._database.read(work)
 
@@ -244,7 +259,7 @@ class Reader:
         sql = window_sql(held.layout, window)
 
         def work(cursor: Cursor) -> BlockRows | None:
-            found = _arrow(cursor, sql, MOST_RECORDS)
+            found = arrow_of(cursor, sql, MOST_RECORDS)
             block = None if found is None else block_of(found, self._keysets)
             return None if block is None else BlockRows(block.parts())
 
@@ -470,7 +485,20 @@ def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
     return rows
 
 
-def _arrow(cursor: Cursor, sql: str, most: int) -> pa.Table | None:
+def runs(numbers: Iterable[int], most: int | None = None) -> Iterator[range]:
+    """The stretches of ascending numbers that follow each other, of at most so many."""
+    run = range(0)
+    for number in numbers:
+        if not run or number != run.stop or len(run) == most:
+            if run:
+                yield run
+            run = range(number, number)
+        run = range(run.start, number + 1)
+    if run:
+        yield run
+
+
+def arrow_of(cursor: Cursor, sql: str, most: int) -> pa.Table | None:
     """The rows of a statement; None if there are more than ``most``, or more than MOST_TEXT."""
     reader = cursor.sql(sql).to_arrow_reader(ROWS_AT_ONCE)
     batches, count, size = [], 0, 0

@@ -23,12 +23,17 @@ from mirror.storage.index.layout import SEPARATOR, column_name, quoted
 from mirror.storage.index.select_sql import key_predicate
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pyarrow as pa
 
     from mirror.drms.recordset import Selection, Term
     from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
 
+#: Places of replaced records that are told apart; of more it is told in which stretch they are.
+MOST_PLACES = 20
 #: Axis values of the widest window: a day of 12 s.
 WIDEST = 8192
 
@@ -101,6 +106,35 @@ def place_of(series: Series, rows: pa.Table | None) -> tuple[int, int] | None:
     ends = pc.min_max(rows[column_name(axis.column)])
     lo, hi = ends["min"].as_py(), ends["max"].as_py()
     return (MAX, MIN) if lo is None else (int(lo), int(hi))
+
+
+def places_of(cursor: Cursor, layout: Layout, recnums: Collection[int]) -> list[tuple[int, int]] | None:
+    """The stretches of the axis in which held records of the newest versions lie, as ``place_of``."""
+    axis = coverage_axis(layout.series)
+    if axis is None or axis.kind is Kind.MILLISECONDS:
+        return None
+    column = quoted(column_name(axis.column))
+    sql = f"SELECT DISTINCT {column} FROM {layout.table} WHERE recnum IN (SELECT unnest(?::BIGINT[])) AND {column} IS NOT NULL"
+    found = sorted(int(at) for (at,) in cursor.execute(sql, [list(recnums)]).fetchall())
+    return [(at, at) for at in found] if len(found) <= MOST_PLACES else [(found[0], found[-1])]
+
+
+def is_in_order(series: Series) -> bool:
+    """True if the records of a series lie in the order of its axis, so that it has blocks."""
+    columns, axis = _whole_keys(series), coverage_axis(series)
+    return columns is not None and axis is not None and axis.kind is not Kind.MILLISECONDS and next(iter(columns)) == axis.column
+
+
+def stretch(first: int, last: int, slots: int) -> Window:
+    """The window of the blocks ``first`` to ``last``."""
+    return Window(first * slots, last * slots + slots - 1, 0, ())
+
+
+def block_counts_sql(layout: Layout, slots: int) -> str:
+    """Each block of a table with the number of its records, in order, and the last axis value of all."""
+    axis = quoted(layout.order[0])
+    sql = f"SELECT floor({axis} / {slots})::BIGINT AS number, count(*), max(max({axis})) OVER () FROM {layout.table}"
+    return f"{sql} WHERE {axis} IS NOT NULL GROUP BY number ORDER BY number"
 
 
 def window_sql(layout: Layout, window: Window) -> str:

@@ -162,6 +162,7 @@ async def build(
         app, events = _app(core, making, kept, faced, health, stops)
         await making.worker.resume()
         await core.fills.resume()
+        faced.films.resume()
         await kept.sync.reconcile(config.subscription)
         await kept.inbox.start()
         await core.database.rest()

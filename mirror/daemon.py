@@ -155,6 +155,7 @@ async def build(
         health = Health(
             lambda: core.database.read(lambda c: c.execute("SELECT 1").fetchall()), kept.status.upstream_state,
             disk=kept.status.disk,
+            cluster=None if core.cluster is None else core.cluster.problem,
         )
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
         stops.push_async_callback(core.filler.stop)  # first of all but fills: it brings what others write down

@@ -362,7 +362,7 @@ class Exporting:
     exports: Exports
     lists: FileLists
     asked: UpstreamExports
-    renderer: RenderProcess  #: the process that reads images
+    cutter: RenderProcess  #: the process that reads images to cut them
 
 
 def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> None:
@@ -390,9 +390,9 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
-    renderer = RenderProcess()
-    stops.push_async_callback(renderer.stop)
-    here = Processing(c.config.exports.process_here, c.blobs, renderer)
+    cutter = RenderProcess()
+    stops.push_async_callback(cutter.stop)
+    here = Processing(c.config.exports.process_here, c.blobs, cutter)
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted, here)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
@@ -405,7 +405,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     )
     contents = None if c.shared_files is None else c.shared_files.contents_of
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs, contents)
-    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, renderer)
+    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, cutter)
 
 
 @dataclass(frozen=True)
@@ -648,7 +648,7 @@ PICTURES, FILMS = "pictures", "films"
 class Browsing:
     """Its parts; ``subscribing`` is None where there is no config.toml to write to."""
 
-    renderer: RenderProcess
+    renderer: RenderProcess  #: the process that makes pictures; cutouts, which are quick, do not wait for these
     pictures: QuickLooks
     films: Films
     ahead: PicturesAhead
@@ -678,7 +678,9 @@ def browsing(
     environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, renderer = core, core.config.storage, exporting.renderer
+    c, storage = core, core.config.storage
+    renderer = RenderProcess()
+    stops.push_async_callback(renderer.stop)
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     pictures = QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer)
@@ -692,7 +694,7 @@ def browsing(
         pictures=pictures,
         films=films,
         ahead=ahead,
-        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
+        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, exporting.cutter, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),

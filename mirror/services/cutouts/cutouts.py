@@ -123,9 +123,10 @@ class Cutouts:
             raise Several(ds, [_choice(wanted) for wanted in plan.files[:MOST_CHOICES]])
         wanted = plan.files[0]
         [name] = await self._assembler.file_names(plan, [wanted])
-        export = await self._adopted.of(wanted.owner)
-        if export is not None and not (wanted.path and await self._files.held(wanted.path)):
-            return FitsFile(plan, wanted, name, export, b"", 0)
+        if not (wanted.path and await self._files.held(wanted.path)):
+            export = await self._adopted.of(wanted.owner)
+            if export is not None:
+                return FitsFile(plan, wanted, name, export, b"", 0)
         blob = await self._archived(wanted, cached_only=cached_only)
         if not cached_only:
             await self._assembler.prepare(plan)

@@ -1,12 +1,12 @@
-"""What upstream replaced or withdrew of what was held: noted as it is taken over, and read for reports.
+"""Logs beside the records: their coverage, and what upstream replaced or withdrew.
 
-Only records that the mirror vouched for count: one that was asked for by its number, and whose newer
-version came later, has not changed. The files of replaced records stay, and are the first to be evicted.
+``CoverageLog`` has what was completed. It is replayed at start; later rows win. A row is written in the
+transaction of the records that it vouches for. When most rows are outdated, the log is written again as the
+spans that they add up to.
 
-Coverage as it is kept: a log of what was completed, replayed at start; later rows win.
-
-A row is written in the transaction of the records that it vouches for. When most rows are outdated the
-log is written again, as the spans that they come to.
+``Changes`` has the held records that upstream replaced or withdrew, for reports. Only records that the mirror
+vouched for count: one that was requested by number, and whose newer version came later, has not changed. The
+files of replaced records stay, and are the first to be evicted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The log is written again when it has this many times the rows that are needed, and some more.
+#: The log is written again when it has more than WASTE times the rows that are needed, plus SOME.
 WASTE, SOME = 2, 1000
 
 _Span = tuple[str, str, int, int, int, float]
@@ -58,7 +58,7 @@ class CoverageLog:
     def __init__(self) -> None:
         self._next = 0
         self._length = 0
-        self._needed = 0  #: rows after it was last written again or replayed
+        self._needed = 0  #: rows when it was last written again or replayed
 
     def replay(self, cursor: Cursor) -> dict[str, Coverage]:
         """The coverage of each series, by lower-case name."""
@@ -90,7 +90,7 @@ class CoverageLog:
         return coverage
 
     def replace(self, cursor: Cursor, series: str, coverage: Coverage) -> None:
-        """Of a series no more is vouched for than ``coverage``."""
+        """Let ``coverage`` be all that is vouched for of a series."""
         cursor.execute("DELETE FROM mirror.coverage WHERE series = ?", [series.lower()])
         self._insert(cursor, list(spans({series.lower(): coverage})))
 
@@ -99,7 +99,7 @@ class CoverageLog:
         return self._length > WASTE * self._needed + SOME
 
     def compact(self, cursor: Cursor) -> None:
-        """Write the log again ; what it replays to stays the same."""
+        """Write the log again; it replays to the same coverage."""
         rows = list(spans(self.replay(cursor)))
         cursor.execute("DELETE FROM mirror.coverage")
         self._length = 0
@@ -141,7 +141,7 @@ def spans(coverage: Mapping[str, Coverage]) -> Iterator[_Span]:
 
 
 def region_to_json(region: Region) -> str:
-    """A region as the log holds it."""
+    """A region in the form the log has it."""
     others = [list(r) if isinstance(r, Between) else r for r in region.others]
     return json.dumps({"others": others, "all_versions": region.all_versions})
 
@@ -158,7 +158,7 @@ _CHANGES = "incoming_changes"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A record that was held and is an old version now; ``new`` is None if no record has its name any more."""
+    """A held record that became an old version; ``new`` is None if no record has its name any more."""
 
     series: str
     old: int
@@ -174,7 +174,7 @@ class Changes:
         self._database = database
 
     async def found(self, series: str | None, since: float | None, most: int) -> list[Change]:
-        """The last ``most`` changes, newest first, of one series or all, since a moment in Unix seconds."""
+        """The last ``most`` changes of one series or all since a moment in Unix seconds, newest first."""
         sql = (
             "SELECT series, old_recnum, new_recnum, name, found_at FROM mirror.changes "
             "WHERE (?::VARCHAR IS NULL OR series = ?) AND found_at >= ? ORDER BY found_at DESC, name, series LIMIT ?"
@@ -188,9 +188,9 @@ class Changes:
 def note_changes(
     cursor: Cursor, layout: Layout, replaced: Mapping[int, int | None], found_at: float, *, vouched: bool
 ) -> None:
-    """Note what became of held records, which are still in the series' table: old number to new, or None.
+    """Note held records that are about to leave the series' table: old number to new, or None.
 
-    ``vouched``: the mirror held them to be the newest; where that is not known, coverage tells.
+    ``vouched``: the mirror vouched that they were the newest; otherwise coverage decides.
     """
     rows = _rows(cursor, layout, replaced)
     if not vouched:
@@ -218,7 +218,7 @@ def note_changes(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What a held record is called, and where it lies among the prime keys."""
+    """The name of a held record, and its place among the prime keys."""
 
     name: str
     place: int
@@ -255,7 +255,7 @@ def _restriction(value: object) -> Restriction:
 
 
 def _name_positions(cursor: Cursor, series: Series) -> dict[int, int]:
-    """Where the name stands among the fields of each key set."""
+    """The position of the name among the fields of each key set."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
     rows = cursor.execute(sql, [series.name.lower()]).fetchall()
     return {keyset: at for keyset, fields in rows if (at := _name_position(fields)) is not None}
@@ -270,7 +270,7 @@ def _name_position(fields: str) -> int | None:
 
 
 def _vouched(cursor: Cursor, layout: Layout, rows: Mapping[int, _Row]) -> set[int]:
-    """Those of the records of which coverage says that they were the newest of their name."""
+    """The records that coverage vouches to have been the newest of their name."""
     coverage = CoverageLog().of(cursor, layout.series.name) if rows else Coverage()
     return {n for others, numbers in _by_others(rows) for n in _covered(coverage, others, numbers, rows)}
 
@@ -291,7 +291,7 @@ def _covered(
 
 
 def _send_to_the_back(cursor: Cursor, series: str, old: list[int]) -> None:
-    """The files that only these records have count as unused for longest."""
+    """Make files that only these records have the least recently used ones."""
     cursor.execute(
         "UPDATE mirror.blobs SET last_used = 0 FROM ("
         "  SELECT head, sha256 FROM mirror.holdings WHERE head IN ("

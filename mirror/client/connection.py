@@ -29,7 +29,7 @@ _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 class RemoteError(MirrorError):
     """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered; ``body`` as it came.
 
-    ``missing`` names what is not to be had, each thing of it, where the mirror says so.
+    ``missing`` names each thing that cannot be had, where the mirror says so.
     """
 
     def __init__(self, message: str, code: int = 0, body: bytes = b"", missing: Sequence[str] = ()) -> None:

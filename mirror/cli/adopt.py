@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,11 @@ class _Run:
         stamps: dict[Path, Stamp] = {}
         for path in paths:
             try:
-                stamps[path] = Stamp.of(path.stat())
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):
+                    stamps[path] = Stamp.of(found)
+                else:
+                    self.outcomes.append(_failed(path, "it is not a regular file"))
             except OSError as problem:
                 self.outcomes.append(_failed(path, f"cannot be read: {explained(problem)}"))
         answer = self._asked(stamps) if stamps else []

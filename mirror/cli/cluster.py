@@ -69,7 +69,8 @@ def _print(told: Cluster) -> None:
     if told.files_problem:
         click.echo(f"waiting  files of this server do not go there now: {told.files_problem}")
     if told.unpublished:
-        click.echo(f"waiting  {counted(told.unpublished, 'commit')} of this server are not published yet")
+        verb = "is" if told.unpublished == 1 else "are"
+        click.echo(f"waiting  {counted(told.unpublished, 'commit')} of this server {verb} not published yet")
     if told.versions:
         click.echo(f"versions {told.versions}")
     for problem in told.broken:

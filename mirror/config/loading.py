@@ -100,7 +100,7 @@ _LISTS: dict[str, type] = {
 class Problem:
     """What is wrong with a configuration: ``text`` names the section and the key, and what was expected.
 
-    ``section``, ``number`` (of a ``[[section]]``, from 1) and ``key`` say where in the file; all empty: elsewhere.
+    ``section``, ``number`` (of a ``[[section]]``, from 1) and ``key`` are its place in the file; all empty: elsewhere.
     """
 
     text: str
@@ -110,21 +110,21 @@ class Problem:
 
     @property
     def in_environment(self) -> bool:
-        """True if it is in a variable, and not in the file."""
+        """True if it is in an environment variable, not in the file."""
         return self.text.startswith(_ENVIRONMENT)
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration of the file ``path`` (None: defaults), as ``MIRROR_<SECTION>__<KEY>`` overrides it.
+    """The configuration in the file ``path`` (None: defaults), with overrides from ``MIRROR_<SECTION>__<KEY>``.
 
-    A path in the file is relative to the file. Raises ConfigError with the file, the key and what
-    was expected there; a configuration is right as a whole, or there is none.
+    Paths in the file are relative to it. Raises ConfigError with the file, the key and what was expected there; a
+    configuration is valid as a whole, or there is none.
     """
     return read_config("" if path is None else text_of(path), path, environ)
 
 
 def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The same, where ``text`` is what stands in the file, or is to stand there."""
+    """The same for ``text``, which is the file's content, or is to be."""
     config, problems = examine(text, path, environ)
     for problem in problems:
         origin = "configuration" if path is None else str(path)
@@ -133,7 +133,7 @@ def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Con
 
 
 def examine(text: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
-    """The same, and all that is wrong with it; what is wrong has its default in the configuration then."""
+    """The same, with all problems; values with problems have their defaults."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -142,20 +142,20 @@ def examine(text: str, path: Path | None, environ: Mapping[str, str]) -> tuple[C
     config = _placed(_build(tree, problems), Path() if path is None else path.parent)
     config = _overridden(config, environ, problems)
     for check, sections in _CHECKS:
-        if not any(problem.section in sections for problem in problems):  # which may only follow from another
+        if not any(problem.section in sections for problem in problems):  # one may only follow from another
             problems += check(config)
     return config, problems
 
 
 def check_value(section: str, key: str, value: str) -> None:
-    """ValueError with what is expected, if a key of a section cannot have this value."""
+    """Raise ValueError with what is expected if a key of a section cannot have this value."""
     _keys(_TABLES[section])[key].metadata["read"](value)
 
 
 def text_of(path: Path) -> str:
-    """What stands in the file; ConfigError if it cannot be read."""
+    """The file's content; ConfigError if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -163,7 +163,7 @@ def text_of(path: Path) -> str:
 
 
 def _placed(config: Config, folder: Path) -> Config:
-    """The same, with its paths below ``folder`` where they are relative."""
+    """The same configuration, with relative paths placed below ``folder``."""
     inbox = None if config.storage.inbox is None else folder / config.storage.inbox
     storage = replace(config.storage, path=folder / config.storage.path.expanduser(), inbox=inbox)
     log = replace(config.log, file=None if config.log.file is None else folder / config.log.file)
@@ -183,7 +183,7 @@ def _build(tree: Mapping[str, Any], problems: list[Problem]) -> Config:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A section of the file, or the variable ``variable``."""
+    """A section of the file, or an environment variable."""
 
     section: str
     number: int | None = None
@@ -207,7 +207,7 @@ def _sections(kind: Callable[..., T], tables: Any, name: str, problems: list[Pro
 
 
 def _section(kind: Callable[..., T], table: Any, place: _Place, problems: list[Problem]) -> T | None:
-    """A section without what is wrong in it; None if it lacks what it must have."""
+    """A section without its wrong values; None if it lacks a required key."""
     if not isinstance(table, dict):
         problems.append(place.problem(": expected a table of keys and values"))
         return None
@@ -232,7 +232,7 @@ def _keys(kind: Any) -> dict[str, Field[Any]]:
 
 
 def _misread(key: Field[Any], value: Any, problem: ValueError) -> str:
-    """What is wrong with a value; one that is secret is not shown, nor the password in an address."""
+    """What is wrong with a value; secrets are not shown, nor is a password in an address."""
     if key.metadata["secret"]:
         return f": expected {problem}"
     shown = redacted(repr(value)) if "://" in repr(value) else repr(value)
@@ -246,7 +246,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Each variable that is meant to override a value, with its section and key."""
+    """Each environment variable that overrides a value, with its section and key."""
     meant = sorted(v for v in environ if v.startswith("MIRROR_") and "__" in v)
     parts = {variable: variable.removeprefix("MIRROR_").lower().partition("__") for variable in meant}
     return {variable: (section, key) for variable, (section, _, key) in parts.items()}
@@ -341,7 +341,7 @@ def _check_cluster(config: Config) -> Iterator[Problem]:
         yield Problem(told, "cluster", key="endpoint")
 
 
-#: What several values must be together, and the sections in which they are.
+#: Checks of values that depend on each other, with the sections that they are in.
 _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
     (_check_manners, ("upstream",)),
     (_check_names, ("subscription",)),
@@ -354,7 +354,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
 
 
 def check_access(config: Config) -> None:
-    """ConfigError if the mirror is to listen to others, and nobody said to whom."""
+    """Raise ConfigError if the mirror would listen to other computers, and nothing says to whom."""
     host = config.server.host
     if is_loopback(host) or config.access.networks or config.token:
         return

@@ -164,7 +164,7 @@ def _unpacker(encoding: str) -> Callable[[bytes], Iterable[bytes]]:
 
 
 class _Parts:
-    """Decompresses a body, at most ``STEP`` bytes at a time; called with no bytes, it checks that the body has ended."""
+    """Decompresses a body, at most ``STEP`` bytes at a time; a call without bytes checks that the body has ended."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding

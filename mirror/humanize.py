@@ -9,16 +9,16 @@ from difflib import get_close_matches
 
 
 def stamp(seconds: float) -> str:
-    """A time of the store, in Unix seconds, as the API tells it; the last that has a date if it has none."""
+    """A time in Unix seconds in the form of the API; beyond the calendar, the last time that has a date."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks
+    except (ValueError, OverflowError, OSError):  # such as the next look at a subscription, every million weeks
         moment = datetime.max.replace(tzinfo=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Those of the known names that are written much like this one, in any case, the nearest first."""
+    """The known names most similar to this one, in any case, the nearest first."""
     names = {known_name.lower(): known_name for known_name in known}
     return [names[found] for found in get_close_matches(name.lower(), names, n=most)]
 
@@ -44,7 +44,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _LENGTHS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-#: What stands where there is no value, or none that can be printed.
+#: What is shown for no value, or one that cannot be printed.
 NONE = "–"
 
 
@@ -65,7 +65,7 @@ def size(value: float | None) -> str:
 
 
 def share(part: float | None, whole: float | None) -> str:
-    """``97.2 %``; a dash where there is no whole. Below 100 % it never says 100 %."""
+    """``97.2 %``; a dash without a whole. Less than 100 % is never rounded up to it."""
     if part is None or not whole:
         return NONE
     percent = 100.0 * part / whole
@@ -75,7 +75,7 @@ def share(part: float | None, whole: float | None) -> str:
 
 
 def length(seconds: float | None) -> str:
-    """A time span in its two largest units: ``3 d 4 h``; of less than nothing, ``0 s``."""
+    """A time span in its two largest units: ``3 d 4 h``; ``0 s`` if negative."""
     if seconds is None or not math.isfinite(seconds):
         return NONE
     left, parts = round(seconds), []
@@ -87,12 +87,12 @@ def length(seconds: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """The same of work that takes a second at least."""
+    """The same for work, at least a second."""
     return length(max(1.0, seconds))
 
 
 def moment(seconds: float | None) -> str:
-    """Unix seconds as ``2026-11-22 11:45 UTC``; a dash for what no calendar has."""
+    """Unix seconds as ``2026-11-22 11:45 UTC``; a dash for times beyond the calendar."""
     if seconds is None:
         return NONE
     try:
@@ -107,5 +107,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def short_moment(seconds: float | None) -> str:
-    """A time in Unix seconds as tables have it: "2026-11-22 14:05" in UTC; "" for none."""
+    """A time in Unix seconds for tables: "2026-11-22 14:05" in UTC; "" for none."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

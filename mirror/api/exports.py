@@ -1,4 +1,4 @@
-"""Files, and work that somebody asked for: exports, and jobs of every kind. Pictures of files."""
+"""Files, exports and jobs of every kind, and pictures of files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mirror.api.contract import (
 )
 
 Kind = Literal["export", "fill", "film", "subscription"]
-#: Held here; at JSOC on a disk, or on tape; or not available anywhere.
+#: Cached here; at JSOC on disk; there on tape; not available anywhere.
 FileState = Literal["held", "online", "offline", "nowhere"]
 
 
 class FilesQuery(Asked, frozen=True, kw_only=True):
-    """``name`` is the format of names, as JSOC's filenamefmt; ``places``: also where files lie on the mirror's machine."""
+    """``name``: the format of names, JSOC's filenamefmt; ``places``: also the files' paths on the mirror's machine."""
 
     ds: RecordSets
     seg: Names = ""
@@ -35,10 +35,10 @@ class FilesQuery(Asked, frozen=True, kw_only=True):
 
 
 class ListedFile(Answer, frozen=True, kw_only=True):
-    """A file of a record: ``name`` is what filenamefmt makes of it, ``path`` where this mirror serves it.
+    """A file of a record: ``name`` is its name by filenamefmt, ``path`` where this mirror serves it.
 
-    ``path`` is "" unless it is held, or online at JSOC. ``size`` and ``sha256`` are known of what is held;
-    ``place`` is where it lies on the machine of the mirror, for who asked for that.
+    ``path`` is "" unless it is cached, or online at JSOC. ``size`` and ``sha256`` are known for cached files;
+    ``place`` is the path on the mirror's machine, if that was asked for.
     """
 
     record: str
@@ -59,7 +59,7 @@ class JobsQuery(Asked, frozen=True, kw_only=True):
 
 
 class JobQuery(Asked, frozen=True, kw_only=True):
-    """``places``: also where files lie on the mirror's machine."""
+    """``places``: also the files' paths on the mirror's machine."""
 
     places: bool = False
 
@@ -86,7 +86,7 @@ class Waits(Answer, frozen=True, kw_only=True):
 
 
 class JobFile(Answer, frozen=True, kw_only=True):
-    """A file of an export; ``values`` of its keywords: exact, or as they print. ``path`` is "" until it is there."""
+    """A file of an export; ``values`` of its keywords: exact, or as printed. ``path`` is "" until the file exists."""
 
     record: str
     name: str
@@ -100,8 +100,8 @@ class JobFile(Answer, frozen=True, kw_only=True):
 class Job(Answer, frozen=True, kw_only=True):
     """An export, a fill, a film or a subscription. ``ready`` of ``total`` files, records or frames (``counted``) are done.
 
-    Of an export besides: ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory``
-    and ``tar`` (where its files are). ``files`` is left out where jobs are listed.
+    An export also has ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory`` and
+    ``tar`` (where its files are). ``files`` is omitted in lists of jobs.
     """
 
     id: str
@@ -129,7 +129,7 @@ class Job(Answer, frozen=True, kw_only=True):
 
 
 class QuicklookQuery(Asked, frozen=True, kw_only=True):
-    """The ``number``-th record, no side above ``size`` pixels; only of a file that is held, unless ``fetch``."""
+    """The ``number``-th record, no side above ``size`` pixels; only from a cached file, unless ``fetch``."""
 
     ds: RecordSets
     seg: Names = ""
@@ -140,7 +140,7 @@ class QuicklookQuery(Asked, frozen=True, kw_only=True):
 
 
 class SunQuery(Asked, frozen=True, kw_only=True):
-    """The last ``n`` frames of a ``channel``; without one the newest of each."""
+    """The last ``n`` frames of a ``channel``; by default the newest of each."""
 
     channel: str | None = None
     n: Annotated[int, Meta(ge=1, le=500)] = 48
@@ -159,9 +159,9 @@ class SunRegion(Answer, frozen=True, kw_only=True):
 
 
 class SunFrame(Answer, frozen=True, kw_only=True):
-    """A held image. The middle of the disk (from the left and the top) and its radius are parts of the picture's side.
+    """A cached image. The disk's centre (from the left and the top) and radius are fractions of the picture's side.
 
-    ``b0``: latitude of the middle of the disk in degrees.
+    ``b0``: the latitude of the disk's centre in degrees.
     """
 
     recnum: int
@@ -175,7 +175,7 @@ class SunFrame(Answer, frozen=True, kw_only=True):
 
 
 class SunChannel(Answer, frozen=True, kw_only=True):
-    """A series of full-disk images of which some are held, oldest first; ``age_seconds`` since the newest was taken."""
+    """A series of full-disk images, with the cached ones, oldest first; ``age_seconds`` since the newest was taken."""
 
     name: str
     series: str

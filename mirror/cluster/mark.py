@@ -1,4 +1,4 @@
-"""Whether the objects are those of this cluster, and fit for it: a mark among them says whose they are."""
+"""Checks whether the objects are this cluster's, by a mark among them, and whether their store is fit for it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Mark:
         self._probed = False
 
     async def join(self) -> None:
-        """Try once what a store must be able to do, and set the mark where there is none.
+        """Try once what a store must be able to do, and set the mark if there is none.
 
-        ConfigError for objects of another cluster, or that cannot serve one. While they cannot be had, that is no problem yet.
+        ConfigError for objects of another cluster, or a store unfit for one. An unreachable store is no problem yet.
         """
         try:
             if not self._probed:
@@ -45,7 +45,7 @@ class Mark:
         self._compare(found)
 
     async def insist(self) -> None:
-        """Raise unless the objects are there, and this cluster's: a folder that is not mounted has lost nothing."""
+        """Raise unless the objects are there and this cluster's: in an unmounted folder all would seem lost."""
         try:
             found = await self._objects.get(MARK)
         except ObjectMissing as problem:

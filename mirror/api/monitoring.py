@@ -198,12 +198,17 @@ class Alive(Answer, frozen=True, kw_only=True):
 
 
 class Ready(Answer, frozen=True, kw_only=True):
-    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not report it."""
+    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not report it.
+
+    ``cluster``, if there is one, is ok, or why nothing is shared with its other mirrors now, while requests are still
+    answered.
+    """
 
     status: Literal["ok", "failing"]
     index: str
     upstream: UpstreamState
     disk: Disk | UnsetType = UNSET
+    cluster: str | UnsetType = UNSET
 
 
 class UpstreamHealth(Answer, frozen=True, kw_only=True):

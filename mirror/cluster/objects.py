@@ -97,6 +97,7 @@ class Objects:
         self._folder = folder
         self.place = place
         self.problem = ""
+        self.unfit = ""  #: what a cluster needs and it can no longer do: nothing is put meanwhile
         self.is_marked = False  #: MARK was seen: if it is missing later, the folder is not mounted
         self._silent_until = -math.inf  #: by the monotonic clock
 
@@ -107,6 +108,8 @@ class Objects:
         """
         import obstore  # noqa: PLC0415  (see the docstring of the module)
 
+        if self.unfit and key != MARK:
+            raise ObjectStoreAway(f"{self.place} {self.unfit}")
         seconds = math.inf if patience is None and isinstance(data, Path) else patience
         try:
             async with self._asked("put", key, seconds):

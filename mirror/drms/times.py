@@ -19,7 +19,6 @@ from mirror.drms.calendar import (
     uniform_offset,
     zone_offset,
 )
-from mirror.drms.timecolumn import parse_printed_times
 from mirror.drms.timescan import TimeScan, scan_time
 from mirror.errors import SyntaxProblem
 
@@ -29,7 +28,6 @@ __all__ = [
     "format_time",
     "from_datetime",
     "is_missing_time",
-    "parse_printed_times",
     "parse_time",
     "scan_time",
     "time_text_resolution",

@@ -86,6 +86,11 @@ class Download:
             return self.blob.result().size
         return self.written if self.size is None else self.size
 
+    @property
+    def is_being_kept(self) -> bool:
+        """Whether all has come, and only the store has still to do with it."""
+        return self._whole and not self.blob.done()
+
     def _can_begin(self) -> bool:
         return (
             self.blob.done() or self._whole or (self.size is not None and PIECE <= self.written < self.size)
@@ -208,6 +213,8 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 MOST_UNANNOUNCED = 4 << 30
 
 
+#: Seconds that files which have come whole have to be kept when the mirror stops: clients may have them already.
+KEEPING = 30.0
 #: Most bytes of an answer that is not the file, but a page that says why.
 MOST_OTHER = 1 << 20
 
@@ -309,11 +316,16 @@ class Downloads:
         return [download for download, _ in self._running.values()]
 
     async def stop(self) -> None:
-        """End all downloads; what has come is parked, and continued at the next request."""
-        tasks = [task for _, task in self._running.values()]
-        for task in tasks:
+        """End all downloads: those that have come whole are kept, others are parked and continued at the next request."""
+        running = list(self._running.values())
+        for download, task in running:
+            if not download.is_being_kept:
+                task.cancel()
+        if kept := [task for download, task in running if download.is_being_kept]:
+            await asyncio.wait(kept, timeout=KEEPING)
+        for _, task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(task for _, task in running), return_exceptions=True)
 
     async def _run(
         self, download: Download, kept: Callable[[Blob], Awaitable[None]], manner: Manner

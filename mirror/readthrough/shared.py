@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mirror.coverage.coverage import Box, Freshness
@@ -37,6 +37,13 @@ class Taken:
     requests: int
     remaining: float
     at: float
+
+
+class Peer(NamedTuple):
+    """Another mirror of the cluster, and where it answers."""
+
+    name: str
+    address: str
 
 
 class Shared(Protocol):
@@ -83,6 +90,14 @@ class Shared(Protocol):
         """
         ...
 
+    async def others(self) -> Sequence[Peer]:
+        """The other mirrors that are there and say where they answer."""
+        ...
+
+    async def name_of(self, number: int) -> str | None:
+        """What the mirror is called that gave this number to an export, a fill or a film; None: this one, or nobody knows."""
+        ...
+
 
 class Alone:
     """No other mirrors."""
@@ -115,5 +130,13 @@ class Alone:
         return number
 
     async def address_of(self, request_id: str, number: int) -> str | None:  # noqa: ARG002
+        """All exports were made here."""
+        return None
+
+    async def others(self) -> Sequence[Peer]:
+        """There are none."""
+        return ()
+
+    async def name_of(self, number: int) -> str | None:  # noqa: ARG002
         """All exports were made here."""
         return None

@@ -152,6 +152,8 @@ class ParkedDownloads:
     def sweep(self, oldest: float) -> None:
         """Find the parked parts; remove leftovers of a crash, and what was parked before the time ``oldest``."""
         for path in sorted(self._folder.iterdir()):
+            if path.is_dir() and not path.is_symlink():  # none of ours
+                continue
             mark = self._mark(path) if path.suffix == _PART else None
             if path.suffix == _MARK and path.with_suffix(_PART).exists():
                 continue

@@ -81,8 +81,9 @@ class Lost:
 
 
 def all_blobs(cursor: Cursor) -> list[Blob]:
-    """Every blob."""
-    return [Blob(*row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM mirror.blobs").fetchall()]
+    """Every blob. A row whose hash is none names no file, and is passed over."""
+    rows = cursor.execute(f"SELECT {_COLUMNS} FROM mirror.blobs").fetchall()
+    return [Blob(*row) for row in rows if is_sha256(row[0])]
 
 
 def find_blob(cursor: Cursor, sha256: str) -> Blob | None:
@@ -164,7 +165,7 @@ def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) 
             SELECT head FROM mirror.holdings
             UNION ALL SELECT head FROM mirror.adopted
             UNION ALL SELECT head FROM mirror.plain_files
-            UNION ALL SELECT ('0x' || sha256[:15])::BIGINT FROM mirror.job_files WHERE sha256 IS NOT NULL
+            UNION ALL SELECT head FROM (SELECT TRY_CAST('0x' || sha256[:15] AS BIGINT) AS head FROM mirror.job_files) WHERE head IS NOT NULL
         ), free AS (
             SELECT *, head IN (SELECT head FROM referred) AS wanted,
             head IN (SELECT head FROM mirror.shared_files) AS shared FROM mirror.blobs
@@ -235,8 +236,9 @@ def links_of(cursor: Cursor, sha256: str) -> list[str]:
 
 
 def holding_links(cursor: Cursor) -> dict[str, str]:
-    """The blob that each name in the readable tree stands for."""
-    return dict(cursor.execute(f"SELECT link, sha256 FROM ({_LINKS})").fetchall())
+    """The blob that each name in the readable tree stands for; rows whose hash is none name no blob."""
+    rows = cursor.execute(f"SELECT link, sha256 FROM ({_LINKS})").fetchall()
+    return {link: sha256 for link, sha256 in rows if is_sha256(sha256)}
 
 
 @dataclass(frozen=True, slots=True)

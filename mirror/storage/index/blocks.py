@@ -211,7 +211,7 @@ class Block:
         return found.pieces(0, len(records))
 
 
-_NO_TEXTS = pa.array([], pa.string())
+_NO_TEXTS = pa.nulls(0, pa.string())  # pa.array would look for pandas, and load it
 
 
 def block_of(rows: pa.Table, keysets: dict[int, dict[str, int]]) -> Block | None:

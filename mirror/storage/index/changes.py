@@ -12,6 +12,7 @@ files of replaced records stay, and are the first to be evicted.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
 
+
+log = logging.getLogger(__name__)
 
 #: The log is written again when it has more than WASTE times the rows that are needed, plus SOME.
 WASTE, SOME = 2, 1000
@@ -61,9 +64,8 @@ class CoverageLog:
         """The coverage of each series, by lower-case name."""
         found: dict[str, Coverage] = {}
         rows = cursor.execute(f"{_SELECT} ORDER BY id").fetchall()
-        for number, name, region, lo, hi, step, checked_at in rows:
-            box = Box(region_from_json(region), (Steps(lo, hi, step),))
-            found.setdefault(name, Coverage()).add(box, checked_at)
+        for number, name, *span in rows:
+            _add(found.setdefault(name, Coverage()), *span)
             self._next = number + 1
         self._length, self._needed = len(rows), sum(1 for _ in spans(found))
         return found
@@ -83,8 +85,8 @@ class CoverageLog:
         """What the log says of a series."""
         coverage = Coverage()
         rows = cursor.execute(f"{_SELECT} WHERE series = ? ORDER BY id", [series.lower()]).fetchall()
-        for _, _, region, lo, hi, step, checked_at in rows:
-            coverage.add(Box(region_from_json(region), (Steps(lo, hi, step),)), checked_at)
+        for _, _, *span in rows:
+            _add(coverage, *span)
         return coverage
 
     def replace(self, cursor: Cursor, series: str, coverage: Coverage) -> None:
@@ -118,6 +120,16 @@ class CoverageLog:
             cursor.execute(f"INSERT INTO mirror.coverage BY NAME FROM {_BATCH}")
         finally:
             cursor.unregister(_BATCH)
+
+
+def _add(coverage: Coverage, region: str, lo: int, hi: int, step: int, checked_at: float) -> None:
+    """Count a row of the log; one that cannot be read claims nothing, and its records are asked for again."""
+    try:
+        box = Box(region_from_json(region), (Steps(lo, hi, step),))
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        log.warning("a row of the coverage cannot be read region=%.200s error=%s", region, problem)
+        return
+    coverage.add(box, checked_at)
 
 
 def spans(coverage: Mapping[str, Coverage]) -> Iterator[_Span]:
@@ -225,7 +237,10 @@ def _rows(cursor: Cursor, layout: Layout, numbers: Collection[int]) -> dict[int,
     found = cursor.execute(sql, [list(numbers)]).fetchall()
     names = _name_positions(cursor, series)
     return {
-        recnum: _Row(from_wire(raw.split(SEPARATOR)[names[keyset]]), at, tuple(map(_restriction, keys)))
+        recnum: _Row(
+            from_wire(raw.split(SEPARATOR)[names[keyset]]) if keyset in names else f"{series.name}[:#{recnum}]",
+            at, tuple(map(_restriction, keys)),
+        )
         for recnum, keyset, raw, at, *keys in found
     }
 
@@ -243,7 +258,15 @@ def _name_positions(cursor: Cursor, series: Series) -> dict[int, int]:
     """The position of the name among the fields of each key set."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
     rows = cursor.execute(sql, [series.name.lower()]).fetchall()
-    return {keyset: json.loads(fields).index(NAME_FIELD) for keyset, fields in rows}
+    return {keyset: at for keyset, fields in rows if (at := _name_position(fields)) is not None}
+
+
+def _name_position(fields: str) -> int | None:
+    try:
+        names = json.loads(fields)
+    except ValueError:  # damaged: its rows have no name that can be read
+        return None
+    return names.index(NAME_FIELD) if isinstance(names, list) and NAME_FIELD in names else None
 
 
 def _vouched(cursor: Cursor, layout: Layout, rows: Mapping[int, _Row]) -> set[int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,13 +27,13 @@ from mirror.coverage.coverage import Coverage
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
 from mirror.coverage.sharing import oldest_check, split_by_age
-from mirror.errors import StorageError
+from mirror.errors import MirrorError, StorageError
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.blocks import blocks_of, packed
 from mirror.storage.index.changes import CoverageLog, note_changes
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
-from mirror.storage.index.reader import MOST_ROWS, Held, Reader, arrow_of, runs
+from mirror.storage.index.reader import MOST_ROWS, Held, Reader, Unreadable, arrow_of, runs
 from mirror.storage.index.rows import rows_of, typed_values, widened_by
 from mirror.storage.index.windows import (
     block_counts_sql,
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from mirror.storage.index.merge import ForeignRecords
     from mirror.wire.rs_list import RsList
 
+
+log = logging.getLogger(__name__)
 
 _BATCH = "incoming_column"
 
@@ -94,11 +97,21 @@ def store_keyset(cursor: Cursor, series: str, number: int, fields: Sequence[str]
     )
 
 
+def _fields(text: str) -> tuple[str, ...]:
+    """The fields that a key set names; none if that cannot be read, so that its rows lack every one."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return ()
+    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if whole else ()
+
+
 def narrow_keysets(cursor: Cursor, layout: Layout) -> tuple[int, ...]:
     """The key sets of a series that lack one of its fields."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
     rows = cursor.execute(sql, [layout.series.name.lower()]).fetchall()
-    return tuple(number for number, fields in rows if not layout.is_whole(json.loads(fields)))
+    return tuple(number for number, fields in rows if not layout.is_whole(_fields(fields)))
 
 
 def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | None:
@@ -151,7 +164,7 @@ def _retyped(cursor: Cursor, layout: Layout, table: str, column: TypedColumn) ->
 def _keyset_positions(cursor: Cursor, layout: Layout, keyword: str) -> list[tuple[int, int]]:
     """The key sets that have a keyword, and its position in each."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
-    rows = [(n, json.loads(text)) for n, text in cursor.execute(sql, [layout.series.name.lower()]).fetchall()]
+    rows = [(n, _fields(text)) for n, text in cursor.execute(sql, [layout.series.name.lower()]).fetchall()]
     return [(keyset, fields.index(keyword)) for keyset, fields in rows if keyword in fields]
 
 
@@ -229,22 +242,23 @@ class Index(Reader):
         """
         layout, name = Layout(series), series.name.lower()
         held = self._held.get(name)
-        is_new = held is None
+        unread = self._unreadable.get(name)
+        is_new = held is None and unread is None
         same = held is not None and held.layout.fields == layout.fields
         keyset = held.keyset if held is not None and same else self._new_keyset(layout)
         moved = held is not None and key_space(held.series) != key_space(series)
         grown = held is not None and not layout.is_whole(held.layout.fields)
 
         def vouched(coverage: Coverage) -> Coverage:
-            return Coverage() if moved else coverage.redated(lambda _: NEVER)
+            return Coverage() if moved or unread is not None else coverage.redated(lambda _: NEVER)
 
         text = encode_series_struct(series, runtime=0.0).decode("latin-1")
-        is_other = held is not None and text != encode_series_struct(held.series, runtime=0.0).decode("latin-1")
+        is_other = unread is not None or (held is not None and text != encode_series_struct(held.series, runtime=0.0).decode("latin-1"))
 
         def work(cursor: Cursor) -> dict[str, Tolerance]:
             if is_other:
                 self._file.drop(name, None)
-            if moved or grown:
+            if moved or grown or unread is not None:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
                 self._answers.cut(cursor, name, vouched)
             return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
@@ -252,7 +266,9 @@ class Index(Reader):
         if held is not None and (moved or grown):
             held.coverage = vouched(held.coverage)  # first: nobody may rely on what no longer holds
         widened = await self._database.write(work)
-        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset))
+        self._unreadable.pop(name, None)
+        kept = unread is not None and unread.has_tables
+        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset, has_tables=kept))
         held.widen(widened)
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
@@ -530,21 +546,31 @@ class Index(Reader):
         known = cursor.execute("FROM mirror.series").fetchall()
         tables = all_tables(cursor) if known else set()
         for name, structure, fetched_at in known:
-            series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
-            layout = Layout(series)
             kept = name.lower() in tables
+            try:
+                series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
+                layout = Layout(series)
+            except (MirrorError, ValueError) as problem:
+                log.warning("structure of a series cannot be read series=%s error=%s", name, problem)
+                self._unreadable[name.lower()] = Unreadable(name, str(problem), has_tables=kept)
+                continue
             self._held[name.lower()] = Held(series, fetched_at, layout, keyset=0, has_tables=kept)
         for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
-            self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
-            if self._held[name].layout.fields == names:
-                self._held[name].keyset = keyset
-            elif not self._held[name].layout.is_whole(names):
-                self._held[name].narrow += (keyset,)
+            self._keysets[keyset] = _positions(names := _fields(fields))
+            held = self._held.get(name)
+            if held is None:
+                continue
+            if held.layout.fields == names:
+                held.keyset = keyset
+            elif not held.layout.is_whole(names):
+                held.narrow += (keyset,)
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
-            self._held[name].widen({keyword: Tolerance(absolute, relative)})
+            if (held := self._held.get(name)) is not None:
+                held.widen({keyword: Tolerance(absolute, relative)})
         self._answers.load(cursor)
         for name, coverage in self._log.replay(cursor).items():
-            self._held[name].coverage = opened_coverage(self._held[name].series, coverage)
+            if (held := self._held.get(name)) is not None:
+                held.coverage = opened_coverage(held.series, coverage)
         token = cursor.execute("SELECT token FROM mirror.block_file").fetchone()
         return None if token is None else str(token[0])
 

@@ -106,6 +106,15 @@ class Held:
             self.tolerances[name] = self.tolerances.get(name, Tolerance()) | t
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A series whose structure cannot be read, and why; its records stay, and are read once the structure is fetched again."""
+
+    name: str
+    why: str
+    has_tables: bool
+
+
 #: The filter that every record of every version passes.
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches, and bytes of text that one Arrow array can hold.
@@ -123,6 +132,7 @@ class Reader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held: dict[str, Held] = {}
+        self._unreadable: dict[str, Unreadable] = {}
         self._keysets: dict[int, dict[str, int]] = {}
         self._answers = Answers()
         self._blocks = Blocks()
@@ -144,6 +154,10 @@ class Reader:
     def all_series(self) -> list[Series]:
         """The structures that are held, by name."""
         return [self._held[name].series for name in sorted(self._held)]
+
+    def unreadable_series(self) -> list[Unreadable]:
+        """The series whose structure cannot be read, by name."""
+        return [self._unreadable[name] for name in sorted(self._unreadable)]
 
     def version(self, series: Series) -> int:
         """A number that differs after each change of the series' records or columns."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mirror.drms.times import parse_printed_times
+from mirror.drms.timecolumn import parse_printed_times
 from mirror.errors import UpstreamBroken
 from mirror.storage.index.layout import (
     ABSENT,

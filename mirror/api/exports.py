@@ -103,8 +103,8 @@ class Job(Answer, frozen=True, kw_only=True):
     """An export, a fill, a film or a subscription. ``ready`` of ``total`` files, records or frames (``counted``) are done.
 
     An export also has ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory`` and
-    ``tar`` (where its files are). ``files`` is omitted in lists of jobs. In a cluster ``server`` is the mirror whose job
-    it is; omitted for jobs of the mirror that is asked.
+    ``tar`` (where its files are). ``files`` is omitted in lists of jobs. In a cluster ``server`` is the job's mirror,
+    omitted if that is the mirror that is asked.
     """
 
     id: str

@@ -49,7 +49,7 @@ def from_object(given: object, kind: type[Q]) -> Q:
 
 @cache
 def _fields(kind: type[Asked]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """The members of a kind, whose annotations take a millisecond to read."""
+    """The members of a kind, cached since reading annotations takes a millisecond."""
     return msgspec.structs.fields(kind)
 
 

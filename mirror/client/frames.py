@@ -58,7 +58,7 @@ class Frame(pd.DataFrame):  # type: ignore[misc]
 
 
 def table(found: Found, kind: Kind, *, times: bool, typed: bool = True) -> Any:
-    """A search as a table; ``times``: those are timestamps, not text. As they print if not ``typed``.
+    """A search as a table. ``times``: times are timestamps, not text. Without ``typed`` all is text, as it prints.
 
     An astropy QTable has the units of the structure, and Time.
     """
@@ -75,27 +75,27 @@ def table(found: Found, kind: Kind, *, times: bool, typed: bool = True) -> Any:
 
 
 def from_arrow(rows: Any, kind: Kind) -> Any:
-    """An Arrow table as one of another library."""
+    """An Arrow table as a table of another library."""
     check(kind)
     if kind == "arrow":
         return rows
     if kind == "polars":
         return needed("polars", "polars").from_arrow(rows)
     if kind == "astropy":
-        from astropy.table import QTable  # noqa: PLC0415  (as all of astropy, which takes long to import)
+        from astropy.table import QTable  # noqa: PLC0415  (like all of astropy, slow to import)
 
         return QTable.from_pandas(rows.to_pandas())
     return Frame(rows.to_pandas())
 
 
 def check(kind: str) -> None:
-    """BadRequest for a kind of table that there is not."""
+    """Raise BadRequest for an unknown kind of table."""
     if kind not in KINDS:
         raise BadRequest(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
 
 
 def needed(module: str, extra: str) -> Any:
-    """A module that not everybody has; ImportError says how to get it."""
+    """An optional module; ImportError says how to install it."""
     import importlib  # noqa: PLC0415
 
     try:

@@ -268,7 +268,7 @@ class ClusterDatabase:
             return [Member(*row) for row in await cursor.fetchall()]
 
     async def name_of(self, number: int) -> str | None:
-        """The name that has a number, whether its server is there or not; None if there is no such number."""
+        """The name with a number, whether its server is there or not; None if there is none."""
         async with self.transaction() as cursor:
             await cursor.execute("SELECT name FROM names WHERE number = %s", (number,))
             row = await cursor.fetchone()
@@ -582,7 +582,7 @@ async def _closed(*parts: psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any
     for part in parts:
         with suppress(psycopg.Error, OSError):
             if isinstance(part, AsyncConnectionPool):
-                await part.close(timeout=0)  # it would wait for connections that can never be made
+                await part.close(timeout=0)  # otherwise it waits for connections that are never made
             elif part is not None:
                 await part.close()
 

@@ -205,7 +205,7 @@ class JournalReader:
                 await self._try_chunk(series, entry)
             except (ObjectDamaged, ObjectMissing) as problem:
                 if isinstance(problem, ObjectMissing):
-                    await self._mark.insist()  # unless the folder is not mounted, when all would seem to be gone
+                    await self._mark.insist()  # raises if the folder is not mounted, and all only seems gone
                     if not await self._is_there(entry):
                         journal.entries.pop(entry.id, None)  # it was folded into a row that is read next
                         return

@@ -287,7 +287,7 @@ async def open_core(
         upstream=upstream,
         catalogue=catalogue,
         filler=filler,
-        fills=Fills(search, extremes, index, filler, rules, database, sleep),
+        fills=Fills(search, extremes, index, filler, rules, database, sleep, shared.job_number),
         extremes=extremes,
         records=records,
         search=search,
@@ -737,13 +737,15 @@ def _app(
     suggestions = Suggestions(faced.queries.with_suggestions)
     cluster_status = _status_of(c.cluster, kept.upkeep)
     site = Site(proxy, suggestions, in_cluster=c.cluster is not None)
+    peers = None if c.cluster is None else Peers(c.shared)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(
-            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp
+            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp,
+            peers,
         ),
         CutoutsApi(faced.cutouts, contents),
         DatasetsApi(datasets),
@@ -761,7 +763,7 @@ def _app(
         ClusterApi(cluster_status),
         Document(),
         health,
-        *_pages(core, kept, jobs, proxy, site, overview, cluster_status),
+        *_pages(core, kept, jobs, proxy, site, overview, cluster_status, peers),
         *faced.parts(core, kept, site, api),
         events,
     )
@@ -772,7 +774,6 @@ def _app(
     asked = c.config.upstream
     alternatives = Alternatives(asked.alternative, c.rules, asked.email, asked.timeout, c.route.onward)
     stops.push_async_callback(alternatives.close)
-    peers = None if c.cluster is None else Peers(c.shared)
     return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, alternatives, peers), events
 
 
@@ -802,6 +803,7 @@ def _pages(
     site: Site,
     overview: Overview,
     cluster: Callable[[], Awaitable[ClusterStatus]] | None,
+    peers: Peers | None,
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)
@@ -809,5 +811,5 @@ def _pages(
         site,
         LoginPage(site, kept.authenticator, kept.audit),
         Pages(site, proxy, overview, kept.status, kept.ranges, c.index, c.search, totals),
-        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster, peers),
     )

@@ -78,7 +78,8 @@ class SubscriptionsApi:
         return api.Named(name=name)
 
     async def sync(self, _: web.Request, asked: api.SyncBody) -> dict[str, int]:
-        """Have one subscription, or all, look for what is new now."""
+        """Have one subscription, or all, look for what is new now: those of the file as it is at this moment."""
+        await self._check.apply()
         return await self._sync.once(asked.name)
 
     def _file(self) -> Subscribing:

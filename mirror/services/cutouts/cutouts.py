@@ -12,7 +12,6 @@ import re
 import zlib
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,6 +21,7 @@ from mirror.drms.times import parse_time
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, SyntaxProblem, UnknownName
 from mirror.fits import read_archive
 from mirror.fits.header import name_of, split_card
+from mirror.humanize import utc
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.cutouts.tracking import Observer, earth, tracked
 from mirror.services.exports.content import Content, Stretch, content_of
@@ -157,7 +157,7 @@ class Cutouts:
         demand = CacheDemand.ONLY_IF_CACHED if cached_only else CacheDemand.DEFAULT
         plan = await self._planner.plan(request, demand, images_only=False)
         if not plan.files:
-            raise UnknownName(f"no record matches {ds}" if not plan.rows else f"{plan.series.name} has no segments")
+            raise UnknownName(f"no records match {ds}" if not plan.rows else f"{plan.series.name} has no segments")
         if len(plan.files) > 1:
             raise Several(ds, [_choice(wanted) for wanted in plan.files[:MOST_CHOICES]])
         wanted = plan.files[0]
@@ -174,8 +174,7 @@ class Cutouts:
     async def _with_head(self, found: _Located) -> FitsFile:
         plan, wanted, blob, front = found.plan, found.wanted, found.blob, None
         if not found.adopted:
-            kept_at = datetime.fromtimestamp(blob.kept_at, UTC)
-            front = await self._assembler.front(plan, wanted, blob, now=kept_at)
+            front = await self._assembler.front(plan, wanted, blob, now=utc(blob.kept_at))
         if front is None or front.packed is None:
             return FitsFile(plan, wanted, found.name, blob, b"", 0)
         return FitsFile(plan, wanted, found.name, blob, zlib.decompress(front.packed), front.start)
@@ -235,7 +234,7 @@ def moved(window: Window, at: float, head: bytes, since: float) -> Window:
     Times in seconds of DRMS. BadRequest for what cannot be tracked.
     """
     if window.centre is None or window.units != "arcsec":
-        raise BadRequest("t_ref needs a centre and a size in arcsec")
+        raise BadRequest("tracking needs a centre and a size in arcsec")
     values = _numbers(head)
     missing = [name for name in _OBSERVER if name not in values]
     if missing:

@@ -14,7 +14,6 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
@@ -31,6 +30,7 @@ from mirror.fits.header import (
     unquoted,
 )
 from mirror.fits.integrity import units
+from mirror.humanize import utc
 from mirror.services.quicklook.render import RICE, means, rice_parameters, shown_image
 from mirror.services.quicklook.tiles import RiceRows, Stored, compressed, empty_primary, plain
 
@@ -332,5 +332,5 @@ def _number(value: str) -> float | None:
 def _file(stored: Stored, header: Header, at: float, *, primary: bool) -> bytes:
     """A file of these data, with more cards in the header of its image, and its checksums."""
     whole = Header([*stored.cards, *header.cards])
-    write_checksums(whole, ones_complement(stored.data), datetime.fromtimestamp(at, UTC))
+    write_checksums(whole, ones_complement(stored.data), utc(at))
     return (b"" if primary else empty_primary()) + whole.to_bytes() + stored.data

@@ -119,6 +119,6 @@ def _filled(rate: Rate, left: float, seconds: float) -> float:
 
 
 def _more(taken: Taken, before: Taken | None) -> int:
-    """The requests that a mirror has admitted since it told of them before; it may have begun again."""
+    """The requests that a mirror has admitted since its last report; it may have restarted."""
     known = 0 if before is None else before.requests
     return taken.requests - (known if known <= taken.requests else 0)

@@ -46,7 +46,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) +\*?(.+)")
 
 @dataclass(frozen=True, slots=True)
 class ReadCrate:
-    """The contents of a crate, and its files by their hashes."""
+    """The contents of a crate, and the paths of its files by their hashes."""
 
     contents: Contents
     files: Mapping[str, Path]

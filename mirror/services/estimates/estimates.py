@@ -60,7 +60,7 @@ class Typical:
 
 
 def from_rows(series: Series, rows: Sequence[Row], segments: Sequence[str]) -> Typical | None:
-    """By what records that are held tell: the sizes of their storage units, else the dimensions of the images."""
+    """From cached records: the sizes of their storage units, else the dimensions of the images."""
     sizes = [row["*size*"] for row in rows if "*size*" in row.fields]
     dims = {
         name: [row[field] for row in rows if field in row.fields]
@@ -71,14 +71,14 @@ def from_rows(series: Series, rows: Sequence[Row], segments: Sequence[str]) -> T
 
 
 def from_sample(series: Series, answer: RsList, segments: Sequence[str]) -> Typical | None:
-    """The same, by an answer to a question for ``*size*`` and these segments."""
+    """The same, from the answer to a question for ``*size*`` and these segments."""
     sizes = [str(value) for _, values in answer.keywords or () for value in values]
     dims = {s.name: list(s.dims or ()) for s in answer.segments or ()}
     return _told(series, sizes, dims, segments)
 
 
 def from_structure(series: Series, segments: Sequence[str]) -> Typical | None:
-    """By the dimensions that the series gives its segments: the most that an image without compression has."""
+    """From the dimensions that the series gives its segments: the size of an uncompressed image, an upper bound."""
     found = [series.segment(name) for name in segments]
     sizes = [_pixels(s.dims, s.type) for s in found if s is not None]
     return _average(sizes, "structure") if sizes and all(sizes) else None

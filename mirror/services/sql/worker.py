@@ -369,7 +369,7 @@ class _Asked:
 
 
 def _check_condition(sql: str, start: int, end: int) -> None:
-    """``check_condition`` of a part of a statement, with places in the whole."""
+    """``check_condition`` for a part of a statement, with places in the whole."""
     try:
         check_condition(sql[start:end])
     except SyntaxProblem as error:
@@ -381,7 +381,7 @@ def _check_condition(sql: str, start: int, end: int) -> None:
 def _write(
     batches: Iterator[pa.RecordBatch], columns: list[tuple[str, str]], schema: pa.Schema, question: Question, out: BinaryIO
 ) -> tuple[int, int]:
-    """Write header and data; how many rows and bytes these were. TooLarge before anything above the limits."""
+    """Write header and data; the number of rows and bytes. TooLarge before exceeding a limit."""
     encode = encoder(question.form, columns, schema)
     rows = size = 0
     header = False

@@ -12,7 +12,7 @@ from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.humanize import counted, in_words
 
-#: Things that are told one by one.
+#: Items that are listed one by one.
 MOST_TOLD = 20
 _STEPS = {
     "asking": "asking JSOC",

@@ -1,4 +1,4 @@
-"""``mirror dataset``: records in their versions, with their files, under a name that a paper can cite."""
+"""``mirror dataset``: fixed versions of records, with their files, under a name that a paper can cite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show, watched
 from mirror.humanize import counted, in_words
 
-#: Things that are told one by one.
+#: Items that are listed one by one.
 MOST_TOLD = 20
 _STEPS = {"asking": "asking JSOC", "records": "records", "files": "files", "writing": "writing"}
 

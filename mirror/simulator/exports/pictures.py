@@ -190,7 +190,7 @@ def _row(spectra: NDArray[np.float64]) -> bytes:
     escape = (1 << 6 | run) << np.where(short, 8, 16) | coded
     first, last = numbers[::4], numbers[3::4]
     # By a key that sorts them: each square has a beginning, each block its brightness, its coefficients and an end, and
-# each square ends with two empty blocks of colour.
+    # each square ends with two empty blocks of colour.
     keys = np.concatenate([first * 100, numbers * 100 + 1, at * 100 + 2 + place, numbers * 100 + 90, last * 100 + 91])
     codes = np.concatenate([np.full(len(first), 3), words, escape, np.full(len(numbers), 2), np.full(len(last), 0b00100010)])
     widths = np.concatenate(

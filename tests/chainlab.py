@@ -23,7 +23,7 @@ async def chain_lab(path: Path, **environ: str) -> AsyncIterator[tuple[Lab, Lab]
         session = await stack.enter_async_context(aiohttp.ClientSession())
         settings = {"MIRROR_UPSTREAM__URL": near.url, "MIRROR_STORAGE__PATH": str(path / "b"), **environ}
         far = Lab(path / "b", near.simulator, session, settings, clock=near.clock)
-        stack.push_async_callback(far.stop)
+        stack.push_async_callback(far.stop, last=True)
         await far.start()
         yield near, far
 
@@ -36,6 +36,6 @@ async def file_chain(path: Path, **environ: str) -> AsyncIterator[tuple[FileLab,
         session = await stack.enter_async_context(aiohttp.ClientSession())
         settings = {"MIRROR_UPSTREAM__URL": near.url, "MIRROR_STORAGE__PATH": str(path / "b"), **environ}
         far = FileLab(path / "b", near.simulator, session, settings, clock=near.clock)
-        stack.push_async_callback(far.stop)
+        stack.push_async_callback(far.stop, last=True)
         await far.start()
         yield near, far

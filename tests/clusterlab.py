@@ -96,7 +96,7 @@ async def cluster(
         finally:
             mark.probe = probe
             for mirror in made.mirrors[1:]:
-                await mirror.stop()
+                await mirror.stop(last=True)
 
 
 async def _fit(_: object) -> None:

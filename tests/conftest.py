@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.kinds import KINDS, is_shared, kind_of, watched
 
@@ -19,6 +19,7 @@ settings.register_profile(
     derandomize=True,  # a failure seen once is seen again
     deadline=None,  # machines that run tests are busy
     max_examples=40,  # the whole run is to take less than seven minutes, and unit tests less than one
+    phases=[phase for phase in Phase if phase is not Phase.explain],  # that takes minutes, and a run gives up after five
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("deep", parent=settings.get_profile("steady"), derandomize=False, max_examples=2000)

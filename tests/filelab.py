@@ -166,7 +166,7 @@ async def file_lab(
             await made.start()
             yield made
         finally:
-            await made.stop()
+            await made.stop(last=True)
             await simulator.close()
 
 

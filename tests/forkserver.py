@@ -3,7 +3,8 @@
 What is forked is a process of its own with its own arguments, folder, environment and open files, and can be
 killed like any other; only the second or two of imports is saved. It never outlives the process that asked.
 
-``python -m tests.forkserver SOCKET`` prints "ready" when it listens, and ends when its stdin does.
+``python -m tests.forkserver SOCKET [MODULE...]`` prints "ready" when it listens, and ends when its stdin does. With names of
+modules it has loaded just those.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,17 @@ class Forked:
 
 
 class ForkServer:
-    """Where programs are asked for; ``bin`` has a ``mirror`` and a ``python`` for the PATH of a shell."""
+    """Where programs are asked for; ``bin`` has a ``mirror`` and a ``python`` for the PATH of a shell.
 
-    def __init__(self) -> None:
+    ``modules`` are all that it has loaded; without any it is what the programs of the mirror need.
+    """
+
+    def __init__(self, *modules: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="forks"))
         self._path = str(self._folder / "s")
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MIRROR_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forkserver", self._path],
+            [sys.executable, "-m", "tests.forkserver", self._path, *modules],
             cwd=ROOT,
             env={**kept, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
@@ -139,20 +142,28 @@ class ForkServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-@cache
-def forkserver() -> ForkServer:
-    """The server of this process, started when the first program is asked for."""
-    made = ForkServer()
-    atexit.register(made.close)
-    return made
+_servers: dict[tuple[str, ...], ForkServer] = {}
+_starting = threading.Lock()
+
+
+def forkserver(*modules: str) -> ForkServer:
+    """The server of this process that has loaded these modules, started when the first program is asked of it."""
+    with _starting:
+        if modules not in _servers:
+            _servers[modules] = ForkServer(*modules)
+            atexit.register(_servers[modules].close)
+        return _servers[modules]
 
 
 # ---- the server ----------------------------------------------------------------------------------------
 
 
-def serve(path: str) -> None:
+def serve(path: str, *modules: str) -> None:
     """Fork what is asked for, until stdin ends."""
-    _load()
+    for name in modules:
+        importlib.import_module(name)
+    if not modules:
+        _load()
     gc.collect()
     gc.freeze()  # forks share these objects as long as nobody looks through them for cycles
     with socket.socket(socket.AF_UNIX) as listening:
@@ -278,4 +289,4 @@ def _python(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

@@ -132,11 +132,13 @@ class Lab:
         self.server = BoundedServer(self.mirror.app, port=self.port)
         await self.server.start_server()
 
-    async def stop(self) -> None:
-        """Stop the mirror in good order."""
+    async def stop(self, *, last: bool = False) -> None:
+        """Stop the mirror in good order; the ``last`` time what it has written need not be folded into the file."""
         if self.server is not None:
             await self.server.close()
         if self.mirror is not None:
+            if last:
+                await self.mirror.database.read(lambda cursor: cursor.execute("PRAGMA disable_checkpoint_on_shutdown"))
             await self.mirror.close()
         self.server = self.mirror = None
         # aiohttp remembers the handlers of a thousand requests, and with them the whole mirrors that they belong to.
@@ -247,5 +249,5 @@ async def lab(
             await made.start()
             yield made
         finally:
-            await made.stop()
+            await made.stop(last=True)
             await simulator.close()

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
+    from tests.forkserver import ForkServer
+
 #: Variables that would lead a client, or the mirror's settings, elsewhere.
 _ASIDE = ("HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "MIRROR_URL", "MIRROR_CONFIG")
+#: What sunpy is built on. It is itself loaded by the script of a user: it looks then which proxy there is.
+CLIENTS = (
+    "drms", "parfive", "reproject", "matplotlib.pyplot", "bs4", "zeep", "astropy.io.fits", "astropy.coordinates",
+    "astropy.visualization.wcsaxes", "scipy.interpolate", "astropy.table", "astropy.time",
+)  # fmt: skip
 #: Seconds in which a program must be ready, or gone.
 PATIENCE = 60.0
 
@@ -128,13 +135,22 @@ def serve(upstream: str, store: Path, **more: str):
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A Python script or module to its end, such as ``-m mirror status``; much of what it imports is loaded already."""
+    return _run(forkserver(), arguments, more)
+
+
+def run_client(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The same for a script of a user, in a process that has loaded drms and what sunpy loads, and nothing of the mirror."""
+    return _run(forkserver(*CLIENTS), arguments, more)
+
+
+def _run(server: ForkServer, arguments: tuple[str, ...], more: dict[str, str]) -> subprocess.CompletedProcess[str]:
     with (
         Path(os.devnull).open("rb") as nothing,
         tempfile.TemporaryFile() as output,
         tempfile.TemporaryFile() as errors,
     ):
         files = (nothing.fileno(), output.fileno(), errors.fileno())
-        process = forkserver().start(("python", *arguments), env=environment(**more), files=files)
+        process = server.start(("python", *arguments), env=environment(**more), files=files)
         try:
             code = process.wait(PATIENCE)
         finally:

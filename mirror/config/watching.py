@@ -6,6 +6,7 @@ and the log and the status say so.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ class ConfigWatcher:
         self._changes = changes
         self._loaded_at = now()
         self._problem = ""
+        self._turn = asyncio.Lock()
 
     def status(self) -> ConfigState:
         """Which file it is, since when it holds, what is wrong with it now, and what waits for a restart."""
@@ -110,6 +112,11 @@ class ConfigWatcher:
 
     async def reload(self) -> None:
         """Read the file, and apply it if it is right as a whole and says something else than before."""
+        async with self._turn:  # an edit by way of the mirror itself is also seen by whoever watches the file
+            if self._path is not None:
+                await self._reload()
+
+    async def _reload(self) -> None:
         try:
             wanted = load_config(self._path, self._environ)
         except ConfigError as problem:

@@ -53,6 +53,11 @@ def log(url):
         return json.load(response)
 
 
+def names(url):
+    with urllib.request.urlopen(f"{url}/api/subscriptions") as response:
+        return {each["name"] for each in json.load(response)}
+
+
 def test_a_subscription_is_added_and_everything_else_stays(config):
     done = subscribe(
         config, SERIES, *WISH, "--key", "HARPNUM=3536,3560", "--hours", "20:00-06:00", "--keep", "window",
@@ -126,8 +131,6 @@ def test_an_edit_of_a_running_mirror_starts_work_and_sync_waits_for_it(config):
     ):
         done = subscribe(config, SERIES, *WISH, "--name", "maps", MIRROR_URL=mirror.url)
         assert done.returncode == 0, done.stderr
-        while not log(jsoc.url):  # the watcher sees the edit
-            time.sleep(PAUSE)
         once = sync(config, "--once", "maps", MIRROR_URL=mirror.url)
         assert once.returncode == 0, once.stderr
         assert "17/17" in once.stdout
@@ -137,5 +140,8 @@ def test_an_edit_of_a_running_mirror_starts_work_and_sync_waits_for_it(config):
         assert "maps" in shown.stdout
         unknown = sync(config, "--once", "other", MIRROR_URL=mirror.url)
         assert (unknown.returncode, "expected one of: maps" in unknown.stderr) == (1, True)
+        subscribe(config, SERIES, *WISH, "--name", "more", MIRROR_URL=mirror.url)
+        while names(mirror.url) != {"maps", "more"}:  # the watcher sees the edit
+            time.sleep(PAUSE)
         code, _ = mirror.terminate()
         assert code == 0

@@ -40,7 +40,7 @@ def with_sunpy():
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    time.sleep = lambda _: _really_sleep(0.02)
+    time.sleep = lambda _: _really_sleep(0.1)
     if len(sys.argv) > 2:
         import mirror
 

@@ -32,7 +32,7 @@ _really_sleep = time.sleep
 
 
 def without_sleep(_):
-    _really_sleep(0.02)
+    _really_sleep(0.1)
 
 
 def told(folder):

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import environment, program, serve
+from tests.forkserver import PREPARE
+from tests.processes import program, run_client, serve
 
+HASTILY = {PREPARE: "tests.hastily"}
 SCRIPT = Path(__file__).parent / "exporting.py"
 
 
 async def run(client, proxy):
     """What the script of a client found, through a mirror as its proxy."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPT), client),
-        env=environment(HTTP_PROXY=proxy),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return json.loads(output.decode().splitlines()[-1])
+    done = await asyncio.to_thread(run_client, str(SCRIPT), client, HTTP_PROXY=proxy)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 async def both(proxy):
@@ -34,7 +29,7 @@ async def both(proxy):
 
 @pytest.mark.filterwarnings("ignore")
 async def test_exports_by_drms_and_sunpy_come_through_and_then_from_the_mirror_alone(tmp_path):
-    with program("simulate", "--port", "0") as simulator, serve(simulator.url, tmp_path) as mirror:
+    with program("simulate", "--port", "0") as simulator, serve(simulator.url, tmp_path, **HASTILY) as mirror:
         first = await both(mirror.url)
         simulator.kill()
         again = await both(mirror.url)

@@ -5,26 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import environment, program, run, serve
+from tests.processes import program, run, run_client, serve
 
 SCRIPT = Path(__file__).parent / "asking.py"
 
 
 async def ask(client, *words, **more):
     """What the script found, or what it complained about."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPT), client, *words),
-        env=environment(**more),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    return json.loads(output.decode().splitlines()[-1]) if process.returncode == 0 else errors.decode()
+    done = await asyncio.to_thread(run_client, str(SCRIPT), client, *words, **more)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else done.stderr
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from mirror.storage.files.holdings import Holdings
 from tests.filelab import file_lab
 
 BITMAP = "/SUM0/D440000100/S00000/bitmap.fits"
@@ -211,6 +212,28 @@ async def test_a_client_that_hangs_up_does_not_stop_the_download(mirror, whole):
     await mirror.faults({"fault": "outage"})
     assert (await came_whole(mirror, DOPPLERGRAM, expected)).plan == "local"
     assert len(await asked(mirror, DOPPLERGRAM)) == 1
+
+
+async def test_what_a_client_has_whole_is_kept_although_the_mirror_stops(mirror, whole, monkeypatch):
+    expected = await whole(mirror)
+    add, reached, go = Holdings.add, asyncio.Event(), asyncio.Event()
+
+    async def slow(*told, **more):
+        reached.set()
+        await go.wait()
+        await add(*told, **more)
+
+    monkeypatch.setattr(Holdings, "add", slow)
+    await came_whole(mirror, BITMAP, expected)
+    await reached.wait()
+    stopping = asyncio.create_task(mirror.running.downloads.stop())
+    await asyncio.sleep(0)
+    go.set()
+    await stopping
+    await mirror.restart()
+    await mirror.faults({"fault": "outage"})
+    assert (await came_whole(mirror, BITMAP, expected)).plan == "local"
+    assert len(await asked(mirror)) == 1
 
 
 async def test_a_download_goes_on_after_a_restart(mirror, whole):

@@ -96,7 +96,7 @@ print(len(found["jsoc"]), found["jsoc"]["T_REC"][0])
     assert first.returncode == 0, first.stderr
     assert first.stdout.split() == ["81", "2014.01.01_00:00:45_TAI"]
     before = asked(simulator)
-    assert processes.interpret("-c", script).stdout == first.stdout
+    assert processes.run_client("-c", script).stdout == first.stdout
     assert asked(simulator) == before
 
 

@@ -78,7 +78,8 @@ class SubscriptionsApi:
         return api.Named(name=name)
 
     async def sync(self, _: web.Request, asked: api.SyncBody) -> dict[str, int]:
-        """Make one subscription, or all, look for new data now."""
+        """Make one subscription, or all, look for new data now: those in the file at this moment."""
+        await self._check.apply()
         return await self._sync.once(asked.name)
 
     def _file(self) -> Subscribing:

@@ -144,8 +144,12 @@ class Status:
         self._blobs = blobs
 
     async def series(self) -> list[SeriesLine]:
-        """The known series, each with its prime keys and how many records are cached."""
-        return [
+        """The known series, each with its prime keys and how many records are cached; unreadable ones come first."""
+        unreadable = [
+            SeriesLine(series=u.name, records=0, primekeys=[], keywords=0, segments=[], note=f"cannot be read: {u.why}")
+            for u in self._index.unreadable_series()
+        ]
+        return unreadable + [
             SeriesLine(
                 series=s.name,
                 records=await self._index.count(s),

@@ -1,15 +1,15 @@
-"""Blocks that were cut while nobody waited, in a file of their own beside the index: ``blocks.sqlite``.
+"""Blocks that were cut ahead, while nobody waited, in a file beside the index: ``blocks.sqlite``.
 
-The index unpacks two thousand records to give one, and they are still to be cut then. A block of this file is cut, and takes
-a tenth of the time to read. The file has nothing that the index does not have: without it, it is made again.
+The index unpacks two thousand records to return one, and must still cut it. A block of this file is cut already,
+and takes a tenth of the time to read. The file has nothing that the index lacks: if it is lost, it is made again.
 
-That no block is ever older than the index, three rules see to:
+Three rules ensure that no block is ever older than the index:
 
-1. Blocks are put here, and dropped, by the thread that writes the index, within its transactions: ``put`` is given what
-   such a transaction reads, ``drop`` comes before a change of those records is committed. Both are on the disk when they return.
-2. With each ``put`` the file gets a new token, and then the index the same. Where an index was put back from a copy, or its
-   last transaction was lost, the two differ when the file is opened: all blocks are given up.
-3. Where ``drop`` cannot do its work, the whole file is deleted.
+1. Only the thread that writes the index puts and drops blocks, within its transactions: ``put`` gets what such a
+   transaction reads, ``drop`` comes before a change of those records is committed. Both are on disk when they return.
+2. Each ``put`` gives the file a new token, and then the index the same one. If the index was restored from a copy, or
+   lost its last transaction, the two differ when the file is opened, and all blocks are given up.
+3. If ``drop`` fails, the whole file is deleted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Of the tables here, and of a block's bytes (``packed`` in ``blocks``): a file of another one is given up.
+#: The format of the tables and of a block's bytes (``packed`` in ``blocks``); a file of another format is given up.
 FORMAT = 1
 _TABLES = """
 CREATE TABLE state (format INTEGER, token TEXT);
@@ -39,7 +39,7 @@ CREATE UNIQUE INDEX place ON block (series, number, slots);
 
 
 class Packed(NamedTuple):
-    """The block ``number`` of a series, and how many bytes it has when it is unpacked; no ``data``: there cannot be one."""
+    """The block ``number`` of a series, and its bytes when unpacked; without ``data`` no block can be made there."""
 
     number: int
     size: int
@@ -47,22 +47,22 @@ class Packed(NamedTuple):
 
 
 class BlockFile:
-    """The file at ``path``, which is made by the first ``put``; without a path there never is one.
+    """The file at ``path``, made by the first ``put``; without a path there never is one.
 
-    Series go by their names in lower case. All blocks of a series have as many ``slots``.
+    Series are named in lower case. All blocks of a series have the same number of ``slots``.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._lock = threading.Lock()  #: of ``_reads``; no other is taken inside
+        self._lock = threading.Lock()  #: guards ``_reads``; no other lock is taken inside
         self._reads: sqlite3.Connection | None = None
         self._writes: sqlite3.Connection | None = None
         self._slots: dict[str, int] = {}
 
     def open(self, token: str | None) -> None:
-        """Open the file, if there is one; it is deleted unless its token is this one of the index.
+        """Open the file, if there is one; it is deleted unless it has this token, the index's.
 
-        StorageError if it should be deleted, and cannot.
+        StorageError if it should be deleted but cannot be.
         """
         if self._path is None or not self._path.exists():
             return
@@ -77,7 +77,7 @@ class BlockFile:
         self._delete()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         with self._lock:
             for connection in (self._reads, self._writes):
                 if connection is not None:
@@ -86,13 +86,13 @@ class BlockFile:
 
     @property
     def slots(self) -> dict[str, int]:
-        """How many slots the blocks of each series have; look, do not change it."""
+        """How many slots the blocks of each series have; read-only."""
         return self._slots
 
     # ---- reading, from any thread ----------------------------------------------------------------
 
     def get(self, series: str, slots: int, first: int, last: int) -> list[Packed]:
-        """The blocks that there are of ``first`` to ``last``, in order; one that was damaged is left out."""
+        """The blocks from ``first`` to ``last`` that exist, in order; damaged ones are left out."""
         sql = (
             "SELECT number, size, data, checksum FROM block "
             "WHERE series = ? AND number BETWEEN ? AND ? AND slots = ? ORDER BY number"
@@ -105,7 +105,7 @@ class BlockFile:
         return [Packed(*row) for *row, checksum in rows if zlib.crc32(row[2] or b"") == checksum]
 
     def numbers(self, series: str, slots: int) -> frozenset[int]:
-        """The blocks that there are of a series."""
+        """The numbers of the blocks of a series."""
         with suppress(sqlite3.Error):
             found = self._read("SELECT number FROM block WHERE series = ? AND slots = ?", series, slots)
             return frozenset(number for (number,) in found)
@@ -114,7 +114,7 @@ class BlockFile:
     # ---- writing, by the thread that writes the index --------------------------------------------
 
     def put(self, series: str, slots: int, blocks: Iterable[Packed], token: str) -> None:
-        """Keep blocks; the index must get the token with its transaction. StorageError if they cannot be written."""
+        """Keep blocks; the index must get ``token`` in the same transaction. StorageError if they cannot be written."""
         if self._path is None:
             return
         rows = [(series, slots, b.number, b.size, zlib.crc32(b.data or b""), b.data) for b in blocks]
@@ -129,9 +129,9 @@ class BlockFile:
         self._slots[series] = slots
 
     def drop(self, series: str, stretches: Iterable[tuple[int, int]] | None) -> None:
-        """Take away the blocks of a series in which some stretches of its axis lie; all of them for None.
+        """Remove the blocks of a series that touch some stretches of its axis; all of them for None.
 
-        StorageError if that is impossible: nothing may change in the index then.
+        StorageError if that is impossible: then nothing may change in the index.
         """
         slots = self._slots.get(series)
         if self._writes is None or slots is None:
@@ -150,8 +150,8 @@ class BlockFile:
     def _connect(self, path: Path) -> sqlite3.Connection:
         is_new = not path.exists()
         writes = sqlite3.connect(path, check_same_thread=False)
-        writes.execute("PRAGMA journal_mode = WAL")  # who reads does not wait for who writes
-        writes.execute("PRAGMA synchronous = FULL")  # what was dropped never comes back
+        writes.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
+        writes.execute("PRAGMA synchronous = FULL")  # a dropped block never comes back
         if is_new:
             writes.executescript(_TABLES)
             with writes:
@@ -177,5 +177,5 @@ class BlockFile:
             raise StorageError(f"cannot delete {self._path}, which is out of date: {error.strerror}") from error
 
 
-#: A number that no block has, and SQLite can hold.
+#: Larger than any block number, but small enough for SQLite.
 _FAR = 2**62

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.forkserver import PREPARE
 from tests.processes import serve, simulate
 from tests.recorded import WORLD
 
@@ -16,7 +17,8 @@ SHARP = "hmi.sharp_720s[3563][2014.01.01_TAI/48m]{bitmap,magnetogram}"
 FILES = 8
 HELD_BEFORE = 3
 OFFLINE = "hmi.m_720s[:#4007]{magnetogram}"
-DEADLINE = 60.0
+DEADLINE = 180.0
+HASTILY = {PREPARE: "tests.hastily"}
 
 
 class Programs:
@@ -68,7 +70,7 @@ class Programs:
         while time.monotonic() < end:
             if found := ready():
                 return found
-            time.sleep(0.02)  # to ask takes from the programs what they need to get there
+            time.sleep(0.1)  # to ask takes from the programs what they need to get there
         raise AssertionError("it takes too long")
 
     @staticmethod
@@ -87,7 +89,7 @@ def test_exports_go_on_after_a_power_cut_and_nothing_is_fetched_twice(programs, 
     url = programs.simulator.url
     programs.faults({"match": {"program": "file"}, "fault": "slow", "seconds": 600, "skip": HELD_BEFORE},
                     {"match": {"op": "exp_request"}, "fault": "staging", "seconds": 0.5})  # fmt: skip
-    with serve(url, tmp_path) as programs.mirror:
+    with serve(url, tmp_path, **HASTILY) as programs.mirror:
         files = programs.export(SHARP)
         programs.until(lambda: len(programs.log("file")) > HELD_BEFORE)
         before = [e["params"]["path"] for e in programs.log("file")][:HELD_BEFORE]
@@ -100,7 +102,7 @@ def test_exports_go_on_after_a_power_cut_and_nothing_is_fetched_twice(programs, 
         programs.until(lambda: len(programs.log("jsoc_fetch", op="exp_status")) >= 2)
         programs.mirror.kill()
     programs.faults()
-    with serve(url, tmp_path) as programs.mirror:
+    with serve(url, tmp_path, **HASTILY) as programs.mirror:
         done = programs.done(files)
         assert done["count"] == str(FILES)
         assert programs.done(staged)["count"] == "1"
@@ -126,13 +128,13 @@ HANGS = {"fault": "slow", "seconds": 600}
 def test_a_job_in_parts_goes_on_after_a_power_cut(programs, tmp_path):
     url = programs.simulator.url
     programs.faults({"match": {"program": "file"}, **HANGS, "skip": 4}, PARTS)
-    with serve(url, tmp_path) as programs.mirror:
+    with serve(url, tmp_path, **HASTILY) as programs.mirror:
         whole = programs.export(WHOLE, protocol="fits", **{"process=n": "0|rebin,scale=0.5"})
         programs.until(lambda: len(programs.log("file")) == 5)
         before = accepted(programs)
         programs.mirror.kill()
     programs.faults(PARTS)
-    with serve(url, tmp_path) as programs.mirror:
+    with serve(url, tmp_path, **HASTILY) as programs.mirror:
         assert programs.done(whole)["count"] == "7"
         assert len(before) == 2
         assert accepted(programs)[:2] == before
@@ -145,12 +147,12 @@ def test_a_tar_file_of_upstream_is_gone_on_with_after_a_power_cut(programs, tmp_
     url = programs.simulator.url
     tar = {"match": {"program": "file", "path": "tar$"}}
     programs.faults({**tar, "fault": "cut", "at": 500_000, "times": 1}, {**tar, **HANGS})
-    with serve(url, tmp_path) as programs.mirror:
+    with serve(url, tmp_path, **HASTILY) as programs.mirror:
         tape = programs.export(TAPE, o="1")
         programs.until(lambda: len(programs.log("file")) == 2)
         programs.mirror.kill()
     programs.faults()
-    with serve(url, tmp_path) as programs.mirror:
+    with serve(url, tmp_path, **HASTILY) as programs.mirror:
         assert int(programs.done(tape)["count"]) >= 62
         assert len(accepted(programs)) == 1
         assert len({e["params"]["path"] for e in programs.log("file")}) == 1

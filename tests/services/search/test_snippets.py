@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 
 import pytest
 
 from mirror.drms.parser import parse_query
 from mirror.services.search.snippets import SnippetQuery, snippets, sunpy_code
 from tests.lab import lab, world
-from tests.processes import environment
+from tests.processes import environment, run_client
 
 SERIES = {s.structure.name.lower(): s.structure for s in world() if s.structure}
 
@@ -39,12 +38,13 @@ async def test_the_code_of_each_client_finds_the_same_records(tmp_path):
     async with lab(tmp_path) as made:
         expected = (await made.ask(ds, "T_REC")).json["keywords"][0]["values"]
         asked = told(ds, "T_REC", "OBS_VR")
-        python = [
-            sys.executable, "-W", "ignore", "-c",
+        python = (
             code(asked, "drms", made.url) + "print(*records.T_REC)\n"
-            + code(asked, "sunpy", made.url) + "print(*records['T_REC'])\n",
-        ]  # fmt: skip
-        drms, sunpy = (await run(*python)).splitlines()[-2:]
+            + code(asked, "sunpy", made.url) + "print(*records['T_REC'])\n"
+        )  # fmt: skip
+        done = await asyncio.to_thread(run_client, "-c", python)
+        assert done.returncode == 0, done.stderr
+        drms, sunpy = done.stdout.splitlines()[-2:]
         curl = json.loads(await run("sh", "-c", code(asked, "curl", made.url)))
         sql = await made.request("POST", "/api/sql?format=json", data=code(asked, "sql"))
     assert len(expected) > 5

@@ -25,7 +25,10 @@ from mirror.storage.index.layout import SEPARATOR
 from mirror.wire.rs_list import GLUE
 
 FIELDS = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4}
-texts = st.text(st.characters(max_codepoint=0xFF, exclude_characters=SEPARATOR + '"'), max_size=9)
+#: As they stand in an answer: a backslash never stands alone.
+texts = st.text(st.characters(max_codepoint=0xFF, exclude_characters=SEPARATOR + '"'), max_size=9).map(
+    lambda text: text.replace("\\", "\\\\")
+)
 records = st.lists(st.tuples(*[texts] * len(FIELDS)), min_size=1, max_size=30)
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/again.py [--field FILE] [--list]
 
-The recorded queries run on the recorded world; those of FILE (record sets and conditions from public scripts, as JSON) on
-the simulator's synthetic archive. An answer counts as good if JSOC (the simulator) gave one the first time.
+The recorded queries run on the recorded world; those of FILE (record sets and conditions from public scripts, as JSON)
+on the simulator's synthetic archive. An answer counts as good if JSOC (the simulator) gave one the first time.
 """
 
 from __future__ import annotations

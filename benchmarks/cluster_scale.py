@@ -2,8 +2,8 @@
 
     python benchmarks/cluster_scale.py [--rows 1000000] [--servers 100]
 
-The journal gets so many rows, a tenth for each of ten series; so many servers have their locks, and have reported what they
-fetched from JSOC in each minute of an hour. Then each statement of a miss, of a start and of the status is timed.
+The journal gets so many rows, a tenth for each of ten series; so many servers have their locks, and have reported what
+they fetched from JSOC in each minute of an hour. Then each statement of a miss, of a start and of the status is timed.
 """
 
 from __future__ import annotations

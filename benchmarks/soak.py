@@ -3,11 +3,11 @@
     python benchmarks/soak.py                                   # 200 clients for ten minutes
     python benchmarks/soak.py --clients 20 --minutes 1 --seed 7
 
-``mirror simulate`` and ``mirror serve`` run as separate programs; the clients send a mix of typical requests: searches of
-cached and missing records, counts, conditions, SQL, files, exports, pages and the API. The simulator's answer to the same
-question is the truth: bytes except for ``runtime``, hashes of files, sums over its record numbers. A refusal because of
-too many requests (429) is counted, but is neither wrong nor a failure. Goal: nothing wrong, no 5xx, no failure; the exit
-code says so. Only this computer is asked; a store of ``--disk`` bytes gets no more new records.
+``mirror simulate`` and ``mirror serve`` run as separate programs; the clients send a mix of typical requests: searches
+of cached and missing records, counts, conditions, SQL, files, exports, pages and the API. The simulator's answer to
+the same question is the truth: bytes except for ``runtime``, hashes of files, sums over its record numbers. A refusal
+because of too many requests (429) is counted, but is neither wrong nor a failure. Goal: nothing wrong, no 5xx, no
+failure; the exit code says so. Only this computer is asked; a store of ``--disk`` bytes gets no more new records.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python benchmarks/throughput.py [--store FOLDER] [--seconds 5] [--rounds 3] [--python PYTHON]
 
-50 connections send one request after the other as fast as they get answers: for windows of 81 records with all keywords, a
-different one each time, within ten days (*distinct*), and all for the same one (*identical*). Prints answers per second of
-processor time of the server and all of its processes, and how long clients waited.
+50 connections send one request after the other as fast as they get answers: for windows of 81 records with all
+keywords, a different one each time, within ten days (*distinct*), and all for the same one (*identical*). Prints
+answers per second of processor time of the server and all of its processes, and how long clients waited.
 
     mirror      ``mirror serve``
     nginx       a file of the same bytes as one answer, with sendfile

@@ -52,9 +52,9 @@ def _checked(section: str, key: str) -> Callable[[click.Context, click.Parameter
 
 
 def announce_with_proxy(url: str) -> None:
-    """Print that we accept requests, and the environment with which scripts use the mirror and reach other hosts directly."""
+    """Print that we accept requests, and the environment with which scripts use the mirror but reach other hosts."""
     announce(url)
-    host = url.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")  # an address that clients can use
+    host = url.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")  # one that clients can use
     with suppress(OSError):
         click.echo(f"for scripts: HTTP_PROXY={host} NO_PROXY={','.join(DIRECT)}")
 

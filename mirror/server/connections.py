@@ -4,9 +4,10 @@ aiohttp parses HTTP; this stands between its parser and its router, and adds wha
 
 1. A head is checked as soon as it is parsed, before its parts are read (``mirror.server.limits``). While it arrives, no
    more of it is kept than it may have.
-2. A head and a body have deadlines. One look at all connections every few seconds enforces them, rather than a timer each.
-3. A connection is busy from a parsed head to its answer, and idle otherwise. If there are too many, the one that has been
-   idle longest is closed, of the address that has most of them; a busy one never is. If all are busy, a new one
+2. A head and a body have deadlines. One look at all connections every few seconds enforces them, rather than a timer
+   each.
+3. A connection is busy from a parsed head to its answer, and idle otherwise. If there are too many, the one that has
+   been idle longest is closed, of the address that has most of them; a busy one never is. If all are busy, a new one
    gets 503.
 4. What a client sends is never written to the log, and never repeated in an answer.
 """

@@ -1,8 +1,8 @@
 """What a mirror adds to its answers for another mirror.
 
 JSOC's programs answer every error with code 200; another mirror would take such an error for JSOC's own answer. So a
-mirror reports its own failures to another mirror by the HTTP code, with the reason in a header. It also says how old the
-last check of its answer is, so that the other does not take it for newer.
+mirror reports its own failures to another mirror by the HTTP code, with the reason in a header. It also says how old
+the last check of its answer is, so that the other does not take it for newer.
 """
 
 from __future__ import annotations

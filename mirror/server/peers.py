@@ -1,10 +1,10 @@
 """Exports, fills and films of other mirrors of the cluster: a client that asks here gets the answer of their maker.
 
 The number of an export, a fill or a film says which mirror made it. Requests about it (its state, its files, its page)
-are passed on to that mirror unchanged, with their authorization; its answer is returned unchanged. A request from another
-mirror is passed on no further. The export of a mirror that is gone is continued by the first one that is asked about it;
-its fills go on when it is back, and until then clients are told which mirror has them. Lists of jobs have those of all
-mirrors.
+are passed on to that mirror unchanged, with their authorization; its answer is returned unchanged. A request from
+another mirror is passed on no further. The export of a mirror that is gone is continued by the first one that is asked
+about it; its fills go on when it is back, and until then clients are told which mirror has them. Lists of jobs have
+those of all mirrors.
 """
 
 from __future__ import annotations

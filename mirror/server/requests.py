@@ -1,8 +1,9 @@
 """What handlers read from a request: parameters, principal, Cache-Control, and whether the client is still connected.
 
-Two directives of Cache-Control are honoured. ``no-cache``: check with JSOC what this request reads. ``only-if-cached``: do
-not ask JSOC, and answer 504 if something is missing. ``max-age=0``, which browsers send on a reload, and ``Pragma``,
-which old programs always send, are ignored. When a client disconnects, work for it that nobody else waits for ends.
+Two directives of Cache-Control are honoured. ``no-cache``: check with JSOC what this request reads.
+``only-if-cached``: do not ask JSOC, and answer 504 if something is missing. ``max-age=0``, which browsers send on a
+reload, and ``Pragma``, which old programs always send, are ignored. When a client disconnects, work for it that nobody
+else waits for ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The paths of a mirror with the role that each needs: those of our API from its contract, those of pages and JSOC here.
 
-Handlers are added by these tables, so every path has a role. A path that is in no table needs ``admin``; a test walks all
-routes.
+Handlers are added by these tables, so every path has a role. A path that is in no table needs ``admin``; a test walks
+all routes.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Route(NamedTuple):
     """A path of a page or of JSOC's, and the role that it needs; the method ``*`` stands for all.
 
-    ``path`` has its variables without their patterns, as the router reports it; ``pattern`` is what the router is given.
-    Those of our API are in ``mirror.api``.
+    ``path`` has its variables without their patterns, as the router reports it; ``pattern`` is what the router is
+    given. Those of our API are in ``mirror.api``.
     """
 
     method: str

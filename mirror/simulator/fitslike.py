@@ -1,8 +1,8 @@
 """rs_list with the flag f: one object per record, names and values as in a FITS header.
 
-The real program crashes on requests that we refuse here: everything at once, implicit keywords, segments behind a static
-link. Floats and doubles have all their digits, times three decimals. All values are wire text. A keyword or link that
-cannot be followed is ``"invalid":true``; a segment then has only a path, which says why.
+The real program crashes on requests that we refuse here: everything at once, implicit keywords, segments behind a
+static link. Floats and doubles have all their digits, times three decimals. All values are wire text. A keyword or
+link that cannot be followed is ``"invalid":true``; a segment then has only a path, which says why.
 """
 
 from __future__ import annotations

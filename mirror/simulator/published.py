@@ -1,7 +1,7 @@
 """JSOC's web server apart from its programs: plain files below /data and /doc/data, and lists of directories.
 
-Every byte follows from the path, except for the list of HARPs, which grows: it has those of the synthetic series that have
-begun and contain a NOAA region. Images and maps are invented.
+Every byte follows from the path, except for the list of HARPs, which grows: it has those of the synthetic series that
+have begun and contain a NOAA region. Images and maps are invented.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From printed values back to database values: pure functions, a column at a time.
 
-A recorded world has what the server printed. Numbers and times are restored exactly from the answer with the flag M=1 if
-that was recorded, else as exactly as they were printed. ``MISSING`` becomes DRMS's own missing value, or SQL NULL where
-the world says so.
+A recorded world has what the server printed. Numbers and times are restored exactly from the answer with the flag M=1
+if that was recorded, else as exactly as they were printed. ``MISSING`` becomes DRMS's own missing value, or SQL NULL
+where the world says so.
 """
 
 from __future__ import annotations

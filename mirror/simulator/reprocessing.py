@@ -1,7 +1,7 @@
 """Reprocessing on command: records get a new version, as when JSOC runs its pipeline again, or are withdrawn.
 
-``Reprocessed`` stands between the core and a series, and adds the new versions to its rows: the same values under record
-numbers above all others. Of withdrawn records it gives no version, and no file.
+``Reprocessed`` stands between the core and a series, and adds the new versions to its rows: the same values under
+record numbers above all others. Of withdrawn records it gives no version, and no file.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Daemon:
 
     @contextmanager
     def stream(self, path: str, asked: object = None, body: object = None) -> Iterator[HTTPResponse]:
-        """The content at ``path``, or the answer to a JSON object, as a stream; failures while reading are reported too."""
+        """The content at ``path``, or the answer to a JSON object, as a stream; failures while reading are reported."""
         params = parameters(plain(asked)) if asked is not None else {}
         bare = Call(path, lambda answer: answer, "GET", params)
         if body is not None:
@@ -198,7 +198,7 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
 
 
 def _configured(context: click.Context, default: str) -> str:
-    """The address at which the configured mirror listens, if the file or the environment gives one; else ``default``."""
+    """The address at which the configured mirror listens, if the file or environment has one; else ``default``."""
     path = Path(os.environ.get("MIRROR_CONFIG") or os.devnull)
     edited = any("--config" in option.opts for option in context.command.params)  # by this command, which may create it
     if path == Path(os.devnull) or (edited and not path.exists()):

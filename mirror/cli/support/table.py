@@ -1,7 +1,8 @@
 """A table for people, as lines of text that fit a terminal.
 
-A search may have thousands of rows of a hundred columns, so each value is converted to text once, and measured only if it
-is not plain ASCII. If the table does not fit, wide columns are cut, then whole columns left out, and the caller can say so.
+A search may have thousands of rows of a hundred columns, so each value is converted to text once, and measured only if
+it is not plain ASCII. If the table does not fit, wide columns are cut, then whole columns left out, and the caller can
+say so.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class Gate:
             await self._check_form(request, principal)
 
     def _check_host(self, request: web.Request, canonical: str, *, acting: bool) -> None:
-        """Refused if a page, the API or an export is requested under a foreign name; for exports JSOC's names are ours."""
+        """Refused for a page, the API or an export under a foreign name; for exports JSOC's names are ours."""
         names = (*self._authenticator.access.hosts, *self._names)
         if is_page(canonical) or not is_jsocs(canonical):
             _check_name(request.host, names)

@@ -1,4 +1,4 @@
-"""How a request is refused: by a challenge, the login page, or an error text; and the security headers of all answers."""
+"""How a request is refused: by a challenge, the login page, or a text; and the security headers of all answers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The API of the mirror's state: status, metrics, live events for pages, and health.
 
 Events come from one small loop that runs while somebody listens, and sends the state to all listeners at most once a
-second. A slow reader misses states, and gets the latest. Health is three separate questions: whether the mirror is alive,
-ready, and can reach JSOC. A mirror whose JSOC is down is healthy, since it serves its cache; only ``/healthz/upstream``
-fails then.
+second. A slow reader misses states, and gets the latest. Health is three separate questions: whether the mirror is
+alive, ready, and can reach JSOC. A mirror whose JSOC is down is healthy, since it serves its cache; only
+``/healthz/upstream`` fails then.
 """
 
 from __future__ import annotations

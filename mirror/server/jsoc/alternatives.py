@@ -1,15 +1,16 @@
 """Alternatives that are asked while JSOC does not answer: another NetDRMS site, another mirror.
 
-1. They are asked in the order of ``[[upstream.alternative]]``, and only where JSOC would have been asked: never offline,
-   never for what is cached, nor beyond the budget. The first one's answer that has something is passed on as it came.
-2. Nothing of it is kept: no record, no coverage, no file. What another site lacks says nothing about JSOC, and its records
-   cannot be told from JSOC's. So every cached answer is JSOC's.
+1. They are asked in the order of ``[[upstream.alternative]]``, and only where JSOC would have been asked: never
+   offline, never for what is cached, nor beyond the budget. The first one's answer that has something is passed on as
+   it came.
+2. Nothing of it is kept: no record, no coverage, no file. What another site lacks says nothing about JSOC, and its
+   records cannot be told from JSOC's. So every cached answer is JSOC's.
 3. ``X-Mirror: alternative`` and ``X-Mirror-Source`` say where an answer came from. It may be shorter than JSOC's; one
    without records does not count.
-4. Only reading is forwarded: searches (also those of our own API, which other mirrors have), structures, lists of series,
-   files. An export belongs to the place that made it.
-5. Another mirror is told that JSOC does not answer, rather than given an alternative's answer: it has alternatives of its
-   own, and two mirrors that are each other's would ask in circles.
+4. Only reading is forwarded: searches (also those of our own API, which other mirrors have), structures, lists of
+   series, files. An export belongs to the place that made it.
+5. Another mirror is told that JSOC does not answer, rather than given an alternative's answer: it has alternatives of
+   its own, and two mirrors that are each other's would ask in circles.
 """
 
 from __future__ import annotations

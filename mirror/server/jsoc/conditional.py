@@ -29,8 +29,8 @@ def what_is_asked(
 ) -> Asked:
     """What the headers of a request want of a file of ``size`` bytes.
 
-    ``modified`` is in Unix seconds. Without a ``tag`` conditions cannot be evaluated: they are ignored, and a range under a
-    condition is the whole file.
+    ``modified`` is in Unix seconds. Without a ``tag`` conditions cannot be evaluated: they are ignored, and a range
+    under a condition is the whole file.
     """
     if tag is not None and (status := _by_conditions(headers, tag, int(modified))):
         return Asked(status)

@@ -1,7 +1,7 @@
 """JSOC's paths that are none of its programs: plain files, and folders of cached files.
 
-Plain files (``/data/...``) are kept and checked. The folder of a storage unit is listed by JSOC; while it does not answer,
-the cached files are listed. Everything else is passed through.
+Plain files (``/data/...``) are kept and checked. The folder of a storage unit is listed by JSOC; while it does not
+answer, the cached files are listed. Everything else is passed through.
 """
 
 from __future__ import annotations

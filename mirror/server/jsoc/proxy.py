@@ -40,7 +40,8 @@ _ONWARD = (
     "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range",
 )  # fmt: skip
 #: Headers of JSOC's answer that are passed on: those that describe the body. Others could act on a browser, or on a
-#: server in front of us, as if they were ours (Set-Cookie, Clear-Site-Data, Refresh, Link, X-Accel-Redirect, Strict-Transport-Security, ...).
+#: server in front of us, as if they were ours (Set-Cookie, Clear-Site-Data, Refresh, Link, X-Accel-Redirect,
+#: Strict-Transport-Security, ...).
 _BACK = (
     "Accept-Ranges", "Age", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language",
     "Content-Length", "Content-Range", "Content-Type", "Date", "ETag", "Expires", "Last-Modified", "Retry-After",
@@ -118,8 +119,8 @@ class Proxy:
     ) -> web.StreamResponse:
         """JSOC's own answer to this request, streamed; ``origin`` is the value of X-Mirror.
 
-        ``taken`` gets the body, once it is complete and before the last of it is sent, and its Content-Encoding, if it is
-        small enough to be kept. Errors are raised before anything is sent.
+        ``taken`` gets the body, once it is complete and before the last of it is sent, and its Content-Encoding, if it
+        is small enough to be kept. Errors are raised before anything is sent.
         """
         demand = demand_of(request)
         if not self._rules.asks(demand):

@@ -4,8 +4,8 @@ asyncio's own sendfile asks the selector again for every piece that the socket t
 to one client. Here the socket is watched once, through a descriptor of its own. asyncio also copies an answer in memory
 twice before the socket has it, and moves what is left with each piece; here the socket reads it in place.
 
-A failure after the headers cuts the connection: a client that knows the length, or waits for the end of the chunks, sees
-that something is missing. An error message would be taken for a part of the file.
+A failure after the headers cuts the connection: a client that knows the length, or waits for the end of the chunks,
+sees that something is missing. An error message would be taken for a part of the file.
 """
 
 from __future__ import annotations

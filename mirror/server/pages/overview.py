@@ -1,7 +1,7 @@
 """The pages of what is cached: the front page, coverage, the series; and an example record set for each series.
 
-Clients check whether ``http://jsoc.stanford.edu/`` answers before they begin (drms' own tests do). A request for that page
-goes to JSOC; while JSOC is down, our page stands in, since everything that is cached still works.
+Clients check whether ``http://jsoc.stanford.edu/`` answers before they begin (drms' own tests do). A request for that
+page goes to JSOC; while JSOC is down, our page stands in, since everything that is cached still works.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The frame of the pages: templates, static files, the headers of both, and how numbers, sizes and times are printed.
 
 Rule for editors: nothing from outside, no inline script and no inline style; the policy forbids both, also to anything
-that a hostile name might inject. Static files are below a hash of them all, so that browsers may keep them for good, and
-one imports another by a relative name. The scripts have the same printing functions in site.js.
+that a hostile name might inject. Static files are below a hash of them all, so that browsers may keep them for good,
+and one imports another by a relative name. The scripts have the same printing functions in site.js.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Site:
         return response
 
     def _not_found(self, request: web.Request, *, passed: bool, why: str = "") -> web.Response:
-        """A page that suggests what may have been meant; ``passed``: JSOC was asked, too. ``why`` says what is missing."""
+        """A page with suggestions; ``passed``: JSOC was asked, too. ``why`` says what is missing."""
         first = request.path.split("/")[1]
         pages = {name.strip("/"): (name, title) for name, title in self._navigation}
         found = [pages[name] for name in near(first, pages)]

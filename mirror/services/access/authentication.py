@@ -1,8 +1,8 @@
 """Whom the mirror admits: tokens, sessions of the page, and a limit on wrong tokens.
 
-Tokens are tables ``[[token]]`` of config.toml, which are made, listed and removed here. Secrets are kept as digests only:
-a token is shown once, when it is made. It is valid as long as its table is in config.toml; a session as long as its
-token, and half a day at most.
+Tokens are tables ``[[token]]`` of config.toml, which are made, listed and removed here. Secrets are kept as digests
+only: a token is shown once, when it is made. It is valid as long as its table is in config.toml; a session as long as
+its token, and half a day at most.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
    survive a restart. The day is that of UTC, as in ``mirror usage``.
 3. A rate is a bucket: it holds the requests of a period, and fills evenly, so a burst of all of them is allowed.
 4. A user is a token: its sessions of the page and its scripts share one quota.
-5. A quota covers all mirrors of a cluster. Each reports what it has granted and reads what the others have, every second
-   while it is asked (``Quotas.told``, ``heard``): no request waits for that. What they granted together beyond a rate is
-   made up for by waiting; bytes may exceed the quota by what begins within some two seconds. While the cluster is away
-   each counts alone.
+5. A quota covers all mirrors of a cluster. Each reports what it has granted and reads what the others have, every
+   second while it is asked (``Quotas.told``, ``heard``): no request waits for that. What they granted together beyond
+   a rate is made up for by waiting; bytes may exceed the quota by what begins within some two seconds. While the
+   cluster is away each counts alone.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ SHOWN = 30 * DAY
 
 
 class Elsewhere(Protocol):
-    """The other mirrors of a cluster, whose use counts too. All methods raise ClusterAway while they cannot be reached."""
+    """The other mirrors of a cluster, whose use counts too. Raises ClusterAway while they cannot be reached."""
 
     async def tell(self, lines: Sequence[UsageLine]) -> None:
         """Report the totals of these days and users at this mirror."""

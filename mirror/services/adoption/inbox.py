@@ -160,7 +160,7 @@ def remove_unchanged(path: Path, stamp: Stamp) -> bool:
 
 
 def _files(folder: Path) -> dict[Path, Stamp]:
-    """The files of the inbox, in the order of their names, without hidden ones and those that are still being fetched."""
+    """The files of the inbox, in the order of their names, without hidden ones and those still being fetched."""
     found = {}
     for parent, folders, names in os.walk(folder):
         top = Path(parent) == folder

@@ -1,8 +1,8 @@
 """Which record and segment a file belongs to: its claims combined, and compared with the known records. Pure.
 
-Evidence comes from the header, from the file's name, and from a path below ``/SUM``. The rule: a file is placed only if
-everything that it says agrees with one record, and with no other. A file that contradicts itself, or leaves a choice, is
-not placed; the reason is a text that reads well after the file's name.
+Evidence comes from the header, from the file's name, and from a path below ``/SUM``. The rule: a file is placed only
+if everything that it says agrees with one record, and with no other. A file that contradicts itself, or leaves a
+choice, is not placed; the reason is a text that reads well after the file's name.
 
 A file agrees with a record if its keywords have the record's values and its image has the segment's shape. A file that
 was modified (rotated, rebinned, calibrated further) often keeps its old header, DRMS_ID and all; a keyword or a shape

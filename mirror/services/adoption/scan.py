@@ -67,9 +67,9 @@ def files_below(
 ) -> Iterator[Path]:
     """The named files, and the FITS files (by the ending of their names) in the named folders.
 
-    Hidden files and folders are skipped. Links to files are followed, links to folders only if they are named themselves,
-    so there are no loops. In order of their names; each file once. ``failed`` is called for folders that cannot be
-    read.
+    Hidden files and folders are skipped. Links to files are followed, links to folders only if they are named
+    themselves, so there are no loops. In order of their names; each file once. ``failed`` is called for folders that
+    cannot be read.
     """
     seen: set[Path] = set()
     for path in paths:

@@ -184,7 +184,7 @@ class Datasets:
         return list(chosen.values())
 
     async def _by_statement(self, sql: str, principal: str) -> list[_Chosen]:
-        """The records of a statement: its column recnum, of the series that it reads or that its column series names."""
+        """The records of a statement: its column recnum, of the series that it reads or that its column series has."""
         read, data = await self._find.analytics.numbered(sql, principal)
         table = pa.ipc.open_stream(io.BytesIO(data)).read_all()
         columns = {name.lower(): name for name in table.column_names}
@@ -395,7 +395,7 @@ class Datasets:
         return await self._find.database.read(lambda cursor: _typed(cursor, layout, numbers))
 
     async def take(self, folder: Path, report: Report) -> api.Dataset:
-        """Make the data set of a crate here: JSOC is asked for its records by number, and for the files that the crate lacks."""
+        """Make the data set of a crate here: JSOC is asked for the records by number, and for files that the crate lacks."""
         crate = await asyncio.to_thread(read_crate, folder)
         wanted, known = crate.contents, await self._table.find(crate.contents.name)
         if known is not None and known.sha256 == wanted.sha256:

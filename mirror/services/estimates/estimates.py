@@ -129,10 +129,10 @@ _ALL = frozenset({"ALL", ALL_SEGMENTS})
 class Estimate:
     """What is not cached and would be fetched from JSOC; the whole, cached or not, is in ``total_``.
 
-    None means unknown; ``notes`` say why, for people. ``seconds`` is from the first request to the last byte, including
-    waiting for the budget. ``counted`` is false where the number of records is a guess. ``size_from`` is the source of the
-    size of a file: "held" files, the sizes that "records" give, or the "structure", which gives an upper bound; "" where
-    there are no files, or no size is known.
+    None means unknown; ``notes`` say why, for people. ``seconds`` is from the first request to the last byte,
+    including waiting for the budget. ``counted`` is false where the number of records is a guess. ``size_from`` is the
+    source of the size of a file: "held" files, the sizes that "records" give, or the "structure", which gives an upper
+    bound; "" where there are no files, or no size is known.
     """
 
     records: int | None = 0
@@ -211,8 +211,9 @@ class Estimates:
     ) -> Estimate:
         """What is missing of a record set and of the files of ``segments``; None: of those that it names itself.
 
-        ``n`` is the most records of each set. An ``export`` is of all segments where none is named, and only of records that
-        have an image. Raises for what is wrong with ``ds``; where JSOC does not answer, the estimate says so.
+        ``n`` is the most records of each set. An ``export`` is of all segments where none is named, and only of
+        records that have an image. Raises for what is wrong with ``ds``; where JSOC does not answer, the estimate says
+        so.
         """
         query = parse_query(ds)
         if len(query.sets) > MOST_SETS:

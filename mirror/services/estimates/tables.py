@@ -1,4 +1,4 @@
-"""What survives between estimates: how fast JSOC sends, measured on ordinary requests, and how much of the budget was used.
+"""What survives between estimates: how fast JSOC sends, measured on ordinary requests, and the used budget.
 
 The used budget is stored, so that it survives a restart.
 """

@@ -122,7 +122,7 @@ class ExportDirectories:
         return self._jobs.version.number, self._blobs.departures.number
 
     async def _filled(self, directory: Directory, names: Sequence[str]) -> Directory:
-        """The directory with these contents; those that left the store are fetched or made again, NotHeld if that fails."""
+        """The directory with these contents; missing ones are fetched or made again, NotHeld if that fails."""
         if not await self._look_up(directory, names):
             directory = _directory_of(await self._worker.refilled(directory.job))
             missing = None if await self._look_up(directory, names) else _missing(directory, names)
@@ -163,7 +163,7 @@ class ExportDirectories:
         return Page(encode_keywords(await self._keywords(request_of(job))), "text/plain")
 
     async def _keywords(self, request: ExportRequest) -> KeywordTable:
-        """Every keyword of the records as printed; JSOC does not publish the printf formats, so %s stands in for them."""
+        """Every keyword of the records as printed; JSOC does not publish printf formats, so %s stands in for them."""
         plan = await self._planner.plan(request)
         keywords = _shown(plan.series)
         names = tuple(from_wire(row["*spec*"]) for row in plan.rows)

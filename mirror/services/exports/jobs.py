@@ -1,8 +1,8 @@
 """Export jobs and their parts: the request, its progress and its files, as rows from which a restart continues.
 
-The store knows nothing of exports: a request, and the result of a part, are JSON text of their maker. A job's state only
-moves forward; one that has ended stays as it is until it is restarted. A job that is too large for one request upstream
-is divided into parts by record numbers. ``RunningJob`` is the progress of a job over all its tries.
+The store knows nothing of exports: a request, and the result of a part, are JSON text of their maker. A job's state
+only moves forward; one that has ended stays as it is until it is restarted. A job that is too large for one request
+upstream is divided into parts by record numbers. ``RunningJob`` is the progress of a job over all its tries.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class JobFile:
     """A file of an export; ``sha256`` is None as long as it is not in the store.
 
     With a ``front`` the file begins with that, and ``sha256`` is the blob from which the remainder comes; ``size`` is
-    always that of the file. ``printed`` says that its keywords are printed values, since those at full precision were not
-    available.
+    always that of the file. ``printed`` says that its keywords are printed values, since those at full precision were
+    not available.
     """
 
     record: str
@@ -175,8 +175,8 @@ class Jobs:
     ) -> Job:
         """Bring a job to a state; ``upstream_id`` and ``error`` stay where None is given.
 
-        Errors are shown to others, so e-mail addresses are removed from them. StorageError if there is no such job, or it has
-        ended, or the state is an earlier one.
+        Errors are shown to others, so e-mail addresses are removed from them. StorageError if there is no such job, or
+        it has ended, or the state is an earlier one.
         """
         now, why = self._now(), None if error is None else redacted(error)
         ended = f", {_NO_TROUBLE}" if state in FINISHED else ""
@@ -198,7 +198,7 @@ class Jobs:
         return job
 
     async def restart(self, job_id: str) -> Job:
-        """Make a job that ended wait again, without its upstream request, for example because its files left the store."""
+        """Make a job that ended wait again, without its upstream request, since its files left the store, say."""
         now = self._now()
 
         def work(cursor: Cursor) -> Job:

@@ -57,7 +57,8 @@ REGISTERED = 2
 class Asked:
     """The answer to an export request; ``origin`` and ``checked_at`` say how its records were found.
 
-    ``absent``: the answer is an error because JSOC knows no such series, at least not in the database that it asks first.
+    ``absent``: the answer is an error because JSOC knows no such series, at least not in the database that it asks
+    first.
     """
 
     answer: ExportAnswer
@@ -98,8 +99,8 @@ class Exports:
     async def asked(self, request: ExportRequest, *, nameless: bool = False) -> Asked:
         """The answer to an export request, and how its records were found; errors are answers too.
 
-        JSOC wants an address with every request. With ``nameless`` archived files are given without one: JSOC is asked for
-        an address only if it must bring them back from tape.
+        JSOC wants an address with every request. With ``nameless`` archived files are given without one: JSOC is asked
+        for an address only if it must bring them back from tape.
         """
         try:
             needs_address = request.alters_data or not nameless

@@ -1,9 +1,9 @@
 """Files that JSOC must bring back from tape: export requests, each polled in turn, and the tar files that come of them.
 
 1. One request per address is pending at a time, and polled as JSOC says (``UpstreamExports``).
-2. Many files come as one tar file, which is unpacked and deleted; a few files, and those that a tar file lacks, come one
-   by one. A member is kept only if it is what its name says, like any single file. Nothing is written anywhere else, so
-   no name can lead out of a folder.
+2. Many files come as one tar file, which is unpacked and deleted; a few files, and those that a tar file lacks, come
+   one by one. A member is kept only if it is what its name says, like any single file. Nothing is written anywhere
+   else, so no name can lead out of a folder.
 3. Files are kept under their unit, so nothing is requested twice.
 """
 
@@ -100,9 +100,9 @@ class UpstreamExports:
     ) -> Finished:
         """What upstream makes of a request; hold the ``turn`` of its address.
 
-        ``known`` is the id under which it was accepted before; it is requested again only if upstream has forgotten it.
-        ``accepted`` is called with a new id. Raises UpstreamRefused, or what keeps upstream from answering: it works on the
-        request all the same.
+        ``known`` is the id under which it was accepted before; it is requested again only if upstream has forgotten
+        it. ``accepted`` is called with a new id. Raises UpstreamRefused, or what keeps upstream from answering: it
+        works on the request all the same.
         """
         if known is not None:
             try:

@@ -1,8 +1,8 @@
 """The work behind an export: fetch the files, assemble them, keep them for the client; continue after a restart.
 
-A job's row records its progress. Whatever is done twice after a crash gives the same: cached files are not fetched again,
-and a request that upstream has accepted is polled under its id. A job that fails because upstream is away is retried,
-at growing intervals, until nothing more has arrived for a day.
+A job's row records its progress. Whatever is done twice after a crash gives the same: cached files are not fetched
+again, and a request that upstream has accepted is polled under its id. A job that fails because upstream is away is
+retried, at growing intervals, until nothing more has arrived for a day.
 """
 
 from __future__ import annotations

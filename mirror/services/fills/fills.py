@@ -4,8 +4,8 @@
    the chunks are fetched in order, two at a time. Memory does not grow with the fill.
 2. ``Filler.fetch`` fetches a chunk after everything that people ask for. A request for a part of the fill waits for
    at most the chunk that has it, and gets no error of another chunk.
-3. A chunk that fails is retried after all others. While nothing arrives, the pauses grow, and after a day of them the fill
-   has failed; a chunk that JSOC refuses is tried three times. The last error is shown all the while.
+3. A chunk that fails is retried after all others. While nothing arrives, the pauses grow, and after a day of them the
+   fill has failed; a chunk that JSOC refuses is tried three times. The last error is shown all the while.
 4. What is committed stays, whatever happens to the fill. One that has not ended when the mirror stops continues when it
    starts: its row has the record set, the coverage what is still missing.
 
@@ -88,9 +88,10 @@ _GROWTH = 4
 class FillJob:
     """A fill, as it is now. Times are Unix seconds.
 
-    ``records`` have arrived of about ``total`` (None: not counted yet), at ``rate`` records a second. It is ``running``;
-    ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or ``cancelled``. One
-    whose row cannot be read is ``unreadable``, with an ``error`` that says why; the row stays as it is.
+    ``records`` have arrived of about ``total`` (None: not counted yet), at ``rate`` records a second. It is
+    ``running``; ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or
+    ``cancelled``. One whose row cannot be read is ``unreadable``, with an ``error`` that says why; the row stays as it
+    is.
     """
 
     id: str
@@ -189,8 +190,8 @@ class Fills:
     async def start(self, ds: str, by: str) -> FillJob:
         """Begin to fetch what is missing of a record set, asked for by ``by``; or join the same fill if it is under way.
 
-        Raises what is wrong with the record set, Refused for what cannot be fetched in parts, TooMany if too many others run,
-        NotHeld if JSOC must not be asked.
+        Raises what is wrong with the record set, Refused for what cannot be fetched in parts, TooMany if too many
+        others run, NotHeld if JSOC must not be asked.
         """
         if not self._rules.may_ask:
             raise NotHeld("the mirror is offline, nothing can be fetched", (ds,))

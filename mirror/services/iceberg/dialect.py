@@ -1,8 +1,8 @@
 """Statements for a cluster's engine: what is not in the engine's dialect is expanded before it sees them. Pure.
 
 1. A table is named as in ``mirror sql``, ``hmi.v_45s``; the engine has it as a view of the session, ``hmi__v_45s``.
-2. ``jsoc_time``, ``jsoc_seconds``, ``slot``, ``quality_bit`` and ``quality_bits`` become the expressions for which they stand.
-   So every engine that speaks Spark's dialect has them, whatever functions it lets anybody register.
+2. ``jsoc_time``, ``jsoc_seconds``, ``slot``, ``quality_bit`` and ``quality_bits`` become the expressions for which
+   they stand. So every engine that speaks Spark's dialect has them, whatever functions it lets anybody register.
 3. Texts of DRMS times are parsed here, and replaced by constants. So they must be constants in the statement.
 4. The expansion depends on whether an argument is a time, a text, or a number. Columns of published tables are known;
    other expressions count as a time if a time column is in them, and as a number otherwise.

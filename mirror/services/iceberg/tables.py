@@ -1,8 +1,9 @@
 """Iceberg tables with the months of the lake: the catalogue, the schema, and the changes, each whole or not at all.
 
-1. A table has its rows by months, as the lake has its files. Its property ``mirror.months`` lists which months it has, and
-   the state of each; it changes in the same commit as the rows.
-2. A month is replaced whole: its old rows are deleted and its new rows added in one commit. Readers see one or the other.
+1. A table has its rows by months, as the lake has its files. Its property ``mirror.months`` lists which months it has,
+   and the state of each; it changes in the same commit as the rows.
+2. A month is replaced whole: its old rows are deleted and its new rows added in one commit. Readers see one or the
+   other.
 3. The rows of a month are selected by the exact time (``<key>_tai``), by which the lake is cut too; the partitions are
    months of the time in UTC, so that a reader's condition on that finds the files. A file has rows of one month only.
 4. Snapshots that nobody reads any more are expired, and the files that only they had are removed.

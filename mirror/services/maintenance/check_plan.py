@@ -1,7 +1,8 @@
 """How a check of the store proceeds: its steps, its progress, how much it may read; and the rows of checks.
 
-A check is a sequence of steps, and each step goes from place to place. Progress is stored after each piece of work, so a
-check that is stopped or killed resumes there. The rows also have what each check found, and how much was read per day.
+A check is a sequence of steps, and each step goes from place to place. Progress is stored after each piece of work, so
+a check that is stopped or killed resumes there. The rows also have what each check found, and how much was read per
+day.
 """
 
 from __future__ import annotations

@@ -192,8 +192,8 @@ class Forgetter:
     ) -> Forgotten:
         """Forget the cached files, records, or both, of a record set; nothing is asked upstream.
 
-        Pinned files, and records of data sets, stay unless ``force``. A dry run says what would go. BadRequest or Refused for
-        a record set that only JSOC can resolve.
+        Pinned files, and records of data sets, stay unless ``force``. A dry run says what would go. BadRequest or
+        Refused for a record set that only JSOC can resolve.
         """
         if not files and not records:
             raise BadRequest("nothing to delete; expected files, records or both")

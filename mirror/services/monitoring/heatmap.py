@@ -1,8 +1,8 @@
 """What is cached of a series by days and hours, for the heat map: counted once for each version of its records.
 
 The database groups records and files by day or hour, and by month how late records came. From that and the coverage a
-row of cells is made, each with how much of it is cached. Cells are of the TAI clock, as record sets name them: cell ``n``
-of a width in seconds begins at ``n * width`` after 1977.01.01_TAI.
+row of cells is made, each with how much of it is cached. Cells are of the TAI clock, as record sets name them: cell
+``n`` of a width in seconds begins at ``n * width`` after 1977.01.01_TAI.
 """
 
 from __future__ import annotations

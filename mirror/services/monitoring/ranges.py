@@ -1,7 +1,8 @@
 """What is completely cached, as ranges for people: repeated ones are one line, and all have records.
 
-Coverage says what need not be fetched. It includes places for which JSOC has no record: nothing can be cached there, so a
-range here begins and ends with a record, and one without any is left out. An end that is open in coverage stays open.
+Coverage says what need not be fetched. It includes places for which JSOC has no record: nothing can be cached there,
+so a range here begins and ends with a record, and one without any is left out. An end that is open in coverage stays
+open.
 """
 
 from __future__ import annotations

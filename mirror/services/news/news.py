@@ -2,11 +2,11 @@
 
 1. An item is new data of a subscribed series, if its newest record is newer than at the last look; or records of any
    series that JSOC has reprocessed or withdrawn. Records that fill earlier gaps are not news.
-2. The mirror looks every half minute. What came while it was stopped is found at the next start; a series that is looked
-   at for the first time has no news yet.
+2. The mirror looks every half minute. What came while it was stopped is found at the next start; a series that is
+   looked at for the first time has no news yet.
 3. Every webhook gets each item that it subscribes to, in order, at least once: the next one is sent when the last was
-   accepted (a code of 2xx). Until then it is retried, after pauses that grow to an hour, also after a restart. Items that
-   are dropped from the list are not sent any more.
+   accepted (a code of 2xx). Until then it is retried, after pauses that grow to an hour, also after a restart. Items
+   that are dropped from the list are not sent any more.
 """
 
 from __future__ import annotations

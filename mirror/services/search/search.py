@@ -205,8 +205,8 @@ class Ages:
     async def of(self, ds: str, origin: CacheStatus, checked_at: float | None = None) -> int:
         """Seconds since the records of a query were checked, rounded up; 0 if they were just fetched.
 
-        For stale records it is old enough that a mirror with the same rules also finds them stale. ``checked_at`` is the time
-        of an answer that says what coverage does not.
+        For stale records it is old enough that a mirror with the same rules also finds them stale. ``checked_at`` is
+        the time of an answer that says what coverage does not.
         """
         if origin is CacheStatus.FORWARDED:
             return 0

@@ -1,7 +1,7 @@
 """Frames between the daemon and a worker: pieces of an answer, each preceded by its kind and length.
 
-An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left. Before it there may be any number
-of MISSING, each of which is answered before anything else is sent.
+An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left. Before it there may be any
+number of MISSING, each of which is answered before anything else is sent.
 """
 
 from __future__ import annotations

@@ -237,8 +237,8 @@ class Workers:
     ) -> AsyncIterator[Answer]:
         """The answer to a question of ``principal``, as it comes; leaving early ends the statement.
 
-        ``supply`` gives the tables that it turns out to need; if it raises Unsupplied, its reason is raised. Raises BadRequest,
-        Refused, OutOfTime, TooLarge or TooMany, also while the pieces are read.
+        ``supply`` gives the tables that it turns out to need; if it raises Unsupplied, its reason is raised. Raises
+        BadRequest, Refused, OutOfTime, TooLarge or TooMany, also while the pieces are read.
         """
         async with self._place(principal), _reading():
             worker = await self._ready()

@@ -31,10 +31,10 @@ DEEPEST = 8
 class View:
     """A table that a statement may read: its qualified SQL name, its SELECT, and its comment.
 
-    ``comments`` are those of columns, by name. With ``data``, an Arrow IPC stream, the table is its content, and the SELECT
-    reads it under the name ``given``. A ``macro`` is a function rather than a table, and ``sql`` is what follows its name in
-    CREATE MACRO. On a ``stand_in`` statements are planned, but never run: the columns that they read are requested, and
-    it is replaced.
+    ``comments`` are those of columns, by name. With ``data``, an Arrow IPC stream, the table is its content, and the
+    SELECT reads it under the name ``given``. A ``macro`` is a function rather than a table, and ``sql`` is what
+    follows its name in CREATE MACRO. On a ``stand_in`` statements are planned, but never run: the columns that they
+    read are requested, and it is replaced.
     """
 
     name: str
@@ -59,9 +59,9 @@ class Limits:
 class Question:
     """One statement with what is known about it beforehand.
 
-    ``views`` are tables that it may read whatever it names; more are supplied as DuckDB finds them missing, in ``schemas``.
-    DuckDB knows all of these from the start, so that it reports a missing table in one way only. ``condition`` is where the
-    statement has a condition that somebody else wrote, and that must be one.
+    ``views`` are tables that it may read whatever it names; more are supplied as DuckDB finds them missing, in
+    ``schemas``. DuckDB knows all of these from the start, so that it reports a missing table in one way only.
+    ``condition`` is where the statement has a condition that somebody else wrote, and that must be one.
     """
 
     sql: str
@@ -104,9 +104,9 @@ class Question:
 class Missing:
     """What a statement needs and a worker does not have.
 
-    ``table`` is a name without its schema, as DuckDB found it in the statement. ``calls`` are the record sets of jsoc(), in
-    order, each with its ``fill``. ``slots`` is the function slot(). ``listing`` is what lists of tables show: every table,
-    without its rows. ``rows`` are those of stand-ins.
+    ``table`` is a name without its schema, as DuckDB found it in the statement. ``calls`` are the record sets of
+    jsoc(), in order, each with its ``fill``. ``slots`` is the function slot(). ``listing`` is what lists of tables
+    show: every table, without its rows. ``rows`` are those of stand-ins.
     """
 
     table: str = ""
@@ -133,7 +133,8 @@ class Missing:
 class Supply:
     """The missing tables, or ``given_up``: the statement must not be run.
 
-    With ``problem`` the cause is that call, at that place of its record set; the worker must say where in the statement.
+    With ``problem`` the cause is that call, at that place of its record set; the worker must say where in the
+    statement.
     """
 
     views: tuple[View, ...] = ()

@@ -94,9 +94,9 @@ class Analytics:
     ) -> AsyncIterator[Answer]:
         """The answer to a statement, as it comes, with all records that are cached at this moment.
 
-        Missing records of ``jsoc()`` are fetched first, if ``fill`` or the call says so. Raises what ``Workers.run`` raises,
-        StorageError if the lake cannot be written, and what a search raises: NotHeld if a record set is not cached and must not
-        be fetched, TooLarge if too much of it is missing to wait for.
+        Missing records of ``jsoc()`` are fetched first, if ``fill`` or the call says so. Raises what ``Workers.run``
+        raises, StorageError if the lake cannot be written, and what a search raises: NotHeld if a record set is not
+        cached and must not be fetched, TooLarge if too much of it is missing to wait for.
         """
         question = self._question(sql, params, form)
         reading = _Reading(CacheDemand.DEFAULT if fill else CacheDemand.ONLY_IF_CACHED)
@@ -115,8 +115,8 @@ class Analytics:
     ) -> tuple[RecordTable, bytes]:
         """The whole answer to a statement with a call of ``jsoc()``, and the table of the first.
 
-        ``condition`` is where the statement has a condition that somebody else wrote. TooLarge if too much is missing to wait
-        for, or more than a chunk if only a ``few`` records are needed.
+        ``condition`` is where the statement has a condition that somebody else wrote. TooLarge if too much is missing
+        to wait for, or more than a chunk if only a ``few`` records are needed.
         """
         question = self._question(sql, (), form, condition)
         reading = _Reading(demand, few)

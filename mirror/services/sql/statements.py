@@ -1,12 +1,13 @@
 """Which statements may run: one at a time, and only those that read; and the words of an SQL text. Pure, but for a parser.
 
-DuckDB itself classifies statements. It says SELECT for a query with DELETE in it, and MULTI for a PIVOT and for a COPY with
-a PIVOT in it. So this is one check of several: a statement runs in a read-only transaction, which refuses what a SELECT
-hides; MULTI is run only if it may stand where only a query can; table functions are called only if they are known to read;
-and the process cannot write files (see ``confinement``).
+DuckDB itself classifies statements. It says SELECT for a query with DELETE in it, and MULTI for a PIVOT and for a COPY
+with a PIVOT in it. So this is one check of several: a statement runs in a read-only transaction, which refuses what a
+SELECT hides; MULTI is run only if it may stand where only a query can; table functions are called only if they are
+known to read; and the process cannot write files (see ``confinement``).
 
-Words are read as DuckDB does: texts with doubled quotes, E-texts with backslashes, texts between ``$tag$``, names in double
-quotes, comments to the end of the line, and nested ones. An unclosed one extends to the end; DuckDB then reports it.
+Words are read as DuckDB does: texts with doubled quotes, E-texts with backslashes, texts between ``$tag$``, names in
+double quotes, comments to the end of the line, and nested ones. An unclosed one extends to the end; DuckDB then
+reports it.
 """
 
 from __future__ import annotations

@@ -2,17 +2,18 @@
 
 It reads questions from stdin, and writes frames to stdout. The daemon kills it when its time is up.
 
-1. DuckDB finds what a statement reads. A question comes without tables; each table that DuckDB does not find is requested
-   from the daemon, which gives it as of now. None is left from an earlier question: all are dropped after each.
+1. DuckDB finds what a statement reads. A question comes without tables; each table that DuckDB does not find is
+   requested from the daemon, which gives it as of now. None is left from an earlier question: all are dropped after
+   each.
 2. A statement runs in a read-only transaction, on a connection of its own, and is rolled back. What it can leave behind
    (temporary tables, variables) is gone with the connection.
-3. After each question but a SELECT that ended well the engine is inspected, and replaced if anything is in it that was not
-   there at the start. It is replaced in any case if it is unknown which functions a statement called.
+3. After each question but a SELECT that ended well the engine is inspected, and replaced if anything is in it that was
+   not there at the start. It is replaced in any case if it is unknown which functions a statement called.
 4. A table may be a stand-in for data that are not in files yet. A statement is only planned on it: the columns that
    the plan reads are requested, it is replaced, and the statement planned again (see ``mirror.storage.lake.unsealed``).
 5. Between questions DuckDB keeps the footers of files that it read, and nothing that a statement made.
-6. A process that ran out of memory, or has grown much, reports that it ends with this answer, and is replaced: no statement
-   begins with less memory because of another.
+6. A process that ran out of memory, or has grown much, reports that it ends with this answer, and is replaced: no
+   statement begins with less memory because of another.
 7. Nothing here tries to defend the daemon against a statement that gets past these rules: it only reaches this process,
    which is confined and can be killed.
 """

@@ -1,7 +1,7 @@
 """Tables ``[[subscription]]`` of config.toml: added, changed and removed, by command and on the page.
 
-The file stays the user's: comments, order and layout are kept, and it is replaced as a whole, only after the new one was
-checked as a mirror would check it.
+The file stays the user's: comments, order and layout are kept, and it is replaced as a whole, only after the new one
+was checked as a mirror would check it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Subscriptions: a worker for each in config.toml, started, stopped and changed as the file is; and reports on them.
 
-Start and edit go the same way: ``reconcile``, with the wanted subscriptions. A worker that stops leaves nothing behind but
-records and files; pins of a subscription that is no longer wanted are removed. A report has the progress in figures:
-what a subscription has, what is left, and how long that takes.
+Start and edit go the same way: ``reconcile``, with the wanted subscriptions. A worker that stops leaves nothing behind
+but records and files; pins of a subscription that is no longer wanted are removed. A report has the progress in
+figures: what a subscription has, what is left, and how long that takes.
 """
 
 from __future__ import annotations

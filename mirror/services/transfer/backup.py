@@ -82,8 +82,8 @@ class Backups:
     async def make(self, to: Path, report: Report, *, index_only: bool = False, keep: int | None = None) -> api.BackedUp:
         """Make a backup below the folder ``to``; with ``keep`` only the last so many stay there.
 
-        BadRequest for an unsuitable folder, StorageError for errors of the disk; then there is no new backup, and the next one
-        reuses what was copied.
+        BadRequest for an unsuitable folder, StorageError for errors of the disk; then there is no new backup, and the
+        next one reuses what was copied.
         """
         self._check(to, keep)
         await asyncio.to_thread(self._disk.make_folder, to)

@@ -64,8 +64,8 @@ class Emptied:
 def begin_empty(store: Path, *, force: bool = False, disk: Disk | None = None) -> Emptied:
     """Give a store whose index is lost an empty one. Its files stay, as files to which no record refers.
 
-    ``force``: also replace an existing index, which is kept under another name, as are the readable tree, whose names are
-    all that is left to identify the files, and copies from before. StorageError without a store.
+    ``force``: also replace an existing index, which is kept under another name, as are the readable tree, whose names
+    are all that is left to identify the files, and copies from before. StorageError without a store.
     """
     disk = disk or Disk()
     index = store / INDEX

@@ -1,7 +1,7 @@
 """The files of the archive below /SUM, made from the numbers of the storage unit.
 
-An image is one of a few templates, compressed once, with a random patch in its corner that is unique to the file: a file
-of 4096 x 4096 is made in some hundredths of a second, and no two are alike. With ``mirror simulate --side`` it is
+An image is one of a few templates, compressed once, with a random patch in its corner that is unique to the file: a
+file of 4096 x 4096 is made in some hundredths of a second, and no two are alike. With ``mirror simulate --side`` it is
 painted by its record instead (``mirror.simulator.synthetic.scenes``).
 """
 

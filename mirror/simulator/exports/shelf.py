@@ -1,7 +1,8 @@
 """The files of the archive by path: ``/SUM1/D2/S00003/image.fits``.
 
 A recorded world may have files of its own, plain or gzipped: in its folder ``D2/S00003/image.fits``, and what the real
-exporter made of it, ``exported/SERIES.RECNUM.SEGMENT.fits``. Other files are made (``mirror.simulator.exports.archived``).
+exporter made of it, ``exported/SERIES.RECNUM.SEGMENT.fits``. Other files are made
+(``mirror.simulator.exports.archived``).
 """
 
 from __future__ import annotations

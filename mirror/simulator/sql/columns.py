@@ -22,8 +22,8 @@ _OF_RECORD = {
 def table_columns(series: Series) -> dict[str, str]:
     """Lower-case name to keyword type.
 
-    Constant and linked keywords have no column, nor has an alias such as DATE-OBS. A keyword of which each segment has its
-    own has one per segment, ``datamin_000`` and so on, and none under its bare name.
+    Constant and linked keywords have no column, nor has an alias such as DATE-OBS. A keyword of which each segment has
+    its own has one per segment, ``datamin_000`` and so on, and none under its bare name.
     """
     keywords = {
         keyword.name.lower(): keyword.type

@@ -1,7 +1,7 @@
 """Auxiliary series: the orbit of SDO, and NOAA's list of active regions.
 
-Names and units of the orbit vectors are those of JSOC's own programs; the keyword ORB_REC of aia.lev1 shows that there is
-one per minute. Names of the columns of jsoc.noaa_active_regions are those of the trigger that fills it. Values are
+Names and units of the orbit vectors are those of JSOC's own programs; the keyword ORB_REC of aia.lev1 shows that there
+is one per minute. Names of the columns of jsoc.noaa_active_regions are those of the trigger that fills it. Values are
 invented: the orbit is that of the other series, the regions are those of the HARPs (so each begins and ends with its
 HARP), their classes are random.
 """

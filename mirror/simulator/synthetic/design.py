@@ -40,9 +40,9 @@ class Target:
 class Design:
     """One series.
 
-    ``functions`` by keyword, ``axes`` by lower-case column, ``targets`` by link. ``is_quiet`` says at which times chance
-    never strikes. ``listed``: the numbers of its population are not in the order of the prime keys, and several may be
-    versions of one record; only the evaluator can count them.
+    ``functions`` by keyword, ``axes`` by lower-case column, ``targets`` by link. ``is_quiet`` says at which times
+    chance never strikes. ``listed``: the numbers of its population are not in the order of the prime keys, and several
+    may be versions of one record; only the evaluator can count them.
     """
 
     blueprint: Blueprint

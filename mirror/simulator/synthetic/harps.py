@@ -1,8 +1,8 @@
 """Active region patches, of HMI (HARPs) and of MDI (TARPs): when each begins and ends, where it is, how large.
 
-Numbers, birth times and NOAA regions of some HARPs are known; the others are spread evenly in between, and their regions
-are invented. At JSOC near real time has patches and numbers of its own; here they are those of the definitive series,
-counted from the first day of near real time.
+Numbers, birth times and NOAA regions of some HARPs are known; the others are spread evenly in between, and their
+regions are invented. At JSOC near real time has patches and numbers of its own; here they are those of the definitive
+series, counted from the first day of near real time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """MDI on SOHO, 1996 to 2011: full disk images of every minute and of every 96 minutes.
 
-The keywords of mdi.fd_M_96m_lev182 are those of a real header, except for the time of its slot 0, which is half a minute
-later there than its slot times imply. Those of mdi.fd_Ic_interp are mdi.fd_Ic's, also from a header; INTERP is invented.
+The keywords of mdi.fd_M_96m_lev182 are those of a real header, except for the time of its slot 0, which is half a
+minute later there than its slot times imply. Those of mdi.fd_Ic_interp are mdi.fd_Ic's, also from a header; INTERP is
+invented.
 """
 
 from __future__ import annotations

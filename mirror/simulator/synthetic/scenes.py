@@ -94,7 +94,8 @@ class Region:
 class Scene:
     """The content of an image. Disk centre (counted from 0) and radius are in pixels; None for a patch.
 
-    ``velocity`` is the spacecraft's, away from the Sun in m/s; ``member`` is the component of the field that a patch shows.
+    ``velocity`` is the spacecraft's, away from the Sun in m/s; ``member`` is the component of the field that a patch
+    shows.
     """
 
     kind: str

@@ -1,8 +1,8 @@
 """From a selection to the records that it may mean: narrows strands and slots, without reading values.
 
-What the prime keys alone determine is exact (``Narrowed.exact``). Anything else, above all where clauses, only stops the
-narrowing where it must: a filter after a first or last that could not be found here must not remove rows
-among which that first or last is sought.
+What the prime keys alone determine is exact (``Narrowed.exact``). Anything else, above all where clauses, only stops
+the narrowing where it must: a filter after a first or last that could not be found here must not remove rows among
+which that first or last is sought.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
 
     #: Finds files that only other mirrors of a cluster have: the sha256 and size of each. A file is given with its path
-#: at JSOC, "" where that is not known.
+    #: at JSOC, "" where that is not known.
     Elsewhere = Callable[[Mapping[RecordSegment, str]], Awaitable[dict[RecordSegment, tuple[str, int]]]]
 
 _STATES: dict[FileLocation, FileState] = {

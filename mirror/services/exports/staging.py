@@ -230,7 +230,7 @@ def _read(path: Path, start: int, count: int) -> bytes:
 
 
 Came = dict["RecordSegment", "RequestedFile"]
-#: Finds those segments of records that are available without asking JSOC; each with its path there, or "".
+#: Finds those of these segments of records that are available without asking JSOC, each with its path there, or "".
 Elsewhere = Callable[[Mapping["RecordSegment", str]], Awaitable[Mapping["RecordSegment", str]]]
 
 

@@ -247,7 +247,7 @@ class Status:
         return "away" if pace.open_for else "failing" if pace.failures else "ok"
 
 
-#: Seconds between two probes of JSOC, at least.
+#: Seconds between two looks at JSOC's state, and at least between two probes.
 LOOK = 5.0
 #: The probe asks for the structure of this series: a light query, and any answer shows that JSOC is there.
 SERIES = "hmi.v_45s"

@@ -64,7 +64,7 @@ _NOT_CONFINED = (
     "this system has neither landlock nor namespaces for them: that they change no file of the lake is left to DuckDB, "
     "transactions that are read only, and a limit of 0 bytes for what a file may grow to"
 )
-#: The exit codes of a process after an unexpected error.
+#: The signals that end a crashing process.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 

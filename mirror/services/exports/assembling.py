@@ -181,6 +181,7 @@ class Assembler:
         self.linked = LinkedTexts(database, upstream, rules)
         self._exporters: Bounded[tuple[str, str], tuple[Series, Exporter]] = Bounded(_MOST_EXPORTERS)
         self._recent: Bounded[str, dict[str, str]] = Bounded(_MOST_RECENT)
+        self._fronts: Bounded[tuple[object, ...], tuple[tuple[object, ...], ReplacedHeader]] = Bounded(_MOST_RECENT)
 
     async def prepare(self, plan: Plan) -> None:
         """Fetch and keep the values of all records of a plan at full precision, if they are available."""
@@ -223,15 +224,22 @@ class Assembler:
     ) -> ReplacedHeader | None:
         """What the exported file has in place of the archived one's headers; None where that is not FITS.
 
-        The data are not copied: the file is assembled whenever it is sent. Its checksums are dated ``now``.
+        The data are not copied: the file is assembled whenever it is sent. Its checksums are dated ``now``; recent
+        headers with a date stay in memory.
         """
         segment = plan.series.segment(wanted.segment)
         if segment is None or not wanted.file.lower().endswith(".fits"):
             return None
-        record = await self._values(plan, wanted.owner.recnum)
-        now = now or self._rules.now()
+        record, exporter = await self._values(plan, wanted.owner.recnum), self._exporter(plan.series, segment.name)
+        key, made_of = (segment.name, record.recnum, archived.sha256, now), (exporter, record.texts)
         with self._blobs.reading(archived) as path:
-            return await asyncio.to_thread(_front, path, record, self._exporter(plan.series, segment.name), now)
+            made = self._fronts.recall(key)
+            if made is not None and all(one is other for one, other in zip(made[0], made_of, strict=True)):
+                return made[1]
+            front = await asyncio.to_thread(_front, path, record, exporter, now or self._rules.now())
+        if now is not None:  # it is asked for again: another part of the file, and at each look at a link
+            self._fronts[key] = made_of, front
+        return front
 
     async def kept(self, series: Series, recnum: int) -> dict[str, str] | None:
         """The values of a record at full precision, by keyword; None if they are not kept."""

@@ -204,10 +204,10 @@ def started(command: list[str], *more: str, ready: bool = True) -> Iterator[tupl
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([*command, str(port), *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    told = subprocess.PIPE if ready else subprocess.DEVNULL  # a pipe that nobody reads holds up whoever writes a log to it
+    process = subprocess.Popen([*command, str(port), *more], stdout=told, stderr=subprocess.DEVNULL, text=True)
     try:
-        assert process.stdout is not None
-        if ready:
+        if process.stdout is not None:
             process.stdout.readline()
         for _ in range(600):
             with contextlib.suppress(OSError):

@@ -287,7 +287,7 @@ async def open_core(
         upstream=upstream,
         catalogue=catalogue,
         filler=filler,
-        fills=Fills(search, extremes, index, filler, rules, database, sleep),
+        fills=Fills(search, extremes, index, filler, rules, database, sleep, shared.job_number),
         extremes=extremes,
         records=records,
         search=search,
@@ -362,7 +362,7 @@ class Exporting:
     exports: Exports
     lists: FileLists
     asked: UpstreamExports
-    renderer: RenderProcess  #: the process that reads images
+    cutter: RenderProcess  #: the process that reads images to cut them
 
 
 def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> None:
@@ -390,9 +390,9 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     asked = UpstreamExports(c.upstream, address, c.sleep, c.shared)
     elsewhere = None if c.shared_files is None else c.shared_files.paths_of
     staging = Staging(asked, c.downloads, c.holdings, c.blobs, job_parts, elsewhere=elsewhere)
-    renderer = RenderProcess()
-    stops.push_async_callback(renderer.stop)
-    here = Processing(c.config.exports.process_here, c.blobs, renderer)
+    cutter = RenderProcess()
+    stops.push_async_callback(cutter.stop)
+    here = Processing(c.config.exports.process_here, c.blobs, cutter)
     making = ExportMaking(jobs, planner, c.files, c.assembler, staging, c.adopted, here)
     whole = WholeRequests(jobs, job_parts, planner, asked, staging, c.blobs, pins, c.rules)
     worker = ExportJobs(jobs, making, whole, asked, c.blobs, pins, c.rules, c.sleep)
@@ -405,7 +405,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
     )
     contents = None if c.shared_files is None else c.shared_files.contents_of
     lists = FileLists(planner, c.assembler, c.files, c.holdings, c.adopted, c.blobs, contents)
-    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, renderer)
+    return Exporting(jobs, job_parts, pins if c.cluster is None else c.cluster.share_pins(pins), planner, staging, worker, exports, lists, asked, cutter)
 
 
 @dataclass(frozen=True)
@@ -510,8 +510,9 @@ def background(
 
 
 async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> None:
-    """What is done for later while nobody waits: the lake is sealed, and the journal of a cluster folded."""
+    """What is done for later while nobody waits: blocks are cut, the lake is sealed, the journal of a cluster folded."""
     may = lambda: may_go_on() and not core.filler.progress()  # noqa: E731
+    await core.index.cut_ahead(may)
     await lake.seal_ahead(may)
     if core.cluster is not None:
         await core.cluster.compaction.go_on(may)
@@ -647,7 +648,7 @@ PICTURES, FILMS = "pictures", "films"
 class Browsing:
     """Its parts; ``subscribing`` is None where there is no config.toml to write to."""
 
-    renderer: RenderProcess
+    renderer: RenderProcess  #: the process that makes pictures; cutouts, which are quick, do not wait for these
     pictures: QuickLooks
     films: Films
     ahead: PicturesAhead
@@ -677,7 +678,9 @@ def browsing(
     environ: Mapping[str, str],
 ) -> Browsing:
     """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
-    c, storage, renderer = core, core.config.storage, exporting.renderer
+    c, storage = core, core.config.storage
+    renderer = RenderProcess()
+    stops.push_async_callback(renderer.stop)
     made = Pictures(storage.path / PICTURES, storage.pictures or 0, Disk())
     queries = QueryCheck(c.index, c.catalogue, c.extremes, c.listing, c.rules)
     pictures = QuickLooks(exporting.planner, c.files, c.holdings, c.adopted, c.blobs, made, renderer)
@@ -691,7 +694,7 @@ def browsing(
         pictures=pictures,
         films=films,
         ahead=ahead,
-        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, renderer, c.rules),
+        cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, exporting.cutter, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
         standing=SubscriptionValidation(queries, kept.watch),
@@ -734,13 +737,15 @@ def _app(
     suggestions = Suggestions(faced.queries.with_suggestions)
     cluster_status = _status_of(c.cluster, kept.upkeep)
     site = Site(proxy, suggestions, in_cluster=c.cluster is not None)
+    peers = None if c.cluster is None else Peers(c.shared)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
         Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(
-            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp
+            making.lists, exports, jobs, faced.pictures, SunPictures(c.database, c.index, c.rules.timestamp), c.rules.timestamp,
+            peers,
         ),
         CutoutsApi(faced.cutouts, contents),
         DatasetsApi(datasets),
@@ -758,7 +763,7 @@ def _app(
         ClusterApi(cluster_status),
         Document(),
         health,
-        *_pages(core, kept, jobs, proxy, site, overview, cluster_status),
+        *_pages(core, kept, jobs, proxy, site, overview, cluster_status, peers),
         *faced.parts(core, kept, site, api),
         events,
     )
@@ -769,7 +774,6 @@ def _app(
     asked = c.config.upstream
     alternatives = Alternatives(asked.alternative, c.rules, asked.email, asked.timeout, c.route.onward)
     stops.push_async_callback(alternatives.close)
-    peers = None if c.cluster is None else Peers(c.shared)
     return build_app(parts, gate, proxy, pages, chain, counting(c.accounting, c.tallies.latency), suggestions, site.show_problems, alternatives, peers), events
 
 
@@ -799,6 +803,7 @@ def _pages(
     site: Site,
     overview: Overview,
     cluster: Callable[[], Awaitable[ClusterStatus]] | None,
+    peers: Peers | None,
 ) -> tuple[Handlers, ...]:
     """What people see in a browser."""
     c, totals = core, Totals(core.database)
@@ -806,5 +811,5 @@ def _pages(
         site,
         LoginPage(site, kept.authenticator, kept.audit),
         Pages(site, proxy, overview, kept.status, kept.ranges, c.index, c.search, totals),
-        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster),
+        WorkPages(site, jobs, kept.checker, c.accounting, overview, cluster, peers),
     )

@@ -7,14 +7,26 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
+#: The last second that has a date, in Unix seconds.
+_LAST = 253402300799
+
+
+def is_moment(seconds: float) -> bool:
+    """True for a time in Unix seconds that has a date, since 1970."""
+    return 0.0 <= seconds <= _LAST
+
+
+def utc(seconds: float) -> datetime:
+    """A time of the store, in Unix seconds; the last that has a date if it has none."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks, or a damaged row
+        return datetime.max.replace(tzinfo=UTC)
+
 
 def stamp(seconds: float) -> str:
-    """A time of the store, in Unix seconds, as the API tells it; the last that has a date if it has none."""
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks
-        moment = datetime.max.replace(tzinfo=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    """The same as the API tells it."""
+    return f"{utc(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
@@ -25,7 +37,7 @@ def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
 
 def day_of(now: float) -> str:
     """The UTC day of a time in Unix seconds, ``2026-11-22``."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    return f"{utc(now):%Y-%m-%d}"
 
 
 def in_words(size: int) -> str:
@@ -108,4 +120,4 @@ def counted(number: int, noun: str) -> str:
 
 def short_moment(seconds: float | None) -> str:
     """A time in Unix seconds as tables have it: "2026-11-22 14:05" in UTC; "" for none."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    return "" if seconds is None else f"{utc(seconds):%Y-%m-%d %H:%M}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from mirror.api.contract import Answer, Asked, Endpoint
+from mirror.errors import BadRequest
 
 #: How a scale is written; the group is the pixels of a side that become one.
 SCALE = re.compile(r"1/([1-9]\d{0,3})")
@@ -29,6 +32,14 @@ class CutoutQuery(Asked, frozen=True, kw_only=True):
     units: Literal["arcsec", "pixels"] | None = None
     scale: Annotated[str | None, Meta(description="1/N", examples=["1/4"])] = None
     t_ref: Annotated[str | None, Meta(description="a time", examples=["2014.01.01_00:00:00_TAI"])] = None
+
+
+def check_numbers(given: Mapping[str, float]) -> None:
+    """BadRequest for a place that is no number, or a ``width`` or ``height`` that is no length."""
+    for name, value in given.items():
+        if not math.isfinite(value) or (name in ("width", "height") and value <= 0):
+            wanted = "a number above 0" if name in ("width", "height") else "a number"
+            raise BadRequest(f"{name} is {value:g}; expected {wanted}")
 
 
 class FileChoice(Answer, frozen=True, kw_only=True):

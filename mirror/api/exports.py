@@ -20,6 +20,8 @@ from mirror.api.contract import (
 )
 
 Kind = Literal["export", "fill", "film", "subscription"]
+#: States after which nothing happens any more; ``unreadable`` is a job whose row is damaged, or of a newer version.
+ENDED_STATES = ("done", "failed", "cancelled", "unreadable")
 #: Held here; at JSOC on a disk, or on tape; or not available anywhere.
 FileState = Literal["held", "online", "offline", "nowhere"]
 
@@ -101,7 +103,8 @@ class Job(Answer, frozen=True, kw_only=True):
     """An export, a fill, a film or a subscription. ``ready`` of ``total`` files, records or frames (``counted``) are done.
 
     Of an export besides: ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory``
-    and ``tar`` (where its files are). ``files`` is left out where jobs are listed.
+    and ``tar`` (where its files are). ``files`` is left out where jobs are listed. In a cluster ``server`` is the mirror whose
+    job it is; left out of those of the mirror that is asked.
     """
 
     id: str
@@ -126,6 +129,7 @@ class Job(Answer, frozen=True, kw_only=True):
     waits: Waits | None
     notes: list[str]
     files: list[JobFile] | UnsetType = UNSET
+    server: str | UnsetType = UNSET
 
 
 class QuicklookQuery(Asked, frozen=True, kw_only=True):

@@ -32,6 +32,6 @@ FILM = Endpoint(
 )  # fmt: skip
 FILM_FILE = Endpoint(
     method="GET", path="/api/films/{id}", role="read", asked=Nothing, answer=bytes, media=("video/mp4",),
-    text="The MP4 of a film that is done. The last 20 films are kept, until the mirror starts again.",
+    text="The MP4 of a film that is done. The last 20 films are kept.",
 )  # fmt: skip
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILM, FILM_FILE)

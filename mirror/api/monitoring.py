@@ -198,12 +198,16 @@ class Alive(Answer, frozen=True, kw_only=True):
 
 
 class Ready(Answer, frozen=True, kw_only=True):
-    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not tell."""
+    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not tell.
+
+    ``cluster``, where there is one: ok, or why nothing is shared with its other mirrors now; requests are answered all the same.
+    """
 
     status: Literal["ok", "failing"]
     index: str
     upstream: UpstreamState
     disk: Disk | UnsetType = UNSET
+    cluster: str | UnsetType = UNSET
 
 
 class UpstreamHealth(Answer, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ class BackupsQuery(Asked, frozen=True, kw_only=True):
 
 
 class Backup(Answer, frozen=True, kw_only=True):
-    """A backup that is there; ``sums`` is the sha256 of its SHA256SUMS."""
+    """A backup that is there; ``sums`` is the sha256 of its SHA256SUMS. ``problem``: why its manifest cannot be read."""
 
     backup: str
     made_at: str
@@ -28,6 +28,7 @@ class Backup(Answer, frozen=True, kw_only=True):
     size: int
     index_only: bool
     sums: str
+    problem: str | UnsetType = UNSET
 
 
 class BackupBody(Asked, frozen=True, kw_only=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,11 @@ from mirror.api import datasets as api
 from mirror.api.contract import Nothing, plain
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show, watched
+from mirror.client.connection import RemoteError
 from mirror.humanize import counted, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Things that are told one by one.
 MOST_TOLD = 20
@@ -46,14 +51,17 @@ def create(
 ) -> None:
     """Make a data set; what is missing of it is fetched first.
 
-    Files are those of the segments in braces, or of all. If a record or a file cannot be had, no data set is made.
+    Files are those of the segments in braces, or of all. If a record or a file cannot be had, it is named, and no data set
+    is made; what was fetched stays cached.
 
     \b
         mirror dataset create quiet-sun --ds 'hmi.m_720s[2014.01.01/1d]' --files
         mirror dataset create strong --sql 'SELECT recnum FROM hmi.sharp_720s WHERE usflux > 5e22' --title 'Strong regions'
     """
     body = api.CreateBody(name=name, ds=recordsets, sql=sql, files=files, title=title)
-    _show(watched(daemon, api.CREATE, body, _STEPS), as_json=as_json)
+    with _naming_all():
+        made = watched(daemon, api.CREATE, body, _STEPS)
+    _show(made, as_json=as_json)
 
 
 @dataset.command("list")
@@ -118,12 +126,18 @@ def verify(name: str, daemon: Daemon, as_json: bool) -> None:
 def diff(name: str, daemon: Daemon, as_json: bool) -> None:
     """Show what JSOC has reprocessed, withdrawn or added since, by record and keyword.
 
-    JSOC is asked; while it cannot be, that is an error.
+    JSOC is asked; while it cannot be, that is an error. The exit code is 1 if JSOC no longer has some of the records.
     """
     found = watched(daemon, api.DIFF, Nothing(), _STEPS, name=name)
     if as_json:
         show(found, "json")
-        return
+    else:
+        _differences(found)
+    if found.withdrawn:
+        raise SystemExit(1)
+
+
+def _differences(found: api.Difference) -> None:
     for one in found.reprocessed:
         click.echo(f"reprocessed: {one.record} (recnum {one.old}, now {one.new})")
         for k in one.keywords:
@@ -160,17 +174,21 @@ def export(name: str, daemon: Daemon, folder: Path, files: bool | None, as_json:
 
 
 @dataset.command
-@click.argument("crate", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("crate", type=str)
 @json_option
 @url_option
-def fetch(crate: Path, daemon: Daemon, as_json: bool) -> None:
+def fetch(crate: str, daemon: Daemon, as_json: bool) -> None:
     """Make the data set of a crate here: the same records, in the same versions.
 
-    Records and files are asked of JSOC, files only if the crate has none. If JSOC no longer has some of them, they are
-    named, and no data set is made. A crate whose bytes were changed is refused.
+    Records and files are asked of JSOC, files only if the crate has none. If JSOC no longer has some of them, each is
+    printed, and no data set is made; what was fetched stays cached. A crate whose bytes were changed is refused.
     """
-    body = api.CrateBody(crate=str(crate.absolute()))
-    _show(watched(daemon, api.FETCH, body, _STEPS), as_json=as_json)
+    if "://" in crate or not crate:
+        raise click.UsageError(f"CRATE is {crate!r}; expected a folder: download the crate, and unpack it")
+    body = api.CrateBody(crate=str(Path(crate).absolute()))
+    with _naming_all():
+        made = watched(daemon, api.FETCH, body, _STEPS)
+    _show(made, as_json=as_json)
 
 
 @dataset.command
@@ -180,6 +198,20 @@ def delete(name: str, daemon: Daemon) -> None:
     """Remove a data set; its records and files stay cached until space is needed."""
     gone = daemon.ask(api.DELETE, Nothing(), name=name)
     remark(f"removed {gone.name}: {counted(gone.records, 'record')}, {counted(gone.files, 'file')} are no longer kept")
+
+
+@contextmanager
+def _naming_all() -> Iterator[None]:
+    """Print all that is missing, one a line, before the error that counts it."""
+    try:
+        yield
+    except click.ClickException as problem:
+        missing = problem.__cause__.missing if isinstance(problem.__cause__, RemoteError) else ()
+        if not missing:
+            raise
+        for each in missing:
+            click.echo(each)
+        raise click.ClickException(problem.message.partition(": ")[0]) from problem
 
 
 def _show(one: api.Dataset, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from mirror.api.contract import plain
-from mirror.api.exports import JOB, SUBMIT, ExportBody, Job, JobQuery
+from mirror.api.exports import ENDED_STATES, JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.fills import Estimate
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
@@ -125,7 +125,7 @@ def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
 def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
     interval = FIRST_INTERVAL
     answer: str | None = ""
-    while job.state not in ("done", "failed"):
+    while job.state not in ENDED_STATES:
         time.sleep(interval)
         interval = min(interval * 1.3, LAST_INTERVAL)
         job = daemon.ask(JOB, JobQuery(), id=job.id)

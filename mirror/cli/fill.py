@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from mirror.api.contract import UNSET, plain
-from mirror.api.exports import JOB, Job, JobQuery
+from mirror.api.exports import ENDED_STATES, JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
 from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
@@ -28,7 +28,6 @@ from mirror.humanize import duration
 
 #: Seconds between two looks at a fill: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
-ENDED = ("done", "failed", "cancelled")
 _SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
 
 
@@ -101,7 +100,7 @@ def wait_for(daemon: Daemon, job: Job) -> Job:
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task(f"{job.id}: {job.counted}", total=None)
-        while job.state not in ENDED:
+        while job.state not in ENDED_STATES:
             time.sleep(interval)
             interval = min(interval * 1.3, LAST_INTERVAL)
             job = daemon.ask(JOB, JobQuery(), id=job.id)

@@ -35,7 +35,9 @@ def jobs(job_id: str | None, limit: int, kind: Kind | None, form: Form, daemon: 
     """
     if job_id is None:
         listed = daemon.ask(JOBS, JobsQuery(n=limit, kind=kind))
-        show(listed if form == "json" else [_line(job) for job in listed], form)
+        elsewhere = any(job.server is not UNSET for job in listed)
+        lines = [_line(job) | ({"server": "here" if job.server is UNSET else job.server} if elsewhere else {}) for job in listed]
+        show(listed if form == "json" else lines, form)
         if form == "table" and not listed:
             remark("no jobs yet; start one with `mirror export RECORDSET` or `mirror fill RECORDSET`")
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.config.loading import text_of
 from mirror.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
     not a model of the Sun.
 
     GET /_simulator/log returns its requests. POST /_simulator/reprocess with {"ds": "RECORDSET"} makes new
-    versions of records. Faults are set with --faults FILE or POST /_simulator/faults, as a list of rules:
+    versions of records, POST /_simulator/withdraw removes them. Faults are set with --faults FILE or POST /_simulator/faults, as a list of rules:
 
     \b
         [{"match": {"op": "rs_list"}, "fault": "truncate", "times": 1}]
@@ -111,9 +112,10 @@ def _faults(path: Path | None) -> Sequence[Fault]:
 
     if path is None:
         return ()
+    text = text_of(path, "JSON")
     try:
-        return decode_faults(json.loads(path.read_text("utf-8")))
-    except ValueError as problem:
+        return decode_faults(json.loads(text))
+    except (ValueError, RecursionError) as problem:
         raise ConfigError(f"{path}: is not JSON: {problem}") from problem
     except ConfigError as problem:
         raise ConfigError(f"{path}: {problem}") from problem

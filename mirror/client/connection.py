@@ -5,7 +5,7 @@ A call is made of the contract of a path (``mirror.api``), and its answer is dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from types import MappingProxyType
@@ -27,10 +27,13 @@ _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 
 
 class RemoteError(MirrorError):
-    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered; ``body`` as it came."""
+    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered; ``body`` as it came.
 
-    def __init__(self, message: str, code: int = 0, body: bytes = b"") -> None:
-        self.code, self.body = code, body
+    ``missing`` names what is not to be had, each thing of it, where the mirror says so.
+    """
+
+    def __init__(self, message: str, code: int = 0, body: bytes = b"", missing: Sequence[str] = ()) -> None:
+        self.code, self.body, self.missing = code, body, tuple(missing)
         super().__init__(message)
 
 
@@ -153,7 +156,7 @@ class Connection:
             for line in answer:
                 given = msgspec.json.decode(line, type=dict[str, Any])
                 if "error" in given:
-                    raise RemoteError(str(given["error"]))
+                    raise RemoteError(str(given["error"]), missing=_missing(given))
                 if "done" in given and "step" not in given:
                     return msgspec.convert(given["done"], endpoint.answer)
                 reply(msgspec.convert(given, word))
@@ -180,9 +183,15 @@ def refusal(code: int, reason: str, kind: str, body: bytes) -> RemoteError:
     if kind.startswith("text/plain") and (words := body.decode(errors="replace").strip()):
         return RemoteError(words, code)  # of paths for browsers too
     try:
-        return RemoteError(str(msgspec.json.decode(body)["error"]), code, body)
+        given = msgspec.json.decode(body)
+        return RemoteError(str(given["error"]), code, body, _missing(given))
     except (ValueError, KeyError, TypeError):
         return Wordless(code, reason)
+
+
+def _missing(given: dict[str, Any]) -> list[str]:
+    missing = given.get("missing")
+    return [str(each) for each in missing] if isinstance(missing, list) else []
 
 
 def _rest(answer: HTTPResponse) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from mirror.api.cutouts import SCALE, CutoutQuery
+from mirror.api.cutouts import SCALE, CutoutQuery, check_numbers
 from mirror.api.exports import FILES, FilesQuery, ListedFile
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.errors import BadRequest
@@ -41,6 +41,10 @@ class Cutout:
         """BadRequest for what does not go together."""
         if (self.center is None) != (self.size is None):
             raise BadRequest("the centre of a cutout, or its size, is missing; expected both, or neither")
+        if self.units not in get_args(Units):
+            raise BadRequest(f"units is {self.units!r}; expected one of {', '.join(get_args(Units))}")
+        for pair, names in ((self.center, ("x", "y")), (self.size, ("width", "height"))):
+            check_numbers(dict(zip(names, pair or (), strict=False)))
         if self.scale and not SCALE.fullmatch(self.scale):
             raise BadRequest(f"scale is {self.scale!r}; expected 1 over a whole number, such as 1/4")
         if (self.track or self.t_ref) and (self.center is None or self.units != "arcsec"):

@@ -30,7 +30,7 @@ from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.cutouts import FITS, CutoutQuery
-from mirror.api.exports import CANCEL, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
+from mirror.api.exports import CANCEL, ENDED_STATES, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
 from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.api.freshness import CHANGES, ChangesQuery
@@ -63,7 +63,6 @@ A = TypeVar("A")
 
 #: Seconds between two looks at a job, and files or cutouts on their way at a time.
 LOOK, FILES_AT_ONCE, CUTOUTS_AT_ONCE = 0.5, 4, 2
-_ENDED = ("done", "failed", "cancelled")
 
 
 def door(url: str | None, token: str | None) -> tuple[str, str | None]:
@@ -276,9 +275,9 @@ class Client:
         ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled. All that may
         also be one value, ``cutout=mirror.Cutout(...)``.
         """
+        wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         folder = Path(to)
         folder.mkdir(parents=True, exist_ok=True)
-        wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         return [kept(folder, name, data) for name, data in self._images(recordset, wanted, seg)]
 
     def maps(
@@ -416,7 +415,7 @@ class Client:
 
     def _ended(self, job: Job, told: Callable[[int, int], None] = lambda _, __: None) -> Job:
         """A job once it has ended; RemoteError for one that failed."""
-        while job.state not in _ENDED:
+        while job.state not in ENDED_STATES:
             time.sleep(LOOK)
             job = self._ask(JOB, JobQuery(), id=job.id)
             told(job.ready, job.total)
@@ -505,9 +504,11 @@ for _name, _method in list(vars(Client).items()):
 
 
 def _one(value: Cutout | None, named: Cutout) -> Cutout:
-    """The cutout that is meant; BadRequest if it is said twice."""
+    """The cutout that is meant; BadRequest if it is said twice, or cannot be."""
     if value is None:
+        named.check()
         return named
+    value.check()
     if named != Cutout():
         raise BadRequest("the cutout is given twice; expected cutout=, or center, size and what belongs to them")
     return value

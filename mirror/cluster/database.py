@@ -266,6 +266,13 @@ class ClusterDatabase:
             await cursor.execute(sql)
             return [Member(*row) for row in await cursor.fetchall()]
 
+    async def name_of(self, number: int) -> str | None:
+        """The name that has a number, whether its server is there or not; None if there is no such number."""
+        async with self.transaction() as cursor:
+            await cursor.execute("SELECT name FROM names WHERE number = %s", (number,))
+            row = await cursor.fetchone()
+            return None if row is None else str(row[0])
+
     async def announce(self, host: str | None, port: int) -> None:
         """Tell the others at which address this server answers; None: at that from which PostgreSQL sees it."""
         self._listens = (host, port)

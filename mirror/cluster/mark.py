@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mirror.cluster.objects import MARK, probe
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from mirror.cluster.objects import Objects
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether the objects still are what they were at the start, and while they are not.
+LOOKED, AGAIN = 300.0, 30.0
+_LOST = (
+    "lets objects be overwritten: it ignores If-None-Match, which it did not when this mirror began. Nothing is put there until it "
+    "keeps create-only puts again"
+)
 
 
 class Mark:
@@ -51,6 +59,21 @@ class Mark:
         except ObjectMissing as problem:
             raise ClusterAway(f"{MARK} is not among the objects any more: is their folder mounted?") from problem
         self._compare(found)
+
+    async def look(self) -> float:
+        """Try again that no put takes the place of an object, with the mark, whose bytes stay as they are; seconds to the next look.
+
+        Anything else that may be wrong is told by whoever meets it.
+        """
+        mine = self._database.identity.encode()
+        with suppress(ObjectStoreError):
+            if (await self._objects.get(MARK)).strip() == mine:
+                # Twice: the mark may have been taken away in between, and then the first puts it.
+                lost = await self._objects.put_new(MARK, mine) and await self._objects.put_new(MARK, mine)
+                if lost != bool(self._objects.unfit):
+                    log.log(logging.ERROR if lost else logging.INFO, "create-only puts place=%s lost=%s", self._objects.place, lost)
+                self._objects.unfit = _LOST if lost else ""
+        return AGAIN if self._objects.unfit else LOOKED
 
     def _compare(self, found: bytes) -> None:
         mine = self._database.identity

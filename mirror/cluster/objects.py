@@ -95,6 +95,7 @@ class Objects:
         self._folder = folder
         self.place = place
         self.problem = ""
+        self.unfit = ""  #: what it can no longer do of what a cluster needs: nothing is put meanwhile
         self.is_marked = False  #: whether MARK was there: a folder without it from then on is not mounted
         self._silent_until = -math.inf  #: by the monotonic clock
 
@@ -105,6 +106,8 @@ class Objects:
         """
         import obstore  # noqa: PLC0415  (see the docstring of the module)
 
+        if self.unfit and key != MARK:
+            raise ObjectStoreAway(f"{self.place} {self.unfit}")
         seconds = math.inf if patience is None and isinstance(data, Path) else patience
         try:
             async with self._asked("put", key, seconds):

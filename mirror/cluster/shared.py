@@ -29,7 +29,7 @@ from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES, ot
 from mirror.cluster.exports import SharedExports
 from mirror.cluster.facts import Facts
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
-from mirror.cluster.mark import Mark
+from mirror.cluster.mark import LOOKED, Mark
 from mirror.cluster.orphans import Orphans
 from mirror.cluster.pins import POSITION, SharedPins
 from mirror.cluster.places import Places
@@ -39,6 +39,7 @@ from mirror.cluster.writer import AGAIN, GATHER, JournalWriter, Step
 from mirror.concurrency import end, to_the_end
 from mirror.coverage.coverage import Coverage
 from mirror.errors import ClusterAway, ObjectStoreError, StorageError
+from mirror.readthrough.shared import Peer
 from mirror.storage.index.index import KeptFact
 
 if TYPE_CHECKING:
@@ -135,6 +136,11 @@ class ClusterShared:
         """This server's."""
         return self.database.name
 
+    def problem(self) -> str:
+        """Why nothing is shared with the others now, as far as that is known without asking; "" if all is well."""
+        away = "" if self.database.connected else self.database.why or "PostgreSQL does not answer"
+        return away or self.database.problem or self.objects.unfit or self.writer.problem
+
     # ---- starting, stopping ----------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -147,7 +153,7 @@ class ClusterShared:
         self._number = 0 if known is None else int(known[0])
         self._newest = "" if newest is None else newest[0]
         await self.database.start()
-        work = (self.writer.run, self._following, self._counting, self._watching, self._comparing_always)
+        work = (self.writer.run, self._following, self._counting, self._watching, self._comparing_always, self._looking)
         self._tasks = [asyncio.create_task(each()) for each in work]
 
     async def stop(self) -> None:
@@ -239,7 +245,7 @@ class ClusterShared:
 
     async def address_of(self, request_id: str, number: int) -> str | None:
         """See ``Shared``."""
-        if number % MOST_NAMES in (0, self._number):
+        if self._is_ours(number):
             return None
         with suppress(ClusterAway):
             members = await self.database.members()
@@ -247,6 +253,24 @@ class ClusterShared:
                 if member.number == number % MOST_NAMES and member.id != self.database.id:
                     return member.address or None
             return await self.exports.address_of(request_id, members)
+        return None
+
+    def _is_ours(self, number: int) -> bool:
+        """True for a number that this mirror gave, in the cluster or before it was in one."""
+        return number < MOST_NAMES or number % MOST_NAMES in (0, self._number)
+
+    async def others(self) -> Sequence[Peer]:
+        """See ``Shared``."""
+        with suppress(ClusterAway):
+            return [Peer(m.name, m.address) for m in await self.database.members() if m.address and m.id != self.database.id]
+        return ()
+
+    async def name_of(self, number: int) -> str | None:
+        """See ``Shared``."""
+        if self._is_ours(number):
+            return None
+        with suppress(ClusterAway):
+            return await self.database.name_of(number % MOST_NAMES)
         return None
 
     # ---- one at a time ---------------------------------------------------------------------------
@@ -446,6 +470,13 @@ class ClusterShared:
                 if (noted := noted + COUNTED) >= NOTED and not self._restored:
                     noted = 0.0
                     await self._note_newest()
+
+    async def _looking(self) -> None:
+        """Look now and then whether the objects are still fit for a cluster; what waits for that is tried again by itself."""
+        pause = LOOKED
+        while True:
+            await asyncio.sleep(pause)
+            pause = await self.mark.look()
 
     # ---- what others say -------------------------------------------------------------------------
 

@@ -49,6 +49,11 @@ def metrics(cluster: ClusterShared) -> list[Metric]:
     counts = {kind: float(cluster.counts[kind]) for kind in ("published", "absorbed", "moved", "waited", "fenced")}
     return [
         gauge("mirror_cluster_up", "1 if the cluster's PostgreSQL is there.", int(cluster.database.connected)),
+        gauge(
+            "mirror_cluster_objects_fit",
+            "0 if the object store lets objects be overwritten, which ends all puts; looked at every five minutes.",
+            int(not cluster.objects.unfit),
+        ),
         counter("mirror_cluster_losses_total", "How often the session with it ended.", cluster.database.losses),
         counter("mirror_cluster_journal_total", "Rows written and taken over, and what became of flights.", counts, "what"),
         counter("mirror_cluster_folded_rows_total", "Rows of the journal that were folded into others.", cluster.compaction.went),
@@ -81,7 +86,7 @@ async def status(cluster: ClusterShared, subscriptions: Iterable[str]) -> api.Cl
         connected=database.connected,
         problem=database.why or database.problem,
         objects=str(cluster.objects.place),
-        objects_problem=await _objects_problem(cluster.objects) or cluster.writer.problem,
+        objects_problem=cluster.objects.unfit or await _objects_problem(cluster.objects) or cluster.writer.problem,
         servers=[
             api.Server(name=m.name, version=m.version, address=m.address, since=stamp(m.since), here=m.id == database.id)
             for m in members

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from mirror.config.loading import Config, read_config
+from mirror.config.loading import Config, read_config, text_of
 from mirror.errors import ConfigError, explained
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ConfigFile:
     def read(self) -> tuple[tomlkit.TOMLDocument, Config]:
         """The document, and what it means; an absent file is an empty one. ConfigError if it is not right now."""
         try:
-            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            text = text_of(self.path) if self.path.exists() else ""
             config = read_config(text, self.path, self._environ)
             return tomlkit.parse(text), config
         except OSError as problem:

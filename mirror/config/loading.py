@@ -6,6 +6,9 @@ The sections and their keys are in ``mirror.config.sections``.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, fields, replace
@@ -72,6 +75,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+#: Bytes of a configuration; one of a thousand subscriptions has some 100 kB.
+LARGEST = 4_000_000
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}  # fmt: skip
 _ENVIRONMENT = "environment: "
 
 _TABLES: dict[str, type] = {
@@ -138,6 +147,8 @@ def examine(text: str, path: Path | None, environ: Mapping[str, str]) -> tuple[C
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Config(), [Problem(f"is not TOML: {error}")]
+    except RecursionError:
+        return Config(), [Problem("is not a configuration: its values are nested too deeply")]
     problems: list[Problem] = []
     config = _placed(_build(tree, problems), Path() if path is None else path.parent)
     config = _overridden(config, environ, problems)
@@ -152,14 +163,33 @@ def check_value(section: str, key: str, value: str) -> None:
     _keys(_TABLES[section])[key].metadata["read"](value)
 
 
-def text_of(path: Path) -> str:
-    """What stands in the file; ConfigError if it cannot be read."""
+def text_of(path: Path, form: str = "TOML") -> str:
+    """What stands in the file; ConfigError if it cannot be read, is larger than LARGEST, or no ``form``, which is UTF-8.
+
+    It is read at once or not at all: what others write into, such as a pipe or a terminal, is not waited for.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        data = _regular(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name that no file can have
+        raise ConfigError(f"{str(path)!r}: cannot be read: {error}") from error
+    if len(data) > LARGEST:
+        raise ConfigError(f"{path}: is larger than {LARGEST:,} bytes; expected {form} that somebody wrote")
+    try:
+        return data.decode("utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML, which is UTF-8: {error}") from error
+        raise ConfigError(f"{path}: is not {form}, which is UTF-8: {error}") from error
+
+
+def _regular(path: Path) -> bytes:
+    """The first bytes of a file, one more than it may have; OSError for what is no regular file."""
+    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(opened, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}; expected a file")
+        return file.read(LARGEST + 1)
 
 
 def _placed(config: Config, folder: Path) -> Config:

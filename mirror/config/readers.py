@@ -17,9 +17,6 @@ from urllib.parse import urlsplit
 
 from mirror.config.access import Destination, Network, Rate, Role, is_hash
 from mirror.config.schedule import PERIODS, Budget, Hours, Moment, parse_hours, parse_moment
-from mirror.drms.parser import parse_query
-from mirror.drms.recordset import Bracket
-from mirror.drms.where import parse_where
 from mirror.errors import BadRequest, SyntaxProblem
 
 Reader = Callable[[Any], Any]
@@ -319,6 +316,8 @@ def secret(value: Any) -> str:
 
 def series(value: Any) -> str:
     """The name of a series, without filters; whether there is one only the archive can tell."""
+    from mirror.drms.parser import parse_query  # noqa: PLC0415  (commands read a configuration, most of which has none)
+
     found = _parsed(value, parse_query)
     if len(found.sets) != 1 or found.sets[0].filters or found.sets[0].segments is not None:
         raise ValueError('the name of one series, such as "hmi.M_720s"; what of it is said by the other keys')
@@ -344,6 +343,8 @@ def hours(value: Any) -> Hours:
 
 def condition(value: Any) -> str:
     """A condition as it stands between ``[?`` and ``?]``; its keywords only the series can tell."""
+    from mirror.drms.where import parse_where  # noqa: PLC0415  (as above)
+
     _parsed(value, parse_where)
     return str(value)
 
@@ -374,6 +375,9 @@ def prime_keys(value: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _bracket(key: str, value: Any) -> str:
+    from mirror.drms.parser import parse_query  # noqa: PLC0415  (as above)
+    from mirror.drms.recordset import Bracket  # noqa: PLC0415
+
     items = value if isinstance(value, list) else [value]
     if not items or not all(isinstance(x, str | int | float) and not isinstance(x, bool) for x in items):
         raise ValueError(f'numbers or texts for {key}, such as [171, 193] or "4000-4100"')

@@ -1,4 +1,4 @@
-"""What is held and what must be asked, as pure values.
+"""What is held, and what must be asked for, as pure values.
 
 Read ``intervals``, ``axis``, ``coverage``, then ``plan``.
 """

@@ -1,7 +1,7 @@
 """The axis of a series: the prime key along which coverage is kept, as a line of integers.
 
-The first slotted key with its slots; else the first time key, in milliseconds; else the first integer
-key. A series without any of these is covered whole or not at all.
+It is the first slotted key, in slots; else the first time key, in milliseconds; else the first integer key. A
+series without any of these is covered as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _BEYOND_INDEX = 10**12
 #: The bits of each integer type.
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
-#: Milliseconds that a query for an unslotted time reaches beyond what it claims: reading a printed time
-#: loses the last digits, so a record at the very end could be missed.
+#: Milliseconds by which a query for an unslotted time reaches beyond what it claims: a printed time has lost its
+#: last digits, so that a record at the very end could be missed.
 _MARGIN = 1
-#: The years 1601 to 9999, in milliseconds: the times that print as dates on every server.
+#: The years 1601 to 9999, in milliseconds: times that every server prints as dates.
 _FIRST_MS, _LAST_MS = -11_865_398_400_000, 253_181_376_000_000
 _SLOT_LIMITS = (-_BEYOND_INDEX, _BEYOND_INDEX)
 
@@ -43,22 +43,22 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis: ``key`` is the prime key, ``column`` the database column that holds its integers.
+    """An axis: ``key`` is the prime key, ``column`` the database column with its integers.
 
-    The column of a time key holds seconds after 1977.01.01_TAI instead, as printed.
+    For a time key the column has seconds since 1977.01.01_TAI instead, as printed.
     """
 
     key: str
     column: str
     kind: Kind
-    zone: str = ""  #: in which times of the key print
+    zone: str = ""  #: of the key's printed times
     slots: SlotAxis | None = None
-    limits: tuple[int, int] = (MIN, MAX)  #: the first and the last integer that the key can have
+    limits: tuple[int, int] = (MIN, MAX)  #: the smallest and the largest integer that the key can have
 
     def steps(self, term: Term) -> Steps:
-        """The integers that a term of the key needs, rounded outwards; none (``lo > hi``) if it can have no value.
+        """The integers that a term of the key needs, rounded outwards; none (``lo > hi``) if no value satisfies it.
 
-        What reaches to a limit of the key has an open end there.
+        Steps that reach a limit of the key are open there.
         """
         if isinstance(term, FloatRange):
             first = MIN if term.first is None else math.floor(term.first * 1000)
@@ -72,11 +72,11 @@ class Axis:
         return self.opened(Steps(term.first, last, term.step if last > term.first else 1))
 
     def opened(self, steps: Steps) -> Steps:
-        """The same values of the key, with an open end where ``steps`` reach to a limit of it."""
+        """The same steps, with an open end where they reach a limit of the key."""
         return opened(steps, self.limits)
 
     def bracket(self, steps: tuple[Steps, ...]) -> Bracket:
-        """The bracket that asks for all of ``steps``; an open end is a value beyond any of the key."""
+        """The bracket that asks for all of ``steps``; an open end becomes a value beyond any of the key's."""
         if self.kind is Kind.MILLISECONDS:
             return Bracket(",".join(map(self._times, steps)), self.key)
         return numbers_bracket(self.column, steps, self.limits)
@@ -86,7 +86,7 @@ class Axis:
         return "-".join(format_time(end / 1000, "TAI", 3) for end in ends)
 
     def place(self, seconds: float) -> int | None:
-        """Where a time lies on the axis; None if it is not a time axis."""
+        """The place of a time on the axis; None if it is not a time axis."""
         if self.kind is Kind.MILLISECONDS:
             return math.floor(seconds * 1000)
         return self.slots.slot(seconds) if self.slots is not None and self.slots.timed else None
@@ -123,7 +123,7 @@ def _axis_of(series: Series) -> Axis | None:
 
 
 def limits_of(series: Series, key: str) -> tuple[int, int]:
-    """The first and the last integer that an integer key, or the slots of a slotted one, can have."""
+    """The smallest and the largest integer that an integer key, or the slots of a slotted one, can have."""
     keyword = series.keyword(key)
     if slot_axis(series, key) is not None or keyword is None or keyword.type not in _BITS:
         return _SLOT_LIMITS
@@ -132,9 +132,9 @@ def limits_of(series: Series, key: str) -> tuple[int, int]:
 
 
 def opened(steps: Steps, limits: tuple[int, int]) -> Steps:
-    """Steps with an open end where they reach to a limit; none, with ``lo > hi``, if they lie beyond one.
+    """Steps with an open end where they reach a limit; none, with ``lo > hi``, if they lie beyond one.
 
-    Else what is left of a range beside one that ends at a limit would lie beyond all values, and could not be asked.
+    Otherwise subtracting a range that ends at a limit would leave steps beyond all values, which cannot be asked for.
     """
     inside = steps.cut(*limits)
     if inside is None:
@@ -151,9 +151,9 @@ def key_bracket(series: Series, key: str, steps: Steps) -> Bracket:
 
 
 def numbers_bracket(column: str, steps: tuple[Steps, ...], limits: tuple[int, int]) -> Bracket:
-    """``[column=a-b@k,...]``; an open end is the limit of the key.
+    """``[column=a-b@k,...]``; an open end becomes the limit of the key.
 
-    The forms with ``#`` know open ends, but no negative numbers.
+    The forms with ``#`` have open ends, but no negative numbers.
     """
     closed = (Steps(max(s.lo, limits[0]), min(s.hi, limits[1]), s.step) for s in steps)
     return Bracket(",".join(map(_range_text, closed)), column)

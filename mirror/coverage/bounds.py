@@ -1,6 +1,6 @@
-"""What a condition says of the prime keys, as the terms of brackets: ``[? HARPNUM = 377 ?]`` is a bound. Pure.
+"""What a condition says about prime keys, as terms of brackets: ``[? HARPNUM = 377 ?]`` is a bound. Pure.
 
-Bounds hold every record that satisfies the condition, and may hold others: they tell where to look, not what is found.
+Every record that satisfies the condition lies within its bounds, as may others: bounds say where to look.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 Bounds = dict[str, tuple["Term", ...]]
 
-#: More terms of one key than this bound nothing.
+#: With more terms than this a key is not bounded.
 MOST_TERMS = 200
-#: Seconds around a time, since a printed one is rounded, and the slot's edge is near.
+#: Seconds added around a time, since printed times are rounded, and a slot's edge may be near.
 _AROUND = 1.0
-#: Numbers beyond this bound nothing.
+#: Numbers beyond this give no bound.
 _LARGEST = 2**53
 _FLIPPED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def implied_terms(selection: Selection) -> Bounds:
-    """The terms of each prime key that all records which satisfy the conditions of a selection meet."""
+    """The terms of each prime key that hold for all records that satisfy a selection's conditions."""
     exprs = [f.expr for f in selection.filters if isinstance(f, WhereFilter)]
     if not exprs:
         return {}
@@ -40,14 +40,14 @@ def implied_terms(selection: Selection) -> Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A column that tells a prime key: its whole numbers, its text, or (``series`` is set) the times of its slots."""
+    """A column that gives a prime key: integers, text, or (if ``series`` is set) the times of its slots."""
 
     name: str
     text: bool = False
     series: Series | None = None
 
     def between(self, first: float | None, last: float | None) -> IntRange | None:
-        """The values or slots from one number to another; None if they cannot be told."""
+        """The values or slots from one number to another; None if that is unknown."""
         if any(end is not None and abs(end) > _LARGEST for end in (first, last)):
             return None
         axis = None if self.series is None else slot_axis(self.series, self.name)
@@ -103,14 +103,14 @@ def _compared(key: _Key, op: str, constant: Expr) -> Bounds:
     if not math.isfinite(value):
         return {}
     end = value if isinstance(value, int) else float(value)
-    inner = int(key.series is None and isinstance(value, int) and op in ("<", ">"))  # of whole numbers the next one
+    inner = int(key.series is None and isinstance(value, int) and op in ("<", ">"))  # of integers the next one
     first, last = None if op in ("<", "<=") else end + inner, None if op in (">", ">=") else end - inner
     term = key.between(first, last)
     return {} if term is None else {key.name: (term,)}
 
 
 def _all(found: list[Bounds]) -> Bounds:
-    """What holds if all of several do."""
+    """The bounds if all of several conditions hold."""
     bounds: Bounds = {}
     for each in found:
         for key, terms in each.items():
@@ -119,20 +119,20 @@ def _all(found: list[Bounds]) -> Bounds:
 
 
 def _any(found: list[Bounds]) -> Bounds:
-    """What holds if one of several does."""
+    """The bounds if any of several conditions holds."""
     common = set.intersection(*(set(each) for each in found)) if found else set()
     return {key: tuple(dict.fromkeys(t for each in found for t in each[key])) for key in sorted(common)}
 
 
 def _meet(one: tuple[Term, ...], other: tuple[Term, ...]) -> tuple[Term, ...]:
-    """The terms that hold what is in both; what is empty stays as a range that ends before it begins."""
+    """The terms for what both contain; an empty result is a range that ends before it begins."""
     if len(one) * len(other) > MOST_TERMS:
         return min(one, other, key=len)
     met = dict.fromkeys(m for a in one for b in other if (m := _both(a, b)) is not None)
     return tuple(met) or _NOTHING[isinstance(one[0], Text)]
 
 
-#: Terms that no record meets; of text there is none, so that one stands which narrows nothing wrongly.
+#: Terms that no record satisfies; for text, where there is none, one that excludes nothing wrongly.
 _NOTHING: dict[bool, tuple[Term, ...]] = {False: (IntRange(1, 0),), True: (Text(""),)}
 
 

@@ -1,8 +1,8 @@
-"""A condition is one more restriction of coverage: what it is called, and over what it has been answered. Pure.
+"""Conditions as one more restriction of coverage: their canonical form, and the boxes that they are about. Pure.
 
 JSOC's answer to ``[? c ?]`` over some boxes is a fact about those boxes: these of their records satisfy c. It serves
-every question for c over a part of them. A bracket that compares inexact values, such as a time without slots, is a
-condition too, since printed values do not decide it.
+every question about c over a part of them. A bracket that compares inexact values, such as a time without slots, is
+a condition too, since printed values do not decide it.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import BoundFilter, RecordSet, Selection
     from mirror.drms.series import Series
 
-#: What quotes in a condition; DRMS takes a double quote for a single one.
+#: Quoted text in a condition; DRMS takes a double quote for a single one.
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
-#: What may quote otherwise, wherever it stands, and outside quotes: such a text is its own canonical form.
+#: Other ways to quote, anywhere and outside quotes; a text with any of them is its own canonical form.
 _ESCAPED, _INTRICATE = re.compile(r"\\['\"]"), re.compile(r"\$(?!\()|--|/\*|['\"]")
-#: Functions whose value is another one each time.
+#: Functions whose value differs with each call.
 _VOLATILE = re.compile(
     r"\b(now|random\w*|setseed|timeofday|age|nextval|currval|current_\w+|localtime\w*|\w+_timestamp|gen_random\w*|pg_\w+)\b"
 )
-#: What holds a mark that depends on the records there are.
+#: Marks whose meaning depends on which records exist.
 _MARKS = re.compile(r"[$^]")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The conditions of a selection as one, in their canonical form, and the boxes of whose records it asks."""
+    """The conditions of a selection as one, in canonical form, and the boxes to whose records they apply."""
 
     key: str
     boxes: tuple[Box, ...]
 
 
 def condition_of(selection: Selection) -> Condition | None:
-    """What a selection without ``^`` and ``$`` asks of which boxes; None if it has no condition.
+    """The condition of a selection without ``^`` and ``$``, with its boxes; None if it has none.
 
-    None also where the boxes may hold other records than those that satisfy the rest of the selection, or its
-    conditions cannot be taken apart from it.
+    None also if the boxes may hold other records than those that satisfy the rest of the selection, or if the
+    conditions cannot be separated from it.
     """
     conditions = [f for f in selection.filters if is_condition(f)]
     rest = tuple(f for f in selection.filters if not is_condition(f))
@@ -68,7 +68,7 @@ def condition_of(selection: Selection) -> Condition | None:
         each_once = len({f.key for f in filters}) == len(filters)
         if not each_once or not all(isinstance(t, IntRange | Text) for f in filters for t in f.terms):
             return None
-    # Which versions are eligible is told by the mark of a condition.
+    # The mark of a condition (? or !) says which versions are eligible.
     boxes = need(selection, implied=False)
     if isinstance(boxes, Forward):
         return None
@@ -76,21 +76,21 @@ def condition_of(selection: Selection) -> Condition | None:
 
 
 def is_condition(f: BoundFilter) -> bool:
-    """True if values as they print may not tell which records the filter lets through."""
+    """True if printed values may not decide which records pass the filter."""
     return isinstance(f, WhereFilter) or (
         isinstance(f, KeyFilter) and any(isinstance(term, FloatRange) for term in f.terms)
     )
 
 
 def answer_key(selection: Selection, n: int | None = None) -> str:
-    """The canonical form of a whole question: the same for all spellings of it."""
+    """The canonical form of a whole question: the same for all its spellings."""
     filters = " ".join(sorted(map(_text, selection.filters)))
     marks = f" of {selection.source}" if has_marks(selection.source) else ""
     return filters + marks + (f" n={n}" if n else "")
 
 
 def answer_boxes(selection: Selection) -> tuple[Box, ...]:
-    """Boxes that hold the records which the answer to a whole question is about, and perhaps others."""
+    """Boxes that hold the records that an answer to a whole question is about, and perhaps others."""
     boxes = need(selection, implied=False)
     return (whole(selection.series),) if isinstance(boxes, Forward) or not boxes else boxes
 
@@ -101,12 +101,12 @@ def has_marks(source: RecordSet) -> bool:
 
 
 def is_volatile(key: str) -> bool:
-    """True if a question is of the moment in which it is asked, so that no answer to it serves another."""
+    """True if a question depends on the moment when it is asked, so that no answer can be used again."""
     return _VOLATILE.search(_QUOTED.sub("", key)) is not None
 
 
 def canonical_text(text: str) -> str:
-    """A condition with single blanks and in lower case outside quotes, so that spellings of one look alike."""
+    """A condition with single blanks and in lower case outside quotes, the same for equivalent spellings."""
     if _is_intricate(text):
         return text.strip()
     parts = _QUOTED.split(text)
@@ -115,7 +115,7 @@ def canonical_text(text: str) -> str:
 
 
 def can_be_cut(series: Series) -> bool:
-    """True if a part of a region can be asked for exactly; not along plain times, which are rounded."""
+    """True if parts of a region can be requested exactly; not along plain times, which are rounded."""
     axis = coverage_axis(series)
     return axis is None or axis.kind is not Kind.MILLISECONDS
 
@@ -136,12 +136,12 @@ def _text(f: BoundFilter) -> str:
 
 
 def _is_intricate(text: str) -> bool:
-    """True if it takes a reader of SQL to tell what is quoted."""
+    """True if only an SQL parser can tell what is quoted."""
     return _ESCAPED.search(text) is not None or _INTRICATE.search(_QUOTED.sub("", text)) is not None
 
 
 def _escapes(f: object) -> bool:
-    """True for a condition that may close a parenthesis it did not open: at JSOC it takes the other filters in."""
+    """True for a condition that may close a parenthesis it did not open: at JSOC it then affects the other filters."""
     if not isinstance(f, Where):
         return False
     depth = 0

@@ -1,9 +1,9 @@
-"""What the mirror holds completely, and what a query needs beyond that: pure decisions.
+"""Coverage: what the mirror holds completely, and what a query needs beyond that. Pure.
 
-A series' prime keys span a space of integers: one of them is the *axis* (the slots of a slotted
-key, or an integer key), the others restrict. A ``Box`` is a part of that space: steps along the
-axis, under a restriction of each other key. Coverage is a set of boxes for which the mirror holds
-every record; a query needs boxes; what is left after subtraction are gaps.
+A series' prime keys span a space of integers: one of them is the *axis* (the slots of a slotted key, or an integer
+key), the others restrict. A ``Box`` is a part of that space: steps along the axis, under a restriction of each
+other key. Coverage is a set of boxes of which the mirror holds every record. A query needs boxes; what remains
+after subtracting the coverage are gaps.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Between(NamedTuple):
 #: One key's restriction: None (any value), integers, or the exact text of another kind of value.
 Restriction = Between | str | None
 
-#: A partial subtraction that would leave more boxes than this is not made: asking for a few records
-#: again costs less than many requests.
+#: A subtraction that would leave more boxes than this is not made: fetching a few records again costs less than
+#: many requests.
 MAX_PIECES = 16
 
 
 class Region(NamedTuple):
-    """Where a span map applies: the restriction of each key but the axis, and of which versions.
+    """Where a span map applies: the restriction of each key but the axis, and which versions.
 
     ``all_versions`` coverage also vouches for records that newer versions have replaced.
     """
@@ -61,11 +61,11 @@ class Box:
         return all(s.lo > MIN and s.hi < MAX for s in self.steps)
 
     def slots(self) -> int:
-        """How many axis values there are."""
+        """The number of its axis values."""
         return sum(map(len, self.steps))
 
 
-#: Seconds by which a check may be dated after now: clocks of two machines differ, those of a day are wrong.
+#: Seconds by which a check may be dated in the future: clocks of two machines differ, but one a day off is wrong.
 AHEAD = 86400.0
 
 
@@ -73,8 +73,8 @@ AHEAD = 86400.0
 class Freshness:
     """How old a check may be, in seconds, before a span must be checked again.
 
-    Axis values up to ``settled`` are old enough not to change any more in the ordinary run. A check that is
-    dated more than ``ahead`` seconds after ``now`` does not count: a clock was wrong.
+    Axis values up to ``settled`` are old enough that they normally do not change any more. A check dated more than
+    ``ahead`` seconds after ``now`` does not count: a clock was wrong.
     """
 
     now: float
@@ -84,9 +84,9 @@ class Freshness:
     ahead: float = AHEAD
 
     def stale(self, span: Span) -> Iterator[tuple[int, int]]:
-        """The parts of ``span`` that need checking again."""
+        """The parts of ``span`` that must be checked again."""
         age = self.now - span.checked_at
-        if age < -self.ahead:  # it was not checked then, and who knows when
+        if age < -self.ahead:  # the date is wrong, and the true one unknown
             age = math.inf
         if age > self.settled_age and span.lo <= self.settled:
             yield span.lo, min(span.hi, self.settled)
@@ -104,25 +104,25 @@ class Coverage:
         return iter(self._maps.items())
 
     def add(self, box: Box, checked_at: float) -> None:
-        """Everything in ``box`` is held, as of ``checked_at``."""
+        """Note that everything in ``box`` is held, as of ``checked_at``."""
         spans = self._maps.setdefault(box.region, SpanMap())
         for steps in box.steps:
             for lo, hi in steps.intervals():
                 spans.add(lo, hi, checked_at)
 
     def gaps(self, need: Box) -> list[Box]:
-        """What of ``need`` is not held."""
+        """The parts of ``need`` that are not held."""
         return self._subtract(need, lambda spans: spans)
 
     def stale(self, need: Box, freshness: Freshness) -> list[Box]:
-        """What of ``need`` is held, but was checked too long ago."""
+        """The parts of ``need`` that are held, but were checked too long ago."""
         held = [need]
         for gap in self.gaps(need):
             held = [rest for piece in held for rest in _minus(piece, gap.region, _as_spans(gap))]
         return [rest for box in held for rest in self._subtract(box, _only_fresh(box, freshness))]
 
     def redated(self, when: Callable[[float], float]) -> Coverage:
-        """The same boxes, checked at ``when`` of the moment that they have."""
+        """The same boxes, with ``when`` applied to the times of their checks."""
         coverage = Coverage()
         for region, spans in self:
             for span in spans:
@@ -130,7 +130,7 @@ class Coverage:
         return coverage
 
     def checked(self, need: Box) -> Iterator[float]:
-        """When the spans were checked that hold a part of ``need``."""
+        """The check times of the spans that hold a part of ``need``."""
         for region, spans in self._maps.items():
             if region.covers(need.region):
                 for s in need.steps:
@@ -160,7 +160,7 @@ def _includes(have: Restriction, want: Restriction) -> bool:
 
 
 def _overlaps(have: Region, want: Region) -> bool:
-    """True if ``have`` is not wholly covering, yet its part of ``want`` can be cut out as boxes."""
+    """True if ``have`` covers only a part of ``want``, and that part can be cut out as boxes."""
     if have.covers(want) or (want.all_versions and not have.all_versions):
         return False
     return all(_includes(h, w) or _cuttable(h, w) for h, w in zip(have.others, want.others, strict=True))
@@ -201,7 +201,7 @@ def _uncovered(steps: Iterable[Steps], spans: SpanMap) -> Iterator[Steps]:
 
 
 def _split(piece: Box, region: Region) -> tuple[list[Box], Box]:
-    """The parts of ``piece`` beside ``region`` in the first key that needs it, and the part within."""
+    """The parts of ``piece`` outside ``region`` in the first key that needs splitting, and the part within."""
     for i, (have, want) in enumerate(zip(region.others, piece.region.others, strict=True)):
         if _includes(have, want):
             continue
@@ -224,7 +224,7 @@ def _as_spans(box: Box) -> SpanMap:
 
 
 def _only_fresh(box: Box, freshness: Freshness) -> Callable[[SpanMap], SpanMap]:
-    """A view of a span map that keeps what is fresh, within the reach of ``box``."""
+    """A view of a span map with only what is fresh, within the range of ``box``."""
     lo, hi = min(s.lo for s in box.steps), max(s.hi for s in box.steps)
 
     def view(spans: SpanMap) -> SpanMap:

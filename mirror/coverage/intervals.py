@@ -1,8 +1,8 @@
 """Sets of integers as sorted closed intervals, and the moments at which each was last checked.
 
-The mirror's coverage is made of these: integers are slots (or values of an integer prime key),
-``MIN`` and ``MAX`` stand for open ends. Plain lists and ``bisect``: a general interval library was
-measured at ten to several thousand times the cost.
+Coverage is made of these: integers are slots (or values of an integer prime key), ``MIN`` and ``MAX`` stand for
+open ends. They are plain lists with ``bisect``: a general interval library was measured at ten to several
+thousand times the cost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MIN = -(2**62)
 MAX = 2**62
-#: Seconds by which the moment of a check may count as earlier, so that spans can become one.
+#: Seconds by which a check may be dated back so that spans can be joined.
 GRAIN = 600.0
 
 
@@ -31,8 +31,8 @@ class Span(NamedTuple):
 class SpanMap:
     """Disjoint spans in ascending order; a later ``add`` replaces what it overlaps.
 
-    Touching spans whose ``checked_at`` differ by at most ``grain`` seconds become one, with the
-    older moment, so that many small fills do not leave many small spans.
+    Adjacent spans whose ``checked_at`` differ by at most ``grain`` seconds are joined, with the older
+    time, so that many small fills do not leave many small spans.
     """
 
     def __init__(self, spans: Iterable[Span] = (), *, grain: float = GRAIN) -> None:
@@ -58,7 +58,7 @@ class SpanMap:
         for i in range(first, last):
             kept += _outside(Span(self._lo[i], self._hi[i], self._at[i]), lo, hi)
         merged = self._joined(sorted([*kept, Span(lo, hi, checked_at)]))
-        # A span that got an older moment by joining may now be joined to the next one too.
+        # Joining may have given a span an older time, with which it can be joined to the next one too.
         while first > 0 and self._are_one(self._at_index(first - 1), merged[0]):
             first -= 1
             merged = self._joined([self._at_index(first), *merged])
@@ -115,7 +115,7 @@ class SpanMap:
 
 
 def _outside(span: Span, lo: int, hi: int) -> Iterator[Span]:
-    """What of ``span`` lies before ``lo`` and after ``hi``."""
+    """The parts of ``span`` before ``lo`` and after ``hi``."""
     if span.lo < lo:
         yield Span(span.lo, min(span.hi, lo - 1), span.checked_at)
     if span.hi > hi:
@@ -134,7 +134,7 @@ class Steps:
         return max(0, (self.hi - self.lo) // self.step + 1)
 
     def __bool__(self) -> bool:
-        """True if there is any; open ends make more members than ``len`` can say."""
+        """True if it has members; ``len`` would overflow with open ends."""
         return self.lo <= self.hi
 
     def cut(self, lo: int, hi: int) -> Steps | None:

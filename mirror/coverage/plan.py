@@ -1,6 +1,6 @@
-"""How a query is to be answered: from what is held, after a fill, or by asking JSOC as it stands.
+"""Decides how to answer a query: from what is held, after a fill, or by forwarding it unchanged to JSOC.
 
-Pure: the engine obeys what is decided here. ``need`` turns a selection into boxes, ``plan_read``
+Pure: the read-through obeys what is decided here. ``need`` turns a selection into boxes, ``plan_read``
 compares them with coverage, ``box_query`` writes a box as the record set that fills it.
 """
 
@@ -44,12 +44,12 @@ MAX_BOXES = 200
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Everything that is needed is held and was checked recently enough."""
+    """Everything needed is held, and was checked recently enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """``missing`` is not held; ``stale`` is held but must be checked before it counts."""
+    """``missing`` is not held; ``stale`` is held but must be checked before it is used."""
 
     missing: tuple[Box, ...]
     stale: tuple[Box, ...]
@@ -57,7 +57,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Ask JSOC the query as it stands: keep the rows, claim no coverage."""
+    """Ask JSOC the unchanged query: keep the rows, claim no coverage."""
 
     reason: str
 
@@ -66,7 +66,7 @@ Plan = Local | Fetch | Forward
 
 
 def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) -> Plan:
-    """Decide for a selection whose ``^`` and ``$`` have been resolved."""
+    """The plan for a selection whose ``^`` and ``$`` have been resolved."""
     boxes = need(selection, implied=True)
     if isinstance(boxes, Forward):
         return boxes
@@ -80,7 +80,7 @@ def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) ->
 def need(selection: Selection, *, implied: bool = False) -> tuple[Box, ...] | Forward:
     """The boxes that hold every record a selection may match, or why there are none.
 
-    With ``implied`` they are also bounded by what its conditions say of prime keys: see ``coverage.bounds``.
+    With ``implied`` they are also bounded by what its conditions say about prime keys: see ``coverage.bounds``.
     """
     if any(isinstance(f, RecnumFilter) for f in selection.filters):
         return _recnum_need(selection)
@@ -106,7 +106,7 @@ def need(selection: Selection, *, implied: bool = False) -> tuple[Box, ...] | Fo
 
 
 def other_keys(series: Series) -> tuple[str, ...]:
-    """The prime keys beside the axis, in order; none for a series that is covered whole or not at all."""
+    """The prime keys besides the axis, in order; none for a series that is covered as a whole or not at all."""
     return series.derived("other keys", lambda: _other_keys(series))
 
 
@@ -116,16 +116,16 @@ def _other_keys(series: Series) -> tuple[str, ...]:
 
 
 def key_space(series: Series) -> tuple[object, ...]:
-    """Where records lie among their prime keys: series that differ in it cannot share coverage."""
+    """What determines how prime keys place records; series that differ in it cannot share coverage."""
     others = other_keys(series)
     kinds = tuple(keyword.type if (keyword := series.keyword(key)) else "" for key in others)
     return coverage_axis(series), others, kinds, tuple(slot_axis(series, key) for key in others)
 
 
 def opened_box(series: Series, box: Box) -> Box | None:
-    """The same records, with open ends where the box reaches to the limits of a key; None if it can have none.
+    """The same records, with open ends where the box reaches a key's limits; None if it can have no records.
 
-    ``need`` gives such boxes only; what an earlier version or another mirror wrote down may be others.
+    ``need`` gives only such boxes; those that an earlier version or another mirror wrote down may differ.
     """
     if box.region == RECNUMS:
         axis_limits = (MIN, MAX)
@@ -143,7 +143,7 @@ def opened_box(series: Series, box: Box) -> Box | None:
 
 
 def opened_coverage(series: Series, coverage: Coverage) -> Coverage:
-    """The same claims, each with the open ends of ``opened_box``; what is claimed twice counts as checked last."""
+    """The same claims, each with the open ends of ``opened_box``; where claims overlap, the last check counts."""
     spans = sorted(
         ((span.checked_at, Box(region, (Steps(span.lo, span.hi),))) for region, held in coverage for span in held),
         key=lambda found: found[0],
@@ -156,7 +156,7 @@ def opened_coverage(series: Series, coverage: Coverage) -> Coverage:
 
 
 def restricts_keys(selection: Selection) -> bool:
-    """True if some prime key, or the record number, is bounded at both ends."""
+    """True if a prime key, or the record number, is bounded at both ends."""
     if any(isinstance(f, RecnumFilter) for f in selection.filters):
         return True
     terms = [f.terms for f in selection.filters if isinstance(f, KeyFilter)] + list(implied_terms(selection).values())
@@ -169,7 +169,7 @@ def has_where(selection: Selection) -> bool:
 
 
 def is_whole(selection: Selection) -> bool:
-    """True if the boxes that ``need`` gives hold the records of a selection, and no others."""
+    """True if the boxes of ``need`` hold exactly the records of a selection."""
     if any(isinstance(f, RecnumFilter) for f in selection.filters):
         return len(selection.filters) == 1
     filters = [f for f in selection.filters if isinstance(f, KeyFilter)]
@@ -178,7 +178,7 @@ def is_whole(selection: Selection) -> bool:
 
 
 def extreme_position(selection: Selection) -> int | None:
-    """Index of the first filter with a term that depends on the first or last record, or None."""
+    """The index of the first filter with a term that depends on the first or last record, or None."""
     for i, f in enumerate(selection.filters):
         if isinstance(f, KeyFilter) and any(map(extreme_of, f.terms)):
             return i
@@ -222,7 +222,7 @@ _ANY = IntRange(None, None)
 
 
 def _terms_by_key(selection: Selection) -> dict[str, tuple[Term, ...]]:
-    """Terms of the first filter on each key; later ones only narrow, which a need may ignore."""
+    """The terms of the first filter on each key; later ones only narrow it, which ``need`` may ignore."""
     terms: dict[str, tuple[Term, ...]] = {}
     for f in selection.filters:
         if isinstance(f, KeyFilter):
@@ -244,7 +244,7 @@ def _restriction(term: Term) -> Restriction:
 
 
 def _opened_restriction(series: Series, key: str, restriction: Restriction) -> Restriction:
-    """A restriction with an open end where it reaches to a limit of the key; None where it does not restrict."""
+    """A restriction with an open end where it reaches a limit of the key; None if it does not restrict."""
     if not isinstance(restriction, Between) or restriction.lo > restriction.hi:
         return restriction
     steps = opened(Steps(restriction.lo, restriction.hi), limits_of(series, key))
@@ -268,7 +268,7 @@ def _recnum_need(selection: Selection) -> tuple[Box, ...] | Forward:
     for r in ranges:
         if not isinstance(r.first, int) or not isinstance(r.last, int):
             return Forward("the highest record number is known upstream only")
-        # Numbers from MAX on are those of no record, whatever the text may say.
+        # No record has a number from MAX on, whatever the text says.
         last = min(r.last, MAX - 1)
         if last >= r.first:
             steps.append(Steps(r.first, r.first + (last - r.first) // r.step * r.step, r.step))
@@ -282,5 +282,5 @@ def _recnum_text(s: Steps) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A string value as it must stand in a bracket: the server puts it into SQL as it is."""
+    """A string value as it must be written in a bracket: the server inserts it into SQL unchanged."""
     return f"'{value}'" if "'" not in value else '"' + value.replace("'", "''") + '"'

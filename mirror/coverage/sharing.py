@@ -1,4 +1,4 @@
-"""What of one mirror's coverage goes along when a part of it is carried to another. Pure."""
+"""Which of one mirror's claims go along when records are carried to another. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirror.coverage.plan import RECNUMS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: A part that is held completely, and when that was last checked (Unix seconds).
+#: A box that is held completely, and when it was last checked (Unix seconds).
 CoverageClaim = tuple[Box, float]
 
 #: No value: two restrictions that exclude each other.
@@ -20,7 +20,7 @@ _NEITHER = Between(1, 0)
 
 
 def held_parts(coverage: Coverage, boxes: Iterable[Box]) -> list[CoverageClaim]:
-    """The parts of ``boxes`` that are held, the ones checked last at the end: they count where parts overlap."""
+    """The held parts of ``boxes``, by time of check: where parts overlap, the last counts."""
     found = [
         (Box(region, (cut,)), span.checked_at)
         for box in boxes
@@ -51,7 +51,7 @@ def _both(one: Restriction, other: Restriction) -> Restriction:
 
 
 def split_by_age(coverage: Coverage, claims: Iterable[CoverageClaim]) -> tuple[list[CoverageClaim], list[Box]]:
-    """Of another mirror's claims those that tell more than ``coverage``, and the parts where ours is no older."""
+    """Another mirror's claims that tell more than ``coverage``, and the parts where ours is at least as recent."""
     theirs: list[CoverageClaim] = []
     ours: list[Box] = []
     for box, checked_at in claims:
@@ -66,16 +66,16 @@ def split_by_age(coverage: Coverage, claims: Iterable[CoverageClaim]) -> tuple[l
 
 
 def with_edges(box: Box, by: int) -> Box:
-    """The box with each of its spans reaching further by so much: where printed values are rounded."""
+    """The box with each of its spans extended by ``by`` at both ends, for rounded printed values."""
     wider = (Steps(s.lo if s.lo <= MIN else s.lo - by, s.hi if s.hi >= MAX else s.hi + by) for s in box.steps)
     return Box(box.region, tuple(wider))
 
 
 def oldest_check(coverage: Coverage, boxes: Iterable[Box]) -> float | None:
-    """When that part of ``boxes`` was checked whose last check lies longest ago; None if nothing is held."""
+    """The oldest last check of any part of ``boxes``; None if nothing is held."""
     boxes = tuple(boxes)
     for moment in sorted({checked_at for _, checked_at in held_parts(coverage, boxes)}):
-        # A later check of a wider region may have made this one obsolete.
+        # A later check of a wider region may supersede this one.
         after = Freshness(math.nextafter(moment, math.inf), 0.0, 0.0, MAX, ahead=math.inf)
         if any(coverage.stale(box, after) for box in boxes):
             return moment

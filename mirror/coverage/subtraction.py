@@ -1,7 +1,7 @@
-"""Taking claims of coverage back: what is still held for certain once some records are gone. Pure.
+"""Withdraws claims of coverage: what is still certainly held once some records are gone. Pure.
 
-A claim that cannot be cut along the records that went is given up whole at their steps: to ask again costs
-a request, to claim what is not there costs the truth.
+A claim that cannot be cut exactly around those records is given up entirely at their steps: asking again costs a
+request, while a wrong claim would give wrong answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def without(coverage: Coverage, boxes: Iterable[Box]) -> Coverage:
-    """``coverage`` without any claim on a record of ``boxes``, whichever versions it is about."""
+    """``coverage`` without any claim on records of ``boxes``, of whichever versions."""
     left = coverage
     for box in boxes:
         left = _cut(left, box)
@@ -29,12 +29,12 @@ def without(coverage: Coverage, boxes: Iterable[Box]) -> Coverage:
 
 
 def whole(series: Series) -> Box:
-    """All records of a series, as far as they are not claimed by record number."""
+    """The box of all records of a series, apart from claims by record number."""
     return Box(Region((None,) * len(other_keys(series))), (Steps(MIN, MAX),))
 
 
 def at_places(series: Series, places: Iterable[tuple[int, int]]) -> Box:
-    """The records within intervals of the axis, whatever their other keys; those of a series without axis: all."""
+    """The records within intervals of the axis, whatever their other keys; all records if there is no axis."""
     everything = whole(series)
     if coverage_axis(series) is None:
         return everything
@@ -83,7 +83,7 @@ def _minus(spans: SpanMap, steps: Iterable[Steps]) -> SpanMap:
 
 
 def _beside(region: Region, gone: Region) -> Iterator[Region]:
-    """The parts of ``region`` beside ``gone``, key by key; none where a key's values cannot be told apart."""
+    """The parts of ``region`` outside ``gone``, key by key; none once a key's values cannot be split."""
     if region == RECNUMS:
         return
     others = list(region.others)
@@ -108,7 +108,7 @@ def _meet(have: Restriction, gone: Restriction) -> bool:
 
 
 def runs_of(intervals: Iterable[tuple[int, int]]) -> Iterator[Steps]:
-    """Intervals as the fewest that hold the same, ascending."""
+    """The fewest intervals with the same members, ascending."""
     spans = SpanMap()
     for lo, hi in intervals:
         spans.add(lo, hi, 0.0)

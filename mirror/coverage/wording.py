@@ -1,4 +1,4 @@
-"""Spans of coverage in words: for people who are told what is held, and what is not. Pure."""
+"""Spans of coverage in words, to tell people what is held and what is not. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from mirror.coverage.intervals import Steps
     from mirror.drms.series import Series
 
-#: Spans that a sentence names; the rest is counted.
+#: Spans that a sentence lists; the others are counted.
 NAMED_SPANS = 5
 
 
 def describe(series: Series, boxes: Iterable[Box]) -> str:
-    """The spans of boxes, the first few of them by name: ``2014.01.01_00:00:00_TAI to ... (80 slots)``."""
+    """The spans of boxes, the first few written out: ``2014.01.01_00:00:00_TAI to ... (80 slots)``."""
     texts = [text for box in boxes for text in _texts(series, box)]
     more = f"; and {len(texts) - NAMED_SPANS:,} more" if len(texts) > NAMED_SPANS else ""
     return "; ".join(texts[:NAMED_SPANS]) + more
 
 
 def restriction(series: Series, region: Region) -> str:
-    """As in a record set: ``WAVELNTH=171``; "" for all records."""
+    """A region's restriction as in a record set: ``WAVELNTH=171``; "" for all records."""
     if region == RECNUMS:
         return "by record number"
     parts = [
@@ -49,7 +49,7 @@ def _between(key: str, r: Between) -> str:
 
 
 def ends(series: Series, region: Region, lo: int, hi: int) -> tuple[str | None, str | None]:
-    """First and last value of a span as the key prints it; None for an open end."""
+    """The first and last value of a span as the key prints them; None for an open end."""
     axis = None if region == RECNUMS else coverage_axis(series)
     text = str if axis is None else axis.text
     return None if lo <= MIN else text(lo), None if hi >= MAX else text(hi)

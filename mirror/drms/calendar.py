@@ -1,10 +1,10 @@
-"""Calendar, leap seconds and time zones as DRMS reckons them; the arithmetic below ``mirror.drms.times``.
+"""Calendar, leap seconds and time zones as DRMS computes them: the arithmetic below ``mirror.drms.times``.
 
 Rule for editors: every number here is one that the real server uses, wrong ones included (the leap
 seconds before 1972, the zone "BST"). A time must come out as the server's own double.
 
 A *clock* time is what a clock of some zone shows, as seconds since 1977.01.01_00:00:00 on the same
-clock; leap seconds are not in it. Stored DRMS times are TAI clock times.
+clock, without leap seconds. Stored DRMS times are TAI clock times.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CLOCK_1582_10_15 = -12440217600.0  # the first day of the Gregorian calendar
 _DAYS_BEFORE_1977 = 722025  # from 0000.03.01 (Gregorian) to 1977.01.01
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
-#: (year, month) whose first day is preceded by a leap second. The server counts whole seconds from
-#: 1960 on, where UTC really drifted until 1972; both directions of its arithmetic rest on that.
+#: (year, month) whose first day is preceded by a leap second. The server counts whole seconds from 1960 on, although
+#: UTC really drifted until 1972; both directions of its arithmetic rely on that.
 LEAP_MONTHS = (
     (1960, 1), (1962, 7), (1964, 7), (1965, 7), (1966, 7), (1968, 1), (1969, 1), (1970, 1), (1971, 1),
     (1972, 1), (1972, 7), (1973, 1), (1974, 1), (1975, 1), (1976, 1), (1977, 1), (1978, 1), (1979, 1),
@@ -35,13 +35,13 @@ LEAP_MONTHS = (
     (2017, 1),
 )  # fmt: skip
 
-#: Hours that a named zone is ahead of UTC. "BST" is CET's hour here, and "UT", "UTC", "ISO" are 0.
+#: Hours by which a named zone is ahead of UTC. "BST" has CET's hour here, and "UT", "UTC", "ISO" are 0.
 ZONE_HOURS = {
     "PST": -8, "YDT": -8, "MST": -7, "PDT": -7, "CST": -6, "MDT": -6, "EST": -5, "CDT": -5, "AST": -4,
     "EDT": -4, "ADT": -3, "GMT": 0, "WET": 0, "CET": 1, "BST": 1, "EET": 2, "SST": 8, "WST": 8,
     "JST": 9, "JDT": 10, "NZST": 12, "HST": -10, "BDT": -10, "YST": -9, "HDT": -9, "NZDT": 13,
 }  # fmt: skip
-#: Seconds that a clock without leap seconds is ahead of TAI.
+#: Seconds by which a clock without leap seconds is ahead of TAI.
 _UNIFORM = {"TAI": 0.0, "TDT": 32.184, "TT": 32.184, "GPS": -19.0}
 _NUMERIC_ZONE = re.compile(r"[+-]?[0-9]+")
 
@@ -128,12 +128,12 @@ def leap_seconds(seconds: float) -> tuple[int, bool]:
 
 
 def uniform_offset(zone: str) -> float | None:
-    """Seconds that the clock of "TAI", "TDT", "TT" or "GPS" is ahead of TAI; None for civil zones."""
+    """Seconds by which the clock of "TAI", "TDT", "TT" or "GPS" is ahead of TAI; None for civil zones."""
     return _UNIFORM.get(zone.upper())
 
 
 def zone_offset(zone: str) -> float:
-    """Seconds that a civil zone is ahead of UTC: +HHMM, a military letter, a name; else 0."""
+    """Seconds by which a civil zone is ahead of UTC: +HHMM, a military letter, a name; else 0."""
     number = _NUMERIC_ZONE.match(zone[:5])
     if number:
         value = int(number[0])

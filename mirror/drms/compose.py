@@ -1,7 +1,7 @@
-"""Record sets put together from what people fill in, for those who do not know the grammar. Pure.
+"""Composes record sets from what people fill in, for those who do not know the grammar. Pure.
 
-A series, for each prime key values or a span of times, a condition, segments. ``apart`` is the way back, as
-far as there is one.
+People choose a series, values or a span of times for each prime key, a condition, and segments. ``apart`` is the
+inverse, as far as there is one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ZONES = {"TAI", "UTC", "TDT"}
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From ``start`` to ``end``, or for ``length``; one each ``step``. "" for what is not said.
+    """From ``start`` to ``end``, or for ``length``; one record per ``step``. "" for what is not given.
 
     With neither end nor length it is the one slot of ``start``.
     """
@@ -40,13 +40,13 @@ KeyChoice = Span | str
 
 
 def is_time(series: Series, prime: PrimeKey) -> bool:
-    """True for a prime key whose values are times in slots: one that spans are asked of."""
+    """True for a prime key whose values are times in slots, which people choose by spans."""
     keyword = series.keyword(prime.name)
     return prime.slotted and keyword is not None and keyword.type == "time"
 
 
 def zone_of(series: Series, prime: PrimeKey) -> str:
-    """The zone of times that name none: that of the key."""
+    """The zone of times that name none: the key's."""
     keyword = series.keyword(prime.name)
     units = "" if keyword is None else keyword.units.upper()
     return units if units in _ZONES else "UTC"
@@ -55,9 +55,9 @@ def zone_of(series: Series, prime: PrimeKey) -> str:
 def compose(
     series: Series, keys: Mapping[str, KeyChoice], *, where: str = "", segments: Sequence[str] = ()
 ) -> RecordSet:
-    """The record set of these choices, by the names of prime keys; BadRequest for what cannot stand in its place.
+    """The record set of these choices, by prime-key name; BadRequest for a text that is impossible in its place.
 
-    Whether the values mean something is for ``bind`` to say, which shows where.
+    Whether values are valid is checked by ``bind``, which shows where.
     """
     texts = [_bracket(series, prime, keys.get(prime.name, "")) for prime in series.primekeys]
     while texts and not texts[-1]:
@@ -71,7 +71,7 @@ def compose(
 
 
 def apart(series: Series, record_set: RecordSet) -> tuple[dict[str, KeyChoice], str] | None:
-    """The choices that ``compose`` makes this record set of, and its condition; None if there are none such."""
+    """The choices, and the condition, from which ``compose`` makes this record set; None if there are none."""
     keys: dict[str, KeyChoice] = {}
     where = ""
     place = 0
@@ -109,7 +109,7 @@ def _bracket(series: Series, prime: PrimeKey, choice: KeyChoice) -> str:
 
 
 def _time(text: str, zone: str) -> str:
-    """As DRMS writes it: the hyphens of ISO dates would read as a range; a date without a zone gets the key's."""
+    """A time as DRMS writes it: hyphens of ISO dates would mean a range; a date without a zone gets the key's."""
     text = text.strip()
     if found := _DATE.fullmatch(text):
         clock = f"_{found[4]}" if found[4] else ""
@@ -124,7 +124,7 @@ def _span(text: str) -> Span | None:
 
 
 def _check(made: RecordSet) -> None:
-    """BadRequest if what was filled in breaks out of its brackets."""
+    """Raise BadRequest if a filled-in text breaks out of its brackets."""
     try:
         sets = parse_query(str(made)).sets
     except MirrorError as problem:

@@ -3,8 +3,8 @@
     requests   ExportRequest | StatusRequest | RepeatRequest | UnitsRequest
     answers    Immediate | Pending | Finished | Failed, and StorageUnits to a UnitsRequest
 
-What the server only echoes is kept as typed. Decisions about them are ``mirror.drms.exportrules``, their
-texts and bytes ``mirror.wire.export``, ``mirror.wire.export_answer`` and ``mirror.wire.export_index``.
+What the server only echoes is kept as typed. Decisions about exports are in ``mirror.drms.exportrules``, their
+texts and bytes in ``mirror.wire.export``, ``mirror.wire.export_answer`` and ``mirror.wire.export_index``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Literal
 
 from mirror.errors import BadRequest
 
-#: How files may be handed over. Only the first can be answered at once.
+#: How files are delivered. Only the first can be answered at once.
 METHODS = ("url_quick", "url", "url-tar")
-#: What may become of files; ``su`` and ``su-as-is`` are storage units as they lie.
+#: The forms of exported files; ``su`` and ``su-as-is`` are storage units unchanged.
 PROTOCOLS = ("as-is", "fits", "jpg", "png", "mpg", "mp4", "su", "su-as-is")
 DEFAULT_FILENAME_FORMAT = "{seriesname}.{recnum:%d}.{segment}"
 NO_DATA_FILE = "NoDataFile"  #: the file name of a row whose segment has no file
 IN_FITS_FILES = "**IN FITS FILES**"  #: where the keywords are, if not in a file of their own
 
-#: Where a request that failed sends people.
+#: The contact in answers about failed requests.
 CONTACT = "jsoc_help@jsoc.stanford.edu"
-#: What an accepted request says that has failed with one of these statuses, if it says nothing else.
+#: The default errors of accepted requests that failed, by status.
 ERRORS = {
     3: "Request too large",
     4: "RecordSet specified does not exist",
@@ -46,12 +46,12 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """What stands before the first comma, in lower case."""
+        """The text before the first comma, in lower case."""
         return self.text.partition(",")[0].strip().lower()
 
     @property
     def options(self) -> str:
-        """What stands after the first comma: compression, or how to draw images."""
+        """The text after the first comma: compression, or how to draw images."""
         return self.text.partition(",")[2]
 
     @property
@@ -103,8 +103,8 @@ def _step(text: str) -> ProcessStep:
 class ExportRequest:
     """op=exp_request. None means that the parameter was not given.
 
-    ``sizeratio`` is the share of the pixels that processing leaves. ``notify`` is the address that JSOC
-    must have registered; ``requester`` only names a person.
+    ``sizeratio`` is the fraction of the pixels that processing leaves. ``notify`` is the address that must be
+    registered with JSOC; ``requester`` only names a person.
     """
 
     ds: str
@@ -127,7 +127,7 @@ class ExportRequest:
 
     @property
     def alters_data(self) -> bool:
-        """True if the files are not those of the archive, with keywords at most: processed, or drawn."""
+        """True if the files are processed or drawn, not the archive's with at most keywords added."""
         return bool(self.process.steps) or not (self.protocol.as_is or self.protocol.name in ("fits", "su"))
 
 
@@ -151,8 +151,8 @@ class RepeatRequest:
 class UnitsRequest:
     """op=exp_su: storage units by number.
 
-    ``online_only`` refuses the export of units that would have to be brought back; ``by_number`` asks for
-    an object with a member a unit in place of a list.
+    ``online_only`` refuses the export of units that would have to be staged; ``by_number`` asks for an object with
+    one member per unit instead of a list.
     """
 
     sunums: tuple[int, ...]
@@ -184,7 +184,7 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Immediate:
-    """Status 0 at once: all files are online, and may be had as they lie. ``size`` is in MB, at least 1."""
+    """Status 0 at once: all files are online, and can be fetched unchanged. ``size`` is in MB, at least 1."""
 
     rcount: int
     size: int
@@ -210,8 +210,8 @@ class Pending:
 class Failed:
     """A status that is an error: 3 too large, 4 bad request, 5 expired, 6 not found, 7 too many, 25 staff.
 
-    A request that was refused tells only the error, or has the ``request_id`` VOID if it was too large. One
-    that was accepted and then failed has an id, and an address for complaints in ``contact``.
+    A refused request has only the error, and if it was too large the ``request_id`` VOID. One that was accepted and
+    then failed has an id, and in ``contact`` an address to turn to.
     """
 
     status: int
@@ -227,7 +227,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class AppliedStep:
-    """A processing step as the index tells it."""
+    """A processing step as the index states it."""
 
     name: str
     arguments: tuple[tuple[str, str], ...] = ()
@@ -235,7 +235,7 @@ class AppliedStep:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Status 0: the index of an export's directory ``dir``, "" if there was no record at all.
+    """Status 0: the index of an export's directory ``dir`` ("" if there was no record at all).
 
     ``count`` is the number of files, ``size`` their MB. ``keywords`` and ``tarfile`` are whole paths;
     ``exptime`` is when the files were made, None for as-is. ``mirror.drms.exportrules.index_of`` makes one.
@@ -290,7 +290,7 @@ _REQUEST_ID = re.compile(r"JSOC_(?P<day>[0-9]{8})_(?P<number>[0-9]{1,18})(?P<suf
 
 @dataclass(frozen=True, slots=True)
 class RequestId:
-    """``JSOC_YYYYMMDD_NNN[_X][_IN|_SU]``: day, running number, and where it was handled."""
+    """``JSOC_YYYYMMDD_NNN[_X][_IN|_SU]``: the day, a running number, and where it was handled."""
 
     day: str
     number: int
@@ -301,7 +301,7 @@ class RequestId:
 
 
 def parse_request_id(text: str) -> RequestId:
-    """The parts of ``text``; BadRequest if it is not a request id. What passes is safe as part of a path."""
+    """The parts of ``text``; BadRequest if it is not a request id. Valid ids are safe as parts of a path."""
     found = _REQUEST_ID.fullmatch(text)
     if found is None:
         raise BadRequest(f"Bad RequestID '{text}' provided; expected one such as JSOC_20140101_123")

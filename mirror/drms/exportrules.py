@@ -1,6 +1,6 @@
 """Decisions about exports: which records, whether at once, how much is too much, what is identical.
 
-Pure: whoever knows the archive says what a request would touch (``Survey``), and obeys the ``verdict``.
+Pure: the caller, who knows the archive, says what a request would touch (``Survey``), and obeys the ``verdict``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from mirror.drms.series import Series
 from mirror.drms.where import needs, parse_where
 from mirror.errors import BadRequest, MirrorError, TooLarge, UpstreamRefused
 
-#: MB of stored files in one request: as they are stored, or where the answer will be larger or smaller.
+#: Most MB of stored files in one request: if they are sent as stored, or if the answer will be larger or smaller.
 STRAIGHT_LIMIT, UNCOMPRESSING_LIMIT, COMPRESSING_LIMIT = 100_000, 10_000, 1_000_000
 #: Hours in which an identical request gets the same id, and days for which results are kept.
 IDENTICAL_WINDOW, RETENTION = 24, 7
-#: What JSOC calls ``drms.image_exists(quality)``: bit 31 is clear.
+#: JSOC's ``drms.image_exists(quality)``: bit 31 is clear.
 IMAGE_EXISTS = "quality >= 0"
 ALL_SEGMENTS = "**ALL**"
-#: The only row of an export as FITS that made no file.
+#: The only row of an export as FITS that produced no file.
 NO_FITS_FILES = ExportFile(
     "warning=No FITS files were exported. The requested FITS files no longer exist.", ""
 )
@@ -61,8 +61,8 @@ def _with_segments(part: RecordSet, named: tuple[str, ...] | None) -> RecordSet:
 def with_quality_filter(query: RecordSetQuery, series: Series) -> RecordSetQuery:
     """``query`` restricted to records that have an image, as exports silently are, and searches are not.
 
-    A query that mentions QUALITY in a condition stays as it is, and so does one of a series without that
-    keyword. SyntaxProblem if a condition does not parse.
+    A query that mentions QUALITY in a condition is unchanged, as is one of a series without that keyword.
+    SyntaxProblem if a condition does not parse.
     """
     if series.keyword("quality") is None or any(mentions_quality(part) for part in query.sets):
         return query
@@ -72,7 +72,7 @@ def with_quality_filter(query: RecordSetQuery, series: Series) -> RecordSetQuery
 
 
 def mentions_quality(part: RecordSet) -> bool:
-    """True if a condition uses the column QUALITY; in a text or a longer name it does not count."""
+    """True if a condition uses the column QUALITY, not just the word in a text or a longer name."""
     conditions = (condition.text for condition in part.filters if isinstance(condition, Where))
     return any("quality" in needs(parse_where(text)) for text in conditions)
 
@@ -92,7 +92,7 @@ class Survey:
 
 
 class Verdict(Enum):
-    """What to do with a request that may be served."""
+    """How to serve a request that may be served."""
 
     AT_ONCE = "answer with the paths of the archive"
     LATER = "give it an id, and make the files"
@@ -111,12 +111,12 @@ def verdict(request: ExportRequest, survey: Survey) -> Verdict | Failed:
 
 
 def wants_paths(request: ExportRequest) -> bool:
-    """True if paths of the archive are the whole answer, so that none of its own has to be made."""
+    """True if the answer consists of paths of the archive, so that the export needs none of its own."""
     return (request.method == "url_quick" and request.protocol.as_is) or request.protocol.name == "su"
 
 
 def megabytes(size: int) -> int:
-    """``size`` bytes as answers tell them: whole MB, 1 for anything smaller, 0 for nothing."""
+    """``size`` bytes as answers state them: whole MB, 1 for anything smaller, 0 for nothing."""
     return max(1, size // _MEGABYTE) if size > 0 else 0
 
 
@@ -147,7 +147,7 @@ def too_large(request: ExportRequest, survey: Survey) -> Failed:
 
 
 def failure(problem: MirrorError, request: ExportRequest | None = None) -> Failed:
-    """``problem`` in the statuses of jsoc_fetch: that of upstream where it spoke, 3 for too much, else 4."""
+    """``problem`` in the statuses of jsoc_fetch: upstream's own if it gave one, 3 for too much, else 4."""
     too_large = isinstance(problem, TooLarge) or (
         isinstance(problem, UpstreamRefused) and problem.status == 3
     )
@@ -161,7 +161,7 @@ def failure(problem: MirrorError, request: ExportRequest | None = None) -> Faile
 
 
 def _refusal(problem: UpstreamRefused) -> str:
-    """What JSOC said, and that it was JSOC."""
+    """JSOC's message, with the fact that it is JSOC's."""
     said = problem.message.strip()
     return said if said.startswith("JSOC refused") else f"JSOC refused: {said}"
 
@@ -170,10 +170,10 @@ def _refusal(problem: UpstreamRefused) -> str:
 
 
 def identity(request: ExportRequest, query: RecordSetQuery, recnums: Sequence[int] | None = None) -> str:
-    """A name, in hexadecimal, that two requests share if their files are the same.
+    """A hexadecimal name that two requests share if their files are the same.
 
-    Who asks does not count, nor in which format. With ``recnums`` the records count however they were
-    asked for; without, ``query`` itself does. ``recnums`` are in the order of the answer.
+    Neither the requester nor the answer's format matters. With ``recnums`` the records count, however they were
+    asked for; without, ``query`` itself. ``recnums`` are in the order of the answer.
     """
     process = request.process
     records = str(query).lower() if recnums is None else list(recnums)
@@ -192,7 +192,7 @@ def identity(request: ExportRequest, query: RecordSetQuery, recnums: Sequence[in
 
 
 def _chosen_segments(query: RecordSetQuery) -> list[list[str] | None]:
-    """Once if all sets choose the same, so that how the records were divided into sets does not count."""
+    """The segments that each set chooses; once if all choose the same, since the division into sets does not count."""
     chosen = [sorted(map(str.lower, part.segments)) if part.segments else None for part in query.sets]
     return chosen[:1] if all(segments == chosen[0] for segments in chosen) else chosen
 
@@ -234,10 +234,10 @@ def index_of(
 
 
 def keywords_of(directory: str, request_id: str, protocol: str) -> str:
-    """Where an index says that keywords are."""
+    """The place of the keywords according to an index."""
     return IN_FITS_FILES if protocol == "fits" else f"{directory}/{request_id}.keywords.txt"
 
 
 def tarfile_of(directory: str, request_id: str, method: str) -> str | None:
-    """The path of the tar file that holds the whole directory, None without one."""
+    """The path of the tar file with the whole directory; None if there is none."""
     return f"{directory}/{request_id}.tar" if method.endswith("-tar") else None

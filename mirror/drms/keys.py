@@ -1,7 +1,7 @@
-"""The kinds of prime keys but strings: how each writes its values, and which terms they make.
+"""The kinds of prime keys except strings: how each writes its values, and which terms they give.
 
-Rule for editors: one class for one kind, each a ``terms.KeyReader``. Quirks of the server are named where
-they are imitated.
+Rule for editors: one class for each kind, a ``terms.KeyReader``. Quirks of the server are named where they
+are imitated.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def _number(scanner: Scanner, type_: str) -> float:
 
 
 def _start_time(scanner: Scanner) -> float:
-    """A time, read as far as it goes; if that ends in the middle of nowhere, up to the first "-" instead.
+    """A time, read as far as it goes; if what follows is invalid, up to the first "-" instead.
 
-    The server reads a range's ``-2014`` as a zone first, and tries this when it stumbles. In
-    ``2014-01-01T00:00:00-2014-...`` it does not stumble, and takes the zone.
+    The server first reads a range's ``-2014`` as a zone, and tries this when that fails. In
+    ``2014-01-01T00:00:00-2014-...`` it does not fail, and takes the zone.
     """
     text = scanner.ahead(_MAX_TIME)
     scan = scan_time(text)
@@ -115,7 +115,7 @@ class SlottedKey:
         return axis.stride(scanner.duration(axis.written_step))
 
     def terms(self, values: Sequence[Written | Extreme]) -> Iterator[Term]:
-        """Ranges of slots. After a leading ``^`` or ``$`` the server forgets to snap the other values."""
+        """Ranges of slots. After a leading ``^`` or ``$`` the server does not snap the other values to slots."""
         as_range = self._unsnapped if isinstance(values[0], Extreme) else self._snapped
         return (value if isinstance(value, Extreme) else as_range(value) for value in values)
 
@@ -132,7 +132,7 @@ class SlottedKey:
         return IntRange(first, last, 1 if value.step is None else int(value.step))
 
     def _unsnapped(self, value: Written) -> IntRange:
-        """The slots that the bits of the values, taken as 64-bit integers, happen to be."""
+        """The slots given by the bits of the values, taken as 64-bit integers."""
         first = last = self._bits(value.start)
         if value.end is not None:
             last = self._bits(value.end)
@@ -251,7 +251,7 @@ def _seconds(scanner: Scanner) -> float:
 def _grid(span: FloatRange, step: float) -> Iterator[FloatRange]:
     """The parts of ``span`` near multiples of ``step`` from its start; if there are none, one without values.
 
-    The server calculates with six digits of both, and takes 2e-11 times the start, in steps, as near.
+    The server calculates with six digits of both, and counts 2e-11 times the start, in steps, as near.
     """
     first, last = span.first or 0.0, span.last or 0.0
     origin, width = float(f"{first:g}"), abs(float(f"{step:g}"))
@@ -267,7 +267,7 @@ def _grid(span: FloatRange, step: float) -> Iterator[FloatRange]:
 
 
 def _around(span: FloatRange, middle: float, near: float) -> FloatRange | None:
-    """The part of ``span`` that lies less than ``near`` from ``middle``, or None."""
+    """The part of ``span`` less than ``near`` from ``middle``, or None."""
     low, high = math.nextafter(middle - near, math.inf), math.nextafter(middle + near, -math.inf)
     first, last = max(low, span.first or 0.0), min(high, span.last or 0.0)
     return FloatRange(first, last, span.open_end and last == span.last) if first <= last else None

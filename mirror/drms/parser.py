@@ -1,7 +1,7 @@
-"""Record-set queries: text to ``RecordSetQuery``, with the server's own tolerance and no more.
+"""Parses record-set queries into ``RecordSetQuery``, with the server's own tolerance and no more.
 
-Rule for editors: each function reads one rule of the grammar, which its docstring states. What stands
-inside the brackets of a prime key is kept as text: reading it takes the key's type (``mirror.drms.terms``).
+Rule for editors: each function reads one rule of the grammar, which its docstring states. The text inside
+the brackets of a prime key is kept: reading it takes the key's type (``mirror.drms.terms``).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import re
 from mirror.drms.recordset import Bracket, Filter, RecnumRange, Recnums, RecordSet, RecordSetQuery, Where
 from mirror.drms.scanner import Scanner
 
-#: Longer queries are refused; the real server's own buffers end far below.
+#: Longer queries are refused; the real server's buffers are much shorter.
 MAX_QUERY_LENGTH = 262_144
 
 #: Record sets of a query, filters of one set, and values in all lists together.
 MOST_SETS, MOST_FILTERS, MOST_VALUES = 1000, 100, 50_000
 
-_BLANKS = " \t\b"  # between the parts of a set the server knows these only
+_BLANKS = " \t\b"  # the only ones that the server accepts between the parts of a set
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _MAX_SERIES_NAME = 63
 _KEY = re.compile(r"[ \t\n\v\f\r]*(?P<name>[A-Za-z][A-Za-z0-9_.]*)[ \t\n\v\f\r]*=[ \t\n\v\f\r]*")
-_PLAIN = re.compile(r"[^?!'\"$]+")  # of a condition: none of these can end it, or hide what would
+_PLAIN = re.compile(r"[^?!'\"$]+")  # of a condition: characters that can neither end it nor hide its end
 _SERIES = "the name of a series, such as hmi.M_45s"
 _MAX_TIME_IN_WHERE = 40  # characters from "$" to ")"
 
@@ -50,7 +50,7 @@ def parse_query(text: str) -> RecordSetQuery:
 
 
 def _record_set(scanner: Scanner) -> RecordSet:
-    """``set = series { filter } [ "{" segments "}" ]``, with one blank between the parts at most."""
+    """``set = series { filter } [ "{" segments "}" ]``, with at most one blank between the parts."""
     scanner.skip(_BLANKS)
     series = _series_name(scanner)
     filters: list[Filter] = []
@@ -95,7 +95,7 @@ def _filter(scanner: Scanner) -> Filter:
 
 
 def _where(scanner: Scanner) -> Where:
-    """``where = "?" clause "?" | "!" clause "!"``; unquoted, the mark may stand before "]" only."""
+    """``where = "?" clause "?" | "!" clause "!"``; an unquoted mark may only be followed by "]"."""
     start, mark = scanner.position, scanner.peek()
     scanner.position += 1
     while scanner.peek() != mark:
@@ -125,7 +125,7 @@ def _step_in_clause(scanner: Scanner, start: int, mark: str) -> None:
 
 
 def _bracket(scanner: Scanner) -> Bracket:
-    """Text up to "]"; a string quoted at the start of a word may hold one."""
+    """Text up to "]"; a string quoted at the start of a word may contain one."""
     start = scanner.position
     while scanner.peek() != "]":
         if not scanner.peek():

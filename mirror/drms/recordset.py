@@ -8,8 +8,8 @@ Grammar, one line per rule, as the server reads it (``drms_names.c``):
               | "[?" where "?]" | "[!" where "!]"  a condition; with "!" on all versions
               | "[:" recnum-ranges "]"             records by number
 
-What stands inside the brackets of a prime key can only be read with the key's type, so the syntax
-tree keeps it as text (``Bracket.text``) and ``mirror.drms.selection.bind`` turns it into terms.
+The text inside the brackets of a prime key can only be read with the key's type, so the syntax
+tree keeps it (``Bracket.text``), and ``mirror.drms.selection.bind`` turns it into terms.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """``[text]`` or ``[key=text]``; ``text`` is "" for an empty bracket. Blanks are kept: they mean something."""
+    """``[text]`` or ``[key=text]``; ``text`` is "" for an empty bracket. Blanks are kept: they are significant."""
 
     text: str
     key: str | None = None
@@ -111,7 +111,7 @@ class RecordSetQuery:
 class IntRange:
     """Slots or integers first..last, both included, every ``step``-th from ``first``; None is open.
 
-    With an open ``first`` and a step other than 1, counting starts at the first record there is.
+    With an open ``first`` and a step other than 1, counting starts at the first existing record.
     """
 
     first: int | None
@@ -121,7 +121,7 @@ class IntRange:
 
 @dataclass(frozen=True, slots=True)
 class FloatRange:
-    """Values of an unslotted float, double or time prime key; ``open_end`` leaves ``last`` out."""
+    """Values of an unslotted float, double or time prime key; ``open_end`` excludes ``last``."""
 
     first: float | None
     last: float | None
@@ -139,7 +139,7 @@ class Text:
 class Extreme:
     """``^`` (first) or ``$`` (last) of the key, among the rows that the earlier filters leave.
 
-    As the first filter of a set the extreme is that of the whole series.
+    In the first filter of a set it is the extreme of the whole series.
     """
 
     last: bool
@@ -150,7 +150,7 @@ Term = IntRange | FloatRange | Text | Extreme
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """A prime key and the union of its terms; no terms never occurs (an empty bracket is no filter).
+    """A prime key and the union of its terms, of which there is at least one (an empty bracket is no filter).
 
     ``column`` is the database column that is compared: ``X_index`` for a slotted key, else the key.
     """
@@ -162,7 +162,7 @@ class KeyFilter:
 
 @dataclass(frozen=True, slots=True)
 class WhereFilter:
-    """A condition that has been parsed, and checked against the columns of the series."""
+    """A parsed condition, checked against the columns of the series."""
 
     expr: Expr
     all_versions: bool

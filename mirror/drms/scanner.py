@@ -1,7 +1,7 @@
-"""A cursor over one text that reads as the C library does: numbers, durations, quoted strings.
+"""A cursor over a text that reads numbers, durations and quoted strings as the C library does.
 
 Rule for editors: every method reads a prefix at the cursor, as ``strtod``, ``strtoll`` and the server's own
-string reader do, and moves behind it; a text that does not fit raises ``SyntaxProblem`` at its place.
+string reader do, and moves past it; a text that does not fit raises ``SyntaxProblem`` at its place.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def single(value: float) -> float:
 
 @dataclass(slots=True)
 class Scanner:
-    """A cursor in ``text``; ``whole`` and ``offset`` say where the text stands, for carets."""
+    """A cursor in ``text``; ``whole`` and ``offset`` say where the text is, for carets."""
 
     text: str
     whole: str | None = None
@@ -155,7 +155,7 @@ class Scanner:
     # ---- strings ------------------------------------------------------------------------------
 
     def quoted(self) -> str:
-        """What stands between the quote at the cursor and the next like it; a backslash escapes."""
+        """The text between the quote at the cursor and the next like it; a backslash escapes."""
         start, quote = self.position, self.peek()
         self.position += 1
         parts: list[str] = []
@@ -171,7 +171,7 @@ class Scanner:
         return "".join(parts)
 
     def string(self, delimiters: str) -> str:
-        """A string: blanks before it dropped; quoted, or up to a blank or one of ``delimiters``."""
+        """A string, without blanks before it: quoted, or up to a blank or one of ``delimiters``."""
         self.skip(" \t")
         if self.peek() in ("'", '"'):
             return self.quoted()

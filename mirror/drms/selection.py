@@ -1,8 +1,8 @@
-"""Binding: a record set as written, to a series: typed filters on its columns.
+"""Binds a record set as written to a series: typed filters on its columns.
 
-Rule for editors: what the server answers binds to the records that it answers with, its quirks included;
-what it refuses, or dies of, raises. How values are written is in ``terms``, the arithmetic of slots in
-``slots``, conditions are in ``where``.
+Rule for editors: what the server answers binds to the records that it answers with, quirks included; what it
+refuses, or crashes on, raises. How values are written is in ``terms``, the arithmetic of slots in ``slots``,
+conditions are in ``where``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mirror.errors import Refused, SyntaxProblem, UnknownName
 
 
 def prime_columns(series: Series) -> tuple[str, ...]:
-    """The columns that records are ordered by, and told apart by: ``X_index`` for a slotted key."""
+    """The columns that order and identify records: ``X_index`` for a slotted key."""
     return tuple(_column(p) for p in series.primekeys)
 
 
@@ -65,9 +65,9 @@ def bind(
 
 
 def stepless(selection: Selection) -> Selection | None:
-    """A selection bound with ``zero_steps``, its steps of 0 made 1; None if it has no such step.
+    """A selection bound with ``zero_steps``, with steps of 0 set to 1; None if it has no such step.
 
-    For a step of 0 the server divides by zero, at the first record that meets all other conditions. So
+    For a step of 0 the server divides by zero at the first record that satisfies all other conditions. So
     the selection is an error if the one returned here has any record in any version, and empty if not.
     """
     filters = tuple(map(_without_zero_steps, selection.filters))
@@ -75,7 +75,7 @@ def stepless(selection: Selection) -> Selection | None:
 
 
 def evaluable(selection: Selection) -> bool:
-    """False if a condition is one that JSOC alone can evaluate, whatever is held."""
+    """False if only JSOC can evaluate a condition, whatever is held."""
     conditions = [f.expr for f in selection.filters if isinstance(f, WhereFilter)]
     if not conditions:
         return True
@@ -110,7 +110,7 @@ def _bind_part(part: Filter, series: Series, text: str | None, place: int) -> Bo
 
 
 def _problem(part: Filter, text: str | None, message: str, expected: str) -> SyntaxProblem:
-    """The error, at the filter in the whole query, or in the filter's own text if there is no query."""
+    """The error, located in the whole query, or in the filter's own text if there is no query."""
     whole, position = (text, part.position) if text is not None else (str(part), 1)
     return SyntaxProblem(message, text=whole, position=position, expected=expected)
 
@@ -122,7 +122,7 @@ def _bind_where(part: Where, series: Series, text: str | None) -> WhereFilter:
 
 
 def _check_escape(record_set: RecordSet, filters: list[BoundFilter]) -> None:
-    """Refuse ``[2014][? 1=1) or (1=1 ?]``: at the server its OR would take in the other filters too."""
+    """Refuse ``[2014][? 1=1) or (1=1 ?]``: at the server its OR would apply to the other filters too."""
     if len(filters) > 1 and any(isinstance(p, Where) and closes_early(p.text) for p in record_set.filters):
         raise Refused("a condition that closes a parenthesis it did not open is served only by itself")
 
@@ -208,7 +208,7 @@ def _type(series: Series, name: str) -> str:
 
 
 def _with_whole_extremes_first(filters: list[BoundFilter]) -> tuple[BoundFilter, ...]:
-    """``filters`` such that every ``^`` and ``$`` is, as ``Extreme`` says, among what the earlier ones leave.
+    """``filters`` in an order in which every ``^`` and ``$`` is, as ``Extreme`` says, among what earlier ones leave.
 
     The server restricts an extreme to the filters before it only if the list starts with ``^`` or ``$``,
     and then only the last of the list: in ``[2014][2,$]`` the ``$`` is that of the whole series.
@@ -232,6 +232,6 @@ def _has_extreme(bound: BoundFilter) -> bool:
 
 
 def _check_leading(bound: KeyFilter) -> None:
-    """In a list after other filters, ``^`` or ``$`` leads only alone, or repeated."""
+    """Refuse a list after other filters that starts with ``^`` or ``$``, unless it has nothing else."""
     if len(set(bound.terms)) > 1:
         raise Refused(f"after another filter, '^' or '$' of {bound.key} stands alone, or last in its list")

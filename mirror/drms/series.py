@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 #: recscope values of slotted keywords; "index" marks the integer companion ``X_index``.
 SLOTTED_SCOPES = frozenset({"ts_eq", "ts_slot", "slot", "enum", "carr"})
-#: recscope of a keyword that each segment of a record has its own of.
+#: recscope of a keyword that each segment of a record has.
 OF_SEGMENT = "segment"
-#: That of the segment with a number: DATAMIN[1].
+#: Such a keyword of the segment with a number: DATAMIN[1].
 _NUMBERED = re.compile(r"(.+)\[([0-9]{1,9})\]")
 INTEGER_TYPES = frozenset({"char", "short", "int", "longlong"})
 FLOAT_TYPES = frozenset({"float", "double"})
@@ -66,7 +66,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class PrimeKey:
-    """A prime key; ``step`` is its slot width as the server prints it, for slotted ones."""
+    """A prime key; for slotted ones ``step`` is the slot width as the server prints it."""
 
     name: str
     slotted: bool
@@ -86,9 +86,9 @@ class Extent:
 
 @dataclass(frozen=True)
 class Series:
-    """A series' structure. ``name`` is in the series' own case where it is known.
+    """A series' structure. ``name`` is in the series' own case if that is known.
 
-    ``keywords`` holds every row of the answer in its order: implicit ones first, and the alias
+    ``keywords`` has every row of the answer in its order: implicit ones first, and the alias
     ``DATE-OBS`` where the server shows it.
     """
 
@@ -109,14 +109,14 @@ class Series:
 
     @cached_property
     def record_keywords(self) -> tuple[Keyword, ...]:
-        """The keywords that a record has: ``X_000``, ``X_001``, ... of an ``X`` that each segment has its own of.
+        """The keywords that a record has: ``X_000``, ``X_001``, ... for an ``X`` that each segment has.
 
         The structure shows such a keyword once, without a number.
         """
         return tuple(held for k in self.keywords for held in self.held(k))
 
     def held(self, keyword: Keyword) -> Iterator[Keyword]:
-        """What a record has of a keyword of the structure: it, or one for each segment."""
+        """The keywords that a record has for one of the structure: the same, or one for each segment."""
         if keyword.recscope != OF_SEGMENT:
             yield keyword
             return
@@ -128,7 +128,7 @@ class Series:
         return {k.name.lower(): k for k in reversed((*self.record_keywords, *self.keywords))}
 
     def keyword(self, name: str) -> Keyword | None:
-        """The keyword of that name in any case, of the structure or of a record, or None. ``X[1]`` is ``X_001``."""
+        """The keyword of the structure or of a record with that name in any case, or None. ``X[1]`` is ``X_001``."""
         if numbered := name.endswith("]") and _NUMBERED.fullmatch(name):
             name = f"{numbered[1]}_{int(numbered[2]):03d}"
         return self._keywords_by_name.get(name.lower())
@@ -161,11 +161,11 @@ class Series:
         return {}
 
     def derived(self, name: object, make: Callable[[], T]) -> T:
-        """What ``make`` gives, made once for this structure; it must depend on nothing else, ``name`` tells what it is.
+        """The result of ``make``, called once per ``name``; it must depend on this structure alone.
 
-        There may be as many names as a structure has parts, and no more: they are kept as long as it is.
+        There must be no more names than the structure has parts: results are kept as long as the structure.
         """
         known = self._derived
         if name not in known:
             known[name] = make()
-        return known[name]  # type: ignore[return-value]  # what was made under that name
+        return known[name]  # type: ignore[return-value]  # made under that name

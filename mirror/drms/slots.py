@@ -59,8 +59,8 @@ class SlotAxis:
     type: str  #: of the key: time, float, double or an integer type
     epoch: float  #: the value of slot 0
     step: float  #: width of a slot, in the unit of the values
-    written_step: float  #: ``X_step`` as it stands there, before ``X_unit`` is applied
-    rounding: float  #: a value less than half of this below a slot's edge counts as beyond it
+    written_step: float  #: ``X_step`` as written, before ``X_unit`` is applied
+    rounding: float  #: a value less than half of this below a slot's edge counts as past it
 
     @property
     def timed(self) -> bool:
@@ -68,7 +68,7 @@ class SlotAxis:
         return self.scope in TIME_SCOPES
 
     def slot(self, value: float) -> int:
-        """The slot of ``value``: the nearest, ties up; for ts_slot the one that has begun, give or take."""
+        """The slot of ``value``: the nearest, ties up; for ts_slot the one that has begun, within ``rounding``."""
         return _as_long(_floor((value - self.epoch + self.rounding / 2.0) / self.step))
 
     def start(self, slot: int) -> float:
@@ -78,7 +78,7 @@ class SlotAxis:
     def count(self, length: float) -> int:
         """How many slots a range of this length holds: whole ones only, but at least one.
 
-        Lengths above 2**31 slots are not: the server's counter overflows, and the range is empty.
+        Lengths above 2**31 slots overflow the server's counter: the range is empty.
         """
         whole = 1 if length < self.step else _as_int(length / self.step)
         return _as_long(_floor((whole * self.step + self.rounding / 2.0) / self.step))
@@ -86,8 +86,8 @@ class SlotAxis:
     def stride(self, step: float) -> int:
         """Slots from one record to the next for ``@step``: the nearest number, halves away from zero.
 
-        0 means that the server divides by zero. Negative steps lose one slot on the server's way to
-        integers (``@-90s`` of 45 s is 1). As in ``u``, ``X_unit`` is forgotten: minutes count as seconds.
+        0 means that the server divides by zero. Negative steps lose one slot in the server's conversion to
+        integers (``@-90s`` of 45 s is 1). As in ``u``, ``X_unit`` is ignored: minutes count as seconds.
         """
         exact = step / self.written_step
         if not math.isfinite(exact):
@@ -133,7 +133,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _written_step(series: Series, keyword: Keyword) -> float | None:
-    """``X_step``: a number, or a duration such as ``60s``; else what the prime key's entry says."""
+    """``X_step``: a number, or a duration such as ``60s``; else the step in the prime key's entry."""
     constant = _ancillary(series, keyword, "step")
     if constant is None:
         return next((_number(p.step) for p in series.primekeys if p.name == keyword.name), None)
@@ -148,7 +148,7 @@ def _written_step(series: Series, keyword: Keyword) -> float | None:
 
 
 def _unit(series: Series, keyword: Keyword) -> float:
-    """The factor that ``X_unit`` puts on the step; a step that names its own unit has none."""
+    """The factor of ``X_unit`` for the step; 1 for a step that names its own unit."""
     step, unit = _ancillary(series, keyword, "step"), _ancillary(series, keyword, "unit")
     if unit is None or keyword.recscope == "slot" or (step is not None and step.type == "string"):
         return 1.0

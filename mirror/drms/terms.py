@@ -1,10 +1,10 @@
-"""What stands inside the brackets of a prime key: text to terms.
+"""Reads the text inside the brackets of a prime key as terms.
 
     values = value { "," value } | ranges              ``parser.index_ranges`` reads the ranges (#...)
     value  = "^" | "$" | start [ ( "-" end | "/" length ) [ "@" step ] ]
 
 Rule for editors: the grammar is read here, once, for all keys; ``mirror.drms.keys`` knows how each kind of
-key writes its values and what they mean. Blanks matter to the server: none are skipped that it does not skip.
+key writes its values and what they mean. Blanks matter: only those that the server skips are skipped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class KeyReader(Protocol):
         """Read what follows "@"."""
 
     def terms(self, values: Sequence[Written | Extreme]) -> Iterator[Term]:
-        """The terms that a whole list stands for: one or more."""
+        """The terms of a whole list: one or more."""
 
     def numbered(self, range_: RecnumRange) -> Term:
         """The term of ``#first-#last@step``."""
@@ -128,7 +128,7 @@ def _string(scanner: Scanner) -> Term:
         scanner.fail("a string")
     if scanner.peek() in ("-", "/"):
         raise Refused("ranges of strings are not served; name each string, as in [a,b]")
-    # The server puts the string between quotes as it stands, so that SQL's rule for quotes applies.
+    # The server puts the string between quotes unchanged, so that SQL's rule for quotes applies.
     bare = value.replace("''", "\0")
     if "'" in bare:
         scanner.fail("two single quotes for one", "a single quote inside a string", at=start)

@@ -1,7 +1,7 @@
-"""Whole columns of printed times, read at once with numpy.
+"""Reads whole columns of printed times at once, with numpy.
 
-A column is printed with one format, so its first value tells the layout of nearly all; values that
-have another layout are read one by one by ``scan_time``. Both ways give the same doubles.
+A column is printed with one format, so its first value shows the layout of nearly all; values with
+another layout are read one by one by ``scan_time``. Both ways give the same doubles.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class _Layout(NamedTuple):
         return [i for i, c in enumerate(self.text) if c.isdigit()]
 
 
-#: Texts that are read one by one in less time than numpy takes to begin.
+#: Up to this many texts are read one by one before numpy has even started.
 _FEW = 8
 
 
 def parse_printed_times(texts: Sequence[str]) -> list[float | None]:
-    """The DRMS times of printed values, None for "MISSING" and for a text that is not wholly a time."""
+    """The DRMS times of printed values; None for "MISSING", and for a text that is not entirely a time."""
     if len(texts) < _FEW:
         return [_scan_whole(text) for text in texts]
     first = next((text for text in texts if text != MISSING), MISSING)
@@ -92,7 +92,7 @@ def _layout(text: str) -> _Layout | None:
 
 
 def _fitting(rows: Bytes, layout: _Layout) -> npt.NDArray[np.bool_]:
-    """Which rows differ from the layout in digits only, and in fields that the arithmetic below takes."""
+    """Which rows differ from the layout only in digits, and have fields that the arithmetic below can handle."""
     width, digits = len(layout.text), layout.digits
     marks = [i for i in range(width) if i not in digits]
     pattern = np.frombuffer(layout.text.encode("ascii"), dtype=np.uint8)
@@ -121,7 +121,7 @@ def _digits(rows: Bytes, start: int, end: int) -> Floats:
 
 
 def _seconds(rows: Bytes, layout: _Layout) -> Floats:
-    """DRMS times; rows that do not fit give numbers without meaning."""
+    """DRMS times; meaningless numbers for rows that do not fit."""
     second = _number(rows, "second")
     if layout.fraction:
         scale = 10.0**layout.fraction
@@ -137,7 +137,7 @@ def _seconds(rows: Bytes, layout: _Layout) -> Floats:
 
 
 def _dated(rows: Bytes, clock: Floats) -> Floats:
-    """Clock times on their dates, added in the order of ``calendar.clock_seconds``."""
+    """Clock times with their dates added, in the order of ``calendar.clock_seconds``."""
     years = np.clip(_number(rows, "year"), _FIRST_YEAR, _LAST_YEAR).astype(np.intp)
     months = np.clip(_number(rows, "month"), 1, 12).astype(np.intp)
     cycles, rest = np.divmod(years - 1601, 400)

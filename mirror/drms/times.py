@@ -19,7 +19,6 @@ from mirror.drms.calendar import (
     uniform_offset,
     zone_offset,
 )
-from mirror.drms.timecolumn import parse_printed_times
 from mirror.drms.timescan import TimeScan, scan_time
 from mirror.errors import SyntaxProblem
 
@@ -29,7 +28,6 @@ __all__ = [
     "format_time",
     "from_datetime",
     "is_missing_time",
-    "parse_printed_times",
     "parse_time",
     "scan_time",
     "time_text_resolution",
@@ -38,7 +36,7 @@ __all__ = [
 
 #: The time that stands for "no time": JD 0, -4712.01.01_12:00:00_TDT.
 MISSING_TIME = -211087684832.184
-#: Seconds around it that count as it too: the server stores the text of it in whole seconds.
+#: Seconds around it that count as missing too, since its text is stored in whole seconds.
 _TOLERANCE = 1.0
 _JD_1977, _MJD_0 = 2443144.5, 2400000.5
 _BEYOND_CALENDAR = 6.776e16  # printed as a Julian day from here on
@@ -52,12 +50,12 @@ _RESOLUTIONS = (("second", 1.0), ("minute", 60.0), ("hour", 3600.0), ("day", DAY
 
 
 def is_missing_time(seconds: float) -> bool:
-    """True for NaN, ``MISSING_TIME``, and what is left of that in a text of whole seconds, as at the server."""
+    """True for NaN, ``MISSING_TIME``, and that time rounded to whole seconds, as at the server."""
     return math.isnan(seconds) or abs(seconds - MISSING_TIME) < _TOLERANCE
 
 
 def parse_time(text: str) -> float:
-    """The DRMS time that the whole of ``text`` says; ``SyntaxProblem`` if it is anything else."""
+    """The DRMS time that ``text`` as a whole denotes; ``SyntaxProblem`` if it is anything else."""
     scan = scan_time(text)
     expected = "a time such as 2014.01.01_00:00:00_TAI or 2014-01-01T00:00:00Z"
     if scan is None:
@@ -75,8 +73,8 @@ def format_time(seconds: float, zone: str = "TAI", precision: int = 0) -> str:
     """``seconds`` on the clock of ``zone``, as the server prints a keyword with that unit and precision.
 
     ``precision`` is the number of decimals of the second; -1 ends at minutes, -2 at hours, -3 at days,
-    -4 at months, less at years, all cut off, not rounded. ``zone`` may be any that ``scan_time`` reads,
-    "ISO" for ``2014-01-01T00:00:00Z``, "JD" or "MJD", or "" for UTC that is not named.
+    -4 at months, less at years, all truncated, not rounded. ``zone`` may be any that ``scan_time`` reads,
+    "ISO" for ``2014-01-01T00:00:00Z``, "JD" or "MJD", or "" for UTC without its name.
     """
     if not math.isfinite(seconds):
         seconds = MISSING_TIME
@@ -89,7 +87,7 @@ def format_time(seconds: float, zone: str = "TAI", precision: int = 0) -> str:
         return _iso_text(seconds, precision)
     date, clock = _broken_down(seconds, zone, precision)
     joint = "" if len(zone) <= 1 or zone[0] in "+-" else "_"
-    # Short dates lose a zone that is written without a joint: the server prints no "Z" after a day.
+    # Short dates lose a zone that is appended directly: the server prints no "Z" after a day.
     suffix = "" if not joint and precision <= -3 else joint + name[:5]
     return _fields(date, clock, precision, ".._") + suffix
 
@@ -103,14 +101,14 @@ def _iso_text(seconds: float, precision: int) -> str:
     date, clock = _broken_down(seconds, "UTC", precision)
     if 1583 <= date.year <= 9999:
         return _fields(date, clock, precision, "--T") + ("" if precision <= -3 else "Z")
-    # ISO 8601 has no such years. The server falls back to dots, and takes the leap seconds off twice.
+    # ISO 8601 has no such years. The server falls back to dots, and subtracts the leap seconds twice.
     shifted = seconds - leap_seconds(seconds)[0]
     date, clock = _broken_down(shifted, "UTC", precision)
     return _fields(date, clock, precision, ".._") + ("" if precision <= -3 else "Z")
 
 
 def _broken_down(seconds: float, zone: str, precision: int) -> tuple[Date, tuple[int, int, float]]:
-    """Date and (hour, minute, second) on the clock of ``zone``, carried where the second rounds to 60."""
+    """Date and (hour, minute, second) on the clock of ``zone``, with a carry if the second rounds to 60."""
     date, clock, in_leap = _on_clock(seconds, zone)
     if precision >= 0 and round(clock[2], precision) >= 60.0:
         date, clock, in_leap = _on_clock(seconds + 0.5 * 10.0**-precision, zone)
@@ -130,7 +128,7 @@ def _on_clock(seconds: float, zone: str) -> tuple[Date, tuple[int, int, float], 
 
 
 def _fields(date: Date, clock: tuple[int, int, float], precision: int, marks: str) -> str:
-    """The fields that ``precision`` asks for, with the three marks between date fields and the clock."""
+    """The fields that ``precision`` asks for; ``marks`` has the three separators of date fields and clock."""
     hour, minute, second = clock
     width = precision + 3 if precision > 0 else 2
     parts = (
@@ -165,7 +163,7 @@ def time_text_resolution(text: str) -> float:
 
 
 def to_datetime(seconds: float) -> datetime:
-    """The same moment in UTC, to the microsecond; a leap second becomes the last microsecond before it.
+    """The same moment in UTC, to the microsecond; a leap second becomes the microsecond before it.
 
     Raises ``OverflowError`` outside the years 1 to 9999 (``MISSING_TIME`` is outside).
     """
@@ -176,7 +174,7 @@ def to_datetime(seconds: float) -> datetime:
 
 
 def from_datetime(moment: datetime) -> float:
-    """The DRMS time of ``moment``; one without a time zone is taken as UTC."""
+    """The DRMS time of ``moment``; without a time zone it is taken as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     elapsed = aware.astimezone(UTC) - _EPOCH
     clock = elapsed.total_seconds()

@@ -1,4 +1,4 @@
-"""Reading times: every form that DRMS accepts, read from the beginning of a text as the server reads it.
+"""Reads times: every form that DRMS accepts, from the beginning of a text, as the server reads it.
 
     time   = date [ sep clock ] [ zone ]  |  [ "M" ] "JD_" number [ "_" zone ]
     date   = year [ "." month [ "." day [ "." fraction ] ] ]          dots or dashes
@@ -36,7 +36,7 @@ _ZONE = re.compile(
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
 _LONGEST = 255  # the server reads no further
-_LARGEST = 2**31 - 1  # of a field; beyond it the server's own numbers wrap around
+_LARGEST = 2**31 - 1  # of a field; beyond it the server's numbers wrap around
 _JD_1977, _MJD_0 = 2443144.5, 2400000.5
 
 
@@ -79,9 +79,9 @@ class _ClockScan(NamedTuple):
 
 
 def scan_time(text: str) -> TimeScan | None:
-    """The time at the beginning of ``text``, or None if no time stands there.
+    """The time at the beginning of ``text``, or None if there is none.
 
-    A text that means the missing time (``JD_0``) is a time: its seconds are ``MISSING_TIME``.
+    A text for the missing time (``JD_0``) is a time: its seconds are ``MISSING_TIME``.
     """
     text = text[:_LONGEST]
     julian = _JULIAN.match(text)
@@ -98,7 +98,7 @@ def _scan_julian(text: str, start: int) -> TimeScan | None:
     number = _FLOAT.match(text, start)
     if number is None:
         return None
-    # Only an "M" in the very first column makes it a modified day, as at the server.
+    # Only an "M" as the very first character makes it a modified day, as at the server.
     day = float(number[0]) + (_MJD_0 if text[0] in "mM" else 0.0)
     clock, end = DAY * (day - _JD_1977), number.end()
     if text[end : end + 1] != "_":
@@ -164,7 +164,7 @@ def _with_fraction(text: str, date: Date, iso: bool, end: int) -> _DateScan | No
     digits = _integer(text, end + 1)
     if digits is None or digits.value < 0:
         return None
-    # The server reads the fraction as an integer, so leading zeros get lost: 01.05 is half past day 1.
+    # The server reads the fraction as an integer, so leading zeros are lost: 01.05 is noon of day 1.
     day = float(f"{date.day}.{digits.value}")
     return _DateScan(date._replace(day=int(day)), iso, digits.end, DAY * (day - int(day)))
 
@@ -239,7 +239,7 @@ def _scan_zone(text: str, date: _DateScan, clock: _ClockScan, start: int) -> Tim
 def _finish(date: _DateScan, clock: _ClockScan, end: int, zone: str | None) -> TimeScan:
     shown = clock.seconds if date.clock is None else date.clock
     total = clock_seconds(date.date, shown)
-    # 23:59:60 is still the old minute: count the leap seconds up to where the minute began.
+    # 23:59:60 belongs to the old minute: count the leap seconds up to the minute's beginning.
     counted_at = total - clock.second if clock.second >= 60.0 else total
     return TimeScan(_to_tai(total, zone or "UTC", counted_at), end, zone)
 

@@ -1,9 +1,9 @@
-"""Questions that the records held do not decide: answered from what JSOC answered before, or by asking it.
+"""Answers questions that held records do not decide: from kept answers of JSOC, or by asking it.
 
-A condition that was answered over some boxes is answered here over any part of them; of more, only the rest is asked.
-Whatever else JSOC was asked as it stands, its records and its counts, is kept by the question's canonical form. All of
-it is checked as coverage is, by the same rules: of what is due the record numbers are asked, and the records that are
-not held yet. ``mirror.coverage.conditions`` says what is one question, ``mirror.storage.index.answers`` keeps.
+An answer to a condition over some boxes serves any part of them; of a larger region only the rest is asked. Answers to
+whole questions, records and counts, are kept under the question's canonical form. All of them are checked as coverage
+is, by the same rules: for what is due, JSOC is asked for record numbers, and then for records that are not held.
+``mirror.coverage.conditions`` says what is one question, ``mirror.storage.index.answers`` keeps the answers.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ RECNUM = "*recnum*"
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The records of a question in order; ``fresh`` if they were checked recently enough, at the latest ``checked_at``.
+    """The records of a question in order; ``fresh`` if checked recently enough, by ``checked_at`` at the latest.
 
-    ``whole``: JSOC was asked the question as it stands for them.
+    ``whole``: they come from asking JSOC the whole question, unchanged.
     """
 
     rows: list[Row]
@@ -63,7 +63,7 @@ class Recalled:
 
 
 class KeptAnswers:
-    """Answers from what was answered before; selections are without ``^`` and ``$``."""
+    """Answers from kept answers; selections must be without ``^`` and ``$``."""
 
     def __init__(self, index: Index, upstream: JsocInfo, rules: Rules, settings: Fill) -> None:
         self._index = index
@@ -76,7 +76,7 @@ class KeptAnswers:
     async def records(
         self, selection: Selection, n: int | None, demand: CacheDemand, *, any_age: bool = False
     ) -> Recalled | None:
-        """The records that were answered before; None if there is no answer, or (unless ``any_age``) it is due."""
+        """The records of a kept answer; None if there is none, or (unless ``any_age``) it is due."""
         for kept, boxes, limit in self._candidates(selection, n):
             fresh = self._is_fresh(kept, boxes, self._rules.freshness(selection.series, demand))
             if fresh or any_age:
@@ -88,7 +88,7 @@ class KeptAnswers:
     async def count(
         self, selection: Selection, demand: CacheDemand, *, any_age: bool = False
     ) -> tuple[int, bool, float | None] | None:
-        """How many records there were, whether that was checked recently enough, and when."""
+        """How many records there were, whether that was checked recently enough, and when it was."""
         found = await self.records(selection, None, demand, any_age=any_age)
         if found is not None:
             return len(found.rows), found.fresh, found.checked_at
@@ -101,7 +101,7 @@ class KeptAnswers:
         return None if body is None else (int(body), fresh, kept.checked_at(boxes))
 
     async def ask_count(self, selection: Selection) -> int:
-        """How many records JSOC counts; kept. Asked once, however many ask it at a time."""
+        """How many records JSOC counts; the count is kept. Asked once, however many ask at a time."""
         question = selection.series.name.lower(), answer_key(selection)
         return await self._counts.run(question, lambda: self._ask_count(selection))
 
@@ -113,7 +113,7 @@ class KeptAnswers:
         return total
 
     async def ask(self, selection: Selection, n: int | None, demand: CacheDemand) -> Recalled:
-        """What JSOC says to as much of the question as was not answered recently; kept.
+        """Ask JSOC for as much of the question as was not answered recently; its answer is kept.
 
         Asked once, however many ask it at a time, in whatever spelling.
         """
@@ -128,9 +128,9 @@ class KeptAnswers:
         return await self._ask_whole(selection, n)
 
     async def keep_decided(self, selection: Selection, rows: Sequence[Row]) -> None:
-        """Keep the records that printed values decide, where they may not do so any more once others are held.
+        """Keep an answer that printed values decide now, but perhaps no longer once more records are held.
 
-        How exactly a column's values tell the stored ones is learned from all of them.
+        The tolerance of a column is learned from all of its values.
         """
         series = selection.series
         condition = condition_of(selection) if is_doubtful(selection, self._index.layout(series)) else None
@@ -148,7 +148,7 @@ class KeptAnswers:
     def _candidates(
         self, selection: Selection, n: int | None
     ) -> Iterator[tuple[Kept, tuple[Box, ...], int | None]]:
-        """The answers that tell the records of a selection, each with its boxes and how many of it are wanted."""
+        """The kept answers that tell a selection's records, each with the boxes, and how many records are wanted."""
         answers, name = self._index.answers, selection.series.name
         if not answers.any_of(name):
             return
@@ -168,7 +168,7 @@ class KeptAnswers:
     # ---- what is asked ---------------------------------------------------------------------------
 
     async def _ask_rest(self, selection: Selection, demand: CacheDemand) -> Recalled | None:
-        """The answer after asking for the part that is not known, and checking what is due; None if nothing is known."""
+        """Ask for the unknown part, check what is due, and answer; None if nothing is known."""
         condition = condition_of(selection)
         try_parts = condition is not None and can_be_cut(selection.series) and not is_volatile(condition.key)
         if try_parts and condition is not None:
@@ -203,14 +203,14 @@ class KeptAnswers:
         return True
 
     async def _check_whole(self, selection: Selection) -> bool:
-        """Check a whole answer that is kept, by record numbers; False if there is none, or much has changed."""
+        """Check a kept whole answer by record numbers; False if there is none, or much has changed."""
         for kept, boxes, _ in self._candidates(selection, None):
             answer = NewAnswer(kept.kind, kept.key, boxes)
             return await self._check(selection, _query(selection), answer)
         return False
 
     async def _check(self, selection: Selection, query: RecordSet, reply: NewAnswer) -> bool:
-        """Ask for the record numbers of a question, and for the records that are not held; False if these are many."""
+        """Ask for a question's record numbers, and for records that are not held; False if these are many."""
         series, asked_at = selection.series, self._rules.timestamp()
         answer = await self._upstream.rs_list(RsListRequest(str(query), keys=(RECNUM,)))
         order = _numbers(answer)
@@ -225,7 +225,7 @@ class KeptAnswers:
             await self._upstream.rs_list(fill_request(layout, str(box_query(series, part)))) for part in parts
         ]
         if sum(each.count for each in came) != len(theirs - known):
-            return False  # something has changed again since
+            return False  # something has changed again meanwhile
         await self._index.keep_answer(series, reply, asked_at - answer.age, came)
         return True
 
@@ -257,7 +257,7 @@ def _query(selection: Selection) -> RecordSet:
 
 
 def end_is_jsocs(selection: Selection, n: int | None) -> bool:
-    """True if nothing but JSOC's own order tells the last records from others of the same prime keys."""
+    """True if only JSOC's own order distinguishes the last records from others with the same prime keys."""
     conditions = (f for f in selection.filters if isinstance(f, WhereFilter))
     plain = bool(selection.series.primekeys) and not any(f.all_versions for f in conditions)
     return n is not None and n < 0 and not plain
@@ -269,7 +269,7 @@ def _numbers(answer: RsList) -> tuple[int, ...]:
 
 
 def _told(selection: Selection, n: int | None, numbers: tuple[int, ...]) -> NewAnswer:
-    """What the answer to a question says; with ``n`` there may be more records."""
+    """The answer to a question, to be kept; with ``n`` there may be more records."""
     condition = None if n else condition_of(selection)
     if condition is not None:
         return NewAnswer(AnswerKind.CONDITION, condition.key, condition.boxes, frozenset(numbers))
@@ -278,9 +278,9 @@ def _told(selection: Selection, n: int | None, numbers: tuple[int, ...]) -> NewA
 
 
 def _whole_boxes(selection: Selection) -> tuple[Box, ...]:
-    """The boxes that are held completely once all records of a selection are; () if none are for certain.
+    """The boxes that are certainly complete once all records of a selection are held; () if there are none.
 
-    Not of plain times, which are rounded, nor of ``^`` and ``$``, which may mean others by now.
+    None for plain times, which are rounded, and for ``^`` and ``$``, which may mean other records by now.
     """
     axis, boxes = coverage_axis(selection.series), need(selection)
     marks = any("^" in str(f) or "$" in str(f) for f in selection.source.filters)

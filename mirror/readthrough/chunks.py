@@ -1,14 +1,13 @@
-"""How much one request asks for: sizes, gaps cut into chunks of that size, and how many may be on their way.
+"""How much one request asks for, and how many answers may wait to be kept.
 
-Sizes are how many records a box may hold, and how many axis values one request may ask for.
-Learned from the answers themselves; asked upstream where slots cannot tell.
+``chunks`` and its neighbours cut gaps into requests of a good size; they are pure.
 
-Cutting gaps into requests of a good size. Pure.
+``Sizes`` estimates how many records a box has, and how many axis values one request may ask for. It learns from the
+answers, and asks upstream if slots cannot tell.
 
-How many answers may be fetched and not yet kept: the one writer is slower than upstream.
-
-Without a bound the answers of a large fill would all wait in memory. What is small does not wait for a
-place: what a person asked for does not stand behind the chunks of a fill in the background.
+``Backlog`` bounds the answers that are fetched but not yet kept, since the one writer is slower than upstream: those
+of a large fill would otherwise all wait in memory. Small fetches need no place, so that a person's question does
+not queue behind the chunks of a fill in the background.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ MAX_RANGES = 100
 def chunks(box: Box, slots: int) -> Iterator[Box]:
     """The box in parts of at most ``slots`` axis values and ``MAX_RANGES`` ranges each, in order.
 
-    A box with an open end is one part: it has no number of slots.
+    A box with an open end stays whole: its slots cannot be counted.
     """
     if not box.bounded:
         yield box
@@ -68,11 +67,11 @@ def chunks(box: Box, slots: int) -> Iterator[Box]:
 
 
 def head_and_rest(box: Box, slots: int) -> tuple[Box, Box | None]:
-    """The first of the chunks of a box, and what is left, None if nothing is."""
+    """The first chunk of a box, and what is left (None: nothing)."""
     head = next(chunks(box, slots))
     if not box.bounded:
         return head, None
-    whole = len(head.steps) - 1  # the last of its ranges may be the beginning of one
+    whole = len(head.steps) - 1  # its last range may be only the beginning of one
     last, steps = head.steps[-1], box.steps[whole:]
     _, cut = _head(steps[0], len(last))
     rest = ((cut,) if cut else ()) + steps[1:]
@@ -80,7 +79,7 @@ def head_and_rest(box: Box, slots: int) -> tuple[Box, Box | None]:
 
 
 def halves(box: Box) -> tuple[Box, Box] | None:
-    """The box cut in two, or None if it is a single slot or has an open end."""
+    """The box in two halves; None if it is a single slot or has an open end."""
     if not box.bounded or box.slots() < 2:
         return None
     parts = tuple(chunks(box, -(-box.slots() // 2)))
@@ -95,17 +94,17 @@ def _head(steps: Steps, room: int) -> tuple[Steps, Steps | None]:
     return replace(steps, hi=last), replace(steps, lo=last + steps.step)
 
 
-#: Records a slot that a count may be off by, since it is an average.
+#: Factor by which records per slot may exceed a count, which is an average.
 HEADROOM = 1.25
-#: No gap is so dense that fewer slots than this share of a chunk need counting first.
+#: Records per slot that are assumed until a series' density is known; few series are denser.
 MOST_PER_SLOT = 8
-#: A gap of more requests than this is counted even where the density is known: it may be sparse.
+#: A gap of more requests than this is counted even if the density is known: it may be sparse.
 FEW_REQUESTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many records a box has upstream, and between which axis values; None: nobody needed to know."""
+    """How many records a box has upstream, and between which axis values (None: nobody needed to know)."""
 
     count: int
     first: int | None = None
@@ -113,7 +112,7 @@ class Extent:
 
 
 class Sizes:
-    """The density of each series, in records an axis value, and counts of what is larger."""
+    """The density of each series, in records per axis value, and counts of larger boxes."""
 
     def __init__(self, upstream: JsocInfo, settings: Fill) -> None:
         self._upstream = upstream
@@ -123,7 +122,7 @@ class Sizes:
         self._extents: SingleFlight[str, Extent] = SingleFlight()
 
     async def size(self, series: Series, boxes: Iterable[Box], claim: Claim) -> float:
-        """About how many records the boxes hold, asked from upstream where slots cannot tell."""
+        """About how many records the boxes hold; upstream is asked if slots cannot tell."""
         boxes = tuple(boxes)
         if series.name.lower() in self._density and all(box.bounded for box in boxes):
             guess = sum(self.guess(series, box) for box in boxes)
@@ -133,20 +132,20 @@ class Sizes:
         return sum([await self.count(series, part, claim) for part in parts])
 
     def guess(self, series: Series, box: Box) -> float:
-        """How many records a box may hold, as far as is known without asking; a chunk for one with open ends."""
+        """How many records a box may hold, estimated without asking; a chunk for one with open ends."""
         if not box.bounded:
             return self._settings.chunk_records
         return box.slots() * self._density.get(series.name.lower(), MOST_PER_SLOT)
 
     async def count(self, series: Series, box: Box, claim: Claim) -> int:
-        """How many records a box has upstream; asked once however many want to know."""
+        """How many records a box has upstream; asked once, however many want to know."""
         ds = str(box_query(series, box))
-        # People ask by themselves: they do not wait for what a subscription has asked in its own time.
+        # Per priority: people must not wait for a count that a subscription has queued.
         key = f"{claim.priority:d} {ds}"
         return await self._counts.run(key, lambda: self._upstream.rs_summary(ds, claim))
 
     async def room(self, series: Series, missing: tuple[Box, ...], claim: Claim) -> int:
-        """Axis values in one request for these gaps; where they would make many, their records are counted."""
+        """Axis values in one request for these gaps; if there would be many requests, records are counted first."""
         slots, usual = sum(box.slots() for box in missing if box.bounded), self.slots(series)
         few = FEW_REQUESTS if series.name.lower() in self._density else 1
         if slots <= usual * few:
@@ -155,7 +154,7 @@ class Sizes:
         return self.room_for(series, await self.count(series, sample, claim), sample.slots())
 
     def room_for(self, series: Series, count: int, slots: int) -> int:
-        """Axis values in one request, where so many slots hold so many records."""
+        """Axis values in one request, if ``slots`` slots have ``count`` records."""
         if not count:
             return slots
         self.learn(series, count / slots * HEADROOM)
@@ -167,15 +166,15 @@ class Sizes:
         return max(1, int(self._settings.chunk_records / density))
 
     def learn(self, series: Series, density: float) -> None:
-        """Remember the densest answer lately; sparse ones only lower it slowly."""
+        """Remember the densest recent answer; sparse ones lower it only slowly."""
         name = series.name.lower()
         before = self._density.get(name, density)
         self._density[name] = max(density, before * 0.9, 1e-6)
 
     async def extent(self, series: Series, box: Box, claim: Claim) -> Extent:
-        """The size of a box; of one with more than a chunk of records, also where these lie on the axis.
+        """The size of a box; if it has more than a chunk of records, also where they lie on the axis.
 
-        Refused for so large a box of a series without an axis: it could only be had in one piece.
+        Refused for such a box of a series without an axis: it could only be fetched in one piece.
         """
         key = f"{claim.priority:d} {box_query(series, box)}"
         return await self._extents.run(key, lambda: self._extent(series, box, claim))
@@ -192,9 +191,9 @@ class Sizes:
         return Extent(count, *await self.ends(series, box, count, claim))
 
     async def ends(self, series: Series, box: Box, count: int, claim: Claim) -> tuple[int, int]:
-        """The axis values between which all ``count`` records of a box lie, asked upstream.
+        """The axis values between which all ``count`` records of a box lie, according to upstream.
 
-        UpstreamBroken if by rs_summary fewer records lie between them than in the box.
+        UpstreamBroken if rs_summary counts fewer records between them than in the box.
         """
         first = await self._edge(series, box, "^", claim)
         last = await self._edge(series, box, "$", claim)
@@ -207,13 +206,13 @@ class Sizes:
         return first, last
 
     async def _edge(self, series: Series, box: Box, mark: str, claim: Claim) -> int:
-        """The first or last axis value among the records of a box, or beyond it by less than a second."""
+        """The first or last axis value of a box's records, or a value beyond it by less than a second."""
         axis = coverage_axis(series)
         if axis is None:
             raise UpstreamBroken(f"{series.name} has no axis to cut a large request along")
         query = box_query(series, replace(box, steps=(Steps(MIN, MAX),)))
         ds = str(replace(query, filters=(*query.filters, Bracket(mark, axis.key))))
-        # The other keys come too, so that it is seen whether they are those of the box.
+        # The other keys are requested too, to verify that they are those of the box.
         keys = dict.fromkeys((axis.column, *identifying(series)))
         answer = await self._upstream.rs_list(RsListRequest(ds, keys=tuple(keys), n=1), claim)
         if not answer.count or not answer.keywords:
@@ -227,12 +226,12 @@ class Sizes:
             raise UpstreamBroken(f"{ds}: {axis.column} = {text[:60]!r}") from problem
 
 
-#: A fetch of less than this part of a chunk is small.
+#: A fetch is small up to a chunk divided by this.
 SMALL = 10
 
 
 class Backlog:
-    """Lets ``places`` large fetches at a time through, from their request to their commit."""
+    """Lets ``places`` large fetches run at a time, from their request to their commit."""
 
     def __init__(self, places: int, chunk_records: int, budget: Budget | None = None) -> None:
         self._budget = budget
@@ -241,9 +240,9 @@ class Backlog:
 
     @asynccontextmanager
     async def place(self, records: float, claim: Claim) -> AsyncIterator[None]:
-        """A place for a fetch of about so many records; never asked for while one is held.
+        """A place for a fetch of about so many records; never requested while holding one.
 
-        What waits for the budget does so before it has a place: it would keep others from theirs for an hour.
+        A fetch waits for the budget before it gets a place: otherwise it might keep others from theirs for an hour.
         """
         turn = nullcontext() if self._budget is None else self._budget.turn(claim, Need(round(records)))
         async with turn, self._of_large(records, claim):

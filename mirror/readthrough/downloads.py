@@ -1,11 +1,10 @@
-"""Files on their way in: each is fetched once however many wait.
+"""Downloads of files: each file is fetched once, however many wait for it.
 
-A download resumes by Range after it broke off, as long as the source says it is the same file; it is
-kept only if it has its whole length and is what its name says. It outlives whoever asked for it.
+An interrupted download resumes by Range, as long as the source says that the file is the same; a file is
+kept only if it has its whole length and is what its name says. A download outlives whoever asked for it.
 
-A file that is arriving: readers follow it while it comes, and hear what ended it.
-
-One side writes down how far it is (``begins``, ``went_on``, ``is_whole``, ``ended``), the other waits for that.
+Readers follow a ``Download`` as it arrives, and get the error that ends it. The task that fetches it reports progress
+(``begins``, ``went_on``, ``is_whole``, ``ended``), and readers wait for that.
 """
 
 from __future__ import annotations
@@ -45,26 +44,26 @@ PIECE = 256 * 1024
 
 
 class Download:
-    """One file that is arriving. ``size`` is its length, None until the source has told; ``who`` waits for it.
+    """One arriving file. ``size`` is its length, None until the source has told it; ``who`` waits for it.
 
-    What has come may be read at once, but for its last byte: that waits until the whole file is known to
-    be what it should be. So nobody who got all bytes got a damaged file.
+    What has come can be read at once, except for the last byte, which waits until the whole file is known to
+    be right. So nobody who got all bytes got a damaged file.
     """
 
     def __init__(self, path: str, claim: Claim | None = None) -> None:
         self.path = path
         self.claim = claim or Claim()
         self.size: int | None = None
-        #: Of the answer that brings it; empty until that has come.
+        #: Headers of the answer that brings the file; empty until then.
         self.headers: Mapping[str, str] = {}
         self.written = 0
         self.who: dict[str, None] = {person(): None}  #: in the order in which they came; "" is the mirror itself
-        self.begun_at: float | None = None  #: by the clock of the event loop, and how much there was then
+        self.begun_at: float | None = None  #: by the event loop's clock; ``resumed`` bytes were there then
         self.resumed = 0
         self._file: Path | None = None
         self._validator: str | None = None
-        self._attempt = 0  #: each may write to another file
-        self._edition = 0  #: counts how often what had come was thrown away: what comes now may differ
+        self._attempt = 0  #: each attempt may write to another file
+        self._edition = 0  #: counts how often the bytes so far were discarded: later ones may differ
         self._whole = False
         self._changed = asyncio.Condition()
         self.blob: asyncio.Future[Blob] = asyncio.get_running_loop().create_future()
@@ -73,13 +72,13 @@ class Download:
     # ---- for readers -----------------------------------------------------------------------------
 
     async def kept(self) -> Blob:
-        """The file once it is kept; raises what ended the download. Whoever gives up waiting stops nothing."""
+        """The file once it is kept; raises what ended the download. Cancelling the wait does not stop it."""
         return await asyncio.shield(self.blob)
 
     async def begun(self) -> int:
-        """The length of the file, once enough has come to begin with; raises what ended the download before.
+        """The length of the file, once enough has come to start sending; raises what ended the download before.
 
-        A small file is only begun when it is known to be whole, so that whoever asks hears what is wrong.
+        A small file only counts as begun when it is known to be right, so that a client gets the error instead.
         """
         async with self._changed:
             await self._changed.wait_for(self._can_begin)
@@ -98,7 +97,7 @@ class Download:
         )
 
     async def read(self, start: int, end: int, size: int) -> AsyncIterator[bytes]:
-        """The bytes ``start`` to ``end`` as they come, of a file that ``begun`` said to have ``size`` bytes.
+        """The bytes ``start`` to ``end`` as they come, of a file with ``size`` bytes according to ``begun``.
 
         Raises what ends the download in the middle, and UpstreamBroken if the source has another file now.
         """
@@ -119,7 +118,7 @@ class Download:
             opened.close()
 
     async def _readable(self, at: int, end: int) -> int:
-        """How many bytes from ``at`` on may be read, once there are some; raises if there never will be."""
+        """How many bytes can be read from ``at``, once there are some; raises if there never will be any."""
 
         def there() -> int:
             return min(self.written, end if self._whole else end - 1) - at
@@ -131,7 +130,7 @@ class Download:
         return there()
 
     async def _open(self) -> int:
-        """The file that is written now; one that is just moving to its place is opened there."""
+        """A descriptor of the file being written; if it was just moved to its place, of that."""
         try:
             return os.open(self._file or "", os.O_RDONLY)
         except FileNotFoundError:
@@ -144,7 +143,7 @@ class Download:
     # ---- for the download ------------------------------------------------------------------------
 
     async def begins(self, sink: Sink, size: int | None) -> None:
-        """An attempt writes to ``sink``; the source says that the whole file has ``size`` bytes."""
+        """An attempt writes to ``sink``; according to the source the whole file has ``size`` bytes."""
         async with self._changed:
             same = sink.validator is not None and sink.validator == self._validator
             self._edition += bool(self.written and not sink.written and not same)
@@ -162,7 +161,7 @@ class Download:
             self._changed.notify_all()
 
     async def is_whole(self, size: int) -> None:
-        """All has come, and it is what it should be."""
+        """Everything has come, and it is right."""
         async with self._changed:
             self._whole, self.size = True, size
             self._changed.notify_all()
@@ -202,34 +201,34 @@ def _looked_at(future: asyncio.Future[Blob]) -> None:
         future.exception()
 
 
-#: Attempts in a row that bring nothing more of a file, before whoever waits is told that it cannot be had.
+#: Attempts in a row that bring no more bytes of a file before the download fails.
 ATTEMPTS = 5
-#: Seconds before the second attempt; doubled with each that brings nothing more.
+#: Seconds before the second attempt; doubled after each that brings no more bytes.
 FIRST_PAUSE = 0.5
-#: "Not now", said by gateways and by servers that are overrun.
+#: "Not now", from gateways and overloaded servers.
 AWAY = frozenset({429, 502, 503, 504})
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-#: Bytes of a file whose length is not announced: what may have no end is not followed for ever.
+#: Most bytes of a file without an announced length, which might never end.
 MOST_UNANNOUNCED = 4 << 30
 
 
 #: Seconds that files which have come whole have to be kept when the mirror stops: clients may have them already.
 KEEPING = 30.0
-#: Bytes of an answer that is not the file: a page that says why.
+#: Most bytes of an answer that is not the file, but a page that says why.
 MOST_OTHER = 1 << 20
 
 
 class Unchanged(MirrorError):
-    """The file is as the one who asked knows it."""
+    """The file has not changed since the caller last saw it."""
 
 
 class OtherBytes(UpstreamBroken):
-    """What came is not what the source itself says that it is."""
+    """The bytes that came differ from the hash that the source gave."""
 
 
 class OtherAnswer(MirrorError):
-    """The source answered with something else than the file: that it has moved, or is not there."""
+    """The source answered with something other than the file: that it has moved, or does not exist."""
 
     def __init__(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
@@ -238,10 +237,10 @@ class OtherAnswer(MirrorError):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a file is asked for, beside its path.
+    """How a file is requested, besides its path.
 
-    ``headers`` go with the first byte that is asked for: conditions, of which one may be met (``Unchanged``). ``check``
-    says what is wrong with a file that came. With ``pages`` an answer that is no file is raised as ``OtherAnswer``.
+    ``headers`` are sent with requests from byte 0: conditions, which may be met (``Unchanged``). ``check`` says what
+    is wrong with a file that came. With ``pages``, an answer that is not a file is raised as ``OtherAnswer``.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -252,7 +251,7 @@ class Manner:
 
 
 class Answer(Protocol):
-    """What upstream says to the request for a file."""
+    """Upstream's answer to the request for a file."""
 
     @property
     def status(self) -> int: ...
@@ -275,7 +274,7 @@ class FileSource(Protocol):
 
 
 class Downloads:
-    """The downloads that are under way. ``sleep`` waits for seconds."""
+    """The running downloads. ``sleep`` waits for seconds."""
 
     def __init__(
         self, blobs: Blobs, source: FileSource, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -295,7 +294,7 @@ class Downloads:
     ) -> Download:
         """The download of ``path``, begun now or already running; ``kept`` notes the file before it counts.
 
-        One that waits at a lower priority goes on waiting at this one, in the manner in which it began.
+        One that waits at a lower priority is raised to this one, but keeps the manner in which it began.
         """
         running = self._running.get(path)
         if running is not None:
@@ -313,11 +312,11 @@ class Downloads:
         self.ends.advance()
 
     def running(self) -> list[Download]:
-        """What is arriving now."""
+        """The downloads that are arriving now."""
         return [download for download, _ in self._running.values()]
 
     async def stop(self) -> None:
-        """End everything: what has come whole is kept, and of the rest what has come is parked, and goes on at the next ask."""
+        """End all downloads: those that have come whole are kept, others are parked and continued at the next request."""
         running = list(self._running.values())
         for download, task in running:
             if not download.is_being_kept:
@@ -341,11 +340,11 @@ class Downloads:
             raise
         except MirrorError as problem:
             await download.ended(None, problem)
-        except Exception as problem:  # noqa: BLE001  (whoever waits must hear of it)
+        except Exception as problem:  # noqa: BLE001  (those who wait must get it)
             await download.ended(None, problem)
 
     async def _persist(self, download: Download, manner: Manner) -> Blob:
-        """Ask until the file is whole, or it is clear that it cannot be had: nothing more of it comes."""
+        """Retry until the file is complete, or no more of it comes."""
         pause, furthest, left = FIRST_PAUSE, 0, manner.attempts
         while True:
             try:
@@ -383,7 +382,7 @@ class Downloads:
                 _check_digest(sink, answer, path)
             problem = await asyncio.to_thread(manner.check, sink.path, path)
             if problem is None and size in (None, sink.written):
-                await download.is_whole(sink.written)  # readers need not wait until it lasts
+                await download.is_whole(sink.written)  # readers need not wait until it is durable
             return await sink.keep(size=size, check=lambda _: problem)
 
 
@@ -393,7 +392,7 @@ def digest_header(sha256: str) -> str:
 
 
 def _check_digest(sink: Sink, answer: Answer, path: str) -> None:
-    """OtherBytes, and nothing of it stays, if the source told the hash of the file, and this has another."""
+    """Raise OtherBytes, and discard the bytes, if they differ from the hash that the source gave."""
     told = answer.headers.get("Repr-Digest", "")
     if told.startswith("sha-256=:") and told != digest_header(sink.sha256):
         sink.discard()
@@ -401,7 +400,7 @@ def _check_digest(sink: Sink, answer: Answer, path: str) -> None:
 
 
 def _asked_with(sink: Sink, manner: Manner) -> dict[str, str]:
-    """Ask for the rest, if what is there came from a source that can tell whether it has changed."""
+    """The headers of a request: for the rest, if the source of what is there can tell whether it has changed."""
     host = {} if manner.host is None else {"Host": manner.host}
     if not sink.offset or not sink.validator:
         return {**host, **manner.headers}
@@ -409,7 +408,7 @@ def _asked_with(sink: Sink, manner: Manner) -> dict[str, str]:
 
 
 async def _check_is_file(answer: Answer, path: str) -> None:
-    """Pass if a file comes, or may come another time; raise what comes instead of it."""
+    """Return if a file comes, or may come later; raise what comes instead of it."""
     if answer.status == 304:
         raise Unchanged(f"{path} has not changed")
     if answer.status in (200, 206, 416) or answer.status in AWAY or answer.status >= 500:
@@ -423,13 +422,13 @@ async def _check_is_file(answer: Answer, path: str) -> None:
 
 
 async def _placed(sink: Sink, answer: Answer, path: str) -> int | None:
-    """See that what comes next belongs at the end of the sink; the length of the whole file."""
+    """Make sure that what comes next belongs at the end of the sink; the length of the whole file."""
     if answer.status in (401, 403, 404, 410):
         raise UpstreamRefused(answer.status, f"{path} is not available (HTTP {answer.status})")
     part = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if answer.status == 206 and part and int(part[1]) == sink.offset:
         return int(part[2])
-    if answer.status in (206, 416):  # another part, or none after what is there: start again next time
+    if answer.status in (206, 416):  # another part, or nothing after what is there: start over next time
         at = sink.offset
         await sink.restart()
         raise UpstreamBroken(f"{path}: the source does not go on at byte {at}")

@@ -1,6 +1,6 @@
 """The read-through for files: from the store, or fetched once from the archive and kept.
 
-The first choice for a missing file is its ``/SUM`` path, which needs no request and no address. Search,
+A missing file is first tried at its ``/SUM`` path, which needs no export request and no address. Search,
 export, sync and the command line all get files here.
 """
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
 
 
-#: Files that are expected at a time; of what is beyond, only the path is known when it comes.
+#: Files that are expected at a time; of further ones, only the path is known when they come.
 MOST_EXPECTED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """A file of a record: where it lies in the archive, whose it is, and the day it belongs to.
+    """A file of a record: its place in the archive, its record and segment, and its day.
 
     ``day`` is the folder in the readable tree, ``YYYYMMDD``; None keeps the file out of the tree.
     """
@@ -43,7 +43,7 @@ class SegmentFile:
 
 
 class Files:
-    """Files of storage units. ``elsewhere`` says whether one is to be had without asking JSOC."""
+    """Files of storage units. ``elsewhere`` says whether one can be had without asking JSOC."""
 
     def __init__(
         self,
@@ -64,21 +64,21 @@ class Files:
         self._expected: Bounded[UnitFile, SegmentFile] = Bounded(MOST_EXPECTED)
 
     def expect(self, files: Iterable[SegmentFile]) -> None:
-        """Remember whose files these are, for when somebody asks for one by its path only."""
+        """Remember which records these files belong to, for requests by path only."""
         for wanted in files:
             file = unit_file(wanted.path)
             if file is not None:
                 self._expected[file] = wanted
 
     async def held(self, path: str) -> Holding | None:
-        """The holding of a path, whatever disk it names; None if it is not held."""
+        """The holding of a path, whatever its disk; None if it is not held."""
         file = unit_file(path)
         return None if file is None else await self._holdings.at(file)
 
     async def open(
         self, wanted: SegmentFile, priority: Priority = Priority.PEOPLE
     ) -> Holding | Download:
-        """The file if it is held, else the download of it that runs from now on.
+        """The file if it is held, else its download, which is running then.
 
         Refused if the path is not one of the archive's, NotHeld if upstream may not be asked.
         """
@@ -94,20 +94,20 @@ class Files:
         return self._downloads.start(wanted.path, lambda blob: self.note(known, file, blob), priority)
 
     async def has_left(self, hashes: Sequence[str]) -> bool:
-        """True if one of these contents is not in the store any more, once an eviction under way has ended."""
+        """True if one of these contents has left the store; waits for an eviction under way."""
         await self._blobs.settled()
         return any([await self._blobs.find(sha256) is None for sha256 in hashes])
 
     async def _look_up(self, file: UnitFile) -> Holding | None:
-        """The holding of a file, whose bytes are right.
+        """The holding of a file, with its bytes verified.
 
-        Looked up again if a download ended meanwhile, which may have been its own.
+        Looked up again if a download ended meanwhile, since that may have brought it.
         """
         while True:
             before = self._downloads.ends.number
             holding = await self._holdings.at(file)
             if holding is not None and not await self._blobs.is_sound(holding.blob):
-                continue  # it was set aside, and is not held any more
+                continue  # it was set aside, and is no longer held
             if holding is not None or self._downloads.ends.number == before:
                 return holding
 
@@ -118,12 +118,12 @@ class Files:
         file = unit_file(wanted.path)
         known = isinstance(found, Holding) and found.record == wanted.record
         if file is not None and wanted.record is not None and not known:
-            # Whoever asked first may have known the path only, and not whose file it is.
+            # The first request may have known only the path, not the record.
             await self.note(wanted, file, blob)
         return blob
 
     async def note(self, wanted: SegmentFile, file: UnitFile, blob: Blob) -> None:
-        """Remember whose file a blob is."""
+        """Remember which record's file a blob is."""
         link = self._link(wanted, file)
         await self._holdings.add(
             file, blob, disk=disk_of(wanted.path) or "SUM0", record=wanted.record, link=link

@@ -1,12 +1,12 @@
-"""Fetching what is missing, once however many ask; what is old is checked by ``rechecks``.
+"""Fetches what is missing, once however many ask; ``rechecks`` checks what is old.
 
-A *flight* is one box being fetched. Whoever needs a part of it waits for it; only the rest is asked
-for. Flights run in tasks of their own: a client that hangs up does not stop one. Each chunk's records
-and coverage are one transaction, so a crash loses only what was not committed, and claims nothing.
+A *flight* is one box being fetched. Whoever needs a part of it waits for it, and only the rest is requested.
+Flights run in tasks of their own: a client that hangs up does not stop one. Each chunk's records and coverage
+are committed in one transaction, so a crash loses only what was not committed, and claims nothing.
 
-A flight is never more than a chunk: open ends are found out about first, and cut off. So whoever needs a part
-of something large waits for its chunk alone, and hears of the errors of that chunk alone. A person who needs
-little of a chunk that is fetched in the background does not wait for it, but asks for that little.
+A flight is never more than a chunk: where records end is found out first, and open ends are cut off. So whoever needs
+a part of something large waits only for its chunk, and gets only the errors of that chunk. A person who needs little
+of a chunk that is fetched in the background does not wait for it, but requests that little separately.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
     from mirror.upstream.budget import Budget
 
-#: A chunk that is fetched while nobody waits is this part of one that people wait for: reading and keeping it
-#: holds up what people ask meanwhile, so it must not take long.
+#: A chunk fetched in the background is this many times smaller than one that people wait for: reading and keeping
+#: it delays what people ask meanwhile, so it must not take long.
 BACKGROUND = 10
 
 
@@ -48,7 +48,7 @@ BACKGROUND = 10
 class _Flight:
     """A fetch under way: its box, what it will cover, the task to wait for, and how urgent it is.
 
-    ``may_end``: only work in the background that may be cancelled waits for it.
+    ``may_end``: only background work waits for it, so that it may be cancelled.
     """
 
     box: Box
@@ -60,7 +60,7 @@ class _Flight:
 
 @dataclass(slots=True)
 class Progress:
-    """Fetches of one series since none was under way, ``since`` when: how many there were, are done, and for whom."""
+    """Fetches of one series since it last had none, at ``since``: how many there were, how many are done, for whom."""
 
     since: float
     total: int = 0
@@ -68,7 +68,7 @@ class Progress:
     who: dict[str, None] = field(default_factory=dict)  #: in the order in which they came; "" is the mirror itself
 
     def seconds_left(self, now: float) -> float | None:
-        """How long it takes if it goes on as it went; None if that cannot be told."""
+        """The time left at the present rate; None if it is unknown."""
         return (now - self.since) / self.done * (self.total - self.done) if self.done and now > self.since else None
 
 
@@ -92,7 +92,7 @@ class Filler:
         self._rules = rules
         self._settings = settings
         self._sizes = Sizes(upstream, settings)
-        # One answer more than upstream gives at a time, so that it has something to do while one is kept.
+        # One more than upstream answers at a time, so that it stays busy while one is kept.
         self._backlog = Backlog(queries + 1, settings.chunk_records, budget)
         self._checks = Rechecks(index, upstream, rules, settings, self._sizes, self._backlog, self._fetch_again)
         self._flights: dict[str, list[_Flight]] = {}
@@ -109,14 +109,14 @@ class Filler:
     ) -> None:
         """Return when every record of the boxes is held and checked; raises UpstreamError otherwise.
 
-        What is being fetched already at a lower priority goes on at this one. ``freshness`` says how old
-        the checks may be of what is ``stale``; None: as the rules say.
+        What is already being fetched at a lower priority is raised to this one. ``freshness`` says how old
+        checks of what is ``stale`` may be; None: as the rules say.
         """
         claim = Claim(priority)
         missing, stale = tuple(missing), tuple(stale)
         missing = [part for box in missing for part in await self._closed(series, box, claim)]
         room = await self._sizes.room(series, tuple(missing), claim)
-        # Others may have fetched some of it while this was counted upstream.
+        # Others may have fetched some of it during the count upstream.
         coverage, freshness = self._index.coverage(series), freshness or self._rules.freshness(series)
         gaps = tuple(gap for box in missing for gap in coverage.gaps(box))
         stale = tuple(old for box in stale for old in coverage.stale(box, freshness))
@@ -127,9 +127,9 @@ class Filler:
         await _all_finished(waits)
 
     async def fetch(self, series: Series, chunk: Box, priority: Priority) -> int:
-        """Return when a box of at most a chunk of records is held; how many records had to be fetched for that.
+        """Return when a box of at most a chunk of records is held; how many records had to be fetched.
 
-        If the caller is cancelled, what nobody else waits for by then is not fetched any more.
+        If the caller is cancelled, what nobody else waits for is no longer fetched.
         """
         before = {id(flight) for flight in self._flights.get(series.name.lower(), ())}
         gaps = self._index.coverage(series).gaps(chunk)
@@ -147,9 +147,9 @@ class Filler:
     async def fetch_within(
         self, series: Series, missing: Iterable[Box], stale: Iterable[Box], most: int
     ) -> int | None:
-        """Fetch and check boxes if that takes less than ``most`` records of upstream.
+        """Fetch and check boxes if that takes fewer than ``most`` records from upstream.
 
-        How many it took; None if these were ``most``, and something is still missing or not checked.
+        How many it took; None if ``most`` did not suffice: something is still missing or unchecked.
         """
         taken = 0
         for box, look in (*((b, self._fetch_capped) for b in missing), *((b, self._check_capped) for b in stale)):
@@ -160,9 +160,9 @@ class Filler:
         return taken
 
     async def extent(self, series: Series, box: Box, priority: Priority) -> Extent:
-        """How many records a box has upstream, and if these are more than a chunk, where they are.
+        """How many records a box has upstream, and if that is more than a chunk, where they are.
 
-        What lies beside them is known to be empty from then on. Refused for what cannot be fetched in parts.
+        What lies beside them is then known to be empty. Refused for what cannot be fetched in parts.
         """
         asked_at = self._rules.timestamp()
         extent = await self._sizes.extent(series, box, Claim(priority))
@@ -173,27 +173,27 @@ class Filler:
         return extent
 
     def background_records(self) -> int:
-        """How many records are fetched at a time while nobody waits for them."""
+        """How many records are fetched at a time in the background."""
         return max(1, self._settings.chunk_records // BACKGROUND)
 
     async def size(self, series: Series, boxes: Iterable[Box]) -> float:
-        """About how many records the boxes hold, asked from upstream where slots cannot tell."""
+        """About how many records the boxes hold; upstream is asked if slots cannot tell."""
         return await self._sizes.size(series, boxes, Claim())
 
     def guess(self, series: Series, box: Box) -> float:
-        """How many records a box may hold, as far as is known without asking."""
+        """How many records a box may hold, estimated without asking."""
         return self._sizes.guess(series, box)
 
     def slots(self, series: Series) -> int:
-        """How many axis values one request asks for, as far as is known."""
+        """How many axis values one request asks for, as presently estimated."""
         return self._sizes.slots(series)
 
     def progress(self) -> dict[str, Progress]:
-        """The fetches of each series that has some under way, by lower-case name."""
+        """The progress of each series with fetches under way, by lower-case name."""
         return {name: p for name, p in self._progress.items() if p.done < p.total}
 
     async def stop(self) -> None:
-        """End everything that is under way; what is committed stays."""
+        """End all flights; what is committed stays."""
         tasks = [f.task for flights in self._flights.values() for f in flights]
         for task in tasks:
             task.cancel()
@@ -202,7 +202,7 @@ class Filler:
     # ---- flights ---------------------------------------------------------------------------------
 
     async def _closed(self, series: Series, box: Box, claim: Claim) -> tuple[Box, ...]:
-        """The part of a box where there are records, with ends; a box with open ends that is small, as it is."""
+        """The part of a box that has records, with closed ends; a small box with open ends is left as it is."""
         if box.bounded:
             return (box,)
         extent = await self.extent(series, box, claim.priority)
@@ -220,7 +220,7 @@ class Filler:
         slots: int,
         priority: Priority,
     ) -> list[_Flight]:
-        """Start a flight for every part of the boxes that none covers yet; those to wait for."""
+        """Start a flight for every part of the boxes that none covers yet; the flights to wait for."""
         name = series.name.lower()
         flights = self._flights.setdefault(name, [])
         waits: list[_Flight] = []
@@ -257,36 +257,36 @@ class Filler:
                 flights.remove(flight)
             self._progress[name].done += 1
             if not task.cancelled():
-                task.exception()  # looked at here, since everybody who waited may have gone
+                task.exception()  # retrieved here, since everybody who waited may have gone
 
         flight.task.add_done_callback(landed)
         return flight
 
     def _abandon(self, series: Series, flight: _Flight) -> None:
-        """End a flight that nobody else waits for; what it has begun to write is written."""
+        """End a flight that nobody else waits for; a write that has begun is finished."""
         if flight.may_end and not flight.task.done():
-            self._flights[series.name.lower()].remove(flight)  # first: nobody may come to wait for it
+            self._flights[series.name.lower()].remove(flight)  # first: nobody may begin to wait for it
             flight.task.cancel()
 
     # ---- one box ---------------------------------------------------------------------------------
 
     async def _fetch(self, series: Series, box: Box, claim: Claim) -> int:
-        """See that a box of about a chunk is held; how many records had to be fetched."""
-        # What waits for the budget holds up no other mirror: it says what it fetches once it has a place.
+        """Fetch what is missing of a box of about a chunk; how many records had to be fetched."""
+        # The place first: a fetch that waits for the budget must not make other mirrors wait for its flight.
         async with self._backlog.place(self._sizes.guess(series, box), claim):
             return await self._shared.fetch(series, box, lambda part: self._ask(series, part, claim)) or 0
 
     async def _fetch_again(self, series: Series, box: Box, claim: Claim) -> int:
-        """Fetch a box of about a chunk, although it is held; how many records it has."""
+        """Fetch a box of about a chunk again, although it is held; how many records it has."""
         async with self._backlog.place(self._sizes.guess(series, box), claim):
             return await self._ask(series, box, claim)
 
     async def _ask(self, series: Series, box: Box, claim: Claim) -> int:
-        """The same with a place for it."""
+        """The same, once there is a place for it."""
         try:
             return await self._ask_whole(series, box, claim)
         except UpstreamRefused:
-            # The server says "series not found" when a set is too large: ask for less.
+            # The server says "series not found" if a set is too large: ask for less.
             parts = halves(box)
             if parts is None:
                 raise
@@ -309,7 +309,7 @@ class Filler:
         return 0
 
     async def _fetch_capped(self, series: Series, box: Box, most: int) -> int | None:
-        """Fetch a box of less than ``most`` records; of a larger one the first are kept, and None is returned."""
+        """Fetch a box of fewer than ``most`` records; of a larger box the first are kept, and None is returned."""
         key = f"{most} {box_query(series, box)}"
         return await self._capped.run(key, lambda: self._fetch_less(series, box, most))
 
@@ -333,7 +333,7 @@ class Filler:
 
 
 async def _all_finished(flights: Iterable[_Flight]) -> int:
-    """Wait for flights, which go on if the caller does not; their records, or the first error."""
+    """Wait for flights, which go on if the caller is cancelled; their records, or the first error."""
     tasks = dict.fromkeys(flight.task for flight in flights)
     results = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
     for result in results:
@@ -343,6 +343,6 @@ async def _all_finished(flights: Iterable[_Flight]) -> int:
 
 
 def _better_apart(box: Box, flight: _Flight, priority: Priority) -> bool:
-    """True if a person needs so little of a flight in the background that to ask for it again costs less time."""
+    """True if a person needs so little of a background flight that a separate request is quicker."""
     background = priority is Priority.PEOPLE and flight.claim.priority > Priority.PEOPLE
     return background and box.bounded and (not flight.box.bounded or box.slots() * SMALL <= flight.box.slots())

@@ -1,4 +1,4 @@
-"""``^`` and ``$``: JSOC is asked for one record, whose key then stands for the mark."""
+"""Resolves ``^`` and ``$``: JSOC is asked for one record, whose key then replaces the mark."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
 
 
-#: How the questions for first and last records begin among the answers that are kept.
+#: The prefix of questions for first and last records among the kept answers.
 _KEY = "first or last "
 INEXACT_TYPES = FLOAT_TYPES | {"time"}
 
@@ -46,7 +46,7 @@ INEXACT_TYPES = FLOAT_TYPES | {"time"}
 class Resolved:
     """A selection without ``^`` and ``$``; ``selection`` is None if there is no such record.
 
-    ``asked``: upstream had to be asked. ``stale``: the last held record was taken for the last.
+    ``asked``: upstream had to be asked. ``stale``: the last held record was taken to be the last.
     """
 
     selection: Selection | None
@@ -65,7 +65,7 @@ class FirstLast:
         self._flights: SingleFlight[str, Term | None] = SingleFlight()
 
     async def resolve(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT) -> Resolved:
-        """Put values in the place of every ``^`` and ``$``, from the first filter to the last."""
+        """Replace every ``^`` and ``$`` by a value, from the first filter to the last."""
         asked = stale = False
         while (position := extreme_position(selection)) is not None:
             f = selection.filters[position]
@@ -113,7 +113,7 @@ class FirstLast:
         return value, "asked"
 
     async def _recalled(self, series: Series, query: str) -> tuple[Term | None, float] | None:
-        """What was remembered before the mirror was started."""
+        """The value remembered from before the mirror's start."""
         kept = self._index.answers.find(series.name, AnswerKind.BODY, _KEY + query)
         body = None if kept is None else await self._index.body(kept)
         if kept is None or body is None:
@@ -122,7 +122,7 @@ class FirstLast:
         return self._known[query]
 
     async def _value_however_old(self, before: Selection, query: str, f: KeyFilter, term: Extreme) -> Term | None:
-        """The value among what is held; where a condition hides that, the one that JSOC told last."""
+        """The value among held records; if a condition makes that undecidable, JSOC's last answer."""
         try:
             return await self._held_value(before, f, term)
         except NotHeld:
@@ -132,15 +132,15 @@ class FirstLast:
             return known[0]
 
     async def _ask(self, before: Selection, query: str, f: KeyFilter, mark: Extreme) -> Term | None:
-        """The value of the key alone where it tells the record, which then comes with the fill that follows.
+        """Ask for the value of the key; the record itself comes with the fill that follows, if the value identifies it.
 
-        A printed time or float does not tell it: then the record is kept, so that a search comes upon it.
+        A printed time or float does not identify it: then the record is kept, so that a search finds it.
         UpstreamBroken if the last record lies before one that is held.
         """
         series = before.series
         request = fill_request(self._index.layout(series), query, n=1)
         exact = _kind(before, f) not in INEXACT_TYPES
-        # The other keys come too, so that it is seen whether they are those that the filters before it name.
+        # The other keys are requested too, to verify that they satisfy the filters before it.
         keys = tuple(dict.fromkeys((f.column, *identifying(series))))
         answer = await self._upstream.rs_list(RsListRequest(query, keys=keys, n=1) if exact else request)
         if not answer.count:
@@ -159,7 +159,7 @@ class FirstLast:
     async def _check_last(
         self, before: Selection, query: str, f: KeyFilter, mark: Extreme, value: Term
     ) -> None:
-        """The first record may go, as those of the near-real-time series do; the last one only follows another."""
+        """Raise if a held record lies beyond the last. (The first may disappear, as in near-real-time series.)"""
         if not mark.last:
             return
         try:
@@ -177,7 +177,7 @@ class FirstLast:
 
 
 def _from(first: Term, steps: IntRange) -> IntRange:
-    """``steps`` with its open start put at ``first``, if that was what it lacked."""
+    """``steps`` with an open start replaced by ``first``."""
     if extreme_of(steps) is None:
         return steps
     assert isinstance(first, IntRange)
@@ -185,7 +185,7 @@ def _from(first: Term, steps: IntRange) -> IntRange:
 
 
 def _term(selection: Selection, f: KeyFilter, text: str) -> Term:
-    """The value of a key as printed, as a term that only it satisfies."""
+    """A key's printed value, as a term that only this value satisfies."""
     kind = _kind(selection, f)
     if kind == "string":
         return Text("" if text == "MISSING" else from_wire(text))
@@ -223,7 +223,7 @@ def _decoded(body: bytes) -> Term | None:
 
 
 def _place(term: Term) -> tuple[float, str]:
-    """Where the value of a key lies among others of its kind; a printed time or float may stand for any near it."""
+    """The sort position of a key's value; a printed time or float may stand for any value near it."""
     match term:
         case IntRange(first, _) if first is not None:
             return first, ""
@@ -241,15 +241,15 @@ def _kind(selection: Selection, f: KeyFilter) -> str:
 
 
 def _good_for(term: Extreme, freshness: Freshness) -> float:
-    """Seconds: the last record changes with every new one, the first hardly ever."""
+    """Seconds for which an answer is good: the last record changes with every new one, the first hardly ever."""
     return freshness.young_age if term.last else freshness.settled_age
 
 
 def _prefix(selection: Selection, position: int, term: Extreme) -> str:
-    """The record set of the filters before ``position``, and the mark alone."""
+    """The record set of the filters before ``position``, followed by the mark alone."""
     source = [f for f in selection.source.filters if not (isinstance(f, Bracket) and not f.text)]
     f = selection.filters[position]
     assert isinstance(f, KeyFilter)
-    # bind moves a filter to the front if its mark is that of the whole series; then nothing is before it.
+    # bind moves a filter to the front if its mark refers to the whole series; then nothing is before it.
     mark = Bracket("$" if term.last else "^", f.key)
     return str(RecordSet(selection.series.name, (*source[:position], mark)))

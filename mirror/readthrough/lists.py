@@ -1,4 +1,4 @@
-"""The lists of series, and registered addresses: small answers of JSOC that are kept whole."""
+"""The read-through for lists of series and registered addresses: small answers of JSOC that are kept whole."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Listing:
     async def all_series(self, *, notes: bool, demand: CacheDemand = CacheDemand.DEFAULT) -> tuple[SeriesEntry, ...]:
         """All series, as showextseries lists them, with or without their notes."""
         name = "showextseries notes" if notes else "showextseries"
-        # Where JSOC was only asked otherwise: those with their notes name all, show_series names the public ones.
+        # If only other lists are held: the one with notes names all series, show_series the public ones.
         others = ("showextseries notes", "show_series")
         return await self._list(name, lambda: self._upstream.showextseries(info=notes), demand, others)
 
     async def check_address(self, request: AddressRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> AddressAnswer:
-        """What JSOC says of an address; that one is registered is remembered."""
+        """JSOC's answer about an address; that one is registered is remembered."""
         kept = await self.addresses.get(request.address.lower())
         if kept and self._is_good(kept[1], ADDRESS_AGE, demand):
             return AddressAnswer(REGISTERED, kept[0])
@@ -70,7 +70,7 @@ class Listing:
         return answer
 
     def _is_good(self, fetched_at: float, age: float, demand: CacheDemand) -> bool:
-        """True if what was fetched then is answered without asking again."""
+        """True if an answer from that time is given without asking again."""
         young = abs(self._rules.timestamp() - fetched_at) < age and demand is not CacheDemand.REVALIDATE
         return young or not self._rules.asks(demand)
 
@@ -81,7 +81,7 @@ class Listing:
         demand: CacheDemand,
         others: Sequence[str] = (),
     ) -> tuple[SeriesEntry, ...]:
-        """A list as it is held, or as ``ask`` gives it; the first of ``others`` that is held where neither can be."""
+        """The held list, or the one that ``ask`` gives; if neither can be had, the first of ``others`` that is held."""
         kept = await self.lists.get(name)
         if kept and self._is_good(kept[1], LIST_AGE, demand):
             return _from_json(kept[0])

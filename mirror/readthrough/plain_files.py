@@ -1,8 +1,8 @@
 """The read-through for JSOC's plain files: what lies below /data and /doc/data on its web server.
 
-Unlike files of storage units they change in their place. So each is checked with JSOC when the last check is older
-than its rule says (``[[plain_file]]`` in config.toml): by ETag and Last-Modified, so that what has not changed does not
-come again. Where JSOC does not answer, what is held is served as stale.
+Unlike files of storage units they change in place. So each is checked with JSOC when its last check is older than
+its rule allows (``[[plain_file]]`` in config.toml): by ETag and Last-Modified, so that unchanged files are not
+downloaded again. If JSOC does not answer, the held file is served as stale.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from mirror.storage.files.plain_files import PlainFileTable
     from mirror.storage.files.table import Blob
 
-#: Seconds that somebody waits for a check of a file that is held; the check goes on behind the stale answer.
+#: Seconds that a client waits for the check of a held file; after that it gets the stale file, and the check goes on.
 PATIENCE = 15.0
 #: Attempts at a file that is not held.
 ATTEMPTS = 3
-#: Seconds in which JSOC is not asked again about files that are held, after it did not answer.
+#: Seconds for which JSOC is not asked about held files after it did not answer.
 AWAY_FOR = 30.0
-#: Characters of a header that is kept.
+#: Most characters of a kept header.
 _LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A plain file that is held, how it came about, and if it is stale when it was last checked."""
+    """A held plain file, how it was answered, and if it is stale, when it was last checked."""
 
     file: PlainFile
     origin: CacheStatus
@@ -63,29 +63,29 @@ class PlainFiles:
         self._away_until = 0.0
 
     def keeps(self, path: str) -> bool:
-        """Whether a path, in its one spelling, is one of plain files that are kept."""
+        """True if the plain file at a path, in its one spelling, is kept."""
         return self.max_age(path) is not None and "\ufffd" not in unquote(path)
 
     async def held(self, path: str) -> PlainFile | None:
-        """The file as it is held, however old."""
+        """The held file, however old."""
         return await self._table.at(path)
 
     @property
     def may_be_stale(self) -> bool:
-        """Whether what is held is served where JSOC does not answer."""
+        """True if held files are served when JSOC does not answer."""
         return self._rules.stale_on_failure
 
     def stale(self, held: PlainFile) -> Cached:
-        """A file as it is held, which JSOC could not be asked about."""
+        """A held file, about which JSOC could not be asked."""
         return Cached(held, CacheStatus.STALE, held.checked_at)
 
     async def open(
         self, path: str, demand: CacheDemand = CacheDemand.DEFAULT, host: str | None = None
     ) -> Cached | Download:
-        """The file at a path: held, or the download of it that runs from now on.
+        """The file at a path if it is held, else its download, which is running then.
 
-        ``host`` is the one of JSOC's names to ask. NotHeld where JSOC may not be asked, OtherAnswer where it answers
-        with something else than a file, UpstreamError where it does not answer.
+        ``host`` is which of JSOC's names to ask. NotHeld if JSOC may not be asked, OtherAnswer if it answers with
+        something other than a file, UpstreamError if it does not answer.
         """
         held = await self._table.at(path)
         now = self._rules.timestamp()
@@ -116,7 +116,7 @@ class PlainFiles:
         try:
             async with asyncio.timeout(None if held is None else PATIENCE):
                 size = await download.begun()
-                if download.written >= size:  # it is small, and all there: what is wrong with it is known in a moment
+                if download.written >= size:  # small and complete: whether it is right is known in a moment
                     await download.kept()
         except Unchanged:
             await self._table.checked(path, asked_at)

@@ -1,14 +1,13 @@
-"""Whether JSOC may be contacted, and what its failure means; decided here once for every read.
+"""Whether JSOC may be contacted, and what its failure means, decided here for every read.
 
 strict    an answer that needs JSOC fails when JSOC fails
-fallback  data that are held but should be checked again are served as they are when JSOC fails
+fallback  held data that are due for a check are served unchecked when JSOC fails
 offline   JSOC is never asked
 
-A single request may demand for more than the policy: to have what it reads checked, or JSOC left alone.
+A single request may demand more than the policy: to have what it reads checked, or JSOC left alone.
 
-What the engine needs of JSOC; ``mirror.upstream.client.UpstreamClient`` is it.
-
-A protocol of its own keeps the engine testable without a server and free of HTTP.
+``JsocInfo`` is what the read-through needs of JSOC, and ``mirror.upstream.client.UpstreamClient`` provides. It is a
+protocol, so that the read-through is free of HTTP and can be tested without a server.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
     from mirror.wire.rs_list import RsList
 
 
-#: No check is as young as this, in seconds.
+#: A maximum age in seconds that no check satisfies.
 NEVER = float("-inf")
 
 
 def within(fill: Fill, upstream: Upstream) -> Fill:
-    """The sizes of what is fetched, where one chunk takes but a part of what the hour allows."""
+    """The sizes of fetches, reduced so that one chunk takes only a part of the hourly budget."""
     hourly = upstream.records_per_hour
     if hourly is None:
         return fill
@@ -47,18 +46,18 @@ def within(fill: Fill, upstream: Upstream) -> Fill:
 
 
 class CacheDemand(Enum):
-    """What one request demands of freshness."""
+    """The freshness that one request demands."""
 
-    DEFAULT = "usual"  #: what the rules say
-    REVALIDATE = "check"  #: everything that it reads is checked with upstream now, however young the last check
+    DEFAULT = "usual"  #: as the rules say
+    REVALIDATE = "check"  #: everything that it reads is checked with upstream now, however recent the last check
     ONLY_IF_CACHED = "held"  #: upstream is not asked, whatever is missing or old
 
 
 @dataclass
 class Rules:
-    """The rules in force; ``policy`` may be changed while running, ``configured`` is what it goes back to.
+    """The rules in force; ``policy`` may change at run time, ``configured`` is what it returns to.
 
-    ``now`` gives the present as an aware datetime; ``rule_for`` the freshness rule of a series name.
+    ``now`` gives the present as an aware datetime, ``rule_for`` the freshness rule of a series name.
     """
 
     policy: Policy
@@ -67,11 +66,11 @@ class Rules:
     configured: Policy = field(init=False)
 
     def __post_init__(self) -> None:
-        """The first policy is the configured one."""
+        """Begin with ``policy`` as the configured one."""
         self.configured = self.policy
 
     def configure(self, policy: Policy) -> None:
-        """The configuration says so now; what was set while running is over."""
+        """Set the policy from the configuration, in place of one set at run time."""
         self.policy = self.configured = policy
 
     @property
@@ -99,15 +98,15 @@ class Rules:
         return self.now().timestamp()
 
     def acceptable(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Freshness:
-        """How old a check may be that was just made: upstream may be a mirror that could not make it itself."""
+        """How old a check may be right after asking: upstream may be a mirror that could not check itself."""
         if demand is CacheDemand.REVALIDATE:
             return Freshness(self.timestamp(), GRAIN, GRAIN, MIN)
         return self.freshness(series)
 
     def freshness(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Freshness:
-        """How old checks of this series may be, with the slot up to which its data have settled.
+        """How old checks of this series may be, and the slot up to which its data have settled.
 
-        Without a time axis nothing tells old data from new: then everything counts as young.
+        Without a time axis old data cannot be told from new: then everything counts as new.
         """
         rule, now = self.rule_for(series.name), self.now()
         if demand is CacheDemand.REVALIDATE:
@@ -122,7 +121,7 @@ class Rules:
 
 
 class JsocInfo(Protocol):
-    """JSOC's jsoc_info, and what show_info alone tells; every method raises UpstreamError."""
+    """JSOC's jsoc_info, and what only show_info tells; every method raises UpstreamError."""
 
     async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
         """The records of a request."""
@@ -137,5 +136,5 @@ class JsocInfo(Protocol):
         ...
 
     async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
-        """By what formats the keywords of a series print."""
+        """The formats by which the keywords of a series print."""
         ...

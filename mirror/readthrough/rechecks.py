@@ -1,9 +1,9 @@
-"""Rechecks of what is held: record numbers only, and then just the records that changed.
+"""Rechecks of what is held: by record numbers first, then only the records that changed.
 
-JsocInfo is asked for the record numbers of a box. Those that are not held, or were kept before their series got
-another keyword, are fetched by their numbers, those that are gone become old versions, and the box counts as
-checked: one transaction. Where so much changed that the numbers would cost more than the box, the box is fetched
-as if it were missing.
+JSOC is asked for the record numbers of a box. Records that are not held, or were kept before their series got another
+keyword, are fetched by number, those that are gone become old versions, and the box counts as checked, all in one
+transaction. If so much changed that fetching by number would cost more than the box, the box is fetched as if it
+were missing.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
     from mirror.wire.rs_list import RsList
 
-#: A check asks for record numbers only, which are this much lighter than whole records.
+#: A check asks for record numbers only, which cost this many times less than whole records.
 CHECK_FACTOR = 5
 #: What a request costs upstream, in records of an answer.
 REQUEST_COST = 500
-#: Milliseconds around a span of plain times in which records of it may be held.
+#: Milliseconds around a span of plain times within which its records may be held.
 EDGE = 3000
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a check found: record numbers that are not held, and held ones that are not there any more."""
+    """What a check found: record numbers that are not held, and held ones that are gone upstream."""
 
     new: frozenset[int]
     gone: frozenset[int]
 
 
 def compare(ours: Collection[int], known: Collection[int], theirs: Collection[int]) -> Difference:
-    """``ours`` are held and lie in the box for certain; ``known`` are those of ``theirs`` that are held whole."""
+    """Compare: ``ours`` are held and certainly in the box; ``known`` are those of ``theirs`` held with all fields."""
     return Difference(frozenset(theirs) - frozenset(known), frozenset(ours) - frozenset(theirs))
 
 
 def runs(numbers: Iterable[int]) -> Iterator[Steps]:
-    """The numbers as ascending intervals, none touching the next."""
+    """The numbers as ascending, maximal intervals."""
     first = last = None
     for number in sorted(numbers):
         if first is None or last is None:
@@ -71,9 +71,9 @@ def runs(numbers: Iterable[int]) -> Iterator[Steps]:
 
 
 def by_number(new: Collection[int], there: int, chunk: int) -> tuple[Box, ...] | None:
-    """The boxes of record numbers to fetch, or None if the whole box of ``there`` records costs less.
+    """The boxes of record numbers to fetch, or None if fetching the whole box of ``there`` records costs less.
 
-    More than a chunk of changed records is never fetched by number: they are kept in one transaction.
+    Never more than a chunk of changed records by number, since they are kept in one transaction.
     """
     if len(new) > chunk:
         return None
@@ -105,11 +105,11 @@ class Rechecks:
         self._fetch = fetch
 
     async def check(self, series: Series, box: Box, claim: Claim) -> None:
-        """Return when the box is held as it is upstream; raises UpstreamError otherwise."""
-        if box.region == RECNUMS:  # a record never changes under its number, but its series may grow
+        """Return when the held box is as it is upstream; raises UpstreamError otherwise."""
+        if box.region == RECNUMS:  # records never change under their numbers, but the series may get keywords
             if await self._index.lacking(series, box_predicate(series, box), all_versions=True):
                 await self._fetch(series, box, claim)
-            # What was taken away meanwhile is not claimed again.
+            # What was removed meanwhile is not claimed again.
             elif not self._index.coverage(series).gaps(box):
                 await self._index.confirm(series, (box,), self._rules.timestamp())
             return
@@ -125,7 +125,7 @@ class Rechecks:
             await self._settle(series, box, theirs, asked_at - age, claim)
 
     async def check_within(self, series: Series, box: Box, most: int) -> int | None:
-        """As ``check``, if that takes less than ``most`` records of upstream: how many; None if it is not done."""
+        """As ``check``, if that takes fewer than ``most`` records from upstream; how many, None if it was not done."""
         claim = Claim()
         if box.region == RECNUMS:
             if box.slots() >= most:
@@ -133,7 +133,7 @@ class Rechecks:
             await self.check(series, box, claim)
             return box.slots()
         asked_at = self._rules.timestamp()
-        # Each may be asked for three times: its number, as a change, and with its box if that changed again.
+        # A record may be requested three times: as a number, as a change, and with its box if that changed again.
         theirs, age = await self._numbers(series, box, claim, max(1, most // 3))
         if theirs is None:
             return None
@@ -145,7 +145,7 @@ class Rechecks:
     ) -> tuple[frozenset[int] | None, float]:
         """The record numbers of a box upstream, and the age of that answer in seconds.
 
-        None if there are ``most``, and maybe more; without it, if there are too many, which only open ends can hold.
+        None if there are ``most`` or more; without ``most``, if there are too many, as only open ends can have.
         """
         if most is None and not box.bounded:
             most = self._chunk * CHECK_FACTOR + 1
@@ -157,7 +157,7 @@ class Rechecks:
         return numbers, answer.age
 
     async def _check_halves(self, series: Series, box: Box, claim: Claim) -> None:
-        """A box with too many records for one answer, which the server calls "series not found"."""
+        """Check a box with too many records for one answer, for which the server says "series not found"."""
         parts = halves(box)
         if not box.bounded:
             await self._check_open(series, box, claim)
@@ -168,7 +168,7 @@ class Rechecks:
                 await self.check(series, part, claim)
 
     async def _check_open(self, series: Series, box: Box, claim: Claim) -> None:
-        """A large box with open ends: in parts between its first and last record."""
+        """Check a large box with open ends, in parts between its first and last record."""
         asked_at = self._rules.timestamp()
         count = await self._sizes.count(series, box, claim)
         if not count:
@@ -183,20 +183,20 @@ class Rechecks:
     async def _settle(
         self, series: Series, box: Box, theirs: frozenset[int], asked_at: float, claim: Claim
     ) -> None:
-        """Make what is held of a box the same as the records of these numbers."""
+        """Make what is held of a box match these record numbers."""
         found = await self._compare(series, box, theirs)
         parts = by_number(found.new, len(theirs), self._chunk)
         if parts is not None:
             async with self._backlog.place(len(found.new), claim):
                 answers = [await self._records(series, part, claim) for part in parts]
-                # They came by their numbers: a list of the records of another box would put them into this one.
+                # Verify the box, since they came by number: a list for another box would put its records into this one.
                 inside = Question.of(fill_request(self._index.layout(series), str(box_query(series, box))), lambda _: series)
                 for answer in answers:
                     inside.check(answer)
                 if sum(answer.count for answer in answers) == len(found.new):
                     await self._index.amend(series, answers, box, gone=found.gone, checked_at=asked_at)
                     return
-        # Much has changed, or something has again since.
+        # Much has changed, or something has changed again meanwhile.
         if not box.bounded and len(theirs) > self._chunk:
             await self._check_open(series, box, claim)
             return
@@ -210,8 +210,8 @@ class Rechecks:
     async def _compare(self, series: Series, box: Box, theirs: frozenset[int]) -> Difference:
         versions, predicate = box.region.all_versions, box_predicate(series, box)
         ours = await self._index.recnums(series, predicate, all_versions=versions)
-        # What is held elsewhere is fetched again, so that it is seen whether it belongs here: else a list of other
-        # records would count as this one. At the ends of a span of plain times more is held than is certain.
+        # Records held elsewhere are fetched again, to see whether they belong here: otherwise a list of other records
+        # would be taken for this one. At the ends of a span of plain times more is held than is certain.
         near = predicate if _is_exact(series) else box_predicate(series, with_edges(box, EDGE))
         known = await self._index.recnums(series, near, all_versions=versions)
         lacking = await self._index.lacking(series, near, all_versions=versions)
@@ -224,7 +224,7 @@ def _is_exact(series: Series) -> bool:
 
 
 def split(box: Box, first: int, last: int) -> tuple[Box, Box]:
-    """The parts of a box within ``first..last``, and beyond."""
+    """The parts of a box within ``first..last`` and beyond."""
     inner = [cut for s in box.steps if (cut := s.cut(first, last))]
     outer = [
         cut for s in box.steps for lo, hi in ((MIN, first - 1), (last + 1, MAX)) if (cut := s.cut(lo, hi))

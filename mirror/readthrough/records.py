@@ -1,13 +1,13 @@
-"""The read-through for records: from the index, after a fill where something is missing, or forwarded.
+"""The read-through for records: from the index, after a fill if something is missing, or forwarded.
 
-``mirror.coverage.plan`` decides, this obeys. Search, export, sync and the command line all read here.
+``mirror.coverage.plan`` decides, this module obeys. Search, export, sync and the command line all read here.
 
 What is asked of JSOC is in proportion to the question:
 
 1. Nothing is fetched that nobody waits for; large fills are begun in ``mirror.services.fills.fills`` only.
-2. A question with ``n`` takes at most its answer and one chunk of records, over all of its record sets, and no
-   count. It is filled where that is certain to be enough, and forwarded otherwise.
-3. A question without takes at most its answer and one chunk, and is forwarded if that is more than people wait for.
+2. A question with ``n`` costs at most its answer and one chunk of records, over all of its record sets, and no
+   count. It is filled if that is certain to suffice, and forwarded otherwise.
+3. A question without ``n`` costs at most its answer and one chunk, and is forwarded if that is too much to wait for.
 """
 
 from __future__ import annotations
@@ -68,17 +68,17 @@ T = TypeVar("T")
 
 
 class CacheStatus(IntEnum):
-    """How a read was answered; of several reads the highest tells how the whole was."""
+    """How a read was answered; for several reads together the highest counts."""
 
-    LOCAL = 0  #: from what was held, and checked recently enough
-    FILLED = 1  #: from what is held now, after asking upstream for the rest
-    FORWARDED = 2  #: by upstream, asked the same query
+    LOCAL = 0  #: from what was held and checked recently enough
+    FILLED = 1  #: from the index, after asking upstream for what was missing
+    FORWARDED = 2  #: by upstream, with the same query
     STALE = 3  #: from what is held, although it should have been checked
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a read rests on that the index alone has answered: its selection, and the version of the series."""
+    """What an answer from the index alone depends on: its selection, and the version of the series."""
 
     selection: Selection
     version: int
@@ -88,8 +88,8 @@ class Basis:
 class Read:
     """The records of a selection in order.
 
-    ``checked_at``: the moment of the last check of what was checked longest ago; None for what coverage tells.
-    ``basis`` tells whether the same would be read again (``Records.holds``); None for what must be read from the database.
+    ``checked_at``: the oldest last check of any part; None where coverage tells it.
+    ``basis`` shows whether the same would be read again (``Records.holds``); None if the database must be read.
     """
 
     rows: Sequence[Row]
@@ -109,7 +109,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The records are those that ``selection``, without ``^`` and ``$``, picks in the index, all of them decided."""
+    """The records that ``selection``, without ``^`` and ``$``, picks in the index; none of them is undecided."""
 
     selection: Selection
     origin: CacheStatus
@@ -125,9 +125,9 @@ class Spare:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """How a selection is asked for: what ``read`` and ``locate`` are given beside it.
+    """How a selection is asked for: the other arguments of ``read`` and ``locate``.
 
-    With ``most`` set nothing is forwarded that has more records, and no more are fetched: it is TooLarge.
+    With ``most`` set, no more records are forwarded or fetched: more is TooLarge.
     """
 
     n: int | None
@@ -138,13 +138,13 @@ class _Question:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """The index can answer; how, and of a stale answer when it was checked last."""
+    """The index can answer: how, and for a stale answer when it was last checked."""
 
     origin: CacheStatus
     checked_at: float | None = None
 
 
-#: Record numbers that are looked up before the archive is asked for them.
+#: Up to this many record numbers are looked up before JSOC is asked for them.
 MOST_NUMBERS = 50_000
 #: A series of at most this many records is filled whole for a condition without bounds.
 SMALL_SERIES = 5_000
@@ -173,7 +173,7 @@ class Records:
         self._answers = KeptAnswers(index, upstream, rules, settings)
 
     def spare(self) -> Spare:
-        """What one question with ``n`` may fetch beyond its answer: pass it to the reads of all its record sets."""
+        """How much one question with ``n`` may fetch beyond its answer: pass it to the reads of all its record sets."""
         return Spare(self._settings.chunk_records)
 
     async def read(
@@ -181,13 +181,13 @@ class Records:
     ) -> Read:
         """The records of ``selection``, at most the first (or last) ``n`` of them.
 
-        Raises NotHeld if upstream may not be asked or does not answer, and something is missing.
+        Raises NotHeld if something is missing, and upstream may not be asked or does not answer.
         """
         question = _Question(n, demand, spare or self.spare())
         return await self._index.removals.steady(lambda: self._read(selection, question))
 
     def holds(self, basis: Basis, demand: CacheDemand) -> bool:
-        """True if ``read`` would give the same once more, from the index alone."""
+        """True if ``read`` would give the same again, from the index alone."""
         selection = basis.selection
         if demand is CacheDemand.REVALIDATE or not self._index.same_since(selection, basis.version):
             return False
@@ -195,17 +195,17 @@ class Records:
         return isinstance(plan_read(selection, self._index.coverage(selection.series), freshness), Local)
 
     async def locate(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT, *, few: bool = False) -> Located | Read:
-        """Where the records of ``selection`` are: in the index, after a fill if need be, or in an answer of JSOC's.
+        """Where the records of ``selection`` are: in the index, after a fill if need be, or in JSOC's answer.
 
-        Raises as ``read`` does, and TooLarge if more than people wait for would have to be fetched; more than a chunk,
-        if only a ``few`` of the records are wanted in the end.
+        Raises as ``read`` does, and TooLarge if the fetch would take longer than people wait; if only a ``few`` of the
+        records are wanted in the end, if it would be more than a chunk.
         """
         most = self._settings.chunk_records if few else self._settings.waiting_limit
         question = _Question(None, demand, self.spare(), most)
         return await self._index.removals.steady(lambda: self._locate(selection, question))
 
     async def count(self, selection: Selection, n: int | None = None, demand: CacheDemand = CacheDemand.DEFAULT) -> Count:
-        """How many records ``read`` would give: counted here if they are held, else upstream; raises as ``read`` does."""
+        """How many records ``read`` would give: counted here if they are held, else upstream. Raises as ``read`` does."""
         return await self._index.removals.steady(lambda: self._count(selection, n, demand))
 
     async def _read(self, selection: Selection, question: _Question) -> Read:
@@ -252,17 +252,17 @@ class Records:
         return replace(told, origin=max(told.origin, least))
 
     async def _undecided(self, selection: Selection, question: _Question, reason: str = "") -> Read:
-        """The records of a selection whose condition printed values cannot decide."""
+        """The records of a selection whose condition is not decided by printed values."""
         told = await self._told(selection, question)
         return told or await self._forward(selection, question.n, reason or _UNDECIDED, question.demand)
 
     async def _told(self, selection: Selection, question: _Question) -> Read | None:
-        """The records by what JSOC answered before, if that was recently enough."""
+        """The records according to a kept answer of JSOC, if that is recent enough."""
         found = await self._answers.records(selection, question.n, question.demand)
         return None if found is None else Read(found.rows, CacheStatus.LOCAL, found.checked_at)
 
     async def _however_old(self, selection: Selection, question: _Question, problem: MirrorError) -> Read:
-        """The same, however long ago, since JSOC cannot be asked; else that problem."""
+        """The same, however old, since JSOC cannot be asked; without such an answer, raise ``problem``."""
         found = None
         if self._rules.stale_on_failure or not self._rules.asks(question.demand):
             found = await self._answers.records(selection, question.n, question.demand, any_age=True)
@@ -309,7 +309,7 @@ class Records:
         demand: CacheDemand,
         cause: MirrorError | None,
     ) -> Count:
-        """The count of what is held, however old; NotHeld if some is missing, or it cannot be told."""
+        """The count of held records, however old; NotHeld if some are missing or undecided."""
         if isinstance(plan, Forward):
             raise self._cannot_alone(selection, plan.reason, demand)
         self._insist_on_held(selection.series, plan.missing if isinstance(plan, Fetch) else (), demand, cause)
@@ -320,7 +320,7 @@ class Records:
         return Count(_at_most(total, n), max(stale.origin, least), stale.checked_at)
 
     async def _plan(self, selection: Selection, demand: CacheDemand) -> Plan:
-        """How a selection is to be answered, once what the other mirrors have of it was taken over."""
+        """How to answer a selection, after taking over what the other mirrors have of it."""
         series, freshness = selection.series, self._rules.freshness(selection.series, demand)
         plan = plan_read(selection, self._index.coverage(series), freshness)
         if isinstance(plan, Fetch) and await self._shared.catch_up(series, (*plan.missing, *plan.stale)):
@@ -328,7 +328,7 @@ class Records:
         return plan
 
     async def _make_ready(self, selection: Selection, question: _Question) -> _Ready | Read:
-        """See that the index can answer; how it will, or the answer if it was forwarded."""
+        """Make the index able to answer; how it will, or the answer if the query was forwarded."""
         series, demand = selection.series, question.demand
         plan = await self._plan(selection, demand)
         if isinstance(plan, Fetch):
@@ -354,7 +354,7 @@ class Records:
                 await self._filler.fill(series, plan.missing, plan.stale, freshness=freshness)
             if reason:
                 return await self._forward_or_stale(selection, question, reason)
-            if self._is_older(selection, acceptable):  # upstream is a mirror that could not check it itself
+            if self._is_older(selection, acceptable):  # upstream is a mirror that could not check either
                 if not self._rules.stale_on_failure:
                     raise UpstreamLacks(
                         f"the upstream mirror has only an older check of {series.name}"
@@ -363,13 +363,13 @@ class Records:
         except (UpstreamError, OverBudget) as error:
             if not self._rules.stale_on_failure:
                 raise
-            # Only a failed check may be passed over: what is missing stays missing.
+            # Only a failed check may be ignored: what is missing stays missing.
             self._insist_on_held(series, self._still_missing(selection), demand, error)
             return self._stale(selection)
         return _Ready(CacheStatus.FILLED)
 
     async def _without_known(self, series: Series, plan: Fetch) -> Plan:
-        """The plan without records that are asked for by number and held: under its number none changes."""
+        """The plan without held records that are requested by number, which never change."""
         boxes = [box for box in plan.missing if box.region == RECNUMS]
         if not boxes or sum(box.slots() for box in boxes) > MOST_NUMBERS:
             return plan
@@ -380,7 +380,7 @@ class Records:
         return Fetch(missing, plan.stale) if missing or plan.stale else Local()
 
     def _is_older(self, selection: Selection, freshness: Freshness) -> bool:
-        """True if what is held by now was checked before it had to be when ``freshness`` was asked for."""
+        """True if what is now held was checked earlier than ``freshness`` requires."""
         boxes, coverage = need(selection, implied=True), self._index.coverage(selection.series)
         return not isinstance(boxes, Forward) and any(coverage.stale(box, freshness) for box in boxes)
 
@@ -390,7 +390,7 @@ class Records:
         return _Ready(CacheStatus.STALE, min(moments, default=None))
 
     async def _fetch_some(self, series: Series, plan: Fetch, spare: Spare) -> str:
-        """See that what a question with ``n`` needs is held, if that is little for certain; else why it is forwarded."""
+        """Fetch what a question with ``n`` needs, if that is certain to be little; else why it is forwarded."""
         boxes = (*plan.missing, *plan.stale)
         if all(box.bounded for box in boxes):
             size = sum(self._filler.guess(series, box) for box in boxes)
@@ -403,7 +403,7 @@ class Records:
         return "the record set is too large" if taken is None else ""
 
     async def _too_much(self, selection: Selection, missing: tuple[Box, ...], most: int | None) -> str:
-        """Why the client should not wait for this fill, or "" if it may."""
+        """Why the client should not wait for this fill; "" if it may."""
         chunk = self._settings.chunk_records
         bounded = all(box.bounded for box in missing)
         if bounded and sum(box.slots() for box in missing) <= chunk // MOST_PER_SLOT:
@@ -423,7 +423,7 @@ class Records:
     async def _forward_or_stale(
         self, selection: Selection, question: _Question, reason: str
     ) -> Read | _Ready:
-        """The answer of upstream; what is held, unchecked, if upstream does not answer and nothing is missing."""
+        """Upstream's answer; or what is held, unchecked, if upstream does not answer and nothing is missing."""
         try:
             return await self._forward_if_small(selection, question, reason)
         except NotHeld:
@@ -432,7 +432,7 @@ class Records:
             return self._stale(selection)
 
     async def _forward_if_small(self, selection: Selection, question: _Question, reason: str) -> Read:
-        """As ``_forward``; TooLarge for more records than the question allows, which are counted first."""
+        """As ``_forward``, after a count: TooLarge for more records than the question allows."""
         if question.most is not None and self._rules.asks(question.demand):
             wanted = await self._upstream.rs_summary(str(selection.source))
             if wanted > question.most:
@@ -443,13 +443,13 @@ class Records:
         return await self._forward(selection, question.n, reason, question.demand)
 
     async def _forward(self, selection: Selection, n: int | None, reason: str, demand: CacheDemand) -> Read:
-        """Ask upstream the same query, or what of it is not known; keep what it says."""
+        """Ask upstream the same query, or the part of it that is unknown; keep what it says."""
         if not self._rules.asks(demand):
             raise self._cannot_alone(selection, reason, demand)
         try:
             found = await self._answers.ask(selection, n, demand)
         except UpstreamRefused:
-            raise  # it has answered, and nobody else can
+            raise  # JSOC has answered, and nobody else can
         except UpstreamError as error:
             if not self._rules.stale_on_failure:
                 raise

@@ -1,33 +1,34 @@
-"""What several mirrors share: what the read-through needs of the others, and what holds for a mirror that is alone.
+"""What the read-through needs of other mirrors that share with this one, and what a mirror alone does instead.
 
-The read-through plans as always. Before it asks JSOC for a box it says so here: what another mirror has of it is
-taken over, what another one is fetching is waited for, and only the rest is asked for. ``mirror.cluster`` is one that
-shares; without ``[cluster]`` in the configuration there is ``Alone``, which costs nothing.
+The read-through plans as always, but goes through ``Shared`` before it asks JSOC for a box: what another mirror has
+of it is taken over, what another one is fetching is waited for, and only the rest is requested. ``mirror.cluster``
+implements it; without ``[cluster]`` in the configuration there is ``Alone``, which costs nothing.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mirror.coverage.coverage import Box, Freshness
     from mirror.drms.series import Series
     from mirror.upstream.pacing import Priority
 
-    #: Fetches a box and keeps it; how many records came, None if it was not fetched to its end.
+    #: Fetches a box and keeps it; how many records came, None if it was not fetched completely.
     Ask = Callable[[Box], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a token with a quota has taken at one mirror.
+    """What a token with a quota has used at one mirror.
 
-    Bytes are those of the ``day``; ``requests`` since the mirror began; ``remaining`` may still come at once, as of ``at``.
+    Bytes are those of the ``day``; ``requests`` count from the mirror's start; as of ``at``, ``remaining`` more may
+    come at once.
     """
 
     day: str
@@ -38,48 +39,63 @@ class Taken:
     at: float
 
 
+class Peer(NamedTuple):
+    """Another mirror of the cluster, and where it answers."""
+
+    name: str
+    address: str
+
+
 class Shared(Protocol):
-    """The other mirrors. What needs them raises UpstreamUnreachable while they cannot be reached."""
+    """The other mirrors. Methods that need them raise UpstreamUnreachable while they cannot be reached."""
 
     async def catch_up(self, series: Series, boxes: Iterable[Box]) -> bool:
-        """Take over what the others have of these boxes and this mirror has not; True if there was something.
+        """Take over what the others have of these boxes and this mirror lacks; True if there was anything.
 
-        False, and no error, while they cannot be reached.
+        While they cannot be reached, False, and no error.
         """
         ...
 
     async def fetch(self, series: Series, box: Box, ask: Ask) -> int | None:
-        """Return when a box is held; ``ask`` is called for what of it nobody has, and nobody fetches.
+        """Return when a box is held; ``ask`` is called for parts of it that nobody has and nobody is fetching.
 
-        How many records ``ask`` brought; None as soon as it gave None.
+        How many records ``ask`` brought; None as soon as it returns None.
         """
         ...
 
     async def check(self, series: Series, box: Box, freshness: Freshness, check: Ask) -> None:
-        """Return when a box, which is held, was checked as recently as ``freshness`` demands; as for ``fetch``."""
+        """Return when a held box was checked as recently as ``freshness`` demands; otherwise as ``fetch``."""
         ...
 
     async def refresh(self) -> None:
-        """Take over structures of series and other small answers that the others have; nothing while they are away."""
+        """Take over structures of series and other small answers of the others; does nothing while they are away."""
         ...
 
     async def forget(self, series: Series, boxes: tuple[Box, ...] | None) -> None:
-        """These boxes, or the whole series, are given up by all mirrors; it was done here."""
+        """Make the other mirrors give up these boxes, or the whole series, as this one has done."""
         ...
 
     def slot(self, kind: str, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """One of the places towards JSOC, of which all mirrors have as many together as JSOC allows of a kind."""
+        """One of the places towards JSOC: all mirrors together have as many of each kind as JSOC allows."""
         ...
 
     def job_number(self, number: int) -> int:
-        """The number of an export of which this mirror made so many: no other mirror has it."""
+        """The number of this mirror's export ``number``, which no other mirror uses."""
         ...
 
     async def address_of(self, request_id: str, number: int) -> str | None:
-        """Where the mirror answers that works on the export with an id and a number; None: here.
+        """The address of the mirror that works on the export with this id and number; None: this one.
 
-        The export of one that is gone is worked on here from now on, unless another does so already.
+        If that mirror is gone, this one takes the export over, unless another already has.
         """
+        ...
+
+    async def others(self) -> Sequence[Peer]:
+        """The other mirrors that are there and say where they answer."""
+        ...
+
+    async def name_of(self, number: int) -> str | None:
+        """What the mirror is called that gave this number to an export, a fill or a film; None: this one, or nobody knows."""
         ...
 
 
@@ -114,5 +130,13 @@ class Alone:
         return number
 
     async def address_of(self, request_id: str, number: int) -> str | None:  # noqa: ARG002
+        """All exports were made here."""
+        return None
+
+    async def others(self) -> Sequence[Peer]:
+        """There are none."""
+        return ()
+
+    async def name_of(self, number: int) -> str | None:  # noqa: ARG002
         """All exports were made here."""
         return None

@@ -1,6 +1,6 @@
-"""The read-through for structures: a series is asked for once, kept, and asked for again when old.
+"""The read-through for structures: requested once, kept, and requested again when old.
 
-By what formats keywords print is no part of a structure. It is asked for when it is first needed, and kept beside it.
+The formats by which keywords print are not in a structure. They are requested when first needed, and kept beside it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 #: Seconds that a structure counts as current: keywords are added a few times in a series' life.
 STRUCTURE_AGE = 86400.0
-#: Seconds for which it is believed that a series is not there: JSOC says the same of all series while its database is
-#: out of order.
+#: Seconds for which a series is believed not to exist: JSOC says so of all series while its database is out of order.
 ABSENT_AGE = 600.0
 
 
@@ -64,18 +63,18 @@ class Catalogue:
         try:
             return await self._flights.run(name.lower(), lambda: self._fetch(name, demand))
         except (UpstreamError, UnknownSeries):
-            # JSOC also says that a series is not there when its database is out of order.
+            # JSOC also says that a series does not exist when its database is out of order.
             if found is not None and self._rules.stale_on_failure:
                 return found[0]
             raise
 
     def _current(self, name: str, demand: CacheDemand) -> Series | None:
-        """The structure that is held, if it is young enough."""
+        """The held structure, if it is recent enough."""
         held = self._index.series(name)
         current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
         return held[0] if held is not None and current and demand is not CacheDemand.REVALIDATE else None
     def is_current(self, series: Series, demand: CacheDemand) -> bool:
-        """True if ``series`` would give this very structure now, without asking."""
+        """True if the method ``series`` would return this very structure now, without asking."""
         held = self._index.series(series.name)
         if held is None or held[0] is not series:
             return False
@@ -84,9 +83,9 @@ class Catalogue:
     async def formats(
         self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT
     ) -> Mapping[str, str]:
-        """The formats that are known of a series' keywords: asked for once; none where nobody tells.
+        """The known formats of a series' keywords: requested once; empty if nobody tells.
 
-        They are asked for again when the series has got a keyword, but not more often than its structure.
+        They are requested again when the series gets a keyword, but not more often than its structure.
         """
         kept = await self.known_formats.get(series.name.lower())
         told: dict[str, str] = {} if kept is None else json.loads(kept[0])
@@ -103,17 +102,17 @@ class Catalogue:
         try:
             told = await self._upstream.print_formats(series.name)
         except (UpstreamBroken, UpstreamRefused):
-            told, noted_at = {}, noted_at - STRUCTURE_AGE + ABSENT_AGE  # it may tell them another time
+            told, noted_at = {}, noted_at - STRUCTURE_AGE + ABSENT_AGE  # it may tell them later
         await self.known_formats.put(series.name.lower(), json.dumps(told), noted_at)
         return told
 
     async def is_absent(self, name: str, *, any_age: bool = False) -> bool:
-        """True if JSOC said lately (or ever) that there is no such series, and none is held."""
+        """True if JSOC recently (or ever) said that there is no such series, and none is held."""
         said = await self.absent.get(name.lower()) if self._index.series(name) is None else None
         return said is not None and (any_age or abs(self._rules.timestamp() - said[1]) < ABSENT_AGE)
 
     async def note_absent(self, name: str) -> None:
-        """JSOC said that there is no such series."""
+        """Note that JSOC said that there is no such series."""
         await self.absent.put(name.lower(), "", self._rules.timestamp())
 
     async def _fetch(self, name: str, demand: CacheDemand) -> Series:
@@ -124,7 +123,7 @@ class Catalogue:
             series = await self._upstream.series_struct(name)
             held = self._index.series(name)
             if held is not None and key_space(held[0]) != key_space(series):
-                # The keys of a series hardly ever change, and all that is held would have to be asked for again.
+                # Ask twice: keys hardly ever change, and everything held would have to be fetched again.
                 again = await self._upstream.series_struct(name)
                 if key_space(again) != key_space(series):
                     raise UpstreamBroken(f"two answers tell different prime keys of {name}")

@@ -111,7 +111,7 @@ class Suggestions:
         try:
             return await handler(request)
         except UnknownSeries as problem:
-            if not request.path.startswith("/api/"):
+            if not request.path.startswith(("/api/", "/fits/")):
                 raise
             raise await self._improved(problem) from problem
 

@@ -1,32 +1,39 @@
-"""Exports and films that another mirror of the cluster made: whoever asks here for one is given that one's answer.
+"""Exports, fills and films of other mirrors of the cluster: whoever asks here for one is given that one's answer.
 
-The number of an export, or of a film, tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
+The number of an export, a fill or a film tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
 it came, with whatever authorizes it there; its answer goes back as it is. What came from another mirror is passed on no
-further. The export of a mirror that is gone is continued by the first one that is asked about it.
+further. The export of a mirror that is gone is continued by the first one that is asked about it; its fills go on when it is
+back, and until then whoever asks is told whose they are. Lists of jobs have those of all mirrors.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
+import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 from yarl import URL
 
+from mirror.api.exports import JOBS, Job
 from mirror.drms.export import parse_request_id
-from mirror.errors import BadRequest, UpstreamError
+from mirror.errors import BadRequest, UnknownName, UpstreamError
 from mirror.server.forwarding import CONNECT, end_to_end
 from mirror.server.requests import parameters
 from mirror.services.exports.requests import FIRST_NUMBER
+from mirror.services.fills.fills import FILL
 from mirror.services.films.films import FILM
 from mirror.upstream.transport import PAGE, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mirror.readthrough.shared import Shared
+    from mirror.api.exports import JobsQuery
+    from mirror.readthrough.shared import Peer, Shared
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Says that a request came from another mirror of the cluster.
 FROM_PEER = "X-Mirror-Peer"
+#: What says who asks; seconds for another's list of jobs.
+_WHO, PATIENCE = ("Authorization", "Cookie"), 3.0
 #: The part of a path, and the parameter, that may be an export's id.
 _PARTS, _PARAMETER = ("request_id", "id"), "requestid"
 #: How the paths end that may be about one.
@@ -58,21 +67,61 @@ class Peers:
         if FROM_PEER in request.headers:
             return await handler(request)
         found = await _export(request)
-        address = None if found is None else await self._shared.address_of(*found)
-        if address is None:
+        if found is None:
             return await handler(request)
+        address = await self._shared.address_of(*found)
+        if address is not None:
+            try:
+                return await _forwarded(request, address)
+            except (aiohttp.ClientConnectorError, UpstreamError) as problem:
+                log.warning("the mirror that made an export does not answer address=%s problem=%s", address, problem)
         try:
-            return await _forwarded(request, address)
-        except (aiohttp.ClientConnectorError, UpstreamError) as problem:
-            log.warning("the mirror that made an export does not answer address=%s problem=%s", address, problem)
             return await handler(request)
+        except UnknownName as problem:
+            name = await self._shared.name_of(found[1])
+            if name is None:
+                raise
+            there = "does not answer" if address else "is not there now"
+            raise UnknownName(f"{found[0]} was made by {name}, another mirror of this cluster, which {there}; try again once it is back") from problem
+
+    async def jobs(self, request: web.Request, own: list[Job], asked: JobsQuery) -> list[Job]:
+        """A list of this mirror's jobs, and of those of the others that answer in time, newest first; each with its mirror.
+
+        Subscriptions come last, as they are here: all mirrors have the same.
+        """
+        if FROM_PEER in request.headers or asked.kind == "subscription":
+            return own
+        theirs = await asyncio.gather(*(_jobs_of(request, peer, asked) for peer in await self._shared.others()))
+        there = {job.id: job for jobs in theirs for job in jobs if job.kind != "subscription"}
+        here = {job.id: job for job in own if job.kind != "subscription"}
+        found = sorted((there | here).values(), key=lambda job: (job.created or "", job.id), reverse=True)
+        return [*found[: max(1, asked.n)], *(job for job in own if job.kind == "subscription")]
+
+
+async def _jobs_of(request: web.Request, peer: Peer, asked: JobsQuery) -> list[Job]:
+    """The jobs of another mirror, as whoever asks may see them there; none if it does not answer in time."""
+    kept = end_to_end(request.headers)
+    headers = {name: kept[name] for name in _WHO if name in kept} | {FROM_PEER: "1"}
+    address = URL(peer.address + JOBS.path).with_query({"n": asked.n, **({} if asked.kind is None else {"kind": asked.kind})})
+    patience = aiohttp.ClientTimeout(total=PATIENCE)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=patience, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session,
+            session.get(address, headers=headers) as answer,
+        ):
+            answer.raise_for_status()
+            body = b"".join([piece async for piece in bounded(answer.content.iter_any(), PAGE)])
+            return [replace(job, server=peer.name) for job in msgspec.json.decode(body, type=list[Job])]
+    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError, UpstreamError) as problem:
+        log.warning("the jobs of another mirror are not known name=%s problem=%r", peer.name, problem)
+        return []
 
 
 async def _export(request: web.Request) -> tuple[str, int] | None:
-    """The id of the export or film that a request is about, and its number of ours; None if it is about none."""
+    """The id of the export, fill or film that a request is about, and its number of ours; None if it is about none."""
     text = next((request.match_info[name] for name in _PARTS if name in request.match_info), None)
-    if text is not None and (film := FILM.fullmatch(text)):
-        return text, int(film[1])
+    if text is not None and (known := FILM.fullmatch(text) or FILL.fullmatch(text)):
+        return text, int(known[1])
     if text is None and request.path.rpartition("/")[2] == "jsoc_fetch":
         text = (await parameters(request)).get(_PARAMETER)
     try:

@@ -8,6 +8,7 @@
     /_simulator/log                               GET: every request since the start, as JSON
     /_simulator/faults                            POST: replaces the faults (see ``faults``)
     /_simulator/reprocess                         POST {"ds": "..."}: a new version of each of these records
+    /_simulator/withdraw                          POST {"ds": "..."}: these records are gone, with all their versions and files
 
 Several slashes are one, and a directory without the slash at its end redirects, as with Apache.
 Requests below /_simulator and /healthz are neither logged nor delayed, and no fault hits them.
@@ -20,13 +21,14 @@ import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.drms.times import from_datetime
 from mirror.errors import BadRequest, ConfigError, MirrorError
 from mirror.listening import bind, url_of
@@ -189,9 +191,16 @@ class Simulator:
 
     async def reprocess(self, request: web.Request) -> web.Response:
         """Gives each of the newest records of a query a new version; their new numbers by series."""
+        return await self._changed(request, self._reprocess)
+
+    async def withdraw(self, request: web.Request) -> web.Response:
+        """Has the records of a query no more, nor their older versions; their numbers by series."""
+        return await self._changed(request, self._withdraw)
+
+    async def _changed(self, request: web.Request, change: Callable[[str], dict[str, list[int]]]) -> web.Response:
         try:
             asked = await request.json()
-            numbers = await asyncio.to_thread(self._reprocess, str(asked["ds"]))
+            numbers = await asyncio.to_thread(change, str(asked["ds"]))
         except (MirrorError, ValueError, KeyError, TypeError) as problem:
             return web.json_response({"error": str(problem)}, status=400)
         return web.json_response(numbers)
@@ -199,6 +208,12 @@ class Simulator:
     def _reprocess(self, ds: str) -> dict[str, list[int]]:
         found = [(w.structure.name, select(w.selection, w.data)) for w in self.archive.wanted(ds)]
         return {name: self.reprocessed[name.lower()].process(rows) for name, rows in found}
+
+    def _withdraw(self, ds: str) -> dict[str, list[int]]:
+        every = RecnumFilter((RecnumRange(None, None),))  # so that older versions are chosen too
+        wanted = [(w, replace(w.selection, filters=(*w.selection.filters, every))) for w in self.archive.wanted(ds)]
+        found = [(w.structure.name, select(selection, w.data)) for w, selection in wanted]
+        return {name: self.reprocessed[name.lower()].withdraw(rows) for name, rows in found}
 
 
 def _answer(name: str, asked: Asked, problem: BadRequest | None) -> tuple[Reply, int]:
@@ -260,6 +275,7 @@ def build_app(
     app.router.add_get("/_simulator/log", simulator.show_log)
     app.router.add_post("/_simulator/faults", simulator.set_faults)
     app.router.add_post("/_simulator/reprocess", simulator.reprocess)
+    app.router.add_post("/_simulator/withdraw", simulator.withdraw)
     return app
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mirror.drms.series import Keyword, Series
 from mirror.drms.slots import SlotAxis, slot_axis
-from mirror.drms.times import parse_printed_times
+from mirror.drms.timecolumn import parse_printed_times
 
 #: Where slots begin: in all series of HMI and MDI, and in those of AIA.
 _EPOCHS = ("1993.01.01_00:00:00_TAI", "1977.01.01_00:00:00_TAI")

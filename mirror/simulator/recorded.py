@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
-from mirror.drms.times import MISSING_TIME, parse_printed_times
+from mirror.drms.timecolumn import parse_printed_times
+from mirror.drms.times import MISSING_TIME
 from mirror.simulator.base import Column
 
 if TYPE_CHECKING:

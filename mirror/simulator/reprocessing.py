@@ -1,7 +1,7 @@
-"""Reprocessing on command: records get a new version, as when JSOC runs its pipeline again.
+"""Reprocessing on command: records get a new version, as when JSOC runs its pipeline again, or are withdrawn.
 
 ``Reprocessed`` stands between the core and a series, and adds the new versions to the rows that it
-gives: the same values under record numbers above all others.
+gives: the same values under record numbers above all others. Of what is withdrawn it gives no version, and no file.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Reprocessed:
         self._data = data
         self._newer: list[Rows] = []
         self._highest = 0
+        self._withdrawn: set[int] = set()
 
     @property
     def structure(self) -> Series:
@@ -52,23 +53,37 @@ class Reprocessed:
             self._highest = numbers[-1]
         return numbers
 
+    def withdraw(self, rows: Rows) -> list[int]:
+        """Have these rows no more; their record numbers. What ``[^]`` and ``[$]`` mean does not change by it."""
+        numbers = [int(number) for number in rows.stored("recnum").values.tolist()]
+        self._withdrawn.update(numbers)
+        return numbers
+
+    def _left(self, rows: Rows) -> Rows:
+        if not self._withdrawn:
+            return rows
+        gone = np.isin(rows.stored("recnum").values, np.array(sorted(self._withdrawn), dtype=np.int64))
+        return rows.take(np.flatnonzero(~gone)) if gone.any() else rows
+
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:
+        if n is not None and self._withdrawn:
+            n += len(self._withdrawn) if n > 0 else -len(self._withdrawn)
         rows = self._data.candidates(selection, n)
-        return _Joined([rows, *self._newer]) if self._newer else rows
+        return self._left(_Joined([rows, *self._newer]) if self._newer else rows)
 
     def print_format(self, keyword: str) -> str | None:
         return self._data.print_format(keyword)
 
     def count(self, selection: Selection) -> int | None:
         numbered = any(isinstance(each, RecnumFilter) for each in selection.filters)
-        if self._newer and (selection.all_versions or numbered):
+        if self._withdrawn or (self._newer and (selection.all_versions or numbered)):
             return None
         return self._data.count(selection)
 
     def unit(self, sunum: int) -> Rows:
         rows = self._data.unit(sunum)
         mine = [part.take(np.flatnonzero(part.stored("sunum").values == sunum)) for part in self._newer]
-        return _Joined([rows, *mine]) if mine else rows
+        return self._left(_Joined([rows, *mine]) if mine else rows)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The only way by which the store changes files, and the place where the system's refusals get words.
+"""The only way in which the store changes files, and where errors of the system become messages for people.
 
-Every change goes through one door, ``Disk._do``: a full disk, a read-only file system or a damaged
-sector there becomes a StorageError that names the file and what to do. Tests put faults behind that door.
+Every change goes through ``Disk._do``, where a full disk, a read-only file system or a damaged sector becomes
+a StorageError that names the file and what to do. Tests inject faults there.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The mode of files that are whole: everybody may read, nobody write.
+#: The mode of complete files: everybody may read, nobody write.
 SEALED = 0o444
 
-#: Bytes that the kernel copies in one call, and how it says that it cannot, between two file systems mostly.
+#: Bytes that the kernel copies in one call, and its errors when it cannot, mostly between two file systems.
 _AT_A_TIME = 1 << 30
 _NO_COPY_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -37,18 +37,18 @@ _NO_COPY_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Disk:
-    """Operations on files that last: when one returns, a crash does not undo it, unless it says so.
+    """Durable operations on files: unless stated otherwise, a crash does not undo one that has returned.
 
     What the system refuses is raised as StorageError; only FileExistsError passes, as an answer.
     """
 
     def create(self, path: Path) -> int:
-        """Open a new empty file in place of any that is there; reading and writing, for us alone."""
+        """Open a new empty file for reading and writing, in place of any other; only we have access."""
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         return self._do("create", path, lambda: os.open(path, flags, 0o600))
 
     def open(self, path: Path) -> int:
-        """Open a file of ours that is there, for reading and writing, even if it was sealed."""
+        """Open an existing file of ours for reading and writing, even if it was sealed."""
         self._do("open", path, lambda: path.chmod(0o600))
         return self._do("open", path, lambda: os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
@@ -68,35 +68,35 @@ class Disk:
         self._do("shorten", path, lambda: os.ftruncate(fd, length))
 
     def seal(self, path: Path, fd: int) -> None:
-        """Make an open file read-only for everybody, and everything about it last."""
+        """Make an open file read-only for everybody, and sync it."""
         self._do("protect", path, lambda: os.fchmod(fd, SEALED))
         self.sync(path, fd)
 
     def sync(self, path: Path, fd: int) -> None:
-        """Make what was written to an open file last."""
+        """Make what was written to an open file durable."""
         self._do("sync", path, lambda: os.fsync(fd))
 
     def move(self, source: Path, target: Path) -> None:
-        """Give a file its new name, in place of what had it: before a crash or after, never half."""
+        """Rename a file, in place of any other with that name; atomic even in a crash."""
         self._do("rename", target, lambda: source.rename(target))
         self.sync_folder(target.parent)
         if source.parent != target.parent:
             self.sync_folder(source.parent)
 
     def link(self, source: Path, target: Path) -> None:
-        """Give a file a second name. It need not last: the tree of links is mended at each start."""
+        """Give a file a second name. Not durable: the tree of links is mended at each start."""
         self._do("link", target, lambda: os.link(source, target))
 
     def copy(self, source: Path, target: Path) -> None:
-        """A new file with the bytes of another; they share their blocks where the file system can do that."""
+        """Copy a file; the copies share their blocks where the file system supports it."""
         self._do("write", target, lambda: _copy(source, target))
 
     def remove(self, path: Path) -> None:
-        """Remove a name; nothing happens if it is not there. It need not last: leftovers are swept."""
+        """Remove a name, if it exists. Not durable: leftovers are swept."""
         self._do("remove", path, lambda: path.unlink(missing_ok=True))
 
     def make_folder(self, path: Path) -> None:
-        """A folder, with those above it."""
+        """Make a folder, and those above it."""
         if path.is_dir():
             return
         if path.parent != path:
@@ -109,11 +109,11 @@ class Disk:
         self.sync_folder(path.parent)
 
     def sync_folder(self, path: Path) -> None:
-        """Make the names in a folder last."""
+        """Make the names in a folder durable."""
         self._do("sync", path, lambda: _sync_folder(path))
 
     def free(self, path: Path) -> int:
-        """Bytes that this user may still write on the disk of ``path``."""
+        """Bytes that this user may still write to the disk of ``path``."""
         found = self._do("look at", path, lambda: os.statvfs(path))
         return found.f_bavail * found.f_frsize
 
@@ -149,22 +149,22 @@ def _sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-#: Large enough that Python costs nothing beside the hash, small enough to stay in a processor's cache.
+#: Large enough that Python's overhead vanishes beside the hash, small enough for a processor's cache.
 BLOCK = 1 << 20
-#: Read bytes are given back to the system in pieces of this size.
+#: Bytes that were read are dropped from the system's cache in pieces of this size.
 _GIVEN_BACK = 16 << 20
 
 
 class Stopped(Exception):
-    """Whoever reads was told to end."""
+    """Reading was stopped by its caller."""
 
 
 def digest_of(
     path: Path, stopped: Callable[[], bool] = lambda: False, *, needed: bool = False
 ) -> tuple[str, int]:
-    """The sha256 of a file and its length, by reading all of it; raises OSError, and Stopped when told to.
+    """The sha256 of a file and its length, by reading all of it; raises OSError, or Stopped if told to stop.
 
-    ``needed``: it is read once more right after this, and stays in memory for that.
+    ``needed``: it will be read again right after this, and stays in the system's cache.
     """
     digest, buffer, at = hashlib.sha256(), memoryview(bytearray(BLOCK)), 0
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -186,13 +186,13 @@ def digest_of(
 
 
 def _advise(fd: int, length: int, how: str) -> None:
-    """Say how the first bytes of a file, or 0 for all, are read; macOS is not asked."""
+    """Advise the system how the first bytes of a file (0: all) are read; not on macOS."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, length, getattr(os, f"POSIX_FADV_{how}"))
 
 
 def _is_cached(fd: int, buffer: memoryview) -> bool:
-    """True if others read the file recently: its beginning comes without the disk."""
+    """True if the file was read recently: its beginning can be had without the disk."""
     with suppress(OSError, AttributeError):  # not cached, or a file system that cannot tell
         return os.preadv(fd, [buffer[:1]], 0, os.RWF_NOWAIT) > 0
     return False
@@ -202,5 +202,5 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_sha256(text: str) -> bool:
-    """True for what may name a blob: 64 hexadecimal digits in lower case."""
+    """True for a possible blob name: 64 hexadecimal digits in lower case."""
     return _SHA256.fullmatch(text) is not None

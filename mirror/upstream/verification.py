@@ -44,7 +44,8 @@ from mirror.drms.recordset import (
 from mirror.drms.selection import bind, prime_columns
 from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
 from mirror.drms.slots import slot_axis
-from mirror.drms.times import parse_printed_times, time_text_resolution
+from mirror.drms.timecolumn import parse_printed_times
+from mirror.drms.times import time_text_resolution
 from mirror.errors import MirrorError, SyntaxProblem, UpstreamBroken
 from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire

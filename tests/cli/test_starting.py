@@ -59,6 +59,18 @@ def test_the_status_of_a_mirror_that_runs_loads_nothing_heavy(url, arguments):
     assert HEAVY & set(json.loads(done.stderr.splitlines()[-1])) == set()
 
 
+@pytest.mark.parametrize("command", ["status", "jobs"])
+def test_nor_does_reading_the_configuration(url, command, tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(f'[server]\nport = {url.rpartition(":")[2]}\n')
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, command], capture_output=True, text=True, check=False,
+        env={**os.environ, "MIRROR_CONFIG": str(file)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert HEAVY & set(json.loads(done.stderr.splitlines()[-1])) == set()
+
+
 def test_ctrl_c_while_it_loads_ends_it_in_silence(tmp_path):
     """As the shell has it: ended by the signal, without a traceback."""
     (tmp_path / "click.py").write_text("print('loading', flush=True)\nimport time\ntime.sleep(60)\n")

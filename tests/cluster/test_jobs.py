@@ -52,6 +52,45 @@ async def status(mirror, number):
     return (await mirror.get(FETCH, {"op": "exp_status", "requestid": number})).json
 
 
+async def test_a_fill_of_one_server_is_listed_shown_and_cancelled_at_another(tmp_path):
+    async with cluster(tmp_path, 3) as lab:
+        one, other, third = lab.mirrors
+        body = {"data": json.dumps({"ds": "hmi.v_45s[2014.01.01_TAI/3m]"}), "headers": {"Content-Type": "application/json"}}
+        made = [(await mirror.request("POST", "/api/fill", **body)).json["id"] for mirror in lab.mirrors]
+        assert len(set(made)) == 3, "no two servers give one number"
+        for mirror in lab.mirrors:
+            listed = {job["id"]: job.get("server") for job in (await mirror.get("/api/jobs", {"kind": "fill"})).json}
+            names = {fill: f"m{n}" for n, fill in enumerate(made)}
+            names[made[lab.mirrors.index(mirror)]] = None
+            assert listed == names
+            page = (await mirror.get("/jobs")).body.decode()
+            assert all(fill in page for fill in made)
+        assert (await other.get(f"/api/jobs/{made[0]}")).json["id"] == made[0]
+        assert (await third.get(f"/jobs/{made[0]}")).code == 200
+        ended = await third.request("DELETE", f"/api/jobs/{made[0]}", data="{}", headers=body["headers"])
+        assert (ended.code, ended.json["id"]) == (200, made[0])
+        unknown = await other.get(f"/api/jobs/{made[0][:-4]}9{made[0][-3:]}")
+        assert (unknown.code, "at this mirror" in unknown.json["error"]) == (404, True)
+        await lab.leave(one)
+        gone = await other.get(f"/api/jobs/{made[0]}")
+        assert (gone.code, gone.json["error"]) == (
+            404, f"{made[0]} was made by m0, another mirror of this cluster, which is not there now; try again once it is back",
+        )  # fmt: skip
+        assert {job["id"] for job in (await other.get("/api/jobs", {"kind": "fill"})).json} == set(made[1:])
+
+
+async def test_health_status_and_metrics_say_that_the_objects_are_not_fit_any_more(tmp_path):
+    async with cluster(tmp_path, 1) as lab:
+        mirror = lab.mirrors[0]
+        assert (await mirror.get("/healthz")).json["cluster"] == "ok"
+        assert "mirror_cluster_objects_fit 1.0" in (await mirror.get("/metrics")).body.decode()
+        lab.shared(0).objects.unfit = "lets objects be overwritten"
+        health = await mirror.get("/healthz")
+        assert (health.code, health.json["cluster"]) == (200, "lets objects be overwritten"), "requests are answered all the same"
+        assert (await mirror.get("/api/cluster")).json["objects_problem"] == "lets objects be overwritten"
+        assert "mirror_cluster_objects_fit 0.0" in (await mirror.get("/metrics")).body.decode()
+
+
 async def test_an_export_whose_server_is_gone_goes_on_at_another(tmp_path):
     async with cluster(tmp_path, 3, synthetic()) as lab:
         one, other, third = lab.mirrors

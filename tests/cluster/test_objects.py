@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import socket
+from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import TestServer
 
 from mirror.cluster import objects as module
+from mirror.cluster.mark import LOOKED, Mark
 from mirror.cluster.objects import Objects, open_objects, probe
 from mirror.errors import (
     ConfigError,
@@ -88,6 +90,30 @@ async def test_a_store_that_can_all_passes_and_keeps_nothing_of_the_probe(object
     await objects.put_new("chunks/keep", b"1")
     await probe(objects)
     assert await listed(objects) == {"chunks/keep": 1}
+
+
+async def test_a_store_that_begins_to_overwrite_objects_while_mirrors_run_is_found_out_and_spared():
+    liar = Liar()
+    async with TestServer(liar.application()) as server:
+        store = open_objects("s3://bucket/v1", f"http://127.0.0.1:{server.port}", KEYS)
+        mark = Mark(SimpleNamespace(identity="cluster-1"), store)
+        await mark.join()
+        assert (await mark.look(), store.unfit) == (LOOKED, "")
+        liar.habit = "overwrites"
+        held = dict(liar.held)
+        assert await mark.look() < LOOKED
+        assert "ignores If-None-Match" in store.unfit
+        assert liar.held == held, "the look itself changes nothing"
+        with pytest.raises(ObjectStoreAway, match=r"s3://bucket/v1 lets objects be overwritten"):
+            await store.put_new("chunks/x", b"1")
+        assert await mark.look() < LOOKED, "it is not over"
+        liar.habit = "page"
+        assert await mark.look() < LOOKED, "what says something else says nothing about this"
+        liar.habit = "none"
+        assert (await mark.look(), store.unfit) == (LOOKED, "")
+        assert await store.put_new("chunks/x", b"1")
+        liar.held.clear()
+        assert (await mark.look(), store.unfit) == (LOOKED, ""), "a mark that is gone is another matter"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """config.toml and the environment become one checked tree, or one clear error."""
 
 import contextlib
+import os
 import re
 import tomllib
 from dataclasses import fields
@@ -327,3 +328,34 @@ def test_a_reader_refuses_everything_else_with_a_value_error_only(value):
     for read in reading:
         with contextlib.suppress(ValueError):
             read(value)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+
+#: How a file comes to be what is no configuration, and what is said of it.
+NO_FILES = {
+    "pipe": (_fifo, "cannot be read: it is a named pipe; expected a file"),
+    "folder": (Path.mkdir, "cannot be read: Is a directory"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is a device; expected a file"),
+    "loop": (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links"),
+    "nothing": (lambda path: path.symlink_to("nowhere"), "cannot be read: No such file or directory"),
+    "bytes": (lambda path: path.write_bytes(b"\xff\xfe[\x00"), "is not TOML, which is UTF-8: "),
+    "nuls": (lambda path: path.write_bytes(bytes(100)), "is not TOML: "),
+    "large": (lambda path: path.write_bytes(b"# comment\n" * 400_001), "is larger than 4,000,000 bytes"),
+    "deep": (lambda path: path.write_text("x = " + "[" * 100_000), "its values are nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_of_text_is_one_error_at_once(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make, problem = NO_FILES[kind]
+    path = Path("c.toml")  # a socket's name must be short
+    make(path)
+    with pytest.raises(ConfigError, match=re.escape(problem)) as raised:
+        load_config(path, {})
+    assert str(raised.value).startswith("c.toml: ")
+    assert "\n" not in str(raised.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import pytest
 
@@ -139,3 +140,14 @@ async def test_the_real_watcher_sees_a_file_that_is_put_in_the_place_of_another(
         if done:
             break
     await waiting
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "gone"])
+async def test_a_file_that_becomes_a_pipe_or_a_folder_is_told_and_changes_nothing(watched, path, kind):
+    watch, applied = watched
+    path.unlink()
+    if kind != "gone":
+        (os.mkfifo if kind == "pipe" else os.mkdir)(path)
+    await watch.reload()
+    assert "cannot be read: " in watch.status().problem
+    assert applied == []

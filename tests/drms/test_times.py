@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.drms.timecolumn import parse_printed_times
 from mirror.drms.times import (
     MISSING_TIME,
     format_time,
     from_datetime,
     is_missing_time,
-    parse_printed_times,
     parse_time,
     scan_time,
     time_text_resolution,

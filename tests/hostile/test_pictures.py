@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from mirror.errors import Refused
+from mirror.errors import MirrorError, Refused
 from mirror.fits.integrity import units
 from mirror.services.quicklook import worker
 from mirror.services.quicklook.colours import Look
+from mirror.services.quicklook.cutout import Window
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.render import shown_image
-from mirror.services.quicklook.worker import DEATH, PICTURE, REFUSAL, made
+from mirror.services.quicklook.worker import DEATH, FILE, PICTURE, REFUSAL, WRONG, Cutter, made
 from mirror.storage.files.holdings import RecordSegment
 from mirror.storage.files.unit_path import UnitFile
 from tests.filelab import file_lab
@@ -163,20 +164,32 @@ def test_a_tile_outside_of_the_heap_or_without_data_is_refused_with_its_number(p
 # ---- who draws ------------------------------------------------------------------------------------------------
 
 
-def drawn_by(monkeypatch, tmp_path, work):
-    """What an order gives whose picture is drawn by ``work``."""
-    file = tmp_path / "a.fits"
+@pytest.fixture(params=["picture", "cutout"])
+def drawn_by(request, monkeypatch, tmp_path):
+    """What an order gives that is carried out by a function, in a picture's process and in that of cutouts."""
+    file, cutter = tmp_path / "a.fits", Cutter()
     file.write_bytes(whole("plain"))
-    monkeypatch.setattr(worker, "quick_look", lambda *_, **__: work())
-    order = {"path": str(file), "look": {"palette": "grey"}, "turned": False, "most": 128}
-    return made(json.dumps(order).encode())
+    orders = {
+        "picture": {"look": {"palette": "grey"}, "turned": False, "most": 128},
+        "cutout": {"window": {"scale": 2}, "head": "", "history": "", "at": 0},
+    }
+    line = json.dumps({"path": str(file)} | orders[request.param]).encode()
+
+    def drawn(work):
+        monkeypatch.setattr(worker, "quick_look", lambda *_, **__: work())
+        monkeypatch.setattr(worker, "cutout", lambda *_: work())
+        cutter.end()  # it was forked before
+        return made(line, cutter)
+
+    yield drawn
+    cutter.end()
 
 
-def told(monkeypatch, tmp_path, work):
+def told(drawn_by, work):
     def tell():
         raise Refused(str(work()))
 
-    kind, body = drawn_by(monkeypatch, tmp_path, tell)
+    kind, body = drawn_by(tell)
     assert kind == REFUSAL
     return body.decode()
 
@@ -194,7 +207,7 @@ def landlock():
     return ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1)
 
 
-def test_who_draws_has_no_privileges_writes_nothing_and_reaches_nobody(monkeypatch, tmp_path):
+def test_who_draws_has_no_privileges_writes_nothing_and_reaches_nobody(drawn_by, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("mine")
     place = tmp_path / "new"
@@ -219,7 +232,7 @@ def test_who_draws_has_no_privileges_writes_nothing_and_reaches_nobody(monkeypat
         )
 
     try:
-        seen = json.loads(told(monkeypatch, tmp_path, look))
+        seen = json.loads(told(drawn_by, look))
     finally:
         listener.close()
         os.close(mine)
@@ -235,26 +248,111 @@ def test_who_draws_has_no_privileges_writes_nothing_and_reaches_nobody(monkeypat
         assert seen["fork"] == "BlockingIOError"
 
 
-def test_who_dies_is_named_by_what_ended_it(monkeypatch, tmp_path):
-    kind, body = drawn_by(monkeypatch, tmp_path, lambda: os.kill(os.getpid(), signal.SIGSEGV))
+def test_who_dies_is_named_by_what_ended_it(drawn_by):
+    kind, body = drawn_by(lambda: os.kill(os.getpid(), signal.SIGSEGV))
     assert (kind, b"SIGSEGV" in body) == (DEATH, True)
-    kind, body = drawn_by(monkeypatch, tmp_path, lambda: os._exit(3))
+    kind, body = drawn_by(lambda: os._exit(3))
     assert (kind, b"code 3" in body) == (DEATH, True)
 
 
-def test_who_takes_too_long_or_too_much_memory_is_ended(monkeypatch, tmp_path):
+def test_who_takes_too_long_or_too_much_memory_is_ended(drawn_by, monkeypatch):
     monkeypatch.setattr(worker, "LONGEST", 0.2)
-    kind, body = drawn_by(monkeypatch, tmp_path, lambda: time.sleep(30))
+    kind, body = drawn_by(lambda: time.sleep(30))
     assert (kind, b"longer than 0.2 s" in body) == (DEATH, True)
     monkeypatch.setattr(worker, "LONGEST", 50.0)
-    kind, body = drawn_by(monkeypatch, tmp_path, lambda: bytearray(3 << 30))
+    kind, body = drawn_by(lambda: bytearray(3 << 30))
     assert (kind, b"too large" in body) == (REFUSAL, True)
+    monkeypatch.setattr(worker, "SECONDS", 0)
+    kind, body = drawn_by(lambda: [0 for _ in iter(int, 1)])
+    assert (kind, b"of the processor" in body) == (DEATH, True)
 
 
-def test_what_is_no_picture_is_not_passed_on_as_one(monkeypatch, tmp_path):
-    assert drawn_by(monkeypatch, tmp_path, lambda: b"<script>")[0] == DEATH
-    assert drawn_by(monkeypatch, tmp_path, lambda: b"")[0] == DEATH
-    assert drawn_by(monkeypatch, tmp_path, lambda: b"\x89PNG\r\n\x1a\n...")[0] == PICTURE
+def test_who_draws_neither_sees_the_orders_nor_answers_them_in_the_place_of_others(drawn_by):
+    nothing = Path(os.devnull).stat().st_rdev
+    assert told(drawn_by, lambda: [os.fstat(each).st_rdev == nothing for each in (0, 1)]) == "[True, True]"
+
+
+def test_what_is_no_picture_and_no_file_is_not_passed_on_as_one(drawn_by):
+    assert drawn_by(lambda: b"<script>")[0] == DEATH
+    assert drawn_by(lambda: b"")[0] == DEATH
+    either = drawn_by(lambda: b"\x89PNG\r\n\x1a\n..."), drawn_by(lambda: b"SIMPLE  =...")
+    assert {kind for kind, _ in either} in ({DEATH, PICTURE}, {DEATH, FILE})
+
+
+# ---- the process of cutouts -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cutter():
+    cutter = Cutter()
+    yield cutter
+    cutter.end()
+
+
+def cut(cutter, path, **window):
+    order = {"path": str(path), "head": path.read_bytes()[:11520].decode("latin-1"), "window": window, "history": "", "at": 0}
+    return made(json.dumps(order).encode(), cutter)
+
+
+@pytest.fixture
+def sound(tmp_path):
+    path = tmp_path / "sound.fits"
+    path.write_bytes(whole("RICE_1"))
+    return path
+
+
+def test_one_process_makes_cutouts_as_long_as_all_is_well(cutter, sound):
+    answers = [cut(cutter, sound, scale=2)]
+    process = cutter.process
+    assert cut(cutter, sound, centre=(500, 500), size=(3, 3), units="pixels")[0] == WRONG
+    answers += [cut(cutter, sound, scale=2) for _ in range(3)]
+    assert {kind for kind, _ in answers} == {FILE}
+    assert len(set(answers)) == 1
+    assert cutter.process == process
+
+
+@pytest.mark.parametrize("kind", ["HCOMPRESS_1", "end"])
+def test_a_file_that_cannot_be_read_ends_it_and_the_next_cutout_is_made_by_another(cutter, sound, tmp_path, kind):
+    first = cut(cutter, sound, scale=2)
+    process, wrong = cutter.process, tmp_path / "b.fits"
+    wrong.write_bytes(whole("RICE_1")[:-2880] if kind == "end" else whole(kind))
+    assert cut(cutter, wrong, scale=2)[0] == REFUSAL
+    assert cut(cutter, sound, scale=2) == first
+    assert cutter.process != process
+
+
+def test_one_that_was_killed_has_grown_or_made_many_is_replaced(cutter, sound, monkeypatch):
+    first, processes = cut(cutter, sound, scale=2), [cutter.process]
+    os.kill(cutter.process, signal.SIGKILL)
+    os.waitid(os.P_PID, cutter.process, os.WEXITED | os.WNOWAIT)
+    for name, value in (("REUSED", 0), ("GROWN", -(1 << 60))):
+        assert cut(cutter, sound, scale=2) == first
+        processes.append(cutter.process)
+        monkeypatch.setattr(worker, name, value)
+    assert cut(cutter, sound, scale=2) == first
+    assert cutter.process is None  # it had grown
+    assert len(set(processes)) == 3
+
+
+async def test_garbled_files_are_a_cutout_or_one_clear_error_each_and_harm_no_other(renderer, sound, tmp_path, record_property):
+    chance, file, words = random.Random(13), tmp_path / "a.fits", set()
+    head, window = whole("RICE_1")[:11520], Window((30, 30), (20, 20), "pixels")
+    first = await renderer.cutout(sound, head, window, "", 0)
+    for kind in KINDS:
+        content = whole(kind)
+        for _ in range(FILES // 3):
+            file.write_bytes(garbled(content, chance))
+            try:
+                assert (await renderer.cutout(file, file.read_bytes()[:11520], window, "", 0)).startswith(b"SIMPLE  =")
+            except MirrorError as problem:
+                words.add(str(problem))
+        assert await renderer.cutout(sound, head, window, "", 0) == first
+    assert all(each.isprintable() for each in words)
+    record_property("deaths", renderer.deaths)
+    assert renderer.deaths <= FILES
+
+
+# ---- the process that starts them -------------------------------------------------------------------------------
 
 
 async def test_a_process_that_a_file_ends_costs_no_other_picture_and_no_new_start(renderer, tmp_path):
@@ -306,4 +404,4 @@ def test_nothing_but_the_drawing_process_loads_a_library_that_decodes_files():
         if "import" in (text := path.read_text()) and ("from astropy" in text or "import astropy" in text)
     }
     ours = {user for user in users if not user.startswith(("simulator/", "client/", "cli/support/demo"))}
-    assert ours == {f"services/quicklook/{name}.py" for name in ("cutout", "render", "worker")}
+    assert ours == {f"services/quicklook/{name}.py" for name in ("cutout", "render", "tiles", "worker")}

@@ -1,10 +1,9 @@
 """The ``[? where ?]`` clause: a condition in PostgreSQL's language, kept as a tree of our own.
 
-``parse_where`` reads a clause, ``bind_where`` checks it against the columns of a series, and
-``to_duckdb`` says it as SQL over the mirror's own columns, as far as its answer is certain to be PostgreSQL's:
-``may_hold`` is false of a condition that only JSOC can evaluate. ``str()`` of a tree parses to an equal one.
-
-Which columns a series' table has at the server, and with what types.
+``where_columns`` are the columns, with types, that a series' table has at the server. ``parse_where`` reads a clause,
+``bind_where`` checks it against these columns, and ``to_duckdb`` writes it as SQL over the mirror's own columns, as far
+as the result is certain to be PostgreSQL's: ``may_hold`` is false for a condition that only JSOC can evaluate.
+``str()`` of a tree parses to an equal one.
 """
 
 import re
@@ -43,7 +42,7 @@ from mirror.drms.where.nodes import (
 from mirror.drms.where.parse import closes_early, parse_where
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Columns that every series has; sunum, slotnum say in which storage unit the record's files lie.
+#: Columns that every series has; sunum and slotnum say in which storage unit the record's files lie.
 RECORD_COLUMNS = {
     "recnum": "longlong",
     "sunum": "longlong",
@@ -56,9 +55,9 @@ RECORD_COLUMNS = {
 def where_columns(series: Series) -> dict[str, str]:
     """The columns that a where clause on ``series`` may name: lower-case name to DRMS type.
 
-    Constant and linked keywords have none, at the server either; nor has an alias such as DATE-OBS. Of a keyword
-    that each segment has its own of, each is a column (DATAMIN_000, DATAMIN_001, ...); its name without a number
-    binds too, but what it means in a condition JSOC alone knows. Of two keywords of one name the first counts.
+    As at the server, constant and linked keywords have no column, nor do aliases such as DATE-OBS. A keyword that each
+    segment has gives a column for each (DATAMIN_000, DATAMIN_001, ...); its name without a number binds too, but only
+    JSOC knows what it means in a condition. Of two keywords with one name the first counts.
     """
     return series.derived("columns of conditions", lambda: _where_columns(series))
 
@@ -74,7 +73,7 @@ def _has_column(keyword: Keyword) -> bool:
 
 
 def _link_columns(series: Series) -> dict[str, str]:
-    """A static link keeps the target's recnum, a dynamic one whether it is set."""
+    """Columns of links: a static link has the target's recnum, a dynamic one whether it is set."""
     static = {f"ln_{x.name}_recnum".lower(): "longlong" for x in series.links if x.kind.upper() == "STATIC"}
     dynamic = {f"ln_{x.name}_isset".lower(): "short" for x in series.links if x.kind.upper() != "STATIC"}
     return static | dynamic

@@ -1,8 +1,8 @@
-"""Checking a condition against the columns of a series, as PostgreSQL does before it runs one.
+"""Checks a condition against the columns of a series, as PostgreSQL does before it runs one.
 
-Columns must exist, operators must fit their operands, the whole must be a truth value, and a quoted
-constant becomes what it stands against: ``QUALITY < '2'`` compares integers. Errors keep PostgreSQL's
-wording where there is one, and add the place.
+Columns must exist, operators must fit their operands, the whole must be a truth value, and a quoted constant
+takes the type of what it is compared with: ``QUALITY < '2'`` compares integers. Errors have PostgreSQL's wording
+where there is one, and add the place.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from mirror.drms.where.tokens import Source
 from mirror.errors import SyntaxProblem, UnknownName
 
 _LARGEST_DOUBLE = Decimal("1.7976931348623157E+308")
-#: Arguments of greatest and least that are told by comparing them in pairs.
+#: Up to this many arguments of greatest and least are compared in pairs.
 _MOST_COMPARED = 3
 _CONDITIONAL = frozenset({"coalesce", "nullif", "greatest", "least"})
 
@@ -64,7 +64,7 @@ class Typed(NamedTuple):
 
 
 class _Common(NamedTuple):
-    """Bound nodes, and the one type of all."""
+    """Bound nodes, and their common type."""
 
     exprs: list[Expr]
     type: str
@@ -74,10 +74,10 @@ def bind_where(expr: Expr, columns: Mapping[str, str], *, text: str = "", series
     """The condition with its constants read by the types of ``columns`` (lower-case name to DRMS type).
 
     ``series`` is the only table that a subselect may name. What PostgreSQL defines by CASE (COALESCE, NULLIF,
-    GREATEST, LEAST) becomes one; all values of a CASE are of one type.
+    GREATEST, LEAST) becomes a CASE, whose values all have one type.
 
-    A constant that is compared with a float, double or time counts as a double; only a quoted one is
-    turned into a float here, since against a float PostgreSQL rounds just that to single precision.
+    A constant that is compared with a float, double or time counts as a double. Only a quoted one becomes a float
+    here, since in comparison with a float PostgreSQL rounds only that to single precision.
 
     Raises ``UnknownName`` for a column that does not exist and ``SyntaxProblem`` for operands that do
     not fit; both show the place in ``text``, the query that the positions of the nodes count in.
@@ -175,7 +175,7 @@ class _Binder:
         if operand.type == "float" and sum(constant) > 1 and all(
             item.type != "double" for item, alone in zip(items, constant, strict=True) if alone
         ):
-            # Of two and more constants PostgreSQL makes an array of the operand's type.
+            # PostgreSQL makes two and more constants an array of the operand's type.
             bound = [self.as_single(item) if alone else item for item, alone in zip(bound, constant, strict=True)]
         return replace(expr, operand=operand.expr, items=tuple(item.expr for item in bound))
 
@@ -225,7 +225,7 @@ class _Binder:
                 pairs = tuple(zip(conditions, values.exprs[:-1], strict=True))
                 return Typed(Case(pairs, values.exprs[-1], position=expr.position), values.type)
             case _:
-                # A truth value that stands where a value may.
+                # A truth value used as a value.
                 return Typed(self.condition(expr, "WHERE"), "boolean")
 
     def column_type(self, expr: Column, name: str) -> str:
@@ -292,7 +292,7 @@ class _Binder:
         return operand.expr
 
     def common(self, values: Sequence[Expr], expr: Expr) -> _Common:
-        """Values that stand for each other, as of CASE, each cast to the type of all."""
+        """Alternative values, as in CASE, each cast to their common type."""
         bound = [self.typed(value) for value in values]
         known = {value.type for value in bound} - {"unknown"}
         if len({types.group(type_) for type_ in known}) > 1 and "any" not in known:
@@ -320,7 +320,7 @@ class _Binder:
         if not known.least <= len(args) <= len(known.takes):
             self.fail(f"function {name} does not take {len(args)} arguments", expr)
         args = [self.read_argument(a, group) for a, group in zip(args, known.takes, strict=False)]
-        # With digits to round to, PostgreSQL knows round of numeric only; the same holds for log to a base.
+        # With digits to round to, PostgreSQL has round only for numeric; the same holds for log to a base.
         groups = ("exact", *known.takes[1:]) if known.gives == "digits" and len(args) > 1 else known.takes
         if not all(fits(group, a.type) for a, group in zip(args, groups, strict=False)):
             names = ", ".join(types.postgres_name(a.type) for a in args)
@@ -385,7 +385,7 @@ class _Binder:
                 self.fail("the number is out of range for type double precision", node)
 
     def convert(self, expr: Expr, type_: str) -> Expr:
-        """A quoted constant as a constant of ``type_``; NULL stays NULL, and so does what any type may be."""
+        """A quoted constant as a constant of ``type_``; NULL, and what may have any type, stay as they are."""
         if type_ == "any":
             return expr
         if not isinstance(expr, String):
@@ -408,7 +408,7 @@ def _converted(constant: String, type_: str) -> Expr:
 
 
 def _too_large(constant: Constant) -> bool:
-    """Whether an unquoted constant has no double."""
+    """Whether an unquoted constant is too large for a double."""
     return not isinstance(constant, float) and abs(Decimal(constant)) > _LARGEST_DOUBLE
 
 
@@ -419,7 +419,7 @@ def _ends_in_escape(pattern: str, escape: str) -> bool:
 
 
 def _counts_characters(args: Sequence[Typed]) -> bool:
-    """Whether ``substring`` is told where to begin; quoted texts alone are a regular expression, also if of digits."""
+    """Whether ``substring`` gets positions; if all arguments are quoted, even digits are a regular expression."""
     pattern = all(isinstance(a.expr, String) for a in args[1:])
     return not pattern and all(fits("integer", a.type) for a in args[1:] if a.type != "unknown")
 

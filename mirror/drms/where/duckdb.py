@@ -1,12 +1,9 @@
-"""A condition as SQL over the mirror's own columns, with three answers.
+"""A condition as three-valued SQL over the mirror's own columns. Text in, text out: no database is needed.
 
-The mirror holds printed values: a float stands for an interval, and a missing value may be NULL or
-the missing value of its type at the server. So the SQL is TRUE for a record that fulfils the
-condition whatever was stored, FALSE for one that does not whatever was stored, and NULL where that
-cannot be known. NOT is pushed down to the leaves; AND and OR of SQL do the rest, since a leaf that is
-false or NULL at the server is alike "not true".
-
-Text only: nothing here needs a database.
+The mirror holds printed values: a float stands for an interval, and a missing value may be NULL or the missing
+value of its type at the server. So the SQL is TRUE for a record that satisfies the condition whatever was stored,
+FALSE for one that does not whatever was stored, and NULL if that cannot be known. NOT is pushed down to the
+leaves; AND and OR of SQL do the rest, since a leaf that is false or NULL at the server is "not true" either way.
 """
 
 from __future__ import annotations
@@ -57,18 +54,18 @@ __all__ = ["ColumnInfo", "is_volatile", "may_hold", "to_duckdb"]
 _UNKNOWN, _TRUE, _FALSE = "CAST(NULL AS BOOLEAN)", "TRUE", "FALSE"
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _LONG_LIST = 2  # items from which IN of SQL is shorter than a chain of ORs
-#: How often a CASE is taken apart in one condition, and characters of its SQL: CASE within CASE would grow without end.
+#: How often CASEs are taken apart in one condition, and characters of its SQL: nested CASEs grow exponentially.
 _MOST_LIFTED, _LONGEST = 500, 4_000_000
 
 
 class _TooLongError(Exception):
-    """SQL of that size is not worth its while."""
+    """The SQL would be too long to be useful."""
 
 
 def to_duckdb(expr: Expr, columns: Columns) -> str:
     """The SQL of a condition that ``bind_where`` has returned; ``columns`` by lower-case name.
 
-    A column that ``columns`` lacks is not held: what depends on it cannot be known.
+    A column that ``columns`` lacks is not held: what depends on it is unknown.
     """
     try:
         return _Writer(columns).sql(expr, negated=False)
@@ -77,9 +74,9 @@ def to_duckdb(expr: Expr, columns: Columns) -> str:
 
 
 def may_hold(expr: Expr, columns: Mapping[str, str]) -> bool:
-    """Whether there can be a record that is known to fulfil a bound condition; if not, JSOC alone can evaluate it.
+    """Whether any record can be known to satisfy a bound condition; if not, only JSOC can evaluate it.
 
-    ``columns`` are those that are held, with their types.
+    ``columns`` are the held ones, with their types.
     """
     writer = _Writer({name: ColumnInfo(name, type_) for name, type_ in columns.items()})
     try:
@@ -89,7 +86,7 @@ def may_hold(expr: Expr, columns: Mapping[str, str]) -> bool:
 
 
 def is_volatile(expr: Expr) -> bool:
-    """Whether a condition may have another answer each time, on the same records."""
+    """Whether a condition may give different answers on the same records."""
     if isinstance(expr, Unread):
         return bool(expr.names & VOLATILE)
     return any(isinstance(part, Function) and part.name in VOLATILE for part in walk(expr))
@@ -139,7 +136,7 @@ class _Writer:
         return simpler
 
     def truth(self, operand: Expr, value: bool | None, *, negated: bool) -> str:
-        """IS TRUE, IS FALSE and IS UNKNOWN, which never are NULL there: what is not so is the contrary."""
+        """IS TRUE, IS FALSE and IS UNKNOWN, which are never NULL at the server, so that NOT is exact."""
         if value is not None:
             sql = self.sql(operand, negated=not value)
         else:
@@ -202,7 +199,7 @@ def _compare(leaf: Compare, columns: Columns) -> str:
 
 
 def _has_null(leaf: Expr) -> bool:
-    """A leaf with a NULL in it is never true: all its operators give NULL for NULL; of unknown functions nobody knows."""
+    """True if a leaf has a NULL, and is never true: operators give NULL for NULL; unknown functions may not."""
     return not _calls_unknown(leaf) and any(isinstance(node, Null) for node in walk(leaf))
 
 
@@ -218,7 +215,7 @@ def _in_list(leaf: InList, columns: Columns) -> str:
 
 
 def _short_list(leaf: InList, items: tuple[Expr, ...], columns: Columns) -> str | None:
-    """IN of SQL, for a column of whole numbers and a list of them; None for any other."""
+    """IN of SQL, for a column of integers and a list of them; None for any other."""
     if not isinstance(leaf.operand, Column) or len(items) < _LONG_LIST:
         return None
     info = columns[leaf.operand.name]

@@ -1,9 +1,9 @@
-"""SQL for the leaves of a condition that look at whole numbers and text only, which print exactly.
+"""SQL for the leaves of a condition that use only integers and text, which print exactly.
 
 A value that is missing here may be NULL at the server, or the missing value of its type. With NULL a
-leaf is never true. So the SQL reads a missing column as its missing value: FALSE is then certain, and
-TRUE holds only where nothing is missing. Arithmetic is PostgreSQL's: division cuts off, a result too
-large for its type, or a division by zero, is an error there and unknown here.
+leaf is never true. So the SQL reads a missing column as its missing value: then FALSE is certain, and TRUE
+is only if nothing is missing. Arithmetic is PostgreSQL's: division truncates; a result too large for its
+type, or a division by zero, is an error there and unknown here.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _HUGE = 10**37  # beyond every value that can occur, within what DuckDB's intege
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
-    """A column as the mirror holds it: its typed values, a missing one as NULL.
+    """A column as the mirror holds it: typed values, with NULL for missing ones.
 
     ``sql`` is the quoted name, ``type`` the DRMS type. A value v stands for all numbers within
-    ``abs_tol + rel_tol * |v|`` of it; both are 0 where values are exact. For the type float that must
-    cover the rounding to single precision too, since the server compares what it has rounded.
+    ``abs_tol + rel_tol * |v|`` of it; both are 0 if values are exact. For the type float this must include
+    the rounding to single precision, since the server compares rounded values.
     """
 
     sql: str
@@ -64,7 +64,7 @@ class ColumnInfo:
 
 
 class Value(NamedTuple):
-    """SQL that never is NULL but for errors, and its type: an integer type or "string"."""
+    """SQL that is NULL only for errors, and its type: an integer type or "string"."""
 
     sql: str
     type: str
@@ -79,7 +79,7 @@ def quote(text: str) -> str:
 
 
 def exact_compare(leaf: Compare, columns: Columns) -> str | None:
-    """The three-valued SQL of a comparison of whole numbers or text; None if it is not one."""
+    """The three-valued SQL of a comparison of integers or text; None if it is not one."""
     simple = _column_and_constant(leaf, columns)
     if simple is not None:
         return simple
@@ -127,17 +127,17 @@ def _is_ascii(sql: str) -> str:
 
 
 def certain(condition: str, leaf: Expr, columns: Columns) -> str:
-    """``condition``, which reads missing columns as their missing values, TRUE only where none is."""
+    """``condition``, which reads missing columns as their missing values, made TRUE only if none is missing."""
     present = " AND ".join(f"{columns[name].sql} IS NOT NULL" for name in sorted(needs(leaf)))
     return f"({condition} AND ({present} OR NULL))" if present else f"({condition})"
 
 
-#: What a comparison becomes when its sides change places.
+#: What a comparison becomes when its sides are swapped.
 FLIPPED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def _column_and_constant(leaf: Compare, columns: Columns) -> str | None:
-    """The frequent case, without coalesce: it leaves DuckDB free to skip blocks of rows."""
+    """The frequent case, without coalesce, so that DuckDB can skip blocks of rows."""
     column, constant, op = leaf.left, leaf.right, leaf.op
     if isinstance(constant, Column):
         column, constant, op = constant, column, FLIPPED[op]
@@ -154,7 +154,7 @@ def _column_and_constant(leaf: Compare, columns: Columns) -> str | None:
 
 
 def keep_missing(condition: str, sql: str, *, holds: bool) -> str:
-    """``condition``, which is NULL where the column is: so be it if the missing value fulfils it, else FALSE."""
+    """``condition``, which is NULL where the column is: left so if the missing value satisfies it, else FALSE."""
     return f"({condition})" if holds else f"({condition} AND {sql} IS NOT NULL)"
 
 
@@ -167,13 +167,13 @@ def compares(op: str, left: float | str, right: float | str) -> bool:
 def _rank(value: float | str) -> tuple[bool, str, float]:
     if isinstance(value, str):
         return False, value, 0.0
-    # An integer may be too large to become the float that math.isnan takes.
+    # An integer may be too large for the float that math.isnan takes.
     nan = value != value  # noqa: PLR0124
     return nan, "", 0.0 if nan else value
 
 
 def _against_number(sql: str, op: str, constant: Constant) -> str:
-    """A whole number compared with a constant that may have a fraction, or be out of all range."""
+    """An integer compared with a constant that may have a fraction, or be out of range."""
     if not isinstance(constant, int) and not math.isfinite(constant):
         return f"{sql} {op} {_HUGE if math.isnan(constant) or constant > 0 else -_HUGE}"
     whole = math.floor(constant)
@@ -188,7 +188,7 @@ def _against_number(sql: str, op: str, constant: Constant) -> str:
 
 
 def exact_value(expr: Expr, columns: Columns) -> Value | None:
-    """The value of whole numbers or text, None for all else."""
+    """The value of an expression of integers or text; None for anything else."""
     match expr:
         case Column(name):
             return _column(columns[name])
@@ -231,7 +231,7 @@ def _unary(template: str, operand: Value | None) -> Value | None:
 
 
 def _fitted(sql: str, type_: str) -> Value:
-    """A result that is NULL where it does not fit into its type."""
+    """A result that is NULL if it does not fit into its type."""
     return Value(f"CAST(TRY_CAST({sql} AS {_SQL_TYPES[type_]}) AS HUGEINT)", type_)
 
 
@@ -267,7 +267,7 @@ def _shift(op: str, value: Value, count: Expr) -> Value | None:
 
 
 def _cast(operand: Value | None, type_: str) -> Value | None:
-    """Whole numbers to others or to text; text to whole numbers, NULL where PostgreSQL does not read it as one."""
+    """Integers to others or to text; text to integers, NULL if PostgreSQL does not accept it as one."""
     if operand is None or type_ == operand.type:
         return operand
     if type_ == "string":
@@ -290,7 +290,7 @@ def _function(name: str, args: list[Value | None]) -> Value | None:
         return None
     first, *rest = (v.sql for v in values)
     if name in ("lower", "upper"):
-        # Beyond ASCII, case is a matter of the server's locale.
+        # Beyond ASCII, case depends on the server's locale.
         return Value(f"CASE WHEN {_is_ascii(first)} THEN {name}({first}) END", "string")
     if name in ("length", "char_length", "character_length"):
         return Value(f"CAST(length({first}) AS HUGEINT)", "int")
@@ -312,7 +312,7 @@ def _function(name: str, args: list[Value | None]) -> Value | None:
 
 
 def _substring(text: str, start: str, length: str | None = None) -> Value:
-    """What lies from ``start`` on, which may be before the text; a length below 0 is an error there."""
+    """The text from ``start`` on, which may be before its beginning; a length below 0 is an error at the server."""
     begins = f"greatest({start}, 1)"
     if length is None:
         return Value(f"substring({text}, CAST({begins} AS BIGINT))", "string")
@@ -322,7 +322,7 @@ def _substring(text: str, start: str, length: str | None = None) -> Value:
 
 
 def _end_of(name: str, text: str, count: str) -> Value:
-    """``left`` and ``right``: that many characters, or all but so many at the other end."""
+    """``left`` and ``right``: that many characters, or all but that many at the other end."""
     kept = f"CAST(CASE WHEN {count} < 0 THEN greatest(length({text}) + {count}, 0) ELSE {count} END AS BIGINT)"
     return Value(f"{name}({text}, least({kept}, 1000000))", "string")
 

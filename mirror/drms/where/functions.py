@@ -1,6 +1,6 @@
-"""Functions of PostgreSQL's that conditions call: what they take, and the type of what they give.
+"""PostgreSQL functions that conditions may call: what they take, and the type of their result.
 
-A function that is not here may exist at JSOC all the same: it is bound to the type "any", and JSOC evaluates it.
+Other functions may exist at JSOC: a call of one is bound to the type "any", and evaluated by JSOC.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mirror.drms.where import types
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """``takes`` are the groups of the arguments, of which the first ``least`` must be there; see ``result``."""
+    """``takes`` are the groups of the arguments, of which the first ``least`` are required; see ``result``."""
 
     takes: tuple[str, ...]
     least: int
@@ -54,7 +54,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "translate": _of("sss", "string"),
     "split_part": _of("ssi", "string"),
 }
-#: Functions whose value may be another each time they are called: what JSOC answered once does not hold.
+#: Functions whose value may differ with each call, so that an answer of JSOC cannot be used again.
 VOLATILE = frozenset(
     {"random", "now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday", "age",
      "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "gen_random_uuid"}
@@ -62,7 +62,7 @@ VOLATILE = frozenset(
 
 
 def fits(group: str, type_: str) -> bool:
-    """Whether an argument of a type may stand where one of a group is expected."""
+    """Whether an argument of a type is accepted where one of a group is expected."""
     if type_ == "any":
         return True
     if group == "integer":
@@ -73,7 +73,7 @@ def fits(group: str, type_: str) -> bool:
 
 
 def result(name: str, args: Sequence[str]) -> str:
-    """The type of what a function of ``SIGNATURES`` gives for arguments of these types."""
+    """The type that a function of ``SIGNATURES`` returns for arguments of these types."""
     gives = SIGNATURES[name].gives
     if gives == "same":
         return "double" if args[0] == "time" else args[0]

@@ -1,7 +1,7 @@
-"""What no condition may say, whether or not JSOC would run it: statements, and functions that do more than compute.
+"""What no condition may contain, whether or not JSOC would run it: statements, and functions that do more than compute.
 
-The check is of words, so that it holds for what the grammar does not read too. A word that stands where no
-function is called is a column like any other.
+The check looks at words, so that it also covers what the grammar does not read. A function's name without a call is a
+column like any other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FUNCTIONS = re.compile(
 _STATEMENTS = frozenset(
     ["insert", "update", "delete", "merge", "drop", "create", "alter", "truncate", "grant", "revoke", "copy", "execute", "prepare", "do", "call", "vacuum", "analyze", "listen", "notify", "lock", "returning", "into"]
 )
-#: Words behind which the name of a table stands.
+#: Words that are followed by the name of a table.
 _BEFORE_TABLES = frozenset({"from", "join", "table"})
 #: Functions whose own grammar has a FROM.
 _OWN_FROM = frozenset({"extract", "substring", "trim", "overlay"})
@@ -41,8 +41,8 @@ def check_harmless(source: Source, tokens: Sequence[Token]) -> None:
 
 
 def tables(tokens: Sequence[Token]) -> Iterator[tuple[str, Token]]:
-    """The tables that subselects name, each with the token where its name begins."""
-    calls: list[bool] = []  # for each open parenthesis whether it is of a function with a FROM of its own
+    """The tables that subselects name, each with the first token of its name."""
+    calls: list[bool] = []  # for each open parenthesis, whether it belongs to a function with a FROM of its own
     for i, token in enumerate(tokens):
         if token.word == "(":
             calls.append(i > 0 and tokens[i - 1].text in _OWN_FROM)
@@ -60,7 +60,7 @@ def _names_tables(tokens: Sequence[Token], i: int, *, own: bool) -> bool:
 
 
 def _listed(tokens: Sequence[Token], place: int) -> Iterator[tuple[str, Token]]:
-    """``name { "." name } [ [ AS ] alias ] { "," name ... }``; what stands in parentheses is looked at by itself."""
+    """``name { "." name } [ [ AS ] alias ] { "," name ... }``; parenthesised parts are checked separately."""
     while place < len(tokens):
         while place < len(tokens) and tokens[place].word in ("only", "lateral"):
             place += 1

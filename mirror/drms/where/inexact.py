@@ -1,8 +1,8 @@
 """SQL for the leaves that compare one float, double or time column with a constant.
 
-The mirror knows such a value as it was printed: the stored one lies within a tolerance of it. A leaf
-is unknown where the constant lies within that tolerance too. Of arithmetic only what carries a
-tolerance along is followed: signs, abs, and sums, products and quotients with a constant.
+The mirror knows such a value as printed; the stored one lies within a tolerance of it. A leaf is unknown if
+the constant lies within that tolerance too. Only arithmetic that scales a tolerance is handled: signs, abs,
+and sums, products and quotients with a constant.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from mirror.drms.where.exact import FLIPPED, ColumnInfo, Columns, compares, keep
 from mirror.drms.where.nodes import Arithmetic, Column, Compare, Expr, Function, Negate, Number
 from mirror.drms.where.types import INEXACT
 
-# Tolerances are met to the last bit in decimal, but not in binary: a little more is still honest.
+# Tolerances are exact in decimal but not in binary, so they are widened slightly.
 _SLACK_FACTOR, _SLACK_REL = 1.0 + 1e-9, 4e-16
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A function of one column: its SQL, by how much it stretches a tolerance, and its missing value."""
+    """A function of one column: its SQL, the factor by which it scales a tolerance, and its missing value."""
 
     sql: str
     stretch: float
@@ -37,7 +37,7 @@ class Line:
 
     @property
     def tolerance(self) -> str | None:
-        """SQL of how far the stored value may be from the printed one; None if it may not."""
+        """SQL for how far the stored value may be from the printed one; None if they are equal."""
         info = self.column
         if info.abs_tol == 0.0 and info.rel_tol == 0.0:
             return None
@@ -62,7 +62,7 @@ def inexact_compare(leaf: Compare, columns: Columns) -> str | None:
 
 
 def literal(value: float) -> str:
-    """A double of SQL; through text, since DuckDB reads 0.1 as a decimal."""
+    """A double in SQL; through text, since DuckDB reads 0.1 as a decimal."""
     return f"CAST('{value!r}' AS DOUBLE)"
 
 
@@ -82,7 +82,7 @@ def _line(expr: Expr, columns: Columns) -> Line | None:
             info = columns[name]
             return Line(f"CAST({info.sql} AS DOUBLE)", 1.0, _missing(info), info)
         case Negate(operand):
-            # DuckDB turns "-x < c" into "x > -c", which is not the same for NaN; a difference it leaves alone.
+            # DuckDB turns "-x < c" into "x > -c", which differs for NaN; it leaves a difference alone.
             line = _line(operand, columns)
             return line and line.then(f"{literal(0.0)} - {line.sql}", 1.0, lambda v: -v)
         case Function("abs", (operand,)):
@@ -99,7 +99,7 @@ def _missing(info: ColumnInfo) -> float:
 
 
 def _arithmetic(op: str, left: Expr, right: Expr, columns: Columns) -> Line | None:
-    """Operations of a line and a constant. Quoted constants are left out: they may mean single precision."""
+    """Operations on a line and a constant; not on quoted constants, which may mean single precision."""
     line, number = _line(left, columns), right
     swapped = line is None
     if swapped:

@@ -1,10 +1,10 @@
-"""The tree of a condition: what a where clause may say.
+"""The nodes of a condition's tree: what a where clause may say.
 
 Rule for editors: a clause with a construct that has no class here is ``Unread`` as a whole. A new class needs
 its text (``str``), its rule in ``parse``, its types in ``bind``, and its SQL or its plainer form in ``plain``.
 
-Equality ignores where a node stood in the query. ``str()`` writes as few parentheses as reading it
-back needs: ``_LEVEL`` of a class is how tightly PostgreSQL binds it.
+Equality ignores a node's position in the query. ``str()`` writes as few parentheses as parsing needs:
+``_LEVEL`` of a class is how tightly PostgreSQL binds it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Expr:
 
     @property
     def level(self) -> int:
-        """How tightly the node's text holds together; an operand looser than its place gets parentheses."""
+        """How tightly the node's text binds; an operand that binds more loosely than its place gets parentheses."""
         return self._LEVEL
 
     def parts(self) -> tuple[Expr, ...]:
@@ -67,7 +67,7 @@ class Column(Expr):
 class Number(Expr):
     """A constant: an int, a Decimal (written with a point or an exponent), or, once bound, a float.
 
-    A float is a quoted constant that stands against a float, double or time column; it may be NaN.
+    A float is a quoted constant that is compared with a float, double or time column; it may be NaN.
     """
 
     value: Constant
@@ -80,7 +80,7 @@ class Number(Expr):
 
 @dataclass(frozen=True, slots=True)
 class String(Expr):
-    """A quoted constant; unless it stands against text, binding turns it into what it is compared with."""
+    """A quoted constant; unless it is compared with text, binding converts it to the type of the other side."""
 
     value: str
 
@@ -128,7 +128,7 @@ class Complement(Expr):
     _LEVEL: ClassVar[int] = _BITS
 
     def __str__(self) -> str:
-        # A sign directly behind "~" would make one operator of the two.
+        # "~" directly followed by a sign would be one operator.
         return f"~ {_text(self.operand, _ATOM)}"
 
     def parts(self) -> tuple[Expr, ...]:
@@ -156,7 +156,7 @@ class Arithmetic(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Function(Expr):
-    """``name(args)``, the name in lower case; whether it is known is up to who binds or evaluates it."""
+    """``name(args)``, the name in lower case, known or not."""
 
     name: str
     args: tuple[Expr, ...]
@@ -304,9 +304,9 @@ class Case(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Unread(Expr):
-    """A whole condition, as written, that PostgreSQL may understand and we do not: JSOC alone evaluates it.
+    """A whole condition, as written, that PostgreSQL may understand but we do not: only JSOC evaluates it.
 
-    ``names`` are the words of it, in lower case: columns, functions and keywords of SQL alike.
+    ``names`` are its words in lower case: columns, functions and SQL keywords alike.
     """
 
     text: str
@@ -336,7 +336,7 @@ class IsTruth(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Distinct(Expr):
-    """``left IS DISTINCT FROM right``: their inequality, where NULL is a value as others are."""
+    """``left IS DISTINCT FROM right``: inequality, with NULL as a value like others."""
 
     left: Expr
     right: Expr
@@ -416,7 +416,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def needs(expr: Expr) -> frozenset[str]:
-    """The names, in lower case, of the columns that the condition looks at; more, if it is ``Unread``."""
+    """The names, in lower case, of the columns that the condition uses; more if it is ``Unread``."""
     if isinstance(expr, Unread):
         return expr.names
     return frozenset(e.name for e in walk(expr) if isinstance(e, Column))

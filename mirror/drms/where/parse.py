@@ -1,10 +1,10 @@
-"""Reading a where clause: a recursive descent, one function a rule, the rule in its docstring.
+"""Parses a where clause by recursive descent: one function per rule, with the rule in its docstring.
 
 The precedence is PostgreSQL's, loosest first: OR, AND, NOT, IS, comparison, BETWEEN IN LIKE SIMILAR, all other
 operators, sums, products, powers, signs, casts. The server puts the clause between parentheses *as text*, so
 that ``1=1) or (1=1`` is a condition; the parser does the same with two tokens of its own.
 
-What PostgreSQL has and this grammar has not makes the whole clause ``Unread``, unless it could do harm
+What PostgreSQL has but this grammar lacks makes the whole clause ``Unread``, unless it could do harm
 (``mirror.drms.where.harmful``). What PostgreSQL cannot read either is an error with its place.
 """
 
@@ -61,7 +61,7 @@ _RESERVED = {
     "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where",
     "window", "with",
 }  # fmt: skip
-#: Reserved words, and others before a parenthesis, that begin what this grammar has not.
+#: Reserved words, and others before a parenthesis, that begin constructs this grammar lacks.
 _BEYOND = {
     "all", "any", "array", "collate", "current_date", "current_role", "current_time", "current_timestamp",
     "current_user", "distinct", "exists", "interval", "localtime", "localtimestamp", "row", "select",
@@ -83,13 +83,13 @@ _LIKES = ("~~", "~~*", "!~~", "!~~*")
 
 
 class _BeyondError(Exception):
-    """What PostgreSQL may have, and this grammar has not."""
+    """A construct that PostgreSQL may have, but this grammar lacks."""
 
 
 def parse_where(text: str, *, query: str | None = None, offset: int = 0) -> Expr:
-    """The condition that a clause says; ``SyntaxProblem`` for what is none, or could do harm.
+    """The condition of a clause; ``SyntaxProblem`` if it is none, or could do harm.
 
-    ``query`` and ``offset`` tell where the clause stands, for the positions in nodes and errors.
+    ``query`` and ``offset`` say where the clause is, for the positions in nodes and errors.
     """
     source = Source(text, text if query is None else query, offset)
     *tokens, end = source.tokens()
@@ -114,13 +114,13 @@ def parse_where(text: str, *, query: str | None = None, offset: int = 0) -> Expr
 def closes_early(text: str) -> bool:
     """True for a clause such as ``1=1) or (1=1``, which closes the server's parenthesis before its end.
 
-    Such a clause, if an OR stands between, also escapes from the other filters of its record set.
+    If an OR is in between, such a clause also escapes from the other filters of its record set.
     """
     return _closing_early(Source(text, text, 0).tokens()) is not None
 
 
 def _closing_early(tokens: Iterable[Token]) -> Token | None:
-    """The first parenthesis that closes what was not opened among ``tokens``."""
+    """The first closing parenthesis among ``tokens`` that was not opened there."""
     depth = 0
     for token in tokens:
         depth += {"(": 1, ")": -1}.get(token.word, 0)
@@ -130,7 +130,7 @@ def _closing_early(tokens: Iterable[Token]) -> Token | None:
 
 
 def _height(expr: Expr) -> int:
-    """The levels of the tree, counted without recursion: this is what keeps recursion elsewhere safe."""
+    """The levels of the tree, counted without recursion: the bound that makes recursion elsewhere safe."""
     row, height = [expr], 0
     while row:
         row, height = [part for node in row for part in node.parts()], height + 1
@@ -139,7 +139,7 @@ def _height(expr: Expr) -> int:
 
 @dataclass(slots=True)
 class _Parser:
-    """The tokens, and how far reading has come."""
+    """The tokens, and the position among them."""
 
     source: Source
     tokens: list[Token]
@@ -181,7 +181,7 @@ class _Parser:
         self.source.fail(found, token.position, expected)
 
     def nested(self, rule: Callable[[], Expr]) -> Expr:
-        """What ``rule`` reads, one level deeper."""
+        """Read ``rule`` one level deeper."""
         self.depth += 1
         if self.depth > _DEEPEST:
             raise _BeyondError
@@ -372,7 +372,7 @@ class _Parser:
         return Cast(Number(value, position=position), type_, position=position)
 
     def type(self) -> str:
-        """Read ``type = name``; a type that is not read here is beyond."""
+        """Read ``type = name``; an unknown type is beyond this grammar."""
         token = self.take()
         if token.kind == "name" and token.text == "double" and self.skip("precision"):
             return "double"
@@ -443,7 +443,7 @@ class _Parser:
         return Cast(operand, type_, position=token.position)
 
     def call(self, token: Token) -> Expr:
-        """Read ``function = name list``, and the functions that write their arguments with words."""
+        """Read ``function = name list``, and functions whose arguments are separated by words."""
         name, position = token.text, token.position
         if name in _BEYOND_CALLS or self.at("distinct", "all", "variadic", "*", ahead=1):
             raise _BeyondError

@@ -1,8 +1,8 @@
-"""A condition in plainer terms: what CASE, IS DISTINCT FROM and truth values as values mean by AND, OR and NOT. Pure.
+"""Rewrites CASE, IS DISTINCT FROM and truth values used as values in terms of AND, OR and NOT. Pure.
 
-``plain`` makes of one leaf a condition whose leaves hold nothing of the kind: a comparison with a CASE in it holds
-if the comparison with a value holds whose WHEN is the first that does. Each form is true exactly where the
-original is true; where it is not true it may be false where the original is NULL, which a record set cannot tell.
+``plain`` turns one leaf into a condition whose leaves have none of these: a comparison with a CASE in it holds if the
+comparison holds with the value of the first WHEN that is true. The result is true exactly where the original is; it
+may be false where the original is NULL, which makes no difference to a record set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TRUTHS = (Boolean, Compare, And, Or, Not, Like, Regex, Similar, IsNull, IsTruth
 
 
 def plain(leaf: Expr, *, negated: bool) -> Expr | None:
-    """What ``leaf``, or its negation, means; None if it is plain already."""
+    """``leaf``, or its negation, in plain terms; None if it is plain already."""
     match leaf:
         case Compare("=" | "<>" as op, left, right) if is_truth(left) and is_truth(right):
             same = (op == "=") is not negated
@@ -69,7 +69,7 @@ def _not_distinct(left: Expr, right: Expr) -> Expr:
 
 
 def _truth_as_number(leaf: Expr) -> Expr | None:
-    """A cast of a truth value to a number, in the leaf."""
+    """A cast of a truth value to a number within the leaf, if any."""
     return next(
         (part for part in walk(leaf) if isinstance(part, Cast) and part.type == "int" and is_truth(part.operand)),
         None,
@@ -77,7 +77,7 @@ def _truth_as_number(leaf: Expr) -> Expr | None:
 
 
 def _lifted(leaf: Expr, found: Expr, *, negated: bool) -> Expr:
-    """The leaf once for each value of a CASE in it, under the condition of that value."""
+    """The leaf once for each value of a CASE in it, together with the condition of that value."""
     if isinstance(found, Case):
         whens, otherwise = found.whens, found.otherwise
     else:
@@ -94,7 +94,7 @@ def _lifted(leaf: Expr, found: Expr, *, negated: bool) -> Expr:
 
 
 def replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
-    """``expr`` with ``new`` in place of ``old``, wherever it stands."""
+    """``expr`` with every ``old`` replaced by ``new``."""
     return _replaced(expr, old, new)  # type: ignore[no-any-return]
 
 

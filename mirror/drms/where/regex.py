@@ -1,4 +1,4 @@
-r"""Regular expressions that PostgreSQL and RE2, which DuckDB uses, certainly read alike.
+r"""Regular expressions that certainly mean the same in PostgreSQL and in RE2, which DuckDB uses.
 
 Read here: characters, ``.``, ``^``, ``$``, classes in brackets of letters, digits, signs and ranges, ``\\d \\w \\s`` and
 their negations, escaped signs, groups, alternation, and repetition. Not read, as dialects differ: look-ahead, back
@@ -18,25 +18,25 @@ _CLASSES = {
     "s": r"[\t-\r ]", "S": r"[^\t-\r ]",
 }  # fmt: skip
 _SIGNS = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ ")
-#: What may stand for itself in brackets.
+#: Characters that stand for themselves in brackets.
 _IN_BRACKETS = re.compile(r"[A-Za-z0-9 !\"#$%&'()*+,./:;<=>?@_`{|}~]")
 _RANGE = re.compile(r"([0-9])-([0-9])|([a-z])-([a-z])|([A-Z])-([A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern of RE2's; with ``ascii_only`` it is certain for texts without other characters only."""
+    """A pattern for RE2; with ``ascii_only`` it is certain only for ASCII texts."""
 
     text: str
     ascii_only: bool
 
 
 class _UnknownError(Exception):
-    """What may not mean the same in both."""
+    """A construct that may not mean the same in both."""
 
 
 def to_re2(pattern: str, *, any_case: bool = False) -> Pattern | None:
-    """What RE2 has to be given so that it finds what PostgreSQL finds; None if that is not certain."""
+    """The RE2 pattern that finds what PostgreSQL finds; None if that is not certain."""
     if len(pattern) > _LONGEST or pattern.startswith("***") or (any_case and not pattern.isascii()):
         return None
     reader = _Reader(pattern)
@@ -50,7 +50,7 @@ def to_re2(pattern: str, *, any_case: bool = False) -> Pattern | None:
 
 
 def of_similar(pattern: str, escape: str) -> str | None:
-    """The regular expression that ``SIMILAR TO pattern`` means; None if it is not plain."""
+    """The regular expression equivalent to ``SIMILAR TO pattern``; None if that is not plain."""
     parts: list[str] = []
     place = 0
     while place < len(pattern):
@@ -120,7 +120,7 @@ class _Reader:
             found = self.bound()
         else:
             return ""
-        if self.peek() == "?":  # not greedy: what is found is shorter, but found all the same
+        if self.peek() == "?":  # not greedy: the match is shorter, but exists all the same
             self.place += 1
         if self.peek() in tuple("*+?{"):
             raise _UnknownError

@@ -1,8 +1,8 @@
-"""SQL for comparisons of any numbers: each value as the span of what it may be.
+"""SQL for comparisons of any numbers, with each value as the span of what it may be.
 
-A float that is held as it was printed is a span; arithmetic on spans gives spans, a little wider where PostgreSQL
-may round otherwise. A comparison holds for certain if it holds for all of both spans. NaN is a span of its own.
-What would be an error there (a division by zero, the root of a negative number, a number out of range) is NULL.
+A printed float stands for a span of stored ones. Arithmetic on spans gives spans, slightly wider where PostgreSQL may
+round differently. A comparison holds for certain if it holds throughout both spans. NaN is a span of its own. What is
+an error in PostgreSQL (a division by zero, the root of a negative number, a number out of range) is NULL.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MOST_POWER = 100
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """SQL of the least and the largest value, the same text for an exact one; of the DRMS type or "numeric".
+    """SQL of the smallest and the largest value, the same text for an exact one; a DRMS type or "numeric".
 
-    ``as_double`` is what a constant becomes where it meets a float, double or time.
+    ``as_double`` is what a constant becomes in an operation with a float, double or time.
     """
 
     lo: str
@@ -46,7 +46,7 @@ class Span:
         return self.lo == self.hi
 
     def wider(self, relative: float) -> Span:
-        """What the value is within this part of it."""
+        """The span widened by this relative error."""
         return replace(
             self,
             lo=_let(self.lo, f"(v - {relative!r} * abs(v))"),
@@ -55,7 +55,7 @@ class Span:
         )
 
     def meeting(self, other: Span) -> Span:
-        """This value where it is computed with, or compared with, the other."""
+        """This value as an operand together with the other."""
         if self.as_double is not None and other.type in INEXACT:
             return Span(self.as_double, self.as_double, "double")
         return self
@@ -66,23 +66,23 @@ _SHORT = 60
 
 
 def _let(sql: str, use: str) -> str:
-    """``use``, in which ``v`` stands for ``sql``: written once, so that the text does not double with each operation."""
+    """``use`` with ``v`` for ``sql``, which is written once: else the text would double with each operation."""
     if len(sql) <= _SHORT:
         return re.sub(r"\bv\b", lambda _: sql, use)
     return f"list_transform([{sql}], lambda v: {use})[1]"
 
 
 def _let_all(parts: tuple[str, ...], use: str) -> str:
-    """``use``, in which ``v[1]``, ``v[2]`` and so on stand for the parts."""
+    """``use`` with ``v[1]``, ``v[2]`` and so on standing for the parts."""
     return f"list_transform([[{', '.join(parts)}]], lambda v: {use})[1]"
 
 
 class _UnknownError(Exception):
-    """A value that is not followed."""
+    """A value of which no span can be computed."""
 
 
 def span_compare(leaf: Compare, columns: Columns) -> str | None:
-    """The three-valued SQL of a comparison of numbers; None if it is not one that can be followed."""
+    """The three-valued SQL of a comparison of numbers; None if it is not one, or has no spans."""
     try:
         left, right = _span(leaf.left, columns), _span(leaf.right, columns)
     except (_UnknownError, OverflowError):
@@ -97,7 +97,7 @@ def span_compare(leaf: Compare, columns: Columns) -> str | None:
 
 
 def _tests(op: str, a: Span, b: Span) -> tuple[str, str]:
-    """When the comparison holds for certain, and when it does not."""
+    """The conditions under which the comparison certainly holds, and certainly does not."""
     equal = f"{a.lo} = {b.hi} AND {a.hi} = {b.lo}"
     apart = f"{a.hi} < {b.lo} OR {a.lo} > {b.hi}"
     return {
@@ -196,7 +196,7 @@ def _number(type_: str) -> str:
 
 
 def _settled(lo: str, hi: str, type_: str, *, exact: bool) -> Span:
-    """The result of an operation of a type: rounded as that type is, and NULL where it is out of range."""
+    """The result of an operation: rounded like its type, and NULL if it is out of range."""
     span = Span(_finite(lo), _finite(hi), type_)
     if type_ == "float":
         return Span(_in_single(span.lo), _in_single(span.hi), type_).wider(_SINGLE)
@@ -207,7 +207,7 @@ def _arithmetic(op: str, a: Span, b: Span) -> Span:
     a, b = a.meeting(b), b.meeting(a)
     type_ = wider(_number(a.type), _number(b.type))
     if type_ in INTEGER_TYPES:
-        raise _UnknownError  # whole numbers that come of floats: their division would cut off
+        raise _UnknownError  # integers made of floats, whose division would truncate
     exact = a.exact and b.exact
     match op:
         case "+":
@@ -223,7 +223,7 @@ def _arithmetic(op: str, a: Span, b: Span) -> Span:
 
 
 def _spread(op: str, a: Span, b: Span, type_: str) -> Span:
-    """Products or quotients: between those of the ends; NULL where the divisor may be 0."""
+    """Products or quotients: between those of the ends; NULL if the divisor may be 0."""
     if a.exact and b.exact:
         there = f"CASE WHEN v <> {literal(0.0)} THEN v END" if op == "/" else "v"
         result = f"({a.lo} {op} {_let(b.lo, there)})"
@@ -249,19 +249,19 @@ def _cast(a: Span, type_: str) -> Span:
         return replace(a, type="numeric") if a.type == "numeric" else replace(a.wider(slack), type="numeric")
     if type_ in INTEGER_TYPES:
         bits = {"char": 15, "short": 15, "int": 31, "longlong": 53}[type_]
-        # Beyond what is whole in a double nothing is certain.
+        # Beyond the integers that a double represents exactly, nothing is certain.
         fits = f"CASE WHEN v BETWEEN {literal(-(2.0**bits))} AND {literal(2.0**bits - 1)} THEN v END"
         return _each(Span(_round(a.lo, a.type), _round(a.hi, a.type), type_), fits)
     raise _UnknownError
 
 
 def _each(a: Span, use: str) -> Span:
-    """``use`` of both ends."""
+    """``use`` applied to both ends."""
     return replace(a, lo=_let(a.lo, use), hi=_let(a.hi, use), as_double=None)
 
 
 def _round(end: str, type_: str) -> str:
-    """To the even neighbour of a half, or away from zero for numeric."""
+    """Round: halves to even, or away from zero for numeric."""
     return f"round({end})" if type_ == "numeric" else f"round_even({end}, 0)"
 
 
@@ -303,7 +303,7 @@ def _smooth(name: str, a: Span) -> Span:
         found = _each(a, f"CASE WHEN abs(v) <= 1 OR isnan(v) THEN {name}(v) END")
         return (found if name == "asin" else Span(found.hi, found.lo, "double")).wider(_FUNCTION)
     if name in ("sin", "cos"):
-        # Neither changes by more than its argument does.
+        # Neither function changes by more than its argument.
         ends = (
             _let_all((a.lo, a.hi), f"({name}(v[1]) {sign} (v[2] - v[1] + {_FUNCTION!r}))") for sign in ("-", "+")
         )
@@ -337,13 +337,13 @@ def _power(base: Span, exponent: Expr) -> Span:
 
 
 def _wider_if_large(power: Span) -> Span:
-    """A power of a whole number: exact as long as a double holds every whole number."""
+    """A power of an integer: exact as long as a double represents every integer."""
     slack = f"CASE WHEN abs(v) < {literal(2.0**53)} THEN 0.0 ELSE {_FUNCTION!r} * abs(v) END"
     return replace(power, lo=_let(power.lo, f"(v - {slack})"), hi=_let(power.hi, f"(v + {slack})"))
 
 
 def _raised(base: str, power: str, least: str) -> str:
-    """A power; NULL where the base is below ``least``, or where it comes to 0 as nothing smaller can be told."""
+    """A power; NULL if the base is below ``least``, or if the result underflows to 0."""
     zero = literal(0.0)
     some = f"CASE WHEN v >= CAST('{least}' AS DOUBLE) THEN nullif(pow(v, {power}), {zero}) END"
     return _let(base, f"CASE WHEN v = {zero} THEN {zero} ELSE {some} END")

@@ -1,8 +1,7 @@
-"""SQL of a condition that names intermediate values, taken apart into steps that a database computes by column.
+"""Takes SQL with named intermediate values apart into steps that a database computes by column. Text in, text out.
 
 ``mirror.drms.where.spans`` writes ``list_transform([value], lambda v: use)[1]`` so that a value is written once. As one
-expression that is right, and slow: a list is made for each record. Here each such value becomes a column of its own.
-Pure: text in, text out.
+expression that is right but slow: it makes a list for each record. Here each such value becomes a column of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 _OPEN, _LAMBDA, _CLOSE = "list_transform([", "], lambda v: ", ")[1]"
 _QUOTED_OR_OPEN = re.compile(r"'[^']*'|\"[^\"]*\"|" + re.escape(_OPEN))
 _NAME = re.compile(r"_step[0-9]+")
-#: What needs no column.
+#: Values that need no column.
 _AS_IT_IS = re.compile(rf"{_NAME.pattern}|CAST\('[^']*' AS DOUBLE\)")
 _BRACKETS = {"(": ")", "[": "]"}
 
@@ -47,7 +46,7 @@ def in_steps(sql: str) -> Stepwise | None:
 
 
 class _OtherTextError(Exception):
-    """What was read is not of the form that is known here."""
+    """The SQL does not have the form that is known here."""
 
 
 @dataclass(slots=True)
@@ -56,7 +55,7 @@ class _Reader:
     levels: dict[str, int] = field(default_factory=dict)  #: by the name of a step, from 1
 
     def rewritten(self, sql: str) -> str:
-        """The SQL with names in place of the values that it names."""
+        """The SQL with column names in place of its named values."""
         out, done = "", 0
         while (at := _find(sql, done)) >= 0:
             start = at + len(_OPEN)
@@ -89,13 +88,13 @@ class _Reader:
 
 
 def _find(sql: str, start: int) -> int:
-    """Where the next value is named, outside quotes, from a place outside quotes on; -1 if nowhere."""
+    """The place of the next named value outside quotes, from ``start``, which is outside them; -1 if there is none."""
     found = (match for match in _QUOTED_OR_OPEN.finditer(sql, start) if match[0] == _OPEN)
     return next((match.start() for match in found), -1)
 
 
 def _closing(sql: str, start: int, closing: str) -> int:
-    """Where the bracket closes in which ``start`` lies."""
+    """The place where the bracket around ``start`` closes."""
     expected = [closing]
     at = start
     while at < len(sql):
@@ -116,7 +115,7 @@ def _closing(sql: str, start: int, closing: str) -> int:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between the commas that are outside brackets and quotes."""
+    """The parts between commas that are outside brackets and quotes."""
     parts, start, at = [], 0, 0
     while at < len(text):
         char = text[at]

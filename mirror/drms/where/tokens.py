@@ -1,4 +1,4 @@
-"""Cutting a where clause into tokens, as PostgreSQL does after DRMS has made its replacements.
+"""Cuts a where clause into tokens, as PostgreSQL does after DRMS has made its replacements.
 
 DRMS turns every ``"`` into ``'`` and ``$(time)`` into seconds before PostgreSQL sees the clause.
 Operators are cut greedily, so ``a &-1`` holds an operator ``&-``, as in PostgreSQL.
@@ -17,7 +17,7 @@ from mirror.errors import SyntaxProblem
 _NAME = re.compile(r"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.(?!\.)[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _STRING = re.compile(r"(?:'[^']*')+")
-#: Further parts of a text: PostgreSQL joins what stands on separate lines.
+#: Further parts of a text: PostgreSQL joins strings on separate lines.
 _CONTINUED = re.compile(r"[ \t\f\v]*[\r\n][ \t\r\n\f\v]*(?=')")
 _ESCAPED = re.compile(r"[eE]'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
 _BITS = re.compile(r"[bB]'([01]*)'|[xX]'([0-9A-Fa-f]*)'")
@@ -31,11 +31,11 @@ _SINGLE = "(),[]."
 LONGEST_CLAUSE = 65536  # several times what the server itself can take
 _LONGEST_NUMBER = 400  # digits, and tens of an exponent: far beyond any double
 
-#: Operators of PostgreSQL's that are read here.
+#: PostgreSQL operators that are read here.
 KNOWN_OPERATORS = frozenset(
     ["=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "^", "&", "|", "#", "~", "<<", ">>", "||", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*", "@", "|/", "||/"]
 )
-#: Others that it has, for types that hardly any series has: JSOC knows what they mean.
+#: PostgreSQL's others, for types that hardly any series has; they are left to JSOC.
 _OTHER_OPERATORS = frozenset(
     ["!", "!!", "&&", "@>", "<@", "@@", "@@@", "^@", "<->", "->", "->>", "#>", "#>>", "#-", "@?", "?|", "?&", "?", "&<", "&>", "<<|", "|>>", "&<|", "|&>", "<^", ">^", "?#", "?-", "?-|", "?||", "~=", "##", "@-@", "<<", ">>", "<<=", ">>=", "-|-", "~<~", "~<=~", "~>~", "~>=~", "*=", "*<>", "*<", "*<=", "*>", "*>=", "|&>"]
 )
@@ -51,10 +51,10 @@ _ESCAPE = re.compile(
 
 
 class Token(NamedTuple):
-    """``kind`` is name, number, string, bits, mark, other or end; ``word`` says what a grammar rule may ask for.
+    """``kind`` is name, number, string, bits, mark, other or end; ``word`` is what grammar rules look at.
 
-    ``text`` is a name in lower case, an operator, one of ``( ) , [ ] .``, or what stands between quotes;
-    ``word`` is the same for names and marks, and "" for all else. Other is what is PostgreSQL's, but not read here.
+    ``text`` is a name in lower case, an operator, one of ``( ) , [ ] .``, or the text between quotes; ``word`` is the
+    same for names and marks, and "" for everything else. "other" is valid in PostgreSQL, but not read here.
     """
 
     kind: str
@@ -71,7 +71,7 @@ def mark(text: str, position: int) -> Token:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The clause, and where it stands in the query that an error has to show."""
+    """The clause, and its place in the query that errors show."""
 
     text: str
     query: str
@@ -82,7 +82,7 @@ class Source:
         raise SyntaxProblem(message, text=self.query, position=position, expected=expected)
 
     def tokens(self) -> list[Token]:
-        """All tokens of the clause, and an end token behind them."""
+        """All tokens of the clause, followed by an end token."""
         if len(self.text) > LONGEST_CLAUSE:
             self.fail(f"a condition is not longer than {LONGEST_CLAUSE} characters", self.offset)
         text = self.text.replace('"', "'")
@@ -95,7 +95,7 @@ class Source:
         return [*tokens, Token("end", "", self.offset + place)]
 
     def _skip_blank(self, text: str, place: int) -> int:
-        """Behind blanks and comments."""
+        """The position after blanks and comments."""
         while place < len(text):
             if text[place] in _BLANKS:
                 place += 1
@@ -115,7 +115,7 @@ class Source:
         return place
 
     def _comment_end(self, text: str, start: int) -> int:
-        """Comments may stand within each other."""
+        """The end of a comment; comments may be nested."""
         depth = 0
         for found in re.finditer(r"/\*|\*/", text[start:]):
             depth += 1 if found[0] == "/*" else -1
@@ -175,7 +175,7 @@ class Source:
         """``$(time)``: the seconds with six decimals, as DRMS writes them into the clause."""
         scan = scan_time(match[1])
         if scan is None or scan.consumed < len(match[1].rstrip()):
-            return Token("other", match[0], position)  # what DRMS makes of it, JSOC knows
+            return Token("other", match[0], position)  # only JSOC knows what DRMS makes of it
         return Token("number", match[0], position, value=Decimal(f"{scan.seconds:.6f}"))
 
     def _operator(self, text: str, place: int, position: int) -> tuple[Token, int]:

@@ -1,8 +1,8 @@
-"""Types of a condition's parts, and how PostgreSQL reads a quoted constant of each.
+"""Types of a condition's parts, and how PostgreSQL reads a quoted constant of each type.
 
-A type is a DRMS type (char .. longlong, float, double, time, string), or "numeric" (a constant with a
-point or an exponent), "boolean", or "unknown": a quoted constant or NULL that takes the type of what
-it stands against. "any" is the type of what only JSOC knows, such as a function of its own.
+A type is a DRMS type (char .. longlong, float, double, time, string), "numeric" (a constant with a point or an
+exponent), "boolean", or "unknown": a quoted constant or NULL, which takes the type of the other operand. "any" is
+the type of what only JSOC knows, such as a function of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from decimal import Decimal
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.where.nodes import Constant
 
-INTEGERS = ("char", "short", "int", "longlong")  # as they widen
+INTEGERS = ("char", "short", "int", "longlong")  # from narrow to wide
 INEXACT = frozenset({"float", "double", "time"})
 _RANGES = {"char": 15, "short": 15, "int": 31, "longlong": 63}  # DRMS keeps a char in a smallint
 _POSTGRES = {
@@ -38,11 +38,11 @@ _BLANKS = " \t\n\r\f\v"
 
 
 class BadConstantError(ValueError):
-    """A quoted constant that PostgreSQL does not take for the type it stands against."""
+    """A quoted constant that PostgreSQL does not accept as the type of the other operand."""
 
 
 def postgres_name(type_: str) -> str:
-    """The type as PostgreSQL calls it."""
+    """PostgreSQL's name of a type."""
     return _POSTGRES.get(type_, type_)
 
 
@@ -52,7 +52,7 @@ def group(type_: str) -> str:
 
 
 def type_of_number(value: Constant) -> str:
-    """The type of an unquoted constant; an integer is as wide as it has to be."""
+    """The type of an unquoted constant; an integer gets the narrowest type that fits."""
     if isinstance(value, float):
         return "double"
     if isinstance(value, Decimal):
@@ -76,7 +76,7 @@ def wider(left: str, right: str) -> str:
 
 
 def common(types: Collection[str]) -> str:
-    """The type that values of these types are cast to where each may stand for the others, as in CASE."""
+    """The common type to which alternative values of these types are cast, as in CASE."""
     if not types or types == {"string"}:
         return "string"
     if "any" in types or group(next(iter(types))) != "number":
@@ -101,7 +101,7 @@ def read_integer(text: str, type_: str) -> int:
 
 
 def read_numeric(text: str) -> Decimal | float:
-    """A quoted number against a constant with a point; NaN and infinities are floats."""
+    """A quoted number compared with a constant with a point; NaN and infinities are floats."""
     special = _special(text)
     if special is not None:
         return special
@@ -112,7 +112,7 @@ def read_numeric(text: str) -> Decimal | float:
 
 
 def read_float(text: str, type_: str) -> float:
-    """A quoted number against a float, double or time; against a float it is rounded to single precision."""
+    """A quoted number compared with a float, double or time; for a float it is rounded to single precision."""
     special = _special(text)
     if special is not None:
         return special

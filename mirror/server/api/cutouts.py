@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
 
 from mirror.api.contract import JSON, encoded
-from mirror.api.cutouts import FITS, SCALE, CutoutQuery, FileChoice, FileChoices
+from mirror.api.cutouts import FITS, SCALE, CutoutQuery, FileChoice, FileChoices, check_numbers
 from mirror.drms.times import parse_time
 from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
@@ -76,10 +75,7 @@ def _window(asked: CutoutQuery) -> Window:
         return Window(scale=scale)
     if missing:
         raise BadRequest(f"{', '.join(missing)} is missing; expected x, y, width and height together")
-    for name, value in given.items():
-        if not math.isfinite(value) or (name in ("width", "height") and value <= 0):
-            wanted = "a number above 0" if name in ("width", "height") else "a number"
-            raise BadRequest(f"{name} is {value:g}; expected {wanted}")
+    check_numbers(given)
     return Window((given["x"], given["y"]), (given["width"], given["height"]), asked.units or "arcsec", scale)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mirror.api.contract import Nothing
+    from mirror.server.peers import Peers
     from mirror.services.exports.file_list import FileLists
     from mirror.services.exports.job_list import JobList
     from mirror.services.monitoring.overview import AllJobs
@@ -37,8 +38,9 @@ class ExportsApi:
 
     def __init__(
         self, lists: FileLists, exports: JobList, jobs: AllJobs, quicklooks: QuickLooks, sun: SunPictures,
-        now: Callable[[], float],
+        now: Callable[[], float], peers: Peers | None = None,
     ) -> None:  # fmt: skip
+        self._peers = peers
         self._sun = sun
         self._now = now
         self._lists = lists
@@ -62,9 +64,10 @@ class ExportsApi:
         listed = await self._lists.of(request, demand_of(http), places=asked.places)
         return Reply(listed.files, cache_headers(listed.origin, listed.checked_at, self._now()))
 
-    async def jobs(self, _: web.Request, asked: api.JobsQuery) -> list[api.Job]:
-        """The last exports and fills, and the subscriptions."""
-        return await self._jobs.latest(max(1, asked.n), asked.kind)
+    async def jobs(self, request: web.Request, asked: api.JobsQuery) -> list[api.Job]:
+        """The last exports and fills, and the subscriptions; in a cluster those of all mirrors."""
+        own = await self._jobs.latest(max(1, asked.n), asked.kind)
+        return own if self._peers is None else await self._peers.jobs(request, own, asked)
 
     async def job(self, request: web.Request, asked: api.JobQuery) -> api.Job:
         """One job."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mirror.api import freshness as api
 from mirror.drms.times import parse_time, to_datetime
 from mirror.errors import BadRequest, SyntaxProblem
+from mirror.humanize import stamp
 from mirror.server.endpoints import serve
 
 if TYPE_CHECKING:
@@ -75,9 +76,8 @@ def moment(text: str, now: float) -> float:
 
 
 def _told(change: Change) -> api.Change:
-    found = datetime.fromtimestamp(change.found_at, UTC).isoformat(timespec="seconds")
     return api.Change(
-        found_at=found.replace("+00:00", "Z"),
+        found_at=stamp(change.found_at),
         record=change.name,
         old=change.old,
         new=change.new,

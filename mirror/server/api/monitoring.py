@@ -159,7 +159,8 @@ async def _within(woken: asyncio.Event, seconds: float) -> bool:
 class Health:
     """The handlers below /healthz.
 
-    ``look`` reads from the index; ``upstream`` says how JSOC is, ``disk`` how full the disk is.
+    ``look`` reads from the index; ``upstream`` says how JSOC is, ``disk`` how full the disk is, ``cluster`` what is wrong with
+    what mirrors share, "" if nothing is.
     """
 
     def __init__(
@@ -169,7 +170,9 @@ class Health:
         patience: float = PATIENCE,
         *,
         disk: Callable[[], Awaitable[api.Disk | UnsetType]] | None = None,
+        cluster: Callable[[], str] | None = None,
     ) -> None:
+        self._cluster = cluster
         self._look = look
         self._upstream = upstream
         self._patience = patience
@@ -200,7 +203,8 @@ class Health:
         index = "stopping" if self._stopping else await self._index()
         disk = UNSET if self._disk is None else await self._disk()
         status: Literal["ok", "failing"] = "ok" if index == "ok" else "failing"
-        answer = api.Ready(status=status, index=index, upstream=self._upstream(), disk=disk)
+        cluster = UNSET if self._cluster is None else self._cluster() or "ok"
+        answer = api.Ready(status=status, index=index, upstream=self._upstream(), disk=disk, cluster=cluster)
         return Reply(answer, status=200 if index == "ok" else 503)
 
     async def upstream(self, _: web.Request, __: Nothing) -> Reply[api.UpstreamHealth]:

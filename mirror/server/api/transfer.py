@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.api import transfer as api
-from mirror.api.contract import Answer, Problem, encoded
-from mirror.errors import BadRequest, MirrorError, Refused
+from mirror.api.contract import UNSET, Answer, Problem, encoded
+from mirror.errors import BadRequest, MirrorError, NotHeld, Refused
 from mirror.server.endpoints import serve
 from mirror.services.transfer.backup import describe
 from mirror.services.transfer.bundle import BundleRequest
@@ -108,7 +108,8 @@ async def told(request: web.Request, work: Callable[[Report], Awaitable[Answer]]
     except MirrorError as problem:
         if not response.prepared:
             raise
-        await report(Problem(error=str(problem)))
+        missing = list(problem.missing) if isinstance(problem, NotHeld) and problem.missing else UNSET
+        await report(Problem(error=str(problem), missing=missing))
     except ConnectionError:
         raise  # whoever asked has gone
     except Exception:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from mirror.errors import NotHeld, StorageError, UpstreamBroken, UpstreamError
+from mirror.humanize import utc
 from mirror.readthrough.downloads import Download, OtherAnswer
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.conditional import what_is_asked
@@ -216,6 +216,6 @@ def _listing(path: str, rows: Iterable[_Row]) -> str:
 
 
 def _line(row: _Row) -> str:
-    when = datetime.fromtimestamp(row.moment, UTC).strftime("%Y-%m-%d %H:%M")
+    when = utc(row.moment).strftime("%Y-%m-%d %H:%M")
     name = html.escape(row.name)
     return f'<a href="{quote(row.name)}">{name}</a>  {when}  {"-" if row.size is None else row.size}\n'

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from mirror.api.exports import JobsQuery
 from mirror.config.access import Role
 from mirror.server.requests import PRINCIPAL, parameters
 from mirror.server.roles import CLUSTER_PAGE, JOB_PAGE, JOBS_PAGE, UPKEEP_PAGE
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from mirror.api.cluster import Cluster
     from mirror.server.pages.site import Site
+    from mirror.server.peers import Peers
     from mirror.services.access.usage import Accounting
     from mirror.services.maintenance.checker import Checker
     from mirror.services.monitoring.overview import AllJobs, Overview
@@ -34,7 +36,9 @@ class WorkPages:
         accounting: Accounting,
         overview: Overview,
         cluster: Callable[[], Awaitable[Cluster]] | None,
+        peers: Peers | None = None,
     ) -> None:
+        self._peers = peers
         self._cluster = cluster
         self._web = web
         self._jobs = jobs
@@ -50,8 +54,10 @@ class WorkPages:
         CLUSTER_PAGE.add(router, self._web.own(self.cluster))
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """The last exports and fills, and the subscriptions."""
-        return self._web.page(request, "jobs.html", jobs=await self._jobs.latest(_JOBS))
+        """The last exports and fills, and the subscriptions; in a cluster those of all mirrors."""
+        own = await self._jobs.latest(_JOBS)
+        jobs = own if self._peers is None else await self._peers.jobs(request, own, JobsQuery(n=_JOBS))
+        return self._web.page(request, "jobs.html", jobs=jobs)
 
     async def job(self, request: web.Request) -> web.Response:
         """One job; an export with its files."""

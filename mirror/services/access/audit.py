@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mirror.api.access import AuditLine
 from mirror.errors import StorageError
+from mirror.humanize import stamp
 from mirror.redaction import redacted
 from mirror.storage.database.database import Tables
 
@@ -71,9 +71,8 @@ class Audit:
 
 
 def _told(deed: Deed) -> AuditLine:
-    at = datetime.fromtimestamp(deed.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return AuditLine(
-        at=at,
+        at=stamp(deed.at),
         who=deed.who,
         address=deed.address,
         action=deed.action,

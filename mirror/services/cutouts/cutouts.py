@@ -10,7 +10,6 @@ import hashlib
 import re
 import zlib
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from mirror.drms.times import parse_time
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, SyntaxProblem, UnknownName
 from mirror.fits import read_archive
 from mirror.fits.header import name_of, split_card
+from mirror.humanize import utc
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.cutouts.tracking import Observer, earth, tracked
 from mirror.services.exports.content import Content, Stretch, content_of
@@ -118,18 +118,19 @@ class Cutouts:
         demand = CacheDemand.ONLY_IF_CACHED if cached_only else CacheDemand.DEFAULT
         plan = await self._planner.plan(request, demand, images_only=False)
         if not plan.files:
-            raise UnknownName(f"no record matches {ds}" if not plan.rows else f"{plan.series.name} has no segments")
+            raise UnknownName(f"no records match {ds}" if not plan.rows else f"{plan.series.name} has no segments")
         if len(plan.files) > 1:
             raise Several(ds, [_choice(wanted) for wanted in plan.files[:MOST_CHOICES]])
         wanted = plan.files[0]
         [name] = await self._assembler.file_names(plan, [wanted])
-        export = await self._adopted.of(wanted.owner)
-        if export is not None and not (wanted.path and await self._files.held(wanted.path)):
-            return FitsFile(plan, wanted, name, export, b"", 0)
+        if not (wanted.path and await self._files.held(wanted.path)):
+            export = await self._adopted.of(wanted.owner)
+            if export is not None:
+                return FitsFile(plan, wanted, name, export, b"", 0)
         blob = await self._archived(wanted, cached_only=cached_only)
         if not cached_only:
             await self._assembler.prepare(plan)
-        kept_at = datetime.fromtimestamp(blob.kept_at, UTC)
+        kept_at = utc(blob.kept_at)
         front = await self._assembler.front(plan, wanted, blob, now=kept_at)
         if front is None or front.packed is None:
             return FitsFile(plan, wanted, name, blob, b"", 0)
@@ -190,7 +191,7 @@ def moved(window: Window, at: float, head: bytes, since: float) -> Window:
     Times in seconds of DRMS. BadRequest for what cannot be tracked.
     """
     if window.centre is None or window.units != "arcsec":
-        raise BadRequest("t_ref needs a centre and a size in arcsec")
+        raise BadRequest("tracking needs a centre and a size in arcsec")
     values = _numbers(head)
     missing = [name for name in _OBSERVER if name not in values]
     if missing:

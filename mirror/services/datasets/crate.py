@@ -16,17 +16,18 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow.parquet as pq
 
+from mirror.api.contract import LARGEST
 from mirror.errors import BadRequest, StorageError, explained
-from mirror.humanize import counted, in_words, stamp
+from mirror.humanize import counted, in_words, stamp, utc
 from mirror.services.datasets.tables import Contents, KeptFile
 from mirror.storage.disk import digest_of, is_sha256
+from mirror.storage.files.unit_path import unit_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,8 @@ _MANIFESTS = ("manifest-sha256.txt", "tagmanifest-sha256.txt")
 _JSOC, _CREDIT = "http://jsoc.stanford.edu/", "NASA/SDO and the AIA, EVE, and HMI science teams"
 _RULES = "https://sdo.gsfc.nasa.gov/data/rules.php"
 _LARGEST = 1 << 30
+#: Characters of a record's name.
+_LONGEST = 1000
 _LINE = re.compile(r"([0-9a-f]{64}) +\*?(.+)")
 
 
@@ -57,7 +60,7 @@ class ReadCrate:
 
 def bibtex(found: Contents) -> str:
     """The data set as a paper cites it."""
-    when = datetime.fromtimestamp(found.created, UTC)
+    when = utc(found.created)
     return (
         f"@misc{{{re.sub(r'[^A-Za-z0-9]', '', found.name)}{when.year},\n"
         f"  title = {{{_title(found)}}},\n"
@@ -221,6 +224,10 @@ def _encoded(found: Contents) -> bytes:
 # ---- reading -----------------------------------------------------------------------------------------
 
 
+class _Version(msgspec.Struct, frozen=True):
+    version: int
+
+
 class _Written(msgspec.Struct, frozen=True):
     version: int
     sha256: str
@@ -230,23 +237,31 @@ class _Written(msgspec.Struct, frozen=True):
 def read_crate(folder: Path) -> ReadCrate:
     """A crate, once every byte of it is what its manifests say. StorageError names what is not."""
     if not folder.is_dir() or not (folder / METADATA).is_file() or not (folder / _MANIFESTS[1]).is_file():
-        raise StorageError(f"{folder} is not a crate; expected a folder made by `mirror dataset export`")
+        unpacked = "; unpack it first, if it is one" if folder.is_file() else ""
+        raise StorageError(f"{folder} is not a crate; expected a folder made by `mirror dataset export`{unpacked}")
     try:
-        listed = {**_checked(folder, _MANIFESTS[1]), **_checked(folder, _MANIFESTS[0])}
+        tags = _checked(folder, _MANIFESTS[1])
+        if lacking := [name for name in (METADATA, _MANIFESTS[0]) if name not in tags]:
+            raise StorageError(f"{folder} was edited: {lacking[0]} is not in {_MANIFESTS[1]}")
+        listed = {**tags, **_checked(folder, _MANIFESTS[0])}
         if unlisted := sorted(set(_under(folder)) - listed.keys()):
             raise StorageError(f"{folder} was edited: {unlisted[0]} is not in {_MANIFESTS[0]}")
+        if unlisted := sorted({path.name for path in folder.iterdir() if not path.is_dir()} - listed.keys() - {_MANIFESTS[1]}):
+            raise StorageError(f"{folder} was edited: {unlisted[0]} is not in {_MANIFESTS[1]}")
         if CONTENTS not in listed or (folder / CONTENTS).stat().st_size > _LARGEST:
             raise StorageError(f"{folder} was edited: it has no {CONTENTS}")
-        written = msgspec.json.decode((folder / CONTENTS).read_bytes(), type=_Written)
+        data = (folder / CONTENTS).read_bytes()
+        if (version := msgspec.json.decode(data, type=_Version).version) != 1:
+            raise StorageError(f"{folder} was made by a newer program: version {version}; expected 1")
+        written = msgspec.json.decode(data, type=_Written)
     except OSError as error:
         raise StorageError(f"cannot read {folder}: {explained(error)}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StorageError(f"{folder} is damaged: {CONTENTS} cannot be read: {error}") from error
-    if written.version != 1:
-        raise StorageError(f"{folder} was made by a newer program: version {written.version}; expected 1")
     found = written.dataset
-    right = written.sha256 == found.sha256 and all(map(_is_sound, found.files)) and _has_keywords(found)
-    if not right:
+    if wrong := _wrong(found):
+        raise StorageError(f"{folder} is damaged: {CONTENTS}: {wrong}")
+    if written.sha256 != found.sha256:
         raise StorageError(f"{folder} was edited: its records are not those of sha256:{written.sha256[:64]}")
     places = {f.sha256: folder / _place(f.sha256) for f in found.files}
     return ReadCrate(found, {sha256: path for sha256, path in places.items() if _place(sha256) in listed})
@@ -255,13 +270,16 @@ def read_crate(folder: Path) -> ReadCrate:
 def _checked(folder: Path, manifest: str) -> dict[str, str]:
     """The files of a manifest, with their hashes, each of which was compared."""
     found: dict[str, str] = {}
+    inside = folder.resolve()
+    if not _lies_in(inside, folder / manifest) or (folder / manifest).stat().st_size > _LARGEST:
+        raise StorageError(f"{folder} was edited: {manifest} is no manifest")
     for line in (folder / manifest).read_text(encoding="utf-8").splitlines():
         parts = _LINE.fullmatch(line)
         if parts is None or Path(parts[2]).is_absolute() or ".." in Path(parts[2]).parts:
             raise StorageError(f"{folder} was edited: {manifest} has the line {line[:100]!r}")
         sha256, name = parts[1], parts[2]
         path = folder / name
-        if not path.is_file() or path.is_symlink():
+        if not _lies_in(inside, path):
             raise StorageError(f"{folder} was edited: {name} is missing")
         if (now := digest_of(path)[0]) != sha256:
             raise StorageError(f"{folder} was edited: {name} has the sha256 {now}; expected {sha256}, as {manifest} says")
@@ -269,10 +287,27 @@ def _checked(folder: Path, manifest: str) -> dict[str, str]:
     return found
 
 
-def _is_sound(file: KeptFile) -> bool:
-    return is_sha256(file.sha256) and file.size >= 0
+def _lies_in(folder: Path, path: Path) -> bool:
+    """True for a file below a folder, and none that a link leads to from there."""
+    return path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder)
 
 
-def _has_keywords(found: Contents) -> bool:
-    return {record.series for record in found.records} <= found.keywords.keys() and bool(found.records)
+def _wrong(found: Contents) -> str:
+    """What cannot be in a data set that `mirror dataset create` made; "" if nothing."""
+    if not found.records:
+        return "it has no records"
+    owners = {(r.series, r.recnum) for r in found.records}
+    if len(owners) < len(found.records):
+        return "it has a record twice"
+    for r in found.records:
+        if r.series not in found.keywords:
+            return f"it names no keywords of {r.series[:100]!r}"
+        if not 0 < r.recnum <= LARGEST or len(r.record) > _LONGEST or not r.record.isprintable():
+            return f"the record {r.record[:100]!r} has recnum {r.recnum}; expected the name of a record, and a number above 0"
+    for f in found.files:
+        if not is_sha256(f.sha256) or not 0 <= f.size <= LARGEST or (f.path and unit_file(f.path) is None):
+            return f"the file {f.path[:100]!r} has {f.size} bytes and sha256 {f.sha256[:64]!r}; expected a path of a storage unit"
+        if (f.series, f.recnum) not in owners:
+            return f"the file {f.path[:100]!r} is of no record of it"
+    return ""
 

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 MOST_RECORDS, MOST_FILES = 100_000, 500_000
 #: Records in one question by number, or by name; files on their way at a time; problems that an error names.
 BY_NUMBER, BY_NAME, AT_ONCE, NAMED = 500, 20, 4, 10
+_UNKNOWN = "no data set {!r}; `mirror dataset list` shows them"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -135,10 +136,11 @@ class Datasets:
 
     async def delete(self, name: str) -> api.DatasetLine:
         """Remove it; its records and files stay until they are evicted or forgotten."""
-        found = await self._contents(name)
-        await self._table.remove(found.name)
-        shown = _shown(found)
-        return api.DatasetLine(**{field: getattr(shown, field) for field in api.DatasetLine.__struct_fields__})
+        found = next((line for line in await self.all() if line.name.lower() == name.lower()), None)
+        if found is None:
+            raise UnknownName(_UNKNOWN.format(name[:100]))
+        await self._table.remove(found.name)  # also one that cannot be read
+        return found
 
     # ---- making ----------------------------------------------------------------------------------
 
@@ -150,7 +152,7 @@ class Datasets:
         chosen = await (self._by_statement(wanted.sql, principal) if wanted.sql else self._by_sets(wanted.ds, report))
         count = sum(len(each.rows) for each in chosen)
         if not count:
-            raise BadRequest(f"no record matches {wanted.sql or ', '.join(wanted.ds)}; expected at least one")
+            raise BadRequest(f"no records match {wanted.sql or ', '.join(wanted.ds)}; expected at least one")
         for each in chosen:
             each.rows = await self._held(each.series, list(each.rows), report)
         files = await self._files_of(chosen, report) if wanted.files else []
@@ -212,7 +214,8 @@ class Datasets:
         """The records with these numbers, in this order, read from the index; NotHeld if some cannot be kept there."""
         rows = await self._numbered(series, recnums, report)
         if lacking := [number for number in recnums if number not in rows]:
-            raise NotHeld(f"{counted(len(lacking), 'record')} of {series.name} cannot be had from JSOC: {_listed(lacking)}")
+            gone = tuple(f"{series.name}[:#{number}]" for number in lacking)
+            raise NotHeld(f"{counted(len(lacking), 'record')} of {series.name} cannot be had from JSOC: {_listed(gone)}", gone)
         return {number: rows[number] for number in recnums}
 
     async def _numbered(self, series: Series, recnums: Sequence[int], report: Report) -> dict[int, Row]:
@@ -252,7 +255,8 @@ class Datasets:
                 elif blob is not None:
                     kept.append(KeptFile(series, file.owner.recnum, file.segment, file.path, blob.size, blob.sha256))
         if problems:
-            raise NotHeld(f"{counted(len(problems), 'file')} cannot be had, so no data set was made: {_listed(problems)}")
+            what = f"{counted(len(problems), 'file')} cannot be had, so no data set was made; all else stays cached"
+            raise NotHeld(f"{what}: {_listed(problems)}", tuple(problems))
         return kept
 
     def _requested(self, chosen: _Chosen) -> list[RequestedFile]:
@@ -417,7 +421,8 @@ class Datasets:
                     taken_in = [(f, await self._take_file(series, row, f, crate.files.get(f.sha256))) for f in kept]
                     lost += [f"{r.record}{{{f.segment}}}: {wrong}" for f, wrong in taken_in if wrong]
         if lost:
-            raise NotHeld(f"{counted(len(lost), 'item')} of {wanted.name} cannot be had, so no data set was made: {_listed(lost)}")
+            what = f"{counted(len(lost), 'item')} of {wanted.name} cannot be had, so no data set was made; all else stays cached"
+            raise NotHeld(f"{what}: {_listed(lost)}", tuple(lost))
         made = replace(wanted, created=self._find.rules.timestamp())
         await self._table.add(made)
         return _shown(made)
@@ -451,7 +456,7 @@ class Datasets:
     async def _contents(self, name: str) -> Contents:
         found = await self._table.find(name)
         if found is None:
-            raise UnknownName(f"no data set {name[:100]!r}; `mirror dataset list` shows them")
+            raise UnknownName(_UNKNOWN.format(name[:100]))
         return found
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mirror.errors import Refused, StorageError
 
@@ -151,7 +151,7 @@ def _found(cursor: Cursor, name: str) -> Contents | None:
     if row is None:
         return None
     name, title, created, software, statement, keywords = row
-    asked = json.loads(statement)
+    asked, named = _objects(name, statement, keywords)
     records = "SELECT series, recnum, record, sha256 FROM mirror.dataset_records WHERE dataset = ? ORDER BY position"
     files = (
         "SELECT series, recnum, segment, path, size, sha256 FROM mirror.dataset_files WHERE dataset = ? "
@@ -159,10 +159,24 @@ def _found(cursor: Cursor, name: str) -> Contents | None:
     )
     return Contents(
         name, title, created, software, tuple(asked.get("ds", ())), asked.get("sql"),
-        {series: tuple(names) for series, names in json.loads(keywords).items()},
+        {series: tuple(names) for series, names in named.items()},
         tuple(KeptRecord(*r) for r in cursor.execute(records, [name]).fetchall()),
         tuple(KeptFile(*f) for f in cursor.execute(files, [name]).fetchall()),
     )  # fmt: skip
+
+
+def _objects(name: str, *texts: str) -> list[dict[str, Any]]:
+    """The JSON objects of a data set's row; StorageError for what is damaged, or of a newer version."""
+    found: list[dict[str, Any]] = []
+    for text in texts:
+        try:
+            value = json.loads(text)
+        except ValueError as problem:
+            raise StorageError(f"data set {name} cannot be read: {problem}") from problem
+        if not isinstance(value, dict) or not all(isinstance(each, list | str) for each in value.values()):
+            raise StorageError(f"data set {name} cannot be read: its row has {text[:80]!r}; expected a JSON object of lists")
+        found.append(value)
+    return found
 
 
 def _write(cursor: Cursor, made: Contents) -> None:

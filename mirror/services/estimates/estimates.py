@@ -229,7 +229,7 @@ class Estimates:
         for part in query.sets:
             series = await self._catalogue.series(part.series)
             named = part.segments if segments is None else tuple(segments)
-            whole = bind(part, series)
+            whole = bind(part, series, text=ds)
             matching = _with_images(part, series) if export else whole
             wanted = _segments(series, named, every=export)
             parts.append(

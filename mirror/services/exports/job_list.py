@@ -10,10 +10,18 @@ from mirror.api import exports as api
 from mirror.api.contract import UNSET
 from mirror.drms.export import NO_DATA_FILE, Failed, Immediate
 from mirror.drms.exportrules import tarfile_of
-from mirror.errors import BadRequest, MirrorError, Refused, TooLarge, UnknownName, UpstreamRefused
+from mirror.errors import (
+    BadRequest,
+    MirrorError,
+    Refused,
+    StorageError,
+    TooLarge,
+    UnknownName,
+    UpstreamRefused,
+)
 from mirror.humanize import counted, stamp
 from mirror.redaction import redacted
-from mirror.services.exports.planning import EXPORTS, request_of
+from mirror.services.exports.planning import EXPORTS, is_readable, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +63,7 @@ class JobList:
         """The last ``n`` exports, newest first."""
         jobs = await self._jobs.latest(n)
         parts = await self._parts.progress([job.id for job in jobs])
-        return [self._summary(job, parts.get(job.id)) for job in jobs]
+        return [self._line(job, parts.get(job.id)) for job in jobs]
 
     async def one(self, job_id: str, *, places: bool = False) -> api.Job:
         """An export with its files; UnknownName if there is none of that id.
@@ -68,7 +76,7 @@ class JobList:
         blobs = await self._blobs.find_all({f.sha256 for f in job.files if f.sha256})
         files = [self._file(job, f, blobs.get(f.sha256 or ""), places=places) for f in job.files]
         parts = await self._parts.progress([job.id])
-        return replace(self._summary(job, parts.get(job.id)), files=files)
+        return replace(self._line(job, parts.get(job.id)), files=files)
 
     async def submit(self, request: ExportRequest) -> tuple[api.Job, Asked]:
         """The export of a request, begun now or the one that an identical request began, and how it was found.
@@ -90,7 +98,8 @@ class JobList:
         job = await self._jobs.get(job_id)
         if job is None:
             raise UnknownName(f"no job {job_id!r} at this mirror; see `mirror jobs` for IDs")
-        await self._worker.cancel(job)
+        if is_readable(job):
+            await self._worker.cancel(job)
         return await self.one(job.id)
 
     def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> api.JobFile:
@@ -104,6 +113,13 @@ class JobList:
             path=f"{_directory(job)}{file.name}" if blob else "",
             place=(self._lists.place(whole) if whole else None) if places and blob else UNSET,
         )
+
+    def _line(self, job: Job, parts: tuple[int, int] | None) -> api.Job:
+        """An export as lists show it; one whose row cannot be read shows as that, and hides no other."""
+        try:
+            return self._summary(job, parts)
+        except StorageError as problem:
+            return unreadable_job(job.id, "export", str(problem), job.created, job.updated)
 
     def _summary(self, job: Job, parts: tuple[int, int] | None) -> api.Job:
         request = request_of(job)
@@ -171,6 +187,13 @@ def _directory(job: Job) -> str:
     return f"{EXPORTS}/{job.id}/"
 
 
+def unreadable_job(job_id: str, kind: api.Kind, why: str, created: float, updated: float) -> api.Job:
+    """A job whose row cannot be read, and why; times are Unix seconds."""
+    return api.Job(
+        id=job_id, kind=kind, by=None, state="unreadable", ready=0, total=0, counted="records" if kind == "fill" else "files",
+        seconds_left=None, bytes=0, ds="", created=stamp(created), updated=stamp(updated), error=redacted(why), waits=None,
+        notes=[], files=[],
+    )  # fmt: skip
 
 
 def _problem(failed: Failed) -> MirrorError:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from mirror.concurrency import Version
 from mirror.errors import StorageError
+from mirror.humanize import is_moment
 from mirror.redaction import redacted
 from mirror.services.exports.content import ReplacedHeader, drop_unused_headers, put_headers
 from mirror.storage.database.database import Tables
@@ -36,6 +37,8 @@ T = TypeVar("T")
 #: waiting: nothing was done yet. staging: upstream works on its request. fetching: files come in.
 State = Literal["waiting", "staging", "fetching", "done", "failed"]
 FINISHED: frozenset[State] = frozenset({"done", "failed"})
+#: Those to go on with, in SQL. A newer version may have written states that are not among ours: such rows are left alone.
+_UNFINISHED = "('waiting', 'staging', 'fetching')"
 
 _JOB = "id, identity, upstream_id, request, state, created, updated, error"
 _TROUBLE = "tries, waited, next_at, why"
@@ -96,6 +99,15 @@ class Job:
     def finished(self) -> bool:
         return self.state in FINISHED
 
+    @property
+    def problem(self) -> str:
+        """Why the row cannot be read, as far as the request in it does not matter; "" if it can."""
+        if self.state not in get_args(State):
+            return f"its state is {self.state!r}; expected one of {', '.join(get_args(State))}"
+        if not (is_moment(self.created) and is_moment(self.updated)):
+            return f"it was created at {self.created} and updated at {self.updated}; expected Unix seconds"
+        return ""
+
 
 class Jobs:
     """The jobs of a store; ``now`` gives Unix seconds."""
@@ -108,19 +120,20 @@ class Jobs:
         self.on_change: Callable[[Job], Awaitable[None]] | None = None
 
     async def submit(
-        self, request: str, identity: str, *, day: str, name: Callable[[int], str], same_since: float
-    ) -> tuple[Job, bool]:
+        self, request: str, identity: str, *, day: str, name: Callable[[int], str], same_since: float,
+        readable: Callable[[Job], bool] = lambda _: True,
+    ) -> tuple[Job, bool]:  # fmt: skip
         """The job for a request, and whether it is new.
 
-        A request with the same identity gets the job made at ``same_since`` or later, unless that failed.
+        A request with the same identity gets the job made at ``same_since`` or later, unless that failed or is not ``readable``.
         A new job's id is ``name(n)`` with the next number of the ``day``; numbers are never used twice,
         nor are ids of upstream that are known here.
         """
         now = self._now()
 
         def work(cursor: Cursor) -> tuple[Job, bool]:
-            where = "identity = ? AND created >= ? AND state <> 'failed' ORDER BY created DESC LIMIT 1"
-            found = _select(cursor, where, [identity, same_since])
+            where = "identity = ? AND created >= ? AND state <> 'failed' ORDER BY created DESC"
+            found = [job for job in _select(cursor, where, [identity, same_since]) if readable(job)]
             if found:
                 return found[0], False
             job = Job(_next_id(cursor, day, name), identity, None, request, "waiting", now, now, None)
@@ -154,7 +167,7 @@ class Jobs:
     async def unfinished(self) -> list[Job]:
         """The jobs to go on with, oldest first."""
         return await self._tables.read(
-            lambda c: _select(c, "state NOT IN ('done', 'failed') ORDER BY created, id", [])
+            lambda c: _select(c, f"state IN {_UNFINISHED} ORDER BY created, id", [])
         )
 
     async def latest(self, n: int = 100) -> list[Job]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from mirror.drms.export import NO_DATA_FILE
 from mirror.errors import BadRequest, MirrorError, UpstreamRefused
+from mirror.humanize import utc
 from mirror.services.exports.cutting import passes
 from mirror.services.exports.jobs import JobFile, is_before
 from mirror.services.exports.segment_files import FileLocation, check_files, check_names, distinct_names
@@ -168,7 +168,7 @@ class ExportMaking:
 
     async def _processed(self, plan: Plan, wanted: RequestedFile, name: str, blob: Blob, *, exact: bool) -> JobFile:
         """A file that is processed here; its header is dated as the archived one came, so that it is always the same."""
-        front = await self._assembler.front(plan, wanted, blob, now=datetime.fromtimestamp(blob.kept_at, UTC))
+        front = await self._assembler.front(plan, wanted, blob, now=utc(blob.kept_at))
         if front is None or front.packed is None:
             return _no_file(plan, wanted)
         made = await self._processor.file(plan, wanted, blob, front)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mirror.coverage.plan import extreme_position
@@ -12,7 +11,8 @@ from mirror.drms.export import AppliedStep, ExportFile, ExportRequest, Finished
 from mirror.drms.exportrules import index_of, record_sets, with_quality_filter
 from mirror.drms.recordset import RecordSetQuery
 from mirror.drms.selection import bind
-from mirror.errors import BadRequest, NotHeld, TooLarge
+from mirror.errors import BadRequest, NotHeld, StorageError, TooLarge
+from mirror.humanize import utc
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus, Read
 from mirror.services.exports.segment_files import RequestedFile, requested_files
@@ -75,6 +75,8 @@ class ExportPlanner:
         """
         query = record_sets(request)
         series = await self._catalogue.series(query.sets[0].series, demand)
+        for part in query.sets:
+            bind(part, series, text=request.ds)  # what is wrong is shown in the text that was given
         if demand is not CacheDemand.ONLY_IF_CACHED:
             await self._check_size(request, query)
         query = with_quality_filter(query, series) if images_only else query
@@ -121,17 +123,34 @@ def request_text(request: ExportRequest) -> str:
 
 
 def request_of(job: Job) -> ExportRequest:
-    """The request that a job is for."""
-    request = decode_fetch(json.loads(job.request))
+    """The request that a job is for; StorageError if its row cannot be read, damaged or of a newer version as it is."""
+    if job.problem:
+        raise StorageError(f"job {job.id} cannot be read: {job.problem}")
+    try:
+        given = json.loads(job.request)
+        if not isinstance(given, dict):
+            raise StorageError(f"job {job.id} cannot be read: its request is {job.request[:80]!r}; expected a JSON object")
+        request = decode_fetch(given)
+    except (ValueError, TypeError, AttributeError, RecursionError, BadRequest) as problem:
+        raise StorageError(f"job {job.id} cannot be read: {problem}") from problem
     if not isinstance(request, ExportRequest):
-        raise BadRequest(f"job {job.id} is not for an export")
+        raise StorageError(f"job {job.id} cannot be read: it is not for an export")
     return request
+
+
+def is_readable(job: Job) -> bool:
+    """True for a job that can be gone on with, or given again."""
+    try:
+        request_of(job)
+    except StorageError:
+        return False
+    return True
 
 
 def finished(job: Job) -> Finished:
     """The index of a job that is done."""
     files = tuple(ExportFile(f.record, f.name) for f in job.files)
-    made = datetime.fromtimestamp(job.updated, UTC)
+    made = utc(job.updated)
     size = sum(f.size or 0 for f in job.files)
     request, directory = request_of(job), f"{EXPORTS}/{job.id}"
     steps = [AppliedStep(s.name, tuple((k, v or "") for k, v in s.arguments)) for s in request.process.steps]

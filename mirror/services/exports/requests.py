@@ -27,7 +27,7 @@ from mirror.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
 from mirror.readthrough.records import CacheStatus
 from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
-from mirror.services.exports.planning import Plan, finished, request_of, request_text
+from mirror.services.exports.planning import Plan, finished, is_readable, request_of, request_text
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
 from mirror.wire.address import AddressRequest
 
@@ -215,6 +215,7 @@ class Exports:
             day=day,
             name=lambda n: str(RequestId(day, FIRST_NUMBER + self._shared.job_number(n))),
             same_since=now.timestamp() - IDENTICAL_WINDOW * 3600,
+            readable=is_readable,
         )
 
     async def _may_export(self, request: ExportRequest) -> bool:

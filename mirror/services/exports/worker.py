@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight, nap
 from mirror.drms.exportrules import RETENTION
-from mirror.errors import MirrorError, UpstreamBroken, UpstreamRefused
+from mirror.errors import MirrorError, StorageError, UpstreamBroken, UpstreamRefused
 from mirror.services.exports.cutting import given_up, next_try, passes
 from mirror.services.exports.jobs import RunningJob
 from mirror.services.exports.planning import request_of
@@ -73,8 +73,13 @@ class ExportJobs:
         self.hold = HOLD
 
     async def resume(self) -> None:
-        """Go on with every job that had not ended."""
+        """Go on with every job that had not ended; one that cannot be read stays as it is."""
         for job in await self._jobs.unfinished():
+            try:
+                request_of(job)
+            except StorageError as problem:
+                log.warning("export not resumed error=%s", problem)
+                continue
             with asking(f"job:{job.id}"):
                 await self.start(job)
 

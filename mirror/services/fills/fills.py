@@ -17,16 +17,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections import deque
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec.structs import asdict as asdict_of
 
 from mirror.api.contract import UNSET
 from mirror.api.coverage import Gap, Gaps
-from mirror.api.exports import Job, Waits
+from mirror.api.exports import ENDED_STATES, Job, Waits
 from mirror.api.fills import Fill
 from mirror.concurrency import nap
 from mirror.coverage.axis import coverage_axis
@@ -44,7 +46,7 @@ from mirror.errors import (
     UnknownName,
     UpstreamRefused,
 )
-from mirror.humanize import stamp
+from mirror.humanize import stamp, utc
 from mirror.readthrough.chunks import chunks, head_and_rest
 from mirror.services.exports.cutting import given_up, next_try
 from mirror.storage.database.database import Tables
@@ -67,8 +69,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-State = Literal["running", "waiting", "done", "failed", "cancelled"]
-ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
+State = Literal["running", "waiting", "done", "failed", "cancelled", "unreadable"]
+
+#: The ids of fills; the number tells which mirror of a cluster has it.
+FILL = re.compile(r"FILL_\d{8}_(\d{1,18})")
 
 #: Fills that may be under way at a time, and ended ones that are remembered.
 MOST, REMEMBERED = 50, 100
@@ -85,7 +89,8 @@ class FillJob:
     """A fill, as it is now. Times are Unix seconds.
 
     ``records`` have come of about ``total`` (None: not counted yet), at ``rate`` records a second. It is ``running``;
-    ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or ``cancelled``.
+    ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or ``cancelled``. One whose
+    row cannot be read is ``unreadable``, with an ``error`` that says why: it stays as it is written.
     """
 
     id: str
@@ -103,7 +108,7 @@ class FillJob:
     @property
     def ended(self) -> bool:
         """True if nothing happens any more."""
-        return self.state in ENDED
+        return self.state in ENDED_STATES
 
     @property
     def seconds_left(self) -> float | None:
@@ -142,7 +147,7 @@ class _Run:
 
 
 class Fills:
-    """The fills of a mirror; ``sleep`` waits for seconds."""
+    """The fills of a mirror; ``sleep`` waits for seconds, ``number`` gives what no other mirror calls the n-th of a day."""
 
     def __init__(
         self,
@@ -153,6 +158,7 @@ class Fills:
         rules: Rules,
         database: Database,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        number: Callable[[int], int] = lambda n: n,
     ) -> None:
         self._search = search
         self._extremes = extremes
@@ -162,6 +168,7 @@ class Fills:
         self._tables = Tables(database)
         self._table = KeyedTable(database, "fills")
         self._sleep = sleep
+        self._number = number
         self._jobs: dict[str, FillJob] = {}  #: oldest first
         self._running: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
 
@@ -170,7 +177,10 @@ class Fills:
     async def resume(self) -> None:
         """Know the fills of this store, and go on with those that had not ended."""
         rows = await self._table.rows()
-        known = sorted((FillJob(**json.loads(value)) for _, value, _ in rows), key=lambda job: (job.created, job.id))
+        known = sorted((_read(*row) for row in rows), key=lambda job: (job.created, job.id))
+        for job in known:
+            if job.state == "unreadable":
+                log.warning("fill not resumed id=%s error=%s", job.id, job.error)
         self._jobs |= {job.id: job for job in known}
         for job in known:
             if not job.ended:  # what it had fetched is not missing any more, and is not counted again
@@ -406,7 +416,7 @@ class Fills:
 
     async def _keep(self, job: FillJob) -> None:
         self._jobs[job.id] = job
-        ended = [known.id for known in self._jobs.values() if known.ended]
+        ended = [known.id for known in self._jobs.values() if known.ended and known.state != "unreadable"]
         gone = ended[: max(0, len(ended) - REMEMBERED)]
         for fill_id in gone:
             del self._jobs[fill_id]
@@ -419,9 +429,18 @@ class Fills:
         await self._tables.write(work)
 
     def _new_id(self) -> str:
-        day = f"FILL_{datetime.fromtimestamp(self._rules.timestamp(), UTC):%Y%m%d}_"
-        numbers = [int(known.removeprefix(day)) for known in self._jobs if known.startswith(day)]
-        return f"{day}{max(numbers, default=0) + 1:03d}"
+        day = f"FILL_{utc(self._rules.timestamp()):%Y%m%d}_"
+        highest = max((int(known[1]) for job_id in self._jobs if (known := FILL.fullmatch(job_id)) and job_id.startswith(day)), default=0)
+        return f"{day}{next(number for n in count(1) if (number := self._number(n)) > highest):03d}"
+
+
+def _read(key: str, value: str, noted_at: float) -> FillJob:
+    """A fill as its row has it; members that a newer version added are passed over."""
+    try:
+        job = msgspec.json.decode(value, type=FillJob)
+    except (msgspec.DecodeError, UnicodeEncodeError) as problem:
+        return FillJob(key, "", "", "unreadable", noted_at, noted_at, error=f"fill {key} cannot be read: {problem}")
+    return replace(job, id=key)
 
 
 class _GivenUp(MirrorError):

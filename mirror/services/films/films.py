@@ -3,19 +3,19 @@
 1. What is asked for is looked at before there is a job: nothing cached, or no ffmpeg, is an error at once.
 2. A frame is a quick look, made or taken from those that are kept. Records whose file is not cached are left out and
    counted, unless they are to be fetched.
-3. A film is a file in a folder of its own, which is emptied at each start: films can be made again. Those used longest ago
-   go first, when there are too many or they are too large together.
+3. A film is a file in a folder of its own, with a note of its job beside it. Those used longest ago go first, when there are
+   too many or they are too large together. What was under way when the mirror ended is begun again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
-import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mirror.api.exports import Job, JobFile
 from mirror.drms.export import ExportRequest
@@ -24,6 +24,7 @@ from mirror.humanize import counted, stamp
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.films.encoding import Encoder, even, program
 from mirror.services.quicklook.quicklook import SIZES, image_segments
+from mirror.wire.export import decode_fetch, encode_fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,11 +99,18 @@ class Films:
         self._root = root
         self._now = now
         self._number = number
-        self._jobs: dict[str, FilmJob] = {}  #: oldest first
+        self._jobs = _kept_jobs(root)  #: oldest first
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
+        self._stopping = False
         self._count = 0
-        shutil.rmtree(root, ignore_errors=True)
+
+    def resume(self) -> None:
+        """Begin again what was under way when the mirror ended, oldest first."""
+        for job in list(self._jobs.values()):
+            if not job.ended:
+                self._change(job.id, state="waiting", ready=0, skipped=0)
+                self._begin(job.id, None)
 
     async def start(self, asked: FilmRequest, by: str) -> FilmJob:
         """Begin a film, or give the one of the same request if it is under way.
@@ -118,14 +126,25 @@ class Films:
         if len(self._tasks) >= MOST_WAITING:
             raise TooMany(f"{MOST_WAITING} films are waiting already; wait until one has ended")
         records = await self._records(asked)
-        self._count += 1
         now = self._now()
-        job = FilmJob(f"FILM_{stamp(now)[:10].replace('-', '')}_{self._number(self._count):03d}", asked, by, "waiting", now, now, len(records))
+        job = FilmJob(self._next_id(stamp(now)[:10].replace("-", "")), asked, by, "waiting", now, now, len(records))
         self._jobs[job.id] = job
-        task = asyncio.ensure_future(self._work(job.id, records))
-        self._tasks[job.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        self._note(job)
+        self._begin(job.id, records)
         return job
+
+    def _next_id(self, day: str) -> str:
+        """An id that no film has had which is known."""
+        known = [int(found[1]) for film_id in self._jobs if (found := FILM.fullmatch(film_id)) and day in film_id]
+        self._count += 1
+        while self._number(self._count) <= max(known, default=0):
+            self._count += 1
+        return f"FILM_{day}_{self._number(self._count):03d}"
+
+    def _begin(self, film_id: str, records: Sequence[str] | None) -> None:
+        task = asyncio.ensure_future(self._work(film_id, records))
+        self._tasks[film_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(film_id, None))
 
     def list(self) -> tuple[FilmJob, ...]:
         """Those under way, and the last that ended, newest first."""
@@ -159,7 +178,8 @@ class Films:
         return self._jobs[film_id]
 
     async def stop(self) -> None:
-        """End all work."""
+        """End all work; what is under way is begun again at the next start."""
+        self._stopping = True
         for film_id in list(self._tasks):
             await self._end(film_id)
 
@@ -168,7 +188,7 @@ class Films:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            if not self._jobs[film_id].ended:  # it had not begun
+            if not self._jobs[film_id].ended and not self._stopping:  # it had not begun
                 self._change(film_id, state="cancelled")
 
     # ---- what is in it -----------------------------------------------------------------------------
@@ -210,12 +230,17 @@ class Films:
 
     # ---- making it ---------------------------------------------------------------------------------
 
-    async def _work(self, film_id: str, records: Sequence[str]) -> None:
+    async def _work(self, film_id: str, records: Sequence[str] | None) -> None:
+        """Make a film; of records that are looked up first if they are not given."""
         try:
             async with self._turn:
+                if records is None:
+                    records = await self._records(self._jobs[film_id].asked)
+                    self._change(film_id, total=len(records))
                 await self._make(film_id, records)
         except asyncio.CancelledError:
-            self._change(film_id, state="cancelled")
+            if not self._stopping:
+                self._change(film_id, state="cancelled")
             raise
         except MirrorError as problem:
             self._change(film_id, state="failed", error=str(problem))
@@ -258,13 +283,73 @@ class Films:
         while len(ended) > KEPT or (len(ended) > 1 and sum(job.bytes for job in ended) > KEPT_BYTES):
             oldest = ended.pop(0)
             del self._jobs[oldest.id]
-            self._path(oldest.id).unlink(missing_ok=True)
+            for kept in (self._path(oldest.id), _note_of(self._root, oldest.id)):
+                kept.unlink(missing_ok=True)
 
     def _change(self, film_id: str, **members: object) -> None:
-        self._jobs[film_id] = replace(self._jobs[film_id], updated=self._now(), **members)  # type: ignore[arg-type]
+        job = self._jobs[film_id] = replace(self._jobs[film_id], updated=self._now(), **members)  # type: ignore[arg-type]
+        if "state" in members:
+            self._note(job)
+
+    def _note(self, job: FilmJob) -> None:
+        """Write a job down. One that cannot be is forgotten when the mirror ends, no sooner."""
+        note = _note_of(self._root, job.id)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            fresh = note.with_suffix(".new")
+            fresh.write_text(json.dumps(_noted(job)))
+            fresh.replace(note)
+        except OSError as problem:
+            log.warning("a film is not noted id=%s error=%s", job.id, problem)
 
     def _path(self, film_id: str) -> Path:
-        return self._root / f"{film_id}.mp4"
+        return _film_of(self._root, film_id)
+
+
+# ---- notes -----------------------------------------------------------------------------------------
+
+
+def _film_of(root: Path, film_id: str) -> Path:
+    return root / f"{film_id}.mp4"
+
+
+def _note_of(root: Path, film_id: str) -> Path:
+    return root / f"{film_id}.json"
+
+
+def _noted(job: FilmJob) -> dict[str, object]:
+    asked = asdict(job.asked) | {"request": encode_fetch(job.asked.request)}
+    return asdict(job) | {"asked": asked}
+
+
+def _read_note(text: str) -> FilmJob:
+    """What ``_noted`` gave; ValueError, TypeError or KeyError for what it never gave, BadRequest for what nobody could ask."""
+    members = json.loads(text)
+    request = decode_fetch(members["asked"]["request"])
+    if not isinstance(request, ExportRequest) or members["state"] not in get_args(State):
+        raise ValueError("no film")
+    job = FilmJob(**(members | {"asked": FilmRequest(**(members["asked"] | {"request": request}))}))
+    job.asked.check()
+    return job
+
+
+def _kept_jobs(root: Path) -> dict[str, FilmJob]:
+    """The jobs that are noted, oldest first; what belongs to none is removed."""
+    found: list[FilmJob] = []
+    for path in root.glob("*.json"):
+        try:
+            job = _read_note(path.read_text())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, MirrorError) as problem:
+            log.warning("the note of a film cannot be read path=%s error=%s", path, problem)
+            continue
+        if path == _note_of(root, job.id) and (job.state != "done" or _film_of(root, job.id).exists()):
+            found.append(job)
+    kept = {path for job in found for path in (_note_of(root, job.id), _film_of(root, job.id))}
+    for path in root.glob("*"):
+        if path not in kept:
+            with suppress(OSError):
+                path.unlink()
+    return {job.id: job for job in sorted(found, key=lambda job: (job.updated, job.id))}
 
 
 def _braces(ds: str) -> str:

@@ -83,7 +83,7 @@ class IndexSteps:
     async def records(self, place: str, _since: float, _most: int) -> CheckStep:
         """Each record: its fields, and that its columns are what it prints. The place: series, table, row."""
         names = [s.name.lower() for s in self._index.all_series()]
-        name, old, row = json.loads(place) if place else (names[0] if names else "", False, 0)
+        name, old, row = _place(place) or (names[0] if names else "", False, 0)
         later = [n for n in names if n > name]
         found = self._index.series(name)
         if found is None:
@@ -253,6 +253,17 @@ class IndexSteps:
 
 def _nothing(_: Coverage) -> Coverage:
     return Coverage()
+
+
+def _place(text: str) -> tuple[str, bool, int] | None:
+    """The series, whether old versions, and the row to go on at; None for the beginning, as for what cannot be read."""
+    try:
+        match json.loads(text or "null"):
+            case [str(name), bool(old), int(row)]:
+                return name, old, row
+    except ValueError:
+        pass
+    return None
 
 
 def _at(piece: CheckStep, place: list[object] | None) -> CheckStep:

@@ -9,7 +9,7 @@ The rows of checks: how far each is, what it found, and how much was read on whi
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mirror.storage.database.database import Tables
 from mirror.storage.index.salvage import save, unreadable_tables
@@ -112,7 +112,8 @@ class CheckTable:
         """What a check found, oldest first."""
         sql = "SELECT kind, place, problem, outcome, action FROM mirror.findings WHERE run = ? ORDER BY found_at, rowid"
         rows = await self._tables.read(lambda c: c.execute(sql, [run]).fetchall())
-        return [Finding(*row) for row in rows]
+        known = get_args(Outcome)  # a newer version may have others
+        return [Finding(kind, at, what, outcome if outcome in known else "open", done) for kind, at, what, outcome, done in rows]
 
     async def spent(self, day: str) -> int:
         """Bytes that background checks have read on a day."""
@@ -121,9 +122,11 @@ class CheckTable:
         return row[0] if row else 0
 
     async def _one(self, where: str, values: list[object]) -> Run | None:
-        sql = f"SELECT {_RUN} FROM mirror.checks WHERE {where} ORDER BY id DESC LIMIT 1"
-        row = await self._tables.read(lambda c: c.execute(sql, values).fetchone())
-        return None if row is None else Run(*row)
+        """The last of these checks; rows that are damaged, or of checks that only a newer version makes, are passed over."""
+        known = "isfinite(started_at) AND coalesce(isfinite(ended_at), true)"
+        sql = f"SELECT {_RUN} FROM mirror.checks WHERE ({where}) AND {known} ORDER BY id DESC"
+        rows = await self._tables.read(lambda c: c.execute(sql, values).fetchall())
+        return next((run for row in rows if (run := Run(*row)).step in _OF.get(run.scope, ())), None)
 
 
 def _put(cursor: Cursor, run: Run) -> None:

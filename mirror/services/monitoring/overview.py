@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec.structs import asdict
 
-from mirror.api.exports import Job
+from mirror.api.exports import ENDED_STATES, Job
 from mirror.api.monitoring import (
     Answers,
     DiskSpace,
@@ -188,7 +188,7 @@ class Overview:
             LatestChange(record=c.name, series=c.series, gone=c.new is None, found_at=stamp(c.found_at))
             for c in await self._changes.found(None, None, _CHANGES)
         ]
-        running = [job for job in jobs if job.state not in ("done", "failed", "cancelled")]
+        running = [job for job in jobs if job.state not in ENDED_STATES]
         space = DiskSpace(free=disk.free, total=disk.total)
         return status, spared(await self._usage()), space, running, changes
 

@@ -148,7 +148,11 @@ class Status:
 
     async def series(self) -> list[SeriesLine]:
         """The series that are known, each with its prime keys and how many records are held."""
-        return [
+        unreadable = [
+            SeriesLine(series=u.name, records=0, primekeys=[], keywords=0, segments=[], note=f"cannot be read: {u.why}")
+            for u in self._index.unreadable_series()
+        ]
+        return unreadable + [
             SeriesLine(
                 series=s.name,
                 records=await self._index.count(s),

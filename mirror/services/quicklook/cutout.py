@@ -10,21 +10,18 @@ Positions are FITS pixel numbers (the centre of the first pixel is 1), or arcsec
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
-from mirror.errors import BadRequest, Refused
+from mirror.errors import BadRequest, MirrorError, Refused
 from mirror.fits import ones_complement, read_archive
 from mirror.fits.assembly import write_checksums
 from mirror.fits.header import (
-    BLOCK,
     Header,
     commentary_cards,
     make_card,
@@ -33,12 +30,16 @@ from mirror.fits.header import (
     unquoted,
 )
 from mirror.fits.integrity import units
+from mirror.humanize import utc
 from mirror.services.quicklook.render import RICE, means, rice_parameters, shown_image
+from mirror.services.quicklook.tiles import RiceRows, Stored, compressed, empty_primary, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from mirror.fits.integrity import Read, Unit
 
 Units = Literal["arcsec", "pixels"]
 
@@ -162,7 +163,9 @@ def _pointing(cards: Sequence[str]) -> Any:
         name = name_of(card)
         if _POINTING.fullmatch(name) and name not in header:
             value = split_card(card)[0]
-            header[name] = unquoted(value) if value.startswith("'") else float(value)
+            read = unquoted(value) if value.startswith("'") else _number(value)
+            if read is not None:
+                header[name] = read
     kinds = tuple(str(header.get(f"CTYPE{n}", ""))[:4] for n in (1, 2))
     if kinds != _HELIOPROJECTIVE:
         raise BadRequest(
@@ -182,8 +185,6 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     ``history`` says whose it is and who made it, ``at`` is now in Unix seconds. Refused for what is no image of two
     dimensions, BadRequest for a window that does not fit it, or a place on the sky where it has no values.
     """
-    from astropy.io import fits  # noqa: PLC0415  (as in render)
-
     archive = read_archive(head.encode("latin-1"))
     if archive is None:
         raise Refused("its header has no end")
@@ -193,13 +194,9 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
     if window.scale > 1:
         box = _divisible(box, window.scale)
     try:
-        kind: str | None = "RICE_1"
-        pixels = _rice_pixels(fd, shown.number, box)
-        if pixels is None:
-            with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
-                image = hdus[shown.number]
-                pixels = np.asarray(image.section[box.bottom : box.top, box.left : box.right])
-                kind = getattr(image, "compression_type", None) if isinstance(image, fits.CompImageHDU) else None
+        pixels, kind = _pixels_of(file, shown.number, box)
+    except MirrorError:
+        raise
     except Exception as error:  # damaged data make a library raise anything
         raise Refused(f"its data cannot be decoded: {type(error).__name__}: {error}") from error
     values = _scaled(cards)
@@ -211,40 +208,59 @@ def cutout(file: BinaryIO, head: str, window: Window, history: str, at: float) -
         )
     if window.scale > 1:
         pixels = means(values.physical(pixels), window.scale)
-    plain = kind is None or pixels.dtype.kind == "f"
     words = f"columns {box.left + 1}-{box.right}, rows {box.bottom + 1}-{box.top} of {shown.shape[1]} x {shown.shape[0]}"
     if window.scale > 1:
         words += f", averages of {window.scale} x {window.scale} pixels"
     header = _header(cards, box, window.scale, scaling=window.scale == 1 and pixels.dtype.kind != "f")
     header.append(*commentary_cards("HISTORY", f"{history}: {words}"))
-    stored = _stored(fits, pixels, None if plain else kind, primary=archive.in_primary)
-    return _with_header(stored, header, at)
+    if kind is None or pixels.dtype.kind == "f":
+        return _file(plain(pixels, primary=archive.in_primary), header, at, primary=archive.in_primary)
+    return _file(compressed(pixels, kind), header, at, primary=False)
 
 
-def _rice_pixels(fd: int, number: int, box: Box) -> NDArray[Any] | None:
-    """The stored integers in a box of a Rice-compressed image whose tiles are its rows; None for every other image.
+def _pixels_of(file: BinaryIO, number: int, box: Box) -> tuple[NDArray[Any], str | None]:
+    """The stored numbers in a box of an image that can be shown, and how they are compressed, if they are.
 
-    That is how JSOC archives. ``section`` gives the same, in three times the time: it looks into the header for each tile.
-    Lengths and offsets have been checked (``shown_image``).
+    Plain images, and those of integers whose rows are Rice-compressed, as JSOC archives them, are read here; astropy
+    gives the same of all in several times the time.
     """
-    try:
-        from astropy.io.fits.hdu.compressed._codecs import Rice1  # noqa: PLC0415  (not public: without it, section)
-    except ImportError:
-        return None
-    unit = next(u for u in units(lambda at, count: os.pread(fd, count, at), os.fstat(fd).st_size) if u.number == number)
+    fd = file.fileno()
+
+    def read(at: int, count: int) -> bytes:
+        return os.pread(fd, count, at)
+
+    unit = next(u for u in units(read, os.fstat(fd).st_size) if u.number == number)
+    if unit.text("ZIMAGE") != "T":
+        return _plain_pixels(read, unit, box), None
+    rows = _rice_rows(unit)
+    pixels = None if rows is None else rows.read(read, (box.bottom, box.top), (box.left, box.right))
+    if pixels is not None:
+        return pixels, RICE[0]
+    from astropy.io import fits  # noqa: PLC0415  (as in render)
+
+    with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
+        image = hdus[number]
+        return np.asarray(image.section[box.bottom : box.top, box.left : box.right]), image.compression_type
+
+
+def _plain_pixels(read: Read, unit: Unit, box: Box) -> NDArray[Any]:
+    bits, columns = unit.integer("BITPIX"), unit.integer("NAXIS1")
+    kind = np.dtype(f">f{-bits // 8}" if bits < 0 else f">i{bits // 8}" if bits > 8 else "u1")
+    rows, length = box.shape[0], columns * kind.itemsize
+    whole = np.frombuffer(read(unit.start + length * box.bottom, length * rows), kind).reshape(rows, columns)
+    return whole[:, box.left : box.right].astype(kind.newbyteorder("="))
+
+
+def _rice_rows(unit: Unit) -> RiceRows | None:
+    """None for what is not Rice-compressed row by row. Lengths and offsets have been checked (``shown_image``)."""
     if unit.text("ZCMPTYPE") not in RICE or unit.text("TTYPE1") != "COMPRESSED_DATA":
         return None
     columns, bits = unit.integer("ZNAXIS1"), unit.integer("ZBITPIX")
     block, size = rice_parameters(unit, bits)
     tile = unit.integer("ZTILE1", columns), unit.integer("ZTILE2", 1)
-    if tile != (columns, 1) or (unit.integer("NAXIS1"), unit.integer("TFIELDS")) != (8, 1) or size * 8 != bits or bits < 16:
+    if tile != (columns, 1) or (unit.integer("NAXIS1"), unit.integer("TFIELDS")) != (8, 1) or size * 8 != bits:
         return None
-    rows, _ = box.shape
-    table = np.frombuffer(os.pread(fd, 8 * rows, unit.start + 8 * box.bottom), ">i4").reshape(rows, 2).astype(int)
-    heap = unit.start + unit.integer("THEAP", 8 * unit.integer("NAXIS2"))
-    codec = Rice1(blocksize=block, bytepix=size, tilesize=columns)
-    decoded = (codec.decode(np.frombuffer(os.pread(fd, count, heap + at), np.uint8)) for count, at in table.tolist())
-    return np.stack([row[box.left : box.right] for row in decoded])
+    return RiceRows(unit.start, unit.start + unit.integer("THEAP", 8 * unit.integer("NAXIS2")), columns, block, size)
 
 
 def _divisible(box: Box, scale: int) -> Box:
@@ -278,11 +294,10 @@ class _Scaling:
 
 
 def _scaled(cards: Sequence[str]) -> _Scaling:
-    found = {name: split_card(card)[0] for card in reversed(cards) if (name := name_of(card)) in _SCALING}
+    numbers = ((name_of(card), _number(split_card(card)[0])) for card in reversed(cards) if name_of(card) in _SCALING)
+    found = {name: number for name, number in numbers if number is not None}
     blank = found.get("BLANK", found.get("ZBLANK"))
-    return _Scaling(
-        float(found.get("BSCALE", 1)), float(found.get("BZERO", 0)), None if blank is None else int(float(blank))
-    )
+    return _Scaling(found.get("BSCALE", 1.0), found.get("BZERO", 0.0), None if blank is None else int(blank))
 
 
 def _header(cards: Sequence[str], box: Box, scale: int, *, scaling: bool) -> Header:
@@ -300,26 +315,22 @@ def _change(header: Header, name: str, new: Any) -> None:
     position = header.find(name)
     if position is not None:
         value, comment = split_card(header.cards[position])
-        header.replace(position, make_card(name, repr(float(new(float(value)))).upper(), comment))
+        number = _number(value)
+        if number is not None:
+            header.replace(position, make_card(name, repr(float(new(number))).upper(), comment))
 
 
-def _stored(fits: Any, pixels: NDArray[Any], kind: str | None, *, primary: bool) -> bytes:
-    """A file of these pixels as the library writes it, the header of their storage alone."""
-    if kind is not None:
-        hdus = [fits.PrimaryHDU(), fits.CompImageHDU(pixels, compression_type=kind, tile_shape=(1, pixels.shape[1]))]
-    else:
-        hdus = [fits.PrimaryHDU(pixels)] if primary else [fits.PrimaryHDU(), fits.ImageHDU(pixels)]
-    whole = io.BytesIO()
-    fits.HDUList(hdus).writeto(whole)
-    return whole.getvalue()
+def _number(value: str) -> float | None:
+    """The number of a card; None for one that has none, as JSOC writes what is missing, or no finite one."""
+    try:
+        number = float(value.upper().replace("D", "E"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _with_header(stored: bytes, header: Header, at: float) -> bytes:
-    """A file with more cards in the header of its image, and its checksums."""
-    archive = read_archive(stored)
-    assert archive is not None
-    data = stored[archive.data_start : archive.data_start + archive.data_size]
-    whole = Header([*archive.cards, *header.cards])
-    write_checksums(whole, ones_complement(data), datetime.fromtimestamp(at, UTC))
-    before = b"" if archive.in_primary else stored[:BLOCK]
-    return before + whole.to_bytes() + data
+def _file(stored: Stored, header: Header, at: float, *, primary: bool) -> bytes:
+    """A file of these data, with more cards in the header of its image, and its checksums."""
+    whole = Header([*stored.cards, *header.cards])
+    write_checksums(whole, ones_complement(stored.data), utc(at))
+    return (b"" if primary else empty_primary()) + whole.to_bytes() + stored.data

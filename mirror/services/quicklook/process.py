@@ -1,6 +1,7 @@
-"""Where quick looks are made: one process, started when the first is asked for, ended when idle.
+"""Where quick looks and cutouts are made: a process, started when the first is asked for, ended when idle.
 
-It forks one for each picture, so that files that kill who reads them cost nobody else's picture, and no new start.
+It forks those that read files (``worker``), so that files that kill who reads them cost nobody else's picture, and no new
+start.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
     from mirror.services.quicklook.cutout import Window
 
 #: Seconds that a picture may take, and seconds without an order after which the process ends.
-LONGEST, IDLE = 60.0, 60.0
+LONGEST, IDLE = 60.0, 600.0
+#: Bytes that are taken from it at a time: a cutout comes in one or two.
+_PIECE = 1 << 20
 #: Pictures after which the process is replaced, so that nothing can pile up in it.
-WORN = 500
+WORN = 5000
 
 
 class RenderProcess:
-    """Makes pictures one after the other; the daemon only passes bytes on."""
+    """Makes pictures, or cutouts, one after the other; the daemon only passes bytes on."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
@@ -103,6 +106,7 @@ class RenderProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            limit=_PIECE,
             start_new_session=True,  # ctrl-C in the daemon's terminal is the daemon's business
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # it forks, and needs no threads
         )
@@ -113,7 +117,7 @@ class RenderProcess:
             await _kill(process)
 
     def _rest(self) -> None:
-        """End the process once nobody has asked for a while: it has a hundred megabytes."""
+        """End the process once nobody has asked for a while: it has a hundred megabytes, and needs a second to start."""
         self._idle = asyncio.get_running_loop().call_later(IDLE, self._close)
 
     def _close(self) -> None:

@@ -2,8 +2,14 @@
 
 It reads orders from stdin, a JSON line each, and writes pictures (``P``) or FITS files (``F``) to stdout, or words
 instead: ``R`` for what was refused, ``W`` for an order that does not fit the image, ``D`` where the file was the end of
-who read it; the length, and the bytes. It reads no file itself: each picture is drawn by a process that is forked for it, after all modules are loaded, and gives up everything before it
-looks at the first byte. So a file that kills, or takes over, who reads it costs its own picture.
+who read it; the length, and the bytes. It reads no file itself: that is done by processes that are forked after all
+modules are loaded, and give up everything before they look at the first byte.
+
+- A picture takes a process of its own, which is small beside what the picture takes. So a file that kills, or takes
+  over, who reads it costs its own picture.
+- Cutouts are small, and many are asked for: one process makes them one after the other (``Cutter``). It is ended after
+  so many, when it has grown, and by every file that it could not read: a file that kills it costs its own cutout, and one that
+  took it over could falsify the next ones until then, and nothing else.
 
 What a process gives up before it reads a file of others: everything but drawing from what it has open.
 
@@ -14,16 +20,20 @@ byte to any file, has bounds on memory and time everywhere, and where the mirror
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import io
 import json
+import math
 import os
 import resource
 import select
 import signal
+import socket
 import struct
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,8 +57,15 @@ _SCOPES, _SCOPES_FROM = 0b11, 6
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def give_up_everything(memory: int = MEMORY, seconds: int = SECONDS) -> None:
-    """Keep what is open, and nothing else; it cannot be undone. All modules must have been loaded before."""
+def give_up_everything() -> None:
+    """Keep what is open but for stdin and stdout, and nothing else; it cannot be undone.
+
+    All modules must have been loaded before. Time of the processor can be given again (``_allow``).
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for mine in (0, 1):  # orders of others, and where answers to them go
+        os.dup2(nothing, mine)
+    os.close(nothing)
     if os.geteuid() == 0:
         with suppress(OSError):  # the root of a container may know nobody else
             os.setgroups([])
@@ -57,20 +74,25 @@ def give_up_everything(memory: int = MEMORY, seconds: int = SECONDS) -> None:
     _libc.prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     for limit, value in (
-        (resource.RLIMIT_AS, _address_space() + memory),
-        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, _address_space() + MEMORY),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(limit, (value, value))
+    _allow(SECONDS)
     _close_files()
 
 
-def _address_space() -> int:
-    """Bytes of the addresses that this process uses; 0 where the system does not tell."""
+def _allow(seconds: int) -> None:
+    """So many seconds of the processor more, from now on."""
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _address_space(process: int | str = "self") -> int:
+    """Bytes of the addresses that a process uses; 0 where the system does not tell."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        return int(Path(f"/proc/{process}/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
         return 0
 
@@ -96,16 +118,18 @@ PICTURE, FILE, REFUSAL, WRONG, DEATH = b"P", b"F", b"R", b"W", b"D"
 LONGEST = 50.0
 #: Bytes of a picture or file, at most; and what one begins with.
 MOST_BYTES, _PNG, _FITS = 160 << 20, b"\x89PNG\r\n\x1a\n", b"SIMPLE  ="
+#: Bytes that the way to the mirror holds: a cutout need not wait for its reader then.
+_PIPE = 1 << 20
 #: How far behind everybody else pictures stand for the processor.
 NICE = 10
 
 
-def made(line: bytes) -> tuple[bytes, bytes]:
+def made(line: bytes, cutter: Cutter) -> tuple[bytes, bytes]:
     """What an order gives: its kind, and the bytes."""
     order = json.loads(line)
     try:
         with Path(order["path"]).open("rb") as file:
-            return _drawn_by_another(file, order)
+            return cutter.cut(file, line) if "window" in order else _drawn_by_another(file, order)
     except OSError as problem:
         return REFUSAL, f"it cannot be read: {problem.strerror}".encode()
 
@@ -133,20 +157,23 @@ def _drawn_by_another(file: BinaryIO, order: dict[str, Any]) -> tuple[bytes, byt
 def _draw(file: BinaryIO, order: dict[str, Any], goes: int) -> None:
     """In the child: give everything up, draw, and write the picture or why there is none."""
     give_up_everything()
-    try:
-        if "window" in order:
-            window = Window(**order["window"])
-            kind, body = FILE, cutout(file, order["head"], window, order["history"], order["at"])
-        else:
-            kind, body = PICTURE, quick_look(file, Look(**order["look"]), turned=order["turned"], most=order["most"])
-    except BadRequest as problem:
-        kind, body = REFUSAL if isinstance(problem, Refused) else WRONG, str(problem).encode()
-    except MirrorError as problem:
-        kind, body = REFUSAL, str(problem).encode()
-    except MemoryError:
-        kind, body = REFUSAL, b"that image is too large for a quick look"
+    kind, body = _outcome(file, order)
     with os.fdopen(goes, "wb") as out:
         out.write(kind + body)
+
+
+def _outcome(file: BinaryIO, order: dict[str, Any]) -> tuple[bytes, bytes]:
+    """What an order gives, by who has given up everything."""
+    try:
+        if "window" in order:
+            return FILE, cutout(file, order["head"], Window(**order["window"]), order["history"], order["at"])
+        return PICTURE, quick_look(file, Look(**order["look"]), turned=order["turned"], most=order["most"])
+    except BadRequest as problem:
+        return REFUSAL if isinstance(problem, Refused) else WRONG, str(problem).encode()
+    except MirrorError as problem:
+        return REFUSAL, str(problem).encode()
+    except MemoryError:
+        return REFUSAL, b"that image is too large for a quick look"
 
 
 def _read(fd: int, until: float) -> bytes | None:
@@ -167,14 +194,131 @@ def _judged(answer: bytes | None, status: int) -> tuple[bytes, bytes]:
     if answer is None:
         return DEATH, f"a quick look of it took longer than {LONGEST:g} s".encode()
     kind, body = answer[:1], answer[1:]
-    if (kind == PICTURE and body.startswith(_PNG)) or (kind == FILE and body.startswith(_FITS)):
-        return kind, body
-    if kind in (REFUSAL, WRONG) and body:
+    if _is_one(kind, body):
         return kind, body
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
         return DEATH, f"a quick look of it took more than {SECONDS} s of the processor".encode()
     how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"code {os.waitstatus_to_exitcode(status)}"
     return DEATH, f"its data were the end of the process that read them ({how})".encode()
+
+
+def _is_one(kind: bytes, body: bytes) -> bool:
+    """Whether this is one of the answers that there are."""
+    begins = {PICTURE: _PNG, FILE: _FITS}.get(kind)
+    return body.startswith(begins) if begins else kind in (REFUSAL, WRONG) and bool(body)
+
+
+# ---- cutouts -----------------------------------------------------------------------------------------------------
+
+#: Cutouts after which the process that makes them is replaced, and bytes by which it may have grown.
+REUSED, GROWN = 200, 256 << 20
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A process that makes cutouts, the way to it, and the bytes of addresses that it had when it began."""
+
+    process: int
+    socket: socket.socket
+    size: int
+
+    @classmethod
+    def begin(cls) -> _Child:
+        ours, theirs = socket.socketpair()
+        process = os.fork()
+        if not process:
+            try:
+                ours.close()
+                _serve(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+        return cls(process, ours, _address_space(process))
+
+    def end(self) -> int:
+        """End it; how it ended."""
+        self.socket.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+        return os.waitpid(self.process, 0)[1]
+
+    def has_ended(self) -> bool:
+        return os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def ask(self, file: BinaryIO, line: bytes) -> bytes | None:
+        """The kind and bytes of an answer, or less if it ends before; None if it takes too long, or is too much."""
+        until = time.monotonic() + LONGEST
+        try:
+            self.socket.settimeout(LONGEST)
+            socket.send_fds(self.socket, [_LENGTH.pack(len(line))], [file.fileno()])
+            self.socket.sendall(line)
+            head = self._receive(_LENGTH.size, until)
+            length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
+            return None if length > MOST_BYTES else bytes(self._receive(length, until))
+        except TimeoutError:
+            return None
+        except ConnectionError:
+            return b""
+
+    def _receive(self, count: int, until: float) -> bytearray:
+        """So many bytes, or those before the end."""
+        data, have = bytearray(count), 0
+        while have < count:
+            self.socket.settimeout(max(1e-3, until - time.monotonic()))
+            more = self.socket.recv_into(memoryview(data)[have:])
+            if not more:
+                return data[:have]
+            have += more
+        return data
+
+
+class Cutter:
+    """One process that makes one cutout after the other, forked when the first is asked for and whenever it is needed again."""
+
+    def __init__(self) -> None:
+        self._child: _Child | None = None
+        self._cut = 0
+
+    @property
+    def process(self) -> int | None:
+        """Its number, None while there is none."""
+        return None if self._child is None else self._child.process
+
+    def cut(self, file: BinaryIO, line: bytes) -> tuple[bytes, bytes]:
+        """What the order in ``line`` for an open file gives: its kind, and the bytes."""
+        if self._child is not None and (self._cut >= REUSED or self._child.has_ended()):
+            self.end()
+        if self._child is None:
+            self._child, self._cut = _Child.begin(), 0
+        child, self._cut = self._child, self._cut + 1
+        answer = child.ask(file, line)
+        if answer is not None and answer[:1] in (FILE, WRONG) and _is_one(answer[:1], answer[1:]):
+            if _address_space(child.process) > child.size + GROWN:
+                self.end()
+            return answer[:1], answer[1:]
+        return _judged(answer, self.end())
+
+    def end(self) -> int:
+        """End the process; how it ended, 0 if there is none."""
+        child, self._child = self._child, None
+        return 0 if child is None else child.end()
+
+
+def _serve(orders: socket.socket) -> None:
+    """In the child: give everything up, and make cutouts until nobody is there any more."""
+    give_up_everything()
+    with orders, orders.makefile("rb") as more:
+        while True:
+            head, files, _, _ = socket.recv_fds(orders, _LENGTH.size, 1)
+            if not head:
+                return
+            _allow(SECONDS)
+            order = json.loads(more.read(_LENGTH.unpack(head)[0]))
+            with os.fdopen(files[0], "rb") as file:
+                kind, body = _outcome(file, order)
+            orders.sendall(_LENGTH.pack(1 + len(body)) + kind)
+            orders.sendall(body)
 
 
 def _load() -> None:
@@ -200,10 +344,13 @@ def main() -> None:
     os.nice(NICE)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _load()
-    out = sys.stdout.buffer
+    with suppress(OSError):  # more than a user may have
+        fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, _PIPE)
+    out, cutter = sys.stdout.buffer, Cutter()
     for line in sys.stdin.buffer:
-        kind, body = made(line)
-        out.write(HEAD.pack(kind, len(body)) + body)
+        kind, body = made(line, cutter)
+        out.write(HEAD.pack(kind, len(body)))
+        out.write(body)
         out.flush()
 
 

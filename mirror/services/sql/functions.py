@@ -20,8 +20,8 @@ from duckdb.func import ARROW, SPECIAL
 
 from mirror.drms.calendar import LEAP_CLOCKS, leap_seconds
 from mirror.drms.slots import slot_axis
-from mirror.drms.timecolumn import MISSING
-from mirror.drms.times import format_time, is_missing_time, parse_printed_times, parse_time
+from mirror.drms.timecolumn import MISSING, parse_printed_times
+from mirror.drms.times import format_time, is_missing_time, parse_time
 from mirror.services.sql.question import View
 from mirror.storage.lake.columns import EPOCH, utc
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from msgspec.structs import asdict
 
+from mirror.humanize import utc
 from mirror.redaction import redacted
 from mirror.services.sql.question import View
 from mirror.storage.lake.columns import lake_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from mirror.services.monitoring.ranges import Ranges
     from mirror.services.monitoring.status import Status
@@ -223,4 +224,4 @@ def _view(name: str, table: pa.Table) -> View:
 
 
 def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return utc(seconds).replace(tzinfo=None)

@@ -223,12 +223,19 @@ def generations(to: Path) -> list[Path]:
 
 
 def describe(to: Path) -> list[api.Backup]:
-    """The backups in a folder, newest first."""
-    listed = []
-    for path in reversed(generations(to)):
+    """The backups in a folder, newest first; of one whose manifest cannot be read, why."""
+    return [_described(path) for path in reversed(generations(to))]
+
+
+def _described(path: Path) -> api.Backup:
+    try:
         manifest = decode_manifest(_read(path / MANIFEST), Backup, str(path / MANIFEST))
-        listed.append(api.Backup(backup=str(path), **asdict(manifest)))
-    return listed
+    except StorageError as problem:
+        return api.Backup(
+            backup=str(path), made_at="", program="", schema=0, files=0, size=0, index_only=False, sums="",
+            problem=f"cannot be read: {problem}",
+        )  # fmt: skip
+    return api.Backup(backup=str(path), **asdict(manifest))
 
 
 def _free_name(to: Path, at: datetime) -> str:

@@ -1,13 +1,12 @@
-"""The one connection to a database, through which everybody goes; opened again after DuckDB gave it up.
+"""The one connection to a database, reopened after DuckDB gave it up, and how much memory DuckDB may use.
 
-A checkpoint that meets a full disk, or an error inside DuckDB, makes it refuse everything that comes later. What
-was committed is safe in its log, so the file is closed and opened again, once nobody is inside any more.
+A checkpoint that meets a full disk, or an error inside DuckDB, makes the connection refuse everything that follows.
+What was committed is safe in the log, so the file is closed and opened again once nobody uses it any more.
 
-How much memory DuckDB may use: little while it is only read, more while something is written or needs it.
-
-It keeps what it has read for as long as it may, and grows up to its limit with a large index; the system remembers
-the file as well, so searches are as fast with little (benchmarks/README.md). What was written and is not in the file
-yet must stay in memory, though, and a checkpoint that runs out of it closes the database.
+DuckDB gets little memory while it only reads, more while something is written or needs it. It keeps what it has read
+for as long as it can, and with a large index grows to its limit; but the system caches the file too, so that searches
+are as fast with little memory (benchmarks/README.md). What was written and is not in the file yet must stay in
+memory, though, and a checkpoint that runs out of memory closes the database.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ T = TypeVar("T")
 
 
 class ReopeningConnection:
-    """Gives cursors, from any thread. Without ``reopen`` what was given up stays so."""
+    """Gives cursors, from any thread. Without ``reopen`` a database that was given up stays closed."""
 
     def __init__(
         self,
@@ -44,9 +43,9 @@ class ReopeningConnection:
         self._closed = False
 
     def through(self, attempt: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """``attempt`` with a cursor of its own; once more if DuckDB gave the database up meanwhile.
+        """Call ``attempt`` with a cursor of its own, and once more if DuckDB gave the database up meanwhile.
 
-        It must be such that a second call is right where the first raised. StorageError after a second failure.
+        Calling it again must be right after a first call has raised. StorageError after a second failure.
         """
         connection = self._enter()
         try:
@@ -61,12 +60,12 @@ class ReopeningConnection:
             raise StorageError(given_up(error)) from error
 
     def interrupt(self) -> None:
-        """End what runs: it raises duckdb.InterruptException, and a transaction has not happened."""
+        """Interrupt what runs: it raises duckdb.InterruptException, and its transaction is rolled back."""
         for cursor in list(self._cursors):
             cursor.interrupt()
 
     def close(self) -> None:
-        """Write everything down and let the file go, once nobody is inside."""
+        """Write everything to the file and close it, once nobody uses it."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._inside)
@@ -77,7 +76,7 @@ class ReopeningConnection:
     # ---- inside ----------------------------------------------------------------------------------
 
     def _enter(self) -> duckdb.DuckDBPyConnection:
-        """Go inside; the first after the database was given up opens it, when all others have left."""
+        """Count a user. After the database was given up, the first one reopens it when all others have left."""
         with self._changed:
             self._changed.wait_for(lambda: self._connection is not None or not self._inside)
             if self._connection is None:
@@ -107,7 +106,7 @@ class ReopeningConnection:
             self._cursors.discard(cursor)
 
     def _give_up(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let nobody in with this connection any more."""
+        """Let nobody use this connection any more."""
         with self._changed:
             if self._connection is connection and self._reopen is not None:
                 self._connection = None
@@ -119,15 +118,15 @@ class Memory(IntEnum):
 
     READING = 200
     WRITING = 2_000
-    MUCH = 8_000  #: for a second try at what needs more
+    MUCH = 8_000  #: for a second attempt at what needs more
 
     def set(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Let this be the limit of the database; duckdb.OutOfMemoryException if more is in use."""
+        """Set the database's limit; duckdb.OutOfMemoryException if more is in use."""
         cursor.execute(f"SET memory_limit = '{self}MB'")
 
 
 class Allowance:
-    """The limit of one database, which several threads raise; it begins with what is set for writing."""
+    """The limit of one database, which several threads raise; it begins with that for writing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -135,14 +134,14 @@ class Allowance:
         self._needed: list[Memory] = []
 
     def for_writing(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Let as much be used as writing needs, until ``rest``."""
+        """Allow what writing needs, until ``rest``."""
         with self._lock:
             if self._limit < Memory.WRITING:
                 self._set(cursor, Memory.WRITING)
 
     @contextmanager
     def at_least(self, cursor: duckdb.DuckDBPyConnection, limit: Memory) -> Iterator[None]:
-        """Let so much be used inside, and then as much as for writing."""
+        """Allow ``limit`` inside, and afterwards what writing needs."""
         with self._lock:
             self._needed.append(limit)
             self._set(cursor, max(self._needed))
@@ -154,7 +153,7 @@ class Allowance:
                 self._set(cursor, max([Memory.WRITING, *self._needed]))
 
     def rest(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Nothing is to be written any more: little is enough, unless somebody needs more just now."""
+        """Allow little, since nothing is to be written any more, unless somebody needs more at the moment."""
         with self._lock:
             if not self._needed:
                 self._set(cursor, Memory.READING)
@@ -163,5 +162,5 @@ class Allowance:
         try:
             limit.set(cursor)
             self._limit = limit
-        except duckdb.OutOfMemoryException:  # what is in use cannot go now; DuckDB 1.5 has the new limit all the same
+        except duckdb.OutOfMemoryException:  # memory in use cannot be freed now; DuckDB 1.5 sets the new limit anyway
             self._limit.set(cursor)

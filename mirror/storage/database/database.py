@@ -1,6 +1,6 @@
-"""The one DuckDB file of the store: who may open it, and in which threads it runs.
+"""The one DuckDB file of the store: who may open it, and which threads use it.
 
-One process owns the file; within it one thread writes and two read. Functions that are handed to
+One process owns the file; within it one thread writes and two read. Functions that are passed to
 ``read`` and ``write`` get a cursor; ``write`` wraps them in one transaction. Nothing else in the
 program holds a connection.
 """
@@ -47,21 +47,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
 
-#: Row conversion holds the GIL: more readers were measured to add latency, not throughput.
+#: Converting rows holds the GIL: more readers, when measured, added latency but no throughput.
 READERS = 2
 
-#: Files of this version open in every DuckDB release the mirror supports, and may have their texts packed by zstd;
-#: later ones choose slower ways for other strings.
+#: Files of this version open in every DuckDB release that the mirror supports, and can compress texts with zstd;
+#: later versions choose slower encodings for other strings.
 STORAGE_VERSION = "v1.2.0"
-#: The version of files that cannot.
+#: The version before that, without zstd.
 _BEFORE = "v1.0.0"
 
-#: A log of fewer bytes takes no memory worth the name.
+#: A log of fewer bytes takes hardly any memory.
 SMALL_LOG = 16_000_000
-#: A log of more bytes is left to the next start, instead of being folded into the file while people wait for an end.
+#: A log of more bytes is left to the next start, rather than folded into the file while people wait for the stop.
 LARGE_LOG = 32_000_000
 
-#: What a copy is called while it is written: no series can be called so.
+#: The database name of a copy while it is written; no series can have it.
 _COPY = "copy of the index"
 
 Cursor = duckdb.DuckDBPyConnection
@@ -77,24 +77,29 @@ class Database:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
         self._memory = Allowance()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="index-read")
+        self._afterwards: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open or create the file at ``path`` and bring its schema up to date.
 
-        Raises StorageError if another process owns it, it was written by a newer version, or it is damaged. A new one
-        is only made where no store is: Damaged for files of a store without an index.
+        Raises StorageError if another process owns it, it was written by a newer version, or it is damaged. A new file
+        is only created where there is no store: Damaged for a store's files without an index.
         """
         return cls(_opened(path), path)
 
+    def beside(self, name: str) -> Path | None:
+        """The path of a file with this name beside the database; None for a database in memory."""
+        return None if self._path is None else self._path.with_name(name)
+
     async def read(self, work: Callable[[Cursor], T]) -> T:
-        """Run ``work`` with a cursor of its own, beside a running write; it must not change anything."""
+        """Run ``work`` with a cursor of its own, in parallel with writes; it must not change anything."""
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, self._with_cursor, lambda cursor: self._spilling(cursor, work)
         )
 
     async def write(self, work: Callable[[Cursor], T]) -> T:
-        """Run ``work`` in one transaction, after the writes asked for before it; all or nothing."""
+        """Run ``work`` in one transaction, after writes that were requested earlier; all or nothing."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, work)
 
     async def checkpoint(self) -> None:
@@ -102,14 +107,14 @@ class Database:
         await self._between_writes(self._fold)
 
     async def rest(self) -> None:
-        """Do with little memory until the next write, unless much of what was written is not in the file yet."""
+        """Use little memory until the next write, unless much of what was written is not in the file yet."""
         if self._path is None or _log_size(self._path) < SMALL_LOG:
             await self._between_writes(self._memory.rest)
 
     async def copy_to(self, path: Path) -> None:
         """Write all that is committed now to a new database file, while reads and writes go on.
 
-        Copying the file itself would not do: to open and close it a second time here lets go of its lock.
+        Copying the file itself would not do: opening and closing it a second time in this process releases its lock.
         """
 
         def work(cursor: Cursor) -> None:
@@ -119,7 +124,7 @@ class Database:
         await asyncio.to_thread(self._with_cursor, work)
 
     def close(self) -> None:
-        """Finish what is being written, end what is read, write everything down, and release the file."""
+        """Finish running writes, interrupt reads, write everything to the file, and release it."""
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown()
         self._door.interrupt()
@@ -128,6 +133,12 @@ class Database:
             with suppress(duckdb.Error, StorageError):
                 self._with_cursor(lambda cursor: cursor.execute("PRAGMA disable_checkpoint_on_shutdown"))
         self._door.close()
+        for work in self._afterwards:
+            work()
+
+    def when_closed(self, work: Callable[[], None]) -> None:
+        """Call ``work`` at the end of ``close``, when nothing is read or written any more."""
+        self._afterwards.append(work)
 
     async def _between_writes(self, work: Callable[[Cursor], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._with_cursor, work)
@@ -150,7 +161,7 @@ class Database:
         return self._with_room(cursor, lambda: _committed(cursor, work))
 
     def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:
-        """``attempt``, once more with much memory if it needs more than usual: a large answer, kept at once."""
+        """Call ``attempt``; once more with much memory if the usual limit is not enough, as for a large answer."""
         try:
             return attempt()
         except duckdb.OutOfMemoryException:
@@ -162,7 +173,7 @@ class Database:
             raise
 
     def _spilling(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
-        """``work``, whose answer may need room on the disk: DuckDB writes down what does not fit into memory."""
+        """Run ``work``, which may need room on the disk: DuckDB spills what does not fit into memory."""
         try:
             return work(cursor)
         except duckdb.IOException as error:
@@ -183,9 +194,9 @@ def _opened(path: Path) -> Cursor:
 
 
 def make_empty(path: Path) -> None:
-    """Make an index that tells of nothing, whatever lies beside it; StorageError if it cannot be made.
+    """Create an index without content, whatever lies beside it; StorageError if that fails.
 
-    It has its name once it is whole; nothing may have that name before.
+    It gets its name once it is complete; no file may have that name before.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
@@ -203,7 +214,7 @@ def _up_to_date(path: Path) -> Cursor:
     try:
         if _is_of_before(connection) and kind_of(connection, path) is Kind.INDEX:
             connection.close()
-            keep_copy(path)  # see migrations: a kill in the middle can tear the file
+            keep_copy(path)  # see ``migrations``: a kill in between can tear the file
             _raise_version(path)
             connection = _connect(path)
         if kind_of(connection, path) is Kind.BLANK:
@@ -227,12 +238,12 @@ def _is_of_before(connection: Cursor) -> bool:
 
 
 def _raise_version(path: Path) -> None:
-    """Let a file of an older version be one of STORAGE_VERSION, which nothing but an ATTACH that names it does."""
+    """Raise a file of an older version to STORAGE_VERSION, which only an ATTACH that names it does."""
     file = str(path).replace("'", "''")
     with closing(duckdb.connect()) as connection:
         connection.execute(f"ATTACH '{file}' AS raised (STORAGE_VERSION '{STORAGE_VERSION}')")
         for statement in ("CREATE TABLE raised.main.made (x INTEGER)", "DROP TABLE raised.main.made"):
-            connection.execute(statement)  # the version is written with a change
+            connection.execute(statement)  # the version is only written along with a change
         connection.execute("FORCE CHECKPOINT raised")
         connection.execute("DETACH raised")
 
@@ -248,7 +259,7 @@ def _committed(cursor: Cursor, work: Callable[[Cursor], T]) -> T:
         result = work(cursor)
         cursor.commit()
     except BaseException:
-        with suppress(duckdb.Error):  # the first failure is the one to tell of
+        with suppress(duckdb.Error):  # the first failure is the one to report
             cursor.rollback()
         raise
     return result
@@ -273,7 +284,7 @@ def _connect(path: Path) -> Cursor:
 
 
 def _in_words(path: Path, error: duckdb.Error) -> StorageError:
-    """Why an index cannot be opened."""
+    """Why an index cannot be opened, as an error for people."""
     if is_damage(error):
         return Damaged(cannot_open(path, error))
     if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
@@ -288,7 +299,7 @@ log = logging.getLogger(__name__)
 
 
 class Tables:
-    """The database, with its refusals in words: a full disk at a commit is a StorageError like any other."""
+    """The database, with its refusals as StorageErrors: a full disk at a commit, for example."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -309,9 +320,9 @@ class Tables:
 
 
 async def if_possible(work: Awaitable[object], what: str) -> bool:
-    """Await a write that can wait for a later time; True if it was made. A full disk is worth a line in the log.
+    """Await a write that can be made up for later; True if it was made. A full disk is logged.
 
-    For what tidies up: it must neither keep a store that holds much from serving it, nor stop its end.
+    For housekeeping, which must neither keep a store from serving what it holds, nor keep it from stopping.
     """
     try:
         await work

@@ -1,13 +1,11 @@
-"""What lies where the index should be, looked at before DuckDB opens it, and what damage says: nothing is changed here.
+"""Looks at the index before DuckDB opens it, and says what is wrong with a damaged one, and what helps.
 
-DuckDB makes an empty database of a path with nothing at it, and passes over a log whose first bytes are wrong. Beside
-the files of a store that would be a mirror which has forgotten everything, and whose upkeep then throws out the files.
-So an index is only made where there is no store yet, and everything else is refused with what helps.
+DuckDB makes an empty database where no file is, and ignores a log whose first bytes are wrong. Beside the files of a
+store, that would give a mirror that has forgotten everything, and whose upkeep then evicts the files. So an index
+is only created where there is no store yet; anything else is refused, with what helps.
 
-What a damaged index says, and what people can do about it.
-
-DuckDB has a checksum for every block of its file, and for every entry of the log of changes beside it. A
-damaged block fails whoever reads it, and nobody else; a damaged head or log keeps the file from opening.
+DuckDB has a checksum for every block of its file, and for every entry of the log beside it. A damaged block fails
+those who read it, and nobody else; a damaged header or log keeps the file from opening.
 """
 
 from __future__ import annotations
@@ -43,13 +41,13 @@ class Damaged(StorageError):
 
 
 def is_damage(error: duckdb.Error) -> bool:
-    """True if a file is not what was written, rather than busy, full or asked something wrong."""
+    """True if the file is damaged, rather than busy or full, or the statement wrong."""
     text = str(error).lower()
     return any(sign in text for sign in _SIGNS)
 
 
 def brought_back(path: Path) -> str:
-    """What helps where the index is lost or does not open."""
+    """What helps when the index is lost or does not open."""
     return (
         "Bring the index back with `mirror restore BACKUP --force`; or, without a backup, begin with an empty one by "
         f"`mirror restore --without-backup --to {path.parent}`: files that are there stay, records are asked from "
@@ -58,7 +56,7 @@ def brought_back(path: Path) -> str:
 
 
 def cannot_open(path: Path, error: duckdb.Error) -> str:
-    """One message: the file is damaged so that it does not open, and what helps."""
+    """The message for a file too damaged to open, with what helps."""
     if "wal" in str(error).lower():
         return (
             f"{path}.wal, the log of the last changes to the index, is damaged ({first_line(error)}). "
@@ -69,7 +67,7 @@ def cannot_open(path: Path, error: duckdb.Error) -> str:
 
 
 def cannot_read(error: duckdb.Error) -> str:
-    """One message: a part of the index is damaged, and what helps."""
+    """The message for a damaged part of the index, with what helps."""
     return (
         f"a part of the index is damaged ({first_line(error)}). `mirror check --index` finds out which, and asks JSOC "
         "for those records again; if the mirror does not start, bring the index back with `mirror restore BACKUP "
@@ -79,7 +77,7 @@ def cannot_read(error: duckdb.Error) -> str:
 
 
 def cannot_write(error: duckdb.Error) -> str:
-    """One message: a transaction was not taken down, and nothing of it has happened."""
+    """The message for a transaction that could not be written, so that nothing of it has happened."""
     return (
         f"the index cannot be written, nothing was changed ({first_line(error)}); is the disk full? Cached "
         "data are still served; try again once there is space"
@@ -87,47 +85,47 @@ def cannot_write(error: duckdb.Error) -> str:
 
 
 def cannot_spill(error: duckdb.Error) -> str:
-    """One message: an answer needs room on the disk that is not there."""
+    """The message for an answer that needs more room than the disk has."""
     return f"the index cannot be read for this ({first_line(error)}); is the disk full? Ask for less, or free some space"
 
 
 def given_up(error: duckdb.Error) -> str:
-    """One message: DuckDB gave the index up in the middle, twice in a row."""
+    """The message for when DuckDB gave the database up twice in a row."""
     return f"the index had to be closed ({first_line(error)}); it is opened again with the next request. Is the disk full?"
 
 
 def first_line(error: duckdb.Error) -> str:
-    """What DuckDB says, in one line."""
+    """The first line of DuckDB's message."""
     return str(error).splitlines()[0].strip()[:200]
 
 
-#: Bytes that every database of DuckDB begins with: three headers. A shorter file has no content.
+#: Every DuckDB database begins with this many bytes of headers (three); a shorter file has no content.
 HEADERS = 3 * 4096
 #: A database has this at byte 8.
 _MAGIC, _MAGIC_AT = b"DUCK", 8
-#: A log begins with an entry that says of which version it is.
+#: A log begins with an entry that states its version.
 _LOG_BEGINS = bytes.fromhex("6400626500")
 
 
 def look_at(path: Path) -> None:
-    """See that the file at ``path`` may be opened as an index, or made if it is not there.
+    """Make sure that the file at ``path`` may be opened as an index, or created if it does not exist.
 
-    StorageError if it cannot be one; Damaged if it lacks its content, or is missing beside the files of a store.
+    StorageError if it is no index; Damaged if it has no content, or is missing beside the files of a store.
     """
     _make_folder(path.parent)
     size = _size(path)
     _look_at_log(log_of(path))
     if size is not None and size >= HEADERS:
-        return  # whether it is whole DuckDB finds out: to open and close it here could take its lock away
+        return  # DuckDB checks the content; opening and closing it here could release its lock
     if size is not None:
         _look_at_stub(path)
     refuse_beside_files(path, "is missing" if size is None else "has no content")
     if size is not None:
-        path.unlink()  # a start was cut short while it made the first index: it holds nothing, and does not open
+        path.unlink()  # left by a start that was killed while it created the index: empty, and does not open
 
 
 def refuse_beside_files(path: Path, what: str) -> None:
-    """Raise Damaged if an index that tells of nothing has the files of a store beside it; ``what`` is wrong with it."""
+    """Raise Damaged if an index without content has the files of a store beside it; ``what`` is wrong with it."""
     found = contents(path.parent)
     if _has_bytes(log_of(path)):
         found.append(f"changes in {log_of(path).name}")
@@ -139,7 +137,7 @@ def refuse_beside_files(path: Path, what: str) -> None:
 
 
 def contents(folder: Path) -> list[str]:
-    """What lies in the folder of a store beside its index, in words: "3 files in blobs/". Empty if nothing does."""
+    """The other contents of a store's folder in words, such as "3 files in blobs/"; empty if there are none."""
     counts = {
         "blobs": sum(map(is_sha256, _names(folder / "blobs"))),
         "quarantine": sum(1 for _ in _names(folder / "quarantine")),
@@ -169,7 +167,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _size(path: Path) -> int | None:
-    """The length of the index; None if nothing is there. StorageError for what is no file."""
+    """The length of the index; None if it does not exist. StorageError if it is not a file."""
     try:
         found = path.stat()
     except FileNotFoundError as error:
@@ -187,7 +185,7 @@ def _size(path: Path) -> int | None:
 
 
 def _look_at_stub(path: Path) -> None:
-    """Of a file that is too short for an index: see that it is the beginning of one, which nobody is making now."""
+    """Make sure that a file too short for an index is the beginning of one that nobody is creating now."""
     try:
         with path.open("rb", buffering=0) as file:
             _insist_on_no_owner(path, file.fileno())
@@ -206,7 +204,7 @@ def _insist_on_no_owner(path: Path, fd: int) -> None:
 
 
 def _look_at_log(log: Path) -> None:
-    """See that DuckDB will read the log: of one that begins otherwise it would say nothing, and lose the changes."""
+    """Make sure that DuckDB will read the log: if it begins wrongly, DuckDB would silently lose the changes."""
     try:
         with log.open("rb", buffering=0) as file:
             head = file.read(len(_LOG_BEGINS))
@@ -214,7 +212,7 @@ def _look_at_log(log: Path) -> None:
         return
     except OSError as error:
         raise Damaged(f"{log}, the log of the last changes to the index, cannot be read: {explained(error)}") from error
-    # A crash before the first entry was on the disk may leave nothing, or zeros: then nothing was committed.
+    # A crash before the first entry was on disk may leave nothing, or zeros: then nothing was committed.
     if any(head) and not _LOG_BEGINS.startswith(head):
         raise Damaged(
             f"{log}, the log of the last changes to the index, is damaged: it does not begin as one. Bring the index "

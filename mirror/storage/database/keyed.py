@@ -1,7 +1,7 @@
 """Tables of small answers that are kept whole: a key, a text, and when it was noted.
 
-Each such table (`schema/0015_facts.sql` has most of them) has one owner, the module that makes its ``KeyedTable`` and alone
-writes it. Others get at it through that owner.
+Each such table (most are in ``schema/0015_facts.sql``) has one owner, the module that makes its ``KeyedTable`` and
+alone writes to it. Others go through that owner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class KeyedTable:
     def __init__(self, database: Database, name: str) -> None:
         self._tables = Tables(database)
         self._table = f"mirror.{name}"
-        #: Told what was put, so that others may have it too.
+        #: Called with what was put, to share it.
         self.on_put: Callable[[str, str, float], None] | None = None
 
     async def get(self, key: str) -> tuple[str, float] | None:
@@ -45,7 +45,7 @@ class KeyedTable:
             self.on_put(key, value, noted_at)
 
     async def put_newer(self, key: str, value: str, noted_at: float) -> None:
-        """Keep a text unless one is kept that was noted then or later."""
+        """Keep a text unless the present one was noted then or later."""
 
         def work(cursor: Cursor) -> None:
             before = self._find(cursor, key)
@@ -64,5 +64,5 @@ class KeyedTable:
         cursor.execute(f"INSERT INTO {self._table} VALUES (?, ?, ?)", [key, value, noted_at])
 
     def drop(self, cursor: Cursor, key: str) -> None:
-        """Keep nothing of a key."""
+        """Delete a key."""
         cursor.execute(f"DELETE FROM {self._table} WHERE key = ?", [key])

@@ -1,8 +1,8 @@
-"""The schema of the index: numbered SQL files, applied in order, and a copy of the index from before.
+"""The schema of the index: numbered SQL files, applied in order, with a copy of the index from before.
 
-DuckDB writes the blocks with its catalogue in place, and a kill in the middle of one such write leaves a file
-that does not open. Migrations rewrite most of the catalogue, so they begin with a copy, which is put back where
-that happened, and go again from there.
+DuckDB writes the blocks of its catalogue in place, and a kill during such a write leaves a file that does not
+open. Migrations rewrite most of the catalogue, so they begin with a copy. If a kill has torn the file, the copy is
+put back, and the migrations start over.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def schema_files() -> list[tuple[int, Traversable]]:
 
 
 class Kind(Enum):
-    """What a database is: with nothing in it, an index, or something else."""
+    """What a database is: empty, an index, or something else."""
 
     BLANK = auto()
     INDEX = auto()
 
 
 def kind_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Kind:
-    """Whether a database is an index or has nothing in it; StorageError if it is another program's."""
+    """Whether a database is an index or empty; StorageError if it is another program's."""
     found = connection.execute(
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = current_database()"
     ).fetchall()
@@ -66,7 +66,7 @@ def kind_of(connection: duckdb.DuckDBPyConnection, path: Path) -> Kind:
 
 
 def bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Apply what is missing to the index at ``path``, which has nothing uncommitted; raises as ``migrate`` does."""
+    """Apply missing migrations to the index at ``path``, which has nothing uncommitted; raises as ``migrate`` does."""
     files, version = schema_files(), _version(connection)
     if 0 < version < files[-1][0]:
         log.info("bringing %s from version %s to %s, beside a copy of it", path, version, files[-1][0])
@@ -104,7 +104,7 @@ def _version(connection: duckdb.DuckDBPyConnection) -> int:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, applied_at TIMESTAMP)"
     )
-    # To the end: an answer that is not read to its end keeps its transaction, and no checkpoint can be made.
+    # Fetch everything: a result that is not read to its end keeps its transaction open, which blocks checkpoints.
     ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()
     return int(version)
 
@@ -114,7 +114,7 @@ def _version(connection: duckdb.DuckDBPyConnection) -> int:
 
 @contextmanager
 def put_back(path: Path) -> Iterator[bool]:
-    """The index as it was before migrations that did not end, in place of the one at ``path``; False if there is none.
+    """Put the copy from before interrupted migrations in place of the index at ``path``; False if there is none.
 
     Within the context no other process does the same.
     """
@@ -125,7 +125,7 @@ def put_back(path: Path) -> Iterator[bool]:
     folder = os.open(copy, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        # The log first: a kill in between leaves the file that does not open, and all this happens again.
+        # The log first: after a kill in between the file still does not open, and all this happens again.
         for place in (log_of(path), path):
             _replace(copy / place.name, place)
         log.warning("migrations of %s had been cut short and had torn it: the copy from before is back", path)
@@ -150,9 +150,9 @@ def _replace(source: Path, place: Path) -> None:
 
 
 def keep_copy(path: Path) -> None:
-    """Copy the index and its log, whole or not at all; without room for that the migrations go on without it.
+    """Copy the index and its log, completely or not at all; without room for it, migrations go on without a copy.
 
-    A copy that an earlier try left may be older than what an older program has written since: this one opened.
+    A copy from an earlier attempt is replaced: this index opened, and may have what an older program wrote since.
     """
     copy = _copy_of(path)
     _drop(copy)
@@ -161,7 +161,7 @@ def keep_copy(path: Path) -> None:
     making.mkdir()
     files = [f for f in (path, log_of(path)) if f.exists()]
     try:
-        # Another process, since closing a copied file here would let go of the lock on the index.
+        # In another process, since closing the file here would release the lock on the index.
         subprocess.run(["cp", "--", *files, making], check=True, capture_output=True, text=True)  # noqa: S603, S607
         for file in making.iterdir():
             _sync(file)
@@ -174,7 +174,7 @@ def keep_copy(path: Path) -> None:
 
 def _drop(copy: Path) -> None:
     if copy.is_dir():
-        gone = copy.with_name(f"{copy.name}.gone")  # half of it must not be taken for a copy
+        gone = copy.with_name(f"{copy.name}.gone")  # a half-removed copy must not be taken for one
         shutil.rmtree(gone, ignore_errors=True)
         copy.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

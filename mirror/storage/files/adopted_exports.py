@@ -1,7 +1,7 @@
 """Adopted exports: FITS files with a record's keywords, as JSOC once made them for somebody who had them.
 
-They are not the archive's files, and never stand for them: they have a table of their own. A row is only
-ever written for a blob that is there, and goes with it in one transaction.
+They are not the archive's files and never replace them, so they have a table of their own. A row is only
+written for an existing blob, and deleted with it in one transaction.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SAME = "series = ? AND recnum = ? AND segment = ? AND kind = ?"
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An adopted export; ``name`` is what the file was called when it was adopted."""
+    """An adopted export; ``name`` is the file's name when it was adopted."""
 
     record: RecordSegment
     name: str
@@ -67,13 +67,13 @@ class Adopted:
         return {export.record: export.blob for export in await self.exports(series, recnums)}
 
     async def exports(self, series: str, recnums: Iterable[int]) -> list[Export]:
-        """The same with the names that they had."""
+        """The same, with the names that the files had."""
         values = [series.lower(), list(recnums)]
         rows = await self._tables.read(lambda c: c.execute(_SELECT, values).fetchall())
         return [Export(RecordSegment(*row[:3]), row[3], Blob(*row[4:])) for row in rows]
 
     async def names(self, hashes: Iterable[str]) -> dict[str, list[str]]:
-        """Whose exports blobs are, by hash, in words."""
+        """Which exports blobs are, in words, by hash."""
         wanted = "sha256 IN (SELECT unnest(?::VARCHAR[]))"
         values = [list(hashes)]
         sql = f"SELECT sha256, series, recnum, segment FROM mirror.adopted WHERE {wanted} ORDER BY ALL"
@@ -87,8 +87,8 @@ class Adopted:
     ) -> None:
         """Note that ``blob`` is an export of the segment, in place of an earlier one.
 
-        ``name`` is what the file was called, ``link`` its name for the readable tree. NotHeld if the blob
-        is not in the store.
+        ``name`` is the file's name, ``link`` its name in the readable tree. NotHeld if the blob is not in
+        the store.
         """
         with self._blobs.reading(blob) as path:
             await to_the_end(self._add(record, blob, (name, link, now), path))
@@ -118,7 +118,7 @@ class Adopted:
             unused = await self._tables.write(work)
         except StorageError:
             if link is not None:
-                with suppress(StorageError):  # the first failure is the one to tell of
+                with suppress(StorageError):  # the first failure is the one to report
                     await asyncio.to_thread(tree.remove, [link])
             raise
         await asyncio.to_thread(tree.remove, unused)

@@ -1,8 +1,8 @@
-"""The store of file contents, by sha256: what there is, how it is read, checked and thrown out.
+"""The store of file contents, by sha256: what there is, how it is read, checked and evicted.
 
-The rule that all of it keeps: a row of ``mirror.blobs`` means that a file with those bytes lies in its
-place and lasts. So a file comes before its row and goes after it; where a crash falls between the two
-there is a file without a row, which the next ``open`` finds. Readers never see a file that is not whole.
+The invariant: a row of ``mirror.blobs`` means that a file with those bytes is durably in its place. So a file
+comes before its row and goes after it; a crash between the two leaves a file without a row, which the next
+``open`` finds. Readers never see an incomplete file.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ if TYPE_CHECKING:
     from mirror.storage.files.incoming import Sink
 
 
-#: Files that are read whole side by side before they are sent: more would not be quicker on a disk.
+#: Files that are read in parallel before they are sent: more would not be quicker on a disk.
 _LOOKS = 2
-#: Files that are looked at without another thread: to start that takes as long as these.
+#: Up to this many files are looked at without a thread, whose start takes as long.
 _FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes; ``limit`` None: no quota. ``reserved`` is promised to downloads, ``parked`` has broken ones."""
+    """Bytes; ``limit`` None: no quota. ``reserved`` is promised to downloads, ``parked`` is for interrupted ones."""
 
     limit: int | None
     held: int
@@ -77,11 +77,11 @@ class Blobs:
         self._room = room
         self._receiving = receiving
         self._now = now
-        #: Gives files of records up.
+        #: Gives up files of records.
         self.forgetting = Forgetting(tables, folders, room)
-        #: Guards the files while they are in use.
+        #: Checks the files while they are in use.
         self.check = FileCheck(tables, folders, receiving.parts, room, now, self.verify)
-        #: What was seen to be right, so that it need not be read whole before it is sent.
+        #: Recently verified files, which need not be read before they are sent.
         self.verified = receiving.verified
         self._looking: dict[str, asyncio.Task[bool]] = {}
         self._looks = asyncio.Semaphore(_LOOKS)
@@ -97,10 +97,10 @@ class Blobs:
         disk: Disk | None = None,
         verify_after: float = 86_400.0,
     ) -> Blobs:
-        """The store below ``root``, made whole again where it was not stopped in order.
+        """The store below ``root``, repaired if it was not stopped in order.
 
-        ``quota`` in bytes, ``now`` gives Unix seconds; a look at all bytes of a file counts for ``verify_after``
-        seconds. StorageError if the folder cannot be used.
+        ``quota`` is in bytes, ``now`` gives Unix seconds; a file that was read and found right counts as verified for
+        ``verify_after`` seconds. StorageError if the folder cannot be used.
         """
         disk = disk or Disk()
         tables, folders = Tables(database), Folders(root, disk)
@@ -114,21 +114,21 @@ class Blobs:
     # ---- reading ---------------------------------------------------------------------------------
 
     async def find(self, sha256: str) -> Blob | None:
-        """The blob of that hash, or None; also where its file is found to be lost (see ``lost``)."""
+        """The blob of that hash; None if there is none, or its file turns out to be lost (see ``lost``)."""
         blob = await self._row(sha256)
         return None if blob is None or await self.lost([blob]) else blob
 
     async def find_all(self, hashes: Iterable[str]) -> dict[str, Blob]:
-        """The blobs of those hashes that there are, as ``find`` gives them."""
+        """The existing blobs of those hashes, as ``find`` gives them."""
         wanted = set(hashes)
         found = await self._tables.read(lambda c: find_blobs(c, wanted)) if wanted else []
         lost = await self.lost(found)
         return {blob.sha256: blob for blob in found if blob.sha256 not in lost}
 
     async def lost(self, blobs: Iterable[Blob]) -> set[str]:
-        """The hashes of those whose file somebody has deleted or cut short; nothing refers to them any more.
+        """The hashes of blobs whose file somebody has deleted or truncated; nothing refers to them any more.
 
-        StorageError if the whole store is not where it was: that is a disk which is not mounted.
+        StorageError if the whole store is missing: then its disk is not mounted.
         """
         wanted = list(blobs)
         few = len(wanted) <= _FEW
@@ -138,13 +138,13 @@ class Blobs:
         return set(gone)
 
     async def _is_right(self, verdict: Awaitable[Verdict]) -> bool:
-        """Whether a blob is right after all; else it has been set aside.
+        """Whether a blob is right after all; if not, it has been set aside.
 
-        On a full disk its row stays, of a file that is not there: whoever looks finds that out again.
+        On a full disk the row stays without its file, which every lookup notices again.
         """
         try:
             return (await verdict).problem is None
-        except NotHeld:  # it went meanwhile, in good order
+        except NotHeld:  # it was evicted meanwhile
             return False
         except StorageError as error:
             if not self._folders.is_marked():
@@ -153,11 +153,10 @@ class Blobs:
             return False
 
     async def is_sound(self, blob: Blob) -> bool:
-        """True if the file of a blob has the bytes that it should, so that it may be sent; await this before that.
+        """True if the file of a blob has the right bytes; await this before sending it.
 
-        One that was seen to be right not long ago, and has not changed, costs one look at its dates; else it is read
-        whole, once however many wait. A damaged one is set aside, and not held any more. StorageError if it cannot
-        be read for now.
+        A file that was verified recently, and has not changed, costs one ``stat``; otherwise it is read completely,
+        once however many wait. A damaged one is set aside, and no longer held. StorageError if it cannot be read now.
         """
         if self.verified.holds(blob.sha256):
             return True
@@ -193,13 +192,13 @@ class Blobs:
     def _looked(self, sha256: str, task: asyncio.Task[bool]) -> None:
         self._looking.pop(sha256, None)
         if not task.cancelled():
-            task.exception()  # whoever waits hears of it
+            task.exception()  # those who wait get the error
 
     @contextmanager
     def reading(self, blob: Blob) -> Iterator[Path]:
         """The file of a blob, which counts as used, and is not evicted while this is open.
 
-        NotHeld if it is not there or has not its length; ``verify`` it then, and fetch it again.
+        NotHeld if it is missing or has the wrong length; then ``verify`` it, and fetch it again.
         """
         path = self._folders.blob(blob.sha256)
         with self._room.uses.holding(blob.sha256):
@@ -219,24 +218,24 @@ class Blobs:
 
     @property
     def departures(self) -> Version:
-        """Advances when blobs leave: while it stays, what was found is still there."""
+        """Advances when blobs leave: as long as it is unchanged, every blob found before still exists."""
         return self._room.departures
 
     async def settled(self) -> None:
-        """Return once no blob is just being added or removed."""
+        """Return when no blob is being added or removed."""
         async with self._room.changing:
             return
 
     async def note_uses(self) -> None:
-        """Write down when blobs were last used; call it now and then, and before the end."""
+        """Write down when blobs were last used; to be called now and then, and before the end."""
         await self._room.note_uses()
 
     # ---- keeping ---------------------------------------------------------------------------------
 
     async def reserve(self, size: int) -> Reservation:
-        """Evictor for a download before it starts; StorageError if quota or disk do not have it.
+        """Reserve room for a download before it starts; StorageError if the quota or the disk has too little.
 
-        What nothing holds back is evicted where the quota asks for it, never for the disk.
+        Blobs that nothing holds back are evicted if the quota requires it, never for the disk's sake.
         """
         return await self._room.reserve(size)
 
@@ -247,8 +246,8 @@ class Blobs:
         """A sink for one download. What is not kept when this closes is removed.
 
         ``reservation`` is taken over; without one, ``size_hint`` bytes are reserved. With ``resume``,
-        a key such as the file's path, a download that breaks off stays parked, and the next one with
-        that key begins at ``sink.offset``. A blob that was kept is not evicted before this closes.
+        a key such as the file's path, an interrupted download stays parked, and the next one with that
+        key begins at ``sink.offset``. A kept blob is not evicted before this closes.
         """
         promise = reservation or await self._room.reserve(size_hint)
         async with self._receiving.sink(promise, resume) as sink:
@@ -256,10 +255,10 @@ class Blobs:
 
     @asynccontextmanager
     async def taking(self, source: Path, size: int, sha256: str, *, link: bool) -> AsyncIterator[Sink]:
-        """A sink that has all of a file of this machine already, whose length and hash are known; ``keep`` it.
+        """A sink that already has all bytes of a file on this machine with this length and hash; ``keep`` it.
 
         With ``link`` the file itself becomes the blob, read-only, under its old name too. StorageError if it
-        cannot be linked or copied, or is another by now.
+        cannot be linked or copied, or has changed.
         """
         promise = await self._room.reserve(size)
         async with self._receiving.taking(promise, source, size, sha256, link=link) as sink:
@@ -273,24 +272,24 @@ class Blobs:
         return Usage(quota.limit, quota.held, quota.reserved, quota.parked)
 
     def limit(self, quota: int | None) -> None:
-        """Let another quota hold from now on, in bytes; what is too much goes when room is next needed."""
+        """Set the quota, in bytes; what exceeds it is evicted when room is next needed."""
         self._room.quota.limit = quota
 
     async def evict(self, need: int, *, dry_run: bool = False) -> Eviction:
         """Free ``need`` bytes: first what nothing refers to, then the least recently used; never what is pinned.
 
-        A dry run says what would go. Less than ``need`` goes if there is no more.
+        A dry run says what would go. If there is no more, less than ``need`` goes.
         """
         return await (self._room.plan(need) if dry_run else self._room.evict(need))
 
     async def drop(self, blob: Blob) -> None:
-        """Let one blob go that was needed for a while only; it stays if it is in use, or pinned."""
+        """Evict a blob that was needed only for a while; it stays if it is in use or pinned."""
         await self._room.drop(blob)
 
     # ---- checking --------------------------------------------------------------------------------
 
     async def oldest_checked(self, n: int) -> list[Blob]:
-        """The ``n`` blobs whose last check lies longest ago: the next to ``verify``."""
+        """The ``n`` blobs with the oldest checks: the next to ``verify``."""
         return await self._tables.read(lambda c: oldest_checked(c, n))
 
     async def verify(self, sha256: str) -> Verdict:
@@ -306,10 +305,10 @@ class Blobs:
             return await to_the_end(self._judge(blob))
 
     async def _judge(self, blob: Blob) -> Verdict:
-        """Look again, while nobody changes blobs: the content may just have come again."""
+        """Check again while nobody changes blobs: the content may just have come again."""
         async with self._room.changing:
             if await self._row(blob.sha256) is None:
-                raise _unknown(blob.sha256)  # whoever else looked has set it aside
+                raise _unknown(blob.sha256)  # somebody else found it damaged and set it aside
             if not self._folders.is_marked():
                 raise StorageError(f"{self._folders.root} has no blobs folder: is its disk mounted?")
             problem = await asyncio.to_thread(self._folders.problem, blob.sha256, blob.size)
@@ -330,7 +329,7 @@ class Blobs:
             put_quarantine(cursor, blob.sha256, problem, at)
             return forget(cursor, [blob.sha256])
 
-        # The file first: once it is found to be damaged nobody may read it any more.
+        # The file first: nobody may read it once it is known to be damaged.
         self.verified.forget(blob.sha256)
         await asyncio.to_thread(self._folders.set_aside, blob.sha256, f"{blob.sha256}.{at:.0f}")
         self._room.departures.advance()

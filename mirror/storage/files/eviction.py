@@ -1,15 +1,14 @@
-"""Making room: reservations, and eviction of the least recently used blobs that nothing holds back.
+"""Makes room: reservations, eviction of the least recently used blobs that nothing holds back, and pins.
 
-An eviction deletes the rows first, in one transaction, and the files after it: a crash in between leaves
-files without rows, which the next start finds. Nothing is evicted where that would not be enough.
+An eviction deletes rows first, in one transaction, and files afterwards: a crash in between leaves files
+without rows, which the next start finds. Nothing is evicted if that would not be enough.
 
-A download announces its length, which may be a lie: it is compared with what there is and what could be evicted,
-and nothing goes for it. Evictor is made for what has come. What announces nothing pushes out little.
+A download announces its length, which may be a lie. It is compared with what is free and what could be evicted, but
+nothing is evicted for it: room is made for bytes that have come. A download without an announced length evicts little.
 
-Pins: who wants a blob to stay, and why. A job pins its files while they may be fetched, people what they like.
-
-A pin speaks of a hash. It may be set before the blob comes, and stays when a damaged blob is taken away,
-so that the content is held back again once it has been fetched again.
+A pin says who wants a blob to stay, and why. A job pins its files while they may be fetched; people pin what they
+like. A pin names a hash: it may be set before the blob comes, and stays when a damaged blob is removed, so that it
+holds the content again once that has been fetched again.
 """
 
 from __future__ import annotations
@@ -43,23 +42,23 @@ if TYPE_CHECKING:
     from mirror.storage.files.folders import Folders
     from mirror.storage.files.parked import ParkedDownloads
 
-#: A full store evicts a hundredth of its quota at a time: to find the least used of a million takes a second.
+#: A full store evicts a hundredth of its quota at a time, since finding the least used of a million takes a second.
 _BATCHES = 100
-#: A download that has announced no length pushes out at most such a part of the quota.
+#: A download without an announced length evicts at most one such part of the quota: a tenth.
 _UNANNOUNCED = 10
-#: Bytes that a download reserves ahead of what has come, where they are free.
+#: Bytes that a download reserves ahead of what has come, if they are free.
 AHEAD = 8 << 20
-#: Bytes of the disk with which an eviction can be written down.
+#: Free bytes on the disk that an eviction needs for its transaction.
 ROWS = 4 << 20
-#: Bytes of the disk that downloads leave alone, so that the index can still be written.
+#: Bytes on the disk that downloads leave free, so that the index can still be written.
 MARGIN = 64 << 20
-#: How the owners of pins begin that people may set and take away; a job's are its own.
+#: The prefix of owners whose pins people may set and remove; a job's pins are its own.
 PERSON = "person:"
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """The blobs that go, or would go; ``lost`` is which files of storage units these were."""
+    """The blobs that go, or would go; ``lost`` are the files that they were."""
 
     blobs: tuple[Blob, ...]
     lost: tuple[Lost, ...] = ()
@@ -71,18 +70,18 @@ class Eviction:
 
 
 class Leases:
-    """Which blobs are in use, are about to go, and were used since that was last written down."""
+    """Which blobs are in use, which are about to go, and uses that are not written down yet."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._in_use: Counter[str] = Counter()
         self._leaving: set[str] = set()
         self._used: dict[str, float] = {}
-        #: Those used since it was last found out which blobs are to go first; None while nobody needs to know.
+        #: Blobs used since the next ones to go were determined; None while nobody needs to know.
         self.since: set[str] | None = None
 
     def hold(self, sha256: str) -> None:
-        """Keep a blob from being evicted until it is let go; NotHeld if it is just going."""
+        """Keep a blob from eviction until ``let_go``; NotHeld if it is just being evicted."""
         if sha256 in self._leaving:
             raise NotHeld(f"the file with sha256 {sha256} is being evicted", (sha256,))
         self._in_use[sha256] += 1
@@ -103,28 +102,28 @@ class Leases:
             self.let_go(sha256)
 
     def used(self, sha256: str) -> None:
-        """A blob was used just now."""
+        """Note that a blob was used just now."""
         self._used[sha256] = self._now()
         if self.since is not None:
             self.since.add(sha256)
 
     def take_used(self) -> dict[str, float]:
-        """When blobs were used, since this was asked last."""
+        """The blobs used since the last call, each with the time."""
         used, self._used = self._used, {}
         return used
 
     def give_back(self, used: dict[str, float]) -> None:
-        """What was taken could not be written down: it counts with what has come since."""
+        """Return uses that could not be written down, to be merged with later ones."""
         self._used = used | self._used
 
     @property
     def spare(self) -> frozenset[str]:
-        """What must not be evicted now."""
+        """The blobs that must not be evicted now."""
         return frozenset(self._in_use) | self._leaving
 
     @contextmanager
     def leaving(self, blobs: Iterable[Blob]) -> Iterator[list[Blob]]:
-        """Of ``blobs`` those that are not in use; nobody can hold them while this is open."""
+        """The ones of ``blobs`` that are not in use; nobody can hold them while this is open."""
         spare = self.spare
         going = [blob for blob in blobs if blob.sha256 not in spare]
         hashes = {blob.sha256 for blob in going}
@@ -149,17 +148,17 @@ class Evictor:
         self.quota = quota
         self.uses = Leases(now)
         self.changing = asyncio.Lock()
-        self._next: deque[Blob] = deque()  #: those that go next
-        self.departures = Version()  #: of the blobs: advances when some leave
+        self._next: deque[Blob] = deque()  #: the next blobs to go
+        self.departures = Version()  #: advances when blobs leave
 
     async def reserve(self, size: int) -> Reservation:
-        """Evictor for a download of that size; evicts if need be. StorageError if there is none."""
+        """Reserve room for a download of that size; evicts if need be. StorageError if there is none."""
         async with self._turn:
             await self._make(size)
             return self.quota.reserve(size)
 
     async def announce(self, reservation: Reservation, size: int) -> None:
-        """A download is to have ``size`` bytes: StorageError if they cannot have room. Nothing is evicted yet."""
+        """Note that a download will have ``size`` bytes; StorageError if there cannot be room. Evicts nothing yet."""
         by = size - reservation.size
         if by <= 0:
             reservation.announced = True
@@ -173,7 +172,7 @@ class Evictor:
             reservation.announced = True
 
     async def grow(self, reservation: Reservation, by: int) -> None:
-        """Evictor for ``by`` bytes that have come, and some more where it is free."""
+        """Make room for ``by`` bytes that have come, and reserve some more if it is free."""
         async with self._turn:
             if self.quota.limit is not None and not reservation.announced:
                 self._insist_on_little(reservation, by)
@@ -197,7 +196,7 @@ class Evictor:
         return await to_the_end(self._evict(plan))
 
     async def drop(self, blob: Blob) -> None:
-        """Evict this blob, unless something holds it back."""
+        """Evict this blob unless something holds it back."""
         await to_the_end(self._evict(Eviction((blob,))))
 
     async def note_uses(self) -> None:
@@ -237,7 +236,7 @@ class Evictor:
             raise StorageError(self.quota.refusal(size))
 
     def _insist_on_little(self, reservation: Reservation, by: int) -> None:
-        """What may have no end must not push out everything."""
+        """Raise if a download of unknown length, which may have no end, has evicted too much."""
         assert self.quota.limit is not None
         short = max(0, self.quota.shortage(by) - self.quota.parked)
         if short and reservation.evicted + short > self.quota.limit // _UNANNOUNCED:
@@ -247,9 +246,9 @@ class Evictor:
             )
 
     async def _make_room_for_rows(self, going: Mapping[str, Blob], now: float) -> bool:
-        """On a disk so full that not even an eviction can be written down: remove some of its files before that.
+        """Remove some files before their rows if the disk is too full even for an eviction's transaction.
 
-        A crash then leaves rows without files, which every look and the next start find out. False if the disk is not
+        A crash then leaves rows without files, which every lookup and the next start notice. False if the disk is not
         full, or nothing may go.
         """
         if await asyncio.to_thread(self._folders.free) >= ROWS:
@@ -264,7 +263,7 @@ class Evictor:
         return bool(first)
 
     async def _make(self, size: int) -> int:
-        """Make room for ``size`` bytes; how many were evicted for that."""
+        """Make room for ``size`` bytes; how many bytes were evicted for that."""
         quota = self.quota
         self._insist_on_quota(size)
         if quota.shortage(size) and quota.parked:
@@ -278,12 +277,12 @@ class Evictor:
             done = (await to_the_end(self._evict(Eviction(tuple(found))))).freed
             freed += done
             if not done:
-                self._next.clear()  # all of them are pinned or in use by now: look again
+                self._next.clear()  # all of them are by now pinned or in use: look again
         await self._check_disk(size)
         return freed
 
     async def _find_next(self, short: int) -> list[Blob]:
-        """The blobs that go next, no more than free ``short`` bytes; all there are, if these do not."""
+        """The next blobs to go, just enough to free ``short`` bytes; all there are if they do not suffice."""
         found = self._first_of_next(short)
         if sum(blob.size for blob in found) < short:
             assert self.quota.limit is not None
@@ -293,7 +292,7 @@ class Evictor:
         return found
 
     def _first_of_next(self, short: int) -> list[Blob]:
-        """As many of the blobs that are known to go next as free ``short`` bytes, without any used meanwhile."""
+        """Just enough of the known next blobs to free ``short`` bytes, without those used meanwhile."""
         used = (self.uses.since or set()) | self.uses.spare
         while self._next and self._next[0].sha256 in used:
             self._next.popleft()
@@ -319,7 +318,7 @@ class Evictor:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A pin of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: with no end."""
+    """A pin of ``owner`` ("job:JSOC_20140101_001", "person:ada"); ``until`` None: for good."""
 
     sha256: str
     owner: str
@@ -336,7 +335,7 @@ class Pins:
         self.now = now
 
     async def pin(self, hashes: Iterable[str], owner: str, reason: str, *, until: float | None = None) -> None:
-        """Hold these blobs back from eviction, until a time in Unix seconds; replaces the owner's earlier pins on them."""
+        """Keep these blobs until a time in Unix seconds; replaces the owner's earlier pins on them."""
         wanted = list(dict.fromkeys(hashes))
         for sha256 in wanted:
             _insist_on_hash(sha256)
@@ -351,12 +350,12 @@ class Pins:
         await self._tables.write(work)
 
     async def unpin(self, owner: str, hashes: Iterable[str] | None = None) -> int:
-        """Take pins of an owner away, those on ``hashes`` or all; how many there were."""
+        """Remove pins of an owner, those on ``hashes`` or all; how many there were."""
         wanted = None if hashes is None else list(hashes)
         return await self._tables.write(lambda c: _delete(c, owner, wanted))
 
     async def take(self, pins: Sequence[Pin], gone: Iterable[tuple[str, str]]) -> None:
-        """Keep these pins in place of earlier ones of their owners on their blobs; those of ``gone`` (owner, hash) go."""
+        """Set these pins, in place of the same owners' pins on the same blobs; remove those of ``gone`` (owner, hash)."""
         for pin in pins:
             _insist_on_hash(pin.sha256)
         keys = [*((pin.owner, pin.sha256) for pin in pins), *gone]
@@ -374,7 +373,7 @@ class Pins:
         await self._tables.write(work)
 
     async def pins(self, owner: str | None = None) -> list[Pin]:
-        """The pins that hold now, of one owner or of all, oldest first."""
+        """The current pins of one owner or of all, oldest first."""
         sql = (
             "SELECT sha256, owner, reason, since, until FROM mirror.pins WHERE (until IS NULL OR until > ?) "
             "AND (owner = ? OR ? IS NULL) ORDER BY since, owner, sha256"

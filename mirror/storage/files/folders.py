@@ -1,9 +1,8 @@
-"""Where the files of the store lie: ``blobs/ab/abcdef...``, ``incoming/``, ``quarantine/``, ``by-record/``.
+"""The store's folders: ``blobs/ab/abcdef...``, ``incoming/``, ``quarantine/``, ``by-record/``.
 
-The readable tree: ``by-record/<series>/<date>/<name>``, hard links into the blobs.
-
-For people on the same file system, who read files without HTTP. The files are read-only: whoever writes
-to one would change the blob. The tree is only ever made from the holdings; at each start it is mended.
+``by-record/<series>/<date>/<name>`` is the readable tree: hard links to the blobs, for people on the same file
+system, who read files without HTTP. The files are read-only, since writing to one would change the blob. The tree
+is made from the holdings only, and mended at each start.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def link_name(series: str, date: str, name: str) -> str:
-    """The name of a file in the tree; StorageError unless each part is the name of one file or folder."""
+    """The name of a file in the tree; StorageError unless each part is a single file or folder name."""
     for part in (series, date, name):
         if not is_plain(part) or part.startswith("."):
             raise StorageError(f"{part!r} cannot be a name in the readable tree; expected a plain file name")
@@ -43,7 +42,7 @@ class Tree:
         self._spare = spare  #: a folder on the same file system, swept at each start
 
     def place(self, name: str, blob: Path) -> None:
-        """Give ``blob`` the name, in place of what had it; a reader sees the old file or the new one."""
+        """Give ``blob`` the name, in place of any other file; a reader sees the old one or the new one."""
         target = self._path(name)
         if _is_same(target, blob):
             return
@@ -53,14 +52,14 @@ class Tree:
         self._disk.move(temporary, target)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove names, and the folders that are empty then."""
+        """Remove names, and folders that become empty."""
         for name in names:
             path = self._path(name)
             self._disk.remove(path)
             self._prune(path.parent)
 
     def mend(self, wanted: Mapping[str, Path]) -> None:
-        """Make the tree hold the names of ``wanted``, each for the blob at that path, and no other blob.
+        """Make the tree have exactly the names of ``wanted``, each linked to the blob at that path.
 
         Files that people put there are left alone. What cannot be linked now is linked at a later start:
         the tree is a convenience, and must not keep a mirror from starting on a full disk.
@@ -75,13 +74,13 @@ class Tree:
                 self.place(name, blob)
 
     def extra(self, wanted: Collection[str]) -> list[str]:
-        """The names of ours that are not wanted."""
+        """Our names that are not wanted."""
         found = (Path(folder, file) for folder, _, files in os.walk(self._root) for file in files)
         ours = (path.relative_to(self._root).as_posix() for path in found if _is_ours(path))
         return [name for name in ours if name not in wanted]
 
     def place_all(self, wanted: Mapping[str, Path]) -> tuple[str, ...]:
-        """Place each name whose blob is there and does not have it; those that had to be placed."""
+        """Place each name that does not lead to its blob, if the blob exists; the names that were placed."""
         wrong = [n for n, blob in wanted.items() if blob.exists() and not _is_same(self._path(n), blob)]
         for name in wrong:
             self.place(name, wanted[name])
@@ -94,7 +93,7 @@ class Tree:
 
     def _prune(self, folder: Path) -> None:
         while folder != self._root and folder.is_relative_to(self._root):
-            with suppress(OSError):  # not empty: that is the answer, not a failure
+            with suppress(OSError):  # not empty, which is no failure
                 folder.rmdir()
                 folder = folder.parent
                 continue
@@ -102,7 +101,7 @@ class Tree:
 
 
 def _is_ours(path: Path) -> bool:
-    """True for a file that was sealed; what people make themselves can be written to."""
+    """True for a sealed file; files that people make themselves are writable."""
     with suppress(OSError):
         return stat.S_IFMT(mode := path.lstat().st_mode) == stat.S_IFREG and stat.S_IMODE(mode) == SEALED
     return False
@@ -114,7 +113,7 @@ def _is_same(one: Path, other: Path) -> bool:
     return False
 
 
-#: Refusals that say nothing of the file: of what this process or machine has too little, or a share that is away.
+#: Refusals that say nothing about the file: this process or machine lacks something, or a share is away.
 _PASSING = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
 )
@@ -132,7 +131,7 @@ class Folders:
         self.tree = Tree(disk, root / "by-record", self.incoming)
 
     def prepare(self) -> None:
-        """Make the folders that are not there, and mark them as those of a store."""
+        """Make missing folders, and mark them as those of a store."""
         for folder in (self._blobs, self.incoming, self._quarantine, self.root / "by-record"):
             self._disk.make_folder(folder)
         if not self.is_marked():
@@ -141,7 +140,7 @@ class Folders:
 
     @property
     def mark(self) -> Path:
-        """A file that tells an empty store from the folder where its disk should be mounted."""
+        """The file that distinguishes an empty store from a folder where its disk is not mounted."""
         return self._blobs / ".mirror"
 
     def is_marked(self) -> bool:
@@ -149,13 +148,13 @@ class Folders:
         return self.mark.exists()
 
     def blob(self, sha256: str) -> Path:
-        """The file of a blob; StorageError for what is no hash, so that nothing else becomes a path."""
+        """The file of a blob; StorageError unless it is a hash, so that nothing else becomes a path."""
         if not is_sha256(sha256):
             raise StorageError(f"{sha256[:80]!r} names no blob; expected 64 hexadecimal digits")
         return self._blobs / sha256[:2] / sha256
 
     def take(self, part: Path, sha256: str, size: int) -> bool:
-        """Make a part the file of a blob. True if it took the place of one, which was damaged."""
+        """Make a part the file of a blob. True if it replaced one, which was damaged."""
         target = self.blob(sha256)
         replaces = target.exists()
         if replaces and self.problem(sha256, size) is None:
@@ -172,12 +171,12 @@ class Folders:
             self._disk.remove(self.blob(sha256))
 
     def is_lost(self, sha256: str, size: int) -> bool:
-        """True if the file of a blob is gone, or has another length; by a look at it, not by reading."""
+        """True if the file of a blob is gone or has another length; it is not read."""
         try:
             return self.blob(sha256).stat().st_size != size
         except FileNotFoundError:
             return True
-        except OSError:  # it may be there, and only not be had now: whoever reads it will hear why
+        except OSError:  # it may only be out of reach now: whoever reads it gets the error
             return False
 
     def set_aside(self, sha256: str, name: str) -> None:
@@ -186,7 +185,7 @@ class Folders:
             self._disk.move(self.blob(sha256), self._quarantine / name)
 
     def sizes(self) -> dict[str, int]:
-        """The files that are blobs by their name and place, with their sizes; others are left alone."""
+        """The files that are blobs by name and place, with their sizes; others are left alone."""
         found = {}
         for folder in os.scandir(self._blobs):
             if folder.is_dir(follow_symlinks=False):
@@ -207,7 +206,7 @@ class Folders:
             return None
 
     def strays(self) -> list[str]:
-        """What lies among the blobs and is none, nor the mark, by its path below them."""
+        """Paths, below the folder of blobs, of what is neither a blob nor the mark."""
         found = []
         for folder in os.scandir(self._blobs):
             if not folder.is_dir(follow_symlinks=False):
@@ -222,8 +221,8 @@ class Folders:
     ) -> str | None:
         """What is wrong with the content of a blob, by reading all of it; None if nothing is.
 
-        ``needed``: it is read again right after this. Raises ``hashing.Stopped`` when it is told to end before that,
-        StorageError if the file may well be right, and only cannot be had now.
+        ``needed``: it is read again right after this. Raises ``disk.Stopped`` when told to stop, and StorageError
+        if the file may be right, but cannot be read now.
         """
         try:
             digest, length = digest_of(self.blob(sha256), stopped, needed=needed)

@@ -1,8 +1,8 @@
-"""Holdings: which file of which storage unit, of which record and segment, is which blob.
+"""Holdings: which blob is which file of which storage unit, and of which record and segment.
 
-A row is only ever written for a blob that is there, and goes with it in one transaction. What is looked up
-is looked at too: a file that somebody has deleted behind the store's back is not held from then on. The disk
-in a path (``SUM12``) is kept as last seen, and never compared.
+A row is only written for an existing blob, and deleted with it in one transaction. A lookup checks the file too:
+one that somebody has deleted behind the store's back is no longer held. The disk in a path (``SUM12``) is kept as
+last seen, and never compared.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SELECT = (
     "b.sha256, b.size, b.kept_at, b.verified_at, b.last_used "
     "FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256"
 )
-#: Holdings that are kept at hand: a lookup costs as much as sending some megabytes.
+#: Holdings that are kept in memory: a lookup costs as much as sending some megabytes.
 _MOST_KNOWN = 10_000
 _ORDER = "ORDER BY h.series, h.recnum, h.segment, h.sunum, h.slot, h.file"
 _SAME_FILE = "sunum = ? AND slot = ? AND file = ?"
@@ -38,7 +38,7 @@ _SAME_FILE = "sunum = ? AND slot = ? AND file = ?"
 
 @dataclass(frozen=True, slots=True, order=True)
 class RecordSegment:
-    """A segment of a record; series and segment in any case, kept in lower case."""
+    """A segment of a record; series and segment are given in any case, and kept in lower case."""
 
     series: str
     recnum: int
@@ -51,7 +51,7 @@ class RecordSegment:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A file of a storage unit that is held. ``record`` is None for one that was asked for by its path."""
+    """A held file of a storage unit. ``record`` is None if it was requested by its path."""
 
     file: UnitFile
     disk: str
@@ -66,7 +66,7 @@ class Holding:
 
 
 def fingerprint(cursor: Cursor) -> tuple[int, int]:
-    """Two numbers that are others once a holding has come or gone: a small part of the work of counting them by anything."""
+    """Two numbers that change when a holding comes or goes; much cheaper than counting holdings by anything."""
     row = cursor.execute("SELECT count(*), bit_xor(hash(series, recnum, segment, sunum, head)) FROM mirror.holdings").fetchone()
     return (0, 0) if row is None else (int(row[0]), int(row[1] or 0))
 
@@ -80,13 +80,13 @@ class Holdings:
         self._known: dict[UnitFile, Holding] = {}
         self._known_since = (0, 0)
         self._version = Version()
-        #: Told of each file that is noted, once it is.
+        #: Called with each file after it was noted.
         self.on_add: Callable[[Holding], None] | None = None
 
     # ---- looking up ------------------------------------------------------------------------------
 
     async def at(self, file: UnitFile) -> Holding | None:
-        """The holding of a file of a storage unit, or None; one asked for again and again is at hand."""
+        """The holding of a file of a storage unit, or None; recent ones are in memory."""
         if self._known_since != self._age() or len(self._known) >= _MOST_KNOWN:
             self._known, self._known_since = {}, self._age()
         if file in self._known:
@@ -98,9 +98,9 @@ class Holdings:
         return found
 
     async def at_all(self, files: Iterable[UnitFile]) -> dict[UnitFile, Holding]:
-        """Those of ``files`` that are held."""
+        """The holdings of those ``files`` that are held."""
         wanted = set(files)
-        # Units decide almost alone, and comparing one number is quick; the rest is compared here.
+        # The unit almost decides, and comparing one number is quick; the rest is compared here.
         units = list({file.sunum for file in wanted})
         found = await self._select("h.sunum IN (SELECT unnest(?::BIGINT[]))", [units])
         found = await self._there([holding for holding in found if holding.file in wanted])
@@ -132,7 +132,7 @@ class Holdings:
         return paths
 
     async def by_series(self) -> dict[str, tuple[int, int]]:
-        """Files and bytes held of each series; "" stands for files asked for by path only."""
+        """Files and bytes held of each series; "" stands for files requested by path only."""
         sql = (
             "SELECT series, count(*), sum(size) FROM (SELECT DISTINCT coalesce(h.series, '') AS series, "
             "b.sha256, b.size FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256) "
@@ -154,8 +154,8 @@ class Holdings:
     ) -> Holding:
         """Note that ``blob`` is the file, and the segment of the record if one is given.
 
-        What else was noted for the same file is from now on this blob too. ``link`` is a name for the
-        readable tree (``tree.link_name``); NotHeld if the blob is not in the store.
+        Other holdings of the same file become this blob too. ``link`` is a name in the readable tree
+        (``folders.link_name``). NotHeld if the blob is not in the store.
         """
         with self._blobs.reading(blob) as path:
             noted = await to_the_end(self._add(Holding(file, disk, record, link, blob), path))
@@ -164,13 +164,13 @@ class Holdings:
         return noted
 
     async def forget(self, file: UnitFile) -> None:
-        """The file is no longer held; its blob stays until it is evicted."""
+        """Delete the holding of a file; its blob stays until it is evicted."""
         await to_the_end(self._forget(file))
 
     # ---- inside ----------------------------------------------------------------------------------
 
     def _age(self) -> tuple[int, int]:
-        """Changes whenever what was looked up may no longer be so."""
+        """Changes whenever earlier lookups may be out of date."""
         return self._blobs.departures.number, self._version.number
 
     async def _held(self, where: str, values: Sequence[object]) -> list[Holding]:
@@ -193,7 +193,7 @@ class Holdings:
         try:
             noted, replaced, unused = await self._tables.write(lambda c: _note(c, holding))
         except StorageError:
-            with suppress(StorageError):  # the first failure is the one to tell of
+            with suppress(StorageError):  # the first failure is the one to report
                 await asyncio.to_thread(tree.remove, names)
             raise
         self._version.advance()
@@ -214,7 +214,7 @@ class Holdings:
 
 
 def _note(cursor: Cursor, new: Holding) -> tuple[Holding, list[str], list[str]]:
-    """Write the row of a holding; the row as it is then, names whose blob changed, names no longer used."""
+    """Write the row of a holding; the resulting holding, names whose blob changed, names no longer used."""
     if find_blob(cursor, new.blob.sha256) is None:
         raise StorageError(f"the file with sha256 {new.blob.sha256} left the store before {new.path} was noted")
     if new.link is not None:

@@ -1,13 +1,12 @@
-"""Files on their way in: written, hashed as they are written, and either kept, parked or thrown away.
+"""Incoming files: hashed as they are written, then kept, parked or discarded; and the quota, from which they take room.
 
-A ``ParkedDownload`` is one file in ``incoming/``, used from worker threads; a ``Sink`` is what a download gets.
-Nothing under ``incoming/`` is ever served as a held file. A download that breaks may leave its part to
-be continued: the part then has a mark beside it, which says how many bytes of it are good, and their hash.
+A ``ParkedDownload`` is one file in ``incoming/``, used from worker threads; a ``Sink`` is what a download writes to.
+Nothing under ``incoming/`` is ever served as a held file. An interrupted download may leave its part to be
+continued: the part then has a mark beside it, which says how many of its bytes are good, and their hash.
 
-How many bytes the store may have, has, and has promised to downloads that run.
-
-Plain arithmetic without files: a download reserves its size before it starts, so that no two of them
-can together run over the quota. Used from the event loop only.
+``Quota`` has the bytes that the store may have, has, and has promised to running downloads. It is plain arithmetic
+without files: a download reserves its size before it starts, so that no two together can exceed the quota. It is
+used from the event loop only.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Quota:
-    """``limit`` bytes (None: no limit), of which blobs have ``held``, parked parts ``parked``."""
+    """``limit`` bytes (None: no limit), of which blobs take ``held``, parked parts ``parked``."""
 
     def __init__(self, limit: int | None, *, held: int = 0, parked: int = 0) -> None:
         self.limit = limit
@@ -43,22 +42,22 @@ class Quota:
 
     @property
     def reserved(self) -> int:
-        """Bytes promised to downloads that run."""
+        """Bytes promised to running downloads."""
         return sum(r.size for r in self.promises)
 
     @property
     def pending(self) -> int:
-        """Bytes promised and not yet on the disk."""
+        """Bytes promised but not yet on the disk."""
         return sum(max(0, r.size - r.written) for r in self.promises)
 
     def shortage(self, size: int) -> int:
-        """Bytes that must go before ``size`` more have room."""
+        """Bytes that must be freed before there is room for ``size`` more."""
         if self.limit is None:
             return 0
         return max(0, self.held + self.parked + self.reserved + size - self.limit)
 
     def reserve(self, size: int) -> Reservation:
-        """Promise ``size`` bytes; StorageError if they have no room."""
+        """Promise ``size`` bytes; StorageError if there is no room."""
         if size < 0:
             raise StorageError(f"cannot reserve {size} bytes; expected a size of 0 or more")
         self.check(size)
@@ -67,12 +66,12 @@ class Quota:
         return reservation
 
     def check(self, size: int) -> None:
-        """Raise StorageError if ``size`` more bytes have no room."""
+        """Raise StorageError if there is no room for ``size`` more bytes."""
         if self.shortage(size):
             raise StorageError(self.refusal(size))
 
     def refusal(self, size: int) -> str:
-        """Why ``size`` more bytes have no room, and what helps."""
+        """Why there is no room for ``size`` more bytes, and what helps."""
         assert self.limit is not None
         if size > self.limit:
             return f"{in_words(size)} exceed the store's quota of {in_words(self.limit)}; raise [storage] quota"
@@ -84,10 +83,10 @@ class Quota:
 
 
 class Reservation:
-    """Room promised to one download; give it back by ``release``, or say by ``settle`` what became of it.
+    """Room promised to one download; return it by ``release``, or say by ``settle`` what became of it.
 
-    ``written`` says how much of it lies on the disk by now, ``evicted`` how much was evicted for it. ``announced``: how
-    much will come is known.
+    ``written`` is how much of it is on the disk by now, ``evicted`` how much was evicted for it. ``announced``: the
+    length of the download is known.
     """
 
     def __init__(self, quota: Quota, size: int) -> None:
@@ -98,17 +97,17 @@ class Reservation:
         self.announced = False
 
     def grow(self, by: int) -> None:
-        """Promise more bytes; StorageError if they have no room."""
+        """Promise more bytes; StorageError if there is no room."""
         self._quota.check(by)
         self.size += by
 
     def settle(self, *, held: int) -> None:
-        """The download ended: ``held`` bytes of it count as held, the rest of the promise is free."""
+        """End the download: ``held`` of its bytes count as held, the rest of the promise is free again."""
         self.release()
         self._quota.held += held
 
     def release(self) -> None:
-        """The download left nothing. May be called again, and after ``settle``."""
+        """Return the room of a download that left nothing. May be called again, and after ``settle``."""
         self._quota.promises.discard(self)
 
     def __enter__(self) -> Self:
@@ -120,18 +119,18 @@ class Reservation:
         self.release()
 
 
-#: Says what is wrong with a file, or None if nothing is.
+#: Returns what is wrong with a file, or None.
 Check = Callable[[Path], str | None]
 
 _BLOCK = 1 << 20
 
 
 class ParkedDownload:
-    """One open file under ``incoming/``. Its calls exclude each other, so that ``close`` waits for ``write``."""
+    """One open file under ``incoming/``. Calls are mutually exclusive, so that ``close`` waits for ``write``."""
 
     def __init__(self, disk: Disk, path: Path, fd: int) -> None:
         self.path = path
-        self.length = 0  #: bytes that were written whole
+        self.length = 0  #: bytes of complete writes
         self._disk = disk
         self._fd = fd
         self._hash = hashlib.sha256()
@@ -144,7 +143,7 @@ class ParkedDownload:
 
     @classmethod
     def reopen(cls, disk: Disk, path: Path, length: int, sha256: str) -> ParkedDownload | None:
-        """The part whose first ``length`` bytes have that hash; None if there is no such one."""
+        """The part, if its first ``length`` bytes have that hash; else None."""
         if not path.is_file():
             return None
         part = cls(disk, path, disk.open(path))
@@ -165,7 +164,7 @@ class ParkedDownload:
                 return False
             self._hash.update(block)
             self.length += len(block)
-        if os.fstat(self._fd).st_size > length:  # else a file that was linked in would count as changed
+        if os.fstat(self._fd).st_size > length:  # otherwise a linked file would count as changed
             self._disk.truncate(self.path, self._fd, length)
         return True
 
@@ -175,7 +174,7 @@ class ParkedDownload:
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
-        """Append; after an error the part still has the bytes that it had before."""
+        """Append; after an error the part has the bytes that it had before."""
         with self._turn:
             self._still_open()
             self._disk.write(self.path, self._fd, data, self.length)
@@ -190,13 +189,13 @@ class ParkedDownload:
             self._hash, self.length = hashlib.sha256(), 0
 
     def seal(self) -> None:
-        """Make the whole part last, read-only."""
+        """Make the whole part read-only and durable."""
         with self._turn:
             self._still_open()
             self._disk.seal(self.path, self._fd)
 
     def settle(self) -> None:
-        """Make the good bytes last, and cut off what a failed write left behind them."""
+        """Make the good bytes durable, and cut off what a failed write left after them."""
         with self._turn:
             self._still_open()
             self._disk.truncate(self.path, self._fd, self.length)
@@ -215,16 +214,16 @@ class ParkedDownload:
 
 
 class Keeper(Protocol):
-    """Who makes blobs of parts: the store."""
+    """What makes blobs of parts: the store."""
 
     async def announced(self, reservation: Reservation, size: int) -> None:
-        """See whether ``size`` bytes can have room; StorageError if not."""
+        """Check that there can be room for ``size`` bytes; StorageError if not."""
 
     async def room_for(self, reservation: Reservation, by: int) -> None:
         """Let a reservation grow, by eviction if need be; StorageError if there is no room."""
 
     async def begin_again(self, part: ParkedDownload) -> None:
-        """Empty a part, and forget what was noted about it."""
+        """Empty a part, and forget its mark."""
 
     async def keep_part(self, part: ParkedDownload, reservation: Reservation) -> Blob:
         """Make a part a blob."""
@@ -233,7 +232,7 @@ class Keeper(Protocol):
 class Sink:
     """Takes one download; see ``Blobs.incoming``.
 
-    ``offset`` is how many bytes were there already when it was opened, and ``validator`` what was noted
+    ``offset`` is how many bytes existed already when it was opened, and ``validator`` what was noted
     about their source (an ETag, a date); set it when the answer's headers are known. ``path`` and
     ``written`` let others read what has come so far; the file stays readable through an open descriptor.
     """
@@ -245,7 +244,7 @@ class Sink:
         self._keeper = keeper
         self._part = part
         self.blob: Blob | None = None  #: set once it is kept
-        self.spoiled = False  #: its bytes are no good: nothing of them may be parked
+        self.spoiled = False  #: its bytes are wrong, and must not be parked
         reservation.written = part.length
 
     @property
@@ -255,7 +254,7 @@ class Sink:
 
     @property
     def written(self) -> int:
-        """Bytes that are in the file by now, those of ``offset`` included."""
+        """Bytes in the file by now, including those before ``offset``."""
         return self._part.length
 
     @property
@@ -264,7 +263,7 @@ class Sink:
         return self._part.sha256
 
     async def expect(self, size: int) -> None:
-        """A file of ``size`` bytes is to come; StorageError if there can be no room. It is made as they come."""
+        """Announce a file of ``size`` bytes; StorageError if there can be no room. Room is made as the bytes come."""
         try:
             await self._keeper.announced(self.reservation, size)
         except StorageError:
@@ -272,7 +271,7 @@ class Sink:
             raise
 
     async def write(self, chunk: bytes) -> None:
-        """Append; StorageError if there is no room, and then nothing of the download is kept."""
+        """Append; StorageError if there is no room, in which case nothing of the download is kept."""
         try:
             beyond = self.written + len(chunk) - self.reservation.size
             if beyond > 0:
@@ -295,8 +294,8 @@ class Sink:
     async def keep(self, *, size: int | None = None, check: Check | None = None) -> Blob:
         """The blob of all that was written, once it lasts.
 
-        ``size`` is how long it must be, ``check`` looks at the file. UpstreamBroken if it is shorter,
-        longer, or not what it should be; StorageError if it cannot be kept.
+        ``size`` is the length it must have, ``check`` looks at the file. UpstreamBroken if it is shorter,
+        longer, or fails the check; StorageError if it cannot be kept.
         """
         if self.blob is not None:
             return self.blob
@@ -309,7 +308,7 @@ class Sink:
         return self.blob
 
     def discard(self) -> None:
-        """Leave nothing behind, whatever comes."""
+        """Leave nothing behind, whatever happens."""
         self.spoiled = True
 
     def _measure(self, size: int | None) -> None:

@@ -1,7 +1,7 @@
-"""The folder ``incoming/``: new parts, parts that wait to be continued, and what a crash left there.
+"""The folder ``incoming/``: new parts, parts that wait to be continued, and leftovers of a crash.
 
-A part that may be continued is called by the hash of its key, and has a mark beside it once it is
-parked. The mark is written after the bytes that it speaks of last; it is removed before they change.
+A part that may be continued is named by the hash of its key, and has a mark beside it once it is parked.
+The mark is written when the bytes that it describes are durable, and removed before they change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PART, _MARK, _TEMPORARY = ".part", ".mark", ".tmp"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is known of a parked part: its first ``length`` bytes are good, and have that hash."""
+    """What is known about a parked part: its first ``length`` bytes are good, and have that hash."""
 
     key: str
     length: int
@@ -35,7 +35,7 @@ class Mark:
 
 
 class ParkedDownloads:
-    """The parts of a store. All calls but ``parked`` may block; what finds and removes parked ones takes turns."""
+    """The parts of a store. All calls but ``parked`` may block; those that find and remove parked parts take turns."""
 
     def __init__(self, disk: Disk, folder: Path) -> None:
         self._disk = disk
@@ -49,7 +49,7 @@ class ParkedDownloads:
         return sum(self._parked.copy().values())
 
     def open(self, key: str | None) -> tuple[ParkedDownload, str | None]:
-        """A part to write to, and its validator: the one parked under ``key`` if it is good, or a new one."""
+        """A part to write to, and its validator: the part parked under ``key`` if it is good, else a new one."""
         if key is None:
             return ParkedDownload.create(self._disk, self._folder / f"{uuid.uuid4().hex}{_TEMPORARY}"), None
         with self._turn:
@@ -67,9 +67,9 @@ class ParkedDownloads:
         return ParkedDownload.create(self._disk, path), None
 
     def take_in(self, source: Path, length: int, sha256: str, *, link: bool) -> ParkedDownload | None:
-        """A new part with the content of a file of this machine: a copy of it, or one more name of it.
+        """A new part with the content of a file of this machine: a copy, or with ``link`` a second name of it.
 
-        None if the file is not, or no longer, of that length and hash.
+        None unless the file has that length and hash.
         """
         path = self._folder / f"{uuid.uuid4().hex}{_TEMPORARY}"
         try:
@@ -84,7 +84,7 @@ class ParkedDownloads:
         return part
 
     def park(self, part: ParkedDownload, key: str, validator: str | None) -> None:
-        """Let a part wait to be continued; where that fails, nothing of it stays."""
+        """Let a part wait to be continued; if that fails, nothing of it stays."""
         try:
             with self._turn:
                 self._park(part, key, validator)
@@ -102,13 +102,13 @@ class ParkedDownloads:
         self._parked[part.path.name] = part.length
 
     def begin_again(self, part: ParkedDownload) -> None:
-        """Empty a part; its mark goes first, for it speaks of bytes that will not be there."""
+        """Empty a part; its mark is removed first, since it describes bytes that will be gone."""
         self._disk.remove(_mark_of(part.path))
         self._disk.sync_folder(self._folder)
         part.restart()
 
     def done(self, part: ParkedDownload) -> None:
-        """Close a part whose file is a blob now."""
+        """Close a part whose file has become a blob."""
         part.close()
         self._disk.remove(_mark_of(part.path))
 
@@ -119,7 +119,7 @@ class ParkedDownloads:
         self._disk.remove(part.path)
 
     def drop_parked(self) -> None:
-        """Remove all parts that wait."""
+        """Remove all parked parts."""
         with self._turn:
             for name in list(self._parked):
                 self._disk.remove(_mark_of(self._folder / name))
@@ -127,7 +127,7 @@ class ParkedDownloads:
                 del self._parked[name]
 
     def drop_spoiled(self) -> list[str]:
-        """Remove the parts that wait and are not what their marks say; the keys, or names, of those."""
+        """Remove parked parts that differ from their marks; their keys, or names."""
         found = []
         for name in list(self._parked):
             with self._turn:
@@ -139,7 +139,7 @@ class ParkedDownloads:
         return found
 
     def _spoiled(self, path: Path) -> str | None:
-        """The key of a part that is not what its mark says, its name if it has none; None if all is well."""
+        """The key (or, without one, the name) of a part that differs from its mark; None if it does not."""
         mark = self._mark(path)
         if mark is None or not path.is_file():
             return path.name
@@ -150,8 +150,10 @@ class ParkedDownloads:
         return None
 
     def sweep(self, oldest: float) -> None:
-        """Find the parked parts; remove what a crash left, and what was parked before the time ``oldest``."""
+        """Find the parked parts; remove leftovers of a crash, and what was parked before the time ``oldest``."""
         for path in sorted(self._folder.iterdir()):
+            if path.is_dir() and not path.is_symlink():  # none of ours
+                continue
             mark = self._mark(path) if path.suffix == _PART else None
             if path.suffix == _MARK and path.with_suffix(_PART).exists():
                 continue
@@ -166,7 +168,7 @@ class ParkedDownloads:
         return self._folder / (hashlib.sha256(key.encode()).hexdigest()[:40] + _PART)
 
     def _mark(self, path: Path) -> Mark | None:
-        """The mark of a part; None if there is none, or one that cannot be read."""
+        """The mark of a part; None if it is missing or unreadable."""
         try:
             return Mark(**json.loads(_mark_of(path).read_bytes()))
         except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""JSOC's plain files that are cached: which blob lies at which path, and what JSOC said of it.
+"""Cached plain files of JSOC: which blob is at which path, and what JSOC said about it.
 
-A row is only ever written for a blob that is there, and goes with it in one transaction, like a holding.
+Like a holding, a row is only written for an existing blob, and deleted with it in one transaction.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SELECT = (
 
 @dataclass(frozen=True, slots=True)
 class PlainFile:
-    """A plain file as JSOC last gave it; a header that it did not send is "".
+    """A plain file as JSOC last sent it; a header that was missing is "".
 
-    ``kind`` is its Content-Type, ``encoding`` its Content-Encoding, ``tag`` its ETag as it is written there, ``modified``
-    its Last-Modified; ``checked_at`` in Unix seconds.
+    ``kind`` is its Content-Type, ``encoding`` its Content-Encoding, ``tag`` its ETag as written there, ``modified``
+    its Last-Modified; ``checked_at`` is in Unix seconds.
     """
 
     path: str
@@ -48,7 +48,7 @@ class PlainFileTable:
         self._blobs = blobs
 
     async def at(self, path: str) -> PlainFile | None:
-        """The file at a path, whose bytes are right; None if it is not cached."""
+        """The file at a path, with its content checked; None if it is not cached."""
         while True:
             row = await self._tables.read(lambda c: c.execute(f"{_SELECT} WHERE p.path = ?", [path]).fetchone())
             if row is None:
@@ -59,10 +59,10 @@ class PlainFileTable:
                 return None
             if await self._blobs.is_sound(found.blob):
                 return found
-            # It was set aside, with its row: the next look finds none.
+            # It was set aside, with its row: the next lookup finds none.
 
     async def put(self, file: PlainFile) -> None:
-        """Note what lies at a path now; what lay there before is evicted when room is needed."""
+        """Note the file at a path; the one that was there before is evicted when room is needed."""
 
         def work(cursor: Cursor) -> None:
             if find_blob(cursor, file.blob.sha256) is None:
@@ -76,12 +76,12 @@ class PlainFileTable:
             await self._tables.write(work)
 
     async def checked(self, path: str, at: float) -> None:
-        """JSOC has said that the file is as it was."""
+        """Note that JSOC reported the file unchanged."""
         sql = "UPDATE mirror.plain_files SET checked_at = greatest(checked_at, ?) WHERE path = ?"
         await self._tables.write(lambda c: c.execute(sql, [at, path]))
 
     async def usage(self) -> tuple[int, int]:
-        """How many files there are, and their bytes."""
+        """The number of files, and their bytes."""
         sql = f"SELECT count(*), coalesce(sum(size), 0) FROM ({_SELECT})"
         row = await self._tables.read(lambda c: c.execute(sql).fetchone())
         return (int(row[0]), int(row[1])) if row else (0, 0)

@@ -1,10 +1,10 @@
-"""From a part to a blob: what happens to a download when it is kept, and when it ends otherwise.
+"""Turns finished downloads into blobs, and remembers which files this process has recently verified.
 
-Which files of the store were seen to have the bytes that they should, by this process and not long ago.
+``Receiving`` opens the sinks of downloads, and settles what becomes of their parts.
 
-A file is read whole before it is sent for the first time, and again when it has changed in any way that the system
-tells, or after ``lasts`` seconds: a disk that loses a bit tells nobody. In between to look costs one ``stat``.
-Nothing of this is written down, so that it costs no write, and a crash loses nothing: the next start looks again.
+``Verified``: a file is read completely before it is first sent, and again when the system says that it has changed in
+any way, or after ``lasts`` seconds, since a disk that loses a bit tells nobody. In between, a look costs one ``stat``.
+None of this is written to disk: it costs no write, and a crash loses nothing, since the next start looks again.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from mirror.storage.files.parked import ParkedDownloads
 
 
-#: Files that are remembered: some ten megabytes.
+#: Files that are remembered, in some ten megabytes.
 MOST = 50_000
-#: What changes with a file: its inode, length, and when content and inode were last changed.
+#: What changes with a file: its inode, its length, and the times when content and inode last changed.
 Stamp = tuple[int, int, int, int]
 
 
 def stamp_of(path: Path | str) -> Stamp:
-    """How a file is now; raises OSError."""
-    found = os.stat(path)  # noqa: PTH116  (this is done for every answer, and a text is quicker)
+    """The stamp of a file now; raises OSError."""
+    found = os.stat(path)  # noqa: PTH116  (called for every answer, and a string is quicker)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class Verified:
-    """Remembers looks at whole files, each for ``lasts`` seconds. ``now`` gives seconds that only ever grow."""
+    """Remembers verified files, each for ``lasts`` seconds. ``now`` is a monotonic clock in seconds."""
 
     def __init__(self, now: Callable[[], float], lasts: float) -> None:
         self._now = now
@@ -52,7 +52,7 @@ class Verified:
         self._seen: Bounded[str, tuple[str, Stamp, float]] = Bounded(MOST)
 
     def holds(self, sha256: str) -> bool:
-        """True if the file was seen to be right not long ago, and is as it was then."""
+        """True if the file was verified recently, and has not changed since."""
         seen = self._seen.get(sha256)
         if seen is None or self._now() - seen[2] >= self.lasts:
             return False
@@ -62,11 +62,11 @@ class Verified:
             return False
 
     def note(self, sha256: str, path: Path, stamp: Stamp) -> None:
-        """The file, which was so, was read just now, and is right."""
+        """Note that the file was just read and found right; ``stamp`` is from before that."""
         self._seen[sha256] = str(path), stamp, self._now()
 
     def forget(self, sha256: str) -> None:
-        """Look again before it is next sent."""
+        """Have the file read again before it is next sent."""
         self._seen.pop(sha256, None)
 
 
@@ -88,7 +88,7 @@ class Receiving:
         self.parts = parts
         self._room = room
         self._now = now
-        self._keys: set[str] = set()  #: of the downloads that may be resumed, and run now
+        self._keys: set[str] = set()  #: of running downloads that can be resumed
 
     @asynccontextmanager
     async def sink(self, promise: Reservation, key: str | None) -> AsyncIterator[Sink]:
@@ -110,7 +110,7 @@ class Receiving:
     # ---- for sinks -------------------------------------------------------------------------------
 
     async def announced(self, promise: Reservation, size: int) -> None:
-        """See whether ``size`` bytes can have room; StorageError if not."""
+        """Check that there can be room for ``size`` bytes; StorageError if not."""
         await self._room.announce(promise, size)
 
     async def room_for(self, promise: Reservation, by: int) -> None:
@@ -118,7 +118,7 @@ class Receiving:
         await self._room.grow(promise, by)
 
     async def begin_again(self, part: ParkedDownload) -> None:
-        """Empty a part, and forget what was noted about it."""
+        """Empty a part, and forget its mark."""
         await asyncio.to_thread(self.parts.begin_again, part)
 
     async def keep_part(self, part: ParkedDownload, promise: Reservation) -> Blob:
@@ -173,7 +173,7 @@ class Receiving:
         await to_the_end(self._end(sink, part, key))
 
     async def _end(self, sink: Sink, part: ParkedDownload, key: str | None) -> None:
-        # What cannot be removed now is removed at the next start: nobody takes it for a file meanwhile.
+        # What cannot be removed now is removed at the next start; meanwhile nobody takes it for a file.
         with suppress(StorageError):
             if sink.blob is not None:
                 self._room.uses.let_go(sink.blob.sha256)
@@ -193,14 +193,14 @@ class Receiving:
             await asyncio.to_thread(self._folders.tree.place, link, path)
 
     async def _undo(self, sha256: str) -> None:
-        """A file without a row would only take room; where even this fails, the next start finds it."""
+        """Remove a file that has no row and would only take room; if this fails, the next start finds it."""
         with suppress(StorageError):
             if await self._tables.read(lambda c: find_blob(c, sha256)) is None:
                 await asyncio.to_thread(self._folders.remove, [sha256], [])
 
 
 def _enter(cursor: Cursor, part: ParkedDownload, at: float) -> tuple[Blob, bool]:
-    """The row of a new blob, or of one that came again; and whether it is new."""
+    """Write the row of a blob that came; the blob, and whether it is new."""
     known = find_blob(cursor, part.sha256)
     blob = Blob(part.sha256, part.length, known.kept_at if known else at, at, at)
     put_blob(cursor, blob)

@@ -1,6 +1,6 @@
-"""Giving up files of certain records: their holdings go, and the contents that no other record has.
+"""Gives up files of certain records: their holdings, and the contents that no other record has.
 
-As everywhere in the store, rows go first, in one transaction, and files after them.
+As everywhere in the store, rows are deleted first, in one transaction, and files afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mirror.storage.files.eviction import Evictor
     from mirror.storage.files.folders import Folders
 
-#: Where it is written whose file a blob is: as it lies in the archive, or as an export of it.
+#: The tables that say whose file a blob is: as it lies in the archive, or as an export of it.
 _OWNERS = ("holdings", "adopted")
 _OF_SERIES = "series = ?"
 _OF_RECORDS = "series = ? AND recnum IN (SELECT unnest(?::BIGINT[]))"
@@ -27,7 +27,7 @@ _OF_RECORDS = "series = ? AND recnum IN (SELECT unnest(?::BIGINT[]))"
 
 @dataclass(frozen=True, slots=True)
 class ForgetResult:
-    """What goes, or would go: ``files`` are files of records; ``blobs`` the contents that nobody else has.
+    """What goes, or would go: ``files`` of the records, and ``blobs``, the contents that no other record has.
 
     ``pinned`` stay because of a pin, ``shared`` because other records have them too.
     """
@@ -49,13 +49,13 @@ class Forgetting:
     async def plan(
         self, series: str, recnums: Collection[int] | None, now: float, *, force: bool
     ) -> ForgetResult:
-        """What would go; nothing is changed."""
+        """What ``forget`` would give up; nothing is changed."""
         return await self._tables.read(lambda c: _plan(c, series, recnums, now, force=force))
 
     async def forget(
         self, series: str, recnums: Collection[int] | None, now: float, *, force: bool
     ) -> ForgetResult:
-        """Give them up; what is just being read stays, as what is pinned does without ``force``."""
+        """Give the files up; those being read stay, as do pinned ones without ``force``."""
         return await to_the_end(self._forget(series, recnums, now, force=force))
 
     async def _forget(
@@ -99,7 +99,7 @@ def _give_up(
     *,
     force: bool,
 ) -> list[str]:
-    """Delete the rows; the names in the readable tree that go with them."""
+    """Delete the rows; the names in the readable tree that go with them are returned."""
     where, values = _which(series, recnums)
     stay = [*in_use, *(() if force else pinned_now(cursor, now))]
     chosen, given = f"{where} AND NOT list_contains(?::VARCHAR[], sha256)", [*values, stay]
@@ -117,7 +117,7 @@ def _which(series: str, recnums: Collection[int] | None) -> tuple[str, list[obje
 
 
 def _shared(cursor: Cursor, where: str, values: list[object], hashes: list[str]) -> set[str]:
-    """Those that other records have too; a file that is known by its path only is nobody's."""
+    """The hashes that other records have too; a file known only by its path belongs to none."""
     sql = " UNION ".join(
         f"SELECT sha256 FROM mirror.{table} WHERE head IN (SELECT unnest(?::BIGINT[])) "
         f"AND series IS NOT NULL AND NOT ({where})"

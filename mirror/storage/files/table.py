@@ -28,7 +28,7 @@ _LINKS = " UNION ALL ".join(
 
 
 def head(sha256: str) -> int:
-    """The first digits of a hash as a number: among a million rows it finds one 50 times as fast as the text."""
+    """The first digits of a hash as a number, by which a row among a million is found 50 times as fast as by text."""
     return int(sha256[:15], 16)
 
 
@@ -38,7 +38,7 @@ def head(sha256: str) -> int:
 class Blob:
     """The content of a file in the store. Times are Unix seconds.
 
-    ``verified_at`` is when its bytes were last seen to have this hash, 0 if that is not known.
+    ``verified_at`` is when its bytes were last verified against the hash, 0 if unknown.
     """
 
     sha256: str
@@ -50,9 +50,9 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A file of which the store no longer has the content; ``record`` as (series, recnum, segment).
+    """A file whose content the store no longer has; ``record`` as (series, recnum, segment).
 
-    ``disk`` is the first part of the path under which it was last seen. An adopted export is in no storage
+    ``disk`` is the first part of the path under which it was last seen. An adopted export belongs to no storage
     unit: its ``file`` is one of unit 0.
     """
 
@@ -63,17 +63,17 @@ class Lost:
 
     @property
     def path(self) -> str:
-        """Where the archive had it."""
+        """Its path in the archive."""
         return self.file.path(self.disk)
 
     @property
     def in_archive(self) -> bool:
-        """False for an adopted export, which lies nowhere else."""
+        """False for an adopted export, which the archive does not have."""
         return self.file.sunum > 0
 
     @property
     def name(self) -> str:
-        """What to call it: its path in the archive, or whose export it is."""
+        """How to name it to people: its path in the archive, or whose export it is."""
         if self.in_archive or self.record is None:
             return self.path
         series, recnum, segment = self.record
@@ -81,8 +81,9 @@ class Lost:
 
 
 def all_blobs(cursor: Cursor) -> list[Blob]:
-    """Every blob."""
-    return [Blob(*row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM mirror.blobs").fetchall()]
+    """Every blob. A row whose hash is none names no file, and is passed over."""
+    rows = cursor.execute(f"SELECT {_COLUMNS} FROM mirror.blobs").fetchall()
+    return [Blob(*row) for row in rows if is_sha256(row[0])]
 
 
 def find_blob(cursor: Cursor, sha256: str) -> Blob | None:
@@ -113,12 +114,12 @@ def put_blob(cursor: Cursor, blob: Blob) -> None:
 
 
 def set_verified(cursor: Cursor, sha256: str, at: float) -> None:
-    """The blob was seen to be right."""
+    """Note that the blob was verified."""
     cursor.execute(f"UPDATE mirror.blobs SET verified_at = ? WHERE {_ONE}", [at, head(sha256), sha256])
 
 
 def set_all_verified(cursor: Cursor, hashes: Collection[str], at: float) -> None:
-    """These blobs were seen to be right."""
+    """Note that these blobs were verified."""
     sql = (
         "UPDATE mirror.blobs SET verified_at = ? FROM (SELECT unnest(?::BIGINT[]) AS head, "
         "unnest(?::VARCHAR[]) AS sha256) seen WHERE blobs.head = seen.head AND blobs.sha256 = seen.sha256"
@@ -127,7 +128,7 @@ def set_all_verified(cursor: Cursor, hashes: Collection[str], at: float) -> None
 
 
 def set_used(cursor: Cursor, used: Mapping[str, float]) -> None:
-    """When blobs were last used, by hash."""
+    """Write down when blobs were last used, by hash."""
     sql = (
         "UPDATE mirror.blobs SET last_used = greatest(last_used, seen.at) "
         "FROM (SELECT unnest(?::BIGINT[]) AS head, unnest(?::VARCHAR[]) AS sha256, unnest(?::DOUBLE[]) AS at) seen "
@@ -137,34 +138,34 @@ def set_used(cursor: Cursor, used: Mapping[str, float]) -> None:
 
 
 def date_back(cursor: Cursor, now: float) -> None:
-    """What is said to have been used after ``now`` was used now: a clock was wrong, and it would be the last to go."""
+    """Set uses that are dated after ``now`` to ``now``: a clock was wrong, and such blobs would be the last to go."""
     cursor.execute("UPDATE mirror.blobs SET last_used = ? WHERE last_used > ?", [now, now])
 
 
 def oldest_checked(cursor: Cursor, n: int) -> list[Blob]:
-    """The ``n`` blobs whose last check lies longest ago."""
+    """The ``n`` blobs with the oldest checks."""
     sql = f"SELECT {_COLUMNS} FROM mirror.blobs ORDER BY verified_at, sha256 LIMIT ?"
     return [Blob(*row) for row in cursor.execute(sql, [n]).fetchall()]
 
 
 def due_blobs(cursor: Cursor, before: float, now: float, n: int) -> list[Blob]:
-    """The ``n`` of them whose last check lies longest ago, if that was before a time, or in the future."""
+    """The ``n`` blobs with the oldest checks, if these were before ``before``, or in the future."""
     sql = f"SELECT {_COLUMNS} FROM mirror.blobs WHERE verified_at < ? OR verified_at > ? ORDER BY verified_at, sha256 LIMIT ?"
     return [Blob(*row) for row in cursor.execute(sql, [before, now, n]).fetchall()]
 
 
 def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) -> list[Blob]:
-    """The fewest blobs whose going frees ``need`` bytes: first what nothing refers to, then what lies beside the
-    objects of a cluster too, then by last use.
+    """The fewest blobs that free ``need`` bytes: first those that nothing refers to, then those that are also
+    among the objects of a cluster, then by last use.
 
-    Never what is pinned or in ``spare``. Their sizes add up to less than ``need`` if that is all there is.
+    Never what is pinned or in ``spare``. Their sizes add up to less than ``need`` if there is no more.
     """
     sql = f"""
         WITH referred AS (
             SELECT head FROM mirror.holdings
             UNION ALL SELECT head FROM mirror.adopted
             UNION ALL SELECT head FROM mirror.plain_files
-            UNION ALL SELECT ('0x' || sha256[:15])::BIGINT FROM mirror.job_files WHERE sha256 IS NOT NULL
+            UNION ALL SELECT head FROM (SELECT TRY_CAST('0x' || sha256[:15] AS BIGINT) AS head FROM mirror.job_files) WHERE head IS NOT NULL
         ), free AS (
             SELECT *, head IN (SELECT head FROM referred) AS wanted,
             head IN (SELECT head FROM mirror.shared_files) AS shared FROM mirror.blobs
@@ -180,7 +181,7 @@ def evictable(cursor: Cursor, need: int, *, spare: Collection[str], now: float) 
 
 
 def forget(cursor: Cursor, hashes: Iterable[str]) -> list[Lost]:
-    """Delete the rows of blobs and of their holdings; pins stay, for when the content comes back."""
+    """Delete the rows of blobs and of their holdings; pins stay, in case the content comes back."""
     wanted = "head IN (SELECT unnest(?::BIGINT[])) AND sha256 IN (SELECT unnest(?::VARCHAR[]))"
     gone = list(hashes)
     keys = [list(map(head, gone)), gone]
@@ -193,33 +194,33 @@ def forget(cursor: Cursor, hashes: Iterable[str]) -> list[Lost]:
 
 
 def lost_files(cursor: Cursor, where: str, values: Sequence[object] = ()) -> list[Lost]:
-    """The holdings that a condition chooses, as what is lost if they go."""
+    """The holdings that satisfy a condition, as what is lost if they go."""
     sql = f"SELECT sunum, slot, file, series, recnum, segment, link, disk FROM mirror.holdings WHERE {where}"
     rows = cursor.execute(sql, list(values)).fetchall()
     return [Lost(UnitFile(*row[:3]), None if row[3] is None else (*row[3:6],), *row[6:]) for row in rows]
 
 
 def lost_exports(cursor: Cursor, where: str, values: Sequence[object] = ()) -> list[Lost]:
-    """The adopted exports that a condition chooses, as what is lost if they go."""
+    """The adopted exports that satisfy a condition, as what is lost if they go."""
     sql = f"SELECT series, recnum, segment, name, link FROM mirror.adopted WHERE {where}"
     rows = cursor.execute(sql, list(values)).fetchall()
     return [Lost(UnitFile(0, 0, row[3]), (*row[:3],), row[4]) for row in rows]
 
 
 def pinned_now(cursor: Cursor, now: float) -> set[str]:
-    """The hashes that somebody has pinned."""
+    """The hashes that are pinned now."""
     return {row[0] for row in cursor.execute(_PINNED, [now]).fetchall()}
 
 
 def forget_unpinned(cursor: Cursor, hashes: Iterable[str], now: float) -> tuple[list[str], list[Lost]]:
-    """The same but for what is pinned by now; the hashes that went, and what is lost by it."""
+    """As ``forget``, except for what is pinned by now; the hashes that went, and what is lost by it."""
     pinned = pinned_now(cursor, now)
     gone = [sha256 for sha256 in hashes if sha256 not in pinned]
     return gone, forget(cursor, gone)
 
 
 def drop_old_pins(cursor: Cursor, now: float) -> None:
-    """Delete the pins whose time is over."""
+    """Delete expired pins."""
     cursor.execute("DELETE FROM mirror.pins WHERE until <= ?", [now])
 
 
@@ -235,13 +236,14 @@ def links_of(cursor: Cursor, sha256: str) -> list[str]:
 
 
 def holding_links(cursor: Cursor) -> dict[str, str]:
-    """The blob that each name in the readable tree stands for."""
-    return dict(cursor.execute(f"SELECT link, sha256 FROM ({_LINKS})").fetchall())
+    """The blob that each name in the readable tree stands for; rows whose hash is none name no blob."""
+    rows = cursor.execute(f"SELECT link, sha256 FROM ({_LINKS})").fetchall()
+    return {link: sha256 for link, sha256 in rows if is_sha256(sha256)}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a check of a blob found. With a ``problem`` it is in quarantine, and these files are ``lost``."""
+    """The result of checking a blob. With a ``problem`` it is in quarantine, and these files are ``lost``."""
 
     blob: Blob
     problem: str | None

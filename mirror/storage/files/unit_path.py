@@ -1,7 +1,7 @@
 """Files of storage units: ``/SUM12/D123456789/S00000/image.fits``.
 
-The number of the unit, the slot and the file's name say what the content is, for good. ``SUM12`` is the
-disk on which the unit lies at the moment; it changes when a unit comes back from tape, so it names nothing.
+The unit's number, the slot and the file's name identify the content for good. ``SUM12`` is the disk on which
+the unit lies at the moment; it changes when a unit comes back from tape, so it identifies nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class UnitFile:
 
 
 def unit_file(path: str) -> UnitFile | None:
-    """The file that a path names, whatever disk it is on; None if it is no such path.
+    """The file that a path names, whatever the disk; None if it is no path of a unit's file.
 
-    Nothing that climbs out of its folder is one: ``..``, empty parts, control characters.
+    Paths with ``..``, empty parts or control characters are not.
     """
     found = _PATH.fullmatch(path)
     if found is None or not all(is_plain(part) for part in found[4].split("/")):
@@ -42,7 +42,7 @@ def unit_file(path: str) -> UnitFile | None:
 
 
 def disk_of(path: str) -> str:
-    """The disk in a path of a storage unit, ``SUM12``; empty if it is no such path."""
+    """The disk in a path of a storage unit, such as ``SUM12``; empty if it is no such path."""
     found = _PATH.fullmatch(path)
     return found[1] if found else ""
 

@@ -1,15 +1,14 @@
-"""Checking the files of a store while it is in use: rows against files, links, parts, and what refers to what.
+"""Checks of a store's files: at each start, and while it is in use.
 
-What is found is a candidate until it was looked at again while nobody changes blobs: downloads and
-evictions go on meanwhile. The rule of ``mirror.storage.files.blobs`` holds at any moment.
+``make_whole`` makes rows and files agree at each start, whatever a crash left. Files without a row, since it was
+not written yet or was deleted first, become blobs that nothing refers to: they count against the quota, and are
+the first to be evicted. Only downloads that were never finished are deleted.
 
-What refers to blobs: holdings, adopted exports, files of jobs, pins. Finding and mending what cannot be, in one transaction.
+``FileCheck`` compares rows with files, links and parts in a store in use, where downloads and evictions go on. What
+it finds is only a candidate until it has looked again while nobody changes blobs. The rule of
+``mirror.storage.files.blobs`` holds at any moment.
 
-What each start does: the rows of files and the files are made to agree, whatever a crash left.
-
-Files that came without their row, or whose rows were deleted first, are taken in as blobs that nothing
-refers to: they count against the quota, and are the first to be evicted. Nothing is deleted here but
-downloads that were never finished.
+``mend_references`` mends, in one transaction, rows that refer to blobs: holdings, adopted exports, files of jobs, pins.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ PARTS_WAIT = 7 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """Rows whose file is gone; rows whose file has another length (that one); files without a row."""
+    """Rows without a file; rows whose file has another length (given here); files without a row."""
 
     missing: tuple[str, ...]
     damaged: Mapping[str, int]
@@ -66,7 +65,7 @@ NOTHING = Repairs((), {}, {})
 
 
 def repairs(blobs: Iterable[Blob], sizes: Mapping[str, int]) -> Repairs:
-    """What to do so that rows and files agree."""
+    """What must be repaired so that rows and files agree."""
     rows = {blob.sha256: blob.size for blob in blobs}
     return Repairs(
         missing=tuple(sha256 for sha256 in rows if sha256 not in sizes),
@@ -76,12 +75,12 @@ def repairs(blobs: Iterable[Blob], sizes: Mapping[str, int]) -> Repairs:
 
 
 async def make_whole(tables: Tables, folders: Folders, parts: ParkedDownloads, now: float) -> int:
-    """Make the store whole; the bytes that it holds then. StorageError if its files are not there at all."""
+    """Make rows and files agree; the bytes that the store then holds. StorageError if all its files are missing."""
     blobs = await tables.read(all_blobs)
     sizes = await asyncio.to_thread(_found, folders, parts, now, known=len(blobs))
     todo = repairs(blobs, sizes)
-    # A full disk must not keep a store from opening: what cannot be written is found again by the next start, by
-    # checks, and by whoever asks for such a file.
+    # A full disk must not keep a store from opening: what cannot be written now is found again at the next start, by
+    # checks, and by requests for such a file.
     for sha256 in todo.damaged:
         await if_possible(asyncio.to_thread(folders.set_aside, sha256, f"{sha256}.{now:.0f}"), "quarantine")
     if todo != NOTHING:
@@ -120,7 +119,7 @@ _HEAD = "TRY_CAST('0x' || sha256[:15] AS BIGINT)"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A row that was mended: what kind, which, what was wrong; with what is no longer held by it."""
+    """A mended row: its kind, which one, what was wrong, and the files that are lost with it."""
 
     kind: str
     place: str
@@ -129,7 +128,7 @@ class Reference:
 
 
 def mend_references(cursor: Cursor) -> list[Reference]:
-    """Mend all of it; what was found. The most part of a second for a million rows."""
+    """Mend wrong references; what was found. Takes most of a second for a million rows."""
     return [*_blobs(cursor), *_holdings(cursor), *_plain_files(cursor), *_jobs(cursor), *_pins(cursor)]
 
 
@@ -204,13 +203,13 @@ def _named(lost: Lost) -> str:
     return f"{series}[:#{recnum}]{{{segment}}}"
 
 
-#: Threads that hash: a disk, or two processors, are busy with these.
+#: Threads that hash: enough to keep a disk, or two processors, busy.
 THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What was wrong in the readable tree: names that did not lead to their blob, names that nothing has."""
+    """What was wrong in the readable tree: names that did not lead to their blob, and names of nothing."""
 
     placed: tuple[str, ...]
     removed: tuple[str, ...]
@@ -237,7 +236,7 @@ class FileCheck:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End the threads that read: what they had not finished is not checked."""
+        """End the reading threads; what they had not finished counts as unchecked."""
         self._stopped.set()
 
     async def free(self) -> int:
@@ -247,12 +246,12 @@ class FileCheck:
     # ---- contents --------------------------------------------------------------------------------
 
     async def due(self, before: float, n: int) -> list[Blob]:
-        """The next ``n`` blobs whose hash was not seen to be right since ``before``, oldest check first."""
+        """The next ``n`` blobs whose hash was last verified before ``before``, oldest check first."""
         now = self._now()
         return await self._tables.read(lambda c: due_blobs(c, before, now, n))
 
     async def verify(self, blobs: Sequence[Blob]) -> list[Verdict]:
-        """Read these blobs, two at a time; what is damaged is in quarantine then, and is returned."""
+        """Read these blobs, two at a time; damaged ones go into quarantine, and are returned."""
         shares = [blobs[i::THREADS] for i in range(THREADS) if blobs[i::THREADS]]
         results = await asyncio.gather(*(asyncio.to_thread(self._sound, share) for share in shares))
         sound, suspect = ([s for result in results for s in result[i]] for i in (0, 1))
@@ -263,7 +262,7 @@ class FileCheck:
         return [v for v in verdicts if v is not None and v.problem is not None]
 
     def _sound(self, blobs: Sequence[Blob]) -> tuple[list[str], list[str]]:
-        """The hashes of those that are right, and of those that are not."""
+        """The hashes of the blobs that are right, and of those that are not."""
         sound: list[str] = []
         suspect: list[str] = []
         for blob in blobs:
@@ -283,11 +282,11 @@ class FileCheck:
     # ---- rows and files --------------------------------------------------------------------------
 
     async def disagreements(self) -> Repairs:
-        """Where rows and files do not agree, as far as one look at a store in use can tell."""
+        """Where rows and files disagree, as far as one look at a store in use can tell."""
         blobs = await self._tables.read(all_blobs)
         sizes = await asyncio.to_thread(self._folders.sizes)
         found = repairs(blobs, sizes)
-        # What came while the folders were read has its row by now.
+        # Files that came while the folders were read have their rows by now.
         rows = {blob.sha256 for blob in await self._tables.read(all_blobs)}
         return Repairs(
             tuple(s for s in found.missing if s in rows),
@@ -296,7 +295,7 @@ class FileCheck:
         )
 
     async def take_in(self, sha256: str) -> str | None:
-        """A file without a row becomes a blob if it is what its name says, else it goes into quarantine.
+        """Make a file without a row a blob if its hash is its name; otherwise move it into quarantine.
 
         What is wrong with it, "" if nothing is; None if it is in order by now.
         """
@@ -320,13 +319,13 @@ class FileCheck:
             return problem
 
     async def strays(self) -> list[str]:
-        """What else lies among the blobs, by its path there; it is left alone."""
+        """Paths of other things among the blobs, which are left alone."""
         return await asyncio.to_thread(self._folders.strays)
 
     # ---- around them -----------------------------------------------------------------------------
 
     async def references(self) -> list[Reference]:
-        """Mend what refers to blobs that are not there, and rows that cannot be; what was found."""
+        """Mend references to missing blobs, and impossible rows; what was found."""
         return await to_the_end(self._references())
 
     async def _references(self) -> list[Reference]:
@@ -339,11 +338,11 @@ class FileCheck:
         return found
 
     async def links(self) -> Links:
-        """Make the readable tree say what the holdings say."""
+        """Make the readable tree agree with the holdings."""
         wanted = await self._tables.read(holding_links)
         extra = await asyncio.to_thread(self._folders.tree.extra, wanted)
         placed = await to_the_end(self._placed())
-        # A new holding has its link before its row: what has no row by now never had one.
+        # A new holding gets its link before its row: read the rows again, so that no new link is removed.
         wanted = await self._tables.read(holding_links)
         gone = [name for name in extra if name not in wanted]
         await asyncio.to_thread(self._folders.tree.remove, gone)
@@ -356,7 +355,7 @@ class FileCheck:
             return await asyncio.to_thread(self._folders.tree.place_all, blobs)
 
     async def parts(self) -> list[str]:
-        """Remove parked parts that are not what their marks say; the keys of those."""
+        """Remove parked parts that differ from their marks; their keys."""
         spoiled = await asyncio.to_thread(self._parts.drop_spoiled)
         self._room.count_parked()
         return spoiled

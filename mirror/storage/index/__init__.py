@@ -1,4 +1,4 @@
-"""Records in the database: a table a series, and the coverage that vouches for them.
+"""Records in the database: one table per series, and the coverage that vouches for them.
 
 Read ``index``, ``layout``, ``rows``, ``merge``, then ``reader``, ``select_sql``, ``windows`` and ``blocks``.
 """

@@ -1,4 +1,4 @@
-"""Which records some rows are of, as far as coverage is concerned: numbers, and spans along the axis."""
+"""Which part of the coverage some rows belong to: record numbers, and spans along the axis."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROUNDING = 1000
 
 @dataclass(frozen=True, slots=True)
 class AffectedRecords:
-    """The boxes in which the records of some rows lie; what was claimed there is claimed no more."""
+    """Where the records of some rows lie; nothing is claimed there any more."""
 
     boxes: tuple[Box, ...] = ()
 
@@ -35,7 +35,7 @@ class AffectedRecords:
         return without(coverage, self.boxes)
 
     def claimed(self, coverage: Coverage) -> tuple[Box, ...]:
-        """What of ``coverage`` these records take away, as boxes to be asked for again."""
+        """The part of ``coverage`` that these records take away, as boxes to ask for again."""
         left = self.uncover(coverage)
         return tuple(
             gap
@@ -48,7 +48,7 @@ class AffectedRecords:
 def affected_by(
     layout: Layout, losses: Iterable[tuple[list[int] | None, list[tuple[int, int]] | None]]
 ) -> AffectedRecords:
-    """Of the numbers and the spans of several stretches; what is not known (None) stands for everything."""
+    """From the record numbers and spans of several lost stretches; None (unknown) stands for everything."""
     series = layout.series
     recnums: list[int] = []
     spans: list[tuple[int, int]] = []
@@ -64,7 +64,7 @@ def affected_by(
 
 
 def affected_by_recnums(cursor: Cursor, layout: Layout, recnums: Iterable[int]) -> AffectedRecords:
-    """Where records with these numbers lie, of all versions."""
+    """Where records with these numbers lie, all versions."""
     numbers = list(recnums)
     spans: set[tuple[int | None, int | None]] = set()
     for table in (layout.table, layout.old_table):
@@ -75,7 +75,7 @@ def affected_by_recnums(cursor: Cursor, layout: Layout, recnums: Iterable[int]) 
 
 
 def spans_sql(series: Series) -> str:
-    """Two SQL expressions: between which places of the axis a row lies. 0 and 0 where there is no axis."""
+    """Two SQL expressions: the places on the axis between which a row lies; 0 and 0 without an axis."""
     axis = coverage_axis(series)
     if axis is None:
         return "0, 0"
@@ -86,7 +86,7 @@ def spans_sql(series: Series) -> str:
 
 
 def delete_records(cursor: Cursor, layout: Layout, recnums: Iterable[int] | None) -> None:
-    """Delete records with these numbers, of all versions; None: all records. For use within ``Index.drop``."""
+    """Delete records with these numbers, all versions; None: all records. For use within ``Index.drop``."""
     for table in (layout.table, layout.old_table):
         if recnums is None:
             cursor.execute(f"DELETE FROM {table}")
@@ -96,7 +96,7 @@ def delete_records(cursor: Cursor, layout: Layout, recnums: Iterable[int] | None
 
 
 def span_of(series: Series, value: float | None) -> tuple[int, int] | None:
-    """The same for one value of the axis' column; None if there is none."""
+    """The same span for one value of the axis' column; None if the value is missing."""
     axis = coverage_axis(series)
     if axis is None:
         return 0, 0

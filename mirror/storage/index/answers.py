@@ -1,11 +1,11 @@
-"""What JSOC answered, where the records that are held do not tell it by themselves.
+"""Kept answers: what JSOC said that the held records do not show by themselves.
 
-Four kinds: of a *condition* the records of some boxes that satisfy it; of a whole question the *records*, their
-*count*, or the *body* of an answer whose form JSOC alone gives. Each says over what it holds, as coverage, and when
-that was checked. The records are held as all others; here are their numbers. An answer is written in the
-transaction of its records, and cut in the transaction that replaces or removes a record of its boxes.
+There are four kinds: for a *condition*, the records of some boxes that satisfy it; for a whole question, its *records*,
+their *count*, or the *body* of an answer that JSOC alone can lay out. Each has coverage: where it holds, and when
+that was checked. Records are held like all others; an answer has their numbers. It is written in the transaction of
+its records, and cut in the transaction that replaces or removes a record of its boxes.
 
-After every change an answer has another id. So a statement that has found the id after it read the numbers and the
+An answer gets a new id with every change. A statement that still finds the id after it has read the numbers and the
 records knows that both belong together.
 """
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
 
-#: Record numbers, characters of a question, and bytes of a body in one answer.
+#: Most record numbers, characters of a question, and bytes of a body in one answer.
 MOST_NUMBERS, LONGEST_KEY, LARGEST_BODY = 100_000, 20_000, 8_000_000
-#: Separate spans of one answer.
+#: Most separate spans of one answer.
 MOST_SPANS = 2_000
-#: All answers together: how many, and their record numbers, with one for each 8 bytes of a body.
+#: Limits of all answers together: how many, and their record numbers, where 8 bytes of a body count as one.
 MOST_ANSWERS, MOST_SIZE = 20_000, 20_000_000
-#: The part of both that goes when there is no room: those that were used longest ago.
+#: The fraction of both that is dropped when there is no room, least recently used first.
 SHARE = 0.1
 
 
@@ -52,9 +52,9 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewAnswer:
-    """An answer that is to be kept; ``numbers`` of a condition or of records, ``body`` of the other kinds.
+    """An answer to keep: ``numbers`` for a condition or records, ``body`` for the other kinds.
 
-    ``order`` are the numbers of records as JSOC gave them.
+    ``order`` has the numbers of records in JSOC's order.
     """
 
     kind: AnswerKind
@@ -70,7 +70,7 @@ class NewAnswer:
 
     @property
     def keepable(self) -> bool:
-        """True if it is not too large."""
+        """True if it is small enough to be kept."""
         spans = sum(1 if s.step == 1 else len(s) for box in self.boxes for s in box.steps)
         small = len(self.numbers) <= MOST_NUMBERS and len(self.body) <= LARGEST_BODY
         return small and len(self.key) <= LONGEST_KEY and spans <= MOST_SPANS
@@ -78,7 +78,7 @@ class NewAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer that is kept; ``coverage`` is not to be changed. ``size`` counts its record numbers."""
+    """A kept answer; ``coverage`` is read-only. ``size`` counts its record numbers."""
 
     id: int
     series: str  #: in lower case
@@ -88,7 +88,7 @@ class Kept:
     size: int
 
     def holds(self, boxes: Iterable[Box]) -> bool:
-        """True if it answers for all of these boxes."""
+        """True if it covers all of these boxes."""
         return not any(self.coverage.gaps(box) for box in boxes)
 
     def is_fresh(self, boxes: Iterable[Box], freshness: Freshness) -> bool:
@@ -96,7 +96,7 @@ class Kept:
         return not any(self.coverage.stale(box, freshness) for box in boxes)
 
     def checked_at(self, boxes: Iterable[Box]) -> float | None:
-        """When that part of these boxes was checked that was checked longest ago."""
+        """The oldest check of any part of these boxes."""
         return min((at for box in boxes for at in self.coverage.checked(box)), default=None)
 
 
@@ -104,9 +104,9 @@ _Name = tuple[str, str]
 
 
 class Answers:
-    """The answers of a store. Methods with a cursor work inside the caller's transaction, which is of the one writer.
+    """The answers of a store. Methods with a cursor work inside a transaction of the one writer.
 
-    The memory changes with the statement, not with the commit: what was not committed is found missing by its id.
+    The copy in memory changes with the statement, not with the commit: ids show what was not committed.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Answers:
     # ---- looking ---------------------------------------------------------------------------------
 
     def find(self, series: str, kind: AnswerKind, key: str) -> Kept | None:
-        """The answer of a kind to a question; it counts as used."""
+        """The answer of this kind to a question; finding it counts as use."""
         name = (kind.value, key)
         kept = self._kept.get(series.lower(), {}).get(name)
         if kept is not None:
@@ -138,7 +138,7 @@ class Answers:
     # ---- changing --------------------------------------------------------------------------------
 
     def load(self, cursor: Cursor) -> None:
-        """Read what is kept, but for the numbers and bodies themselves."""
+        """Read the kept answers, but not their numbers and bodies."""
         sql = (
             "SELECT id, series, kind, key, spans, coalesce(len(numbers), 0) + coalesce(octet_length(body), 0) // 8 "
             "FROM mirror.answers ORDER BY used_at, id"
@@ -146,11 +146,11 @@ class Answers:
         for number, series, kind, key, spans, size in cursor.execute(sql).fetchall():
             self._next = max(self._next, number + 1)
             coverage = _coverage(spans)
-            if coverage is not None and kind in _KINDS:  # what is damaged is asked for again
+            if coverage is not None and kind in _KINDS:  # a damaged answer is asked for again
                 self._note(Kept(number, series, AnswerKind(kind), key, coverage, size))
 
     def put(self, cursor: Cursor, layout: Layout, answer: NewAnswer, checked_at: float) -> None:
-        """Keep an answer: that to a condition beside what is known of it for other boxes, all others in place of it."""
+        """Keep an answer. One to a condition joins what is known for other boxes; others replace what was kept."""
         if not answer.keepable:
             return
         name = layout.series.name.lower()
@@ -174,7 +174,7 @@ class Answers:
         self._note(kept)
 
     def cut(self, cursor: Cursor, series: str, uncover: Callable[[Coverage], Coverage]) -> None:
-        """Claim no more of each answer about a series than ``uncover`` leaves; whole ones go if a part does."""
+        """Reduce each answer about a series to what ``uncover`` leaves; answers to whole questions go if any part does."""
         for kept in self.of(series):
             left = uncover(kept.coverage)
             if _spans(left) == (before := _spans(kept.coverage)):
@@ -190,7 +190,7 @@ class Answers:
                 self._note(changed)
 
     def forget_unheld(self, cursor: Cursor, layout: Layout) -> None:
-        """Name no records of a series that are held no more; what was claimed of their places has been cut."""
+        """Remove records of a series that are no longer held from its answers, whose claims were cut before."""
         for kept in self.of(layout.series.name):
             lacking = _unheld(cursor, layout, kept) if kept.kind is AnswerKind.CONDITION else frozenset()
             if lacking:
@@ -201,7 +201,7 @@ class Answers:
                 self._note(changed)
 
     def drop_broken(self, cursor: Cursor, layout: Layout) -> int:
-        """Keep no answer that names a record which is not held, or that is not there itself; how many there were."""
+        """Drop answers that name a record which is not held, or that are missing themselves; how many there were."""
         broken = [
             kept
             for kept in self.of(layout.series.name)
@@ -252,12 +252,12 @@ def body_of(cursor: Cursor, kept: Kept) -> bytes | None:
 
 
 def is_there(cursor: Cursor, kept: Kept) -> bool:
-    """True if an answer is as it was found; then it also was when anything was read before."""
+    """True if an answer has not changed since it was found, nor during any read in between."""
     return cursor.execute("SELECT 1 FROM mirror.answers WHERE id = ?", [kept.id]).fetchone() is not None
 
 
 def _unheld(cursor: Cursor, layout: Layout, kept: Kept) -> frozenset[int]:
-    """The numbers of an answer under which no record is held, of any version."""
+    """The numbers of an answer for which no record of any version is held."""
     numbers = numbers_of(cursor, kept) or []
     held: set[int] = set()
     for table in (layout.table, layout.old_table) if numbers else ():
@@ -267,7 +267,7 @@ def _unheld(cursor: Cursor, layout: Layout, kept: Kept) -> frozenset[int]:
 
 
 def _elsewhere(cursor: Cursor, layout: Layout, kept: Kept, boxes: Iterable[Box]) -> frozenset[int]:
-    """The numbers of an answer but for those of records in these boxes."""
+    """The numbers of an answer without those of records in these boxes."""
     numbers = numbers_of(cursor, kept) or []
     inside = " OR ".join(f"({box_predicate(layout.series, _along_all(layout, box))})" for box in boxes) or "FALSE"
     found: set[int] = set()
@@ -278,7 +278,7 @@ def _elsewhere(cursor: Cursor, layout: Layout, kept: Kept, boxes: Iterable[Box])
 
 
 def _along_all(layout: Layout, box: Box) -> Box:
-    """The box at any plain time: there the question itself names the times, so all its answers have the same."""
+    """The box extended over all plain times: these stand in the question itself, so all its answers share them."""
     axis = coverage_axis(layout.series)
     rounded = axis is not None and axis.kind is Kind.MILLISECONDS and box.region != RECNUMS
     return replace(box, steps=(Steps(MIN, MAX),)) if rounded else box
@@ -289,7 +289,7 @@ _KINDS = frozenset(kind.value for kind in AnswerKind)
 
 
 def _spans(coverage: Coverage) -> str:
-    """Coverage as JSON: a region, and for each of its spans where it begins and ends, and when it was checked."""
+    """Coverage as JSON: each region with its spans, as first and last place and moment of the check."""
     regions = ((region_to_json(region), [list(span) for span in spans]) for region, spans in coverage)
     return json.dumps(sorted([region, spans] for region, spans in regions if spans))
 

@@ -1,12 +1,13 @@
-"""Records cut into their fields, and blocks of such records that are remembered beside the database.
+"""Blocks: records of a stretch of the axis, cut into their fields and kept in memory beside the database.
 
-The database keeps the texts of two thousand records as one, and unpacks them all to give one. People look where they
-have just looked: so the stretch around it is kept in memory for a while, as texts to begin with, and where somebody
-comes back cut into fields, of which a window is no more than a slice of each. Fields are kept as they stand in an
-answer, each followed by ``GLUE``.
+The database packs the texts of two thousand records together, and unpacks all of them to return one. People tend to
+look again where they have just looked, so the stretch around it stays in memory for a while: as texts at first, and
+cut into fields once somebody comes back. A window is then a slice of each field. Fields are kept as they stand in
+an answer, each followed by ``GLUE``.
 
-A block holds all records of a stretch of its series' axis, as the table had them at one version of the series; it
-counts as long as nothing changed in that stretch since (``PlacedVersion``).
+A block has all records of its stretch as of one version of the series, and is valid as long as nothing has changed
+in that stretch since (``PlacedVersion``). While nobody waits, blocks are cut ahead and written to a file
+(``block_file``), where a first look finds them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, overload
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mirror.concurrency import Version
+from mirror.storage.index.block_file import Packed
 from mirror.storage.index.layout import SEPARATOR, Row
 from mirror.wire.rs_list import GLUE, Joined
 
@@ -30,29 +34,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
-#: Axis values of a block, and records that it may have: of denser series blocks are made shorter.
-SLOTS, MOST_IN_BLOCK = 512, 2048
+#: Axis values of a block, and the most records in it: denser series get shorter blocks.
+SLOTS, MOST_IN_BLOCK = 256, 2048
 #: Records that are cut at a time: some 10 MB.
 AT_ONCE = 8192
-#: Bytes of all blocks that are texts, and of all that are cut. Who goes through years without coming back to any place
-#: drives out only the texts of others who do.
-MOST_TEXTS, MOST_CUT = 16 << 20, 48 << 20
-#: How often somebody looks into a block before it is cut, or is read for a wide window; and how many looks of those, and
-#: blocks that cannot be had, are remembered.
+#: Bytes of all blocks that were looked into a few times, and of all those to which people come back. The latter are
+#: not displaced by somebody who goes through years without coming back to any place.
+MOST_NEW, MOST_USED = 16 << 20, 48 << 20
+#: How many looks it takes before a block is cut and becomes one of these, or is read for a wide window; and how many
+#: looks of the latter kind, and blocks that cannot be made, are remembered.
 LOOKS, RECENT = 3, 100
-#: Changes of a series that are remembered by their place.
+#: Changes of a series whose places are remembered.
 MOST_CHANGES = 500
 
 
 class PlacedVersion(Version):
-    """The version of a series' records, which remembers where along the axis the last changes were."""
+    """The version of a series' records, which remembers where on the axis the last changes were."""
 
     def __init__(self) -> None:
         super().__init__()
         self._places: deque[tuple[int, int] | None] = deque(maxlen=MOST_CHANGES)
 
     def advance(self, place: tuple[int, int] | None = None) -> None:
-        """Records within a stretch of the axis (None: any) have changed."""
+        """Note that records in a stretch of the axis (None: anywhere) have changed."""
         super().advance()
         self._places.append(place)
 
@@ -62,7 +66,7 @@ class PlacedVersion(Version):
         return changed is not None and all(end < lo or begin > hi for begin, end in changed)
 
     def changed_since(self, number: int) -> list[tuple[int, int]] | None:
-        """The stretches in which something has changed since that version, the latest first; None: anywhere."""
+        """The stretches that have changed since that version, latest first; None: anywhere."""
         newer = self.number - number
         if newer > len(self._places):
             return None
@@ -76,43 +80,43 @@ class PlacedVersion(Version):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Fields of records: ``data`` has those of each place, one place after the other, each followed by ``GLUE``.
+    """Fields of records: ``data`` has the values place by place, each followed by ``GLUE``.
 
     ``offsets`` says where each value begins, and where the last one ends.
     """
 
-    data: bytes
+    data: bytes | memoryview
     offsets: NDArray[np.int32]
     count: int
 
     def pieces(self, start: int, stop: int) -> list[memoryview]:
-        """The values of records ``start`` up to ``stop``, of each place."""
+        """The values of records ``start`` up to ``stop``, one piece per place."""
         view, places = memoryview(self.data), len(self.offsets) - 1
         firsts = self.offsets[start : places : self.count].tolist()
         ends = self.offsets[stop :: self.count].tolist()
         return [view[a : b - len(_GLUE)] for a, b in zip(firsts, ends, strict=False)]
 
     def piece(self, place: int, start: int, stop: int) -> memoryview:
-        """The same, of one place."""
+        """The same for one place."""
         at = place * self.count
         first, end = int(self.offsets[at + start]), int(self.offsets[at + stop])
         return memoryview(self.data)[first : end - len(_GLUE)]
 
     def chosen(self, places: Sequence[int], records: NDArray[np.int32]) -> Cut:
-        """The fields at some places of some records."""
+        """Only these places of these records."""
         return _taken(_array(self.data, self.offsets), places, records, self.count)
 
 
 def cut(raws: Sequence[str], places: Sequence[int]) -> Cut:
-    """The fields at ``places`` of records, at least one, that have as many fields each.
+    """The fields at ``places`` of one or more records that all have the same number of fields.
 
-    UnicodeEncodeError for a character that is not of Latin-1, as no answer has.
+    UnicodeEncodeError for a character outside Latin-1, which no answer has.
     """
     return _cut((SEPARATOR.join(raws) + SEPARATOR).encode("latin-1"), len(raws), places)
 
 
 def cut_texts(texts: pa.Array, places: Sequence[int]) -> Cut:
-    """The same of an array of strings, of which each ends with SEPARATOR."""
+    """The same for an array of strings that each end with SEPARATOR."""
     _, ends, data = texts.buffers()
     first, last = np.frombuffer(ends, np.int32)[[texts.offset, texts.offset + len(texts)]]
     text = memoryview(data)[int(first) : int(last)]
@@ -128,7 +132,7 @@ def _cut(text: bytes | memoryview, count: int, places: Sequence[int]) -> Cut:
     offsets = np.zeros(len(ends) + 1, np.int32)
     offsets[1:] = ends + 1
     width = len(ends) // count
-    # The first field of each record, then the second one of each, and so on.
+    # The first field of every record, then the second of every record, and so on.
     chosen = np.add.outer(np.asarray(places, np.int32), np.arange(0, len(ends), width, dtype=np.int32))
     taken = _array(text, offsets).take(pa.array(chosen.ravel()))
     _, ends_buffer, data = taken.buffers()
@@ -157,12 +161,13 @@ def _taken(values: pa.BinaryArray, places: Sequence[int], records: NDArray[np.in
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Records in the server's order, all of one key set: their texts, each ending with SEPARATOR, or those cut."""
+    """Records in the server's order, all of one key set: as texts, each ending with SEPARATOR, or cut."""
 
     fields: dict[str, int]
     recnums: list[int]
     keys: tuple[list[object], ...]  #: of each record, by the columns of the layout's order
     texts: pa.Array
+    keyset: int
     cut: Cut | None = None
 
     @property
@@ -172,7 +177,7 @@ class Block:
         return 200 + int(size) + 100 * len(self.recnums)
 
     def raw(self, record: int) -> str:
-        """All fields of one record, as they lie in the index."""
+        """All fields of one record, as the index has them."""
         if self.cut is None:
             return str(self.texts[record].as_py())[: -len(SEPARATOR)]
         return SEPARATOR.join(str(piece, "latin-1") for piece in self.cut.pieces(record, record + 1))
@@ -184,12 +189,12 @@ class Block:
         return replace(self, texts=_NO_TEXTS, cut=cut_texts(self.texts, range(len(self.fields))))
 
     def parts(self) -> list[Part]:
-        """All of it, in parts that are cut one after the other: a large answer is never in memory twice."""
+        """The block in parts that are cut one after the other, so that a large answer is never in memory twice."""
         count = len(self.recnums)
         return [Part(self, start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)]
 
     def pieces(self, start: int, stop: int, places: Sequence[int]) -> list[memoryview]:
-        """The values of each place of the records ``start`` up to ``stop``, of which there must be one at least."""
+        """The values of each place, of the records ``start`` up to ``stop``: at least one."""
         if self.cut is None:
             return cut_texts(self.texts.slice(start, stop - start), places).pieces(0, stop - start)
         if len(places) * 4 < len(self.fields):
@@ -198,7 +203,7 @@ class Block:
         return [everything[place] for place in places]
 
     def chosen(self, records: NDArray[np.int32], places: Sequence[int]) -> list[memoryview]:
-        """The same of the records that are named."""
+        """The same for the given records."""
         if self.cut is None:
             found = cut_texts(self.texts.take(pa.array(records)), places)
         else:
@@ -210,19 +215,29 @@ _NO_TEXTS = pa.nulls(0, pa.string())  # pa.array would look for pandas, and load
 
 
 def block_of(rows: pa.Table, keysets: dict[int, dict[str, int]]) -> Block | None:
-    """The block of rows ``recnum, _keyset, _raw, *keys of the order``, their texts ending with SEPARATOR, in any order.
+    """The block of rows ``recnum, _keyset, _raw, *keys of the order``, in any order, whose texts end with SEPARATOR.
 
-    None if they are of several key sets, or have a character that is not of Latin-1.
+    None if they have several key sets, or a character outside Latin-1.
     """
     rows = _in_order(rows)
     texts = rows["_raw"].combine_chunks()
     kinds = rows["_keyset"].unique().to_pylist()
     keys = tuple(column.to_pylist() for column in rows.columns[3:])
     if not kinds:
-        return Block({}, [], keys, texts)
+        return Block({}, [], keys, texts, 0)
     if len(kinds) > 1 or not _is_latin(texts):
         return None
-    return Block(keysets[kinds[0]], rows["recnum"].to_pylist(), keys, texts)
+    return Block(keysets[kinds[0]], rows["recnum"].to_pylist(), keys, texts, kinds[0])
+
+
+def blocks_of(rows: pa.Table, keysets: dict[int, dict[str, int]], numbers: range, slots: int) -> list[Block | None]:
+    """The blocks ``numbers``, made of such rows as by ``block_of``; the axis must be the first key."""
+    rows = _in_order(rows)
+    along = rows.column(3).to_numpy()
+    ends = np.searchsorted(along, [number * slots for number in (*numbers, numbers.stop)]).tolist()
+    # Copied: a few remembered blocks must not keep the bytes of all rows alive.
+    parts = (rows.slice(a, b - a).take(pa.array(np.arange(b - a))) for a, b in pairwise(ends))
+    return [block_of(part, keysets) for part in parts]
 
 
 def _is_latin(texts: pa.Array) -> bool:
@@ -248,9 +263,42 @@ def _in_order(rows: pa.Table) -> pa.Table:
     return rows.take(pc.sort_indices(rows, sort_keys=keys))
 
 
+#: Blocks are packed for speed: more effort saves a tenth of the space and takes three times as long.
+_PACKING = pa.Codec("zstd", compression_level=1)
+_LENGTH = np.dtype("<u2")
+_HEAD = msgspec.msgpack.Decoder(tuple[int, list[int], tuple[list[object], ...]])
+
+
+def packed(number: int, block: Block | None) -> Packed:
+    """A block in the form of the file: its record numbers and keys, the lengths of its fields, the fields."""
+    cut = None if block is None or not block.recnums else block.whole().cut
+    if block is None or cut is None:
+        return Packed(number, 0, None)
+    lengths = np.diff(cut.offsets)
+    if lengths.max() > np.iinfo(_LENGTH).max:
+        return Packed(number, 0, None)
+    head = msgspec.msgpack.encode((block.keyset, block.recnums, block.keys))
+    whole = b"".join((len(head).to_bytes(4, "little"), head, lengths.astype(_LENGTH).tobytes(), cut.data))
+    return Packed(number, len(whole), _PACKING.compress(whole, asbytes=True))
+
+
+def unpacked(found: Packed, keysets: dict[int, dict[str, int]]) -> Block | None:
+    """The inverse of ``packed``; None where no block can be made."""
+    if found.data is None:
+        return None
+    whole = memoryview(pa.decompress(found.data, found.size, codec="zstd"))
+    begin = 4 + int.from_bytes(whole[:4], "little")
+    keyset, recnums, keys = _HEAD.decode(whole[4:begin])
+    fields = keysets[keyset]
+    offsets = np.zeros(len(recnums) * len(fields) + 1, np.int32)
+    after = begin + (len(offsets) - 1) * _LENGTH.itemsize
+    np.cumsum(np.frombuffer(whole[begin:after], _LENGTH), out=offsets[1:])
+    return Block(fields, recnums, keys, _NO_TEXTS, keyset, Cut(whole[after:], offsets, len(recnums)))
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Records of one block: a stretch, or those that are named."""
+    """Records of one block: a stretch, or given ones."""
 
     block: Block
     start: int
@@ -261,7 +309,7 @@ class Part:
         return self.stop - self.start if self.named is None else len(self.named)
 
     def record(self, index: int) -> int:
-        """Which of the block's records is the one at ``index``."""
+        """The block's number of the record at ``index``."""
         return self.start + index if self.named is None else int(self.named[index])
 
     def first(self, n: int) -> Part:
@@ -284,7 +332,7 @@ class Part:
 
 
 class BlockRows(Sequence[Row]):
-    """Rows that lie in blocks, one after the other; whoever wants columns gets them without any row."""
+    """Rows in blocks, one after the other. Columns can be had without making rows."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self._parts = [part for part in parts if len(part)]
@@ -311,7 +359,7 @@ class BlockRows(Sequence[Row]):
         raise IndexError(index)
 
     def first(self, n: int) -> BlockRows:
-        """The first ``n`` rows, the last ones for a negative ``n``."""
+        """The first ``n`` rows, or the last for a negative ``n``."""
         parts: list[Part] = []
         left = abs(n)
         for part in self._parts if n > 0 else reversed(self._parts):
@@ -323,15 +371,15 @@ class BlockRows(Sequence[Row]):
 
     @property
     def uncut(self) -> int:
-        """How many of the rows have still to be cut for their columns."""
+        """How many of the rows must still be cut to get columns."""
         return sum(len(part) for part in self._parts if part.block.cut is None)
 
     def have(self, name: str) -> bool:
-        """Whether each of the records has a field of that name."""
+        """True if every record has a field of that name."""
         return all(name in part.block.fields for part in self._parts)
 
     def columns(self, names: Sequence[str]) -> list[Joined]:
-        """These fields of all records, of which there must be one at least, and which must have them."""
+        """These fields of all records: at least one, and all must have them."""
         found = [part.pieces([part.block.fields[name] for name in names]) for part in self._parts]
         return [Joined(pieces, self._count) for pieces in zip(*found, strict=True)]
 
@@ -348,7 +396,7 @@ class _Remembered:
 
 @dataclass
 class _Room:
-    """Blocks of at most so many bytes; what was used longest ago is forgotten first."""
+    """Blocks up to a number of bytes; the least recently used are dropped first."""
 
     most: int
     bytes: int = 0
@@ -371,20 +419,20 @@ class _Room:
 class Blocks:
     """Blocks by series (in lower case) and number."""
 
-    texts: _Room = field(default_factory=lambda: _Room(MOST_TEXTS))
-    cut: _Room = field(default_factory=lambda: _Room(MOST_CUT))
+    new: _Room = field(default_factory=lambda: _Room(MOST_NEW))
+    used: _Room = field(default_factory=lambda: _Room(MOST_USED))
     _looks: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _unfit: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _slots: dict[str, int] = field(default_factory=dict)
 
     def slots(self, series: str) -> int:
-        """Axis values of one block of a series."""
+        """The axis values of one block of a series."""
         return self._slots.get(series, SLOTS)
 
     def find(self, series: str, number: int, current: PlacedVersion) -> Block | None:
-        """A block as the series is now; None if it is not remembered."""
+        """The block at the current version; None if it is not remembered."""
         key = (series, number)
-        room = self.cut if key in self.cut.blocks else self.texts
+        room = self.used if key in self.used.blocks else self.new
         found = room.blocks.get(key)
         if found is None:
             return None
@@ -398,36 +446,44 @@ class Blocks:
         return found.block
 
     def is_worth_reading(self, series: str, number: int) -> bool:
-        """Somebody looks at a block that is not remembered, among many; True if that was so several times lately."""
+        """Note a look, among many, at a block that is not remembered; True after several such looks recently."""
         self._looks.append((series, number))
         return self._looks.count((series, number)) >= LOOKS
 
-    def is_worth_cutting(self, series: str, number: int) -> bool:
-        """True if a block is looked into so often that it is time to cut it."""
-        found = self.texts.blocks.get((series, number))
+    def is_used(self, series: str, number: int) -> bool:
+        """True if a block is looked into often enough to be put, cut, among the used ones."""
+        found = self.new.blocks.get((series, number))
         return found is not None and found.looks >= LOOKS and bool(found.block.recnums)
 
     def is_fit(self, series: str, number: int) -> bool:
-        """False for a block that could not be had lately."""
+        """False for a block that recently could not be made."""
         return (series, number) not in self._unfit
 
-    def put(self, series: str, number: int, block: Block | None, version: int) -> None:
-        """Remember a block, as the series was at a version; None for one that cannot be had: it is not read again."""
-        room, key = self.texts if block is None or block.cut is None else self.cut, (series, number)
+    def put(self, series: str, number: int, block: Block | None, version: int, *, used: bool = False) -> None:
+        """Remember a block as of a version of the series; None for one that cannot be made: it is not tried again."""
+        room, key = self.used if used else self.new, (series, number)
         if block is None or block.size > room.most // 4:
             self._unfit.append(key)
             return
-        if len(block.recnums) > MOST_IN_BLOCK and self.slots(series) > 1:
-            self._shorten(series, len(block.recnums))
+        if self.shorten(series, len(block.recnums)):
             return
-        self.texts.drop(key)
+        self.new.drop(key)
         room.put(key, _Remembered(block, version))
 
-    def _shorten(self, series: str, records: int) -> None:
-        """Have shorter blocks of a series: one of this length had so many records."""
-        while records > MOST_IN_BLOCK and self.slots(series) > 1:
-            self._slots[series] = self.slots(series) // 2
-            records //= 2
-        for room in (self.texts, self.cut):
-            for key in [key for key in room.blocks if key[0] == series]:
-                room.drop(key)
+    def have_slots(self, series: str, slots: int) -> None:
+        """Set the number of axis values in the blocks of a series."""
+        if slots != self.slots(series):
+            self._slots[series] = slots
+            for room in (self.new, self.used):
+                for key in [key for key in room.blocks if key[0] == series]:
+                    room.drop(key)
+
+    def shorten(self, series: str, records: int) -> bool:
+        """Make the blocks of a series shorter if one has more than MOST_IN_BLOCK records; True if that was done."""
+        slots = self.slots(series)
+        while records > MOST_IN_BLOCK and slots > 1:
+            slots, records = slots // 2, records // 2
+        if slots == self.slots(series):
+            return False
+        self.have_slots(series, slots)
+        return True

@@ -1,17 +1,18 @@
-"""What upstream replaced or withdrew of what was held: noted as it is taken over, and read for reports.
+"""Logs beside the records: their coverage, and what upstream replaced or withdrew.
 
-Only records that the mirror vouched for count: one that was asked for by its number, and whose newer
-version came later, has not changed. The files of replaced records stay, and are the first to be evicted.
+``CoverageLog`` has what was completed. It is replayed at start; later rows win. A row is written in the
+transaction of the records that it vouches for. When most rows are outdated, the log is written again as the
+spans that they add up to.
 
-Coverage as it is kept: a log of what was completed, replayed at start; later rows win.
-
-A row is written in the transaction of the records that it vouches for. When most rows are outdated the
-log is written again, as the spans that they come to.
+``Changes`` has the held records that upstream replaced or withdrew, for reports. Only records that the mirror
+vouched for count: one that was requested by number, and whose newer version came later, has not changed. The
+files of replaced records stay, and are the first to be evicted.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
 
 
-#: The log is written again when it has this many times the rows that are needed, and some more.
+log = logging.getLogger(__name__)
+
+#: The log is written again when it has more than WASTE times the rows that are needed, plus SOME.
 WASTE, SOME = 2, 1000
 
 _Span = tuple[str, str, int, int, int, float]
@@ -55,15 +58,14 @@ class CoverageLog:
     def __init__(self) -> None:
         self._next = 0
         self._length = 0
-        self._needed = 0  #: rows after it was last written again or replayed
+        self._needed = 0  #: rows when it was last written again or replayed
 
     def replay(self, cursor: Cursor) -> dict[str, Coverage]:
         """The coverage of each series, by lower-case name."""
         found: dict[str, Coverage] = {}
         rows = cursor.execute(f"{_SELECT} ORDER BY id").fetchall()
-        for number, name, region, lo, hi, step, checked_at in rows:
-            box = Box(region_from_json(region), (Steps(lo, hi, step),))
-            found.setdefault(name, Coverage()).add(box, checked_at)
+        for number, name, *span in rows:
+            _add(found.setdefault(name, Coverage()), *span)
             self._next = number + 1
         self._length, self._needed = len(rows), sum(1 for _ in spans(found))
         return found
@@ -83,12 +85,12 @@ class CoverageLog:
         """What the log says of a series."""
         coverage = Coverage()
         rows = cursor.execute(f"{_SELECT} WHERE series = ? ORDER BY id", [series.lower()]).fetchall()
-        for _, _, region, lo, hi, step, checked_at in rows:
-            coverage.add(Box(region_from_json(region), (Steps(lo, hi, step),)), checked_at)
+        for _, _, *span in rows:
+            _add(coverage, *span)
         return coverage
 
     def replace(self, cursor: Cursor, series: str, coverage: Coverage) -> None:
-        """Of a series no more is vouched for than ``coverage``."""
+        """Let ``coverage`` be all that is vouched for of a series."""
         cursor.execute("DELETE FROM mirror.coverage WHERE series = ?", [series.lower()])
         self._insert(cursor, list(spans({series.lower(): coverage})))
 
@@ -97,7 +99,7 @@ class CoverageLog:
         return self._length > WASTE * self._needed + SOME
 
     def compact(self, cursor: Cursor) -> None:
-        """Write the log again ; what it replays to stays the same."""
+        """Write the log again; it replays to the same coverage."""
         rows = list(spans(self.replay(cursor)))
         cursor.execute("DELETE FROM mirror.coverage")
         self._length = 0
@@ -120,6 +122,16 @@ class CoverageLog:
             cursor.unregister(_BATCH)
 
 
+def _add(coverage: Coverage, region: str, lo: int, hi: int, step: int, checked_at: float) -> None:
+    """Count a row of the log; one that cannot be read claims nothing, and its records are asked for again."""
+    try:
+        box = Box(region_from_json(region), (Steps(lo, hi, step),))
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        log.warning("a row of the coverage cannot be read region=%.200s error=%s", region, problem)
+        return
+    coverage.add(box, checked_at)
+
+
 def spans(coverage: Mapping[str, Coverage]) -> Iterator[_Span]:
     """The fewest rows that replay to ``coverage``."""
     for name, held in coverage.items():
@@ -129,7 +141,7 @@ def spans(coverage: Mapping[str, Coverage]) -> Iterator[_Span]:
 
 
 def region_to_json(region: Region) -> str:
-    """A region as the log holds it."""
+    """A region in the form the log has it."""
     others = [list(r) if isinstance(r, Between) else r for r in region.others]
     return json.dumps({"others": others, "all_versions": region.all_versions})
 
@@ -146,7 +158,7 @@ _CHANGES = "incoming_changes"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A record that was held and is an old version now; ``new`` is None if no record has its name any more."""
+    """A held record that became an old version; ``new`` is None if no record has its name any more."""
 
     series: str
     old: int
@@ -162,7 +174,7 @@ class Changes:
         self._database = database
 
     async def found(self, series: str | None, since: float | None, most: int) -> list[Change]:
-        """The last ``most`` changes, newest first, of one series or all, since a moment in Unix seconds."""
+        """The last ``most`` changes of one series or all since a moment in Unix seconds, newest first."""
         sql = (
             "SELECT series, old_recnum, new_recnum, name, found_at FROM mirror.changes "
             "WHERE (?::VARCHAR IS NULL OR series = ?) AND found_at >= ? ORDER BY found_at DESC, name, series LIMIT ?"
@@ -176,9 +188,9 @@ class Changes:
 def note_changes(
     cursor: Cursor, layout: Layout, replaced: Mapping[int, int | None], found_at: float, *, vouched: bool
 ) -> None:
-    """Note what became of held records, which are still in the series' table: old number to new, or None.
+    """Note held records that are about to leave the series' table: old number to new, or None.
 
-    ``vouched``: the mirror held them to be the newest; where that is not known, coverage tells.
+    ``vouched``: the mirror vouched that they were the newest; otherwise coverage decides.
     """
     rows = _rows(cursor, layout, replaced)
     if not vouched:
@@ -206,7 +218,7 @@ def note_changes(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What a held record is called, and where it lies among the prime keys."""
+    """The name of a held record, and its place among the prime keys."""
 
     name: str
     place: int
@@ -225,7 +237,10 @@ def _rows(cursor: Cursor, layout: Layout, numbers: Collection[int]) -> dict[int,
     found = cursor.execute(sql, [list(numbers)]).fetchall()
     names = _name_positions(cursor, series)
     return {
-        recnum: _Row(from_wire(raw.split(SEPARATOR)[names[keyset]]), at, tuple(map(_restriction, keys)))
+        recnum: _Row(
+            from_wire(raw.split(SEPARATOR)[names[keyset]]) if keyset in names else f"{series.name}[:#{recnum}]",
+            at, tuple(map(_restriction, keys)),
+        )
         for recnum, keyset, raw, at, *keys in found
     }
 
@@ -240,14 +255,22 @@ def _restriction(value: object) -> Restriction:
 
 
 def _name_positions(cursor: Cursor, series: Series) -> dict[int, int]:
-    """Where the name stands among the fields of each key set."""
+    """The position of the name among the fields of each key set."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
     rows = cursor.execute(sql, [series.name.lower()]).fetchall()
-    return {keyset: json.loads(fields).index(NAME_FIELD) for keyset, fields in rows}
+    return {keyset: at for keyset, fields in rows if (at := _name_position(fields)) is not None}
+
+
+def _name_position(fields: str) -> int | None:
+    try:
+        names = json.loads(fields)
+    except ValueError:  # damaged: its rows have no name that can be read
+        return None
+    return names.index(NAME_FIELD) if isinstance(names, list) and NAME_FIELD in names else None
 
 
 def _vouched(cursor: Cursor, layout: Layout, rows: Mapping[int, _Row]) -> set[int]:
-    """Those of the records of which coverage says that they were the newest of their name."""
+    """The records that coverage vouches to have been the newest of their name."""
     coverage = CoverageLog().of(cursor, layout.series.name) if rows else Coverage()
     return {n for others, numbers in _by_others(rows) for n in _covered(coverage, others, numbers, rows)}
 
@@ -268,7 +291,7 @@ def _covered(
 
 
 def _send_to_the_back(cursor: Cursor, series: str, old: list[int]) -> None:
-    """The files that only these records have count as unused for longest."""
+    """Make files that only these records have the least recently used ones."""
     cursor.execute(
         "UPDATE mirror.blobs SET last_used = 0 FROM ("
         "  SELECT head, sha256 FROM mirror.holdings WHERE head IN ("

@@ -4,16 +4,17 @@ Reading and writing go through ``Database``. The public methods own their transa
 coverage and precision of one chunk are committed together or not at all. The memory copies (coverage,
 key sets, tolerances) change only after the commit.
 
-Structures of series as they are kept, and tables that follow when a structure changes.
-
-A keyword whose type changed gets its column again from what the records print: ``_raw`` has it all.
-Every function works inside the caller's transaction.
+When the structure of a series changes, its tables follow. The column of a keyword with a new type is
+computed again from ``_raw``, which has everything that the records print. Functions of this module that
+take a cursor work inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -23,16 +24,25 @@ import pyarrow as pa
 
 from mirror.concurrency import Version
 from mirror.coverage.coverage import Coverage
+from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
 from mirror.coverage.sharing import oldest_check, split_by_age
-from mirror.errors import StorageError
+from mirror.errors import MirrorError, StorageError
 from mirror.storage.index.affected import affected_by_recnums
+from mirror.storage.index.blocks import blocks_of, packed
 from mirror.storage.index.changes import CoverageLog, note_changes
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
-from mirror.storage.index.reader import Held, Reader
+from mirror.storage.index.reader import MOST_ROWS, Held, Reader, Unreadable, arrow_of, runs
 from mirror.storage.index.rows import rows_of, typed_values, widened_by
-from mirror.storage.index.windows import place_of
+from mirror.storage.index.windows import (
+    block_counts_sql,
+    is_in_order,
+    place_of,
+    places_of,
+    stretch,
+    window_sql,
+)
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -42,15 +52,18 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.answers import NewAnswer
+    from mirror.storage.index.blocks import PlacedVersion
     from mirror.storage.index.merge import ForeignRecords
     from mirror.wire.rs_list import RsList
 
+
+log = logging.getLogger(__name__)
 
 _BATCH = "incoming_column"
 
 
 def all_tables(cursor: Cursor) -> set[str]:
-    """The qualified names of all tables: those of a series are there if records of it were ever kept."""
+    """The qualified names of all tables; a series has its tables once records of it were kept."""
     rows = cursor.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
     return {name for (name,) in rows}
 
@@ -58,9 +71,9 @@ def all_tables(cursor: Cursor) -> set[str]:
 def store_series(
     cursor: Cursor, layout: Layout, keyset: int, fetched_at: float, *, is_new: bool
 ) -> dict[str, Tolerance]:
-    """Write down a structure and the key set of its new rows, and bring the tables up to it.
+    """Store a structure and the key set of its new rows, and bring the tables up to date with it.
 
-    Gives the tolerances of columns that were made again. A series that ``is_new`` has no tables.
+    Returns the tolerances of columns that were computed again. A series that ``is_new`` has no tables.
     """
     name = layout.series.name
     text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
@@ -78,17 +91,27 @@ def store_series(
 
 
 def store_keyset(cursor: Cursor, series: str, number: int, fields: Sequence[str]) -> None:
-    """Write down what the fields of the rows with this key set are."""
+    """Store the fields of the rows with this key set."""
     cursor.execute(
         "INSERT INTO mirror.keysets VALUES (?, ?, ?)", [number, series.lower(), json.dumps(fields)]
     )
+
+
+def _fields(text: str) -> tuple[str, ...]:
+    """The fields that a key set names; none if that cannot be read, so that its rows lack every one."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return ()
+    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if whole else ()
 
 
 def narrow_keysets(cursor: Cursor, layout: Layout) -> tuple[int, ...]:
     """The key sets of a series that lack one of its fields."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
     rows = cursor.execute(sql, [layout.series.name.lower()]).fetchall()
-    return tuple(number for number, fields in rows if not layout.is_whole(json.loads(fields)))
+    return tuple(number for number, fields in rows if not layout.is_whole(_fields(fields)))
 
 
 def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | None:
@@ -99,7 +122,7 @@ def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | Non
 
 
 def add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Tolerance]) -> None:
-    """Rows are only added, the widest counts: of two answers that are kept at a time none is lost."""
+    """Add tolerances. Rows are never changed and the widest counts, so that no concurrent write is lost."""
     if tolerances:
         columns = zip(*((keyword, t.absolute, t.relative) for keyword, t in tolerances.items()), strict=True)
         sql = "INSERT INTO mirror.precision SELECT ?, unnest(?::VARCHAR[]), unnest(?::DOUBLE[]), unnest(?::DOUBLE[])"
@@ -107,7 +130,7 @@ def add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Toleran
 
 
 def _follow(cursor: Cursor, layout: Layout, table: str) -> Iterator[tuple[str, Tolerance]]:
-    """Give a table the columns of the structure, each of its type; the tolerances of those made again."""
+    """Give a table the structure's columns with their types; yields the tolerances of recomputed ones."""
     have = {row[0].lower(): row[1] for row in cursor.execute(f"DESCRIBE {table}").fetchall()}
     for column in layout.columns:
         if column.name not in have:
@@ -139,15 +162,15 @@ def _retyped(cursor: Cursor, layout: Layout, table: str, column: TypedColumn) ->
 
 
 def _keyset_positions(cursor: Cursor, layout: Layout, keyword: str) -> list[tuple[int, int]]:
-    """The key sets that have a keyword, and where."""
+    """The key sets that have a keyword, and its position in each."""
     sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
-    rows = [(n, json.loads(text)) for n, text in cursor.execute(sql, [layout.series.name.lower()]).fetchall()]
+    rows = [(n, _fields(text)) for n, text in cursor.execute(sql, [layout.series.name.lower()]).fetchall()]
     return [(keyset, fields.index(keyword)) for keyset, fields in rows if keyword in fields]
 
 
 T = TypeVar("T")
 
-#: The moment of a check that has not been made, in Unix seconds.
+#: The time of a check that was never made, in Unix seconds.
 NEVER = 0.0
 
 
@@ -155,7 +178,7 @@ NEVER = 0.0
 class Committed:
     """Coverage that was just committed: these boxes are held, as of ``checked_at``.
 
-    ``since``: what was held as of that moment already is what is held now; None: it may be another content.
+    ``since``: their content has not changed since that moment; None: it may have.
     """
 
     series: Series
@@ -166,7 +189,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class KeptFact:
-    """A small answer that was just kept; a structure as it is written down is one of the kind ``structure``."""
+    """A small answer that was just kept; for a stored structure the kind is ``structure``."""
 
     kind: str
     key: str
@@ -176,25 +199,35 @@ class KeptFact:
 
 STRUCTURE = "structure"
 
+#: Blocks that are cut in one transaction, during which other writes wait.
+CUT_AT_ONCE = 8
+#: Time until a series is searched again for blocks to cut: LOOK_FACTOR times what that took, within these seconds.
+LOOK_FACTOR, SHORTEST_LOOK, LONGEST_LOOK = 100, 10.0, 600.0
+
 
 class Index(Reader):
     """Records and coverage of all series; made by ``load``."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        #: Told what was committed, but for what came from those who are told.
+        #: Called with what was committed, unless it came from the other mirrors that share.
         self.on_commit: Callable[[Committed | KeptFact], None] | None = None
         self._log = CoverageLog()
-        self.removals = Version()  #: of all records: advances when some are taken away, as what was planned may be wrong then
-        # One after the other: several at a time would only all be done late, and nothing committed before.
+        self.removals = Version()  #: of all records: advances when some are removed, since plans may then be wrong
+        # One at a time: in parallel all would finish late, with nothing committed before.
         self._converting = asyncio.Lock()
+        self._cut: dict[str, int] = {}  #: the version of each series at which all its blocks were in the file
+        self._next_look: dict[str, float] = {}  #: when to look at a series again, by the loop's clock
 
     @classmethod
     async def load(cls, database: Database) -> Index:
         """The index of a store, with its coverage read into memory."""
         index = cls(database)
-        await database.read(index._load)
-        with suppress(duckdb.Error, StorageError):  # a full disk must not keep what is held from being answered
+        token = await database.read(index._load)
+        await asyncio.to_thread(index._file.open, token)
+        for name, slots in index._file.slots.items():
+            index._blocks.have_slots(name, slots)
+        with suppress(duckdb.Error, StorageError):  # a full disk must not keep the mirror from answering with what it holds
             await index._tidy()
         return index
 
@@ -203,37 +236,44 @@ class Index(Reader):
     async def keep_series(self, series: Series, fetched_at: float, *, is_shared: bool = False) -> None:
         """Keep a structure; new keywords become new columns, and a new key set for new rows.
 
-        Where it has fields that held records lack, these have never been checked. Where records lie otherwise
-        among their prime keys than before, nothing is vouched for any more. ``is_shared``: another mirror that shares
-        with this one has it already, here as below.
+        Held records that lack one of its fields count as never checked. Where its prime keys place records
+        differently than before, nothing is vouched for any more. ``is_shared``, here as below: another mirror that
+        shares with this one has it already.
         """
         layout, name = Layout(series), series.name.lower()
         held = self._held.get(name)
-        is_new = held is None
+        unread = self._unreadable.get(name)
+        is_new = held is None and unread is None
         same = held is not None and held.layout.fields == layout.fields
         keyset = held.keyset if held is not None and same else self._new_keyset(layout)
         moved = held is not None and key_space(held.series) != key_space(series)
         grown = held is not None and not layout.is_whole(held.layout.fields)
 
         def vouched(coverage: Coverage) -> Coverage:
-            return Coverage() if moved else coverage.redated(lambda _: NEVER)
+            return Coverage() if moved or unread is not None else coverage.redated(lambda _: NEVER)
+
+        text = encode_series_struct(series, runtime=0.0).decode("latin-1")
+        is_other = unread is not None or (held is not None and text != encode_series_struct(held.series, runtime=0.0).decode("latin-1"))
 
         def work(cursor: Cursor) -> dict[str, Tolerance]:
-            if moved or grown:
+            if is_other:
+                self._file.drop(name, None)
+            if moved or grown or unread is not None:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
                 self._answers.cut(cursor, name, vouched)
             return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
 
         if held is not None and (moved or grown):
-            held.coverage = vouched(held.coverage)  # first: nobody may count on what cannot be told any more
+            held.coverage = vouched(held.coverage)  # first: nobody may rely on what no longer holds
         widened = await self._database.write(work)
-        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset))
+        self._unreadable.pop(name, None)
+        kept = unread is not None and unread.has_tables
+        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset, has_tables=kept))
         held.widen(widened)
         held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
         held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
         held.version.advance()
         if self.on_commit is not None and not is_shared:
-            text = encode_series_struct(series, runtime=0.0).decode("latin-1")
             self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
     # ---- records ---------------------------------------------------------------------------------
@@ -247,10 +287,9 @@ class Index(Reader):
         checked_at: float,
         more: tuple[NewAnswer, ...] = (),
     ) -> None:
-        """Keep the records of an answer, and that they are all there are in the boxes ``complete``.
+        """Keep the records of an answer, and the claim that they are all there are in the boxes ``complete``.
 
-        Records of those boxes that the answer does not have are moved to the old versions. ``more`` is what else the
-        answer says.
+        Other records in those boxes become old versions. ``more`` are further answers that it gives.
         """
         gaps = [gap for box in complete for gap in self.coverage(series).gaps(box)]
         await self._merge(
@@ -266,7 +305,7 @@ class Index(Reader):
     async def keep_answer(
         self, series: Series, answer: NewAnswer, checked_at: float, answers: Sequence[RsList] = ()
     ) -> None:
-        """Keep what JSOC answered, with those of its records that were not held before."""
+        """Keep an answer of JSOC, with those of its records that were not held before."""
         if not answers:
             layout = self._held[series.name.lower()].layout
             await self._database.write(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
@@ -276,7 +315,7 @@ class Index(Reader):
     async def amend(
         self, series: Series, answers: Sequence[RsList], box: Box, *, gone: Collection[int], checked_at: float
     ) -> None:
-        """A box that is held was checked: the answers hold what changed, ``gone`` are not there any more."""
+        """Note that a held box was checked: ``answers`` have the records that changed, ``gone`` no longer exist."""
         await self._merge(
             series, answers, (), gone=gone, vouched=True, checked=(box,), checked_at=checked_at, renews=True
         )
@@ -284,7 +323,7 @@ class Index(Reader):
     async def confirm(
         self, series: Series, boxes: tuple[Box, ...], checked_at: float, *, is_shared: bool = False
     ) -> None:
-        """Boxes were checked against upstream and found unchanged."""
+        """Note that boxes were checked against upstream and found unchanged."""
         name = series.name.lower()
         since = self._since(series, boxes)
         await self._database.write(lambda cursor: self._log.add(cursor, name, boxes, checked_at))
@@ -295,7 +334,7 @@ class Index(Reader):
         await self._tidy()
 
     def _since(self, series: Series, boxes: tuple[Box, ...]) -> float | None:
-        """Since when all of these boxes are held; None if some are not, or nobody wants to know."""
+        """Since when all of these boxes are held; None if some are not, or nobody listens."""
         if self.on_commit is None:
             return None
         coverage = self.coverage(series)
@@ -318,44 +357,48 @@ class Index(Reader):
         renews: bool = False,
         more: tuple[NewAnswer, ...] = (),
     ) -> None:
-        """Records, what they replace, the claim on ``checked``, and ``more`` answers, in one transaction."""
+        """Commit records, what they replace, the claim on ``checked``, and ``more`` answers, in one transaction."""
         held = self._held[series.name.lower()]
         layout = held.layout
         async with self._converting:
             rows = await rows_of(layout, answers, held.keyset)
         widened = widened_by(layout, answers, held.tolerances)
+        changed = _Changed(layout)
 
-        def work(cursor: Cursor) -> bool:
+        def work(cursor: Cursor) -> None:
+            changed.begin(rows)
+
             def note(replaced: Mapping[int, int | None]) -> None:
+                changed.add(cursor, replaced)
                 note_changes(cursor, layout, replaced, checked_at, vouched=vouched)
                 self._doubt(cursor, layout, replaced)
 
             if not held.has_tables:
                 create_tables(cursor, layout)
             came = _unknown(cursor, layout, rows) if vouched and self._answers.any_of(layout.series.name) else []
-            added = merge(cursor, layout, rows, complete, gone=gone, note=note)
+            merge(cursor, layout, rows, complete, gone=gone, note=note)
             self._doubt(cursor, layout, came)
             for each in more:
                 self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
             add_tolerances(cursor, layout, widened)
-            return added
+            self._file.drop(layout.series.name.lower(), changed.places)
 
         if renews and any(held.coverage.gaps(box) for box in checked):
-            checked = ()  # some of it was taken away meanwhile
+            checked = ()  # some of it was removed meanwhile
         unchanged = renews and not gone and rows is None
         since = self._since(series, checked) if unchanged else None
         held.widen(widened)  # first: nobody may read the new rows with the old tolerances
-        added = await self._database.write(work)
+        await self._database.write(work)
         held.has_tables = True
-        held.version.advance(place_of(layout.series, rows) if added else None)
+        changed.tell(held.version)
         for box in checked:
             held.coverage.add(box, checked_at)
         self._tell(series, checked, checked_at, since)
         await self._tidy()
 
     def _doubt(self, cursor: Cursor, layout: Layout, recnums: Collection[int]) -> None:
-        """These records are replaced, or came where all seemed to be held: answers about their places are no more."""
+        """Cut the answers about places of these records, which are replaced, or came where all seemed to be held."""
         if recnums and self._answers.any_of(layout.series.name):
             self._answers.cut(cursor, layout.series.name, affected_by_recnums(cursor, layout, recnums).uncover)
 
@@ -366,32 +409,39 @@ class Index(Reader):
     async def drop(
         self, series: Series, uncover: Callable[[Coverage], Coverage], work: Callable[[Cursor], T]
     ) -> T:
-        """Do ``work``, which takes records away, and claim only what ``uncover`` leaves, in one transaction."""
+        """Do ``work``, which removes records, and claim only what ``uncover`` leaves, in one transaction."""
         held = self._held[series.name.lower()]
 
         def both(cursor: Cursor) -> T:
             self._log.replace(cursor, series.name, uncover(self._log.of(cursor, series.name)))
             self._answers.cut(cursor, series.name, uncover)
             done = work(cursor)
+            self._file.drop(series.name.lower(), None)
             if held.has_tables and self._answers.any_of(series.name):
                 self._answers.forget_unheld(cursor, held.layout)
             return done
 
         self.removals.advance()
-        held.coverage = uncover(held.coverage)  # first: nobody may count on what is about to go
+        held.coverage = uncover(held.coverage)  # first: nobody may rely on what is about to go
         done = await self._database.write(both)
         held.version.advance()
-        held.coverage = uncover(held.coverage)  # what was committed before this, and is claimed since
+        held.coverage = uncover(held.coverage)  # again, for claims that were committed meanwhile
         return done
 
-    async def mend(self, series: Series, work: Callable[[Cursor], T]) -> T:
-        """Do ``work``, which puts the tables of a series in order, in one transaction."""
-        done = await self._database.write(work)
-        self._held[series.name.lower()].version.advance()
-        return done
+    async def mend(self, series: Series, work: Callable[[Cursor], list[str]]) -> list[str]:
+        """Do ``work``, which repairs the tables of a series and says what was wrong, in one transaction."""
+
+        def both(cursor: Cursor) -> list[str]:
+            if found := work(cursor):
+                self._file.drop(series.name.lower(), None)
+            return found
+
+        if found := await self._database.write(both):
+            self._held[series.name.lower()].version.advance()
+        return found
 
     async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:
-        """The number here of a key set with these fields, for rows that another mirror kept."""
+        """The number that a key set with these fields has here, for rows from another mirror."""
         known = await self._database.read(lambda cursor: find_keyset(cursor, series.name, fields))
         if known is not None:
             return known
@@ -404,14 +454,18 @@ class Index(Reader):
         return number
 
     async def absorb(self, series: Series, share: ForeignRecords, *, is_shared: bool = False) -> None:
-        """Merge what another mirror held of a series, rows and claims in one transaction: see ``absorb``."""
+        """Merge what another mirror cached of a series, rows and claims in one transaction: see ``merge.absorb``."""
         held = self._held[series.name.lower()]
         opened = ((opened_box(held.series, box), at) for box, at in share.claims)
         theirs, ours = split_by_age(held.coverage, [(box, at) for box, at in opened if box is not None])
         found_at = max((at for _, at in share.claims), default=held.fetched_at)
+        changed = _Changed(held.layout)
 
         def work(cursor: Cursor) -> None:
+            changed.begin(*share.new, *share.old)
+
             def note(replaced: Mapping[int, int | None]) -> None:
+                changed.add(cursor, replaced)
                 note_changes(cursor, held.layout, replaced, found_at, vouched=False)
                 self._doubt(cursor, held.layout, replaced)
 
@@ -421,11 +475,12 @@ class Index(Reader):
             for box, checked_at in theirs:
                 self._log.add(cursor, series.name, (box,), checked_at)
             add_tolerances(cursor, held.layout, dict(share.tolerances))
+            self._file.drop(series.name.lower(), changed.places)
 
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
-        held.version.advance()
+        changed.tell(held.version)
         for box, checked_at in theirs:
             held.coverage.add(box, checked_at)
             if not is_shared:
@@ -433,41 +488,131 @@ class Index(Reader):
         await self._tidy()
 
     async def drop_broken_answers(self, series: Series) -> int:
-        """Keep no answer about a series that names a record which is not held; how many there were."""
+        """Drop answers about a series that name a record which is not held; how many there were."""
         layout = self._held[series.name.lower()].layout
         return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
 
+    # ---- blocks that are cut ahead -----------------------------------------------------------------
+
+    async def cut_ahead(self, may_go_on: Callable[[], bool]) -> None:
+        """Cut the blocks that are not in the file, some at a time, for as long as ``may_go_on`` allows.
+
+        The last block of a series waits until it is full. StorageError if blocks cannot be written.
+        """
+        now = asyncio.get_running_loop().time
+        for name, held in tuple(self._held.items()):
+            is_due = self._cut.get(name) != held.version.number and now() >= self._next_look.get(name, 0.0)
+            if not is_due or not held.has_tables or not is_in_order(held.series) or not may_go_on():
+                continue
+            version, began = held.version.number, now()
+            lacking = await self._lacking(name, held)
+            self._next_look[name] = now() + min(max(LOOK_FACTOR * (now() - began), SHORTEST_LOOK), LONGEST_LOOK)
+            for run in runs(lacking, CUT_AT_ONCE):
+                if not may_go_on():
+                    return
+                await self._cut_run(name, held, run, self._blocks.slots(name))
+            self._cut[name] = version
+
+    async def _lacking(self, name: str, held: Held) -> list[int]:
+        """The blocks of a series that have records but are not in the file, in order."""
+        while True:
+            slots = self._blocks.slots(name)
+            sql = block_counts_sql(held.layout, slots)
+            found = await self._database.read(lambda cursor, sql=sql: cursor.execute(sql).fetchall())  # type: ignore[misc]
+            if not self._blocks.shorten(name, max((count for _, count, _ in found), default=0)):
+                break
+        if found and found[-1][2] < found[-1][0] * slots + slots - 1:
+            del found[-1]
+        there = await asyncio.to_thread(self._file.numbers, name, slots)
+        return [number for number, _, _ in found if number not in there]
+
+    async def _cut_run(self, name: str, held: Held, run: range, slots: int) -> None:
+        sql = window_sql(held.layout, stretch(run[0], run[-1], slots))
+
+        def work(cursor: Cursor) -> None:
+            rows = arrow_of(cursor, sql, MOST_ROWS)
+            found = [None] * len(run) if rows is None else blocks_of(rows, self._keysets, run, slots)
+            token = secrets.token_hex(8)
+            self._file.put(name, slots, map(packed, run, found), token)
+            cursor.execute("DELETE FROM mirror.block_file")
+            cursor.execute("INSERT INTO mirror.block_file VALUES (?)", [token])
+
+        await self._database.write(work)
+
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _load(self, cursor: Cursor) -> None:
+    def _load(self, cursor: Cursor) -> str | None:
+        """Read the store into memory; returns the token of the block file."""
         known = cursor.execute("FROM mirror.series").fetchall()
         tables = all_tables(cursor) if known else set()
         for name, structure, fetched_at in known:
-            series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
-            layout = Layout(series)
             kept = name.lower() in tables
+            try:
+                series = decode_series_struct(structure.encode("latin-1"), name_hint=name)
+                layout = Layout(series)
+            except (MirrorError, ValueError) as problem:
+                log.warning("structure of a series cannot be read series=%s error=%s", name, problem)
+                self._unreadable[name.lower()] = Unreadable(name, str(problem), has_tables=kept)
+                continue
             self._held[name.lower()] = Held(series, fetched_at, layout, keyset=0, has_tables=kept)
         for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
-            self._keysets[keyset] = _positions(names := tuple(json.loads(fields)))
-            if self._held[name].layout.fields == names:
-                self._held[name].keyset = keyset
-            elif not self._held[name].layout.is_whole(names):
-                self._held[name].narrow += (keyset,)
+            self._keysets[keyset] = _positions(names := _fields(fields))
+            held = self._held.get(name)
+            if held is None:
+                continue
+            if held.layout.fields == names:
+                held.keyset = keyset
+            elif not held.layout.is_whole(names):
+                held.narrow += (keyset,)
         for name, keyword, absolute, relative in cursor.execute("FROM mirror.precision").fetchall():
-            self._held[name].widen({keyword: Tolerance(absolute, relative)})
+            if (held := self._held.get(name)) is not None:
+                held.widen({keyword: Tolerance(absolute, relative)})
         self._answers.load(cursor)
         for name, coverage in self._log.replay(cursor).items():
-            self._held[name].coverage = opened_coverage(self._held[name].series, coverage)
+            if (held := self._held.get(name)) is not None:
+                held.coverage = opened_coverage(held.series, coverage)
+        token = cursor.execute("SELECT token FROM mirror.block_file").fetchone()
+        return None if token is None else str(token[0])
 
     def _new_keyset(self, layout: Layout) -> int:
-        """A number for these fields, known before the first row that has it can be read."""
+        """A number for these fields, in memory before the first row that has it can be read."""
         number = max(self._keysets, default=0) + 1
         self._keysets[number] = _positions(layout.fields)
         return number
 
 
+class _Changed:
+    """Where along the axis one transaction changes records of a series."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.places: list[tuple[int, int]] | None = []  #: None: anywhere
+
+    def begin(self, *rows: pa.Table | None) -> None:
+        """Start over with the places of new rows (the transaction may have been tried before)."""
+        self.places = []
+        for each in rows:
+            place = place_of(self._layout.series, each)
+            self._extend(None if place is None else [place])
+
+    def add(self, cursor: Cursor, replaced: Collection[int]) -> None:
+        """Add the places of records that are about to go."""
+        self._extend(places_of(cursor, self._layout, replaced))
+
+    def tell(self, version: PlacedVersion) -> None:
+        """Advance the version by all that has changed."""
+        for place in [None] if self.places is None else self.places or [_NOWHERE]:
+            version.advance(place)
+
+    def _extend(self, places: list[tuple[int, int]] | None) -> None:
+        self.places = None if places is None or self.places is None else self.places + places
+
+
+_NOWHERE = MAX, MIN
+
+
 def _unknown(cursor: Cursor, layout: Layout, rows: pa.Table | None) -> list[int]:
-    """The record numbers among rows that are not held yet."""
+    """The record numbers in ``rows`` that are not held yet."""
     numbers = [] if rows is None else rows["recnum"].to_pylist()
     held: set[int] = set()
     for table in (layout.table, layout.old_table) if numbers else ():

@@ -1,13 +1,11 @@
-"""How a record lies in the index: one ``_raw`` of everything as printed, and typed columns beside it.
+"""How a record is stored in the index: one ``_raw`` of everything as printed, and typed columns beside it.
 
 ``_raw`` joins the record's wire text (``mirror.wire.text``) by ``SEPARATOR``; its fields are named by a
 key set. It answers searches byte for byte; the typed columns answer conditions, ranges and SQL. Typed
 columns alone would lose leading zeros, padding, the number of digits, MISSING and leap seconds.
 
-How precisely a column of printed numbers tells the stored ones.
-
-A condition on a keyword compares stored values upstream, printed ones here; the tolerance says when
-the two might disagree, so that the mirror asks instead of guessing.
+A condition compares stored values upstream, but printed ones here. A column's ``Tolerance`` says when the two
+might disagree, so that the mirror asks instead of guessing.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ SEPARATOR = "\x1f"
 #: Stands in ``_raw`` for a segment parameter that the record's segment does not have.
 ABSENT = "\x1e"
 
-#: Facts about a record that are no keywords; ``*spec*`` is kept as the record's name.
+#: Facts about a record that are not keywords; ``*spec*`` is kept as the record's name.
 PSEUDO_KEYS = ("*recnum*", "*sunum*", "*size*", "*online*", "*retain*", "*archive*", "*recdir*", "*dirmtime*")
 NAME_FIELD = "*spec*"
 SEGMENT_PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
@@ -42,7 +40,7 @@ _SQL_TYPES = {
     "short": "SMALLINT",
     "int": "INTEGER",
     "longlong": "BIGINT",
-    "float": "DOUBLE",  # a printed float is a decimal number; single precision would round it again
+    "float": "DOUBLE",  # a printed float is a decimal number, which single precision would round again
     "double": "DOUBLE",
     "time": "DOUBLE",
     "string": "VARCHAR",
@@ -89,9 +87,10 @@ class Layout:
 
     @cached_property
     def aliases(self) -> dict[str, str]:
-        """Lower-case names of rows that repeat the one before under a FITS name (DATE-OBS), to that one.
+        """Lower-case aliases, each with the keyword it stands for.
 
-        And the names, without a number, of what each segment has its own of: they mean the first segment's.
+        A row that repeats the one before under a FITS name (DATE-OBS) is an alias of it. The name, without its
+        number, of a keyword that each segment has means the first segment's.
         """
         own = {k.name.lower() for k in self._rows[0]}
         again = {name: first for name, first in self._rows[1].items() if name not in own}
@@ -104,7 +103,7 @@ class Layout:
         """The rows of the structure that are keywords of their own, and the others by name."""
         own: list[Keyword] = []
         again: dict[str, str] = {}
-        seen: set[str] = set()  # a name that the structure has twice, in any case, is one keyword: the first
+        seen: set[str] = set()  # of rows with one name, whatever its case, the first counts
         for keyword in self.series.keywords:
             if own and is_second_name(keyword, own[-1]):
                 again[keyword.name.lower()] = own[-1].name
@@ -115,7 +114,7 @@ class Layout:
 
     @cached_property
     def keywords(self) -> tuple[Keyword, ...]:
-        """Every keyword that is asked for and kept: all but aliases."""
+        """Every keyword that is requested and kept: all but aliases."""
         return tuple(held for k in self._rows[0] for held in self.series.held(k))
 
     @cached_property
@@ -134,17 +133,17 @@ class Layout:
         return (*(k.name for k in self.keywords), *PSEUDO_KEYS, NAME_FIELD, *segment_fields, *link_fields)
 
     def is_whole(self, fields: Iterable[str]) -> bool:
-        """True if a row with these fields has all that the series has by now."""
+        """True if a row with these fields has all fields that the series now has."""
         return set(self.fields) <= set(fields)
 
     @cached_property
     def columns(self) -> tuple[TypedColumn, ...]:
-        """One typed column a kept keyword, in the structure's order."""
+        """One typed column per kept keyword, in the structure's order."""
         return tuple(TypedColumn(column_name(k.name), k.type, k.name) for k in self.keywords)
 
     @property
     def problem(self) -> str | None:
-        """Two keywords that would have one column; None if there are none."""
+        """Two keywords that would share a column, as a text; None if there are none."""
         seen: dict[str, str] = {}
         for column in self.columns:
             if column.name in seen:
@@ -181,7 +180,7 @@ class Layout:
 
 
 def column_name(keyword: str) -> str:
-    """The typed column of a keyword: its lower-case name, moved aside where a column of ours has it."""
+    """The typed column of a keyword: its lower-case name, changed if one of our own columns has that name."""
     name = keyword.lower()
     return f"{name}_" if name in RESERVED_COLUMNS else name
 
@@ -201,7 +200,7 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-#: The printf format of a series is one for all its records: a sample of distinct values tells it.
+#: All records of a series share one printf format, so a sample of distinct values shows it.
 SAMPLE = 64
 _NUMBER = re.compile(r"\s*[-+]?\d+(?:\.(\d*))?(?:[eE][-+]?\d+)?\s*")
 _SHORTEST = 5e-6  #: relative error of %g with its six digits
@@ -221,7 +220,7 @@ class Tolerance:
 
 
 def tolerance(column: TypedColumn, texts: Iterable[str]) -> Tolerance:
-    """The tolerance of a column of which these are printed values; exact for integers and strings."""
+    """The tolerance of a column with these printed values; exact for integers and strings."""
     if not column.inexact:
         return Tolerance()
     sample = _sample(texts)
@@ -234,7 +233,7 @@ def tolerance(column: TypedColumn, texts: Iterable[str]) -> Tolerance:
 
 
 def _sample(texts: Iterable[str]) -> list[str]:
-    """The first distinct ones; of most columns the beginning has enough of them."""
+    """The first distinct texts; most columns have enough of them near the beginning."""
     found: dict[str, None] = {}
     rest = iter(texts)
     while len(found) < SAMPLE and (some := list(islice(rest, 4 * SAMPLE))):

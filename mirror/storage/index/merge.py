@@ -1,14 +1,12 @@
-"""Merging a batch of records into the tables of its series, inside the caller's transaction.
+"""Merges records into the tables of their series, inside the caller's transaction.
 
-The rule: of the records with one name (prime-key values) the one with the highest recnum is in the
-series' table, the others are in its ``__old``. No table has a primary key or an index: order alone
-gives the speed, and secondary indexes of DuckDB 1.5 can lose rows after a crash.
+Of the records with one name (prime-key values), the one with the highest recnum is in the series' table,
+the others are in its ``__old``. No table has a primary key or an index: order alone makes it fast, and
+secondary indexes of DuckDB 1.5 can lose rows after a crash.
 
-Merging what another mirror held of a series into our tables, inside the caller's transaction.
-
-Of records with one name the highest recnum counts here too. Where one side has checked a box later
-than the other, a record that only the other has there is gone, and becomes an old version, unless its
-number is above all that the later side knew: then it came after that check.
+``merge`` takes a batch from JSOC, ``absorb`` what another mirror cached of a series. Where one side has checked
+a box later than the other, a record that only the other has there is gone and becomes an old version, unless
+its number is above all that the later side knew: then it came after that check.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor
 
-    #: Told which held records are replaced, and by which (None: by none), before they are moved.
+    #: Called before held records are moved: each replaced record with its replacement (None: it has none).
     Note = Callable[[Mapping[int, int | None]], None]
     from collections.abc import Mapping
 
@@ -42,7 +40,7 @@ _BATCH = "incoming_batch"
 
 
 def create_tables(cursor: Cursor, layout: Layout) -> None:
-    """The two tables of a series, if they are not there yet."""
+    """Create the two tables of a series unless they exist."""
     columns = ["recnum BIGINT", "sunum BIGINT"]
     columns += [f"{quoted(c.name)} {c.sql_type}" for c in layout.columns]
     columns += ["_keyset INTEGER", "_raw VARCHAR USING COMPRESSION zstd"]
@@ -53,17 +51,17 @@ def create_tables(cursor: Cursor, layout: Layout) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Departures:
-    """What leaves the series' table for a batch, and which of the batch are old already."""
+    """What leaves the series' table because of a batch, and which of the batch's records are already old."""
 
     retired: frozenset[int]
     outdated: frozenset[int]
-    replaced: Mapping[int, int | None]  #: of the retired the old number to the new one, or None
+    replaced: Mapping[int, int | None]  #: retired record numbers, each with the new one or None
 
 
 def departures(pairs: Iterable[tuple[int, int]], leaving: Collection[int]) -> Departures:
-    """Decide from the numbers (held, new) of one name each, and held ones that are not upstream any more.
+    """Decide from pairs of numbers (held, new), one pair per name, and the held ones that upstream no longer has.
 
-    The newer of a pair stays, but one that is not upstream any more goes before an older that is.
+    The newer of a pair stays, unless upstream no longer has it but still has the older.
     """
     gone = frozenset(leaving)
     replaced: dict[int, int | None] = dict.fromkeys(gone)
@@ -84,61 +82,62 @@ def merge(
     *,
     gone: Collection[int] = (),
     note: Note = lambda _: None,
-) -> bool:
-    """Put ``rows`` where they belong, and retire what they replace or no longer are.
+) -> None:
+    """Put ``rows`` where they belong, and retire what they replace or what is gone.
 
     In the boxes ``complete`` the rows are all there is: other records there become old versions, as do
-    those numbered ``gone``. True if whatever was held stays as it was: rows were added at most.
+    those numbered ``gone``. ``note`` gets each record that leaves, except those that return under the same number.
     """
     where = [f"({box_predicate(layout.series, box)})" for box in complete]
     if gone:
         where.append(f"recnum IN ({', '.join(map(str, gone))})")
     within = " OR ".join(where)
     if rows is None:
-        return not within or not _retire_all(cursor, layout, within, note)
+        if within:
+            _retire_all(cursor, layout, within, note)
+        return
     cursor.register(_BATCH, rows)
     try:
         certain = bool(complete) and all(_finds_all(layout.series, box) for box in complete)
         versions = _has_versions(layout, rows)
         if not certain or not _untouched(cursor, layout, within):
             _merge_into(cursor, layout, within, note, versions=versions)
-            return False
+            return
         if versions:
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_newest(layout)}")
             cursor.execute(f"INSERT INTO {layout.old_table} BY NAME FROM {_replaced(layout)}")
         else:
-            # In the server's order, which is that of the prime keys.
+            # In the server's order, that of the prime keys.
             cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM {_BATCH}")
-        return True
     finally:
         cursor.unregister(_BATCH)
 
 
 def _finds_all(series: Series, box: Box) -> bool:
-    """True if the box's predicate finds whatever is held under the names of its records.
+    """True if the box's predicate finds everything held under the names of its records.
 
-    Record numbers do not tell names, and the request for a span of plain times reaches beyond the span.
+    Record numbers say nothing about names, and the request for a span of plain times reaches beyond the span.
     """
     axis = coverage_axis(series)
     return box.region != RECNUMS and (axis is None or axis.kind is not Kind.MILLISECONDS)
 
 
 def _untouched(cursor: Cursor, layout: Layout, within: str) -> bool:
-    """True if nothing that is held can meet the batch: the usual case of a first fill."""
+    """True if no held record can collide with the batch, as is usual in a first fill."""
     sql = f"SELECT 1 FROM {layout.table} WHERE {within} LIMIT 1"
     old = f"SELECT 1 FROM {layout.old_table} WHERE {within} LIMIT 1"
     return cursor.execute(sql).fetchone() is None and cursor.execute(old).fetchone() is None
 
 
 def _has_versions(layout: Layout, rows: pa.Table) -> bool:
-    """True if two rows have the same name; to tell this is much quicker than to rank them."""
+    """True if two rows have the same name; much quicker than ranking them."""
     names = rows.select(layout.order)
     if len(rows) < _FEW:
         return len(set(zip(*(column.to_pylist() for column in names.columns), strict=True))) < len(rows)
     return bool(len(names.group_by(list(layout.order)).aggregate([])) < len(rows))
 
 
-#: Rows whose names are compared in less time than Arrow takes to begin.
+#: Up to this many names are compared in Python before Arrow has even started.
 _FEW = 64
 
 
@@ -170,13 +169,12 @@ def _merge_into(cursor: Cursor, layout: Layout, within: str, note: Note, *, vers
 _NOT_SENT = f"recnum NOT IN (SELECT recnum FROM {_BATCH})"
 
 
-def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> bool:
-    """Retire records that nothing replaces; whether there were any."""
+def _retire_all(cursor: Cursor, layout: Layout, predicate: str, note: Note) -> None:
+    """Retire records that nothing replaces."""
     gone = _numbers(cursor, layout, predicate)
     if gone:
         note(dict.fromkeys(gone))
         _retire(cursor, layout, predicate)
-    return bool(gone)
 
 
 def _numbers(cursor: Cursor, layout: Layout, predicate: str) -> set[int]:
@@ -209,7 +207,7 @@ _NUMBERS, _ROWS = "carried_numbers", "carried_rows"
 
 @dataclass(frozen=True)
 class ForeignRecords:
-    """What another mirror held of a series: rows as ``batch`` makes them, with key sets of this store.
+    """What another mirror cached of a series: rows as ``batch`` makes them, with key sets of this store.
 
     ``new`` are the newest versions of their names, ``old`` those that were replaced or are gone.
     """
@@ -223,7 +221,7 @@ class ForeignRecords:
 def absorb(
     cursor: Cursor, layout: Layout, share: ForeignRecords, theirs: Iterable[CoverageClaim], ours: Iterable[Box], note: Note
 ) -> None:
-    """Merge the rows of ``share``; ``theirs`` are the boxes that it knows better than we, ``ours`` the others."""
+    """Merge the rows of ``share``; ``theirs`` are the boxes that it has checked later than we, ``ours`` the others."""
     numbers = [n for table in (*share.new, *share.old) for n in table["recnum"].to_pylist()]
     current = [n for table in share.new for n in table["recnum"].to_pylist()]
     gone = _gone_there(
@@ -240,18 +238,18 @@ def absorb(
         if len(came):
             merge(cursor, layout, came, (), note=note)
         if left:
-            _add_old(cursor, layout, table)  # what was merged is held by now
+            _add_old(cursor, layout, table)  # what was merged above counts as held
     for table in share.old:
         _add_old(cursor, layout, table)
 
 
 def _within(layout: Layout, boxes: Iterable[Box]) -> str:
-    """The condition that a record lies in one of the boxes for certain; "" for no boxes."""
+    """The condition that a record certainly lies in one of the boxes; "" for no boxes."""
     return " OR ".join(f"({box_predicate(layout.series, box)})" for box in boxes)
 
 
 def _gone_there(cursor: Cursor, layout: Layout, within: str, current: list[int], highest: int) -> list[int]:
-    """The held records that the other mirror knew to be there no more."""
+    """The held records that the other mirror knew to be gone."""
     if not within:
         return []
     cursor.register(_NUMBERS, pa.table({"recnum": pa.array(current, pa.int64())}))
@@ -266,7 +264,7 @@ def _gone_there(cursor: Cursor, layout: Layout, within: str, current: list[int],
 
 
 def _gone_here(cursor: Cursor, layout: Layout, rows: pa.Table, within: str) -> list[int]:
-    """The records of ``rows`` that we know to be there no more."""
+    """The records of ``rows`` that we know to be gone."""
     if not within:
         return []
     cursor.register(_ROWS, rows)
@@ -282,7 +280,7 @@ def _gone_here(cursor: Cursor, layout: Layout, rows: pa.Table, within: str) -> l
 
 
 def _add_old(cursor: Cursor, layout: Layout, rows: pa.Table) -> None:
-    """Add those rows that are not held at all to the old versions."""
+    """Add the rows that are not held at all to the old versions."""
     cursor.register(_ROWS, rows)
     try:
         held = f"SELECT recnum FROM {layout.table} UNION ALL SELECT recnum FROM {layout.old_table}"

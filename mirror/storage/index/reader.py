@@ -1,6 +1,6 @@
-"""Reading from the index: what is known of each series in memory, and its records by selection.
+"""Reads the index: what is kept in memory about each series, and its records by selection.
 
-``Index`` adds writing. Nothing here changes anything.
+``Index`` adds writing; nothing here changes the store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from mirror.coverage.plan import other_keys
 from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
-from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of
+from mirror.storage.index.block_file import BlockFile
+from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of, blocks_of, unpacked
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -30,38 +31,39 @@ from mirror.storage.index.select_sql import (
     select_sql,
     selected_sql,
 )
-from mirror.storage.index.windows import Window, part_of, window_of, window_sql
+from mirror.storage.index.windows import part_of, stretch, window_of, window_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mirror.coverage.coverage import Box
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.blocks import Block
+    from mirror.storage.index.windows import Window
 
 T = TypeVar("T")
 
 #: Records of one answer: several times what JSOC gives, and still a fraction of a gigabyte.
 MOST_RECORDS = 250_000
-#: Record numbers of one selection: as many as go to another process in a fraction of a second.
+#: Record numbers of one selection: what another process can be sent in a fraction of a second.
 MOST_NUMBERS = 2_000_000
-#: Places on an axis that are in memory at a time.
+#: Places on an axis that are held in memory at a time.
 PLACES_AT_ONCE = 100_000
-#: Spans that are counted by a statement each.
+#: Up to this many spans are counted by one statement each.
 FEW_SPANS = 64
 
 
 class Occupied(NamedTuple):
-    """How many records a span has, and the first and the last of its places that has one."""
+    """How many records a span has, and the first and last place in it that has one."""
 
     records: int
     first: int
     last: int
 
     def within(self, span: Span) -> Span:
-        """A span that has records without what lies before the first and after the last; an open end stays open."""
+        """The span, cut to its first and last record; an open end stays open."""
         lo = span.lo if span.lo <= MIN else max(span.lo, self.first)
         hi = span.hi if span.hi >= MAX else min(span.hi, self.last)
         return Span(lo, hi, span.checked_at)
@@ -69,7 +71,7 @@ class Occupied(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The rows of a selection in order; ``undecided`` counts those whose condition cannot be told."""
+    """The rows of a selection in order; ``undecided`` counts those for which the condition cannot be decided."""
 
     rows: Sequence[Row]
     undecided: int = 0
@@ -77,7 +79,7 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where the records of a series lie, how exact its columns are, and the fields of each key set."""
+    """Where the records of a series lie, how precise its columns are, and the fields of each key set."""
 
     layout: Layout
     tolerances: dict[str, Tolerance]
@@ -86,30 +88,40 @@ class View:
 
 @dataclass
 class Held:
-    """What is known in memory of one series."""
+    """What is kept in memory about one series."""
 
     series: Series
     fetched_at: float
     layout: Layout
     keyset: int  #: of new rows; names the fields of ``layout``
-    narrow: tuple[int, ...] = ()  #: key sets of rows that lack a field which the series has got since
+    narrow: tuple[int, ...] = ()  #: key sets of rows without a field that the series got later
     coverage: Coverage = field(default_factory=Coverage)
     tolerances: dict[str, Tolerance] = field(default_factory=dict)
     version: PlacedVersion = field(default_factory=PlacedVersion)  #: of its records
-    has_tables: bool = False  #: remembered: to ask the database takes as long as to search it
+    has_tables: bool = False  #: remembered, since asking the database takes as long as a search
 
     def widen(self, tolerances: dict[str, Tolerance]) -> None:
-        """Let the tolerances hold for these values too."""
+        """Widen the tolerances to these."""
         for name, t in tolerances.items():
             self.tolerances[name] = self.tolerances.get(name, Tolerance()) | t
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A series whose structure cannot be read, and why; its records stay, and are read once the structure is fetched again."""
+
+    name: str
+    why: str
+    has_tables: bool
+
+
 #: The filter that every record of every version passes.
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
-#: Rows that one call fetches, and bytes of their texts that are one array of Arrow's.
+#: Rows that one call fetches, and bytes of text that one Arrow array can hold.
 ROWS_AT_ONCE, MOST_TEXT = 2000, 1 << 30
-#: Blocks that are read whole for one question: at its first look, or when people come back; and rows that one may have.
-FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 2, 8, 20_000
+#: Blocks that one question may read whole from the database: at a first look, or where people come back; and the
+#: most rows that they may have.
+FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 4, 16, 40_000
 
 R = TypeVar("R")
 
@@ -120,13 +132,16 @@ class Reader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held: dict[str, Held] = {}
+        self._unreadable: dict[str, Unreadable] = {}
         self._keysets: dict[int, dict[str, int]] = {}
         self._answers = Answers()
         self._blocks = Blocks()
+        self._file = BlockFile(database.beside("blocks.sqlite"))
+        database.when_closed(self._file.close)
 
     @property
     def answers(self) -> Answers:
-        """What JSOC answered beside the records; look, do not change it."""
+        """The kept answers of JSOC; read-only."""
         return self._answers
 
     # ---- structures ------------------------------------------------------------------------------
@@ -140,16 +155,20 @@ class Reader:
         """The structures that are held, by name."""
         return [self._held[name].series for name in sorted(self._held)]
 
+    def unreadable_series(self) -> list[Unreadable]:
+        """The series whose structure cannot be read, by name."""
+        return [self._unreadable[name] for name in sorted(self._unreadable)]
+
     def version(self, series: Series) -> int:
-        """A number that is another one after each change of the series' records or columns."""
+        """A number that differs after each change of the series' records or columns."""
         return self._held[series.name.lower()].version.number
 
     def changed_since(self, series: Series, version: int) -> list[tuple[int, int]] | None:
-        """The stretches of the axis whose records have changed since the series was at that version; None: anywhere."""
+        """The stretches of the axis whose records have changed since that version of the series; None: anywhere."""
         return self._held[series.name.lower()].version.changed_since(version)
 
     def same_since(self, selection: Selection, version: int) -> bool:
-        """True if a selection has the records, as they print, that it had when its series was at that version."""
+        """True if a selection has the same records, printed alike, as at that version of its series."""
         current = self._held[selection.series.name.lower()].version
         if current.number == version:
             return True
@@ -157,7 +176,7 @@ class Reader:
         return window is not None and current.same_since(version, window.lo, window.hi)
 
     def coverage(self, series: Series) -> Coverage:
-        """What is held completely of a series; read it, do not change it."""
+        """What is held completely of a series; read-only."""
         return self._held[series.name.lower()].coverage
 
     def has_records(self, series: Series) -> bool:
@@ -202,49 +221,59 @@ class Reader:
         return await self._database.read(work)
 
     async def _in_window(self, held: Held, window: Window, n: int | None) -> Sequence[Row] | None:
-        """The rows of a window, from blocks that are remembered as far as there are any; None if it has too many."""
-        if window.axis:  # the blocks are in the order of the axis, and such records are not
+        """The rows of a window, from remembered blocks where there are any; None if it has too many."""
+        if window.axis:  # blocks are in the order of the axis, these records are not
             return await self._unremembered(held, window, n)
         series, slots = held.series.name.lower(), self._blocks.slots(held.series.name.lower())
-        version = held.version.number  # of now: while one block is waited for, the records of another may change
-        numbers = range(window.lo // slots, window.hi // slots + 1)
-        blocks = {number: self._blocks.find(series, number, held.version) for number in numbers}
+        version = held.version.number  # taken now: while one block is awaited, the records of another may change
+        first, last = window.lo // slots, window.hi // slots
+        blocks = {number: self._blocks.find(series, number, held.version) for number in range(first, last + 1)}
         lacking = [number for number, block in blocks.items() if block is None]
-        if not all(self._blocks.is_fit(series, number) for number in lacking):
+        if lacking and self._file.slots.get(series) == slots:
+            for number, block in (await asyncio.to_thread(self._filed, series, slots, lacking)).items():
+                self._blocks.put(series, number, block, version)
+                blocks[number] = block
+                lacking.remove(number)
+        if not all(self._blocks.is_fit(series, number) for number, block in blocks.items() if block is None):
             return await self._unremembered(held, window, n)
         if len(lacking) > FEW_BLOCKS:
             wanted = [self._blocks.is_worth_reading(series, number) for number in lacking]
             if len(lacking) > MOST_BLOCKS or not all(wanted):
                 return await self._unremembered(held, window, n)
+        for run in runs(lacking):
+            for number, block in zip(run, await self._read_blocks(held, run, slots), strict=True):
+                self._blocks.put(series, number, block, version)
+                blocks[number] = block
         for number, block in tuple(blocks.items()):
-            if block is None:
-                stretch = Window(number * slots, number * slots + slots - 1, window.axis, ())
-                blocks[number] = await self._block(held, stretch)
-                self._blocks.put(series, number, blocks[number], version)
-            elif self._blocks.is_worth_cutting(series, number):
+            if block is not None and self._blocks.is_used(series, number):
                 blocks[number] = await asyncio.to_thread(block.whole)
-                self._blocks.put(series, number, blocks[number], version)
+                self._blocks.put(series, number, blocks[number], version, used=True)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
         return rows.first(n) if n else rows
 
-    async def _block(self, held: Held, window: Window) -> Block | None:
-        """All records of a stretch of the axis; None if they are too many for a block, or cannot be one."""
-        sql = window_sql(held.layout, window)
+    def _filed(self, series: str, slots: int, wanted: list[int]) -> dict[int, Block | None]:
+        """The wanted blocks that are in the file; None for places known to have no block."""
+        found = self._file.get(series, slots, wanted[0], wanted[-1])
+        return {each.number: unpacked(each, self._keysets) for each in found if each.number in wanted}
 
-        def work(cursor: Cursor) -> Block | None:
-            found = _arrow(cursor, sql, MOST_ROWS)
-            return None if found is None else block_of(found, self._keysets)
+    async def _read_blocks(self, held: Held, run: range, slots: int) -> list[Block | None]:
+        """Consecutive blocks; None where rows cannot form a block, or for all if they have too many rows."""
+        sql = window_sql(held.layout, stretch(run[0], run[-1], slots))
+
+        def work(cursor: Cursor) -> list[Block | None]:
+            found = arrow_of(cursor, sql, MOST_ROWS)
+            return [None] * len(run) if found is None else blocks_of(found, self._keysets, run, slots)
 
         return await self._database.read(work)
 
     async def _unremembered(self, held: Held, window: Window, n: int | None) -> BlockRows | None:
-        """The rows of a window from the database; None if it has too many, or they cannot be a block."""
+        """The rows of a window from the database; None if there are too many, or they cannot form a block."""
         sql = window_sql(held.layout, window)
 
         def work(cursor: Cursor) -> BlockRows | None:
-            found = _arrow(cursor, sql, MOST_RECORDS)
+            found = arrow_of(cursor, sql, MOST_RECORDS)
             block = None if found is None else block_of(found, self._keysets)
             return None if block is None else BlockRows(block.parts())
 
@@ -252,7 +281,7 @@ class Reader:
         return rows.first(n) if rows is not None and n else rows
 
     async def select_told(self, selection: Selection, kept: Kept, n: int | None = None) -> list[Row] | None:
-        """The records of a selection whose conditions, or whose records, an answer tells; None if it does no more.
+        """The records of a selection whose conditions, or whose records, ``kept`` tells; None if it no longer does.
 
         In the server's order, at most the first (or last) ``n``; Refused for more than MOST_RECORDS.
         """
@@ -265,7 +294,7 @@ class Reader:
 
         def work(cursor: Cursor) -> list[tuple[int, int, str, bool]] | None:
             found = _fetched(cursor.execute(sql))
-            if kept.kind is AnswerKind.RECORDS and not n:  # as JSOC gave them
+            if kept.kind is AnswerKind.RECORDS and not n:  # in JSOC's order
                 places = {number: i for i, number in enumerate(numbers_of(cursor, kept) or ())}
                 found.sort(key=lambda row: places.get(row[0], 0))
             return found if is_there(cursor, kept) else None
@@ -280,7 +309,7 @@ class Reader:
         return [Row(r, self._keysets[keyset], raw) for r, keyset, raw, _ in _first_or_last(found, n)]
 
     async def body(self, kept: Kept) -> bytes | None:
-        """The bytes of an answer; None if it is there no more."""
+        """The bytes of an answer; None if it is gone."""
         return await self._database.read(lambda cursor: body_of(cursor, kept))
 
     async def tally(self, selection: Selection) -> tuple[int, int]:
@@ -297,7 +326,7 @@ class Reader:
     async def extreme(self, selection: Selection, column: str, *, last: bool) -> str | None:
         """The first or last value of a key's column as it prints (wire text); None if there is no record.
 
-        NotHeld if a condition of the selection cannot be told for some record.
+        NotHeld if a condition of the selection cannot be decided for some record.
         """
         held = self._held[selection.series.name.lower()]
         if not held.has_tables:
@@ -316,7 +345,7 @@ class Reader:
     async def numbers(self, selection: Selection) -> pa.Array:
         """The record numbers, as int64, of a selection whose ``^`` and ``$`` are resolved, in no order.
 
-        NotHeld if a condition of it cannot be told for some record; Refused for more than MOST_NUMBERS.
+        NotHeld if a condition cannot be decided for some record; Refused for more than MOST_NUMBERS.
         """
         view = self.view(selection.series)
         if view is None:
@@ -355,12 +384,12 @@ class Reader:
         return [Row(recnum, self._keysets[keyset], raw) for recnum, keyset, raw in found]
 
     def view(self, series: Series) -> View | None:
-        """How statements of others find the records of a series; None if none was ever kept."""
+        """How SQL statements from elsewhere find the records of a series; None if none was ever kept."""
         held = self._held[series.name.lower()]
         return View(held.layout, held.tolerances, self._keysets) if held.has_tables else None
 
     async def export(self, work: Callable[[Cursor], T]) -> T:
-        """What ``work`` makes of the tables, to which it changes nothing: a file elsewhere, say."""
+        """Run ``work``, which only reads the tables: to write a file elsewhere, say."""
         return await self._database.read(work)
 
     async def recnums(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
@@ -371,7 +400,7 @@ class Reader:
         return frozenset(found)
 
     async def lacking(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
-        """Those of ``recnums`` that were kept before the series got one of its keywords, segments or links."""
+        """Those of ``recnums`` kept before the series got one of its keywords, segments or links."""
         narrow = self._held[series.name.lower()].narrow
         if not narrow:
             return frozenset()
@@ -406,7 +435,7 @@ class Reader:
         return row[0] if row else 0
 
     async def last_place(self, series: Series) -> int | None:
-        """The last place on the axis that has a record (newest version); None if there is none, or no axis."""
+        """The last place on the axis that has a record (newest version); None without records or axis."""
         held, axis = self._held[series.name.lower()], coverage_axis(series)
         if not held.has_tables or axis is None:
             return None
@@ -416,15 +445,15 @@ class Reader:
         return None if row is None or row[0] is None else int(row[0])
 
     async def occupied(self, series: Series, region: Region, spans: Sequence[Span]) -> list[Occupied]:
-        """What there is of records in each of the spans of a region, which lie apart, in their order.
+        """Which records each of the disjoint spans of a region has, in the order of the spans.
 
-        A few spans are counted by the database, each where it lies; of many all places are read once.
+        A few spans are counted by the database one by one; for many, all places are read once.
         """
         held = self._held[series.name.lower()]
         if not held.has_tables or not spans:
             return [Occupied(0, MAX, MIN)] * len(spans)
         axis, places = coverage_axis(series), places_sql(held.layout, region)
-        few = 1 if axis is not None and axis.kind is Kind.MILLISECONDS else FEW_SPANS  # which no order of rows helps to find
+        few = 1 if axis is not None and axis.kind is Kind.MILLISECONDS else FEW_SPANS  # rows are not ordered by these
         if len(spans) <= few:
             found = "SELECT count(*), min(place), max(place) FROM (" + places + ") WHERE place BETWEEN {} AND {}"
             sql = " UNION ALL ".join(found.format(s.lo, s.hi) for s in spans)
@@ -452,7 +481,7 @@ class Reader:
         return [Occupied(*found) for found in zip(counts.tolist(), first.tolist(), last.tolist(), strict=True)]
 
     async def count_in(self, series: Series, boxes: Collection[Box]) -> int:
-        """How many records (newest versions) are held that lie in boxes for certain."""
+        """How many held records (newest versions) certainly lie in the boxes."""
         held = self._held[series.name.lower()]
         if not held.has_tables or not boxes:
             return 0
@@ -463,14 +492,27 @@ class Reader:
 
 
 def _fetched(cursor: Cursor) -> list[tuple[int, int, str, bool]]:
-    """All rows, some at a time: nothing else runs in Python while one call fetches."""
+    """All rows, fetched some at a time: no other Python runs during one call."""
     rows: list[tuple[int, int, str, bool]] = []
     while some := cursor.fetchmany(ROWS_AT_ONCE):
         rows += some
     return rows
 
 
-def _arrow(cursor: Cursor, sql: str, most: int) -> pa.Table | None:
+def runs(numbers: Iterable[int], most: int | None = None) -> Iterator[range]:
+    """Runs of consecutive numbers, at most ``most`` long, from ascending numbers."""
+    run = range(0)
+    for number in numbers:
+        if not run or number != run.stop or len(run) == most:
+            if run:
+                yield run
+            run = range(number, number)
+        run = range(run.start, number + 1)
+    if run:
+        yield run
+
+
+def arrow_of(cursor: Cursor, sql: str, most: int) -> pa.Table | None:
     """The rows of a statement; None if there are more than ``most``, or more than MOST_TEXT."""
     reader = cursor.sql(sql).to_arrow_reader(ROWS_AT_ONCE)
     batches, count, size = [], 0, 0

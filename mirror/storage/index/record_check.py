@@ -1,7 +1,7 @@
-"""Checking the tables of a series against what they promise. Every function works inside the caller's cursor.
+"""Checks of a series' tables against what they promise. Every function works on the caller's cursor.
 
 Names are as in ``mirror.storage.index.merge``: a series' table has one record of each name, the newest; the
-others are in ``__old``. ``_raw`` has as many fields as its key set, and typed columns are what it reads as.
+others are in ``__old``. ``_raw`` has as many fields as its key set, and the typed columns hold what it parses to.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Records that cannot stay: which, what is wrong with them, and where they lie."""
+    """Records that must go: which, what is wrong with them, and where they lie."""
 
     recnums: tuple[int, ...]
     problem: str
@@ -43,7 +43,7 @@ def exists(cursor: Cursor, layout: Layout) -> bool:
 
 
 def mend_columns(cursor: Cursor, layout: Layout) -> list[str]:
-    """Add the columns that are missing; which those were."""
+    """Add missing columns; returns their names."""
     missing = set()
     for table in (layout.table, layout.old_table):
         have = {row[0].lower() for row in cursor.execute(f"DESCRIBE {table}").fetchall()}
@@ -54,7 +54,7 @@ def mend_columns(cursor: Cursor, layout: Layout) -> list[str]:
 
 
 def mend_versions(cursor: Cursor, layout: Layout) -> list[str]:
-    """See that a number is there once, and a name once among the newest; what was wrong. Nothing is lost by it."""
+    """Make record numbers unique, and names unique among the newest records, without losing any; what was wrong."""
     found = [p for table in (layout.table, layout.old_table) if (p := _mend_numbers(cursor, table))]
     both = f"recnum IN (SELECT recnum FROM {layout.table})"
     if n := _count(cursor, f"FROM {layout.old_table} WHERE {both}"):
@@ -73,7 +73,7 @@ def mend_versions(cursor: Cursor, layout: Layout) -> list[str]:
 
 
 def outdone(cursor: Cursor, layout: Layout) -> Damage | None:
-    """Records among the newest of whose name an old one has a higher number: JSOC has to say which counts."""
+    """Newest records for whose name an old version has a higher number: JSOC has to say which counts."""
     keys = [quoted(c) for c in layout.order]
     same = " AND ".join(f"new.{k} IS NOT DISTINCT FROM old.{k}" for k in keys)
     highest = (
@@ -96,7 +96,7 @@ def outdone(cursor: Cursor, layout: Layout) -> Damage | None:
 def damaged(
     cursor: Cursor, layout: Layout, table: str, keysets: Mapping[int, Mapping[str, int]], lo: int, hi: int
 ) -> tuple[int, int, list[Damage]]:
-    """How many records rows ``lo`` up to ``hi`` of a table have, how many bytes, and which are not as they should be."""
+    """The number of records in rows ``lo`` up to ``hi`` of a table, their bytes, and those that are damaged."""
     rows = cursor.sql(f"SELECT * FROM {table} WHERE rowid >= {lo} AND rowid < {hi}").to_arrow_table()
     records: defaultdict[int, list[tuple[str, list[Any]]]] = defaultdict(list)
     for keyset in pc.unique(rows["_keyset"]).to_pylist():
@@ -111,7 +111,7 @@ def damaged(
 
 
 def _damages(layout: Layout, records: Mapping[int, Sequence[tuple[str, list[Any]]]]) -> Iterator[Damage]:
-    """Records with the same problem, together."""
+    """Records grouped by their problem."""
     alike: defaultdict[str, list[tuple[int, list[Any]]]] = defaultdict(list)
     for number, found in records.items():
         more = f", and {len(found) - 1} more columns" if len(found) > 1 else ""
@@ -122,14 +122,14 @@ def _damages(layout: Layout, records: Mapping[int, Sequence[tuple[str, list[Any]
 
 
 def _spans(layout: Layout, values: Iterable[Any]) -> list[tuple[int, int]] | None:
-    """Where a record lies, by what of it can be read; None if nothing can."""
+    """Where a record lies, from the values that can be read; None if there are none."""
     return [span for value in values if (span := span_of(layout.series, value)) is not None] or None
 
 
 def _problems(
     layout: Layout, rows: pa.Table, fields: Mapping[str, int] | None
 ) -> Iterator[tuple[str, int, list[Any]]]:
-    """What is wrong with which record, and the values of the axis that it has or should have."""
+    """Each problem, the record that has it, and the axis values that the record has or should have."""
     numbers, axis = rows["recnum"].to_pylist(), _axis_values(layout, rows)
     if fields is None:
         yield from (("its key set is not known", n, [a]) for n, a in zip(numbers, axis, strict=True))
@@ -149,7 +149,7 @@ def _problems(
 def _unlike(
     layout: Layout, rows: pa.Table, texts: list[tuple[str, ...]], fields: Mapping[str, int]
 ) -> Iterator[tuple[str, int, list[Any]]]:
-    """Records whose columns are not what their printed values read as."""
+    """Records whose columns differ from what their printed values parse to."""
     if not texts:
         return
     numbers, stored = rows["recnum"].to_pylist(), _axis_values(layout, rows)
@@ -168,7 +168,7 @@ def _unlike(
 def _expected(
     layout: Layout, rows: pa.Table, texts: list[tuple[str, ...]], fields: Mapping[str, int]
 ) -> Iterator[tuple[str, pa.Array]]:
-    """What each column should hold; of columns that were added later, rows of earlier key sets have nothing."""
+    """What each column should hold: NULL in columns that were added after the row's key set."""
     for name in ("recnum", "sunum"):
         yield name, pa.array([_whole(t) for t in texts[fields[f"*{name}*"]]], pa.int64())
     for column in layout.columns:
@@ -177,7 +177,7 @@ def _expected(
 
 
 def _fits(column: TypedColumn, rows: pa.Table) -> bool:
-    """True if the column is as the structure has it by now: a type may have changed since the table was made."""
+    """True if the column has the type of the current structure, which may have changed since the table was made."""
     empty = typed_values(column, ())
     return column.name in rows.column_names and rows.schema.field(column.name).type == empty.type
 

@@ -1,7 +1,7 @@
-"""Records of one series as a Parquet file: what bundles carry, and what mirrors of a cluster share.
+"""Records of one series as a Parquet file, as bundles carry them and mirrors of a cluster share them.
 
-Records have the typed columns for whoever reads them with other tools. Whoever reads them here takes nothing from
-these: all columns are made from ``_raw``, so that a file cannot say one thing and hold another.
+The typed columns are there for other tools. Reading a file here ignores them and makes all columns from ``_raw``, so
+that the two cannot contradict each other.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
 
-#: The name of the text that goes along with records.
+#: The metadata key of the text that accompanies records.
 FOOTER = "mirror"
 #: Records that are converted at a time.
 AT_ONCE = 20_000
-#: Bytes of a table, unpacked; a packed file may say that it is much more than anyone would carry.
+#: Most bytes of an unpacked table; a small packed file may claim to be absurdly large.
 MOST_BYTES = 16 << 30
 _RECORDS = pa.schema([("_keyset", pa.int32()), ("_raw", pa.string()), ("_old", pa.bool_())])
 #: What a value may hold: no bare quote, and no control character but the mark for "not there".
@@ -38,9 +38,9 @@ _WIRE = re.compile(r'(?:[^"\\\x00-\x1d\x1f]|\\.)*', re.DOTALL)
 def write_records(
     cursor: Cursor, layout: Layout, where: str, path: Path, footer: str | None = None
 ) -> tuple[int, list[int]]:
-    """Write the records that satisfy an SQL condition, old versions too; how many, and their key sets.
+    """Write the records that satisfy an SQL condition, old versions too; returns how many, and their key sets.
 
-    ``footer`` is a text that goes along: see ``read_footer``.
+    ``footer`` is a text to accompany them: see ``read_footer``.
     """
     order = ", ".join(quoted(name) for name in dict.fromkeys((*layout.order, "recnum")))
     parts = (
@@ -57,7 +57,7 @@ def write_records(
 
 
 def read_footer(path: Path) -> str | None:
-    """The text that went along with records; None if there is none."""
+    """The text that accompanies records; None if there is none."""
     try:
         found = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError) as error:
@@ -67,7 +67,7 @@ def read_footer(path: Path) -> str | None:
 
 
 def count_records(path: Path) -> int:
-    """How many there are."""
+    """The number of records in a file."""
     try:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError) as error:
@@ -77,9 +77,9 @@ def count_records(path: Path) -> int:
 def read_records(
     path: Path, layout: Layout, keysets: Mapping[int, tuple[int, tuple[str, ...]]], count: int
 ) -> Iterator[tuple[bool, pa.Table]]:
-    """The records as rows for the index, and whether they are old versions.
+    """The records as rows for the index, with whether they are old versions.
 
-    ``keysets`` gives for each key set of the file the number that it has here, and its fields.
+    ``keysets`` gives, for each key set of the file, its number here and its fields.
     """
     for batch in batches(path, _RECORDS, count):
         columns = batch.to_pydict()
@@ -120,7 +120,7 @@ def _rows(path: Path, layout: Layout, number: int, fields: tuple[str, ...], raws
 
 
 def _check_values(columns: Mapping[str, Sequence[str]]) -> None:
-    """Raise if a value would break the answer in which it is sent."""
+    """Raise if a value would break an answer that contains it."""
     for texts in columns.values():
         for text in set(texts):
             if text != ABSENT and ("\\" in text or _WIRE.fullmatch(text) is None or not text.isascii()):
@@ -131,7 +131,7 @@ def _check_values(columns: Mapping[str, Sequence[str]]) -> None:
 
 
 def batches(path: Path, schema: pa.Schema, count: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file that is to have so many of these columns, in parts; StorageError if it is anything else."""
+    """The rows of a Parquet file in batches; StorageError unless it has ``count`` rows of this schema."""
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow

@@ -1,4 +1,4 @@
-"""From an answer of rs_list to the rows of the index, as one Arrow table.
+"""Turns an rs_list answer into rows of the index, as one Arrow table.
 
 Pure but for Arrow. ``batch`` expects the answer to ``fill_request``: every field of the layout.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mirror.drms.times import parse_printed_times
+from mirror.drms.timecolumn import parse_printed_times
 from mirror.errors import UpstreamBroken
 from mirror.storage.index.layout import (
     ABSENT,
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 MISSING = "MISSING"
 
-#: What stands in place of a time: nothing was stored, or a link does not lead to a record.
+#: Texts in place of a time: nothing was stored, or a link does not lead to a record.
 _NO_TIMES = frozenset({MISSING, "", "Invalid KeyLink"})
 
-#: The bits of each integer type: hexadecimal print shows two's complement.
+#: Bits of each integer type: hexadecimal formats print two's complement.
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 _ARROW = {"SMALLINT": pa.int16(), "INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
 
-#: Values of a linked segment that does not resolve; the server then leaves out the parameters.
+#: Values of a linked segment that does not resolve; the server then omits the segment's parameters.
 _NO_SEGMENT = frozenset({"BadSegLink", "InvalidSegName"})
 
 
@@ -88,7 +88,7 @@ def raw_records(layout: Layout, answer: RsList) -> list[Row]:
 
 
 def typed_values(column: TypedColumn, texts: Sequence[str]) -> pa.Array:
-    """Wire text as values of the column's type; MISSING, and what does not read as one, as NULL."""
+    """Wire text as values of the column's type; MISSING and unreadable text become NULL."""
     if column.type in _BITS:
         values: list[Any] = _distinct(texts, lambda text: _integer(text, _BITS[column.type]))
     elif column.type == "time":
@@ -101,7 +101,7 @@ def typed_values(column: TypedColumn, texts: Sequence[str]) -> pa.Array:
 
 
 def _check_times(column: TypedColumn, texts: Sequence[str], values: pa.Array) -> None:
-    """The server prints every time itself: a text that is none comes from elsewhere."""
+    """Raise if a text is no time: the server prints every time itself, so such a text comes from elsewhere."""
     if not values.null_count:
         return
     for text, value in zip(texts, values.to_pylist(), strict=True):
@@ -110,7 +110,7 @@ def _check_times(column: TypedColumn, texts: Sequence[str], values: pa.Array) ->
 
 
 def _distinct(texts: Sequence[str], convert: Any) -> list[Any]:
-    """Convert each distinct text once: constants and flags repeat over thousands of records."""
+    """Convert each distinct text once: constants and flags repeat across thousands of records."""
     table = {text: convert(text) for text in set(texts)}
     return list(map(table.__getitem__, texts))
 
@@ -125,7 +125,7 @@ def _integer(text: str, bits: int) -> int | None:
 
 
 def _floats(texts: Sequence[str]) -> pa.Array:
-    """Arrow reads many plain numbers, to the same doubles, several times as fast; one by one a few, and what it refuses."""
+    """Read many numbers with Arrow: the same doubles, several times as fast. Few, or what it refuses, go one by one."""
     if len(texts) < _FEW:
         return pa.array(map(_float, texts), pa.float64())
     strings = pa.array(texts, pa.string())
@@ -135,7 +135,7 @@ def _floats(texts: Sequence[str]) -> pa.Array:
         return pa.array(map(_float, texts), pa.float64())
 
 
-#: Numbers that are read one by one in less time than Arrow takes to begin.
+#: Up to this many numbers are read one by one before Arrow has even started.
 _FEW = 500
 
 
@@ -154,7 +154,7 @@ def _raws(fields: list[Sequence[str]]) -> list[str]:
 
 
 def _fields(layout: Layout, answer: RsList) -> list[Sequence[str]]:
-    """One list of wire text a field, in the layout's order."""
+    """One list of wire text per field, in the layout's order."""
     columns = dict(answer.keywords or ())
     fields: list[Sequence[str]] = []
     for name in (*(k.name for k in layout.keywords), *PSEUDO_KEYS):
@@ -184,7 +184,7 @@ def _segment_fields(name: str, segment: SegmentColumn | None, count: int) -> lis
 
 
 def _aligned(values: Sequence[str], present: list[bool], name: str, count: int) -> Sequence[str]:
-    """One value a record: the server leaves out those of segments that do not resolve."""
+    """One value per record: the server omits those of segments that do not resolve."""
     if len(values) == count:
         return values
     if not values:
@@ -195,12 +195,12 @@ def _aligned(values: Sequence[str], present: list[bool], name: str, count: int) 
     return [next(given) if there else ABSENT for there in present]
 
 
-#: Records from which on the conversion of an answer takes long enough to be noticed: some 50 ms.
+#: From this many records on, converting an answer takes noticeable time: some 50 ms.
 LARGE = 1_000
 
 
 async def rows_of(layout: Layout, answers: Sequence[RsList], keyset: int) -> pa.Table | None:
-    """The rows of answers, None if they have none; of large ones made in a thread, so that searches go on."""
+    """The rows of answers, None if there are none. A thread converts large answers, so that searches go on."""
     some = [answer for answer in answers if answer.count]
     if sum(answer.count for answer in some) < LARGE:
         return _converted(layout, some, keyset)
@@ -210,7 +210,7 @@ async def rows_of(layout: Layout, answers: Sequence[RsList], keyset: int) -> pa.
 def widened_by(
     layout: Layout, answers: Sequence[RsList], tolerances: Mapping[str, Tolerance]
 ) -> dict[str, Tolerance]:
-    """The tolerances that the values of answers make wider than ``tolerances``, by column."""
+    """The tolerances that are wider with the values of these answers than in ``tolerances``, by column."""
     widened: dict[str, Tolerance] = {}
     for texts in (dict(answer.keywords or ()) for answer in answers):
         for column in layout.columns:

@@ -1,9 +1,9 @@
-"""The index's tables, checked, and saved as far as they can still be read.
+"""Checks that the tables of the index can be read, and saves what is still readable of damaged ones.
 
-A block holds a stretch of one column, so that most columns of the records in it can still be read: they
-tell which records are lost. The table is written again from the stretches that read whole.
+A DuckDB block holds a stretch of one column, so the other columns of the same records usually still read: they
+identify the lost records. A damaged table is written again from the stretches that read completely.
 
-Checking the index's own tables: that they can be read, and speak of series that there are.
+The mirror's own tables are checked in the same way, and for rows about series that do not exist.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Tables
     from mirror.storage.index.layout import Layout
 
-#: DuckDB reads so many rows at a time.
+#: Rows that DuckDB reads at a time.
 VECTOR = 2048
-#: Rows that are looked at in one go.
+#: Rows that one statement looks at.
 _STRETCH = 60 * VECTOR
 
 Range = tuple[int, int]
@@ -35,14 +35,14 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is lost of a table: rows from ``lo`` up to but not including ``hi``, and which records these were."""
+    """What a table has lost: rows from ``lo`` up to but not including ``hi``, and which records they were."""
 
     ranges: tuple[Range, ...]
     records: AffectedRecords
 
 
 def unreadable(cursor: Cursor, table: str) -> tuple[Range, ...]:
-    """The stretches of rows that do not read whole, in order; each begins and ends with what DuckDB reads at once."""
+    """The stretches of rows that cannot be read completely, in order, in whole units of what DuckDB reads at a time."""
     found: list[Range] = []
     for lo in range(0, rows_of(cursor, table), _STRETCH):
         found += _narrowed(cursor, table, lo, lo + _STRETCH)
@@ -56,13 +56,13 @@ def rows_of(cursor: Cursor, table: str) -> int:
 
 
 def loss(cursor: Cursor, layout: Layout, table: str) -> Loss:
-    """What of a table cannot be read, and which records that are."""
+    """The rows of a table that cannot be read, and which records they are."""
     ranges = unreadable(cursor, table)
     return Loss(ranges, affected_by(layout, [_told(cursor, layout, table, r) for r in ranges]))
 
 
 def rebuild(cursor: Cursor, table: str, ranges: tuple[Range, ...]) -> None:
-    """Write a table again  without the rows of ``ranges``, inside the caller's transaction."""
+    """Write a table again without the rows of ``ranges``, inside the caller's transaction."""
     namespace, _, name = table.partition(".")
     spare = f"{namespace}.{quoted('being saved')}"
     cursor.execute(f"CREATE TABLE {spare} AS FROM {table} LIMIT 0")
@@ -73,7 +73,7 @@ def rebuild(cursor: Cursor, table: str, ranges: tuple[Range, ...]) -> None:
 
 
 def reads(cursor: Cursor, sql: str) -> bool:
-    """True if a query meets no damaged block; raises what else is wrong with it."""
+    """True if a query meets no damaged block; any other error is raised."""
     try:
         cursor.execute(sql).fetchall()
     except duckdb.Error as error:
@@ -84,7 +84,7 @@ def reads(cursor: Cursor, sql: str) -> bool:
 
 
 def _narrowed(cursor: Cursor, table: str, lo: int, hi: int) -> list[Range]:
-    # Each value must be looked at: how many there are is known without them.
+    # Hash the values: DuckDB can count rows without reading them.
     looked_at = f"SELECT bit_xor(hash(COLUMNS(*))) FROM {table} WHERE rowid >= {lo} AND rowid < {hi}"
     if reads(cursor, looked_at):
         return []
@@ -95,7 +95,7 @@ def _narrowed(cursor: Cursor, table: str, lo: int, hi: int) -> list[Range]:
 
 
 def _joined(ranges: list[Range]) -> Iterator[Range]:
-    """Stretches that touch, as one."""
+    """The stretches, adjacent ones joined."""
     at: Range | None = None
     for lo, hi in ranges:
         if at is not None and at[1] != lo:
@@ -117,7 +117,7 @@ def _between(ranges: tuple[Range, ...], end: int) -> Iterator[Range]:
 def _told(
     cursor: Cursor, layout: Layout, table: str, rows: Range
 ) -> tuple[list[int] | None, list[Range] | None]:
-    """The numbers of records, and their spans on the axis; None for what cannot be read either."""
+    """Record numbers, and their spans on the axis; None for whichever cannot be read either."""
     where = f"FROM {table} WHERE rowid >= {rows[0]} AND rowid < {rows[1]}"
     numbers, spans = f"SELECT recnum {where}", f"SELECT DISTINCT {spans_sql(layout.series)} {where}"
     recnums = [row[0] for row in cursor.execute(numbers).fetchall()] if reads(cursor, numbers) else None
@@ -125,12 +125,12 @@ def _told(
     return recnums, None if any(None in row for row in found) else [(lo, hi) for lo, hi in found]
 
 
-#: Tables that tell of the past, and on which nothing rests; and answers, which are asked for again.
+#: Tables of history on which nothing depends, and of answers, which can be asked for again.
 _EXPENDABLE = frozenset({"answers", "usage", "findings", "checked_days", "checks", "quarantine"})
 
 
 def unreadable_tables(cursor: Cursor) -> list[str]:
-    """The tables of the mirror's own that have a damaged block."""
+    """The mirror's own tables that have a damaged block."""
     sql = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mirror' ORDER BY table_name"
     names = [row[0] for row in cursor.execute(sql).fetchall()]
     return [
@@ -139,11 +139,11 @@ def unreadable_tables(cursor: Cursor) -> list[str]:
 
 
 async def save(tables: Tables, name: str) -> bool:
-    """Write one of these tables again  without what cannot be read; False for one of which no row may be missing."""
+    """Write one of these tables again without what cannot be read; False if the table must not lose rows."""
     if name not in _EXPENDABLE:
         return False
     table = f"mirror.{quoted(name)}"
-    # By itself: to meet a damaged block ends a transaction.
+    # In a transaction of its own: meeting a damaged block ends it.
     ranges = await tables.read(lambda c: unreadable(c, table))
     await tables.write(lambda c: rebuild(c, table, ranges))
     return True
@@ -153,7 +153,7 @@ _KINDS = ", ".join(f"'{kind.value}'" for kind in AnswerKind)
 
 
 def drop_strangers(cursor: Cursor) -> list[tuple[str, int]]:
-    """Delete rows about series that nobody knows, and spans that are none; what was deleted, and how much."""
+    """Delete rows about unknown series, and invalid spans. Returns what was deleted, and how many rows."""
     unknown = "series NOT IN (SELECT lower(name) FROM mirror.series)"
     conditions = {
         "coverage": f"{unknown} OR lo > hi OR step < 1 OR NOT json_valid(region)",
@@ -171,10 +171,10 @@ def drop_strangers(cursor: Cursor) -> list[tuple[str, int]]:
 
 
 def checked_in_future(coverage: Coverage, now: float) -> bool:
-    """True if a check is dated after now: a clock was wrong, and the span would never be checked again."""
+    """True if a check is dated in the future: a clock was wrong, and the span would never be checked again."""
     return any(span.checked_at > now + AHEAD for _, spans in coverage for span in spans)
 
 
 def dated_back(coverage: Coverage, now: float) -> Coverage:
-    """The same coverage; what is dated after now was never checked."""
+    """The same coverage, with checks dated in the future marked as never made."""
     return coverage.redated(lambda at: 0.0 if at > now + AHEAD else at)

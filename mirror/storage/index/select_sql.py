@@ -1,7 +1,7 @@
 """SQL text for selections over the tables of one series. Pure: text in, text out.
 
 Values are written as literals: numbers by ``repr``, strings quoted; identifiers are quoted. A condition
-is three-valued (``mirror.drms.where``): NULL for a record means that its printed values cannot tell.
+is three-valued (``mirror.drms.where``): NULL for a record means that its printed values do not decide it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mirror.drms.where.steps import Stepwise
     from mirror.storage.index.layout import Tolerance
 
-#: Columns of records that conditions may name beside keywords.
+#: Columns that conditions may name besides keywords.
 _RECORD_COLUMNS = {"recnum": "longlong", "sunum": "longlong"}
 
 
@@ -52,13 +52,13 @@ def select_sql(
 ) -> str:
     """``recnum, _keyset, _raw, undecided`` of the selected records in their order, at most ``most``.
 
-    ``undecided`` marks records for which a condition cannot be told; they are among the rows. With a
-    negative ``n`` the order is reversed. ``told`` is the id of an answer that says which records satisfy the conditions.
+    ``undecided`` marks rows for which a condition cannot be decided; they are included. With a negative ``n`` the
+    order is reversed. ``answer_id`` is the id of an answer that says which records satisfy the conditions.
     """
     found = _found(layout, selection, tolerances) if answer_id is None else _told(layout, selection, answer_id)
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
-    # Undecided records must all come to light, so a limit of the client's only applies once there are none.
+    # All undecided records must be seen, so the client's limit only applies if there can be none.
     limit = min(abs(n), most) if n and found.undecided == "FALSE" else most
     return (
         f"SELECT recnum, _keyset, _raw, {found.undecided} AS undecided FROM {found.source} "
@@ -67,9 +67,9 @@ def select_sql(
 
 
 def exact_sql(selection: Selection, columns: Collection[str]) -> tuple[str, bool]:
-    """The part of a selection that the values of ``columns`` tell for certain, and whether it is the whole.
+    """The part of a selection that the values of ``columns`` decide for certain, and whether that is all of it.
 
-    Which versions are eligible it does not say.
+    It says nothing about versions.
     """
     answer_id = [
         f
@@ -84,7 +84,7 @@ def _column(f: KeyFilter | RecnumFilter) -> str:
 
 
 def rows_sql(layout: Layout, n: int | None, most: int) -> str:
-    """``recnum, _keyset, _raw`` of the records whose numbers ``asked(n)`` has, in order; reversed for ``n`` < 0."""
+    """``recnum, _keyset, _raw`` of the records with the numbers in ``asked(n)``, in order; reversed for ``n`` < 0."""
     backwards = n is not None and n < 0
     order = ", ".join(_ordered(layout, c, backwards) for c in dict.fromkeys((*layout.order, "recnum")))
     limit = min(abs(n), most) if n else most
@@ -97,13 +97,13 @@ def rows_sql(layout: Layout, n: int | None, most: int) -> str:
 def selected_sql(
     layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]
 ) -> tuple[str, str]:
-    """All columns of the selected records, in no order, and what marks those that cannot be told."""
+    """SELECT for all columns of the selected records, in no order, and the expression that marks undecided ones."""
     found = _found(layout, selection, tolerances)
     return f"SELECT {found.columns} FROM {found.source} WHERE {found.where}", found.undecided
 
 
 def count_sql(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolerance]) -> str:
-    """How many records are selected, and for how many of them a condition cannot be told."""
+    """How many records are selected, and for how many of them a condition is undecided."""
     found = _found(layout, selection, tolerances)
     return f"SELECT count(*), count(*) FILTER ({found.undecided}) FROM {found.source} WHERE {found.where}"
 
@@ -113,7 +113,7 @@ def extreme_sql(
 ) -> str:
     """``_keyset, _raw, undecided`` of the record with the first or last value of a key column.
 
-    ``undecided`` says whether there is any record for which a condition cannot be told.
+    ``undecided`` says whether a condition is undecided for any record.
     """
     found = _found(layout, selection, tolerances)
     order = _ordered(layout, column_name(column), last)
@@ -126,7 +126,7 @@ def extreme_sql(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where the records of a selection are: a source, a condition, what marks undecided ones, and all their columns."""
+    """Where the records of a selection are: source, condition, the mark of undecided ones, and all columns."""
 
     source: str
     where: str
@@ -151,9 +151,9 @@ def _found(layout: Layout, selection: Selection, tolerances: Mapping[str, Tolera
 
 
 def _computed(source: str, exact: str, steps: Stepwise) -> _Found:
-    """As ``_found``, of a condition that is computed step by step, and once for each record.
+    """As ``_found``, for a condition that is computed in steps, once per record.
 
-    A limit that none reaches keeps DuckDB from putting the steps back into one expression.
+    A limit too large to matter keeps DuckDB from merging the steps into one expression.
     """
     source = f"(FROM {source} WHERE {exact})"
     for level in (*steps.levels, (("_verdict", steps.condition),)):
@@ -167,7 +167,7 @@ _NO_LIMIT = 2**63 - 1
 
 
 def _told(layout: Layout, selection: Selection, answer_id: int) -> _Found:
-    """As ``_found``, where an answer that is kept tells the conditions."""
+    """As ``_found``, where a kept answer decides the conditions."""
     exact = [key_predicate(f) for f in selection.filters if not isinstance(f, WhereFilter) and _is_exact(f)]
     chosen = f"recnum IN (SELECT unnest(numbers) FROM mirror.answers WHERE id = {answer_id})"
     source = _versions(layout) if selection.all_versions else layout.table
@@ -175,7 +175,7 @@ def _told(layout: Layout, selection: Selection, answer_id: int) -> _Found:
 
 
 def _ordered(layout: Layout, column: str, backwards: bool) -> str:
-    """Missing values sort as the server stores them: NaN after everything, "" and INT_MIN before."""
+    """ORDER BY for a column. Missing values sort as the server stores them: NaN last, "" and INT_MIN first."""
     typed = layout.columns_by_name.get(column)
     last = typed is not None and typed.type in FLOAT_TYPES
     nulls = "LAST" if last != backwards else "FIRST"
@@ -194,7 +194,7 @@ def where_sql(layout: Layout, where: WhereFilter, tolerances: Mapping[str, Toler
 
 
 def _whole_slots(series: Series) -> Iterator[SlotAxis]:
-    """The slotted times among the prime keys that are stored as the middle of their slot, in whole seconds."""
+    """The slotted prime keys whose stored time is the middle of the slot, in whole seconds."""
     for prime in series.primekeys:
         axis = slot_axis(series, prime.name) if prime.slotted else None
         timed = axis is not None and (axis.scope, axis.type) == ("ts_eq", "time")
@@ -203,23 +203,23 @@ def _whole_slots(series: Series) -> Iterator[SlotAxis]:
 
 
 def _slot_time(axis: SlotAxis) -> str:
-    """The exact value of such a key, which its slot tells and its print may round."""
+    """The exact value of such a key, from its slot: the printed value may be rounded."""
     key, index = quoted(column_name(axis.key)), quoted(column_name(axis.index))
     return f"(CASE WHEN {key} IS NOT NULL THEN {axis.epoch!r} + {index} * {axis.step!r} END)"
 
 
 def key_predicate(f: KeyFilter | RecnumFilter) -> str:
-    """The records that a filter on a prime key or on record numbers lets through."""
+    """The predicate of a filter on a prime key or on record numbers."""
     if isinstance(f, KeyFilter):
         column = quoted(column_name(f.column))
         return _any(_term(column, term) for term in f.terms)
-    # Open ends and extremes are resolved or forwarded before anything is selected here.
+    # Open ends, ^ and $ were resolved or forwarded before anything is selected here.
     ranges = [IntRange(_number(r.first), _number(r.last), r.step) for r in f.ranges]
     return _any(_term("recnum", r) for r in ranges)
 
 
 def box_predicate(series: Series, box: Box) -> str:
-    """The records that lie in a box for certain."""
+    """The predicate of records that certainly lie in a box."""
     if box.region == RECNUMS:
         return _any(_steps("recnum", s) for s in box.steps)
     axis = coverage_axis(series)
@@ -233,7 +233,7 @@ def box_predicate(series: Series, box: Box) -> str:
 
 
 def places_sql(layout: Layout, region: Region) -> str:
-    """The place on the axis of each record of a region: numbers, milliseconds; 0 where there is no axis."""
+    """The place on the axis of each record of a region: a number or milliseconds; 0 without an axis."""
     axis, place = coverage_axis(layout.series), "0"
     if region == RECNUMS:
         place = "recnum"
@@ -251,7 +251,7 @@ def _along(axis: Axis, s: Steps) -> str:
     column = quoted(column_name(axis.column))
     if axis.kind is not Kind.MILLISECONDS:
         return _steps(column, s)
-    # Printed times are rounded: only what is well within the steps lies there for certain.
+    # Printed times are rounded: only records well within the steps certainly lie there.
     lo = [] if s.lo <= MIN else [f"{column} >= {(s.lo + _ROUNDING) / 1000!r}"]
     hi = [] if s.hi >= MAX else [f"{column} <= {(s.hi - _ROUNDING) / 1000!r}"]
     return "(" + (" AND ".join(lo + hi) or "TRUE") + ")"
@@ -262,7 +262,7 @@ _ROUNDING = 1000
 
 
 def _is_exact(f: KeyFilter | RecnumFilter) -> bool:
-    """True if printed values tell for certain which records the filter lets through."""
+    """True if printed values decide for certain which records pass the filter."""
     return isinstance(f, RecnumFilter) or not any(isinstance(t, FloatRange) for t in f.terms)
 
 
@@ -276,7 +276,7 @@ def _condition(layout: Layout, f: BoundFilter, tolerances: Mapping[str, Toleranc
 
 
 def _near(column: str, term: Term, t: Tolerance | None) -> str:
-    """A range of an unslotted key: unknown for values that print as one of its ends."""
+    """The predicate for a range of an unslotted key: unknown for values that print like one of its ends."""
     if not isinstance(term, FloatRange) or t is None:
         return _term(column, term)
     ends = [end for end in (term.first, term.last) if end is not None]
@@ -291,7 +291,7 @@ def _index(series: Series, key: str) -> str:
 
 
 def _versions(layout: Layout) -> str:
-    """Both tables as one; the old one may lack columns of a structure that has grown since."""
+    """Both tables as one; the old one may lack columns that the structure got later."""
     return f"(FROM {layout.table} UNION ALL BY NAME FROM {layout.old_table})"
 
 

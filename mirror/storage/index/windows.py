@@ -1,6 +1,6 @@
 """Windows: selections of a stretch of the axis, and perhaps of values of other prime keys. Pure.
 
-They are what most people ask for, and nothing of the typed columns but the prime keys is needed to answer them.
+Most queries are windows. Answering one needs no typed columns but those of the prime keys.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from mirror.storage.index.layout import SEPARATOR, column_name, quoted
 from mirror.storage.index.select_sql import key_predicate
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pyarrow as pa
 
     from mirror.drms.recordset import Selection, Term
     from mirror.drms.series import Series
+    from mirror.storage.database.database import Cursor
     from mirror.storage.index.layout import Layout
 
+#: Up to this many places of replaced records are listed one by one; beyond that, the stretch that contains them all.
+MOST_PLACES = 20
 #: Axis values of the widest window: a day of 12 s.
 WIDEST = 8192
 
@@ -47,7 +52,7 @@ class Window:
 
 
 def window_of(selection: Selection) -> Window | None:
-    """The window that a selection is, if it is one."""
+    """The selection as a window; None if it is not one."""
     columns = _whole_keys(selection.series)
     axis = coverage_axis(selection.series)
     if axis is None or columns is None or axis.kind is Kind.MILLISECONDS:
@@ -75,7 +80,7 @@ def window_of(selection: Selection) -> Window | None:
 
 
 def _whole_keys(series: Series) -> dict[str, bool] | None:
-    """The columns by which records are ordered, True for text; None if any is of another kind than text and integers."""
+    """The columns by which records are ordered, True for text; None if any is neither text nor integer."""
     return series.derived("whole keys", lambda: _keys_of(series))
 
 
@@ -92,7 +97,7 @@ def _keys_of(series: Series) -> dict[str, bool] | None:
 
 
 def place_of(series: Series, rows: pa.Table | None) -> tuple[int, int] | None:
-    """The stretch of the axis in which rows lie, as ``PlacedVersion`` has it; None if that is not certain."""
+    """The stretch of the axis in which rows lie, as ``PlacedVersion`` takes it; None if that is not certain."""
     if rows is None:
         return MAX, MIN  # nowhere
     axis = coverage_axis(series)
@@ -103,8 +108,37 @@ def place_of(series: Series, rows: pa.Table | None) -> tuple[int, int] | None:
     return (MAX, MIN) if lo is None else (int(lo), int(hi))
 
 
+def places_of(cursor: Cursor, layout: Layout, recnums: Collection[int]) -> list[tuple[int, int]] | None:
+    """The stretches of the axis in which held records of the newest versions lie, as ``place_of``."""
+    axis = coverage_axis(layout.series)
+    if axis is None or axis.kind is Kind.MILLISECONDS:
+        return None
+    column = quoted(column_name(axis.column))
+    sql = f"SELECT DISTINCT {column} FROM {layout.table} WHERE recnum IN (SELECT unnest(?::BIGINT[])) AND {column} IS NOT NULL"
+    found = sorted(int(at) for (at,) in cursor.execute(sql, [list(recnums)]).fetchall())
+    return [(at, at) for at in found] if len(found) <= MOST_PLACES else [(found[0], found[-1])]
+
+
+def is_in_order(series: Series) -> bool:
+    """True if the records of a series lie in the order of its axis, so that it has blocks."""
+    columns, axis = _whole_keys(series), coverage_axis(series)
+    return columns is not None and axis is not None and axis.kind is not Kind.MILLISECONDS and next(iter(columns)) == axis.column
+
+
+def stretch(first: int, last: int, slots: int) -> Window:
+    """The window of the blocks ``first`` to ``last``."""
+    return Window(first * slots, last * slots + slots - 1, 0, ())
+
+
+def block_counts_sql(layout: Layout, slots: int) -> str:
+    """SQL: each block of a table with the number of its records, in order, and the last axis value of the table."""
+    axis = quoted(layout.order[0])
+    sql = f"SELECT floor({axis} / {slots})::BIGINT AS number, count(*), max(max({axis})) OVER () FROM {layout.table}"
+    return f"{sql} WHERE {axis} IS NOT NULL GROUP BY number ORDER BY number"
+
+
 def window_sql(layout: Layout, window: Window) -> str:
-    """What ``block_of`` takes of a window's records."""
+    """SQL: the rows of a window in the form that ``block_of`` takes."""
     axis = quoted(layout.order[window.axis])
     keys = ", ".join(map(quoted, layout.order))
     tests = [f"{axis} >= {window.lo} AND {axis} <= {window.hi}", *(key_predicate(f) for _, f in window.others)]
@@ -113,7 +147,7 @@ def window_sql(layout: Layout, window: Window) -> str:
 
 
 def part_of(block: Block, window: Window) -> Part:
-    """The records of a block that are in a window, whose axis is the first key: that orders the block."""
+    """The records of a block that are in a window. The axis must be the first key, which orders the block."""
     along: list[Any] = block.keys[0]
     start, stop = bisect_left(along, window.lo), bisect_left(along, window.hi + 1)
     if not window.others:
@@ -125,7 +159,7 @@ def part_of(block: Block, window: Window) -> Part:
 
 
 def _passes(value: object, terms: tuple[Term, ...]) -> bool:
-    """What ``key_predicate`` says in SQL."""
+    """The same test as ``key_predicate`` writes in SQL."""
     for term in terms:
         if isinstance(term, Text):
             if (value or "") == term.value:

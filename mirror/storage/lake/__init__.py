@@ -1,4 +1,4 @@
-"""The same columns as sorted Parquet, a file a month, for SQL.
+"""The index's columns as sorted Parquet, one file per month, for SQL.
 
-Read ``lake``, then ``parquet``.
+Read ``lake``, then ``columns``, ``table`` and ``unsealed``.
 """

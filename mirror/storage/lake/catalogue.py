@@ -1,10 +1,10 @@
 """The lake as a DuckDB file, ``lake/catalog.duckdb``: a view of each table, for whatever opens such files.
 
-1. It has no data: a view reads the files of its table that count now, by their absolute paths, since DuckDB takes relative
+1. It has no data: a view reads the current files of its table by their absolute paths, since DuckDB resolves relative
    ones from where a program was started.
-2. It is never changed. Another one takes its place when files have changed; who has the old one open goes on with that, and
-   the files that it names stay for an hour.
-3. Every cached series is there: one of which no file was written yet as a view without rows.
+2. It is never changed, but replaced when files have changed. Whoever has the old one open goes on with that, and the
+   files that it names stay for an hour.
+3. Every cached series is in it; one without files yet is a view without rows.
 4. Any DuckDB from 1.0 on opens it.
 """
 
@@ -30,7 +30,7 @@ _FORMAT = "v1.0.0"
 
 @dataclass(frozen=True, slots=True)
 class CatalogueTable:
-    """A table of the lake: ``name`` is that of its series in lower case, for old versions with ``__old``."""
+    """A table of the lake: ``name`` is the series' in lower case, with ``__old`` for old versions."""
 
     name: str
     note: str
@@ -39,7 +39,7 @@ class CatalogueTable:
 
 
 def write_catalogue(place: Path, tables: Iterable[CatalogueTable]) -> None:
-    """A new file with a view of each table; duckdb.Error if it cannot be written."""
+    """Write a new file with a view of each table; duckdb.Error if it cannot be written."""
     with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as connection:
         connection.execute(f"ATTACH {_literal(str(place))} AS made (STORAGE_VERSION '{_FORMAT}')")
         connection.execute("USE made")

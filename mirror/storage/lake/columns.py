@@ -1,6 +1,6 @@
-"""The columns of the lake: what a record looks like in SQL and in Parquet, derived from its series' layout.
+"""The columns of the lake: how a record looks in SQL and in Parquet, derived from its series' layout.
 
-Column names are those of the keywords. A time is a TIMESTAMP in UTC under the keyword's name, with the exact
+Columns are named after their keywords. A time is a TIMESTAMP in UTC under the keyword's name, with the exact
 DRMS time, TAI seconds since 1977.01.01_TAI, beside it as ``<keyword>_tai``. MISSING is NULL. A segment is the path
 of its file, as JSOC names it. ``recnum`` and ``sunum`` come first.
 """
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.storage.index.layout import Layout
 
-#: 1977.01.01_00:00:00 in Unix seconds, by which a clock without leap seconds becomes a TIMESTAMP.
+#: 1977.01.01_00:00:00 in Unix seconds: the offset from a clock without leap seconds to a TIMESTAMP.
 EPOCH = 220_924_800
-#: The last second that DuckDB's TIMESTAMP has, and the first, with room for leap seconds.
+#: The last and the first second of DuckDB's TIMESTAMP, with room for leap seconds.
 LAST, FIRST = 9_223_371_000_000 - EPOCH, -9_223_371_000_000 - EPOCH
 _DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class LakeColumn:
-    """A column: its name and SQL type, the expression over the index' table that gives it, what it means."""
+    """A column: its name, its SQL type, the expression over the index's table that computes it, its meaning."""
 
     name: str
     type: str
@@ -39,7 +39,7 @@ class LakeColumn:
 
 
 def lake_columns(layout: Layout, keysets: Mapping[int, Mapping[str, int]]) -> tuple[LakeColumn, ...]:
-    """The columns of a series; ``keysets`` are the positions of fields in ``_raw``, by number."""
+    """The columns of a series; ``keysets`` has the positions of fields in ``_raw`` for each key set."""
     columns = {
         "recnum": LakeColumn(
             "recnum", "BIGINT", "recnum", "the record's number: a higher one is a newer version"
@@ -65,7 +65,7 @@ def lake_columns(layout: Layout, keysets: Mapping[int, Mapping[str, int]]) -> tu
 
 
 def _free(name: str, taken: Mapping[str, object]) -> str:
-    """The name, moved aside where another column has it."""
+    """The name, changed if another column has it."""
     while name.lower() in taken:
         name += "_"
     return name
@@ -76,10 +76,10 @@ def _units(text: str) -> str:
 
 
 def utc(seconds: str) -> str:
-    """The expression of a DRMS time, TAI seconds since 1977, as a TIMESTAMP in UTC.
+    """SQL that converts a DRMS time, TAI seconds since 1977, to a TIMESTAMP in UTC.
 
-    A leap second reads as the second before it, since a TIMESTAMP has no 61st; what a TIMESTAMP cannot hold is
-    NULL. Before 1977, which no data of JSOC are, TAI and UTC differ by what they did then.
+    A leap second becomes the second before it, since a TIMESTAMP has no 61st; what a TIMESTAMP cannot hold becomes
+    NULL. Before 1977, from which JSOC has no data, TAI and UTC differ as they did in 1977.
     """
     since = [t for t in LEAP_TIMES if t >= 0]
     before = len(LEAP_TIMES) - len(since)
@@ -92,7 +92,7 @@ def utc(seconds: str) -> str:
 
 
 def _segment(layout: Layout, segment: str, keysets: Mapping[int, Mapping[str, int]]) -> str:
-    """The path of a segment's file; NULL where it has none. ``raw`` are the fields of a record as a list."""
+    """SQL: the path of a segment's file, NULL if it has none. ``raw`` is the list of a record's fields."""
     field = segment_field(segment, "values")
     places = {number: at[field] + 1 for number, at in keysets.items() if field in at}
     whens = " ".join(f"WHEN {number} THEN raw[{place}]" for number, place in places.items())
@@ -103,7 +103,7 @@ def _segment(layout: Layout, segment: str, keysets: Mapping[int, Mapping[str, in
 def select_sql(
     table: str, layout: Layout, columns: tuple[LakeColumn, ...], where: str, *, ordered: bool = True
 ) -> str:
-    """The records of ``table`` that satisfy ``where``, in the order of their prime keys if they are to be ``ordered``."""
+    """SQL: the records of ``table`` that satisfy ``where``, by prime keys if ``ordered``."""
     names = ", ".join(f"{c.sql} AS {quoted(c.name)}" for c in columns)
     raw = f"string_split(_raw, '{SEPARATOR}') AS raw"
     order = f" ORDER BY {', '.join(map(quoted, (*layout.order, 'recnum')))}" if ordered else ""
@@ -111,12 +111,12 @@ def select_sql(
 
 
 def layout_hash(columns: tuple[LakeColumn, ...]) -> str:
-    """Equal for equal columns: files with another one are written again."""
+    """Equal for equal columns; files with another hash are written again."""
     return hashlib.sha256("\n".join(f"{c.name} {c.type}" for c in columns).encode()).hexdigest()[:16]
 
 
 def time_column(series: Series) -> str | None:
-    """The column by whose months a series is cut: its first prime key that is a time, else None."""
+    """The column by whose months a series is divided: its first prime key that is a time, else None."""
     for key in series.primekeys:
         keyword = series.keyword(key.name)
         if (

@@ -1,13 +1,15 @@
 """The lake: all keywords as sorted Parquet, ``lake/<series>/<month>.<n>.parquet``, for anybody to read.
 
-A month is sealed, that is written to a file, when somebody wants to read it and its records have changed since; or
-before, while nobody waits for anything (``seal_ahead``). A statement does not wait for much to be sealed: of the months
-that are not it gets the columns that it reads, copied for it alone (``copied``, ``unsealed``).
-What has changed is found by comparing: each file remembers how many records it has and a hash of their numbers
-and key sets. Under its number a record only changes with the keywords of its series, or where a check repairs it,
-which says so (``distrust``). So a crash, a restored backup or an import needs no bookkeeping.
-Files are never changed: a newer one takes the place of an older, which stays for as long as somebody may read it.
-One that is gone or cut is written again when it is next asked for; one with other bytes once that was found out.
+A month is sealed, that is written to a file, when somebody wants to read it and its records have changed; or ahead,
+while nobody waits (``seal_ahead``). A statement does not wait for large months to be sealed: the columns that it reads
+of them are copied for it alone (``copied``, ``unsealed``).
+
+Changes are found by comparing: the row of each file has the number of its records, and a hash of their numbers and key
+sets. A record with a given number changes only with the keywords of its series, or when a check repairs it, which
+then calls ``distrust``. So a crash, a restored backup or an import needs no bookkeeping.
+
+Files are never changed: a newer one replaces an older one, which stays for as long as somebody may read it. A missing
+or truncated file is written again when it is next asked for, one with other bytes once a check has found it.
 """
 
 from __future__ import annotations
@@ -56,34 +58,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a file that was replaced stays: longer than any statement may run.
+#: Seconds for which a replaced file stays: longer than any statement may run.
 OLD_FILES_STAY = 3600.0
-#: Seconds at most from one look to the next at what could be sealed of a series before somebody asks; and how many times as
-#: long as it took to seal it.
+#: A series is sealed ahead again after AHEAD_FACTOR times as long as sealing it took, but AHEAD_EVERY seconds at most.
 AHEAD_EVERY, AHEAD_FACTOR = 600.0, 100.0
-#: The same where statements ask, and do not wait.
+#: Seconds at least between two starts where statements ask, but do not wait.
 SOON_EVERY = 60.0
 MANIFEST = "manifest.json"
-#: Seconds that a statement may wait for the catalogue, which it does not need itself.
+#: Seconds that a statement may wait for the catalogue, which it does not need.
 QUICK = 0.2
 #: Files that are written before they are noted together.
 NOTED = 12
 
 
-#: Tries at a copy of what is not sealed during which nothing changes; then it is taken as it is.
+#: Attempts to copy unsealed records with no change in between; then the copy is used as it is.
 TRIES = 4
 
 
 class _Stopped(Exception):
-    """Sealing ahead was given up for now."""
+    """Sealing ahead was interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a table of the index holds, by month, and the files that hold the same."""
+    """What a table of the index holds, by month, and which files hold the same."""
 
     held: Mapping[str, Print]
-    known: Mapping[str, Sealed]  #: the files that there are, right or not
+    known: Mapping[str, Sealed]  #: all files, up to date or not
     right: Mapping[str, Sealed]
 
 
@@ -98,31 +99,31 @@ class Lake:
         self._index = index
         self._disk = disk
         self._now = now
-        self._sealing: dict[str, asyncio.Lock] = {}  #: of each series; inside it the next may be taken
-        self._listing = asyncio.Lock()  #: of the manifest, which all series share
-        self._seen: dict[str, int] = {}  #: the version of each series that is sealed
+        self._sealing: dict[str, asyncio.Lock] = {}  #: by series; ``_listing`` may be taken inside
+        self._listing = asyncio.Lock()  #: guards the manifest, which all series share
+        self._seen: dict[str, int] = {}  #: the sealed version of each series
         self._ready: dict[str, tuple[LakeTable, ...]] = {}
-        self._ahead: dict[str, tuple[float, float]] = {}  #: when each was last sealed unasked, and how long that counts
-        self._looks: dict[str, tuple[int, tuple[LakeTable, ...]]] = {}  #: what was not sealed at a version of a series
+        self._ahead: dict[str, tuple[float, float]] = {}  #: when each was last sealed ahead, and how long that counts
+        self._looks: dict[str, tuple[int, tuple[LakeTable, ...]]] = {}  #: the tables of a series as of a version
         self._copies = 0
-        self._soon: dict[str, asyncio.Task[None]] = {}  #: of each series that is being sealed with nobody waiting
+        self._soon: dict[str, asyncio.Task[None]] = {}  #: by series: sealing for which nobody waits
         self._begun: dict[str, float] = {}  #: when that began last
-        self._sizes: dict[str, int] = {}  #: of the files of these tables
-        self._listed: frozenset[str] = frozenset()  #: series that the catalogue has as they are
-        self._took = 0.0  #: seconds to write the catalogue
-        self._damaged: set[str] = set()  #: files that were found to have other bytes
+        self._sizes: dict[str, int] = {}  #: bytes of each file
+        self._listed: frozenset[str] = frozenset()  #: series that the catalogue has, up to date
+        self._took = 0.0  #: seconds that writing the catalogue took
+        self._damaged: set[str] = set()  #: files that were found to be damaged
 
     async def tables(self, series: Series) -> tuple[LakeTable, ...]:
         """The two tables of a series, sealed as of now; none if no record was ever kept.
 
-        StorageError if they cannot be written. Who hangs up meanwhile leaves nothing half written.
+        StorageError if they cannot be written. A caller that is cancelled leaves nothing half written.
         """
         return await to_the_end(self._as_of_now(series))
 
     async def as_of_now(self, series: Series) -> tuple[LakeTable, ...]:
-        """The two tables of a series as they are now, with the months that are not sealed; none if no record was ever kept.
+        """The two tables of a series as of now, with their unsealed months; none if no record was ever kept.
 
-        A few records are sealed first. StorageError as from ``tables``.
+        If only a few records are unsealed, they are sealed first. StorageError as from ``tables``.
         """
         name, version = series.name.lower(), self._index.version(series)
         if not self._index.has_records(series):
@@ -138,23 +139,23 @@ class Lake:
         return await self.tables(series)
 
     async def copied(self, series: Series, wanted: Mapping[str, Collection[str] | None]) -> tuple[Copied, ...]:
-        """The tables of a series as they are now, for one statement: these columns of what is not sealed in files of their own.
+        """The tables of a series as of now, for one statement, with the wanted columns of unsealed months in files.
 
-        ``wanted`` are names of columns in lower case by table; None for all. Whoever gets the files removes them with
-        ``remove_copies``. What would take long to copy is sealed. StorageError as from ``tables``.
+        ``wanted`` has names of columns in lower case, by table; None for all. The caller removes the files with
+        ``remove_copies``. What would take long to copy is sealed instead. StorageError as from ``tables``.
         """
         return await to_the_end(self._copied(series, wanted))
 
     async def remove_copies(self, copies: Iterable[Copied]) -> None:
-        """Remove the files of copies that nobody reads any more."""
+        """Remove the files of copies when nobody reads them any more."""
         for file in (each.file for each in copies if each.file is not None):
             await asyncio.to_thread(self._disk.remove, self.root / file)
 
     async def seal_ahead(self, may_go_on: Callable[[], bool]) -> None:
-        """Seal what has changed before somebody asks for it, a month at a time and as long as that may go on.
+        """Seal what has changed before somebody asks for it, month by month, for as long as ``may_go_on`` allows.
 
-        A large series is looked at once in a while: of one that gets new records every few minutes the last month would be
-        written as often. StorageError as from ``tables``.
+        A large series is looked at only now and then: if it gets new records every few minutes, its last month would
+        be written as often. StorageError as from ``tables``.
         """
         for series in self._index.all_series():
             name, now = series.name.lower(), self._now()
@@ -166,12 +167,12 @@ class Lake:
                     await to_the_end(self._as_of_now(series, may_go_on))
                     took = time.perf_counter() - began
                     self._ahead[name] = now, min(AHEAD_EVERY, AHEAD_FACTOR * took)
-        if self._listed != self._known():  # or a series of which there are no records yet
+        if self._listed != self._known():  # a series without records yet may be new
             async with self._listing:
                 await self._write_catalogue(await self._tables.read(sealed))
 
     def seal_soon(self, series: Series) -> None:
-        """Begin to seal what has changed of a series, for whoever asks later; once in a while at most."""
+        """Start sealing what has changed of a series, for whoever asks later; now and then at most."""
         name, now = series.name.lower(), self._now()
         if name not in self._soon and now - self._begun.get(name, 0.0) >= SOON_EVERY:
             self._begun[name] = now
@@ -179,27 +180,27 @@ class Lake:
             self._soon[name].add_done_callback(lambda _: self._soon.pop(name))
 
     async def stop(self) -> None:
-        """End what nobody waits for."""
+        """End the sealing for which nobody waits."""
         for task in (running := list(self._soon.values())):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
-        """The columns of the tables of a series, which need not be sealed: their names, types and comments."""
+        """The names, types and comments of the columns of a series' tables, sealed or not."""
         return lake_columns(self._index.layout(series), {})
 
     async def files(self, series: Series | None = None) -> list[Sealed]:
-        """The files that are in use, of a series or all."""
+        """The files in use, of one series or all."""
         rows = await self._tables.read(sealed)
         names = None if series is None else (series.name.lower(), f"{series.name.lower()}__old")
         return [row for row in rows if names is None or row.table in names]
 
     async def verify(self, row: Sealed) -> str | None:
-        """Read a file; None if it is as it was written, else what is wrong with it, and it is not used any more."""
+        """Read a file; None if it is as it was written. Otherwise what is wrong, and the file is no longer used."""
         problem = await asyncio.to_thread(self._problem, row)
         if (
             problem is None or row not in await self.files()
-        ):  # replaced meanwhile: not the file that is in use
+        ):  # replaced meanwhile, so not in use
             return None
         self._damaged.add(row.file)
         self._looks.clear()
@@ -207,7 +208,7 @@ class Lake:
         return problem
 
     async def mend(self, series: Iterable[Series]) -> bool:
-        """Read all files of some series; True if one was damaged, which is written again when next asked for."""
+        """Read all files of some series; True if any was damaged. It is written again when next asked for."""
         rows = [row for each in series for row in await self.files(each)]
         return any([await self.verify(row) is not None for row in rows])
 
@@ -229,11 +230,11 @@ class Lake:
     async def _sealed_soon(self, series: Series) -> None:
         try:
             await self._as_of_now(series)
-        except StorageError as problem:  # a statement that must have it hears of it
+        except StorageError as problem:  # a statement that needs it will get the error
             log.warning("not sealed series=%s problem=%s", series.name, problem)
 
     async def _look(self, name: str, layout: Layout) -> tuple[LakeTable, ...]:
-        """The tables of a series, with what is not sealed of them."""
+        """The tables of a series, with their unsealed months."""
         columns, time = await self._columns(name, layout), time_column(layout.series)
         tables = []
         for lake_name, table in _parts(name, layout):
@@ -269,7 +270,7 @@ class Lake:
             await asyncio.to_thread(self._disk.make_folder, (self.root / file).parent)
 
         def work(cursor: Cursor) -> None:
-            cursor.begin()  # both tables at one moment: a record may move from one to the other
+            cursor.begin()  # a snapshot of both tables, between which records move
             try:
                 for table, columns, each in copies:
                     if each.file is not None:
@@ -287,7 +288,7 @@ class Lake:
         return made
 
     def _name_of_copy(self, table: str) -> str:
-        """A name that no statement of this or of an earlier process has used."""
+        """A file name that no statement of this or an earlier process has used."""
         self._copies += 1
         return f"{table}/unsealed.{os.getpid()}.{self._now():.6f}.{self._copies}.parquet"
 
@@ -295,7 +296,7 @@ class Lake:
         return lake_columns(layout, await self._tables.read(lambda cursor: keysets(cursor, name)))
 
     async def _compared(self, name: str, table: str, shape: str, time: str | None) -> _State:
-        """What a table of the index holds beside what its files hold."""
+        """What a table of the index holds, and what its files hold."""
         held = await self._tables.read(lambda cursor: prints(cursor, table, time))
         known = {row.month: row for row in await self._tables.read(lambda cursor: sealed(cursor, name))}
         same = {m: row for m, row in known.items() if row.shape == shape and row.print == held.get(m)}
@@ -317,9 +318,9 @@ class Lake:
     async def _seal_table(
         self, name: str, table: str, layout: Layout, columns: tuple[LakeColumn, ...], may_go_on: Callable[[], bool]
     ) -> tuple[str, ...]:
-        """Write the months that are not as they were; all files of the table, in the order of months.
+        """Write the months that have changed; all files of the table, by month.
 
-        Stopped after a month if it may not go on: what is written stays, and counts.
+        _Stopped after any month if ``may_go_on`` says no; what is written stays, and counts.
         """
         shape, time = layout_hash(columns), time_column(layout.series)
         state = await self._compared(name, table, shape, time)
@@ -353,7 +354,7 @@ class Lake:
         return Sealed(name, month, file, shape, held, size, sha256)
 
     async def _note(self, rows: Sequence[Sealed], before: Mapping[str, Sealed]) -> None:
-        """Let new files count instead of those of ``before``: in one transaction, since much may wait for the one writer."""
+        """Replace the files of ``before`` by new ones, in one transaction, since the one writer may be busy."""
         at = self._now()
 
         def work(cursor: Cursor) -> None:
@@ -367,7 +368,7 @@ class Lake:
                 await asyncio.to_thread(self._replaced, self.root / before[row.month].file)
 
     async def _copy(self, select: str, part: Path) -> None:
-        """Write what a SELECT gives; StorageError, and nothing is left, if the disk does not take it."""
+        """Write the rows of a SELECT to a file; if the disk refuses, StorageError, and nothing is left behind."""
 
         def work(cursor: Cursor) -> None:
             try:
@@ -379,22 +380,22 @@ class Lake:
         await self._tables.read(work)
 
     async def _forget_old(self) -> None:
-        """Remove the files that nothing names any more, once nobody can still be reading them."""
+        """Remove unused files once nobody can still be reading them."""
         named = {row.file for row in await self._tables.read(sealed)}
         await asyncio.to_thread(self._remove_unnamed, named, self._now() - OLD_FILES_STAY)
 
     async def _write_manifest(self) -> None:
-        """Let the manifest name what counts now. Whoever comes last has read last, and says it for all before."""
+        """Write the files in use into the manifest. The last to come has read last, and writes for all before."""
         async with self._listing:
             rows = await self._tables.read(sealed)
             await asyncio.to_thread(self._write_text, self.root / MANIFEST, manifest(rows))
             if self._took < QUICK:
                 await self._write_catalogue(rows)
-            else:  # no statement waits for it: the next look does it
+            else:  # without keeping a statement waiting: next time
                 self._listed = frozenset()
 
     async def _write_catalogue(self, rows: Iterable[Sealed]) -> None:
-        """Let the catalogue name what counts now; within ``_listing``."""
+        """Write the files in use into the catalogue; called within ``_listing``."""
         known, tables, began = self._known(), self._catalogue(rows), time.perf_counter()
         await asyncio.to_thread(self._replace_catalogue, tables)
         self._listed, self._took = known, time.perf_counter() - began
@@ -417,7 +418,7 @@ class Lake:
         ]
 
     def _replace_catalogue(self, tables: list[CatalogueTable]) -> None:
-        """Let another catalogue take the place of the one that is there; StorageError if it cannot be written."""
+        """Replace the catalogue by a new one; StorageError if it cannot be written."""
         place = self.root / CATALOGUE
         part = place.with_name(f"{CATALOGUE}.part")
         self._disk.make_folder(self.root)
@@ -429,15 +430,15 @@ class Lake:
             raise StorageError(f"cannot write {place}: {str(error).splitlines()[0]}") from error
         fd = self._disk.open(part)
         try:
-            os.fchmod(fd, 0o644)  # DuckDB opens for writing, unless it is told not to
+            os.fchmod(fd, 0o644)  # writable, since DuckDB opens for writing by default
             self._disk.sync(part, fd)
         finally:
             os.close(fd)
-        self._disk.remove(place.with_name(f"{CATALOGUE}.wal"))  # of somebody who had the last one open
+        self._disk.remove(place.with_name(f"{CATALOGUE}.wal"))  # left by somebody who had the last one open
         self._disk.move(part, place)
 
     def _all_there(self, name: str) -> bool:
-        """True if nobody took a file of a series away, or cut it: all that can be seen without reading it."""
+        """True if no file of a series is missing or truncated, which is all that shows without reading them."""
         return self._are_there(self._ready[name])
 
     def _are_there(self, tables: Iterable[LakeTable]) -> bool:
@@ -459,7 +460,7 @@ class Lake:
         return None if sha256 == row.sha256 else "its content has changed"
 
     def _settle(self, part: Path, place: Path) -> None:
-        """Let a file that was written last, and take its place."""
+        """Sync a file that was written, and move it to its place."""
         fd = self._disk.open(part)
         try:
             self._disk.seal(part, fd)
@@ -468,12 +469,12 @@ class Lake:
         self._disk.move(part, place)
 
     def _replaced(self, file: Path) -> None:
-        """Let the age of a file tell since when it is not needed any more."""
+        """Set the file's modification time to the moment from which it is no longer needed."""
         with suppress(OSError):
             os.utime(file, (self._now(), self._now()))
 
     def _write_text(self, place: Path, text: str) -> None:
-        self._disk.make_folder(place.parent)  # of tables without records nothing else was written
+        self._disk.make_folder(place.parent)  # missing if no table has records
         part = place.with_name(f"{place.name}.part")
         fd = self._disk.create(part)
         try:
@@ -486,11 +487,11 @@ class Lake:
         for path in self.root.glob("*/*"):
             if str(path.relative_to(self.root)) in named:
                 continue
-            with suppress(FileNotFoundError):  # another series is being sealed: what was there may be renamed
+            with suppress(FileNotFoundError):  # files may be renamed while another series is sealed
                 if path.stat().st_mtime < before:
                     self._disk.remove(path)
 
 
 def _parts(name: str, layout: Layout) -> list[tuple[str, str]]:
-    """The two tables of a series, in the lake and in the index."""
+    """The names of a series' two tables, in the lake and in the index."""
     return [(name, layout.table), (f"{name}__old", layout.old_table)]

@@ -1,11 +1,10 @@
-"""The table of the lake's files, and what is counted to see whether they are still right.
+"""Files of the lake: the table that lists them, the counts that show whether they are current, how they are written.
 
-How a file of the lake is written: every column in the encoding that is small and quickly read for its kind.
-
-Whole numbers and times grow evenly, so their differences take next to nothing and need no compression; values
-that repeat are numbered in a dictionary; texts are LZ4. Floats that differ are kept as they are: LZ4 would save a
-sixth of the file, and make statements over all years up to 1.7 times slower (benchmarks/README.md). pandas, polars
-and DuckDB read these encodings, which a test shows; Spark does from 3.5 on.
+Every column gets an encoding that is small and quickly read for its kind. Whole numbers and times grow evenly, so
+they are stored as differences, which need no compression; repeating values are numbered in a dictionary; texts are
+LZ4. Floats that differ are stored plainly: LZ4 would save a sixth of the file, and make statements over all years up
+to 1.7 times slower (benchmarks/README.md). pandas, polars and DuckDB read these encodings, which a test shows; Spark
+does from 3.5 on.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor
 
 
-#: Records in a row group: what a reader skips or takes as a whole. Fewer are skipped more often (the hundred largest
-#: of all years are in a few), and cost more where all are read.
+#: Records in a row group, which a reader reads or skips as a whole. Smaller groups are skipped more often (the hundred
+#: largest values of all years are in a few), but cost more where all are read.
 ROW_GROUP = 32_768
-#: Bytes of different values up to which a dictionary is smaller than the values themselves.
+#: Bytes of distinct values up to which a dictionary is smaller than the values themselves.
 _DICTIONARY = 32_768
 
 
 def write_file(reader: pa.RecordBatchReader, path: Path) -> None:
-    """Write what ``reader`` gives, a row group for each of its batches. OSError if the disk does not take it."""
+    """Write a file with one row group for each batch of ``reader``. OSError if the disk refuses."""
     import pyarrow.parquet as pq  # noqa: PLC0415  (it takes a while to load, and the process that runs statements never writes)
 
     first = next(reader, None)
@@ -61,27 +60,27 @@ def _is_even(kind: pa.DataType) -> bool:
 
 
 def _differ(values: pa.Array) -> bool:
-    """True if a dictionary of these values would not be kept: in most columns the other row groups are alike."""
+    """True if a dictionary of these values would be too large; most columns are alike in all row groups."""
     return bool(len(values.unique()) * values.type.byte_width > _DICTIONARY)
 
 
 ALL, NONE = "all", "none"
 _EPOCH = date(1977, 1, 1)
 _DAY = 86_400
-#: Months before and after these are one file each: no such data are, but times that were mistyped.
+#: All months before the first of these are one file, as are all after the last: such times are typing errors.
 _FIRST, _LAST = date(1900, 1, 1), date(2100, 1, 1)
 BEFORE, AFTER = "before", "beyond"
 
 
 class Print(NamedTuple):
-    """How many records there are, and a hash of them; equal for the same records."""
+    """The number of some records, and a hash; equal for equal records."""
 
     records: int
     hash: int
 
 
 def month_of(day: int | None, *, timed: bool) -> str:
-    """The month of a day, counted from 1977.01.01."""
+    """The name of the month of a day, which is counted from 1977.01.01."""
     if day is None:
         return NONE if timed else ALL
     if day < (_FIRST - _EPOCH).days:
@@ -92,7 +91,7 @@ def month_of(day: int | None, *, timed: bool) -> str:
 
 
 def bounds(month: str) -> tuple[float, float] | None:
-    """First second, and first second after, of a month as DRMS times; None for ``NONE``."""
+    """A month's first second, and the first second after it, as DRMS times; None for ``NONE``."""
     if month == NONE:
         return None
     if month == BEFORE:
@@ -104,7 +103,7 @@ def bounds(month: str) -> tuple[float, float] | None:
 
 
 def together(parts: Iterable[tuple[str, Print]]) -> dict[str, Print]:
-    """The prints of months from those of their days."""
+    """Prints of months, from prints of their days."""
     months: dict[str, Print] = {}
     for month, part in parts:
         whole = months.get(month, Print(0, 0))
@@ -117,7 +116,7 @@ def _seconds(day: date) -> float:
 
 
 class Sealed(NamedTuple):
-    """A file of the lake: a month of a table, what it holds, and what it looks like."""
+    """A file of the lake: its table and month, what it holds, and its form."""
 
     table: str
     month: str
@@ -129,7 +128,7 @@ class Sealed(NamedTuple):
 
 
 def sealed(cursor: Cursor, table: str | None = None) -> list[Sealed]:
-    """The files that hold what a table holds, or all; by table and month."""
+    """The files of one table, or all files, by table and month."""
     where = "" if table is None else "WHERE series = ?"
     columns = "series, month, file, shape, records, print, bytes, sha256"
     sql = f"SELECT {columns} FROM mirror.lake {where} ORDER BY series, month"
@@ -140,7 +139,7 @@ def sealed(cursor: Cursor, table: str | None = None) -> list[Sealed]:
 
 
 def note(cursor: Cursor, row: Sealed, at: float) -> None:
-    """A file takes the place of that of the same month."""
+    """Record a file in place of the one for the same month."""
     cursor.execute("DELETE FROM mirror.lake WHERE series = ? AND month = ?", [row.table, row.month])
     held = (row.print.records, str(row.print.hash))
     values = [row.table, row.month, row.file, row.shape, *held, row.bytes, at, row.sha256]
@@ -148,13 +147,13 @@ def note(cursor: Cursor, row: Sealed, at: float) -> None:
 
 
 def forget(cursor: Cursor, table: str, months: Iterable[str]) -> None:
-    """Let nothing speak of the files of these months any more."""
+    """Delete the rows of the files of these months."""
     sql = "DELETE FROM mirror.lake WHERE series = ? AND month IN (SELECT unnest(?::VARCHAR[]))"
     cursor.execute(sql, [table, list(months)])
 
 
 def distrust(cursor: Cursor, series: str) -> None:
-    """Have all files of a series written again: records that they hold come again, under the same numbers."""
+    """Have all files of a series written again, since records in them are replaced under the same numbers."""
     names = [series.lower(), f"{series.lower()}__old"]
     cursor.execute("UPDATE mirror.lake SET print = '0' WHERE list_contains(?, series)", [names])
 
@@ -162,7 +161,7 @@ def distrust(cursor: Cursor, series: str) -> None:
 def prints(cursor: Cursor, table: str, time: str | None) -> dict[str, Print]:
     """How many records each month of a table of the index has, and a hash of their numbers and key sets."""
     day = "NULL" if time is None else f"CAST(floor({quoted(time)} / 86400) AS INTEGER)"
-    # hash(recnum, _keyset) is the exclusive or of two hashes: of an even number of records the second would vanish.
+    # hash(recnum, _keyset) is the xor of two hashes: over an even number of records the second would cancel out.
     each = "hash(xor(hash(recnum), coalesce(_keyset, 0)::UBIGINT))"
     sql = f"SELECT {day}, count(*), bit_xor({each}) FROM {table} GROUP BY ALL HAVING count(*) > 0"
     return together(
@@ -179,7 +178,7 @@ def where_month(time: str | None, month: str) -> str:
 
 
 def where_months(time: str | None, months: Iterable[str]) -> str:
-    """The condition that a record belongs to one of some months; of those that follow each other it is one."""
+    """The condition that a record belongs to one of some months; consecutive months make one range."""
     names = set(months)
     spans: list[tuple[float, float]] = []
     for span in sorted(found for name in names - {ALL, NONE} if (found := bounds(name)) is not None):
@@ -201,7 +200,7 @@ def keysets(cursor: Cursor, series: str) -> dict[int, dict[str, int]]:
 
 
 def manifest(rows: Iterable[Sealed]) -> str:
-    """What the lake has, as JSON for readers that are not ours: tables, and for each its files by month."""
+    """The lake's tables, and the files of each by month, as JSON for other programs."""
     tables: dict[str, list[dict[str, object]]] = {}
     for row in rows:
         file = {"file": row.file, "month": row.month, "records": row.print.records, "bytes": row.bytes}

@@ -1,13 +1,14 @@
-"""What is in no file of the lake yet: the columns of it that one statement reads, copied for that statement alone.
+"""Unsealed records, which no file of the lake has yet: the columns that a statement reads are copied for it alone.
 
-To seal a million records takes ten seconds and more, to copy a few of their columns some hundredths of one. Which columns
-a statement reads, DuckDB tells when it plans it. So it is planned first on a *stand-in* of each such table, which has
-its name, its columns and three rows that mean nothing; then the columns are copied, and the table takes its place:
+Sealing a million records takes ten seconds and more, copying a few of their columns some hundredths of a second.
+DuckDB's plan of a statement tells which columns it reads. So the statement is first planned on a *stand-in* of each
+such table, which has its name, its columns and three meaningless rows; then the columns are copied, and the table
+takes the stand-in's place:
 
-1. No statement is ever run on a stand-in: it is gone before.
-2. A column that was not copied is an error where it is read, never a value: a mistake about what a statement reads costs
+1. No statement ever runs on a stand-in: it is gone before.
+2. Reading a column that was not copied is an error, never a value: a mistake about what a statement reads costs
    another attempt, with all columns.
-3. Nothing in the rows of a stand-in lets a planner leave out a column: they have NULL, the smallest and the largest value.
+3. The rows of a stand-in, NULL, the smallest and the largest value, give a planner no reason to leave out a column.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
     from mirror.storage.index.layout import Layout
     from mirror.storage.lake.columns import LakeColumn
 
-#: The schema of stand-ins, and of what takes their place.
+#: The schema of stand-ins, and of the tables that take their place.
 SCHEMA = "unsealed"
-#: What DuckDB says where a column is read that was not copied.
+#: DuckDB's error when a column is read that was not copied.
 NOT_COPIED = "a column of records that came a moment ago is missing; run the statement again"
-#: A statement that needs more values of what is not sealed waits until it is: so many take a second, and a GB on the disk.
+#: A statement that needs more unsealed values waits until they are sealed: this many take a second, and 1 GB of disk.
 MOST_VALUES = 120_000_000
-#: Records that are sealed while a statement waits: that takes no longer than a copy.
+#: Up to this many records are sealed while a statement waits, which takes no longer than a copy.
 FEW = 1_000
-#: The columns that are copied whatever a statement reads: it may count the records.
+#: Copied whatever a statement reads, since it may count the records.
 _ALWAYS = "recnum"
 
 _EXTREMES: dict[str, tuple[pa.DataType, Any, Any]] = {
@@ -53,9 +54,9 @@ _EXTREMES: dict[str, tuple[pa.DataType, Any, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
-    """A table of the lake: ``name`` is the series' in lower case, for old versions with ``__old``.
+    """A table of the lake: ``name`` is the series' in lower case, with ``__old`` for old versions.
 
-    ``files`` hold what it holds, but for the ``records`` of the months ``unsealed``.
+    ``files`` have all its records except the ``records`` of the months ``unsealed``.
     """
 
     name: str
@@ -67,7 +68,7 @@ class LakeTable:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A table for one statement: beside its files the ``file`` (of the lake, None: nothing) with these columns of the rest."""
+    """A table for one statement: ``file`` in the lake (None: none) has these columns of the unsealed months."""
 
     table: LakeTable
     file: str | None = None
@@ -80,12 +81,12 @@ def stand_in(columns: Iterable[LakeColumn]) -> pa.Table:
 
 
 def stand_in_name(table: str) -> str:
-    """The SQL name of the stand-in of a table, and of what takes its place."""
+    """The SQL name of a table's stand-in, and of the table that takes its place."""
     return f"{quoted(SCHEMA)}.{quoted(table)}"
 
 
 def chosen(columns: Sequence[LakeColumn], wanted: Collection[str] | None) -> tuple[LakeColumn, ...]:
-    """The columns that are copied where these are wanted, by their names in lower case; all for None."""
+    """The columns to copy if these are wanted, by their names in lower case; all for None."""
     return tuple(c for c in columns if wanted is None or c.name.lower() in wanted or c.name == _ALWAYS)
 
 
@@ -99,7 +100,7 @@ def copy(
 
 
 def source_sql(copied: Copied, root: Path) -> str:
-    """The SELECT that reads a table of the lake below ``root``, all of its columns."""
+    """The SELECT that reads all columns of a table of the lake below ``root``."""
     table, parts = copied.table, []
     if table.files:
         parts.append(f"SELECT * FROM {_reading(table.files, root)}")
@@ -110,14 +111,14 @@ def source_sql(copied: Copied, root: Path) -> str:
 
 
 def nothing_sql(columns: Iterable[tuple[str, str]]) -> str:
-    """The SELECT of a table with these columns, names and types, and without rows."""
+    """The SELECT of a table without rows, with columns of these names and types."""
     return f"SELECT {', '.join(f'NULL::{kind} AS {quoted(name)}' for name, kind in columns)} WHERE false"
 
 
 def _column(column: LakeColumn, is_copied: bool) -> str:
     if is_copied:
         return quoted(column.name)
-    # Of a column, so that no planner computes it beforehand.
+    # Depends on a column, so that no planner computes it beforehand.
     return f"CASE WHEN {_ALWAYS} = {_ALWAYS} THEN error('{NOT_COPIED}') END::{column.type} AS {quoted(column.name)}"
 
 

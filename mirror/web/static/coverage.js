@@ -170,7 +170,7 @@ async function follow(id) {
   do {
     await new Promise((resolve) => { setTimeout(resolve, LOOK); });
     job = await attempt(() => api(`/api/jobs/${encodeURIComponent(id)}`));
-  } while (job && !["done", "failed", "cancelled"].includes(job.state));
+  } while (job && !["done", "failed", "cancelled", "unreadable"].includes(job.state));
   refresh(true);
 }
 

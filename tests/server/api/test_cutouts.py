@@ -107,15 +107,17 @@ WRONG = [
     (DISK, {"scale": "0.25"}, 400, "scale is '0.25'; expected 1 over a whole number, such as 1/4"),
     (DISK, {"scale": "1/5000"}, 400, "scale is 1/5000; expected at most 1/1024"),
     (DISK, {"units": "stony"}, 400, "expected one of arcsec, pixels"),
-    (DISK, {"t_ref": "2014.01.01"}, 400, "t_ref needs a centre"),
+    (DISK, {"t_ref": "2014.01.01"}, 400, "tracking needs a centre"),
     (DISK, {"x": 990, "y": 0, "width": 9, "height": 9, "t_ref": "2014.01.01"}, 400, "beyond the limb"),
     (DISK, {"x": 0, "y": 0, "width": 9, "height": 9, "t_ref": "2013.12.19"}, 400, "behind the limb"),
     (DISK, {"x": 0, "y": 0, "width": 9, "height": 9, "t_ref": "soon"}, 400, "'soon' is not a time"),
     ("hmi.sharp_cea_720s[377][2011.02.14]{Br}", {"x": 0, "y": 0, "width": 9, "height": 9}, 400, "units=arcsec does not apply"),
     ("hmi.v_sht_modes[2010.04.30_TAI][0][300][138240]{m6}", {"scale": "1/2"}, 403, "no FITS file"),
     ("hmi.M_720s[2014.01.01]{nope}", {}, 404, "no segment 'nope'"),
-    ("hmi.M_720s[1999.01.01]", {}, 404, "no record matches"),
+    ("hmi.M_720s[1999.01.01]", {}, 404, "no records match"),
     ("hmi.nope[1]", {}, 404, "hmi.nope"),
+    ("hmi.m_721s[2014.01.01]", {}, 404, "did you mean hmi.M_720s"),
+    ("hmi.M_720s[2014.13.01]{magnetogram}", {}, 400, "\n  hmi.M_720s[2014.13.01]{magnetogram}\n             ^"),
     ("hmi.M_720s[", {}, 400, "expected ']'"),
 ]
 
@@ -155,9 +157,18 @@ async def test_the_command_and_the_client_put_cutouts_in_a_folder_under_the_name
         ((), "nothing to do"),
         (("--scale", "4"), "expected 1 over a whole number"),
         (("--scale", "1/4", "--track"), "tracking needs"),
+        (("--center", "1,2", "--size", "-1,3"), "width is -1; expected a number above 0"),
+        (("--center", "nan,2", "--size", "1,3"), "x is nan; expected a number"),
     ):
         wrong = await asyncio.to_thread(CliRunner().invoke, main, ("cutout", hours, *asked), env={"MIRROR_URL": lab.url})
         assert (wrong.exit_code, words in wrong.output) == (2, True), wrong.output
+    for center, size, units, words in (
+        ((0, 0), (-1, 3), "arcsec", "width is -1; expected a number above 0"),
+        ((float("nan"), 0), (1, 3), "arcsec", "x is nan; expected a number"),
+        ((0, 0), (1, 3), "stony", "units is 'stony'; expected one of arcsec, pixels"),
+    ):
+        with pytest.raises(BadRequest, match=words):  # before anything is asked
+            await asyncio.to_thread(client.cutout, "hmi.nothing[", center, size, tmp_path / "c", units=units)
 
 
 async def test_cutouts_of_what_is_cached_need_no_jsoc(lab):
@@ -190,7 +201,7 @@ async def test_jsoc_addresses_are_files_for_fsspec_and_astropy(lab, monkeypatch)
         files = fsspec.filesystem("jsoc", skip_instance_cache=True)
         with pytest.raises(ValueError, match="names 31 files"):
             files.open(f"jsoc://{SHARP}")
-        with pytest.raises(OSError, match=r"^no record matches"):  # not a word of glob characters
+        with pytest.raises(OSError, match=r"^no records match"):  # not a word of glob characters
             fsspec.open("jsoc://hmi.M_720s[1999.01.01]{magnetogram}").open()
         with pytest.raises(ValueError, match="no record set after jsoc://"):
             fsspec.open("jsoc://").open()

@@ -32,6 +32,7 @@ from mirror.services.search.search import Search
 from mirror.storage.database.database import Database
 from mirror.storage.index import blocks
 from mirror.storage.index.affected import affected_by_recnums, delete_records
+from mirror.storage.index.block_file import BlockFile
 from mirror.storage.index.index import Index
 from mirror.upstream.transport import Route
 from tests.readthrough.test_answers_model import AGE, TRUTHS, Archive
@@ -79,6 +80,11 @@ class Mirror:
         number = max((r.recnum for r in self.archive.records), default=0) + 1
         self.archive.records = [*self.archive.records, Record(number, k, w, "a", value)]
 
+    async def cut(self):
+        """What a mirror does while nobody asks."""
+        self.index._next_look.clear()
+        await self.index.cut_ahead(lambda: True)
+
     async def structure(self, note):
         await self.index.keep_series(replace(SERIES, note=note), self.seconds)
 
@@ -108,7 +114,9 @@ class Mirror:
         if response.headers["X-Mirror"] != "local":
             return
         told, asked = plain(response), self.archive.asked
-        fresh = programs(self.database, await Index.load(self.database), self.archive, self.rules)
+        index = await Index.load(self.database)
+        index._file = BlockFile(None)  # nor has it anything but the index
+        fresh = programs(self.database, index, self.archive, self.rules)
         expected = await fresh.jsoc_info(request(ds, keys, n, {"Cache-Control": demand}))
         assert (plain(expected), expected.headers["X-Mirror"]) == (told, "local"), (ds, keys, n, demand)
         assert self.archive.asked == asked, (ds, n, demand, "a new process would have asked")
@@ -148,6 +156,8 @@ CHANGED = st.one_of(
     st.tuples(st.just("structure"), st.sampled_from(["one", "two"])),
     st.tuples(st.just("both"), ASKED, ASKED),
     st.tuples(st.just("restart")),
+    st.tuples(st.just("cut")),
+    st.tuples(st.just("cut")),
 )
 STEPS = st.one_of(ASKED, ASKED, ASKED, CHANGED)
 
@@ -176,6 +186,8 @@ async def lived(history, path):
                     await mirror.forget(min(details), max(details))
                 case "structure":
                     await mirror.structure(details[0])
+                case "cut":
+                    await mirror.cut()
                 case "restart":
                     await mirror.restart()
     finally:

@@ -90,7 +90,7 @@ WRONG = [
     (("create", "x"), "expected record sets, or a statement in SQL"),
     (("create", "x", "--ds", DAY, "--sql", "SELECT 1"), "and not both"),
     (("create", "x", "--ds", "hmi.v_45s["), "expected ']'"),
-    (("create", "x", "--ds", "hmi.m_720s[1999.01.01]"), "no record matches"),
+    (("create", "x", "--ds", "hmi.m_720s[1999.01.01]"), "no records match"),
     (("create", "x", "--sql", "SELECT t_rec FROM hmi.sharp_720s"), "the statement gives no recnum"),
     (("create", "x", "--sql", "SELECT a.recnum FROM hmi.sharp_720s a, hmi.sharp_cea_720s b"), "expected a column series"),
     (("create", "x", "--sql", "SELECT -5 AS recnum, 'hmi.v_45s' AS series"), "recnum is -5; expected numbers above 0"),
@@ -173,7 +173,68 @@ async def test_what_jsoc_no_longer_has_is_named(lab, made, tmp_path):
         assert await told(other, "list") == []
 
 
-@pytest.mark.parametrize("edit", ["values", "file", "more", "manifest", "less"])
+async def test_records_that_jsoc_withdrew_are_told_by_diff_and_fetch_and_what_is_left_is_kept(lab, made, tmp_path):
+    many = "hmi.m_720s[2014.01.03_TAI/4h]{magnetogram}"
+    await run(lab, "create", "many", "--ds", many, "--files")
+    await run(lab, "export", "many", "--to", tmp_path / "crate")
+    await run(lab, "export", "many", "--to", tmp_path / "bare", "--no-files")
+    url = lab.simulator.make_url("/_simulator/withdraw")
+    async with lab.session.post(url, json={"ds": "hmi.m_720s[2014.01.03_TAI/3h]"}) as answer:
+        gone = {name: len(numbers) for name, numbers in (await answer.json()).items()}
+    assert gone == {"hmi.M_720s": 15}
+    names = [f"hmi.M_720s[2014.01.03_0{n // 5}:{n % 5 * 12:02d}:00_TAI][1]" for n in range(15)]
+    diff = await run(lab, "diff", "many", code=1)
+    assert [line for line in diff.output.splitlines() if line.startswith("withdrawn: ")] == [f"withdrawn: {n}" for n in names]
+    assert "5 unchanged, 0 reprocessed, 15 withdrawn, 0 added" in diff.output
+    assert (await told(lab, "verify", "many"))["ok"], "what is kept stays as it is"
+    async with another(lab, tmp_path / "elsewhere") as other:
+        for crate in ("bare", "crate"):
+            refused = await run(other, "fetch", tmp_path / crate, code=1)
+            assert [line.partition(" (")[0] for line in refused.output.splitlines() if "no longer has this version" in line] == names
+            assert "15 items of many cannot be had, so no data set was made; all else stays cached" in refused.output
+        assert await told(other, "list") == []
+        status = (await other.get("/api/status")).json
+        assert status["records"] == 5
+
+
+#: What an edit of the contents does that somebody sealed again, and what is said of it.
+SEALED = {
+    "newer": (lambda j: j.update(version=2, dataset=None), "made by a newer program: version 2; expected 1"),
+    "version": (lambda j: j.update(version="1"), "is damaged: "),
+    "name": (lambda j: j["dataset"].update(name="../x"), "name is '../x'"),
+    "path": (lambda j: j["dataset"]["files"][0].update(path="/SUM1/../../etc/passwd"), "expected a path of a storage unit"),
+    "size": (lambda j: j["dataset"]["files"][0].update(size=10**30), "is damaged: "),
+    "recnum": (lambda j: j["dataset"]["records"][0].update(recnum=10**19), "is damaged: "),
+    "negative": (lambda j: j["dataset"]["records"][0].update(recnum=-5), "expected the name of a record, and a number above 0"),
+    "twice": (lambda j: j["dataset"]["records"].extend(j["dataset"]["records"]), "it has a record twice"),
+    "nobody's": (lambda j: j["dataset"]["files"][0].update(recnum=7), "is of no record of it"),
+    "nothing": (lambda j: j["dataset"].update(records=[]), "it has no records"),
+    "hash": (lambda j: j.update(sha256="0" * 64), "its records are not those of sha256:000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", SEALED)
+async def test_a_crate_that_was_edited_and_sealed_again_is_refused_too(lab, made, tmp_path, edit):
+    crate = tmp_path / "crate"
+    await run(lab, "export", "day", "--to", crate)
+    change, problem = SEALED[edit]
+    contents = json.loads((crate / "data/dataset.json").read_text())
+    change(contents)
+    (crate / "data/dataset.json").write_text(json.dumps(contents))
+    for manifest in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+        names = [line.split("  ", 1)[1] for line in (crate / manifest).read_text().splitlines()]
+        (crate / manifest).write_text("".join(f"{hashlib.sha256((crate / n).read_bytes()).hexdigest()}  {n}\n" for n in names))
+    assert problem in (await run(lab, "fetch", crate, code=1)).output
+
+
+@pytest.mark.parametrize("crate, code", [("crate.zip", 1), ("https://example.org/crate", 2), ("nowhere", 1), ("", 2)])
+async def test_what_is_no_folder_is_no_crate(lab, tmp_path, monkeypatch, crate, code):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "crate.zip").write_bytes(b"PK")
+    assert "expected a folder" in (await run(lab, "fetch", crate, code=code)).output
+
+
+@pytest.mark.parametrize("edit", ["values", "file", "more", "manifest", "less", "tag", "seal", "folder", "link"])
 async def test_a_crate_that_was_edited_is_refused(lab, made, tmp_path, edit):
     crate = tmp_path / "crate"
     await run(lab, "export", "day", "--to", crate)
@@ -186,11 +247,22 @@ async def test_a_crate_that_was_edited_is_refused(lab, made, tmp_path, edit):
         (crate / "data/more.txt").write_text("more")
     elif edit == "less":
         next((crate / "data/files").iterdir()).unlink()
+    elif edit == "tag":
+        (crate / "more.txt").write_text("more")
+    elif edit == "seal":
+        (crate / "tagmanifest-sha256.txt").write_text("")
+    elif edit == "folder":  # a link that leads out of the crate
+        (crate / "data").rename(tmp_path / "data")
+        (crate / "data").symlink_to(tmp_path / "data")
+    elif edit == "link":
+        (crate / "tagmanifest-sha256.txt").unlink()
+        (crate / "tagmanifest-sha256.txt").symlink_to("/etc/passwd")
     else:
         manifest = crate / "manifest-sha256.txt"
         manifest.write_text(manifest.read_text().partition("\n")[2])
     refused = await run(lab, "fetch", crate, code=1)
     assert "was edited" in refused.output
+    assert "root:" not in refused.output
 
 
 async def test_a_crate_wants_a_new_folder_outside_the_store(lab, made, tmp_path):

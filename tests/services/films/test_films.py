@@ -87,7 +87,34 @@ async def test_old_films_are_forgotten(lab, one_held, monkeypatch):
     monkeypatch.setattr(service, "KEPT", 1)
     job = await made(lab, fps=8)
     assert [j["id"] for j in (await lab.get("/api/jobs", {"kind": "film"})).json] == [job["id"]]
-    assert [path.name for path in (lab.path / "films").iterdir()] == [f"{job['id']}.mp4"]
+    assert sorted(path.name for path in (lab.path / "films").iterdir()) == [f"{job['id']}.json", f"{job['id']}.mp4"]
+
+
+async def test_films_last_and_what_was_under_way_is_made_after_a_restart(lab, one_held, monkeypatch):
+    done = await made(lab, fps=11)
+    whole = (await lab.get(done["files"][0]["path"])).body
+    cancelled = (await lab.request("DELETE", f"/api/jobs/{(await film(lab, fps=12)).json['id']}", json={})).json
+    async with lab.running.browsing.films._turn:  # as if another were being made
+        waiting = (await film(lab, fps=13)).json
+        for name, text in (("FILM_20140101_001.json", "{"), ("FILM_20140101_002.json", "{}"), ("a.mp4", "")):
+            (lab.path / "films" / name).write_text(text)
+        await lab.restart()
+    films = lab.running.browsing.films
+    assert (await films.ended(waiting["id"])).state == "done"
+    known = {job["id"]: job for job in (await lab.get("/api/jobs", {"kind": "film"})).json}
+    assert known[done["id"]] == done
+    assert (await lab.get(done["files"][0]["path"])).body == whole
+    assert known[cancelled["id"]]["state"] == "cancelled"
+    again = known[waiting["id"]]
+    assert (again["ready"], again["total"], again["by"], again["created"]) == (3, 3, waiting["by"], waiting["created"])
+    assert (await lab.get(again["files"][0]["path"])).body[4:8] == b"ftyp"
+    assert {path.stem for path in (lab.path / "films").iterdir()} == set(known)
+    assert (await film(lab, fps=14)).json["id"] not in known
+
+
+async def test_a_film_whose_note_cannot_be_written_is_made_all_the_same(lab, one_held, monkeypatch):
+    monkeypatch.setattr(service, "_note_of", lambda root, film_id: root / "no" / f"{film_id}.json")
+    assert (await made(lab, fps=15))["state"] == "done"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import BadRequest, Refused
+from mirror.services.quicklook import tiles
 from mirror.services.quicklook.cutout import Box, Window, box_of, cutout
 
 ROWS, COLUMNS = 40, 60
@@ -73,6 +74,28 @@ def test_floating_point_values_are_the_same(tmp_path, kind):
     name, _, data = cut(path, WINDOW)
     assert name == ("ImageHDU" if kind else "PrimaryHDU")
     np.testing.assert_array_equal(data, expected)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "i4"])
+def test_a_cutout_is_the_same_without_the_codec_that_is_not_public(tmp_path, monkeypatch, kind):
+    pixels = np.random.default_rng(2).integers(0, 250, (ROWS, COLUMNS)).astype(kind)
+    path = image(tmp_path, pixels, "RICE_1", BSCALE=0.1, BZERO=5.0, BLANK=7)
+    name, header, data = cut(path, WINDOW)
+    monkeypatch.setattr(tiles, "rice", lambda: None)
+    others_name, others, others_data = cut(path, WINDOW)
+    np.testing.assert_array_equal(data, others_data)
+    assert data.dtype == others_data.dtype
+    assert name == others_name
+    kept = [card for card in others.items() if card[0] not in ("EXTNAME", "CHECKSUM", "DATASUM")]
+    assert [card for card in header.items() if card[0] not in ("CHECKSUM", "DATASUM")] == kept
+
+
+def test_a_keyword_without_a_value_is_none(tmp_path):
+    path = image(tmp_path, INTEGERS, "RICE_1", CROTA2=None, CRPIX2=None)
+    for window in (WINDOW, Window((0.0, 0.0), (5.0, 5.0))):
+        _, header, data = cut(path, window)
+        assert data.size
+        assert (header["CROTA2"], header["CRPIX2"]) == (None, None)
 
 
 def test_averages_leave_out_what_has_no_value_and_move_the_pointing(tmp_path):

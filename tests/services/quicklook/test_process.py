@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from mirror.errors import MirrorError, OutOfTime, Refused
+from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused
 from mirror.services.quicklook import process as module
 from mirror.services.quicklook.colours import Look
+from mirror.services.quicklook.cutout import Window
 from mirror.services.quicklook.process import RenderProcess
+from tests.waiting import until
 
 GREY = Look("grey")
 
@@ -86,3 +89,28 @@ async def test_an_idle_process_is_ended_and_another_starts_when_needed(renderer,
     assert await asyncio.wait_for(processes[0].wait(), 20) != 0
     assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
     assert len(processes) == 2
+
+
+def children(process):
+    return {int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()}
+
+
+def has_ended(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+async def test_one_process_makes_all_cutouts_and_goes_with_the_renderer(renderer, image):
+    head, window = image.read_bytes()[:2880], Window((10, 10), (5, 4), "pixels")
+    made = await asyncio.gather(*(renderer.cutout(image, head, window, "", 0) for _ in range(4)))
+    [cutter] = children(renderer._process.pid)
+    assert made[0] == await renderer.cutout(image, head, window, "", 0)
+    assert children(renderer._process.pid) == {cutter}
+    with pytest.raises(BadRequest, match="outside the image"):
+        await renderer.cutout(image, head, Window((900, 900), (5, 4), "pixels"), "", 0)
+    assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+    assert children(renderer._process.pid) == {cutter}
+    await renderer.stop()
+    await until(lambda: has_ended(cutter))

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.storage.index.blocks import LOOKS, RECENT, Block, BlockRows, Blocks, Part, PlacedVersion, block_of
+from mirror.storage.index.blocks import (
+    LOOKS,
+    RECENT,
+    Block,
+    BlockRows,
+    Blocks,
+    Part,
+    PlacedVersion,
+    block_of,
+    blocks_of,
+    packed,
+    unpacked,
+)
 from mirror.storage.index.layout import SEPARATOR
 from mirror.wire.rs_list import GLUE
 
@@ -53,6 +65,38 @@ def test_a_window_is_the_same_of_texts_and_of_cut_ones(rows, data):
     for block in (made(rows), made(rows).whole()):
         assert values(block.pieces(start, stop, places)) == expected
         assert [block.raw(i) for i in range(len(rows))] == [SEPARATOR.join(row) for row in rows]
+
+
+@given(records, st.integers(1, 9))
+def test_blocks_of_many_rows_are_those_of_each_stretch(rows, slots):
+    keys = {"at": pa.array([(i * 7) % 31 - 15 for i in range(len(rows))], pa.int64())}
+    whole = table(rows, keys)
+    numbers = range(-15 // slots, 15 // slots + 1)
+    for number, block in zip(numbers, blocks_of(whole, {7: FIELDS}, numbers, slots), strict=True):
+        inside = [i for i in range(len(rows)) if number * slots <= keys["at"][i].as_py() < number * slots + slots]
+        expected = block_of(whole.take(pa.array(inside, pa.int64())), {7: FIELDS})
+        assert block is not None
+        assert expected is not None
+        assert (block.recnums, block.keys) == (expected.recnums, expected.keys)
+        assert [block.raw(i) for i in range(len(inside))] == [expected.raw(i) for i in range(len(inside))]
+
+
+@given(records)
+def test_a_block_comes_back_from_the_file_as_it_was(rows):
+    keys = {"at": pa.array(range(len(rows)), pa.int64()), "q": pa.array(["x", None] * len(rows), pa.string())[: len(rows)]}
+    block = block_of(table(rows, keys), {7: FIELDS})
+    assert block is not None
+    found = unpacked(packed(5, block), {7: FIELDS})
+    assert found is not None
+    assert (found.fields, found.recnums, found.keys) == (block.fields, block.recnums, block.keys)
+    assert [found.raw(i) for i in range(len(rows))] == [block.raw(i) for i in range(len(rows))]
+    assert values(found.pieces(0, len(rows), range(5))) == values(block.pieces(0, len(rows), range(5)))
+
+
+@pytest.mark.parametrize("block", [None, made([("x" * 70_000,) * 5])], ids=["no block", "long texts"])
+def test_what_cannot_be_packed_is_known_not_to_be_a_block(block):
+    assert packed(5, block) == (5, 0, None)
+    assert unpacked(packed(5, block), {}) is None
 
 
 @given(records, st.data())
@@ -104,27 +148,27 @@ def test_a_block_is_cut_when_somebody_comes_back_and_counts_until_its_stretch_ch
     slots = blocks.slots("s")
     blocks.put("s", 3, made([("1",) * 5]), version.number)
     for _ in range(LOOKS - 1):
-        assert not blocks.is_worth_cutting("s", 3)
+        assert not blocks.is_used("s", 3)
         found = blocks.find("s", 3, version)
         assert found is not None
-    assert blocks.is_worth_cutting("s", 3)
-    blocks.put("s", 3, found.whole(), version.number)
+    assert blocks.is_used("s", 3)
+    blocks.put("s", 3, found.whole(), version.number, used=True)
     version.advance((0, 3 * slots - 1))
     assert blocks.find("s", 3, version) is not None
     version.advance((4 * slots - 1, 4 * slots))
     assert blocks.find("s", 3, version) is None
 
 
-def test_who_looks_everywhere_drives_out_texts_and_not_what_was_cut():
+def test_who_looks_everywhere_drives_out_nothing_that_is_used():
     blocks, version = Blocks(), PlacedVersion()
     text = "x" * 300_000
-    blocks.put("s", 0, made([(text,) * 5]).whole(), version.number)
+    blocks.put("s", 0, made([(text,) * 5]).whole(), version.number, used=True)
     for number in range(1, 60):
         blocks.put("s", number, made([(text,) * 5]), version.number)
     assert blocks.find("s", 0, version) is not None
     assert blocks.find("s", 1, version) is None
     assert blocks.find("s", 59, version) is not None
-    assert blocks.texts.bytes <= blocks.texts.most
+    assert blocks.new.bytes <= blocks.new.most
 
 
 def test_a_stretch_of_too_many_records_makes_blocks_shorter():

@@ -286,21 +286,21 @@ async def test_a_block_from_before_a_change_is_not_remembered_as_one_from_after_
     monkeypatch.setattr(blocks, "LOOKS", 1)
     await index.keep_series(SERIES, 1.0)
     await index.keep(SERIES, answer([Record(1, 0), Record(2, 2)]), complete=(), checked_at=1.0)
-    read = index._block
+    read = index._read_blocks
 
     async def values(ds):
         found = await index.select(bind(parse_query(ds).sets[0], SERIES))
         return [row["VALUE"] for row in found.rows]
 
-    async def changed_meanwhile(held, window):
-        found = await read(held, window)
+    async def changed_meanwhile(*asked):
+        found = await read(*asked)
         await index.keep(SERIES, answer([Record(3, 2, value="9.5")]), complete=(), checked_at=2.0)
         return found
 
     assert await values("lab.small[2-3]") == ["1.5"]
-    monkeypatch.setattr(index, "_block", changed_meanwhile)
+    monkeypatch.setattr(index, "_read_blocks", changed_meanwhile)
     await values("lab.small[0-3]")
-    monkeypatch.setattr(index, "_block", read)
+    monkeypatch.setattr(index, "_read_blocks", read)
     assert await values("lab.small[2-3]") == ["9.5"]
 
 

@@ -25,7 +25,7 @@ ARGUMENTS = [
 #: A folder for pictures of the pages, if somebody wants to look at them.
 PICTURES = os.environ.get("MIRROR_TEST_PICTURES")
 #: Milliseconds that a page may take for anything: the machine may be busy.
-PATIENCE = 30_000
+PATIENCE = 120_000
 
 
 @asynccontextmanager

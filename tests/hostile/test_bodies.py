@@ -17,6 +17,7 @@ from mirror.errors import BadRequest
 from mirror.server.bodies import parse_json, whole
 from mirror.server.roles import ROLES
 from tests.lab import lab
+from tests.waiting import PATIENCE
 
 DS = "hmi.v_45s[2014.01.01_TAI]"
 HUGE = 2**63
@@ -115,7 +116,7 @@ def ask(mirror, method, path, query="", **more):
     """The answer, which is no crash and leaves none in the log."""
     made, errors, loop = mirror
     errors.lines.clear()
-    answer = loop.run(asyncio.wait_for(made.request(method, path, query, allow_redirects=False, **more), 20))
+    answer = loop.run(asyncio.wait_for(made.request(method, path, query, allow_redirects=False, **more), PATIENCE))
     assert answer.code < 500 or answer.code in MEANT, (answer.code, answer.body[:300], errors.lines)
     assert errors.lines == [], (answer.code, answer.body[:300])
     assert answer.code < 400 or answer.body.strip(), answer

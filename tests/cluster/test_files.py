@@ -213,7 +213,6 @@ async def test_an_empty_folder_instead_of_the_objects_is_no_loss(made):
     await uploaded(first)
     made.objects.rename(made.path / "unmounted")
     made.objects.mkdir()
-    second.running.downloads._sleep = lambda _: asyncio.sleep(0)
     assert (await second.get(path)).code == 504
     made.objects.rmdir()
     (made.path / "unmounted").rename(made.objects)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 
 #: The last second that has a date, in Unix seconds.
-_LAST = 253402300799
+LAST = 253402300799
 
 
 def is_moment(seconds: float) -> bool:
     """True for a time in Unix seconds that has a date, from 1970 on."""
-    return 0.0 <= seconds <= _LAST
+    return 0.0 <= seconds <= LAST
 
 
 def utc(seconds: float) -> datetime:

@@ -80,7 +80,8 @@ def name_problem(names: Sequence[str]) -> str | None:
         return f"{bad[0]!r} is not a valid file name; expected a --name without slashes"
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        return f"{len(twice)} file names are not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
+        several = "1 file name is" if len(twice) == 1 else f"{len(twice)} file names are"
+        return f"{several} not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
     return None
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import Cursor
     from mirror.drms.series import Series
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["content", "same", "drop"]
 #: The format of rows; those with a later one are from a newer program, and say nothing to this one.
@@ -208,7 +211,12 @@ async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[
     for number, kind, claims, since, key, sha256, size, rows, server, of_space, form in await cursor.fetchall():
         position = number
         if of_space == space and form <= FORMAT:
-            entries.append(Entry(number, kind, claims_from_json(claims), since, key, sha256, size, rows, server))
+            try:
+                told = claims_from_json(claims)
+            except (ValueError, TypeError, KeyError, AttributeError) as problem:
+                log.warning("a row of the journal cannot be read series=%s id=%s problem=%r", series, number, str(problem))
+                continue
+            entries.append(Entry(number, kind, told, since, key, sha256, size, rows, server))
     return entries, position
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Seconds between two checks that the store still refuses to overwrite objects; and while it does not.
-LOOKED, AGAIN = 300.0, 30.0
+LOOKED, AGAIN = 60.0, 15.0
 _LOST = (
     "lets objects be overwritten: it ignores If-None-Match, which it did not when this mirror began. Nothing is put there until it "
     "keeps create-only puts again"

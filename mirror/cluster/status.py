@@ -51,7 +51,7 @@ def metrics(cluster: ClusterShared) -> list[Metric]:
         gauge("mirror_cluster_up", "1 if the cluster's PostgreSQL is there.", int(cluster.database.connected)),
         gauge(
             "mirror_cluster_objects_fit",
-            "0 if the object store lets objects be overwritten, which ends all puts; looked at every five minutes.",
+            "0 if the object store lets objects be overwritten, which ends all puts; looked at every minute.",
             int(not cluster.objects.unfit),
         ),
         counter("mirror_cluster_losses_total", "How often the session with it ended.", cluster.database.losses),

@@ -183,11 +183,12 @@ def text_of(path: Path, form: str = "TOML") -> str:
 
 
 def _regular(path: Path) -> bytes:
-    """The first bytes of a file, one more than allowed; OSError if it is not a regular file."""
+    """The first bytes of a file, one more than allowed; OSError unless it is a regular file or /dev/null, an empty one."""
     opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(opened, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
+        found = os.fstat(file.fileno())
+        mode = found.st_mode
+        if not stat.S_ISREG(mode) and not (stat.S_ISCHR(mode) and found.st_rdev == Path(os.devnull).stat().st_rdev):
             raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}; expected a file")
         return file.read(LARGEST + 1)
 

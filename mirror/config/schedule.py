@@ -54,6 +54,8 @@ class Moment:
 
 
 NOW = Moment(None, 0.0, "now")
+#: Digits of a year.
+_YEAR = 4
 
 
 def parse_moment(text: str) -> Moment:
@@ -64,6 +66,8 @@ def parse_moment(text: str) -> Moment:
         return Moment(None, float(found[1]) * _UNITS[found[2]], text)
     if text.lstrip().startswith("-"):  # only the server would take it for a year before Christ
         raise SyntaxProblem(f"{text!r} has no unit", text=text, position=len(text), expected=_MOMENT)
+    if text.strip().isdigit() and len(text.strip()) != _YEAR:  # to the server the year 7, or 70; to nobody else
+        raise SyntaxProblem(f"{text!r} is not a time", text=text, position=0, expected=_MOMENT)
     try:
         return Moment(parse_time(text), 0.0, text)
     except SyntaxProblem as problem:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ class Shelf:
         if file is None:
             return self._of_no_record(path)
         with self._lock:
-            return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, templates()))
+            return self._kept.get(file, lambda: self._brought_along(file) or _made().read(file))
 
     def _of_no_record(self, path: str) -> bytes | None:
         """A file of the world in a unit whose records it does not have: links lead to it."""
@@ -118,6 +119,24 @@ class Shelf:
         if packed.is_file():
             return gzip.decompress(packed.read_bytes())
         return plain.read_bytes() if plain.is_file() else None
+
+
+class _Made:
+    """Files that are made when they are first wanted, and kept. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: Kept[bytes] = Kept(_KEPT_BYTES)
+
+    def read(self, file: ArchivedFile) -> bytes:
+        with self._lock:
+            return self._kept.get(file, lambda: make_file(file, templates()))
+
+
+@cache
+def _made() -> _Made:
+    """Those of all archives of this process: what is made depends on nothing but the file."""
+    return _Made()
 
 
 def file_name(rows: Rows, segment: int) -> str:

@@ -1,9 +1,9 @@
-"""Every recorded query twice, and once more with JSOC away: which go upstream again, and which have no answer then.
+"""Every recorded query twice, and once more with JSOC away: which are sent upstream again, and which have no answer then.
 
     python benchmarks/again.py [--field FILE] [--list]
 
-The recorded queries run over the recorded world; those of FILE (record sets and conditions as public scripts write
-them, as JSON) over the simulator's synthetic archive. An answer counts as good if JSOC (the simulator) gave one at first.
+The recorded queries run on the recorded world; those of FILE (record sets and conditions from public scripts, as JSON)
+on the simulator's synthetic archive. An answer counts as good if JSOC (the simulator) gave one the first time.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 NOW = datetime(2023, 11, 14, tzinfo=UTC).timestamp()
 LISTS = {"show_series", "showextseries"}
-#: What only JSOC's storage can tell, and what is no answer at all.
+#: What only JSOC's storage knows, and answers that do not count.
 LIVE = re.compile(r"\*(logdir|online|retain|archive|recdir|dirmtime|size)\*")
 
 
 @dataclass
 class Tally:
-    """What became of the queries."""
+    """The results of the queries."""
 
     asked: int = 0
     again: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ def queries(lines: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def fielded(path: Path) -> list[tuple[str, str]]:
-    """Path and query of what public scripts ask, each with its keys and segments, counted, by show_info, and by n."""
+    """Path and query of what public scripts ask, each with its keys and segments, counted, by show_info, and with n."""
     material = json.loads(path.read_text(encoding="utf-8"))
     asked = [{"ds": q["ds"], "key": q["key"], "seg": q["seg"]} for q in material["queries"]]
     on = material["conditions_on"]
@@ -88,7 +88,7 @@ def fielded(path: Path) -> list[tuple[str, str]]:
 
 
 def flagged(asked: list[tuple[str, str]], every: int) -> list[tuple[str, str]]:
-    """Every so-manieth list again, by each of the flags."""
+    """Every n-th list again, with each of the flags."""
     lists = [(path, text) for path, text in asked if "op=rs_list" in text][::every]
     return [(path, f"{text}&{flag}=1") for path, text in lists for flag in ("M", "f", "l", "o", "R")]
 

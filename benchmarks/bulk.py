@@ -1,7 +1,7 @@
 """An index of millions of records in minutes: days of the simulator, copied to other days.
 
-Every record has all keywords as hmi.V_45s has them, a day's records are one transaction as in a fill,
-and the rows go in by the same tables and columns; only the conversion of each value is done once.
+Every record has all keywords of hmi.V_45s, a day's records are one transaction as in a fill, and the rows go
+into the same tables and columns; but each value is converted only once.
 
     python benchmarks/bulk.py STORE RECORDS
 """
@@ -37,7 +37,7 @@ from mirror.wire.rs_list import RsList, decode_rs_list
 
 SERIES = "hmi.V_45s"
 DAY = 1920  #: records
-BLOCK = 64  #: days that differ; then they come again, under other times
+BLOCK = 64  #: different days; then they repeat, at other times
 FIRST = "2010.05.01_TAI"  #: the first day of an index
 _SOURCE = "2014.01.01_TAI"
 
@@ -95,7 +95,7 @@ def _ask(archive: Archive, layout: Layout, box: Box) -> RsList:
 
 
 def _days(archive: Archive, series: Series, keyset: int) -> Iterator[Day]:
-    """Days of the simulator, eleven days apart, so that they see a year and more of values."""
+    """Days of the simulator, eleven days apart, so that they cover more than a year of values."""
     layout = Layout(series)
     start = _axis(series).slot(parse_time(_SOURCE))
     for slot in range(start, start + BLOCK * 11 * DAY, 11 * DAY):
@@ -116,7 +116,7 @@ async def build(store: Path, records: int, name: str = SERIES, every: int = 1) -
         index = await Index.load(database)
         await index.keep_series(series, time.time())
         slot = first_slot(series)
-        # What a first fill leaves beside the rows: the tables, the key set, the tolerances.
+        # What a first fill leaves in addition to the rows: the tables, the key set, the tolerances.
         answer = _ask(archive, index.layout(series), _box(_axis(series).slot(parse_time(_SOURCE))))
         await index.keep(series, answer, complete=(), checked_at=time.time())
         await database.write(lambda c: c.execute(f"DELETE FROM {index.layout(series).table}"))

@@ -1,8 +1,8 @@
-"""How fast a check reads files, beside sha256sum of the same files: MB/s, cold and warm.
+"""How fast a check reads files, compared with sha256sum of the same files: MB/s, cold and warm.
 
     python benchmarks/check.py --files 200 --size 4 --folder /data/scratch
 
-Cold means that the page cache is given back for these files before each run, as far as the system lets it.
+Cold means that these files are dropped from the page cache before each run, as far as the system allows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def report(what: str, size: int, seconds: float) -> None:
 
 
 def with_sha256sum(paths: list[Path], processes: int) -> float:
-    """Seconds that so many sha256sum take for the files, each for its share."""
+    """Seconds that so many sha256sum processes take for the files, each for its share."""
     began = time.perf_counter()
     shares = [paths[i::processes] for i in range(processes)]
     running = [

@@ -79,7 +79,7 @@ class Cluster:
 
     @contextmanager
     def without_objects(self) -> Iterator[None]:
-        """The object store is down while this is open."""
+        """The object store is down inside this block."""
         if self.s3:
             object_server().stop()
             yield
@@ -208,7 +208,7 @@ async def writers(options: argparse.Namespace) -> None:
 
 async def kills(options: argparse.Namespace) -> None:
     """Rounds of one fault at one step of a fetch, all of them in turn; what each did, and what all came to."""
-    hows = [how for how in HOWS if how != "objects-silent" or options.s3]  # a folder does not fall silent
+    hows = [how for how in HOWS if how != "objects-silent" or options.s3]  # a folder cannot hang
     rounds = [(step, how) for step in faults.STEPS for how in hows if options.how in (None, how)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -238,13 +238,13 @@ async def kills(options: argparse.Namespace) -> None:
 
 
 NAMES = ("m0", "m1", "m2")
-#: What is done to a server, or to what all of them need: see cluster_faults.
+#: The faults of a server, or of what all servers need: see cluster_faults.
 HOWS = ("kill", "session", "pause", "postgres", "objects", "postgres-silent", "objects-silent")
 
 
 @dataclass
 class Round:
-    """What a fault did: records that were asked twice, wrong answers, and seconds until the others had their answer."""
+    """The effect of a fault: records that were asked for twice, wrong answers, and seconds until the others had their answer."""
 
     how: str
     twice: int
@@ -260,7 +260,7 @@ def _orders(folder: Path, name: str) -> dict[str, str]:
 
 
 def clock(hour: int) -> str:
-    """An hour of its own for each round."""
+    """An hour for each round, so that rounds share no records."""
     return f"2014.04.{3 + hour // 24:02}_{hour % 24:02}:00_TAI"
 
 
@@ -318,7 +318,7 @@ async def one_round(
 
 
 async def patiently(session: aiohttp.ClientSession, url: str, ds: str) -> bytes:
-    """The answer, as whoever asks again gets it while the cluster is away."""
+    """The answer that a client gets which retries while the cluster is away."""
     until = time.monotonic() + 60
     while True:
         body = await ask(session, url, ds)
@@ -376,7 +376,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="seconds after which no other round begins; 0: any number")
     parser.add_argument("--s3", action="store_true")
     options = parser.parse_args()
-    os.environ["TESTS_FSYNC"] = "on"  # what is written lasts, as it does for people
+    os.environ["TESTS_FSYNC"] = "on"  # writes are synced, as in production
     asyncio.run(globals()[options.what](options))
 
 

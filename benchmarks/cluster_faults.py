@@ -1,15 +1,15 @@
 """Faults at a chosen step of a fetch, within a mirror that runs as a process of its own: for ``cluster.py kills``.
 
 ``prepare`` is called in the process before the mirror starts. From then on each step looks for an order, the file named by
-FAULT_ORDER with "step how" in it, takes it away, and does to its own process what it says:
+FAULT_ORDER with "step how" in it, deletes it, and does to its own process what it says:
 
 - ``kill``: SIGKILL
 - ``pause``: SIGSTOP; whoever gave the order sends SIGCONT
 - ``session``: PostgreSQL ends all of this server's sessions
-- ``wait``: stands still until the file with ".reached" is taken away, so that something else can be stopped meanwhile
+- ``wait``: waits until the file with ".reached" is deleted, so that something else can be stopped meanwhile
 
-Steps are ``claimed`` (the flight is written down), ``fetched`` (JSOC has answered), ``committed`` (here), ``put`` (the
-object is there) and ``written`` (its row is in the journal).
+Steps are ``claimed`` (the flight is recorded), ``fetched`` (JSOC has answered), ``committed`` (here), ``put`` (the
+object exists) and ``written`` (its row is in the journal).
 """
 
 from __future__ import annotations

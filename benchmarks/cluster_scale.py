@@ -1,9 +1,9 @@
-"""What a cluster's PostgreSQL does with many rows and many servers: synthetic rows, real statements.
+"""How a cluster's PostgreSQL scales to many rows and many servers: synthetic rows, real statements.
 
     python benchmarks/cluster_scale.py [--rows 1000000] [--servers 100]
 
-The journal gets so many rows in ten series, of which a tenth each; so many servers hold their locks, and have told what
-they asked of JSOC in each minute of an hour. Then each statement of a miss, of a start and of the status is timed.
+The journal gets so many rows, a tenth for each of ten series; so many servers have their locks, and have reported what
+they fetched from JSOC in each minute of an hour. Then each statement of a miss, of a start and of the status is timed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def timed(name: str, work: Callable[[], Awaitable[object]], times: int = 5
 
 
 async def main(options: argparse.Namespace) -> None:
-    os.environ["TESTS_FSYNC"] = "on"  # what is written lasts, as it does for people
+    os.environ["TESTS_FSYNC"] = "on"  # writes are synced, as in production
     address = database()
     cluster = ClusterDatabase(address, "here", "bench")
     await cluster.start()

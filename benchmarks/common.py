@@ -1,4 +1,4 @@
-"""What the benchmarks share: programs started and stopped, times taken, and how figures are printed."""
+"""Shared by the benchmarks: programs started and stopped, times taken, and how figures are printed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Nobody listens there: a warm search that asks upstream fails instead of passing unnoticed.
+#: Nobody listens there, so that a warm search that asks upstream fails instead of going unnoticed.
 NOWHERE = "http://127.0.0.1:1"
 INFO = "/cgi-bin/ajax/jsoc_info"
 
@@ -39,13 +39,13 @@ class Program:
 
 
 def processor_seconds(pid: int) -> float:
-    """What a process has used since its start."""
+    """The processor time that a process has used since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def busy(processes: Sequence[int]) -> float:
-    """The same of processes together, to the nanosecond, but for threads that have ended."""
+    """The same for several processes, to the nanosecond, without threads that have ended."""
     told = (path.read_text().split() for pid in processes for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     return sum(int(words[0]) for words in told) / 1e9
 
@@ -87,7 +87,7 @@ def rs_list_url(base: str, ds: str, **parameters: str) -> str:
 
 
 def fetch(url: str) -> bytes:
-    """The body of one GET over a connection of its own, as drms asks."""
+    """The body of one GET over a new connection, as drms asks."""
     with urllib.request.urlopen(url, timeout=600) as response:
         body: bytes = response.read()
     return body

@@ -46,7 +46,7 @@ print(json.dumps([len(light), time.perf_counter() - began, resource.getrusage(re
 
 
 def run(code: str, *arguments: str) -> tuple[int, float, float]:
-    """Frames, seconds, and the highest memory in MB, of a program of its own."""
+    """Frames, seconds, and the peak memory in MB, of a separate program."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     frames, seconds, memory = json.loads(done.stdout.splitlines()[-1])
     return frames, seconds, memory

@@ -4,7 +4,7 @@
 
 One client asks an empty mirror for some weeks of hmi.V_45s, all of which must be fetched with all
 keywords; the simulator waits so many milliseconds before each answer. Both share the machine: their
-processor seconds say who was busy.
+processor seconds show which was busy.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Requests that are made to hold a mirror up: what each costs the daemon, and how long others wait for it.
+"""Requests that are designed to block a mirror: what each costs the daemon, and how long others wait.
 
     python benchmarks/hostile.py                       # every case; an hour
     python benchmarks/hostile.py --only path --limit 100
     python benchmarks/hostile.py --only body --roles read --sizes 1024 1048576
 
-Each case sends one request. Its figures are processor times of the daemon: the longest that its event loop did one thing
-(*block*), of the loop's thread in all, and of all threads. Where a block takes more than ``--watch`` ms, or all threads
-ten times that, the request is sent again, several times, while a client does one warm search after the other, and the
-longest of these, less the longest without it, is the delay. Ends with 1 if a delay is above ``--limit``.
+Each case sends one request. Its figures are processor times of the daemon: of the longest step of its event loop
+(*block*), of the loop's thread in all, and of all threads. If a block takes more than ``--watch`` ms, or all threads
+ten times that, the request is repeated several times while a client runs one warm search after the other; the longest
+of these, minus the longest without the request, is the delay. The exit code is 1 if a delay is above ``--limit``.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ TOP = "op=rs_list&key=T_REC&n=2"
 
 @dataclass(frozen=True)
 class Case:
-    """One request: what it is called, and its bytes."""
+    """One request: its name, and its bytes."""
 
     name: str
     size: int
@@ -126,12 +126,12 @@ class Case:
 
 
 def text(pattern: bytes, size: int) -> bytes:
-    """A pattern as often as it takes."""
+    """A pattern, repeated as often as needed."""
     return (pattern * (size // len(pattern) + 1))[:size]
 
 
 def around(parts: tuple[bytes, bytes, bytes], size: int) -> bytes:
-    """The middle part as often as it takes, between the others."""
+    """The middle part repeated as often as needed, between the others."""
     return parts[0] + parts[1] * max(1, (size - len(parts[0]) - len(parts[2])) // len(parts[1])) + parts[2]
 
 
@@ -143,7 +143,7 @@ def request(method: str, target: bytes, headers: bytes = b"", body: bytes = b"",
 
 
 def routes() -> list[tuple[str, str]]:
-    """Methods and paths of the table of roles, with something for what is in braces."""
+    """Methods and paths of the table of roles, with values for what is in braces."""
     found = []
     for method, path in ROLES:
         plain = re.sub(r"\{[^}]*\}", "x", path)
@@ -153,7 +153,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 def cases(sizes: list[int], only: str) -> Iterator[Case]:
-    """Every case whose name has this, made one at a time: they take a lot of memory together."""
+    """Every case whose name contains this, made one at a time: together they take a lot of memory."""
     groups = {
         ("path", "line"): of_lines,
         ("header", "requests"): of_headers,
@@ -249,7 +249,7 @@ def _chunked(method: str, path: str, kind: bytes, chunks: bytes) -> bytes:
 
 
 def of_queries(sizes: list[int]) -> Iterator[Case]:
-    """Record sets, conditions and patterns, as POST where a line would be too long."""
+    """Record sets, conditions and patterns, by POST where a request line would be too long."""
     for (what, parts), size in itertools.product(WORDS.items(), sizes):
         for program, top in (("jsoc_info", TOP), ("jsoc_info", "op=rs_summary"), ("show_info", "key=T_REC")):
             body = f"{top}&ds=".encode() + urllib.parse.quote(around(parts, size)).encode()
@@ -322,7 +322,7 @@ class Searches(threading.Thread):
 
 
 class Block:
-    """The longest that a mirror's event loop has done one thing, in ms of its processor; shared with that process."""
+    """The longest step of a mirror's event loop, in ms of processor time; shared with that process."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(8))
@@ -330,14 +330,14 @@ class Block:
             self._shared = mmap.mmap(file.fileno(), 8)
 
     def take(self) -> float:
-        """The longest since this was called last."""
+        """The longest since the last call."""
         (longest,) = struct.unpack("d", self._shared)
         self._shared[:] = bytes(8)
         return longest
 
 
 def serve(path: Path) -> None:
-    """``mirror serve``, whose event loop notes how long it takes for each thing that it does."""
+    """``mirror serve``, whose event loop measures each of its steps."""
     from mirror.cli.main import main
 
     with path.open("r+b") as file:
@@ -405,7 +405,7 @@ def measure(mirror: Program, block: Block, data: bytes, patience: float) -> tupl
     before = last = processor(mirror.process.pid)
     block.take()
     code = send(mirror, data, patience)
-    for _ in range(300):  # until nothing goes on any more
+    for _ in range(300):  # until nothing runs any more
         time.sleep(0.003)
         now = processor(mirror.process.pid)
         if now[1] - last[1] < 1:

@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--searches 10000] [--records 1000000] [--store FOLDER]
 
 Warm searches anywhere in an index of a million records: mostly hours, every tenth a day, with all
-keywords or a few, every fifth with a condition. One line each thousand.
+keywords or a few, every fifth with a condition. Prints one line per thousand.
 """
 
 from __future__ import annotations

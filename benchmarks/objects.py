@@ -1,7 +1,7 @@
-"""What a file costs that comes from the object store of a cluster, beside obstore alone: python benchmarks/objects.py
+"""The cost of a file from the object store of a cluster, compared with obstore alone: python benchmarks/objects.py
 
-Starts an S3 of its own (SeaweedFS), puts files of 12.4 MB there, and gets them: by obstore alone, in pieces to a file that
-lasts; by ``Objects.reading``; and as a download of a mirror, hashed, checked and kept. Needs the extra ``test``.
+Starts its own S3 (SeaweedFS), puts files of 12.4 MB there, and gets them: by obstore alone, in pieces to a synced file;
+by ``Objects.reading``; and as a download of a mirror, hashed, checked and kept. Needs the extra ``test``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How many records the mirror asks for, for each one that it lacks: 1.00 is the least there can be.
+"""How many records the mirror asks for, for each one that it lacks: 1.00 is the minimum.
 
     python benchmarks/overlap.py [--queries 1000] [--clients 8]
 
-A thousand random record sets over two months, overlapping each other time and again: ranges, steps,
-lists, wavelengths of AIA; several clients at a time. The simulator's log says what was asked of it.
+A thousand random, overlapping record sets over two months: ranges, steps, lists, wavelengths of AIA; several
+clients at a time. The simulator's log shows what was asked of it.
 """
 
 from __future__ import annotations

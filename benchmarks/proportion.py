@@ -2,10 +2,10 @@
 
     python benchmarks/proportion.py [--records 1000000] [--questions 500] [--latency 200]
 
-A mirror in front of a simulator that answers after ``--latency`` milliseconds (JSOC takes a second and more). First
-an idle mirror is asked so many questions of five records each, that it does not hold; then as many of records that it
-holds. Then the same of other records while a fill of so many records runs, in turn inside its range, outside of it,
-and of what is held. The fill is cancelled in the end, unless it is done. Printed are times and their ratios to idle.
+A mirror in front of a simulator that answers after ``--latency`` milliseconds (JSOC takes a second and more). First an
+idle mirror is asked so many questions, each about five records that are not cached; then as many about cached records.
+Then the same about other records while a fill of so many records runs, in turn inside its range, outside it, and about
+cached ones. The fill is cancelled at the end, unless it is done. Prints times and their ratios to idle.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Warm searches with all keywords: what the mirror takes, against what the client takes to read them.
+"""Warm searches with all keywords: the mirror's time, against the client's time to read them.
 
     python benchmarks/search.py [--small 1000000] [--large 10000000] [--rounds 60] [--stores FOLDER]
 
@@ -67,7 +67,7 @@ class Decoder:
 
 
 def compare(mirrors: dict[int, Program], rounds: int) -> dict[tuple[int, int, str], Times]:
-    """Times by records held, records asked, and who takes them."""
+    """Times by records in the index, records requested, and who takes them."""
     decoder, chance = Decoder(next(iter(mirrors.values())).url), random.Random(1)
     times: dict[tuple[int, int, str], Times] = {}
 

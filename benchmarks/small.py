@@ -2,16 +2,16 @@
 
     python benchmarks/small.py [--store FOLDER] [--rounds 20] [--records 200000] [--only NAME ...] [--fresh]
 
-Everything is measured in turns, one round of each after the other, so that whatever else the machine does falls on
-all of them: the mirror, a bare aiohttp server beside it (``ok`` as JSON), and what the client needs to read the same
-answer (json.loads and a DataFrame). Processor time of the daemon is that of its process, user and system together,
-over many requests of one connection that stays open; wall time says little on a machine that others use too.
+Everything is measured in turns, one round of each after the other, so that other load on the machine affects all of
+them: the mirror, a bare aiohttp server beside it (``ok`` as JSON), and the client's time to read the same answer
+(json.loads and a DataFrame). Processor time of the daemon is that of its process, user and system together, over many
+requests of one connection that stays open; wall time says little on a shared machine.
 
     first   a window that nobody has asked for before, anywhere in the file
     again   the same window, asked for by somebody else
     near    windows that were never asked for, within a day that people look at
 
-What a mirror does while nobody asks, cutting blocks ahead, is done beforehand, unless the records are to be ``--fresh``.
+What an idle mirror does, cutting blocks ahead, is done beforehand, unless the records should be ``--fresh``.
 
 The store has records of hmi.V_45s made as in bulk.py, and two hours of aia.lev1_euv_12s that a simulator sent.
 Many clients at once: throughput.py.
@@ -70,7 +70,7 @@ class Case:
     name: str
     urls: Callable[[], Iterator[str]]
     requests: int
-    client: bool = False  #: whether the client's own work on the last answer is measured beside it
+    client: bool = False  #: whether the client's own work on the last answer is measured too
     daemon: list[float] = field(default_factory=list)  #: processor ms a request, by round
     beside: list[float] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ def window(records: int, held: int, chance: random.Random) -> str:
 
 
 def frame(body: bytes) -> pd.DataFrame:
-    """What a client makes of an answer, at least."""
+    """The least that a client does with an answer."""
     return pd.DataFrame({column["name"]: column["values"] for column in json.loads(body)["keywords"]})
 
 

@@ -1,13 +1,13 @@
-"""Many people at one mirror for a while, each answer compared with the archive's own.
+"""Many clients at one mirror for a while, each answer compared with the archive's own.
 
     python benchmarks/soak.py                                   # 200 clients for ten minutes
     python benchmarks/soak.py --clients 20 --minutes 1 --seed 7
 
-``mirror simulate`` and ``mirror serve`` run as programs of their own; the clients ask a mix of what people ask: searches
-of what is held and of what is not, counts, conditions, SQL, files, exports, pages and the API. What the simulator
-answers to the same question is the truth: bytes but for the ``runtime``, hashes of files, sums over its record numbers.
-A refusal because too many ask (429) is counted, and neither wrong nor a failure. Wanted: nothing wrong, no 5xx, no
-failure; the exit code says so. Only this computer is asked; a store of ``--disk`` bytes takes no more new records.
+``mirror simulate`` and ``mirror serve`` run as separate programs; the clients send a mix of typical requests: searches
+of cached and missing records, counts, conditions, SQL, files, exports, pages and the API. The simulator's answer to
+the same question is the truth: bytes except for ``runtime``, hashes of files, sums over its record numbers. A refusal
+because of too many requests (429) is counted, but is neither wrong nor a failure. Goal: nothing wrong, no 5xx, no
+failure; the exit code says so. Only this computer is asked; a store of ``--disk`` bytes gets no more new records.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mirror.wire.params import encode_params
 
 FETCH = "/cgi-bin/ajax/jsoc_fetch"
 ADDRESS = "soak@example.com"
-#: Series with the keywords that are asked of them, and the minutes of the longest window.
+#: Series with the requested keywords, and the minutes of the longest window.
 SERIES = {
     "hmi.v_45s": ("T_REC,OBS_VR,QUALITY,*recnum*", 60),
     "hmi.m_45s": ("T_REC,DATAMEAN,DATE,*recnum*", 60),
@@ -53,7 +53,7 @@ SERIES = {
     "hmi.sharp_cea_720s": ("HARPNUM,T_REC,*recnum*", 120),
 }
 CONDITIONS = ("QUALITY=0", "QUALITY>0", "QUALITY<>0")
-#: Small files, some ten a record set.
+#: Small files, some ten per record set.
 FILES, SEGMENT = "hmi.sharp_cea_720s", "bitmap"
 PAGES = (
     "/",
@@ -75,14 +75,14 @@ APIS = (
     "/metrics",
     "/api/policy",
 )
-#: How often each kind is asked.
+#: The relative frequency of each kind.
 MIX = {
     "warm": 40, "cold": 8, "count": 6, "condition": 6, "sql": 6, "held file": 10, "cold file": 4, "export": 2, "page": 8, "api": 10,
 }  # fmt: skip
 COLD = frozenset({"cold", "cold file", "export"})
-#: Windows and records that are asked for again and again.
+#: Windows and records that are requested repeatedly.
 WARM, HELD = 40, 12
-#: Truths that are remembered, problems that are printed, and seconds that a request may take.
+#: Truths that are cached, problems that are printed, and seconds that a request may take.
 REMEMBERED, PRINTED, PATIENCE = 20_000, 20, 120.0
 _RUNTIME = re.compile(rb',?\s*"runtime"\s*:\s*[^,}\]]*')
 #: Keywords that say how a file was written, not what is in it.
@@ -92,17 +92,17 @@ _BROKEN = 500
 
 
 class Refused(Exception):
-    """Too many ask just now."""
+    """Too many requests at the moment."""
 
 
 @dataclass
 class Tally:
-    """What came of the questions, by kind."""
+    """The results, by kind of question."""
 
     took: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  #: 5xx
-    failed: Counter[str] = field(default_factory=Counter)  #: other errors, by kind and what they say
+    failed: Counter[str] = field(default_factory=Counter)  #: other errors, by kind and message
     refused: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -136,14 +136,14 @@ class Soak:
         }
 
     async def prepare(self) -> None:
-        """Ask once for what is then asked again and again."""
+        """Send the requests once that are repeated later."""
         for ds in self._warm:
             await self._search("prepare", ds)
         for ds in self._held:
             await self._file("prepare", ds)
 
     async def client(self, number: int, seed: int, until: float) -> None:
-        """Ask one question after the other."""
+        """Send one request after the other."""
         dice = random.Random(seed * 1_000_003 + number)
         while time.monotonic() < until:
             kind = dice.choices(list(MIX), list(MIX.values()))[0]
@@ -226,7 +226,7 @@ class Soak:
                 self.tally.failed[f"export: {told.get('error')}"[:200]] += 1
             return
         if str(expected["status"]) != "0":
-            return  # the mirror holds what the archive would have to bring back first
+            return  # the mirror has cached what the archive would have to bring back first
         if [file["record"] for file in told["data"]] != [file["record"] for file in expected["data"]]:
             self._mistake("export", f"{params}", f"{told['data']} instead of {expected['data']}"[:600])
             return
@@ -284,7 +284,7 @@ class Soak:
         return content if response.status == 200 else None
 
     async def _exported(self, base: str, params: dict[str, str]) -> dict[str, Any] | None:
-        """What an export comes to, its index or the refusal; None if there is no answer, which is counted."""
+        """The result of an export, its index or the refusal; None if there is no answer, which is counted."""
         target, began = f"{FETCH}?{encode_params(params)}", time.monotonic()
         while time.monotonic() - began < PATIENCE:
             content = await (self._asked("export", "GET", target) if base == self._url else self._get(target))
@@ -367,18 +367,18 @@ def plain(content: bytes) -> bytes:
 
 
 def digest(content: bytes) -> str:
-    """The hash of a file as it lies in the archive."""
+    """The hash of a file as it is in the archive."""
     return hashlib.sha256(content).hexdigest()
 
 
 def meaning(content: bytes) -> list[tuple[dict[str, Any], str]]:
-    """Of each unit of a FITS file the values of its keywords, however they are written, and the hash of its data."""
+    """For each unit of a FITS file the values of its keywords, however they are written, and the hash of its data."""
     with fits.open(io.BytesIO(content), disable_image_compression=True) as hdus:
         return [(_values(hdu.header), digest(_data(content, hdu.fileinfo()))) for hdu in hdus]
 
 
 def _values(header: fits.Header) -> dict[str, Any]:
-    """The values that there are: JSOC's software and the simulator write those that are missing in two ways."""
+    """The present values: JSOC's software and the simulator write missing ones in two ways."""
     return {
         name: value
         for name, value in header.items()

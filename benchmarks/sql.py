@@ -3,9 +3,9 @@
     python benchmarks/sql.py [--records N] [--store DIR] [--rounds N]
 
 PostgreSQL (Debian's package) gets 20 columns of the same records by COPY, an index on the time of each table,
-ANALYZE, and memory of its own to sort and share; the mirror is asked over HTTP, answers and all, PostgreSQL is
-timed by its own clock without what it takes to fetch the answer. Then: the first answer to a trivial statement,
-the rate of a large answer to pandas, and what searches feel of four heavy statements.
+ANALYZE, and its own memory for sorting and shared buffers. The mirror is timed over HTTP, including the answer;
+PostgreSQL by its own clock, without fetching the answer. Then: the first answer to a trivial statement, the rate
+of a large answer to pandas, and the effect of four heavy statements on searches.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from mirror.daemon import DATABASE
 #: A tenth as many records as BIG has, of the first years and spread over all of them.
 BIG, FIRST, SPREAD = "hmi.V_45s", "hmi.M_45s", "hmi.Ic_45s"
 TABLES = {"big": BIG, "first": FIRST, "spread": SPREAD}
-#: The columns that both have: what people plot, and the times.
+#: The columns of both: those that people plot, and the times.
 COLUMNS = """
     recnum t_rec t_rec_tai quality datamin datamax datamedn datamean datarms dataskew datakurt crlt_obs crln_obs
     car_rot obs_vr obs_vn obs_vw dsun_obs rsun_obs crota2
 """.split()  # noqa: SIM905  (reads more easily)
 _PG_TYPES = {"recnum": "bigint", "t_rec": "timestamp", "quality": "integer", "car_rot": "integer"}
-#: Memory for everything, a processor for every worker that a plan may have, and a disk that seeks for nothing.
+#: Enough memory, a processor for every worker of a plan, and a disk without seek times.
 _PG_SETTINGS = (
     "listen_addresses=", "shared_buffers=2GB", "work_mem=512MB", "effective_cache_size=6GB", "random_page_cost=1.1",
     f"max_parallel_workers_per_gather={os.cpu_count()}", "fsync=off", "max_wal_size=8GB",
 )  # fmt: skip
 HEAVY = "SELECT a.quality, count(*), sum(sqrt(abs(a.datamean * b.datamean))) FROM hmi.v_45s a JOIN hmi.v_45s b ON a.quality = b.quality AND a.recnum % 100000 = b.recnum % 100000 GROUP BY 1"
 
-#: Statements that both understand, by what they are about.
+#: Statements that both understand, by their subject.
 QUESTIONS = {
     "daily mean over all rows": "SELECT date_trunc('day', t_rec) AS day, avg(datamean) FROM {big} GROUP BY 1 ORDER BY 1",
     "filter on three keywords": "SELECT count(*), avg(crlt_obs) FROM {big} WHERE quality = 0 AND obs_vr > 1000 AND datarms < 700",
@@ -70,7 +70,7 @@ def postgres_programs() -> Path | None:
 
 
 class Postgres:
-    """A cluster of its own, and one session in it."""
+    """A separate PostgreSQL cluster, and one session in it."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs, self._folder = programs, folder
@@ -118,7 +118,7 @@ class Postgres:
             ).stdout
 
     def milliseconds(self, sql: str) -> float:
-        """How long a statement takes, by psql's own clock around it, its answer thrown away."""
+        """How long a statement takes, by psql's own clock, with its answer discarded."""
         said = self.psql("\\o /dev/null", "\\timing on", sql)
         return float(re.findall(r"Time: ([\d.]+) ms", said)[-1])
 
@@ -127,7 +127,7 @@ class Postgres:
         return list(csv.reader(io.StringIO(self.psql(f"COPY ({sql}) TO STDOUT (FORMAT csv)"))))
 
     def plan(self, sql: str) -> str:
-        """Whether a statement is worked on in parallel, and by which index."""
+        """Whether a statement runs in parallel, and which index it uses."""
         plan = self.psql(f"EXPLAIN {sql}")
         workers = re.search(r"Workers Planned: (\d+)", plan)
         indexes = sorted(set(re.findall(r"using (\w+)", plan)))
@@ -155,7 +155,7 @@ def answer(url: str, sql: str, form: str = "json") -> bytes:
 
 
 def same_rows(ours: list[list[object]], theirs: list[list[str]]) -> bool:
-    """True if two answers are the same, but for the order in which floats were summed."""
+    """True if two answers are the same, except for the order in which floats were summed."""
     if len(ours) != len(theirs):
         return False
     pairs = [pair for row, other in zip(ours, theirs, strict=True) for pair in zip(row, other, strict=True)]
@@ -186,7 +186,7 @@ def against_postgres(url: str, postgres: Postgres, rounds: int) -> None:
 
 
 def first_statement(url: str) -> None:
-    """The very first, a moment after the start: a process is ready for it."""
+    """The very first, just after the start: a process is ready for it."""
     time.sleep(2.0)
     print(f"first statement of all           {timed(lambda: answer(url, 'SELECT 1')):7.2f} ms")
 
@@ -199,7 +199,7 @@ def small_and_large(url: str) -> None:
     client = package.Client(url)
     columns = ", ".join(COLUMNS)
     last = client.sql(f"SELECT t_rec FROM {BIG} ORDER BY t_rec LIMIT 1 OFFSET 1000000")
-    # A range, as people ask; LIMIT makes DuckDB put all rows aside first.
+    # A range, as people ask; LIMIT makes DuckDB buffer all rows first.
     until = "TRUE" if last.empty else f"t_rec < TIMESTAMP '{last.iloc[0, 0]}'"
     for kind in ("arrow", "pandas"):
         seconds = []
@@ -216,7 +216,7 @@ def small_and_large(url: str) -> None:
 
 @contextmanager
 def heavy(url: str, number: int) -> Iterator[None]:
-    """So many heavy statements at a time, one after the other each, until the end."""
+    """So many heavy statements at a time, one after the other, until the end."""
     done = threading.Event()
 
     def ask() -> None:
@@ -227,7 +227,7 @@ def heavy(url: str, number: int) -> Iterator[None]:
                 SystemExit,
                 OSError,
                 http.client.HTTPException,
-            ):  # out of time is what heavy means; or the end
+            ):  # heavy statements run out of time; or it is the end
                 continue
 
     threads = [threading.Thread(target=ask, daemon=True) for _ in range(number)]

@@ -1,13 +1,13 @@
-"""Subscriptions: complete after a kill and nothing fetched twice, how soon they begin, whom they keep waiting.
+"""Subscriptions: complete after a kill with nothing fetched twice, how soon they begin, how long others wait.
 
     python benchmarks/sync.py                            # all; some minutes
     python benchmarks/sync.py --only waiting --rounds 40
     python benchmarks/sync.py --only complete --days 30 --file-days 30     # 44 GB, half an hour
 
 ``complete``: a subscription of hmi.M_720s over so many days, with magnetograms of the last of them; the
-mirror is killed (kill -9) in the middle, and started again. ``edit``: from the moment config.toml is
-replaced to the first request upstream for a new subscription. ``waiting``: searches of one person, through
-a mirror that is idle and through one whose subscription fetches at full speed, in turn; wanted: below 2.
+mirror is killed (kill -9) midway, and restarted. ``edit``: from the moment config.toml is replaced to the
+first request upstream for a new subscription. ``waiting``: searches of one person, through an idle mirror
+and through one whose subscription fetches at full speed, in turn; goal: a ratio below 2.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def edit(rounds: int, store: Path) -> None:
 
 
 def waiting(rounds: int, latency: int, store: Path) -> None:
-    """Searches of what is held, and of what must be fetched, in turn at both mirrors."""
+    """Searches of cached records, and of records that must be fetched, in turn at both mirrors."""
     config = store / "config.toml"
     wish = {"series": SERIES, "start": "2011.01.01_TAI", "end": "2014.01.01_TAI", "segments": ["magnetogram"]}
     write(config, table("busy", **wish))

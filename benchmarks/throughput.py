@@ -1,10 +1,10 @@
-"""Many clients at once, on one processor: the mirror, and what else could hand out the same records.
+"""Many clients at once, on one processor: the mirror, and other servers of the same records.
 
     python benchmarks/throughput.py [--store FOLDER] [--seconds 5] [--rounds 3] [--python PYTHON]
 
-50 connections ask one after the other as fast as they get answers: for windows of 81 records with all keywords, another
-one each time, within ten days (*distinct*), and all for the same one (*identical*). Printed are answers for each second
-of processor time that the server and all of its processes used, and how long clients waited.
+50 connections send one request after the other as fast as they get answers: for windows of 81 records with all
+keywords, a different one each time, within ten days (*distinct*), and all for the same one (*identical*). Prints
+answers per second of processor time of the server and all of its processes, and how long clients waited.
 
     mirror      ``mirror serve``
     nginx       a file of the same bytes as one answer, with sendfile
@@ -12,7 +12,7 @@ of processor time that the server and all of its processes used, and how long cl
                 aiohttp, asyncpg with ten connections, and orjson make the same columns of them, and nothing else
     datasette   the same rows in SQLite, with the same index
 
-The last two want a Python with ``asyncpg orjson aiohttp datasette``: ``--python``; without they are left out.
+The last two need a Python with ``asyncpg orjson aiohttp datasette``: ``--python``; without it they are left out.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=lambda *a: print
 
 @dataclass
 class Server:
-    """One that is asked: its address, its processes now, and the path of the window that begins at a slot."""
+    """A server: its address, its current processes, and the path of the window that begins at a slot."""
 
     name: str
     url: str
@@ -132,7 +132,7 @@ def path_of_mirror(slot: int) -> str:
 
 
 def rows_of(mirror: Program, days: int) -> tuple[list[str], Iterator[tuple[str, ...]]]:
-    """The keywords of the first days, and their values as they print; before them the slot, counted from the first day."""
+    """The keywords of the first days, and their printed values; before them the slot, counted from the first day."""
     connection = Connection(mirror.url)
 
     def day(number: int) -> list[dict[str, list[str]]]:
@@ -152,7 +152,7 @@ def rows_of(mirror: Program, days: int) -> tuple[list[str], Iterator[tuple[str, 
 
 @contextlib.contextmanager
 def postgres_server(mirror: Program, days: int, python: str) -> Iterator[Server]:
-    """PostgreSQL with the rows, and a handler before it."""
+    """PostgreSQL with the rows, and a handler in front of it."""
     programs = postgres_programs()
     if programs is None:
         raise SystemExit("PostgreSQL is not installed")
@@ -200,7 +200,7 @@ def datasette_server(mirror: Program, days: int, python: str) -> Iterator[Server
 
 @contextlib.contextmanager
 def started(command: list[str], *more: str, ready: bool = True) -> Iterator[tuple[str, int]]:
-    """A program that is told a port, once it listens: its address and its process."""
+    """A program that gets a port as argument, once it listens: its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,14 +1,15 @@
-"""Kill a mirror with SIGKILL again and again, with everybody at it, and see what is left after each.
+"""Kills a busy mirror with SIGKILL again and again, and checks what is left after each kill.
 
     python benchmarks/torture.py                          # 500 kills
     python benchmarks/torture.py --kills 100 --seed 7 --minutes 10
     python benchmarks/torture.py --only migration --kills 200
 
-``mirror``: a subscription, two people who search, others who download, export, ask SQL (which seals the lake),
-adopt and check, above a quota that makes files go; the mirror is killed at a random moment, while it starts too.
-In each life, before anybody else comes, what was told must be answered, equal, and every range that is answered must be
-as the archive has it; every second life begins offline, so that nobody can be asked, every fourth with a whole check. ``migration``: a store of
-schema version 2 is killed at random moments while it is brought up to date. What must hold is in tests/torture.py.
+``mirror``: a subscription, two clients that search, others that download, export, use SQL (which seals the lake),
+adopt and check, with a quota that causes evictions; the mirror is killed at a random moment, also while it starts.
+In each life, before new requests, earlier answers must be given again, equal, and every answered range must be as in
+the archive; every second life begins offline, so that JSOC cannot be asked, every fourth with a whole check.
+``migration``: a store of schema version 2 is killed at random moments while it is migrated. tests/torture.py has the
+conditions.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Lives:
         mirror.close()
 
     async def last(self) -> None:
-        """Everything at once, at the end."""
+        """All checks together, at the end."""
         mirror = self._born(offline=True)
         await self._judged(mirror, 0, most=100_000)
         print("stopped in", round(mirror.send(signal.SIGTERM), 2), "s")
@@ -155,7 +156,7 @@ async def torture(kills: int, minutes: float, dice: random.Random, root: Path) -
 
 
 def migration(kills: int, dice: random.Random, root: Path) -> list[str]:
-    """Kill the migration of a store of version 2 at random moments; whatever is left must open and be whole."""
+    """Kill the migration of a store of version 2 at random moments; what is left must open and be whole."""
     old = root / "old"
     old_store(old)
     problems, store = [], root / "store"

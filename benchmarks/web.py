@@ -1,7 +1,7 @@
-"""How long the pages take on a large mirror, and each JSON route that they ask.
+"""How long the pages take on a large mirror, and each JSON route that they request.
 
-A store of one series with so many records (``bulk.py``) gets files that have a length but no content: no page
-reads it, and they take no room; and what a group leaves behind in a year: usage, exports, changes, the log of admins.
+A store of one series with so many records (``bulk.py``) gets files that have a length but no content (no page reads it,
+and they take no room), and what a group accumulates in a year: usage, exports, changes, the log of admins.
 
     python benchmarks/web.py [--records 1000000] [--files 100000] [--store FOLDER]
 """
@@ -35,12 +35,12 @@ ROUNDS = 5
 SIZE = 7_000_000
 #: Milliseconds that a first answer may take.
 LIMIT = 300.0
-#: What a group leaves behind: people and days that are counted, exports with files each, reprocessed records, lines of the log.
+#: What a group accumulates: users and days, exports with so many files each, reprocessed records, lines of the log.
 PEOPLE, DAYS, JOBS, FILES, CHANGES, LINES = 50, 400, 3_000, 20, 50_000, 20_000
 
 
 def get(base: str, path: str) -> bytes:
-    """A body as a browser gets it; what it posts says that nothing is to be done."""
+    """A body as a browser gets it; POSTs are dry runs."""
     path = path.removeprefix("POST ")
     data = json.dumps({"need": 10**9, "dry_run": True}).encode() if path == "/api/evict" else None
     headers = {"Accept-Encoding": "gzip", "Content-Type": "application/json"}
@@ -57,7 +57,7 @@ def get(base: str, path: str) -> bytes:
 
 
 async def run_on(store: Path, work: Callable[[Cursor], T]) -> T:
-    """Do that in one transaction of the store's database."""
+    """Run it in one transaction of the store's database."""
     database = await asyncio.to_thread(Database.open, store / DATABASE)
     done = await database.write(work)
     await database.checkpoint()
@@ -66,7 +66,7 @@ async def run_on(store: Path, work: Callable[[Cursor], T]) -> T:
 
 
 def add_bookkeeping(cursor: Cursor) -> None:
-    """What other tables have after a year."""
+    """Fill other tables as after a year."""
     now = time.time()
     day = f"strftime(make_timestamp((({now} - 86400 * d) * 1e6)::BIGINT), '%Y-%m-%d')"
     cursor.execute(
@@ -133,7 +133,7 @@ def add_files(store: Path, files: int) -> None:
         (blobs / name[:2]).mkdir(parents=True, exist_ok=True)
         with (blobs / name[:2] / name).open("wb") as file:
             file.truncate(SIZE)
-    (blobs / ".mirror").touch()  # that these are the files of this store, to which nothing happened
+    (blobs / ".mirror").touch()  # marks these as the files of this store, unharmed
 
 
 def main() -> None:
@@ -155,7 +155,7 @@ def main() -> None:
 
 
 def measure(store: Path) -> None:
-    """Ask a mirror on ``store``; the first answer of each is told apart from those that are remembered."""
+    """Ask a mirror on ``store``; the first answer of each is reported separately from cached ones."""
     series = "hmi.v_45s"
     with run_mirror(store, UPSTREAM__POLICY="offline") as mirror:
         hour = quote(f"{series}[2012.03.04_TAI/1h]")

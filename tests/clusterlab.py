@@ -11,6 +11,7 @@ from mirror.cluster import database as sessions
 from mirror.cluster import mark
 from tests.lab import Lab, lab
 from tests.servers import database
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,7 +42,7 @@ class ClusterLab:
     async def published(self) -> None:
         """Return when all mirrors have published what they committed."""
         for number in range(len(self.mirrors)):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await self.shared(number).published()
 
     async def join(self, name: str, **environ: str) -> Lab:

@@ -41,7 +41,7 @@ ADDRESS = "a@example.com"
 #: Looks at an export before a test gives it up.
 LOOKS = 5
 #: Seconds after which an answer that does not come fails a test.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @dataclass

@@ -71,7 +71,7 @@ class Forked:
             self.wait()
         return self.returncode
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 180) -> int:
         """Its exit code once it has ended, to the last of its threads; a negative one is the signal that killed it."""
         if self.returncode is None:
             self._connection.settimeout(seconds)

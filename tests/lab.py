@@ -1,10 +1,11 @@
 """A whole mirror in front of a simulator, both in this process on loopback, for tests that ask over HTTP.
 
-Nothing here sleeps: the mirror's pacer repeats at once, and its clock stands still until a test moves it.
+Nothing here sleeps: the mirror's pacer and its downloads repeat at once, and its clock stands still until a test moves it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from contextlib import asynccontextmanager
@@ -129,6 +130,7 @@ class Lab:
             environ=self.environ,
             subscriptions_run=self.subscriptions_run,
         )
+        self.mirror.downloads._sleep = lambda _: asyncio.sleep(0)
         self.server = BoundedServer(self.mirror.app, port=self.port)
         await self.server.start_server()
 

@@ -31,7 +31,7 @@ from typing import NoReturn
 import pytest
 
 #: Seconds in which a server must be ready.
-PATIENCE = 60.0
+PATIENCE = 180.0
 KEY, SECRET = "mirror-tests", "secret-of-tests"
 #: Variables with which a program may use the object store.
 KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}

@@ -19,7 +19,7 @@ from mirror.processes import postgres_programs
 from tests.processes import simulate, started
 from tests.recorded import WORLD
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 QUERY = urlencode({"op": "rs_list", "ds": "hmi.v_45s[2014.01.01_TAI/10m]", "key": "*recnum*"})
 
 

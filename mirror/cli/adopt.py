@@ -1,4 +1,4 @@
-"""``mirror adopt``: give the mirror files that you have already."""
+"""``mirror adopt``: give the mirror files that you already have."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COLUMNS = ("path", "state", "record", "segment", "kind", "reason")
 
 @dataclass
 class _Run:
-    """One run of the command; ``outcomes`` are as the mirror told them."""
+    """One run of the command; ``outcomes`` are as the mirror reported them."""
 
     daemon: Daemon
     how: str
@@ -46,7 +46,7 @@ class _Run:
     removed: int = 0
 
     def take(self, paths: Sequence[Path], went: Callable[[int], None]) -> None:
-        """Hand over files, a few hundred at a time; ``went`` hears how many more are done."""
+        """Give files to the mirror, a few hundred at a time; ``went`` is called with how many more are done."""
         for start in range(0, len(paths), AT_ONCE):
             some = paths[start : start + AT_ONCE]
             self._some(some)
@@ -83,7 +83,7 @@ class _Run:
         return self.daemon.ask(ADOPT, body).outcomes
 
     def _uploaded(self, path: Path) -> AdoptOutcome:
-        """A file that the mirror cannot see itself, sent to it."""
+        """Send a file that the mirror cannot see itself."""
         asked = UploadQuery(name=path.name, unit=unit_path(path), dry_run=self.dry_run)
         try:
             with path.open("rb") as file:

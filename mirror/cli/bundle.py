@@ -13,7 +13,7 @@ from mirror.cli.support.output import json_option, remark, show, watched
 from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 
-#: Things that are told one by one.
+#: Items that are listed one by one.
 MOST_TOLD = 20
 _STEPS = {
     "asking": "asking JSOC",

@@ -1,4 +1,4 @@
-"""``mirror cancel``: end a fill or an export that is under way."""
+"""``mirror cancel``: end a running fill or export."""
 
 from __future__ import annotations
 

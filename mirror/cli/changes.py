@@ -1,4 +1,4 @@
-"""``mirror changes``: what JSOC replaced of what the mirror held."""
+"""``mirror changes``: the cached records that JSOC has replaced."""
 
 from __future__ import annotations
 

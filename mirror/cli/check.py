@@ -1,4 +1,4 @@
-"""``mirror check``: look at everything that is held, and mend what is damaged."""
+"""``mirror check``: verify everything that is cached, and repair what is damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, size_option
 from mirror.humanize import counted, in_words
 
-#: Seconds between two looks at how far it is.
+#: Seconds between two requests for progress.
 _LOOK = 0.3
 
 
@@ -56,7 +56,7 @@ def check(
 
 
 def _watched(daemon: Daemon, answer: CheckProgress) -> CheckProgress:
-    """Wait for the end, with a line that says how far it is."""
+    """Wait for the end, with a line that shows the progress."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

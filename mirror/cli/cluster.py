@@ -1,4 +1,4 @@
-"""``mirror cluster``: the mirrors that share with this one, and whether what they share is fit for it."""
+"""``mirror cluster``: the mirrors that share with this one, and whether what they share works."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def check(context: click.Context, path: Path | None) -> None:
         raise click.ClickException("there is no [cluster] in the configuration; expected its database and objects")
     from mirror.cluster.check import examine  # noqa: PLC0415  (most mirrors have no cluster)
 
-    logging.getLogger("mirror").setLevel(logging.ERROR)  # what is wrong is said once
+    logging.getLogger("mirror").setLevel(logging.ERROR)  # each problem is printed once
     found = asyncio.run(examine(section))
     for finding in found:
         click.echo(f"{'ok     ' if finding.ok else 'WRONG  '} {finding.subject}: {finding.text}")

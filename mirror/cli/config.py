@@ -1,4 +1,4 @@
-"""``mirror config``: whether a configuration is right, and where each of its values comes from."""
+"""``mirror config``: whether a configuration is valid, and where each of its values comes from."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def check(context: click.Context, path: Path | None) -> None:
 
 
 def _of_access(found: Config, problems: Sequence[Problem]) -> Iterator[Problem]:
-    """That nobody has access, which only matters to a mirror that starts."""
+    """The problem that nobody has access, which only matters to a mirror that starts."""
     if any(problem.section in _OF_ACCESS for problem in problems):
         return
     try:

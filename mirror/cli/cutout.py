@@ -22,12 +22,12 @@ from mirror.client.delivery import Delivered, Failure, name_problem
 from mirror.errors import BadRequest
 from mirror.humanize import counted, in_words
 
-#: Cutouts on their way at a time; the mirror makes one after the other.
+#: Cutouts under way at a time; the mirror makes one after the other.
 AT_ONCE = 2
 
 
 class Pair(click.ParamType[tuple[float, float]]):
-    """Two numbers with a comma."""
+    """Two numbers separated by a comma."""
 
     name = "numbers"
 
@@ -111,7 +111,7 @@ def _with_warning(daemon: Daemon, endpoint: Endpoint[Any, Any], asked: Asked) ->
 
 
 def _bring(daemon: Daemon, folder: Path, file: ListedFile, asked: CutoutQuery) -> Delivered | Failure:
-    """One cutout; it has its name only once it is whole."""
+    """One cutout; the file gets its name only once it is whole."""
     place, part = folder / file.name, folder / f".{file.name}.part"
     try:
         with daemon.stream(FITS.path.format(recordset=address_of(file)), asked) as answer:

@@ -1,4 +1,4 @@
-"""``mirror dataset``: records in their versions, with their files, under a name that a paper can cite."""
+"""``mirror dataset``: fixed versions of records, with their files, under a name that a paper can cite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mirror.humanize import counted, in_words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Things that are told one by one.
+#: Items that are listed one by one.
 MOST_TOLD = 20
 _STEPS = {"asking": "asking JSOC", "records": "records", "files": "files", "writing": "writing"}
 

@@ -1,4 +1,4 @@
-"""``mirror demo``: a JSOC, a mirror in front of it, and the tutorials through it, twice."""
+"""``mirror demo``: a simulated JSOC, a mirror in front of it, and the tutorials through it, twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _JSOC = "http://jsoc.stanford.edu"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one round: what came back, how long it took, and what was asked upstream for it."""
+    """One step of one round: its result, how long it took, and what was asked upstream for it."""
 
     name: str
     result: str
@@ -52,7 +52,7 @@ def demo(upstream: str | None, leave: bool) -> None:
         mirror demo --upstream http://jsoc.stanford.edu      with the real JSOC
     """
     _check_clients()
-    # Either way to end it takes down what it started.
+    # Either way of ending it also ends what it started.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.default_int_handler)
     console = Console(width=max(Console().width, 120))  # the summary is wide; lines may wrap elsewhere

@@ -33,7 +33,7 @@ from mirror.cli.support.output import (
 )
 from mirror.humanize import in_words
 
-#: Seconds between two looks at an export: at first, and after it has taken long.
+#: Seconds between two polls of an export: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
 _SHOWN = ("id", "state", "ds", "protocol", "process", "url", "tar", "files", "size")
 Watch = Callable[[int, int], None]
@@ -92,7 +92,7 @@ def export(
 
 
 def why_failed(job: Job) -> str:
-    """What ended an export; where JSOC wants an address, how it is given."""
+    """Why an export failed; if JSOC wants an address, how to give it."""
     error = str(job.error)
     if "email" not in error:
         return error
@@ -100,14 +100,14 @@ def why_failed(job: Job) -> str:
 
 
 def begin(daemon: Daemon, wanted: ExportBody) -> Job:
-    """The job of an export that was asked for; if its records should have been checked, that is said."""
+    """The job of a requested export; warns if its records should have been checked."""
     job, headers = daemon.exchange(SUBMIT, wanted)
     warn_if_stale(headers)
     return job
 
 
 def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
-    """The job once it is done or has failed; ``watch`` is told how many files are ready, of how many.
+    """The job once it is done or has failed; ``watch`` is called with how many files are ready, of how many.
 
     Without ``watch`` a terminal shows a bar.
     """
@@ -130,14 +130,14 @@ def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
         interval = min(interval * 1.3, LAST_INTERVAL)
         job = daemon.ask(JOB, JobQuery(), id=job.id)
         watch(job.ready, job.total)
-        if job.waits and job.waits.why != answer:  # a job that tries again for hours must not look as if it hung
+        if job.waits and job.waits.why != answer:  # a job that retries for hours must not seem to hang
             answer = job.waits.why
             remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 
 def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
-    """The whole job as JSON, or what one wants to know of it; the remark says what to do next."""
+    """The whole job as JSON, or a summary; the remark says what to do next."""
     answer = {**plain(job), "url": f"{daemon.url}{job.directory}", "tar": job.tar and f"{daemon.url}{job.tar}"}
     if as_json:
         show(answer, "json")

@@ -41,11 +41,11 @@ from mirror.cli.support.paths import GivenPath
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.humanize import counted, in_words
 
-#: Files on their way at a time, and failures that are told one by one.
+#: Files under way at a time, and failures that are listed one by one.
 AT_ONCE, MOST_TOLD = 4, 20
-#: Looks at whether what was downloaded has its place in the store, and seconds between them.
+#: How often, and after how many seconds each, to check whether a download has its place in the store.
 NOTED_TRIES, NOTED_PAUSE = 20, 0.1
-#: Seconds after which whoever waits for a job is told what for.
+#: Seconds after which a waiting user is shown the reason.
 QUIET = 3.0
 _WHY = {
     "nowhere": "this record has no such file",
@@ -177,7 +177,7 @@ def _as_is(daemon: Daemon, wanted: FetchRequest, progress: Progress) -> tuple[li
 
 
 def _cached(daemon: Daemon, wanted: FetchRequest, _: Progress) -> tuple[list[Item], list[Failure]]:
-    """The archived files that are cached; how many are not is said, and is no failure."""
+    """The archived files that are cached; how many are not is printed, and is not a failure."""
     listed, _answer = _listed(daemon, wanted, {"Cache-Control": "only-if-cached"})
     items = [_item(file, file.segment) for file in listed if file.state == "held"]
     if lacking := len(listed) - len(items):
@@ -203,7 +203,7 @@ def _why_offline(wanted: FetchRequest, job: Job) -> str:
 
 
 def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[str]:
-    """The records of which an export has fewer files than there are segments with one, in their order."""
+    """The records of which an export has fewer files than segments with one, in their order."""
     wanted = Counter(file.record for file in listed if file.state != "nowhere")
     return list(wanted - Counter(made))
 
@@ -211,13 +211,13 @@ def records_without(listed: Sequence[ListedFile], made: Sequence[str]) -> list[s
 def _listed(
     daemon: Daemon, wanted: FetchRequest, headers: Mapping[str, str] | None = None
 ) -> tuple[list[ListedFile], HTTPMessage]:
-    """The archived files, and what the mirror said of how it found them."""
+    """The archived files, and how the mirror found them."""
     asked = FilesQuery(ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, places=True)
     return daemon.exchange(FILES, asked, headers)
 
 
 def _made(daemon: Daemon, wanted: FetchRequest, protocol: str, progress: Progress) -> Job:
-    """The job of an export of the wanted, once it has ended."""
+    """The job of an export of these files, once it has ended."""
     task = progress.add_task("preparing at the mirror", total=None, files="")
     export = ExportBody(
         ds=wanted.ds, seg=wanted.seg or "", n=wanted.n, name=wanted.name, email=wanted.email, protocol=protocol
@@ -250,7 +250,7 @@ def _item(file: ListedFile | JobFile, segment: str = "") -> Item:
 def _bring_all(
     items: Sequence[Item], progress: Progress, delivery_to: Callable[[Callable[[int], None]], Delivery]
 ) -> list[Delivered | Failure]:
-    """Every file or what kept it from coming, in order; ctrl-C ends all at once."""
+    """Every file, or why it failed, in order; ctrl-C ends all at once."""
     sizes = {item.name: item.size for item in items}
     task = progress.add_task("fetching", total=expected_bytes(sizes), files=f"0/{len(items)} files")
     delivery = delivery_to(lambda count: progress.advance(task, count))
@@ -271,14 +271,14 @@ def _bring_all(
 def _linked_now(
     daemon: Daemon, wanted: FetchRequest, folder: Path, came: Sequence[Delivered | Failure]
 ) -> list[Delivered | Failure]:
-    """The same files, with links in the place of what was downloaded, where the mirror is on this machine.
+    """The same files, with downloads replaced by links, if the mirror is on this machine.
 
-    A file that was not cached before has its place in the store only once it has been downloaded.
+    A file that was not cached before has its place in the store only after the download.
     """
     loaded = {each.name for each in came if isinstance(each, Delivered) and each.how == "downloaded"}
     if not loaded:
         return list(came)
-    for _ in range(NOTED_TRIES):  # the mirror notes a file a moment after it has sent the last byte
+    for _ in range(NOTED_TRIES):  # the mirror records a file just after it has sent the last byte
         listed = [file for file in _listed(daemon, wanted)[0] if file.name in loaded]
         if all(file.state == "held" for file in listed):
             break
@@ -293,7 +293,7 @@ def _linked_now(
 
 
 def expected_bytes(sizes: Mapping[str, int | None]) -> int | None:
-    """The bytes of all files, those that nobody knows yet taken to be as long as the others; None without any."""
+    """The bytes of all files, unknown sizes assumed to be the average; None if no size is known."""
     known = [size for size in sizes.values() if size is not None]
     return sum(known) * len(sizes) // len(known) if any(known) else None
 

@@ -1,4 +1,4 @@
-"""``mirror fill``: have the mirror fetch the records of a record set that it does not hold, however many."""
+"""``mirror fill``: make the mirror fetch all missing records of a record set, however many."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mirror.cli.support.output import json_option, remark, show
 from mirror.client.connection import RemoteError
 from mirror.humanize import duration
 
-#: Seconds between two looks at a fill: at first, and after it has taken long.
+#: Seconds between two polls of a fill: at first, and after it has taken long.
 FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
 _SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
 
@@ -74,9 +74,9 @@ def fill(recordset: str, daemon: Daemon, *, dry_run: bool, wait: bool, as_json: 
 
 
 def fill_and_wait(daemon: Daemon, recordset: str) -> None:
-    """Fetch all that is missing of a record set, and wait for it; an error if that ends otherwise.
+    """Fetch everything that is missing of a record set, and wait for it; an error if the fill fails.
 
-    What cannot be fetched in parts is left to whoever asks for it then.
+    A record set that cannot be fetched in parts is left to the search that follows.
     """
     try:
         begun = daemon.ask(FILL, FillBody(ds=recordset))

@@ -1,4 +1,4 @@
-"""``mirror forget``: give up what is held of a record set."""
+"""``mirror forget``: delete what is cached of a record set."""
 
 from __future__ import annotations
 

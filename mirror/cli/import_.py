@@ -1,4 +1,4 @@
-"""``mirror import``: a bundle into the store."""
+"""``mirror import``: add a bundle to the store."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mirror.cli.support.hints import meant
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import short_moment
 
-#: Characters of a question that a table shows.
+#: The most characters of a question in a table.
 QUESTION = 100
 
 

@@ -17,7 +17,7 @@ import click
 
 from mirror.errors import MirrorError
 
-#: Each command, its module, and what it is for.
+#: Each command, its module, and its purpose.
 COMMANDS = {
     "demo": ("mirror.cli.demo", "Try it: a simulated JSOC, a mirror, real clients."),
     "serve": ("mirror.cli.serve", "Run a mirror."),
@@ -56,7 +56,7 @@ COMMANDS = {
     "online": ("mirror.cli.offline", "Let the mirror contact JSOC again."),
     "status": ("mirror.cli.status", "Show the state of the mirror and of JSOC."),
 }
-#: What belongs together in ``--help``, in the order in which a newcomer meets it.
+#: The sections of ``--help``, in the order in which a newcomer needs them.
 SECTIONS = {
     "Try it": ("demo", "simulate"),
     "Daily use": ("serve", "search", "sql", "fetch", "cutout", "film", "plot", "export", "fill", "jobs", "cancel"),
@@ -68,7 +68,7 @@ SECTIONS = {
 }
 
 
-#: The exit code of a program that ctrl-C ended, as shells have it.
+#: The exit code of a program that ctrl-C ended, as in shells.
 INTERRUPTED = 130
 
 
@@ -104,7 +104,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it; an error for a command that there is not names those that are written much like it."""
+        """As click does it; the error for an unknown command suggests similar names."""
         name = args[0]
         if name not in self._modules and not name.startswith("-") and not ctx.resilient_parsing:
             from mirror.humanize import near  # noqa: PLC0415  (only for this error)
@@ -114,14 +114,14 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The lists in ``--help``, which need no import; one column is as wide in all of them."""
+        """The lists in ``--help``, made without imports; the first column has the same width in all of them."""
         width = max(map(len, self._modules))
         for title, names in self._sections.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), self._modules[name][1]) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; what cannot be done is one message and exit code 1, ctrl-C exit code 130."""
+        """Runs the command; a failure is one message and exit code 1, ctrl-C exit code 130."""
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False  # its commands inherit it
         try:
@@ -136,7 +136,7 @@ class Commands(click.Group):
             click.echo(err=True)
             ctx.exit(INTERRUPTED)
         except OSError as problem:
-            if problem.errno == errno.EPIPE:  # whoever read our output has read enough; click ends in silence
+            if problem.errno == errno.EPIPE:  # the reader of our output has closed it; click ends silently
                 raise
             raise click.ClickException(_refused(problem)) from problem
 
@@ -153,13 +153,13 @@ def _of_numbers(problem: click.BadParameter) -> str:
 
 
 def _refused(problem: OSError) -> str:
-    """What the system would not do, in one line."""
+    """An error of the operating system, in one line."""
     names = " and ".join(str(name) for name in (problem.filename, problem.filename2) if name is not None)
     return f"{names}: {problem.strerror}" if names else str(problem.strerror or problem)
 
 
 def _attribute(name: str) -> str:
-    """What a command is called in its module: Python has other uses for ``import``."""
+    """The name of a command in its module: ``import`` is a keyword of Python."""
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
@@ -198,7 +198,7 @@ def _tell_version(context: click.Context, _option: click.Parameter, wanted: bool
 
 
 def _use_config(context: click.Context, _option: click.Parameter, path: str | None) -> None:
-    """Let the command, and what it starts, read this file, as MIRROR_CONFIG names it to them."""
+    """Make the command, and what it starts, read this file, by setting MIRROR_CONFIG."""
     if path is None:
         return
     before = os.environ.get("MIRROR_CONFIG")

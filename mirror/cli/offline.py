@@ -1,4 +1,4 @@
-"""``mirror offline`` and ``mirror online``: whether a running mirror asks JSOC."""
+"""``mirror offline`` and ``mirror online``: whether a running mirror may ask JSOC."""
 
 from __future__ import annotations
 

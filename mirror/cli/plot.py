@@ -15,7 +15,7 @@ from mirror.client.frames import Frame, needed, table
 from mirror.humanize import counted
 from mirror.services.search.plotting import error_of
 
-#: A line is broken where the distance of two points is so many times the usual one.
+#: A line is broken where the distance between two points is so many times the usual one.
 GAP = 1.5
 _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5")
 
@@ -78,7 +78,7 @@ def plot(
     figure.suptitle(recordset)
     try:
         figure.savefig(path, dpi=150)
-    except ValueError as problem:  # a format that there is not
+    except ValueError as problem:  # an unknown format
         raise click.ClickException(f"{path}: {problem}") from problem
     if as_json:
         show({"file": str(path.absolute()), "records": found.count, "x": x, "keys": names}, "json")
@@ -90,12 +90,12 @@ def plot(
 def _names(
     daemon: Daemon, recordset: str, names: list[str], across: str | None, *, style: str, errors: bool
 ) -> tuple[str, list[str], dict[str, str]]:
-    """The keyword of the horizontal axis, all that is to be asked for, and the errors of keywords."""
+    """The keyword of the horizontal axis, all keywords to fetch, and the errors of keywords."""
     keys: Found = daemon.ask(SEARCH, SearchQuery(ds=recordset, n=1))
     times = [name for name, kind in zip(keys.columns, keys.kinds, strict=True) if kind == "time"]
     x = across or ("" if style == "histogram" else next(iter(times), keys.columns[0]))
     every: list[str] = []
-    if errors and style == "line" and keys.rows:  # its first record tells which keywords there are
+    if errors and style == "line" and keys.rows:  # its first record shows which keywords exist
         place = "".join(f"[:#{value}]" if name.startswith("*") else f"[{value}]" for name, value in zip(keys.columns, keys.rows[0], strict=True))
         one = f"{recordset.partition('[')[0].strip()}{place}"
         every = daemon.ask(SEARCH, SearchQuery(ds=one, key="**ALL**", n=1)).columns

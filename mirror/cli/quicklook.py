@@ -19,7 +19,7 @@ from mirror.cli.support.output import remark
 
 
 def open_quick_look(daemon: Daemon, search: SearchQuery, number: int) -> Path:
-    """Save the picture of the ``number``-th record of a search, open it where there is a screen, and say where it is."""
+    """Save the picture of the ``number``-th record of a search, open it if there is a screen, and print its path."""
     asked = QuicklookQuery(ds=search.ds, seg=search.seg, n=search.n, number=number, fetch=True)
     with daemon.stream(QUICKLOOK.path, asked) as answer:
         png = answer.read()
@@ -34,10 +34,10 @@ def open_quick_look(daemon: Daemon, search: SearchQuery, number: int) -> Path:
 
 
 def has_screen(environ: Mapping[str, str]) -> bool:
-    """True if a picture can be shown here: not over a plain ssh connection, say."""
+    """True if a picture can be shown here: not over a plain ssh connection, for example."""
     return sys.platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
 def _file_name(record: str, segment: str) -> str:
-    """A plain name that tells what it is."""
+    """A plain name that says what the file is."""
     return re.sub(r"[^A-Za-z0-9.]+", "_", f"{record}_{segment}").strip("._")[:100] or "quicklook"

@@ -1,4 +1,4 @@
-"""``mirror restore``: a store from a backup. Needs no mirror that runs."""
+"""``mirror restore``: a store from a backup. Needs no running mirror."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from mirror.cli.support.output import Form, form_options, origin_in_words, remar
 from mirror.humanize import counted
 
 Answered = tuple[Found, HTTPMessage]
-#: Seconds before progress is shown at all, and between looks at how far the mirror is.
+#: Seconds before progress is shown, and between requests for the mirror's progress.
 PATIENCE, INTERVAL = 0.7, 0.5
 
 
@@ -109,7 +109,7 @@ def search(
 
 
 def _patiently(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str]) -> Answered:
-    """The answer to a search with its headers; a terminal sees how far the mirror is if it takes long."""
+    """The answer to a search with its headers; a terminal shows the mirror's progress if it takes long."""
     answer = _in_background(daemon, asked, headers)
     finished, _ = wait([answer], PATIENCE)
     console = Console(stderr=True)
@@ -142,7 +142,7 @@ def _in_background(daemon: Daemon, asked: SearchQuery, headers: Mapping[str, str
 
 
 def fill_progress(daemon: Daemon, recordset: str) -> dict[str, Any]:
-    """How far the fills for a record set are: {"completed", "total"}; {} if the mirror does not tell."""
+    """The progress of the fills for a record set: {"completed", "total"}; {} if the mirror does not report it."""
     try:
         fills = daemon.ask(STATUS).fills
     except click.ClickException:

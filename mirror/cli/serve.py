@@ -20,7 +20,7 @@ from mirror.config.loading import check_access, check_value, load_config
 from mirror.logs import set_up
 from mirror.systemd import Notifier
 
-#: Domains of the servers that sunpy's clients ask beside JSOC's (VSO, HEK, RHESSI, LYRA, EVE, GONG, GOES, NoRH, CDAWeb,
+#: Domains of the servers other than JSOC's that sunpy's clients ask (VSO, HEK, RHESSI, LYRA, EVE, GONG, GOES, NoRH, CDAWeb,
 #: HELIO, sample data): in NO_PROXY each stands for all names below it, and programs reach them directly.
 DIRECT = (
     "localhost", "127.0.0.1", "virtualsolar.org", "nasa.gov", "nso.edu", "lmsal.com", "noaa.gov", "oma.be", "sidc.be",
@@ -29,7 +29,7 @@ DIRECT = (
 )  # fmt: skip
 
 
-#: The variable that each option stands for.
+#: The environment variable for each option.
 _VARIABLES = {
     "host": "MIRROR_SERVER__HOST",
     "port": "MIRROR_SERVER__PORT",
@@ -39,7 +39,7 @@ _VARIABLES = {
 
 
 def _checked(section: str, key: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Refuses, as wrong usage, what the key may not be."""
+    """Reject a value that the key may not have, as a usage error."""
 
     def check(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
         if value is not None:
@@ -53,9 +53,9 @@ def _checked(section: str, key: str) -> Callable[[click.Context, click.Parameter
 
 
 def announce_with_proxy(url: str) -> None:
-    """Tell that we accept requests, and with which environment scripts come here and go elsewhere as before."""
+    """Print that we accept requests, and the environment with which scripts use the mirror but reach other hosts."""
     announce(url)
-    host = url.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")  # an address to go to
+    host = url.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")  # one that clients can use
     with suppress(OSError):
         click.echo(f"for scripts: HTTP_PROXY={host} NO_PROXY={','.join(DIRECT)}")
 
@@ -108,7 +108,7 @@ def serve(path: Path | None, processes: int | None, shared_port: bool, **given: 
         import mirror; mirror.use("http://HOST:8040")
         drms.Client(server=mirror.server_config("http://HOST:8040"))
     """
-    # As variables, so that they also hold when the file is read again, and for the processes of [server] processes.
+    # As variables, so that they also apply when the file is read again, and to the processes of [server] processes.
     options = {_VARIABLES[name]: value for name, value in given.items() if value is not None}
     environ = {**os.environ, **options}
     config = load_config(path, environ)
@@ -119,7 +119,7 @@ def serve(path: Path | None, processes: int | None, shared_port: bool, **given: 
     from mirror import daemon  # noqa: PLC0415  (a wrong configuration is told at once)
     from mirror.services.sql.entry import WithoutPandas  # noqa: PLC0415  (the same)
 
-    sys.meta_path.insert(0, WithoutPandas())  # pyarrow looks for it when it first makes a column: while somebody waits
+    sys.meta_path.insert(0, WithoutPandas())  # pyarrow would import it for its first column, while somebody waits
 
     async def to_the_end() -> None:
         notifier = Notifier(os.environ)
@@ -136,7 +136,7 @@ def serve(path: Path | None, processes: int | None, shared_port: bool, **given: 
                 config, ready=announce_with_proxy, notifier=notifier, path=path, environ=environ, subscriptions_run=True,
                 shared_port=shared_port,
             )  # fmt: skip
-        # Everything is written down. Threads that still work on answers nobody waits for must not hold this up.
+        # Everything is stored. Threads that still work on answers that nobody waits for must not delay the end.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)

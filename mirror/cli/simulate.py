@@ -1,4 +1,4 @@
-"""``mirror simulate``: a JSOC in a box."""
+"""``mirror simulate``: a simulated JSOC."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def simulate(host: str, port: int, world: Path | None, faults: Path | None, late
 
 
 def announce(url: str) -> None:
-    """The one line that tells whoever started us that we accept requests."""
-    with suppress(OSError):  # stdout may be a file on a full disk, or a pipe that nobody reads
+    """Print the line that says that we accept requests."""
+    with suppress(OSError):  # stdout may be a file on a full disk, or a closed pipe
         click.echo(f"ready {url}")
 
 

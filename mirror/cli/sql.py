@@ -1,4 +1,4 @@
-"""``mirror sql``: statements over everything that is held, from the command line, a file, or a prompt."""
+"""``mirror sql``: statements over everything that is cached, from the command line, a file, or a prompt."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _sql(
     for number, each in enumerate(statements):
         if wait:
             _fill_record_sets(daemon, each)
-        # DuckDB takes no value that a statement does not name.
+        # DuckDB rejects a value that a statement does not name.
         named = given if len(statements) == 1 else {n: v for n, v in given.items() if f"{engine.marker}{n}" in each}
         question = _question(each, named, fill or wait)
         if file is not None:
@@ -146,21 +146,21 @@ def _sql(
 
 
 class Engine(Protocol):
-    """What runs statements; ``daemon`` is the mirror that is asked for all else, ``marker`` begins parameters."""
+    """Runs statements; ``daemon`` is the mirror for all other questions, ``marker`` begins parameters."""
 
     daemon: Daemon
     marker: str
 
     def spelled_out(self, typed: str) -> str:
-        """A statement for what other shells have commands."""
+        """A statement for a command of other shells."""
         ...
 
     def ask(self, question: SqlQuery) -> SqlAnswer:
-        """The answer of a statement."""
+        """The answer to a statement."""
         ...
 
     def stream(self, question: SqlQuery, kind: str) -> AbstractContextManager[Any]:
-        """The answer in one of the forms of /api/sql, to be read."""
+        """The answer as a stream, in one of the forms of /api/sql."""
         ...
 
 
@@ -247,7 +247,7 @@ class OnCluster:
 
 
 def _split(text: str) -> list[str]:
-    """The statements of a text; the text itself where there is only one, so that errors show it as it was written."""
+    """The statements of a text; a single one is the text itself, so that errors show it as it was written."""
     if ";" not in text:
         return [text]
     from mirror.services.sql.statements import split_statements  # noqa: PLC0415  (loads DuckDB)
@@ -257,7 +257,7 @@ def _split(text: str) -> list[str]:
 
 
 def spelled_out(typed: str) -> str:
-    """A statement for what other SQL shells have commands: ``\\d``, ``.tables``, ``.schema NAME``."""
+    """A statement for a command of other SQL shells: ``\\d``, ``.tables``, ``.schema NAME``."""
     word, _, name = typed.strip().rstrip(";").partition(" ")
     if word not in _COMMANDS:
         return typed
@@ -274,7 +274,7 @@ def _fill_record_sets(daemon: Daemon, statement: str) -> None:
 
 
 def _question(statement: str, params: Mapping[str, Any], fill: bool) -> SqlQuery:
-    """What /api/sql is asked."""
+    """The body of a request to /api/sql."""
     return SqlQuery(query=statement, params=dict(params) or None, fill=fill)
 
 
@@ -293,7 +293,7 @@ def run(engine: Engine, question: SqlQuery, form: str | None) -> None:
 
 
 def _write(engine: Engine, question: SqlQuery, kind: str, file: Path) -> None:
-    """Write an answer to a file, which has its name only once it is whole."""
+    """Write an answer to a file, which gets its name only once it is whole."""
     part = file.with_name(f".{file.name}.part")
     try:
         with engine.stream(question, kind) as answer, part.open("wb") as out:

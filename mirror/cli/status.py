@@ -1,4 +1,4 @@
-"""``mirror status``: how the mirror is doing, for a person: a line a subject, and the subscriptions in a table."""
+"""``mirror status``: the state of the mirror for people: one line per subject, and the subscriptions in a table."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def status(form: Form, daemon: Daemon) -> None:
 
 
 def sections(answer: api.Status) -> Iterator[tuple[str, list[str]]]:
-    """What is worth knowing of a status, as subjects with their lines."""
+    """The important parts of a status, as subjects with their lines."""
     yield "mirror", [_held(answer), *_running_since(answer)]
     yield "JSOC", [_upstream(answer.upstream), *_budget(answer.upstream.budget)]
     yield "mode", [_policy(answer)]
@@ -90,7 +90,7 @@ def _disk(answer: api.Disk) -> str:
 
 
 def _running_since(answer: api.Status) -> list[str]:
-    # Where none ran, the command has just opened the store itself.
+    # If none was running, the command has just opened the store itself.
     return [f"up for {span_in_words(answer.uptime_seconds)}"] if answer.uptime_seconds else []
 
 
@@ -102,7 +102,7 @@ def _upstream(answer: api.Upstream) -> str:
 
 
 def _budget(answer: api.UpstreamBudget) -> Iterator[str]:
-    """What was used of the budget, where there is a limit."""
+    """How much of the budget was used, if there is a limit."""
     parts = []
     if answer.records.limit:
         parts.append(f"{answer.records.used:,} of {answer.records.limit:,} records per hour")
@@ -144,10 +144,10 @@ def _check(answer: api.BackgroundCheck) -> str:
 
 
 def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:
-    """Who used it most on the last day that anyone did."""
+    """The heaviest users of the last day with any use."""
     try:
         lines = daemon.ask(USAGE, UsageQuery())
-    except click.ClickException:  # the rest is worth telling without it
+    except click.ClickException:  # the other lines are useful without it
         return []
     if not lines:
         return []
@@ -164,7 +164,7 @@ def _usage(daemon: Daemon) -> list[tuple[str, list[str]]]:
 
 
 def _width() -> int | None:
-    """Columns of the terminal; None where none shows it."""
+    """Columns of the terminal; None if there is none."""
     if not sys.stdout.isatty():
         return None
     import shutil  # noqa: PLC0415
@@ -173,7 +173,7 @@ def _width() -> int | None:
 
 
 def laid_out(found: Sequence[tuple[str, list[str]]], width: int | None) -> str:
-    """Subjects beside their lines, which are folded where they are wider than the terminal; None: nowhere."""
+    """Subjects with their lines beside them, folded to the width of the terminal; None: not folded."""
     left = max(len(subject) for subject, _ in found) + 2
     rows = []
     for subject, lines in found:

@@ -1,4 +1,4 @@
-"""``mirror subscribe``: tables ``[[subscription]]`` of config.toml, written, listed and taken out."""
+"""``mirror subscribe``: tables ``[[subscription]]`` of config.toml, added, listed and removed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mirror.cli.sync import NONE, show_subscriptions
 from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
 
-#: HTTP codes of a subscription that is wrong, whatever else is.
+#: HTTP codes that mean that a subscription is wrong.
 _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 
 
@@ -121,9 +121,9 @@ def subscribe(
 
 
 def _check_and_tell(daemon: Daemon, subscription: Mapping[str, Any]) -> None:
-    """Says what is about to be fetched; raises what is wrong with the subscription, so that nothing is written.
+    """Print what is about to be fetched; raises what is wrong with the subscription, so that nothing is written.
 
-    Where that cannot be told now, as JSOC or the mirror is down, it is written all the same.
+    If that cannot be determined, because JSOC or the mirror is down, it is written all the same.
     """
     try:
         estimate = _estimate(daemon, subscription)
@@ -135,7 +135,7 @@ def _check_and_tell(daemon: Daemon, subscription: Mapping[str, Any]) -> None:
 
 
 def _estimate(daemon: Daemon, subscription: Mapping[str, Any]) -> Estimate:
-    """What the subscription would fetch by now; raises what the mirror finds wrong with it."""
+    """What the subscription would fetch now; raises what the mirror finds wrong with it."""
     return daemon.ask(ESTIMATE_SUBSCRIPTION, SubscriptionTable(**subscription))
 
 
@@ -153,7 +153,7 @@ def file_of(daemon: Daemon) -> Path:
 
 
 def _table(series: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The keys that were given, as they stand in the file."""
+    """The given keys, as they are in the file."""
     if not given["start"]:
         raise click.UsageError("missing --start, such as 2024.01.01_TAI or -30d")
     keys = dict(_key(text) for text in given.pop("keys"))

@@ -1,4 +1,4 @@
-"""``mirror sync``: what the subscriptions want, fetched now."""
+"""``mirror sync``: the state of the subscriptions, or a sync now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.humanize import in_words
 
-#: Seconds between two looks at how far it is.
+#: Seconds between two requests for progress.
 PAUSE = 0.5
 NONE = "no subscriptions yet; add one with `mirror subscribe SERIES --start ...`"
 _LOOKS = ("last sync", "next sync")
@@ -54,7 +54,7 @@ def sync(name: str | None, once: bool, form: Form, daemon: Daemon) -> None:
 
 
 def show_subscriptions(reports: Sequence[Subscription], form: Form) -> None:
-    """Prints how subscriptions are doing; as a table only what has room."""
+    """Prints the state of the subscriptions; in a table only what fits."""
     if form == "table":
         show([{**row, **{name: _moment(row[name]) for name in _LOOKS}} for row in map(line, reports)], form)
     else:
@@ -81,12 +81,12 @@ def line(report: Subscription) -> dict[str, str]:
 
 
 def _moment(text: str) -> str:
-    """A time as short as tables need it: "11-22 14:05", in UTC as all of them."""
+    """A short time for tables: "11-22 14:05", in UTC."""
     return f"{text[5:10]} {text[11:16]}" if text else ""
 
 
 def _until_done(daemon: Daemon, before: dict[str, int]) -> list[Subscription]:
-    """Wait until each of these has rested once more; shows meanwhile how far they are."""
+    """Wait until each of these has rested once more; shows their progress meanwhile."""
     from rich.console import Console  # noqa: PLC0415  (`mirror status` takes tables from here, and no console)
 
     console = Console(stderr=True)

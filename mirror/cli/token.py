@@ -1,4 +1,4 @@
-"""``mirror token``: who is admitted with a token; the tables ``[[token]]`` of config.toml."""
+"""``mirror token``: tokens for access; the tables ``[[token]]`` of config.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mirror usage``: who used the mirror how much."""
+"""``mirror usage``: who used the mirror, and how much."""
 
 from __future__ import annotations
 

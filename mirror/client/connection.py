@@ -29,7 +29,7 @@ _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 class RemoteError(MirrorError):
     """A refusal in the mirror's own words; ``code`` is the HTTP code, 0 if nothing answered; ``body`` as it came.
 
-    ``missing`` lists what is not available, if the mirror says so.
+    ``missing`` names each thing that is not available, if the mirror says so.
     """
 
     def __init__(self, message: str, code: int = 0, body: bytes = b"", missing: Sequence[str] = ()) -> None:
@@ -87,7 +87,7 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
 def call(
     endpoint: Endpoint[Q, A], asked: Q | None = None, headers: Mapping[str, str] | None = None, **names: str
 ) -> Call[A]:
-    """A call of an endpoint; ``names`` are the parts of its path. BadRequest for a name that cannot be part of a path."""
+    """A call of an endpoint; ``names`` are the parts of its path. BadRequest for one that is no part of a path."""
     for name, part in () if endpoint.pattern else names.items():
         if not part.strip(".") or "/" in part:
             raise BadRequest(f"{name} is {part[:100]!r}; expected a name without slashes")

@@ -183,7 +183,7 @@ def text_of(path: Path, form: str = "TOML") -> str:
 
 
 def _regular(path: Path) -> bytes:
-    """The first bytes of a file, one more than allowed; OSError if it is neither a regular file nor /dev/null."""
+    """The first bytes of a file, one more than allowed; OSError unless it is a regular file or /dev/null, an empty one."""
     opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(opened, "rb") as file:
         found = os.fstat(file.fileno())

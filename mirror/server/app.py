@@ -48,9 +48,9 @@ def build_app(
     alternatives: Alternatives,
     peers: Peers | None = None,
 ) -> web.Application:
-    """The application of these parts; what none of them answers is JSOC's.
+    """The application of these parts; what none of them answers is passed on to JSOC.
 
-    Every request gets its one spelling first; ``gate`` sees it then, ``count`` what that lets in.
+    Every request is normalized first; then ``gate`` sees it, and ``count`` what the gate admits.
     """
     spelling = one_spelling(proxy.is_for_others)
     errors = (answer_problems, chain.follow, suggestions.suggest, show_problems, alternatives.ask)
@@ -67,7 +67,7 @@ def build_app(
 
 @web.middleware
 async def bound_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a body that is larger than its route takes, and let none that does not say so become that."""
+    """Refuse a body that is larger than its route allows, also one that does not announce its length."""
     if not request.body_exists:
         return await handler(request)
     resource = request.match_info.route.resource
@@ -76,7 +76,7 @@ async def bound_body(request: web.Request, handler: Handler) -> web.StreamRespon
         return problem_response(
             request, TooLarge(f"the body has {request.content_length:,} bytes; expected at most {limit:,}")
         )
-    # A copy made with another limit would not share what is kept of the body.
+    # A copy with another limit would not share the body that was read.
     request._client_max_size = limit  # noqa: SLF001
     request._client_max_fields = PARAMETERS  # noqa: SLF001
     return await handler(request)

@@ -1,6 +1,6 @@
-"""What requests to the mirror's own API and pages bring: JSON texts, forms, whole numbers.
+"""The bodies of requests to the mirror's own API and pages: JSON texts, forms, whole numbers.
 
-A JSON text is read within bounds that no honest one reaches: depth, 64 bits, finite numbers, text that is Unicode.
+JSON is read within limits that no honest client reaches: depth, 64 bits, finite numbers, valid Unicode.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mirror.wire.params import FORM
 if TYPE_CHECKING:
     from aiohttp import web
 
-#: Lists and objects within each other.
+#: The deepest nesting of lists and objects.
 _DEEPEST = 32
-#: Characters of a number, and of a value that an error repeats.
+#: The most characters of a number, and of a value that an error repeats.
 _DIGITS, _SHOWN = 40, 100
 #: Fields of a form, more than any page has.
 _FIELDS = 100
@@ -29,7 +29,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 async def form(request: web.Request) -> dict[str, str]:
-    """The fields of a form of one of our pages, a name that is given twice with its last value."""
+    """The fields of a form of one of our pages; of a repeated name the last value counts."""
     if request.content_type != FORM:
         raise BadRequest(f"expected a form, with the header Content-Type: {FORM}")
     text = (await request.read()).decode("utf-8", "replace")
@@ -40,7 +40,7 @@ async def form(request: web.Request) -> dict[str, str]:
 
 
 def parse_json(text: bytes | str, what: str) -> Any:
-    """The value of a JSON text; BadRequest, which begins with ``what``, for none, or one beyond any use."""
+    """The value of a JSON text; BadRequest, which begins with ``what``, if it is invalid or beyond the limits."""
     try:
         value = json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
@@ -57,7 +57,7 @@ def parse_json(text: bytes | str, what: str) -> Any:
 
 
 def whole(text: str, name: str, default: int) -> int:
-    """The whole number that a parameter is, ``default`` for ""; BadRequest for anything else."""
+    """The whole number in a parameter, ``default`` for ""; BadRequest for anything else."""
     if text.strip() == "":
         return default
     found = _WHOLE.fullmatch(text.strip())
@@ -67,7 +67,7 @@ def whole(text: str, name: str, default: int) -> int:
 
 
 def _check(value: Any, what: str) -> None:
-    """Refuse what is too deep, and text that cannot be written down. Without recursion."""
+    """Refuse what is too deep, and text that cannot be encoded. Without recursion."""
     at_hand, depth = [value], 0
     while at_hand:
         depth += 1

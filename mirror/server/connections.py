@@ -1,14 +1,15 @@
-"""Connections to the mirror: bounds on what each may send and how long it may take, and on how many there are.
+"""Connections to the mirror: limits on what each may send, on how long it may take, and on how many there are.
 
-aiohttp parses HTTP; this stands between its parser and its router, and does what aiohttp leaves undone:
+aiohttp parses HTTP; this stands between its parser and its router, and adds what aiohttp lacks:
 
-1. A head is checked as soon as it is parsed, before anything reads its parts (``mirror.server.limits``). While it
-   comes, no more of it is kept than it may have.
-2. A head and a body have deadlines. One look at all connections every few seconds holds them, not a timer each.
-3. A connection is busy from a parsed head to its answer, and idle otherwise. Where there are too many, the one
-   that has been idle for longest is closed, of the address that has most of them; a busy one never is. Where all
-   are busy the new one gets 503.
-4. What a client sends never stands in the log, and never in an answer.
+1. A head is checked as soon as it is parsed, before its parts are read (``mirror.server.limits``). While it arrives, no
+   more of it is kept than it may have.
+2. A head and a body have deadlines. One look at all connections every few seconds enforces them, rather than a timer
+   each.
+3. A connection is busy from a parsed head to its answer, and idle otherwise. If there are too many, the one that has
+   been idle longest is closed, of the address that has most of them; a busy one never is. If all are busy, a new one
+   gets 503.
+4. What a client sends is never written to the log, and never repeated in an answer.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the deadlines.
 LOOK = 2.0
-#: Bytes that are read from a socket at a time: what is done with them at once holds up all others.
+#: Bytes that are read from a socket at a time: processing them delays all others.
 _AT_ONCE = 64 * limits.KIB
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
@@ -49,21 +50,21 @@ _BUSY = (
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """Connections at a time: of all, and of one address that is not this computer (None: any number)."""
+    """The most connections at a time: in all, and from one address that is not this computer (None: no limit)."""
 
     total: int
     of_address: int | None
 
 
 class TooMuch(HttpProcessingError):
-    """A head that is not taken."""
+    """A head that is refused."""
 
     def __init__(self, excess: Excess) -> None:
         super().__init__(code=excess.status, message=excess.reason)
 
 
 class BoundedParser:
-    """aiohttp's parser, which keeps no more of a head than it may have, and gives on none that has too much."""
+    """aiohttp's parser, which keeps no more of a head than it may have, and refuses one that has too much."""
 
     def __init__(self, parser: HttpRequestParser) -> None:
         self._parser = parser
@@ -78,7 +79,7 @@ class BoundedParser:
         return self._head > 0
 
     def feed_data(self, data: bytes) -> tuple[Sequence[tuple[RawRequestMessage, StreamReader]], bool, bytes]:
-        """What aiohttp's parser makes of the data; HttpProcessingError once, and nothing any more after that."""
+        """The result of aiohttp's parser; HttpProcessingError once, and nothing more after that."""
         if self._failed:
             return (), False, b""
         between = self.body.is_eof()
@@ -104,15 +105,15 @@ class BoundedParser:
         return None if self._failed else self._parser.feed_eof()
 
     def pause_reading(self) -> None:
-        """Stop after what is being read."""
+        """Stop after the current data."""
         self._parser.pause_reading()
 
     def message_consumed(self) -> None:
-        """One message less waits."""
+        """A waiting message was consumed."""
         self._parser.message_consumed()
 
     def set_upgraded(self, val: bool) -> None:
-        """Whether another protocol is spoken from now on."""
+        """Whether another protocol is used from now on."""
         self._parser.set_upgraded(val)
 
 
@@ -140,7 +141,7 @@ class Connection(web.RequestHandler):
         self._answered = 0
         self._deadlines = Deadlines(loop.time())
         self.address = ""
-        self.has_place = False  #: whether it counts as one of those that are open
+        self.has_place = False  #: whether it counts as open
 
     @property
     def idle_since(self) -> float:
@@ -153,7 +154,7 @@ class Connection(web.RequestHandler):
         return self._bounded.parsed > self._answered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection in, or say that there are too many."""
+        """Accept the connection, or answer that there are too many."""
         self.address = (transport.get_extra_info("peername") or ("",))[0]
         if not self._connections.finds_place(self):
             assert isinstance(transport, asyncio.WriteTransport)
@@ -164,7 +165,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come."""
+        """Parse the data."""
         super().data_received(data)
         self._deadlines.received(self._loop.time(), in_head=self._bounded.in_head)
 
@@ -179,7 +180,7 @@ class Connection(web.RequestHandler):
             self._deadlines.answered(self._loop.time())
 
     def look(self, now: float) -> None:
-        """Give the connection up if it misses a deadline."""
+        """Close the connection if it misses a deadline."""
         body = self._bounded.body
         if self.transport is None:
             return
@@ -188,7 +189,7 @@ class Connection(web.RequestHandler):
         elif self._deadlines.body_is_late(
             now, body.total_bytes, done=body.is_eof() or body.exception() is not None, held=self._reading_paused
         ):
-            # The handler that waits for it hears this as an answer to send; the rest of the body is not read.
+            # The handler that waits for it gets this as the answer to send; no more of the body is read.
             self._lingering_time = 0.0
             body.set_exception(web.HTTPRequestTimeout(text="the request body arrived too slowly\n"))
 
@@ -204,7 +205,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  (it repeats what was sent)
     ) -> web.StreamResponse:
-        """The answer to what is no request, or failed; what was sent is not repeated."""
+        """The answer to an invalid or failed request; what was sent is not repeated."""
         excess = _excess(exc) if status == web.HTTPBadRequest.status_code else None
         if excess is None:
             log.error("request failed client=%s", request.remote, exc_info=exc)
@@ -219,7 +220,7 @@ class Connection(web.RequestHandler):
 
 
 def _excess(exc: BaseException | None) -> Excess | None:
-    """What is wrong about a head that could not be parsed, or that has too much; None for other errors."""
+    """What is wrong with a head that could not be parsed, or has too much; None for other errors."""
     if isinstance(exc, TooMuch):
         return Excess(exc.code, exc.message)
     if isinstance(exc, LineTooLong):
@@ -239,10 +240,10 @@ class Deadlines:
     def __init__(self, now: float) -> None:
         self.idle_since = now
         self._head_since: float | None = None
-        self._body: tuple[float, float, int] | None = None  # last look, seconds that count, bytes before them
+        self._body: tuple[float, float, int] | None = None  # last look, seconds counted so far, bytes before them
 
     def received(self, now: float, *, in_head: bool) -> None:
-        """Something has come; afterwards a head is unfinished or not."""
+        """Data have arrived; afterwards a head is unfinished or not."""
         if not in_head:
             self._head_since = None
         elif self._head_since is None:
@@ -258,7 +259,7 @@ class Deadlines:
         return self._head_since is not None and now - self._head_since > limits.HEAD_SECONDS
 
     def body_is_late(self, now: float, size: int, *, done: bool, held: bool) -> bool:
-        """Whether a body of which ``size`` bytes have come does so too slowly; ``held``: the mirror makes it wait."""
+        """Whether a body, of which ``size`` bytes have arrived, is too slow; ``held``: the mirror makes it wait."""
         if done:
             self._body = None
             return False
@@ -269,7 +270,7 @@ class Deadlines:
 
 
 class Connections(web.Server):
-    """All connections of one server: what aiohttp made for an application, with bounds."""
+    """All connections of one server: aiohttp's server for an application, with limits."""
 
     def __init__(self, server: web.Server, most: Most) -> None:
         super().__init__(
@@ -283,16 +284,16 @@ class Connections(web.Server):
             "lingering_time": limits.LINGER_SECONDS,
         }
         self._most = most
-        self._places: Counter[str] = Counter()  # connections that were taken in, by address
+        self._places: Counter[str] = Counter()  # accepted connections, by address
         self._loop = asyncio.get_running_loop()
         self._next_look = self._loop.call_later(LOOK, self._look)
 
     def __call__(self) -> Connection:
-        """A protocol for a connection that was accepted."""
+        """A protocol for an accepted connection."""
         return Connection(self, loop=self._loop, **self._options)
 
     def finds_place(self, new: Connection) -> bool:
-        """Whether a connection can be taken in, if need be in place of idle ones."""
+        """Whether a connection can be accepted, if need be in place of idle ones."""
         most = self._most.of_address
         if most is not None and self._places[new.address] >= most and not is_loopback(new.address):
             return self._close_idle(new.address)
@@ -302,20 +303,20 @@ class Connections(web.Server):
         return self._close_idle(max(idle, key=idle.__getitem__, default=new.address))
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """A connection was taken in."""
+        """A connection was accepted."""
         super().connection_made(handler, transport)
         if isinstance(handler, Connection):
             handler.has_place = True
             self._places[handler.address] += 1
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """A connection has ended, whether it was taken in or not."""
+        """A connection has ended, accepted or not."""
         if isinstance(handler, Connection):
             self._free(handler)
         super().connection_lost(handler, exc)
 
     def _free(self, connection: Connection) -> None:
-        """Let others have its place: at once where it is closed for them, and not only when that has happened."""
+        """Release its place: as soon as it is being closed, not only afterwards."""
         if connection.has_place:
             connection.has_place = False
             self._places[connection.address] -= 1
@@ -326,9 +327,9 @@ class Connections(web.Server):
         return [c for c in self._connections if isinstance(c, Connection) and c.transport is not None]
 
     def _close_idle(self, address: str) -> bool:
-        """Close what has been idle for longest of an address; False if all are busy.
+        """Close the connections of an address that have been idle longest; False if all are busy.
 
-        Some are closed at once: to look for each alone would take long where many come.
+        Several are closed at once: searching for each one would be slow when many arrive.
         """
         idle = [c for c in self._here() if c.address == address and not c.is_busy]
         idle.sort(key=lambda c: c.idle_since)
@@ -353,7 +354,7 @@ class Connections(web.Server):
 
 
 def _bound(transport: asyncio.BaseTransport) -> None:
-    """Read no more at a time than others can wait for, and give up a client that takes nothing."""
+    """Read no more at a time than others can wait for, and close a client that reads nothing."""
     if hasattr(transport, "max_size"):  # of asyncio's own transports
         transport.max_size = _AT_ONCE
     sock = transport.get_extra_info("socket")
@@ -362,7 +363,7 @@ def _bound(transport: asyncio.BaseTransport) -> None:
 
 
 class BoundedRunner(web.AppRunner):
-    """Runs an application on connections that are bounded; options as for ``web.AppRunner``."""
+    """Runs an application on limited connections; options as for ``web.AppRunner``."""
 
     def __init__(self, app: web.Application, most: Most, **options: Any) -> None:
         super().__init__(app, **options)

@@ -1,4 +1,4 @@
-"""From the contract of a path to what the router has there: what is asked is decoded, the answer is encoded."""
+"""From the contract of a path to its handler in the router: requests are decoded, answers encoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[A]):
-    """An answer with headers, or with another code than usual; ``packed``: compressed where the client takes that."""
+    """An answer with headers, or with another code than usual; ``packed``: compressed if the client accepts that."""
 
     answer: A
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ def serve(
     endpoint: Endpoint[Q, A],
     handler: Callable[[web.Request, Q], Awaitable[A | Reply[A] | web.StreamResponse]],
 ) -> None:
-    """Have a handler answer at the path of an endpoint: it is given what was asked, and gives what is to be told."""
+    """Have a handler answer at the path of an endpoint: it gets the decoded request, and returns the answer."""
 
     @wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -54,7 +54,7 @@ def serve(
 
 
 async def asked(request: web.Request, endpoint: Endpoint[Q, Any]) -> Q:
-    """What a request asks of an endpoint; BadRequest for what it does not take."""
+    """The decoded request to an endpoint; BadRequest for invalid input."""
     if endpoint.asked is Nothing:
         return endpoint.asked()
     if endpoint.by_query:

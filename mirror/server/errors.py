@@ -1,9 +1,8 @@
 """From our errors to DRMS status and HTTP code: the one table, and the middleware that applies it.
 
-JSOC's programs answer every error with HTTP 200 and a status in the JSON; so do we at JSOC's own paths, but
-for requests that forbid to ask JSOC (``only-if-cached``), which HTTP has a code for, and for programs whose
-clients hear nothing else.
-The mirror's own API answers with the HTTP code.
+JSOC's programs answer every error with HTTP 200 and a status in the JSON; so do we at JSOC's own paths, except for
+requests that forbid asking JSOC (``only-if-cached``), for which HTTP has a code, and for programs whose clients notice
+nothing else. The mirror's own API answers with the HTTP code.
 """
 
 from __future__ import annotations
@@ -52,16 +51,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CGI_PREFIX = "/cgi-bin/"
-#: The program in whose answers drms does not look for an error; a code and its reason it does pass on. That of
-#: checkAddress.sh drms does not look for either: it takes the address for one that is not registered, as far as
-#: anybody can tell, and its own suite holds it to that.
+#: The program in whose answers drms does not look for an error; it does pass on a code and its reason. In answers of
+#: checkAddress.sh drms does not look for one either: it then takes the address for one that is not registered, and its
+#: own suite tests that.
 DEAF = ("/showextseries",)
 GATEWAY_TIMEOUT = 504
-#: What others log for a client that hung up.
+#: The code that other servers log for a client that disconnected.
 GONE = 499
-#: From this code on an error is ours, and not one that JSOC would have told too.
+#: From this code on an error is ours, and not one that JSOC would also give.
 OURS = 500
-#: Characters of a reason that fit into a header.
+#: The most characters of a reason in a header.
 LONGEST_REASON = 1000
 
 #: DRMS status and HTTP code of each kind of error; the nearest ancestor counts.
@@ -93,7 +92,7 @@ def codes(error: MirrorError) -> tuple[int, int]:
 
 
 class Suggestions:
-    """Adds what may have been meant to the error for a series that is not there, at the paths of our own API.
+    """Adds similar names to the error for an unknown series, at the paths of our own API.
 
     ``improved`` gives the better error. JSOC's own programs are answered as JSOC does.
     """
@@ -107,7 +106,7 @@ class Suggestions:
 
     @web.middleware
     async def suggest(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The answer; an error for an unknown series says what may have been meant."""
+        """The answer; the error for an unknown series suggests similar names."""
         try:
             return await handler(request)
         except UnknownSeries as problem:
@@ -118,7 +117,7 @@ class Suggestions:
 
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn errors into answers; what nobody foresaw is logged once, and answered as such."""
+    """Turn errors into answers; unexpected ones are logged once, and answered too."""
     try:
         return await handler(request)
     except MirrorError as error:
@@ -126,14 +125,14 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException:
         raise
     except (HungUp, ClientConnectionResetError):
-        return web.Response(status=GONE)  # nobody hears it, but the log
+        return web.Response(status=GONE)  # only the log sees it
     except Exception:
         log.exception("request failed path=%s", request.path)
         return problem_response(request, MirrorError("internal error; see the mirror's log"))
 
 
 def problem_response(request: web.Request, error: MirrorError) -> web.Response:
-    """The answer to an error, in the manner of the path that was asked."""
+    """The answer to an error, in the form of the requested path."""
     response = _problem_response(request, error)
     if isinstance(error, TooMany) and error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -143,7 +142,7 @@ def problem_response(request: web.Request, error: MirrorError) -> web.Response:
 def _problem_response(request: web.Request, error: MirrorError) -> web.Response:
     status, code = codes(error)
     forbidden = isinstance(error, NotHeld) and demand_of(request) is CacheDemand.ONLY_IF_CACHED
-    code = GATEWAY_TIMEOUT if forbidden else code  # what HTTP has for only-if-cached
+    code = GATEWAY_TIMEOUT if forbidden else code  # HTTP's code for only-if-cached
     if code >= OURS and is_mirror(request):
         text = quote(str(error)[:LONGEST_REASON])
         return web.json_response({"error": str(error)}, status=code, headers={PROBLEM: text})

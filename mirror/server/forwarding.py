@@ -1,12 +1,12 @@
-"""Requests for other hosts than JSOC's, where the configuration names them: plain HTTP is forwarded, HTTPS tunnelled.
+"""Requests to hosts other than JSOC's, if the configuration names them: plain HTTP is forwarded, HTTPS tunnelled.
 
-Nobody is let through to anything else, and nothing of it is read or kept:
+Nothing else is reached, and nothing of it is read or kept:
 
-1. A host is asked only if ``[access] pass_through`` names it, at the ports 80 and 443, or the one that is named with it.
-2. A name is looked up once, and the address that was looked at is the one that is connected to. One that leads to this
-   computer, to a private network or to no single host is refused, whatever the name is; who wants such an address
-   names it as an address (or ``localhost``).
-3. A tunnel in which nothing moves ends after ``IDLE`` seconds. Those of one address count as its requests.
+1. A host is asked only if ``[access] pass_through`` names it, on ports 80 and 443, or the one that is named with it.
+2. A name is resolved once, and the connection goes to the address that was checked. One that resolves to this
+   computer, to a private network or to no single host is refused, whatever the name; to allow such an address,
+   it must be named as an address (or ``localhost``).
+3. A tunnel in which nothing moves ends after ``IDLE`` seconds. Tunnels of one address count as its requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for a connection to another host, for a piece of its answer, and without anything in a tunnel.
+#: Seconds for connecting to another host, for a piece of its answer, and without data in a tunnel.
 CONNECT, IDLE = 20.0, 600.0
 #: Bytes that are read at a time, and that may wait to be sent.
 _PIECE, _WAITING = 64 << 10, 1 << 20
@@ -49,7 +49,7 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request is to go."""
+    """Where a request goes."""
 
     host: str
     port: int
@@ -62,16 +62,16 @@ class Forwarding:
         self.destinations = tuple(destinations)
 
     def is_for_us(self, request: web.Request) -> bool:
-        """Whether a request is for a host that is named."""
+        """Whether a request is for a named host."""
         found = target_of(request.method, request.raw_path)
         return found is not None and self._destination(found) is not None
 
     def names(self, host: str) -> bool:
-        """Whether a host is named, at whatever port."""
+        """Whether a host is named, on any port."""
         return any(each.host == host for each in self.destinations)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """What the host says; 403 where its name leads to an address that is not served, 502 where it does not answer."""
+        """The host's answer; 403 if its name resolves to an address that is not served, 502 if it does not answer."""
         target = target_of(request.method, request.raw_path)
         destination = None if target is None else self._destination(target)
         if target is None or destination is None:
@@ -139,7 +139,7 @@ class Forwarding:
 
 
 async def _connected(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first of the addresses that takes one; the last problem if none does."""
+    """A connection to the first address that accepts one; raises the last problem if none does."""
     problem: Exception = OSError("missing address")
     for address in addresses:
         try:
@@ -151,16 +151,16 @@ async def _connected(addresses: Iterable[str], port: int) -> tuple[asyncio.Strea
 
 
 class _FromClient:
-    """What a client sends through a tunnel, in the shape of a parser of aiohttp."""
+    """The client's side of a tunnel, in the shape of an aiohttp parser."""
 
     def __init__(self, request: web.Request, writer: asyncio.StreamWriter) -> None:
         self._request = request
         self._writer = writer
         self._slow: asyncio.Task[None] | None = None
-        self.moved = 0  #: how often something came
+        self.moved = 0  #: how often data arrived
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Send on what has come; nothing of it is left."""
+        """Pass on the data; nothing is left over."""
         self.moved += 1
         if not self._writer.is_closing():
             self._writer.write(data)
@@ -173,7 +173,7 @@ class _FromClient:
         self._writer.close()
 
     async def _wait(self) -> None:
-        """Read nothing more of the client until the host has taken what came."""
+        """Read nothing more from the client until the host has taken the data."""
         transport = self._request.transport
         if transport is not None:
             transport.pause_reading()
@@ -188,7 +188,7 @@ class _FromClient:
 
 
 async def _to_client(request: web.Request, reader: asyncio.StreamReader, client: _FromClient) -> None:
-    """Send on what the host sends, until one of both has ended or nothing moves."""
+    """Pass on what the host sends, until one side ends or nothing moves."""
     while True:
         before = client.moved
         try:
@@ -211,7 +211,7 @@ async def _to_client(request: web.Request, reader: asyncio.StreamReader, client:
 
 
 class _Checked(AbstractResolver):
-    """Looks names up, and gives on no address that is not served."""
+    """Resolves names, and returns no address that is not served."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
@@ -223,7 +223,7 @@ class _Checked(AbstractResolver):
         return [_result(host, address, port) for address in found]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 def _result(host: str, address: str, port: int) -> ResolveResult:
@@ -248,7 +248,7 @@ async def addresses_of(host: str, port: int, destination: Destination) -> list[s
 
 
 def target_of(method: str, target: str) -> Target | None:
-    """Host and port of a request in the form for proxies; None if it has no such form."""
+    """Host and port of a request in proxy form; None if it does not have that form."""
     try:
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
         host, port = parts.hostname, parts.port
@@ -262,6 +262,6 @@ def target_of(method: str, target: str) -> Target | None:
 
 
 def end_to_end(headers: Any) -> CIMultiDict[str]:
-    """The headers that are not about one connection."""
+    """The headers that are not about a single connection."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in HOP_BY_HOP | named)

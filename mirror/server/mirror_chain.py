@@ -1,8 +1,8 @@
-"""What a mirror that is asked by another mirror does for it, beside the answer.
+"""What a mirror adds to its answers for another mirror.
 
-JSOC's programs answer every error with code 200; a mirror would take such an error for JSOC's own word. So
-what this mirror itself cannot do it tells another by the code, and the reason in a header. And it tells how
-old the last check of its answer is, so that nobody takes it for newer.
+JSOC's programs answer every error with code 200; another mirror would take such an error for JSOC's own answer. So a
+mirror reports its own failures to another mirror by the HTTP code, with the reason in a header. It also says how old
+the last check of its answer is, so that the other does not take it for newer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Chain:
 
     @web.middleware
     async def follow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note by which way the question came; ConfigError if that is a circle."""
+        """Note which way the question came; ConfigError if that is a loop."""
         via, check = request.headers.get("Via", ""), demand_of(request) is CacheDemand.REVALIDATE
         self._route.enter(via, check=check)
         return await handler(request)
@@ -47,7 +47,7 @@ class Chain:
         origin: CacheStatus,
         checked_at: float | None = None,
     ) -> None:
-        """Say in the header ``Age`` how many seconds ago the answer was last checked, if a mirror asks."""
+        """Set the header ``Age``, the seconds since the last check of the answer, if a mirror asks."""
         if is_mirror(request):
             response.headers["Age"] = str(await self._ages.of(ds, origin, checked_at))
 

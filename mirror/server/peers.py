@@ -1,9 +1,10 @@
-"""Exports, fills and films of other mirrors of the cluster: whoever asks here for one is given that one's answer.
+"""Exports, fills and films of other mirrors of the cluster: a client that asks here gets the answer of their maker.
 
-The number of an export, a fill or a film tells who made it. What is about it (its state, its files, its page) is passed on to that mirror, as
-it came, with whatever authorizes it there; its answer goes back as it is. What came from another mirror is passed on no
-further. The export of a mirror that is gone is continued by the first one that is asked about it; its fills go on when it is
-back, and until then whoever asks is told whose they are. Lists of jobs have those of all mirrors.
+The number of an export, a fill or a film says which mirror made it. Requests about it (its state, its files, its page)
+are passed on to that mirror unchanged, with their authorization; its answer is returned unchanged. A request from
+another mirror is passed on no further. The export of a mirror that is gone is continued by the first one that is asked
+about it; its fills go on when it is back, and until then clients are told which mirror has them. Lists of jobs have
+those of all mirrors.
 """
 
 from __future__ import annotations
@@ -39,31 +40,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Says that a request came from another mirror of the cluster.
+#: Marks a request from another mirror of the cluster.
 FROM_PEER = "X-Mirror-Peer"
-#: What says who asks; seconds for another's list of jobs.
+#: The headers that identify the client; seconds for another mirror's list of jobs.
 _WHO, PATIENCE = ("Authorization", "Cookie"), 3.0
 #: The part of a path, and the parameter, that may be an export's id.
 _PARTS, _PARAMETER = ("request_id", "id"), "requestid"
-#: How the paths end that may be about one.
+#: The endings of paths that may be about one.
 _ABOUT_EXPORTS = ("/jsoc_fetch", "/{request_id}/{name}", "/jobs/{id}", "/films/{id}")
 
 
 class Peers:
-    """Passes requests about exports of others on."""
+    """Passes on requests about exports of other mirrors."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
 
     def stand_before(self, router: web.UrlDispatcher) -> None:
-        """Be asked first on the paths that may be about an export; on all others nothing is in the way."""
+        """Be asked first on the paths that may be about an export; other paths are not affected."""
         for route in router.routes():
             resource = route.resource
             if resource is not None and resource.canonical.endswith(_ABOUT_EXPORTS):
                 route._handler = partial(self.pass_on, handler=route.handler)  # noqa: SLF001
 
     async def pass_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The answer of the mirror that made the export which a request is about; of most requests our own."""
+        """The answer of the mirror that made the requested export; for most requests our own."""
         if FROM_PEER in request.headers:
             return await handler(request)
         found = await _export(request)
@@ -118,7 +119,7 @@ async def _jobs_of(request: web.Request, peer: Peer, asked: JobsQuery) -> list[J
 
 
 async def _export(request: web.Request) -> tuple[str, int] | None:
-    """The id of the export, fill or film that a request is about, and its number of ours; None if it is about none."""
+    """The id of the export, fill or film in a request, and its number of ours; None if there is none."""
     text = next((request.match_info[name] for name in _PARTS if name in request.match_info), None)
     if text is not None and (known := FILM.fullmatch(text) or FILL.fullmatch(text)):
         return text, int(known[1])

@@ -1,14 +1,9 @@
-"""What handlers read of a request: parameters, who sent it, its Cache-Control, and whether the client is still there.
+"""What handlers read from a request: parameters, principal, Cache-Control, and whether the client is still connected.
 
-What the gate found out about a request, for handlers and templates: ``request.get(PRINCIPAL)``.
-
-What a request demands of freshness: the header Cache-Control, read once, and what answers say of age.
-
-``no-cache``: check with JSOC what this request reads. ``only-if-cached``: do not ask JSOC, and answer 504 if
-something is missing. Heeded are these two words only: ``max-age=0``, which browsers send when a page is
-loaded again, and ``Pragma``, which old programs send unasked, are no demands.
-
-Clients that hang up: what they asked for, and nobody else waits for, ends.
+Two directives of Cache-Control are honoured. ``no-cache``: check with JSOC what this request reads.
+``only-if-cached``: do not ask JSOC, and answer 504 if something is missing. ``max-age=0``, which browsers send on a
+reload, and ``Pragma``, which old programs always send, are ignored. When a client disconnects, work for it that nobody
+else waits for ends.
 """
 
 from __future__ import annotations
@@ -33,14 +28,14 @@ if TYPE_CHECKING:
 
 
 async def parameters(request: web.Request) -> dict[str, str]:
-    """The parameters of a request: its query string, and for a POST its body, which wins."""
+    """The parameters of a request: its query string, and for a POST its body, which takes precedence."""
     given = decode_params(request.raw_path.partition("?")[2])
     if request.method == "POST":
         given |= decode_body(await request.read(), request.headers.get("Content-Type", ""))
     return given
 
 
-#: Methods that JSOC's server takes, and what asks for them.
+#: Methods that JSOC's server accepts.
 METHODS = ("GET", "HEAD", "POST")
 
 
@@ -49,21 +44,21 @@ ALLOW = ", ".join((*METHODS, "OPTIONS"))
 
 #: Who sends the request, and with which role.
 PRINCIPAL = web.RequestKey("principal", Principal)
-#: What a form of a page must bring along in its field ``form_token``.
+#: The value that a form of a page must have in its field ``form_token``.
 FORM_TOKEN = web.RequestKey("form_token", str)
 
 
-#: How a handler says how many records it tells of: ``request[RECORDS] = 40``.
+#: How a handler says how many records its answer has: ``request[RECORDS] = 40``.
 RECORDS = web.RequestKey("records", int)
-#: Bytes of an answer that went to the socket past aiohttp, which counts only what it writes itself.
+#: Bytes of an answer that bypassed aiohttp, which counts only what it writes itself.
 SENT = web.RequestKey("sent", int)
 
 
-#: Says that keywords in exported files have only the digits that print: ``printed``.
+#: The header that says that keywords in exported files have only the printed digits: ``printed``.
 VALUES = "X-Mirror-Values"
 
 
-#: Says that the body is JSOC's, and must not act on a browser as a page of ours.
+#: Marks a body that is JSOC's, and must not act on a browser as one of our pages.
 FOREIGN = web.RequestKey("foreign", bool)
 
 
@@ -90,12 +85,12 @@ def demand_in(headers: Mapping[str, str]) -> CacheDemand:
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """The names in a parameter, which has them with commas."""
+    """The names in a parameter, separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def cache_headers(origin: CacheStatus, checked_at: float | None, now: float) -> dict[str, str]:
-    """The headers that say how an answer came about, and how old it is if it should have been checked."""
+    """The headers that say how an answer came about, and its age if it should have been checked."""
     headers = {HEADER: origin.name.lower()}
     if origin is CacheStatus.STALE:
         headers["Warning"] = '110 jsoc-mirror "Response is Stale"'
@@ -109,14 +104,14 @@ LOOK = 0.2
 
 
 class HungUp(ConnectionResetError):
-    """The client is gone: nobody reads what would be answered."""
+    """The client has disconnected: nobody would read an answer."""
 
 
 @asynccontextmanager
 async def while_connected(request: web.Request, *, look: float = LOOK) -> AsyncIterator[None]:
-    """Do what is inside for as long as the client is there; HungUp once it is not.
+    """Run the block as long as the client is connected; HungUp once it is not.
 
-    Who writes notices that anyway; this is for the time before there is anything to write.
+    Writing notices that anyway; this is for the time before there is anything to write.
     """
     try:
         async with asyncio.timeout(None) as scope:

@@ -1,7 +1,7 @@
-"""The paths of a mirror with the role that each needs: of our API as its contract says, of pages and JSOC's as here.
+"""The paths of a mirror with the role that each needs: those of our API from its contract, those of pages and JSOC here.
 
-Handlers are added by these, so that no path has no role. What is not in a table needs ``admin``; a test walks all
-routes.
+Handlers are added by these tables, so every path has a role. A path that is in no table needs ``admin``; a test walks
+all routes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.typedefs import Handler
 
-#: Whatever no other path fits: passed on to JSOC.
+#: Matches what no other path matches: passed on to JSOC.
 PASSED = "/{path}"
-#: Paths of jsoc_fetch, and of all programs that do something, whatever the method.
+#: Paths of jsoc_fetch, and of all programs with effects, whatever the method.
 _FETCHES = frozenset(path for path, program in PROGRAM_PATHS.items() if program == "jsoc_fetch")
 _ACTING = _FETCHES | {path for path, program in PROGRAM_PATHS.items() if program == "checkAddress.sh"}
-#: How a parameter says no.
+#: Values of a parameter that mean no.
 _NO = frozenset({"", "0", "false"})
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -33,8 +33,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Route(NamedTuple):
     """A path of a page or of JSOC's, and the role that it needs; the method ``*`` stands for all.
 
-    ``path`` has its names without their patterns, as the router tells it; ``pattern`` is what it is given. Those of
-    our API are in ``mirror.api``.
+    ``path`` has its variables without their patterns, as the router reports it; ``pattern`` is what the router is
+    given. Those of our API are in ``mirror.api``.
     """
 
     method: str
@@ -43,7 +43,7 @@ class Route(NamedTuple):
     pattern: str = ""
 
     def add(self, router: web.UrlDispatcher, handler: Handler) -> None:
-        """Have a handler answer there."""
+        """Add its handler to the router."""
         if self.method == "GET":
             router.add_get(self.pattern or self.path, handler)  # HEAD too
         else:
@@ -73,13 +73,13 @@ PAGES = (
     SUBSCRIPTIONS_PAGE, DATASETS_PAGE, DATASET_PAGE, UPKEEP_PAGE, CLUSTER_PAGE, LOGIN_PAGE, LOG_IN, LOG_OUT, STATIC,
 )  # fmt: skip
 
-#: JSOC's programs, by each of their paths: an export does something.
+#: JSOC's programs, by each of their paths: an export has effects.
 PROGRAM_ROUTES = {
     path: Route("*", path, Role.EXPORT if path in _FETCHES else Role.READ) for path in PROGRAM_PATHS
 }
 UNIT_FILE = Route("GET", "/{disk}/{rest}", Role.READ, r"/{disk:SUM\d*}/{rest:D\d+/S\d+/.+}")
 EXPORT_FILE = Route("GET", f"{EXPORTS}/{{request_id}}/{{name}}", Role.READ, f"{EXPORTS}/{{request_id}}/{{name:.*}}")
-#: What no other path fits: looked at, or sent to.
+#: Every other path: for GET, and for all methods.
 LOOKED_AT = Route("GET", PASSED, Role.READ)
 PASSED_ON = Route("*", PASSED, Role.EXPORT, "/{path:.*}")
 _JSOC_ROUTES = (*PROGRAM_ROUTES.values(), UNIT_FILE, EXPORT_FILE, LOOKED_AT, PASSED_ON)
@@ -96,26 +96,26 @@ OURS = frozenset(path.split("/")[1] for _, path in ROLES if path not in _JSOCS)
 
 
 def role_of(method: str, canonical: str, path: str) -> Role:
-    """What a request needs; ``canonical`` is the path of its route, ``path`` its own in the normal form."""
+    """The role that a request needs; ``canonical`` is the path of its route, ``path`` its own in the normal form."""
     method = "GET" if method in ("HEAD", "OPTIONS") else method
     if canonical == PASSED and is_program(path):
-        return Role.EXPORT  # a program of JSOC that we know nothing of
+        return Role.EXPORT  # an unknown program of JSOC
     return ROLES.get((method, canonical), ROLES.get(("*", canonical), Role.ADMIN))
 
 
 def is_listed(method: str, canonical: str) -> bool:
-    """Whether somebody has thought about which role that needs."""
+    """Whether the tables have that path, so that its role was decided on."""
     method = "GET" if method == "HEAD" else method
     return (method, canonical) in ROLES or ("*", canonical) in ROLES
 
 
 def is_jsocs(canonical: str) -> bool:
-    """True for a path that JSOC has as well."""
+    """True for a path that JSOC also has."""
     return canonical in _JSOCS
 
 
 def is_page(canonical: str) -> bool:
-    """True for what people look at with a browser."""
+    """True for paths that people open in a browser."""
     rest = ("/cgi-bin/", "/api/", "/static/", "/fits/", "/healthz", "/metrics", EXPORTS)
     return canonical == "/" or not (is_jsocs(canonical) or canonical.startswith(rest))
 
@@ -130,7 +130,7 @@ def acts(method: str, canonical: str, path: str) -> bool:
 
 
 def costs(canonical: str, query: Mapping[str, str]) -> bool:
-    """Whether a GET may have the mirror work, compute or fetch: everything of the API, and pages that ask to fetch."""
+    """Whether a GET may make the mirror compute or fetch: the whole API, and pages that are asked to fetch."""
     if canonical.startswith(("/api/", "/fits/")) or canonical == "/metrics":
         return True
     return is_page(canonical) and any(query.get(name, "") not in _NO for name in ("fill", "fetch"))

@@ -1,7 +1,7 @@
-"""Who asks, and how much goes to whom: the middleware that counts, and the log of requests.
+"""Who asks, and how much is sent to whom: the middleware that counts, and the log of requests.
 
-The name of a token stands for the principal; else a name that comes without one (``HTTP_PROXY=http://ada@mirror:8040``),
-else the address. Nothing is refused by it: this counts, it does not guard.
+A principal is counted under its token's name; otherwise under a name without a token
+(``HTTP_PROXY=http://ada@mirror:8040``), else under the address. Nothing is refused by it: this only counts.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 #: How long answers take, by program.
 Latency = Callable[[str, float], None]
-#: Asked by machines every few seconds, or open for as long as somebody looks.
+#: Paths that machines poll every few seconds, or that stay open while somebody looks.
 _UNCOUNTED = ("/healthz", "/metrics", "/api/events")
-#: What pages are drawn with, which is none of the data.
+#: Paths of what pages are drawn with, which are not data.
 _DRAWING = "/static/"
 _LONGEST = 64
 
@@ -51,7 +51,7 @@ def who_asks(headers: Mapping[str, str], address: str | None) -> str:
 
 
 def is_counted(path: str) -> bool:
-    """Whether a request for that path is one of somebody's, and not one of a machine or a page that looks on."""
+    """Whether a request for that path is a user's, and not that of a monitoring machine or an open page."""
     return path not in _UNCOUNTED and not path.startswith(_DRAWING)
 
 
@@ -62,7 +62,7 @@ def asker(request: web.BaseRequest) -> str:
 
 
 def program_of(request: web.Request) -> str:
-    """What a request is for: the name of a program of JSOC's, or file, sql, api, page, or other."""
+    """The kind of a request: the name of a program of JSOC's, or file, sql, api, page, or other."""
     path, resource = request.path, request.match_info.route.resource
     canonical = PASSED if resource is None else resource.canonical
     if program := PROGRAM_PATHS.get(path):
@@ -99,7 +99,7 @@ class Requests(AbstractAccessLogger):
     """One line for each answered request, if the configuration asks for it."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Write the line; the query is left out, since it may be a megabyte or name somebody's address."""
+        """Write the line; the query is left out, since it may be a megabyte or contain an e-mail address."""
         self.logger.info(
             "request method=%s path=%s status=%d bytes=%d ms=%d origin=%s who=%s client=%s",
             request.method,
@@ -114,7 +114,7 @@ class Requests(AbstractAccessLogger):
 
 
 def _length(response: web.StreamResponse) -> int:
-    """Bytes of an answer: those that went, or those that are about to."""
+    """Bytes of an answer: those sent, or those about to be sent."""
     if response.prepared:
         return response.body_length
     return (
@@ -130,4 +130,4 @@ def _user(text: str) -> str:
     shown = "".join(c for c in without_secret(name) if c.isprintable())[:_LONGEST]
     if redacted(shown) == shown:
         return shown
-    return f"address-{hashlib.sha256(name.encode()).hexdigest()[:8]}"  # tells people apart, and says nothing of them
+    return f"address-{hashlib.sha256(name.encode()).hexdigest()[:8]}"  # distinguishes people, and identifies nobody

@@ -1,4 +1,4 @@
-"""E-mail addresses: which the simulator takes for registered."""
+"""E-mail addresses: which of them the simulator treats as registered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ STRANGER, NOWHERE = "notregistered", "nowhere.org"
 
 
 def check(address: str) -> AddressAnswer:
-    """Whether an address is registered: it is, unless it is a stranger's."""
+    """Whether an address is registered: all are, except a stranger's."""
     name, _, host = address.partition("@")
     if not name or "." not in host.strip("."):
         return AddressAnswer(NOT_AN_ADDRESS, "The address is not an e-mail address.")

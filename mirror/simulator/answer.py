@@ -1,6 +1,6 @@
 """rs_list: the records of every set of a query as columns, set after set.
 
-Names are echoed as typed, also several times; ``**ALL**`` stands for what the first set's series has.
+Names are echoed as typed, also repeated ones; ``**ALL**`` stands for the columns of the first set's series.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Part:
     """The selected records of one record set, in order."""
 
     series: Series
-    segments: Sequence[Segment]  #: those that the set's braces leave
+    segments: Sequence[Segment]  #: those that the set's braces select
     rows: Rows
 
 
 def rs_list(request: RsListRequest, archive: Archive) -> RsList:
-    """The answer; BadRequest of some kind if the request is not understood or holds too many records."""
+    """The answer; a kind of BadRequest if the request is not understood or has too many records."""
     parts = read_parts(request, archive)
     count = sum(len(part.rows) for part in parts)
     if count == 0:
@@ -88,7 +88,7 @@ def _read_part(wanted: Wanted, n: int) -> Part:
 
 
 def _too_many() -> Refused:
-    """In the real server's own words, which do not say it: clients have to guess."""
+    """The real server's own words, which do not say that there are too many: clients have to guess."""
     return Refused(" jsoc_info: series not found.")
 
 
@@ -106,7 +106,7 @@ class _Segments:
     def __init__(self, request: RsListRequest, parts: Sequence[Part]) -> None:
         self.names = expand_names(request.segments, [s.name for s in parts[0].segments])
         self.cells = [[segment_cells(p.rows, p.segments, name) for name in self.names] for p in parts]
-        # Under **ALL** a linked segment that does not resolve is passed over, else its name is BadSegLink.
+        # Under **ALL** a linked segment that does not resolve is left out, otherwise its name is BadSegLink.
         self.skips_bad_links = ALL in (request.segments or ())
 
     def columns(self) -> list[SegmentColumn]:
@@ -134,7 +134,7 @@ class _Segments:
 
 
 def _given(cells: Sequence[SegmentCells], part: str) -> list[str]:
-    """The texts there are: records without such a parameter leave no gap."""
+    """The texts that exist: records without such a parameter leave no gap."""
     return [text for c in cells for text in (getattr(c, part) or ()) if text is not None]
 
 

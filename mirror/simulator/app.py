@@ -1,4 +1,4 @@
-"""A JSOC in a box: the programs on HTTP, with latency, faults on command and a log of what was asked.
+"""A simulated JSOC: the programs over HTTP, with latency, faults on command and a log of requests.
 
     /cgi-bin/ajax/<program>, /cgi-bin/<program>   GET and POST, as at JSOC
     /SUMn/...                                     files of the archive and of exports: GET, HEAD, Range
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from mirror.simulator.exports.shelf import Scenes
 
 _LARGEST_BODY = 16 * 1024 * 1024
-#: Faults that are about the answers of programs, and that downloads pass over.
+#: Faults of programs' answers, which do not affect downloads.
 _NOT_OF_FILES = frozenset(
     {"broken_json", "wrong_count", "staging", "other_answer", "half", "doubled", "gzip_bomb"}
     | {
@@ -69,7 +69,7 @@ _NOT_OF_FILES = frozenset(
         "uri_too_long",
     }
 )
-#: Faults for which a download is answered as a program would be: without the file.
+#: Faults for which a download is answered like a program: without the file.
 _INSTEAD = frozenset({"refuse", "timeout", "http500", "gateway", "gone", "status", "redirect", "endless"})
 _NO_FILE = b"<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>\n"
 _PAGE = "<!DOCTYPE html><title>JSOC simulator</title><h1>A JSOC in a box</h1><p>Its data are made up.</p>\n"
@@ -77,7 +77,7 @@ _PAGE = "<!DOCTYPE html><title>JSOC simulator</title><h1>A JSOC in a box</h1><p>
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where the simulator gets the time from, and how it waits: tests bring their own."""
+    """Gives the simulator the time, and waits: tests use their own."""
 
     now: Callable[[], float] = time.time  #: Unix time
     steady: Callable[[], float] = time.monotonic
@@ -118,7 +118,7 @@ class Simulator:
         return await deliver(request, reply.body, reply.content_type, fault, self.clock.sleep)
 
     def _understood(self, program: str, params: dict[str, str], fault: Fault | None) -> dict[str, str]:
-        """The parameters whose answer is given: with the fault other_answer these are those of another question."""
+        """The parameters that are answered: with the fault other_answer those of another question."""
         kind = (program, params.get("op", ""))
         if fault is None or fault.kind != "other_answer":
             self.asked_before[kind] = params
@@ -132,7 +132,7 @@ class Simulator:
             await self.clock.sleep(self.latency / 1000)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
-        """A download; in the log its program is ``file``, and its bytes are those of the part that is wanted."""
+        """A download; in the log its program is ``file``, and its bytes are those of the requested part."""
         arrived, path = self.clock.now(), re.sub("/+", "/", request.path)
         params = {"path": path, "method": request.method, "range": request.headers.get("Range", "")}
         fault = self.faults.take("file", params, self.clock.steady())
@@ -155,7 +155,7 @@ class Simulator:
         return await send(request, content, part, fault, self.clock.sleep)
 
     def _content(self, path: str) -> Content | str | None:
-        """What lies at a path; the address with a slash for a directory that was asked for without."""
+        """The content of a path; the address with a slash for a directory that was requested without one."""
         directory = path.rstrip("/")
         if path != directory or not self.desk.is_directory(directory):
             content = self.desk.content(path)
@@ -171,7 +171,7 @@ class Simulator:
         return directory + "/"
 
     async def page(self, _: web.Request) -> web.Response:
-        """What a browser sees."""
+        """The page for a browser."""
         return web.Response(text=_PAGE, content_type="text/html")
 
     async def health(self, _: web.Request) -> web.Response:
@@ -190,11 +190,11 @@ class Simulator:
         return web.json_response({"faults": len(rules)})
 
     async def reprocess(self, request: web.Request) -> web.Response:
-        """Gives each of the newest records of a query a new version; their new numbers by series."""
+        """Gives each of the newest records of a query a new version; returns the new numbers by series."""
         return await self._changed(request, self._reprocess)
 
     async def withdraw(self, request: web.Request) -> web.Response:
-        """Has the records of a query no more, nor their older versions; their numbers by series."""
+        """Removes the records of a query and their older versions; returns their numbers by series."""
         return await self._changed(request, self._withdraw)
 
     async def _changed(self, request: web.Request, change: Callable[[str], dict[str, list[int]]]) -> web.Response:
@@ -217,7 +217,7 @@ class Simulator:
 
 
 def _answer(name: str, asked: Asked, problem: BadRequest | None) -> tuple[Reply, int]:
-    """The reply and its DRMS status; what goes wrong is a reply too."""
+    """The reply and its DRMS status; errors are replies too."""
     try:
         if problem is not None:
             raise problem
@@ -228,7 +228,7 @@ def _answer(name: str, asked: Asked, problem: BadRequest | None) -> tuple[Reply,
 
 
 def _pace(fault: Fault | None) -> Pace | None:
-    """The pace of an export that a fault asks for; 1 is not a status that it can end with."""
+    """The pace of an export that a fault sets; it cannot end with status 1."""
     if fault is None or fault.kind != "staging":
         return None
     return Pace(fault.polls, fault.seconds, 0 if fault.status == 1 else fault.status, fault.message)
@@ -303,7 +303,7 @@ async def run(
 ) -> None:
     """Serves until SIGTERM, SIGINT or ``stop``; ``ready`` is called with the address once requests are accepted.
 
-    ConfigError if nobody can listen there.
+    ConfigError if the address cannot be used.
     """
     sockets = bind(host, port, "--host and --port of mirror simulate; --port 0 picks a free one")
     stop = stop or asyncio.Event()

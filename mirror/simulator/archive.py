@@ -71,7 +71,7 @@ class Archive:
 def bind_selection(
     record_set: RecordSet, series: Series, *, text: str | None = None, zero_steps: bool = False
 ) -> Selection:
-    """A record set bound to its series: keys as the mirror binds them, conditions by the simulator's own reading."""
+    """A record set bound to its series: keys as the mirror binds them, conditions by the simulator's own parser."""
     _check_escape(record_set)
     always = tuple(replace(f, text="true") if isinstance(f, Where) else f for f in record_set.filters)
     bound = bind(replace(record_set, filters=always), series, text=text, zero_steps=zero_steps)
@@ -89,7 +89,7 @@ def bind_selection(
 
 
 def _check_escape(record_set: RecordSet) -> None:
-    """Refuse ``[2014][? 1=1) or (1=1 ?]``: at the server its OR would take in the other filters too."""
+    """Refuse ``[2014][? 1=1) or (1=1 ?]``: at the server its OR would also cancel the other filters."""
     if len(record_set.filters) > 1 and any(
         isinstance(f, Where) and closes_early(f.text) for f in record_set.filters
     ):

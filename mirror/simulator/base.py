@@ -1,7 +1,7 @@
-"""What the simulator's core asks of a series: its structure, and rows by the column.
+"""The protocol of a series for the simulator's core: its structure, and rows by columns.
 
-Two kinds of series fit this protocol: recorded ones (a list of rows) and synthetic ones (millions of
-slots, where only the asked rows and columns are ever computed). The core does the rest alone: key
+Two kinds of series implement it: recorded ones (a list of rows) and synthetic ones (millions of
+slots, where only the requested rows and columns are ever computed). The core does everything else: key
 filters, first and last, where clauses, versions, order, limits, n, and all encoding.
 
 The one rule of ``candidates``: running the core's evaluation on the rows it returns gives the same
@@ -67,9 +67,9 @@ class SegmentCells:
 
 
 class Rows(Protocol):
-    """Some records of one series; nothing is computed before it is asked for.
+    """Some records of one series; everything is computed on request.
 
-    "Wire text" is what stands between the quotes in the JSON answer (``mirror.wire.text.to_wire``).
+    "Wire text" is the text between the quotes in the JSON answer (``mirror.wire.text.to_wire``).
     """
 
     def __len__(self) -> int: ...
@@ -125,20 +125,20 @@ class SeriesData(Protocol):
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:
         """A superset of the selected rows (see the rule at the top of the file).
 
-        ``n`` is the limit that will be applied in the end: the first ``n`` records in prime-key order,
-        the last ``-n``. Where there is no where clause, rows that cannot be among them may be left out.
+        ``n`` is the limit that will be applied at the end: the first ``n`` records in prime-key order,
+        the last ``-n``. Without a where clause, rows that cannot be among them may be left out.
         """
         ...
 
     def print_format(self, keyword: str) -> str | None:
-        """The format by which a keyword of the structure is printed, None where nobody knows.
+        """The format in which a keyword of the structure is printed, None if it is unknown.
 
-        Of a time it is the number of decimals of the second.
+        For a time it is the number of decimals of the second.
         """
         ...
 
     def count(self, selection: Selection) -> int | None:
-        """How many records the selection holds, where that is known without making rows, else None."""
+        """How many records the selection has, if that is known without making rows, else None."""
         ...
 
     def unit(self, sunum: int) -> Rows:

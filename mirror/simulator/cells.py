@@ -1,6 +1,6 @@
-"""What is printed for records of one series: a column of wire text for each name that was asked for.
+"""The printed cells of records of one series: a column of wire text for each requested name.
 
-A name that the series lacks is answered too, with a text that says so.
+An unknown name is answered too, with a text that says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ONLINE = to_wire("/SUM")
 
 
 def keyword_cells(rows: Rows, series: Series, name: str, precise: bool) -> Sequence[str | int]:
-    """A keyword in any case, or a pseudo keyword as it is written; ``precise`` as the flag M=1."""
+    """A keyword in any case, or a pseudo keyword as typed; ``precise`` as the flag M=1 prints it."""
     if name in NUMBERS:
         numbers: list[int] = rows.stored(name.strip("*")).values.tolist()
         return numbers
@@ -46,7 +46,7 @@ _OF_SEGMENT = re.compile(r"(.+)\[([0-9]+)\]")
 def keyword_named(series: Series, name: str) -> Keyword | None:
     """The keyword of a record by its name in any case; ``DATAMIN[1]`` is ``DATAMIN_001``.
 
-    One that each segment has its own of is that of the first by its bare name, which is its name in a FITS header.
+    For one of which each segment has its own, the bare name, as in a FITS header, is that of the first segment.
     """
     numbered = _OF_SEGMENT.fullmatch(name)
     found = series.keyword(f"{numbered[1]}_{int(numbered[2]):03d}" if numbered else name)
@@ -56,7 +56,7 @@ def keyword_named(series: Series, name: str) -> Keyword | None:
 
 
 def _quality(name: str, cells: Sequence[str]) -> Sequence[str]:
-    """A missing QUALITY is printed in hex, if the name was typed in upper case."""
+    """A missing QUALITY is printed in hex if the name was typed in upper case."""
     if name != "QUALITY" or MISSING not in cells:
         return cells
     return ["0x80000000" if cell == MISSING else cell for cell in cells]
@@ -81,14 +81,14 @@ def _key_cells(rows: Rows, keyword: Keyword) -> Sequence[str]:
 
 
 def chosen_segments(series: Series, record_set: RecordSet) -> list[Segment]:
-    """The segments that a record set has: those in its braces, all if the braces name none of them."""
+    """The segments of a record set: those in its braces, or all if the braces name none of them."""
     named = {name.lower() for name in record_set.segments or ()}
     chosen = [segment for segment in series.segments if segment.name.lower() in named]
     return chosen or list(series.segments)
 
 
 def segment_cells(rows: Rows, chosen: Sequence[Segment], name: str) -> SegmentCells:
-    """A segment in any case, of those that the record set has."""
+    """A segment in any case, one of those of the record set."""
     segment = next((s for s in chosen if s.name.lower() == name.lower()), None)
     if segment is None:
         return SegmentCells(["InvalidSegName"] * len(rows), ["NA"] * len(rows))

@@ -1,8 +1,8 @@
-"""What a recorded world left out of a slotted prime key: its constants and its index.
+"""Completes a slotted prime key whose constants and index a recorded world left out.
 
-A world that was not recorded from a server (published tables of values, say) has ``T_REC`` but not the
-constants that say where its slots begin, nor ``T_REC_index``. Every real series has them, and without
-them nobody can count slots.
+A world that was not recorded from a server (published tables of values, for example) has ``T_REC`` but neither the
+constants that say where its slots begin, nor ``T_REC_index``. Every real series has them, and slots cannot be counted
+without them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Answer = Mapping[str, Any]
 
 
 def with_slots(series: Series, answer: Answer) -> tuple[Series, Answer]:
-    """The series and its records with what is missing of slotted time keys added, else unchanged."""
+    """The series and its records with the missing parts of slotted time keys added, else unchanged."""
     for key in series.primekeys:
         keyword = series.keyword(key.name)
         if key.slotted and key.step and keyword is not None and slot_axis(series, key.name) is None:
@@ -45,7 +45,7 @@ def _add(series: Series, answer: Answer, keyword: Keyword, step: str) -> tuple[S
 def _first_fitting(
     series: Series, keyword: Keyword, step: str, times: Sequence[float]
 ) -> tuple[Series, SlotAxis]:
-    """The series with the first epoch whose slots are where the records are."""
+    """The series with the first epoch whose slots match the records."""
     for epoch in _EPOCHS:
         completed = _with_keywords(series, keyword, epoch, step)
         axis = slot_axis(completed, keyword.name)

@@ -1,4 +1,4 @@
-"""How an answer goes out: whole, or as a fault has it."""
+"""How an answer is sent: whole, or as a fault demands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Sleep = Callable[[float], Awaitable[None]]
 async def deliver(
     request: web.Request, body: bytes, content_type: str, fault: Fault | None, sleep: Sleep
 ) -> web.StreamResponse:
-    """Sends the answer; the response that is returned may already be on its way, or cut."""
+    """Sends the answer; the returned response may already have been sent, or cut off."""
     kind = fault.kind if fault else None
     if fault is None or kind in {"broken_json", "wrong_count", "staging", "other_answer", "half", "doubled"}:
         return web.Response(body=damaged(body, fault) if fault else body, content_type=content_type)
@@ -109,7 +109,7 @@ GATEWAY_PAGE = (
 
 
 def lengths(length: int, fault: Fault | None) -> tuple[int, int]:
-    """How many bytes are announced, and how many come."""
+    """How many bytes are announced, and how many are sent."""
     if fault is not None and fault.kind == "wrong_length":
         announced = max(0, length + fault.delta)
         return announced, min(announced, length)
@@ -119,6 +119,6 @@ def lengths(length: int, fault: Fault | None) -> tuple[int, int]:
 
 
 def hang_up(request: web.BaseRequest) -> None:
-    """Ends the connection; bytes that were written are to arrive, which abort() would not let them."""
+    """Ends the connection; bytes that were written still arrive, unlike after abort()."""
     if request.transport is not None:
         request.transport.close()

@@ -1,8 +1,8 @@
 """Dynamic links of a recorded world, followed again.
 
-The recording of a whole series has wrong values behind dynamic links: asked for hundreds of linked
-records at once, the real server prints empty ones. Asked for a few it follows them, and that is what
-nearly every recorded answer shows. What the recording does tell is which records have a link at all.
+The recording of a whole series has wrong values behind dynamic links: for hundreds of linked records in one request the
+real server prints empty ones. For a few it follows them, and that is what nearly every recorded answer shows. The
+recording does show which records have a link at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EMPTY = "[-4712."  # in the name of an empty record: the missing time
 
 
 def with_dynamic_links(recordings: Mapping[str, Recording]) -> dict[str, Recording]:
-    """Recordings by series name, their dynamic links followed where the world holds the target."""
+    """Recordings by series name, with dynamic links followed if the world has the target."""
     return {name: _followed(recording, recordings) for name, recording in recordings.items()}
 
 
@@ -54,15 +54,15 @@ class _Following:
         }
 
     def _positions(self) -> list[int | None]:
-        """Where each record's link leads among the target's records; None where nowhere."""
+        """Where each record's link leads among the target's records; None if nowhere."""
         newest = {info["name"]: at for at, info in enumerate(self.target_recorded["recinfo"])}
         return [newest.get(name) if name is not None else None for name in self._names()]
 
     def _names(self) -> list[str | None]:
         """The target's record name for each record that has a link.
 
-        A prime key is the record's own keyword of that name, or else the same in all links: names that were
-        recorded well tell which.
+        A prime key is the record's own keyword of that name, or the same in all links: names that were recorded
+        correctly show which.
         """
         links = next(c["values"] for c in self.recorded["links"] if c["name"] == self.link.name)
         at, good = next((i, name) for i, name in enumerate(links) if name != _NO_LINK and _EMPTY not in name)

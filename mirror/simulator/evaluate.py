@@ -1,7 +1,7 @@
-"""Which records a selection holds, in which order: the simulator's own evaluator, in Python and numpy.
+"""Which records a selection has, in which order: the simulator's own evaluator, in Python and numpy.
 
 It shares the grammar of record sets with the mirror, but neither that of conditions nor any SQL, so that the two
-can be held against each other.
+can be checked against each other.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _holds(where: WhereFilter, rows: Rows) -> Mask:
     return where.condition.holds(rows)
 
 
-#: No answer of rs_list holds more records than this, less one.
+#: An answer of rs_list has fewer records than this.
 MOST_RECORDS = 75_000
 # The server reads records in chunks of a fixed memory; fitted to 14,940 records for hmi.sharp_720s.
 _CHUNK_BYTES = 1.1e6 * 512
@@ -56,14 +56,14 @@ def record_limit(series: Series) -> int:
 
 
 def count(selection: Selection, data: SeriesData, n: int = 0) -> int:
-    """How many records the selection holds, at most ``abs(n)`` where n is not 0."""
+    """How many records the selection has, at most ``abs(n)`` if n is not 0."""
     known = known_count(selection, data)
     total = len(select(selection, data, n)) if known is None else known
     return min(total, abs(n)) if n else total
 
 
 def known_count(selection: Selection, data: SeriesData) -> int | None:
-    """The number of records where it can be told without making rows; a step of 0 has to be looked at."""
+    """The number of records if it is known without making rows; a step of 0 needs the rows."""
     return data.count(selection) if stepless(selection) is None else None
 
 

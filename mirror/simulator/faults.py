@@ -63,7 +63,7 @@ KINDS = (
     *("other_answer", "half", "doubled", "gzip_bomb", "endless", "redirect"),
     *("out_of_memory", "hash_not_saved", "too_long", "one_pending", "too_large", "joined_sets", "uri_too_long"),
 )
-#: Status and error of what was met at the real JSOC; {notify} is the address that the request names.
+#: Status and error of failures met at the real JSOC; {notify} is the address in the request.
 _MET = {
     "out_of_memory": (1, "query failed: out of memory for query result"),
     "hash_not_saved": (4, "Cant save new export-request hash."),
@@ -104,7 +104,7 @@ class Fault:
     instead: str = ""
 
     def matches(self, program: str, params: Mapping[str, str]) -> bool:
-        """True if the rule is about this request, however often it was used."""
+        """True if the rule applies to this request, however often it was used."""
         return (
             self.program in (None, program)
             and self.op in (None, params.get("op"))
@@ -118,7 +118,7 @@ def _found(pattern: str | None, text: str) -> bool:
 
 
 def as_met(fault: Fault, params: Mapping[str, str]) -> Fault | None:
-    """A fault that is named for what people met, as one of the general kinds; None if the request is served."""
+    """A fault named after a real failure, as one of the general kinds; None if the request is served."""
     if fault.kind in _MET:
         status, error = _MET[fault.kind]
         return replace(fault, kind="status", status=status, message=error.format(notify=params.get("notify", "")))
@@ -133,7 +133,7 @@ def as_met(fault: Fault, params: Mapping[str, str]) -> Fault | None:
 
 
 def decode_faults(data: Any) -> tuple[Fault, ...]:
-    """Rules from JSON: a list of them; ConfigError names the rule and member that is wrong."""
+    """Rules from JSON: a list of them; ConfigError names the wrong rule and member."""
     if not isinstance(data, list):
         raise ConfigError("faults: expected a list of rules")
     return tuple(_decode(rule, f"fault {number}") for number, rule in enumerate(data, start=1))
@@ -183,12 +183,12 @@ class FaultPlan:
     _outage_ends: float | None = field(default=None, init=False)
 
     def replace(self, rules: Sequence[Fault]) -> None:
-        """These rules instead, each unused."""
+        """Use these rules instead, all unused."""
         self.rules = tuple(rules)
         self._outage_ends = None
 
     def take(self, program: str, params: Mapping[str, str], now: float) -> Fault | None:
-        """The fault that hits this request, if any; ``now`` is in seconds of any steady clock."""
+        """The fault that applies to this request, if any; ``now`` is in seconds of any steady clock."""
         if self._outage_ends is not None and now < self._outage_ends:
             return Fault("refuse")
         self._outage_ends = None
@@ -230,7 +230,7 @@ def damaged(body: bytes, fault: Fault) -> bytes:
 
 
 def _rearranged(body: bytes, kind: str) -> bytes:
-    """An answer of rs_list with other records of its own; any other is left as it is."""
+    """An answer of rs_list with its records rearranged; any other is unchanged."""
     try:
         answer = decode_rs_list(body)
     except MirrorError:

@@ -1,8 +1,8 @@
-"""rs_list with the flag f: one object a record, names and values as they would stand in a FITS header.
+"""rs_list with the flag f: one object per record, names and values as in a FITS header.
 
-The real program dies of requests that we refuse here: everything at once, implicit keywords, segments
-behind a static link. Floats and doubles have all their digits, times three decimals. All values are wire text.
-A keyword or link that cannot be followed is ``"invalid":true``; a segment then has a path that says why, and nothing else.
+The real program crashes on requests that we refuse here: everything at once, implicit keywords, segments behind a
+static link. Floats and doubles have all their digits, times three decimals. All values are wire text. A keyword or
+link that cannot be followed is ``"invalid":true``; a segment then has only a path, which says why.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Named = tuple[tuple[str, str | None], ...]  #: names, each with its value, None 
 
 @dataclass(frozen=True, slots=True)
 class RecsetSegment:
-    """A segment of one record; None means that the member is not there."""
+    """A segment of one record; None means that the member is absent."""
 
     name: str
     path: str
@@ -68,7 +68,7 @@ class RecsetRecord:
 
 
 def fits_records(request: RsListRequest, parts: Sequence[Part]) -> list[RecsetRecord]:
-    """The records of all sets, in order; Refused for what the real program cannot do."""
+    """The records of all sets, in order; Refused for what crashes the real program."""
     return [record for part in parts for record in _records(request, part)]
 
 
@@ -111,7 +111,7 @@ def _keywords(request: RsListRequest, part: Part) -> list[Cells]:
 
 
 def _fits_name(keyword: Keyword) -> str:
-    """The name that the note gives in brackets, else the keyword's own."""
+    """The name in brackets in the note, else the keyword's own."""
     found = _FITS_NAME.match(keyword.note)
     return found[1] if found else keyword.name
 
@@ -136,7 +136,7 @@ def _value(keyword: Keyword, number: float) -> str | None:
 
 
 def _number(number: float, digits: int) -> str:
-    """A number as FITS has it: with a point, also where nothing follows."""
+    """A number as FITS has it: always with a point."""
     text = f"{number:.{digits}G}"
     return text if "." in text or "E" in text or not math.isfinite(number) else f"{text}."
 
@@ -172,7 +172,7 @@ def _links(part: Part, name: str) -> Sequence[str | None]:
 
 
 def encode_recset(records: Iterable[RecsetRecord], *, runtime: float) -> bytes:
-    """The bytes of the real server for these records; without any it is the empty answer of rs_list."""
+    """The bytes of the real server for these records; without records it is the empty answer of rs_list."""
     encoded = [_record(record) for record in records]
     recset = f'"recset":[{",".join(encoded)}],' if encoded else ""
     return f'{{{recset}"count":{len(encoded)},"runtime":{runtime:.3f},"status":0}}\n'.encode("latin-1")

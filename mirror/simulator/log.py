@@ -1,4 +1,4 @@
-"""What the simulator was asked: one entry a request, kept until it ends."""
+"""The log of requests to the simulator: one entry per request, kept until it ends."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request; ``records`` and ``bytes`` are those of the answer that was made.
+    """One request; ``records`` and ``bytes`` are those of the answer.
 
-    ``status`` is the DRMS status of the answer, the HTTP code of one that was not 200, or the name of
-    the fault that took its place.
+    ``status`` is the DRMS status of the answer, the HTTP code of one that was not 200, or the name of the fault that
+    replaced it.
     """
 
     time: float  #: Unix time at which the request arrived
@@ -35,5 +35,5 @@ class Log:
         self.entries.append(entry)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """What ``GET /_simulator/log`` answers."""
+        """The answer to ``GET /_simulator/log``."""
         return [asdict(entry) for entry in self.entries]

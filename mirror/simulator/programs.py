@@ -1,7 +1,7 @@
 """The CGI programs: from parameters to the bytes of an answer. No socket, no fault, no clock.
 
-Answers are those of the real server, byte for byte but for ``runtime``; its error texts are replaced by
-ones that say what was wrong, its crashes by such errors.
+Answers are those of the real server, byte for byte except for ``runtime``; its error texts are replaced by
+ones that say what was wrong, and so are its crashes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _JSON, _TEXT = "application/json", "text/plain"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer; ``records`` is how many records (or series) it tells of.
+    """An answer; ``records`` is how many records (or series) it is about.
 
     ``status`` is not 0 where the program itself answers with another one, as jsoc_fetch does.
     """
@@ -54,7 +54,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request to a program, and what answers it: the archive, the desk for exports if there is one."""
+    """One request to a program, and what answers it: the archive, and the desk for exports if there is one."""
 
     params: Params
     archive: Archive
@@ -79,7 +79,7 @@ def jsoc_info(asked: Asked) -> Reply:
 
 
 def summary(request: SummaryRequest, archive: Archive) -> int:
-    """The number of records of all sets. With ``n`` a series that does not exist has none."""
+    """The number of records of all sets. With ``n`` an unknown series has none."""
     n = request.n or 0
     total = 0
     for record_set in parse_query(request.ds).sets:
@@ -131,7 +131,7 @@ def show_info(asked: Asked) -> Reply:
 
 
 def showextinfo(asked: Asked) -> Reply:
-    """show_info by way of the script that picks the database; its errors have a status of their own."""
+    """show_info through the script that selects the database; its errors have a status of their own."""
     if not asked.params.get("ds"):
         return _text("Error status: 1\nError message: Missing required argument 'ds'.\n", status=1)
     reply = show_info(asked)
@@ -162,7 +162,7 @@ PROGRAMS: Mapping[str, Callable[[Asked], Reply]] = {
     "checkAddress.sh": check_address,
     "show_info": show_info,
     "jsoc_fetch": jsoc_fetch,
-    # The same by way of scripts that pick one of JSOC's databases, by the parameter dbhost: here there is one.
+    # The same through scripts that select one of JSOC's databases by the parameter dbhost: here there is only one.
     "jsocextinfo": jsoc_info,
     "jsocextfetch": jsoc_fetch,
     "showextinfo": showextinfo,
@@ -170,7 +170,7 @@ PROGRAMS: Mapping[str, Callable[[Asked], Reply]] = {
 
 
 def run_program(name: str, asked: Asked) -> Reply:
-    """The answer of a program; BadRequest of some kind if it cannot be given."""
+    """The answer of a program; a kind of BadRequest if there is none."""
     program = PROGRAMS.get(name)
     if program is None:
         raise BadRequest(f"program {name!r} is not simulated; expected one of {', '.join(PROGRAMS)}")

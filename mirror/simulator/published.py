@@ -1,7 +1,7 @@
-"""What lies on JSOC's web server beside its programs: plain files below /data and /doc/data, and lists of directories.
+"""JSOC's web server apart from its programs: plain files below /data and /doc/data, and lists of directories.
 
-Every byte follows from the path, but for the list of HARPs, which grows: it has those of the synthetic series that have
-begun and contain a region of NOAA. Images and maps are made up.
+Every byte follows from the path, except for the list of HARPs, which grows: it has those of the synthetic series that
+have begun and contain a NOAA region. Images and maps are invented.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mirror.simulator.archive import Archive
     from mirror.simulator.synthetic.harps import Harps
 
-#: Of a synoptic map, a small one or not: rows in the sine of latitude, columns in longitude.
+#: The shape of a synoptic map, small or not: rows in the sine of latitude, columns in longitude.
 _SMALL, _LARGE = (360, 720), (1440, 3600)
 _LAST_ROTATION = 2300
 _SIZES = {
@@ -42,12 +42,12 @@ _SIZES = {
     "1k": 1024,
     "1024x1024": 1024,
     "4k": 1024,
-}  #: the largest is not worth its bytes here
+}  #: the largest is left out for its size
 _UNIT = re.compile(r"/SUM[0-9]+/D([0-9]+)(?:/S[0-9]+)?")
 
 
 def published(path: str, now: float) -> bytes | None:
-    """The bytes of a plain file at a time (seconds after 1977.01.01_TAI), None if there is none of that path."""
+    """The bytes of a plain file at a time (seconds after 1977.01.01_TAI), None if there is no such path."""
     made = _FILES.get(path)
     if made is not None:
         return made(now)
@@ -56,13 +56,13 @@ def published(path: str, now: float) -> bytes | None:
         if found is not None:
             try:
                 return make(found)
-            except BadRequest:  # what draws it is not installed
+            except BadRequest:  # the drawing library is not installed
                 return None
     return None
 
 
 def listing(path: str, archive: Archive) -> bytes | None:
-    """The page that lists a directory, by its path without the slash at its end; None if it is none."""
+    """The page that lists a directory, by its path without a final slash; None if it is not one."""
     names = _of_unit(path, archive) if path.startswith("/SUM") else _of_files(path)
     if not names:
         return None
@@ -140,7 +140,7 @@ def _synoptic_map(found: re.Match[str]) -> bytes | None:
 
 @lru_cache(maxsize=2)
 def _chart(path: str, rotation: int) -> bytes:
-    """A synoptic map, with the cards by which programs know one; the large ones take a second."""
+    """A synoptic map, with the cards by which programs recognize one; large ones take a second."""
     shape = _SMALL if "_small" in path else _LARGE
     unit = fits().PrimaryHDU(np.round(_field(path, shape), 2))
     seen = middle(Ephemeris(), np.array([rotation]))[0]
@@ -161,7 +161,7 @@ def _chart(path: str, rotation: int) -> bytes:
 
 
 def _picture(found: re.Match[str]) -> bytes:
-    """The disk in gray, as large as the name says."""
+    """The disk in grey, in the size that the name gives."""
     size = _SIZES[found["size"]]
     field = _field(found[0], (size, size))
     rows, columns = np.indices((size, size)) - (size - 1) / 2
@@ -189,7 +189,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], bytes | None]]
     ),
     (re.compile(r"/data/hmi/images/latest/HMI_latest_[A-Za-z_]+_" + _PICTURE), _picture),
 )
-#: What directories show: a few of all that the patterns make.
+#: What directories list: a few of the files that the patterns match.
 _EXAMPLES = (
     *(
         f"/data/hmi/synoptic/hmi.Synoptic_Mr_small.{rotation}.fits"

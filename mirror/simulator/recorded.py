@@ -1,8 +1,8 @@
-"""From printed values back to what the database held: pure functions, a column at a time.
+"""From printed values back to database values: pure functions, a column at a time.
 
-A recorded world keeps what the server printed. Numbers and times come back whole from the answer
-with the flag M=1 where that was recorded, else as exactly as they were printed. ``MISSING`` becomes
-DRMS's own missing value, or SQL NULL where the world says so.
+A recorded world has what the server printed. Numbers and times are restored exactly from the answer with the flag M=1
+if that was recorded, else as exactly as they were printed. ``MISSING`` becomes DRMS's own missing value, or SQL NULL
+where the world says so.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def times(texts: Sequence[str]) -> NDArray[Any]:
 
 
 def strings(texts: Sequence[str], padded: bool) -> NDArray[Any]:
-    """Texts as an object array; leading blanks go where the series' format pads; MISSING is empty."""
+    """Texts as an object array; leading blanks are removed where the series' format pads; MISSING is empty."""
 
     def one(text: str) -> str:
         return "" if text == MISSING else text.lstrip(" ") if padded else text
@@ -86,6 +86,6 @@ def _single(value: float) -> float:
 
 
 def _each_distinct(texts: Sequence[str], one: Callable[[str], float], dtype: type) -> NDArray[Any]:
-    """``one`` of every text, called once a distinct text: most columns hold few."""
+    """``one`` of every text, called once per distinct text: most columns have few."""
     known = {text: one(text) for text in set(texts)}
     return np.array([known[text] for text in texts], dtype=dtype)

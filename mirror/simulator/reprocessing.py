@@ -1,7 +1,7 @@
 """Reprocessing on command: records get a new version, as when JSOC runs its pipeline again, or are withdrawn.
 
-``Reprocessed`` stands between the core and a series, and adds the new versions to the rows that it
-gives: the same values under record numbers above all others. Of what is withdrawn it gives no version, and no file.
+``Reprocessed`` stands between the core and a series, and adds the new versions to its rows: the same values under
+record numbers above all others. Of withdrawn records it gives no version, and no file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Record numbers left for the records that a series gets as time goes on.
+#: Record numbers reserved for new records of a series.
 HEADWAY = 1_000_000
 
 
@@ -45,7 +45,7 @@ class Reprocessed:
         return replace(told, extent=replace(told.extent, max_recnum=self._highest))
 
     def process(self, rows: Rows) -> list[int]:
-        """Give each of the rows a new version; their record numbers."""
+        """Give each of the rows a new version; returns their record numbers."""
         first = max(self._highest, self._data.structure.extent.max_recnum + HEADWAY) + 1
         numbers = list(range(first, first + len(rows)))
         if numbers:
@@ -120,7 +120,7 @@ class _Joined:
 
     def __init__(self, parts: Sequence[Rows], order: NDArray[np.intp] | None = None) -> None:
         self._parts = parts
-        self._order = order  #: positions in the parts laid end to end; None: as they are
+        self._order = order  #: positions in the concatenated parts; None: in order
 
     def __len__(self) -> int:
         return sum(map(len, self._parts)) if self._order is None else len(self._order)
@@ -169,7 +169,7 @@ class _Joined:
         return values if self._order is None else [values[at] for at in self._order.tolist()]
 
     def _cut(self, wanted: NDArray[np.intp]) -> tuple[Sequence[Rows], NDArray[np.intp]]:
-        """The parts with no more rows than are wanted, and where those are then."""
+        """The parts with only the wanted rows, and the new positions of these."""
         parts, start = [], 0
         order = np.empty(len(wanted), dtype=np.intp)
         made = 0

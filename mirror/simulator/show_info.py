@@ -1,7 +1,7 @@
-"""show_info: what a series holds, as text, with all flags of the real program.
+"""show_info: the content of a series as text, with all flags of the real program.
 
-The layout follows NetDRMS' public source. Where the program would print to its log, which nobody sees on the web,
-the same words come as text.
+The layout follows NetDRMS' public source. Messages that the program would print to its log, which is not visible on the
+web, are part of the text.
 
     c l j s e h          how many records, keywords, the definition, first and last, the parts of a query, help
     key a seg A K        which keywords, segments and links
@@ -63,12 +63,12 @@ show_info ds=<record set> {n=<count>} {key=<keywords>} {seg=<segments>} {sunum=<
 
 
 class Told(BadRequest):
-    """What the program says instead of records."""
+    """The program's output in place of records."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """One call: its parameters, and the archive that it asks."""
+    """One call: its parameters, and the archive."""
 
     params: Mapping[str, str]
     archive: Archive
@@ -84,7 +84,7 @@ class Asking:
 
 
 def run_show_info(params: Mapping[str, str], archive: Archive) -> tuple[str, int]:
-    """What is printed, and how many records it is about; a ``MirrorError`` for what cannot be answered."""
+    """The output, and how many records it is about; a ``MirrorError`` for what cannot be answered."""
     asking = Asking(params, archive)
     if asking.given("h"):
         return _USAGE, 0
@@ -138,7 +138,7 @@ def _parts_of(query: RecordSetQuery, asking: Asking) -> str:
 
 
 def _by_units(asking: Asking) -> tuple[str, int]:
-    """Records by the numbers of their storage units, of any version; numbers that no unit has come first."""
+    """Records by the numbers of their storage units, of any version; unknown numbers come first."""
     numbers = [c_int(text) for text in asking.params["sunum"].split(",") if text.strip()]
     found: dict[str, list[Rows]] = {}
     unknown: list[int] = []
@@ -166,7 +166,7 @@ def _by_units(asking: Asking) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A heading, its type and format, and a value a record; None where a list leaves the line out."""
+    """A heading, its type and format, and a value per record; None where a list omits the line."""
 
     name: str
     type: str
@@ -176,13 +176,13 @@ class _Column:
 
 
 class _Records:
-    """Some records of one series, and what is to be printed of them."""
+    """Some records of one series, and what to print of them."""
 
     def __init__(self, asking: Asking, data: SeriesData, rows: Rows) -> None:
         self.asking, self.data, self.rows = asking, data, rows
         self.series: Series = data.structure
         link = asking.params.get("link", "").strip()
-        #: What is told of the record itself is told of the one at the link, where there is one.
+        #: What is printed about the record itself is printed about the link's target, if there is one.
         self.told_of = self._at_link(link) if link else [(self.series, rows)]
 
     def _at_link(self, link: str) -> list[tuple[Series, Rows]]:
@@ -217,7 +217,7 @@ class _Records:
         return [*columns, *self.of_storage(), *self.keywords(), *self.files(), *self.links()]
 
     def of_storage(self) -> Iterator[_Column]:
-        """What is told of the storage unit, and of the session that made the record."""
+        """The columns about the storage unit, and about the session that made the record."""
         given = self.asking.given
         for flag, name in (("o", "online"), ("R", "retain"), ("x", "archive")):
             if given(flag):
@@ -248,7 +248,7 @@ class _Records:
             yield _Column(name, keyword.type, "%s" if keyword.type == "time" else form, values)
 
     def values(self, name: str, keyword: Keyword) -> list[str | None]:
-        """Values as they are printed, missing ones too: the type's missing value, in the keyword's format."""
+        """Values as printed, missing ones too: the type's missing value, in the keyword's format."""
         cells = keyword_cells(self.rows, self.series, name, self.asking.given("M"))
         texts = [from_wire(str(cell)) for cell in cells]
         if MISSING in texts or "0x80000000" in texts:
@@ -257,7 +257,7 @@ class _Records:
             texts = [missing if text in (MISSING, "0x80000000") else text for text in texts]
         if self.asking.given("k") and keyword.type == "string":
             texts = [f'"{text}"' for text in texts]
-        # A list leaves out a keyword behind a link that leads nowhere.
+        # A list omits a keyword behind a link that leads nowhere.
         gone = None if self.asking.given("k") else "InvalidKeyname"
         return [gone if text.strip('"') == "Invalid KeyLink" else text for text in texts]
 
@@ -284,7 +284,7 @@ class _Records:
                 yield _Column(f"{name}_info", "string", "%s", dims)
 
     def file(self, at: int, text: str, segment: Segment | None, *, path: bool) -> str:
-        """A path, or the name alone, which a file that is offline has as well."""
+        """A path, or the name alone, which an offline file has as well."""
         _, slash, name = text.rpartition("/")
         if slash:
             return text if path else name
@@ -316,7 +316,7 @@ def _number(column: str) -> Callable[[Series, Rows], list[str]]:
 
 
 def _of_unit(name: str) -> Callable[[Series, Rows], list[str]]:
-    """NA of a record without a unit; nothing is retained that is offline."""
+    """NA for a record without a unit; an offline unit has no retention time."""
 
     def told(_: Series, rows: Rows) -> list[str]:
         texts = [from_wire(text) for text in rows.pseudo(f"*{name}*")]
@@ -330,7 +330,7 @@ def _of_unit(name: str) -> Callable[[Series, Rows], list[str]]:
 
 
 def _tapes(at: int, _: Series, rows: Rows) -> list[str]:
-    """Made up: which tape a unit lies on, and where on it, follows from its number."""
+    """Invented: which tape a unit is on, and where on it, follows from its number."""
     archived = rows.pseudo("*archive*")
     units = rows.stored("sunum").values.tolist()
     tapes = [(f"{unit // 1000 % 10**6:06d}S1", f"{unit % 1000:04d}") for unit in units]
@@ -339,7 +339,7 @@ def _tapes(at: int, _: Series, rows: Rows) -> list[str]:
 
 
 def _sessions(at: int, series: Series, rows: Rows) -> list[str]:
-    """Made up: one session a record, at the time at which the record was written."""
+    """Invented: one session per record, at the time at which the record was written."""
     made = series.keyword("DATE")
     if at == 1:
         return [str(number) for number in rows.stored("recnum").values.tolist()]
@@ -349,16 +349,16 @@ def _sessions(at: int, series: Series, rows: Rows) -> list[str]:
 
 
 def _likely_format(keyword: Keyword, values: Sequence[str | None]) -> str:
-    """Where nobody told the format: the type's own, or hexadecimal where values are."""
+    """The format where it is unknown: the type's own, or hexadecimal if the values are."""
     if keyword.type in _BITS and any(value and value[:2] in ("0x", "0X") for value in values):
         return "0x%08X"
     return _DEFAULT_FORMATS.get(keyword.type, "%s")
 
 
 def missing_text(keyword: Keyword, form: str | None, texts: Sequence[str], *, precise: bool) -> str:
-    """What the program prints for a missing value: the type's own missing value by the keyword's format.
+    """What the program prints for a missing value: the type's missing value in the keyword's format.
 
-    Where no format is known, other values show whether it is hexadecimal.
+    If no format is known, other values show whether it is hexadecimal.
     """
     if keyword.type == "time":
         decimals = 6 if precise else int(form or 0)
@@ -379,7 +379,7 @@ def missing_text(keyword: Keyword, form: str | None, texts: Sequence[str], *, pr
 
 
 def _plain(form: str) -> str:
-    """A format of C without the length of the integer, which Python does not know."""
+    """A C format without the length of the integer, which Python does not have."""
     return form.replace("ll", "").replace("hh", "").replace("h", "").replace("l", "")
 
 
@@ -436,7 +436,7 @@ def _headings(asking: Asking) -> list[_Column]:
 
 
 def _nothing_known(asking: Asking, number: int) -> list[tuple[_Column, str]]:
-    """The line of a storage unit that nobody knows."""
+    """The line for an unknown storage unit."""
     wanted = [("r", "recnum", "NA"), ("S", "sunum", str(number)), ("i", "query", "NA"), ("o", "online", "NA")]
     wanted += [("R", "retain", "NA"), ("x", "archive", "NA")]
     wanted += [("T", "tapename", _NO_TAPE[0]), ("T", "filenum", _NO_TAPE[1]), ("z", "size", "NA")]
@@ -474,7 +474,7 @@ def _list(asking: Asking, records: Sequence[_Records], unknown: Sequence[int]) -
 
 
 def _of_series(asking: Asking) -> Iterator[str]:
-    """``l``, ``j`` or ``s``: of the series that the query begins with."""
+    """``l``, ``j`` or ``s``: about the series with which the query begins."""
     name = asking.params["ds"].partition("[")[0].partition("{")[0].strip()
     try:
         data = asking.archive.find(name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mirror.simulator.base import SeriesData
     from mirror.wire.info import SeriesStructRequest
 
-#: The owner of every series here, told under the flag o.
+#: The owner of every series here, given with the flag o.
 OWNER = "production"
 
 
@@ -28,12 +28,12 @@ def structure_answer(request: SeriesStructRequest, archive: Archive, *, runtime:
 
 
 def _with_shadow(answer: bytes) -> bytes:
-    """With the owner comes whether there is a shadow table: a member for the server's own scripts."""
+    """With the owner, the answer says whether there is a shadow table: a member for the server's own scripts."""
     return re.sub(rb'("MaxRecnum": \d+)', rb'\1,\n\t\t"HasShadow": "no"', answer)
 
 
 def described(request: SeriesStructRequest, archive: Archive) -> Series:
-    """The structure to tell; UnknownSeries, or SyntaxProblem for what is no single record set."""
+    """The structure to return; UnknownSeries, or SyntaxProblem for anything but a single record set."""
     if "f" in request.flags:
         raise Refused("the flag f is not for series_struct; expected it with op=rs_list")
     data = archive.find(series_name(request.ds))
@@ -46,7 +46,7 @@ def described(request: SeriesStructRequest, archive: Archive) -> Series:
 
 
 def series_name(ds: str) -> str:
-    """The series of a record set whose filters are read, but not used."""
+    """The series of a record set, whose filters are parsed but not used."""
     sets = parse_query(ds).sets
     if len(sets) != 1:
         raise Refused(f"a structure is that of one series; expected one record set, found {len(sets)}")
@@ -54,13 +54,13 @@ def series_name(ds: str) -> str:
 
 
 def _followed(data: SeriesData, archive: Archive) -> Series:
-    """The structure with linked segments described by the segments that they lead to."""
+    """The structure with linked segments described by their target segments."""
     segments = tuple(_target(segment, data, archive) for segment in data.structure.segments)
     return replace(data.structure, segments=segments)
 
 
 def _target(segment: Segment, data: SeriesData, archive: Archive) -> Segment:
-    """Which segment a link leads to no structure tells, but the name of its file does."""
+    """No structure says to which segment a link leads, but the name of its file does."""
     series = data.structure
     link = series.link(segment.protocol.rpartition(" ")[2]) if " via " in segment.protocol else None
     if link is None:

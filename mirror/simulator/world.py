@@ -49,7 +49,7 @@ _MISSING_QUALITY = "0x80000000"  # how the server prints it under that very name
 
 
 def load_world(folder: Path) -> list[RecordedSeries]:
-    """Every series of a folder, by name; ConfigError names the file that is not what it should be."""
+    """Every series of a folder, by name; ConfigError names an invalid file."""
     nulls = _optional(folder / "NULLS.json", {})
     listed = [_listed(entry) for entry in _optional(folder / "LISTED.json", [])]
     files = [p for p in sorted(folder.iterdir()) if p.name.endswith((".json", ".json.gz")) and not _sidecar(p)]
@@ -92,12 +92,12 @@ def _listed(entry: Mapping[str, str]) -> RecordedSeries:
 
 
 def _bytewise(text: str) -> str:
-    """A JSON text as the server's bytes read as Latin-1, the way every value travels here."""
+    """A JSON text as the server's bytes read as Latin-1, which is how all values are handled here."""
     return text.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 class Table:
-    """The columns of one recorded series; each is converted when it is first asked for, then kept."""
+    """The columns of one recorded series; each is converted at its first use, then kept."""
 
     def __init__(
         self, structure: Series, answer: Mapping[str, Any], precise: Mapping[str, Any], nulls: Mapping[str, Any]
@@ -118,7 +118,7 @@ class Table:
         return kept
 
     def texts(self, name: str, precise: bool) -> Sequence[str]:
-        """Plain printed values; KeyError if the world does not hold the column."""
+        """Plain printed values; KeyError if the world does not have the column."""
         source = self._precise.get(name.lower()) if precise else None
         return [_bytewise(text) for text in (source or self._keys[name.lower()])]
 
@@ -162,7 +162,7 @@ class Table:
         return stored_column(keyword, self.texts(column, precise=True), self._null(keyword))
 
     def _number(self, column: str) -> Sequence[int]:
-        """``recnum`` or ``sunum``; a world without them gets its records numbered from 1."""
+        """``recnum`` or ``sunum``; if a world lacks them, its records are numbered from 1."""
         given = self._keys.get(f"*{column}*")
         return list(range(1, self.count + 1)) if given is None else given
 
@@ -170,7 +170,7 @@ class Table:
         marks = [self._nulls[name] for name in (keyword.name.lower(), "*") if name in self._nulls]
         if not marks or keyword.name in {key.name for key in self.structure.primekeys}:
             return None
-        empty = {MISSING, keyword.defval}  # a default is what the server prints for NULL, if there is one
+        empty = {MISSING, keyword.defval}  # the server prints the default for NULL, if there is one
         missing = np.array([text in empty for text in self.texts(keyword.name, precise=False)])
         recnums = self.stored("recnum").values
         chosen = [missing if mark is True else missing & np.isin(recnums, mark) for mark in marks]
@@ -178,7 +178,7 @@ class Table:
         return null
 
     def _file_names(self, index: int) -> list[str]:
-        """The file name a segment has in each record: "" without a storage unit."""
+        """The file name of a segment in each record: "" without a storage unit."""
         name = self.structure.segments[index].name
         found = [path.rpartition("/")[2] if path not in _NO_SEGMENT else None for path in self._paths(name)]
         usual = Counter(file for file in found if file).most_common(1)
@@ -199,7 +199,7 @@ class Table:
         return self._once(("segment", name), lambda: self._aligned(self._whole(name)))
 
     def _whole(self, name: str) -> Mapping[str, Sequence[str]]:
-        """The recorded segment; where its dimensions were left out, with those of the structure."""
+        """The recorded segment; if its dimensions were left out, with those of the structure."""
         segment = self.structure.segment(name)
         dims = "NA" if segment is None else segment.dims
         return {"dims": [dims] * self.count, **self._segments[name]}

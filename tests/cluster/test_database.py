@@ -20,6 +20,7 @@ from mirror.config.sections import Cluster
 from mirror.errors import ClusterAway, ConfigError
 from tests.clusterlab import cluster
 from tests.servers import database, postgres
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ async def test_a_read_only_database_is_away_until_it_can_be_written_to(address):
     made = await started(address)
     assert not made.connected and "read-only" in made.why
     run(address, "SET default_transaction_read_only = off", f'ALTER DATABASE "{name}" SET default_transaction_read_only = off')
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not made.connected:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await made.stop()
@@ -114,7 +115,7 @@ async def test_a_session_that_says_nothing_is_ended_by_postgresql(address, monke
     monkeypatch.setattr(module, "WORD", 3600.0)
     made = await started(address)
     before = made.id
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while made.losses == 0 or not made.connected:
             with suppress(ClusterAway):
                 await made.on_session("SELECT 1")
@@ -187,7 +188,7 @@ def test_the_check_of_a_mirror_that_is_alone_says_so(tmp_path, capsys):
 async def test_a_server_that_is_paused_in_a_transaction_keeps_no_lock_from_the_others(address, monkeypatch):
     monkeypatch.setattr(module, "SILENCE", 0.5)
     one, other = await started(address, "one"), await started(address, "other")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         paused = asyncio.ensure_future(_pause_in_a_transaction(one, waiting := asyncio.Event()))
         await asyncio.sleep(0.1)
         async with other.transaction() as cursor:
@@ -210,7 +211,7 @@ async def _pause_in_a_transaction(server, go_on):
 
 
 async def until(what):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not what():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -236,7 +237,7 @@ async def test_a_postgresql_that_says_nothing_is_away_though_its_connections_sta
     monkeypatch.setattr(module, "ANSWER", 0.5)
     made = await started(address)
     server = postgres()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         server.pause()
         try:
             with pytest.raises(ClusterAway):
@@ -277,7 +278,7 @@ async def test_a_postgresql_that_becomes_read_only_is_away_until_it_can_be_writt
     made = await started(address)
     run(address, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while made.connected:
                 with suppress(ClusterAway):
                     await write(made)
@@ -398,7 +399,7 @@ async def test_servers_of_other_versions_are_named(address):
     await other.start()
     assert other_versions(await one.members()) == "the servers differ: one 1, other 2; expected one version of all within a day"
     await other.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while other_versions(await one.members()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await one.stop()

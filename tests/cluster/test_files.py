@@ -15,13 +15,11 @@ from mirror.errors import ObjectStoreAway
 from tests.clusterlab import ClusterLab, cluster
 from tests.filelab import synthetic
 from tests.servers import KEYS, bucket
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from mirror.cluster.files import SharedFiles
     from tests.lab import Lab
-
-#: Seconds in which what goes on by itself must have ended.
-PATIENCE = 20.0
 
 
 async def some_paths(mirror: Lab, count: int = 1) -> list[str]:
@@ -215,7 +213,6 @@ async def test_an_empty_folder_instead_of_the_objects_is_no_loss(made):
     await uploaded(first)
     made.objects.rename(made.path / "unmounted")
     made.objects.mkdir()
-    second.running.downloads._sleep = lambda _: asyncio.sleep(0)
     assert (await second.get(path)).code == 504
     made.objects.rmdir()
     (made.path / "unmounted").rename(made.objects)

@@ -10,6 +10,7 @@ import json
 from mirror.services.subscriptions.worker import ELSEWHERE
 from tests.clusterlab import cluster
 from tests.filelab import synthetic
+from tests.waiting import PATIENCE
 
 FETCH = "/cgi-bin/ajax/jsoc_fetch"
 ASKED = {
@@ -126,7 +127,7 @@ async def test_a_subscription_is_worked_on_by_one_server_and_taken_over_when_tha
             mirror.subscriptions_run = True
             await mirror.start()
             workers.append(mirror.running.sync._workers["velocities"])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not workers[0].state.passes:
                     await asyncio.sleep(0.02)
         assert workers[1].is_elsewhere and not workers[1].state.passes
@@ -135,7 +136,7 @@ async def test_a_subscription_is_worked_on_by_one_server_and_taken_over_when_tha
         asked = await lab.fetched()
         assert asked == len(await lab.mirrors[1].recnums("hmi.v_45s[2014.01.01_TAI-2014.01.01_01:00_TAI]"))
         await lab.mirrors[0].stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not workers[1].state.passes:
                 await asyncio.sleep(0.02)
         assert await lab.mirrors[1].fetched() == asked
@@ -149,13 +150,13 @@ async def test_who_asks_a_server_for_a_subscription_that_another_works_on_gets_i
             await mirror.stop()
             mirror.subscriptions_run = True
             await mirror.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not any(w.state.passes for m in lab.mirrors for w in m.running.sync._workers.values()):
                 await asyncio.sleep(0.02)
         sync = lab.mirrors[1].running.sync
         before = await sync.once("velocities")
         worker = sync._workers["velocities"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while worker.state.passes <= before["velocities"]:
                 await asyncio.sleep(0.02)
         assert json.dumps(before)

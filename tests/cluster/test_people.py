@@ -14,6 +14,7 @@ from mirror.services.access.usage import Used
 from tests.cluster.test_files import some_paths, uploaded
 from tests.clusterlab import cluster
 from tests.filelab import synthetic
+from tests.waiting import PATIENCE
 
 ONE = {"ds": "hmi.sharp_720s[][2014.02.10_00:00_TAI]", "seg": "bitmap", "n": 1}
 
@@ -27,7 +28,7 @@ async def owners(mirror):
 
 
 async def until(mirror, wanted):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await owners(mirror) != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -83,7 +84,7 @@ async def test_a_quota_is_one_for_all_servers(tmp_path):
         ada = Token("ada", hash_of("x"), Role.READ, requests=Rate.parse("60"))
         for _ in range(60):
             quotas[0].check(ada)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not quotas[1]._others:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         with pytest.raises(TooMany, match="token ada may send 60/m requests"):
@@ -92,7 +93,7 @@ async def test_a_quota_is_one_for_all_servers(tmp_path):
         for each in quotas:
             each._accounting.count("token:bob", Used(bytes=600))
             each.check(bob)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while ("bob", "m0") not in quotas[1]._others:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         with pytest.raises(TooMany, match="quota of token bob is used up"):

@@ -11,6 +11,7 @@ from mirror.errors import ClusterAway
 from mirror.upstream.budget import Need
 from mirror.upstream.pacing import Claim, Priority, unattended
 from tests.clusterlab import cluster
+from tests.waiting import PATIENCE
 
 
 class Counter:
@@ -74,7 +75,7 @@ async def test_one_export_of_an_address_is_pending_at_a_time(tmp_path):
             waiting = asyncio.ensure_future(_through(other, "export a@b.c", Priority.PEOPLE))
             await asyncio.sleep(0.05)
             assert not waiting.done()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await waiting
 
 
@@ -88,10 +89,10 @@ async def test_what_nobody_waits_for_leaves_a_place_to_people_of_any_server(tmp_
         shared = [lab.shared(number) for number in range(3)]
         async with shared[0].slot("query", Priority.SUBSCRIPTION):
             second = asyncio.ensure_future(_through(shared[1], "query", Priority.SUBSCRIPTION))
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await _through(shared[2], "query", Priority.PEOPLE)
             assert not second.done()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await second
 
 
@@ -103,7 +104,7 @@ async def test_a_server_that_is_gone_has_no_place(tmp_path):
         with psycopg.connect(lab.address) as connection:
             sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jsoc-mirror m0' AND datname = current_database()"
             connection.execute(sql)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await _through(other, "download", Priority.PEOPLE)
             # What was done on its behalf has ended, so that JSOC is not asked for two things.
             assert "cluster is away" in str(await ended)
@@ -122,7 +123,7 @@ async def test_what_one_server_has_used_of_the_budget_counts_at_the_others(tmp_p
     async with cluster(tmp_path, MIRROR_UPSTREAM__RECORDS_PER_HOUR="200") as lab:
         one, other = lab.mirrors
         found = await one.recnums("hmi.v_45s[2014.01.01_TAI/2h]")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while other.running.budget.used().records < len(found):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert other.running.budget.used().records == one.running.budget.used().records

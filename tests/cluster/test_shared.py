@@ -22,6 +22,7 @@ from tests.cluster.test_database import fill_up, make_room
 from tests.clusterlab import cluster
 from tests.liar import Liar
 from tests.servers import KEYS, postgres
+from tests.waiting import PATIENCE
 
 DAY = "hmi.v_45s[2014.01.01_TAI/6h]"
 
@@ -103,8 +104,6 @@ async def test_a_mirror_without_a_cluster_imports_nothing_of_it(tmp_path):
 
 # ---- what ends in between -------------------------------------------------------------------------
 
-#: Seconds in which all goes on; a fifth of it where nothing else runs.
-PATIENCE = 25.0
 HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
 
 
@@ -327,7 +326,7 @@ async def test_an_object_store_that_begins_to_lie_does_no_harm_and_is_named_whil
             assert told["connected"]
             liar.habit = "none"
             monkeypatch.setattr(lab.shared(1).objects, "_silent_until", 0.0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await lab.published()
             assert await other.recnums(HOUR) == found
             monkeypatch.setattr(reader_module, "AGAIN", 0.0)
@@ -408,7 +407,7 @@ async def test_what_is_forgotten_is_forgotten_by_all_and_can_be_fetched_again(tm
         assert answer.code == 200, answer.body
         series = other.running.search._catalogue._index.series("hmi.v_45s")[0]
         index = other.running.search._catalogue._index
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while await index.count(series) == len(found):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         asked = await lab.fetched()

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
+from tests.waiting import PATIENCE
+
 
 class Reply(NamedTuple):
     """What a server sent before it closed: code (0: nothing), headers with small names (the last of each), and body."""
@@ -22,7 +24,7 @@ async def exchange(port: int, request: bytes) -> Reply:
     try:
         writer.write(request)
         with suppress(ConnectionError):
-            while piece := await asyncio.wait_for(reader.read(65536), 20):
+            while piece := await asyncio.wait_for(reader.read(65536), PATIENCE):
                 answer += piece
     finally:
         writer.close()

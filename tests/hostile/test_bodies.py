@@ -17,6 +17,7 @@ from mirror.errors import BadRequest
 from mirror.server.bodies import parse_json, whole
 from mirror.server.roles import ROLES
 from tests.lab import lab
+from tests.waiting import PATIENCE
 
 DS = "hmi.v_45s[2014.01.01_TAI]"
 HUGE = 2**63
@@ -115,7 +116,7 @@ def ask(mirror, method, path, query="", **more):
     """The answer, which is no crash and leaves none in the log."""
     made, errors, loop = mirror
     errors.lines.clear()
-    answer = loop.run(asyncio.wait_for(made.request(method, path, query, allow_redirects=False, **more), 20))
+    answer = loop.run(asyncio.wait_for(made.request(method, path, query, allow_redirects=False, **more), PATIENCE))
     assert answer.code < 500 or answer.code in MEANT, (answer.code, answer.body[:300], errors.lines)
     assert errors.lines == [], (answer.code, answer.body[:300])
     assert answer.code < 400 or answer.body.strip(), answer
@@ -139,7 +140,7 @@ CHANGES = [(m, p.replace("{name}", "x")) for m, p in sorted(ROLES) if m in ("POS
 
 
 @given(st.sampled_from(sorted(QUERIES)), st.data(), st.sampled_from(VALUES))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_hostile_parameters_are_errors_and_not_failures(mirror, path, data, value):
     query = QUERIES[path]
     name = data.draw(st.sampled_from(sorted(query)))
@@ -148,7 +149,7 @@ def test_hostile_parameters_are_errors_and_not_failures(mirror, path, data, valu
 
 
 @given(st.sampled_from(CHANGES), st.data(), st.sampled_from(VALUES))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_hostile_members_of_bodies_are_errors_and_not_failures(mirror, asked, data, value):
     (method, path), headers = asked, {"Content-Type": "application/json"}
     body = BODIES[path]
@@ -195,7 +196,7 @@ def test_forms_of_every_kind_are_errors_and_not_failures(mirror, path):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(), each, max_size=3)))
-@settings(max_examples=120)
+@settings(max_examples=50)
 def test_what_json_can_say_is_read_as_it_is_or_refused(value):
     try:
         read = parse_json(json.dumps(value), "the body")

@@ -18,7 +18,7 @@ from mirror.upstream.budget import DAY, HOUR, Budget, BudgetLimits, Need, Period
 from mirror.upstream.pacing import Claim, Priority, unattended
 from tests.filelab import file_lab, synthetic
 from tests.lab import lab as plain_lab
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 SUBSCRIPTION, PEOPLE = Priority.SUBSCRIPTION, Priority.PEOPLE
 
@@ -320,7 +320,7 @@ async def test_small_questions_pass_inside_and_outside_of_what_waits(lab):
         "hmi.M_720s[2014.01.01_TAI/1h]",
         "hmi.V_45s[$]",
     ):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert await lab.recnums(ds) == await lab.upstream(ds)
     assert lab.running.budget.hold() is not None
 
@@ -392,7 +392,7 @@ async def test_what_was_used_counts_after_a_restart(lab):
 
 async def test_a_mirror_stops_at_once_while_something_waits(lab):
     await spent(lab)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await lab.stop()
 
 

@@ -105,7 +105,7 @@ async def test_whoever_needs_little_of_a_fill_does_not_wait_for_it(tmp_path):
         job = await begin(mirror, DAY)
         await until(lambda: any(map(_long, asked)))
         for ds in ("hmi.v_45s[2014.01.01_00:00:00_TAI]", "hmi.v_45s[2014.01.01_05:00:00_TAI/1m]", "hmi.M_720s[2014.01.01_TAI/12m]"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await mirror.recnums(ds) == await mirror.upstream(ds), ds
         assert mirror.running.fills.get(job.json["id"]).records == 0
         go.set()
@@ -141,7 +141,7 @@ async def test_whoever_needs_a_chunk_waits_for_that_alone(tmp_path):
         person = asyncio.ensure_future(mirror.ask(wanted))
         await until(lambda: any(not f.may_end for f in mirror.running.filler._flights["hmi.v_45s"]))
         mine.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert recnums(await person) == expected
         assert not mirror.running.fills.get(job).ended
         go.set()
@@ -190,7 +190,7 @@ async def test_a_fill_goes_on_when_jsoc_is_back_and_says_why_it_waits(tmp_path):
         assert mirror.running.fills.get(job).error
         await mirror.faults()
         mirror.running.fills.try_now()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert (await mirror.running.fills.ended(job)).state == "done"
         assert await mirror.recnums(DAY) == await mirror.upstream(DAY)
 
@@ -224,7 +224,7 @@ async def test_another_who_needs_a_chunk_of_a_cancelled_fill_still_gets_it(tmp_p
         await until(lambda: any(not f.may_end for f in mirror.running.filler._flights["hmi.v_45s"]))
         await mirror.running.fills.cancel(job)
         go.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             assert recnums(await person) == await mirror.upstream(wanted)
         assert len([ds for ds in asked if _long(ds)]) == 2, "nobody asked again"
 
@@ -237,7 +237,7 @@ async def test_fills_go_on_after_a_restart_and_ended_ones_are_remembered(tmp_pat
         before = await mirror.fetched()
         await mirror.restart()
         assert mirror.running.fills.get(small.id).state == "done"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert (await mirror.running.fills.ended(job)).state == "done"
         assert await mirror.recnums(DAY) == await mirror.upstream(DAY)
         assert await mirror.fetched() <= len(await mirror.upstream(DAY)) + 100

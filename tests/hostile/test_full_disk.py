@@ -27,6 +27,7 @@ from tests import processes
 from tests.filelab import file_lab
 from tests.recorded import WORLD
 from tests.storage.filestore import full
+from tests.waiting import PATIENCE
 
 BITMAP = "/SUM0/D440000100/S00000/bitmap.fits"
 MAGNETOGRAM = "/SUM0/D440000100/S00000/magnetogram.fits"
@@ -193,7 +194,7 @@ def test_a_mirror_whose_output_goes_to_a_full_disk_starts_and_ends(tmp_path):
                 process_wait(process)
             assert "event=ready" in (tmp_path / "log").read_text()
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
 

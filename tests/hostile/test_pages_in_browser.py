@@ -5,8 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+import pytest_asyncio
+
 from tests.browser.walk import Walk, chromium, walking
 from tests.lab import lab
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    async with chromium() as made:
+        yield made
+
 
 SUBSCRIPTION: dict[str, Any] = {
     "name": "odd <b>", "series": "hmi.m_720s", "start": "-30d", "end": "now", "segments": ["magnetogram"], "state": "unheard of",
@@ -31,8 +43,8 @@ async def told(walk: Walk, path: str, kind: str, body: str) -> None:
     await walk.page.route(f"**{path}", answer)
 
 
-async def test_scripts_take_values_that_are_not_there(tmp_path):
-    async with chromium() as browser, lab(tmp_path, config="") as made, walking(browser, made.url) as walk:
+async def test_scripts_take_values_that_are_not_there(browser, tmp_path):
+    async with lab(tmp_path, config="") as made, walking(browser, made.url) as walk:
         state = (await made.get("/api/status")).json | {
             "answers": {"local": None, "asked": None, "all": None}, "bytes": dict.fromkeys(("spared", "sent", "asked", "ahead")),
             "records": None, "disk": {"free": None, "total": 0}, "jobs": [JOB], "changes": [], "subscriptions": [SUBSCRIPTION],
@@ -50,8 +62,8 @@ async def test_scripts_take_values_that_are_not_there(tmp_path):
         assert walk.complaints == []
 
 
-async def test_an_editor_whose_file_is_broken_meanwhile_says_so(tmp_path):
-    async with chromium() as browser, lab(tmp_path, config="") as made, walking(browser, made.url) as walk:
+async def test_an_editor_whose_file_is_broken_meanwhile_says_so(browser, tmp_path):
+    async with lab(tmp_path, config="") as made, walking(browser, made.url) as walk:
         await walk.to("/subscriptions")
         made.config.write_text("[log\n")
         await walk.page.click("#new")
@@ -62,8 +74,8 @@ async def test_an_editor_whose_file_is_broken_meanwhile_says_so(tmp_path):
         assert [c for c in walk.complaints if not c.startswith("error: Failed to load resource")] == []
 
 
-async def test_moments_and_lengths_that_do_not_exist_are_dashes(tmp_path):
-    async with chromium() as browser, lab(tmp_path) as made, walking(browser, made.url) as walk:
+async def test_moments_and_lengths_that_do_not_exist_are_dashes(browser, tmp_path):
+    async with lab(tmp_path) as made, walking(browser, made.url) as walk:
         await walk.to("/")
         [source] = await walk.page.eval_on_selector_all(
             "script[src$='site.js']", "all => all.map(one => one.src)"

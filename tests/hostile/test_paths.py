@@ -60,7 +60,7 @@ def test_what_servers_read_in_different_ways_is_refused_with_a_reason(path):
 
 
 @given(PATHS)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_the_one_spelling_is_its_own_and_stays_what_it_is_on_the_way(path):
     try:
         clean = normal_path(path, OURS)
@@ -74,7 +74,7 @@ def test_the_one_spelling_is_its_own_and_stays_what_it_is_on_the_way(path):
 
 
 @given(PATHS, st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_two_spellings_of_one_path_have_one_form_role_and_guard(path, data):
     try:
         clean = normal_path(path)

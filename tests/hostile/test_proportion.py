@@ -99,7 +99,7 @@ def asked_with_n(tmp_path_factory):
         runner.run(made.__aexit__(None, None, None))
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(question=QUESTIONS)
 def test_a_question_with_n_takes_its_answer_and_a_chunk_at_most(asked_with_n, question):
     mirror, asked, run = asked_with_n

@@ -17,6 +17,7 @@ from mirror.server import limits
 from mirror.server.connections import BoundedRunner, Connection, Most
 from mirror.server.limits import HEADERS, KIB, MIB, PARAMETERS
 from tests.lab import JSOC_INFO, lab
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,7 +35,7 @@ async def told(mirror, data):
     reader, writer = await asyncio.open_connection("127.0.0.1", mirror.server.port)
     try:
         writer.write(data)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             line = await reader.readline()
         return line[9:12].decode("latin-1")
     except ConnectionError:

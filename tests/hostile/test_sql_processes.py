@@ -17,6 +17,7 @@ from mirror.services.sql.confinement import Confinement
 from mirror.services.sql.question import Question
 from mirror.services.sql.worker import Engine
 from tests.services.sql.conftest import MEMORY, Sql
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -201,7 +202,7 @@ async def test_a_lake_that_was_made_again_is_read_by_new_processes(sql):
 async def test_while_one_works_another_place_is_made_ready(sql):
     with pytest.raises(OutOfTime):
         await sql.rows(ENDLESS, seconds=0.2)
-    await asyncio.wait_for(sql.workers._replacing, 30)
+    await asyncio.wait_for(sql.workers._replacing, PATIENCE)
     assert len(sql.workers._spare) == 1
     async with sql.workers.run(Question("SELECT 1")) as answer:
         assert b"".join([piece async for piece in answer.pieces])

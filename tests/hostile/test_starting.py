@@ -19,6 +19,7 @@ from mirror.cli.main import INTERRUPTED, main
 from mirror.errors import ConfigError
 from mirror.listening import bind, url_of
 from tests.processes import environment, program, run
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,7 +207,7 @@ def test_ctrl_c_ends_a_command_with_the_code_of_shells():
         )
         with silent.accept()[0]:  # it has asked, and waits
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors.strip()) == (INTERRUPTED, "")
 
 
@@ -221,7 +222,7 @@ def test_a_reader_that_has_read_enough_is_no_traceback(form):
         process.stdout.readline()
         process.stdout.close()
         errors = process.stderr.read()
-        process.wait(30)
+        process.wait(PATIENCE)
         process.stderr.close()
     assert "Traceback" not in errors
     assert "Exception" not in errors

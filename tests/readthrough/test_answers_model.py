@@ -297,7 +297,7 @@ async def lived(history, path):
         world.database.close()
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(STEPS, min_size=5, max_size=16))
 def test_every_answer_is_one_that_jsoc_gave_lately(history):
     with TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mirror.wire.params import encode_params
 from tests.lab import AJAX, JSOC_INFO, lab
+from tests.waiting import PATIENCE
 
 #: One mirror takes it all.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,7 +176,7 @@ async def test_a_query_of_a_megabyte_is_answered_in_time(mirror, method):
     for kind, ds in LARGE.items():
         params = {"op": "rs_list", "ds": ds, "key": "*recnum*", "n": "2"}
         request = mirror.get(JSOC_INFO, params) if method == "GET" else post(mirror, params)
-        answer = await asyncio.wait_for(request, 20)
+        answer = await asyncio.wait_for(request, PATIENCE)
         if method == "GET":
             assert answer.code == 414, kind
             continue

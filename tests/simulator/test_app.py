@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mirror.simulator.app import Clock, build_app, run
 from mirror.simulator.faults import Fault
+from tests.waiting import PATIENCE
 
 JSOC_INFO = "/cgi-bin/ajax/jsoc_info"
 DAY = {"op": "rs_list", "ds": "hmi.m_45s[2014.01.01_TAI/1h]", "key": "T_REC,*recnum*"}
@@ -239,8 +240,8 @@ async def test_faults_that_cannot_be_read_are_refused_and_the_old_ones_stay(star
 async def test_run_says_where_it_listens_and_ends_when_told(world):
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run(world, port=0, ready=ready.set_result, stop=stop))
-    url = await asyncio.wait_for(ready, 10)
+    url = await asyncio.wait_for(ready, PATIENCE)
     async with aiohttp.ClientSession() as session, session.get(f"{url}/healthz") as response:
         assert response.status == 200
     stop.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, PATIENCE)

@@ -1,6 +1,6 @@
-"""Names that the shell completes: series, and keywords and segments of the series that a command line names already.
+"""Names that the shell completes: series, and keywords and segments of the series named on the command line.
 
-A running mirror is asked, shortly; without one nothing is completed, and nothing is started for it.
+A running mirror is asked, with a short timeout; without one nothing is completed, and nothing is started for it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from click.shell_completion import CompletionItem, split_arg_string
 from mirror.api.search import NAMES, NamesQuery
 from mirror.cli.support.daemon import Daemon
 
-#: Seconds in which the mirror must answer: somebody waits with a finger on the key.
+#: Seconds within which the mirror must answer: somebody has just pressed the key.
 PATIENCE = 2.0
 _SERIES = re.compile(r"[A-Za-z]\w*\.\w+(?=\[|\{|$)")
 _JSOC_INFO = "/cgi-bin/ajax/jsoc_info"
 
 
 def series_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The series whose names begin so; none once there is a bracket."""
+    """The series whose names begin like this; none once there is a bracket."""
     daemon = _daemon(context)
     if daemon is None or "[" in begun:
         return []
@@ -35,7 +35,7 @@ def series_names(context: click.Context, _: click.Parameter, begun: str) -> list
 
 
 def keyword_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The keywords that go on from what stands after the last comma."""
+    """The keywords that complete the text after the last comma."""
     return _listed(context, "keywords", begun)
 
 
@@ -54,7 +54,7 @@ def _listed(context: click.Context, kind: str, begun: str) -> list[CompletionIte
 
 
 def _structure(context: click.Context) -> dict[str, Any]:
-    """What the mirror says of the series that is named; empty if nothing."""
+    """The mirror's structure of the named series; empty if there is none."""
     daemon, series = _daemon(context), _series()
     if daemon is None or not series:
         return {}
@@ -67,12 +67,12 @@ def _structure(context: click.Context) -> dict[str, Any]:
 
 
 def _series() -> str:
-    """The series that the command line names, which click has not parsed: an option at its end has no value yet."""
+    """The series on the command line, which click has not parsed: an option at its end has no value yet."""
     words = split_arg_string(os.environ.get("COMP_WORDS", ""))
     return next((found[0] for word in words if (found := _SERIES.match(word))), "")
 
 
 def _daemon(context: click.Context) -> Daemon | None:
-    """The mirror that the command line names, with little patience."""
+    """The mirror of the command line, with a short timeout."""
     daemon = context.params.get("daemon")
     return daemon.patient(PATIENCE) if isinstance(daemon, Daemon) else None

@@ -1,4 +1,4 @@
-"""The running mirror, for commands: what it is asked, failures as one sentence, and the options that name it."""
+"""The running mirror, for commands: requests to it, failures as one sentence, and the options that name it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mirror.client.connection import (
 )
 from mirror.client.redirect import without_token
 
-#: Where --token waits for --url.
+#: The key under which --token is kept for --url.
 _TOKEN = "mirror.token"  # noqa: S105
 _WHERE = "give its address with --url http://HOST:PORT or MIRROR_URL."
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,8 +43,8 @@ W = TypeVar("W")
 class Daemon:
     """The mirror at ``url``; ``timeout`` is in seconds, and long, since a search may wait for JSOC.
 
-    ``token`` goes with every request; it may also be the password in ``url``. Whatever fails is a ClickException,
-    with the mirror's own words, or with what to do if none is there.
+    ``token`` is sent with every request; it may also be the password in ``url``. Every failure is a ClickException,
+    with the mirror's own message, or with what to do if there is no mirror.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 3600.0) -> None:
@@ -54,11 +54,11 @@ class Daemon:
         self.url = self.connection.url
 
     def patient(self, seconds: float) -> Daemon:
-        """The same mirror, which must answer in so many seconds."""
+        """The same mirror with this timeout, in seconds."""
         return Daemon(self.url, token=self._token, timeout=seconds)
 
     def ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
-        """The answer of an endpoint; ``names`` are the parts of its path."""
+        """The answer of an endpoint; ``names`` are the variable parts of its path."""
         return self.exchange(endpoint, asked, None, **names)[0]
 
     def exchange(
@@ -72,12 +72,12 @@ class Daemon:
     def follow(
         self, endpoint: Endpoint[Q, A], asked: Q, word: type[W], reply: Callable[[W], None], **names: str
     ) -> A:
-        """What a long task comes to, which tells how far it is, line by line."""
+        """The result of a long task, which reports its progress line by line."""
         with self._in_words():
             return self.connection.follow(endpoint, asked, word, reply, **names)
 
     def upload(self, endpoint: Endpoint[Q, A], asked: Q, file: BinaryIO) -> A:
-        """What answers the bytes of a file; raises what reading raises, too."""
+        """The answer to the bytes of a file; also raises what reading it raises."""
         bare = call(endpoint, asked)
         size = str(os.fstat(file.fileno()).st_size)
         headers = {**bare.headers, "Content-Type": endpoint.taken, "Content-Length": size}
@@ -86,7 +86,7 @@ class Daemon:
 
     @contextmanager
     def stream(self, path: str, asked: object = None, body: object = None) -> Iterator[HTTPResponse]:
-        """What is at ``path``, or answers a JSON object, to be read; what fails meanwhile is told too."""
+        """The content at ``path``, or the answer to a JSON object, as a stream; failures while reading are reported."""
         params = parameters(plain(asked)) if asked is not None else {}
         bare = Call(path, lambda answer: answer, "GET", params)
         if body is not None:
@@ -97,7 +97,7 @@ class Daemon:
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
-        """What fails, as a command tells it."""
+        """Failures as a command reports them."""
         try:
             yield
         except RemoteError as problem:
@@ -126,7 +126,7 @@ class Daemon:
         return _apart(str(problem))
 
     def _is_mirror(self) -> bool:
-        """True if what is there answers as a mirror of some version does."""
+        """True if the server there answers as a mirror of some version does."""
         status = call(STATUS, Nothing())
         try:
             reply = self.connection.exchange(Call(status.path, lambda answer: msgspec.json.decode(answer.read())))[0]
@@ -136,7 +136,7 @@ class Daemon:
 
 
 def token_option(command: F) -> F:
-    """``--token``, for mirrors that want one; ``--url`` takes it from here."""
+    """``--token``, for mirrors that require one; ``--url`` takes it from here."""
     return click.option(
         "--token",
         envvar="MIRROR_TOKEN",
@@ -155,7 +155,7 @@ def url_option(command: F) -> F:
 
 
 def store_option(command: F) -> F:
-    """``--url`` for commands that make the store where there is none yet."""
+    """``--url`` for commands that create the store if there is none yet."""
     return _url(
         command, _daemon_or_store, "Address of the mirror; if none runs, the store is opened or created."
     )
@@ -169,7 +169,7 @@ def running_option(command: F) -> F:
 def _url(command: F, found: Callable[[click.Context, click.Parameter, str], Daemon], words: str) -> F:
     def named(context: click.Context, option: click.Parameter, url: str) -> Daemon:
         default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
-        if context.resilient_parsing:  # a shell completes names: nothing is opened for that
+        if context.resilient_parsing:  # a shell completes names: open nothing for that
             return Daemon(_configured(context, url) if default else url, token=context.meta.get(_TOKEN))
         return found(context, option, _configured(context, url) if default else url)
 
@@ -190,7 +190,7 @@ def _daemon_or_store(context: click.Context, option: click.Parameter, url: str) 
 
 
 def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon:
-    """The mirror at ``url``, or one of our own if nobody named one, none runs, and there is a store."""
+    """The mirror at ``url``, or one of our own if none is named, none runs, and there is a store."""
     named = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
     if not named and not _listens(url) and _has_store():
         return _own(context)
@@ -198,9 +198,9 @@ def _daemon(context: click.Context, option: click.Parameter, url: str) -> Daemon
 
 
 def _configured(context: click.Context, default: str) -> str:
-    """Where the mirror of the configuration file or the environment listens, if these say it; else ``default``."""
+    """The address at which the configured mirror listens, if the file or environment has one; else ``default``."""
     path = Path(os.environ.get("MIRROR_CONFIG") or os.devnull)
-    edited = any("--config" in option.opts for option in context.command.params)  # by this command, which may make it
+    edited = any("--config" in option.opts for option in context.command.params)  # by this command, which may create it
     if path == Path(os.devnull) or (edited and not path.exists()):
         if not any(name.startswith("MIRROR_SERVER__") for name in os.environ):
             return default
@@ -251,7 +251,7 @@ def _listens(url: str) -> bool:
 
 
 def _apart(error: str) -> str:
-    """An error with what is missing a span a line, where there are several."""
+    """An error with its missing spans on separate lines, if there are several."""
     before, mark, spans = error.partition(" is not cached for: ")
     if not mark or "; " not in spans:
         return error

@@ -1,7 +1,7 @@
-"""What the demonstration runs: the first hour of the tutorials, with unmodified drms and sunpy.
+"""The demonstration's client: the beginning of the tutorials, with unmodified drms and sunpy.
 
-Run as a program of its own with HTTP_PROXY set, so that nothing of the mirror is imported here. Prints
-one JSON object a step: {"step", "result", "seconds"}.
+Run as a separate program with HTTP_PROXY set, so that nothing of the mirror is imported here. Prints
+one JSON object per step: {"step", "result", "seconds"}.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def counted(records: int) -> str:
 
 
 def steps() -> list[tuple[str, Callable[[], str]]]:
-    """Each step's name, and a function that takes it and says in a few words what came back."""
+    """Each step's name, and a function that runs it and describes the result in a few words."""
     import drms  # noqa: PLC0415  (loading is not what is measured)
     from sunpy.net import Fido  # noqa: PLC0415
     from sunpy.net import attrs as a  # noqa: PLC0415
@@ -70,7 +70,7 @@ def _angstrom() -> Any:
 
 
 def main() -> None:
-    """Take every step once, at the word of whoever reads: a line on stdin starts the next."""
+    """Run every step once; each line on stdin starts the next."""
     warnings.simplefilter("ignore")
     for name, take in steps():
         print(json.dumps({"step": name}), flush=True)

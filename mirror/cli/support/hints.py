@@ -1,4 +1,4 @@
-"""What a command says beside an empty answer: why nothing was found, and which name may have been meant."""
+"""Hints that a command prints with an empty answer: why nothing was found, and which name may have been meant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def why_empty(daemon: Daemon, recordset: str) -> str:
-    """Why a record set has no records, such as when its series begins; "" if it has some, or nobody can tell now."""
+    """Why a record set has no records, such as when its series begins; "" if it has some, or the reason is unknown."""
     try:
         found = daemon.ask(SEARCH, SearchQuery(ds=recordset, key="*recnum*", n=1))
     except click.ClickException:
@@ -23,7 +23,7 @@ def why_empty(daemon: Daemon, recordset: str) -> str:
 
 
 def meant(daemon: Daemon, name: str) -> str:
-    """Which cached series may have been meant by the name of one that is not, to stand behind what is said of it."""
+    """The cached series that may have been meant by an unknown name, to be appended to the error."""
     known = [line.series for line in daemon.ask(SERIES)]
     if name.lower() in map(str.lower, known):
         return ""

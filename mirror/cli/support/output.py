@@ -1,12 +1,7 @@
-"""What commands print: one table in three forms. Data goes to stdout, everything else to stderr.
+"""What commands print: tables in three forms, progress, remarks and estimates, and the options for them.
 
-Options whose value is a size.
-
-How far a long task of the mirror is, as one line that changes.
-
-How an answer of the mirror came about, in words: what people read below a table, or before files come.
-
-What a command would ask JSOC for, told before it begins; ``--dry-run`` tells that and no more.
+Data go to stdout, everything else to stderr: the progress of a long task as one line that changes, how an answer came
+about, and what a command would fetch from JSOC, before it begins (``--dry-run`` prints only that, to stdout).
 """
 
 from __future__ import annotations
@@ -35,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
 
-#: Where --wide and --pager wait for the table.
+#: The key under which --wide and --pager are kept for the table.
 _TABLE = "mirror.table"
 
 
@@ -55,7 +50,7 @@ def form_options(command: F) -> F:
 
 
 def table_options(command: F) -> F:
-    """``--wide`` and ``--pager``, which ``show`` heeds where it prints a table."""
+    """``--wide`` and ``--pager``, which ``show`` applies to tables."""
 
     def note(context: click.Context, option: click.Parameter, wanted: bool) -> None:
         if wanted:
@@ -67,15 +62,15 @@ def table_options(command: F) -> F:
 
 
 def json_option(command: F) -> F:
-    """``--json`` for commands whose other output is no table; the function gets ``as_json``."""
+    """``--json`` for commands whose other output is not a table; the function gets ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def table_of(payload: Any) -> Table:
     """An answer of the mirror as a table.
 
-    {"columns", "rows"} is one already; a list of objects has a row each, and a column for every member
-    that any has; any other object has a row a member, with members of members as ``outer.inner``.
+    {"columns", "rows"} already is one; a list of objects has a row for each, and a column for every member that
+    any has; any other object has a row per member, with nested members as ``outer.inner``.
     """
     if isinstance(payload, Mapping) and {"columns", "rows"} <= payload.keys():
         return Table(payload["columns"], payload["rows"])
@@ -87,7 +82,7 @@ def table_of(payload: Any) -> Table:
 
 
 def show(payload: Any, form: Form) -> None:
-    """Prints an answer: as JSON unchanged, else as ``table_of`` sees it."""
+    """Prints an answer: as JSON unchanged, otherwise in the form of ``table_of``."""
     payload = plain(payload)
     if form == "json":
         import json  # noqa: PLC0415  (as all that only some answers need)
@@ -100,7 +95,7 @@ def show(payload: Any, form: Form) -> None:
 
 
 def remark(text: str) -> None:
-    """A line about the data, to stderr, so that it never ends up in a file of data."""
+    """Prints a line about the data to stderr, so that it never ends up in a file of data."""
     click.echo(text, err=True)
 
 
@@ -113,8 +108,8 @@ def _show_csv(table: Table) -> None:
 
 
 def _show_table(table: Table, *, whole: bool) -> None:
-    """Prints a table; in a terminal as much of it as fits, unless ``whole`` or an option asks for all."""
-    if not table.columns:  # nothing was found; whoever asked says so in words
+    """Prints a table; in a terminal as much of it as fits, unless ``whole`` or an option asks for everything."""
+    if not table.columns:  # nothing was found; the caller says so in words
         return
     options = _table_options()
     terminal = sys.stdout.isatty()
@@ -164,7 +159,7 @@ def _plain(value: Any) -> str:
 
 
 def _is_number(text: str) -> bool:
-    """True for what belongs to the right of a column: numbers, and what stands for none."""
+    """True for what is right-aligned in a column: numbers, and words for missing ones."""
     try:
         float(text)
     except ValueError:
@@ -187,7 +182,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 
 def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[str, str], **names: str) -> A:
-    """What a long task comes to; ``steps`` gives the words for each of its steps."""
+    """The result of a long task; ``steps`` gives the words for each of its steps."""
     from mirror.api.transfer import Progress  # noqa: PLC0415
 
     with _line() as say:
@@ -195,7 +190,7 @@ def watched(daemon: Daemon, endpoint: Endpoint[Q, A], asked: Q, steps: Mapping[s
 
 
 def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:
-    """A word of a task for people: "copying files: 20 of 300, 1.2 GB"."""
+    """A task's progress for people: "copying files: 20 of 300, 1.2 GB"."""
     figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
     figures += [in_words(word.bytes)] if word.bytes else []
     figures += [] if word.series is UNSET else [word.series]
@@ -231,7 +226,7 @@ def origin_in_words(plan: str, age: int | None) -> str:
 
 
 def warn_if_stale(headers: HTTPMessage) -> None:
-    """Say on stderr that records should have been checked with JSOC, which could not be asked."""
+    """Print to stderr that records should have been checked with JSOC, which could not be asked."""
     if headers.get("X-Mirror", "") == "stale":
         age = headers.get("Age", "")
         remark(f"records: {origin_in_words('stale', int(age) if age.isdigit() else None)}")
@@ -257,9 +252,9 @@ def estimate_of_export(daemon: Daemon, ds: str, seg: str | None, n: int | None) 
 
 
 def announce_estimate(estimate: Callable[[], Estimate]) -> None:
-    """Says on stderr what is about to be asked of JSOC, if something is.
+    """Print to stderr what is about to be fetched from JSOC, if anything.
 
-    Where there is no estimate the command goes on, and says itself what is wrong with what was asked.
+    If there is no estimate the command continues, and reports itself what is wrong with the request.
     """
     try:
         answer = estimate()
@@ -271,7 +266,7 @@ def announce_estimate(estimate: Callable[[], Estimate]) -> None:
 
 
 def show_estimate(answer: Estimate, *, as_json: bool) -> None:
-    """The answer of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
+    """The output of a dry run: its line on stdout, notes on stderr; or all of it as JSON."""
     if as_json:
         show(answer, "json")
         return

@@ -1,7 +1,7 @@
-"""A mirror for the time of one command: where none runs, the command opens the store itself.
+"""A mirror that lives as long as one command: if none runs, the command opens the store itself.
 
-So `mirror search` works on a laptop without a server: it serves on a port of its own, to itself alone, and
-stops. A store that another mirror owns is left to it.
+So `mirror search` works on a laptop without a server: it serves on a port of its own, to itself alone, and stops. It
+does not touch a store that another mirror owns.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def own_mirror() -> Iterator[str]:
 
 
 def _private() -> Config:
-    """The configuration as the daemon would have it, on a port of its own."""
+    """The daemon's configuration, but with a port of its own."""
     named = os.environ.get("MIRROR_CONFIG")
     config = load_config(Path(named) if named else None, os.environ)
     server = replace(config.server, host="127.0.0.1", port=0)
@@ -56,7 +56,7 @@ def _private() -> Config:
 
 
 def check_owner(store: Path) -> None:
-    """StorageError for root in the store of somebody else, whose mirror could not open what root has written there."""
+    """StorageError if root uses somebody else's store, whose mirror could not open what root has written there."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     try:

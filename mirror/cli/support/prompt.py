@@ -1,4 +1,4 @@
-"""The prompt of ``mirror sql``: it completes the names of series, keywords and SQL, and remembers what was typed."""
+"""The prompt of ``mirror sql``: it completes the names of series, keywords and SQL, and keeps a history."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _NAME = re.compile(r"[\w.$]*$")
 
 
 class Names(Completer):
-    """Completes what has been begun: series by their whole names, columns of the series that are named already."""
+    """Completes words: series by their whole names, columns of the series already named."""
 
     def __init__(self, columns: dict[str, list[str]]) -> None:
         self._columns = columns
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        """The names that go on from what stands before the cursor."""
+        """The names that complete the text before the cursor."""
         begun = found[0] if (found := _NAME.search(document.text_before_cursor)) else ""
         for name in self.candidates(document.text, begun):
             yield Completion(name, start_position=-len(begun))
 
     def candidates(self, text: str, begun: str) -> list[str]:
-        """Every name that begins so, in any case: columns first, then tables, then words of SQL."""
+        """Every name that begins like this, in any case: columns first, then tables, then words of SQL."""
         if not begun:
             return []
         named = [series for series in self._columns if series.lower() in text.lower()]
@@ -64,7 +64,7 @@ def prompt(daemon: Daemon, run: Callable[[str], None]) -> None:
 
 
 def statements(lines: Iterable[str]) -> Iterator[str]:
-    """The statements that lines make up: each ends with a semicolon at the end of a line; ``quit`` ends all.
+    """The statements in lines: each ends with a semicolon at the end of a line; ``quit`` ends all.
 
     Commands, such as ``help`` and ``\\d NAME``, are a line without a semicolon.
     """
@@ -95,7 +95,7 @@ def _lines(session: PromptSession[str]) -> Iterator[str]:
 
 
 def _columns(daemon: Daemon) -> dict[str, list[str]]:
-    """The columns of each table; the prompt works without them where they cannot be had."""
+    """The columns of each table; the prompt works without them if they are not available."""
     asked = 'SELECT series, list("column") FROM mirror.keywords GROUP BY series ORDER BY series'
     try:
         rows = daemon.ask(SQL, SqlQuery(query=asked)).rows

@@ -1,7 +1,8 @@
 """A table for people, as lines of text that fit a terminal.
 
-A search may have thousands of rows of a hundred columns, so each value is made text once, and measured only where it is
-not plain ASCII. What does not fit is left out: wide columns are cut short, then whole columns, and the caller can say so.
+A search may have thousands of rows of a hundred columns, so each value is converted to text once, and measured only if
+it is not plain ASCII. If the table does not fit, wide columns are cut, then whole columns left out, and the caller can
+say so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CUT = "…"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, and the text of each row; numbers stand to the right."""
+    """A column: its heading, and the text of each row; numbers are right-aligned."""
 
     name: str
     values: Sequence[str]
@@ -48,7 +49,7 @@ def drawn(columns: Sequence[Column], room: int | None) -> Drawn:
 
 
 def fitted(widths: Sequence[int], room: int | None) -> list[int]:
-    """The widths of the first columns that fit into ``room``, at least of one; wide ones are cut first."""
+    """The widths of the first columns that fit into ``room``, at least one; wide ones are cut first."""
     if room is None:
         return list(widths)
     kept, taken = 0, len(EDGE) - len(GAP)
@@ -76,7 +77,7 @@ def _levelled(widths: Sequence[int], free: int) -> list[int]:
 
 
 def _one_line(text: str) -> str:
-    """A text without line ends, and without what a terminal would obey."""
+    """A text without line ends and terminal control characters."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 

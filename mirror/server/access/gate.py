@@ -1,9 +1,8 @@
-"""The gate: the first to see a request. Who sends it, whether that is enough, and whether a browser was tricked.
+"""The gate, which sees a request first: who sends it, whether the role suffices, and whether a browser was tricked.
 
-Proxy requests (absolute targets) show who they are by ``Proxy-Authorization`` and hear 407 without it; all
-others by ``Authorization`` or the cookie of a session, and hear 401. Nothing of these headers is ever logged.
-
-What a request brings along to show who sends it: headers as they come, read without an error for any of them.
+Proxy requests (absolute targets) identify the sender by ``Proxy-Authorization``, and get 407 without it; all others by
+``Authorization`` or the cookie of a session, and get 401. These headers are never logged, and malformed ones are
+treated like missing ones.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ COOKIE = "jsoc-mirror"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """``user`` is whom the sender calls himself, ``secret`` what is to prove it; "" for what did not come."""
+    """``user`` is the name that the sender gives, ``secret`` the proof; "" for what is missing."""
 
     user: str = ""
     secret: str = ""
@@ -64,9 +63,9 @@ NONE = Credentials()
 
 
 def read_credentials(header: str) -> Credentials:
-    """Of a header ``Authorization`` or ``Proxy-Authorization``: Bearer, or Basic whose password is the token.
+    """The header ``Authorization`` or ``Proxy-Authorization``: Bearer, or Basic whose password is the token.
 
-    A token that was put in the place of the user's name counts too. What makes no sense is as good as nothing.
+    A token in place of the user name counts too. A malformed header counts as none.
     """
     kind, _, value = header.strip().partition(" ")
     if kind.lower() == "bearer":
@@ -86,12 +85,12 @@ def read_credentials(header: str) -> Credentials:
 
 log = logging.getLogger(__name__)
 
-#: Headers by which a server in front of us says that somebody else asks.
+#: Headers by which a server in front of us passes on who asks.
 _PASSED_ON = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 
 class Gate:
-    """Lets requests in that ``authenticator`` admits; ``machine`` is what this computer is called."""
+    """Admits the requests that ``authenticator`` admits; ``machine`` is the name of this computer."""
 
     def __init__(
         self, authenticator: Authenticator, audit: Audit, proxy: Proxy, quotas: Quotas, machine: str = ""
@@ -105,12 +104,12 @@ class Gate:
         self._running: Counter[str] = Counter()
 
     def guard(self, app: web.Application) -> None:
-        """Have every answer of an application carry the headers that browsers are to heed."""
+        """Add security headers for browsers to every answer of an application."""
         app.on_response_prepare.append(secured)
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let the request in, or say why not."""
+        """Admit the request, or say why not."""
         proxied = not request.raw_path.startswith("/")
         resource = request.match_info.route.resource
         canonical = PASSED if resource is None else resource.canonical
@@ -129,7 +128,7 @@ class Gate:
 
     @web.middleware
     async def pass_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The last before the handlers: what is no path of JSOC's is not ours for who takes us for JSOC."""
+        """The last step before the handlers: a client that takes us for JSOC reaches JSOC's paths only."""
         resource = request.match_info.route.resource
         if request.raw_path.startswith("/") or resource is None or is_jsocs(resource.canonical):
             return await handler(request)
@@ -160,17 +159,17 @@ class Gate:
         return response
 
     async def _note(self, request: web.Request, needed: Role, code: int, *, let_in: bool = True) -> None:
-        """Write down what only an admin may do, done or refused."""
+        """Record an action that only admins may do, done or refused."""
         if needed is not Role.ADMIN or request.method in SAFE:
             return
         principal, body = request.get(PRINCIPAL) or self._authenticator.by_address(request.remote), b""
         if let_in and request.content_type == "application/json":
             with suppress(web.HTTPException, ConnectionError):
-                body = await request.read()  # the handler has read it: it is kept
+                body = await request.read()  # the handler has read it, so aiohttp has it
         await self._audit.note(principal.who, principal.address, f"{request.method} {request.path}", body, code)
 
     async def _principal(self, request: web.Request, *, proxied: bool) -> Principal:
-        """Who sends it; Unknown for a token that is none, TooMany for one who guesses."""
+        """Who sends it; Unknown for an invalid token, TooMany after too many of them."""
         given = read_credentials(
             request.headers.get("Proxy-Authorization" if proxied else "Authorization", "")
         )
@@ -201,15 +200,15 @@ class Gate:
             await self._check_form(request, principal)
 
     def _check_host(self, request: web.Request, canonical: str, *, acting: bool) -> None:
-        """Refused if a page, the API or an export is asked for by a name that is not ours; JSOC's is for exports."""
+        """Refused for a page, the API or an export under a foreign name; for exports JSOC's names are ours."""
         names = (*self._authenticator.access.hosts, *self._names)
         if is_page(canonical) or not is_jsocs(canonical):
             _check_name(request.host, names)
-        elif acting and not is_mirror(request):  # no page can have a browser send the header Via
+        elif acting and not is_mirror(request):  # no page can make a browser send the header Via
             _check_name(request.host, (*names, *JSOC_HOSTS))
 
     async def _check_form(self, request: web.Request, principal: Principal) -> None:
-        """Refused for a form that is none of ours. Only browsers can be tricked into sending one."""
+        """Refused for a form that is not ours. Only browsers can be tricked into sending one."""
         if request.content_type not in FORMS or not is_of_browser(request.headers):
             return
         given = (await form(request)).get("form_token", "")
@@ -218,7 +217,7 @@ class Gate:
 
     @contextmanager
     def _counted(self, request: web.Request) -> Iterator[bool]:
-        """While this is open the request counts as one of its address; False if there are too many of them."""
+        """While this is open the request counts for its address; False if there are too many."""
         address, most = request.remote or "", self._authenticator.access.requests
         if most is not None and self._running[address] >= most:
             yield False
@@ -233,7 +232,7 @@ class Gate:
 
 
 def _too_little(principal: Principal, needed: Role, *, tokens: bool) -> MirrorError:
-    """What is said to somebody whose role is not enough."""
+    """The text for somebody whose role is not enough."""
     if principal.ambient and tokens:
         return Unknown(f"this requires a token with role {needed}; create one with `mirror token create`")
     if principal.ambient and principal.role is Role.NOBODY:
@@ -242,9 +241,9 @@ def _too_little(principal: Principal, needed: Role, *, tokens: bool) -> MirrorEr
 
 
 def _check_sender(request: web.Request, canonical: str, *, acting: bool, proxied: bool) -> None:
-    """Refused if a page of another site has a browser send what acts, costs, or is there for our own pages.
+    """Refused if another site's page makes a browser request what acts, costs, or is meant for our own pages.
 
-    What is asked as of a proxy counts for JSOC's site: the browser names that in ``Host``.
+    A proxy request counts as one to JSOC's site: the browser has that in ``Host``.
     """
     headers = request.headers
     costly, query = False, {}

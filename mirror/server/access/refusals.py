@@ -1,7 +1,4 @@
-"""How a request is turned away: by a challenge, the login page, or a sentence; and the headers of all answers.
-
-The headers that every page of ours carries.
-"""
+"""How a request is refused: by a challenge, the login page, or a text; and the security headers of all answers."""
 
 from __future__ import annotations
 
@@ -40,22 +37,22 @@ HEADERS = {
 
 
 _REALM = 'realm="jsoc-mirror"'
-#: For whatever of JSOC is shown below our address: its scripts run, but not as ours, and its requests do not name us.
+#: For JSOC's pages below our address: their scripts run, but not as ours, and their requests do not name us.
 _FOREIGN = {
     "Content-Security-Policy": "sandbox allow-scripts allow-forms allow-popups allow-downloads",
     "Referrer-Policy": "no-referrer",
 }
-#: Characters of a sentence that fit into the first line of an answer.
+#: The most characters of a text in the first line of an answer.
 _LINE = 200
 
 
 class Unknown(Refused):
-    """Nobody that we know asks, and whoever it is may say who."""
+    """An unknown client, which may authenticate."""
 
 
 def refused(request: web.Request, problem: MirrorError, *, page: bool, proxied: bool) -> web.Response:
     """The answer to a request that is not admitted."""
-    if is_mirror(request):  # at JSOC's own paths it would take our words for JSOC's
+    if is_mirror(request):  # at JSOC's own paths it would take our text for JSOC's
         code = codes(problem)[1] if isinstance(problem, TooMany) else 407 if proxied else 401
         return web.json_response({"error": str(problem)}, status=code, headers={PROBLEM: quote(str(problem))})
     if not isinstance(problem, Unknown):
@@ -73,7 +70,7 @@ def refused(request: web.Request, problem: MirrorError, *, page: bool, proxied: 
 
 def _challenge(request: web.Request, problem: MirrorError, *, proxied: bool) -> web.Response:
     status, name = (407, "Proxy-Authenticate") if proxied else (401, "WWW-Authenticate")
-    # A script of our pages handles this itself; a browser that hears of Basic would ask for a password first.
+    # A script of our pages handles this itself; with Basic a browser would ask for a password first.
     kinds = ["Basic"] if proxied else ["Bearer"] if is_of_browser(request.headers) else ["Basic", "Bearer"]
     reason = " ".join(str(problem)[:_LINE].split())
     response = web.json_response({"error": str(problem)}, status=status, reason=reason)
@@ -83,7 +80,7 @@ def _challenge(request: web.Request, problem: MirrorError, *, proxied: bool) -> 
 
 
 async def secured(request: web.Request, response: web.StreamResponse) -> None:
-    """What browsers are to heed. To a client that takes us for JSOC its pages are not foreign."""
+    """The security headers for browsers. To a client that takes us for JSOC, JSOC's pages are not foreign."""
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if not request.raw_path.startswith("/"):
         return

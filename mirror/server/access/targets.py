@@ -1,7 +1,7 @@
-"""The target of a request in its one spelling, before anything is decided by it: role, route, origin, turn.
+"""Normalizes the target of a request before anything is decided by it: role, route, origin, turn.
 
-``GET //cgi-bin/ajax/jsoc_info`` and ``GET http://jsoc.stanford.edu/./cgi-bin/ajax/jsoc_info`` are found, checked and
-passed on as what JSOC's server makes of them. What is ambiguous is answered 400, whoever asks.
+``GET //cgi-bin/ajax/jsoc_info`` and ``GET http://jsoc.stanford.edu/./cgi-bin/ajax/jsoc_info`` are routed, checked and
+passed on as JSOC's server reads them. An ambiguous target is answered 400, whoever asks.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Says that a request has its target in the one spelling already.
+#: Marks a request whose target is normalized already.
 _NORMAL = web.RequestKey("normal_target", bool)
 _ABSOLUTE = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.DOTALL
 )
-#: Characters of a header Host: a name of 253, a port, and something to spare.
+#: The most characters of a header Host: a name of 253, a port, and some to spare.
 _LONGEST_HOST = 300
 
 
 def one_spelling(is_for_others: Callable[[web.Request], bool]) -> Middleware:
-    """The middleware that has a request found and answered by the normal form of its target.
+    """The middleware that routes and answers a request by the normal form of its target.
 
-    What is passed on to other servers than JSOC's is for these to read, and stays as it is.
+    Targets that are passed on to servers other than JSOC's stay unchanged.
     """
 
     @web.middleware
@@ -61,18 +61,18 @@ async def _respelled(request: web.Request, handler: Handler) -> web.StreamRespon
     if target == request.raw_path:
         return await handler(request)
     headers = CIMultiDict(request.headers)
-    headers.popall("Expect", None)  # it was answered already
+    headers.popall("Expect", None)  # it has been answered already
     again = request.clone(rel_url=URL(target, encoded=True), headers=headers)
     again[_NORMAL] = True
-    # aiohttp chooses the route before the first middleware, and has no other way to choose it a second time.
+    # aiohttp chooses the route before the first middleware, and offers no other way to choose it again.
     return await request.app._handle(again)  # noqa: SLF001
 
 
 def normal_target(method: str, target: str) -> str:
-    """The target with its path in its normal form; BadRequest if it is no target, or an ambiguous one.
+    """The target with its path in normal form; BadRequest for an invalid or ambiguous one.
 
-    ``*`` and what names a host without a path (``CONNECT host:port``) stay; so do addresses that are not ``http:``,
-    which are refused further on.
+    ``*`` and a host without a path (``CONNECT host:port``) stay unchanged; so do addresses other than ``http:``,
+    which are refused later.
     """
     if target.startswith("/"):
         return _with_path("", target, OURS)

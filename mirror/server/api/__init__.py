@@ -1,1 +1,1 @@
-"""The mirror's own HTTP interface, a module a capability, named as the services behind them."""
+"""The mirror's own HTTP interface, one module per capability, named like the services behind them."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mirror.services.access.audit import Audit
     from mirror.services.access.usage import Accounting
 
-#: Deeds in one answer, at most.
+#: The most audit entries in one answer.
 MOST = 10_000
 
 

@@ -1,7 +1,7 @@
-"""The API of adoption: files of this machine by their paths, files of others as uploads.
+"""The API of adoption: files of this machine by their paths, files of other machines as uploads.
 
-A path is taken from this machine only: over the network it would say what lies on the mirror's disks, and
-name another file than the principal's. Originals are never removed here; whoever asks does that.
+Paths are accepted from this machine only: over the network they would reveal what is on the mirror's disks, and mean
+other files than the client's. Originals are never removed here; the client does that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PIECE = 1 << 20
 
 
 class AdoptionApi:
-    """The handlers; ``folder`` takes uploads while they come, and is swept at each start."""
+    """The handlers; ``folder`` has uploads while they arrive, and is emptied at each start."""
 
     def __init__(self, adoption: Adoption, folder: Path) -> None:
         self._adoption = adoption
@@ -45,7 +45,7 @@ class AdoptionApi:
         serve(router, api.UPLOAD, self.upload)
 
     async def adopt(self, request: web.Request, asked: api.AdoptBody) -> api.Adopted:
-        """Take files of this machine in; every file is unseen for who asks from another one."""
+        """Adopt files of this machine; for a client on another machine every file is unseen."""
         near = _is_near(request.remote)
         visible = await asyncio.to_thread(lambda: [near and _sees(file) for file in asked.files])
         seen = [Item(Path(file.path)) for file, sees in zip(asked.files, visible, strict=True) if sees]
@@ -59,7 +59,7 @@ class AdoptionApi:
         )
 
     async def upload(self, request: web.Request, asked: api.UploadQuery) -> api.Adopted:
-        """Take a file in that is the body."""
+        """Adopt the file in the body."""
         if request.content_type != api.UPLOAD_TYPE:
             raise BadRequest(f"expected a FITS file, with the header Content-Type: {api.UPLOAD_TYPE}")
         name, unit = asked.name, asked.unit
@@ -81,7 +81,7 @@ def _unseen(path: str) -> api.AdoptOutcome:
 
 
 def _is_near(remote: str | None) -> bool:
-    """True for who asks from this machine."""
+    """True for a client on this machine."""
     try:
         return remote is not None and ip_address(remote.partition("%")[0]).is_loopback
     except ValueError:
@@ -89,9 +89,9 @@ def _is_near(remote: str | None) -> bool:
 
 
 def _sees(given: api.AdoptFile) -> bool:
-    """True if the file is here, and looks as whoever asks sees it."""
+    """True if the file is here, and is the one that the client sees."""
     try:
-        opened = os.open(given.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
+        opened = os.open(given.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # do not wait for a pipe
     except (OSError, ValueError):
         return False
     try:

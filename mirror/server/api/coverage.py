@@ -1,4 +1,4 @@
-"""The API of what is held: spans, days and hours, gaps, how late records come."""
+"""The API of what is cached: spans, days and hours, gaps, how late records come."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CoverageApi:
         serve(router, api.GAPS, self.gaps)
 
     async def coverage(self, _: web.Request, asked: api.CoverageQuery) -> list[api.Span]:
-        """The spans that are held completely, and what else JSOC answered over which."""
+        """The spans that are completely cached, and the spans of JSOC's other answers."""
         return [*await self._ranges.ranges(asked.series, folded=asked.folded), *self._ranges.answers(asked.series)]
 
     async def days(self, _: web.Request, asked: api.DaysQuery) -> Reply[api.Cells]:

@@ -68,7 +68,7 @@ def _named(found: FitsFile) -> dict[str, str]:
 
 
 def _window(asked: CutoutQuery) -> Window:
-    """What of an image is asked for; BadRequest for what is incomplete or no length."""
+    """The requested part of an image; BadRequest if it is incomplete or not a length."""
     given = {name: getattr(asked, name) for name in ("x", "y", "width", "height")}
     missing = [name for name, value in given.items() if value is None]
     scale = 1

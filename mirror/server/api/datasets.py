@@ -1,4 +1,4 @@
-"""Data sets over HTTP. Crates are folders of the mirror's own machine, so only that machine may ask for them."""
+"""The API of data sets. Crates are folders on the mirror's own machine, so only that machine may ask for them."""
 
 from __future__ import annotations
 

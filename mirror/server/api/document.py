@@ -1,4 +1,4 @@
-"""The contract of the API as OpenAPI 3.1: made of the table of endpoints, so that it says what the server does."""
+"""The contract of the API as OpenAPI 3.1, derived from the table of endpoints, so that it matches the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 _REF = "#/components/schemas/{name}"
-#: What may go wrong with whatever is asked; other codes are told under ``default``.
+#: Errors that any request may get; other codes are described under ``default``.
 _ERRORS = {
     "400": "The request is wrong; the error says what was expected, and where.",
     "401": "A token is missing or invalid.",
@@ -46,7 +46,7 @@ class Document:
 
 @cache
 def openapi() -> Schema:
-    """The whole document; nobody is to change it."""
+    """The whole document; it must not be modified."""
     schemas = _Schemas()
     paths: dict[str, Schema] = {}
     for capability, endpoints in CAPABILITIES.items():
@@ -63,7 +63,7 @@ def openapi() -> Schema:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
-    made: Schema = msgspec.json.decode(encoded(document))  # as it is sent: without tuples
+    made: Schema = msgspec.json.decode(encoded(document))  # as it is sent, without tuples
     return made
 
 
@@ -81,7 +81,7 @@ class _Schemas:
         return {"type": "string"} if kind is bytes else self._by_kind[repr(kind)]
 
     def fields(self, kind: type[msgspec.Struct]) -> Iterator[tuple[str, Schema, bool]]:
-        """Name, schema and whether it must be given, of each member of an object."""
+        """Name, schema and whether it is required, of each member of an object."""
         whole = self.components[kind.__name__]
         for name, schema in whole["properties"].items():
             yield name, schema, name in whole.get("required", ())

@@ -1,7 +1,7 @@
-"""The API of files: what is held, jobs, and pictures.
+"""The API of files: what is cached, jobs, and pictures.
 
-Whatever changes something takes a JSON object as its body, and wants to be told that it is one: a page
-of some other site that a browser shows cannot send that here.
+A request that changes something must have a JSON object as its body, and say so in Content-Type: a page of another site
+cannot make a browser send that here.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ExportsApi:
         return Reply(job, cache_headers(found.origin, found.checked_at, self._now()))
 
     async def sun(self, _: web.Request, asked: api.SunQuery) -> list[api.SunChannel]:
-        """The full-disk images that are held."""
+        """The cached full-disk images."""
         return await self._sun.channels(asked.channel, asked.n)
 
     async def quicklook(self, request: web.Request, asked: api.QuicklookQuery) -> web.Response:
@@ -106,7 +106,7 @@ class ExportsApi:
         answer = {
             "X-Mirror-Record": quote(found.record, safe="[]{}:#"),
             "X-Mirror-Segment": quote(found.segment),
-            "Cache-Control": "private, no-cache",  # to be asked for again: a record may get another file
+            "Cache-Control": "private, no-cache",  # must be revalidated: a record may get another file
             "ETag": f'"{found.tag}"',
         }
         if what_is_asked(request.headers, 1, tag=found.tag).status == NOT_MODIFIED:
@@ -119,7 +119,7 @@ def export_of(
     ds: str, seg: str, n: int | None, *, method: str | None = None, protocol: str | None = None,
     process: str = "", name: str | None = None, email: str | None = None,
 ) -> ExportRequest:  # fmt: skip
-    """What is asked for: an export as JSOC knows it, with only what was given."""
+    """The requested export as JSOC knows it, with only what was given."""
     method = method or "url"
     if method == METHODS[0] or method not in METHODS:
         raise BadRequest(f"method is {method!r}; expected {' or '.join(METHODS[1:])}")

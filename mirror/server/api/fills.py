@@ -1,4 +1,4 @@
-"""The API of large fetches, and of how much something is before anybody asks for it."""
+"""The API of large fetches, and of estimates before them."""
 
 from __future__ import annotations
 

@@ -36,6 +36,6 @@ class FilmsApi:
         return film_line(await self._films.start(wanted, principal.who if principal else ""))
 
     async def file(self, request: web.Request, _: Nothing) -> web.StreamResponse:
-        """The MP4; parts of it too, as players ask for them."""
+        """The MP4, or parts of it, as players request them."""
         film_id = request.match_info["id"]
         return web.FileResponse(self._films.file(film_id), headers={"Content-Type": api.FILM_FILE.media[0]})

@@ -1,4 +1,4 @@
-"""The API of freshness: what JSOC replaced of what was held, and the policy, which may change while running."""
+"""The API of freshness: which cached records JSOC has replaced, and the policy, which may change at run time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.policy import Rules
     from mirror.storage.index.changes import Change, Changes
 
-#: Changes that are told at most.
+#: The most changes in an answer.
 MOST = 100_000
 _AGO = re.compile(r"-?(\d+)\s*([smhdw])")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -49,9 +49,9 @@ class FreshnessApi:
         return api.PolicyState(policy=self._rules.policy, configured=self._rules.configured)
 
     async def set_policy(self, _: web.Request, asked: api.PolicyBody) -> api.PolicyState:
-        """Another policy, until the mirror is started again."""
+        """Another policy, until the mirror is restarted."""
         if asked.policy == "online":
-            # Who configured the mirror to be offline and wants it online means to use it as usual.
+            # If the configured policy is offline, going online means the usual policy.
             configured = self._rules.configured
             self._rules.policy = "fallback" if configured == "offline" else configured
         else:
@@ -60,7 +60,7 @@ class FreshnessApi:
 
 
 def moment(text: str, now: float) -> float:
-    """Unix seconds of a date in ISO or JSOC form (UTC where no zone is named), or so long ago: ``7d``, ``12h``."""
+    """Unix seconds of a date in ISO or JSOC form (UTC if it has no zone), or of so long ago: ``7d``, ``12h``."""
     text = text.strip()
     if ago := _AGO.fullmatch(text):
         return now - float(ago[1]) * _UNITS[ago[2]]

@@ -1,4 +1,4 @@
-"""The API of upkeep: pins, eviction, checks, giving data up."""
+"""The API of upkeep: pins, eviction, checks, forgetting data."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class MaintenanceApi:
         return await self._store.pins()
 
     async def pin(self, _: web.Request, asked: api.PinBody) -> api.Pinned:
-        """Pin the files that are held."""
+        """Pin the cached files."""
         request = export_of(asked.ds, asked.seg, asked.n)
         return await self._store.pin(request, asked.owner, asked.reason or asked.ds, asked.seconds)
 
     async def unpin(self, _: web.Request, asked: api.PinBody) -> api.Unpinned:
-        """Take pins away."""
+        """Remove pins."""
         return await self._store.unpin(export_of(asked.ds, asked.seg, asked.n), asked.owner)
 
     async def evict(self, _: web.Request, asked: api.EvictBody) -> api.Evicted:
@@ -51,11 +51,11 @@ class MaintenanceApi:
         return await self._store.evict(asked.need, dry_run=asked.dry_run)
 
     async def check(self, _: web.Request, asked: api.CheckBody) -> api.CheckProgress:
-        """Begin a check, go on with one, or join the one that runs."""
+        """Begin a check, resume one, or join the one that runs."""
         return await self._checker.start(asked.scope, asked.budget, restart=asked.restart)
 
     async def progress(self, _: web.Request, __: object) -> api.CheckProgress:
-        """How far the check is that was asked for last."""
+        """The progress of the check that was asked for last."""
         return await self._checker.progress()
 
     async def forget(self, _: web.Request, asked: api.ForgetBody) -> api.Forgotten:

@@ -1,10 +1,9 @@
-"""The API of how the mirror is doing: its status, metrics, news for pages that are open, and its health.
+"""The API of the mirror's state: status, metrics, live events for pages, and health.
 
-Live news for pages: one small loop that tells all who listen how the mirror is, at most once a second. The loop runs
-while somebody listens. Whoever reads slowly misses states, and gets the latest.
-
-Whether the mirror is alive, ready, and has JSOC behind it: three questions that are not one. A mirror whose JSOC is
-down is healthy: it answers what it holds. So only ``/healthz/upstream`` fails then.
+Events come from one small loop that runs while somebody listens, and sends the state to all listeners at most once a
+second. A slow reader misses states, and gets the latest. Health is three separate questions: whether the mirror is
+alive, ready, and can reach JSOC. A mirror whose JSOC is down is healthy, since it serves its cache; only
+``/healthz/upstream`` fails then.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Who may listen at a time: each is an open connection.
+#: Listeners at a time: each is an open connection.
 MOST = 100
-#: Seconds between two looks, and after which a silent connection is told that all is well.
+#: Seconds between two looks at the state, and after which a silent connection gets a sign of life.
 PERIOD, HEARTBEAT = 1.0, 15.0
-#: Seconds in which the index must answer.
+#: Seconds within which the index must answer.
 PATIENCE = 5.0
 
 
@@ -62,7 +61,7 @@ class MonitoringApi:
 
 
 class Events:
-    """The handler of /api/events. ``state`` gives what is told; ``sleep`` is the pause between two looks."""
+    """The handler of /api/events. ``state`` gives the state to send; ``sleep`` is the pause between two looks."""
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class Events:
         serve(router, api.EVENTS, self.events)
 
     def stop(self) -> None:
-        """Let everybody who listens go: the mirror is being stopped."""
+        """End all connections: the mirror is being stopped."""
         self._stopping = True
         self._wake()
 
@@ -119,14 +118,14 @@ class Events:
         return response
 
     def _run(self) -> int:
-        """Begin to look; the number of the state that need not be told: an old one, if nobody looked recently."""
+        """Start the loop; the number of a state that need not be sent: an old one, if the loop was not running."""
         if self._loop is not None and not self._loop.done():
             return 0
         self._loop = asyncio.ensure_future(self._look())
         return self._latest[0]
 
     async def _look(self) -> None:
-        """Look for news as long as anybody listens."""
+        """Look for changes as long as anybody listens."""
         before: api.State | None = None
         while self._listeners and not self._stopping:
             try:
@@ -134,7 +133,7 @@ class Events:
             except MirrorError as problem:
                 log.warning("state cannot be told problem=%s", problem)
             else:
-                news = replace(state, uptime_seconds=0)  # which changes by itself, and is no news
+                news = replace(state, uptime_seconds=0)  # which always changes, and is not news
                 if news != before:
                     before = news
                     self._latest = (self._latest[0] + 1, encoded(state).decode())
@@ -147,7 +146,7 @@ class Events:
 
 
 async def _within(woken: asyncio.Event, seconds: float) -> bool:
-    """True if it happens in time."""
+    """True if it finishes in time."""
     try:
         async with asyncio.timeout(seconds):
             await woken.wait()
@@ -187,11 +186,11 @@ class Health:
         serve(router, api.UPSTREAM, self.upstream)
 
     def stops(self) -> None:
-        """From now on the mirror is being stopped: whoever asks shall send people elsewhere."""
+        """The mirror is being stopped from now on, so that load balancers send clients elsewhere."""
         self._stopping = True
 
     async def healthy(self) -> bool:
-        """True if requests can be answered: the index reads, and nothing is being stopped."""
+        """True if requests can be answered: the index is readable, and the mirror is not being stopped."""
         return not self._stopping and await self._index() == "ok"
 
     async def live(self, _: web.Request, __: Nothing) -> api.Alive:
@@ -213,7 +212,7 @@ class Health:
         return Reply(api.UpstreamHealth(upstream=state), status=200 if state in ("ok", "offline") else 503)
 
     async def _index(self) -> str:
-        """The word "ok", or why the index cannot be read."""
+        """"ok", or why the index cannot be read."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._look()

@@ -1,4 +1,4 @@
-"""The API of what is new: as JSON, and as an Atom feed (RFC 4287)."""
+"""The API of news: as JSON, and as an Atom feed (RFC 4287)."""
 
 from __future__ import annotations
 

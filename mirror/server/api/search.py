@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.services.sql.jsoc_tables import WhereSearch
     from mirror.wire.rs_list import RsList
 
-#: What every record has, and is a number.
+#: The numbers that every record has.
 _NUMBERS = frozenset({"*recnum*", "*sunum*", "*size*"})
 
 
@@ -54,14 +54,14 @@ class SearchApi:
         return web.Response(body=body, headers=headers, content_type=JSON, charset="utf-8")
 
     async def found(self, request: web.Request, asked: SearchQuery) -> tuple[Found, dict[str, str]]:
-        """What a search gives, with the headers that say how it came about."""
+        """The result of a search, with the headers that say how it came about."""
         demand = demand_of(request)
         keys, segments, links = (names_of(text) or None for text in (asked.key, asked.seg, asked.link))
         if not keys and not segments and not links:
             series = await self._structure(asked.ds, demand)
             keys = tuple(k.name for k in series.primekeys) or ("*recnum*",)
         if ALL in (segments or ()):
-            # By name each record has a value; ALL leaves out, as at JSOC, those whose link does not resolve.
+            # By name each record has a value; ALL leaves out, as at JSOC, records whose link does not resolve.
             series = await self._structure(asked.ds, demand)
             segments = tuple(expand_names(segments, [s.name for s in series.segments]))
         wanted = RsListRequest(asked.ds, keys=keys, segments=segments, links=links, n=asked.n or None)
@@ -92,7 +92,7 @@ class SearchApi:
         return answer, headers
 
     async def _structure(self, ds: str, demand: CacheDemand) -> Series:
-        """The structure as it is held if it is young enough: a check is about records."""
+        """The cached structure if it is recent enough: a forced check is about records."""
         held_only = demand is CacheDemand.ONLY_IF_CACHED
         found = await self._search.structures(ds, demand if held_only else CacheDemand.DEFAULT)
         if len(found) != 1:
@@ -105,14 +105,14 @@ class SearchApi:
 
 
 def _encoded(found: Found) -> bytes:
-    """The answer as JSON; row by row, since nothing else runs while one object is encoded."""
+    """The answer as JSON, encoded row by row, since nothing else runs while one object is encoded."""
     rows = b",".join(map(encoded, found.rows))
     before, _, after = encoded(replace(found, rows=[])).partition(b'"rows":[]')
     return b'%b"rows":[%b]%b' % (before, rows, after)
 
 
 def _kind(series: Sequence[Series], name: str) -> tuple[str, str]:
-    """The type and the unit of a column, as the first series that has it says."""
+    """The type and the unit of a column, from the first series that has it."""
     if name in _NUMBERS:
         return "longlong", ""
     keyword = next((k for each in series if (k := each.keyword(name)) is not None), None)
@@ -122,7 +122,7 @@ def _kind(series: Sequence[Series], name: str) -> tuple[str, str]:
 
 
 def _table(wanted: RsListRequest, answer: RsList) -> tuple[list[str], list[tuple[str | int, ...]]]:
-    """The names of the columns, and the values of each record as they print."""
+    """The names of the columns, and the printed values of each record."""
     columns = [*(answer.keywords or ())]
     columns += [(s.name, s.values) for s in answer.segments or ()]
     columns += [*(answer.links or ())]

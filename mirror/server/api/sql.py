@@ -1,4 +1,4 @@
-"""``/api/sql``: one statement in, its answer streamed out as Arrow, JSON, CSV or Parquet; and statements that are kept."""
+"""``/api/sql``: a statement in, its answer streamed as Arrow, JSON, CSV or Parquet; and saved statements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SAID = {None: False, True: True, False: False, "1": True, "0": False, "true": True, "false": False}
-#: Characters of a name and of a statement, and statements in all, at most.
+#: The most characters of a name and of a saved statement, and the most saved statements.
 LONGEST_NAME, LONGEST, MOST = 80, 100_000, 1000
 
 
@@ -47,9 +47,9 @@ class SqlApi:
         serve(router, api.REMOVE_QUERY, self.remove)
 
     async def sql(self, request: web.Request) -> web.StreamResponse:
-        """What is wrong is told before anything is sent.
+        """Errors of the statement are reported before anything is sent.
 
-        An answer that fails in the middle is broken off, so that no client takes a part for the whole.
+        An answer that fails midway is cut off, so that no client takes a part for the whole.
         """
         sql, params, form, fill = await _asked(request)
         principal = request.remote or ""
@@ -70,7 +70,7 @@ class SqlApi:
         return response
 
     async def queries(self, _: web.Request, __: Nothing) -> list[api.Query]:
-        """All statements that are kept."""
+        """All saved statements."""
         return list(map(_told, await self._queries.all()))
 
     async def save(self, request: web.Request, asked: api.QueryBody) -> api.Query:
@@ -137,7 +137,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 async def _read(request: web.Request) -> bytes:
-    """The body; TooLarge as soon as it is known to be larger than a statement with its parameters may be."""
+    """The body; TooLarge as soon as it is known to exceed the limit for a statement with its parameters."""
     pieces, size = [], 0
     async for piece in request.content.iter_any():
         size += len(piece)
@@ -158,7 +158,7 @@ def _fill(given: object) -> bool:
 
 
 def _form(request: web.Request) -> Form:
-    """What ``format=`` says, else the first of Accept that there is, else JSON."""
+    """The form in ``format=``, else the first known one of Accept, else JSON."""
     if named := request.query.get("format"):
         return checked_form(named)
     accepted = [part.split(";")[0].strip() for part in request.headers.get("Accept", "").split(",")]

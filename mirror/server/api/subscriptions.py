@@ -1,4 +1,4 @@
-"""The API of subscriptions: how they are doing, "look for what is new now", and edits of config.toml."""
+"""The API of subscriptions: their state, syncing now, and edits of config.toml."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SubscriptionsApi:
         return await self._sync.report()
 
     async def add(self, _: web.Request, asked: api.SubscriptionTable) -> api.Named:
-        """Write one more into config.toml."""
+        """Add one to config.toml."""
         subscription = plain(asked)
         await self._check.check(subscription)
         async with self._editing:
@@ -55,13 +55,13 @@ class SubscriptionsApi:
         return api.Named(name=added.identity)
 
     async def estimate(self, _: web.Request, asked: api.SubscriptionTable) -> Estimate:
-        """What is wrong with it, else what it would fetch by now."""
+        """What is wrong with it, else what it would fetch now."""
         subscription = plain(asked)
         await self._check.check(subscription)
         return (await self._estimates.of_subscription(subscription_of(subscription))).summary()
 
     async def change(self, request: web.Request, asked: api.SubscriptionTable) -> api.Named:
-        """Put it in the place of the subscription of that name."""
+        """Replace the subscription of that name."""
         subscription = plain(asked)
         await self._check.check(subscription)
         async with self._editing:
@@ -78,7 +78,7 @@ class SubscriptionsApi:
         return api.Named(name=name)
 
     async def sync(self, _: web.Request, asked: api.SyncBody) -> dict[str, int]:
-        """Have one subscription, or all, look for what is new now: those of the file as it is at this moment."""
+        """Make one subscription, or all, look for new data now: those in the file at this moment."""
         await self._check.apply()
         return await self._sync.once(asked.name)
 

@@ -1,7 +1,7 @@
-"""Backups, bundles and imports over HTTP: long tasks that tell how far they are, a line of JSON at a time.
+"""Backups, bundles and imports over HTTP: long tasks that report progress as lines of JSON.
 
-They read and write folders of the mirror's own machine, so only that machine may ask for them. Whoever hangs
-up ends the task; what was copied until then counts for the next.
+They read and write folders on the mirror's own machine, so only that machine may ask for them. Disconnecting ends the
+task; the next one reuses what was copied.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def check_near(request: web.Request) -> None:
 
 
 def folder_of(given: str, name: str) -> Path:
-    """A folder that was named; BadRequest for what cannot be one."""
+    """A folder by its path; BadRequest for an invalid one."""
     if "\0" in given:
         raise BadRequest(f"{name} has a NUL; expected a folder")
     parts = [len(part) for part in os.fsencode(given).split(b"/")]
@@ -99,9 +99,9 @@ def folder_of(given: str, name: str) -> Path:
 
 
 async def told(request: web.Request, work: Callable[[Report], Awaitable[Answer]]) -> web.StreamResponse:
-    """Do the work; its words as lines, then ``{"done": ...}`` or ``{"error": ...}``.
+    """Do the work; its progress as lines, then ``{"done": ...}`` or ``{"error": ...}``.
 
-    What goes wrong before the first word is an error like any other.
+    An error before the first line is answered like any other.
     """
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
 
@@ -118,7 +118,7 @@ async def told(request: web.Request, work: Callable[[Report], Awaitable[Answer]]
         missing = list(problem.missing) if isinstance(problem, NotHeld) and problem.missing else UNSET
         await report(Problem(error=str(problem), missing=missing))
     except ConnectionError:
-        raise  # whoever asked has gone
+        raise  # the client has gone
     except Exception:
         log.exception("task failed path=%s", request.path)
         if not response.prepared:

@@ -1,4 +1,4 @@
-"""JSOC's own paths: its programs, files and exports, and the proxy for what else it serves.
+"""JSOC's own paths: its programs, files and exports, and the proxy for everything else that it serves.
 
-Read ``programs``, then ``jsoc_fetch`` and ``files``; ``proxy`` passes on what is not answered here.
+Read ``programs``, then ``files``; ``proxy`` passes on what is not answered here.
 """

@@ -1,15 +1,16 @@
-"""Other places that are asked while JSOC does not answer: another NetDRMS site, another mirror.
+"""Alternatives that are asked while JSOC does not answer: another NetDRMS site, another mirror.
 
-1. They are asked in the order of ``[[upstream.alternative]]``, and only for what JSOC would have been asked now: never offline,
-   never for what is cached, nor beyond the budget. The answer of the first that has one goes on as it came.
-2. Nothing of it is kept: no record, no coverage, no file. What another site lacks says nothing about JSOC, and nobody can
-   tell its records from JSOC's. So a cached answer is JSOC's word, always.
+1. They are asked in the order of ``[[upstream.alternative]]``, and only where JSOC would have been asked: never
+   offline, never for what is cached, nor beyond the budget. The first one's answer that has something is passed on as
+   it came.
+2. Nothing of it is kept: no record, no coverage, no file. What another site lacks says nothing about JSOC, and its
+   records cannot be told from JSOC's. So every cached answer is JSOC's.
 3. ``X-Mirror: alternative`` and ``X-Mirror-Source`` say where an answer came from. It may be shorter than JSOC's; one
-   without records counts as none.
-4. Only what reads: searches (also those of our own API, which other mirrors have), structures, lists of series, files. An
-   export belongs to whoever made it.
-5. Another mirror hears that JSOC does not answer: it has alternatives of its own, and two that are each other's would ask
-   in circles.
+   without records does not count.
+4. Only reading is forwarded: searches (also those of our own API, which other mirrors have), structures, lists of
+   series, files. An export belongs to the place that made it.
+5. Another mirror is told that JSOC does not answer, rather than given an alternative's answer: it has alternatives of
+   its own, and two mirrors that are each other's would ask in circles.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class _Place:
 
 
 class Alternatives:
-    """The places that are asked; ``clock`` gives seconds that only go forward."""
+    """The alternatives; ``clock`` gives seconds that only go forward."""
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Alternatives:
 
     @web.middleware
     async def ask(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The answer; that of an alternative where it needs JSOC, and JSOC does not answer."""
+        """The answer; that of an alternative if it needs JSOC, and JSOC does not answer."""
         try:
             return await handler(request)
         except (UpstreamUnreachable, NotHeld) as problem:
@@ -96,7 +97,7 @@ class Alternatives:
             return answer
 
     async def _first(self, request: web.Request) -> web.StreamResponse | None:
-        """What the first answers that has something; None if none has."""
+        """The first answer that has something; None if there is none."""
         for place in self._places:
             if self._clock() < place.until:
                 continue
@@ -121,7 +122,7 @@ def _reads(request: web.Request) -> bool:
 
 
 def _program(request: web.Request) -> str | None:
-    """What answers with a text that is looked at; None for a file."""
+    """The program whose text answer is checked; None for a file."""
     return SEARCH.path if _canonical(request) == SEARCH.path else PROGRAM_PATHS.get(request.path)
 
 
@@ -131,7 +132,7 @@ def _canonical(request: web.Request) -> str:
 
 
 async def _answered(request: web.Request, place: _Place) -> web.StreamResponse | None:
-    """The answer of one place, sent; None if it has nothing. Raises what keeps it from answering."""
+    """The answer of one alternative, sent; None if it has nothing. Raises what prevents it from answering."""
     target, headers, body = await asked_of(request)
     program = _program(request)
     if program is not None:
@@ -159,7 +160,7 @@ async def _whole(answer: Passthrough) -> bytes:
 
 
 def _has_something(body: bytes) -> bool:
-    """Whether an answer of a program says something: no error, and of records at least one."""
+    """Whether a program's answer has something: no error, and at least one record if it has records."""
     text = body.lstrip()
     if not text.startswith(b"{"):
         return bool(text) and not text.startswith(b"###")

@@ -1,4 +1,4 @@
-"""What a request for a file asks for: all of it, a part, or nothing as it has not changed. Pure.
+"""What a request for a file wants: all of it, a part, or nothing since it has not changed. Pure.
 
 RFC 9110, sections 13 (conditions, in the order of 13.2.2) and 14 (ranges; one range, as every client asks).
 """
@@ -29,8 +29,8 @@ def what_is_asked(
 ) -> Asked:
     """What the headers of a request want of a file of ``size`` bytes.
 
-    ``modified`` is in Unix seconds. Without a ``tag`` nothing is known that a condition could be about: it
-    is passed over, and a range under a condition is the whole file.
+    ``modified`` is in Unix seconds. Without a ``tag`` conditions cannot be evaluated: they are ignored, and a range
+    under a condition is the whole file.
     """
     if tag is not None and (status := _by_conditions(headers, tag, int(modified))):
         return Asked(status)
@@ -59,7 +59,7 @@ def _by_conditions(headers: Mapping[str, str], tag: str, modified: int) -> int:
 
 
 def _range_counts(headers: Mapping[str, str], tag: str | None, modified: int) -> bool:
-    """False where a range is asked for on condition of another state of the file."""
+    """False for a range whose condition names another state of the file."""
     condition = headers.get("If-Range")
     if condition is None or tag is None:
         return condition is None
@@ -75,7 +75,7 @@ def _names(listed: str, tag: str, *, weakly: bool) -> bool:
 
 
 def _seconds(date: str | None) -> float | None:
-    """A date of HTTP in Unix seconds; None if there is none, or what is there is none."""
+    """An HTTP date in Unix seconds; None if it is missing or invalid."""
     try:
         found = parsedate_to_datetime(date or "")
     except ValueError:

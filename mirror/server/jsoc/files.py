@@ -1,10 +1,8 @@
-"""Files: /SUMn/... of the archive, and the directories of exports. HEAD, Range and conditions as usual.
+"""Files: /SUMn/... of the archive, and the directories of exports, with HEAD, ranges and conditions.
 
-What is held is sent by the kernel from the disk; what is not is fetched, kept, and sent while it arrives.
-
-Downloads of what is held: blobs sent by the kernel from the disk, with new headers before them if need be.
-
-No byte of a blob is sent before all of it was seen to be right, at its first use and now and then after that.
+The kernel sends cached blobs from the disk, after new headers if need be; missing ones are fetched, kept, and sent
+while they arrive. No byte of a blob is sent before all of it was verified, at its first use and from time to time after
+that.
 """
 
 from __future__ import annotations
@@ -39,12 +37,12 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
 
 
-#: FileResponses of so few parts hold their blobs from the start, so that what is wrong is told as an error.
+#: Answers with so few parts open all blobs at the start, so that a problem becomes an error.
 _FEW = 4
 
 
 class FileResponses:
-    """Sends contents: whole or in part, or says that they are as they were."""
+    """Sends contents: whole, in part, or as not modified."""
 
     def __init__(self, blobs: Blobs, fronts: FileHeaders) -> None:
         self._blobs = blobs
@@ -60,9 +58,9 @@ class FileResponses:
         tag: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
-        """The answer to a GET or HEAD; NotHeld or StorageError if what it is made of is not there.
+        """The answer to a GET or HEAD; NotHeld or StorageError if a part of the content is not there.
 
-        ``tag`` takes the place of the content's own, ``headers`` are those beside those of every file.
+        ``tag`` replaces the content's own, ``headers`` are added to those of every file.
         """
         size, tag = content.size, tag or content.tag
         asked = what_is_asked(request.headers, size, tag=tag, modified=content.modified)
@@ -85,7 +83,7 @@ class FileResponses:
                 return await send(request, response, pieces)
 
     async def _sound(self, blob: Blob) -> AbstractContextManager[Path]:
-        """A blob's file whose bytes are right; NotHeld if they are not, or it is not there."""
+        """The verified file of a blob; NotHeld if it is damaged or not there."""
         if not await self._blobs.is_sound(blob):
             why = f"the file with sha256 {blob.sha256} was damaged, and was removed; try again to fetch it"
             raise NotHeld(why, (blob.sha256,))
@@ -127,7 +125,7 @@ class FileHandlers:
         try:
             try:
                 return await self._send(request, path)
-            except NotHeld as problem:  # evicted since it was found: nothing was sent yet, so fetch it again
+            except NotHeld as problem:  # evicted since it was found: nothing has been sent yet, so fetch it again
                 if not await self._files.has_left(problem.missing):
                     raise
                 return await self._send(request, path)
@@ -151,7 +149,7 @@ class FileHandlers:
         return await self._contents.send(request, entry, _kind(name), "local")
 
     async def _follow(self, request: web.Request, download: Download) -> web.StreamResponse:
-        """A file that is arriving: sent as it comes, as soon as enough of it is there."""
+        """A file that is arriving, sent as soon as enough of it is there."""
         size = await download.begun()
         start, end, response = _part(request, size, _kind(download.path))
         response.headers["X-Mirror"] = "filled"
@@ -163,7 +161,7 @@ def _kind(name: str) -> str:
 
 
 def _part(request: web.Request, size: int, kind: str) -> tuple[int, int, web.StreamResponse]:
-    """First byte and end of what a request asks for of a file that has no tag yet, and the response for it."""
+    """First byte and end of the requested part of a file that has no tag yet, and the response for it."""
     asked = what_is_asked(request.headers, size)
     if asked.status == 416:
         raise web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})

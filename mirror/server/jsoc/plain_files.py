@@ -1,7 +1,7 @@
-"""What is JSOC's at a path that is none of its programs: plain files, and folders of what is cached.
+"""JSOC's paths that are none of its programs: plain files, and folders of cached files.
 
-Plain files (``/data/...``) are kept and checked; a folder of a storage unit is JSOC's to show, and is made of what is
-held where JSOC does not answer. All else passes through.
+Plain files (``/data/...``) are kept and checked. The folder of a storage unit is listed by JSOC; while it does not
+answer, the cached files are listed. Everything else is passed through.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mirror.services.exports.jobs import Jobs
     from mirror.storage.files.holdings import Holding, Holdings
 
-#: The folder of a storage unit or of one of its slots, with or without its last slash; and that of an export of ours.
+#: The folder of a storage unit or of one of its slots, with or without a final slash; and that of our exports.
 _UNIT_FOLDER = re.compile(r"/SUM\d{0,9}/D(?P<sunum>\d{1,18})(?:/S(?P<slot>\d{1,9}))?(?P<slash>/?)", re.ASCII)
 _EXPORT_FOLDER = re.compile(rf"{EXPORTS}/(?P<id>[A-Za-z0-9_]{{1,80}})", re.ASCII)
 _STRONG_TAG = re.compile(r'"([^"]*)"')
@@ -45,7 +45,7 @@ _ANYTHING = "application/octet-stream"
 
 
 class PagesOfJsoc:
-    """The handler of every path that no other handler has; ``now`` gives Unix seconds."""
+    """The handler of every path without another handler; ``now`` gives Unix seconds."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class PagesOfJsoc:
         self._now = now
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """A file that is kept, a folder, or whatever JSOC has there."""
+        """A kept file, a folder, or whatever JSOC has there."""
         path = request.rel_url.raw_path
         if request.method not in ("GET", "HEAD"):
             return await self._proxy.handle(request)
@@ -86,12 +86,12 @@ class PagesOfJsoc:
         demand = demand_of(request)
         try:
             if request.method == "HEAD" and self._proxy.may_ask(request) and await self._files.held(path) is None:
-                return await self._proxy.pass_through(request)  # nobody wants the body of it
+                return await self._proxy.pass_through(request)  # its body is not needed
             found = await self._files.open(path, demand, asked_host(request))
         except OtherAnswer as other:
             return await self._proxy.other_answer(request, other)
         except (UpstreamBroken, StorageError):
-            return await self._proxy.pass_through(request)  # what cannot be kept may be right all the same
+            return await self._proxy.pass_through(request)  # what cannot be kept may be correct all the same
         except (UpstreamError, NotHeld):
             folder = f"{path}/"
             if not self._files.may_be_stale or await self._files.held(folder) is None:
@@ -103,7 +103,7 @@ class PagesOfJsoc:
         return await self._cached(request, found)
 
     async def _with_query(self, request: web.Request, path: str) -> web.StreamResponse:
-        """A question about a file, or one that is to get round a cache: JSOC's to answer, as long as it does."""
+        """A query about a file, or one meant to bypass caches: JSOC's to answer, as long as it does."""
         try:
             return await self._proxy.pass_through(request)
         except (UpstreamError, NotHeld):
@@ -126,7 +126,7 @@ class PagesOfJsoc:
     # ---- folders ---------------------------------------------------------------------------------
 
     async def _unit_folder(self, request: web.Request, folder: re.Match[str]) -> web.StreamResponse:
-        """JSOC's own list of the files of a unit; where it does not answer, those that are held."""
+        """JSOC's own list of a unit's files; while it does not answer, the cached ones."""
         try:
             return await self._proxy.handle(request)
         except (UpstreamError, NotHeld):
@@ -146,7 +146,7 @@ class PagesOfJsoc:
 
 
 async def _arriving(request: web.Request, download: Download) -> web.StreamResponse:
-    """A file that is arriving, sent as it comes, with what JSOC said of it."""
+    """A file that is arriving, sent as it comes, with JSOC's headers about it."""
     size = await download.begun()
     tag, modified = _tag(download.headers.get("ETag", "")), _seconds(download.headers.get("Last-Modified", ""))
     asked = what_is_asked(request.headers, size, tag=tag, modified=modified or 0.0)
@@ -167,7 +167,7 @@ async def _arriving(request: web.Request, download: Download) -> web.StreamRespo
 
 
 def _tag(headers: str) -> str | None:
-    """The value of a strong ETag; None for a weak one, which says nothing of the bytes, or none."""
+    """The value of a strong ETag; None for a weak one, which says nothing about the bytes, or none."""
     found = _STRONG_TAG.fullmatch(headers.strip())
     return found[1] if found and found[1] else None
 
@@ -184,7 +184,7 @@ def _seconds(date: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An entry of a folder: its name, when it was kept (Unix seconds), and its bytes, None of a folder."""
+    """An entry of a folder: its name, when it was kept (Unix seconds), and its bytes, None for a folder."""
 
     name: str
     moment: float
@@ -192,7 +192,7 @@ class _Row:
 
 
 def _rows(held: Iterable[Holding], *, slots: bool) -> list[_Row]:
-    """The files of a slot, or with ``slots`` the slots of a unit; what lies in a folder shows as that folder."""
+    """The files of a slot, or with ``slots`` the slots of a unit; a file in a subfolder is shown as that folder."""
     found: dict[str, _Row] = {}
     for holding in held:
         name, slash, _ = holding.file.file.partition("/")
@@ -204,7 +204,7 @@ def _rows(held: Iterable[Holding], *, slots: bool) -> list[_Row]:
 
 
 def _listing(path: str, rows: Iterable[_Row]) -> str:
-    """A folder as Apache shows one, which programs read for its links."""
+    """A folder as Apache shows one, whose links programs read."""
     title = html.escape(f"Index of {path.rstrip('/')}")
     lines = [_line(row) for row in rows]
     return (

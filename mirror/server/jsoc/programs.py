@@ -1,8 +1,7 @@
 """JSOC's own programs at JSOC's own paths: decode, ask a service, encode.
 
-Every answer says in the header ``X-Mirror`` how it came about: local, filled, forwarded or stale.
-
-jsoc_fetch: exports, at JSOC's own path. Every answer has HTTP code 200, errors too.
+``Programs`` has all but jsoc_fetch, which is ``Fetch``. Every answer of a search says in the header ``X-Mirror`` how it
+came about: local, filled, forwarded or stale. Answers of jsoc_fetch have HTTP code 200, errors too.
 """
 
 from __future__ import annotations
@@ -65,15 +64,15 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
-#: Records from which on an answer is put together in a thread: until then that is done while a thread would wake up.
+#: Records above which an answer is made in a thread: below that it is done before a thread would wake up.
 MUCH = 5000
-#: Bytes of an answer that is compressed aside of the event loop: to do it takes a millisecond.
+#: Bytes above which an answer is compressed outside the event loop: that takes a millisecond.
 PACK_ASIDE = 1 << 19
 #: Answers from this size on are compressed in a thread.
 COMPRESS_FROM = 1024
-#: What the programs answer with; text where nothing is said.
+#: The content types of the programs; text for those not listed.
 _KINDS = {"jsoc_info": "application/json"}
-#: Pseudo-keys that only JSOC's storage can tell.
+#: Pseudo-keys that only JSOC's storage knows.
 _LIVE_KEYS = frozenset({"*logdir*"})
 
 
@@ -113,7 +112,7 @@ class Programs:
                 PROGRAM_ROUTES[path].add(router, self._unless_internal(programs[program]))
 
     def _unless_internal(self, handler: Handler) -> Handler:
-        """The handler, but for series of a database that ``dbhost`` names and this mirror never hears of: JSOC answers."""
+        """The handler; for series of a database that ``dbhost`` names and this mirror never sees, JSOC answers."""
 
         @wraps(handler)
         async def answered(request: web.Request) -> web.StreamResponse:
@@ -143,7 +142,7 @@ class Programs:
                 precise = await self._precise.answer(info)
                 if precise is not None:
                     return _json(request, encode_rs_list(precise, runtime=_since(started)))
-            # Flags change values and layout in ways that printed values cannot give: JSOC answers itself.
+            # Flags change values and layout in ways that printed values do not support: JSOC answers itself.
             return await self._whole_answer(request, "jsoc_info", given)
         if isinstance(info, SeriesStructRequest):
             series = await self._search.structure(info.ds, demand)
@@ -165,7 +164,7 @@ class Programs:
         return response
 
     async def _given_again(self, request: web.Request, question: str, answer: Answer) -> web.StreamResponse:
-        """An answer of the index, which is kept."""
+        """An answer from the index, which is kept."""
         request[RECORDS] = answer.records
         headers, body = {HEADER: CacheStatus.LOCAL.name.lower()}, answer.body
         if len(body) >= COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -182,7 +181,7 @@ class Programs:
     async def _whole_answer(
         self, request: web.Request, program: str, given: Mapping[str, str]
     ) -> web.StreamResponse:
-        """JSOC's own answer to a question as it stands: kept, and given again while it is recent, or JSOC is away."""
+        """JSOC's own answer to an unchanged question: kept, and reused while it is recent, or JSOC is away."""
         demand = demand_of(request)
         question = await self._whole.question(program, given, demand)
         if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
@@ -211,7 +210,7 @@ class Programs:
         return _json(request, encode_show_series(select_series(entries, wanted.filter)))
 
     async def showextseries(self, request: web.Request) -> web.StreamResponse:
-        """The list of all series, internal ones too."""
+        """The list of all series, including internal ones."""
         wanted = decode_catalogue(await parameters(request))
         entries = await self._listing.all_series(notes=wanted.info, demand=demand_of(request))
         chosen = select_series(entries, wanted.filter)
@@ -274,7 +273,7 @@ def _response(request: web.Request, body: bytes, kind: str, headers: Mapping[str
     return response
 
 
-#: Seconds after which a client is to ask again for a request that was made at JSOC, which does not answer.
+#: Seconds after which a client should ask again about a request at JSOC while JSOC does not answer.
 UNKNOWN_WAIT = 30
 REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
@@ -310,7 +309,7 @@ class Fetch:
         if isinstance(asked, ExportRequest):
             found = await self._exports.asked(asked)
             if found.absent and "dbhost" in given and self._proxy.may_ask(request):
-                # A series of a database that only JSOC's own program asks.
+                # A series of a database that only JSOC's own program queries.
                 async with self._turn(asked.notify):
                     return await self._proxy.pass_through(request, origin="forwarded")
             if isinstance(found.answer, Failed):
@@ -327,7 +326,7 @@ class Fetch:
             units = await self._units.answer(asked)
             if units is not None:
                 return _answer(units, form)
-        # A request that was made at JSOC itself, or for units that are not held: JSOC knows.
+        # A request that was made at JSOC itself, or for units that are not cached: JSOC knows.
         try:
             return await self._proxy.pass_through(request, origin="forwarded")
         except MirrorError as problem:
@@ -335,7 +334,7 @@ class Fetch:
                 return _answer(failure(problem), form)
             if is_mirror(request) or demand_of(request) is CacheDemand.ONLY_IF_CACHED:
                 raise  # HTTP has codes for that
-            # JSOC may well know it, and a client that hears of an error asks no more.
+            # JSOC may know it, and after an error a client would not ask again.
             headers = {"Retry-After": str(UNKNOWN_WAIT), "Warning": '111 jsoc-mirror "JSOC is not responding"'}
             return _answer(Pending(asked.request_id, "", "", UNKNOWN_WAIT, status=1), form, headers=headers)
 

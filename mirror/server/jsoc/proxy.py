@@ -1,7 +1,7 @@
-"""The forward proxy for JSOC, and for JSOC only; what the mirror does not answer itself passes through.
+"""The forward proxy for JSOC, and for JSOC only; what the mirror does not answer itself is passed through.
 
-Clients that set HTTP_PROXY send absolute targets (``GET http://jsoc.stanford.edu/...``). Anything for
-another host is refused, but for those that ``[access] pass_through`` names: the mirror is no way around a firewall.
+Clients that set HTTP_PROXY send absolute targets (``GET http://jsoc.stanford.edu/...``). Anything for another host is
+refused, unless ``[access] pass_through`` names it: the mirror is not a way around a firewall.
 """
 
 from __future__ import annotations
@@ -34,32 +34,33 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Taken = Callable[[bytes, str], Awaitable[None]]
 
-#: Headers of a request that JSOC hears: what is wanted, and nothing of who asks here or where from.
+#: Headers of a request that are passed on to JSOC: what is wanted, and nothing about who asks here or from where.
 _ONWARD = (
     "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Type", "If-Match",
     "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range",
 )  # fmt: skip
-#: Headers of JSOC's answer that go on: what the body is. No other may act on a browser, or on a server in front of us,
-#: as if it were ours (Set-Cookie, Clear-Site-Data, Refresh, Link, X-Accel-Redirect, Strict-Transport-Security, ...).
+#: Headers of JSOC's answer that are passed on: those that describe the body. Others could act on a browser, or on a
+#: server in front of us, as if they were ours (Set-Cookie, Clear-Site-Data, Refresh, Link, X-Accel-Redirect,
+#: Strict-Transport-Security, ...).
 _BACK = (
     "Accept-Ranges", "Age", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language",
     "Content-Length", "Content-Range", "Content-Type", "Date", "ETag", "Expires", "Last-Modified", "Retry-After",
     "Vary", "Warning", "X-Mirror-Values",
 )  # fmt: skip
-#: A value that a header can carry, whatever is in front of us or behind.
+#: A header value that is safe for any server in front of us or behind.
 _PLAIN = re.compile(r"[\t\x20-\x7e]*")
 _REDIRECTS = range(300, 400)
-#: Programs of JSOC that take their parameters as a form too; its server refuses long addresses.
+#: Programs of JSOC that also accept their parameters as a form; its server refuses long addresses.
 _TAKE_FORMS = frozenset({"jsoc_info", "jsoc_fetch", "show_info"})
-#: Codes below this one announce something else: no answer.
+#: Codes below this one are not final answers.
 _REAL = 200
 _OK = 200
-#: First parts of paths whose answers are for programs, whoever asks.
+#: First parts of paths whose answers are for programs, not browsers.
 _FOR_PROGRAMS = ("api", "cgi-bin", "static", "healthz", "metrics")
 
 
 class Proxy:
-    """Passes requests through to JSOC, unkept."""
+    """Passes requests through to JSOC, without keeping anything."""
 
     def __init__(
         self, upstream: UpstreamClient, rules: Rules, allowed: frozenset[str], others: Forwarding, *, by_https: bool = False
@@ -72,7 +73,7 @@ class Proxy:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse tunnels, absolute targets on other hosts than JSOC's, and methods that JSOC has no use for."""
+        """Refuse tunnels, absolute targets on hosts other than JSOC's, and methods that JSOC does not use."""
         target = request.raw_path
         if self.is_for_others(request):
             return await self._others.answer(request)
@@ -98,14 +99,14 @@ class Proxy:
         return await handler(request)
 
     def is_for_others(self, request: web.Request) -> bool:
-        """Whether a request is for a host that is none of JSOC's, and is passed on to it."""
+        """Whether a request is for a host other than JSOC's, and is forwarded to it."""
         target = request.raw_path
         if target.startswith("/") or urlsplit(target).netloc.lower().removesuffix(":80") in self._allowed:
             return False
         return self._others.is_for_us(request)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Any other page of JSOC; 404 for what could only be ours, and is not there; 405 for another method of what is."""
+        """Any other page of JSOC; 404 for a path that could only be ours and does not exist, 405 for a wrong method."""
         if _is_ours(request):
             if methods := await _methods(request):
                 expected = ", ".join(sorted(methods - {"HEAD"}))
@@ -122,10 +123,10 @@ class Proxy:
     async def pass_through(
         self, request: web.Request, origin: str = "passed", taken: Taken | None = None
     ) -> web.StreamResponse:
-        """JSOC's own answer to this request, streamed; ``origin`` is what X-Mirror says.
+        """JSOC's own answer to this request, streamed; ``origin`` is the value of X-Mirror.
 
-        ``taken`` is given the body, once it has come whole and before the last of it is sent, and its Content-Encoding,
-        if it is no larger than what is kept. Errors are raised before anything is sent.
+        ``taken`` gets the body, once it is complete and before the last of it is sent, and its Content-Encoding, if it
+        is small enough to be kept. Errors are raised before anything is sent.
         """
         demand = demand_of(request)
         if not self._rules.asks(demand):
@@ -145,7 +146,7 @@ class Proxy:
         self, request: web.Request, answer: Passthrough, origin: str, taken: Taken | None
     ) -> web.StreamResponse:
         headers = self._answered_with(request, answer.status, answer.headers)
-        if answer.status == web.HTTPNotFound.status_code and for_browser(request):  # our page takes its place
+        if answer.status == web.HTTPNotFound.status_code and for_browser(request):  # our page replaces it
             return web.Response(status=answer.status, text="404: Not Found", headers={"X-Mirror": origin})
         response = web.StreamResponse(status=answer.status, headers=headers)
         response.headers["X-Mirror"] = origin
@@ -155,7 +156,7 @@ class Proxy:
         return await send(request, response, _copied(answer.body, lambda body: taken(body, encoding)))
 
     async def other_answer(self, request: web.Request, other: OtherAnswer) -> web.StreamResponse:
-        """What JSOC answered where a file was expected."""
+        """JSOC's answer where a file was expected."""
         headers = self._answered_with(request, other.status, other.headers)
         headers.popall("Content-Length", None)
         response = web.Response(status=other.status, headers=headers, body=other.body)
@@ -165,7 +166,7 @@ class Proxy:
     def _answered_with(
         self, request: web.Request, status: int, given: Mapping[str, str]
     ) -> CIMultiDict[str]:
-        """The headers of JSOC's answer that go on."""
+        """The headers of JSOC's answer that are passed on."""
         if status < _REAL:
             raise UpstreamBroken(f"JSOC answers with the code {status}; expected one from {_REAL} on")
         headers = _only(given, _BACK)
@@ -184,12 +185,12 @@ class Proxy:
         host, path = found
         if request.raw_path.startswith("/"):
             return path
-        # A server between us and JSOC is none that the client knows of.
+        # The client does not know a server between us and JSOC.
         return f"http://{host if host in JSOC_HOSTS else urlsplit(request.raw_path).netloc}{path}"
 
 
 def leads_to(given: str, page: str, hosts: frozenset[str], *, by_https: bool) -> tuple[str, str] | None:
-    """Host and path of another page of JSOC to which a redirect of ``page`` leads; None where it does not.
+    """Host and path of another page of JSOC to which a redirect of ``page`` leads; None if it leads elsewhere.
 
     A server that is asked ``by_https`` names its pages by https.
     """
@@ -205,7 +206,7 @@ def leads_to(given: str, page: str, hosts: frozenset[str], *, by_https: bool) ->
 
 
 async def asked_of(request: web.Request) -> tuple[str, CIMultiDict[str], bytes | None]:
-    """What goes on of a request: path with its query, headers, body."""
+    """The parts of a request that are passed on: path with its query, headers, body."""
     body = await request.read() if request.body_exists else None
     headers = _only(request.headers, _ONWARD)
     if (host := asked_host(request)) is not None:
@@ -214,19 +215,19 @@ async def asked_of(request: web.Request) -> tuple[str, CIMultiDict[str], bytes |
 
 
 def given_back(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """The headers of an answer that go on."""
+    """The headers of an answer that are passed on."""
     return _only(headers, _BACK)
 
 
 def _as_form(method: str, target: str) -> tuple[str, bytes] | None:
-    """Path and body of the same request as a form, for a program that takes one; servers refuse long addresses."""
+    """Path and body of the same request as a form, for a program that accepts one; servers refuse long addresses."""
     path, _, query = target.partition("?")
     known = method == "GET" and query.isascii() and PROGRAM_PATHS.get(path) in _TAKE_FORMS
     return (path, query.encode("ascii")) if known else None
 
 
 def for_browser(request: web.Request) -> bool:
-    """Whether a person waits for a page of the mirror itself, and no program for data, or for what JSOC says."""
+    """Whether a person waits for a page of the mirror, rather than a program for data or for JSOC's answer."""
     return (
         request.method == "GET"
         and request.raw_path.startswith("/")
@@ -237,7 +238,7 @@ def for_browser(request: web.Request) -> bool:
 
 
 def asked_host(request: web.Request) -> str | None:
-    """The name of JSOC's server that a request was meant for, in lower case; None if it names another."""
+    """The name of JSOC's server to which a request is addressed, in lower case; None if it names another host."""
     target = request.raw_path
     named = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
     host = named.lower().removesuffix(":80")
@@ -247,9 +248,9 @@ def asked_host(request: web.Request) -> str | None:
 async def _copied(
     pieces: AsyncIterator[bytes], taken: Callable[[bytes], Awaitable[None]]
 ) -> AsyncIterator[bytes]:
-    """The same pieces, the last of them after ``taken`` has got them all, unless they are too much to be kept.
+    """The same pieces; the last one is sent after ``taken`` has got them all, unless they are too large to keep.
 
-    So who has read the answer and asks again finds it kept.
+    So a client that has read the answer and asks again finds it kept.
     """
     copied, last = bytearray(), b""
     async for piece in pieces:
@@ -264,7 +265,7 @@ async def _copied(
 
 
 def _only(headers: Mapping[str, str], names: Iterable[str]) -> CIMultiDict[str]:
-    """Those of these names, each once, whose values can be sent as they are."""
+    """The headers with these names, each once, whose values are safe to send."""
     found = ((name, headers.get(name)) for name in names)
     return CIMultiDict(
         (name, value) for name, value in found if value is not None and _PLAIN.fullmatch(value)

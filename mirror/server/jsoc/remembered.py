@@ -1,7 +1,7 @@
-"""Answers that were given, kept whole for whoever asks the same again: in memory, and bounded.
+"""Recent answers, kept whole for the same question: in memory, with a size limit.
 
-An answer is kept with what it rests on, and given again only while a process that knows nothing of it would give the
-same: whoever finds it has that checked each time.
+An answer is kept with what it depends on, and reused only while a process without it would give the same answer:
+the caller has that checked each time.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from isal import isal_zlib
 if TYPE_CHECKING:
     from mirror.readthrough.records import Basis
 
-#: Bytes of all answers together, of one, and of a question.
+#: The most bytes of all answers together, of one, and of a question.
 MOST_BYTES, MOST_OF_ONE, LONGEST_QUESTION = 32 << 20, 8 << 20, 4096
-#: Bytes that an entry has beside its answer and its question, about.
+#: About how many bytes an entry takes in addition to its answer and question.
 _OVERHEAD = 2000
-#: The level, and zlib's number for the format.
+#: The compression level, and zlib's number for the format.
 _LEVEL, _GZIP = 2, 31
 
 
 @dataclass(slots=True)
 class Answer:
-    """The body of an answer about ``ds``, how many records it tells, and what it rests on."""
+    """The body of an answer about ``ds``, how many records it has, and what it depends on."""
 
     ds: str
     body: bytes
     records: int
     basis: tuple[Basis, ...]
-    packed: bytes | None = None  #: the same as gzip, once somebody wanted it
+    packed: bytes | None = None  #: the same as gzip, once it was requested
 
     def pack(self) -> bytes:
         """Compress the body, once."""
@@ -41,7 +41,7 @@ class Answer:
 
 
 class Answers:
-    """Answers by question; what was asked for longest ago is forgotten first."""
+    """Answers by question; the least recently used is dropped first."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
@@ -50,14 +50,14 @@ class Answers:
         self._sizes: dict[str, int] = {}
 
     def find(self, question: str) -> Answer | None:
-        """The answer that was given last, which may not hold any more."""
+        """The last answer, which may be out of date."""
         found = self._answers.get(question)
         if found is not None:
             self._answers.move_to_end(question)
         return found
 
     def keep(self, question: str, answer: Answer) -> None:
-        """Keep an answer, in place of an earlier one."""
+        """Keep an answer, replacing an earlier one."""
         self.drop(question)
         if len(question) > LONGEST_QUESTION or len(answer.body) > MOST_OF_ONE:
             return
@@ -65,7 +65,7 @@ class Answers:
         self.grown(question)
 
     def grown(self, question: str) -> None:
-        """An answer has got larger since it was kept: it is packed as well."""
+        """Account for an answer that has grown since it was kept, because it was packed as well."""
         answer = self._answers.get(question)
         if answer is None:
             return
@@ -76,6 +76,6 @@ class Answers:
             self.drop(next(iter(self._answers)))
 
     def drop(self, question: str) -> None:
-        """Forget an answer."""
+        """Drop an answer."""
         self._answers.pop(question, None)
         self._bytes -= self._sizes.pop(question, 0)

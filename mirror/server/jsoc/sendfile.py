@@ -1,14 +1,11 @@
-"""Ranges of files from the disk to a connection, by the kernel alone; and large answers that are in memory already.
+"""How bodies are sent: ranges of files from the disk by the kernel, large answers from memory, and others piece by piece.
 
-asyncio's own sendfile asks the selector again for every piece that the socket takes, which costs a third of
-the speed to one client. Here the socket is watched once, through a descriptor of its own. What is in memory asyncio
-copies twice before the socket has it, and moves what is left with each piece that it takes; here the socket reads it
-where it lies.
+asyncio's own sendfile asks the selector again for every piece that the socket takes, which costs a third of the speed
+to one client. Here the socket is watched once, through a descriptor of its own. asyncio also copies an answer in memory
+twice before the socket has it, and moves what is left with each piece; here the socket reads it in place.
 
-Answers sent piece by piece. What fails after the headers cuts the connection.
-
-A client that knows the length, or waits for the end of the chunks, sees that something is missing. An error
-message sent then would be taken for the rest of the file.
+A failure after the headers cuts the connection: a client that knows the length, or waits for the end of the chunks,
+sees that something is missing. An error message would be taken for a part of the file.
 """
 
 from __future__ import annotations
@@ -34,15 +31,15 @@ if TYPE_CHECKING:
 
 #: Bytes after which other connections have their turn.
 _TURN = 1 << 20
-#: Bytes of what is in memory from which on a descriptor of its own costs less than the copies.
+#: Bytes in memory above which a separate descriptor costs less than the copies.
 LARGE = 1 << 18
 
 
 @contextmanager
 def corked(transport: asyncio.BaseTransport | None) -> Iterator[None]:
-    """Full packets only, where the system can do that: headers wait for the bytes that follow them.
+    """Full packets only, if the system supports it: headers wait for the bytes that follow them.
 
-    Else a client is woken up three times where once would do.
+    Otherwise a client is woken three times instead of once.
     """
     sock: socket.socket | None = None if transport is None else transport.get_extra_info("socket")
     _cork(sock, 1)
@@ -54,7 +51,7 @@ def corked(transport: asyncio.BaseTransport | None) -> Iterator[None]:
 
 def _cork(sock: socket.socket | None, on: int) -> None:
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_CORK"):
-        with suppress(OSError):  # it is closed by now
+        with suppress(OSError):  # it is already closed
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
@@ -63,8 +60,8 @@ async def send_range(
 ) -> None:
     """Send ``size`` bytes of an open file, from ``start`` on, after what was written to the transport.
 
-    ``count`` is told how many went, of a range that broke off too.
-    OSError if the file ends before that, ConnectionError if the client has gone.
+    ``count`` is called with how many were sent, even if the range was cut off.
+    OSError if the file is too short, ConnectionError if the client has gone.
     """
     loop = asyncio.get_running_loop()
     sock: socket.socket | None = transport.get_extra_info("socket")
@@ -80,7 +77,7 @@ async def send_range(
 
 
 async def send_bytes(transport: asyncio.Transport, data: bytes, count: Count) -> bool:
-    """Send bytes after what was written to the transport; False if it must be asked to do that itself.
+    """Send bytes after what was written to the transport; False if the transport must send them itself.
 
     ConnectionError if the client has gone.
     """
@@ -105,7 +102,7 @@ def _of_file(file: IO[bytes]) -> Callable[[int, int, int], int]:
 
 
 class _Sending:
-    """One range on its way: ``send`` gives a socket what it takes from one place on, up to another."""
+    """One range being sent: ``send`` gives a socket as much as it takes, from one place up to another."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, send: Callable[[int, int, int], int], at: int, end: int
@@ -118,7 +115,7 @@ class _Sending:
         self._ended: asyncio.Future[None] = loop.create_future()
 
     async def whole(self, count: Count) -> None:
-        """Send all of it; ``count`` is told how much went."""
+        """Send all of it; ``count`` is called with how much was sent."""
         start = self._at
         try:
             self._go_on()
@@ -180,7 +177,7 @@ async def send(
                 await _send_piece(request, response, piece)
         await response.write_eof()
     except (MirrorError, OSError) as problem:
-        if not isinstance(problem, ConnectionError):  # the client hung up: nobody's fault
+        if not isinstance(problem, ConnectionError):  # the client disconnected, which is not an error
             log.warning("an answer broke off path=%s error=%s", request.path, problem)
         if request.transport is not None:
             request.transport.close()

@@ -25,7 +25,7 @@ _EXAMPLE = re.compile(r"^-- (?P<name>.+)\n(?P<sql>(?:(?!-- ).*\n)+)", re.MULTILI
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A statement to begin with."""
+    """A statement to start with."""
 
     name: str
     sql: str
@@ -39,7 +39,7 @@ def examples() -> list[Example]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the editor: a key of [[subscription]], what it is called, and what holds without it."""
+    """A field of the editor: a key of [[subscription]], its label, and its default."""
 
     name: str
     label: str
@@ -106,7 +106,7 @@ class ConsolePages:
         return self._site.page(request, "sql.html", query=query, queries=saved, examples=self._examples)
 
     async def subscriptions(self, request: web.Request) -> web.Response:
-        """How subscriptions are doing, with their editor."""
+        """The state of the subscriptions, with their editor."""
         config = self._watch.status()
         tables = {}
         if self._subscribing is not None and not config.problem:

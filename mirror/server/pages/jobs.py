@@ -1,4 +1,4 @@
-"""The pages of what goes on: jobs, upkeep, and the cluster."""
+"""The pages of running work: jobs, upkeep, and the cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _JOBS, _FILES = 200, 1000
 
 
 class WorkPages:
-    """The handlers of ``/jobs``, ``/upkeep`` and ``/cluster``; ``cluster`` is None for a mirror that is alone."""
+    """The handlers of ``/jobs``, ``/upkeep`` and ``/cluster``; ``cluster`` is None without a cluster."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class WorkPages:
         )
 
     async def upkeep(self, request: web.Request) -> web.Response:
-        """Check and room; for administrators eviction, backups, and who used how much since the day ``since``."""
+        """Checks and space; for administrators also eviction, backups, and usage since the day ``since``."""
         admin = _role(request) >= Role.ADMIN
         since = (await parameters(request)).get("since") or None
         usage = await self._accounting.usage(since) if admin else []
@@ -82,13 +82,13 @@ class WorkPages:
         return self._web.page(request, "upkeep.html", **answer)
 
     async def cluster(self, request: web.Request) -> web.Response:
-        """The other mirrors, and what they share; there is no such page for a mirror that is alone."""
+        """The other mirrors, and what they share; without a cluster there is no such page."""
         if self._cluster is None:
             raise web.HTTPNotFound(text="this mirror is alone: there is no [cluster] in its configuration\n")
         return self._web.page(request, "cluster.html", cluster=await self._cluster())
 
 
 def _role(request: web.Request) -> Role:
-    """Of whoever asks; who was admitted without being asked may do everything."""
+    """The user's role; someone who was admitted without a check may do everything."""
     principal = request.get(PRINCIPAL)
     return Role.ADMIN if principal is None else principal.role

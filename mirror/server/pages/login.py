@@ -1,4 +1,4 @@
-"""The page's login: a token for a cookie that no script can read, and the way out."""
+"""Login on the page: a token in exchange for a cookie that no script can read; and logout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LoginPage:
         LOG_OUT.add(router, self.log_out)
 
     async def form(self, request: web.Request) -> web.StreamResponse:
-        """The form; ``next`` is where to go afterwards."""
+        """The form; ``next`` is the page to go to afterwards."""
         return self._page(request, local_path(request.query.get("next", "/")))
 
     def _page(self, request: web.Request, onward: str, problem: str = "", status: int = 200) -> web.Response:

@@ -1,9 +1,7 @@
-"""The pages of what there is: the front page, coverage, the series.
+"""The pages of what is cached: the front page, coverage, the series; and an example record set for each series.
 
-Clients look whether ``http://jsoc.stanford.edu/`` answers before they begin (drms' own tests do). A
-request for that page goes to JSOC; when JSOC is down, this page stands in, since everything held works.
-
-A small record set of a series, to begin with. Pure.
+Clients check whether ``http://jsoc.stanford.edu/`` answers before they begin (drms' own tests do). A request for that
+page goes to JSOC; while JSOC is down, our page stands in, since everything that is cached still works.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 
 _TIME = re.compile(r"\d{4}\.\d\d\.\d\d")
 _SOME_DAY = "2014.01.01"
-#: Keywords that an example shows beside the prime keys, where a series has them.
+#: Keywords that an example shows in addition to the prime keys, if a series has them.
 _LIKED = ("QUALITY", "CRLN_OBS", "CRLT_OBS", "EXPTIME", "USFLUX", "DATAMEAN")
 
 
@@ -54,7 +52,7 @@ def usual_set(series: Series) -> str:
 
 
 def example(series: Series) -> SnippetQuery:
-    """A search of that set, with the keywords that most people want first."""
+    """A search for that set, with the keywords that most people want first."""
     primes = [k.name for k in series.primekeys]
     keys = [*primes, *(n for n in _LIKED if series.keyword(n) and n not in primes)][:5] or ["*recnum*"]
     ds = usual_set(series)
@@ -96,7 +94,7 @@ class Pages:
         SERIES_PAGE.add(router, self._web.own(self.series))
 
     async def front(self, request: web.Request) -> web.StreamResponse:
-        """JSOC's front page for a client that takes us for JSOC, as long as there is one; else ours."""
+        """JSOC's front page for a client that takes us for JSOC, while JSOC answers; else ours."""
         if not request.raw_path.startswith("/"):
             try:
                 return await self._proxy.pass_through(request)
@@ -108,12 +106,12 @@ class Pages:
         return self._web.page(request, "overview.html", state=await self._overview.state())
 
     async def coverage(self, request: web.Request) -> web.Response:
-        """The heat map of the series that ``series`` names, or of the one with the most records."""
+        """The heat map of the series in ``series``, or of the one with the most records."""
         chosen = (await parameters(request)).get("series", "")
         counted = [(s, await self._index.count(s)) for s in self._index.all_series() if _has_days(s)]
         held = self._index.series(chosen) if chosen else None
         if chosen and held is None:
-            await self._search.structure(chosen)  # known from now on, or an error that says why not
+            await self._search.structure(chosen)  # cached from now on, or an error that says why not
             held = self._index.series(chosen)
         shown = held[0] if held else max(counted, key=lambda c: c[1], default=(None, 0))[0]
         spans = [] if shown is None else await self._ranges.ranges(shown.name, folded=True)
@@ -123,7 +121,7 @@ class Pages:
         )  # fmt: skip
 
     async def every_series(self, request: web.Request) -> web.Response:
-        """The series that are known; with ``q``, the one of that name."""
+        """The cached series; with ``q``, the one of that name."""
         if name := (await parameters(request)).get("q", "").strip():
             raise web.HTTPSeeOther(f"/series/{in_path(name)}")
         files = await self._totals.by_series()
@@ -134,7 +132,7 @@ class Pages:
         return self._web.page(request, "series_list.html", listed=listed)
 
     async def series(self, request: web.Request) -> web.Response:
-        """One series: its keys, keywords, segments and links; known from now on, if JSOC knows it."""
+        """One series: its keys, keywords, segments and links; cached from now on, if JSOC knows it."""
         series = await self._search.structure(request.match_info["name"])
         files, usual = await self._totals.by_series(), example(series)
         answer: dict[str, Any] = {

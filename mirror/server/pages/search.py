@@ -1,6 +1,6 @@
 """The search page, and what helps to write record sets: their check, the builder, names of series.
 
-What the search page shows, worked out from what was asked and found. Pure.
+The first part is pure: what the page shows, from the request and the result.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 
 
 RECNUM = "*recnum*"
-#: Longitude and latitude of an active region: its flux-weighted middle, from the central meridian, in degrees.
+#: Longitude and latitude of an active region: its flux-weighted centre, from the central meridian, in degrees.
 PLACES = ("LON_FWT", "LAT_FWT")
-#: Records that are asked for unless somebody says otherwise, and rows on a page that the server makes.
+#: The default number of records, and the rows on a page that the server makes.
 RECORDS, ROWS = 1000, 100
-#: How many records may be chosen on the page, and how many pictures.
+#: The numbers of records and of pictures that can be chosen on the page.
 CHOICES, FRAMES = (100, 1000, 5000, 20_000, -100, -1000), (12, 24, 48, 96)
 _SPAN = ("start", "end", "length", "step")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A search to begin with."""
+    """An example search."""
 
     ds: str
     key: str
@@ -74,7 +74,7 @@ STARTS = (
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What the builder asks of one prime key: a span of times, or values."""
+    """A field of the builder for one prime key: a span of times, or values."""
 
     name: str
     note: str
@@ -89,7 +89,7 @@ class Field:
 class Column:
     """A column of the table; ``kind`` is time, number or text, a ``hidden`` one is only for captions, links and plots.
 
-    ``error`` names the column that is its error, "" if none is; a ``helper`` is there for plots of others only.
+    ``error`` names the column that is its error, "" if there is none; a ``helper`` is there only for plots of others.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Column:
 
 
 def field_of(series: Series, prime: PrimeKey, choice: KeyChoice) -> Field:
-    """The builder's field of a prime key, filled in with what was chosen."""
+    """The builder's field for a prime key, filled in with the chosen values."""
     keyword = series.keyword(prime.name)
     time = is_time(series, prime)
     note, units = ("", "") if keyword is None else (keyword.note, keyword.units)
@@ -112,7 +112,7 @@ def field_of(series: Series, prime: PrimeKey, choice: KeyChoice) -> Field:
 
 
 def builder(series: Series, record_set: RecordSet | None) -> dict[str, Any]:
-    """The builder for a series, filled in as a record set says; ``whole``: it can say all of that."""
+    """The builder for a series, filled in from a record set; ``whole``: it can express all of it."""
     parts = None if record_set is None else apart(series, record_set)
     keys, where = ({}, "") if parts is None else parts
     return {
@@ -127,7 +127,7 @@ def builder(series: Series, record_set: RecordSet | None) -> dict[str, Any]:
 
 
 def filled_in(given: Mapping[str, str]) -> dict[str, KeyChoice]:
-    """What was chosen in the builder's form: ``v.KEY`` for values, ``start.KEY`` and so on for a span."""
+    """The values in the builder's form: ``v.KEY`` for values, ``start.KEY`` and so on for a span."""
     keys: dict[str, KeyChoice] = {}
     spans: dict[str, dict[str, str]] = {}
     for name, value in given.items():
@@ -140,7 +140,7 @@ def filled_in(given: Mapping[str, str]) -> dict[str, KeyChoice]:
 
 
 def columns(series: Series, names: Sequence[str], shown: Iterable[str]) -> list[Column]:
-    """The columns of a table of these names, of which only some are shown."""
+    """The columns of a table with these names, of which only some are shown."""
     visible = {name.lower() for name in shown}
     found = []
     for name in names:
@@ -158,9 +158,9 @@ _KINDS = {**dict.fromkeys(INTEGER_TYPES | FLOAT_TYPES, "number"), "time": "time"
 
 
 def asked_names(series: Series, keys: Sequence[str]) -> list[str]:
-    """What is asked for beside what is shown: the number for pictures, the prime keys for captions and plots.
+    """Keywords that are fetched but not shown: the number for pictures, the prime keys for captions and plots.
 
-    And the errors of keywords, and where an active region is on the disk, for plots.
+    And the errors of keywords, and the position of an active region on the disk, for plots.
     """
     known = [keyword.name for keyword in series.keywords]
     errors = [bar for key in keys if (bar := error_of(key, known)) is not None]
@@ -171,7 +171,7 @@ def asked_names(series: Series, keys: Sequence[str]) -> list[str]:
 
 
 def spread(total: int, most: int) -> list[int]:
-    """At most so many places of ``total``, as far apart as they go, the first and the last among them."""
+    """At most so many places of ``total``, spread evenly, including the first and the last."""
     if total <= most:
         return list(range(total))
     return sorted({round(i * (total - 1) / (most - 1)) for i in range(most)})
@@ -179,7 +179,7 @@ def spread(total: int, most: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture of a film strip: of which record, its caption, where it and a larger one are, whether to show it."""
+    """A picture of a film strip: its record, its caption, its address and that of a larger one, whether to show it."""
 
     recnum: int
     caption: str
@@ -213,7 +213,7 @@ def frames(
 
 
 def address_with(given: Mapping[str, str]) -> Callable[..., str]:
-    """What makes the address of this search with other parameters; one that is "" is left out."""
+    """Builds the address of this search with other parameters; one that is "" is left out."""
 
     def address(**other: object) -> str:
         together = {**given, **{name: str(value) for name, value in other.items()}}
@@ -235,12 +235,12 @@ def _surroundings(problem: Mapping[str, Any], text: str) -> dict[str, Any]:
     }
 
 
-#: The parameters that make a search, and the page that shows it.
+#: The parameters of a search, and of the page that shows it.
 _STATE = ("ds", "key", "seg", "n", "where", "pictures", "frames", "fetch", "x", "y", "page")
 
 
 class SearchPage:
-    """The handlers of ``/search`` and of what its scripts ask."""
+    """The handlers of ``/search`` and of its scripts' requests."""
 
     def __init__(self, site: Site, api: SearchApi, queries: QueryCheck, pictures: QuickLooks) -> None:
         self._pictures = pictures
@@ -261,7 +261,7 @@ class SearchPage:
         return msgspec.convert(await self._queries.check(asked.ds), api.Checked)
 
     async def build(self, request: web.Request, _: Nothing) -> api.Checked:
-        """The record set that the builder's form makes, checked as above."""
+        """The record set of the builder's form, checked as above."""
         try:
             ds = await self._built(request)
         except BadRequest as problem:
@@ -269,18 +269,18 @@ class SearchPage:
         return msgspec.convert(await self._queries.check(ds), api.Checked)
 
     async def names(self, _: web.Request, asked: api.NamesQuery) -> list[api.KnownName]:
-        """The series that have what was typed in their names or notes."""
+        """The series whose names or notes contain the typed text."""
         return msgspec.convert(await self._queries.names(asked.q), list[api.KnownName])
 
     async def builder(self, request: web.Request) -> web.Response:
-        """The fields of the builder for one series, as a piece of a page."""
+        """The fields of the builder for one series, as a fragment of a page."""
         series = await self._queries.structure((await parameters(request)).get("series", ""))
         return self._site.page(
             request, "search-fields.html", builder=builder(series, None), series=series
         )
 
     async def page(self, request: web.Request) -> web.Response:
-        """A search with all it shows; without a record set, what one needs to write one."""
+        """A search with everything it shows; without a record set, what is needed to write one."""
         given = {k: v for k, v in (await parameters(request)).items() if k in _STATE and v.strip()}
         given["key"] = ",".join(filter(None, [given.get("key", ""), *request.query.getall("k", [])]))
         answer: dict[str, Any] = _blank(given)
@@ -304,7 +304,7 @@ class SearchPage:
         )
 
     async def _shown(self, request: web.Request, given: Mapping[str, str]) -> dict[str, Any]:
-        """The parts of the page that are about a record set, as far as there are any."""
+        """The parts of the page that are about a record set, if there is one."""
         ds, known = given["ds"], {}
         try:
             sets = parse_query(ds).sets
@@ -324,7 +324,7 @@ class SearchPage:
     async def _frames(
         self, given: Mapping[str, str], series: Series, payload: api.Found
     ) -> list[Frame]:
-        """The film strip that is asked for; only what is held is shown, unless the rest is to be fetched."""
+        """The requested film strip; only cached files are shown, unless missing ones are to be fetched."""
         segment, fetch = given.get("pictures", ""), given.get("fetch") == "1"
         if segment not in image_segments(series) or not payload.rows:
             return []
@@ -335,7 +335,7 @@ class SearchPage:
 
 
 def _known(series: Series, sets: tuple[RecordSet, ...]) -> dict[str, Any]:
-    """What the series of a search tells."""
+    """What is known about the series of a search."""
     return {
         "series": series,
         "builder": builder(series, sets[0] if len(sets) == 1 else None),

@@ -1,10 +1,8 @@
-"""The page's frame: templates filled in, static files served, and the headers that both go with.
+"""The frame of the pages: templates, static files, the headers of both, and how numbers, sizes and times are printed.
 
-Rule for editors: nothing from outside, no script and no style within a page; the policy below forbids both,
-also to whatever a hostile name might smuggle in. Static files lie below a hash of them all, so that
-browsers may keep them for good, and one imports the other by a relative name.
-
-How pages print numbers, sizes and moments. Pure; the scripts have the same in site.js.
+Rule for editors: nothing from outside, no inline script and no inline style; the policy forbids both, also to anything
+that a hostile name might inject. Static files are below a hash of them all, so that browsers may keep them for good,
+and one imports another by a relative name. The scripts have the same printing functions in site.js.
 """
 
 from __future__ import annotations
@@ -44,12 +42,12 @@ if TYPE_CHECKING:
 
 
 def amount(value: float | None) -> float:
-    """A number for an attribute, such as the value of a progress bar: 0 for what is not known."""
+    """A number for an attribute, such as the value of a progress bar: 0 if unknown."""
     return 0 if value is None or not math.isfinite(value) else value
 
 
 def in_path(text: str) -> str:
-    """A text as one part of an address."""
+    """A text as one segment of a path."""
     return quote(text, safe="", errors="replace")
 
 
@@ -64,7 +62,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-#: What may be the name of a series.
+#: A possible name of a series.
 _SERIES = re.compile(r"[A-Za-z]\w*\.\w+", re.ASCII)
 _FOREVER = "public, max-age=31536000, immutable"
 #: Path and name of each page in the navigation.
@@ -79,9 +77,9 @@ NAVIGATION = (
     ("/datasets", "Data sets"),
     ("/upkeep", "Upkeep"),
 )
-#: The page that stands there only where there is a cluster.
+#: The page that is in the navigation only in a cluster.
 CLUSTER = ("/cluster", "Cluster")
-#: Suffixes whose kinds a machine may know otherwise, or not at all.
+#: Suffixes whose media types a machine may not know, or know differently.
 _KINDS = {
     ".js": "text/javascript",
     ".css": "text/css",
@@ -92,7 +90,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A static file: its content, its kind and its entity tag."""
+    """A static file: its content, its media type and its entity tag."""
 
     body: bytes
     kind: str
@@ -136,9 +134,9 @@ class Site:
     def page(
         self, request: web.Request, template: str, /, *, status: int = 200, **values: Any
     ) -> web.Response:
-        """The page of a template; ``request`` tells where we are, ``values`` are what it shows."""
+        """The page of a template; ``request`` gives the current path, ``values`` are what it shows."""
         principal = request.get(PRINCIPAL)
-        role = Role.ADMIN if principal is None else principal.role  # who is admitted without being asked may do everything
+        role = Role.ADMIN if principal is None else principal.role  # someone admitted without a check may do everything
         text = self.render(
             template,
             path=request.path,
@@ -151,20 +149,20 @@ class Site:
             **values,
         )
         headers = {**HEADERS, "Cache-Control": "no-cache"}
-        # A header or an address may have brought what UTF-8 cannot say.
+        # A header or an address may contain what UTF-8 cannot encode.
         body = text.encode("utf-8", "replace")
         return web.Response(
             body=body, content_type="text/html", charset="utf-8", status=status, headers=headers
         )
 
     def render(self, template: str, /, **values: Any) -> str:
-        """A template filled in; UndefinedError if it wants a value that is not among these."""
+        """A filled-in template; UndefinedError if it uses a value that is not among these."""
         return self._templates.get_template(template).render(**values)
 
     def own(self, handler: Handler) -> Handler:
-        """A page's handler, for requests to us: one that takes us for JSOC is passed on to it.
+        """A page's handler, for requests to us: a client that takes us for JSOC is passed on to it.
 
-        An error of ours becomes a page that tells of it.
+        One of our errors becomes a page that shows it.
         """
 
         @wraps(handler)
@@ -181,7 +179,7 @@ class Site:
 
     @web.middleware
     async def show_problems(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The answer; for a browser a page where that is an error, or where nothing is found."""
+        """The answer; for a browser, errors and missing pages become a page."""
         if not for_browser(request):
             return await handler(request)
         try:
@@ -192,13 +190,13 @@ class Site:
             problem = await self._suggestions.improved(error)
             return self.page(request, "problem.html", status=codes(error)[1], problem=str(problem))
         missing = response.status == web.HTTPNotFound.status_code and not response.prepared
-        passed = "X-Mirror" in response.headers  # else a page of ours says already what there is not
+        passed = "X-Mirror" in response.headers  # otherwise one of our pages already says what is missing
         if missing and (passed or response.content_type != "text/html"):
             return self._not_found(request, passed=passed)
         return response
 
     def _not_found(self, request: web.Request, *, passed: bool, why: str = "") -> web.Response:
-        """A page that names what may have been meant; ``passed``: JSOC was asked, too. ``why`` says what is missing."""
+        """A page with suggestions; ``passed``: JSOC was asked, too. ``why`` says what is missing."""
         first = request.path.split("/")[1]
         pages = {name.strip("/"): (name, title) for name, title in self._navigation}
         found = [pages[name] for name in near(first, pages)]
@@ -207,7 +205,7 @@ class Site:
         return self.page(request, "not_found.html", status=web.HTTPNotFound.status_code, near=found, passed=passed, why=why)
 
     async def static(self, request: web.Request) -> web.StreamResponse:
-        """A static file; for good under the present version, else only as long as it is the same."""
+        """A static file; cacheable for good under the current version, otherwise only while it is unchanged."""
         asset = self._assets.get(request.match_info["name"])
         if asset is None:
             raise web.HTTPNotFound(text="no such file\n")

@@ -1,4 +1,4 @@
-"""The audit: what was done to the mirror itself, written down once it ended, however it ended."""
+"""The audit: who did what to the mirror itself, recorded once a request has ended, however it ended."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that deeds are kept.
+#: Seconds for which entries are kept.
 KEPT = 400 * 86400.0
 #: Characters of what was sent that are kept.
 LONGEST = 1000
-#: Members of a body that say who somebody is, or let him in.
+#: Members of a body that identify or authenticate somebody.
 _PRIVATE = frozenset({"address", "email", "notify", "token", "password", "secret", "hash"})
 
 
 def about(body: bytes) -> str:
-    """A body of JSON as it is written down: without addresses and secrets, and not too long."""
+    """A JSON body as it is recorded: without addresses and secrets, and shortened."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):
@@ -50,14 +50,14 @@ def _masked(given: Any, depth: int = 4) -> Any:
 
 
 class Audit:
-    """Writes deeds down, and tells of them; ``now`` gives Unix seconds."""
+    """Records deeds, and lists them; ``now`` gives Unix seconds."""
 
     def __init__(self, table: AuditTable, now: Callable[[], float]) -> None:
         self._table = table
         self._now = now
 
     async def note(self, who: str, address: str, action: str, body: bytes, code: int) -> None:
-        """Somebody did something, and that is how it was answered. A store that cannot take it stops nobody."""
+        """Record what somebody did and how it was answered. A store that cannot be written stops nobody."""
         now, who, action = self._now(), redacted(who), redacted(action)
         log.info("audit who=%s address=%s action=%s code=%d", who, address, action, code)
         try:
@@ -107,7 +107,7 @@ class AuditTable:
         self._tables = Tables(database)
 
     async def add(self, deed: Deed, *, oldest: float) -> None:
-        """Write a deed down, and forget those before ``oldest``."""
+        """Record a deed, and delete those before ``oldest``."""
 
         def work(cursor: Cursor) -> None:
             cursor.execute(

@@ -1,9 +1,8 @@
-"""Whom the mirror lets in: tokens, sessions of the page, and a limit on wrong tokens.
+"""Whom the mirror admits: tokens, sessions of the page, and a limit on wrong tokens.
 
-Secrets are kept as digests only. A token holds as long as its table stands in config.toml; a session as long as
-its token does, and no longer than half a day.
-
-Tables ``[[token]]`` of config.toml: made, listed and taken out. The token itself is told once, and kept nowhere.
+Tokens are tables ``[[token]]`` of config.toml, which are made, listed and removed here. Secrets are kept as digests
+only: a token is shown once, when it is made. It is valid as long as its table is in config.toml; a session as long as
+its token, and half a day at most.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ if TYPE_CHECKING:
     from mirror.config.editing import ConfigFile
     from mirror.config.loading import Access, Config, Token
 
-#: Seconds that a session of the page holds.
+#: Seconds for which a session of the page is valid.
 SESSION = 12 * 3600.0
 #: Sessions, and addresses that sent wrong tokens, kept in memory.
 MOST = 10_000
-#: Wrong tokens that one address may send in so many seconds.
+#: Wrong tokens that one address may send, in how many seconds.
 FAILURES, PERIOD = 10, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, and what may be done: ``name`` that of a token, "" for an address of a network.
+    """Who asks, and what they may do: ``name`` is that of a token, "" for an address of a network.
 
-    ``ambient`` says that a browser would bring this right along unasked: an address has it, a header has not.
+    ``ambient`` says that a browser sends this right unasked: an address does, a header does not.
     ``session`` is the digest of a session's cookie, "" without one.
     """
 
@@ -67,7 +66,7 @@ class _Session:
 class FailedLogins:
     """Counts the wrong tokens of an address, so that logs and processor are not flooded; ``now`` gives Unix seconds.
 
-    A right token is never held up by it.
+    It never delays a right token.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -96,17 +95,17 @@ class Authenticator:
         self._key = secrets.token_bytes(32)
         self._sessions: dict[str, _Session] = {}
         self._failed = FailedLogins(now)
-        self._ambient: dict[tuple[str | None, bool], Principal] = {}  #: who has no token, as the configuration says
+        self._ambient: dict[tuple[str | None, bool], Principal] = {}  #: those without a token, by the configuration
         self._access, self._tokens = config.access, {t.name: t for t in config.token}
 
     def apply(self, config: Config) -> None:
-        """Let in whom another configuration names; tokens that went are refused from now on, and their sessions."""
+        """Use another configuration; removed tokens are refused from now on, and their sessions end."""
         self._ambient.clear()
         self._access, self._tokens = config.access, {t.name: t for t in config.token}
 
     @property
     def access(self) -> Access:
-        """The section of the configuration that holds."""
+        """The section of the configuration in force."""
         return self._access
 
     def token(self, name: str) -> Token | None:
@@ -119,7 +118,7 @@ class Authenticator:
         return bool(self._tokens)
 
     def by_address(self, remote: str | None, *, passed_on: bool = False) -> Principal:
-        """What may be done from an address without a token; ``passed_on`` by a server in front it is not this computer."""
+        """What an address may do without a token; if ``passed_on`` by a server in front, it is not this computer."""
         known = self._ambient.get((remote, passed_on))
         if known is None:
             address = address_of(remote)
@@ -141,7 +140,7 @@ class Authenticator:
     # ---- sessions of the page ---------------------------------------------------------------------
 
     def log_in(self, token: str, remote: str | None) -> tuple[str, Principal]:
-        """A new session's cookie; Refused if that is no token, TooMany for an address that sends many wrong ones."""
+        """A new session's cookie; Refused for a wrong token, TooMany for an address that sends many wrong ones."""
         principal = self.by_token(token, remote)
         if principal is None:
             raise Refused("Invalid or revoked token.")
@@ -172,11 +171,11 @@ class Authenticator:
         self._sessions.pop(_hashed(cookie), None)
 
     def form_token(self, principal: Principal) -> str:
-        """What a form must bring along, so that it is one of ours, made for this principal."""
+        """What a form must contain to prove that it is ours, made for this principal."""
         return hmac.new(self._key, f"form {principal.session}".encode(), "sha256").hexdigest()
 
     def is_form_token(self, principal: Principal, given: str) -> bool:
-        """Whether a form brought it along."""
+        """Whether a form contained it."""
         return hmac.compare_digest(self.form_token(principal).encode(), given.encode("utf-8", "replace"))
 
 
@@ -208,7 +207,7 @@ NO_LIMITS: Mapping[str, object] = MappingProxyType({})
 def create(
     file: ConfigFile, name: str, role: str, random: Callable[[int], bytes], limits: Mapping[str, object] = NO_LIMITS
 ) -> str:
-    """A new token, whose hash stands in the file with its ``limits``; BadRequest for a name that cannot be or is taken."""
+    """A new token, whose hash is in the file with its ``limits``; BadRequest for a name that is invalid or taken."""
     try:
         read_name(name)
     except ValueError as problem:
@@ -234,7 +233,7 @@ def listed(file: ConfigFile) -> tuple[Token, ...]:
 
 
 def revoke(file: ConfigFile, name: str) -> None:
-    """Take a token out; UnknownName if there is none of that name."""
+    """Remove a token; UnknownName if there is none of that name."""
     document, before = file.read()
     names = [token.name.lower() for token in before.token]
     if name.lower() not in names:

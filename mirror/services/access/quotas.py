@@ -1,13 +1,14 @@
 """What a token may take: bytes in a day, requests in a period. Whoever takes more is asked to come again later.
 
-1. A request is refused before anything works on it, or answered whole: what was begun below a quota is not cut off.
-2. Bytes are those that were sent, or those that JSOC had to send for it, whichever are more; usage has them, so that they
-   count over a restart. The day is that of UTC, as in ``mirror usage``.
-3. A rate is a bucket: it holds the requests of a period, and fills evenly. So a burst of all of them is fine.
-4. A user is a token: its sessions of the page and its scripts take of the same.
-5. A quota is one for all mirrors of a cluster. Each tells what it has given and hears what the others have, every second while
-   it is asked (``Quotas.told``, ``heard``): no request waits for that. What all of them gave meanwhile beyond a rate is waited
-   for afterwards; bytes may go beyond by what begins within some two seconds. While the cluster is away each counts alone.
+1. A request is refused before it is processed, or answered whole: what began below a quota is not cut off.
+2. Bytes are those that were sent, or those that JSOC had to send for it, whichever are more. Usage keeps them, so they
+   survive a restart. The day is that of UTC, as in ``mirror usage``.
+3. A rate is a bucket: it holds the requests of a period, and fills evenly, so a burst of all of them is allowed.
+4. A user is a token: its sessions of the page and its scripts share one quota.
+5. A quota covers all mirrors of a cluster. Each reports what it has granted and reads what the others have, every
+   second while it is asked (``Quotas.told``, ``heard``): no request waits for that. What they granted together beyond
+   a rate is made up for by waiting; bytes may exceed the quota by what begins within some two seconds. While the
+   cluster is away each counts alone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.services.access.usage import Accounting
 
 
-#: Seconds without a word of the others after which what each of them admitted meanwhile is not counted one by one.
+#: Seconds without a report of the others after which what each admitted meanwhile is not counted one by one.
 GAP = 15.0
 
 
@@ -79,7 +80,7 @@ class Quotas:
         self._given[name] += 1
 
     def _left_elsewhere(self, name: str, rate: Rate, now: float) -> float:
-        """The requests that are left of a token that has not asked here yet, as far as others have told."""
+        """The requests left to a token that has not asked here yet, as far as the others have reported."""
         others = (taken for (who, _), taken in self._others.items() if who == name)
         return min([float(rate.requests), *(_filled(rate, taken.remaining, now - taken.at) for taken in others)])
 
@@ -118,6 +119,6 @@ def _filled(rate: Rate, left: float, seconds: float) -> float:
 
 
 def _more(taken: Taken, before: Taken | None) -> int:
-    """The requests that a mirror has admitted since it told of them before; it may have begun again."""
+    """The requests that a mirror has admitted since its last report; it may have restarted."""
     known = 0 if before is None else before.requests
     return taken.requests - (known if known <= taken.requests else 0)

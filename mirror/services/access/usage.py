@@ -1,7 +1,7 @@
-"""Who uses the mirror, and how much: counted in memory, written down now and then.
+"""Who uses the mirror, and how much: counted in memory, written to the store now and then.
 
-Whoever asks is known within the tasks that work for him, so that what JSOC sends counts for whoever asked
-first; what the mirror does by itself counts as its own.
+The user is known within the tasks that work for a request, so what JSOC sends counts for whoever asked first; what
+the mirror does by itself counts as its own.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
     from mirror.upstream.client import Exchange
 
-#: What nobody asked for: subscriptions, checks.
+#: The mirror's own work: subscriptions, checks.
 ITSELF = "(mirror)"
 DAY = 86400.0
-#: Seconds of which is told without a day.
+#: Seconds that are shown if no day is given.
 SHOWN = 30 * DAY
 
 
 class Elsewhere(Protocol):
-    """The other mirrors of a cluster, which count as well. All of it raises ClusterAway while they cannot be reached."""
+    """The other mirrors of a cluster, whose use counts too. Raises ClusterAway while they cannot be reached."""
 
     async def tell(self, lines: Sequence[UsageLine]) -> None:
-        """These are the totals of their days and people, at this mirror."""
+        """Report the totals of these days and users at this mirror."""
         ...
 
     async def others(self, since: str) -> list[UsageLine]:
@@ -60,7 +60,7 @@ class Accounting:
         self._untold = day_of(now() - SHOWN)  #: the first day of which the others do not know all
 
     async def recall(self) -> None:
-        """Know what was used today before the start."""
+        """Load what was used today before the start."""
         self._turn_to(self._now())
         self._today = {who: used for day, who, used in await self._table.since(self._day[1]) if day == self._day[1]}
 
@@ -102,7 +102,7 @@ class Accounting:
             self.count(who, Used(requests=int(who == ITSELF), upstream_bytes=exchange.bytes))
 
     async def write_down(self) -> None:
-        """Write down what was counted since the last time, and tell the other mirrors."""
+        """Store what was counted since the last time, and report it to the other mirrors."""
         used, self._used = self._used, {}
         oldest = datetime.fromtimestamp(self._now(), UTC) - timedelta(days=DAYS)
         try:
@@ -154,10 +154,10 @@ def _day(text: str) -> str:
         raise BadRequest(f"{text!r} is no day; expected one such as 2026-11-22") from None
 
 
-#: Addresses of a day that are told apart; what comes on top counts as ``OTHERS``.
+#: Addresses that are counted separately in a day; all further ones count as ``OTHERS``.
 MOST = 5_000
 OTHERS = "others"
-#: Users that metrics tell apart since the start.
+#: Users that metrics count separately since the start.
 MEASURED = 100
 #: Days that are kept.
 DAYS = 400
@@ -200,7 +200,7 @@ class UsageTable:
         self._tables = Tables(database)
 
     async def add(self, used: Mapping[Key, Used], *, oldest: str) -> None:
-        """Add what was used to what is known of these days, and forget days before ``oldest``."""
+        """Add these amounts to those of their days, and delete days before ``oldest``."""
 
         def work(cursor: Cursor) -> None:
             for day in {day for day, _ in used}:

@@ -1,8 +1,8 @@
-"""Adopting files that people already have: find each one's record, verify it, keep it.
+"""Adopting files that people already have: find each file's record, verify it, keep it.
 
-Nothing is kept that was not verified, and nothing is removed here: whoever owns the originals does that,
-once they are told that their files are held. A crash leaves a file adopted or not: the row that says whose
-it is comes last, and a blob without one is the first to be evicted.
+Nothing is kept that was not verified, and nothing is removed here: the owner removes the originals once they are
+reported as cached. A crash leaves a file adopted or not: the row that names its record comes last, and a blob without
+one is evicted first.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 
 How = Literal["copy", "link"]
 State = Literal["placed", "held", "rejected", "later"]
-#: Files that are read side by side.
+#: Files that are read concurrently.
 AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file to adopt. ``name`` and ``unit`` (its ``/SUM`` path) are what it was called where it came from."""
+    """A file to adopt. ``name`` and ``unit`` (its ``/SUM`` path) are those of its origin."""
 
     path: Path
     name: str | None = None
@@ -96,9 +96,9 @@ class Adoption:
     async def adopt(
         self, items: Sequence[Item], how: How = "copy", *, dry_run: bool = False, compare: bool = False
     ) -> list[AdoptOutcome]:
-        """Adopt files together; an outcome for each, in order. With ``compare`` also what is held is read.
+        """Adopt files together; an outcome for each, in order. With ``compare`` cached files are read too.
 
-        Many at a time are cheap: JSOC is asked once for all records of a series.
+        Adopting many at a time is cheap: JSOC is asked once for all records of a series.
         """
         looks = await asyncio.to_thread(_look_at, items)
         places = await self._places(looks)
@@ -144,7 +144,7 @@ class Adoption:
         return found
 
     async def _owners(self, unit: str) -> list[Series]:
-        """The series that have a record in the storage unit of a path, of what is held."""
+        """The series that have a cached record in the storage unit of a path."""
         file = unit_file(unit)
         condition = f"sunum = {file.sunum}" if file is not None else "FALSE"
         return [s for s in self._index.all_series() if await self._index.recnums(s, condition)]
@@ -159,11 +159,11 @@ class Adoption:
             return [Unplaced(why, for_now=True) for _ in looks]
         claims = [await self._claim(seen, series) for seen in looks]
         found = await self._finder.find(series, [c for c in claims if not isinstance(c, Unplaced)])
-        # Comparing some hundred keywords a file takes long enough to be noticed by who waits for an answer.
+        # Comparing some hundred keywords per file takes long enough to delay other answers.
         return await asyncio.to_thread(_decided, looks, claims, self._index.layout(series), found)
 
     async def _claim(self, seen: Look, series: Series) -> Match | Unplaced:
-        """What a file says of itself; its name counts against it if it is plainly that of another series."""
+        """What a file says about itself; a name that is plainly of another series counts against it."""
         named = series_in_name(seen.name)
         if named is not None and named.lower() != series.name.lower():
             try:
@@ -218,7 +218,7 @@ class Adoption:
         return replace(outcome, how=done, same=True)
 
     async def _again(self, found: _Place, done: AdoptOutcome, *, compare: bool) -> AdoptOutcome:
-        """The outcome for another file of a place that one of the same run has taken: it is cached already."""
+        """The outcome for a second file of a place that one of the same run has taken: it is cached already."""
         outcome = replace(_outcome(found, "held"), sha256=done.sha256)
         if not compare:
             return outcome
@@ -232,7 +232,7 @@ class Adoption:
             mode = found.seen.path.stat().st_mode
             try:
                 return await self._taken_in(found, sha256, link=True)
-            except StorageError:  # another file system, or somebody else's file: then a copy has to do
+            except StorageError:  # another file system, or somebody else's file: copy it
                 with suppress(OSError):
                     found.seen.path.chmod(mode & 0o7777)
         return await self._taken_in(found, sha256, link=False)
@@ -245,7 +245,7 @@ class Adoption:
         return "linked" if link else "copied"
 
     async def _note(self, found: _Place, blob: Blob) -> None:
-        """Say whose file a blob is; from here on it is adopted."""
+        """Record which file a blob is; from here on it is adopted."""
         wanted, file = found.wanted, unit_file(found.wanted.path)
         if found.placed.kind == "as-is":
             if file is None:

@@ -1,7 +1,7 @@
-"""Finding the records that files may be of: one question for many files, to the index first where it can tell.
+"""Finding the records that files may belong to: one question for many files, to the index first where it can answer.
 
-Prime keys are asked for along the series' axis, so that what is fetched counts as held from then on and
-exports find it again without JSOC; record numbers only where the newest record is another one.
+Prime keys are queried along the series' axis, so that the fetched records become coverage and exports find them again
+without JSOC; record numbers are queried only where the newest record is another one.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 #: Files in one question: its text stays a few kilobytes.
 AT_ONCE = 100
-#: Values of the first key that are asked for one by one; if there are more, all values of it are asked for.
+#: Values of the first key that are queried one by one; if there are more, all its values are queried.
 FEW = 3
-#: Times that are known worse than this, in seconds, do not tell which record is meant.
+#: Times with a larger uncertainty than this, in seconds, do not identify a record.
 _FINE = 0.5
 
 
@@ -50,13 +50,13 @@ _Before = tuple[str, int] | tuple[()]
 
 @dataclass
 class Found:
-    """The records found of a series, by number; ``problem`` is why others may be there that were not found."""
+    """The records found of a series, by number; ``problem`` says why some may not have been found."""
 
     rows: dict[int, Row] = field(default_factory=dict)
     problem: str | None = None
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take in more records."""
+        """Add more records."""
         self.rows |= {row.recnum: row for row in rows}
 
 
@@ -68,7 +68,7 @@ class Finder:
         self._records = records
 
     async def find(self, series: Series, claims: Sequence[Match]) -> Found:
-        """Every record that one of the claims may be about; more may be among them."""
+        """Every record that one of the claims may mean; others may be among them."""
         found = Found()
         for claim_set in key_questions(series, [c for c in claims if c.recnum is not None]):
             await self._read(series, claim_set, found)
@@ -95,7 +95,7 @@ class Finder:
             found.problem = str(problem)
 
     async def _read_units(self, series: Series, claims: Sequence[Match], found: Found) -> None:
-        """Records by the storage unit in a path: only the index can be asked for those."""
+        """Records by the storage unit in a path: only the index can find these."""
         files = [unit_file(c.path) for c in claims if c.path is not None]
         units = sorted({file.sunum for file in files if file is not None})
         if not units:
@@ -108,7 +108,7 @@ class Finder:
 
 
 def key_questions(series: Series, claims: Iterable[Match]) -> list[RecordSet]:
-    """The record sets that hold all records with the prime keys of these claims, by AT_ONCE slots.
+    """The record sets that contain all records with the prime keys of these claims, by AT_ONCE slots.
 
     A first key that is not the axis (HARPNUM before T_REC) is named if its values are few: people name it,
     and all its values would be many records.
@@ -133,7 +133,7 @@ def key_questions(series: Series, claims: Iterable[Match]) -> list[RecordSet]:
 
 
 def _span(axis: Axis, claim: Match) -> tuple[int, int] | None:
-    """Where on the axis the record must be; None if the file does not tell, or only roughly (a day)."""
+    """Where on the axis the record must be; None if the file does not say, or only roughly (a day)."""
     value = claim.keys.get(axis.key)
     if value is None or isinstance(value.value, str) or value.resolution > _FINE:
         return None
@@ -188,7 +188,7 @@ def _facts(fields: Mapping[str, str], segment: str) -> SegmentFacts:
 def wanted_by(claim: Match, series: Series, found: Mapping[int, Candidate]) -> list[Candidate]:
     """The candidates that a claim may mean: by path, by number, or all whose prime keys agree.
 
-    Without number and path it must tell its place on the axis: else others may fit that nobody asked for.
+    Without number and path it must say its place on the axis: otherwise records may match that nobody asked for.
     """
     if claim.path is not None:
         file = unit_file(claim.path)
@@ -209,7 +209,7 @@ def _tail(path: str) -> str:
 
 
 def no_owner(unit: str) -> Unplaced:
-    """Why a file at the path of a storage unit has no place: JSOC cannot be asked whose a unit is."""
+    """Why a file at the path of a storage unit has no place: JSOC cannot say which record a unit belongs to."""
     number = unit.split("/")[2][1:]
     return Unplaced(
         f"no cached record is in storage unit {number}; search for its records first", True
@@ -217,7 +217,7 @@ def no_owner(unit: str) -> Unplaced:
 
 
 def not_found(claim: Match, series: Series, problem: str | None) -> Unplaced:
-    """Why there is no record for a claim, and whether that may be otherwise later."""
+    """Why there is no record for a claim, and whether there may be one later."""
     if problem is not None:
         return Unplaced(f"its record is not cached, and JSOC could not be contacted: {problem}", for_now=True)
     if claim.path is not None:

@@ -1,7 +1,7 @@
-"""The inbox: a folder whose FITS files are adopted as they come. Placed ones leave it, others go to rejected/.
+"""The inbox: a folder whose FITS files are adopted as they come. Placed files leave it, others go to rejected/.
 
-A file is left alone until it rests: as long as its size or its time changes, somebody is writing it. What
-cannot be decided now, because JSOC is away or the disk is full, stays and is tried again.
+A file is left alone while its size or its time changes: somebody is writing it. What cannot be decided now, because
+JSOC is away or the disk is full, stays and is tried again.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a file must not have changed for, and after which what could not be decided is tried again.
+#: Seconds for which a file must not have changed, and after which an undecided one is tried again.
 REST, RETRY = 5.0, 300.0
-#: Seconds after which the folder is looked at in any case: not every file system tells of changes.
+#: Seconds after which the folder is read in any case: not every file system reports changes.
 IDLE = 60.0
 #: Files that are adopted together.
 AT_ONCE = 200
 REJECTED = "rejected"
-#: Endings of what programs are still fetching.
+#: Endings of files that programs are still fetching.
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".download", ".filepart")
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file that was seen: how it was, since when it has been so, and when it may be taken at the earliest."""
+    """A file that was seen: its stamp, since when it has been unchanged, and when it may be taken at the earliest."""
 
     stamp: Stamp
     since: float
@@ -54,7 +54,7 @@ class Waiting:
 def watched(
     before: Mapping[Path, Waiting], there: Mapping[Path, Stamp], now: float
 ) -> tuple[dict[Path, Waiting], list[Path]]:
-    """What is known of the files that are there now, and which of them rest and are due. Pure."""
+    """What is known of the files that are there now, and which of them are unchanged and due. Pure."""
     known = {}
     for path, stamp in there.items():
         last = before.get(path)
@@ -87,7 +87,7 @@ class Inbox:
         self._woken = asyncio.Event()
 
     async def start(self) -> None:
-        """Look at once, and from now on; ConfigError if the folder cannot be had."""
+        """Look at once, and from now on; ConfigError if the folder cannot be used."""
         if self._folder is None:
             return
         try:
@@ -118,7 +118,7 @@ class Inbox:
         return any(w.not_before <= self._now() for w in self._known.values())
 
     async def turn(self) -> list[AdoptOutcome]:
-        """One look at the folder: adopt what rests, and clear it away."""
+        """One look at the folder: adopt the unchanged files, and move or remove them."""
         if self._folder is None:
             return []
         there = await asyncio.to_thread(_files, self._folder)
@@ -151,7 +151,7 @@ class Inbox:
 
 
 def remove_unchanged(path: Path, stamp: Stamp) -> bool:
-    """Remove a file if it is still the one that was adopted; whether it was removed."""
+    """Remove a file if it is still the one that was adopted; True if it was removed."""
     with suppress(OSError):
         if Stamp.of(path.stat()) == stamp:
             path.unlink()
@@ -160,7 +160,7 @@ def remove_unchanged(path: Path, stamp: Stamp) -> bool:
 
 
 def _files(folder: Path) -> dict[Path, Stamp]:
-    """The files of the inbox, in the order of their names; no hidden ones, nor what is still being fetched."""
+    """The files of the inbox, in the order of their names, without hidden ones and those still being fetched."""
     found = {}
     for parent, folders, names in os.walk(folder):
         top = Path(parent) == folder

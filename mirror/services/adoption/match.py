@@ -1,13 +1,12 @@
-"""Which record and segment a file is of: its claims put together, and compared with the records there are.
+"""Which record and segment a file belongs to: its claims combined, and compared with the known records. Pure.
 
-Pure. Evidence may come from the header, from the file's name, and from a path below ``/SUM``. The rule:
-a file is placed only if everything that it says agrees with one record, and with no other. What contradicts
-itself, or leaves a choice, is not placed, and the reason is a text that reads well after the file's name.
+Evidence comes from the header, from the file's name, and from a path below ``/SUM``. The rule: a file is placed only
+if everything that it says agrees with one record, and with no other. A file that contradicts itself, or leaves a
+choice, is not placed; the reason is a text that reads well after the file's name.
 
-Does a file agree with a record? Its keywords with the record's values, its image with the segment. Pure.
-
-A file that somebody has worked on (rotated, rebinned, calibrated further) often keeps the header that it
-had, DRMS_ID and all; what gives it away is a keyword or a shape that is no longer the record's.
+A file agrees with a record if its keywords have the record's values and its image has the segment's shape. A file that
+was modified (rotated, rebinned, calibrated further) often keeps its old header, DRMS_ID and all; a keyword or a shape
+that is no longer the record's gives it away.
 """
 
 from __future__ import annotations
@@ -43,21 +42,21 @@ from mirror.services.adoption.names import (
     read_name,
 )
 
-#: Cards that an export makes by itself, whatever keyword has their name.
+#: Cards that an export always makes itself, even if a keyword has their name.
 _MADE = frozenset({"RECNUM", "DRMS_ID", "PRIMARYK", "LICENSE", "HEADSUM", "CHECKSUM", "DATASUM", "BLANK"})
 #: BITPIX by type. FITS knows no signed bytes: exports of 2015 made 16 bits of them.
 _BITS = {"char": (8, 16), "short": (16,), "int": (32,), "longlong": (64,), "float": (-32,), "double": (-64,)}
 _NUMBER = re.compile(r"[-+]?(\d*)\.?(\d*)(?:[eEdD]([-+]?\d+))?")
-#: Longer strings go on in CONTINUE cards.
+#: Longer strings continue in CONTINUE cards.
 _ONE_CARD = 66
 #: Single precision, printed with as many digits as anybody likes.
 _SINGLE = 2e-7
 
 
 def value_disagreement(series: Series, texts: Mapping[str, str], header: HeaderEvidence) -> str | None:
-    """The first keyword of the header that is not the record's, in words; None if they agree as far as they go.
+    """The first keyword of the header that is not the record's, in words; None if all that both have agree.
 
-    ``texts`` are the record's values as the series prints them. What is missing on either side says nothing.
+    ``texts`` are the record's values as the series prints them. A value that is missing on either side is ignored.
     """
     seen = set(_MADE)
     for keyword in own_keywords(series):
@@ -73,7 +72,7 @@ def value_disagreement(series: Series, texts: Mapping[str, str], header: HeaderE
 def shape_disagreement(
     series: Series, segment: str, dims: str, scaling: tuple[str, str], header: HeaderEvidence
 ) -> str | None:
-    """How the image is not that of the segment; None if it may be.
+    """How the image differs from the segment; None if it may be the segment's.
 
     ``dims`` are the record's own ("4096x4096"), "" if they are not known; ``scaling`` its BZERO and BSCALE.
     """
@@ -92,7 +91,7 @@ def shape_disagreement(
 
 
 def _is_apart(keyword: Keyword, name: str) -> bool:
-    """True for keywords that exports write in ways of their own."""
+    """True for keywords that exports write in a form of their own."""
     stem = stem_of(keyword.name)
     return is_structural(name) or stem in NEVER_EXPORTED or stem in COMMENTARY
 
@@ -142,7 +141,7 @@ def _same_text(claimed: str, printed: str) -> bool:
 def _close(claimed: str, printed: str) -> bool:
     """True if a header's text may be the number that a record prints, which is rounded to its last digit.
 
-    Headers have all digits (and leave out zeros at the end), or are printed as the record is.
+    Headers have all digits (without trailing zeros), or are printed as the record is.
     """
     try:
         ours, theirs = float(claimed.replace("D", "E")), float(printed)
@@ -153,7 +152,7 @@ def _close(claimed: str, printed: str) -> bool:
 
 
 def _equal(claimed: str | None, printed: str, default: float) -> bool:
-    """True for one number, but for the digits that printing loses."""
+    """True for equal numbers, except for digits lost in printing."""
     try:
         return math.isclose(float(claimed or default), float(printed), rel_tol=1e-5)
     except ValueError:
@@ -161,7 +160,7 @@ def _equal(claimed: str | None, printed: str, default: float) -> bool:
 
 
 def _last_digit(text: str) -> float:
-    """What one unit of the last digit stands for."""
+    """The value of one unit of the last digit."""
     found = _NUMBER.fullmatch(text.strip())
     if found is None or not (found[1] or found[2]):
         return 0.0
@@ -179,7 +178,7 @@ Kind = Literal["as-is", "fits"]
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """Why a file has no place; ``for_now`` if that may be another one later."""
+    """Why a file has no place; ``for_now`` if that may change later."""
 
     reason: str
     for_now: bool = False
@@ -187,8 +186,8 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a file says that it is. ``segment`` is the segment's name, or for a linked one that of its file;
-    ``named`` is what the file's own name says of it. ``path`` is that below ``/SUM``.
+    """What a file claims to be. ``segment`` is the segment's name, or for a linked one that of its file;
+    ``named`` is what the file's own name says. ``path`` is that below ``/SUM``.
 
     ``fits`` is an export with the keywords in its header, ``as-is`` the archived file itself.
     """
@@ -203,7 +202,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A record that a file may be of: its prime keys, printed values by keyword, and its segments by name."""
+    """A record that a file may belong to: its prime keys, printed values by keyword, and its segments by name."""
 
     recnum: int
     name: str
@@ -214,7 +213,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """The archived file of a record: where it lies ("" if nowhere), its shape and its scaling, as printed."""
+    """The archived file of a record: its path ("" if it has none), its shape and its scaling, as printed."""
 
     path: str
     dims: str
@@ -235,7 +234,7 @@ class Placed:
 
 
 def claim_of(header: HeaderEvidence, name: str, path: str | None, series: Series) -> Match | Unplaced:
-    """What a file says of itself, if it does not contradict itself. ``path`` is its ``/SUM`` path, if it has one."""
+    """What a file says about itself, if it does not contradict itself. ``path`` is its ``/SUM`` path, if it has one."""
     if header.rewritten:
         return Unplaced("it was rewritten by a program and is not the original file")
     recnums, claimed = header.recnums, header_keys(header, series)
@@ -270,7 +269,7 @@ def _own_segment(header: HeaderEvidence, series: Series) -> str | Unplaced | Non
 
 
 def _reading(readings: Sequence[NameReading], claim: Match, series: Series) -> NameReading | Unplaced:
-    """The reading of the name that agrees with the header; one that says nothing if there are none at all."""
+    """The reading of the name that agrees with the header; an empty one if the name has no reading at all."""
     if not readings:
         return NameReading("")
     fitting = [r for r in readings if _fits(r, claim, series)]
@@ -298,7 +297,7 @@ def _kind(header: HeaderEvidence, series: Series, path: str | None) -> Kind | Un
     return "as-is"
 
 
-#: Names that the header of an archived image may have by itself, and that series have keywords for.
+#: Names that the header of any archived image may have, and that series also use for keywords.
 _IN_ARCHIVES = frozenset({"BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "DATE"})
 
 
@@ -312,10 +311,10 @@ def _only_segment(series: Series) -> str | None:
 def place(
     claim: Match, header: HeaderEvidence, series: Series, candidates: Sequence[Candidate], *, complete: bool
 ) -> Placed | Unplaced:
-    """The one record among ``candidates`` that the file is of.
+    """The one record among ``candidates`` that the file belongs to.
 
-    ``complete`` says that these are all records, in all versions, that could be meant; else only a file that
-    tells its record number, or lies at its record's own path, can be placed.
+    ``complete`` says that these are all records, in all versions, that could be meant; otherwise only a file that
+    gives its record number, or lies at its record's own path, can be placed.
     """
     agreeing: dict[int, Placed] = {}
     reasons: list[str] = []
@@ -358,7 +357,7 @@ def _compared(claim: Match, header: HeaderEvidence, series: Series, record: Cand
 
 
 def other_key(claim: Match, record: Candidate) -> str | None:
-    """The first prime key by which a record is not the one that is claimed; None if all agree."""
+    """The first prime key in which a record differs from the claim; None if all agree."""
     for name, value in claim.keys.items():
         if name not in record.keys or not value.agrees(record.keys[name]):
             return name
@@ -366,7 +365,7 @@ def other_key(claim: Match, record: Candidate) -> str | None:
 
 
 def printed_keys(series: Series, texts: Mapping[str, str]) -> dict[str, KeyValue]:
-    """The prime keys of a record, of its printed values."""
+    """The prime keys of a record, from its printed values."""
     found: dict[str, KeyValue] = {}
     for key in series.primekeys:
         keyword = series.keyword(key.name)
@@ -377,7 +376,7 @@ def printed_keys(series: Series, texts: Mapping[str, str]) -> dict[str, KeyValue
 
 
 def _segment_called(name: str, record: Candidate) -> str | None:
-    """The segment of that name, or whose file is called so, as for linked ones."""
+    """The segment of that name, or whose file has that name, as linked ones do."""
     if name in record.segments:
         return name
     called = [s for s, facts in record.segments.items() if _stem(facts.path).lower() == name.lower()]
@@ -389,7 +388,7 @@ def _stem(path: str) -> str:
 
 
 def _segment_by_path(path: str, record: Candidate) -> str | None:
-    """The segment whose file lies at a path; the disk in it says nothing."""
+    """The segment whose file lies at a path; the disk in the path is ignored."""
     tail = path.split("/", 2)[2:]
     own = [s for s, facts in record.segments.items() if facts.path and facts.path.split("/", 2)[2:] == tail]
     return own[0] if own else None
@@ -402,7 +401,7 @@ def _no_file(claim: Match, facts: SegmentFacts) -> str | None:
 
 
 def described(claim: Match, series: Series) -> str:
-    """What a claim says, as a record set that people can read."""
+    """A claim as a record set that people can read."""
     if claim.recnum is not None:
         return f"{series.name}[:#{claim.recnum}]"
     keys = ", ".join(f"{name}={_shown(series, name, value)}" for name, value in claim.keys.items())

@@ -1,14 +1,12 @@
-"""File names of segment files, read backwards: which record and segment a name speaks of.
+"""What the name and the header of a FITS file say about the record that it belongs to. Pure.
 
-The names that people have come from few hands: JSOC's default (``series.recnum.segment``), the format that
-drms and sunpy ask for (``series.key.key.segment``), and what the VSO makes of it (``hmi_m_45s_2014_...``).
-Rule for editors: a name is a claim and no proof; what it does not say plainly is not read out of it.
+The names that people have come in few forms: JSOC's default (``series.recnum.segment``), the format that drms and sunpy
+ask for (``series.key.key.segment``), and what the VSO makes of it (``hmi_m_45s_2014_...``). Rule for editors: a name is
+a claim and not a proof; nothing is read from it that it does not plainly say.
 
-What the header of a FITS file tells of the record it is of. Pure.
-
-An exported file says it plainly: DRMS_ID, RECNUM, and every keyword under its FITS name. An archived
-("as-is") one has hardly more than the shape of its image. Both have the checksums by which a file that
-somebody has worked on is told from one that JSOC wrote.
+The header of an exported file says it plainly: DRMS_ID, RECNUM, and every keyword under its FITS name. That of an
+archived ("as-is") file has hardly more than the shape of its image. Both have the checksums that distinguish a modified
+file from one that JSOC wrote.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ _VSO = re.compile(
 )
 _VSO_TIME = re.compile(r"(\d{4})_(\d\d)_(\d\d)[_t](\d\d)_(\d\d)_(\d\d)(?:_\d\d)?_?(tai|z)_(.+)", re.ASCII)
 _VSO_WAVE = re.compile(r"_\d+a$")
-#: What browsers and download programs put behind a name that is taken: "x (1).fits", "x.fits.2".
+#: What browsers and download programs append to a name that is taken: "x (1).fits", "x.fits.2".
 _COPIES = re.compile(r" ?\(\d+\)|(?<=\.fits)\.\d+$", re.IGNORECASE)
 _ENDING = re.compile(r"\.(fits|fit|fts)$", re.IGNORECASE)
 _TIME = re.compile(
@@ -41,7 +39,7 @@ _PATTERNS = {"time": _TIME.pattern, "integer": r"-?\d{1,18}", "float": r"-?\d+(?
 
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """The value of a prime key as a file tells it: a number, a text, or a time in seconds.
+    """The value of a prime key as a file gives it: a number, a text, or a time in seconds.
 
     ``resolution`` is by how much the true value may differ: 0.5 for a time in whole seconds, 0 for a number.
     """
@@ -71,12 +69,12 @@ class NameReading:
 
 
 def plain_name(name: str) -> str:
-    """The name without what copies and second downloads add, and without ``.fits``."""
+    """The name without ``.fits`` and without what copies and second downloads append."""
     return _ENDING.sub("", _COPIES.sub("", name).strip())
 
 
 def series_in_name(name: str) -> str | None:
-    """The series that a file's name begins with, if it looks like one; nothing says that there is such a series."""
+    """The series that a file's name begins with, if it looks like one; whether it exists is not checked."""
     stem = plain_name(name)
     found = _SERIES.match(stem)
     if found is not None:
@@ -86,7 +84,7 @@ def series_in_name(name: str) -> str | None:
 
 
 def read_name(name: str, series: Series) -> tuple[NameReading, ...]:
-    """Every way to read ``name`` as that of a file of ``series``; none if it says nothing, mostly one."""
+    """Every way to read ``name`` as that of a file of ``series``; usually one, none if it says nothing."""
     stem = plain_name(name)
     if not stem.lower().startswith(f"{series.name.lower()}."):
         return tuple(_read_vso(stem.lower(), series))
@@ -95,7 +93,7 @@ def read_name(name: str, series: Series) -> tuple[NameReading, ...]:
 
 
 def time_in_name(text: str, zone: str) -> KeyValue | None:
-    """The time that ``text`` says, with or without its marks; ``zone`` is the key's own, where none is named."""
+    """The time in ``text``, with or without punctuation; ``zone`` is the key's own, used where none is named."""
     found = _TIME.fullmatch(text)
     if found is None:
         return None
@@ -151,7 +149,7 @@ def _read_keys(rest: str, series: Series) -> Iterator[NameReading]:
 
 
 def _read_vso(stem: str, series: Series) -> Iterator[NameReading]:
-    """``hmi_m_45s_2014_01_01_00_01_30_tai_magnetogram``; AIA's names tell T_OBS, which is no prime key."""
+    """``hmi_m_45s_2014_01_01_00_01_30_tai_magnetogram``; AIA's names give T_OBS, which is not a prime key."""
     vso = _VSO.fullmatch(stem)
     if vso is None or series_in_name(stem) != series.name.lower():
         return
@@ -195,7 +193,7 @@ def _value(series: Series, key: PrimeKey, text: str) -> KeyValue | None:
 
 
 _DRMS_ID = re.compile(r"([A-Za-z]\w*\.\w+):(\d{1,18})(?::(\w+))?", re.ASCII)
-#: Cards that every export has had one of, in all the years.
+#: Cards of which every export, of any year, has at least one.
 _OF_EXPORTS = ("RECNUM", "DRMS_ID", "HEADSUM")
 #: How astropy begins a header: whoever wrote the file, it was not JSOC.
 _ASTROPY = "conforms to FITS standard"
@@ -203,7 +201,7 @@ _ASTROPY = "conforms to FITS standard"
 
 @dataclass(frozen=True, slots=True)
 class HeaderEvidence:
-    """The header of a file's image. ``values`` are texts, quotes taken off, by FITS name; the first of each counts.
+    """The header of a file's image. ``values`` are texts without quotes, by FITS name; the first of each counts.
 
     ``dims`` and ``bitpix`` are the image's, also of a compressed one. ``header_start``, ``data_start`` and
     ``data_size`` are where header and data lie; ``data_sum`` is the stated DATASUM.
@@ -219,29 +217,29 @@ class HeaderEvidence:
 
     @property
     def exported(self) -> bool:
-        """True for a file that an export made: it says which record it is of."""
+        """True for a file that an export made: it names its record."""
         return any(name in self.values for name in _OF_EXPORTS)
 
     @property
     def rewritten(self) -> bool:
-        """True for a file that was written by somebody's Python."""
+        """True for a file that was written by a Python program (astropy)."""
         return self.values.get(_REWRITTEN, "") == _ASTROPY
 
     @property
     def series(self) -> str | None:
-        """The series, if DRMS_ID tells it."""
+        """The series, if DRMS_ID gives it."""
         found = self._id()
         return None if found is None else found[1]
 
     @property
     def segment(self) -> str | None:
-        """The segment, if DRMS_ID tells it."""
+        """The segment, if DRMS_ID gives it."""
         found = self._id()
         return None if found is None else found[3]
 
     @property
     def recnums(self) -> frozenset[int]:
-        """The record numbers that it tells: one, or none, or two that contradict each other."""
+        """The record numbers in it: one, or none, or two that contradict each other."""
         found, plain = self._id(), self.values.get("RECNUM", "")
         answer = [found[2]] if found is not None else []
         return frozenset(int(text) for text in (*answer, plain) if text.isdecimal())
@@ -291,7 +289,7 @@ def card_of(keyword: Keyword) -> str:
 
 
 def header_keys(header: HeaderEvidence, series: Series) -> dict[str, KeyValue]:
-    """The prime keys that the header tells, by their DRMS names."""
+    """The prime keys in the header, by their DRMS names."""
     found: dict[str, KeyValue] = {}
     for key in series.primekeys:
         keyword = series.keyword(key.name)

@@ -1,7 +1,7 @@
-"""Looking at files that somebody already has: which there are, what each begins with, whether it is whole.
+"""Looking at existing files: which there are, what each begins with, whether it is whole.
 
-Every function here blocks, and only reads. What is wrong with a file is a text that reads well after its
-name; what may be right later (``for_now``) is kept apart from what never will be.
+Every function here blocks, and only reads. A problem of a file is a text that reads well after its name; problems that
+may pass (``for_now``) are kept apart from final ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mirror.services.adoption.match import Unplaced
 from mirror.services.adoption.names import HeaderEvidence, read_header
 from mirror.storage.files.unit_path import unit_file
 
-#: Bytes at the beginning that hold the headers; more is read if they do not, up to the limit.
+#: Bytes at the beginning that usually contain the headers; if not, more is read, up to the limit.
 HEAD, MOST_HEAD = 64 * 1024, 12 * 2**20
 _FITS_NAME = re.compile(r".+\.(fits|fit|fts)(\.\d+)?$", re.IGNORECASE)
 #: A copy of the archive's own folders, made by wget -x or by somebody with access.
@@ -39,7 +39,7 @@ _VALID = (0, 0xFFFFFFFF)
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells a file from another one at its path, or from itself after a change."""
+    """What distinguishes a file from another one at its path, or from itself after a change."""
 
     size: int
     mtime_ns: int
@@ -65,11 +65,11 @@ class Look:
 def files_below(
     paths: Iterable[Path], failed: Callable[[Path, OSError], None] = lambda path, error: None
 ) -> Iterator[Path]:
-    """The files that were named, and those in folders that were named whose names end as FITS files' do.
+    """The named files, and the FITS files (by the ending of their names) in the named folders.
 
-    Hidden files and folders are passed over. Links to files are followed, links to folders are not, unless
-    they are named themselves: so nothing is walked in a circle. In order of their names; each file once.
-    ``failed`` hears of folders that cannot be read.
+    Hidden files and folders are skipped. Links to files are followed, links to folders only if they are named
+    themselves, so there are no loops. In order of their names; each file once. ``failed`` is called for folders that
+    cannot be read.
     """
     seen: set[Path] = set()
     for path in paths:
@@ -90,7 +90,7 @@ def _below(folder: Path, failed: Callable[[Path, OSError], None]) -> Iterator[Pa
 
 
 def look(path: Path, name: str | None = None, *, unit: str | None = None) -> Look | Unplaced:
-    """What the file at ``path`` is, by its headers; ``name`` if it was called otherwise where it came from."""
+    """What the file at ``path`` is, by its headers; ``name`` is its name at its origin, if that was another."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -145,7 +145,7 @@ def unit_path(path: Path) -> str | None:
 def read_through(seen: Look) -> str | Unplaced:
     """Read all of a file: its sha256, if its data and header have the sums that the header states.
 
-    A file without sums is not good enough: nothing would tell it from one that somebody has worked on.
+    A file without sums is refused: nothing would distinguish it from a modified one.
     """
     try:
         with seen.path.open("rb") as file:
@@ -164,7 +164,7 @@ def _digest(file: BinaryIO, header: HeaderEvidence) -> tuple[str, tuple[int, int
     """The hash of a file, the sums over its image's header and data, and its length."""
     digest, at = hashlib.sha256(), 0
     head, data = 0, 0
-    while piece := file.read(_PIECE):  # shorter only at the end, so that pieces begin at words
+    while piece := file.read(_PIECE):  # shorter only at the end, so pieces begin at word boundaries
         digest.update(piece)
         head = _added(head, piece, at, header.header_start, header.data_start)
         data = _added(data, piece, at, header.data_start, header.data_start + header.data_size)
@@ -173,7 +173,7 @@ def _digest(file: BinaryIO, header: HeaderEvidence) -> tuple[str, tuple[int, int
 
 
 def _added(total: int, piece: bytes, at: int, start: int, end: int) -> int:
-    """The sum with what of the piece at ``at`` lies between ``start`` and ``end``; all are multiples of four."""
+    """The sum with the part of the piece at ``at`` between ``start`` and ``end``; all are multiples of four."""
     lo, hi = max(start - at, 0), min(end - at, len(piece))
     if lo >= hi:
         return total

@@ -1,12 +1,12 @@
-"""A data set as a folder: an RO-Crate (1.1) that is a bag of BagIt (1.0) as well.
+"""A data set as a folder that is both an RO-Crate (1.1) and a BagIt (1.0) bag.
 
     ro-crate-metadata.json  CITATION.cff  citation.bib        what it is, for programs and for papers
     bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt
     data/dataset.json                                         records and files with their hashes, and the statement
     data/keywords/<series>.parquet                            all keywords of its records, with types
-    data/files/<sha256>.fits                                  its files, if wished
+    data/files/<sha256>.fits                                  its files, if requested
 
-A crate is read by ``data/dataset.json`` alone, once the bytes of everything in it are what its manifests say.
+A crate is read from ``data/dataset.json`` alone, once all bytes in it are found to match its manifests.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) +\*?(.+)")
 
 @dataclass(frozen=True, slots=True)
 class ReadCrate:
-    """What a crate says, and where the files are that it has, by their hashes."""
+    """The contents of a crate, and the paths of its files by their hashes."""
 
     contents: Contents
     files: Mapping[str, Path]
@@ -59,7 +59,7 @@ class ReadCrate:
 
 
 def bibtex(found: Contents) -> str:
-    """The data set as a paper cites it."""
+    """The BibTeX entry of the data set."""
     when = utc(found.created)
     return (
         f"@misc{{{re.sub(r'[^A-Za-z0-9]', '', found.name)}{when.year},\n"
@@ -97,7 +97,7 @@ def _described(found: Contents) -> str:
 
 
 def fresh_folder(to: Path, root: Path) -> None:
-    """BadRequest unless a crate may be written there: a new or empty folder outside the store at ``root``."""
+    """BadRequest unless a crate may be written there: to a new or empty folder outside the store at ``root``."""
     store = root.absolute()
     if not to.is_absolute() or to.is_relative_to(store) or store.is_relative_to(to):
         raise BadRequest(f"{to} cannot be a crate; expected an absolute path outside the store {store}")
@@ -114,7 +114,7 @@ def write_crate(
 ) -> tuple[int, int]:
     """Write a crate into the folder ``to``; how many files it has, and their bytes.
 
-    ``blobs`` are the contents that go along. The folder has its name once all of it is there.
+    ``blobs`` are the contents to include. The folder gets its name once everything is in it.
     """
     part = to.with_name(f".{to.name}.part")
     try:
@@ -139,7 +139,7 @@ def write_crate(
 
 
 def _bag(folder: Path, found: Contents, files: Mapping[str, KeptFile]) -> tuple[int, int]:
-    """Write what tells of the payload: manifests, metadata and citations."""
+    """Write what describes the payload: manifests, metadata and citations."""
     payload = {name: digest_of(folder / name) for name in sorted(_under(folder))}
     for sha256 in files:
         if payload.get(_place(sha256), (sha256, 0))[0] != sha256:
@@ -235,7 +235,7 @@ class _Written(msgspec.Struct, frozen=True):
 
 
 def read_crate(folder: Path) -> ReadCrate:
-    """A crate, once every byte of it is what its manifests say. StorageError names what is not."""
+    """A crate, once every byte of it matches its manifests. StorageError names what does not."""
     if not folder.is_dir() or not (folder / METADATA).is_file() or not (folder / _MANIFESTS[1]).is_file():
         unpacked = "; unpack it first, if it is one" if folder.is_file() else ""
         raise StorageError(f"{folder} is not a crate; expected a folder made by `mirror dataset export`{unpacked}")

@@ -1,9 +1,9 @@
-"""Data sets to cite: chosen by record sets or by SQL, then kept as they are.
+"""Data sets to cite: chosen by record sets or by SQL, then kept unchanged.
 
-1. A data set has records by number, so versions, each with a hash of its printed values; and of files their sha256.
-2. It is made whole or not at all: what cannot be had is an error that says which.
+1. A data set has records by number, and so by version, each with a hash of its printed values; and the sha256 of files.
+2. It is made whole or not at all: if something is not available, an error says what.
 3. Its files are pinned. Its records stay when others are forgotten (``mirror.services.maintenance.retention``).
-4. What JSOC reprocesses since changes nothing of it: the index has every version that it ever had.
+4. Later reprocessing by JSOC does not change it: the index keeps every version that it has had.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 #: Records, and files, of one data set.
 MOST_RECORDS, MOST_FILES = 100_000, 500_000
-#: Records in one question by number, or by name; files on their way at a time; problems that an error names.
+#: Records in one question by number, or by name; files fetched at a time; problems that an error names.
 BY_NUMBER, BY_NAME, AT_ONCE, NAMED = 500, 20, 4, 10
 _UNKNOWN = "no data set {!r}; `mirror dataset list` shows them"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -145,7 +145,7 @@ class Datasets:
     # ---- making ----------------------------------------------------------------------------------
 
     async def create(self, wanted: api.CreateBody, principal: str, report: Report) -> api.Dataset:
-        """Make one: whatever of it is missing is fetched first."""
+        """Make one, after fetching what is missing."""
         await self._check_new(wanted.name)
         if bool(wanted.ds) == bool(wanted.sql):
             raise BadRequest("expected record sets, or a statement in SQL, and not both")
@@ -184,7 +184,7 @@ class Datasets:
         return list(chosen.values())
 
     async def _by_statement(self, sql: str, principal: str) -> list[_Chosen]:
-        """The records of a statement: its column recnum, of the series that it reads, or that its column series names."""
+        """The records of a statement: its column recnum, of the series that it reads or that its column series has."""
         read, data = await self._find.analytics.numbered(sql, principal)
         table = pa.ipc.open_stream(io.BytesIO(data)).read_all()
         columns = {name.lower(): name for name in table.column_names}
@@ -211,7 +211,7 @@ class Datasets:
         return list(chosen.values())
 
     async def _held(self, series: Series, recnums: Sequence[int], report: Report) -> dict[int, Row]:
-        """The records with these numbers, in this order, read from the index; NotHeld if some cannot be kept there."""
+        """The records with these numbers, in this order, read from the index; NotHeld if some cannot be cached."""
         rows = await self._numbered(series, recnums, report)
         if lacking := [number for number in recnums if number not in rows]:
             gone = tuple(f"{series.name}[:#{number}]" for number in lacking)
@@ -219,7 +219,7 @@ class Datasets:
         return {number: rows[number] for number in recnums}
 
     async def _numbered(self, series: Series, recnums: Sequence[int], report: Report) -> dict[int, Row]:
-        """Those of the records with these numbers that are in the index, once JSOC was asked for the others."""
+        """The records with these numbers that are in the index, after JSOC was asked for the others."""
         index = self._find.index
         rows = {row.recnum: row for row in await index.rows(series, pa.array(recnums, pa.int64()))}
         missing = sorted(number for number in set(recnums) if number not in rows)
@@ -239,7 +239,7 @@ class Datasets:
     # ---- files -----------------------------------------------------------------------------------
 
     async def _files_of(self, chosen: Sequence[_Chosen], report: Report) -> list[KeptFile]:
-        """The files of these records, in the store; NotHeld says which cannot be had."""
+        """The files of these records, in the store; NotHeld names those that are not available."""
         wanted = [(each.series.name, file) for each in chosen for file in self._requested(each)]
         if len(wanted) > MOST_FILES:
             raise TooLarge(f"{len(wanted):,} files are too many for one data set; expected at most {MOST_FILES:,}: name segments")
@@ -264,7 +264,7 @@ class Datasets:
         return [f for n, row in chosen.rows.items() for f in requested_files(layout, [row], chosen.segments[n])]
 
     async def _blob_of(self, wanted: RequestedFile) -> Blob | str | None:
-        """The content of a file, fetched if need be; what keeps it from coming; None for a record without one."""
+        """The content of a file, fetched if need be, or what prevents that; None for a record without one."""
         holding = await self._store.holdings.of(wanted.owner)
         if holding is not None and await self._store.blobs.is_sound(holding.blob):
             return holding.blob
@@ -282,7 +282,7 @@ class Datasets:
     # ---- comparing -------------------------------------------------------------------------------
 
     async def verify(self, name: str, report: Report) -> api.Verified:
-        """Compare the store with it; nothing is asked of JSOC, and all bytes of its files are read."""
+        """Compare the store with it; JSOC is not asked, and all bytes of its files are read."""
         found = await self._contents(name)
         names = {(r.series, r.recnum): r.record for r in found.records}
         problems: list[api.RecordProblem] = []
@@ -351,7 +351,7 @@ class Datasets:
         return current, added
 
     async def _newest(self, ds: str) -> dict[str, Row]:
-        """The records of a record set by name, of several with one name the newest; NotHeld if JSOC cannot say which."""
+        """The records of a record set by name, the newest version of each; NotHeld if JSOC cannot say which."""
         rules = self._find.rules
         rows: dict[str, Row] = {}
         for selection in await self._find.search.selections(ds):
@@ -368,7 +368,7 @@ class Datasets:
     # ---- crates ----------------------------------------------------------------------------------
 
     async def export(self, name: str, to: Path, report: Report, *, files: bool) -> api.Crate:
-        """Write its crate into the folder ``to``, which must not be there yet, or be empty."""
+        """Write its crate into the folder ``to``, which must be new or empty."""
         found = await self._contents(name)
         await asyncio.to_thread(fresh_folder, to, self._store.root)
         if files and not found.files:
@@ -395,7 +395,7 @@ class Datasets:
         return await self._find.database.read(lambda cursor: _typed(cursor, layout, numbers))
 
     async def take(self, folder: Path, report: Report) -> api.Dataset:
-        """Make the data set of a crate here: its records are asked of JSOC by number, its files too unless it has them."""
+        """Make the data set of a crate here: JSOC is asked for the records by number, and for files that the crate lacks."""
         crate = await asyncio.to_thread(read_crate, folder)
         wanted, known = crate.contents, await self._table.find(crate.contents.name)
         if known is not None and known.sha256 == wanted.sha256:
@@ -428,7 +428,7 @@ class Datasets:
         return _shown(made)
 
     async def _take_file(self, series: Series, row: Row, file: KeptFile, place: Path | None) -> str:
-        """Have a file in the store, from the crate or from JSOC; what is wrong, "" if nothing is."""
+        """Put a file into the store, from the crate or from JSOC; what is wrong, "" if nothing is."""
         layout = self._find.index.layout(series)
         try:
             wanted = requested_files(layout, [row], (file.segment,))[0]
@@ -497,7 +497,7 @@ def _value(row: Row, name: str) -> str | None:
 
 
 def _together(known: tuple[str, ...] | None, more: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The segments of a record that two record sets name; None for all."""
+    """The segments of a record that two record sets name together; None for all."""
     return None if known is None or more is None else tuple(dict.fromkeys([*known, *more]))
 
 

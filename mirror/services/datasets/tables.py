@@ -1,4 +1,4 @@
-"""Data sets as they are written down: what each is made of, and the records that they keep."""
+"""The tables of data sets: what each consists of, and the records that they keep."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class KeptRecord:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A data set: what it was asked for by, and what it keeps. ``keywords`` are those of which hashes are made."""
+    """A data set: what it was made from, and what it keeps. ``keywords`` are those that are hashed."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class Contents:
 
     @property
     def sha256(self) -> str:
-        """Equal for equal records and files, whatever the data set is called and in whatever order they are."""
+        """Equal for equal records and files, whatever the data set is called and whatever their order."""
         lines = [f"{r.series.lower()} {r.recnum} {r.sha256}\n" for r in self.records]
         lines += [f"{f.series.lower()} {f.recnum} {f.segment.lower()} {f.sha256}\n" for f in self.files]
         return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
@@ -65,7 +65,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A data set as lists tell of it."""
+    """A data set as lists show it."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ class Summary:
 
 
 class DatasetTable:
-    """The data sets of a store. Names differ in more than case."""
+    """The data sets of a store. No two names differ in case only."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -92,7 +92,7 @@ class DatasetTable:
         return await self._database.read(lambda cursor: _found(cursor, name))
 
     async def add(self, made: Contents) -> None:
-        """Write a data set down, and pin its files. Refused if there is one of that name.
+        """Store a data set, and pin its files. Refused if the name is taken.
 
         StorageError if a file has left the store meanwhile: nothing is written then.
         """
@@ -122,7 +122,7 @@ class DatasetTable:
         await self._database.write(work)
 
     async def keeping(self, series: str, recnums: Collection[int] | None) -> dict[str, frozenset[int]]:
-        """Of these records of a series, or of all, those that data sets keep, by the names of the sets."""
+        """The records that data sets keep, of these records of a series or of all, by the names of the sets."""
         sql = "SELECT dataset, recnum FROM mirror.dataset_records WHERE lower(series) = ?"
         rows = await self._database.read(lambda cursor: cursor.execute(sql, [series.lower()]).fetchall())
         found: dict[str, set[int]] = {}

@@ -1,10 +1,9 @@
-"""What a fill, an export or a subscription would ask JSOC for: records, files, bytes, time.
+"""What a fill, an export or a subscription would fetch from JSOC: records, files, bytes, time.
 
-Only questions that cost JSOC next to nothing are asked, and a bounded number of them: for each record set one
-count of its records, one of those that a condition leaves, and, where sizes are not known here, one of a few
-records' sizes. What was counted is remembered for some minutes. Nothing is fetched or kept by an estimate.
-
-How large a file of a segment is, as far as records and the structure of their series tell. Pure.
+Only questions that cost JSOC next to nothing are asked, and a bounded number of them: for each record set one count of
+its records, one of those that a condition leaves, and, where sizes are not known here, one for the sizes of a few
+records. Counts are cached for some minutes. An estimate fetches and keeps nothing. The size of a file is derived from
+records and from the structure of their series.
 """
 
 from __future__ import annotations
@@ -54,14 +53,14 @@ _LINK = "link via "
 
 @dataclass(frozen=True, slots=True)
 class Typical:
-    """The bytes of a file on average, and what says so: "held", "records" or "structure"."""
+    """The average size of a file in bytes, and its source: "held", "records" or "structure"."""
 
     size: float
     source: str
 
 
 def from_rows(series: Series, rows: Sequence[Row], segments: Sequence[str]) -> Typical | None:
-    """By what records that are held tell: the sizes of their storage units, else the dimensions of the images."""
+    """From cached records: the sizes of their storage units, else the dimensions of the images."""
     sizes = [row["*size*"] for row in rows if "*size*" in row.fields]
     dims = {
         name: [row[field] for row in rows if field in row.fields]
@@ -72,14 +71,14 @@ def from_rows(series: Series, rows: Sequence[Row], segments: Sequence[str]) -> T
 
 
 def from_sample(series: Series, answer: RsList, segments: Sequence[str]) -> Typical | None:
-    """The same, by an answer to a question for ``*size*`` and these segments."""
+    """The same, from the answer to a question for ``*size*`` and these segments."""
     sizes = [str(value) for _, values in answer.keywords or () for value in values]
     dims = {s.name: list(s.dims or ()) for s in answer.segments or ()}
     return _told(series, sizes, dims, segments)
 
 
 def from_structure(series: Series, segments: Sequence[str]) -> Typical | None:
-    """By the dimensions that the series gives its segments: the most that an image without compression has."""
+    """From the dimensions that the series gives its segments: the size of an uncompressed image, an upper bound."""
     found = [series.segment(name) for name in segments]
     sizes = [_pixels(s.dims, s.type) for s in found if s is not None]
     return _average(sizes, "structure") if sizes and all(sizes) else None
@@ -88,7 +87,7 @@ def from_structure(series: Series, segments: Sequence[str]) -> Typical | None:
 def _told(
     series: Series, sizes: Iterable[str], dims: dict[str, list[str]], segments: Sequence[str]
 ) -> Typical | None:
-    # A unit has the files of all segments of a record; those behind a link lie in the unit of another.
+    # A unit has the files of all segments of a record; linked ones are in the unit of another record.
     own = sum(not s.protocol.startswith(_LINK) for s in series.segments)
     units = [int(size) / max(1, own) for size in sizes if size.isdigit() and int(size)]
     if units:
@@ -99,7 +98,7 @@ def _told(
 
 
 def _pixels(dims: str, kind: str) -> float:
-    """Bytes of an image of these dimensions, ``4096x4096``; 0 if they do not tell."""
+    """Bytes of an image of these dimensions, ``4096x4096``; 0 if they cannot be read."""
     sides = dims.split("x")
     if kind not in _WIDTHS or not all(side.isascii() and side.isdigit() for side in sides):
         return 0.0
@@ -113,27 +112,27 @@ def _average(sizes: Iterable[float], source: str) -> Typical:
 
 #: Record sets of one estimate.
 MOST_SETS = 50
-#: Seconds that JSOC has for a count before it counts as not answering, and for which an answer is remembered.
+#: Seconds that JSOC has to answer a count, and for which a count is cached.
 PATIENCE, REMEMBERED = 30.0, 300.0
-#: Counts that are remembered.
+#: Counts that are cached.
 MOST_REMEMBERED = 500
-#: Records whose sizes are looked at, of those that are held, and of those at JSOC where none is held.
+#: Records whose sizes are sampled: of cached ones, and of those at JSOC if none is cached.
 HELD_SAMPLE, ASKED_SAMPLE = 200, 4
-#: To count those of more records that have an image costs JSOC more than it tells.
+#: Above so many records, counting those with an image costs JSOC more than the count is worth.
 MANY = 100_000
-#: Gaps of more ranges than this are not looked into for records that are held without being vouched for.
+#: In gaps of more ranges than this, cached records that no coverage vouches for are not counted.
 MOST_RANGES = 200
 _ALL = frozenset({"ALL", ALL_SEGMENTS})
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is not held and would be asked of JSOC; the whole of it, held or not, is in ``total_``.
+    """What is not cached and would be fetched from JSOC; the whole, cached or not, is in ``total_``.
 
-    None: nobody can tell; ``notes`` say why, for people. ``seconds`` is from the first request to the last byte,
-    what waits for the budget included. ``counted`` is false where the number of records is a guess.
-    ``size_from`` says where the size of a file comes from: "held" files, the sizes that "records" tell, or the
-    "structure", which is the most that they can have; "" where there are no files, or no size is known.
+    None means unknown; ``notes`` say why, for people. ``seconds`` is from the first request to the last byte,
+    including waiting for the budget. ``counted`` is false where the number of records is a guess. ``size_from`` is the
+    source of the size of a file: "held" files, the sizes that "records" give, or the "structure", which gives an upper
+    bound; "" where there are no files, or no size is known.
     """
 
     records: int | None = 0
@@ -148,7 +147,7 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line for people; the notes are not in it."""
+        """One line for people, without the notes."""
         about = "" if self.counted else "about "
         parts = [f"{about}{_of(self.records, self.total_records)} {_noun(self.total_records, 'record')}"]
         if self.total_files or self.total_files is None:
@@ -162,17 +161,17 @@ class Estimate:
         return f"to fetch: {', '.join(parts)}; {took}"
 
     def summary(self) -> api.Estimate:
-        """All of it as the API tells it, with ``text`` for people."""
+        """All of it as the API returns it, with ``text`` for people."""
         return api.Estimate(**{**asdict(self), "notes": list(self.notes)}, text=str(self))
 
 
-#: How sure the bytes are, by where the sizes come from.
+#: How certain the bytes are, by the source of the sizes.
 _MOST = {"": "", "held": "about", "records": "about", "structure": "at most"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """Records of a selection: how many there are, and how many of them are missing; None: nobody can tell."""
+    """Records of a selection: how many there are, and how many of them are missing; None: unknown."""
 
     total: int | None
     missing: int | None
@@ -213,8 +212,8 @@ class Estimates:
         """What is missing of a record set and of the files of ``segments``; None: of those that it names itself.
 
         ``n`` is the most records of each set. An ``export`` is of all segments where none is named, and only of
-        records that have an image. Raises for what is wrong with ``ds``; where JSOC does not answer, the
-        estimate says so.
+        records that have an image. Raises for what is wrong with ``ds``; where JSOC does not answer, the estimate says
+        so.
         """
         query = parse_query(ds)
         if len(query.sets) > MOST_SETS:
@@ -238,7 +237,7 @@ class Estimates:
         return self._timed(_sum(parts))
 
     async def of_subscription(self, subscription: Subscription) -> Estimate:
-        """What a subscription would fetch by now, before it only follows what is new."""
+        """What a subscription would fetch now, before it only follows new data."""
         series = await self._catalogue.series(subscription.series)
         found = target(subscription, series, from_datetime(self._rules.now()))
         if found is None:
@@ -309,7 +308,7 @@ class Estimates:
     # ---- counting ------------------------------------------------------------------------------------
 
     async def _count(self, resolved: Selection, asked: Selection) -> _Counted:
-        """Of ``resolved``, which is counted upstream as ``asked``, unless all of it is held."""
+        """Count ``resolved``; JSOC counts it as ``asked`` unless all of it is cached."""
         series = resolved.series
         boxes = need(resolved)
         tally, _ = await self._index.tally(resolved)
@@ -330,13 +329,13 @@ class Estimates:
         return [gap for box in boxes for gap in coverage.gaps(box)]
 
     async def _loose(self, series: Series, gaps: Sequence[Box]) -> int:
-        """Records in gaps that are held all the same: nobody knows whether they are all, so they are asked again."""
+        """Records in gaps that are cached all the same: they may not be all, so they are fetched again."""
         if sum(len(gap.steps) for gap in gaps) > MOST_RANGES:
             return 0
         return await self._index.count_in(series, gaps)
 
     async def _asked(self, ds: str) -> int:
-        """How many records JSOC says that a record set has; asked once in a while however many want to know."""
+        """How many records JSOC says a record set has; asked once in a while, however many want to know."""
         now = self._rules.timestamp()
         known = self._known.get(ds)
         if known is not None and abs(now - known[1]) < REMEMBERED:
@@ -351,7 +350,7 @@ class Estimates:
     # ---- sizes and time ------------------------------------------------------------------------------
 
     async def _typical(self, selection: Selection, segments: Sequence[str], total: int) -> Typical | None:
-        """The bytes of one of these files, by the best that is known."""
+        """The size of one of these files in bytes, from the best source."""
         series = selection.series
         if (held := await self._standing.typical(series.name, segments)) is not None:
             return Typical(held, "held")
@@ -364,14 +363,14 @@ class Estimates:
         return from_structure(series, segments)
 
     async def _sampled(self, selection: Selection, segments: Sequence[str]) -> Typical | None:
-        """The same, of a few records that JSOC is asked for."""
+        """The same, from a few records that JSOC is asked for."""
         ds = str(RecordSet(selection.series.name, selection.source.filters))
         request = RsListRequest(ds, keys=("*size*",), segments=tuple(segments), n=ASKED_SAMPLE)
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await self._upstream.rs_list(request)
         except (MirrorError, TimeoutError):
-            return None  # the structure tells something too
+            return None  # the structure gives a bound too
         return from_sample(selection.series, answer, segments)
 
     def _timed(self, found: Estimate) -> Estimate:
@@ -418,7 +417,7 @@ def _segments(series: Series, named: tuple[str, ...] | None, *, every: bool) -> 
 
 
 def _with_images(part: RecordSet, series: Series) -> Selection:
-    """The records that an export is of."""
+    """The records that an export includes."""
     return bind(with_quality_filter(RecordSetQuery((part,)), series).sets[0], series)
 
 
@@ -427,7 +426,7 @@ def _has_conditions(selection: Selection) -> bool:
 
 
 def _without_conditions(selection: Selection) -> Selection:
-    """What a fill fetches of a selection: its prime keys bound it, a condition does not.
+    """What a fill fetches of a selection: its prime keys limit it, a condition does not.
 
     A condition that asks for all versions stays: it changes which records there are.
     """
@@ -452,7 +451,7 @@ def _at_most(counted: _Counted, n: int | None) -> _Counted:
 
 
 def _guessed(boxes: Sequence[Box] | Forward, gaps: Sequence[Box], tally: int, problem: str) -> _Counted:
-    """Without JSOC: what is missing is taken to be as dense as what is held of the same record set."""
+    """Without JSOC: what is missing is assumed to be as dense as what is cached of the same record set."""
     note = f"JSOC could not give a count: {problem}"
     bounded = not isinstance(boxes, Forward) and all(box.bounded for box in boxes)
     if isinstance(boxes, Forward) or not bounded:
@@ -467,7 +466,7 @@ def _guessed(boxes: Sequence[Box] | Forward, gaps: Sequence[Box], tally: int, pr
 
 
 def _sum(parts: Sequence[Estimate]) -> Estimate:
-    """Several record sets together."""
+    """The sum of several record sets."""
 
     def total(values: Sequence[int | None]) -> int | None:
         known = [value for value in values if value is not None]

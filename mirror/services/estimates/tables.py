@@ -1,6 +1,6 @@
-"""What estimates and budgets remember: how fast JSOC sends, measured on what it sends anyway, and what was used.
+"""What survives between estimates: how fast JSOC sends, measured on ordinary requests, and the used budget.
 
-What was used of the budget towards JSOC, kept over a restart.
+The used budget is stored, so that it survives a restart.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange
 
-#: Answers of fewer records say more about the time to begin than about the rate.
+#: Answers of fewer records measure the time to begin rather than the rate.
 FEWEST = 100
-#: What an earlier exchange still counts after a later one.
+#: The weight of an earlier exchange after each later one.
 DECAY = 0.9
-#: What holds until something was measured: a slow day of JSOC's.
+#: The rates until something is measured: those of a slow day at JSOC.
 RECORDS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_FILE = 500.0, 5e6, 5.0
 
 
@@ -48,7 +48,7 @@ class Rates:
         self._records, self._files = _Sum(), _Sum()
 
     def count_exchange(self, exchange: Exchange) -> None:
-        """Learn from one exchange, if it tells something."""
+        """Learn from one exchange, if it is large enough."""
         if exchange.outcome != "ok" or exchange.seconds <= 0:
             return
         if exchange.program == "file" and exchange.bytes:
@@ -90,7 +90,7 @@ class BudgetMemory:
         self._kept = ""
 
     async def recall(self) -> None:
-        """Count what was used before the start."""
+        """Load what was used before the start."""
         found = await self._table.get(BUDGET)
         if found is None:
             return
@@ -100,11 +100,11 @@ class BudgetMemory:
             ValueError,
             TypeError,
             AttributeError,
-        ) as problem:  # what was used is not worth a mirror that does not start
+        ) as problem:  # the used budget is no reason not to start
             log.warning("budget not recalled error=%s", problem)
 
     async def keep(self) -> None:
-        """Write down what was used by now, if that has changed."""
+        """Store what has been used, if that has changed."""
         state = json.dumps(self._budget.state())
         if state != self._kept:
             await self._table.put(BUDGET, state, self._now())

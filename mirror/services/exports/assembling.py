@@ -1,11 +1,8 @@
 """FITS files as JSOC exports them, made here: the archived data, with the record's keywords in the header.
 
-Values at full precision are asked for once, when files of a record are wanted, and kept. Where they cannot
-be had, files are made of the values as they print, and the log says so.
-
-Keywords of the records in which linked files lie: JSOC names such files by these where a layout is given.
-
-They are asked for once, for many records together, and kept.
+Values at full precision are fetched once, when files of a record are requested, and kept. Where they are not available,
+headers are made from printed values, and the log says so. JSOC names linked files by keywords of the records in which
+they lie, if a layout is given; these keywords, too, are fetched once, for many records together, and kept.
 """
 
 from __future__ import annotations
@@ -67,10 +64,10 @@ class LinkedTexts:
         self._rules = rules
 
     async def of(self, plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSegment, Texts]:
-        """For each linked file the printed texts that the names of files may ask for.
+        """For each linked file the printed texts that the names of files may need.
 
-        Nothing where names ask for none. Where JSOC cannot be asked for them, they are left out, and the log
-        says so: a file is named by its own record then.
+        Empty where names need none. Texts that JSOC cannot be asked for are left out, and the log says so: such a file
+        is named by its own record.
         """
         names = wanted_names(plan)
         records = linked_records(plan, files) if names else {}
@@ -89,7 +86,7 @@ class LinkedTexts:
         }
 
     async def keep(self, layout: Layout, rows: Sequence[Row]) -> None:
-        """Have the texts that names of linked files usually ask for: clients lay out times among the prime keys.
+        """Fetch the texts that names of linked files usually need: clients use times among the prime keys.
 
         Raises UpstreamError if JSOC cannot be asked for them.
         """
@@ -132,7 +129,7 @@ def wanted_names(plan: Plan) -> list[str]:
 
 
 def usual_names(layout: Layout) -> list[str]:
-    """The series' own times among its prime keys, as they are called in its records."""
+    """The series' own times among its prime keys, under the names that they have in its records."""
     keys = (layout.series.keyword(key.name) for key in layout.series.primekeys)
     own = [k.name for k in keys if k is not None and k.type == "time" and k.linkinfo is None]
     return [layout.aliases.get(name.lower(), name) for name in own]
@@ -166,9 +163,9 @@ def linked_records(plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSeg
 AT_ONCE = 200
 #: Bytes of an archived file that hold its headers; more is read if they do not.
 HEAD = 64 * 1024
-#: Segments whose treatment is remembered.
+#: Segments whose exporter is cached.
 _MOST_EXPORTERS = 32
-#: Records whose values are at hand: a file needs them several times on its way, and so do other segments.
+#: Records whose values are in memory: a file needs them several times, and so do other segments.
 _MOST_RECENT = 256
 
 
@@ -187,7 +184,7 @@ class Assembler:
         self._fronts: Bounded[tuple[object, ...], tuple[tuple[object, ...], ReplacedHeader]] = Bounded(_MOST_RECENT)
 
     async def prepare(self, plan: Plan) -> None:
-        """See that the values of all records of a plan are kept at full precision, if they can be had."""
+        """Fetch and keep the values of all records of a plan at full precision, if they are available."""
         if not self._rules.may_ask:
             return
         try:
@@ -198,13 +195,13 @@ class Assembler:
     async def keep_precise(
         self, layout: Layout, rows: Sequence[Row], priority: Priority = Priority.PEOPLE
     ) -> None:
-        """Ask for the values at full precision of those records whose are not kept yet, and keep them."""
+        """Fetch the missing values at full precision of these records, and keep them."""
         missing = [row for row in rows if await self._precise(layout.series, row.recnum) is None]
         for start in range(0, len(missing), AT_ONCE):
             await self._ask(layout, missing[start : start + AT_ONCE], priority)
 
     async def keep_names(self, layout: Layout, rows: Sequence[Row]) -> None:
-        """Have what the names of linked files usually ask for, so that they can be named without JSOC."""
+        """Fetch what the names of linked files usually need, so that they can be named without JSOC."""
         await self.linked.keep(layout, rows)
 
     async def file_names(self, plan: Plan, files: Sequence[RequestedFile]) -> list[str]:
@@ -225,10 +222,10 @@ class Assembler:
     async def front(
         self, plan: Plan, wanted: RequestedFile, archived: Blob, *, now: datetime | None = None
     ) -> ReplacedHeader | None:
-        """What the exported file has in place of the archived one's headers; None where that is no FITS.
+        """What the exported file has in place of the archived one's headers; None where that is not FITS.
 
-        The data stay where they are: the file is put together whenever it is sent. Its checksums are dated ``now``; the last
-        ones with a date are at hand.
+        The data are not copied: the file is assembled whenever it is sent. Its checksums are dated ``now``; recent
+        headers with a date stay in memory.
         """
         segment = plan.series.segment(wanted.segment)
         if segment is None or not wanted.file.lower().endswith(".fits"):
@@ -249,11 +246,11 @@ class Assembler:
         return await self._precise(series, recnum)
 
     async def exact(self, series: Series, recnum: int) -> bool:
-        """True if the values of a record are kept at full precision, so that its files are as JSOC's."""
+        """True if the values of a record are kept at full precision, so that its files equal JSOC's."""
         return await self._precise(series, recnum) is not None
 
     def _exporter(self, series: Series, segment: str) -> Exporter:
-        """The one that has made such files before, unless the structure of the series is another by now."""
+        """The cached exporter of such files, unless the structure of the series has changed."""
         known = self._exporters.recall((series.name, segment))
         if known is None or known[0] is not series:
             known = self._exporters[series.name, segment] = series, Exporter(series, segment)
@@ -269,7 +266,7 @@ class Assembler:
 
     async def _precise(self, series: Series, recnum: int) -> dict[str, str] | None:
         key = f"{series.name.lower()}:{recnum}"
-        # The series may have more keywords now than when this was asked for.
+        # The series may have more keywords now than when these values were fetched.
         names = [k.name for k in self._index.layout(series).keywords]
         texts = self._recent.recall(key)
         if texts is None or not all(name in texts for name in names):
@@ -326,7 +323,7 @@ _FLAGS = {"M": "1"}
 
 
 class FullPrecision:
-    """Answers questions for keywords of records by number, as ``mirror.services.exports.assembling`` asks them."""
+    """Answers questions for keywords of records by number, as this module asks them."""
 
     def __init__(self, search: Search, records: Records, index: Index, assembler: Assembler) -> None:
         self._search = search
@@ -335,7 +332,7 @@ class FullPrecision:
         self._assembler = assembler
 
     async def answer(self, request: RsListRequest) -> RsList | None:
-        """The answer; None for what only the archive itself can tell."""
+        """The answer; None for what only the archive itself knows."""
         if request.flags != _FLAGS or request.segments or request.links or request.recinfo or request.n:
             return None
         selections = await self._search.selections(request.ds)

@@ -1,7 +1,7 @@
-"""What a download consists of, in order: bytes at hand, fronts of exported files, and stretches of blobs.
+"""What a download consists of, in order: bytes in memory, fronts of exported files, and stretches of blobs.
 
-Pure: nothing is read here. The tag is made of the hashes of what is in it, so that it is the same after a
-restart, and when a blob has left the store and come back.
+A ``Content`` is pure: nothing is read. Its tag is made from the hashes of its parts, so that it is the same after a
+restart, and when a blob has left the store and come back. ``FileHeaders`` reads the fronts that are kept.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PRINTED = "printed"
 class Content:
     """The parts of a download, and when it was made (Unix seconds).
 
-    ``values`` is PRINTED where keywords in it have only the digits that print, None where all is as at JSOC.
+    ``values`` is PRINTED where keywords have only the digits that print, None where all are as at JSOC.
     """
 
     parts: tuple[ContentPart, ...]
@@ -55,12 +55,12 @@ class Content:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole."""
+        """The total number of bytes."""
         return sum(map(length, self.parts))
 
     @property
     def tag(self) -> str:
-        """Equal for equal bytes made of the same parts: of a whole blob its hash."""
+        """Equal for equal bytes made of the same parts; for a whole blob, its hash."""
         if len(self.parts) == 1 and isinstance(self.parts[0], Stretch) and self.parts[0].whole:
             return self.parts[0].blob.sha256
         digest = hashlib.sha256()
@@ -69,7 +69,7 @@ class Content:
         return digest.hexdigest()
 
     def cut(self, start: int, end: int) -> Iterator[tuple[ContentPart, int, int]]:
-        """What the bytes ``start`` to ``end`` consist of: parts, each with the range of its own bytes."""
+        """The parts of the bytes ``start`` to ``end``, each with the range of its own bytes."""
         at = 0
         for part in self.parts:
             size = length(part)
@@ -80,7 +80,7 @@ class Content:
 
 
 def content_of(blob: Blob, front: ReplacedHeader | None = None, *, modified: float | None = None) -> Content:
-    """A file: a blob, or a front and what follows of the blob."""
+    """The content of a file: a blob, or a front and the end of the blob."""
     when = blob.kept_at if modified is None else modified
     if front is None:
         return Content((Stretch(blob, 0, blob.size),), when)
@@ -88,12 +88,12 @@ def content_of(blob: Blob, front: ReplacedHeader | None = None, *, modified: flo
 
 
 def blobs_of(content: Content) -> list[Blob]:
-    """The blobs that a content has bytes of."""
+    """The blobs from which a content has bytes."""
     return [part.blob for part in content.parts if isinstance(part, Stretch)]
 
 
 def length(part: ContentPart) -> int:
-    """Bytes of a part."""
+    """The number of bytes of a part."""
     return len(part) if isinstance(part, bytes) else part.size
 
 
@@ -105,9 +105,9 @@ def _described(part: ContentPart) -> bytes:
     return f"{part.blob.sha256}:{part.start}:{part.size};".encode()
 
 
-#: Headers shrink to a fifth by the quickest packing already.
+#: The quickest compression already shrinks headers to a fifth.
 _LEVEL = 1
-#: FileHeaders at hand: some megabytes.
+#: Fronts in memory: some megabytes.
 _MOST_KNOWN = 128
 
 
@@ -115,7 +115,7 @@ _MOST_KNOWN = 128
 class ReplacedHeader:
     """The first ``size`` bytes of a file, followed by ``rest`` bytes of a blob from its byte ``start`` on.
 
-    ``packed`` has its bytes while it is new; those of one that is kept are asked for by ``FileHeaders.read``.
+    ``packed`` has its bytes while it is new; ``FileHeaders.read`` reads those of one that is kept.
     """
 
     sha256: str
@@ -136,14 +136,14 @@ class ReplacedHeader:
 
 
 class FileHeaders:
-    """Reads the fronts of a store; the last ones stay at hand, as clients ask for files piece by piece."""
+    """Reads the fronts of a store; recent ones stay in memory, since clients request files piece by piece."""
 
     def __init__(self, database: Database) -> None:
         self._tables = Tables(database)
         self._known: Bounded[str, bytes] = Bounded(_MOST_KNOWN)
 
     async def read(self, front: ReplacedHeader) -> bytes:
-        """The bytes of a front; StorageError if they are not there, or not what they were."""
+        """The bytes of a front; StorageError if they are missing or have changed."""
         data = self._known.recall(front.sha256)
         if data is None:
             packed = await self._tables.read(lambda c: _find(c, front.sha256))
@@ -152,7 +152,7 @@ class FileHeaders:
 
 
 def put_headers(cursor: Cursor, fronts: Iterable[ReplacedHeader]) -> None:
-    """Keep what of these is not kept yet; StorageError for one without its bytes that is not."""
+    """Keep those of these fronts that are not kept yet; StorageError for a new one without its bytes."""
     wanted = {f.sha256: f.packed for f in fronts}
     new = {sha256: packed for sha256, packed in wanted.items() if packed is not None}
     for sha256 in wanted.keys() - new.keys():
@@ -187,5 +187,5 @@ def _unpacked(packed: bytes | None, front: ReplacedHeader) -> bytes:
     raise StorageError(f"the headers with sha256 {front.sha256} are damaged; request the export again")
 
 
-#: What a download is put together of.
+#: What a download consists of.
 ContentPart = bytes | ReplacedHeader | Stretch

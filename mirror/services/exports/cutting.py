@@ -1,7 +1,7 @@
-"""How requests upstream are cut to a size that JSOC takes, and when a job that failed is tried again. Pure.
+"""How requests upstream are cut to a size that JSOC accepts, and when a failed job is tried again. Pure.
 
-JSOC refuses what is too large (status 3, or too many records), and what comes while another request of
-the same address is pending (status 7). The first is divided by its records, the second waits.
+JSOC refuses requests that are too large (status 3, or too many records), and requests while another one of the same
+address is pending (status 7). The former are divided by their records, the latter wait.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from mirror.services.exports.jobs import Trouble
 T = TypeVar("T")
 
 TOO_LARGE, BAD_REQUEST, TOO_MANY_PENDING = 3, 4, 7
-#: What JSOC says under another status than those two: of what is over after some time, and of what is too much at once.
+#: JSOC's messages under another status than these two: for refusals that pass, and for requests that are too large.
 _PASSING = ("save new export-request hash", "pending export request")
 _TOO_MUCH = ("too many records", "record-set specification is too long")
 #: Characters of a record set that JSOC's export system is known to work on; one of 4,080 it accepted, failed on, and
 #: then counted as pending for an hour.
 LONGEST_DS = 1389
-#: One request that brings files back from tape: far below JSOC's limits, and small enough that files begin
-#: to come before all are there, and that a tar file of them has room.
+#: The most of one request that brings files back from tape: far below JSOC's limits, and small enough that the
+#: first files arrive before all are there, and that a tar file of them has room.
 MOST_FILES, MOST_BYTES = 200, 4 << 30
-#: From so many files on one tar file is asked for.
+#: From so many files on, one tar file is requested.
 TAR_FROM = 20
 #: Names in a staging request, by which its files are told apart.
 STAGED_NAME = "{recnum:%d}.{segment}"
 MOVIES = frozenset({"mpg", "mp4"})
-#: True for every record that has a quality: who names it switches JSOC's own silent filter off.
+#: True for every record that has a quality: naming it switches off JSOC's own silent filter.
 _ANY_QUALITY = "[? quality >= 0 or quality < 0 ?]"
 
-#: Seconds before a job is tried again, doubled up to the longest, and given up after so many in all in
-#: which it got no further. A download has made five attempts of its own by then.
+#: Seconds before a job is tried again, doubled up to the longest; after so many in all without progress it
+#: is given up. A download has made five attempts of its own by then.
 FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 15.0, 600.0, 86_400.0
 
 # ---- what to do about a failure -----------------------------------------------------------------
 
 
 def passes(problem: Exception) -> bool:
-    """True for what may be over after some time: upstream is away or has too much to do, or may not be asked now."""
+    """True for a problem that may pass: upstream is away or overloaded, or may not be asked now."""
     if isinstance(problem, UpstreamRefused):
         said = problem.message.lower()
         return problem.status == TOO_MANY_PENDING or any(words in said for words in _PASSING)
@@ -60,15 +60,15 @@ def passes(problem: Exception) -> bool:
 
 
 def is_too_large(problem: UpstreamRefused) -> bool:
-    """True if JSOC would take fewer records."""
+    """True if JSOC would accept fewer records."""
     said = problem.message.lower()
     return problem.status == TOO_LARGE or any(words in said for words in _TOO_MUCH)
 
 
 def next_try(before: Trouble | None, problem: MirrorError, now: float) -> Trouble | None:
-    """When a job that failed again is tried next; None if it has waited long enough without getting further.
+    """When a job that failed again is tried next; None if it has waited long enough without progress.
 
-    What waits for the budget towards JSOC is not failing: it is tried when there is more, however often.
+    Waiting for the budget towards JSOC is not failing: the job is tried when there is more, however often.
     """
     tries, waited = (before.tries, before.waited) if before else (0, 0.0)
     why = str(problem)
@@ -81,7 +81,7 @@ def next_try(before: Trouble | None, problem: MirrorError, now: float) -> Troubl
 
 
 def given_up(before: Trouble | None, why: str) -> str:
-    """What is told of a job that is not tried again."""
+    """The error of a job that is not tried again."""
     tries, waited = (before.tries, before.waited) if before else (0, 0.0)
     return f"gave up after {tries + 1} attempts in {waited / 3600:.0f} hours: {why}"
 
@@ -105,13 +105,13 @@ def cut(
 
 
 def smaller(refused: Sequence[int], rest: Sequence[Sequence[int]]) -> list[list[int]]:
-    """What was refused, and all that was to follow, in runs of half as many records."""
+    """The refused records, and all that were to follow, in runs of half as many."""
     most = max(1, len(refused) // 2)
     return [piece for part in (refused, *rest) for piece in cut(part, most)]
 
 
 def most_numbers(recnums: Iterable[int], beside: str) -> int:
-    """How many of these record numbers a record set can name, with ``beside`` in it, that JSOC works on; at least 1."""
+    """How many of these record numbers fit, with ``beside``, into a record set that JSOC can process; at least 1."""
     longest = max(map(len, map(str, recnums)), default=1)
     return max(1, (LONGEST_DS - len(beside) - len("[:]")) // (longest + len("#,")))
 
@@ -134,7 +134,7 @@ def staging_request(
 
 
 def as_asked_upstream(request: ExportRequest) -> ExportRequest:
-    """The request whose files can be had one by one: those of a tar file are only there, and ours is made here."""
+    """The request for single files: JSOC has those of a tar file only in it, and the mirror makes its own tar file."""
     return replace(request, method=request.method.removesuffix("-tar"))
 
 
@@ -150,7 +150,7 @@ def why_indivisible(request: ExportRequest, query: RecordSetQuery) -> str | None
 
 
 def is_too_much_at_once(request: ExportRequest, query: RecordSetQuery) -> bool:
-    """True for a request that JSOC would accept, and fail on: several record sets, or a long one."""
+    """True for a request that JSOC would accept and then fail on: several record sets, or a long one."""
     return len(query.sets) > 1 or len(request.ds) > LONGEST_DS
 
 
@@ -167,7 +167,7 @@ def part_request(request: ExportRequest, query: RecordSetQuery, recnums: Sequenc
 
 
 def pieces_of(query: RecordSetQuery, pieces: Iterable[Sequence[int]]) -> list[list[int]]:
-    """The runs of records, cut further where the request for one would name more records than JSOC works on."""
+    """The runs of records, cut further where a request would name more records than JSOC can process."""
     beside = "".join(_around_numbers(query))
     return [part for piece in pieces for part in cut(piece, most_numbers(piece, beside))]
 
@@ -180,7 +180,7 @@ def _around_numbers(query: RecordSetQuery) -> tuple[str, str]:
 
 
 def check_divisible(request: ExportRequest, query: RecordSetQuery, message: str) -> None:
-    """UpstreamRefused for a request that cannot be made in parts; ``message`` is what upstream said to the whole."""
+    """UpstreamRefused for a request that cannot be made in parts; ``message`` is upstream's answer to the whole."""
     why = why_indivisible(request, query)
     if why is not None:
         raise UpstreamRefused(TOO_LARGE, f"{message.strip()}; {why}: expected a smaller request")
@@ -191,7 +191,7 @@ def _numbers(recnums: Sequence[int]) -> str:
 
 
 def _unlimited(process: Process) -> Process:
-    """The same steps without a limit on the records, which are counted out already."""
+    """The same steps without a limit on the records, which has been applied already."""
     if not process.text.startswith("n="):
         return process
     return parse_process("n=0" + process.text[len(process.text.partition("|")[0]) :])

@@ -1,4 +1,4 @@
-"""The directory of a finished export: a folder that nowhere exists, made of a job's rows and blobs.
+"""The directory of a finished export: a virtual folder, made from a job's rows and blobs.
 
 index.json, index.txt, index.html     what there is, three times
 <request id>.keywords.txt             the keywords of as-is files, as a table
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 BLOCK = 512
 #: tar files are padded to records of 20 blocks.
 RECORD = 20 * BLOCK
-#: Bytes of a tar file whose files are all looked at before the first of them is sent: some tenths of a second.
+#: Up to this size (bytes), all files of a tar file are verified before the first is sent: some tenths of a second.
 LOOKED_AT_FIRST = 256_000_000
-#: Directories at hand.
+#: Directories in memory.
 _MOST_OPEN = 16
 
 
@@ -84,9 +84,9 @@ class ExportDirectories:
         self._open_since = (0, 0)
 
     async def entry(self, request_id: str, name: str) -> Page | Content | None:
-        """What a name in a directory stands for; None if there is no such export, or no such name in it.
+        """The content for a name in a directory; None if there is no such export, or no such name in it.
 
-        A file that has left the store is fetched or made again first; raises what keeps it from that.
+        A file that has left the store is fetched or made again first; raises what prevents that.
         """
         directory = await self._directory(request_id)
         if directory is None:
@@ -101,7 +101,7 @@ class ExportDirectories:
         return await self._page(job, name) if name in _page_names(job) else None
 
     async def _directory(self, request_id: str) -> Directory | None:
-        """The directory of an export; the last ones stay at hand while nothing changes."""
+        """The directory of an export; recent ones stay in memory while nothing changes."""
         age = self._age()
         if age != self._open_since or len(self._open) >= _MOST_OPEN:
             self._open, self._open_since = {}, age
@@ -110,7 +110,7 @@ class ExportDirectories:
         job = await self._jobs.get(request_id)
         if job is None or (not job.files and job.state != "done"):
             return None
-        if not job.finished:  # it had been done, and some of its files are made again
+        if not job.finished:  # it was done before, and some of its files are being made again
             return _directory_of(await self._worker.refilled(job))
         directory = _directory_of(job)
         if age == self._open_since == self._age():
@@ -118,11 +118,11 @@ class ExportDirectories:
         return directory
 
     def _age(self) -> tuple[int, int]:
-        """Changes whenever a directory may be another."""
+        """Changes whenever a directory may have changed."""
         return self._jobs.version.number, self._blobs.departures.number
 
     async def _filled(self, directory: Directory, names: Sequence[str]) -> Directory:
-        """The directory with these contents; what left the store is had or made again, NotHeld if it cannot be."""
+        """The directory with these contents; missing ones are fetched or made again, NotHeld if that fails."""
         if not await self._look_up(directory, names):
             directory = _directory_of(await self._worker.refilled(directory.job))
             missing = None if await self._look_up(directory, names) else _missing(directory, names)
@@ -131,14 +131,14 @@ class ExportDirectories:
         return directory
 
     async def _sound(self, directory: Directory, name: str) -> Content:
-        """The content of a file whose bytes are right; one that is damaged is had or made again."""
+        """The content of a file, verified; a damaged one is fetched or made again."""
         content = directory.contents[name]
         if not await self._blobs.all_sound(blobs_of(content)):
             content = (await self._filled(directory, [name])).contents[name]
         return content
 
     async def _look_up(self, directory: Directory, names: Sequence[str]) -> bool:
-        """Look up what these files consist of; True if all of them are there."""
+        """Find the contents of these files; True if all of them are there."""
         if len(names) == 1 and (known := directory.contents.get(names[0])) is not None:
             return not await self._blobs.lost(p.blob for p in known.parts if isinstance(p, Stretch))
         files = [directory.files[name] for name in names if name in directory.files]
@@ -163,7 +163,7 @@ class ExportDirectories:
         return Page(encode_keywords(await self._keywords(request_of(job))), "text/plain")
 
     async def _keywords(self, request: ExportRequest) -> KeywordTable:
-        """Every keyword of the records as it prints; the printf formats are JSOC's secret, %s stands in."""
+        """Every keyword of the records as printed; JSOC does not publish printf formats, so %s stands in for them."""
         plan = await self._planner.plan(request)
         keywords = _shown(plan.series)
         names = tuple(from_wire(row["*spec*"]) for row in plan.rows)
@@ -171,11 +171,11 @@ class ExportDirectories:
         return KeywordTable(tuple(map(_column, keywords)), names, rows)
 
     async def _archive(self, directory: Directory) -> Content:
-        """The tar file; an error if one of its files is not available, for nobody would notice a shorter one."""
+        """The tar file; an error if one of its files is not available, since nobody would notice a shorter one."""
         pages = _page_names(directory.job)
         names = [name for name in directory.files if name not in pages and is_plain(name)]
         directory = await self._filled(directory, names)
-        # A client waits for all that is looked at here. What is more is looked at before it is sent.
+        # A client waits for everything that is verified here. Larger archives are verified file by file while they are sent.
         first = [blob for name in names for blob in blobs_of(directory.contents[name])]
         if sum(blob.size for blob in first) <= LOOKED_AT_FIRST and not await self._blobs.all_sound(first):
             directory = await self._filled(directory, names)
@@ -192,7 +192,7 @@ class ExportDirectories:
 
 
 def _directory_of(job: Job) -> Directory:
-    """Of several files with one name the first counts."""
+    """The directory of a job; of several files with one name the first counts."""
     files: dict[str, JobFile] = {}
     for file in filter(is_file, job.files):
         files.setdefault(file.name, file)
@@ -204,7 +204,7 @@ def _missing(directory: Directory, names: Sequence[str]) -> str | None:
 
 
 def _shown(series: Series) -> list[Keyword]:
-    """The keywords of a table: neither implicit ones, nor what is there once more under another name."""
+    """The keywords of a table, without implicit ones and without duplicates under another name."""
     real = [k for k in series.record_keywords if k.name not in series.implicit]
     return [k for i, k in enumerate(real) if i == 0 or not is_second_name(k, real[i - 1])]
 
@@ -214,7 +214,7 @@ def _column(keyword: Keyword) -> KeywordColumn:
 
 
 def _cell(keyword: Keyword, printed: str) -> str:
-    """A value as show_info prints it: what is missing is not a word there, but for times and integers."""
+    """A value as show_info prints it: missing values are not a word there, except for times and integers."""
     missing = {"string": "", "float": "nan", "double": "nan"}
     return missing.get(keyword.type, printed) if printed == "MISSING" else printed
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
     from mirror.storage.index.index import Index
 
-    #: Of files that are not held here those that the other mirrors of a cluster have: the sha256 and size of each.
-    #: What is wanted comes with its path at JSOC, "" where that is not known.
+    #: Finds files that only other mirrors of a cluster have: the sha256 and size of each. A file is given with its path
+    #: at JSOC, "" where that is not known.
     Elsewhere = Callable[[Mapping[RecordSegment, str]], Awaitable[dict[RecordSegment, tuple[str, int]]]]
 
 _STATES: dict[FileLocation, FileState] = {
@@ -50,7 +50,7 @@ class Listed:
 
 
 class FileLists:
-    """Lists files, and sees to it that what is fetched by path only is known as its record's."""
+    """Lists files, and makes sure that files that were fetched by path only are recorded as their record's."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class FileLists:
     async def of(
         self, request: ExportRequest, demand: CacheDemand = CacheDemand.DEFAULT, *, places: bool = False
     ) -> Listed:
-        """The archived files that an export request is about, in its order.
+        """The archived files of an export request, in its order.
 
-        With ``places`` whoever asks is going to use them: what is held counts as used.
+        With ``places`` the client is going to use them: cached ones count as used.
         """
         plan = await self._planner.plan(request, demand)
         held = await self._held(plan)
@@ -88,9 +88,9 @@ class FileLists:
         return Listed(files, plan.origin, plan.checked_at)
 
     async def held(self, request: ExportRequest) -> tuple[dict[str, int], int]:
-        """The contents of these files, each with its size, adopted exports of them too; and how many are held nowhere.
+        """The contents of these files, each with its size, adopted exports too; and how many are cached nowhere.
 
-        In a cluster what any of its mirrors has is held.
+        In a cluster, a file of any of its mirrors counts as cached.
         """
         plan = await self._planner.plan(request)
         held = await self._held(plan)
@@ -103,7 +103,7 @@ class FileLists:
         return contents | dict(there.values()), len(missing) - len(there)
 
     def place(self, blob: Blob) -> str | None:
-        """FileLocation the content lies on this machine, which counts as a use of it; None if it is gone."""
+        """Where the content lies on this machine, which counts as a use of it; None if it is gone."""
         try:
             with self._blobs.reading(blob) as path:
                 return str(path.absolute())
@@ -133,7 +133,7 @@ class FileLists:
         )
 
     async def _held(self, plan: Plan) -> dict[RecordSegment, Holding]:
-        """What is held of a plan; files that were fetched by path only are noted as the records' now."""
+        """The cached files of a plan; files that were fetched by path only are recorded as the records' now."""
         recnums = [row.recnum for row in plan.rows]
         found = await self._holdings.of_records(plan.series.name, recnums)
         held = {h.record: h for h in found if h.record is not None}
@@ -156,14 +156,14 @@ ONLINE = "Y"
 
 
 class UnitFiles:
-    """Answers questions about storage units whose files are held: they are online here, wherever JSOC has them."""
+    """Answers questions about storage units whose files are cached: they are online here, wherever JSOC has them."""
 
     def __init__(self, index: Index, holdings: Holdings) -> None:
         self._index = index
         self._holdings = holdings
 
     async def answer(self, request: UnitsRequest) -> StorageUnits | None:
-        """The units that are asked for; None if a file of one of them is not held, or nobody knows whose it is."""
+        """The requested units; None if a file of one of them is not cached, or its record is not known."""
         files: defaultdict[int, list[Holding]] = defaultdict(list)
         for holding in await self._holdings.of_units(request.sunums):
             files[holding.file.sunum].append(holding)

@@ -1,4 +1,4 @@
-"""Export jobs as people see them: asked for, watched, listed."""
+"""Export jobs as people see them: requested, watched, listed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
 
-#: Statuses of jsoc_fetch with which the request is wrong, is too large, and comes after too many others.
+#: Statuses of jsoc_fetch for a request that is wrong, that is too large, and that comes after too many others.
 _WRONG, _TOO_LARGE, _TOO_MANY = 4, 3, 7
 
 
@@ -68,7 +68,7 @@ class JobList:
     async def one(self, job_id: str, *, places: bool = False) -> api.Job:
         """An export with its files; UnknownName if there is none of that id.
 
-        With ``places`` it is said where the files lie on this machine, which counts as a use of them.
+        With ``places`` each file has its path on this machine, which counts as a use of it.
         """
         job = await self._jobs.get(job_id)
         if job is None:
@@ -79,9 +79,9 @@ class JobList:
         return replace(self._line(job, parts.get(job.id)), files=files)
 
     async def submit(self, request: ExportRequest) -> tuple[api.Job, Asked]:
-        """The export of a request, begun now or the one that an identical request began, and how it was found.
+        """The export of a request, new or the one that an identical request began, and how its records were found.
 
-        Raises what is wrong with it. ``request.method`` must not be url_quick, which has no export but an answer.
+        Raises what is wrong with it. ``request.method`` must not be url_quick, which makes no export.
         """
         asked = await self._exports.asked(request, nameless=True)
         answer = asked.answer
@@ -103,7 +103,7 @@ class JobList:
         return await self.one(job.id)
 
     def _file(self, job: Job, file: JobFile, blob: Blob | None, *, places: bool) -> api.JobFile:
-        whole = blob if file.front is None else None  # others are put together while they are sent
+        whole = blob if file.front is None else None  # others are assembled while they are sent
         return api.JobFile(
             record=file.record,
             name=file.name,
@@ -151,7 +151,7 @@ class JobList:
 
 
     def _seconds_left(self, job: Job, ready: int, total: int) -> int | None:
-        """How long it takes if it goes on as it went; None if that cannot be told."""
+        """The time left at the rate so far; None if that is unknown."""
         passed = self._now() - job.created
         if job.state != "fetching" or job.trouble is not None or not ready or passed <= 0:
             return None
@@ -167,7 +167,7 @@ def _waits(job: Job) -> api.Waits | None:
 
 
 def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
-    """What is worth knowing of a job: what it is divided into, and what its files lack."""
+    """Remarks on a job: its parts, and what its files lack."""
     printed = sum(f.printed for f in job.files)
     notes = []
     process = request_of(job).process
@@ -197,7 +197,7 @@ def unreadable_job(job_id: str, kind: api.Kind, why: str, created: float, update
 
 
 def _problem(failed: Failed) -> MirrorError:
-    """The error that a refused request is, with JSOC's words."""
+    """The error for a refused request, with JSOC's words."""
     error = failed.error.strip()
     if failed.status == _WRONG:
         return BadRequest(error)

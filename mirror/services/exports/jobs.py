@@ -1,14 +1,8 @@
-"""Export jobs and their parts: what was asked, how far it is, and its files; rows that a restart goes on from.
+"""Export jobs and their parts: the request, its progress and its files, as rows from which a restart continues.
 
-The store knows nothing of exports: the request is JSON text of whoever made the job. A job's state only
-ever goes forward; what has ended stays as it is until it is asked to start again.
-
-A job that is being worked on: how far it is, over all tries of it.
-
-The parts of jobs that are too large for one request upstream; rows that a restart goes on from.
-
-Like jobs: the store does not know what a part is about but for the numbers of its records, and what
-became of it is JSON text of whoever made it.
+The store knows nothing of exports: a request, and the result of a part, are JSON text of their maker. A job's state
+only moves forward; one that has ended stays as it is until it is restarted. A job that is too large for one request
+upstream is divided into parts by record numbers. ``RunningJob`` is the progress of a job over all its tries.
 """
 
 from __future__ import annotations
@@ -34,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: waiting: nothing was done yet. staging: upstream works on its request. fetching: files come in.
+#: waiting: nothing was done yet. staging: upstream works on its request. fetching: files are arriving.
 State = Literal["waiting", "staging", "fetching", "done", "failed"]
 FINISHED: frozenset[State] = frozenset({"done", "failed"})
 #: Those to go on with, in SQL. A newer version may have written states that are not among ours: such rows are left alone.
@@ -54,9 +48,9 @@ _KINDS = ("VARCHAR", "INTEGER", *_OF_FILE)
 class JobFile:
     """A file of an export; ``sha256`` is None as long as it is not in the store.
 
-    With a ``front`` the file begins with that, and ``sha256`` is the blob that the rest of it comes from;
-    ``size`` is always that of the file. ``printed`` tells that its keywords are values as they print, for
-    want of those at full precision.
+    With a ``front`` the file begins with that, and ``sha256`` is the blob from which the remainder comes; ``size`` is
+    always that of the file. ``printed`` says that its keywords are printed values, since those at full precision were
+    not available.
     """
 
     record: str
@@ -69,7 +63,7 @@ class JobFile:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a job waits: ``tries`` in a row got it no further, and ``why`` the last did not.
+    """Why a job waits: ``tries`` in a row without progress, and ``why`` the last one failed.
 
     ``waited`` are the seconds between them in all, ``next_at`` is when the next one is due (Unix seconds).
     """
@@ -115,8 +109,8 @@ class Jobs:
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._tables = Tables(database)
         self._now = now
-        self.version = Version()  #: of all rows; that blobs leave is no change of these
-        #: Told of each new job, and of one that upstream has accepted: others may have to go on with it.
+        self.version = Version()  #: of all rows; departing blobs do not change them
+        #: Called for each new job, and when upstream accepts one: other mirrors may have to continue it.
         self.on_change: Callable[[Job], Awaitable[None]] | None = None
 
     async def submit(
@@ -127,7 +121,7 @@ class Jobs:
 
         A request with the same identity gets the job made at ``same_since`` or later, unless that failed or is not ``readable``.
         A new job's id is ``name(n)`` with the next number of the ``day``; numbers are never used twice,
-        nor are ids of upstream that are known here.
+        nor are upstream ids that are known here.
         """
         now = self._now()
 
@@ -147,7 +141,7 @@ class Jobs:
         return job, new
 
     async def take_over(self, job: Job) -> Job:
-        """A job of another mirror goes on here, under its id; the one that is here already, if there is one."""
+        """Continue a job of another mirror here, under its id; returns an existing one of that id."""
         row = [job.id, job.identity, job.upstream_id, job.request, "waiting", job.created, self._now(), None]
 
         def work(cursor: Cursor) -> Job:
@@ -165,7 +159,7 @@ class Jobs:
         return found[0] if found else None
 
     async def unfinished(self) -> list[Job]:
-        """The jobs to go on with, oldest first."""
+        """The jobs to continue, oldest first."""
         return await self._tables.read(
             lambda c: _select(c, f"state IN {_UNFINISHED} ORDER BY created, id", [])
         )
@@ -179,10 +173,10 @@ class Jobs:
     async def advance(
         self, job_id: str, state: State, *, upstream_id: str | None = None, error: str | None = None
     ) -> Job:
-        """Bring a job to a state; ``upstream_id`` and ``error`` are kept where None is given.
+        """Bring a job to a state; ``upstream_id`` and ``error`` stay where None is given.
 
-        Why jobs failed or wait is read by others: it is kept without the e-mail addresses that it may name.
-        StorageError if there is no such job, or it has ended, or the state lies behind it.
+        Errors are shown to others, so e-mail addresses are removed from them. StorageError if there is no such job, or
+        it has ended, or the state is an earlier one.
         """
         now, why = self._now(), None if error is None else redacted(error)
         ended = f", {_NO_TROUBLE}" if state in FINISHED else ""
@@ -204,7 +198,7 @@ class Jobs:
         return job
 
     async def restart(self, job_id: str) -> Job:
-        """A job that ended waits again, without its upstream request: its files left the store, say."""
+        """Make a job that ended wait again, without its upstream request, since its files left the store, say."""
         now = self._now()
 
         def work(cursor: Cursor) -> Job:
@@ -220,7 +214,7 @@ class Jobs:
         return await self._write(work)
 
     async def troubled(self, job_id: str, trouble: Trouble | None) -> Job:
-        """Note why a job waits, or that it does no longer."""
+        """Record why a job waits, or that it no longer does."""
         values = (
             [None] * 4 if trouble is None else [trouble.tries, trouble.waited, trouble.next_at, redacted(trouble.why)]
         )
@@ -233,7 +227,7 @@ class Jobs:
         return await self._write(work)
 
     async def set_files(self, job_id: str, files: Sequence[JobFile]) -> None:
-        """The files of a job, in their order, in place of what was noted."""
+        """Record the files of a job, in their order, in place of earlier ones."""
         rows = [(job_id, n, *_row(f)) for n, f in enumerate(files)]
 
         def work(cursor: Cursor) -> None:
@@ -252,7 +246,7 @@ class Jobs:
         await self._write(work)
 
     async def remove(self, job_ids: Iterable[str]) -> None:
-        """Forget jobs and which files were theirs; their blobs stay until they are evicted."""
+        """Delete jobs and the list of their files; their blobs stay until they are evicted."""
         gone = list(job_ids)
 
         def work(cursor: Cursor) -> None:
@@ -271,7 +265,7 @@ class Jobs:
 
 
 def is_before(state: State, other: State) -> bool:
-    """True if a job in ``state`` still has ``other`` before it, and has not ended."""
+    """True if ``other`` still lies ahead of a job in ``state``, which has not ended."""
     return state not in FINISHED and _rank(state) < _rank(other)
 
 
@@ -322,13 +316,13 @@ def _row(file: JobFile) -> tuple[object, ...]:
 def _job_file(row: Sequence[Any]) -> JobFile:
     record, name, sha256, size, printed, front, front_size, start = row
     values = JobFile(record, name, sha256, size, printed=bool(printed))
-    if front is None or size is None:  # without its blob a front is of no use
+    if front is None or size is None:  # a front is useless without its blob
         return values
     return replace(values, front=ReplacedHeader(front, front_size, start, size - front_size))
 
 
 def _next_id(cursor: Cursor, day: str, name: Callable[[int], str]) -> str:
-    """The next id of the day; the number is noted in the same transaction."""
+    """The next id of the day; its number is recorded in the same transaction."""
     row = cursor.execute("SELECT number FROM mirror.job_numbers WHERE day = ?", [day]).fetchone()
     number = row[0] if row else 0
     used = "SELECT 1 FROM mirror.jobs WHERE ? IN (id, upstream_id)"
@@ -347,10 +341,10 @@ FileKey = tuple[str, str]
 
 @dataclass
 class RunningJob:
-    """One job. ``files`` are those that it has, which no further try makes again.
+    """A job that is being worked on. ``files`` are those that it has, which no further try makes again.
 
-    ``ready`` of ``total`` files are there, as far as that is known; ``gained`` counts what came since the
-    last failure. ``problem`` is why it pauses, None while it does not.
+    ``ready`` of ``total`` files are there, as far as known; ``gained`` counts files since the last failure.
+    ``problem`` is why it pauses, None while it does not.
     """
 
     job: Job
@@ -364,28 +358,28 @@ class RunningJob:
     paused: asyncio.Event = field(default_factory=asyncio.Event)
     #: Ends its pause.
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    #: What upstream said to it at first: its refusal, or None where that has accepted it.
+    #: Upstream's first answer to it: a refusal, or None if it was accepted.
     heard: asyncio.Future[MirrorError | None] | None = None
 
     def begin(self, total: int) -> None:
-        """A try begins, for so many files."""
+        """Begin a try, for so many files."""
         self.ready, self.total = 0, total
 
     def came(self, key: FileKey, file: JobFile) -> None:
-        """A file is there."""
+        """Count a file that has arrived."""
         self.ready += 1
         self.gained += key not in self.files
         self.files[key] = file
 
     def hear(self, refusal: MirrorError | None) -> bool:
-        """Tell whoever waits what upstream said; True if somebody did."""
+        """Pass upstream's answer to the waiting client; True if there was one."""
         if self.heard is None or self.heard.done():
             return False
         self.heard.set_result(refusal)
         return True
 
     def pause(self, problem: MirrorError | None) -> None:
-        """It pauses because of a problem, or goes on."""
+        """Pause because of a problem, or go on."""
         self.problem, self.gained = problem, 0
         if problem is None:
             self.paused.clear()
@@ -398,10 +392,10 @@ _PART = "position, recnums, upstream_id, tar, files"
 
 @dataclass(frozen=True, slots=True)
 class JobPart:
-    """Some records of a job, asked for together.
+    """Some records of a job, requested together.
 
-    ``upstream_id`` is None until upstream has accepted it, ``tar`` the hash of the tar file that it ended
-    in, if it did; ``files`` is None until it is done.
+    ``upstream_id`` is None until upstream has accepted it, ``tar`` the hash of its tar file, if it has one;
+    ``files`` is None until it is done.
     """
 
     position: int
@@ -422,13 +416,13 @@ class JobParts:
         self._tables = Tables(database)
 
     async def of(self, job_id: str) -> list[JobPart]:
-        """The parts of a job, in order; none for one that is not divided."""
+        """The parts of a job, in order; none for an undivided one."""
         sql = f"SELECT {_PART} FROM mirror.job_parts WHERE job = ? ORDER BY position"
         rows = await self._tables.read(lambda c: c.execute(sql, [job_id]).fetchall())
         return [JobPart(at, tuple(json.loads(recnums)), *rest) for at, recnums, *rest in rows]
 
     async def progress(self, job_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """How many parts of these jobs are done, of how many; without those that are not divided."""
+        """How many parts of these jobs are done, of how many; without undivided jobs."""
         sql = (
             "SELECT job, count(files), count(*) FROM mirror.job_parts "
             "WHERE job IN (SELECT unnest(?::VARCHAR[])) GROUP BY job"
@@ -437,7 +431,7 @@ class JobParts:
         return {job: (done, total) for job, done, total in rows}
 
     async def divide(self, job_id: str, parts: Sequence[Sequence[int]]) -> list[JobPart]:
-        """Divide what is not done of a job into these parts, after those that are; all parts, in order."""
+        """Divide what is not done of a job into these parts, after those that are done; all parts, in order."""
 
         def work(cursor: Cursor) -> None:
             cursor.execute("DELETE FROM mirror.job_parts WHERE job = ? AND files IS NULL", [job_id])
@@ -452,15 +446,15 @@ class JobParts:
         return await self.of(job_id)
 
     async def accepted(self, job_id: str, part: JobPart, upstream_id: str) -> None:
-        """Upstream works on a part."""
+        """Record that upstream works on a part."""
         await self._set(job_id, part, "upstream_id", upstream_id)
 
     async def packed(self, job_id: str, part: JobPart, tar: str) -> None:
-        """The tar file of a part is in the store."""
+        """Record that the tar file of a part is in the store."""
         await self._set(job_id, part, "tar", tar)
 
     async def done(self, job_id: str, part: JobPart, files: str) -> None:
-        """A part is done; ``files`` is JSON."""
+        """Record that a part is done; ``files`` is JSON."""
         await self._set(job_id, part, "files", files)
 
     async def _set(self, job_id: str, part: JobPart, column: str, value: str) -> None:

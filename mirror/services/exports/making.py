@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Files of one job that are fetched or assembled side by side; downloads still come one at a time.
+#: Files of one job that are fetched or assembled concurrently; downloads still run one at a time.
 AT_ONCE = 4
 
 
@@ -47,7 +47,7 @@ class Processor(Protocol):
 
 
 class ExportMaking:
-    """Makes the files of exports that need no processing, or none but what is made here."""
+    """Makes the files of exports that need no processing, or only steps that are made here."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ExportMaking:
         return not request.alters_data or self._processor.makes(request)
 
     async def files(self, work: RunningJob) -> list[JobFile]:
-        """The files of a request, in order; raises what keeps one of them from coming, after the others came."""
+        """The files of a request, in order; raises what prevented one of them, after the others were made."""
         plan = await self._planner.plan(work.request)
         work.begin(len(plan.files))
         adopted = await self._adopted_of(plan)
@@ -96,7 +96,7 @@ class ExportMaking:
         check_files(plan.request.filenamefmt, ready)
         if plan.request.protocol.as_is:
             return ready
-        # Of what cannot be made a FITS export says nothing, as at JSOC.
+        # A FITS export leaves out what cannot be made, as JSOC's does.
         return [file for file in ready if file.sha256]
 
     async def _reach(self, work: RunningJob, state: State) -> None:
@@ -117,7 +117,7 @@ class ExportMaking:
         named: Sequence[tuple[RequestedFile, str]],
         adopted: Mapping[RecordSegment, Blob],
     ) -> list[JobFile | None]:
-        """The files as they come, None for one that is not at its place; the first problem stops the rest."""
+        """The files as they arrive, None for one that is not at its place; the first problem stops the others."""
         room = asyncio.Semaphore(AT_ONCE)
         problems: list[MirrorError] = []
 
@@ -143,7 +143,7 @@ class ExportMaking:
     async def _one(
         self, plan: Plan, wanted: RequestedFile, name: str, adopted: Mapping[RecordSegment, Blob]
     ) -> JobFile | None:
-        """A file of the export; None if it is not at its place in the archive any more."""
+        """A file of the export; None if it is no longer at its place in the archive."""
         export = adopted.get(wanted.owner)
         if export is not None and not (wanted.path and await self._files.held(wanted.path)):
             return JobFile(_shown(plan, wanted), name, export.sha256, export.size)
@@ -167,7 +167,7 @@ class ExportMaking:
         return JobFile(_shown(plan, wanted), name, blob.sha256, front.whole, front, printed=not exact)
 
     async def _processed(self, plan: Plan, wanted: RequestedFile, name: str, blob: Blob, *, exact: bool) -> JobFile:
-        """A file that is processed here; its header is dated as the archived one came, so that it is always the same."""
+        """A file that is processed here; its header has the date of the archived one, so that it is always the same."""
         front = await self._assembler.front(plan, wanted, blob, now=utc(blob.kept_at))
         if front is None or front.packed is None:
             return _no_file(plan, wanted)
@@ -175,7 +175,7 @@ class ExportMaking:
         return JobFile(_shown(plan, wanted), name, made.sha256, made.size, printed=not exact)
 
     async def _adopted_of(self, plan: Plan) -> Mapping[RecordSegment, Blob]:
-        """Exports that JSOC made earlier and somebody had; they do where FITS is asked for."""
+        """Adopted exports that JSOC made earlier; they serve where FITS is requested."""
         if plan.request.protocol.as_is or plan.request.process.steps:
             return {}
         return await self._adopted.of_records(plan.series.name, [row.recnum for row in plan.rows])
@@ -183,7 +183,7 @@ class ExportMaking:
     # ---- files that are not ----------------------------------------------------------------------
 
     async def _returned(self, work: RunningJob, plan: Plan, gone: Sequence[RequestedFile]) -> dict[RecordSegment, RequestedFile]:
-        """Files that have left their place since it was noted, on tape perhaps: brought back as offline ones are."""
+        """Files that have left their place since it was recorded, perhaps to tape: brought back like offline ones."""
         try:
             return await self._brought_back(work, plan, gone)
         except UpstreamRefused as problem:

@@ -1,4 +1,4 @@
-"""What an export request is about: its records and its files, and the rows that a job keeps of it."""
+"""What an export request needs: its records and its files; and the rows that a job keeps of it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Layout, Row
 
-#: Records of one export; JSOC takes some ten thousand.
+#: Records of one export; JSOC accepts some ten thousand.
 MOST_RECORDS = 100_000
-#: Below this folder are the directories of our exports.
+#: The folder of the directories of our exports.
 EXPORTS = "/export"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request with its records and files, as far as the archive tells.
+    """A request with its records and files, as far as the archive shows them.
 
-    ``origin`` says how the records were found, ``checked_at`` when stale ones were checked last.
+    ``origin`` says how the records were found, ``checked_at`` when stale ones were last checked.
     """
 
     request: ExportRequest
@@ -69,9 +69,8 @@ class ExportPlanner:
     ) -> Plan:
         """The records and files of a request; raises for a query that is wrong or cannot be answered.
 
-        With ONLY_IF_CACHED those that are cached, though others may be missing.
-
-        Exports silently leave out records without an image; with ``images_only`` false these count too.
+        With ONLY_IF_CACHED those that are cached, even if others may be missing.
+        Exports silently leave out records without an image; with ``images_only`` false these are included.
         """
         query = record_sets(request)
         series = await self._catalogue.series(query.sets[0].series, demand)
@@ -123,7 +122,7 @@ def request_text(request: ExportRequest) -> str:
 
 
 def request_of(job: Job) -> ExportRequest:
-    """The request that a job is for; StorageError if its row cannot be read, damaged or of a newer version as it is."""
+    """The request of a job; StorageError if its row is unreadable, damaged or of a newer version."""
     if job.problem:
         raise StorageError(f"job {job.id} cannot be read: {job.problem}")
     try:

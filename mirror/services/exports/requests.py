@@ -1,8 +1,8 @@
-"""Exports: what jsoc_fetch answers. A request is decided on here, and made by ``mirror.services.exports.worker``.
+"""Exports: what jsoc_fetch answers. A request is decided here, and made by ``mirror.services.exports.worker``.
 
-Everything that the mirror holds needs no JSOC: as-is files by their paths, FITS files assembled here.
-Processing and pictures are JSOC's, but for steps that are configured to be made here: such a request goes there whole, and
-its files are kept under it.
+Cached data need no JSOC: as-is files are given by their paths, FITS files are assembled here. JSOC does processing and
+pictures, except for steps that are configured to be made here: such a request goes to JSOC whole, and its files are
+kept under it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from mirror.storage.files.adopted_exports import Adopted
     from mirror.storage.files.holdings import Holding, Holdings
 
-#: Request ids of ours count from here, far above what JSOC hands out in a day, so that none is both.
+#: Our request ids count from here, far above what JSOC assigns in a day, so that the two never collide.
 FIRST_NUMBER = 900_000
-#: Seconds that a client is told to wait before it asks again.
+#: Seconds that a client is asked to wait before it polls again.
 WAIT, LONGEST_WAIT = 1, 600
 NOT_REGISTERED = "Cannot process your request. email address has been neither validated nor registered"
 REGISTERED = 2
@@ -55,9 +55,10 @@ REGISTERED = 2
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The answer to an export request; ``origin`` and ``checked_at`` tell how its records were found.
+    """The answer to an export request; ``origin`` and ``checked_at`` say how its records were found.
 
-    ``absent``: it is an error since JSOC knows no such series, at least not in the database that it asks first.
+    ``absent``: the answer is an error because JSOC knows no such series, at least not in the database that it asks
+    first.
     """
 
     answer: ExportAnswer
@@ -96,10 +97,10 @@ class Exports:
         self._default_address = default_address
 
     async def asked(self, request: ExportRequest, *, nameless: bool = False) -> Asked:
-        """The answer to an export request, and how its records were found; what is wrong is an answer too.
+        """The answer to an export request, and how its records were found; errors are answers too.
 
-        JSOC wants an address with every request. With ``nameless`` files of the archive are given without:
-        JSOC is asked for one only if it must bring them back from tape.
+        JSOC wants an address with every request. With ``nameless`` archived files are given without one: JSOC is asked
+        for an address only if it must bring them back from tape.
         """
         try:
             needs_address = request.alters_data or not nameless
@@ -116,7 +117,7 @@ class Exports:
             return Asked(failure(problem, request))
 
     async def status(self, request_id: str) -> ExportAnswer | None:
-        """How a request is doing; None if it is none of ours."""
+        """The state of a request; None if it is not one of ours."""
         job = await self._jobs.get(request_id)
         if job is None:
             return None
@@ -138,13 +139,13 @@ class Exports:
         return PRINTED if job is not None and any(f.printed for f in job.files) else None
 
     def _wait(self, job: Job) -> int:
-        """Seconds after which a look at a job that runs may be worth it."""
+        """Seconds after which it may be worth polling a running job."""
         if job.trouble is None:
             return WAIT
         return min(LONGEST_WAIT, max(WAIT, math.ceil(job.trouble.next_at - self._rules.timestamp())))
 
     async def _of_files(self, plan: Plan) -> ExportAnswer:
-        """The answer to a request for files as they are archived, or with keywords."""
+        """The answer to a request for files as archived, or with keywords."""
         request = plan.request
         held = await self._held(plan)
         decided = verdict(request, _survey(plan, held))
@@ -152,7 +153,7 @@ class Exports:
             return decided
         if decided is Verdict.AT_ONCE:
             _all_have_units(plan)
-            # Clients get these by their paths only.
+            # Clients fetch these by their paths only.
             self._files.expect(w.source for w in plan.files if w.path)
             return _immediate(plan, held)
         name = identity(request, plan.query, [row.recnum for row in plan.rows])
@@ -172,7 +173,7 @@ class Exports:
         )
 
     async def _in_a_moment(self, accepted: Pending) -> ExportAnswer:
-        """What is told of a request that was just accepted: its files, if they are ready in a moment."""
+        """The answer to a request that was just accepted: its files, if they are ready in a moment."""
         await self._worker.settled(accepted.request_id)
         answer = await self.status(accepted.request_id)
         return answer if isinstance(answer, Finished) else accepted
@@ -203,7 +204,7 @@ class Exports:
         ]
 
     def _may_be_better(self, job: Job) -> bool:
-        """True if an export was made of printed values while JSOC was away, and JSOC is back."""
+        """True if an export was made from printed values while JSOC was away, and JSOC is back."""
         return job.state == "done" and any(f.printed for f in job.files) and self._upstream_answers()
 
     async def _submit(self, request: ExportRequest, name: str) -> tuple[Job, bool]:
@@ -219,7 +220,7 @@ class Exports:
         )
 
     async def _may_export(self, request: ExportRequest) -> bool:
-        """True if the address is registered; where nobody can tell, nothing will be asked with it either."""
+        """True if the address is registered; if that cannot be checked, JSOC will not be asked with it either."""
         address = request.notify or self._default_address
         if not address:
             return False
@@ -229,7 +230,7 @@ class Exports:
             return True
 
     async def _held(self, plan: Plan) -> dict[tuple[int, str], Holding]:
-        """The files of a plan that are held, by record number and segment."""
+        """The cached files of a plan, by record number and segment."""
         recnums = [row.recnum for row in plan.rows]
         found = await self._holdings.of_records(plan.series.name, recnums)
         return {(h.record.recnum, h.record.segment): h for h in found if h.record is not None}
@@ -249,7 +250,7 @@ def _survey(plan: Plan, held: dict[tuple[int, str], Holding]) -> Survey:
 
 
 def _all_have_units(plan: Plan) -> None:
-    """BadRequest for a record that never had files of its own; JSOC's program dies of it."""
+    """BadRequest for a record that never had files of its own; JSOC's program crashes on it."""
     linked = {s.name for s in plan.series.segments if s.protocol.startswith("link via ")}
     for w in plan.files:
         if w.place is FileLocation.NOWHERE and w.sunum < 0 and w.segment not in linked:

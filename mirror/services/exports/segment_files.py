@@ -1,6 +1,6 @@
-"""Which files an export wants: one for each record and segment, with all that is needed to get it. Pure.
+"""The files that an export wants: one for each record and segment, with all that is needed to get it. Pure.
 
-Names of the files in an export's directory: each leads to one file, and none out of the directory. Pure.
+Also their names in the export's directory: each leads to one file, and none out of the directory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DATED = re.compile(r"\d{4}[.-]\d\d[.-]\d\d")
 
 
 class FileLocation(Enum):
-    """FileLocation the archive has a file."""
+    """Where the archive has a file."""
 
     ONLINE = "at its path"
     OFFLINE = "on tape at JSOC; an export stages it"
@@ -61,13 +61,13 @@ class RequestedFile:
 
 
 def requested_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[RequestedFile]:
-    """The files of these records: of the segments named, or of all; UnknownName for one that is none."""
+    """The files of these records: of the named segments, or of all; UnknownName for an unknown segment."""
     names = segment_names(layout.series, segments)
     return [_wanted(layout, fields, name) for row in rows for fields in (_fields(row),) for name in names]
 
 
 def segment_names(series: Series, named: tuple[str, ...] | None) -> list[str]:
-    """The segments that are named, or all, as the series writes them; UnknownName for one that is none."""
+    """The named segments, or all, as the series writes them; UnknownName for an unknown one."""
     if named is None:
         return [s.name for s in series.segments]
     found = [(name, series.segment(name.strip())) for name in named]
@@ -107,7 +107,7 @@ def _place(shown: str, fields: dict[str, str]) -> FileLocation:
 
 
 def _day(layout: Layout, fields: dict[str, str]) -> str:
-    """The day that a record is of, ``YYYYMMDD``."""
+    """The day of a record, ``YYYYMMDD``."""
     axis = coverage_axis(layout.series)
     keyword = layout.series.keyword(axis.key) if axis else None
     if keyword is None or keyword.type != "time":
@@ -120,10 +120,10 @@ LINKED = "link via "
 
 
 def distinct_names(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
-    """The files with their names, after those of linked segments whose name is that of one of the record's own.
+    """The files, each with a name that leads to it: linked files must not have the name of one of the record's own.
 
-    Recorded: as-is exports tell the record's own file twice then. In FITS exports the linked file gets the
-    name of its segment, so that none takes the other's place.
+    Recorded: an as-is export then lists the record's own file twice. In FITS exports the linked file gets the
+    name of its segment, so that neither takes the other's place.
     """
     linked = {s.name for s in plan.series.segments if s.protocol.startswith(LINKED)}
     pairs = list(zip(files, names, strict=True))
@@ -142,7 +142,7 @@ def distinct_names(plan: Plan, files: Sequence[RequestedFile], names: Sequence[s
 
 
 def check_names(template: str, names: Sequence[str]) -> None:
-    """BadRequest for a name that would lie elsewhere than in the export's directory."""
+    """BadRequest for a name that would lie outside the export's directory."""
     for name in names:
         if not is_plain(name):
             raise BadRequest(f"filenamefmt {template!r} makes the name {name!r}; expected one of a file, without folders")

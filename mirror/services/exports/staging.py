@@ -1,14 +1,10 @@
-"""Files that JSOC must bring back from tape: export requests, each polled in turn, and the tar files that come.
+"""Files that JSOC must bring back from tape: export requests, each polled in turn, and the tar files that come of them.
 
-Many files come as one tar file, which is taken apart and let go; a few, and those that a tar file lacks,
-one by one. What came is held under its unit, so that nothing is asked for twice.
-
-Tar files that upstream packed: what is in them, and their members as files of the store.
-
-A member is kept only if it is what its name says, like any file that comes alone. Nothing is written
-anywhere else, so that no name can lead out of a folder.
-
-Export requests upstream: asked in turn, one pending for each address, and polled as JSOC says.
+1. One request per address is pending at a time, and polled as JSOC says (``UpstreamExports``).
+2. Many files come as one tar file, which is unpacked and deleted; a few files, and those that a tar file lacks, come
+   one by one. A member is kept only if it is what its name says, like any single file. Nothing is written anywhere
+   else, so no name can lead out of a folder.
+3. Files are kept under their unit, so nothing is requested twice.
 """
 
 from __future__ import annotations
@@ -59,15 +55,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at a request, at least and at most, whatever JSOC says.
+#: Shortest and longest time in seconds between two polls of a request, whatever JSOC says.
 SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0
 #: Seconds after which a request that is still pending counts as failed.
 PATIENCE = 24 * 3600.0
 #: Status 6, "no such request", is what JSOC says for a moment before it knows a request.
 NOT_YET_KNOWN, TRIES = 6, 5
-#: Requests that JSOC lets one host have pending, whatever their addresses.
+#: Requests that one host may have pending at JSOC, whatever their addresses.
 MOST_PENDING = 10
-#: The status of a request that is being worked on; one that stays so has no end.
+#: The status of a request under way; one that never leaves it counts as failed.
 RUNNING = 1
 
 
@@ -89,12 +85,12 @@ class UpstreamExports:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def busy(self, address: str | None) -> bool:
-        """True if a request of that address would have to wait for its turn."""
+        """True if a request of that address would have to wait."""
         return self._all.locked() or self._turn(address).locked()
 
     @asynccontextmanager
     async def turn(self, address: str | None) -> AsyncIterator[None]:
-        """While this is open, no other request of the address is pending, of this mirror or of those it shares with."""
+        """While this is open, this mirror and those it shares with have no other request of the address pending."""
         name = (address or self.address or "").strip().lower()
         async with self._turn(address), self._all, self._shared.slot(f"export {name}", Priority.PEOPLE):
             yield
@@ -104,9 +100,9 @@ class UpstreamExports:
     ) -> Finished:
         """What upstream makes of a request; hold the ``turn`` of its address.
 
-        ``known`` is the id under which it was accepted before, and is asked for again only if upstream has
-        forgotten it; a new id is told to ``accepted``. Raises UpstreamRefused, and what keeps upstream from
-        answering: it works on the request all the same.
+        ``known`` is the id under which it was accepted before; it is requested again only if upstream has forgotten
+        it. ``accepted`` is called with a new id. Raises UpstreamRefused, or what keeps upstream from answering: it
+        works on the request all the same.
         """
         if known is not None:
             try:
@@ -123,14 +119,14 @@ class UpstreamExports:
             return Finished("", *values, "", answer.files)
         await accepted(answer.request_id)
         if isinstance(answer, Finished):
-            return answer  # upstream had everything at hand
+            return answer  # upstream had everything online
         return await self._finished(answer.request_id)
 
     def _turn(self, address: str | None) -> asyncio.Lock:
         return self._turns[(address or self.address or "").strip().lower()]
 
     async def _finished(self, request_id: str) -> Finished:
-        """The index of a request, once upstream is done with it; UpstreamRefused if it fails, or has no end."""
+        """The index of a request, once upstream has finished it; UpstreamRefused if it fails, or never ends."""
         waited = 0.0
         unknown = 0
         while waited < PATIENCE:
@@ -152,7 +148,7 @@ class UpstreamExports:
 PIECE = 1024 * 1024
 #: Two empty blocks end a tar file.
 _END = bytes(2 * tarfile.BLOCKSIZE)
-#: Headers of members that hold names and the like for the one that follows, and bytes that such a one may have.
+#: Types of headers that have names and the like for the next member, and the most bytes of one.
 _NOTES = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
 _NOTES |= {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 _LONGEST_NOTE = 64 << 10
@@ -170,7 +166,7 @@ class Member:
 
 
 def members(path: Path) -> dict[str, Member]:
-    """The files of a tar file by name, without folders; UpstreamBroken if it is none, or is cut short."""
+    """The files of a tar file by name, without folders; UpstreamBroken if it is not one, or is truncated."""
     try:
         _check_headers(path)
         size = path.stat().st_size
@@ -185,13 +181,13 @@ def members(path: Path) -> dict[str, Member]:
 
 
 def _check_headers(path: Path) -> None:
-    """Walk through the headers, before ``tarfile`` believes them: a length below 0 leads it round in a circle."""
+    """Check the headers before ``tarfile`` trusts them: a length below 0 makes it loop for ever."""
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
         for _ in range(_MOST_MEMBERS):
             header = file.read(tarfile.BLOCKSIZE)
             if not header.strip(b"\0"):
-                return  # the end; what stands there is looked at by the caller
+                return  # the end, which the caller checks
             info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
             _check_length(info, at + tarfile.BLOCKSIZE, size)
             if info.type == tarfile.GNUTYPE_SPARSE or (
@@ -234,14 +230,14 @@ def _read(path: Path, start: int, count: int) -> bytes:
 
 
 Came = dict["RecordSegment", "RequestedFile"]
-#: The paths of those segments of records that are to be had without asking JSOC; of each its path there, or "".
+#: Finds those of these segments of records that are available without asking JSOC, each with its path there, or "".
 Elsewhere = Callable[[Mapping["RecordSegment", str]], Awaitable[Mapping["RecordSegment", str]]]
 
 
 class Staging:
-    """Brings files back. ``tar_from`` files and more in one request come as a tar file.
+    """Brings files back. A request for ``tar_from`` files or more comes as a tar file.
 
-    ``elsewhere`` gives the paths of those segments of records that are to be had without an export.
+    ``elsewhere`` gives the paths of segments of records that are available without an export.
     """
 
     def __init__(
@@ -266,7 +262,7 @@ class Staging:
         self._most_files = most_files
         self._keeping = (
             asyncio.Lock()
-        )  # what two exports want is fetched by the first, over the one connection
+        )  # a file of two exports is fetched by the first, over the one connection
 
     async def bring_back(
         self,
@@ -277,10 +273,10 @@ class Staging:
         job: str | None = None,
         sizes: Mapping[int, int] | None = None,
     ) -> Came:
-        """Have offline files exported as they are, and keep them; each with the path it is held under.
+        """Have offline files exported as they are, and keep them; each with the path under which it is kept.
 
-        Those that came back before are not asked for again. With a ``job``, what was asked of upstream is
-        noted under it, and a second call goes on with that. ``sizes`` are the bytes of records' units.
+        Files that came back before are not requested again. With a ``job``, requests upstream are recorded
+        under it, and a second call continues them. ``sizes`` are the bytes of records' units.
         """
         if self._elsewhere is not None:
             await self._take(self._elsewhere, await self._missing(series, files))
@@ -297,7 +293,7 @@ class Staging:
         return await self._held(series, files)
 
     async def _take(self, elsewhere: Elsewhere, files: Sequence[RequestedFile]) -> None:
-        """Keep what is to be had without an export; what cannot be had so after all is exported."""
+        """Keep what is available without an export; what turns out not to be is exported."""
         for owner, path in (await elsewhere({w.owner: w.path or "" for w in files})).items():
             file = unit_file(path)
             with suppress(UpstreamError):
@@ -309,7 +305,7 @@ class Staging:
         return await self._parts.of(batch.job) if batch.job else []
 
     async def _divided(self, batch: _Batch) -> list[JobPart]:
-        """The parts that are still to be asked for."""
+        """The parts that are still to be requested."""
         came = await self._held(batch.series, batch.files)
         for part in await self._parts_of(batch):
             batch.nowhere |= {(recnum, segment) for recnum, segment in json.loads(part.files or "[]")}
@@ -339,7 +335,7 @@ class Staging:
         numbers = set(part.recnums)
         files = [w for w in batch.files if w.owner.recnum in numbers]
         async with self._exports.turn(batch.address):
-            # Others may have waited for the same files; then they are here by now.
+            # Others may have fetched the same files meanwhile.
             left = await self._missing(batch.series, files)
             index = await self._index(batch, part, left) if left else None
         nowhere: list[tuple[int, str]] = []
@@ -351,7 +347,7 @@ class Staging:
             await self._parts.done(batch.job, part, json.dumps(nowhere))
 
     async def _index(self, batch: _Batch, part: JobPart, files: Sequence[RequestedFile]) -> Finished:
-        """What upstream has made of a part."""
+        """The index that upstream has made for a part."""
 
         async def accepted(upstream_id: str) -> None:
             if batch.job is not None:
@@ -363,7 +359,7 @@ class Staging:
     async def _kept(
         self, batch: _Batch, part: JobPart, files: Sequence[RequestedFile], index: Finished
     ) -> list[tuple[int, str]]:
-        """Keep the files of an export; those of which there are none."""
+        """Keep the files of an export; returns those that do not exist."""
         rows = {w.owner: row for w in files if (row := _row_of(w, index)) is not None}
         there = [w for w in files if w.owner in rows]
         if index.tarfile is not None and there:
@@ -376,7 +372,7 @@ class Staging:
         return [_key(w) for w in files if w.owner not in rows]
 
     async def _one_by_one(self, batch: _Batch, files: Sequence[RequestedFile]) -> None:
-        """Have files exported once more, so that they can be had one by one; they are online by now."""
+        """Have files exported once more, so that they can be fetched one by one; they are online by now."""
 
         async def accepted(_: str) -> None:
             """Nothing: asked for again, it gets the same id, and no tape is read."""
@@ -412,7 +408,7 @@ class Staging:
     async def _from_tar(
         self, batch: _Batch, part: JobPart, path: str, rows: Sequence[tuple[RequestedFile, ExportFile]]
     ) -> list[RequestedFile]:
-        """Keep the files of a tar file, and let that go; the files that it does not have, or has damaged."""
+        """Keep the files of a tar file, and delete it; returns the files that it lacks, or has damaged."""
         try:
             tar = await self._tar(batch, part, path)
             with self._blobs.reading(tar) as place:
@@ -424,7 +420,7 @@ class Staging:
         return lacking
 
     async def _taken_out(self, place: Path, rows: Sequence[tuple[RequestedFile, ExportFile]]) -> list[RequestedFile]:
-        """Keep the members of a tar file; the files that it does not have as they should be."""
+        """Keep the members of a tar file; returns the files that are not in it as they should be."""
         try:
             found = await asyncio.to_thread(members, place)
         except UpstreamBroken as problem:
@@ -468,7 +464,7 @@ class _Batch:
     nowhere: set[tuple[int, str]] = field(default_factory=set)  #: upstream has no such file
 
     def cut(self, files: Sequence[RequestedFile]) -> list[list[int]]:
-        """The records of files in pieces of one request each."""
+        """The records of files, in pieces of one request each."""
         counts = Counter(w.owner.recnum for w in files)
         most = self.most_records or max(1, self.most_files // max(counts.values(), default=1))
         segments = ",".join({w.segment for w in files})
@@ -476,7 +472,7 @@ class _Batch:
         return cut(sorted(counts), most, lambda recnum: self.sizes.get(recnum, 0), MOST_BYTES)
 
     def halve(self, refused: JobPart) -> bool:
-        """Ask for half as many records from now on; False if there was only one."""
+        """Request half as many records from now on; False if there was only one."""
         self.most_records = len(refused.recnums) // 2
         return self.most_records > 0
 

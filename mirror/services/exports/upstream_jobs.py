@@ -1,7 +1,7 @@
-"""Requests that only upstream can work on: processing, pictures, movies. Its files are kept under the job.
+"""Requests that only upstream can process: processing, pictures, movies. Its files are kept under the job.
 
-What upstream calls too large is made again in parts by its records, one after the other, and put together
-in order. Parts are rows: a restart goes on with the first that is not done.
+A request that upstream calls too large is made again in parts by its records, one after the other, and joined in order.
+Parts are rows: a restart continues with the first that is not done.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class WholeRequests:
         self._rules = rules
 
     async def files(self, work: RunningJob) -> list[JobFile]:
-        """The files of a request, in order; raises what keeps upstream from making them."""
+        """The files of a request, in order; raises what prevents upstream from making them."""
         parts = await self._parts.of(work.job.id)
         query = record_sets(work.request)
         divided = is_too_much_at_once(work.request, query) and why_indivisible(work.request, query) is None
@@ -111,9 +111,9 @@ class WholeRequests:
     # ---- in parts --------------------------------------------------------------------------------
 
     async def _divided(self, work: RunningJob, problem: UpstreamRefused | None) -> list[JobPart]:
-        """The parts that a request is divided into; ``problem`` is what upstream said to the whole, raised if it cannot be.
+        """The parts of a request; ``problem`` is upstream's answer to the whole, raised if it cannot be divided.
 
-        Without one upstream is not asked for the whole; no parts then if there are no records.
+        Without a problem upstream is not asked for the whole. No parts if there are no records.
         """
         if problem is not None:
             check_divisible(work.request, record_sets(work.request), problem.message)
@@ -148,7 +148,7 @@ class WholeRequests:
         return done
 
     async def _known(self, part: JobPart) -> list[JobFile] | None:
-        """The files of a part that is done, if they are all held."""
+        """The files of a finished part, if they are all cached."""
         if part.files is None:
             return None
         files = [JobFile(*row) for row in json.loads(part.files)]

@@ -1,8 +1,8 @@
-"""The work behind an export: get the files, assemble them, keep them for the client; go on after a restart.
+"""The work behind an export: fetch the files, assemble them, keep them for the client; continue after a restart.
 
-A job's row says how far it is. Whatever is done twice after a crash gives the same: files that are held
-are not fetched again, and a request that upstream has accepted is asked about under its id. What fails
-because upstream is away is tried again, later and later, for a day in which nothing more comes.
+A job's row records its progress. Whatever is done twice after a crash gives the same: cached files are not fetched
+again, and a request that upstream has accepted is polled under its id. A job that fails because upstream is away is
+retried, at growing intervals, until nothing more has arrived for a day.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a client waits to hear whether upstream takes its request; then it is told to ask again.
+#: Seconds that a client waits for upstream to accept its request; then it is asked to poll.
 PATIENCE = 60.0
 
-#: Seconds for which the answer to a request is held back, so that files which are at hand are told of at once: the drms
-#: client looks again after five seconds, whatever it is told.
+#: Seconds by which the answer to a request is delayed, so that it can include files that are ready at once: the drms
+#: client polls only after five seconds, whatever the answer says.
 HOLD = 1.0
 
-#: What is told of a job that somebody ended.
+#: The error of a job that somebody ended.
 CANCELLED = "cancelled"
 
 
@@ -73,7 +73,7 @@ class ExportJobs:
         self.hold = HOLD
 
     async def resume(self) -> None:
-        """Go on with every job that had not ended; one that cannot be read stays as it is."""
+        """Continue every job that had not ended; one that cannot be read stays as it is."""
         for job in await self._jobs.unfinished():
             try:
                 request_of(job)
@@ -84,20 +84,19 @@ class ExportJobs:
                 await self.start(job)
 
     async def start(self, job: Job) -> None:
-        """RunningJob on a job from here on."""
+        """Work on a job from here on."""
         self._start(job)
 
     async def take_over(self, job: Job) -> None:
-        """Go on with a job of another mirror from here on."""
+        """Continue a job of another mirror from here on."""
         job = await self._jobs.take_over(job)
         if not job.finished:
             await self.start(job)
 
     async def start_whole(self, job: Job) -> None:
-        """RunningJob on a request that goes upstream; raises its refusal, and what keeps upstream from answering.
+        """Work on a request that goes upstream; raises its refusal, and what prevents upstream from answering.
 
-        Then the job has failed. Where others have to be asked first, or upstream has too much to do, the job waits for
-        its turn.
+        Then the job has failed. Where other requests come first, or upstream is overloaded, the job waits for its turn.
         """
         request = request_of(job)
         waits = self._exports.busy(request.notify)
@@ -114,14 +113,14 @@ class ExportJobs:
         return self._making.makes(request)
 
     def progress(self, job_id: str) -> tuple[int, int] | None:
-        """How many files of a job are ready, of how many; None if it is not worked on, or not known yet."""
+        """How many files of a job are ready, of how many; None if it is not running, or not known yet."""
         work, _ = self._tasks.get(job_id, (None, None))
         if work is None or work.total is None:
             return None
         return work.ready, max(work.ready, work.total)
 
     async def settled(self, job_id: str, hold: float | None = None) -> None:
-        """Return once a job is not worked on, or pauses until it is tried again; after ``hold`` seconds in any case."""
+        """Return once a job is not running, or pauses until it is retried; after ``hold`` seconds in any case."""
         work, task = self._tasks.get(job_id, (None, None))
         if work is None or task is None:
             return
@@ -129,21 +128,21 @@ class ExportJobs:
             async with asyncio.timeout(self.hold if hold is None else hold):
                 await _until_paused_or_done(work, task)
         except TimeoutError:
-            return  # whoever waits asks again
+            return  # the client asks again
 
     async def idle(self) -> None:
-        """Return once no job is worked on, but for those that pause until they are tried again."""
+        """Return once no job is running, except those that pause until they are retried."""
         while running := [pair for pair in self._tasks.values() if not pair[0].paused.is_set()]:
             await asyncio.gather(*(_until_paused_or_done(*pair) for pair in running))
 
     def try_now(self) -> None:
-        """Go on with every job that pauses: what kept it waiting is over."""
+        """Continue every paused job: what kept it waiting is over."""
         for work, _ in self._tasks.values():
             if work.paused.is_set():
                 work.woken.set()
 
     async def still_held(self, job: Job) -> bool:
-        """True if every file of a job that is done is held; else it is worked on again."""
+        """True if every file of a finished job is cached; otherwise the job runs again."""
         hashes = {f.sha256 for f in job.files if is_file(f)}
         if all([sha and await self._blobs.find(sha) for sha in hashes]):
             return True
@@ -151,14 +150,14 @@ class ExportJobs:
         return False
 
     async def remake(self, job: Job) -> None:
-        """Make an export that is done once more, under its id; what is held is not fetched again."""
+        """Make a finished export once more, under its id; cached files are not fetched again."""
         if job.id not in self._tasks:
             await self.start(await self._jobs.restart(job.id))
 
     async def refilled(self, job: Job) -> Job:
-        """A job that has ended, with all its files there: what left the store is fetched or made again.
+        """A job that has ended, with all its files: what left the store is fetched or made again.
 
-        Raises what keeps it from that. The job stays as it is meanwhile, so that its other files can be had.
+        Raises what prevents that. The job's state does not change meanwhile, so its other files stay available.
         """
         if job.id in self._tasks:
             work, task = self._tasks[job.id]
@@ -170,7 +169,7 @@ class ExportJobs:
         return await self._jobs.get(job.id) or job
 
     async def cancel(self, job: Job) -> None:
-        """End a job that has not ended: it has failed. Files that are on their way still come, and are kept."""
+        """End a job that has not ended: it has failed. Files under way still arrive, and are kept."""
         work, task = self._tasks.get(job.id, (None, None))
         if task is not None:
             task.cancel()
@@ -184,7 +183,7 @@ class ExportJobs:
             work.hear(MirrorError(CANCELLED))
 
     async def stop(self) -> None:
-        """End; the jobs go on at the next start."""
+        """End; the jobs continue at the next start."""
         tasks = [task for _, task in self._tasks.values()]
         for task in tasks:
             task.cancel()
@@ -212,7 +211,7 @@ class ExportJobs:
             await self._fail(work, MirrorError("internal error in this export; see the mirror's log"))
 
     async def _tried(self, work: RunningJob) -> bool:
-        """One try at a job, and if it fails the pause after it; True if it has ended."""
+        """One try of a job, and the pause after it if it fails; True if the job has ended."""
         try:
             await self._keep(work.job, await self._files_of(work))
             await self._jobs.advance(work.job.id, "done")
@@ -220,15 +219,15 @@ class ExportJobs:
             first = work.heard is not None and not work.heard.done()
             if not passes(problem) or (first and not isinstance(problem, UpstreamRefused | UpstreamBroken)):
                 return await self._fail(work, problem)
-            work.hear(None)  # JSOC is there, and has too much to do for now
+            work.hear(None)  # JSOC is there, but overloaded
             return await self._pause(work, problem)
         return True
 
     async def _fail(self, work: RunningJob, problem: MirrorError) -> bool:
-        """A client that still waits is told of it; an identical request is a new one from now on."""
+        """Fail the job: a client that still waits gets the error; an identical request makes a new job from now on."""
         log.warning("export failed job=%s error=%s", work.job.id, problem)
         await self._jobs.advance(work.job.id, "failed", error=str(problem))
-        await self._pins.unpin(f"job:{work.job.id}")  # nobody can have its files any more
+        await self._pins.unpin(f"job:{work.job.id}")  # its files are not available any more
         work.hear(problem)
         return True
 
@@ -250,14 +249,14 @@ class ExportJobs:
         return False
 
     async def _mend(self, job: Job) -> None:
-        """The job keeps its rows, for it is the export that somebody has been told about."""
+        """Make its files again. The job keeps its rows, since clients know it by its id."""
         made = {(f.record, f.name): f for f in await self._files_of(RunningJob(job, request_of(job), {}))}
         lost = (replace(f, sha256=None, size=None) for f in job.files)
         await self._keep(job, [made.get((f.record, f.name), f) for f in lost])
 
     async def _files_of(self, work: RunningJob) -> list[JobFile]:
-        """The files of a job; those that it has already, and that are held, stay as they are."""
-        # Files of printed values are made again: the full values may be at hand by now.
+        """The files of a job; those that are cached already stay as they are."""
+        # Files with printed values are made again: the full values may be available by now.
         known = {(f.record, f.name): f for f in work.job.files if not f.printed} | work.files
         work.files = {
             key: f for key, f in known.items() if f.sha256 and await self._blobs.find(f.sha256) is not None
@@ -285,5 +284,5 @@ async def _until_paused_or_done(work: RunningJob, task: asyncio.Task[None]) -> N
 
 
 def is_file(row: JobFile) -> bool:
-    """False for a row that only says that there is no file; one that left the store has lost its hash."""
+    """False for a row that only says that there is no file, or whose file has left the store and lost its hash."""
     return row.name not in NO_FILES

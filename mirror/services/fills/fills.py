@@ -1,15 +1,15 @@
-"""Large fills: all that is missing of a record set is fetched, because somebody said so.
+"""Large fills: everything that is missing of a record set is fetched, because somebody asked for it.
 
-1. A fill is cut into chunks, open ends included: first it is found out how many records there are and where, then
-   the chunks are fetched one after the other, two at a time. Memory does not grow with the fill.
-2. A chunk is fetched by ``Filler.fetch``, after everything that people ask for. Whoever needs a part of the fill
-   waits for at most the chunk that has it, and hears of no error of another chunk.
-3. A chunk that fails is tried again after all others. While nothing comes, the pauses become longer, and after a day
-   of them the fill has failed; what JSOC refuses is tried three times. The last error is shown all the while.
-4. What is committed stays, whatever becomes of the fill. One that has not ended when the mirror stops goes on when it
-   starts: its row says what was asked for, the coverage what is still missing.
+1. A fill is cut into chunks, open ends included: first it is determined how many records there are and where, then
+   the chunks are fetched in order, two at a time. Memory does not grow with the fill.
+2. ``Filler.fetch`` fetches a chunk after everything that people ask for. A request for a part of the fill waits for
+   at most the chunk that has it, and gets no error of another chunk.
+3. A chunk that fails is retried after all others. While nothing arrives, the pauses grow, and after a day of them the
+   fill has failed; a chunk that JSOC refuses is tried three times. The last error is shown all the while.
+4. What is committed stays, whatever happens to the fill. One that has not ended when the mirror stops continues when it
+   starts: its row has the record set, the coverage what is still missing.
 
-What a record set lacks, and filling it, as people see it.
+``Filling`` shows people what a record set lacks, and starts fills.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ State = Literal["running", "waiting", "done", "failed", "cancelled", "unreadable
 #: The ids of fills; the number tells which mirror of a cluster has it.
 FILL = re.compile(r"FILL_\d{8}_(\d{1,18})")
 
-#: Fills that may be under way at a time, and ended ones that are remembered.
+#: Fills that may run at a time, and ended ones that are kept.
 MOST, REMEMBERED = 50, 100
-#: Chunks of one fill that are on their way at a time: one is fetched while another is kept.
+#: Chunks of one fill under way at a time: one is fetched while another is stored.
 _ABREAST = 2
-#: How often a chunk is asked for that JSOC refuses.
+#: How often a chunk that JSOC refuses is tried.
 _REFUSALS = 3
-#: A span is asked for in pieces that are larger by this where it turns out to be sparse.
+#: The factor by which pieces grow where a span turns out to be sparse.
 _GROWTH = 4
 
 
@@ -88,9 +88,10 @@ _GROWTH = 4
 class FillJob:
     """A fill, as it is now. Times are Unix seconds.
 
-    ``records`` have come of about ``total`` (None: not counted yet), at ``rate`` records a second. It is ``running``;
-    ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or ``cancelled``. One whose
-    row cannot be read is ``unreadable``, with an ``error`` that says why: it stays as it is written.
+    ``records`` have arrived of about ``total`` (None: not counted yet), at ``rate`` records a second. It is
+    ``running``; ``waiting`` until ``next_try`` because of ``error``; ``done``; ``failed`` with its last ``error``; or
+    ``cancelled``. One whose row cannot be read is ``unreadable``, with an ``error`` that says why; the row stays as it
+    is.
     """
 
     id: str
@@ -112,7 +113,7 @@ class FillJob:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it still takes, as far as can be told."""
+        """The time left, as far as it is known."""
         if self.ended or self.total is None or self.rate <= 0:
             return None
         return max(0, self.total - self.records) / self.rate
@@ -120,14 +121,14 @@ class FillJob:
 
 @dataclass(slots=True)
 class _Stride:
-    """Axis values of a piece, as they are found out to hold about as many records as a piece should."""
+    """The axis values of a piece, adapted so that pieces have about as many records as they should."""
 
     slots: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A part of a fill that is asked for in pieces; ``refused`` so often already."""
+    """A part of a fill that is fetched in pieces; ``refused`` counts JSOC's refusals."""
 
     series: Series
     box: Box
@@ -137,7 +138,7 @@ class _Span:
 
 @dataclass(slots=True)
 class _Run:
-    """A fill under way: its value, what is left, what went wrong since something came, and what wakes it."""
+    """A fill under way: its value, what is left, the errors since something last arrived, and what wakes it."""
 
     job: FillJob
     began: float
@@ -175,7 +176,7 @@ class Fills:
     # ---- for others --------------------------------------------------------------------------------
 
     async def resume(self) -> None:
-        """Know the fills of this store, and go on with those that had not ended."""
+        """Load the fills of this store, and continue those that had not ended."""
         rows = await self._table.rows()
         known = sorted((_read(*row) for row in rows), key=lambda job: (job.created, job.id))
         for job in known:
@@ -183,14 +184,14 @@ class Fills:
                 log.warning("fill not resumed id=%s error=%s", job.id, job.error)
         self._jobs |= {job.id: job for job in known}
         for job in known:
-            if not job.ended:  # what it had fetched is not missing any more, and is not counted again
+            if not job.ended:  # what it has fetched is no longer missing, and is not counted again
                 self._begin(replace(job, state="running", records=0, total=None, rate=0.0, next_try=None))
 
     async def start(self, ds: str, by: str) -> FillJob:
-        """Begin to fetch what is missing of a record set, asked for by ``by``; or the same fill if it is under way.
+        """Begin to fetch what is missing of a record set, asked for by ``by``; or join the same fill if it is under way.
 
-        Raises what is wrong with the record set, Refused for what cannot be fetched in parts, TooMany after too many
-        others, NotHeld if JSOC is not to be asked.
+        Raises what is wrong with the record set, Refused for what cannot be fetched in parts, TooMany if too many
+        others run, NotHeld if JSOC must not be asked.
         """
         if not self._rules.may_ask:
             raise NotHeld("the mirror is offline, nothing can be fetched", (ds,))
@@ -221,7 +222,7 @@ class Fills:
         return self._jobs.get(fill_id)
 
     async def cancel(self, fill_id: str) -> FillJob:
-        """End a fill: chunks that somebody else needs still come, no others do. One that has ended stays as it is.
+        """End a fill: only chunks that somebody else needs are still fetched. One that has ended stays as it is.
 
         UnknownName if there is none of that id.
         """
@@ -242,20 +243,20 @@ class Fills:
         return self._jobs[fill_id]
 
     def try_now(self) -> None:
-        """Go on with every fill that pauses: what kept it waiting is over."""
+        """Continue every paused fill: what kept it waiting is over."""
         for run, _ in self._running.values():
             if run.job.state == "waiting":
                 run.woken.set()
 
     async def stop(self) -> None:
-        """End all work; it goes on at the next start."""
+        """End all work; it continues at the next start."""
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def gaps(self, ds: str) -> tuple[tuple[Series, Box], ...]:
-        """What of a record set is not held; Refused for one whose records cannot be told from outside."""
+        """What is not cached of a record set; Refused for one whose records only JSOC can determine."""
         found: tuple[tuple[Series, Box], ...] = ()
         for selection in await self._search.selections(ds):
             resolved = (await self._extremes.resolve(selection)).selection
@@ -291,7 +292,7 @@ class Fills:
             await self._fail(run, "internal error in this fill; see the mirror's log")
 
     async def _surveyed(self, run: _Run) -> bool:
-        """Find out what is missing, and how much that is; False if it has to be tried again."""
+        """Find out what is missing, and how much that is; False if it must be retried."""
         try:
             surveys = [
                 await self._survey(series, box)
@@ -310,7 +311,7 @@ class Fills:
         return True
 
     async def _survey(self, series: Series, box: Box) -> tuple[_Span, int]:
-        """A box without what lies beside its first and last record, and about how many records it has."""
+        """A box cut to its first and last record, and about how many records it has."""
         guess = self._filler.guess(series, box)
         if box.bounded and guess <= self._filler.background_records():
             return _Span(series, box, _Stride(MAX)), round(guess)
@@ -321,13 +322,13 @@ class Fills:
         return _Span(series, box, _Stride(self._slots(box, extent.count))), extent.count
 
     def _slots(self, box: Box, count: int) -> int:
-        """Axis values of which each piece has about as many records as are fetched while nobody waits."""
+        """How many axis values a piece has, so that it has about as many records as are fetched while nobody waits."""
         if not box.bounded or not count:
             return MAX
         return max(1, box.slots() * self._filler.background_records() // count)
 
     async def _round(self, run: _Run) -> None:
-        """Fetch all that is left once; what fails is left for the next round."""
+        """Fetch everything that is left once; what fails is left for the next round."""
         later: deque[_Span] = deque()
         flying: set[asyncio.Task[None]] = set()
         try:
@@ -351,7 +352,7 @@ class Fills:
         run.spans = later
 
     async def _piece(self, run: _Run, span: _Span, later: deque[_Span]) -> None:
-        """Fetch one piece; it is left to do later if it fails."""
+        """Fetch one piece; if it fails, it is left for later."""
         try:
             came = await self._filler.fetch(span.series, span.box, Priority.SUBSCRIPTION)
         except UpstreamRefused as problem:
@@ -382,7 +383,7 @@ class Fills:
     # ---- what went wrong ------------------------------------------------------------------------------
 
     async def _note(self, run: _Run, problem: MirrorError) -> None:
-        """Something failed that may be over after some time; another piece that fails meanwhile counts once."""
+        """Note a failure that may pass; another piece that fails meanwhile counts once."""
         if run.job.state == "waiting":
             return
         now = self._rules.timestamp()
@@ -407,7 +408,7 @@ class Fills:
     # ---- values and rows ------------------------------------------------------------------------------
 
     async def _change(self, run: _Run, **changes: object) -> None:
-        """The fill has another value now; a row is written when its state is another."""
+        """Change the value of a fill; a row is written when its state changes."""
         before = run.job
         job = replace(before, **changes, updated=self._rules.timestamp())  # type: ignore[arg-type]
         run.job = self._jobs[job.id] = job
@@ -447,29 +448,29 @@ class _GivenUp(MirrorError):
     """A fill is not tried any more, and why."""
 
 
-#: Gaps that are listed one by one; of the rest there are the sums.
+#: Gaps that are listed one by one; the others are summed up.
 MOST_LISTED = 500
 
 
 class Filling:
-    """Looks for gaps, and has them filled."""
+    """Finds gaps, and fills them."""
 
     def __init__(self, fills: Fills, estimates: Estimates) -> None:
         self._fills = fills
         self._estimates = estimates
 
     async def gaps(self, ds: str) -> Gaps:
-        """The parts of a record set that are not held completely."""
+        """The parts of a record set that are not completely cached."""
         return _listed(await self._fills.gaps(ds))
 
     async def fill(self, ds: str, by: str) -> Fill:
-        """Begin to fetch what is missing of a record set: that, and the fill. Raises as ``Fills.start``."""
+        """Start a fill of what is missing of a record set: the gaps, and the fill. Raises as ``Fills.start``."""
         missing = _listed(await self._fills.gaps(ds))
         job = asdict_of(fill_line(await self._fills.start(ds, by)))
         return Fill(**asdict_of(missing), **{name: value for name, value in job.items() if value is not UNSET})
 
     async def estimate(self, ds: str) -> Fill:
-        """What a fill of a record set would fetch, and how much that is: records only, whatever segments it names."""
+        """What a fill of a record set would fetch: records only, whatever segments it names."""
         missing = _listed(await self._fills.gaps(ds))
         sets = tuple(replace(part, segments=None) for part in parse_query(ds).sets)
         found = await self._estimates.estimate(str(RecordSetQuery(sets)))

@@ -1,11 +1,11 @@
-"""Statements for a cluster's engine: what of them is not the engine's own is written out before it sees them. Pure.
+"""Statements for a cluster's engine: what is not in the engine's dialect is expanded before it sees them. Pure.
 
 1. A table is named as in ``mirror sql``, ``hmi.v_45s``; the engine has it as a view of the session, ``hmi__v_45s``.
-2. ``jsoc_time``, ``jsoc_seconds``, ``slot``, ``quality_bit`` and ``quality_bits`` become the expressions that they stand for.
-   So every engine that speaks Spark's dialect has them, whatever functions it lets anybody register.
-3. Texts of DRMS times are read here, and stand in the statement as constants. So they must be constants in it.
-4. What is written out depends on what an argument is: a time, a text, or a number. Columns of published tables are known; of
-   other expressions that have a column of time in them it is taken that they are a time, of the rest that they are numbers.
+2. ``jsoc_time``, ``jsoc_seconds``, ``slot``, ``quality_bit`` and ``quality_bits`` become the expressions for which
+   they stand. So every engine that speaks Spark's dialect has them, whatever functions it lets anybody register.
+3. Texts of DRMS times are parsed here, and replaced by constants. So they must be constants in the statement.
+4. The expansion depends on whether an argument is a time, a text, or a number. Columns of published tables are known;
+   other expressions count as a time if a time column is in them, and as a number otherwise.
 
 Texts are in single or double quotes, names in backquotes, as Spark has them.
 """
@@ -40,7 +40,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _OPENING, _CLOSING = frozenset("(["), frozenset(")]")
-#: Words with which an expression is a time whatever stands in it, and functions that give a number of one.
+#: Words that make an expression a time whatever else is in it, and functions that turn a time into a number.
 _TIMES = frozenset({"timestamp", "timestamp_ntz", "to_timestamp", "to_timestamp_ntz", "date_trunc", "jsoc_time", "make_timestamp"})
 _NUMBERS = frozenset({"unix_micros", "unix_millis", "unix_seconds", "jsoc_seconds", "hour", "day", "year", "timestampdiff"})
 #: Only in the dialect of ``mirror sql``.
@@ -55,7 +55,7 @@ class Kind(Enum):
     """What an argument is."""
 
     TIME = auto()  #: a TIMESTAMP in UTC
-    TEXT = auto()  #: a text that stands there
+    TEXT = auto()  #: a literal text
     COLUMN_OF_TEXT = auto()
     NUMBER = auto()
 
@@ -74,7 +74,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is published: the view of each table by its name, and the types of columns by their names, all in lower case.
+    """The published tables: the view of each by its name, and the types of columns by their names, all in lower case.
 
     ``structure`` gives a series by its name, for ``slot``.
     """
@@ -85,24 +85,24 @@ class Known:
 
 
 def view_of(table: str) -> str:
-    """What a table is called in a session: ``hmi__v_45s`` for ``hmi.v_45s``."""
+    """The name of a table's view in a session: ``hmi__v_45s`` for ``hmi.v_45s``."""
     return re.sub(r"\W", "__", table.lower())
 
 
 def written_out(sql: str, known: Known) -> str:
-    """A statement as the engine is to see it; SyntaxProblem for functions that are used otherwise than they can be."""
+    """A statement as the engine gets it; SyntaxProblem for functions that are not used as they must be."""
     words = [Token(str(found.lastgroup), found[0], found.start()) for found in _TOKEN.finditer(sql)]
     return _Writing(sql, known).of([word for word in words if word.kind != "BLANK"], 0, len(sql))
 
 
 def tables_of(sql: str, tables: Iterable[str]) -> list[str]:
-    """Those of the tables that a statement may name: only these are given to the engine."""
+    """Those tables that a statement may name: only these are given to the engine."""
     names = {_plain(found[0]) for found in _TOKEN.finditer(sql) if found.lastgroup == "NAME"}
     return [table for table in tables if set(table.lower().split(".")) <= names or table.lower() in names]
 
 
 def headings(sql: str) -> list[str] | None:
-    """What stands for each column of the answer in a statement; None where that cannot be told, as of ``*``."""
+    """The text of each column of the answer in a statement; None where that is unknown, as for ``*``."""
     words = [Token(str(found.lastgroup), found[0], found.start()) for found in _TOKEN.finditer(sql)]
     words = [word for word in words if word.kind != "BLANK"]
     depth, begun, items = 0, False, list[list[Token]]()
@@ -123,13 +123,13 @@ def headings(sql: str) -> list[str] | None:
 
 
 class _Writing:
-    """One statement that is being written out."""
+    """One statement that is being expanded."""
 
     def __init__(self, sql: str, known: Known) -> None:
         self._sql, self._known = sql, known
 
     def of(self, words: Sequence[Token], start: int, end: int) -> str:
-        """What stands from ``start`` to ``end``, whose words these are."""
+        """The expansion from ``start`` to ``end``, whose words these are."""
         pieces, at, number = [], start, 0
         while number < len(words):
             after, text = self._at(words, number)
@@ -140,7 +140,7 @@ class _Writing:
         return "".join([*pieces, self._sql[at:end]])
 
     def _at(self, words: Sequence[Token], number: int) -> tuple[int, str | None]:
-        """Where it goes on after a word, and what is written for all up to there; None: what stands there."""
+        """Where to continue after a word, and the text for everything up to there; None: the text is unchanged."""
         word = words[number]
         behind_dot = number > 0 and words[number - 1].text == "."
         if word.kind != "NAME" or behind_dot:
@@ -292,7 +292,7 @@ def _plain(name: str) -> str:
 
 
 def _said(text: str) -> str:
-    """What a text says."""
+    """The content of a text literal."""
     quote = text[0]
     return re.sub(r"\\(.)", r"\1", text[1:-1].replace(quote * 2, quote), flags=re.DOTALL)
 
@@ -302,13 +302,13 @@ def _number(value: float | None) -> str:
 
 
 def _bit(quality: str, number: int) -> str:
-    # The highest of 64 is the sign.
+    # The highest of 64 bits is the sign.
     mask = f"({1 << number})" if number < 63 else "(-9223372036854775807 - 1)"
     return f"((CAST({quality} AS BIGINT) & CAST({mask} AS BIGINT)) <> 0)"
 
 
 def _tai(moment: str) -> str:
-    """The expression of a TIMESTAMP as TAI seconds since 1977; that of a session whose time zone is UTC."""
+    """The expression for a TIMESTAMP as TAI seconds since 1977; the session's time zone is UTC."""
     micros = f"unix_micros(CAST(CAST({moment} AS TIMESTAMP_NTZ) AS TIMESTAMP))"
     before = sum(clock < 0 for clock in LEAP_CLOCKS)
     known = reversed([(count, clock) for count, clock in enumerate(LEAP_CLOCKS, 1) if clock >= 0])
@@ -317,7 +317,7 @@ def _tai(moment: str) -> str:
 
 
 def _utc(seconds: str) -> str:
-    """The expression of TAI seconds since 1977 as a TIMESTAMP, as ``storage.lake.columns.utc`` has it for DuckDB."""
+    """The expression for TAI seconds since 1977 as a TIMESTAMP, as ``storage.lake.columns.utc`` has it for DuckDB."""
     since = [t for t in LEAP_TIMES if t >= 0]
     before = len(LEAP_TIMES) - len(since)
     whens = " ".join(f"WHEN {seconds} >= {_number(t - 1)} THEN {before + n}" for n, t in reversed(list(enumerate(since, 1))))

@@ -1,9 +1,9 @@
-"""Publishes what the lake has, now and then: which months have changed, and the tables about the mirror.
+"""Publishes the lake at intervals: the months that have changed, and the tables about the mirror.
 
-Of the servers of a cluster one publishes: whoever has the advisory lock for it. It takes over first what the others have.
+In a cluster one server publishes: the one with the advisory lock for it. It first takes over what the others have.
 
-People come first: to read, convert and compress months takes a processor, so that a publication at its time waits before
-each step until nobody uses the mirror. It waits for no longer than until the next one would be due, all in all.
+People come first: reading, converting and compressing months takes a processor, so a scheduled publication waits before
+each step until nobody uses the mirror. In all it waits no longer than until the next one would be due.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the start until the first publication.
 FIRST = 30.0
-#: Seconds between two looks whether the mirror is idle, and months that are written in one step.
+#: Seconds between two checks whether the mirror is idle, and months that are written in one step.
 LOOK, STEP = 1.0, 2
 #: Seconds for which a snapshot can be read after it was replaced.
 SNAPSHOTS_STAY = 86_400.0
@@ -46,7 +46,7 @@ CATALOGUE = ("series", "keywords", "segments")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What of a table changes: months to be written, each with its mark, and months that it has no more."""
+    """What changes in a table: months to write, each with its mark, and months to remove."""
 
     write: tuple[tuple[Sealed, str], ...]
     gone: tuple[str, ...]
@@ -58,7 +58,7 @@ def mark_of(row: Sealed) -> str:
 
 
 def plan(published: Mapping[str, str], rows: Sequence[Sealed]) -> Plan:
-    """What makes a table that has months with these marks be as the lake's files are."""
+    """The changes that make a table with these marks match the lake's files."""
     marks = {row.month: mark_of(row) for row in rows}
     write = tuple((row, marks[row.month]) for row in rows if published.get(row.month) != marks[row.month])
     return Plan(write, tuple(month for month in published if month not in marks))
@@ -68,7 +68,7 @@ class Others(Protocol):
     """The other mirrors of a cluster: ``mirror.cluster.shared.ClusterShared``."""
 
     async def may_publish(self) -> bool:
-        """Whether it is this server that publishes."""
+        """Whether this server is the one that publishes."""
         ...
 
     async def gather(self) -> None:
@@ -77,14 +77,14 @@ class Others(Protocol):
 
 
 class Alone:
-    """A mirror that publishes what it has itself."""
+    """A mirror that publishes only its own data."""
 
     async def may_publish(self) -> bool:
-        """Nobody else would."""
+        """Always: nobody else would."""
         return True
 
     async def gather(self) -> None:
-        """There is nothing else."""
+        """Nothing: there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Parts:
 class Publisher:
     """Publishes every ``every`` seconds; ``opened`` gives the tables, ``now`` Unix seconds.
 
-    ``others`` says whether it is this server that publishes, and takes over what the others have; ``is_idle`` whether
+    ``others`` decides whether this server publishes, and takes over what the others have; ``is_idle`` says whether
     nobody uses the mirror.
     """
 
@@ -124,7 +124,7 @@ class Publisher:
         self._stopping = False
         self._patience = 0.0  #: seconds for which this publication may still wait
         self._tables: PublishedTables | None = None
-        self._editions: dict[str, int] = {}  #: of the series that are published as they are
+        self._editions: dict[str, int] = {}  #: of the series whose published state is current
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.problem = ""  #: why nothing is published now
@@ -157,9 +157,9 @@ class Publisher:
                 self.problem = str(problem)
 
     async def publish(self, *, patience: float = 0.0) -> int:
-        """Publish what has changed; how many rows were written. Nothing where another server does it.
+        """Publish what has changed; how many rows were written. 0 if another server does it.
 
-        Its steps wait for at most ``patience`` seconds together until the mirror is idle.
+        Its steps wait for at most ``patience`` seconds in all until the mirror is idle.
         """
         async with self._turn:
             if not await self._others.may_publish():
@@ -184,7 +184,7 @@ class Publisher:
             return written
 
     async def _give_way(self) -> bool:
-        """Return when nobody uses the mirror, or when that was waited for long enough; False if it is being stopped."""
+        """Return when nobody uses the mirror, or after the longest wait; False if it is being stopped."""
         while self._patience > 0.0 and not self._is_idle() and not self._stopping:
             self._patience -= LOOK
             await self._sleep(LOOK)
@@ -216,7 +216,7 @@ class Publisher:
         return written
 
     async def _about(self, tables: PublishedTables, name: str) -> int:
-        """A table about the mirror, whole, if it is another than before."""
+        """Publish a table about the mirror, whole, if it has changed."""
         rows = await self._parts.catalogue.table(name)
         mark = hashlib.sha256(str(rows.to_pylist()).encode()).hexdigest()
         full = f"{ABOUT}.{name}"

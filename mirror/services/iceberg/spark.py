@@ -1,7 +1,7 @@
-"""The engine of a cluster, Spark or another that speaks Spark Connect, and the published tables as it sees them.
+"""The engine of a cluster (Spark, or another that speaks Spark Connect), and the published tables as it sees them.
 
-A session is opened for the statements of one command. Of the tables those that a statement names are views in it, each
-read where it lies: the engine needs no catalogue, and must be able to read the folder or the bucket. Times are in UTC.
+A session is opened for the statements of one command. The tables that a statement names are views in it, each read from
+its location: the engine needs no catalogue, but must be able to read the folder or the bucket. Times are in UTC.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.services.iceberg.tables import PublishedTable, PublishedTables
 
-#: Where Spark Connect listens, and the seconds in which somebody must answer there.
+#: The default port of Spark Connect, and the seconds within which it must answer.
 PORT, PATIENCE = 15002, 5.0
 #: The longest name of a column that is taken for one.
 LONGEST = 60
 _MOMENT = pa.timestamp("us")
-#: What is answered from the catalogue of the tables: engines know views of this session only.
+#: Statements that are answered from the catalogue of the tables: engines know views of this session only.
 _ABOUT = re.compile(r"\s*(?:SHOW\s+TABLES|DESC(?:RIBE)?\s+(?:TABLE\s+)?(?P<name>[\w.`]+))\s*;?\s*", re.IGNORECASE)
 
 
@@ -44,12 +44,12 @@ class Spark:
         self._session: Any = _session(address)
 
     def close(self) -> None:
-        """Let go of the session."""
-        with suppress(Exception):  # it ends by itself where nobody hears that it is to
+        """Close the session."""
+        with suppress(Exception):  # it ends by itself if the engine is not reached
             self._session.stop()
 
     def run(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
-        """The answer of a statement, whole; BadRequest with what the engine says of one that it does not take."""
+        """The whole answer of a statement; BadRequest with the engine's message if it refuses it."""
         if (about := _ABOUT.fullmatch(sql)) is not None:
             return self._about(about["name"])
         for name in tables_of(sql, self._names):
@@ -67,7 +67,7 @@ class Spark:
         return _in_utc(found if text == sql else _headed(found, headings(sql)))
 
     def _about(self, name: str | None) -> pa.Table:
-        """The tables that there are, or the columns of one."""
+        """The list of tables, or the columns of one."""
         if name is None:
             return pa.table({"name": pa.array(self._names, pa.string())})
         wanted = name.replace("`", "").lower()
@@ -83,14 +83,14 @@ class Spark:
             with _translated():
                 self._view(table.location, name)
         except BadRequest:
-            # Engines that find a table by its folder only where they have written it take the file that describes it.
+            # Engines that find only their own tables by the folder get the file that describes the table.
             with _translated():
                 self._view(table.metadata, name)
         return table
 
     def _view(self, place: str, name: str) -> None:
         frame = self._session.read.format("iceberg").load(place)
-        assert frame.schema is not None  # which asks the engine, here and not with the first statement
+        assert frame.schema is not None  # which asks the engine here, rather than at the first statement
         frame.createOrReplaceTempView(view_of(name))
 
 
@@ -106,7 +106,7 @@ def _session(address: str) -> Any:
     try:
         socket.create_connection((host, port), PATIENCE).close()
     except OSError as problem:
-        # Its own client would go on trying for ten minutes.
+        # Its own client would retry for ten minutes.
         raise ClusterAway(f'nobody answers at [cluster] spark = "sc://{host}:{port}": {problem.strerror or problem}') from problem
     with _translated():
         return SparkSession.builder.remote(address).config("spark.sql.session.timeZone", "UTC").create()
@@ -114,7 +114,7 @@ def _session(address: str) -> Any:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """What the engine says of a statement, as BadRequest."""
+    """The engine's error about a statement, as BadRequest."""
     from grpc import RpcError  # type: ignore[import-untyped]  # noqa: PLC0415
     from pyspark.errors import PySparkException  # noqa: PLC0415
 
@@ -128,7 +128,7 @@ def _translated() -> Iterator[None]:
 
 
 def _headed(table: pa.Table, written: list[str] | None) -> pa.Table:
-    """With the names that columns have by what was written, where those of the engine say what that was written out to."""
+    """With column names as written, where the engine shows the expansion instead."""
     if written is None or len(written) != table.num_columns:
         return table
     names = [own if len(own) <= LONGEST else text for own, text in zip(table.column_names, written, strict=True)]
@@ -136,6 +136,6 @@ def _headed(table: pa.Table, written: list[str] | None) -> pa.Table:
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
-    """Times as ``mirror sql`` has them: in UTC, and without saying so."""
+    """Times as ``mirror sql`` has them: in UTC, without a time zone."""
     kinds = [_MOMENT if pa.types.is_timestamp(field.type) else field.type for field in table.schema]
     return table.cast(pa.schema([field.with_type(kind) for field, kind in zip(table.schema, kinds, strict=True)]))

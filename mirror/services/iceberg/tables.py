@@ -1,10 +1,11 @@
 """Iceberg tables with the months of the lake: the catalogue, the schema, and the changes, each whole or not at all.
 
-1. A table has its rows by months, as the lake has its files. Which of them it has, and of which state, stands in the
-   table's property ``mirror.months``, which changes in the same commit as the rows.
-2. A month is replaced whole: what it had goes, what it has comes, in one commit. Readers see the one or the other.
-3. The rows of a month are told by the exact time (``<key>_tai``), on which the lake is cut too; the partitions are months
-   of the time in UTC, so that a reader's condition on that finds the files. Each file has rows of one month only.
+1. A table has its rows by months, as the lake has its files. Its property ``mirror.months`` lists which months it has,
+   and the state of each; it changes in the same commit as the rows.
+2. A month is replaced whole: its old rows are deleted and its new rows added in one commit. Readers see one or the
+   other.
+3. The rows of a month are selected by the exact time (``<key>_tai``), by which the lake is cut too; the partitions are
+   months of the time in UTC, so that a reader's condition on that finds the files. A file has rows of one month only.
 4. Snapshots that nobody reads any more are expired, and the files that only they had are removed.
 
 All of this blocks: call it in a thread.
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 MONTHS, ABOUT = "mirror.months", "mirror"
 #: Months that are replaced in one commit.
 AT_ONCE = 12
-#: Types of Iceberg that Spark calls otherwise.
+#: Iceberg's types that have other names in Spark.
 _SPARK = {"long": "bigint", "timestamp": "timestamp_ntz"}
 _PROPERTIES = {
     "format-version": "2",
@@ -63,7 +64,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """Where a table lies, its newest description, and the types of its columns, as Spark calls them."""
+    """Where a table lies, its newest metadata, and the types of its columns under Spark's names."""
 
     location: str
     metadata: str
@@ -81,7 +82,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A table as it is to be: ``time`` and ``exact`` are its columns of time, None where it has none."""
+    """A table as it should be: ``time`` and ``exact`` are its columns of time, None where it has none."""
 
     name: str
     note: str
@@ -102,7 +103,7 @@ def identifier(name: str) -> tuple[str, str]:
 
 
 class PublishedTables:
-    """The tables of one catalogue, whose files lie below ``place``."""
+    """The tables of one catalogue, whose files are below ``place``."""
 
     def __init__(self, catalog: SqlCatalog, place: str) -> None:
         self._catalog = catalog
@@ -116,7 +117,7 @@ class PublishedTables:
         endpoint: str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> PublishedTables:
-        """The tables below ``file:///folder`` or ``s3://bucket/prefix``; ConfigError if they cannot be.
+        """The tables below ``file:///folder`` or ``s3://bucket/prefix``; ConfigError if they cannot be opened.
 
         Their catalogue is in the PostgreSQL ``database``, else in ``catalogue.sqlite`` in the folder.
         """
@@ -133,13 +134,13 @@ class PublishedTables:
             return cls(SqlCatalog(ABOUT, **properties), place)
 
     def names(self) -> list[str]:
-        """The tables that there are: ``hmi.v_45s``."""
+        """The existing tables: ``hmi.v_45s``."""
         with _translated(self.place):
             spaces = self._catalog.list_namespaces()
             return sorted(".".join(table) for space in spaces for table in self._catalog.list_tables(space))
 
     def table(self, name: str) -> PublishedTable:
-        """One that there is; StorageError if there is none."""
+        """An existing table; StorageError if there is none."""
         with _translated(name):
             table = self._table(name)
             if table is None:
@@ -154,7 +155,7 @@ class PublishedTables:
             return {} if table is None else dict(json.loads(table.properties.get(MONTHS, "{}")))
 
     def replace(self, content: Content, months: Sequence[Month], gone: Sequence[str]) -> int:
-        """Have these months as they are now, and none of ``gone``; how many rows were written."""
+        """Replace these months by their current state, and remove those in ``gone``; how many rows were written."""
         written = 0
         with _translated(content.name):
             table = self._table(content.name)
@@ -173,7 +174,7 @@ class PublishedTables:
         return written
 
     def expire(self, name: str, before: float) -> int:
-        """Remove the snapshots that are older than a time in Unix seconds, with their files; how many files went."""
+        """Remove the snapshots older than a time in Unix seconds, with their files; how many files were removed."""
         with _translated(name):
             table = self._table(name)
             if table is None or table.current_snapshot() is None:
@@ -187,12 +188,12 @@ class PublishedTables:
             table.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in old]).commit()
             self._point(table)
             for path in dead:
-                with suppress(OSError):  # what stays takes room and nothing else
+                with suppress(OSError):  # a file that stays only takes room
                     table.io.delete(path)
             return len(dead)
 
     def close(self) -> None:
-        """Let go of the catalogue's database."""
+        """Close the catalogue's database."""
         self._catalog.engine.dispose()
 
     # ---- inside ----------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ class PublishedTables:
             return None
 
     def _shaped(self, table: Table | None, content: Content, columns: pa.Schema) -> Table:
-        """The table with the columns that it is to have, made if need be."""
+        """The table with the columns that it should have, created if need be."""
         wanted = _schema(content, columns)
         if table is None:
             space = identifier(content.name)[0]
@@ -255,7 +256,7 @@ class PublishedTables:
         return written
 
     def _point(self, table: Table) -> None:
-        """Say beside the metadata which of them is the newest, for readers without a catalogue."""
+        """Record beside the metadata which is the newest, for readers without a catalogue."""
         folder, _, file = table.metadata_location.rpartition("/")
         with table.io.new_output(f"{folder}/version-hint.text").create(overwrite=True) as out:
             out.write(file.removesuffix(".metadata.json").encode())
@@ -263,13 +264,13 @@ class PublishedTables:
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """What pyiceberg, the catalogue's database and the file system say, as StorageError."""
+    """Errors of pyiceberg, the catalogue's database and the file system, as StorageError."""
     from pyiceberg.exceptions import CommitFailedException  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a month had no rows, say
+            warnings.simplefilter("ignore")  # for example that a month had no rows
             yield
     except (OSError, SQLAlchemyError, CommitFailedException, pa.ArrowException) as problem:
         said = redacted(" ".join(str(problem).split())[:300])
@@ -306,7 +307,7 @@ def _where(content: Content, month: str) -> BooleanExpression:
 
     if content.exact is None or month == ALL:
         return AlwaysTrue()
-    # Their types are those of pydantic, and not those that they take.
+    # The declared types are pydantic's, not those that are accepted.
     missing: Any = IsNull
     first: Any = GreaterThanOrEqual
     end: Any = LessThan
@@ -329,7 +330,7 @@ def _schema(content: Content, columns: pa.Schema) -> Schema:
 
 
 def _type(kind: pa.DataType, number: int) -> tuple[IcebergType, int]:
-    """The type of Iceberg, and the last number of a field that was given."""
+    """The Iceberg type, and the last field number that was assigned."""
     from pyiceberg import types  # noqa: PLC0415
 
     if pa.types.is_list(kind):
@@ -348,7 +349,7 @@ def _type(kind: pa.DataType, number: int) -> tuple[IcebergType, int]:
 
 
 def _is_same(held: IcebergType, wanted: IcebergType) -> bool:
-    """Equal, but for the numbers of fields inside."""
+    """Equal, except for the numbers of nested fields."""
     return str(held).split(": ")[-1] == str(wanted).split(": ")[-1]
 
 

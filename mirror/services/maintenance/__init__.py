@@ -1,4 +1,4 @@
-"""Checks and repair of everything cached, eviction, and giving data up.
+"""Checks and repair of everything cached, eviction, and forgetting data.
 
 Read ``upkeep``, then ``checker`` and ``check_plan``.
 """

@@ -1,4 +1,4 @@
-"""The steps of a check that are about files. What is damaged is fetched again from JSOC, or said to be lost."""
+"""The steps of a check that are about files. Damaged files are fetched again from JSOC, or reported as lost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob, Lost, Verdict
 
-#: A piece of the contents: no more files, and about no more bytes; what is stopped loses as much.
+#: The most files and (about) bytes in a piece of the contents; a check that is stopped repeats as much.
 MOST_FILES, MOST_BYTES = 256, 256_000_000
-#: Names of strays that are listed; of the rest there is a number.
+#: Names of strays that are listed; the others are counted.
 _NAMED = 20
 
 _NOT_AT_JSOC = (
@@ -37,9 +37,9 @@ FIRST_OBJECTS = DIGITS[0]
 
 
 class FileSteps:
-    """Checks the files of a store. Each step takes the place to begin at, and gives a piece.
+    """Checks the files of a store. Each step takes the place to begin at, and returns a piece.
 
-    ``shared`` does so with the objects of a cluster whose sha256 begins with a digit.
+    ``shared`` does the same for the objects of a cluster whose sha256 begins with a digit.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FileSteps:
         return few(await self._blobs.check.due(since, MOST_FILES), min(MOST_BYTES, most))
 
     async def contents(self, _place: str, since: float, most: int) -> CheckStep:
-        """Read what was not read since the check began."""
+        """Read what has not been read since the check began."""
         due = await self.due(since, most)
         if not due:
             return CheckStep(None)
@@ -78,7 +78,7 @@ class FileSteps:
         return CheckStep(None, (*findings, *_strays(await self._blobs.check.strays())))
 
     async def references(self, place: str, _since: float, _most: int) -> CheckStep:
-        """Holdings, files of exports and pins; in a cluster its objects too, a part of them at a time."""
+        """Holdings, files of exports and pins; in a cluster also its objects, a part of them at a time."""
         if place and self._shared is not None:
             return await self._shared(place)
         findings = []
@@ -103,7 +103,7 @@ class FileSteps:
         return CheckStep(None, (*placed, *gone))
 
     async def parts(self, _place: str, _since: float, _most: int) -> CheckStep:
-        """Broken-off downloads."""
+        """Interrupted downloads."""
         keys = await self._blobs.check.parts()
         action = "removed; the download restarts when the file is requested"
         return CheckStep(
@@ -140,7 +140,7 @@ class FileSteps:
         return Finding("file", place, verdict.problem or "", outcome, action)
 
     async def _fetched(self, lost: Sequence[Lost]) -> Mended:
-        """Fetch again what is lost; what came of it."""
+        """Fetch lost files again; the outcome."""
         if not lost:
             return "quarantined", "quarantined; no record refers to it"
         archived = [each for each in lost if each.in_archive]
@@ -172,7 +172,7 @@ def check_objects(files: SharedFiles) -> Callable[[str], Awaitable[CheckStep]]:
 
 
 def few(blobs: Iterable[Blob], most: int) -> list[Blob]:
-    """The first of them whose sizes add up to no more than ``most``, and the first in any case."""
+    """The first of them whose sizes add up to no more than ``most``, but at least one."""
     chosen: list[Blob] = []
     total = 0
     for blob in blobs:

@@ -1,7 +1,7 @@
 """The steps of a check that are about the index.
 
-Records that cannot stay are deleted together with every claim on them, and then asked from JSOC again. Where
-it does not answer they are missing from then on, which any search sees: never are they claimed to be held.
+Records that cannot stay are deleted together with every claim on them, and then fetched from JSOC again. If it does not
+answer they are missing from then on, and searches see that: they are never claimed to be cached.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ T = TypeVar("T")
 
 #: Records that are read at a time: some 10 MB, and less than a second.
 RECORDS = 5_000
-#: More slots than this are fetched in the background, not while the check waits.
+#: More slots than this are fetched in the background; the check does not wait for them.
 MOST_SLOTS = 1_000_000
 
 
 class IndexSteps:
-    """Checks the index. Each step takes the place to begin at, and gives a piece."""
+    """Checks the index. Each step takes the place to begin at, and returns a piece."""
 
     def __init__(self, database: Database, index: Index, filler: Filler, fills: Fills, rules: Rules) -> None:
         self._database = database
@@ -81,7 +81,7 @@ class IndexSteps:
         return CheckStep(None, tuple(findings))
 
     async def records(self, place: str, _since: float, _most: int) -> CheckStep:
-        """Each record: its fields, and that its columns are what it prints. The place: series, table, row."""
+        """Each record: its fields, and that its columns match its printed values. The place: series, table, row."""
         names = [s.name.lower() for s in self._index.all_series()]
         name, old, row = _place(place) or (names[0] if names else "", False, 0)
         later = [n for n in names if n > name]
@@ -104,7 +104,7 @@ class IndexSteps:
         return CheckStep(series.name.lower(), tuple(await self._versions(series)))
 
     async def _saved(self, name: str) -> Finding:
-        """Save what can be read of one of the index's own tables."""
+        """Save what is readable of one of the index's own tables."""
         what = "a part of it cannot be read"
         if await save(Tables(self._database), name):
             return Finding("index", f"mirror.{name}", what, "repaired", "the readable part was kept")
@@ -113,7 +113,7 @@ class IndexSteps:
     # ---- one series ------------------------------------------------------------------------------
 
     async def _claims(self, series: Series) -> list[Finding]:
-        """What coverage says that cannot be."""
+        """Impossible claims in the coverage."""
         layout, coverage = self._index.layout(series), self._index.coverage(series)
         now = self._rules.timestamp()
         if checked_in_future(coverage, now):
@@ -147,7 +147,7 @@ class IndexSteps:
             ) > row + RECORDS
 
         read = await self._unless_damaged(work)
-        if read is None:  # all of the table is looked at, and written again
+        if read is None:  # the whole table is checked, and rewritten
             return CheckStep("", (await self._salvaged(series, layout, table),)), False
         count, size, problems, more = read
         findings = [await self._removed(series, layout, damage) for damage in problems]
@@ -172,7 +172,7 @@ class IndexSteps:
     # ---- repairs ---------------------------------------------------------------------------------
 
     async def _removed(self, series: Series, layout: Layout, damage: Damage) -> Finding:
-        """Delete damaged records, and ask for them again."""
+        """Delete damaged records, and fetch them again."""
         claimed = damage.records.claimed(self._index.coverage(series))
 
         def work(cursor: Cursor) -> None:
@@ -184,7 +184,7 @@ class IndexSteps:
         return Finding("record", _named(series, damage.recnums), damage.problem, outcome, action)
 
     async def _asked(self, series: Series, damage: Damage) -> Finding:
-        """Let JSOC say which version counts: what it sends is kept as it says."""
+        """Ask JSOC which version counts, and keep what it sends."""
         claimed = damage.records.claimed(self._index.coverage(series))
         if claimed:
             await self._index.drop(series, damage.records.uncover, lambda _: None)
@@ -194,7 +194,7 @@ class IndexSteps:
         return Finding("record", _named(series, damage.recnums), damage.problem, outcome, action)
 
     async def _salvaged(self, series: Series, layout: Layout, table: str) -> Finding:
-        """Write a table again  without what cannot be read of it, and ask for that again."""
+        """Rewrite a table without its unreadable part, and fetch that again."""
         lost: Loss = await self._database.read(lambda c: loss(c, layout, table))
         claimed = lost.records.claimed(self._index.coverage(series))
 
@@ -209,7 +209,7 @@ class IndexSteps:
         return Finding("index", table, problem, outcome, action)
 
     async def _fetched(self, series: Series, boxes: tuple[Box, ...]) -> tuple[Outcome, str]:
-        """Ask for boxes again; what came of it."""
+        """Fetch boxes again; the outcome."""
         if not boxes:
             return "repaired", "removed; no coverage relied on it"
         if not self._rules.may_ask:
@@ -226,7 +226,7 @@ class IndexSteps:
         return "repaired", "fetched from JSOC again"
 
     async def _begun(self, series: Series, boxes: tuple[Box, ...]) -> str:
-        """Have much that was held fetched again; what is told of that."""
+        """Start to fetch a large cached part again; the text that says so."""
         outcome = "removed with its coverage"
         try:
             fill = await self._fills.start(",".join(str(box_query(series, b)) for b in boxes), "check")
@@ -276,7 +276,7 @@ def _named(series: Series, recnums: tuple[int, ...]) -> str:
 
 
 class LakeSteps:
-    """Checks the files of the lake. The step takes the file that was checked last, and gives a piece."""
+    """Checks the files of the lake. The step takes the file that was checked last, and returns a piece."""
 
     def __init__(self, lake: Lake, index: Index) -> None:
         self._lake = lake
@@ -299,7 +299,7 @@ class LakeSteps:
 
     async def _anew(self, row: Sealed, problem: str) -> Finding:
         found = self._index.series(row.table.removesuffix("__old"))
-        if found is None:  # such a file is of no use to anybody
+        if found is None:  # such a file is useless
             return Finding("lake", row.file, problem, "repaired", "removed; nobody knows that series")
         await self._lake.tables(found[0])
         return Finding("lake", row.file, problem, "repaired", "written again")

@@ -1,9 +1,8 @@
-"""How a check of the store goes: its steps, how far it is, how much it may read. Pure.
+"""How a check of the store proceeds: its steps, its progress, how much it may read; and the rows of checks.
 
-A check is a row of steps, and each step goes from place to place. After each piece of work it is written
-down how far the check is: what is stopped, or killed, goes on there.
-
-The rows of checks: how far each is, what it found, and how much was read on which day.
+A check is a sequence of steps, and each step goes from place to place. Progress is stored after each piece of work, so
+a check that is stopped or killed resumes there. The rows also have what each check found, and how much was read per
+day.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 
 Scope = Literal["files", "index", "all"]
-#: repaired: all is well again. quarantined: taken out of use, and JSOC does not have it either, or is away.
-#: missing: not claimed to be held any more, and not fetched again yet.
-#: open: somebody has to do something. harmless: worth a line, no more.
+#: repaired: nothing is wrong any more. quarantined: taken out of use, and JSOC does not have it either, or is away.
+#: missing: no longer claimed to be cached, and not fetched again yet.
+#: open: somebody has to act. harmless: worth a line, no more.
 Outcome = Literal["repaired", "quarantined", "missing", "open", "harmless"]
 
 _RUN = "id, scope, background, started_at, ended_at, step, place, files, bytes, records"
@@ -33,7 +32,7 @@ _KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was not as it should be: what kind of thing, where, what was wrong, what was done."""
+    """Something that was wrong: its kind, where it was, what was wrong, what was done."""
 
     kind: str
     place: str
@@ -44,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A check: ``step`` is under way, up to ``place`` in it; counts are of what was looked at."""
+    """A check: ``step`` is under way, up to ``place`` in it; counts are of what was checked."""
 
     id: int
     scope: Scope
@@ -65,13 +64,13 @@ class CheckTable:
         self._tables = Tables(database)
 
     async def make_readable(self) -> None:
-        """Leave behind what cannot be read of earlier checks, so that another one can be made."""
+        """Set aside unreadable rows of earlier checks, so that a new check can be made."""
         bad = await self._tables.read(unreadable_tables)
         for name in {"checks", "findings", "checked_days"} & set(bad):
             await save(self._tables, name)
 
     async def begin(self, scope: Scope, at: float, *, background: bool, step: str) -> Run:
-        """A new check; unfinished ones of the same scope are given up."""
+        """Begin a new check; unfinished ones of the same scope are abandoned."""
 
         def work(cursor: Cursor) -> Run:
             row = cursor.execute("SELECT coalesce(max(id), 0) FROM mirror.checks").fetchone()
@@ -85,16 +84,16 @@ class CheckTable:
         return await self._tables.write(work)
 
     async def unfinished(self, scope: Scope, *, background: bool) -> Run | None:
-        """The check of this scope that did not come to its end."""
+        """The check of this scope that was not completed."""
         where = "ended_at IS NULL AND scope = ? AND background = ?"
         return await self._one(where, [scope, background])
 
     async def last(self, *, background: bool | None = None) -> Run | None:
-        """The check that was begun last, of those in the background or not, or of all."""
+        """The check that was begun last: of those in the background or not, or of all."""
         return await self._one("background = ? OR ? IS NULL", [background, background])
 
     async def note(self, run: Run, findings: Iterable[Finding], at: float, *, day: str, read: int) -> None:
-        """Write down how far a check is, with what it found since; background checks count ``read`` bytes on ``day``."""
+        """Store a check's progress and its new findings; background checks count ``read`` bytes on ``day``."""
         found = list(findings)
 
         def work(cursor: Cursor) -> None:
@@ -148,7 +147,7 @@ def _count(cursor: Cursor, day: str, read: int) -> None:
 
 INDEX_STEPS = ("catalogue", "records", "series")
 FILE_STEPS = ("layout", "contents", "references", "links", "parts", "lake")
-#: What each step looks at, for people.
+#: What each step checks, for people.
 STEPS = {
     "catalogue": "the index's own tables",
     "records": "records",
@@ -165,18 +164,18 @@ _OF: dict[Scope, tuple[str, ...]] = {
     "files": FILE_STEPS,
     "all": (*INDEX_STEPS, *FILE_STEPS),
 }
-#: Outcomes after which nothing is left to be done.
+#: Outcomes after which nothing is left to do.
 _GOOD = frozenset({"repaired", "harmless"})
 
-#: Of the time that a background check takes, this share is reading; the rest is left to others.
+#: The share of its time for which a background check reads; it leaves the other time to others.
 SHARE = 0.25
-#: Seconds that a background check waits at a time while people are served, and how often in a row at most.
+#: Seconds of a background check's waits while people are served, and how many of them may follow each other.
 WAIT, MOST_WAITS = 2.0, 30
 
 
 @dataclass(frozen=True, slots=True)
 class CheckStep:
-    """A piece of a step that is done: the ``place`` to go on at, None at the step's end; what was looked at."""
+    """A finished piece of a step: the ``place`` to continue at, None at the step's end; what was checked."""
 
     place: str | None
     findings: tuple[Finding, ...] = ()
@@ -187,14 +186,14 @@ class CheckStep:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes that may be read; ``limit`` None: as many as there are."""
+    """Bytes that may be read; ``limit`` None: no limit."""
 
     limit: int | None
     spent: int = 0
 
     @property
     def left(self) -> int | None:
-        """Bytes that may still be read, None: any number."""
+        """Bytes that may still be read, None: no limit."""
         return None if self.limit is None else max(0, self.limit - self.spent)
 
     @property
@@ -202,7 +201,7 @@ class Budget:
         return self.left == 0
 
     def after(self, read: int) -> Budget:
-        """The budget once so many bytes more were read."""
+        """The budget after reading so many more bytes."""
         return replace(self, spent=self.spent + read)
 
 
@@ -234,7 +233,7 @@ def is_good(findings: Iterable[Finding]) -> bool:
 
 
 def covers(running: Scope, wanted: Scope) -> bool:
-    """True if a check of ``running`` does what is wanted too."""
+    """True if a check of ``running`` includes the wanted one."""
     return running in (wanted, "all")
 
 

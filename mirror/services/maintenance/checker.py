@@ -1,7 +1,7 @@
 """Checks of the whole store: begun, continued, watched. One runs at a time; a background one gives way.
 
-What a check does is in ``checkfiles``, ``checkindex`` and ``checklake``, how it goes on in ``checkplan``.
-After each piece of work it is written down, so that a check that was stopped goes on where it was.
+``check_files`` and ``check_index`` have the steps of a check, ``check_plan`` their order. Progress is stored after each
+piece of work, so a check that was stopped resumes where it was.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Does a piece of a step: from a place on, for a check begun at a time, reading about so many bytes at most.
+#: Does a piece of a step: from a place on, for a check begun at a given time, reading about so many bytes at most.
 Step = Callable[[str, float, int], Awaitable[CheckStep]]
 #: Called after each piece of a background check, with the bytes that it read and the seconds that it took.
 Breather = Callable[[int, float], Awaitable[bool]]
 
 #: Bytes of a piece where no budget says less.
 _PIECE = 256_000_000
-#: Findings that are told; of the rest there is a number.
+#: Findings that are listed; the others are counted.
 MOST_TOLD = 1000
 
 
@@ -76,9 +76,9 @@ class Checker:
     # ---- for people ------------------------------------------------------------------------------
 
     async def start(self, scope: Scope, budget: int | None = None, *, restart: bool = False) -> CheckProgress:
-        """Begin a check, go on with an unfinished one unless it is to ``restart``, or join one that runs.
+        """Begin a check, resume an unfinished one unless it is to ``restart``, or join one that runs.
 
-        ``budget``: bytes after which it stops, to be continued. Refused while one of another scope runs.
+        ``budget``: bytes after which it stops, to be resumed. Refused while one of another scope runs.
         """
         if self.is_running:
             assert self._run is not None
@@ -100,7 +100,7 @@ class Checker:
         return self._task is not None and not self._task.done()
 
     async def progress(self) -> CheckProgress:
-        """How far the check that was asked for last is, and what it found."""
+        """The progress of the check that was asked for last, and what it found."""
         run = self._run or await self._table.last(background=False)
         if run is None:
             return CheckProgress(running=False, run=None, findings=[], ok=True)
@@ -119,7 +119,7 @@ class Checker:
             await asyncio.wait([self._task])
 
     async def stop(self) -> None:
-        """End what runs; it goes on at the next start."""
+        """End what runs; it resumes at the next start."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -128,9 +128,9 @@ class Checker:
     # ---- in the background -----------------------------------------------------------------------
 
     async def go_on(self, scope: Scope, left: int | None, breathe: Breather) -> Run:
-        """The background check, begun or continued, until it has ended or ``breathe`` says that it is enough.
+        """Begin or resume the background check, until it has ended or ``breathe`` stops it.
 
-        ``left``: bytes that it may read, None: any number.
+        ``left``: bytes that it may read, None: no limit.
         """
         run = await self._table.unfinished(scope, background=True)
         run = run or await self._begin(scope, background=True)
@@ -164,12 +164,12 @@ class Checker:
             budget = budget.after(run.bytes - before)
 
     async def _piece(self, run: Run, budget: Budget) -> Run:
-        """Do one piece, and write down what came of it."""
+        """Do one piece, and store the outcome."""
         async with self._turn:
             most = min(_PIECE, budget.left or _PIECE)
             try:
                 piece = await self._steps[run.step](run.place, run.started_at, most)
-            except MirrorError as problem:  # of one step; the others may still go
+            except MirrorError as problem:  # of one step; the others may still work
                 piece = CheckStep(
                     None, (Finding(run.step, "", str(problem), "open", "the remainder of this step was skipped"),)
                 )

@@ -1,6 +1,6 @@
-"""What stays in the store and what goes: pins, and eviction.
+"""What stays in the store and what goes: pins, eviction, and forgetting.
 
-Forgetting: files and records of a record set go, together with every claim that they are held.
+To forget a record set is to delete its files or records, together with every claim that they are cached.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Keeping = Callable[[str, Collection[int] | None], Awaitable[Mapping[str, frozenset[int]]]]
 
-#: Blobs whose files are named in an answer; of the rest only the sums are told.
+#: Blobs whose files are named in an answer; the others are only summed up.
 MOST_NAMED = 1000
 
 
@@ -49,15 +49,15 @@ class Pins(Protocol):
     """The pins of people: those of this store, or of a cluster. See ``mirror.storage.files.eviction.Pins``."""
 
     async def pin(self, hashes: Iterable[str], owner: str, reason: str, *, until: float | None = None) -> None:
-        """Hold these contents back from eviction."""
+        """Protect these contents from eviction."""
         ...
 
     async def unpin(self, owner: str, hashes: Iterable[str] | None = None) -> int:
-        """Take pins away; how many."""
+        """Remove pins; how many."""
         ...
 
     async def pins(self, owner: str | None = None) -> list[Pin]:
-        """The pins that hold now."""
+        """The pins in force."""
         ...
 
 
@@ -81,26 +81,26 @@ class Store:
         self._now = now
 
     async def pins(self) -> list[PinGroup]:
-        """The pins that hold now, those of one owner for one reason together."""
+        """The pins in force, those of one owner for one reason together."""
         groups: defaultdict[tuple[str, str], list[Pin]] = defaultdict(list)
         for pin in await self._pins.pins():
             groups[pin.owner, pin.reason].append(pin)
         return [_group(owner, reason, group) for (owner, reason), group in groups.items()]
 
     async def pin(self, request: ExportRequest, person: str, reason: str, seconds: float | None) -> Pinned:
-        """Hold back from eviction what is held of a request, for good or for so many seconds."""
+        """Protect the cached contents of a request from eviction, for good or for so many seconds."""
         held, absent = await self._lists.held(request)
         until = None if seconds is None else self._now() + seconds
         await self._pins.pin(held, _owner(person), reason, until=until)
         return Pinned(pinned=len(held), bytes=sum(held.values()), not_held=absent)
 
     async def unpin(self, request: ExportRequest, person: str) -> Unpinned:
-        """Take a person's pins away from what is held of a request."""
+        """Remove a person's pins from the cached contents of a request."""
         held, _ = await self._lists.held(request)
         return Unpinned(removed=await self._pins.unpin(_owner(person), held))
 
     async def evict(self, need: int | None, *, dry_run: bool) -> Evicted:
-        """Free ``need`` bytes, or say what would go; None, for a dry run only: all that may go."""
+        """Free ``need`` bytes, or say what would go; None, for a dry run only: everything that may go."""
         if need is None and not dry_run:
             raise BadRequest("need is missing; expected the number of bytes to free")
         usage = self._blobs.usage()
@@ -149,24 +149,24 @@ def _group(owner: str, reason: str, pins: list[Pin]) -> PinGroup:
 
 @dataclass(frozen=True, slots=True)
 class ForgetTarget:
-    """What is meant by a record set: all of a series, or these numbers; ``boxes`` is no longer claimed."""
+    """The records of a record set: a whole series, or these numbers; ``boxes`` is no longer claimed."""
 
     series: Series
     recnums: frozenset[int] | None
     boxes: tuple[Box, ...]
-    whole: bool = False  #: all of the series is meant, though some records may stay
+    whole: bool = False  #: the whole series is meant, though some records may stay
 
     def uncover(self, coverage: Coverage) -> Coverage:
-        """What is still claimed afterwards."""
+        """The claims that remain."""
         if self.recnums is None or self.whole:
             return Coverage()
         return without(coverage, (*self.boxes, numbered(self.recnums)))
 
 
 class Forgetter:
-    """Forgets; ``subscriptions`` gives those that are configured, ``now`` Unix seconds.
+    """Forgets; ``subscriptions`` gives the configured ones, ``now`` Unix seconds.
 
-    ``keeping`` tells which of some records of a series data sets keep, by their names.
+    ``keeping`` gives those records of a series that data sets keep, by the names of the sets.
     """
 
     def __init__(
@@ -190,10 +190,10 @@ class Forgetter:
     async def forget(
         self, ds: str, *, files: bool = True, records: bool = True, force: bool = False, dry_run: bool = False
     ) -> Forgotten:
-        """Forget files, records, or both, of what is held of a record set; nothing is asked upstream.
+        """Forget the cached files, records, or both, of a record set; nothing is asked upstream.
 
-        Pinned files, and records of data sets, stay unless ``force``. A dry run says what would go. BadRequest or Refused for what
-        names no records by itself.
+        Pinned files, and records of data sets, stay unless ``force``. A dry run says what would go. BadRequest or
+        Refused for a record set that only JSOC can resolve.
         """
         if not files and not records:
             raise BadRequest("nothing to delete; expected files, records or both")
@@ -284,7 +284,7 @@ class Forgetter:
         delete_records(cursor, layout, meant.recnums)
 
     def _warnings(self, series: str) -> list[str]:
-        """The subscriptions that will fetch it again."""
+        """The subscriptions that will fetch the data again."""
         keepers = [w.identity for w in self._subscriptions() if w.series.lower() == series.lower()]
         return [f"the subscription {name} covers {series} and may fetch it again" for name in keepers]
 

@@ -1,6 +1,6 @@
-"""What the mirror does for itself while nobody waits: checks, room, checkpoints, writing down.
+"""Background work while the mirror is idle: checks, eviction, checkpoints, writing counts to the store.
 
-Two loops, both of small steps. Every step may fail by itself: it is logged, and tried again at its time.
+There are two loops of small steps. A step that fails is logged, and tried again at its time.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at room, usage and the log of changes.
+#: Seconds between two rounds of eviction, usage and the log of changes.
 TICK = 30.0
-#: Seconds after the start, and between two looks whether a background check is due.
+#: Seconds after the start, and between two tests whether a background check is due.
 LOOK = 300.0
-#: Bytes of the log of changes from which on it is folded in even while the mirror is busy.
+#: Bytes of the log of changes above which it is folded in even while the mirror is busy.
 MANY_CHANGES = 500_000_000
 #: Seconds without a request after which the mirror counts as idle.
 IDLE = 10.0
 
 
 def checkpoint_due(changes: int, idle: float, *, busy: bool) -> bool:
-    """True if ``changes`` bytes of the log should be folded in, after so many idle seconds."""
+    """True if a log of ``changes`` bytes should be folded in, after so many idle seconds."""
     return changes >= MANY_CHANGES or (changes >= SMALL_LOG and idle >= IDLE and not busy)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What upkeep must know of the rest: whether somebody is being served, and the time."""
+    """What upkeep must know about the mirror: whether somebody is being served, and the time."""
 
     is_busy: Callable[[], bool]
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
-    note: Callable[[], Awaitable[None]]  #: writes down what else was counted
-    seal: Callable[[Callable[[], bool]], Awaitable[None]]  #: brings the lake up to now, while that may go on
+    note: Callable[[], Awaitable[None]]  #: stores what else was counted
+    seal: Callable[[Callable[[], bool]], Awaitable[None]]  #: brings the lake up to date, as long as that is allowed
 
 
 class Upkeep:
@@ -88,11 +88,11 @@ class Upkeep:
         self.evicted = 0  #: bytes that went because of the watermarks
 
     def apply(self, config: Config) -> None:
-        """Another configuration holds from now on."""
+        """Use another configuration from now on."""
         self._config = config
 
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """The subscriptions that hold."""
+        """The subscriptions in force."""
         return self._config.subscription
 
     def start(self) -> None:
@@ -101,8 +101,8 @@ class Upkeep:
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     async def stop(self) -> None:
-        """End the loops and whatever check runs, and write down what was counted."""
-        self._stops = True  # first: what must come to an end by itself, such as sealing, does so at its next step
+        """End the loops and any check that runs, and store what was counted."""
+        self._stops = True  # first: work that ends by itself, such as sealing, does so at its next step
         self._blobs.check.stop()
         for task in self._tasks:
             task.cancel()
@@ -113,7 +113,7 @@ class Upkeep:
             await self._around.note()
 
     async def tick(self) -> None:
-        """Make room, write down what was counted and used, fold changes into the index; seal what came, when idle."""
+        """Evict, store counts and usage, fold changes into the index; seal changed months, when idle."""
         storage = self._config.storage
         gone = await keep(self._blobs, Marks(storage.high, storage.low, storage.keep_free))
         if gone is not None and gone.blobs:
@@ -134,7 +134,7 @@ class Upkeep:
         return self._idle() >= IDLE and not self._around.is_busy()
 
     async def check(self) -> None:
-        """Go on with the background check, as far as the day's budget and hours let it."""
+        """Continue the background check, as far as the day's budget and hours allow."""
         left = await self._left()
         if left is None or left <= 0 or self.checker.is_running or not self._is_hour():
             return
@@ -148,7 +148,7 @@ class Upkeep:
                 )
 
     async def state(self) -> BackgroundCheck:
-        """How the background check is doing."""
+        """The state of the background check."""
         last = await self.checker.last_background()
         budget = self._config.upkeep.check_per_day
         return BackgroundCheck(
@@ -165,7 +165,7 @@ class Upkeep:
         )
 
     async def metrics(self) -> list[Metric]:
-        """How upkeep is doing, for Prometheus."""
+        """The state of upkeep, for Prometheus."""
         state = await self.state()
         found: dict[str, float] = {**dict.fromkeys(map(str, OUTCOMES), 0), **state.found}
         return [
@@ -194,7 +194,7 @@ class Upkeep:
         return self._is_hour() and not self.checker.is_running
 
     async def _left(self) -> int | None:
-        """Bytes that the background may still read today; None: it is not to check."""
+        """Bytes that the background may still read today; None: it must not check."""
         budget = self._config.upkeep.check_per_day
         return None if budget is None else budget - await self.checker.spent_today()
 
@@ -220,7 +220,7 @@ class Upkeep:
                 log.exception("upkeep failed step=%s", step.__name__)
 
 
-#: What is freed on a disk that is too full, beyond what is asked for: else each new file would evict again.
+#: What is freed on a full disk beyond what is needed: otherwise each new file would evict again.
 _AHEAD = 1.1
 
 

@@ -1,4 +1,4 @@
-"""Who is fetching what from JSOC now, and how long it still takes. Pure."""
+"""Who is fetching what from JSOC now, and how long it will take. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def fills(progress: Mapping[str, Progress], now: float) -> list[FillProgress]:
-    """The series of which something is being fetched; ``now`` in Unix seconds."""
+    """The series that are being fetched; ``now`` in Unix seconds."""
     return [
         FillProgress(
             series=name, done=p.done, total=p.total, who=[who or ITSELF for who in p.who],
@@ -27,7 +27,7 @@ def fills(progress: Mapping[str, Progress], now: float) -> list[FillProgress]:
 
 
 def downloads(running: Iterable[Download], now: float) -> list[FileProgress]:
-    """The files that are being fetched, by the first who asked for each; ``now`` by the clock of the event loop."""
+    """The files that are being fetched, each under the first who asked for it; ``now`` by the clock of the event loop."""
     by_who: dict[str, list[Download]] = defaultdict(list)
     for download in running:
         by_who[next(iter(download.who)) or ITSELF].append(download)
@@ -38,7 +38,7 @@ def _files(who: str, files: Sequence[Download], now: float) -> FileProgress:
     arriving = [d for d in files if d.begun_at is not None]
     known = [d for d in files if d.size is not None]
     size, written = sum(d.size or 0 for d in known), sum(d.written for d in files)
-    # What is not known of those that wait is taken to be as large as the others.
+    # Waiting files of unknown size are assumed to be as large as the others.
     still = size / len(known) * len(files) - written if known else None
     began = min((d.begun_at for d in arriving if d.begun_at is not None), default=now)
     fresh = sum(d.written - d.resumed for d in arriving)

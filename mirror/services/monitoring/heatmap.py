@@ -1,11 +1,8 @@
-"""What is held of a series by days and hours, for the heat map: counted once for each version of its records.
+"""What is cached of a series by days and hours, for the heat map: counted once for each version of its records.
 
-Records and files of a series by day or hour, and how late records came: grouped by the database.
-
-Coverage as people look at it: days or hours in a row, each with how much of it is held. Pure.
-
-Cells are of the TAI clock, as record sets name them: cell ``n`` of a width in seconds begins at ``n * width``
-after 1977.01.01_TAI.
+The database groups records and files by day or hour, and by month how late records came. From that and the coverage a
+row of cells is made, each with how much of it is cached. Cells are of the TAI clock, as record sets name them: cell
+``n`` of a width in seconds begins at ``n * width`` after 1977.01.01_TAI.
 """
 
 from __future__ import annotations
@@ -51,7 +48,7 @@ if TYPE_CHECKING:
 
 DAY, HOUR = 86400, 3600
 _EPOCH = date(1977, 1, 1)
-#: Longer runs of cells that are not held lie between two things that somebody wanted; shorter ones are gaps.
+#: Shorter runs of empty cells between cached ones are gaps; longer ones lie between two unrelated requests.
 LONGEST_HOLE = 7
 #: What a cell is.
 FULL, PART, GAP, NONE = "f", "p", "g", "-"
@@ -69,7 +66,7 @@ def bounds(axis: Axis, first: int, count: int, width: int) -> Counts | None:
         return (starts * 1000).astype(np.int64)
     if axis.slots is None or not axis.slots.timed:
         return None
-    # A slot that begins within a thousandth of its width before a cell does is meant to begin with it.
+    # A slot that begins within a thousandth of its width before a cell counts as beginning with it.
     return np.ceil((starts - axis.slots.epoch) / axis.slots.step - 1e-3).astype(np.int64)
 
 
@@ -87,9 +84,9 @@ def held_of(edges: Counts, spans: Iterable[tuple[int, int]]) -> Counts:
 
 
 def states(expected: Counts, held: Counts, touched: Counts, wanted: Sequence[bool]) -> str:
-    """A letter a cell. ``held`` counts values with every record, ``touched`` those with some of them.
+    """A letter per cell. ``held`` counts values with every record, ``touched`` those with some of them.
 
-    A gap is a cell of which nothing is held, and that a subscription wants or that lies in a short hole.
+    A gap is a cell of which nothing is cached, and that a subscription wants or that lies in a short hole.
     """
     full = (held >= expected) & (expected > 0)
     something = touched > 0
@@ -112,7 +109,7 @@ def _united(spans: Sequence[tuple[int, int]]) -> tuple[Counts, Counts]:
 
 
 def _in_hole(something: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The cells between two that have something, not too far from each other."""
+    """The empty cells between two others that are not too far from each other."""
     hole = np.zeros(len(something), dtype=bool)
     places = np.flatnonzero(something)
     for left, right in pairwise(places.tolist()):
@@ -122,14 +119,14 @@ def _in_hole(something: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 _INTEGERS = frozenset({"SMALLINT", "INTEGER", "BIGINT"})
-#: Records from which on delays are told by a sample.
+#: Above so many records, delays are taken from a sample.
 _SAMPLE = 200_000
 #: Seconds beyond which a time is a mistake: years 1900 and 2100, as for the months of the lake.
 _FIRST, _LAST = -2_429_913_600, 3_881_520_000
 
 
 class Tally(NamedTuple):
-    """Columns, one row a cell that has any record, in order: ``cells`` are numbers of cells.
+    """Columns, one row for each cell that has any record, in order: ``cells`` are numbers of cells.
 
     ``flagged`` records have a QUALITY other than 0, ``missing`` ones its highest bit: no data.
     """
@@ -141,7 +138,7 @@ class Tally(NamedTuple):
 
 
 class Delay(NamedTuple):
-    """Of a month ("2014-01"): seconds from a record's time to its DATE, in the middle and for 9 of 10."""
+    """For a month ("2014-01"): seconds from a record's time to its DATE, the median and the 90th percentile."""
 
     month: str
     records: int
@@ -150,7 +147,7 @@ class Delay(NamedTuple):
 
 
 class CellCounts:
-    """Counts what the index holds of a series."""
+    """Counts what the index has of a series."""
 
     def __init__(self, database: Database, index: Index) -> None:
         self._tables = Tables(database)
@@ -169,7 +166,7 @@ class CellCounts:
     async def files(
         self, series: Series, width: int, first: int | None, last: int | None
     ) -> tuple[Numbers, Numbers]:
-        """Cells, and how many segment files are held of the records of each."""
+        """Cells, and how many segment files are cached of the records of each."""
         layout, time = self._index.layout(series), time_column(series)
         if time is None or self._index.view(series) is None:
             return _whole([]), _whole([])
@@ -184,7 +181,7 @@ class CellCounts:
         return (_whole(found[0]), _whole(found[1])) if found else (_whole([]), _whole([]))
 
     async def holdings(self, series: Series) -> tuple[int, int]:
-        """How many files of records of a series there are, of both kinds: it changes as they come and go."""
+        """How many files of records of a series there are, of both kinds: it changes with them."""
         name = series.name.lower()
         sql = (
             "SELECT (SELECT count(*) FROM mirror.holdings WHERE series = ?), "
@@ -194,7 +191,7 @@ class CellCounts:
         return (row[0], row[1]) if row else (0, 0)
 
     async def delays(self, series: Series) -> list[Delay]:
-        """By month; none where records have no DATE. Of many records a sample counts."""
+        """By month; empty where records have no DATE. If there are many records a sample is used."""
         layout, time = self._index.layout(series), time_column(series)
         made = layout.columns_by_name.get("date")
         if time is None or made is None or made.type != "time" or self._index.view(series) is None:
@@ -208,7 +205,7 @@ def _records_sql(layout: Layout, time: str, width: int, first: int | None, last:
     quality = layout.columns_by_name.get("quality")
     known = quality is not None and quality.sql_type in _INTEGERS
     flagged = "count(*) FILTER (quality <> 0)" if known else "0"
-    # The highest bit: an int shows it by its sign.
+    # The highest bit is the sign of an int.
     missing = "count(*) FILTER (quality < 0)" if known else "0"
     return (
         f"SELECT {_cell(time, width)} AS cell, count(*), {flagged}, {missing} FROM {layout.table} "
@@ -227,7 +224,7 @@ def _delays_sql(layout: Layout, time: str, share: int) -> str:
 
 
 def _cell(time: str, width: int) -> str:
-    # A time as it prints may lie a thousandth before the cell that it opens.
+    # A printed time may lie a thousandth before the cell that it begins.
     return f"CAST(floor(({quoted(time)} + 0.001) / {width}) AS INTEGER)"
 
 
@@ -251,14 +248,14 @@ def _whole(values: object) -> Numbers:
 
 #: More years than this are not shown at once: the last ones are.
 MOST_YEARS = 60
-#: Answers that are remembered.
+#: Answers that are cached.
 _REMEMBERED = 200
 _DAY = re.compile(r"(\d{4})[.-](\d\d)[.-](\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What the database counted for one question, and at which version of the records and with how many files."""
+    """The database's counts for one question, and the version of the records and number of files that they belong to."""
 
     version: int
     holdings: tuple[int, int]
@@ -267,7 +264,7 @@ class _Counted:
 
 
 class HeatMap:
-    """Tells what is held by cells; ``subscriptions`` gives those that are configured."""
+    """Shows what is cached by cells; ``subscriptions`` gives the configured ones."""
 
     def __init__(
         self,
@@ -284,7 +281,7 @@ class HeatMap:
         self._delays: dict[str, tuple[int, list[MonthDelay]]] = {}
 
     async def days(self, name: str, year: int | None = None) -> Cells:
-        """The days of a year, or of all years of which anything is held or wanted."""
+        """The days of a year, or of all years with anything cached or wanted."""
         series, axis = self._series(name)
         span_of_year = None if year is None else (_first(year), _first(year + 1) - 1)
         counted = await self._counted(series, DAY, *(span_of_year or (None, None)))
@@ -299,7 +296,7 @@ class HeatMap:
         return self._told(series, axis, HOUR, first, first + 23, counted)
 
     async def delays(self, name: str) -> Delays:
-        """By month, the seconds from a record's time to its DATE: in the middle, and for 9 of 10 records."""
+        """By month, the seconds from a record's time to its DATE: the median and the 90th percentile."""
         series, _ = self._series(name)
         version, key = self._index.version(series), series.name.lower()
         if key not in self._delays or self._delays[key][0] != version:
@@ -319,7 +316,7 @@ class HeatMap:
         return held[0], axis
 
     async def _counted(self, series: Series, width: int, first: int | None, last: int | None) -> _Counted:
-        """By cells: all of them the first time, and then those in which something has changed."""
+        """By cells: all of them the first time, later only those in which something has changed."""
         key = (series.name.lower(), width, first, last)
         version, holdings = self._index.version(series), await self._counts.holdings(series)
         known = self._known.recall(key)
@@ -345,14 +342,14 @@ class HeatMap:
         return found
 
     def _changed(self, series: Series, version: int, width: int) -> tuple[int, int] | None:
-        """The first and the last cell in which records have changed since a version; None if that may be any."""
+        """The first and the last cell in which records have changed since a version; None if it may be any."""
         stretches, axis = self._index.changed_since(series, version), coverage_axis(series)
         if not stretches:
             return None if stretches is None else (0, -1)
         if axis is None or axis.slots is None or column_name(axis.key) != time_column(series):
             return None
         begin, end = min(lo for lo, _ in stretches), max(hi for _, hi in stretches)
-        # A record's time may be off from that of its slot by less than the slot.
+        # A record's time may differ from that of its slot by less than the slot.
         return int(axis.slots.start(begin - 1) // width), int(axis.slots.start(end + 1) // width)
 
     def _years(self, series: Series, axis: Axis, counted: _Counted) -> tuple[int, int]:
@@ -366,7 +363,7 @@ class HeatMap:
         return _first(first), _first(last + 1) - 1
 
     def _ends(self, series: Series, axis: Axis) -> Iterable[float]:
-        """Moments at which something that is held or wanted begins or ends, in DRMS seconds."""
+        """Times at which something cached or wanted begins or ends, in DRMS seconds."""
         for window in self._windows(series):
             yield from window
         for region, spans in self._index.coverage(series):
@@ -388,7 +385,7 @@ class HeatMap:
         assert edges is not None, "the axis has times"
         whole, some = self._spans(series)
         held, touched = held_of(edges, whole), held_of(edges, some)
-        # Records that were asked for by other ways than their time are there too.
+        # This includes records that were requested by something other than their time.
         records = _row(counted.tally.cells, counted.tally.records, first, count)
         starts = (first + np.arange(count)) * width
         wanted = np.zeros(count, dtype=bool)
@@ -412,7 +409,7 @@ class HeatMap:
         )
 
     def _spans(self, series: Series) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Spans of which every record is held, and those of which some are: of one wavelength, say."""
+        """Spans of which every record is cached, and those of which only some are, for example of one wavelength."""
         whole: list[tuple[int, int]] = []
         some: list[tuple[int, int]] = []
         for region, spans in self._index.coverage(series):
@@ -434,7 +431,7 @@ def _row(cells: Counts, values: Counts, first: int, count: int) -> Counts:
 
 
 def _spliced(whole: Sequence[Counts], part: Sequence[Counts], low: int, high: int) -> list[Counts]:
-    """Columns, the first of which are cells in order, with another part from ``low`` to ``high``."""
+    """Columns, the first of which are cells in order, with the part from ``low`` to ``high`` replaced."""
     before, after = np.searchsorted(whole[0], [low, high + 1])
     return [np.concatenate((w[:before], p, w[after:])) for w, p in zip(whole, part, strict=True)]
 

@@ -1,7 +1,7 @@
-"""What Prometheus is told: made when it asks, of counts that are kept anyway.
+"""The metrics for Prometheus: made when it asks, from counts that are kept anyway.
 
-The alert rules and the dashboard in ``scripts/service`` are made of these; a test holds that each of their expressions
-has data here.
+The alert rules and the dashboard in ``scripts/service`` use these; a test makes sure that each of their expressions has
+data here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.index.index import Index
 
-#: How a search is answered: without JSOC, and with it.
+#: The origins of answers: without JSOC, and with it.
 _LOCAL, _ASKED = ("local", "stale"), ("filled", "forwarded")
 _STATES = ("ok", "failing", "away", "offline")
 

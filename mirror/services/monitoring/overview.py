@@ -1,6 +1,6 @@
-"""How the mirror is doing, in one value for the front page: made at most once a second, however many look.
+"""The state of the mirror, in one value for the front page: made at most once a second, however many look.
 
-All work that somebody asked for: exports, fills and subscriptions, listed and cancelled.
+Also all work that somebody asked for (exports, fills, films and subscriptions), listed and cancelled.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class AllJobs:
         return [*asked[:n], *map(_subscription_line, standing)]
 
     async def one(self, job_id: str, *, places: bool = False) -> Job:
-        """One job; of an export also its files, as ``JobList.one`` gives them. UnknownName if there is none."""
+        """One job; an export also with its files, as ``JobList.one`` gives them. UnknownName if there is none."""
         if (fill := self._fills.get(job_id)) is not None:
             return fill_line(fill)
         if (film := self._films.get(job_id)) is not None:
@@ -121,13 +121,13 @@ def _subscription_line(answer: Subscription) -> Job:
     )
 
 
-#: Seconds for which an answer counts, and for which that part of it counts that takes a look at many rows.
+#: Seconds for which an answer is valid, and for which the part of it that reads many rows is valid.
 FRESH, SLOW = 1.0, 5.0
 #: Days of use that are summed up.
 DAYS = 30
 _CHANGES = 8
 _JOBS = 40
-#: How a search came about, where JSOC was not needed, and where it was.
+#: The origins of searches that did not need JSOC, and of those that did.
 _LOCAL, _ASKED = ("local", "stale"), ("filled", "forwarded")
 
 
@@ -198,12 +198,12 @@ class Overview:
 
 
 def _is_of(fill: FillProgress, job: Job) -> bool:
-    """True if what is being fetched of a series is a piece of that job, which is shown as a whole."""
+    """True if a fetch of a series is a piece of that job, which is shown as a whole."""
     return job.kind == "fill" and job.ds.partition("[")[0].lower() == fill.series.lower() and set(fill.who) <= {job.by}
 
 
 class _Recent(Generic[T]):
-    """What was made last, for so many seconds; then it is made again, once for all who wait."""
+    """A value that is valid for so many seconds; then it is made again, once for all who wait."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -212,7 +212,7 @@ class _Recent(Generic[T]):
         self._made: tuple[float, T] | None = None
 
     async def get(self, make: Callable[[], Awaitable[T]]) -> T:
-        """The value, at most so old."""
+        """The value, no older than its limit."""
         if self._made is None or self._clock() - self._made[0] >= self._seconds:
             made = await self._flight.run("", make)
             self._made = self._clock(), made
@@ -220,9 +220,9 @@ class _Recent(Generic[T]):
 
 
 def spared(usage: Sequence[UsageLine]) -> Spared:
-    """Of so many days: bytes that went to people, that JSOC had to send for them, and the difference.
+    """For so many days: bytes sent to people, bytes that JSOC had to send for them, and the difference.
 
-    What the mirror fetches by itself, for subscriptions, is told apart: nobody waited for it.
+    What the mirror fetches itself, for subscriptions, is counted separately: nobody waited for it.
     """
     people = [line for line in usage if line.who != ITSELF]
     answer = sum(line.bytes for line in people)

@@ -1,8 +1,8 @@
-"""What is cached completely, as ranges for people: those that repeat are one line, and all have records.
+"""What is completely cached, as ranges for people: repeated ones are one line, and all have records.
 
-Coverage says what need not be asked for. That counts places for which JSOC has no record, too: there is nothing to be
-cached, so that a range here begins and ends with a record, and one without any is left out. An end that coverage has
-open stays open.
+Coverage says what need not be fetched. It includes places for which JSOC has no record: nothing can be cached there,
+so a range here begins and ends with a record, and one without any is left out. An end that is open in coverage stays
+open.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Ranges:
         self._known: dict[str, _Counted] = {}
 
     async def ranges(self, name: str | None, *, folded: bool = False) -> list[Span]:
-        """Of one series or of all; ``folded``: a line for those that repeat."""
+        """The ranges of one series or of all; ``folded``: repeated ones are one line."""
         return [line for s in self._chosen(name) for line in await self._lines(s, folded=folded)]
 
     def answers(self, name: str | None) -> list[Span]:
-        """What JSOC answered that the records alone do not show, by series: spans that say which answer it is."""
+        """JSOC's answers that the records alone do not imply, by series: spans that say which answer it is."""
         return [
             line for s in self._chosen(name) for kept in self._index.answers.of(s.name) for line in _of_answer(s, kept)
         ]
@@ -64,7 +64,7 @@ class Ranges:
         ]
 
     async def _counted(self, series: Series, coverage: Sequence[tuple[Region, list[Held]]]) -> _Counted:
-        """What is there of each span: counted again where records have changed since the last time, and not elsewhere."""
+        """The records in each span: recounted only where records have changed since the last time."""
         version, key = self._index.version(series), series.name.lower()
         known = self._known.get(key)
         changed = None if known is None else self._index.changed_since(series, known.version)
@@ -72,7 +72,7 @@ class Ranges:
         found: dict[_Place, Occupied] = {}
         for region, spans in coverage:
             kept = {} if known is None or stretches is None else known.found
-            if stretches and region == RECNUMS:  # which lie on no axis
+            if stretches and region == RECNUMS:  # which have no axis
                 kept = {}
             places = [(region, span.lo, span.hi) for span in spans]
             found |= {at: kept[at] for at in places if at in kept and not _touched(stretches or (), at[1], at[2])}
@@ -89,14 +89,14 @@ _Place = tuple["Region", int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What there is of the spans of a series, and at which version of its records."""
+    """The counts of the spans of a series, and the version of its records."""
 
     version: int
     found: dict[_Place, Occupied]
 
 
 def _apart(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches in order, those that touch as one."""
+    """Stretches in order; those that touch are joined."""
     found: list[tuple[int, int]] = []
     for lo, hi in sorted(stretches):
         if found and lo <= found[-1][1]:
@@ -107,25 +107,25 @@ def _apart(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _touched(stretches: Sequence[tuple[int, int]], lo: int, hi: int) -> bool:
-    """True if any of these stretches, which are in order and apart, has a part of ``lo..hi``."""
+    """True if any of these stretches, which are in order and disjoint, overlaps ``lo..hi``."""
     at = bisect_right(stretches, hi, key=lambda stretch: stretch[0]) - 1
     return at >= 0 and stretches[at][1] >= lo
 
 
 Found = tuple[Held, Occupied]
-#: So many ranges at one distance are one line.
+#: So many ranges at equal distances are one line.
 _FEW = 3
 
 
 def repeated(spans: Iterable[Found]) -> Iterator[list[Found]]:
-    """The spans in order, those together that are equally long and equally far apart, if there are a few."""
+    """The spans in order; a few or more that are equally long and equally far apart are together."""
     group: list[Found] = []
     for span in spans:
         if len(group) > 1 and not _goes_on(group, span):
             if len(group) >= _FEW:
                 yield group
                 group = []
-            else:  # the last of two may begin another row
+            else:  # the last of two may begin another series of spans
                 yield group[:1]
                 group = group[1:]
         if len(group) == 1 and _length(group[0]) != _length(span):
@@ -145,7 +145,7 @@ def _length(span: Found) -> int:
 
 
 def _line(series: Series, region: Region, alike: Sequence[Found]) -> Span | None:
-    """The line of spans at one distance, from the first to the last that has a record; None if none has."""
+    """The line for spans at equal distances, from the first to the last that has a record; None if none has."""
     filled = [n for n, (_, found) in enumerate(alike) if found.records]
     if not filled:
         return None

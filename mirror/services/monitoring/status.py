@@ -1,11 +1,8 @@
 """What the mirror has and how it is doing, for people and the API.
 
-How many files a store has.
-
-``Prober`` asks whether JSOC is back, so that no person has to be the first to find out.
-
-The circuit breaker lets one request through after each pause. Without a probe that would be somebody's
-search, which waits for a server that may never answer.
+``Totals`` counts the rows of the store, ``Counters`` events since the start. ``Prober`` asks whether JSOC is back: the
+circuit breaker lets one request through after each pause, and without a probe that would be somebody's search, which
+would wait for a server that may never answer.
 """
 
 from __future__ import annotations
@@ -46,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.upstream.pacing import Pace
 
 
-#: Seconds for the system to tell how full a disk is.
+#: Seconds within which the system must say how full a disk is.
 DISK_PATIENCE = 2.0
 
 
@@ -73,7 +70,7 @@ class Totals:
         return dict(await self._tables.read(lambda c: c.execute(sql).fetchall()))
 
     async def by_series(self) -> dict[str, tuple[int, int]]:
-        """Segment files and their bytes of each series, by lower-case name; what records share counts for each."""
+        """Segment files and their bytes of each series, by lower-case name; shared files count for each series."""
         sql = (
             "SELECT series, count(*), sum(size)::BIGINT FROM mirror.holdings JOIN mirror.blobs USING (head, sha256) "
             "WHERE series IS NOT NULL GROUP BY series"
@@ -114,7 +111,7 @@ class Counters:
 
 
 class Status:
-    """Describes the mirror, as the API tells it."""
+    """Describes the mirror, as the API returns it."""
 
     def __init__(
         self,
@@ -147,7 +144,7 @@ class Status:
         self._blobs = blobs
 
     async def series(self) -> list[SeriesLine]:
-        """The series that are known, each with its prime keys and how many records are held."""
+        """The known series, each with its prime keys and how many records are cached; unreadable ones come first."""
         unreadable = [
             SeriesLine(series=u.name, records=0, primekeys=[], keywords=0, segments=[], note=f"cannot be read: {u.why}")
             for u in self._index.unreadable_series()
@@ -170,17 +167,17 @@ class Status:
         return api.Status(**msgspec.structs.asdict(brief), **msgspec.structs.asdict(slow), disk=await self.disk())
 
     async def disk(self) -> api.Disk | msgspec.UnsetType:
-        """How full the disk of the store is; unset if the system does not tell in time."""
+        """How full the disk of the store is; unset if the system does not say in time."""
         try:
             async with asyncio.timeout(DISK_PATIENCE):
                 found = await asyncio.to_thread(shutil.disk_usage, self._root)
-        except OSError:  # also what took too long, as a file server that is away does
+        except OSError:  # also a timeout, as with a file server that is away
             return msgspec.UNSET
         usage = self._blobs.usage()
         return api.Disk(free=found.free, total=found.total, cached=usage.held, quota=usage.limit)
 
     def brief(self) -> api.Brief:
-        """What of the status is in memory."""
+        """The part of the status that is in memory."""
         pace = self._upstream.pace()
         return api.Brief(
             policy=self._rules.policy,
@@ -203,7 +200,7 @@ class Status:
         )
 
     def _budgets(self) -> api.UpstreamBudget:
-        """What was used of the budget towards JSOC; ``until``: from when on there is more, None while there is some."""
+        """The used budget towards JSOC; ``until``: when there is more, None while there is some."""
         budget, used, hold = self._budget, self._budget.used(), self._budget.hold()
         return api.UpstreamBudget(
             records=api.Used(used=used.records, limit=budget.limits.records, seconds=round(HOUR)),
@@ -214,7 +211,7 @@ class Status:
         )
 
     async def slow(self) -> api.Slow:
-        """What of the status the database is asked for."""
+        """The part of the status that is read from the database."""
         return api.Slow(
             records=sum([await self._index.count(s) for s in self._index.all_series()]),
             subscriptions=await self._sync.report(),
@@ -250,21 +247,21 @@ class Status:
         return "away" if pace.open_for else "failing" if pace.failures else "ok"
 
 
-#: Seconds between two looks at how JSOC is doing; a probe never follows another sooner.
+#: Seconds between two looks at JSOC's state, and at least between two probes.
 LOOK = 5.0
-#: Asked for its structure: a light question, and whatever JSOC says to it, it is there.
+#: The probe asks for the structure of this series: a light query, and any answer shows that JSOC is there.
 SERIES = "hmi.v_45s"
 
 
 def pause(pace: Pace, *, may_ask: bool) -> float | None:
-    """Seconds until it is to be asked: None if there is no need, as JSOC answered last or is not to be asked."""
+    """Seconds until the next probe: None if none is needed, since JSOC answered last or must not be asked."""
     return pace.open_for if may_ask and pace.failures else None
 
 
 class Prober:
     """Probes upstream while it does not answer; ``sleep`` waits for seconds.
 
-    ``back`` is called once it can be asked after a time in which it could not: it was away, or the mirror offline.
+    ``back`` is called once upstream can be asked again after it was away, or the mirror offline.
     """
 
     def __init__(
@@ -291,7 +288,7 @@ class Prober:
             away = not here
 
     async def look(self) -> bool:
-        """Ask once if it is time, after the rest of the pause; True if upstream answers, or was not asked."""
+        """Probe once if it is time, after the remaining pause; True if upstream answers, or was not asked."""
         rest = pause(self._upstream.pace(), may_ask=self._rules.may_ask)
         if rest is None:
             return True
@@ -299,6 +296,6 @@ class Prober:
             await self._sleep(rest)
         try:
             await self._upstream.series_struct(SERIES)
-        except MirrorError:  # the circuit has noted it, and status tells
+        except MirrorError:  # the circuit breaker has counted it, and the status shows it
             return not self._upstream.pace().failures
         return True

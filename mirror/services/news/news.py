@@ -1,12 +1,12 @@
-"""What is new, for people and programs that do not want to look: a list of items, kept in ``news.json`` in the store.
+"""News for people and programs that do not want to poll: a list of items, kept in ``news.json`` in the store.
 
-1. An item is new data of a subscribed series, where its newest record is newer than at the last look; or records of any
-   series that JSOC has reprocessed or withdrawn. What is filled in between is no news.
-2. Looks come every half minute. What came while the mirror was stopped is found at the next start; a series that is looked at for
-   the first time has no news yet.
-3. Every webhook gets each item that it wants, in order, at least once: the next one is sent when the last was taken (a code
-   of 2xx). Until then it is tried again, after pauses that grow to an hour, also after a restart. Of the items that are
-   dropped from the list nothing more is sent.
+1. An item is new data of a subscribed series, if its newest record is newer than at the last look; or records of any
+   series that JSOC has reprocessed or withdrawn. Records that fill earlier gaps are not news.
+2. The mirror looks every half minute. What came while it was stopped is found at the next start; a series that is
+   looked at for the first time has no news yet.
+3. Every webhook gets each item that it subscribes to, in order, at least once: the next one is sent when the last was
+   accepted (a code of 2xx). Until then it is retried, after pauses that grow to an hour, also after a restart. Items
+   that are dropped from the list are not sent any more.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Items that are kept, and names of records that one has.
+#: Items that are kept, and the most names of records in one.
 MOST, NAMED = 500, 20
 #: Seconds between two looks, of the first pause and the longest, and in which a webhook must answer.
 LOOK, FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 30.0, 30.0, 3600.0, 20.0
-#: Changes that are taken at a look.
+#: Changes that are read at a look.
 _CHANGES = 10_000
 FILE = "news.json"
 
 
 class Kept(msgspec.Struct):
-    """What the file has: items oldest first, the newest place of each series, what is known of changes, what was sent where."""
+    """The content of the file: items oldest first, the newest place of each series, which changes are known, what was sent where."""
 
     feed: str  #: names this feed, whatever the address of the mirror
     next: int = 1
     items: list[NewsItem] = []
     newest: dict[str, int] = {}
-    changes_at: float = 0.0  #: when the last change was found that was told
+    changes_at: float = 0.0  #: when the last reported change was found
     changes: list[str] = []  #: those of that moment
     sent: dict[str, int] = {}  #: by a hash of the address
 
@@ -73,7 +73,7 @@ class _Failures(NamedTuple):
 
 
 class Send(Protocol):
-    """How something is sent: the code of the answer; aiohttp.ClientError or TimeoutError if there is none."""
+    """Sends something: the code of the answer; aiohttp.ClientError or TimeoutError if there is none."""
 
     async def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> int: ...
 
@@ -122,7 +122,7 @@ class News:
         return found[:n]
 
     async def look(self) -> None:
-        """Note what is new, and send it to the webhooks."""
+        """Record what is new, and send it to the webhooks."""
         items = [*await self._new_data(), *await self._reprocessed()]
         if items:
             self._kept.items = [*self._kept.items, *items][-MOST:]
@@ -183,9 +183,9 @@ class News:
     # ---- webhooks --------------------------------------------------------------------------------
 
     async def _deliver(self, webhook: Webhook) -> None:
-        """Send what a webhook has not taken yet, until one is not taken."""
+        """Send what a webhook has not accepted yet, until it does not accept one."""
         key = hashlib.sha256(webhook.url.encode()).hexdigest()[:16]
-        if key not in self._kept.sent:  # a new one hears of what is new from now on
+        if key not in self._kept.sent:  # a new one gets items from now on
             self._kept.sent[key] = self._kept.next - 1
             await self._write()
         failed = self._failures.get(key)
@@ -228,7 +228,7 @@ class News:
             await self._sleep(LOOK)
 
     def _read(self) -> Kept:
-        with suppress(OSError, msgspec.MsgspecError):  # what cannot be read begins again
+        with suppress(OSError, msgspec.MsgspecError):  # an unreadable file is begun again
             return msgspec.json.decode(self._place.read_bytes(), type=Kept)
         return Kept(feed=os.urandom(16).hex(), items=[], newest={}, changes=[], sent={}, changes_at=self._now())
 
@@ -247,7 +247,7 @@ class News:
 
 
 async def posted(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """The code with which a POST is answered. No redirect is followed, and no proxy of the environment asked."""
+    """The code with which a POST is answered. Redirects and proxies of the environment are not followed."""
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with (
         aiohttp.ClientSession(timeout=timeout) as session,
@@ -265,5 +265,5 @@ def _key(change: Change) -> str:
 
 
 def _host(url: str) -> str:
-    """Of an address only what is no secret."""
+    """The part of an address that is not secret."""
     return url.split("/")[2].rpartition("@")[2] if url.count("/") > 1 else "?"

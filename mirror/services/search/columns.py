@@ -1,7 +1,7 @@
-"""From held records to the columns that a client asked for. Pure.
+"""From cached records to the columns that a client asked for. Pure.
 
-Follows the server's rules for names: found in any case, echoed as typed, never trimmed; unknown ones
-give a word in every record instead of an error.
+Follows the server's rules for names: found in any case, echoed as typed, never trimmed; for an unknown name every
+record has a fixed word instead of an error.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FoundRecords:
 
 
 def answer(request: RsListRequest, parts: Sequence[FoundRecords]) -> RsList:
-    """The answer of rs_list that the records of ``parts`` make, set after set.
+    """The answer of rs_list made from the records of ``parts``, set after set.
 
     Refused for ``**ALL**`` over several sets, as by the server.
     """
@@ -90,7 +90,7 @@ class _Table:
         self._columns: dict[str, Sequence[str]] = {}
 
     def prepare(self, keys: Iterable[str], segments: Iterable[str], links: Iterable[str]) -> None:
-        """Make the columns of all these at once, as far as each of the records has them."""
+        """Make all these columns at once, as far as each of the records has them."""
         found = (self.layout.series.segment(name) for name in segments)
         names = {
             *filter(None, map(self._keyword_field, keys)),
@@ -112,7 +112,7 @@ class _Table:
         return [row.raw.split(SEPARATOR) for row in self._rows]
 
     def field(self, name: str) -> Sequence[str]:
-        """One field of every record; NotHeld where a record was kept before the field existed."""
+        """One field of every record; NotHeld where a record was cached before the field existed."""
         if name not in self._columns:
             self._columns[name] = self._column(name)
         return self._columns[name]
@@ -159,7 +159,7 @@ def _plain(field: str) -> str:
     return field[: field.rfind("}") + 1] or field
 
 
-#: Names of what a record has beside its keywords.
+#: Names of what a record has in addition to its keywords.
 PSEUDO_NAMES = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _Lists = tuple[str, list[Sequence[str]]]
 
@@ -180,7 +180,7 @@ def _joined(columns: list[Sequence[str]]) -> Sequence[str]:
 
 
 def _segments(request: RsListRequest, parts: Sequence[FoundRecords], tables: list[_Table]) -> list[_Lists]:
-    """Each asked segment with its five lists, one value a record.
+    """Each requested segment with its five lists, one value per record.
 
     ``**ALL**`` leaves out records in which a linked segment does not resolve: those are ABSENT here.
     """
@@ -219,19 +219,19 @@ def _filled(column: _Lists) -> SegmentColumn:
 
 
 def _online(segments: list[_Lists], request: RsListRequest, tables: list[_Table], count: int) -> list[int]:
-    """1 for a record if the path of the last segment that it shows is one of the storage units'."""
+    """1 for a record if the path of its last shown segment is one of the storage units'."""
     last = [ABSENT] * count
     for _, (values, *_rest) in segments:
         last = [value if value != ABSENT else before for value, before in zip(values, last, strict=True)]
     return [int(value.startswith("\\/SUM")) for value in last]
 
 
-#: Values that are cut one by one: to begin with more at a time takes longer.
+#: Up to so many values are cut one by one: starting to cut many at a time takes longer.
 FEW = 50
 
 
 def field_columns(raws: Sequence[str], positions: Sequence[int]) -> list[Joined]:
-    """The fields at ``positions`` of their key set, each of all records, of which there is at least one.
+    """The fields at ``positions`` of their key set, each for all records, of which there is at least one.
 
     All at once they cost little more than one of them.
     """

@@ -1,4 +1,4 @@
-"""Why a search found nothing: where the series begins and ends, and what is easily written wrong."""
+"""Why a search found nothing: where the series begins and ends, and common mistakes in record sets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Series
 
-#: A range of ISO times of which the first has no zone: the minus and the year are then read as one.
+#: A range of ISO times of which the first has no zone: the minus and the year are then read as its zone.
 _ISO_RANGE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+-\d{4}")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 
 
-#: What is said first: of an answer that is also JSOC's, of one that could not be checked, of a condition in SQL.
+#: The first words: for an answer that is also JSOC's, for one that could not be checked, for a condition in SQL.
 CHECKED, UNCHECKED, SIFTED = (
     "No records match, here or at JSOC.",
     "No cached records match; JSOC could not be asked.",
@@ -24,7 +24,7 @@ CHECKED, UNCHECKED, SIFTED = (
 
 
 def explained(ds: str, every: Iterable[Series], verdict: str) -> str:
-    """What to say of a query without records, after one of the verdicts above."""
+    """The text for a query without records, after one of the verdicts above."""
     parts = [verdict]
     parts += filter(None, map(extent, every))
     if _ISO_RANGE.search(ds):
@@ -33,7 +33,7 @@ def explained(ds: str, every: Iterable[Series], verdict: str) -> str:
 
 
 def extent(series: Series) -> str:
-    """When a series begins and which record is its newest; "" where its structure does not say."""
+    """When a series begins and which record is its newest; "" where its structure does not show it."""
     first, last = (_along(series, name) for name in (series.extent.first_record, series.extent.last_record))
     if not first or not last:
         return ""
@@ -41,12 +41,12 @@ def extent(series: Series) -> str:
 
 
 def newest(series: Series) -> str:
-    """The time of the newest record of a series, or its name; "" where its structure does not say."""
+    """The time of the newest record of a series, or its name; "" where its structure does not show it."""
     return _along(series, series.extent.last_record)
 
 
 def _along(series: Series, record: str) -> str:
-    """A record's time, where its series has one; else its name."""
+    """A record's time, if its series has one; else its name."""
     values = _BRACKETS.findall(record)
     for prime, value in zip(series.primekeys, values, strict=False):
         keyword = series.keyword(prime.name)

@@ -1,4 +1,4 @@
-"""Errors for names that a series does not have: what was meant, or what there is."""
+"""Errors for names that a series does not have: they suggest similar names, or list those that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Series
 
-#: Names that are listed one by one where none is near.
+#: Names that are listed if none is similar.
 _MOST = 12
 
 

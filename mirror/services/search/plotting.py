@@ -1,10 +1,10 @@
-"""What plots need to know of keywords: which one is the error of another. Pure."""
+"""What plots need to know about keywords: which one is the error of another. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: The errors of SHARP's parameters, which are named after neither of them.
+#: The errors of SHARP's parameters, whose names follow no rule.
 _ERRORS = {
     "USFLUX": "ERRVF", "MEANGAM": "ERRGAM", "MEANGBT": "ERRBT", "MEANGBH": "ERRBH", "MEANGBZ": "ERRBZ", "MEANJZD": "ERRJZ",
     "TOTUSJZ": "ERRUSI", "MEANALP": "ERRALP", "MEANJZH": "ERRMIH", "TOTUSJH": "ERRTUI", "ABSNJZH": "ERRTAI",

@@ -1,6 +1,6 @@
 """Searches: what jsoc_info answers, from the read-through and the structures.
 
-One method an operation; each gives the typed answer and how it came about. Nothing here knows HTTP.
+There is one method per operation; each gives the typed answer and how it came about. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Characters of a query, and records of an answer, from which on they are worked on aside of the event loop.
+#: Characters of a query, and records of an answer, above which they are processed outside the event loop.
 LONG_QUERY, LONG_ANSWER = 2000, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """An answer, and how it came about; ``checked_at``: of a stale one, when it was checked last."""
+    """An answer, and how it came about; ``checked_at``: when a stale one was last checked."""
 
     value: T
     origin: CacheStatus
     checked_at: float | None = None
-    basis: tuple[Basis, ...] = ()  #: what it rests on; none: it is to be made again
+    basis: tuple[Basis, ...] = ()  #: what it depends on; none: it must be made each time
 
 
 class Search:
-    """Answers the operations of jsoc_info; ``count`` is told the origin of every search."""
+    """Answers the operations of jsoc_info; ``count`` is called with the origin of every search."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Search:
         self.offload = Offload()
 
     async def structure(self, ds: str, demand: CacheDemand = CacheDemand.DEFAULT) -> Series:
-        """The structure of the one series that ``ds`` names; what follows the name is passed over."""
+        """The structure of the one series that ``ds`` names; anything after the name is ignored."""
         sets = await self._parsed(ds)
         if len(sets) != 1:
             raise BadRequest(f"{ds[:200]!r} names {len(sets)} record sets; expected one series")
@@ -79,7 +79,7 @@ class Search:
         return [await self._catalogue.series(name, demand) for name in names]
 
     async def check_names(self, request: RsListRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> None:
-        """UnknownName for a keyword, segment or link that none of the request's series has, with what it may mean.
+        """UnknownName for a keyword, segment or link that none of the request's series has, with suggestions.
 
         JSOC's own programs answer such a name with a word in every record; here it is an error.
         """
@@ -102,7 +102,7 @@ class Search:
                 raise unknown_link(series[0], name)
 
     async def formats(self, series: Series, demand: CacheDemand = CacheDemand.DEFAULT) -> Mapping[str, str]:
-        """By what formats the keywords of a series print, as far as is known."""
+        """The formats in which the keywords of a series are printed, as far as they are known."""
         return await self._catalogue.formats(series, demand)
 
     async def selections(
@@ -116,7 +116,7 @@ class Search:
         return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
 
     async def _bound(self, record_set: RecordSet, ds: str, demand: CacheDemand, spare: Spare) -> Selection:
-        # A check is about records; structures are asked for when they are due.
+        # A forced check is about records; structures are fetched when they are due.
         known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         series = await self._catalogue.series(record_set.series, known)
         selection = await self.offload.run(
@@ -125,7 +125,7 @@ class Search:
         ordinary = stepless(selection)
         if ordinary is None:
             return selection
-        # Recorded: a step that comes to 0 is an error if there is any record, and an empty answer if not.
+        # Recorded: a step that rounds to 0 is an error if there is any record, and an empty answer if not.
         if (await self._records.read(ordinary, 1, known, spare)).rows:
             return bind(record_set, series, text=ds)
         return ordinary
@@ -152,7 +152,7 @@ class Search:
         return Found(value, origin, _oldest(read.checked_at for read in reads), known)
 
     def again(self, basis: tuple[Basis, ...], demand: CacheDemand) -> bool:
-        """Whether what rests on ``basis`` would be found once more, from the index; counted as a search if so."""
+        """Whether what depends on ``basis`` would be found again, in the index; counted as a search if so."""
         if demand is CacheDemand.REVALIDATE or not basis:
             return False
         for each in basis:
@@ -164,12 +164,12 @@ class Search:
     def found(
         self, request: RsListRequest, parts: Sequence[FoundRecords], origin: CacheStatus, checked_at: float | None
     ) -> Found[RsList]:
-        """The answer that the records of ``parts`` make; counted as a search."""
+        """The answer made from the records of ``parts``; counted as a search."""
         self._count(origin)
         return Found(answer(request, parts), origin, checked_at)
 
     async def rs_summary(self, request: SummaryRequest, demand: CacheDemand = CacheDemand.DEFAULT) -> Found[int]:
-        """How many records a query has; counted here if they are held, else upstream counts them."""
+        """How many records a query has; counted here if they are cached, else by upstream."""
         # Recorded: with n the real server counts the records of a series that is not there.
         if request.n and demand is not CacheDemand.REVALIDATE and await self._is_absent(request.ds):
             return Found(0, CacheStatus.LOCAL)
@@ -192,7 +192,7 @@ class Search:
 
 
     async def _is_absent(self, ds: str, *, any_age: bool = False) -> bool:
-        """True if JSOC said lately (or ever) that a series of a query is not there."""
+        """True if JSOC said recently (or ever) that a series of a query does not exist."""
         sets = await self._parsed(ds)
         return any([await self._catalogue.is_absent(s.series, any_age=any_age) for s in sets])
 
@@ -202,7 +202,7 @@ def _oldest(moments: Iterable[float | None]) -> float | None:
 
 
 class Ages:
-    """Tells ages from coverage."""
+    """Finds ages in the coverage."""
 
     def __init__(self, index: Index, search: Search, rules: Rules) -> None:
         self._index = index
@@ -210,10 +210,10 @@ class Ages:
         self._rules = rules
 
     async def of(self, ds: str, origin: CacheStatus, checked_at: float | None = None) -> int:
-        """Seconds since the records of a query were checked, rounded up; 0 if they were just asked for.
+        """Seconds since the records of a query were checked, rounded up; 0 if they were just fetched.
 
-        What is stale is at least so old that whoever has the same rules takes it for stale too. ``checked_at`` is when
-        an answer was given that tells what coverage does not.
+        For stale records it is old enough that a mirror with the same rules also finds them stale. ``checked_at`` is
+        the time of an answer that says what coverage does not.
         """
         if origin is CacheStatus.FORWARDED:
             return 0

@@ -1,6 +1,6 @@
-"""The same search in the words of other clients, to copy: drms, sunpy, a shell, IDL, SQL. Pure.
+"""The same search as code for other clients, to copy: drms, sunpy, a shell, IDL, SQL. Pure.
 
-What is written here runs as it stands; where a client cannot say a record set, its code says so.
+The code runs as it stands; where a client cannot express a record set, the code says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class SnippetQuery:
-    """A search: the query as written, its sets, the series of the first, what of the records, and how many."""
+    """A search: the query as written, its sets, the series of the first, which columns, and how many records."""
 
     ds: str
     sets: tuple[RecordSet, ...]
@@ -73,7 +73,7 @@ def drms_code(query: SnippetQuery, address: str) -> str:
 
 
 def sunpy_code(query: SnippetQuery, address: str) -> str:
-    """Python with Fido, as far as its attributes can say the record set."""
+    """Python with Fido, as far as its attributes can express the record set."""
     attributes = _attributes(query)
     if attributes is None:
         return "# Fido's attributes cannot say this record set. drms, which sunpy uses, can.\n"
@@ -147,18 +147,18 @@ def _attributes(query: SnippetQuery) -> list[str] | None:
     keyed = any("PrimeKey" in attribute for attribute in found)
     segments = query.segments or record_set.segments or ()
     found += [" & ".join(f"a.jsoc.Segment({_python(name)})" for name in segments)] if segments else []
-    return found if keyed else None  # sunpy insists on one
+    return found if keyed else None  # sunpy requires one
 
 
 def _takes(series: Series, key: str) -> bool:
-    """True for a prime key whose values sunpy passes on as they stand."""
+    """True for a prime key whose values sunpy passes on unchanged."""
     keyword = series.keyword(key)
     prime = any(p.name == key for p in series.primekeys)
     return prime and keyword is not None and (keyword.type != "time" or key in _SUNPY_TIMES)
 
 
 def _keywords(series: Series, condition: str) -> list[str] | None:
-    """Comparisons with numbers, each of another keyword: sunpy keeps one a keyword, and knows its case."""
+    """Comparisons with numbers, each of another keyword: sunpy keeps one per keyword, and knows its case."""
     parts = [_COMPARISON.fullmatch(part) for part in re.split(r"\bAND\b", condition, flags=re.IGNORECASE)]
     known = [series.keyword(p[1]) if p else None for p in parts]
     names = [k.name for k in known if k]
@@ -173,5 +173,5 @@ def _identifier(name: str) -> str:
 
 
 def _python(text: str) -> str:
-    """A text as Python and JSON write it."""
+    """A text as a Python and JSON literal."""
     return json.dumps(text, ensure_ascii=False)

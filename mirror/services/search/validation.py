@@ -1,6 +1,6 @@
-"""Record sets looked at while they are typed: what is wrong and where, or what a search would have to fetch.
+"""Checks record sets while they are typed: what is wrong and where, or what a search would have to fetch.
 
-JSOC is asked for nothing but the structure of a series that is listed and not known yet.
+JSOC is asked for nothing but the structure of a listed series that is not known yet.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ MOST_NAMES = 50
 class Outlook:
     """What a search for one record set would find here, and what it would ask JSOC for.
 
-    ``held`` records match already. Of ``slots`` (None: nobody can tell how many) ``missing`` are not held and
-    ``stale`` are to be checked again. ``plan`` is local, fetch or forward; ``text`` says it to people.
+    ``held`` cached records match already. Of ``slots`` (None: unknown) ``missing`` are not cached and ``stale`` must be
+    checked again. ``plan`` is local, fetch or forward; ``text`` says it to people.
     """
 
     series: str
@@ -74,11 +74,11 @@ class QueryCheck:
     async def compose(
         self, series: str, keys: Mapping[str, Filled], where: str, segments: Sequence[str]
     ) -> str:
-        """The record set of what somebody filled in; BadRequest for what cannot be."""
+        """The record set for the fields that somebody filled in; BadRequest for invalid ones."""
         return str(compose(await self.structure(series), keys, where=where, segments=segments))
 
     async def structure(self, name: str) -> Series:
-        """The structure of a series, as it is held however old it is; one that nobody lists is not asked for."""
+        """The structure of a series, as cached, however old; an unlisted one is not fetched."""
         held = self._index.series(name)
         if held is not None:
             return held[0]
@@ -88,7 +88,7 @@ class QueryCheck:
         return await self._catalogue.series(name)
 
     async def names(self, typed: str, most: int = MOST_NAMES) -> list[dict[str, Any]]:
-        """The series whose names or notes have what was typed: those known here first, then by where it stands."""
+        """The series whose names or notes contain the typed text: those known here first, then by its position."""
         word = typed.strip().lower()
         known = {s.name.lower() for s in self._index.all_series()}
         notes = {**await self._listed(), **{s.name: s.note for s in self._index.all_series()}}
@@ -99,7 +99,7 @@ class QueryCheck:
         return [{"series": n, "note": note, "known": n.lower() in known} for n, note in found[:most]]
 
     async def known(self, record_set: RecordSet, ds: str) -> Series:
-        """The structure of the series of a record set; where ``ds`` names one that is not, it is marked there."""
+        """The structure of the series of a record set; an error marks the name in ``ds`` if it is unknown."""
         try:
             return await self.structure(record_set.series)
         except UnknownSeries as problem:
@@ -109,11 +109,11 @@ class QueryCheck:
             raise SyntaxProblem(message, text=ds, position=at, expected=hint) from problem
 
     async def near(self, name: str) -> list[str]:
-        """Names of series that are written much like this."""
+        """Names of series that are spelled similarly."""
         return near(name, [*await self._listed(), *(s.name for s in self._index.all_series())])
 
     async def with_suggestions(self, problem: UnknownSeries) -> UnknownSeries:
-        """The same error with names that are written much like the one that was not found."""
+        """The same error with names that are spelled similarly to the one that was not found."""
         return UnknownSeries(problem.name, await self.near(problem.name))
 
     async def _listed(self) -> dict[str, str]:
@@ -135,7 +135,7 @@ class QueryCheck:
 
 
 def marked(problem: MirrorError, ds: str) -> dict[str, Any]:
-    """An error as JSON: what was wrong, what was expected, and where in ``ds`` (None: nobody can tell)."""
+    """An error as JSON: what was wrong, what was expected, and where in ``ds`` (None: unknown)."""
     cause = problem.problem if isinstance(problem, UnknownName) else problem
     if not isinstance(cause, SyntaxProblem) or cause.text != ds:
         return {"error": str(problem), "expected": "", "position": None}

@@ -1,7 +1,7 @@
 """Answers of JSOC's programs that only JSOC can give, kept whole: flags change values and layout.
 
-They are kept by the canonical form of their question, checked by age as what they are about, and served however old
-while JSOC is away. What is no answer, such as an error, is not kept.
+They are kept under the canonical form of their question, checked by the same rules as the data that they are about, and
+served however old while JSOC is away. Errors and the like are not kept.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from mirror.services.search.search import Search
     from mirror.storage.index.index import Index
 
-#: Parameters that change nothing of an answer.
+#: Parameters that do not change an answer.
 _IDLE = frozenset({"userhandle"})
 #: How the programs that print text begin an error.
 _ERRORS = (b"###", b"error", b"Error", b"ERROR", b"status=", b"show_info:", b"show_info -", b"<")
 _JSON = frozenset({"jsoc_info"})
-#: Seconds for which nobody asks what another asks already: who reads its answer may be slow.
+#: Seconds for which a question is not sent again while another asks it: its reader may be slow.
 LONGEST_WAIT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class WholeQuestion:
-    """A question to a program: the series that it is about, its canonical form, and what of the series it needs."""
+    """A question to a program: the series that it is about, its canonical form, and what it needs of the series."""
 
     series: Series
     program: str
@@ -51,7 +51,7 @@ class WholeQuestion:
 
 @dataclass(frozen=True, slots=True)
 class WholeAnswer:
-    """An answer as JSOC gave it, how it comes about now, and when it was given (Unix seconds)."""
+    """An answer as JSOC gave it, how it came about now, and when it was given (Unix seconds)."""
 
     body: bytes
     origin: CacheStatus
@@ -70,7 +70,7 @@ class WholeAnswers:
     async def question(
         self, program: str, params: Mapping[str, str], demand: CacheDemand
     ) -> WholeQuestion | None:
-        """The question that these parameters make; None if it is about no series that is known."""
+        """The question of these parameters; None if it is about no known series."""
         answer = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
         ds = params.get("ds", "")
         try:
@@ -89,7 +89,7 @@ class WholeAnswers:
     async def find(
         self, question: WholeQuestion, demand: CacheDemand, *, any_age: bool = False
     ) -> WholeAnswer | None:
-        """The answer that is kept; None if there is none, or (unless ``any_age``) it is due."""
+        """The kept answer; None if there is none, or (unless ``any_age``) it is due."""
         kept = self._index.answers.find(question.series.name, AnswerKind.BODY, question.key)
         if kept is None or not kept.holds(question.boxes):
             return None
@@ -102,7 +102,7 @@ class WholeAnswers:
         return None if body is None else WholeAnswer(body, origin, kept.checked_at(question.boxes))
 
     async def awaited(self, question: WholeQuestion, demand: CacheDemand) -> WholeAnswer | None:
-        """The answer that the same question brings which is under way; None if there is none, or it is not kept."""
+        """The answer of the same question under way; None if there is none, or it is not kept."""
         under_way = self._under_way.get((question.key, demand))
         if under_way is None:
             return None
@@ -112,7 +112,7 @@ class WholeAnswers:
 
     @contextmanager
     def asking(self, question: WholeQuestion, demand: CacheDemand) -> Iterator[None]:
-        """While this is open, others who ask the same wait for its answer, as long as it may be a short one."""
+        """While this is open, others with the same question wait for its answer, as long as it may be a short one."""
         key, answered = (question.key, demand), asyncio.Event()
         first = self._under_way.setdefault(key, answered) is answered
         try:
@@ -127,7 +127,7 @@ class WholeAnswers:
         return self._rules.stale_on_failure or not self._rules.asks(demand)
 
     async def keep(self, question: WholeQuestion, body: bytes, encoding: str, asked_at: float) -> None:
-        """Keep an answer of JSOC's, if it is one; ``encoding`` is what Content-Encoding says of the body."""
+        """Keep an answer of JSOC's, unless it is an error; ``encoding`` is the body's Content-Encoding."""
         plain = _plain(body, encoding.strip().lower())
         if plain is not None and _is_answer(plain, question.program):
             answer = NewAnswer(AnswerKind.BODY, question.key, question.boxes, body=plain)
@@ -135,7 +135,7 @@ class WholeAnswers:
 
 
 def _plain(body: bytes, encoding: str) -> bytes | None:
-    """The body without its compression; None if that is unknown, or makes it too large."""
+    """The body without its compression; None if that is unknown, or the body would be too large."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):

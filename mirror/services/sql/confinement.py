@@ -1,6 +1,6 @@
-"""What a process of statements gives up before it reads the first: writing files, reaching others, other people's files.
+"""What a process for statements gives up before it reads the first: writing files, reaching others, other people's files.
 
-Linux has several ways; the strongest that this kernel and user allow is taken, and its name is told:
+Linux has several ways; the strongest that this kernel and user allow is used, and its name is reported:
 
 landlock       No file is written, made, renamed or removed anywhere. Read are only the lake, and the folders of Python and
                of shared libraries. No program is started. As far as the kernel knows how, no TCP connection is made or
@@ -9,8 +9,8 @@ namespace      All file systems are read-only, in a mount namespace of this proc
 user           The user is ``nobody``, to whom the store does not belong. Only where the mirror is run by root.
 none           Nothing beyond the limits of DuckDB and the size of files (RLIMIT_FSIZE): see ``worker``.
 
-All of this is of the process, and of the threads that it starts later: so it is done before libraries are loaded that
-start some. None of it can be undone.
+All of this applies to the process and to threads that it starts later, so it is done before libraries are loaded that
+start threads. None of it can be undone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Confinement(StrEnum):
     NONE = "none"
 
 
-#: Numbers of system calls, which are the same on every architecture of Linux that came after 2011.
+#: Numbers of system calls, which are the same on every architecture that Linux got after 2011.
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT, _MOUNT_SETATTR = 444, 445, 446, 442
 _VERSION_ONLY = 1
 _PATH_BENEATH = 1
@@ -51,19 +51,19 @@ _NEW_MOUNTS, _NEW_USERS = 0x00020000, 0x10000000
 _PRIVATE, _RECURSIVE = 1 << 18, 1 << 14
 _AT_FDCWD, _AT_RECURSIVE, _READ_ONLY = -100, 0x8000, 1
 _NOBODY = 65_534
-#: What libraries read when they start or work, beside their own folders.
+#: What libraries read in addition to their own folders.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
 _SYSTEM_STATE = ("/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/sys/devices/system/cpu", "/sys/fs/cgroup")
 
 
 class _Unavailable(Exception):
-    """This kernel or user has not this way."""
+    """This kernel or user does not have this way."""
 
 
 def confine(folder: Path, ways: Iterable[Confinement] = tuple(Confinement)) -> Confinement:
-    """Give up everything but reading ``folder`` and what Python needs; the first of ``ways`` that there is.
+    """Give up everything but reading ``folder`` and what Python needs; the first of ``ways`` that is available.
 
-    RuntimeError if even the last is not there, which cannot be if that is ``NONE``.
+    RuntimeError if not even the last is available, which cannot happen if that is ``NONE``.
     """
     for way in ways:
         with suppress(_Unavailable):
@@ -93,7 +93,7 @@ def _landlock(folder: Path) -> None:
 
 
 def _allow_reading(ruleset: int, path: Path) -> None:
-    """Let a folder with all below it, or a file, be read; nothing if it is not there."""
+    """Allow reading a file, or a folder with everything below it; nothing if it does not exist."""
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -106,7 +106,7 @@ def _allow_reading(ruleset: int, path: Path) -> None:
 
 
 def _read_by_python() -> Iterator[Path]:
-    """The folders of modules and shared libraries. A module that lies at the root of everything opens nothing."""
+    """The folders of modules and shared libraries. A module at the root of the file system adds nothing."""
     modules = (sys.prefix, sys.base_prefix, *sys.path, *os.environ.get("LD_LIBRARY_PATH", "").split(":"))
     for name in (*modules, *_SYSTEM, *_SYSTEM_STATE):
         if name and (path := Path(name).absolute()) != Path("/"):
@@ -117,7 +117,7 @@ def _read_by_python() -> Iterator[Path]:
 
 
 def _namespace(_: Path) -> None:
-    """Make every mount read-only, for this process alone. It is made in a child first: half of it is no way back."""
+    """Make every mount read-only, for this process alone. A child tries it first: doing half of it cannot be undone."""
     _tried(_mounts_read_only)
     _mounts_read_only()
 

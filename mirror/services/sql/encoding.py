@@ -1,4 +1,4 @@
-"""Batches of a result as bytes in the form that was asked for; never more than a batch in memory.
+"""Batches of a result as bytes in the requested form; never more than a batch in memory.
 
 arrow     an Arrow IPC stream
 parquet   one Parquet file, a row group a batch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Turns batches into bytes; what comes of all calls in order is the answer."""
+    """Turns batches into bytes; the results of all calls in order are the answer."""
 
     def batch(self, batch: pa.RecordBatch) -> bytes:
         """The bytes of one more batch."""
@@ -43,7 +43,7 @@ def encoder(form: Form, columns: Sequence[tuple[str, str]], schema: pa.Schema) -
 
 
 class _Written:
-    """A form that pyarrow writes: into memory, which is handed on after each batch."""
+    """A form that pyarrow writes: into memory, which is passed on after each batch."""
 
     def __init__(self, form: Form, schema: pa.Schema) -> None:
         self._out = _Tap()
@@ -64,7 +64,7 @@ class _Written:
 
 
 class _Tap(io.RawIOBase):
-    """A file that only grows at its end, and forgets what was taken from it."""
+    """A file that only grows at its end, and drops what was taken from it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ _WRITERS: dict[str, Any] = {
 
 
 def _needs_text(form: Form, kind: pa.DataType) -> bool:
-    """True for what a form has no word for: an interval in a file, anything with parts in CSV."""
+    """True for types that a form cannot express: an interval in a file, anything with parts in CSV."""
     return form != "arrow" and (pa.types.is_interval(kind) or (form == "csv" and _has_parts(kind)))
 
 
@@ -105,7 +105,7 @@ def _has_parts(kind: pa.DataType) -> bool:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """The values as JSON, a text as itself."""
+    """The values as JSON, texts unchanged."""
     plain = [_plain(value) for value in column.to_pylist()]
     return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in plain], pa.string())
 
@@ -129,7 +129,7 @@ class _Json:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; NaN and infinities, which it has not, are null and text."""
+    """A value as JSON has it; NaN and infinities, which JSON lacks, are null and text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else (None if math.isnan(value) else str(value))
     if value is None or isinstance(value, bool | int | str):

@@ -1,6 +1,6 @@
-"""A process of statements: ``python -m mirror.services.sql.entry FOLDER MEMORY THREADS``.
+"""The entry point of a process for statements: ``python -m mirror.services.sql.entry FOLDER MEMORY THREADS``.
 
-It is confined before it loads the libraries that it works with, since these start threads that would not be.
+It is confined before it loads the libraries that it works with, since these start threads that would not be confined.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from mirror.services.sql.confinement import confine
 
-#: Whom the kernel ends first when there is no memory left: a statement, before the mirror.
+#: When memory runs out, the kernel kills a process for statements before the mirror.
 _FIRST_TO_END = "1000"
 
 
 class WithoutPandas:
-    """Lets no library of this process import pandas: pyarrow would spend half a second on it, and nobody needs it here.
+    """Keeps every library of this process from importing pandas: pyarrow would spend half a second on it, without need.
 
-    An entry of None in ``sys.modules`` does not do: what is compiled by Cython takes it for the module.
+    An entry of None in ``sys.modules`` would not do: Cython code takes it for the module.
     """
 
     def find_spec(self, name: str, *_: object) -> None:

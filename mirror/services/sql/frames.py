@@ -1,7 +1,7 @@
-"""Between the daemon and a worker: pieces of an answer, each with its kind and length in front.
+"""Frames between the daemon and a worker: pieces of an answer, each preceded by its kind and length.
 
-An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left. Before it there may be MISSING,
-any number of times, each of which is answered before anything else comes.
+An answer is HEADER, any number of DATA, then END; or FAILURE in place of what is left. Before it there may be any
+number of MISSING, each of which is answered before anything else is sent.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HEAD = struct.Struct("<BI")
-#: Bytes that a pipe holds, and that are read from it at a time: as many as Linux gives to anybody.
+#: The size of a pipe in bytes, and of a read from it: the most that Linux allows any user.
 PIPE = 1 << 20
 
 
 class Kind(IntEnum):
-    """What a frame holds; all but DATA is JSON."""
+    """What a frame contains; all but DATA is JSON."""
 
     READY = 0  #: the worker can be asked: {"confinement"}
     HEADER = 1  #: {"columns": [{"name", "type"}]}
@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON of a frame that holds some."""
+        """The JSON of a frame that has some."""
         document: dict[str, Any] = json.loads(self.payload)
         return document
 
@@ -61,21 +61,21 @@ def write_json(out: BinaryIO, kind: Kind, payload: Mapping[str, object]) -> None
 
 
 class Pipe:
-    """The daemon's end of what a worker writes: nothing is read before it is asked for, or copied after."""
+    """The daemon's end of a worker's output: nothing is read before it is needed, or copied afterwards."""
 
     def __init__(self) -> None:
         reading_end, self.writing_end = os.pipe()
         os.set_blocking(reading_end, False)
         self._file = FileIO(reading_end)
-        with suppress(PermissionError):  # this user has many large pipes already; small ones are only slower
+        with suppress(PermissionError):  # this user has too many large pipes already; small ones are only slower
             fcntl.fcntl(reading_end, fcntl.F_SETPIPE_SZ, PIPE)
 
     def given_away(self) -> None:
-        """Close the end that the worker has now, so that its death ends the pipe."""
+        """Close the writing end, which the worker now has, so that its death ends the pipe."""
         os.close(self.writing_end)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._file.close()
 
     async def head(self) -> tuple[Kind, int]:
@@ -84,12 +84,12 @@ class Pipe:
         return Kind(kind), size
 
     async def frame(self) -> Frame:
-        """The next frame as a whole."""
+        """The whole next frame."""
         kind, size = await self.head()
         return Frame(kind, await self.whole(size))
 
     async def whole(self, size: int) -> bytes:
-        """So many bytes; EOFError if there are fewer."""
+        """Exactly so many bytes; EOFError if there are fewer."""
         pieces = []
         while size:
             pieces.append(await self.some(size))
@@ -97,8 +97,8 @@ class Pipe:
         return b"".join(pieces)
 
     async def some(self, size: int) -> bytes:
-        """As many bytes as there are, at most ``size``; EOFError if there never will be any."""
-        await asyncio.sleep(0)  # a quick worker and a quick reader leave others their turn
+        """The bytes that are available, at most ``size``; EOFError at the end."""
+        await asyncio.sleep(0)  # so that a quick worker and a quick reader let other tasks run
         while (piece := self._file.read(min(size, PIPE))) is None:
             await self._readable()
         if not piece:

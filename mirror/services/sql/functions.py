@@ -7,7 +7,7 @@ slot(series, x, key)         the slot of a value of a series' slotted prime key
 quality_bit(q, n)            whether bit n is set
 quality_bits(q)              the numbers of the bits that are set
 
-All but reading and printing of texts are macros, which cost what the expressions cost that they stand for.
+All but the reading and printing of texts are macros, which cost as much as their expansions.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 #: Unix seconds of the years 1 and 10000.
 _FIRST, _LAST = -62_135_596_800, 253_402_300_800
-#: How many bits a value has: 32 for the integers of DRMS, of which QUALITY is one.
+#: How many bits a value has: 32 for the integers of DRMS, such as QUALITY.
 _WIDTH = "CASE WHEN typeof(quality) IN ('BIGINT', 'HUGEINT', 'UBIGINT') THEN 64 ELSE 32 END"
 
 
 def tai(moment: str) -> str:
-    """The expression of a TIMESTAMP in UTC as a DRMS time: the counterpart of ``lakecolumns.utc``."""
+    """The expression for a TIMESTAMP in UTC as a DRMS time: the inverse of ``storage.lake.columns.utc``."""
     before = sum(clock < 0 for clock in LEAP_CLOCKS)
     whens = " ".join(
         f"WHEN {moment} >= make_timestamp({(clock + EPOCH) * 1_000_000:.0f}) THEN {count}"
@@ -77,7 +77,7 @@ MACROS: dict[str, tuple[str, ...]] = {
 
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a connection, and its cursors, the functions; ``slot`` comes with a statement that calls it."""
+    """Install the functions on a connection and its cursors; ``slot`` comes with a statement that calls it."""
     for reader, (function, kinds, gives) in _READERS.items():
         connection.create_function(reader, function, kinds, gives, type=ARROW, null_handling=SPECIAL)
     for macro, bodies in MACROS.items():
@@ -85,7 +85,7 @@ def install(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def read_times(texts: pa.Array) -> pa.Array:
-    """DRMS texts as TAI seconds since 1977, MISSING as NULL; SyntaxProblem for what is no time."""
+    """DRMS texts as TAI seconds since 1977, MISSING as NULL; SyntaxProblem for a text that is not a time."""
     given = texts.to_pylist()
     distinct = list({text for text in given if text is not None})
     seconds = dict(zip(distinct, map(_read, distinct, parse_printed_times(distinct)), strict=True))
@@ -93,7 +93,7 @@ def read_times(texts: pa.Array) -> pa.Array:
 
 
 def read_moments(texts: pa.Array) -> pa.Array:
-    """DRMS texts as moments in UTC, as ``lakecolumns.utc`` has them; NULL beyond the years 1 to 9999."""
+    """DRMS texts as times in UTC, as in ``storage.lake.columns.utc``; NULL outside the years 1 to 9999."""
     return pa.array(
         [None if s is None else _moment(s) for s in read_times(texts).to_pylist()], pa.timestamp("us")
     )
@@ -106,7 +106,7 @@ def _moment(seconds: float) -> int | None:
 
 
 def _read(text: str, seconds: float | None) -> float | None:
-    """What the quick reading found, or what is to be said of a text that it could not read."""
+    """The result of the quick parser, or the error for a text that it could not read."""
     if seconds is None and text != MISSING:
         seconds = parse_time(text)
     return None if seconds is None or is_missing_time(seconds) else seconds
@@ -120,7 +120,7 @@ def print_times(seconds: pa.Array, zones: pa.Array, digits: pa.Array) -> pa.Arra
     )
 
 
-#: The functions that are not SQL: what runs, the types that it takes, and the one that it gives.
+#: The functions that are not SQL: the Python function, its argument types, and its result type.
 _READERS: dict[str, tuple[Any, list[Any], Any]] = {
     "jsoc_read_": (read_times, ["VARCHAR"], "DOUBLE"),
     "jsoc_moment_": (read_moments, ["VARCHAR"], "TIMESTAMP"),
@@ -132,12 +132,12 @@ _READERS: dict[str, tuple[Any, list[Any], Any]] = {
 
 
 def slot_view(series: Iterable[Series]) -> View:
-    """The macro ``slot``, knowing the axes of ``series``."""
+    """The macro ``slot`` for the axes of ``series``."""
     return View("main.slot", slot_macro(list(series)), macro=True)
 
 
 def slot_macro(series: Sequence[Series]) -> str:
-    """``slot(series, x, key)`` for these series; without a key it is that of the first slotted prime key."""
+    """``slot(series, x, key)`` for these series; without a key it uses the first slotted prime key."""
     axes = [(names, axis) for s in series for names, axis in slot_axes(s)]
     known = ", ".join(s.name.lower() for s in series if slot_axes(s)) or "a series with a slotted key"
     otherwise = (
@@ -153,7 +153,7 @@ def slot_macro(series: Sequence[Series]) -> str:
         )
         return f"CASE WHEN series IS NULL OR key IS NULL OR {value} IS NULL THEN NULL {whens} {otherwise}"
 
-    # A text is read as a time; only the parameter's type tells which of these is meant.
+    # A text is read as a time; only the parameter's type shows which of these is meant.
     return (
         f"(series, x DOUBLE, key := '') AS {body('x', timed=False)}, "
         f"(series, x TIMESTAMP, key := '') AS {body(tai('x'), timed=True)}, "

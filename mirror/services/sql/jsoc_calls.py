@@ -1,7 +1,7 @@
-"""``jsoc('hmi.v_45s[2014.01.01/1d]')`` in a statement: finding the calls, and putting tables in their place. Pure.
+"""``jsoc('hmi.v_45s[2014.01.01/1d]')`` in a statement: finding the calls, and replacing them by tables. Pure.
 
-DuckDB knows no such function. Each call gives way to the name of a table that is made for it, and what DuckDB
-then says of a place is told of the statement as it was written.
+DuckDB has no such function. Each call is replaced by the name of a table that is made for it; places in DuckDB's errors
+are translated back to the statement as it was written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TRUTH = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: its record set, whether it says ``fill``, and where it stands.
+    """One call: its record set, whether it says ``fill``, and where it is.
 
     ``places`` are those of the characters of the record set, and of its end, in the statement.
     """
@@ -38,7 +38,7 @@ class Call:
     places: tuple[int, ...]
 
     def place(self, position: int) -> int:
-        """Where a character of the record set stands in the statement."""
+        """The place of a character of the record set in the statement."""
         return self.places[max(0, min(position, len(self.places) - 1))]
 
 
@@ -60,7 +60,7 @@ def find_calls(sql: str) -> tuple[Call, ...]:
 
 
 def _begins(words: Sequence[Token], at: int) -> bool:
-    """True if a call begins here: the name, a parenthesis, and a value. ``WITH jsoc (a) AS`` is none."""
+    """True if a call begins here: the name, a parenthesis, and a value. ``WITH jsoc (a) AS`` is not one."""
     if words[at].kind not in (Kind.WORD, Kind.NAME) or name(words[at]) != FUNCTION:
         return False
     if at and words[at - 1].text == ".":
@@ -94,7 +94,7 @@ def _call(sql: str, words: Sequence[Token], at: int) -> Call:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A statement with other texts in the place of its calls."""
+    """A statement with its calls replaced by other texts."""
 
     sql: str
     original: str
@@ -102,7 +102,7 @@ class Rewritten:
     texts: tuple[str, ...]
 
     def place(self, position: int) -> int:
-        """Where a character of ``sql`` stands in the original; the start of the call for one of its text."""
+        """The place of a character of ``sql`` in the original; for one of a replaced call, the start of the call."""
         shift = 0
         for call, text in zip(self.calls, self.texts, strict=True):
             start = call.start + shift
@@ -114,12 +114,12 @@ class Rewritten:
         return position - shift
 
     def problem(self, problem: SyntaxProblem) -> SyntaxProblem:
-        """A problem with ``sql`` as one with the original."""
+        """A problem with ``sql`` as a problem with the original."""
         message, expected = problem.message, problem.expected
         for call, text in zip(self.calls, self.texts, strict=True):
             for written in (text, text.replace('"', "")):
                 message = message.replace(written, f"{FUNCTION}('{call.recordset}')")
-            if text.partition(".")[0] in message:  # DuckDB took it for a column: of a table of that name
+            if text.partition(".")[0] in message:  # DuckDB took it for a column of a table of that name
                 message, expected = f"{FUNCTION}() is a table", "it after FROM or JOIN"
         return SyntaxProblem(
             message, text=self.original, position=self.place(problem.position), expected=expected
@@ -127,7 +127,7 @@ class Rewritten:
 
 
 def rewritten(sql: str, calls: tuple[Call, ...], texts: tuple[str, ...]) -> Rewritten:
-    """The statement with ``texts`` in the place of its calls."""
+    """The statement with its calls replaced by ``texts``."""
     pieces, at = [], 0
     for call, text in zip(calls, texts, strict=True):
         pieces += [sql[at : call.start], text]

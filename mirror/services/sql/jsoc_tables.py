@@ -1,10 +1,9 @@
-"""Record sets as tables of the lake: what ``jsoc('hmi.v_45s[2014.01.01/1d]')`` reads.
+"""Record sets as tables of the lake: what ``jsoc('hmi.v_45s[2014.01.01/1d]')`` reads; and searches with a condition in SQL.
 
-The same reading as for a search decides what is held, fetches what is missing, and says what a condition cannot
-tell. Key values that are exact choose from the lake as they are; anything else is decided in the index, and the
-numbers of the records go along.
-
-Searches with a condition in SQL: the records of a record set for which it is true, as a search prints them.
+The same code as for a search decides what is cached, fetches what is missing, and finds what a condition leaves open.
+Exact key values select from the lake directly; everything else is decided in the index, and the record numbers are
+passed along. A search with a condition gives those records of a record set for which it is true, printed as a search
+prints them.
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class RecordTable:
-    """A table ``name`` that has the records of a record set; ``views`` make it. The rest is as in ``Read``."""
+    """A table ``name`` with the records of a record set, made by ``views``. The other fields are as in ``Read``."""
 
     name: str
     views: tuple[View, ...]
     series: Series
-    lake: tuple[LakeTable, ...]  #: what they are read from
+    lake: tuple[LakeTable, ...]  #: the tables that they are read from
     segments: tuple[str, ...] | None
     origin: CacheStatus
     checked_at: float | None = None
@@ -84,7 +83,7 @@ class RecordSets:
         series = _series(selections)
         reads = [await self._records.locate(s, demand, few=few) for s in selections]
         picks = [await self._pick(r) for r in reads]
-        lake = await self._lake.as_of_now(series)  # last: whatever was picked is in it
+        lake = await self._lake.as_of_now(series)  # last, so that everything picked is in it
         schema = quoted(f"jsoc {number}")
         sql = " UNION ALL BY NAME ".join(
             pick_sql(p, self._sources(series, lake), f"{schema}.numbers{i}") for i, p in enumerate(picks)
@@ -106,7 +105,7 @@ class RecordSets:
         )
 
     async def _pick(self, read: Located | Read) -> Pick:
-        """Which records these are. Numbers hold for every version: a record may be replaced while we look."""
+        """Which records these are. Numbers apply to every version: a record may be replaced meanwhile."""
         if isinstance(read, Read):
             return Pick(
                 "TRUE", all_versions=True, numbers=pa.array([row.recnum for row in read.rows], pa.int64())
@@ -117,12 +116,12 @@ class RecordSets:
         return Pick(where, all_versions=True, numbers=await self._index.numbers(read.selection))
 
     def _same_columns(self, series: Series) -> frozenset[str]:
-        """The columns of the index that the lake has as they are, under their names."""
+        """The columns of the index that the lake has unchanged, under the same names."""
         columns = lake_columns(self._index.layout(series), {})
         return frozenset(c.name.lower() for c in columns if c.sql.strip('"') == c.name.lower())
 
     def _sources(self, series: Series, lake: tuple[LakeTable, ...]) -> tuple[str, str]:
-        """What reads the newest versions of a series, and the older ones."""
+        """The SQL that reads the newest versions of a series, and the older ones."""
         if lake:
             return lake_sql(lake[0], self._lake.root), lake_sql(lake[1], self._lake.root)
         none = nothing_sql((c.name, c.type) for c in lake_columns(self._index.layout(series), {}))
@@ -147,7 +146,7 @@ def pick_sql(pick: Pick, sources: tuple[str, str], numbers: str) -> str:
 
 
 def lake_sql(table: LakeTable, root: Path) -> str:
-    """The SELECT that reads a table of the lake below ``root``; that of its stand-in if it is not sealed."""
+    """The SELECT that reads a table of the lake below ``root``; or its stand-in if it is not sealed."""
     return f"SELECT * FROM {stand_in_name(table.name)}" if table.records else source_sql(Copied(table), root)
 
 
@@ -180,7 +179,7 @@ class WhereSearch:
         self._analytics = analytics
 
     async def rs_list(self, request: RsListRequest, where: str, demand: CacheDemand, principal: str = "") -> Found[RsList]:
-        """As ``Search.rs_list``, of those records for which ``where`` is true; ``n`` applies to these.
+        """As ``Search.rs_list``, for the records for which ``where`` is true; ``n`` applies to these.
 
         SyntaxProblem points into ``where``, or into the record set.
         """
@@ -203,7 +202,7 @@ class WhereSearch:
 
 
 def _moved(problem: SyntaxProblem, ds: str, before: str, where: str) -> SyntaxProblem:
-    """A problem with the statement as one with what the client wrote of it."""
+    """A problem with the statement as a problem with the client's part of it."""
     text, position = where, problem.position - len(before)
     if position < 0:
         quoted = before.partition("'")[2][: problem.position - before.index("'") - 1]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TIME = pa.timestamp("us", tz=None)
 _TEXT, _INTEGER, _TRUTH = pa.string(), pa.int64(), pa.bool_()
 
-#: Each table: what it is about, and its columns with types and meanings.
+#: Each table: its description, and its columns with types and meanings.
 TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
     "series": (
         "Cached series",
@@ -207,7 +207,7 @@ class CatalogueTables:
 
 
 def _redacted(table: pa.Table, column: str) -> pa.Table:
-    """The table without e-mail addresses in a column of texts: earlier versions kept them."""
+    """The table without e-mail addresses in a column of texts: earlier versions stored them."""
     texts = [None if text is None else redacted(text) for text in table.column(column).to_pylist()]
     return table.set_column(table.schema.get_field_index(column), column, pa.array(texts, _TEXT))
 

@@ -1,8 +1,8 @@
 """The processes in which statements run: a few at a time, each killed when it takes more than it may.
 
-A worker that ended a statement well is used again; one that ran out of time or memory, or whose client hung up,
-is killed, and another takes its place at once. The daemon passes bytes on, and supplies the tables that a statement
-turns out to need; of the text of statements it reads nothing.
+A worker that ended a statement well is used again; one that ran out of time or memory, or whose client disconnected, is
+killed, and replaced at once. The daemon passes bytes on, and supplies the tables that a statement turns out to need; it
+does not parse statements.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Seconds for a worker to start; imports take a third of one on a quiet machine.
+#: Seconds within which a worker must start; imports take a third of a second on a quiet machine.
 START = 30.0
-#: Seconds in which an answer must be taken, however slowly it is read.
+#: Seconds within which an answer must be read.
 READING = 600.0
-#: Statements after which a worker is replaced, so that nothing can pile up in it.
+#: Statements after which a worker is replaced, so that nothing accumulates in it.
 WORN = 500
-#: Bytes that are put on their way to a worker at a time.
+#: Bytes that are sent to a worker at a time.
 _PIECE = 1 << 20
-#: What a worker needs of the daemon's environment: where its modules are, and how texts are written.
+#: The variables of the daemon's environment that a worker needs: the paths of modules, and the encoding of texts.
 _ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -54,7 +54,7 @@ _ENVIRONMENT = (
     "LC_CTYPE",
     "TZ",
 )
-#: What is said once of how the processes are confined.
+#: The log message, written once, about how the processes are confined.
 _CONFINED = {
     Confinement.LANDLOCK: "landlock: they read the lake and their own libraries, and write nothing",
     Confinement.NAMESPACE: "a mount namespace: every file system is read-only for them",
@@ -64,19 +64,19 @@ _NOT_CONFINED = (
     "this system has neither landlock nor namespaces for them: that they change no file of the lake is left to DuckDB, "
     "transactions that are read only, and a limit of 0 bytes for what a file may grow to"
 )
-#: How a process ends that met what its program did not expect.
+#: The signals that end a crashing process.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
 class Unreadable(BadRequest):
-    """A statement that DuckDB could not run, perhaps for a damaged file that it reads."""
+    """A statement that DuckDB could not run, perhaps because of a damaged file."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
     """What the workers may use: ``places`` at a time, ``memory`` in bytes and ``threads`` each.
 
-    So many more may wait for a place; one client never takes the last place, if there is more than one.
+    ``waiting`` more may wait for a place; one client never takes the last place if there is more than one.
     """
 
     places: int = 2
@@ -87,7 +87,7 @@ class WorkerLimits:
 
 @dataclass
 class Answer:
-    """An answer that is coming: its columns (name, DuckDB type), and ``pieces`` of bytes in its form."""
+    """An answer under way: its columns (name, DuckDB type), and ``pieces`` of bytes in its form."""
 
     columns: list[tuple[str, str]]
     pieces: AsyncIterator[bytes]
@@ -95,7 +95,7 @@ class Answer:
 
 @dataclass(eq=False)
 class _Worker:
-    """One process that is ready or busy."""
+    """One process, ready or busy."""
 
     process: Process
     pipe: Pipe
@@ -115,7 +115,7 @@ class _Worker:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=pipe.writing_end,
                 stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # ctrl-C in the daemon's terminal is the daemon's business
+                start_new_session=True,  # ctrl-C in the daemon's terminal is for the daemon only
             )
         except BaseException:
             pipe.close()
@@ -132,7 +132,7 @@ class _Worker:
         return worker
 
     async def say(self, message: bytes) -> None:
-        """Send a question, or what it needs. Whether it is alive to hear it shows when it is read from."""
+        """Send a question, or what it needs. If the worker is dead, the next read shows it."""
         assert self.process.stdin is not None
         with suppress(ConnectionError):
             for at in range(0, len(message), _PIECE):
@@ -140,7 +140,7 @@ class _Worker:
                 await self.process.stdin.drain()
 
     def is_usable(self, folder: Path) -> bool:
-        """True if it can be asked, and the folder that it may read is still the one of that name."""
+        """True if it can be asked, and the folder that it may read still has the same name."""
         try:
             there = _identity(folder)
         except OSError:
@@ -148,7 +148,7 @@ class _Worker:
         return self.process.returncode is None and self.asked < WORN and there == self.folder
 
     async def kill(self) -> None:
-        """End it, whatever it is doing; whoever reads from it is told so."""
+        """End it, whatever it is doing; whoever reads from it gets an error."""
         with suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
@@ -162,7 +162,7 @@ class _Worker:
 
 
 def _made(folder: Path) -> tuple[int, int]:
-    """The identity of a folder, made if it is not there: what is not when a worker starts, that could never read."""
+    """The identity of a folder, created if need be: a worker could never read one that is created after its start."""
     folder.mkdir(parents=True, exist_ok=True)
     return _identity(folder)
 
@@ -173,11 +173,11 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a worker: no more of the daemon's than it needs, which may have passwords in it."""
+    """The environment of a worker: only what it needs of the daemon's, which may have passwords in it."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    here = str(Path(__file__).parents[3])  # -P leaves out the folder that the daemon runs in
+    here = str(Path(__file__).parents[3])  # -P leaves out the daemon's working folder
     modules = [here, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
-    # OpenBLAS would start a thread for each processor, and nothing here multiplies matrices.
+    # OpenBLAS would start a thread per processor, and nothing here multiplies matrices.
     return {**kept, "PYTHONPATH": os.pathsep.join(modules), "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -187,9 +187,9 @@ async def _nothing(_: Missing) -> Supply:
 
 
 class Unsupplied(Exception):
-    """What a statement needs cannot be supplied for this ``reason``.
+    """What a statement needs cannot be supplied, for this ``reason``.
 
-    With ``call`` and ``position`` the reason lies at that place of the record set of that call.
+    With ``call`` and ``position`` the reason is at that place of the record set of that call.
     """
 
     def __init__(self, reason: MirrorError, call: int | None = None, position: int = 0) -> None:
@@ -201,7 +201,7 @@ class Unsupplied(Exception):
 
 @asynccontextmanager
 async def _reading() -> AsyncIterator[None]:
-    """The time that whoever asked has to take an answer."""
+    """Limits the time in which the client must read an answer."""
     try:
         async with asyncio.timeout(READING):
             yield
@@ -223,7 +223,7 @@ class Workers:
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _replacing: asyncio.Future[None] | None = None
     _stopped: bool = False
-    _confinement_logged: bool = False  #: how the processes are confined
+    _confinement_logged: bool = False  #: whether the confinement of the processes was logged
 
     async def warm(self) -> None:
         """Have a worker ready, so that the next statement need not wait for one to start."""
@@ -237,8 +237,8 @@ class Workers:
     ) -> AsyncIterator[Answer]:
         """The answer to a question of ``principal``, as it comes; leaving early ends the statement.
 
-        ``supply`` gives the tables that it turns out to need; what it raises as Unsupplied is raised for its reason.
-        Raises BadRequest, Refused, OutOfTime, TooLarge or TooMany, also while the pieces are read.
+        ``supply`` gives the tables that it turns out to need; if it raises Unsupplied, its reason is raised. Raises
+        BadRequest, Refused, OutOfTime, TooLarge or TooMany, also while the pieces are read.
         """
         async with self._place(principal), _reading():
             worker = await self._ready()
@@ -255,7 +255,7 @@ class Workers:
                     self._replace()
 
     async def _ready(self) -> _Worker:
-        async with self._warming:  # one that is about to be ready is ready before another
+        async with self._warming:  # wait for one that is starting rather than start another
             while self._spare:
                 worker = self._spare.pop()
                 if worker.is_usable(self.folder):
@@ -274,12 +274,12 @@ class Workers:
         return worker
 
     def _replace(self) -> None:
-        """Start a worker in the place of one that is gone, while nobody waits for it."""
+        """Start a worker in place of one that is gone, while nobody waits for it."""
         if not self._stopped and (self._replacing is None or self._replacing.done()):
             self._replacing = asyncio.ensure_future(self._replaced())
 
     async def _replaced(self) -> None:
-        with suppress(OSError, EOFError, TimeoutError):  # whoever asks next is told why none can be started
+        with suppress(OSError, EOFError, TimeoutError):  # the next statement gets the reason why none can be started
             async with self._warming:
                 if not self._spare and len(self._busy) < self.powers.places:
                     self._spare.append(await self._started())
@@ -341,10 +341,10 @@ class _WorkerSession:
         self._supply = supply
         self._left = question.limits.seconds
         self._unsupplied: Unsupplied | None = None
-        self.over = False  #: the worker has said all, and is ready for another
+        self.over = False  #: the worker has sent everything, and is ready for another
 
     async def columns(self) -> list[tuple[str, str]]:
-        """The columns, once there is something to tell."""
+        """The columns, once they are known."""
         self._worker.asked += 1
         await self._timed(self._worker.say(self._question.to_bytes()))
         while True:
@@ -355,7 +355,7 @@ class _WorkerSession:
             await self._supplied(Missing.of(header))
 
     async def _supplied(self, missing: Missing) -> None:
-        """Give the worker what it needs, or let it end. Its time does not pass meanwhile."""
+        """Give the worker what it needs, or let it end. This does not count towards its time."""
         try:
             supply = await self._supply(missing)
         except Unsupplied as problem:
@@ -366,7 +366,7 @@ class _WorkerSession:
         await self._timed(self._worker.say(message))
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The rest of the answer."""
+        """The remaining pieces of the answer."""
         while True:
             kind, left = await self._timed(self._pipe.head())
             if kind is not Kind.DATA:
@@ -377,7 +377,7 @@ class _WorkerSession:
                 left -= len(piece)
 
     async def _document(self, kind: Kind, size: int) -> dict[str, Any]:
-        """What a frame of JSON says; the error that it tells of."""
+        """The content of a JSON frame; raises the error that it reports."""
         payload = Frame(kind, await self._timed(self._pipe.whole(size))).document
         self.over = kind in (Kind.END, Kind.FAILURE) and not payload["last"]
         if kind is Kind.FAILURE:
@@ -385,7 +385,7 @@ class _WorkerSession:
         return payload
 
     def _problem(self, payload: dict[str, Any]) -> MirrorError:
-        """What a failure is; where what was needed could not be supplied, why."""
+        """The error for a failure; the reason if something could not be supplied."""
         if payload["kind"] != "given up" or self._unsupplied is None:
             return _error(payload, self._question.sql)
         reason, position = self._unsupplied.reason, payload["position"]
@@ -395,7 +395,7 @@ class _WorkerSession:
         return SyntaxProblem(reason.message, text=text, position=position, expected=reason.expected)
 
     async def _timed(self, reading: Awaitable[T]) -> T:
-        """What is read; time counts only while we wait for the worker, not while it waits for the reader."""
+        """Read; time counts only while we wait for the worker, not while it waits for the reader."""
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._left):
@@ -411,7 +411,7 @@ class _WorkerSession:
             self._left -= asyncio.get_running_loop().time() - began
 
     async def _ended(self) -> MirrorError:
-        """Why the worker is gone: the kernel would not give it more memory, or it crashed."""
+        """Why the worker is gone: the kernel refused it memory, or it crashed."""
         if -await self._worker.process.wait() in _CRASHES:
             return Unreadable("the statement crashed its process")
         return TooLarge("the statement needs more memory than it may have")

@@ -1,6 +1,6 @@
-"""What a worker is asked: a statement, the form of its answer, and the limits; and the tables that it finds missing.
+"""What a worker is asked: a statement, the form of its answer, its limits; and the tables that it finds missing.
 
-A question goes to the worker as a line of JSON; so does each supply of tables. What they hold in bytes follows the line.
+A question goes to the worker as a line of JSON, and so does each supply of tables. Their binary data follow the line.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 Form = Literal["arrow", "json", "csv", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
-#: Values that a parameter may have; lists of them too.
+#: The types of a parameter's value; lists of them are allowed too.
 Value = None | bool | int | float | str
 Params = tuple[Any, ...] | dict[str, Any]
 #: Stand-ins by SQL name, each with the columns that a statement reads of it, in lower case (None: perhaps all).
 Rows = tuple[tuple[str, tuple[str, ...] | None], ...]
 #: Bytes of a statement with its parameters.
 MOST_BYTES = 1 << 20
-#: How deep lists may lie in lists of a parameter.
+#: How deeply lists may be nested in a parameter.
 DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A table that a statement may read: its qualified SQL name, its SELECT, and what is written beside it.
+    """A table that a statement may read: its qualified SQL name, its SELECT, and its comment.
 
-    ``comments`` go to columns, by name. With ``data``, an Arrow IPC stream, the table is what that holds, and
-    the SELECT reads it under the name ``given``. A ``macro`` is no table but a function, and ``sql`` what
-    follows its name in CREATE MACRO. On a ``stand_in`` statements are planned, and never run: what they read of it is
-    asked for, and it is replaced.
+    ``comments`` are those of columns, by name. With ``data``, an Arrow IPC stream, the table is its content, and the
+    SELECT reads it under the name ``given``. A ``macro`` is a function rather than a table, and ``sql`` is what
+    follows its name in CREATE MACRO. On a ``stand_in`` statements are planned, but never run: the columns that they
+    read are requested, and it is replaced.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One statement with what is known of it beforehand.
+    """One statement with what is known about it beforehand.
 
     ``views`` are tables that it may read whatever it names; more are supplied as DuckDB finds them missing, in
-    ``schemas``, all of which are known to DuckDB from the start: it then names a table that it misses in one way only.
-    ``condition`` is where in the statement a condition stands that somebody else wrote, and that must be one.
+    ``schemas``. DuckDB knows all of these from the start, so that it reports a missing table in one way only.
+    ``condition`` is where the statement has a condition that somebody else wrote, and that must be one.
     """
 
     sql: str
@@ -73,7 +73,7 @@ class Question:
     schemas: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """A line of JSON, and what the views hold."""
+        """A line of JSON, and the data of the views."""
         limits = {"seconds": self.limits.seconds, "rows": self.limits.rows, "bytes": self.limits.bytes}
         return _message(
             self.views,
@@ -89,7 +89,7 @@ class Question:
 
     @classmethod
     def read(cls, stream: BinaryIO) -> Question | None:
-        """The counterpart of ``to_bytes``; None at the end of the stream."""
+        """The inverse of ``to_bytes``; None at the end of the stream."""
         if not (line := stream.readline()):
             return None
         given = json.loads(line)
@@ -102,11 +102,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a statement needs and a worker has not.
+    """What a statement needs and a worker does not have.
 
-    ``table`` is a name without that of its schema, as DuckDB found it in the statement. ``calls`` are the record sets of
-    jsoc(), in order, each with what it says of fetching. ``slots`` is the function slot(). ``listing`` is what lists of
-    tables show: every table, without its rows. ``rows`` are those of stand-ins.
+    ``table`` is a name without its schema, as DuckDB found it in the statement. ``calls`` are the record sets of
+    jsoc(), in order, each with its ``fill``. ``slots`` is the function slot(). ``listing`` is what lists of tables
+    show: every table, without its rows. ``rows`` are those of stand-ins.
     """
 
     table: str = ""
@@ -123,7 +123,7 @@ class Missing:
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Missing:
-        """The counterpart of ``to_json``."""
+        """The inverse of ``to_json``."""
         calls = tuple((recordset, fill) for recordset, fill in given["calls"])
         rows = tuple((name, None if columns is None else tuple(columns)) for name, columns in given["rows"])
         return cls(given["table"], calls, given["slots"], given["listing"], rows)
@@ -131,9 +131,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """The tables that were missing, or ``given_up``: the statement is not to be run.
+    """The missing tables, or ``given_up``: the statement must not be run.
 
-    With ``problem`` it is because of that call, at that place of its record set; the place in the statement is asked for.
+    With ``problem`` the cause is that call, at that place of its record set; the worker must say where in the
+    statement.
     """
 
     views: tuple[View, ...] = ()
@@ -141,12 +142,12 @@ class Supply:
     problem: tuple[int, int] | None = None
 
     def to_bytes(self) -> bytes:
-        """A line of JSON, and what the views hold."""
+        """A line of JSON, and the data of the views."""
         return _message(self.views, {"given_up": self.given_up, "problem": self.problem})
 
     @classmethod
     def read(cls, stream: BinaryIO) -> Supply:
-        """The counterpart of ``to_bytes``. EOFError at the end of the stream."""
+        """The inverse of ``to_bytes``. EOFError at the end of the stream."""
         if not (line := stream.readline()):
             raise EOFError
         given = json.loads(line)
@@ -178,8 +179,8 @@ def checked_form(name: str) -> Form:
 
 
 def checked_sql(sql: str, what: str = "statement") -> str:
-    """SQL as somebody gave it: TooLarge or BadRequest unless it is a text that a worker can be given."""
-    if len(sql) > MOST_BYTES:  # the quick look first: a character is a byte at least
+    """SQL from a client: TooLarge or BadRequest unless it is a text that a worker accepts."""
+    if len(sql) > MOST_BYTES:  # the quick check first: a character has at least one byte
         raise _too_long(what, len(sql))
     try:
         size = len(sql.encode())
@@ -201,7 +202,7 @@ def _too_long(what: str, size: int) -> TooLarge:
 
 
 def checked_params(given: object) -> Params:
-    """Parameters as JSON gave them; BadRequest unless they are a list or an object of plain values."""
+    """Parameters from JSON; BadRequest unless they are a list or an object of plain values."""
     if given is None:
         return ()
     values = list(given.values()) if isinstance(given, dict) else given

@@ -1,6 +1,6 @@
-"""A statement of a user, to its answer: what it turns out to read is sealed as of now, and it runs in another process.
+"""From a user's statement to its answer: the tables that it turns out to read are as of now, and it runs in another process.
 
-Statements that are kept under a name; names are told apart in any case.
+Also saved statements, whose names do not differ in case only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: The schema of tables about the mirror itself.
 ITSELF = "mirror"
-#: Characters of a record set in a statement: it is read in the daemon.
+#: The most characters of a record set in a statement: the daemon parses it.
 LONGEST_RECORD_SET = 32_768
 
 
@@ -45,7 +45,7 @@ class Catalogue(Protocol):
     """Tables about the mirror itself, in the schema ``mirror``."""
 
     def view(self, name: str) -> Awaitable[View | None]:
-        """That of a name, as of now; None if there is none."""
+        """The table of a name, as of now; None if there is none."""
         ...
 
     def empty(self) -> tuple[View, ...]:
@@ -55,22 +55,22 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """How record sets are read; ``few``: only some of their records are wanted in the end."""
+    """How record sets are read; ``few``: only some of their records are needed in the end."""
 
     demand: CacheDemand
     few: bool = False
 
 
-#: What DuckDB says of a table and of a column that it does not find, and a name of a table in a statement.
+#: DuckDB's errors about a missing table and a missing column, and a table's name in a statement.
 _TABLE_LACKS = re.compile(r"Table with name (\S+) does not exist!")
 _COLUMN_LACKS = re.compile(r'Referenced column "([^"]+)" not found')
 _QUALIFIED = re.compile(r'(?:"[^"]+"|\w+)(?:\s*\.\s*(?:"[^"]+"|\w+))*')
-#: What is told who has a part of an answer already.
+#: The error for a client that already has part of an answer.
 _MENDED = "a damaged file of the lake was rewritten; run the statement again"
 
 
 class Analytics:
-    """Answers SQL over everything that is held."""
+    """Answers SQL over everything that is cached."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class Analytics:
     async def ask(
         self, sql: str, params: Params = (), form: Form = "json", *, principal: str = "", fill: bool = False
     ) -> AsyncIterator[Answer]:
-        """The answer to a statement, as it comes, with all records that are held at this moment.
+        """The answer to a statement, as it comes, with all records that are cached at this moment.
 
-        The record sets of ``jsoc()`` are fetched first as far as they are missing, if ``fill`` or the call says so.
-        Raises what ``Workers.run`` raises, StorageError if the lake cannot be written, and what a search raises:
-        NotHeld if a record set is not held and not to be fetched, TooLarge if more of it is missing than people wait for.
+        Missing records of ``jsoc()`` are fetched first, if ``fill`` or the call says so. Raises what ``Workers.run``
+        raises, StorageError if the lake cannot be written, and what a search raises: NotHeld if a record set is not
+        cached and must not be fetched, TooLarge if too much of it is missing to wait for.
         """
         question = self._question(sql, params, form)
         reading = _Reading(CacheDemand.DEFAULT if fill else CacheDemand.ONLY_IF_CACHED)
@@ -115,8 +115,8 @@ class Analytics:
     ) -> tuple[RecordTable, bytes]:
         """The whole answer to a statement with a call of ``jsoc()``, and the table of the first.
 
-        ``condition`` is where the statement has a condition that somebody else wrote. TooLarge if more is missing than
-        people wait for, or than a chunk, if only a ``few`` records are wanted.
+        ``condition`` is where the statement has a condition that somebody else wrote. TooLarge if too much is missing
+        to wait for, or more than a chunk if only a ``few`` records are needed.
         """
         question = self._question(sql, (), form, condition)
         reading = _Reading(demand, few)
@@ -152,7 +152,7 @@ class Analytics:
     async def _answered(
         self, question: Question, reading: _Reading, principal: str
     ) -> AsyncIterator[tuple[_Supplied, Answer]]:
-        """An answer; a damaged file of the lake costs a second try, or an error if some was told already."""
+        """An answer; a damaged file of the lake causes a second try, or an error if part of the answer was sent already."""
         supplied = self._nothing_supplied(reading)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._used_up, supplied)
@@ -185,9 +185,9 @@ class Analytics:
             raise self._suggesting(problem, supplied) from problem.__cause__
 
     def _suggesting(self, problem: SyntaxProblem, supplied: _Supplied) -> SyntaxProblem:
-        """An error about a table or column that there is not, with what is called much like it here.
+        """An error about a table or column that does not exist, with similar names.
 
-        DuckDB compares with its own tables, as it knows no others, and with the columns that it likes best.
+        DuckDB compares with its own tables, since it knows no others, and with columns of its own choice.
         """
         if found := _COLUMN_LACKS.match(problem.message):
             columns = {c.name for _, tables in supplied.lake for table in tables for c in table.columns}
@@ -215,19 +215,19 @@ class Analytics:
         )  # fmt: skip
 
     async def _may_be_of_the_lake(self, supplied: _Supplied) -> bool:
-        """True if a file that a statement was given was damaged, or is not the one that counts any more."""
+        """True if a file that a statement was given is damaged, or is no longer the current one."""
         damaged = await self._lake.mend(supplied.series)
         return damaged or any([await self._lake.as_of_now(s) != given for s, given in supplied.lake])
 
     async def _used_up(self, supplied: _Supplied) -> None:
-        """A statement has ended: what was copied for it goes, and is sealed for the next one, which does not wait for it."""
+        """After a statement: delete its copies, and seal for the next one, which does not wait for it."""
         await self._lake.remove_copies(supplied.copies)
         for series in supplied.unsealed.values():
             self._lake.seal_soon(series)
 
 
 class _Supplied:
-    """What one statement was given so far."""
+    """What one statement has been given so far."""
 
     def __init__(
         self, index: Index, lake: Lake, catalogue: Catalogue, recordsets: RecordSets, reading: _Reading
@@ -237,7 +237,7 @@ class _Supplied:
         self._catalogue = catalogue
         self._recordsets = recordsets
         self._reading = reading
-        self._names: set[str] = set()  #: of tables, as they were asked for
+        self._names: set[str] = set()  #: of tables, as they were requested
         self.lake: list[tuple[Series, tuple[LakeTable, ...]]] = []
         self.tables: list[RecordTable] = []  #: those of its record sets
         self.unsealed: dict[str, Series] = {}  #: by the SQL name of each stand-in
@@ -245,12 +245,12 @@ class _Supplied:
 
     @property
     def series(self) -> list[Series]:
-        """All whose files it may read."""
+        """All series whose files it may read."""
         found = [*(series for series, _ in self.lake), *(table.series for table in self.tables)]
         return list({series.name: series for series in found}.values())
 
     async def supply(self, missing: Missing) -> Supply:
-        """What a worker needs; nothing if there is no such thing. Unsupplied if it cannot be had."""
+        """What a worker needs; empty if it does not exist. Unsupplied if it is not available."""
         try:
             if missing.calls:
                 return await self._of_record_sets(missing.calls)
@@ -265,7 +265,7 @@ class _Supplied:
             raise Unsupplied(problem) from problem
 
     async def _of_name(self, name: str) -> Supply:
-        """Every table of a name, in whatever schema; nothing a second time."""
+        """Every table of a name, in any schema; nothing the second time."""
         if name in self._names:
             return Supply()
         self._names.add(name)
@@ -286,7 +286,7 @@ class _Supplied:
         return views
 
     async def _of_rows(self, wanted: dict[str, tuple[str, ...] | None]) -> Supply:
-        """What takes the place of stand-ins, with these columns of what is not sealed."""
+        """What replaces stand-ins: these columns of what is not sealed."""
         views: list[View] = []
         for series in {self.unsealed[name].name: self.unsealed[name] for name in wanted}.values():
             names = {name: stand_in_name(name) for name in (series.name.lower(), f"{series.name.lower()}__old")}
@@ -324,7 +324,7 @@ class _Supplied:
             raise _with_advice(problem, demand) from None
 
     def _listed(self, series: Iterable[Series]) -> tuple[View, ...]:
-        """The tables that there are, but for those that were supplied, without rows."""
+        """The existing tables without rows, except those that were supplied."""
         listed = [view for view in self._catalogue.empty() if view.name.partition(".")[2] not in self._names]
         given = {each.name for each, _ in self.lake}
         for each in series:
@@ -336,7 +336,7 @@ class _Supplied:
 
 
 def _with_advice(problem: NotHeld, demand: CacheDemand) -> NotHeld:
-    """What is not held, with the way to get it if only the statement does not ask for it."""
+    """An error about missing data, with the way to fetch them if only the statement does not ask for it."""
     if demand is not CacheDemand.ONLY_IF_CACHED:
         return problem
     return NotHeld(
@@ -379,7 +379,7 @@ class SavedQuery:
 
 
 class SavedQueries:
-    """The statements that are kept."""
+    """The saved statements."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -401,6 +401,6 @@ class SavedQueries:
         await self._database.write(work)
 
     async def remove(self, name: str) -> bool:
-        """Forget a statement; False if there is none of that name."""
+        """Delete a statement; False if there is none of that name."""
         sql = "DELETE FROM mirror.queries WHERE lower(name) = lower(?) RETURNING 1"
         return bool(await self._database.write(lambda cursor: cursor.execute(sql, [name]).fetchall()))

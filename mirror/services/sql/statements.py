@@ -1,15 +1,13 @@
-"""Which statements may run: one at a time, and only such as read.
+"""Which statements may run: one at a time, and only those that read; and the words of an SQL text. Pure, but for a parser.
 
-DuckDB itself says what a statement is. It says SELECT of a query with DELETE in it, and MULTI of a PIVOT and of a COPY with
-a PIVOT in it. So this is one check of several: a statement runs in a transaction that is read only, which refuses what
-a SELECT hides; MULTI is run only if it may stand where nothing but a query can; table functions are called only if they
-are known to read; and the process cannot write files (see ``confinement``).
+DuckDB itself classifies statements. It says SELECT for a query with DELETE in it, and MULTI for a PIVOT and for a COPY
+with a PIVOT in it. So this is one check of several: a statement runs in a read-only transaction, which refuses what a
+SELECT hides; MULTI is run only if it may stand where only a query can; table functions are called only if they are
+known to read; and the process cannot write files (see ``confinement``).
 
-The words of an SQL text, each with its place: enough to tell code from texts, quoted names and comments. Pure.
-
-Reads as DuckDB does: texts with doubled quotes, E-texts with backslashes, texts between ``$tag$``, names in double
-quotes, comments to the end of the line, and nested ones. What is not closed goes on to the end; DuckDB then says
-what is wrong with it.
+Words are read as DuckDB does: texts with doubled quotes, E-texts with backslashes, texts between ``$tag$``, names in
+double quotes, comments to the end of the line, and nested ones. An unclosed one extends to the end; DuckDB then
+reports it.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
-#: Every blank that Unicode has, as to DuckDB, which takes these too where a blank may stand.
+#: Every blank of Unicode: DuckDB accepts all of them as blanks.
 _BLANKS = r"\s\u180e\u200b-\u200f\u2060\ufeff"
 _LETTER = rf"(?:(?![{_BLANKS}])[A-Za-z_\x80-\U0010ffff])"
 _NEXT = rf"(?:(?![{_BLANKS}])[A-Za-z_0-9\x80-\U0010ffff])"
-#: Each pattern begins where the one before it ended, and none looks at a character twice: time is linear in the text.
+#: Each pattern begins where the previous one ended, and none reads a character twice: time is linear in the text.
 _TOKEN = re.compile(
     rf"""
       (?P<BLANK> [{_BLANKS}]+ | --[^\n\r]* )
@@ -97,7 +95,7 @@ def tokens(sql: str) -> Iterator[Token]:
 
 
 def split_statements(sql: str) -> list[str]:
-    """The statements of a text, which semicolons part; those inside quotes and comments part nothing."""
+    """The statements of a text, separated by semicolons outside quotes and comments."""
     found, start, empty = [], 0, True
     for token in tokens(sql):
         if token.text != ";" or token.kind is not Kind.OPERATOR:
@@ -110,7 +108,7 @@ def split_statements(sql: str) -> list[str]:
 
 
 def _after_comment(sql: str, at: int) -> int:
-    """Where a comment that begins at ``at`` ends, with those that are nested in it."""
+    """Where a comment that begins at ``at`` ends, including nested ones."""
     depth = 0
     for mark in _MARK.finditer(sql, at):
         depth += 1 if mark[0] == "/*" else -1
@@ -120,7 +118,7 @@ def _after_comment(sql: str, at: int) -> int:
 
 
 def value(token: Token) -> tuple[str, list[int]]:
-    """What a TEXT says, and for each of its characters, and its end, where it stands in the statement."""
+    """The content of a TEXT, and for each of its characters, and its end, the place in the statement."""
     text = token.text
     if text.startswith("$"):
         width = text.index("$", 1) + 1
@@ -134,12 +132,12 @@ def value(token: Token) -> tuple[str, list[int]]:
 
 
 def name(token: Token) -> str:
-    """The name that a WORD or a NAME stands for, in lower case, as DuckDB compares them."""
+    """The name of a WORD or a NAME, in lower case, as DuckDB compares them."""
     text = token.text
     return (text[1:-1].replace('""', '"') if token.kind is Kind.NAME else text).lower()
 
 
-#: Words that follow EXPLAIN in parentheses, if it is no query that does.
+#: Words that may follow EXPLAIN in parentheses, other than a query.
 _EXPLAIN_OPTIONS = frozenset({"format", "analyze"})
 #: The table functions that read, and change nothing. DuckDB gets new ones with every version.
 _READING = re.compile(
@@ -148,28 +146,28 @@ _READING = re.compile(
 )
 #: Scalar functions that write what others may read.
 _WRITING = frozenset({"write_log", "setval"})
-#: What runs a text that a statement puts together: all other functions stand in the statement as they are.
+#: Functions that run a text composed by the statement: all other functions appear in the statement itself.
 _INDIRECT = re.compile(r"query|json_execute", re.IGNORECASE)
-#: Words that stand in every statement that lists tables or columns, or asks for their comments.
+#: Words of which every statement that lists tables or columns, or asks for their comments, has one.
 _LISTS = re.compile(r"duckdb_|information_schema|pg_|sqlite_|show|pragma_", re.IGNORECASE)
 _NO_TABLE = re.compile(r"Catalog Error: Table with name (\w+) does not exist!")
 _WORDS = re.compile(r"\w+")
 _OURS = "Python exception occurred while executing the UDF: "
-#: Characters of what DuckDB says that are passed on: it repeats texts of any length.
+#: The most characters of DuckDB's errors that are passed on: it repeats texts of any length.
 _LONGEST = 2_000
 EXPECTED = "one SELECT, WITH, VALUES, FROM, PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 
 
 @dataclass(frozen=True)
 class Forbidden:
-    """The functions of this DuckDB that nobody may call, and what finds their names in a text."""
+    """The functions of this DuckDB that nobody may call, and a pattern that finds their names in a text."""
 
     names: frozenset[str]
     pattern: re.Pattern[str]
 
     @classmethod
     def of(cls, connection: duckdb.DuckDBPyConnection) -> Forbidden:
-        """All table functions but those that are known to read; and what writes without being one."""
+        """All table functions except those known to read; and functions of other kinds that write."""
         sql = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'table'"
         names = [name for (name,) in connection.execute(sql).fetchall() if not _READING.fullmatch(name)]
         forbidden = frozenset(names) | _WRITING
@@ -190,7 +188,7 @@ def _not_for_users(function: str) -> Refused:
 
 
 def is_indirect(sql: str) -> bool:
-    """True if a statement may run another text, whose functions nobody sees."""
+    """True if a statement may run another text, whose functions are not visible."""
     return _INDIRECT.search(sql) is not None
 
 
@@ -222,7 +220,7 @@ def _no_query(kinds: list[str], *, explained: bool) -> BadRequest:
 
 
 def check_condition(where: str) -> None:
-    """Raise SyntaxProblem unless the parentheses of a condition match, and it is one."""
+    """Raise SyntaxProblem unless the parentheses of a condition match, and it is one condition."""
     depth, last = 0, 0
     for token in tokens(where):
         if token.kind is Kind.OPERATOR:
@@ -238,17 +236,17 @@ def check_condition(where: str) -> None:
 
 
 def _kinds(parser: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """What DuckDB says that each statement is; a PRAGMA is one, which DuckDB 1.5 replaces by the query behind it."""
+    """DuckDB's class of each statement; PRAGMA counts as one, which DuckDB 1.5 replaces by the query behind it."""
     kinds = [statement.type.name for statement in parser.extract_statements(sql)]
     first = next((token.text for token in tokens(sql) if token.text != ";"), "")
     return ["PRAGMA", *kinds[1:]] if kinds and first.upper() == "PRAGMA" else kinds
 
 
 def _is_query(parser: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    """True for one SELECT, and for a PIVOT without a list of values, which is several statements to DuckDB.
+    """True for one SELECT, and for a PIVOT without a list of values, which DuckDB treats as several statements.
 
-    These (MULTI to DuckDB 2, a CREATE and a SELECT to DuckDB 1.5) are a query if they can stand as the source of one:
-    neither COPY nor CREATE, INSERT or SET can, nor two statements in a row.
+    These (MULTI in DuckDB 2, a CREATE and a SELECT in DuckDB 1.5) are a query if they can stand as the source of one:
+    neither COPY nor CREATE, INSERT or SET can, nor can two statements in a row.
     """
     try:
         kinds = _kinds(parser, sql)
@@ -269,7 +267,7 @@ def _without_end(sql: str) -> str:
 
 
 def _after_explain(sql: str) -> int:
-    """Where what is explained begins; 0 if the statement does not begin with EXPLAIN."""
+    """Where the explained statement begins; 0 if the statement does not begin with EXPLAIN."""
     words = list(islice(tokens(sql), 4))
     said = [name(w) if w.kind is Kind.WORD else w.text for w in words]
     if said[:1] != ["explain"]:
@@ -289,10 +287,9 @@ def lists_tables(sql: str) -> bool:
 def probed(
     cursor: duckdb.DuckDBPyConnection, sql: str, params: object, error: duckdb.Error
 ) -> tuple[duckdb.Error, int]:
-    """What DuckDB says of a statement that it would not plan, with how far its places are from those of ``sql``.
+    """DuckDB's error about a statement that it would not plan, with the offset of its places from those of ``sql``.
 
-    A relation's errors do not tell the place, or the name that is missing; those of a plain EXPLAIN do, and it
-    runs nothing.
+    A relation's errors give neither the place nor the missing name; those of a plain EXPLAIN do, and it runs nothing.
     """
     probe = "" if _after_explain(sql) else "EXPLAIN "
     try:
@@ -305,9 +302,9 @@ def probed(
 def columns_read(
     cursor: duckdb.DuckDBPyConnection, sql: str, params: object, tables: Collection[str]
 ) -> dict[str, tuple[str, ...]] | None:
-    """The columns, in lower case, that the plan of a statement reads of ``tables``, by SQL name; None if nobody knows.
+    """The columns, in lower case, that a statement's plan reads of ``tables``, by SQL name; None if unknown.
 
-    Those of which nothing is read have no columns, and need not be there. Some that are not read may be there too.
+    Tables of which nothing is read have no columns, and may be absent. Some columns that are not read may be included.
     """
     try:
         rows = cursor.execute(f"EXPLAIN (FORMAT json) {sql[_after_explain(sql) :]}", params or None).fetchall()
@@ -324,7 +321,7 @@ def columns_read(
         table = str(told.get("Table", "")).replace('"', "").lower()  # memory.unsealed."hmi.v_45s"
         name = names.get(table, names.get(table.partition(".")[2]))
         if name is not None:
-            # Projections and filters: a filter is text, with the names of its columns among other words.
+            # Projections and filters: a filter is text, with its columns' names among other words.
             words = _WORDS.findall(json.dumps(told, ensure_ascii=False).lower())
             found.setdefault(name, set()).update(words)
     return {name: tuple(sorted(words)) for name, words in found.items()}
@@ -332,7 +329,7 @@ def columns_read(
 
 def missing(error: duckdb.Error) -> Missing | None:
     """What DuckDB did not find, if it may be supplied."""
-    if plain := _NO_TABLE.match(str(error)):  # of a relation; it saves a second look at the statement
+    if plain := _NO_TABLE.match(str(error)):  # of a relation; it saves a second pass over the statement
         return Missing(table=plain[1].lower())
     given = _members(str(error))
     if given.get("error_subtype") != "MISSING_ENTRY":
@@ -344,11 +341,11 @@ def missing(error: duckdb.Error) -> Missing | None:
 
 
 def problem(error: duckdb.Error, sql: str, *, offset: int = 0) -> BadRequest:
-    """What DuckDB says of a statement, as an error of ours, with the place if DuckDB names one.
+    """DuckDB's error about a statement as one of ours, with the place if DuckDB gives one.
 
     Needs ``errors_as_json``. Refused where the worker's limits forbid it.
     """
-    if isinstance(error, duckdb.TransactionException):  # of a transaction that is read only
+    if isinstance(error, duckdb.TransactionException):  # of a read-only transaction
         return Refused(
             f"the statement changes data, but tables are read-only; expected {EXPECTED}"
         )
@@ -356,7 +353,7 @@ def problem(error: duckdb.Error, sql: str, *, offset: int = 0) -> BadRequest:
     message = str(given.get("exception_message") or str(error).partition(": ")[2]).strip()[:_LONGEST]
     if message.startswith(
         _OURS
-    ):  # a function of ours: "SyntaxProblem: what is wrong", and the text with a caret
+    ):  # one of our functions: "SyntaxProblem: what is wrong", and the text with a caret
         message = message.removeprefix(_OURS).partition(": ")[2].splitlines()[0]
     if isinstance(error, duckdb.PermissionException):
         return Refused(message)

@@ -1,19 +1,21 @@
-"""The process in which statements of users run; ``process`` starts it.
+"""The process in which users' statements run; ``processes`` starts it.
 
-It reads questions from stdin, and writes frames to stdout. Whoever started it kills it when its time is up.
+It reads questions from stdin, and writes frames to stdout. The daemon kills it when its time is up.
 
-1. DuckDB finds what a statement reads. A question comes without tables; each that DuckDB does not find is asked of the
-   daemon, which has it as of now. There is none from an earlier question: all are dropped after each.
-2. A statement runs in a transaction that is read only, on a connection of its own, and is rolled back. What it can leave
-   behind (temporary tables, variables) is gone with the connection.
-3. After each question but a SELECT that ended well the engine is looked at, and replaced if anything is in it that was
-   not there at the start. It is replaced in any case if nobody can say which functions a statement called.
-4. A table may be there as a stand-in of what is not in files yet. A statement is only planned on that: it is asked for the
-   columns that the plan reads, replaced, and planned again (see ``mirror.storage.lake.unsealed``).
-5. What DuckDB keeps between questions is the footers of files that it read, nothing that a statement made.
-6. A process that ran out of memory, or has grown much, says that it ends with this answer, and another takes its place:
-   nobody's statement begins in memory that somebody else's has used up.
-7. Nothing here defends the daemon by being clever: what gets past is the death of this process, which is confined.
+1. DuckDB finds what a statement reads. A question comes without tables; each table that DuckDB does not find is
+   requested from the daemon, which gives it as of now. None is left from an earlier question: all are dropped after
+   each.
+2. A statement runs in a read-only transaction, on a connection of its own, and is rolled back. What it can leave behind
+   (temporary tables, variables) is gone with the connection.
+3. After each question but a SELECT that ended well the engine is inspected, and replaced if anything is in it that was
+   not there at the start. It is replaced in any case if it is unknown which functions a statement called.
+4. A table may be a stand-in for data that are not in files yet. A statement is only planned on it: the columns that
+   the plan reads are requested, it is replaced, and the statement planned again (see ``mirror.storage.lake.unsealed``).
+5. Between questions DuckDB keeps the footers of files that it read, and nothing that a statement made.
+6. A process that ran out of memory, or has grown much, reports that it ends with this answer, and is replaced: no
+   statement begins with less memory because of another.
+7. Nothing here tries to defend the daemon against a statement that gets past these rules: it only reaches this process,
+   which is confined and can be killed.
 """
 
 from __future__ import annotations
@@ -59,13 +61,13 @@ if TYPE_CHECKING:
 
 #: Rows in a batch: some megabytes of twenty columns.
 BATCH = 50_000
-#: What DuckDB may have ready beyond the batch that is being sent, so that it need not wait for the reader.
+#: The bytes that DuckDB may have ready beyond the batch that is being sent, so that it need not wait for the reader.
 AHEAD = "32MB"
-#: What the process needs beside DuckDB's own memory: code, libraries, stacks of threads, batches on their way.
+#: What the process needs in addition to DuckDB's memory: code, libraries, stacks of threads, batches under way.
 OVERHEAD = 2 << 30
-#: How far behind everybody else statements stand for the processor.
+#: The niceness of a statement's process.
 NICE = 10
-#: What is in an engine at the start, beside empty schemas.
+#: What is in an engine at the start, in addition to empty schemas.
 _LEFT = """
     SELECT (SELECT count(*) FROM duckdb_databases() WHERE NOT internal) - 1
         + (SELECT count(*) FROM duckdb_tables())
@@ -79,7 +81,7 @@ class Trace(Enum):
     """What a statement can have left in an engine."""
 
     NONE = auto()
-    VISIBLE = auto()  #: tables and the like, which can be looked for
+    VISIBLE = auto()  #: tables and the like, which can be listed
     UNKNOWN = auto()
 
 
@@ -92,7 +94,7 @@ class _NotCopied(Exception):
 
 
 class GivenUp(Exception):
-    """The daemon cannot supply what the statement needs; ``position`` is where in the statement that stands, or None."""
+    """The daemon cannot supply what the statement needs; ``position`` is the place in the statement, or None."""
 
     def __init__(self, position: int | None) -> None:
         self.position = position
@@ -108,11 +110,11 @@ class Engine:
     threads: int
     connection: duckdb.DuckDBPyConnection = field(init=False)
     forbidden: Forbidden = field(init=False)
-    stand_ins: dict[str, View] = field(default_factory=dict)  #: those that a statement may not be run on, by name
-    _size: int = 0  #: of the process when it began
+    stand_ins: dict[str, View] = field(default_factory=dict)  #: those on which a statement must not be run, by name
+    _size: int = 0  #: of the process at its start
     _views: list[View] = field(default_factory=list)
     _schemas: set[str] = field(default_factory=set)
-    _passing: list[str] = field(default_factory=list)  #: schemas that go with the question
+    _passing: list[str] = field(default_factory=list)  #: schemas that are dropped after the question
 
     @classmethod
     def start(cls, root: Path, *, memory: int, threads: int) -> Engine:
@@ -124,11 +126,11 @@ class Engine:
         return engine
 
     def has_grown(self) -> bool:
-        """True if the process has much of the memory that the next statement may need."""
+        """True if the process has taken much of the memory that the next statement may need."""
         return _resident() - self._size > self.memory / 2
 
     def connect(self) -> None:
-        """Have nothing but what there is at the start."""
+        """Begin again with only what there is at the start."""
         connection = duckdb.connect()
         functions.install(connection)
         for setting in (
@@ -151,16 +153,16 @@ class Engine:
         self._views, self._schemas, self._passing, self.stand_ins = [], set(), [], {}
 
     def know(self, schemas: tuple[str, ...]) -> None:
-        """Have these schemas, which stay: they are empty but while a question is answered."""
+        """Create these schemas, which stay: they are empty except while a question is answered."""
         for schema in schemas:
             if schema not in self._schemas:
                 self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
                 self._schemas.add(schema)
 
     def see(self, views: tuple[View, ...], *, comments: bool = False) -> None:
-        """Make tables that a statement may read, with what is written beside them if it may ask for that.
+        """Make tables that a statement may read, with their comments if it may ask for them.
 
-        A stand-in is replaced by what comes later under its name.
+        A stand-in is replaced by a later view of the same name.
         """
         for view in views:
             if (before := self.stand_ins.pop(view.name, None)) is not None:
@@ -178,19 +180,19 @@ class Engine:
                 _comment(self.connection, view)
 
     def comment(self) -> None:
-        """Write beside all tables that there are what is to be said of them."""
+        """Add the comments to all tables."""
         for view in self._views:
             _comment(self.connection, view)
 
     def forget(self, trace: Trace) -> None:
-        """Be as at the start: without the tables of a question, in a new engine if more may be left of it."""
+        """Be as at the start: without the tables of a question, in a new engine if anything else may be left."""
         if trace is Trace.UNKNOWN or not self._dropped(look=trace is Trace.VISIBLE):
             with suppress(duckdb.Error):
                 self.connection.close()
             self.connect()
 
     def _dropped(self, *, look: bool) -> bool:
-        """Drop the tables of a question; False if that cannot be, or with ``look`` if anything is there beside them."""
+        """Drop the tables of a question; False if that fails, or with ``look`` if anything else is there."""
         try:
             for view in reversed(self._views):
                 self.connection.execute(f"DROP {_kind(view)} IF EXISTS {view.name}")
@@ -241,7 +243,7 @@ def _read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 class _Asked:
-    """One question on its way through an engine; ``questions`` and ``out`` lead to the daemon."""
+    """One question in an engine; ``questions`` and ``out`` lead to the daemon."""
 
     def __init__(self, engine: Engine, question: Question, questions: BinaryIO, out: BinaryIO) -> None:
         self._engine = engine
@@ -252,9 +254,9 @@ class _Asked:
         self._params = question.params if isinstance(question.params, dict) else list(question.params)
 
     def answer(self) -> str:
-        """Run the statement and write its frames: what DuckDB says that it was.
+        """Run the statement and write its frames; returns DuckDB's class of the statement.
 
-        Raises what is wrong with it, which may be after some of the frames.
+        Raises what is wrong with it, possibly after some of the frames.
         """
         began = time.monotonic()
         engine, question = self._engine, self._question
@@ -275,7 +277,7 @@ class _Asked:
         return kind
 
     def _with_record_sets(self, cursor: duckdb.DuckDBPyConnection) -> Rewritten:
-        """The statement with tables in the place of the calls of jsoc()."""
+        """The statement with the calls of jsoc() replaced by tables."""
         sql = self._question.sql
         calls = find_calls(sql)
         names = tuple(f'"jsoc {number}".jsoc' for number in range(1, len(calls) + 1))
@@ -290,7 +292,7 @@ class _Asked:
         return text
 
     def _run(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, int]:
-        """Run a statement, with each table that DuckDB does not find asked for until it finds all."""
+        """Run a statement, requesting each table that DuckDB does not find until it finds all."""
         listed = not lists_tables(sql)
         while True:
             with _read_only(cursor):
@@ -306,19 +308,19 @@ class _Asked:
             elif rows:
                 self._copied += [name for name, _ in rows]
                 self._take(self._ask(Missing(rows=rows)))
-            else:  # only now: a table without its rows must not be found where its rows are read
+            else:  # only now: a table without rows must not be found where its rows are read
                 self._engine.comment()
                 self._engine.see(self._ask(Missing(listing=True)).views, comments=True)
                 listed = True
 
     def _rows_of(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> Rows:
-        """The stand-ins that there are, each with the columns that the statement reads of it."""
+        """The existing stand-ins, each with the columns that the statement reads of it."""
         names = tuple(self._engine.stand_ins)
         found = columns_read(cursor, sql, self._params, names) if names else {}
         return tuple((name, None if found is None else found.get(name, ())) for name in names)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, sql: str, error: duckdb.Error) -> None:
-        """Have what DuckDB does not find; raises what it says of the statement if it is something else."""
+        """Request what DuckDB does not find; raises its error about the statement if it is something else."""
         needed = missing(error)
         if needed is not None and self._take(self._ask(needed)):
             return
@@ -341,7 +343,7 @@ class _Asked:
         return Supply.read(self._questions)
 
     def _take(self, supply: Supply) -> bool:
-        """Make the tables that are supplied; False if there are none that were not there."""
+        """Make the supplied tables; False if none of them is new."""
         if supply.given_up:
             raise GivenUp(None)
         self._engine.see(supply.views)
@@ -357,7 +359,7 @@ class _Asked:
             reader.close()
 
     def _begun(self, relation: duckdb.DuckDBPyRelation) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
-        """What gives an answer, with its first batch; _NotCopied if that cannot be had for want of a column."""
+        """The running result with its first batch; _NotCopied if a column is missing for it."""
         try:
             reader = relation.to_arrow_reader(BATCH)
             return reader, next(reader, None)
@@ -368,7 +370,7 @@ class _Asked:
 
 
 def _check_condition(sql: str, start: int, end: int) -> None:
-    """``check_condition`` of a part of a statement, with places in the whole."""
+    """``check_condition`` for a part of a statement, with places in the whole."""
     try:
         check_condition(sql[start:end])
     except SyntaxProblem as error:
@@ -380,7 +382,7 @@ def _check_condition(sql: str, start: int, end: int) -> None:
 def _write(
     batches: Iterator[pa.RecordBatch], columns: list[tuple[str, str]], schema: pa.Schema, question: Question, out: BinaryIO
 ) -> tuple[int, int]:
-    """Write header and data; how many rows and bytes these were. TooLarge before anything above the limits."""
+    """Write header and data; the number of rows and bytes. TooLarge before exceeding a limit."""
     encode = encoder(question.form, columns, schema)
     rows = size = 0
     header = False
@@ -396,7 +398,7 @@ def _write(
             raise TooLarge(
                 f"more than {question.limits.bytes:,} bytes; expected less: aggregate, or add LIMIT"
             )
-        if not header:  # only now is it known that the statement runs
+        if not header:  # only now it is known that the statement runs
             write_json(out, Kind.HEADER, {"columns": columns})
             header = True
         write_frame(out, Kind.DATA, piece)
@@ -408,7 +410,7 @@ def _write(
 
 
 def failure(error: Exception, sql: str, *, grown: bool = False) -> dict[str, object]:
-    """What a FAILURE frame says of an error: of which kind it is, for people, and where; and if it is the last."""
+    """The FAILURE frame for an error: its kind, the text for people, the place; and whether it is the last."""
     last = is_broken(error) or grown
     if isinstance(error, GivenUp):
         return {"kind": "given up", "message": "", "position": error.position, "last": last}
@@ -433,7 +435,7 @@ def failure(error: Exception, sql: str, *, grown: bool = False) -> dict[str, obj
 
 
 def _may_be_of_a_file(error: Exception) -> bool:
-    """True if DuckDB may say this of a damaged file. Some of these errors are of no class of their own."""
+    """True if DuckDB may raise this for a damaged file. Some of these errors have no class of their own."""
     cause = _cause(error)
     if isinstance(cause, duckdb.InvalidInputException):
         return "parquet" in str(cause).lower()
@@ -454,14 +456,14 @@ def _cause(error: Exception) -> BaseException | None:
 
 
 def _limit_work(seconds: float) -> None:
-    """End this process after so much more work, should whoever started it be gone and not kill it."""
+    """End this process after so much more work, in case the daemon is gone and does not kill it."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     end = int(used.ru_utime + used.ru_stime + seconds) + 2
     resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has; 0 where nobody says."""
+    """Bytes of memory that this process uses; 0 where that is unknown."""
     try:
         pages = Path("/proc/self/statm").read_bytes().split()[1]
     except OSError:
@@ -470,7 +472,7 @@ def _resident() -> int:
 
 
 def limit(memory: int) -> None:
-    """Take no more of the machine than ``memory`` for DuckDB, and what the process itself needs; write no file."""
+    """Limit the process to ``memory`` for DuckDB and what the process itself needs; write no file."""
     resource.setrlimit(resource.RLIMIT_AS, (memory + OVERHEAD, memory + OVERHEAD))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -478,7 +480,7 @@ def limit(memory: int) -> None:
 
 
 def respond(engine: Engine, question: Question, questions: BinaryIO, out: BinaryIO) -> bool:
-    """Answer a question, or say what is wrong with it; False if no other can be answered after it."""
+    """Answer a question, or report what is wrong with it; False if no other can be answered after it."""
     _limit_work(question.limits.seconds * engine.threads)
     trace = Trace.UNKNOWN if is_indirect(question.sql) else Trace.VISIBLE
     try:

@@ -1,7 +1,7 @@
-"""Tables ``[[subscription]]`` of config.toml, written, changed and taken out: by command and on the page.
+"""Tables ``[[subscription]]`` of config.toml: added, changed and removed, by command and on the page.
 
-The file stays the user's: comments, order and layout are kept, and it is replaced as a whole, only after
-the new one has been checked as a mirror would.
+The file stays the user's: comments, order and layout are kept, and it is replaced as a whole, only after the new one
+was checked as a mirror would check it.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Subscribing:
         self._file = ConfigFile(file, environ)
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """What the file says of each subscription, by its name, as plain values."""
+        """The file's table of each subscription, by its name, as plain values."""
         document, config = self._file.read()
         tables = document.unwrap().get(TABLE, [])
         return {s.identity: dict(table) for s, table in zip(config.subscription, tables, strict=True)}
 
     def add(self, subscription: Mapping[str, Any]) -> Subscription:
-        """Append a table, under a name that is still free if it has none; WrongFields if it is not right."""
+        """Append a table, under a free name if it has none; WrongFields if it is wrong."""
         document, before = self._file.read()
         names = {s.identity.lower() for s in before.subscription}
         subscription = (
@@ -69,11 +69,11 @@ class Subscribing:
             tables = tomlkit.aot()
             document.add(TABLE, tables)
         tables.append(_table(subscription))
-        tables[-1].trivia.indent = "\n"  # a line apart from what stands before
+        tables[-1].trivia.indent = "\n"  # a blank line before it
         return self._file.write(document).subscription[-1]
 
     def change(self, name: str, subscription: Mapping[str, Any]) -> Subscription:
-        """Have the subscription ``name`` say exactly this; keys that stay keep their comments."""
+        """Replace the table of the subscription ``name`` by exactly this; keys that stay keep their comments."""
         document, before = self._file.read()
         place = self._place(before, name)
         others = {s.identity.lower() for n, s in enumerate(before.subscription) if n != place}
@@ -88,7 +88,7 @@ class Subscribing:
         return self._file.write(document).subscription[place]
 
     def remove(self, name: str) -> None:
-        """Take the table out; UnknownName if there is none of that name."""
+        """Remove the table; UnknownName if there is none of that name."""
         document, before = self._file.read()
         place = self._place(before, name)
         tables = _tables(document)
@@ -107,7 +107,7 @@ class Subscribing:
 
 
 def subscription_of(subscription: Mapping[str, Any]) -> Subscription:
-    """The subscription that such a table is; WrongFields if it is not right."""
+    """The subscription of such a table; WrongFields if it is wrong."""
     _check(subscription)
     known = {f.name: f.metadata["read"] for f in fields(Subscription)}
     return Subscription(**{name: known[name](value) for name, value in subscription.items()})
@@ -179,14 +179,14 @@ def _free(series: str, names: set[str]) -> str:
 
 
 class SubscriptionValidation:
-    """Looks at subscriptions before they are written down, and has the mirror follow what was."""
+    """Checks subscriptions before they are written, and makes the mirror use them afterwards."""
 
     def __init__(self, queries: QueryCheck, watch: ConfigWatcher) -> None:
         self._queries = queries
         self._watch = watch
 
     async def check(self, subscription: Mapping[str, Any]) -> None:
-        """WrongFields for what cannot be read, and for a series, prime key, segment or keyword that there is not."""
+        """WrongFields for what cannot be read, and for a series, prime key, segment or keyword that does not exist."""
         wrong = {**await self._against_series(subscription), **wrong_keys(subscription)}
         if wrong:
             raise WrongFields(wrong, subscription)
@@ -204,7 +204,7 @@ class SubscriptionValidation:
             return {}  # shows as the subscription's problem, once JSOC is back
 
     async def apply(self) -> None:
-        """Let what was just written hold at once."""
+        """Put what was just written into force at once."""
         await self._watch.reload()
 
 

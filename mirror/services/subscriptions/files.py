@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Records whose files are fetched before anything else is looked at again.
+#: Records in a batch: their files are fetched before anything else is considered.
 BATCH = 16
-#: Files under way at a time: while one is written down the next may come.
+#: Files under way at a time: while one is recorded the next may arrive.
 AT_ONCE = 2
 #: Seconds until a file that is not available is tried again.
 AGAIN = 86_400.0
@@ -58,10 +58,10 @@ class Spared:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a batch is for.
+    """The purpose of a batch.
 
-    ``may_go`` says before each file whether it may be fetched now. If so ``ended`` hears how that ended:
-    the file, or None.
+    ``may_go`` says before each file whether it may be fetched now. If so ``ended`` is called with the result: the file,
+    or None.
     """
 
     scope: Scope
@@ -73,7 +73,7 @@ class Batch:
 
 
 class SyncFiles:
-    """Fetches files in batches. ``address`` is for what must come back from tape; without one that is left out."""
+    """Fetches files in batches. ``address`` is for files that must come back from tape; without one they are left out."""
 
     def __init__(
         self,
@@ -96,13 +96,13 @@ class SyncFiles:
         self._upstream = upstream
         self._rules = rules
         self._address = address
-        #: Told of each file that pictures are to be made of.
+        #: Called for each file of which pictures should be made.
         self.on_picture: Callable[[RequestedFile], object] = lambda _: None
 
     async def batch(self, batch: Batch) -> bool:
         """Fetch the files of the newest records that lack some; False if there are none.
 
-        Raises what keeps files from coming now. What cannot be had at all is spared for a day.
+        Raises what prevents files from coming now. Records with files that are not available are left alone for a day.
         """
         scope, spared, now = batch.scope, batch.spared, self._rules.timestamp()
         found = await self._standing.lacking(scope, spared.now(now), BATCH)
@@ -127,16 +127,16 @@ class SyncFiles:
         gone = [w for w in went if went[w] is None]
         offline = [w for w in lacking if w.place is Place.OFFLINE] + gone
         came = await self._from_tape(series, offline) if offline else set()
-        # What stopped in the middle is tried again; the rest had its chance.
+        # What stopped midway is tried again; the others had their chance.
         tried = {w.owner for w in lacking if w.place is Place.NOWHERE} | {w.owner for w in offline}
         absent, again = tried - came, self._rules.timestamp() + AGAIN
         batch.spared.absent |= absent
         batch.spared.add((owner.recnum for owner in absent), again)
-        if not lacking:  # only values at full precision were; what was not told now is not available
+        if not lacking:  # only values at full precision were missing; those that did not come now are not available
             batch.spared.add((row.recnum for row in rows), again)
 
     async def _at_once(self, batch: Batch, wanted: Sequence[RequestedFile]) -> dict[RequestedFile, Blob | None]:
-        """Each file that was tried, with None for what is not there; raises the first failure of another kind."""
+        """Each file that was tried, with None if it does not exist; raises the first failure of another kind."""
         done: dict[RequestedFile, Blob | None] = {}
         problems: list[MirrorError] = []
         left: Iterator[RequestedFile] = iter(wanted)
@@ -169,7 +169,7 @@ class SyncFiles:
         return blob
 
     async def _from_tape(self, series: Series, wanted: Sequence[RequestedFile]) -> set[RecordSegment]:
-        """What an export brought back, if there is an address to ask with."""
+        """The files that an export brought back, if there is an address for it."""
         if not self._address:
             return set()
         try:
@@ -179,7 +179,7 @@ class SyncFiles:
             return set()
 
     async def _decided(self, scope: Scope, recnums: frozenset[int], priority: Priority) -> set[int]:
-        """Those records for which the condition holds, by what upstream says."""
+        """The records for which the condition holds, according to upstream."""
         assert scope.files is not None
         numbers = ":" + ",".join(f"#{n}" for n in sorted(recnums))
         wheres = [f for f in scope.files.source.filters if isinstance(f, Where)]

@@ -1,7 +1,7 @@
-"""What a subscription has and lacks, told by records and holdings; and the little that is remembered of it.
+"""What a subscription has and lacks, determined from records and holdings; and the little that is stored about it.
 
-Nothing here says "done": what is missing is asked again each time, so that a file that was evicted, or a
-record that was made again, is missing again, and one that somebody else fetched is there.
+Nothing is ever marked as done: what is missing is determined each time, so that an evicted file or a reprocessed record
+is missing again, and one that somebody else fetched is there.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
     from mirror.storage.index.reader import View
 
-#: Owners of the pins of subscriptions begin so.
+#: The prefix of the owners of subscriptions' pins.
 OWNER = "subscription:"
-#: Files whose sizes tell those of others.
+#: Files from whose sizes those of others are estimated.
 SAMPLE = 10_000
 
 
@@ -44,13 +44,13 @@ class Scope:
 
     @property
     def owner(self) -> str:
-        """Whose pins its files have."""
+        """The owner of its files' pins."""
         return OWNER + self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """Records whose files are not all held, newest first; of the ``undecided`` nobody can tell here."""
+    """Records whose files are not all cached, newest first; for the ``undecided`` the condition is not decided here."""
 
     rows: list[Row]
     undecided: frozenset[int] = frozenset()
@@ -58,7 +58,7 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many records there are, how many of them have files wanted, and what is held of these files."""
+    """How many records there are, how many of them have files wanted, and how much of these files is cached."""
 
     records: int = 0
     with_files: int = 0
@@ -68,7 +68,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a restart must not forget: the last look, the bytes that came in a period of the budget, and of a file."""
+    """What must survive a restart: the last look, the bytes fetched in a period of the budget, and the size of a file."""
 
     looked: float = 0.0
     period: float = 0.0
@@ -84,7 +84,7 @@ class SubscriptionHoldings:
         self._index = index
 
     async def lacking(self, scope: Scope, spare: Collection[int], n: int) -> Lacking:
-        """The newest ``n`` records that lack a file, but for the record numbers in ``spare``."""
+        """The newest ``n`` records that lack a file, except the record numbers in ``spare``."""
         view = self._view(scope)
         if view is None or scope.files is None:
             return Lacking([])
@@ -100,7 +100,7 @@ class SubscriptionHoldings:
         return Lacking(made, frozenset(row[0] for row in rows if row[3]))
 
     async def newest(self, selection: Selection) -> int | None:
-        """The last axis value of the records that are held, or None."""
+        """The last axis value of the cached records, or None."""
         view, axis = self._index.view(selection.series), coverage_axis(selection.series)
         if view is None or axis is None:
             return None
@@ -110,7 +110,7 @@ class SubscriptionHoldings:
         return None if row is None or row[0] is None else int(row[0])
 
     async def tally(self, scope: Scope) -> Tally:
-        """How far a subscription is."""
+        """The progress of a subscription."""
         view = self._view(scope)
         if view is None:
             return Tally()
@@ -128,7 +128,7 @@ class SubscriptionHoldings:
         return Tally(records[0], wanted[0], count, size)
 
     async def typical(self, series: str, segments: Collection[str]) -> float | None:
-        """The bytes of a held file of these segments of a series, on average; None if none is held."""
+        """The average bytes of a cached file of these segments of a series; None if none is cached."""
         sql = (
             "SELECT avg(size) FROM (SELECT b.size FROM mirror.holdings h "
             "JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256 "
@@ -141,7 +141,7 @@ class SubscriptionHoldings:
     # ---- pins ------------------------------------------------------------------------------------
 
     async def pin(self, scope: Scope, now: float) -> list[str]:
-        """Pin what is held of the scope's files, and nothing else; the hashes that were let go."""
+        """Pin the cached files of the scope, and nothing else; returns the hashes that were unpinned."""
         view = self._view(scope)
         wanted, values = "SELECT NULL::VARCHAR AS sha256 LIMIT 0", list[Any]()
         if view is not None and scope.files is not None:
@@ -170,7 +170,7 @@ class SubscriptionHoldings:
         return (await self._count(sql, [OWNER]))[0]
 
     async def release(self, names: Iterable[str]) -> None:
-        """Forget all subscriptions but these: their pins, and what was remembered of them."""
+        """Remove all subscriptions but these: their pins, and what was stored about them."""
         kept = list(names)
 
         def work(cursor: Cursor) -> None:
@@ -186,13 +186,13 @@ class SubscriptionHoldings:
     # ---- memory ----------------------------------------------------------------------------------
 
     async def remembered(self, name: str) -> Memory:
-        """What is remembered of a subscription."""
+        """What is stored about a subscription."""
         sql = "SELECT looked, period, used, typical FROM mirror.subscriptions WHERE name = ?"
         row = await self._tables.read(lambda c: c.execute(sql, [name]).fetchone())
         return Memory() if row is None else Memory(*row)
 
     async def remember(self, name: str, memory: Memory) -> None:
-        """Remember this instead."""
+        """Store this instead."""
 
         def work(cursor: Cursor) -> None:
             cursor.execute("DELETE FROM mirror.subscriptions WHERE name = ?", [name])

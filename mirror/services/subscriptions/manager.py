@@ -1,10 +1,8 @@
-"""Subscriptions: a worker for each in config.toml, started, stopped and changed as the file is.
+"""Subscriptions: a worker for each in config.toml, started, stopped and changed as the file is; and reports on them.
 
-Start and edit take the same way: ``reconcile``, with what is wanted now. A worker that stops leaves
-nothing behind but records and files; what its subscription's pins held back is let go when it is not
-wanted any more.
-
-How a subscription is doing, in figures: what it has, what is left, and how long that takes.
+Start and edit go the same way: ``reconcile``, with the wanted subscriptions. A worker that stops leaves nothing behind
+but records and files; pins of a subscription that is no longer wanted are removed. A report has the progress in
+figures: what a subscription has, what is left, and how long that takes.
 """
 
 from __future__ import annotations
@@ -30,20 +28,20 @@ if TYPE_CHECKING:
     from mirror.services.subscriptions.worker import WorkerParts
 
 
-#: Behind the name of a subscription that is worked on once, although another mirror works on it.
+#: The suffix of a subscription that is run once although another mirror runs it.
 ONCE = " once"
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How many records and files there will be, as far as those that are held tell."""
+    """How many records and files there will be, extrapolated from the cached ones."""
 
     records: int
     files: int
 
 
 def estimate(tally: Tally, slots: int, missing: int, segments: int) -> Estimate:
-    """Of ``slots`` axis values ``missing`` are not held; the rest are taken to be like those that are."""
+    """Of ``slots`` axis values ``missing`` are not cached; they are assumed to be like the cached ones."""
     covered = slots - missing
     density = tally.records / covered if covered and tally.records else 1.0
     records = tally.records + round(missing * density)
@@ -52,7 +50,7 @@ def estimate(tally: Tally, slots: int, missing: int, segments: int) -> Estimate:
 
 
 async def report(worker: Worker, parts: WorkerParts) -> api.Subscription:
-    """How a subscription is doing."""
+    """The state of a subscription."""
     subscription, state, memory = worker.subscription, worker.state, worker.memory
     now = parts.rules.timestamp()
     tally, wanted = await _figures(worker, parts)
@@ -76,7 +74,7 @@ async def report(worker: Worker, parts: WorkerParts) -> api.Subscription:
         files_absent=len(worker.spared.absent),
         bytes=tally.bytes,
         rate=round(state.rate),
-        # While it rests, for its budget or its hours, the rate says nothing of when it will be done.
+        # While it rests, for its budget or its hours, the rate does not show when it will be done.
         seconds_left=None if until is None or (left and state.resting is not None) else round(until),
         last_look=stamp(memory.looked) if memory and memory.looked else None,
         next_look=stamp(max(now, worker.next_look)),
@@ -86,7 +84,7 @@ async def report(worker: Worker, parts: WorkerParts) -> api.Subscription:
     )
 
 
-#: Members of a report that are gauges, with what they are; each has the subscription's name as its label.
+#: Members of a report that are gauges, with their meaning; each has the subscription's name as its label.
 _GAUGES = {
     "records": "Records held of a subscription.",
     "records_wanted": "Records that a subscription will hold, as far as can be told.",
@@ -114,7 +112,7 @@ async def _figures(worker: Worker, parts: WorkerParts) -> tuple[Tally, Estimate]
         return Tally(), Estimate(0, 0)
     try:
         tally = await parts.standing.tally(found.scope)
-    except StorageError:  # the figures are not worth an error of the whole status
+    except StorageError:  # the figures are not worth failing the whole status
         return Tally(), Estimate(0, 0)
     coverage = parts.index.coverage(found.series)
     missing = sum(gap.slots() for box in found.boxes for gap in coverage.gaps(box))
@@ -142,7 +140,7 @@ def _budget(worker: Worker, now: float) -> api.SubscriptionBudget:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is to be done so that exactly what is wanted is worked on."""
+    """What to start and stop so that exactly the wanted subscriptions run."""
 
     start: tuple[Subscription, ...]
     stop: tuple[str, ...]
@@ -150,7 +148,7 @@ class Changes:
 
 
 def reconcile(current: Mapping[str, Subscription], wanted: Iterable[Subscription]) -> Changes:
-    """Compare by identity: what is new, what is gone, and what is another subscription under the same name."""
+    """Compare by identity: new subscriptions, removed ones, and different ones under the same name."""
     by_name = {subscription.identity: subscription for subscription in wanted}
     return Changes(
         start=tuple(subscription for name, subscription in by_name.items() if name not in current),
@@ -160,7 +158,7 @@ def reconcile(current: Mapping[str, Subscription], wanted: Iterable[Subscription
 
 
 class Sync:
-    """The workers. ``active`` ones work by themselves; others only when ``once`` asks them to."""
+    """The workers. ``active`` ones run by themselves; others only when ``once`` asks them to."""
 
     def __init__(self, parts: WorkerParts, *, active: bool = True) -> None:
         self._parts = parts
@@ -170,13 +168,13 @@ class Sync:
         self._changing = asyncio.Lock()
 
     async def reconcile(self, wanted: Iterable[Subscription]) -> Changes:
-        """Work on these subscriptions from now on, and on no others; what was done."""
+        """Run these subscriptions from now on, and no others; returns the changes."""
         subscriptions = tuple(wanted)
         async with self._changing:
             changes = reconcile({name: worker.subscription for name, worker in self._workers.items()}, subscriptions)
             for name in (*changes.stop, *(subscription.identity for subscription in changes.change)):
                 await self._stop(name)
-            # A store that is opened for one command only may have been given no configuration.
+            # A store that is opened for one command only may have no configuration.
             if self._active or changes.stop:
                 released = self._parts.standing.release(subscription.identity for subscription in subscriptions)
                 await if_possible(released, "release of subscriptions that are gone")
@@ -185,9 +183,9 @@ class Sync:
         return changes
 
     async def once(self, name: str | None = None) -> dict[str, int]:
-        """Have one subscription, or all, look for what is new now; how often each has rested so far.
+        """Make one subscription, or all, look for new data now; returns how often each has rested so far.
 
-        When one has rested once more, it has done all that was to be done. BadRequest for an unknown name.
+        When one has rested once more, it has done everything. BadRequest for an unknown name.
         """
         chosen = [w for n, w in self._workers.items() if name is None or n.lower() == name.lower()]
         if name is not None and not chosen:
@@ -201,20 +199,20 @@ class Sync:
         return before
 
     def try_now(self) -> None:
-        """Go on with every subscription that rests after a failure: what kept it waiting is over."""
+        """Continue every subscription that rests after a failure: what kept it waiting is over."""
         for worker in self._workers.values():
             worker.try_now()
 
     async def finished(self) -> None:
-        """Return when all that ``once`` began has ended; only for those that are not active."""
+        """Return when everything that ``once`` began has ended; only for those that are not active."""
         await asyncio.gather(*self._tasks.values())
 
     async def report(self) -> list[api.Subscription]:
-        """How each subscription is doing."""
+        """The state of each subscription."""
         return [await report(worker, self._parts) for worker in list(self._workers.values())]
 
     async def stop(self) -> None:
-        """End all work; what was fetched stays, and the rest is fetched after the next start."""
+        """End all work; fetched data stay, and what is missing is fetched after the next start."""
         async with self._changing:
             for name in list(self._workers):
                 await self._stop(name)

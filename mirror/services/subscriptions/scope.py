@@ -1,6 +1,6 @@
-"""What a subscription means in its series, at one moment. Pure: a subscription and a structure in, boxes and scopes out.
+"""What a subscription means in its series at one moment: which slots come next, and when to look again. Pure.
 
-Which slots of a subscription come next, and when it is time to look again. Pure.
+A subscription and a structure in, boxes and scopes out.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def slots_between(first: int, last: int, stride: int, *, anchored: bool) -> Steps | None:
     """Every ``stride``-th slot of a window, counted from its first; None if there is none.
 
-    A window that moves is not ``anchored``: there multiples of the stride count, so that it picks the
-    same slots whenever one looks.
+    A moving window is not ``anchored``: there multiples of the stride count, so that it picks the same slots at any
+    time.
     """
     if not anchored and stride > 1:
         first += -first % stride
@@ -62,13 +62,13 @@ def _tail(steps: Steps, slots: int) -> Steps:
 
 
 def pause(failures: int, chance: float) -> float:
-    """Seconds to leave something alone that failed so often in a row; ``chance`` is spread over 0 to 1."""
+    """Seconds to leave something alone after so many failures in a row; ``chance`` is spread over 0 to 1."""
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30))
     return longest * (0.5 + 0.5 * chance)
 
 
 def time_left(files: int, size: int, per_second: float) -> float | None:
-    """Seconds that so many files of a typical ``size`` take at a rate; None if nobody can tell."""
+    """Seconds that so many files of a typical ``size`` take at a rate; None if unknown."""
     if not files:
         return 0.0
     return files * size / per_second if per_second > 0 and size > 0 else None
@@ -80,7 +80,7 @@ PRIORITIES = {"high": Priority.SOON, "normal": Priority.SUBSCRIPTION, "low": Pri
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A window, in slots: the boxes to hold, and the records and files in them. None of it: it is empty."""
+    """A window, in slots: its boxes, and the records and files in them. If it has none, it is empty."""
 
     series: Series
     boxes: tuple[Box, ...]
@@ -89,7 +89,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class NextFetch:
-    """What is asked for next: of one box, that is missing or to be checked."""
+    """What is fetched next: a part of one box that is missing or must be checked."""
 
     missing: tuple[Box, ...] = ()
     stale: tuple[Box, ...] = ()
@@ -98,11 +98,11 @@ class NextFetch:
 def target(subscription: Subscription, series: Series, now: float) -> Target | None:
     """What a subscription is about at ``now``, in DRMS seconds; None while its window is empty.
 
-    Raises BadRequest for a series without times, and for keys, segments and conditions it does not have.
+    Raises BadRequest for a series without times, and for keys, segments and conditions that it does not have.
     """
     axis = _axis(subscription, series)
     window = _steps(subscription, axis, now, None)
-    # Bound even if nothing is available yet: what is wrong is told at once.
+    # Bound even if nothing is available yet, so that errors show at once.
     anyway = window or Steps(0, 0)
     keys = tuple(_key(subscription, axis, key, text) for key, text in subscription.keys)
     records = _selection(series, (axis.bracket((anyway,)), *keys))

@@ -1,7 +1,7 @@
-"""One subscription at work: looks for what is new, keeps records, keeps files, in small steps, newest first.
+"""One subscription at work: looks for new data, fetches records and files, in small steps, newest first.
 
-Each step asks the index each time what is missing, so a step that was interrupted is simply done again, and
-nothing that is held is fetched twice. Whatever a step asks upstream for, it asks behind people.
+Each step determines from the index what is missing, so an interrupted step is simply repeated, and nothing that is
+cached is fetched twice. All requests upstream wait behind people's.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a mirror that is offline looks whether it still is.
+#: Seconds until an offline mirror checks again whether it is offline.
 OFFLINE = 30.0
-#: Seconds after which a worker looks at the clock again, which may have been set.
+#: Seconds after which a worker reads the clock again, which may have been set.
 LONGEST_NAP = 600.0
-#: Why a worker rests where several mirrors share, and seconds until it looks whether these can be reached again.
+#: Why a worker of a cluster rests, and seconds until it checks whether the cluster can be reached again.
 ELSEWHERE, AWAY = "another server of the cluster works on it", 2.0
-#: Share of the quota that subscriptions may fill: what they hold is not evicted, and people need room too.
+#: Share of the quota that subscriptions may fill: their files are not evicted, and people need room too.
 SHARE = 0.8
-#: Of the rate of files, the part that the last batch decides.
+#: The weight of the last batch in the rate of files.
 NEW_PART = 0.3
 
 
 @dataclass(frozen=True)
 class WorkerParts:
-    """What workers work with; ``sleep`` waits for seconds, ``chance`` gives 0 to 1."""
+    """What workers use; ``sleep`` waits for seconds, ``chance`` gives 0 to 1."""
 
     index: Index
     catalogue: Catalogue
@@ -72,16 +72,16 @@ class WorkerParts:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Nothing to do for so many seconds, and why; "" if all is done that there is."""
+    """Nothing to do for so many seconds, and why; "" if everything is done."""
 
     seconds: float
     why: str = ""
-    budget: bool = False  #: because what may be asked of JSOC is used up
+    budget: bool = False  #: because the budget towards JSOC is used up
 
 
 @dataclass
 class State:
-    """How a worker is doing. ``passes`` counts its rests, ``rate`` is in bytes of files a second."""
+    """The state of a worker. ``passes`` counts its rests, ``rate`` is in bytes of files a second."""
 
     resting: Rest | None = None
     passes: int = 0
@@ -91,7 +91,7 @@ class State:
 
 
 class Worker:
-    """Works on one subscription; ``run`` goes on for good, ``step`` is one step of it."""
+    """Runs one subscription; ``run`` goes on for good, ``step`` is one step of it."""
 
     def __init__(self, subscription: Subscription, parts: WorkerParts) -> None:
         self.subscription = subscription
@@ -104,14 +104,14 @@ class Worker:
         self._asked = False
         self._last: NextFetch | None = None
         self._under_way = 0  #: files that are being fetched
-        self._pinned = 0  #: bytes that all subscriptions held when that was last looked at
+        self._pinned = 0  #: bytes that all subscriptions pinned at the last look
         self._came_since = 0
         self._wake = asyncio.Event()
 
     # ---- for whoever runs it -----------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until cancelled; of several mirrors that share, one works on a subscription, and another if that is gone."""
+        """Work until cancelled. Of several mirrors that share, one runs a subscription; if it is gone, another does."""
         while True:
             self.state.resting = Rest(0.0, ELSEWHERE)
             try:
@@ -123,7 +123,7 @@ class Worker:
 
     @property
     def is_elsewhere(self) -> bool:
-        """True while another mirror works on it, or none can tell."""
+        """True while another mirror runs it, or that cannot be determined."""
         return self.state.resting is not None and self.state.resting.why == ELSEWHERE
 
     async def _work(self) -> None:
@@ -143,13 +143,13 @@ class Worker:
                 return rest
 
     def look_now(self) -> None:
-        """Look for what is new at once, whenever the next look would be."""
+        """Look for new data at once, whenever the next look would be."""
         self._asked = True
         self.state.failures = 0
         self._wake.set()
 
     def try_now(self) -> None:
-        """Go on at once if it rests after a failure, or because the budget towards JSOC was used up."""
+        """Continue at once if it rests after a failure, or because the budget towards JSOC was used up."""
         if self.state.failures or (self.state.resting is not None and self.state.resting.budget):
             self._wake.set()
 
@@ -161,7 +161,7 @@ class Worker:
     # ---- steps -----------------------------------------------------------------------------------
 
     async def _guarded(self) -> Rest | None:
-        """A step; what goes wrong is a reason to rest, longer each time."""
+        """A step; an error is a reason to rest, longer each time."""
         try:
             rest = await self.step()
         except MirrorError as problem:
@@ -174,7 +174,7 @@ class Worker:
 
     def _failed(self, problem: str) -> Rest:
         state, problem = self.state, redacted(problem)
-        if problem != state.problem:  # once, however often it is repeated
+        if problem != state.problem:  # log it once, however often it is repeated
             log.warning("subscription waits name=%s error=%s", self.subscription.identity, problem)
         self._asked = False
         state.failures, state.problem = state.failures + 1, problem
@@ -203,7 +203,7 @@ class Worker:
         return Rest(self._until_look(), await self._nothing_yet(self.target))
 
     async def _nothing_yet(self, found: Target) -> str:
-        """What to say of a window in which JSOC has no record so far; "" if there is one."""
+        """The text for a window in which JSOC has no record so far; "" if there is one."""
         if await self._parts.standing.newest(found.scope.records) is not None:
             return ""
         last = newest(found.series)
@@ -221,7 +221,7 @@ class Worker:
         return None if hold is None else Rest(hold.until - self._now(), str(hold), budget=True)
 
     async def _look(self) -> None:
-        """Find out what the window is now, and what is new at its end; let go of what fell out of it."""
+        """Determine the current window and new records at its end; release what has left it."""
         parts, subscription = self._parts, self.subscription
         self._asked, self._last = False, None
         series = await parts.catalogue.series(subscription.series)
@@ -243,7 +243,7 @@ class Worker:
         parts, series = self._parts, found.series
         coverage, freshness = parts.index.coverage(series), parts.rules.freshness(series)
         piece = next_piece(found.boxes, coverage, freshness, parts.filler.slots(series))
-        if piece is None or piece == self._last:  # what is stale at once again waits for the next look
+        if piece is None or piece == self._last:  # what is stale again at once waits for the next look
             return False
         await parts.filler.fill(series, piece.missing, piece.stale, self._priority)
         self._last = piece
@@ -273,7 +273,7 @@ class Worker:
         return more
 
     async def _settle(self, found: Target) -> None:
-        """Pin what is held of the window; what fell out of it goes if that is wanted, and nobody else keeps it."""
+        """Pin what is cached of the window; what has left it is deleted if that is wanted, and nobody else keeps it."""
         parts = self._parts
         gone = await parts.standing.pin(found.scope, self._now())
         for sha256 in gone if self.subscription.keep is not None else ():
@@ -308,7 +308,7 @@ class Worker:
         return budget.wait(memory.used + self._under_way * memory.typical, memory.typical, now)
 
     def _full(self) -> bool:
-        """True if subscriptions hold their share of the quota."""
+        """True if subscriptions use their share of the quota."""
         limit = self._parts.blobs.usage().limit
         coming = self._under_way * (self.memory.typical if self.memory else 0)
         return limit is not None and self._pinned + self._came_since + coming >= limit * SHARE

@@ -1,4 +1,4 @@
-"""Backups and bundles: the store, or a part of it, copied and brought back.
+"""Backups and bundles: the store, or a part of it, copied and restored.
 
 Read ``backup`` and ``restore``, then ``bundle`` and ``import_``.
 """

@@ -1,8 +1,8 @@
-"""Backups of a store while it serves: ``DEST/<UTC time>/``, whose files lie once in ``DEST/blobs/``.
+"""Backups of a store while it serves: ``DEST/<UTC time>/``, whose files are shared in ``DEST/blobs/``.
 
-The index is copied as of one moment; then the files that it tells of are linked or copied, those only that
-DEST lacks. What was evicted meanwhile is taken out of the copied index, so that a backup never tells of a
-file that it has not. A folder gets its name when everything in it lasts.
+The index is copied as of one moment; then its files are linked or copied, if DEST lacks them. Files that were evicted
+meanwhile are removed from the copied index, so that a backup never names a file that it does not have. A folder gets
+its name when everything in it is synced.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.files.table import Blob
 
-    #: Is told how far a long task is; what it raises ends the task.
+    #: Called with the progress of a long task; what it raises ends the task.
     Report = Callable[[api.Progress], Awaitable[None]]
 
-#: Seconds of work between two words about how far it is.
+#: Seconds of work between two reports of progress.
 STEP = 0.5
 
 
 class _Count:
-    """How far the files are."""
+    """The progress of the files."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.linked, self.copied, self.copied_bytes = total, 0, 0, 0, 0
@@ -82,8 +82,8 @@ class Backups:
     async def make(self, to: Path, report: Report, *, index_only: bool = False, keep: int | None = None) -> api.BackedUp:
         """Make a backup below the folder ``to``; with ``keep`` only the last so many stay there.
 
-        BadRequest for a folder that cannot be one, StorageError for what the disk refuses; then no new
-        backup is there, and what was copied counts for the next.
+        BadRequest for an unsuitable folder, StorageError for errors of the disk; then there is no new backup, and the
+        next one reuses what was copied.
         """
         self._check(to, keep)
         await asyncio.to_thread(self._disk.make_folder, to)
@@ -161,7 +161,7 @@ class Backups:
     async def _finish(
         self, folder: Path, made_at: datetime, blobs: list[Blob], *, index_only: bool
     ) -> Backup:
-        """Write what the backup says of itself, once everything else lasts."""
+        """Write the backup's own description, once everything else is synced."""
         schema = await self._database.read(_schema)
 
         def work() -> Backup:
@@ -193,7 +193,7 @@ class Backups:
             return 0
 
     def _sweep(self, to: Path) -> None:
-        """Remove what an earlier backup that ended before its end has left."""
+        """Remove what an earlier, interrupted backup has left."""
         for path in to.iterdir():
             if path.name.startswith(".") and path.name.endswith(UNFINISHED) and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Bundles: a part of a mirror in a folder, to be carried to a laptop or another lab.
 
-What is asked for is fetched first where it is not held (or not: ``held``). Then tables and files are
-written, and in the end the manifest in one step: until then the folder is the bundle that it was.
+Missing data are fetched first (unless only ``held`` ones are wanted). Then tables and files are written, and at the end
+the manifest in one step: until then the folder is the bundle that it was.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Layout, Row
 
-#: Milliseconds by which records beyond the edges of a span of plain times are carried too.
+#: Milliseconds beyond the edges of a span of plain times within which records are included too.
 EDGE = 2000
 _SCHEMAS = {"holdings": HOLDINGS, "exports": EXPORTS, "facts": FACTS}
 
 
 @dataclass(frozen=True, slots=True)
 class BundleRequest:
-    """What to carry: record sets, as in a search; with files or without, and for exports as fits or not.
+    """What to include: record sets, as in a search; with files or without, and for exports as fits or not.
 
-    ``held``: only what is held already. ``address``: an e-mail address whose registration is carried too.
+    ``held``: only what is cached already. ``address``: an e-mail address whose registration is included.
     """
 
     recordsets: tuple[str, ...]
@@ -91,7 +91,7 @@ class BundleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """How records are found: asking upstream where need be, or among what is held only."""
+    """How records are found: asking upstream where need be, or among cached ones only."""
 
     search: Search
     extremes: FirstLast
@@ -101,7 +101,7 @@ class Sources:
 
 @dataclass
 class _Load:
-    """What is to be carried, as it is found."""
+    """What is to be included, as it is found."""
 
     structures: dict[str, Structure] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
@@ -141,7 +141,7 @@ class Bundles:
         self._disk = disk or Disk()
 
     async def make(self, wanted: BundleRequest, to: Path, report: Report) -> api.Bundled:
-        """Make the folder ``to`` a bundle, or add to the one that is there; what it came to."""
+        """Make the folder ``to`` a bundle, or add to the bundle in it; returns a summary."""
         self._check(wanted, to)
         for folder in (to, to / TABLES, to / POOL):
             await asyncio.to_thread(self._disk.make_folder, folder)
@@ -180,7 +180,7 @@ class Bundles:
                 await self._files.gather(selection, rows, load.files, report, fetch=way is self._ways[False])
 
     async def _prepare(self, wanted: BundleRequest, layout: Layout, rows: Sequence[Row], load: _Load) -> None:
-        """Have what exports of these records need besides: full values, and what linked files are called."""
+        """Fetch what exports of these records also need: full values, and the names of linked files."""
         if wanted.held or not self._ways[False].rules.may_ask:
             return
         if wanted.fits:
@@ -194,7 +194,7 @@ class Bundles:
     async def _rows(
         self, way: Sources, selection: Selection, load: _Load, report: Report
     ) -> tuple[Sequence[Row], list[CoverageClaim], str]:
-        """The records of a selection, what of it is held completely, and the condition that finds all to carry."""
+        """The records of a selection, the part of it that is completely cached, and the condition for all rows to include."""
         series, boxes = selection.series, need(selection)
         if isinstance(boxes, Forward):
             rows = (await way.records.read(selection)).rows
@@ -212,7 +212,7 @@ class Bundles:
         )
 
     async def _fill(self, series: Series, boxes: Sequence[Box], report: Report) -> None:
-        """Fetch what is missing; a check that fails where nothing is missing is passed over, if that is the rule."""
+        """Fetch what is missing; where nothing is missing a failing check is ignored, if the policy allows it."""
         rules, coverage = self._ways[False].rules, self._index.coverage(series)
         freshness = rules.freshness(series)
         missing = [gap for box in boxes for gap in coverage.gaps(box)]
@@ -239,7 +239,7 @@ class Bundles:
         self, series: Series, where: str, claims: list[CoverageClaim], to: Path, load: _Load, report: Report
     ) -> None:
         view = self._index.view(series)
-        if view is None:  # nothing was ever kept
+        if view is None:  # nothing was ever cached
             return
         layout = view.layout
         temporary = to / TABLES / f"records{UNFINISHED}"
@@ -257,7 +257,7 @@ class Bundles:
         await report(api.Progress(step="records", series=series.name, records=count))
 
     async def _named(self, to: Path, temporary: Path, table: Table) -> Table:
-        """Give a table that was written the name by which it is found: the same content has the same."""
+        """Rename a written table to its final name, which depends on its content only."""
 
         def work() -> Table:
             sha256, size = hash_of(temporary)
@@ -304,7 +304,7 @@ class Bundles:
         self._disk.sync_folder(to / TABLES)
         write_file(self._disk, to / MANIFEST, encode_manifest(bundle))
         wanted = {table.file for table in bundle.tables}
-        for path in (to / TABLES).iterdir():  # left by one that did not come to its end
+        for path in (to / TABLES).iterdir():  # left by an interrupted one
             if f"{TABLES}/{path.name}" not in wanted and path.suffix in (".parquet", UNFINISHED):
                 self._disk.remove(path)
 
@@ -314,7 +314,7 @@ class Bundles:
         return await self._named(to, temporary, Table(kind, kind, "", 0, len(rows)))
 
     async def _facts(self, wanted: BundleRequest, load: _Load) -> list[Fact]:
-        """Small answers that are needed where no archive is."""
+        """Small answers that are needed where there is no archive."""
         if not wanted.held and self._ways[False].rules.may_ask:
             try:
                 await self._listing.series()
@@ -331,7 +331,7 @@ class Bundles:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """The manifest of a bundle; StorageError if it is none, damaged, or of a newer version."""
+    """The manifest of a bundle; StorageError if it is not one, damaged, or of a newer version."""
     path = folder / MANIFEST
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:

@@ -1,9 +1,7 @@
-"""The tables of a bundle: records, files, exports that people had, small answers.
+"""The tables of a bundle: Parquet files of records, holdings, adopted exports and facts (small answers).
 
-Rule: a bundle comes from elsewhere. What is read here is of the right form and names nothing outside the
-store; whether the bytes are what they should be is for the importer to see.
-
-The tables of a bundle: Parquet files of records, holdings and facts, written from and read for the index.
+They are written from the index, and read for it. Rule: a bundle comes from elsewhere. What is read here has the right
+form and names nothing outside the store; the importer checks the bytes.
 """
 
 from __future__ import annotations
@@ -60,7 +58,7 @@ def write_table(rows: Sequence[Sequence[Any]], schema: pa.Schema, path: Path) ->
 
 
 def read_table(path: Path, schema: pa.Schema, count: int) -> list[tuple[Any, ...]]:
-    """The rows of a table that is to have so many; StorageError if it is anything else."""
+    """The rows of a table that must have so many; StorageError if it is anything else."""
     found = [
         row
         for batch in batches(path, schema, count)
@@ -73,13 +71,13 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> list[tuple[Any, ...
 
 _DISK = re.compile(r"SUM\d{0,9}", re.ASCII)
 _SEGMENT = re.compile(r"\w{1,64}", re.ASCII)
-#: Characters of the name that an export had.
+#: The most characters of an adopted export's name.
 _LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A file of the archive in a bundle, and whose it is; ``day`` is its folder in the readable tree, or ""."""
+    """A file of the archive in a bundle, and its record; ``day`` is its folder in the readable tree, or ""."""
 
     file: UnitFile
     disk: str
@@ -91,7 +89,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class CarriedExport:
-    """An adopted export in a bundle; ``name`` is what the file was called."""
+    """An adopted export in a bundle; ``name`` is the name that the file had."""
 
     record: RecordSegment
     day: str
@@ -101,7 +99,7 @@ class CarriedExport:
 
 
 def carried_files(folder: Path, bundle: Bundle) -> list[Carried]:
-    """The files that the bundle holds, later tables first: what is noted last counts."""
+    """The files in the bundle, later tables first: the last entry counts."""
     found: dict[tuple[UnitFile, RecordSegment], Carried] = {}
     for table in (t for t in bundle.tables if t.kind == "holdings"):
         for row in read_table(folder / table.file, HOLDINGS, table.rows):
@@ -111,7 +109,7 @@ def carried_files(folder: Path, bundle: Bundle) -> list[Carried]:
 
 
 def carried_exports(folder: Path, bundle: Bundle) -> list[CarriedExport]:
-    """The adopted exports that the bundle holds, one a segment of a record."""
+    """The adopted exports in the bundle, one per segment of a record."""
     found: dict[RecordSegment, CarriedExport] = {}
     for table in (t for t in bundle.tables if t.kind == "exports"):
         for row in read_table(folder / table.file, EXPORTS, table.rows):
@@ -121,7 +119,7 @@ def carried_exports(folder: Path, bundle: Bundle) -> list[CarriedExport]:
 
 
 def carried_facts(folder: Path, bundle: Bundle) -> list[Fact]:
-    """The small answers of the bundle that a mirror keeps; StorageError for what is none."""
+    """The small answers of the bundle that a mirror keeps; StorageError for an invalid one."""
     found: dict[tuple[str, str], Fact] = {}
     for table in (t for t in bundle.tables if t.kind == "facts"):
         for kind, key, value, fetched_at in read_table(folder / table.file, FACTS, table.rows):
@@ -168,7 +166,7 @@ def _may_be_linked(series: str, day: str, name: str) -> bool:
     return True
 
 
-#: A small answer: its kind, its key, what it says, and when it was asked for in Unix seconds.
+#: A small answer: its kind, its key, its value, and when it was fetched in Unix seconds.
 Fact = tuple[str, str, str, float]
 
 #: The kinds of these answers in a bundle.
@@ -184,13 +182,13 @@ _QUERY = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*\[[^\x00-\x1f]{0,500}\]", re.ASC
 async def select_facts(
     tables: FactTables, precise: Iterable[str], links: Iterable[str], address: str
 ) -> list[Fact]:
-    """What is kept of these: records by ``series:recnum``, records at the ends of links, an address; all lists."""
+    """The kept answers among these: records by ``series:recnum``, records at the ends of links, an address; all lists."""
     wanted = {ADDRESS: [address], LINKED: links, LIST: None, PRECISE: precise}
     return [(kind, *row) for kind, keys in wanted.items() for row in await tables[kind].rows(keys)]
 
 
 def is_fact(kind: str, key: str, value: str) -> bool:
-    """True for what a mirror may keep, however it came."""
+    """True for an answer that a mirror may keep, wherever it comes from."""
     if kind == ADDRESS:
         return "@" in key
     try:

@@ -1,4 +1,4 @@
-"""The files of a bundle: found among what is held, fetched where that is wanted, and copied."""
+"""The files of a bundle: found among cached ones, fetched where that is wanted, and copied."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Row
 
-#: Files between two words about how far it is, and records in one question to the index.
+#: Files between two reports of progress, and records in one question to the index.
 FEW, MANY = 20, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What is in the bundle now: rows of its tables of files, their sizes by hash, and the bytes written."""
+    """The current content of the bundle: rows of its tables of files, their sizes by hash, and the bytes written."""
 
     holdings: list[tuple[Any, ...]]
     exports: list[tuple[Any, ...]]
@@ -44,9 +44,9 @@ class Came:
 
 @dataclass
 class FileLoad:
-    """The files that are to be carried, each with its day in the readable tree, and what is not available.
+    """The files to include, each with its day in the readable tree, and those that are not available.
 
-    ``exports`` are those that people had and gave to the mirror.
+    ``exports`` are adopted ones.
     """
 
     holdings: dict[tuple[object, ...], tuple[Holding, str]] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class FileLoad:
 
 
 class BundleFiles:
-    """Gathers files of records. What ``elsewhere`` has, which needs no question to JSOC, counts as held."""
+    """Gathers files of records. Files in ``elsewhere``, which need no question to JSOC, count as cached."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class BundleFiles:
     async def gather(
         self, selection: Selection, rows: Sequence[Row], load: FileLoad, report: Report, *, fetch: bool
     ) -> None:
-        """Find the files of these records, fetched first if ``fetch``; what is not available is noted."""
+        """Find the files of these records, fetched first if ``fetch``; unavailable ones are noted."""
         layout = self._index.layout(selection.series)
         wanted = requested_files(layout, rows, selection.source.segments)
         if fetch:
@@ -102,7 +102,7 @@ class BundleFiles:
         ]
 
     async def _fetch(self, wanted: Sequence[RequestedFile], load: FileLoad, report: Report) -> None:
-        """Have the files in the store, as far as they are online; what fails is told in the end."""
+        """Fetch the files into the store, if they are online; failures are reported at the end."""
         online = [w for w in wanted if w.place is FileLocation.ONLINE]
         for number, each in enumerate(online):
             if number % FEW == 0:
@@ -115,7 +115,7 @@ class BundleFiles:
                 load.failed.append(FailedFile(file=each.path, error=str(problem)))
 
     async def _take(self, elsewhere: Elsewhere, series: str, wanted: Sequence[RequestedFile]) -> None:
-        """Have in the store what left it for the objects of the cluster; what does not come is not held."""
+        """Fetch files that are only among the cluster's objects into the store; those that fail count as not cached."""
         for start in range(0, len(wanted), MANY):
             some = {w.owner: w for w in wanted[start : start + MANY]}
             found = await self._holdings.of_records(series, {owner.recnum for owner in some})
@@ -125,7 +125,7 @@ class BundleFiles:
                     await self._files.get(SegmentFile(path, owner, some[owner].day))
 
     async def put(self, pool: Pool, load: FileLoad, report: Report) -> Came:
-        """Have the files in the bundle, as far as they are still held."""
+        """Put the files into the bundle, as far as they are still cached."""
         came = Came([], [], {}, 0)
         total = len(load.holdings) + len(load.exports)
         for number, (holding, day) in enumerate(load.holdings.values()):
@@ -141,7 +141,7 @@ class BundleFiles:
         return came
 
     async def _put(self, pool: Pool, blob: Blob, name: str, load: FileLoad, came: Came) -> Came:
-        """Have one content in the bundle; what is no longer held is noted as failed."""
+        """Put one content into the bundle; one that is no longer cached is noted as failed."""
         if not await self._blobs.is_sound(blob):
             why = "it was damaged in the store and is quarantined"
             load.failed.append(FailedFile(file=name, error=why))

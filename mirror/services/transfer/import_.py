@@ -1,8 +1,8 @@
-"""From a bundle into a mirror's store. A bundle comes from elsewhere: nothing in it is believed unseen.
+"""Importing a bundle into a mirror's store. A bundle comes from elsewhere: everything in it is checked.
 
-First everything is read and compared with its hash, and nothing is changed; then files, records with what
-they vouch for, and small answers are taken in. Each step leaves a store that is right, and doing all of it
-again changes nothing: an import that ended before its end is begun again.
+First everything is read and compared with its hash, and nothing is changed; then files, records with their coverage,
+and small answers are stored. The store is consistent after each step, and repeating all of them changes nothing: an
+interrupted import is simply begun again.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
     from mirror.storage.index.index import Index
 
-#: Seconds of work between two words about how far it is.
+#: Seconds of work between two reports of progress.
 STEP = 0.5
-#: Damaged files that an error names; the rest is counted.
+#: Damaged files that an error names; the others are counted.
 NAMED = 5
 
 
 class Importer:
-    """Takes bundles into a store; ``now`` gives Unix seconds, ``tree`` says whether there is a readable tree."""
+    """Imports bundles into a store; ``now`` gives Unix seconds, ``tree`` says whether there is a readable tree."""
 
     def __init__(
         self,
@@ -77,9 +77,9 @@ class Importer:
         self._disk = disk or Disk()
 
     async def take(self, folder: Path, report: Report) -> Imported:
-        """Take the bundle in ``folder`` in; what it came to.
+        """Import the bundle in ``folder``; returns a summary.
 
-        StorageError, and nothing is changed, if it is damaged or of a newer version, or has no room.
+        StorageError, and nothing is changed, if it is damaged or of a newer version, or if there is no room.
         """
         if not folder.is_absolute():
             raise BadRequest(
@@ -124,7 +124,7 @@ class Importer:
     # ---- looking ---------------------------------------------------------------------------------
 
     async def _check_tables(self, folder: Path, bundle: Bundle, known: dict[str, Series], report: Report) -> None:
-        """Raise unless every table is what the manifest says, down to the values of its records."""
+        """Raise unless every table is as the manifest says, down to the values of its records."""
         for number, table in enumerate(bundle.tables):
             await report(Progress(step="checking", done=number, total=len(bundle.tables), file=table.file))
             if await asyncio.to_thread(hash_of, folder / table.file) != (table.sha256, table.size):
@@ -143,7 +143,7 @@ class Importer:
     async def _check_files(
         self, folder: Path, carried: Sequence[Carried | CarriedExport], report: Report
     ) -> dict[str, int]:
-        """The files that are not held yet, with their sizes; raises unless each of them is whole."""
+        """The files that are not cached yet, with their sizes; raises unless each of them is whole."""
         sizes = {each.sha256: each.size for each in carried}
         new = {sha256: size for sha256, size in sizes.items() if await self._blobs.find(sha256) is None}
         usage = self._blobs.usage()
@@ -179,7 +179,7 @@ class Importer:
                 await report(Progress(step="files", done=number, total=len(carried), new=len(new)))
 
     async def _take_export(self, folder: Path, each: CarriedExport, series: Series) -> None:
-        """Keep an adopted export, unless the mirror has one of that segment already."""
+        """Keep an adopted export, unless the mirror already has one of that segment."""
         if await self._adopted.of(each.record) is not None:
             return
         blob = await self._held(Pool(folder / POOL, self._disk), each, each.name)
@@ -189,7 +189,7 @@ class Importer:
         await self._adopted.add(each.record, blob, name=each.name, link=link, now=self._now())
 
     async def _held(self, pool: Pool, each: Carried | CarriedExport, name: str) -> Blob:
-        """The blob of a carried file, kept first if need be; ``name`` is for whoever must make room."""
+        """The blob of a file of the bundle, stored first if need be; ``name`` is for the error if there is no room."""
         blob = await self._blobs.find(each.sha256)
         if blob is None:
             await self._keep(pool.path(each.sha256), each)
@@ -208,7 +208,7 @@ class Importer:
             raise StorageError(f"{path} changed during the import; import the bundle again")
 
     async def _take_structure(self, structure: Structure, series: Series) -> None:
-        """Keep the structure, unless one is held that was asked for later."""
+        """Keep the structure, unless a newer one is cached."""
         held, fetched_at = self._index.series(series.name), min(structure.fetched_at, self._now())
         if held is None or held[1] < fetched_at:
             await self._index.keep_series(series, fetched_at)
@@ -222,7 +222,7 @@ class Importer:
         found = await asyncio.to_thread(
             lambda: list(read_records(folder / table.file, layout, keysets, table.rows))
         )
-        # Rows that lack a keyword which the series has by now vouch for nothing: they are fetched again.
+        # Rows that lack a keyword which the series has by now make no coverage: they are fetched again.
         whole = all(map(layout.is_whole, table.keysets.values()))
         now = self._now()
         share = ForeignRecords(
@@ -243,7 +243,7 @@ class Importer:
 
 
 def _series(folder: Path, structure: Structure) -> Series:
-    """The series of a structure; StorageError if its names are not such as a series has."""
+    """The series of a structure; StorageError if its names are invalid."""
     try:
         series = decode_series_struct(structure.structure.encode("latin-1"), name_hint=structure.name)
     except (MirrorError, ValueError, KeyError, TypeError) as error:
@@ -267,7 +267,7 @@ def _look_through(folder: Path, table: Table, layout: Layout) -> None:
 
 
 def _check_some(pool: Pool, todo: Iterator[tuple[str, int]]) -> tuple[int, list[str]]:
-    """Look at files for a while; how many there were, and which are not what they should be."""
+    """Check files for a while; how many there were, and which are wrong."""
     until, count, damaged = time.monotonic() + STEP, 0, []
     for sha256, size in todo:
         count += 1

@@ -1,8 +1,7 @@
-"""What backups and bundles say of themselves: ``manifest.json``, and a backup's ``SHA256SUMS``. Pure.
+"""The descriptions in backups and bundles: ``manifest.json``, and a backup's ``SHA256SUMS``. Pure.
 
-A bundle comes from elsewhere, and a disk may have spoiled a backup: what is decoded here is checked member by member, and
-names no file but its own. A manifest is the only file that counts until it names another. Members that a later program
-added are passed over.
+A bundle comes from elsewhere, and a disk may have damaged a backup: each decoded member is checked, and names no file
+outside. Files count only if the manifest leads to them. Members added by later programs are ignored.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ MANIFEST, POOL = "manifest.json", "blobs"
 SUMS, INDEX = "SHA256SUMS", "index.duckdb"
 #: A bundle's folder of Parquet files.
 TABLES = "tables"
-#: Bytes of a manifest; one of a large bundle has some 100 kB.
+#: The most bytes of a manifest; one of a large bundle has some 100 kB.
 LARGEST = 256 << 20
-#: How a backup's folder is called: its time in UTC, and a number where there are several of one second.
+#: The name of a backup's folder: its time in UTC, and a number if there are several of one second.
 NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:-\d+)?")
 _LINE = re.compile(r"([0-9a-f]{64})  (?:\.\./blobs/[0-9a-f]{2}/([0-9a-f]{64})|index\.duckdb)")
 
@@ -72,7 +71,7 @@ class Claim(Struct, frozen=True):
 
     @property
     def box(self) -> Box:
-        """What it is about."""
+        """The box of the claim."""
         others = tuple(Between(*r) if isinstance(r, tuple) else r for r in self.others)
         return Box(Region(others, self.all_versions), tuple(Steps(*s) for s in self.steps))
 
@@ -97,13 +96,13 @@ class Table(Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
-        """ValueError for records of no series."""
+        """ValueError for records without a series."""
         if self.kind == "records" and not SERIES_NAME.fullmatch(self.series):
             raise ValueError(f"series: {self.series[:80]!r}; expected the name of a series")
 
 
 class Structure(Struct, frozen=True):
-    """A series: its structure as series_struct tells it, when that was asked, and the precision of its keywords.
+    """A series: its structure as series_struct gives it, when it was fetched, and the precision of its keywords.
 
     ``precision`` gives the absolute and the relative error of printed values by keyword, in lower case.
     """
@@ -115,7 +114,7 @@ class Structure(Struct, frozen=True):
 
 
 class Bundle(Struct, frozen=True):
-    """A bundle; ``asked`` are the record sets that it was made for."""
+    """A bundle; ``asked`` are the record sets for which it was made."""
 
     made_at: str
     program: str
@@ -162,7 +161,7 @@ def decode_manifest(data: bytes, kind: type[M], where: str) -> M:
 
 
 def _by_member(problem: str) -> str:
-    """What msgspec says, the member first: ``tables[0].size: Expected `int`, got `str```."""
+    """The error of msgspec, the member first: ``tables[0].size: Expected `int`, got `str```."""
     found = re.fullmatch(r"(.*) - at (?:`key` in )?`\$\.?(.*)`", problem, re.DOTALL)
     place, what = (found[2], found[1]) if found else ("", problem)
     if lacking := re.fullmatch(r"Object missing required field `(\w+)`", what):
@@ -171,7 +170,7 @@ def _by_member(problem: str) -> str:
 
 
 def joined(old: Bundle | None, new: Bundle) -> Bundle:
-    """A bundle to which more was added: later tables count where they tell otherwise."""
+    """A bundle to which more was added: where tables differ, later ones count."""
     if old is None:
         return new
     known = {s.name.lower(): s for s in old.series}
@@ -192,7 +191,7 @@ def _both(old: Structure, new: Structure) -> Structure:
 
 
 def encode_sums(index: str, blobs: Iterable[str]) -> bytes:
-    """``SHA256SUMS``, as ``sha256sum -c`` reads it: the hash of the index, and of each file in the pool beside the backup."""
+    """``SHA256SUMS``, as ``sha256sum -c`` reads it: the hash of the index, and of each of its files in the pool beside it."""
     lines = [f"{index}  {INDEX}", *(f"{x}  ../{POOL}/{x[:2]}/{x}" for x in sorted(blobs))]
     return ("\n".join(lines) + "\n").encode()
 

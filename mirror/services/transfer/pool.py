@@ -1,7 +1,7 @@
-"""Copies of a store on another disk: the index as of one moment, and the files that it tells of.
+"""Copies of a store on another disk: the index as of one moment, and its files.
 
-The rule: whatever has its final name is whole. Files come under another name, are synced, and renamed;
-a folder of a backup is renamed when everything in it is there. What a crash leaves is swept by the next.
+The rule: whatever has its final name is whole. Files are written under another name, synced, and renamed; a backup's
+folder is renamed when everything in it is there. The next run removes what a crash leaves.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from mirror.storage.files.table import Blob
 
 PIECE = 1 << 20
-#: Endings of what is not whole yet.
+#: Endings of unfinished files.
 UNFINISHED = ".unfinished"
 
 
 class Damaged(StorageError):
-    """A file whose bytes are not those that its name promises; ``path`` is the file."""
+    """A file whose bytes do not match its name; ``path`` is the file."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
@@ -44,16 +44,16 @@ class Damaged(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """How a file came to its place: ``copied`` bytes, or 0 for one that was linked or there already."""
+    """How a file was put: ``copied`` bytes, or 0 if it was linked or already there."""
 
     new: bool
     copied: int
 
 
 class Pool:
-    """Files by their content below ``root``: ``ab/abcdef...``, named by sha256, shared by all who refer to them.
+    """Files by their content below ``root``: ``ab/abcdef...``, named by sha256, shared by all that refer to them.
 
-    ``seal``: make them read-only. Some file systems of portable disks cannot. Calls may block.
+    ``seal``: make them read-only, which some file systems of portable disks cannot. Calls may block.
     """
 
     def __init__(self, root: Path, disk: Disk, *, seal: bool = True) -> None:
@@ -62,13 +62,13 @@ class Pool:
         self._seal = seal
 
     def path(self, sha256: str) -> Path:
-        """Where the file of that content lies; StorageError for what is no hash."""
+        """The path of the file with that content; StorageError for an invalid hash."""
         if not is_sha256(sha256):
             raise StorageError(f"{sha256[:80]!r} names no file; expected 64 hexadecimal digits")
         return self.root / sha256[:2] / sha256
 
     def size(self, sha256: str) -> int | None:
-        """The length of a file that is there; None for one that is not, or is no ordinary file."""
+        """The length of a file; None if it does not exist, or is not an ordinary file."""
         path = self.path(sha256)
         with suppress(OSError):
             found = path.lstat()
@@ -76,9 +76,9 @@ class Pool:
         return None
 
     def put(self, source: Path, sha256: str, size: int, *, link: bool = True) -> Put:
-        """Have the file here: it is left as it is, linked, or copied with its hash checked.
+        """Put the file here: an existing one is kept, otherwise it is linked, or copied with its hash checked.
 
-        Damaged if the source is not what ``sha256`` says, FileNotFoundError if it is not there.
+        Damaged if the source does not match ``sha256``, FileNotFoundError if it does not exist.
         """
         if self.size(sha256) == size:
             return Put(new=False, copied=0)
@@ -90,7 +90,7 @@ class Pool:
         return Put(new=True, copied=size)
 
     def sweep(self, wanted: Collection[str]) -> int:
-        """Remove all files but ``wanted``, and what was left unfinished; the bytes that are free then."""
+        """Remove all files except ``wanted``, and unfinished ones; returns the freed bytes."""
         freed = 0
         for path in self._files():
             if path.name not in wanted:
@@ -108,7 +108,7 @@ class Pool:
                         yield path
 
     def _linked(self, source: Path, target: Path) -> bool:
-        """True if one file could be given both names, which only one file system allows."""
+        """True if the file could be linked, which is possible only within one file system."""
         with suppress(OSError):
             if source.stat().st_dev != target.parent.stat().st_dev:
                 return False
@@ -130,7 +130,7 @@ def copy_file(
     size: int | None = None,
     seal: bool = False,
 ) -> str:
-    """Copy a file so that ``target`` is whole or not there; its sha256. Damaged if it is not the one given."""
+    """Copy a file so that ``target`` is whole or absent; its sha256. Damaged if it is not the given one."""
     temporary = target.with_name(target.name + UNFINISHED)
     disk.remove(temporary)
     with source.open("rb", buffering=0) as file:
@@ -167,7 +167,7 @@ def _make_last(disk: Disk, path: Path, fd: int, *, seal: bool) -> None:
     if seal:
         disk.seal(path, fd)
         return
-    with suppress(OSError):  # a portable disk may know no modes
+    with suppress(OSError):  # a portable disk may have no modes
         os.fchmod(fd, 0o644)
     disk.sync(path, fd)
 
@@ -180,7 +180,7 @@ def _piece(disk: Disk, fd: int, source: Path, at: int) -> bytes:
 
 
 def write_file(disk: Disk, path: Path, data: bytes) -> None:
-    """Write a small file in place of any that is there: a crash leaves the old or the new one."""
+    """Write a small file, replacing an existing one: a crash leaves the old or the new one."""
     temporary = path.with_name(path.name + UNFINISHED)
     fd = disk.create(temporary)
     try:
@@ -192,7 +192,7 @@ def write_file(disk: Disk, path: Path, data: bytes) -> None:
 
 
 def hash_of(path: Path) -> tuple[str, int]:
-    """The sha256 and the length of a file; StorageError if it cannot be read or is no ordinary file."""
+    """The sha256 and the length of a file; StorageError if it cannot be read or is not an ordinary file."""
     try:
         if path.is_symlink() or not path.is_file():
             raise StorageError(f"{path} is missing, or no ordinary file")
@@ -207,7 +207,7 @@ def hash_of(path: Path) -> tuple[str, int]:
 
 
 def sync_file(disk: Disk, path: Path) -> None:
-    """Make a file that somebody else wrote last."""
+    """Sync a file that another program wrote."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         disk.sync(path, fd)
@@ -217,7 +217,7 @@ def sync_file(disk: Disk, path: Path) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other programs from writing to the same folder meanwhile; StorageError if one does already."""
+    """Keep other programs from writing to the same folder meanwhile; StorageError if one already does."""
     try:
         fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -235,17 +235,17 @@ def _lock(fd: int, folder: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             raise StorageError(f"another program is writing to {folder}; wait until it has ended") from error
-        # Some network disks know no locks; then nothing keeps two programs apart but their users.
+        # Some network disks have no locks; then only the users can keep two programs apart.
 
 
 def blobs_in_copy(index: Path) -> list[Blob]:
-    """The blobs that a copy of an index tells of."""
+    """The blobs that a copy of an index names."""
     with _opened(index) as cursor:
         return all_blobs(cursor)
 
 
 def drop_from_copy(index: Path, hashes: Iterable[str]) -> None:
-    """Let a copy of an index tell nothing of these blobs: they left the store before they were copied."""
+    """Remove these blobs from a copy of an index: they left the store before they were copied."""
     with _opened(index) as cursor:
         cursor.begin()
         forget(cursor, hashes)
@@ -268,7 +268,7 @@ def _opened(index: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def remove_folder(disk: Disk, folder: Path) -> None:
-    """Remove a folder with all that is in it: first its name, so that nobody takes the rest for whole."""
+    """Remove a folder with everything in it: first its name, so that nobody takes a remnant for a whole one."""
     gone = folder.with_name(f".{folder.name.lstrip('.')}{UNFINISHED}")
     if gone != folder:
         shutil.rmtree(gone, ignore_errors=True)

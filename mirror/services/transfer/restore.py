@@ -1,6 +1,6 @@
 """From a backup to a store: every byte is compared with its hash, and the index comes last.
 
-A folder without an index is no store yet, so a restore that ends before its end is simply begun again.
+A folder without an index is not a store yet, so an interrupted restore is simply begun again.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from mirror.storage.files.folders import Folders
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-#: Damaged files that an error names; the rest is counted.
+#: Damaged files that an error names; the others are counted.
 NAMED = 5
-#: What speaks of records that an empty index does not know.
+#: What refers to records that an empty index does not have.
 _OUTDATED = (INDEX, f"{INDEX}.wal", f"{INDEX}.before", "by-record")
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did; ``damaged`` files of the backup were left out."""
+    """The result of a restore; ``damaged`` files of the backup were left out."""
 
     backup: str
     store: str
@@ -54,7 +54,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Emptied:
-    """What became of a store whose index was lost: ``kept`` has the new names of what could not stay in its place."""
+    """The result for a store whose index was lost: ``kept`` has the new names of what had to be moved aside."""
 
     store: str
     contents: list[str]
@@ -62,10 +62,10 @@ class Emptied:
 
 
 def begin_empty(store: Path, *, force: bool = False, disk: Disk | None = None) -> Emptied:
-    """Give a store whose index is lost an empty one. Its files stay, as files that no record refers to.
+    """Give a store whose index is lost an empty one. Its files stay, as files to which no record refers.
 
-    ``force``: also in place of an index that is there, which is kept under another name, as are the readable tree,
-    whose names are the last that is known of the files, and copies from before. StorageError without a store.
+    ``force``: also replace an existing index, which is kept under another name, as are the readable tree, whose names
+    are all that is left to identify the files, and copies from before. StorageError without a store.
     """
     disk = disk or Disk()
     index = store / INDEX
@@ -95,10 +95,10 @@ def restore(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     disk: Disk | None = None,
 ) -> Restored:
-    """Make ``store`` what it was when ``backup`` was made; a folder of several backups means the last of them.
+    """Make ``store`` what it was when ``backup`` was made; if that is a folder of several backups, the last is used.
 
-    ``force``: also in place of the index that is there, which is kept under another name. StorageError if
-    a file of the backup is damaged, unless ``skip_damaged``; the mirror fetches such files again.
+    ``force``: also replace an existing index, which is kept under another name. StorageError if a file of the backup is
+    damaged, unless ``skip_damaged``; the mirror fetches such files again.
     """
     disk = disk or Disk()
     found = _opened(backup, disk)
@@ -116,7 +116,7 @@ def restore(
 
 
 def _opened(backup: Path, disk: Disk) -> _Backup:
-    """The backup with its own description checked; nothing else of it was read yet."""
+    """The backup with its description checked; nothing else of it was read yet."""
     folder = backup
     if not (backup / MANIFEST).is_file():
         there = generations(backup)
@@ -143,7 +143,7 @@ def _opened(backup: Path, disk: Disk) -> _Backup:
 
 @contextmanager
 def _unused(index: Path, *, force: bool) -> Iterator[None]:
-    """See that there is no store yet, or with ``force`` that no mirror owns it, now and until the end."""
+    """Make sure that there is no store yet, or with ``force`` that no mirror owns it, now and until the end."""
     if not os.path.lexists(index):
         yield
         return
@@ -151,7 +151,7 @@ def _unused(index: Path, *, force: bool) -> Iterator[None]:
         raise StorageError(
             f"{index} already exists; expected an empty folder, or --force to replace that index"
         )
-    if not index.is_file():  # a folder, or a link that leads nowhere: no mirror can own that
+    if not index.is_file():  # a folder, or a broken link: no mirror can own that
         yield
         return
     try:
@@ -172,7 +172,7 @@ def _unused(index: Path, *, force: bool) -> Iterator[None]:
 def _bring(
     found: _Backup, folders: Folders, disk: Disk, answer: Callable[[int, int], None], *, skip_damaged: bool
 ) -> list[str]:
-    """Have every file of the backup in the store; those that are not available."""
+    """Put every file of the backup into the store; returns those that are not available."""
     folders.prepare()
     store = Pool(folders.root / "blobs", disk)
     damaged = []
@@ -191,7 +191,7 @@ def _bring(
 
 
 def _is_whole(store: Pool, sha256: str) -> bool:
-    """True if the store has the file already: an index is often lost alone."""
+    """True if the store already has the file: often only the index is lost."""
     return store.size(sha256) is not None and hash_of(store.path(sha256))[0] == sha256
 
 
@@ -217,14 +217,14 @@ def _complaint(pool: Pool, damaged: Sequence[str]) -> str:
 
 
 def _set_aside(store: Path, disk: Disk) -> str | None:
-    """Give the index that is there another name; its log must not be taken for that of the new one."""
+    """Rename the existing index; its log must not be taken for that of the new one."""
     there = [store / name for name in (INDEX, f"{INDEX}.wal") if os.path.lexists(store / name)]
     kept = [_renamed(disk, path) for path in there]
     return str(kept[0]) if kept else None
 
 
 def _renamed(disk: Disk, path: Path) -> Path:
-    """The next free name for what is there, which it has then."""
+    """Rename something to the next free name, which is returned."""
     number = 1
     while os.path.lexists(kept := path.with_name(f"{path.name}.before-{number}")):
         number += 1

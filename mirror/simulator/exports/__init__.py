@@ -8,6 +8,6 @@
     folders, contents, serving                its directory, and files on HTTP: HEAD, Range, faults in downloads
     recorded                                  exports and files that a recorded world brings along
 
-astropy makes the files; of the mirror's own assembly of FITS files nothing is used here, so that the two
-can be held against each other.
+astropy makes the files; nothing of the mirror's own assembly of FITS files is used here, so that the two
+can be checked against each other.
 """

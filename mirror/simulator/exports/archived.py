@@ -1,8 +1,8 @@
-"""The files of the archive: what lies under /SUM, made from the numbers of the storage unit.
+"""The files of the archive below /SUM, made from the numbers of the storage unit.
 
-An image is one of a few templates, compressed once, with a patch of chance in its corner that only this
-file has: a file of 4096 x 4096 is made in some hundredths of a second, and no two are alike. With ``mirror simulate
---side`` it is painted by its record instead (``mirror.simulator.synthetic.scenes``).
+An image is one of a few templates, compressed once, with a random patch in its corner that is unique to the file: a
+file of 4096 x 4096 is made in some hundredths of a second, and no two are alike. With ``mirror simulate --side`` it is
+painted by its record instead (``mirror.simulator.synthetic.scenes``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mirror.simulator.synthetic.scenes import Scene
 
 _VARIANTS = 2
-_PATCH = (16, 64)  #: rows and columns in the corner that only one file has
+_PATCH = (16, 64)  #: rows and columns of the unique corner
 _TEMPLATE_BYTES = 200_000_000
 _FITS_PROTOCOLS = frozenset({"fits", "fitsz", "tas"})
 _IMAGE_TYPES = {
@@ -56,7 +56,7 @@ class ArchivedFile:
     bscale: float = 1.0
     compressed: bool = True
     is_line: bool = False  #: one axis only: a row of numbers
-    scene: Scene | None = None  #: what it shows, where that goes by the record
+    scene: Scene | None = None  #: what it shows, if that depends on the record
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ class ArchivedFile:
         return np.dtype(_IMAGE_TYPES[self.segment.type])
 
     def chance(self) -> np.random.Generator:
-        """Chance that is this file's own."""
+        """Random numbers that are unique to this file."""
         return np.random.default_rng([self.sunum, self.place, zlib.crc32(self.name.encode("latin-1"))])
 
 
@@ -107,7 +107,7 @@ _BAND = (1000.0, 4600.0)  # of the frequencies that are fitted, in microhertz
 
 
 def _mode_table(file: ArchivedFile, coefficients: int) -> bytes:
-    """Degree, order, five parameters with their errors, and the coefficients with theirs: a mode each line."""
+    """Degree, order, five parameters with their errors, and the coefficients with theirs: one mode per line."""
     degree, order, frequency = _modes()
     chance = file.chance()
     count = len(degree)
@@ -150,7 +150,7 @@ def _modes() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def stored(file: ArchivedFile, variant: int) -> Image:
-    """The template of an image as stored values; what is missing is the smallest there is."""
+    """The template of an image as stored values; missing ones are the lowest value."""
     return _scaled(file, paint(look(file.segment), file.shape, variant))
 
 
@@ -170,7 +170,7 @@ def _scaled(file: ArchivedFile, picture: Picture) -> Image:
 
 
 def patched(file: ArchivedFile, first_rows: Image) -> Image:
-    """The first rows of the template with this file's own corner; positions of spikes stay what they are."""
+    """The first rows of the template with this file's own corner; positions of spikes stay unchanged."""
     rows, columns = (min(most, size) for most, size in zip(_PATCH, file.shape, strict=True))
     first = 1 if look(file.segment) == "spikes" else 0
     image = first_rows.copy()
@@ -266,7 +266,7 @@ class _Template:
 
 
 class Templates:
-    """Compressed pictures by kind, type, shape and scale, made when they are first wanted and kept."""
+    """Compressed pictures by kind, type, shape and scale, made at the first use and kept."""
 
     def __init__(self) -> None:
         self._kept: Kept[_Template] = Kept(_TEMPLATE_BYTES)
@@ -286,7 +286,7 @@ class Templates:
 
 @cache
 def templates() -> Templates:
-    """Those that all archives of this process share: they depend on nothing but the kind of a file."""
+    """The templates shared by all archives of this process: they depend only on the kind of a file."""
     return Templates()
 
 

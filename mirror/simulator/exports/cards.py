@@ -39,14 +39,14 @@ _LONG_STRINGS = (
 
 
 def with_keywords(file: bytes, added: Sequence[str]) -> bytes:
-    """The file with these cards after those of its image; its data stay as they are, the seal is renewed."""
+    """The file with these cards after those of its image; its data are unchanged, the checksums are renewed."""
     *before, image = units(file)
     cards = resealed((*image.cards, *added), data_sum(image.cards))
     return b"".join(map(bytes, (*before, Hdu(cards, image.data))))
 
 
 def record_cards(series: Series, row: Rows, segment: str, instead: Mapping[str, float]) -> list[str]:
-    """The cards of a record, as the only row; ``instead`` has values by FITS name that a process has changed."""
+    """The cards of a record, as the only row; ``instead`` has values by FITS name that processing has changed."""
     cards: list[str] = []
     seen: set[str] = set()
     for keyword in _exported(series, segment):
@@ -60,7 +60,7 @@ def record_cards(series: Series, row: Rows, segment: str, instead: Mapping[str, 
 
 
 def _exported(series: Series, segment: str) -> Iterator[Keyword]:
-    """The keywords of a header; of those that each segment has its own of, that of the segment."""
+    """The keywords of a header; of those of which each segment has its own, the segment's."""
     place = next((at for at, each in enumerate(series.segments) if each.name == segment), 0)
     for keyword in series.keywords:
         if keyword.name not in series.implicit and keyword.name != "DATE-OBS":

@@ -1,4 +1,4 @@
-"""Bytes that are served: how many there are, and any part of them."""
+"""Contents of files: how many bytes they have, and any part of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of something longer: its size, and what makes its bytes when they are wanted."""
+    """A part of something longer: its size, and what makes its bytes when they are read."""
 
     size: int
     make: Callable[[], bytes]

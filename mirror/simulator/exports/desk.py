@@ -1,4 +1,4 @@
-"""The desk for exports: answers jsoc_fetch, lets accepted requests ripen, and knows where their files are."""
+"""The desk for exports: answers jsoc_fetch, lets accepted requests finish with time, and finds their files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _KEPT_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An answer, and the format that was asked for; ``records`` is how many it is about."""
+    """An answer, and the requested format; ``records`` is how many it is about."""
 
     answer: Answer
     format: Format
@@ -83,7 +83,7 @@ class Told:
 
 @dataclass
 class Desk:
-    """``pace`` is that of every export for which no fault says otherwise; ``now`` tells Unix time."""
+    """``pace`` is that of every export for which no fault sets another; ``now`` gives Unix time."""
 
     archive: Archive
     shelf: Shelf
@@ -97,7 +97,7 @@ class Desk:
         self._made, self._making = Kept[bytes](_KEPT_BYTES), Lock()
 
     def answer(self, params: Mapping[str, str], pace: Pace | None = None) -> Told:
-        """What jsoc_fetch answers; an error is an answer too. ``pace`` is for a request that is accepted."""
+        """The answer of jsoc_fetch; an error is an answer too. ``pace`` is for a request that is accepted."""
         try:
             with self._lock:
                 return Told(self._answer(params, pace or self.pace), wanted_format(params))
@@ -143,7 +143,7 @@ class Desk:
         if request.protocol.name in (*PICTURES, *FILMS):
             pillow()
             shrink_of(request.protocol)
-        # Without records the query is all there is to tell requests apart.
+        # Without records only the query distinguishes requests.
         now, same = self.now(), identity(request, wanted.query, wanted.recnums or None)
         survey, known = wanted.survey(), self.ledger.identical(same, now)
         if known is not None:
@@ -173,7 +173,7 @@ class Desk:
         return _failed(job, job.pace.status, job.pace.error) if job.pace.status else self._finish(job)
 
     def _finish(self, job: Job) -> Answer:
-        """The index; the first time the files are listed, and units that were offline come online."""
+        """The index; the first time the files are listed, and offline units come online."""
         if job.directory is None:
             try:
                 self._make(job)
@@ -205,18 +205,18 @@ class Desk:
         )
 
     def _product(self, path: str, name: str, make: Callable[[], bytes]) -> bytes:
-        """The bytes of a file of an export; what was made lately is kept."""
+        """The bytes of a file of an export; recent ones are cached."""
         with self._making:
             return self._made.get((path, name), make)
 
     # ---- files ---------------------------------------------------------------------------------------
 
     def is_directory(self, path: str) -> bool:
-        """Whether an export lies there; ``path`` without a slash at its end."""
+        """Whether there is an export at ``path``, which has no slash at its end."""
         return any(job.directory is not None and job.path == path for job in list(self.ledger.jobs.values()))
 
     def content(self, path: str) -> Content | None:
-        """The file of that path, of the archive or of an export; None if there is none."""
+        """The file of that path, in the archive or an export; None if there is none."""
         for job in list(self.ledger.jobs.values()):
             if job.directory is not None and (path + "/").startswith(job.path + "/"):
                 return content(job.directory, path.removeprefix(job.path).strip("/"), job.accepted)
@@ -232,7 +232,7 @@ def _at_once(request: ExportRequest, wanted: Plan) -> Immediate:
 
 
 def _all_there(wanted: Plan) -> None:
-    """BadRequest for records without a storage unit, of which the real program dies here."""
+    """BadRequest for records without a storage unit, on which the real program crashes."""
     for file in wanted.files:
         if file.path is None and not file.offline and not file.segment.protocol.startswith(LINKED):
             raise BadRequest(

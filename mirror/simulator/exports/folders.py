@@ -21,7 +21,7 @@ _RECORD = tarfile.BLOCKSIZE
 
 
 def index_files(index: Finished, plan: Plan) -> dict[str, bytes]:
-    """The files beside the products; the keywords are only there where the products do not hold them."""
+    """The files beside the products; the keywords are only there if the products do not have them."""
     files = {
         "index.txt": encode_index_txt(index),
         "index.json": encode_index_json(index),
@@ -54,14 +54,14 @@ def content(directory: Directory, name: str, made_at: float) -> Content | None:
         name = "index.html"
     if directory.index.tarfile and name == directory.index.tarfile.rpartition("/")[2]:
         return tar(directory, made_at)
-    # Of a tar export the products are only in the tar file.
+    # The products of a tar export are only in the tar file.
     packed = directory.index.tarfile is not None and any(name == f.filename for f in directory.index.files)
     make = None if packed else directory.files.get(name)
     return None if make is None else Whole(make())
 
 
 def tar(directory: Directory, made_at: float) -> Content:
-    """Every file of the directory, packed; each is made twice, for its size and when it is sent."""
+    """Every file of the directory, packed; each is made twice: for its size, and when it is sent."""
     parts = [
         part for name, make in directory.files.items() for part in _member(name, len(make()), make, made_at)
     ]

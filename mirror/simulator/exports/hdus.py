@@ -1,4 +1,4 @@
-"""FITS files as header-data units: cards as text, data as bytes, and the checksums that seal them."""
+"""FITS files as header-data units: cards as text, data as bytes, and their checksums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mirror.simulator.exports.loading import fits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_MADE = "2020-01-01T00:00:00"  #: when every checksum says that it was made
+_MADE = "2020-01-01T00:00:00"  #: the date in every checksum
 _CHECKSUM, _DATASUM = "CHECKSUM", "DATASUM"
 _STANDARD = (
     "COMMENT   FITS (Flexible Image Transport System) format is defined in 'Astronomy",
@@ -40,7 +40,7 @@ def header_bytes(cards: Sequence[str]) -> bytes:
 
 
 def card(name: str, value: float | str | None = None, comment: str = "") -> str:
-    """One card; a float as the archive has it, with a point and nothing that is not needed; None has no value."""
+    """One card; a float as the archive writes it, with a point and no superfluous digits; None has no value."""
     if isinstance(value, float):
         head = f"{name:<8}= {_float(value):>20}"
         return (f"{head} / {comment}" if comment else head)[:80]
@@ -85,7 +85,7 @@ def image_primary(bitpix: int, axes: Sequence[int]) -> tuple[str, ...]:
 
 
 def sealed(hdu: Hdu) -> Hdu:
-    """The unit with DATASUM and a valid CHECKSUM, where they stand already or else at the end."""
+    """The unit with DATASUM and a valid CHECKSUM, in their existing places or at the end."""
     total = word_sum(padded(hdu.data)) if hdu.data else 0
     cards = _with(hdu.cards, _DATASUM, card(_DATASUM, str(total), f"data unit checksum updated {_MADE}"))
     return Hdu(resealed(cards, total), hdu.data)
@@ -100,13 +100,13 @@ def resealed(cards: Sequence[str], data_sum: int) -> tuple[str, ...]:
 
 
 def data_sum(cards: Sequence[str]) -> int:
-    """What DATASUM tells."""
+    """The value of DATASUM."""
     (text,) = (text for text in cards if text.startswith(f"{_DATASUM:<8}="))
     return int(str(fits().Card.fromstring(text).value))
 
 
 def _with(cards: Sequence[str], name: str, new: str, before: str | None = None) -> tuple[str, ...]:
-    """The cards with this one in the place of the one of its name, or before another, or at the end."""
+    """The cards with this one in place of that of the same name, or before another, or at the end."""
     places = {text[:8].rstrip(): at for at, text in reversed(list(enumerate(cards)))}
     if name in places:
         return (*cards[: places[name]], new, *cards[places[name] + 1 :])

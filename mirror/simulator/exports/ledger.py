@@ -1,4 +1,4 @@
-"""Export requests that were accepted: their ids, who asked, how far they are. Kept as long as the program runs."""
+"""Accepted export requests: their ids, who made them, their progress. Kept as long as the program runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from mirror.simulator.exports.products import Directory
 
 _HOUR, _DAY = 3600.0, 86400.0
-_FIRST_UNIT = 600_000_000_000  #: storage unit of the first export of all
+_FIRST_UNIT = 600_000_000_000  #: storage unit of the very first export
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long an export takes: until it was asked after more than ``polls`` times, or ``seconds`` went by.
+    """How long an export takes: until it was polled more than ``polls`` times, or ``seconds`` have passed.
 
-    Whichever comes first; None is never. Then its status is ``status``, 0 if it is done, and ``error`` why not.
+    Whichever comes first; None is never. Then its status is ``status``, 0 if it is done, and ``error`` says why not.
     """
 
     polls: int | None = 1
@@ -34,7 +34,7 @@ class Pace:
 
 @dataclass
 class Job:
-    """One request that was accepted; ``accepted`` in seconds of Unix time."""
+    """An accepted request; ``accepted`` in seconds of Unix time."""
 
     request_id: str
     request: ExportRequest
@@ -84,7 +84,7 @@ class Ledger:
         return _FIRST_UNIT + len(self.jobs)
 
     def identical(self, identity: str, now: float) -> Job | None:
-        """The latest job with the same files of the last day that did not fail."""
+        """The latest job of the last day with the same files that did not fail."""
         for job in reversed(self.jobs.values()):
             if (
                 job.identity == identity
@@ -104,7 +104,7 @@ T = TypeVar("T", bound=Sized)
 
 
 class Kept(Generic[T]):
-    """Values by key; ``len()`` of a value is what it counts for. One thread at a time."""
+    """Cached values by key; ``len()`` of a value is its size. One thread at a time."""
 
     def __init__(self, most: int) -> None:
         self._most, self._total = most, 0

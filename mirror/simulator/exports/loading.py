@@ -1,4 +1,4 @@
-"""astropy and Pillow, loaded when the first file is made: a simulator that is only searched does without them."""
+"""astropy and Pillow, loaded when the first file is made: a simulator that is only searched does not need them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The names of exported files: ``filenamefmt`` filled in, such as ``hmi.v_45s.{T_REC:A}.{CAMERA}.{segment}``.
 
-What stands in braces: ``seriesname``, ``recnum`` and ``#`` (a counter) with a printf format, ``segment`` (the
+Braces contain: ``seriesname``, ``recnum`` and ``#`` (a counter) with a printf format, ``segment`` (the
 name of the segment's file), or a keyword in any case, times with a layout as in ``{T_REC:A}``.
 """
 
@@ -35,7 +35,7 @@ class Named:
 
 
 def product_name(template: str, named: Named, series_name: str | None = None) -> str:
-    """The name of one file; BadRequest if the template asks for what is not there, or is too long."""
+    """The name of one file; BadRequest if the template uses an unknown name, or the result is too long."""
     filled = _BRACES.sub(lambda found: _fill(found[1], found[2], named, series_name), template)
     name = filled.replace("/", "_").replace("\0", "")
     if not name.strip(".") or len(name) > _LONGEST:
@@ -64,7 +64,7 @@ def _fill(name: str, layout: str | None, named: Named, series_name: str | None) 
 
 
 def time_text(text: str, layout: str) -> str:
-    """A printed time without the marks that a layout leaves out: A all of them, D colons only."""
+    """A printed time without the punctuation that a layout drops: A drops all of it, D colons only."""
     kind = layout.rpartition(":")[2][:1].upper()
     if kind == "A":
         return text.replace(".", "").replace(":", "").replace("-", "")
@@ -75,7 +75,7 @@ def time_text(text: str, layout: str) -> str:
 
 
 def c_format(layout: str, value: int | str) -> str:
-    """What C's printf makes of a value; blanks are left out, and a layout that does not fit is passed over."""
+    """A value as C's printf prints it; blanks are dropped, and an unsuitable layout is ignored."""
     found = _C_FORMAT.search(layout)
     if found is None:
         return str(value)

@@ -1,4 +1,4 @@
-"""Whose a file is: the record in whose storage unit it lies, which for a linked segment is the link's target."""
+"""The owner of a file: the record in whose storage unit it lies, for a linked segment the link's target."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def _target(archive: Archive, source: Owner) -> Owner | None:
 
 
 def target_segment(series: Series, source: Segment) -> Segment | None:
-    """The segment that a link's segment stands for: of the same name, else of one that begins with it."""
+    """The target's segment for a link's segment: of the same name, else one whose name begins with it."""
     named = [s for s in series.segments if s.name.lower().startswith(source.name.lower())]
     return series.segment(source.name) or next(iter([*named, *series.segments]), None)

@@ -1,7 +1,7 @@
 """Images drawn as JPEG or PNG, and several of them as a film.
 
-An MP4 film has JPEG frames: players take it, and no encoder is needed. An MPG film is MPEG-1 video whose frames are
-all coded by themselves, in grey. Real ones are compressed by what changes between frames.
+An MP4 film has JPEG frames: players accept it, and no encoder is needed. An MPG film is MPEG-1 video whose frames are
+all coded separately, in grey. Real ones are compressed by the changes between frames.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FRAMES_A_SECOND = 10
 
 
 def shrink_of(protocol: Protocol) -> int:
-    """How many pixels become one, as ``size=`` among the options of a protocol says; BadRequest for what is none."""
+    """How many pixels become one, from ``size=`` in the options of a protocol; BadRequest for an invalid one."""
     options = dict(option.partition("=")[::2] for option in protocol.options.split(","))
     text = options.get("size", "1").strip() or "1"
     if not text.isdigit() or int(text) not in _SMALLER:
@@ -49,7 +49,7 @@ def picture(image: Image, kind: str) -> bytes:
 
 
 def film(images: Sequence[Image], kind: str) -> bytes:
-    """A film of images, as large as the first; others are cut, or have black beside them."""
+    """A film of images, as large as the first; others are cut, or padded with black."""
     first, *others = map(_grey, images)
     frames = [first, *(_as_large(frame, first) for frame in others)]
     if kind == "mpg":
@@ -137,7 +137,7 @@ def _samples(sizes: Sequence[int], starts: Sequence[int], width: int, height: in
 
 #: Places of the coefficients in the order in which they are written: along diagonals, to and fro.
 _ZIGZAG = sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))
-#: By what all but the first are divided, beside ``_COARSE``: the matrix that is meant where a file brings none.
+#: The divisors of all but the first, in addition to ``_COARSE``: the default matrix of files without one.
 _WEIGHTS = np.array(
     [8, 16, 19, 22, 26, 27, 29, 34, 16, 16, 22, 24, 27, 29, 34, 37, 19, 22, 26, 27, 29, 34, 34, 38, 22, 22, 26, 27, 29, 34, 37, 40,
      22, 26, 27, 29, 32, 35, 40, 48, 26, 27, 29, 32, 35, 40, 48, 58, 26, 27, 29, 34, 38, 46, 56, 69, 27, 29, 35, 38, 46, 56, 69, 83]
@@ -148,10 +148,10 @@ _COSINES = np.sqrt([[0.125], *[[0.25]] * 7]) * np.cos(
 )
 #: From the 64 pixels of a block to its coefficients, in the order in which they are written.
 _SPECTRUM = np.kron(_COSINES, _COSINES)[_ZIGZAG].T
-#: The words that say of how many bits a difference of brightness is, and their lengths.
+#: The code words for the number of bits of a difference in brightness, and their lengths.
 _SIZES = np.array([0b100, 0b00, 0b01, 0b101, 0b110, 0b1110, 0b11110, 0b111110, 0b1111110])
 _LENGTHS = np.array([3, 2, 2, 3, 3, 4, 5, 6, 7])
-_MIDDLE = 128  #: what the first brightness of a row is compared with
+_MIDDLE = 128  #: the reference for the first brightness of a row
 _LONGEST_SIDE = 2800  #: in pixels: rows of 16 are numbered up to 175
 _START, _FRAMES, _FRAME, _END = b"\0\0\1\xb3", b"\0\0\1\xb8", b"\0\0\1\0", b"\0\0\1\xb7"
 _RATE_24, _UNLIMITED = 2, (1 << 18) - 1
@@ -177,7 +177,7 @@ def _mpeg(frames: Sequence[Grey]) -> bytes:
 
 
 def _row(spectra: NDArray[np.float64]) -> bytes:
-    """16 lines of a frame, by the spectra of their blocks of 8 by 8 pixels, of which four and four are a square."""
+    """16 lines of a frame, from the spectra of their blocks of 8 by 8 pixels, four of which form a square."""
     levels = np.rint(spectra[:, 1:] * 8 / (_COARSE * _WEIGHTS)).astype(np.int64).clip(-255, 255)
     light = np.rint(spectra[:, 0] / 8).astype(np.int64)
     numbers = np.arange(len(spectra))
@@ -189,8 +189,8 @@ def _row(spectra: NDArray[np.float64]) -> bytes:
     coded = np.where(short, level & 0xFF, np.where(level > 0, level, 1 << 15 | level & 0xFF))
     escape = (1 << 6 | run) << np.where(short, 8, 16) | coded
     first, last = numbers[::4], numbers[3::4]
-    # By a key that puts them in order: each square begins, each block has its light, its coefficients and an end, and
-    # each square ends with two blocks of colour, which there is none of.
+    # By a key that sorts them: each square has a beginning, each block its brightness, its coefficients and an end, and
+    # each square ends with two empty blocks of colour.
     keys = np.concatenate([first * 100, numbers * 100 + 1, at * 100 + 2 + place, numbers * 100 + 90, last * 100 + 91])
     codes = np.concatenate([np.full(len(first), 3), words, escape, np.full(len(numbers), 2), np.full(len(last), 0b00100010)])
     widths = np.concatenate(
@@ -201,7 +201,7 @@ def _row(spectra: NDArray[np.float64]) -> bytes:
 
 
 def _coefficients(levels: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Of those that are not 0: block, place, level, and how many are 0 before it."""
+    """The coefficients other than 0: block, place, level, and the number of zeros before."""
     at, place = np.nonzero(levels)
     before = np.concatenate([[-1], place])[:-1]
     before[np.concatenate([[True], at[1:] != at[:-1]])[: len(at)]] = -1
@@ -214,7 +214,7 @@ def _bits(*fields: tuple[int, int]) -> bytes:
 
 
 def _packed(values: Numbers, widths: Numbers) -> bytes:
-    """Numbers of so many bits each, one after the other; the last byte is filled up with zeros."""
+    """Numbers of so many bits each, one after the other; the last byte is padded with zeros."""
     ends = np.cumsum(widths)
     of = np.repeat(np.arange(len(values)), widths)
     return np.packbits((values[of] >> (ends[of] - 1 - np.arange(ends[-1]))) & 1).tobytes()

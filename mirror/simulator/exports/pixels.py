@@ -1,6 +1,6 @@
 """What the pixels of a segment show: a quiet Sun by formulas, in the segment's own physical units.
 
-Every picture is a smooth part times its shape plus fine structure from one small tile of chance that is
+Every picture is a smooth part times its shape plus fine structure from one small random tile that is
 repeated, so that a picture of 4096 x 4096 takes a fraction of a second. ``look`` names what a segment
 shows, by its name and type.
 """
@@ -46,7 +46,7 @@ def _is_map(dims: str) -> bool:
 
 
 def grid(shape: tuple[int, int]) -> Grid:
-    """The coordinates of a picture's pixels, the middle of the picture being the middle of the Sun."""
+    """The coordinates of a picture's pixels; the centre of the picture is that of the Sun."""
     ny, nx = shape
     radius = _DISK * min(nx, ny)
     x = (np.arange(nx, dtype=np.float32) - (nx - 1) / 2) / radius
@@ -55,7 +55,7 @@ def grid(shape: tuple[int, int]) -> Grid:
 
 
 def paint(kind: str, shape: tuple[int, int], variant: int) -> Picture:
-    """The picture in physical units; NaN is off the disk, where the kind has nothing to show there."""
+    """The picture in physical units; NaN off the disk, if the kind has nothing to show there."""
     at = grid(shape)
     smooth, grain, everywhere = LOOKS[kind](at, np.random.default_rng([7, variant, len(kind)]))
     picture = smooth + grain * _tiled(shape, variant)
@@ -65,7 +65,7 @@ def paint(kind: str, shape: tuple[int, int], variant: int) -> Picture:
 
 
 def _tiled(shape: tuple[int, int], variant: int) -> Picture:
-    """One tile of chance between -1 and 1, repeated over the picture."""
+    """One random tile between -1 and 1, repeated over the picture."""
     tile = np.random.default_rng([11, variant]).uniform(-1, 1, (TILE, TILE)).astype(np.float32)
     repeats = [-(-size // TILE) for size in shape]
     return np.tile(tile, repeats)[: shape[0], : shape[1]]
@@ -122,7 +122,7 @@ def _map(at: Grid, chance: np.random.Generator) -> _Painted:
 
 
 def _spikes(at: Grid, chance: np.random.Generator) -> _Painted:
-    """Rows of positions in an image of 4096 x 4096, each another, and of values before and after."""
+    """Rows of positions in an image of 4096 x 4096, all different, and of values before and after."""
     count = at[0].shape[1]
     drawn = np.unique(chance.integers(1, 4096 * 4096, 2 * count + 64))
     places = drawn[np.linspace(0, len(drawn) - 1, count).astype(np.int64)]

@@ -1,4 +1,4 @@
-"""What an export request would touch: its records, their files, and which of them are online."""
+"""The records and files of an export request, and which of the files are online."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a request in order, of one series, and the segments that are wanted of them."""
+    """The records of a request in order, of one series, and their requested segments."""
 
     series: Series
     segments: Sequence[Segment]
@@ -89,7 +89,7 @@ class Plan:
         return [recnum for part in self.parts for recnum in part.recnums]
 
     def survey(self) -> Survey:
-        """What the request touches, in numbers; ``size`` in bytes."""
+        """The extent of the request in numbers; ``size`` in bytes."""
         files = [file for file in self.files if file.path or file.offline]
         return Survey(
             records=sum(len(part.rows) for part in self.parts),
@@ -101,20 +101,20 @@ class Plan:
 
 
 def _compressed(records: Records) -> bool:
-    """True if any of the wanted files is stored compressed."""
+    """True if any of the requested files is stored compressed."""
     columns = [records.rows.segment(segment.name).cparms for segment in records.segments]
     return any("compress" in (text or "") for texts in columns for text in texts or ())
 
 
 def _size(records: Records) -> int:
-    """The bytes of the wanted files as the sizes of their units tell; at least one where nobody knows."""
+    """The bytes of the requested files, from the sizes of their units; at least one if they are unknown."""
     own = max(1, len(records.series.segments))
     sizes = [int(size) if size.isdigit() else own for size in records.rows.pseudo("*size*")]
     return sum(sizes) * len(records.segments) // own
 
 
 def plan(request: ExportRequest, archive: Archive) -> Plan:
-    """The plan of a request; BadRequest with what is wrong if there are no such records, or too many."""
+    """The plan of a request; BadRequest if there are no such records, or too many."""
     query = _filtered(request, archive)
     parts = [_records(part, str(query), archive, request) for part in query.sets]
     return Plan(query, parts, [file for part in parts for file in _files(part, archive)])
@@ -154,7 +154,7 @@ def _files(records: Records, archive: Archive) -> list[WantedFile]:
 
 def _file(records: Records, at: int, name: str, segment: Segment, path: str, archive: Archive) -> WantedFile:
     if path == OFFLINE:
-        # A search does not look up the units of linked files in every case.
+        # A search does not always look up the units of linked files.
         found = owner(archive, records.series, records.row(at), segment)
         path = "" if found is None or not _has_unit(found) else _path(found)
     there = path if path.startswith("/SUM") else None
@@ -171,5 +171,5 @@ def _has_unit(found: Owner) -> bool:
 
 
 def file_owner(file: WantedFile, archive: Archive) -> Owner | None:
-    """Whose the file is, through all links."""
+    """The owner of the file, through all links."""
     return owner(archive, file.records.series, file.row, file.segment)

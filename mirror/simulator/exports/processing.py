@@ -2,7 +2,7 @@
 ``aia_scale`` turns and scales images of AIA to level 1.5. ``HmiB2ptr`` makes components of the field out of field,
 inclination and azimuth.
 
-They work on stored values; what they do to an image's coordinates is told as keywords by FITS name.
+They work on stored values; their effect on an image's coordinates is given as keywords by FITS name.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 Keywords = Mapping[str, float]
 
-_ROTATION = 0.0026  #: arcsec a second by which what is in the middle of the disk moves westward
+_ROTATION = 0.0026  #: arcsec per second by which the centre of the disk moves westward
 _LARGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An image on its way: stored values, the keywords that place it, and when it was taken (seconds)."""
+    """An image being processed: stored values, the keywords that place it, and when it was taken (seconds)."""
 
     image: Image
     keywords: Keywords
@@ -80,7 +80,7 @@ def _number(arguments: Arguments, name: str, instead: float) -> float:
 
 
 def _im_patch(arguments: Arguments, frame: Frame) -> Frame:
-    """A box around a place in arcsec from the middle of the disk; without ``t=1`` it follows the rotation."""
+    """A box around a place in arcsec from disk centre; without ``t=1`` it follows the rotation."""
     scale = frame.keyword("CDELT1", 1.0)
     unit = 1.0 if arguments.get("boxunits") == "pixels" else scale
     nx, ny = (_side(_number(arguments, name, 100.0) / unit) for name in ("width", "height"))
@@ -105,7 +105,7 @@ def _middle(frame: Frame, axis: int) -> float:
 
 
 def _side(pixels: float) -> int:
-    """The pixels at both edges are inside."""
+    """The number of pixels, including those at both edges."""
     size = round(pixels) + 1 if math.isfinite(pixels) else 0
     if not 1 <= size <= _LARGEST:
         raise BadRequest(f"a box of {size} pixels cannot be cut out; expected 1 to {_LARGEST}")
@@ -156,7 +156,7 @@ def _rebin(arguments: Arguments, frame: Frame) -> Frame:
 
 
 def _resize(arguments: Arguments, frame: Frame) -> Frame:
-    """To a plate scale of ``scale_to`` arcsec, as near as whole blocks come."""
+    """To a plate scale of ``scale_to`` arcsec, as closely as whole blocks allow."""
     wanted = _number(arguments, "scale_to", frame.keyword("CDELT1", 1.0))
     every = max(1, round(wanted / frame.keyword("CDELT1", 1.0)))
     return _rebin({"scale": str(1 / every)}, frame)
@@ -169,9 +169,9 @@ _FEWEST_ROWS = 4  #: of an image
 
 
 def _aia_scale(arguments: Arguments, frame: Frame) -> Frame:
-    """North up, 0.6 arcsec a pixel, the Sun in the middle: each pixel is the nearest one of the image.
+    """North up, 0.6 arcsec a pixel, the Sun centred: each pixel is the nearest one of the image.
 
-    A table, such as the spikes of an image, stays as it is.
+    A table, such as the spikes of an image, is unchanged.
     """
     if frame.image.shape[0] < _FEWEST_ROWS:
         return frame
@@ -201,8 +201,7 @@ _STEPS: Mapping[str, Callable[[Arguments, Frame], Frame]] = {
 }
 
 # ---- components of the field ---------------------------------------------------------------------------
-#
-# Simpler than the real program: the observer stands in the plane of the equator, and the azimuth is taken as it is.
+# Simpler than the real program: the observer is in the plane of the equator, and the azimuth is used unchanged.
 
 VECTORS = "HmiB2ptr"
 INPUTS = ("field", "inclination", "azimuth")
@@ -212,7 +211,7 @@ _ROWS = 256  #: worked on at a time: a whole disk in doubles is too much
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An image as it is stored, and what makes it physical: ``value * scale + zero``."""
+    """An image as it is stored, and how to make it physical: ``value * scale + zero``."""
 
     image: Image
     scale: float
@@ -226,7 +225,7 @@ class Stored:
 
 
 def outputs(steps: tuple[ProcessStep, ...]) -> tuple[str, ...]:
-    """The segments that come out: three components and, with ``l=1``, where each pixel is. None without the step."""
+    """The resulting segments: three components and, with ``l=1``, the position of each pixel. None without the step."""
     step = next((step for step in steps if step.name == VECTORS), None)
     if step is None:
         return ()
@@ -237,12 +236,12 @@ def outputs(steps: tuple[ProcessStep, ...]) -> tuple[str, ...]:
 
 
 def made_from(name: str) -> str:
-    """The segment whose kind of file an output has: gauss like the field, degrees like the inclination."""
+    """The segment whose file type an output has: gauss like the field, degrees like the inclination."""
     return "inclination" if name in _PLACES else "field"
 
 
 def component(name: str, inputs: Mapping[str, Stored], keywords: Mapping[str, float]) -> Image:
-    """One of ``outputs``, stored like the segment that it is made from; off the disk pixels are missing."""
+    """One of ``outputs``, stored like the segment from which it is made; off the disk pixels are missing."""
     like = inputs[made_from(name)]
     made = np.full(like.image.shape, np.iinfo(like.image.dtype).min, dtype=like.image.dtype)
     limits = np.iinfo(like.image.dtype)
@@ -281,7 +280,7 @@ def _shape(image: Image) -> tuple[int, int]:
 def _places(
     shape: tuple[int, int], keywords: Mapping[str, float], part: slice
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latitude and longitude from the middle of the disk in radians, NaN off the disk."""
+    """Latitude and longitude from disk centre in radians, NaN off the disk."""
     radius = keywords.get("RSUN_OBS", 960.0) / keywords.get("CDELT1", 0.5)
     middle = [
         keywords.get(f"CRPIX{axis}", (size + 1) / 2) - 1 for axis, size in ((1, shape[1]), (2, shape[0]))
@@ -297,7 +296,7 @@ def _places(
 
 
 def stored_values(data: bytes, every: int = 1) -> Image:
-    """The image of a file of the archive, as it is stored; of it every so-manieth row and column."""
+    """The image of an archived file, as it is stored; only every n-th row and column."""
     rows = None if every == 1 else _every_row(data, every)
     with fits().open(io.BytesIO(rows or data), do_not_scale_image_data=True) as hdus:
         image: Image = np.asarray(hdus[-1].data)
@@ -306,14 +305,14 @@ def stored_values(data: bytes, every: int = 1) -> Image:
 
 
 def _every_row(data: bytes, every: int) -> bytes | None:
-    """A file with those rows alone, so that no others are decompressed; None for one that is not compressed by rows."""
+    """A file with only those rows, so that no others are decompressed; None for one not compressed by rows."""
     with fits().open(io.BytesIO(data), disable_image_compression=True) as hdus:
         header, start = hdus[-1].header.copy(), hdus[-1].fileinfo()["datLoc"]
     if not header.get("ZIMAGE") or header.get("ZNAXIS") != 2 or header.get("ZTILE2", 1) != 1 or "THEAP" in header:
         return None
     width, height = header["NAXIS1"], header["NAXIS2"]
     rows = np.frombuffer(data, np.uint8, width * height, start).reshape(height, width)[::every]
-    heap = data[start + width * height :]  # rows that are left out stay in it, unread
+    heap = data[start + width * height :]  # omitted rows stay in it, unread
     header["NAXIS2"] = header["ZNAXIS2"] = len(rows)
     cards: str = header.tostring()
     body: bytes = rows.tobytes() + heap[: header["PCOUNT"]]

@@ -1,7 +1,6 @@
-"""The files of an export: which there are, and their bytes when somebody wants them.
+"""The files of an export: which there are, and their bytes on request.
 
-Nothing is made before it is asked for, but sizes: those of the members of a tar file have to be known
-before its first byte.
+Nothing is made in advance except sizes: those of the members of a tar file must be known before its first byte.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _OBSERVED = ("T_OBS", "T_REC")
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What a finished export left: its index, and its files by name."""
+    """The result of a finished export: its index, and its files by name."""
 
     index: Finished
     files: Mapping[str, Make]
@@ -61,7 +60,7 @@ class Product:
 
 
 def products(request: ExportRequest, plan: Plan, shelf: Shelf) -> list[Product]:
-    """The rows of the index, in order; BadRequest for what cannot be made."""
+    """The rows of the index, in order; BadRequest for files that cannot be made."""
     if request.protocol.as_is:
         return [_as_is(request, file, at, shelf) for at, file in enumerate(plan.files)]
     there = [file for file in plan.files if file.path is not None]
@@ -83,7 +82,7 @@ def _read(shelf: Shelf, path: str) -> bytes:
 
 
 def label(file: WantedFile) -> str:
-    """The record with its segment in braces; a linked one has the name that it has at its target."""
+    """The record with its segment in braces; a linked segment has its name at the target."""
     name = file.segment.name
     if file.segment.protocol.startswith(LINKED) and file.path:
         name = file.path.rpartition("/")[2].rpartition(".")[0] or name
@@ -110,7 +109,7 @@ def _as_fits(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) ->
 
 
 def _exported(file: WantedFile, shelf: Shelf) -> bytes:
-    """The archived file with the keywords of the record; what is not FITS is copied."""
+    """The archived file with the keywords of the record; files that are not FITS are copied."""
     assert file.path is not None
     series, segment = file.records.series, file.segment.name
     recorded = shelf.exported(series.name, file.records.recnums[file.at], segment)
@@ -126,7 +125,7 @@ def _exported(file: WantedFile, shelf: Shelf) -> bytes:
 
 
 def _drawn(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> Product:
-    """A picture beside each file that would have been, with another ending."""
+    """A picture in place of each file, with another ending."""
     fits = _as_fits(request, file, at, shelf)
     name = f"{fits.told.filename.removesuffix('.fits')}.{request.protocol.name}"
     return Product(
@@ -140,7 +139,7 @@ def _picture(request: ExportRequest, fits: Product, kind: str) -> bytes:
 
 
 def _film(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -> Product:
-    """One film of all files, under the query; recorded: hmi.sharp_cea_720s.mpg."""
+    """One film of all files, named by the query; recorded: hmi.sharp_cea_720s.mpg."""
     series, kind = files[0].records.series.name, request.protocol.name
     name = f"{series}.mpg" if kind == "mpg" else f"{series}.{files[0].segment.name}.{kind}"
     return Product(ExportFile(request.ds, name), partial(_frames, request, files, shelf))
@@ -160,7 +159,7 @@ def _frames(request: ExportRequest, files: Sequence[WantedFile], shelf: Shelf) -
 
 
 def _modified(request: ExportRequest, file: WantedFile, at: int, shelf: Shelf) -> Product:
-    """A file of the series with ``_mod`` behind its name, where JSOC puts what it has processed."""
+    """A file of the series with ``_mod`` appended to its name, where JSOC puts processed ones."""
     series = replace(file.records.series, name=f"{file.records.series.name}_mod")
     named = replace(_named(file, at), file=f"{file.segment.name}.fits")
     name = product_name(request.filenamefmt, named, series.name)
@@ -186,7 +185,7 @@ def _processed(request: ExportRequest, file: WantedFile, series: Series, shelf: 
 def _vectors(
     request: ExportRequest, records: Records, names: Sequence[str], shelf: Shelf
 ) -> Iterator[Product]:
-    """The components of the field of each record, whichever segments were asked for."""
+    """The components of the field of each record, whichever segments were requested."""
     segments = [records.series.segment(name) for name in INPUTS]
     if None in segments:
         raise BadRequest(

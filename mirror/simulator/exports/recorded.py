@@ -1,7 +1,7 @@
-"""Exports that a recorded world brings along: ``EXPORTS.json`` in its folder, and files below ``files/``.
+"""Exports of a recorded world: ``EXPORTS.json`` in its folder, and files below ``files/``.
 
-An object with two members, both optional: ``requests`` has the recorded answer of exp_status by request
-id, ``units`` what exp_su told of storage units: series, path, sustatus and susize by number.
+An object with two members, both optional: ``requests`` has the recorded answer of exp_status by request id,
+``units`` the answers of exp_su about storage units: series, path, sustatus and susize by number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RecordedExports:
 
 
 def load_exports(world: Path) -> RecordedExports:
-    """What the folder of a world holds of exports; ConfigError for a file that cannot be read."""
+    """The exports in the folder of a world; ConfigError for a file that cannot be read."""
     path, files = world / "EXPORTS.json", world / "files"
     try:
         told = json.loads(path.read_text("utf-8")) if path.is_file() else {}

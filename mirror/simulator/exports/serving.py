@@ -1,4 +1,4 @@
-"""Files on HTTP: HEAD, Range, and what goes wrong with downloads on command."""
+"""Files over HTTP: HEAD, Range, and faults of downloads on command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The part of a file that a request gets: ``start`` up to ``stop``, under an HTTP code."""
+    """The part of a file that a request gets: from ``start`` up to ``stop``, under an HTTP code."""
 
     code: int
     start: int
@@ -47,7 +47,7 @@ class Sent:
 
 
 def wanted_part(request: web.BaseRequest, size: int, etag: str) -> Sent:
-    """What a request gets; a Range that cannot be had is 416, one that is not understood is passed over."""
+    """The part that a request gets; a Range that cannot be satisfied is 416, one that is not understood is ignored."""
     found = _RANGE.fullmatch(request.headers.get("Range", "").strip())
     if _unchanged(request, etag):
         return Sent(304, 0, 0)
@@ -64,7 +64,7 @@ def wanted_part(request: web.BaseRequest, size: int, etag: str) -> Sent:
 
 
 def _unchanged(request: web.BaseRequest, etag: str) -> bool:
-    """Whether the client has the file as it is; a date only counts where no tag is given."""
+    """Whether the client has the current file; a date only counts if no tag is given."""
     tags = request.headers.get("If-None-Match")
     if tags is not None:
         known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
@@ -97,7 +97,7 @@ def entity_tag(path: str, size: int) -> str:
 async def send(
     request: web.BaseRequest, content: Content, part: Sent, fault: Fault | None, sleep: Sleep
 ) -> web.StreamResponse:
-    """Sends a part of a file, whole or as a fault has it: cut, truncate, slow, wrong_length."""
+    """Sends a part of a file, whole or as a fault demands: cut, truncate, slow, wrong_length."""
     etag = entity_tag(request.path, content.size)
     response = web.StreamResponse(status=part.code, headers=headers(request.path, part, content.size, etag))
     announced, sent = lengths(part.length, fault)

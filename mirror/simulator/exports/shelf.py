@@ -1,13 +1,15 @@
 """The files of the archive by path: ``/SUM1/D2/S00003/image.fits``.
 
-A recorded world may bring files of its own along, plain or gzipped: in its folder ``D2/S00003/image.fits``,
-and what the real exporter made of it, ``exported/SERIES.RECNUM.SEGMENT.fits``. What it does not bring is made (``mirror.simulator.exports.archived``).
+A recorded world may have files of its own, plain or gzipped: in its folder ``D2/S00003/image.fits``, and what the real
+exporter made of it, ``exported/SERIES.RECNUM.SEGMENT.fits``. Other files are made
+(``mirror.simulator.exports.archived``).
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from mirror.simulator.base import Rows, SegmentCells
     from mirror.simulator.synthetic.scenes import Scene
 
-    #: What the file of a segment of the first of some rows shows; None where that does not go by the record.
+    #: What a segment's file shows, for the first of some rows; None if that does not depend on the record.
     Scenes = Callable[[Segment, Rows], Scene | None]
 
 LINKED = "link via "
@@ -38,7 +40,7 @@ _KEPT_BYTES = 100_000_000
 
 
 class Shelf:
-    """Finds files and reads them; what was read lately is kept. Threads may share it."""
+    """Finds files and reads them; recent ones are cached. Threads may share it."""
 
     def __init__(self, archive: Archive, folder: Path | None = None, scenes: Scenes = lambda _, __: None) -> None:
         self._archive, self._folder, self._scenes = archive, folder, scenes
@@ -46,7 +48,7 @@ class Shelf:
         self._kept: Kept[bytes] = Kept(_KEPT_BYTES)
 
     def find(self, path: str) -> ArchivedFile | None:
-        """The file of that path; None if there is none, or it is not online under this very path."""
+        """The file of that path; None if there is none, or it is not online under exactly this path."""
         found = _PATH.fullmatch(path)
         if found is None:
             return None
@@ -93,10 +95,10 @@ class Shelf:
         if file is None:
             return self._of_no_record(path)
         with self._lock:
-            return self._kept.get(file, lambda: self._brought_along(file) or make_file(file, templates()))
+            return self._kept.get(file, lambda: self._brought_along(file) or _made().read(file))
 
     def _of_no_record(self, path: str) -> bytes | None:
-        """A file that was brought along, of a unit whose records were not: links lead to it."""
+        """A file of the world in a unit whose records it does not have: links lead to it."""
         found = _PATH.fullmatch(path)
         if found is None or any(len(self._archive.find(n).unit(int(found[1]))) for n in self._archive.names):
             return None
@@ -119,13 +121,31 @@ class Shelf:
         return plain.read_bytes() if plain.is_file() else None
 
 
+class _Made:
+    """Files that are made when they are first wanted, and kept. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: Kept[bytes] = Kept(_KEPT_BYTES)
+
+    def read(self, file: ArchivedFile) -> bytes:
+        with self._lock:
+            return self._kept.get(file, lambda: make_file(file, templates()))
+
+
+@cache
+def _made() -> _Made:
+    """Those of all archives of this process: what is made depends on nothing but the file."""
+    return _Made()
+
+
 def file_name(rows: Rows, segment: int) -> str:
     """The name of the file of a segment, by its position in the structure, in the first of the rows."""
     return str(rows.stored(f"sg_{segment:03d}_file").values[0])
 
 
 def _shape(dims: str) -> tuple[int, int]:
-    """Rows and columns of ``4096x4096``; more axes than two are laid one below the other."""
+    """Rows and columns of ``4096x4096``; further axes are stacked as rows."""
     sizes = [int(size) for size in dims.split("x") if size.isdigit()] or [1]
     return max(1, int(np.prod(sizes[1:]))), max(1, sizes[0])
 
@@ -145,7 +165,7 @@ _USUAL_SIZE = 16_000_000
 def storage_units(
     request: UnitsRequest, archive: Archive, recorded: Mapping[int, StorageUnit]
 ) -> StorageUnits:
-    """The units, recorded ones as they were; BadRequest if one is offline: by number none is brought online."""
+    """The units, recorded ones as recorded; BadRequest if one is offline: none is brought online by number."""
     units = tuple(recorded.get(sunum) or _unit(sunum, archive) for sunum in request.sunums)
     if any(unit.status == "N" for unit in units):
         raise BadRequest("User denies required full export")

@@ -1,7 +1,7 @@
-"""Units that an export has brought online: searches see their files from then on, on another disk.
+"""Units that an export has brought online: searches then see their files, on another disk.
 
-``StagedSeries`` stands between the core and a series, and shows ``NoDataDirectory`` for files that are
-still offline only.
+``StagedSeries`` stands between the core and a series, and shows ``NoDataDirectory`` for files that are still
+offline only.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def _nobody(series: Series, row: Rows, segment: Segment) -> Owner | None:
 
 @dataclass
 class Staging:
-    """The numbers of the units that were brought online; ``find_owner`` is told once there is an archive."""
+    """The numbers of the units that were brought online; ``find_owner`` is set once there is an archive."""
 
     units: set[int] = field(default_factory=set)
     find_owner: FindOwner = _nobody
 
     def directory(self, row: Rows) -> str | None:
-        """Where the files of a record lie that came online, None if they did not."""
+        """Where the files of a record that came online lie, None if they did not."""
         sunum, place = (int(row.stored(name).values[0]) for name in ("sunum", "slotnum"))
         if sunum not in self.units:
             return None
@@ -57,7 +57,7 @@ class Staging:
 
 
 class StagedSeries:
-    """A series as it is after some units came online (``mirror.simulator.base.SeriesData``)."""
+    """A series after some units came online (``mirror.simulator.base.SeriesData``)."""
 
     def __init__(self, data: SeriesData, staging: Staging) -> None:
         self._data, self._staging = data, staging

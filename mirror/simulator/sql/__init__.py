@@ -1,6 +1,6 @@
 """Conditions as PostgreSQL answers them, by an evaluator of the simulator's own.
 
-It shares neither grammar nor query engine with the mirror, so that the two can be held against each other.
+It shares neither grammar nor query engine with the mirror, so that the two can be checked against each other.
 """
 
 from mirror.simulator.sql.condition import Condition, read_condition

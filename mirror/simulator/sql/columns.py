@@ -1,4 +1,4 @@
-"""The columns that the table of a series has at the server."""
+"""The columns of a series' table at the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Segment, Series
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: What the server keeps of every record beside its keywords.
+#: What the server stores for every record in addition to its keywords.
 _OF_RECORD = {
     "recnum": "longlong",
     "sunum": "longlong",
@@ -22,8 +22,8 @@ _OF_RECORD = {
 def table_columns(series: Series) -> dict[str, str]:
     """Lower-case name to keyword type.
 
-    Constant and linked keywords have none, nor has an alias such as DATE-OBS. A keyword that each segment has its
-    own of has one a segment, ``datamin_000`` and so on, and none by its bare name.
+    Constant and linked keywords have no column, nor has an alias such as DATE-OBS. A keyword of which each segment has
+    its own has one per segment, ``datamin_000`` and so on, and none under its bare name.
     """
     keywords = {
         keyword.name.lower(): keyword.type
@@ -34,7 +34,7 @@ def table_columns(series: Series) -> dict[str, str]:
 
 
 def _of_links(series: Series) -> dict[str, str]:
-    """A static link keeps the target's number, a dynamic one whether it is set."""
+    """A static link has a column with the target's number, a dynamic one with whether it is set."""
     static = {f"ln_{x.name}_recnum".lower(): "longlong" for x in series.links if x.kind.upper() == "STATIC"}
     return static | {
         f"ln_{x.name}_isset".lower(): "short" for x in series.links if x.kind.upper() != "STATIC"
@@ -42,7 +42,7 @@ def _of_links(series: Series) -> dict[str, str]:
 
 
 def _of_segments(series: Series) -> dict[str, str]:
-    """The file of each segment of the series' own and, where its size varies, its axes."""
+    """The file of each of the series' own segments and, if its size varies, its axes."""
     columns: dict[str, str] = {}
     for number, segment in enumerate(s for s in series.segments if not _linked(s)):
         columns[f"sg_{number:03d}_file"] = "string"

@@ -1,7 +1,7 @@
-"""A condition bound to the columns of a series, and whether it holds for each of some rows.
+"""A condition bound to the columns of a series, and whether it is true for each of some rows.
 
-Types are found as PostgreSQL finds them, before any row is looked at: what does not fit is an error even where
-no record would be asked. Operations on constants are done then, too.
+Types are resolved as in PostgreSQL, before any row is read: a type error is an error even if no record would be
+evaluated. Operations on constants are done then, too.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _TRUE, _FALSE, _UNKNOWN = 1, 0, -1
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a series: ``holds`` tells for each row whether it is true, not false and not unknown."""
+    """A condition on a series: ``holds`` says for each row whether it is true, rather than false or unknown."""
 
     text: str
     tree: Node  #: as it was written
@@ -62,10 +62,10 @@ class Condition:
 def read_condition(
     text: str, columns: Mapping[str, str], *, series: str, query: str | None = None, offset: int = 0
 ) -> Condition:
-    """The condition that a clause says of a series with these ``columns`` (lower-case name to keyword type).
+    """The condition in a clause on a series with these ``columns`` (lower-case name to keyword type).
 
     SyntaxProblem and UnknownName, in PostgreSQL's words, show the place in ``query``, where the clause begins at
-    ``offset``; Refused for what PostgreSQL reads and nobody simulated.
+    ``offset``; Refused for what PostgreSQL accepts and the simulator does not.
     """
     tree = parse_condition(text, query=query, offset=offset)
     binder = _Binder(columns, series.lower(), text if query is None else query)
@@ -97,12 +97,12 @@ def _constant(type_: str, value: Any, position: int) -> _Term:
 
 
 class _Binder:
-    """One condition on its way; ``lazy`` counts the branches that PostgreSQL may never come to."""
+    """One condition being bound; ``lazy`` counts the branches that PostgreSQL may never evaluate."""
 
     def __init__(self, columns: Mapping[str, str], series: str, query: str) -> None:
         self.columns, self.series, self.query = columns, series, query
         self.lazy = 0
-        self.put_off: list[Refused] = []  #: what went wrong with constants there
+        self.put_off: list[Refused] = []  #: errors of constants there
 
     def fail(self, message: str, position: int, expected: str = "") -> NoReturn:
         raise SyntaxProblem(message, text=self.query, position=position, expected=expected)
@@ -166,7 +166,7 @@ class _Binder:
     # ---- conversion -----------------------------------------------------------------------------
 
     def coerced(self, term: _Term, target: str, *, explicit: bool = False) -> _Term:
-        """The term as a value of another type; SyntaxProblem if it does not become one."""
+        """The term as a value of another type; SyntaxProblem if it cannot be converted."""
         if term.type == target:
             return term
         if term.type == UNKNOWN:
@@ -191,7 +191,7 @@ class _Binder:
         return self.sized(made, node.type, node.position)
 
     def sized(self, term: _Term, name: TypeName, position: int) -> _Term:
-        """What ``varchar(5)`` and ``numeric(6, 2)`` make of it."""
+        """The result of ``varchar(5)`` and ``numeric(6, 2)``."""
         if not name.sizes and name.written not in ("char", "character", "name"):
             return replace(term, column=None)
         return self.applied(term.type, lambda value: types.sized(value, name), [term], position)
@@ -214,7 +214,7 @@ class _Binder:
         return made if fast is None or made.value is not None else _truth(fast, position)
 
     def as_text(self, term: _Term, other: _Term) -> _Term:
-        """Beside a text, anything is put together with it."""
+        """With a text as the other operand, anything can be concatenated."""
         if other.type in (TEXT, UNKNOWN) and term.type not in (TEXT, UNKNOWN):
             return self.coerced(term, TEXT, explicit=True)
         return term
@@ -222,7 +222,7 @@ class _Binder:
     def chosen(
         self, candidates: Sequence[Signature], args: list[_Term], position: int, missing: str
     ) -> _Term:
-        """The function that fits, on its arguments."""
+        """The matching function, applied to its arguments."""
         if (
             missing.startswith("operator")
             and all(a.type == UNKNOWN for a in args)
@@ -246,7 +246,7 @@ class _Binder:
         return self.applied(found.result, found.run, made, position)
 
     def applied(self, type_: str, function: Callable[..., Any], args: list[_Term], position: int) -> _Term:
-        """A strict function of its arguments: done now if they are constants, NULL where one is."""
+        """A strict function of its arguments: evaluated now if they are constants, NULL if one is."""
         if not args:
             return _constant(type_, function(), position)
         known = [a.value for a in args]
@@ -301,7 +301,7 @@ class _Binder:
     # ---- forms of their own -----------------------------------------------------------------------
 
     def shared(self, terms: Sequence[_Term], place: str, position: int) -> tuple[str, list[_Term]]:
-        """Terms made one type."""
+        """Terms converted to one type."""
         try:
             type_ = types.common_type([t.type for t in terms], place)
         except types.BadValueError as problem:
@@ -309,12 +309,12 @@ class _Binder:
         return type_, [self.coerced(t, type_) for t in terms]
 
     def coalesce(self, node: Call, args: list[_Term]) -> _Term:
-        """An argument is only looked at for the rows whose earlier ones are NULL."""
+        """An argument is evaluated only for the rows whose earlier ones are NULL."""
         type_, made = self.shared(args, "COALESCE", node.position)
         return _Term(type_, partial(_first_given, [m.run for m in made]), node.position)
 
     def extreme(self, node: Call, args: list[_Term]) -> _Term:
-        """Greatest and least pass over NULL."""
+        """GREATEST and LEAST ignore NULL."""
         type_, made = self.shared(args, node.name.upper(), node.position)
         runs, wanted = [m.run for m in made], 1 if node.name == "greatest" else -1
 
@@ -379,7 +379,7 @@ class _Binder:
     # ---- truth ------------------------------------------------------------------------------------
 
     def logic(self, node: Logic) -> _Term:
-        """What is decided by a constant is not computed, as PostgreSQL's planner has it."""
+        """What a constant decides is not computed, as in PostgreSQL's planner."""
         before = len(self.put_off)
         self.lazy += 1
         operands = [self.condition(o, node.op) for o in node.operands]
@@ -422,7 +422,7 @@ class _Binder:
         return _Term(BOOLEAN, run, node.position)
 
     def in_list(self, node: InList) -> _Term:
-        """Of two and more constants PostgreSQL makes an array of the common type; all else it compares one by one."""
+        """PostgreSQL makes an array of the common type from two and more constants; anything else it compares one by one."""
         operand = self.bind(node.operand)
         items = [self.bind(item) for item in node.items]
         fixed = [item for item in items if item.value is not None]
@@ -457,7 +457,7 @@ def _prefixed(op: str, operand: _Term) -> str:
 
 
 def _known(candidates: Sequence[Signature]) -> str:
-    """What would have been right, where that is short enough to say."""
+    """What would have been right, if that is short enough to say."""
     forms = list(dict.fromkeys(f"({', '.join(c.args)})" for c in candidates))
     return f"arguments {' or '.join(forms)}" if 0 < len(forms) < 4 else ""
 
@@ -486,7 +486,7 @@ def _strictly(function: Callable[..., Any], runs: Sequence[Callable[[Rows], Valu
 
 
 def _truth(truths: Callable[[Rows], NDArray[np.int8]], position: int) -> _Term:
-    """A condition that is found for all rows at once."""
+    """A condition that is evaluated for all rows at once."""
     known = {_TRUE: True, _FALSE: False, _UNKNOWN: None}
     return _Term(BOOLEAN, lambda rows: [known[t] for t in truths(rows).tolist()], position, fast=truths)
 
@@ -501,7 +501,7 @@ def _joined(
     decisive: bool,
     rows: Rows,
 ) -> NDArray[np.int8]:
-    """AND (False decides) or OR (True decides), each operand for the rows that are not decided yet."""
+    """AND (False decides) or OR (True decides), each operand for the rows that are still undecided."""
     made = np.full(len(rows), not decisive, dtype=np.int8)
     left = np.arange(len(rows), dtype=np.intp)
     for operand in operands:
@@ -532,7 +532,7 @@ def _first_true(
     default: Callable[[Rows], Values],
     rows: Rows,
 ) -> Values:
-    """CASE: a value is only made for the rows that come to it."""
+    """CASE: a value is computed only for the rows that reach it."""
     made: list[Any] = [None] * len(rows)
     left = np.arange(len(rows), dtype=np.intp)
 

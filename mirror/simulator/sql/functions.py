@@ -1,4 +1,4 @@
-"""PostgreSQL's functions of numbers and texts: for each name what it does with arguments of which types."""
+"""PostgreSQL's functions of numbers and texts: for each name, its implementations by argument types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mirror.simulator.sql.types import BOOLEAN, INTEGERS, NUMBERS, TEXT, Signatu
 
 DOUBLE = "double precision"
 _LONGEST_TEXT = 1 << 24
-#: Functions that PostgreSQL has, and that nothing of a series' table needs.
+#: Functions of PostgreSQL that no column of a series' table needs.
 NOT_SIMULATED = frozenset({
     "age", "array_length", "array_position", "clock_timestamp", "convert_from", "convert_to", "current_database",
     "current_schema", "current_setting", "date_part", "date_trunc", "decode", "encode", "extract", "format",
@@ -35,7 +35,7 @@ NOT_SIMULATED = frozenset({
     "setseed", "statement_timestamp", "string_to_array", "timeofday", "to_char", "to_date", "to_number",
     "to_timestamp", "transaction_timestamp", "unnest", "version",
 })  # fmt: skip
-#: They may only stand where many records are put together.
+#: Aggregates, which may not stand in a condition.
 AGGREGATES = frozenset(
     {"avg", "bool_and", "bool_or", "count", "every", "max", "min", "stddev", "string_agg", "sum", "variance"}
 )
@@ -213,7 +213,7 @@ def _initcap(text: str) -> str:
 
 
 def _substring(text: str, start: int, length: int | None = None) -> str:
-    """Places count from 1, and those before it count as well: the first 3 from place -1 are one character."""
+    """Positions count from 1, and those before it count as well: the first 3 from position -1 are one character."""
     if length is not None and length < 0:
         raise Refused("negative substring length not allowed")
     end = len(text) if length is None else start - 1 + length
@@ -221,7 +221,7 @@ def _substring(text: str, start: int, length: int | None = None) -> str:
 
 
 def _substring_like(text: str, pattern: str) -> str | None:
-    """What the first group matches, the whole where there is none; NULL if nothing does."""
+    """The match of the first group, or the whole match without groups; NULL without a match."""
     match = compiled(pattern, any_case=False).search(text)
     return None if match is None else match[1 if match.re.groups else 0]
 

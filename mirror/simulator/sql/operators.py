@@ -1,4 +1,4 @@
-"""PostgreSQL's operators: for each name what it does with operands of which types."""
+"""PostgreSQL's operators: for each name, its implementations by operand types."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COMPARISONS: Mapping[str, Callable[[int], bool]] = {
     ">": lambda order: order > 0,
     ">=": lambda order: order >= 0,
 }
-#: Operators that ask for the opposite order.
+#: Operators that compare in the opposite order.
 COMMUTED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -70,7 +70,7 @@ def _no_zero(divisor: Any) -> None:
 
 
 def finite(made: float, *sources: float) -> float:
-    """A float result; Refused if it overflowed: infinite, and no operand is."""
+    """A float result; Refused if it overflowed: infinite although no operand is."""
     if math.isinf(made) and not any(math.isinf(source) for source in sources):
         raise Refused("value out of range: overflow")
     return made
@@ -128,7 +128,7 @@ def _numeric(op: str) -> Callable[[Decimal, Decimal], Decimal]:
 
 
 def _beyond(op: str, left: Decimal, right: Decimal) -> Decimal:
-    """With NaN or infinities: as floats have it."""
+    """With NaN or infinities: as for floats."""
     if left.is_nan() or right.is_nan():
         return Decimal("NaN")
     if op in ("/", "%"):
@@ -143,7 +143,7 @@ def _beyond(op: str, left: Decimal, right: Decimal) -> Decimal:
 
 
 def quotient(left: Decimal, right: Decimal) -> Decimal:
-    """With at least 16 significant digits, by PostgreSQL's estimate on digits to the base 10,000."""
+    """With at least 16 significant digits, by PostgreSQL's estimate from base-10,000 digits."""
     weights = [_weight(left), _weight(right)]
     weight = weights[0][0] - weights[1][0] - (weights[0][1] <= weights[1][1])
     scale = max(_SIGNIFICANT - weight * 4, scale_of(left), scale_of(right), 0)
@@ -152,7 +152,7 @@ def quotient(left: Decimal, right: Decimal) -> Decimal:
 
 
 def _weight(value: Decimal) -> tuple[int, int]:
-    """The place and the value of the first digit to the base 10,000; 0, 0 for zero."""
+    """The position and value of the first base-10,000 digit; 0, 0 for zero."""
     if not value:
         return 0, 0
     weight = value.adjusted() // 4
@@ -160,7 +160,7 @@ def _weight(value: Decimal) -> tuple[int, int]:
 
 
 def weight(value: Decimal) -> int:
-    """The place of the first digit to the base 10,000."""
+    """The position of the first base-10,000 digit."""
     return _weight(value)[0]
 
 
@@ -231,7 +231,7 @@ def like(text: str, pattern: str, *, any_case: bool) -> bool:
     parts = _like_parts(pattern)
     if parts[-1][-1:] != [_NOTHING]:
         return _matches(parts, text)
-    # PostgreSQL only minds an escape character at the end when it comes to it.
+    # PostgreSQL complains about a final escape character only when it reaches it.
     before = (*parts[:-1], parts[-1][:-1])
     if any(_matches(before, text[:end]) for end in range(len(text))):
         raise Refused("LIKE pattern must not end with escape character")
@@ -239,7 +239,7 @@ def like(text: str, pattern: str, *, any_case: bool) -> bool:
 
 
 def lower(text: str) -> str:
-    """ASCII letters alone, as in the locale C."""
+    """Lower-cases ASCII letters only, as in the locale C."""
     return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
 
 

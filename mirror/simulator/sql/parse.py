@@ -1,4 +1,4 @@
-"""Reading a condition: a recursive descent with PostgreSQL's precedence, loosest first.
+"""Parses a condition: a recursive descent with PostgreSQL's precedence, loosest first.
 
 OR, AND, NOT, IS, comparisons, BETWEEN IN LIKE SIMILAR, all other operators, sums, products, ``^``, signs, ``::``.
 """
@@ -27,7 +27,7 @@ from mirror.simulator.sql.nodes import (
 from mirror.simulator.sql.tokens import Source, Token
 from mirror.simulator.sql.types import TYPE_NAMES, TypeName
 
-_DEEPEST = 100  #: parentheses, signs and the like within each other
+_DEEPEST = 100  #: the deepest nesting of parentheses, signs and the like
 _COMPARISONS = ("<", ">", "=", "<=", ">=", "<>")
 _SUMS, _PRODUCTS = ("+", "-"), ("*", "/", "%")
 _PATTERNS = {"like": "~~", "ilike": "~~*"}
@@ -42,7 +42,7 @@ _RESERVED = frozenset({
     "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when", "where", "window",
     "with", "similar", "like", "ilike", "is", "isnull", "notnull", "between",
 })  # fmt: skip
-#: What PostgreSQL reads, and nobody has answered here yet.
+#: What PostgreSQL accepts and the simulator does not.
 _NOT_SIMULATED = {
     **dict.fromkeys(("select", "with", "table", "exists"), "subselects are"),
     **dict.fromkeys(
@@ -57,9 +57,9 @@ _NOT_SIMULATED = {
 
 
 def parse_condition(text: str, *, query: str | None = None, offset: int = 0) -> Node:
-    """The tree of a condition; SyntaxProblem in PostgreSQL's words if it is none.
+    """The tree of a condition; SyntaxProblem in PostgreSQL's words if it is not one.
 
-    ``query`` and ``offset`` tell where the clause stands, for the positions in nodes and errors.
+    ``query`` and ``offset`` say where the clause is, for the positions in nodes and errors.
     """
     source = Source(text, text if query is None else query, offset)
     return _Parser(source, source.tokens()).whole()
@@ -77,7 +77,7 @@ def closes_early(text: str) -> bool:
 
 @dataclass(slots=True)
 class _Parser:
-    """The tokens, and how far reading has come."""
+    """The tokens, and the current position."""
 
     source: Source
     tokens: list[Token]
@@ -337,7 +337,7 @@ class _Parser:
         return node
 
     def row(self, first: Node, opening: Token) -> Node:
-        """``(a, b)``: a stand-in that only a comparison with another row takes."""
+        """``(a, b)``: a placeholder that only a comparison with another row accepts."""
         members = [first]
         while self.skip(","):
             members.append(self.nested(self.expression))
@@ -464,7 +464,7 @@ class _Parser:
         return tuple(args)
 
     def position_of(self) -> tuple[str, tuple[Node, ...]]:
-        """``position(text IN text)``; with commas it is no function."""
+        """``position(text IN text)``; with commas it is not a function."""
         part = self.nested(self.others)
         self.need("in")
         return "position", (self.nested(self.others), part)

@@ -71,7 +71,7 @@ _NAMED = {
 
 @lru_cache(maxsize=512)
 def compiled(pattern: str, any_case: bool) -> re.Pattern[str]:
-    """The Python pattern of an ARE, for ``search``; Refused in PostgreSQL's words if it is none."""
+    """The Python pattern of an ARE, for ``search``; Refused in PostgreSQL's words if it is invalid."""
     made = _translation(pattern, any_case)
     try:
         return re.compile(made.text, made.flags)
@@ -86,7 +86,7 @@ def found(text: str, pattern: str, *, any_case: bool) -> bool:
 
 @lru_cache(maxsize=512)
 def _searcher(pattern: str, any_case: bool) -> Callable[[str], object]:
-    """Of an expression without lookaround and back references, a search in linear time; else Python's own."""
+    """For an expression without lookaround and back references a search in linear time; else Python's own."""
     made = _translation(pattern, any_case)
     if made.regular:
         options = re2.Options()
@@ -155,7 +155,7 @@ def _translation(pattern: str, any_case: bool) -> _Translation:
 
 @dataclass(slots=True)
 class _Translator:
-    """Reads an ARE from left to right; each rule returns what Python is to read."""
+    """Reads an ARE from left to right; each rule returns its Python translation."""
 
     pattern: str
     any_case: bool

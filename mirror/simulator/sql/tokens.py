@@ -1,7 +1,7 @@
-"""Cutting a condition into tokens, as PostgreSQL does after DRMS has made its two replacements.
+"""Splits a condition into tokens, as PostgreSQL does after DRMS has made its two replacements.
 
-DRMS turns every ``"`` into ``'`` and ``$(time)`` into seconds, and puts the clause between parentheses as
-text: a parenthesis too many closes that one, and a comment without an end of line swallows it.
+DRMS turns every ``"`` into ``'`` and ``$(time)`` into seconds, and puts parentheses around the clause as
+text: a superfluous parenthesis closes that one, and a comment without a line end hides it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPE = re.compile(
     r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))|''", re.DOTALL
 )
-#: Digits of a number, and its exponent: beyond what any type of PostgreSQL holds.
+#: The most digits of a number, and its largest exponent: more than any type of PostgreSQL can hold.
 _LONGEST_NUMBER, _LARGEST_EXPONENT = 2000, 2000
 
 
 class Token(NamedTuple):
     """``kind`` is name, number, string, bits, mark, operator or end.
 
-    ``text`` is a name in lower case, an operator, a mark, or what stands between quotes. ``word`` is the same
-    for names, operators and marks, and "" for all else: what a rule of the grammar may ask for.
+    ``text`` is a name in lower case, an operator, a mark, or the text between quotes. ``word`` is the same for names,
+    operators and marks, and "" for all others: it is what grammar rules compare.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A condition, and where it stands in the query that an error has to show."""
+    """A condition, and its place in the query that errors show."""
 
     text: str
     query: str
@@ -60,7 +60,7 @@ class Source:
         raise SyntaxProblem(message, text=self.query, position=position, expected=expected)
 
     def tokens(self) -> list[Token]:
-        """All tokens between the server's parentheses, these included, and an end token."""
+        """All tokens between the server's parentheses, including these, and an end token."""
         text = self.text.replace('"', "'")
         tokens = [Token("mark", "(", self.offset, "(")]
         place = self._skip(text, 0)
@@ -84,7 +84,7 @@ class Source:
                 return place
 
     def _past_comment(self, text: str, start: int) -> int:
-        """Comments of this kind may stand within each other."""
+        """Comments of this kind may be nested."""
         depth, place = 0, start
         while place < len(text):
             if text.startswith("/*", place):

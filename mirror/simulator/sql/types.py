@@ -1,8 +1,8 @@
-"""Types of values, how they turn into each other, and which of several functions is meant.
+"""Types of values, how they are converted, and which of several functions is chosen.
 
 Values are Python's: int (smallint, integer, bigint), Decimal (numeric), float (real, which holds a single-precision
-value, and double precision), str (text), bool, and None for NULL. A quoted constant is ``unknown`` until it meets
-something with a type.
+value, and double precision), str (text), bool, and None for NULL. A quoted constant is ``unknown`` until it is combined
+with something that has a type.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
 _TRUE = frozenset({"t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"})
 _FALSE = frozenset({"f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"})
-#: Digits to which a numeric is exact: more than any that a condition writes.
+#: Digits to which a numeric is exact: more than any condition needs.
 _PRECISION = 4000
 
 
@@ -63,14 +63,14 @@ class TypeName(NamedTuple):
 
 
 class BadValueError(Refused):
-    """A value that PostgreSQL does not take; its text is PostgreSQL's."""
+    """A value that PostgreSQL rejects; its text is PostgreSQL's."""
 
 
 # ---- categories and implicit conversion -------------------------------------------------------------
 
 
 def category(type_: str) -> str:
-    """Types of one category can be made one of; unknown goes with all."""
+    """Types of one category can be converted to one of them; unknown fits all."""
     return "number" if type_ in NUMBERS else type_
 
 
@@ -80,14 +80,14 @@ def preferred(type_: str) -> bool:
 
 
 def coercible(source: str, target: str) -> bool:
-    """Whether a value becomes one of the type without being asked to."""
+    """Whether a value is converted to the type implicitly."""
     if source in (target, UNKNOWN):
         return True
     return source in NUMBERS and target in NUMBERS and NUMBERS.index(source) < NUMBERS.index(target)
 
 
 def common_type(types: Sequence[str], place: str) -> str:
-    """The type that all can be made (CASE, COALESCE, lists); BadValueError if there is none."""
+    """The type to which all can be converted (CASE, COALESCE, lists); BadValueError if there is none."""
     chosen = UNKNOWN
     for type_ in types:
         if type_ in (chosen, UNKNOWN):
@@ -106,7 +106,7 @@ def common_type(types: Sequence[str], place: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A function or operator of given types; it is NULL where an argument is, and never called with one."""
+    """A function or operator of given types; NULL if an argument is NULL, and never called with one."""
 
     args: tuple[str, ...]
     result: str
@@ -118,7 +118,7 @@ class AmbiguousError(Exception):
 
 
 def choose(candidates: Sequence[Signature], args: Sequence[str]) -> Signature | None:
-    """The candidate that PostgreSQL would take for arguments of these types; None if none fits.
+    """The candidate that PostgreSQL would choose for arguments of these types; None if none fits.
 
     The rules are those of "Function Type Resolution": exact matches, then preferred types, then the category
     of quoted constants, then the type that the other arguments share.
@@ -271,7 +271,7 @@ def _printed_numeric(value: Decimal) -> str:
 
 
 def _printed_float(value: float, type_: str) -> str:
-    """The shortest digits that give the value back, with an exponent beyond 15 (real: 6) of them."""
+    """The shortest digits that restore the value, with an exponent beyond 15 (real: 6) of them."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value == 0.0:
@@ -307,7 +307,7 @@ def integer(value: int, type_: str) -> int:
 
 
 def plain(value: Decimal) -> Decimal:
-    """Without an exponent above 0: 1E+3 has no digits after its point, as 1000."""
+    """Without an exponent above 0: 1E+3 becomes 1000, which has no digits after its point."""
     if value.is_finite() and int(value.as_tuple().exponent) > 0:
         with localcontext() as context:
             context.prec = _PRECISION
@@ -357,7 +357,7 @@ def as_numeric(value: Any, source: str) -> Decimal:
 
 
 def as_integer(value: Any, type_: str) -> int:
-    """A number rounded to an integer: a numeric away from zero where it lies between two, a float to the even one."""
+    """A number rounded to an integer: a numeric half away from zero, a float half to even."""
     if isinstance(value, float | Decimal):
         if not math.isfinite(value):
             kind = "NaN" if math.isnan(value) else "infinity"
@@ -371,7 +371,7 @@ def as_integer(value: Any, type_: str) -> int:
 
 
 def converter(source: str, target: str, *, explicit: bool) -> Callable[[Any], Any] | None:
-    """What turns values of one type into those of another; None if that does not exist."""
+    """Converts values of one type to another; None if there is no such conversion."""
     if source == target:
         return lambda value: value
     if target == TEXT:
@@ -402,7 +402,7 @@ def _from_bits(bits: str, type_: str) -> int:
 
 
 def sized(value: Any, name: TypeName) -> Any:
-    """A value cut or rounded to what was written behind the type: ``varchar(5)``, ``numeric(6, 2)``."""
+    """A value cut or rounded to the size after the type: ``varchar(5)``, ``numeric(6, 2)``."""
     if value is None or (not name.sizes and name.written not in ("char", "character", "name")):
         return value
     if name.type == "numeric":

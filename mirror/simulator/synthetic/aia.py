@@ -1,7 +1,7 @@
 """AIA: the exposures of aia.lev1, and the two series that name them by slots of 12 and 24 seconds.
 
 In every 24 seconds the four telescopes take 16 exposures: seven EUV wavelengths twice, and 1600 and
-1700 once. No two fall into the same second, so that T_REC alone already tells exposures apart.
+1700 once. No two fall into the same second, so T_REC alone distinguishes exposures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KNOWN_FSN, _KNOWN_TIME = 20781661, parse_time("2011-02-15T00:00:01.34Z")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What differs from one wavelength to the next."""
+    """The properties of one wavelength."""
 
     telescope: int
     wave_str: str
@@ -107,12 +107,12 @@ def lev1_columns(axis: SlotAxis) -> Mapping[str, ColumnFunction]:
 
 
 def mean_of(wavelength: int) -> float:
-    """About the mean of the images of a wavelength, in DN; of another, that of 171."""
+    """About the mean of the images of a wavelength, in DN; for an unknown one, that of 171."""
     return _CHANNELS.get(wavelength, _CHANNELS[171]).mean
 
 
 def by_channel(member: str) -> ColumnFunction:
-    """A column that only depends on the wavelength."""
+    """A column that depends only on the wavelength."""
     known = {wavelength: getattr(channel, member) for wavelength, channel in _CHANNELS.items()}
     slots = np.array(sorted(known))
     values = np.array([known[wavelength] for wavelength in slots.tolist()])
@@ -132,7 +132,7 @@ def _quality(frame: Frame) -> Values:
 
 
 def _mean(frame: Frame) -> Floats:
-    """DATAMEAN: as bright as the channel, with the cycle of activity and the aging of the instrument."""
+    """DATAMEAN: the channel's brightness, with the cycle of activity and the aging of the instrument."""
     years = (frame.time - _KNOWN_TIME) / (365.25 * DAY)
     activity = 1.0 + 0.35 * np.sin((years - 0.6) * 2 * np.pi / 11.0)
     return frame["*mean*"] * activity * np.exp(-0.05 * years) * frame.around("DATAMEAN", 1.0, 0.05)

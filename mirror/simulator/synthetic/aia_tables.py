@@ -1,10 +1,10 @@
 """AIA's tables of calibration: aia.response and aia.master_pointing3h.
 
-aia.response is some hundred records, versions of a table of effective areas; they are simply listed. The columns
-of aia.master_pointing3h for each channel are those that aiapy and JSOC's own programs read; VERSION and the values
-are made up. Two things that aiapy's own tests know are as at JSOC: how much of its first area the channel at 94
-angstroms has in 2015 and that at 4500 never loses any, and that the span of 2021-01-01T06:00 was not fitted, and
-belongs to the record before it.
+aia.response has some hundred records, versions of a table of effective areas; they are simply listed. The columns of
+aia.master_pointing3h for each channel are those that aiapy and JSOC's own programs read; VERSION and the values are
+invented. Two facts that aiapy's own tests check are as at JSOC: how much of its first area the channel at 94 angstroms
+has in 2015, while that at 4500 never loses any; and that the span of 2021-01-01T06:00 was not fitted, and belongs
+to the record before it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ POINTING_LAG = 10 * DAY
 POINTING = UtcGrid(3 * 3600.0)
 POINTING_LOST = parse_time("2021-01-01T06:00:00Z")
 _POINTED = ("094", "131", "171", "193", "211", "304", "335", "1600", "1700", "4500")
-#: Where the middle of the Sun is in the pictures of each telescope, its scale, and its rotation.
+#: The centre of the Sun in the images of each telescope, the scale, and the rotation.
 _TELESCOPES = {
     1: (2053.3, 2047.7, 0.600109, -0.0192),
     2: (2053.0, 2046.8, 0.600698, -0.0191),
@@ -141,7 +141,7 @@ _TELESCOPE = {
 
 
 def _pointing(channel: str) -> Mapping[str, ColumnFunction]:
-    """The four columns of a channel; a fit fails now and then, and all four are missing."""
+    """The four columns of a channel; a fit fails now and then, and then all four are missing."""
     x, y, scale, rotation = _TELESCOPES[_TELESCOPE[channel]]
 
     def fitted(member: str, value: float, spread: float, drift: float) -> ColumnFunction:
@@ -161,7 +161,7 @@ def _pointing(channel: str) -> Mapping[str, ColumnFunction]:
 
 
 def pointing_columns(gaps: Stretches) -> Mapping[str, ColumnFunction]:
-    """The columns of aia.master_pointing3h, where a record lasts until the next: over the spans in ``gaps``."""
+    """The columns of aia.master_pointing3h, where a record is valid until the next: over the spans in ``gaps``."""
 
     def stop(frame: Frame) -> Floats:
         following = frame.slot + 1

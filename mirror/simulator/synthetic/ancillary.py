@@ -1,9 +1,9 @@
-"""What instruments are helped by: the orbit of SDO, and NOAA's list of active regions.
+"""Auxiliary series: the orbit of SDO, and NOAA's list of active regions.
 
-Names and units of the orbit vectors are those of JSOC's own programs; that there is one a minute is what the keyword
-ORB_REC of aia.lev1 shows. Names of the columns of jsoc.noaa_active_regions are those of the trigger that fills
-it. Values are made up: the orbit as everywhere here, the regions those of the HARPs (so each begins and ends with
-its HARP), their classes by chance.
+Names and units of the orbit vectors are those of JSOC's own programs; the keyword ORB_REC of aia.lev1 shows that there
+is one per minute. Names of the columns of jsoc.noaa_active_regions are those of the trigger that fills it. Values are
+invented: the orbit is that of the other series, the regions are those of the HARPs (so each begins and ends with its
+HARP), their classes are random.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _from_earth(member: str, at: int) -> ColumnFunction:
 
 
 def _product(form: str) -> ColumnFunction:
-    """The file of the week that vectors are taken from."""
+    """The file of the week from which vectors are taken."""
     return lambda frame: texts(form, (frame.time // (7 * DAY)).astype(np.int64))
 
 

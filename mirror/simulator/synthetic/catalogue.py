@@ -1,7 +1,7 @@
-"""All synthetic series, put together: which keywords, records and times belong to which.
+"""All synthetic series: which keywords, records and times each of them has.
 
 A series begins in May 2010, MDI's in 1996, IRIS's in 2013, and ends some days before now, as definitive
-data do; those of near real time go on to the last hour.
+data do; near-real-time series go on to the last hour.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _OBSERVABLES = {
 _CHARTS = ("hmi.synoptic_mr_720s", "hmi.synoptic_mr_polfil_720s", "hmi.b_synoptic")
 _BY_MERIDIAN = {"hmi.rdVflows_fd15_frame": maps.FLOW_MERIDIANS, "hmi.v_avg120": maps.AVERAGE_MERIDIANS}
 _MODES = {"hmi.v_sht_modes": maps.MODES, "hmi.v_sht_2drls": maps.ROTATION}
-#: With the share of days that have a gap, and the longest gap in slots.
+#: Each with the share of days that have a gap, and the longest gap in slots.
 _MDI = {
     "mdi.fd_V": ({**mdi.MDI_COLUMNS, **mdi.VELOCITY}, 400),
     "mdi.fd_M_lev182": (mdi.MDI_COLUMNS, 400),
@@ -66,9 +66,9 @@ _NRT_LAG = 2 * 3600.0
 
 
 def synthetic_series(now: Callable[[], float], side: int | None = None) -> list[SeriesData]:
-    """Every series; ``now`` tells the time in seconds after 1977.01.01_TAI, and may go on.
+    """Every series; ``now`` gives the time in seconds after 1977.01.01_TAI, and may advance.
 
-    With ``side`` images of the whole disk have so many pixels a side.
+    With ``side`` images of the whole disk have so many pixels per side.
     """
     designs = {design.blueprint.series.name: design for design in _designs(now, side)}
     held: list[SeriesData] = [SyntheticSeries(design) for design in designs.values()]
@@ -94,7 +94,7 @@ def _designs(now: Callable[[], float], side: int | None) -> Iterator[Design]:
 
 
 def _listed(designs: Mapping[str, Design]) -> Iterator[SeriesData]:
-    """Series that hold no records: another one's structure under their own name."""
+    """Series without records: another one's structure under their own name."""
     for name, told in load_facts("names")["series"].items():
         design = designs[told["like"]]
         yield ListedSeries(replace(design, blueprint=design.blueprint.named(name, told["note"])))
@@ -120,7 +120,7 @@ def _observable(
 
 
 def _camera(strands: Strands) -> Functions:
-    """CAMERA where it is a prime key, and so cannot go by the time."""
+    """CAMERA where it is a prime key, and so cannot depend on the time."""
     if "camera" not in strands.keys:
         return {}
     return {"CAMERA": lambda frame: strands.keys["camera"][frame.strand]}
@@ -169,7 +169,7 @@ def _strands(harps: Harps, key: str) -> Strands:
 
 
 def _by_strand(blueprint: Blueprint) -> Timing:
-    """The timing of patches: chance goes by the patch, too."""
+    """The timing of patches: chance depends on the patch, too."""
     axis = blueprint.axis
 
     def timing(strand: Ints, slot: Ints) -> tuple[Floats, Ints]:
@@ -217,7 +217,7 @@ def _mode_series(shop: Workshop, blueprint: Blueprint, keys: Mapping[str, Ints])
 
 def _aia(shop: Workshop) -> Iterator[Design]:
     lev1, euv, uv = (load(f"aia.lev1{name}") for name in ("", "_euv_12s", "_uv_24s"))
-    gaps = shop.stretches("aia gaps", uv, share=0.2, longest=40)  # in the 24 s that all have in common
+    gaps = shop.stretches("aia gaps", uv, share=0.2, longest=40)  # in the 24 s that all share
     source = _lev1(shop, lev1, gaps.scaled(aia.PLACES))
     yield source
     yield _aia_slots(shop, euv, aia.EUV, gaps.scaled(2), source)

@@ -1,8 +1,8 @@
-"""Columns of values: what a keyword holds for some records, computed when it is asked for.
+"""Columns of values: what a keyword has for some records, computed on request.
 
-A column function takes a ``Frame`` and returns an array with one stored value a record, or a single
-value for all. It may ask the frame for other columns by name. Functions of one instrument lie together
-in a dict from keyword names to functions, in the module of that instrument.
+A column function takes a ``Frame`` and returns an array with one stored value per record, or a single
+value for all. It may use other columns of the frame by name. The functions of one instrument are in a dict
+from keyword names to functions, in the module of that instrument.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mirror.simulator.synthetic.structure import Blueprint, Typical, load_facts
 ColumnFunction = Callable[["Frame"], Any]
 
 
-#: A column that is no keyword: which records are blank, as for an exposure that was never taken.
+#: A column that is not a keyword: which records are blank, as for an exposure that was never taken.
 BLANK = "*blank*"
 _IN_BLANK = frozenset({"DATE", "QUALITY", "T_REC_index", "BLD_VERS", "CALVER64", "HISTORY"})
 _ALIASES = {"DATE-OBS": "DATE__OBS"}
@@ -33,9 +33,9 @@ _ALIASES = {"DATE-OBS": "DATE__OBS"}
 class Frame:
     """Some records of one series, and the columns of them computed so far.
 
-    ``slot``, ``strand`` and ``newer`` (is a newer version) are what each record's number stands for.
-    ``time``: the nominal time of the record. ``ident``: what chance depends on, a number for each
-    record's observation; versions of one record, and other series of one instrument, share it.
+    ``slot``, ``strand`` and ``newer`` (is a newer version) are derived from each record's number.
+    ``time``: the nominal time of the record. ``ident``: the number of each record's observation, on which chance
+    depends; versions of one record, and other series of one instrument, share it.
     ``quiet``: where chance never strikes (see ``Facts.quiet``).
     """
 
@@ -82,7 +82,7 @@ class Frame:
         return name in self._functions
 
     def _column(self, keyword: Keyword) -> Values:
-        with np.errstate(invalid="ignore"):  # integers made of values that blank records do not have
+        with np.errstate(invalid="ignore"):  # integers from values that blank records do not have
             values = typed(self._made(keyword), keyword, len(self))
         if BLANK in self._functions and not self._stays(keyword):
             values[self[BLANK]] = missing_value(keyword.type)
@@ -90,12 +90,12 @@ class Frame:
         return values
 
     def _stays(self, keyword: Keyword) -> bool:
-        """Whether a blank record holds this keyword all the same."""
+        """Whether a blank record has this keyword all the same."""
         primary = any(key.name == keyword.name for key in self.blueprint.series.primekeys)
         return primary or keyword.name in _IN_BLANK or _has_default(self.blueprint, keyword)
 
     def _made(self, keyword: Keyword) -> Any:
-        """From a function, else what is typical, else the default of a constant, else missing."""
+        """From a function, else the typical value, else the default of a constant, else missing."""
         name = _ALIASES.get(keyword.name, keyword.name)
         if name in self._functions:
             return self._functions[name](self)
@@ -115,7 +115,7 @@ class Frame:
         return np.rint(drawn) if kind in INTEGER_TYPES else drawn
 
     def view(self, place: str) -> View:
-        """The Sun seen from "sdo", "earth" or "l1" at the nominal times; made once."""
+        """The Sun seen from "sdo", "earth" or "l1" at the nominal times; computed once."""
         if place not in self._views:
             look = {"sdo": self.sky.from_sdo, "earth": self.sky.from_earth, "l1": self.sky.from_l1}[place]
             self._views[place] = look(self.time)
@@ -197,13 +197,13 @@ def observer_columns(place: str) -> Mapping[str, ColumnFunction]:
 
 @dataclass(frozen=True)
 class Pins:
-    """Values of some records that are known: ``members`` by slot."""
+    """Known values of some records: ``members`` by slot."""
 
     slots: Ints  #: ascending
     members: tuple[dict[str, Any], ...]
 
     def apply(self, name: str, slot: Ints, values: NDArray[Any]) -> None:
-        """Puts what is known of a column in its place in ``values``."""
+        """Puts known values of a column into ``values``."""
         for at, members in zip(self.slots.tolist(), self.members, strict=True):
             if name in members:
                 values[slot == at] = members[name]
@@ -232,7 +232,7 @@ class Facts:
         return (span >= 0) & (times <= stops[np.maximum(span, 0)])
 
     def pins(self, blueprint: Blueprint) -> Pins:
-        """What is known of the records of a series, which has slots if there is anything."""
+        """The known values of records of a series, which has slots if there are any."""
         known = self.records.get(blueprint.series.name, {})
         slots = np.array([blueprint.axis.slot(parse_time(text)) for text in known], dtype=np.int64)
         return Pins(slots, tuple(known.values()))

@@ -1,4 +1,4 @@
-"""The design of a synthetic series, all that its rows are computed from and no rows; and how designs are made."""
+"""The design of a synthetic series: everything from which its rows are computed, without rows; and how designs are made."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mirror.simulator.synthetic.structure import Blueprint
 
 FOREVER = parse_time("2045.01.01_TAI")  #: beyond every clock
 LAG = 8 * DAY  #: after which definitive records are there, and their newer versions too
-REDONE = 1 << 27  #: what the record numbers of newer versions are higher by
-#: Pixels a side of images of the whole disk.
+REDONE = 1 << 27  #: by how much the record numbers of newer versions are higher
+#: Pixels per side of images of the whole disk.
 FULL = 4096
 _EARLIEST = parse_time("1996.01.01_TAI")
 
 Functions = Mapping[str, ColumnFunction]
 
-#: For each strand and slot its nominal time, and the number that chance goes by.
+#: For each strand and slot its nominal time, and the number on which chance depends.
 Timing = Callable[[Ints, Ints], tuple[Floats, Ints]]
 
 
@@ -40,9 +40,9 @@ class Target:
 class Design:
     """One series.
 
-    ``functions`` by keyword, ``axes`` by lower-case column, ``targets`` by link. ``is_quiet`` tells at
-    which times chance never strikes. ``listed``: the numbers of its population are not in the order of the
-    prime keys, and several may be versions of one record; only the evaluator can count them.
+    ``functions`` by keyword, ``axes`` by lower-case column, ``targets`` by link. ``is_quiet`` says at which times
+    chance never strikes. ``listed``: the numbers of its population are not in the order of the prime keys, and several
+    may be versions of one record; only the evaluator can count them.
     """
 
     blueprint: Blueprint
@@ -80,7 +80,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Workshop:
-    """``now`` tells the time in seconds after 1977.01.01_TAI; it may go on."""
+    """``now`` gives the time in seconds after 1977.01.01_TAI; it may advance."""
 
     now: Callable[[], float]
     sky: Ephemeris
@@ -102,10 +102,10 @@ class Workshop:
         longest: int,
         lost: Iterable[tuple[float, float]] = (),
     ) -> Stretches:
-        """Chance stretches on the grid of a series, a day each block, none in quiet spans."""
+        """Random stretches on the grid of a series, a day per block, none in quiet spans."""
         axis = blueprint.axis
         key = stream, axis.epoch, axis.step
-        if key in self._made:  # the series of a cadence have them in common
+        if key in self._made:  # the series of a cadence share them
             return self._made[key]
         self._made[key] = Stretches(
             stream,
@@ -134,7 +134,7 @@ class Workshop:
         timing: Timing,
         axes: Mapping[str, Axis],
     ) -> Design:
-        """A series with the axes that are told."""
+        """A series with the given axes."""
         if self.side is not None:
             blueprint, functions = smaller(blueprint, functions, self.side)
         return Design(
@@ -150,7 +150,7 @@ class Workshop:
 
 
 def on_grid(blueprint: Blueprint) -> Timing:
-    """The timing of records that are named by slots; chance goes by the slot."""
+    """The timing of records that are named by slots; chance depends on the slot."""
     axis = blueprint.axis
 
     def timing(strand: Ints, slot: Ints) -> tuple[Floats, Ints]:
@@ -173,7 +173,7 @@ def slot_columns(blueprint: Blueprint) -> Functions:
 
 
 def smaller(blueprint: Blueprint, functions: Functions, side: int) -> tuple[Blueprint, Functions]:
-    """A series whose images of the whole disk have ``side`` pixels a side, with keywords that point to the same places."""
+    """A series whose images of the whole disk have ``side`` pixels per side, with keywords that point to the same places."""
     series, whole = blueprint.series, f"{FULL}x{FULL}"
     # The images of the slotted series of AIA are those of aia.lev1, and so is their pointing.
     of_disk = any(s.dims == whole for s in series.segments) or series.name.startswith("aia.lev1")

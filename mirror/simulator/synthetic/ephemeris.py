@@ -1,4 +1,4 @@
-"""Where the Sun, the Earth and SDO are: what the keywords CRLT_OBS, CAR_ROT, DSUN_OBS, OBS_VR are made of.
+"""Positions of the Sun, the Earth and SDO, from which the keywords CRLT_OBS, CAR_ROT, DSUN_OBS, OBS_VR are computed.
 
 The Earth comes from ``erfa`` (the routines below astropy) on a grid of four days, between which a cubic
 interpolation is good to ten kilometres. SDO flies a circle around the Earth, inclined and geosynchronous,
@@ -151,7 +151,7 @@ def _dot(one: Vectors, other: Vectors) -> Floats:
     """The scalar product of vectors in the last axis.
 
     Written out, because ``@`` and ``einsum`` add in another order for one record than for many, and a
-    record's last bits may not depend on what was asked together with it.
+    record's last bits must not depend on the other records of a request.
     """
     product = one * other
     return np.asarray(product[..., 0] + product[..., 1] + product[..., 2])

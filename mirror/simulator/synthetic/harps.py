@@ -1,8 +1,8 @@
 """Active region patches, of HMI (HARPs) and of MDI (TARPs): when each begins and ends, where it is, how large.
 
-Numbers, birth times and NOAA regions of some HARPs are known; the others are born evenly in between, and their
-regions are made up. Near real time has patches and numbers of its own at JSOC; here they are those of the
-definitive series, counted from the first day of near real time.
+Numbers, birth times and NOAA regions of some HARPs are known; the others are spread evenly in between, and their
+regions are invented. At JSOC near real time has patches and numbers of its own; here they are those of the definitive
+series, counted from the first day of near real time.
 """
 
 from __future__ import annotations
@@ -164,11 +164,11 @@ def _births(facts: Facts, axis: SlotAxis, numbers: Ints) -> Ints:
 
 
 def _crowd(facts: Facts, axis: SlotAxis, first: Ints, stop: Ints) -> tuple[Ints, Ints]:
-    """Stretches and shifts HARPs around one span so that each has the number of records that is known."""
+    """Stretches and shifts HARPs around one span so that each has the known number of records."""
     begin = axis.slot(facts.crowd_first)
     end = begin + facts.crowd_slots
     there = np.flatnonzero((first < end) & (stop > begin))
-    # Those whose times are known stay as they are: they are there all the time, and so come first.
+    # Those whose times are known stay unchanged: they are present all the time, and so come first.
     known = [harp for harp in there.tolist() if harp + 1 in facts.harps]
     counts = sorted(facts.crowd_records, reverse=True)
     for place, harp in enumerate([*known, *(harp for harp in there.tolist() if harp not in known)]):
@@ -211,11 +211,11 @@ def _placed(
 def _regions(
     numbers: Ints, first: Ints, axis: SlotAxis, named: Mask, known: Mapping[int, tuple[int, ...]]
 ) -> tuple[Ints, Ints, Values]:
-    """First NOAA number, their count, and their list, of each patch: known ones, else by the time of birth."""
+    """First NOAA number, count and list of each patch: known ones, else by the time of birth."""
     at = [axis.slot(parse_time(text)) for text in _NOAA]
     order = np.argsort(first, kind="stable")
     order = order[named[order]]
-    # Numbers rise with time, and no two patches have the same one: those in between have none.
+    # Numbers grow with time, and no two patches share one: those in between have none.
     rising = np.floor(np.interp(first[order], at, list(_NOAA.values()))).astype(np.int64)
     new = np.diff(np.maximum.accumulate(rising), prepend=0) > 0
     region = np.zeros(len(numbers), dtype=np.int64)

@@ -43,18 +43,18 @@ _CALIBRATION = {
 
 
 def observed(frame: Frame) -> Floats:
-    """T_OBS: the nominal time is that of light at one astronomical unit."""
+    """T_OBS: the nominal time is that of the light at one astronomical unit."""
     return frame.time + (frame.view("sdo").distance - AU) / LIGHT
 
 
 def _exposed(frame: Frame) -> Floats:
-    """DATE__OBS, to a tenth of a second: the side camera alone takes longer."""
+    """DATE__OBS, to a tenth of a second: the side camera takes longer."""
     half = np.where(frame["CAMERA"] == 1, 67.5, 45.0)
     return np.rint(10.0 * (frame["T_OBS"] - half)) / 10.0
 
 
 def processed(frame: Frame) -> Floats:
-    """DATE: four days later, a day at a time in order; newer versions two days after that."""
+    """DATE: four days later, in order, a day at a time; newer versions two days after that."""
     midnight = np.floor(frame.time / DAY) * DAY
     order = (frame.time - midnight) / frame.blueprint.axis.step
     return midnight + 4 * DAY + 63960.0 + 35.0 + 2.0 * np.floor(order) + 2 * DAY * frame.newer
@@ -79,12 +79,12 @@ def missing_pixels(frame: Frame) -> Values:
 
 
 def _scale(frame: Frame) -> Floats:
-    """CDELT: the optics breathe with the seasons."""
+    """CDELT: the optics expand and shrink with the seasons."""
     return 0.50421 + 9e-5 * np.sin(frame.time / (365.25 * DAY) * 2 * np.pi) + frame.around("CDELT", 0.0, 4e-6)
 
 
 def camera_by_time(frame: Frame) -> Values:
-    """CAMERA of a series whose records are made of both cameras since 2016."""
+    """CAMERA of a series whose records are made from both cameras since 2016."""
     return np.where(frame.time < BOTH_CAMERAS, 1, 3)
 
 
@@ -155,7 +155,7 @@ _OBSERVABLE: Mapping[str, ColumnFunction] = {
     "COMMENT": lambda frame: "De-rotation: ON; Un-distortion: ON; Re-centering: ON; Re-sizing: OFF",
 }
 
-#: The observables that take two cameras together.
+#: The observables made by two cameras together.
 SLOW_OBSERVABLE: Mapping[str, ColumnFunction] = _OBSERVABLE
 
 #: Those of the front camera alone.

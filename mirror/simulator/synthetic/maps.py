@@ -1,10 +1,10 @@
 """Maps and tables made of many HMI (and MDI) images: synoptic charts, polar fields, flows, averages, modes.
 
-Of the charts the keywords are those of real headers (of the small ones, with the numbers of the large), and their
-segments ``synopMr``, ``Mr_polfil``, ``Br``, ``Bt`` and ``Bp`` those that scripts ask for. Of the mean polar fields the
-segments are those of the program that writes them, and CAPN2 and CAPS2 and their sisters what scripts ask for.
-Of hmi.v_avg120 the segments are known, of hmi.rdVflows_fd15_frame their names and that they are directories of
-text files, here one text file each. What is not said is made up: all other keywords, ``epts``, and all values.
+The charts have the keywords of real headers (of small charts, with the numbers of large ones), and the segments
+``synopMr``, ``Mr_polfil``, ``Br``, ``Bt`` and ``Bp`` that scripts ask for. The mean polar fields have the segments of
+the program that writes them, and CAPN2, CAPS2 and the like as scripts ask for them. The segments of hmi.v_avg120 are
+known; of hmi.rdVflows_fd15_frame their names are, and that they are directories of text files, here one text file
+each. Everything else is invented: all other keywords, ``epts``, and all values.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def middle(sky: Ephemeris, rotation: Ints) -> Floats:
 
 
 def rotation_at(time: float) -> int:
-    """The rotation that a time lies in."""
+    """The rotation at a time."""
     near = int((time - rotation_start(np.zeros(1))[0]) / _ROTATION)
     return near if rotation_start(np.array([near]))[0] <= time else near - 1
 
@@ -121,7 +121,7 @@ AVERAGE_MERIDIANS = np.array([60, 180, 300])  #: three averages a rotation
 
 
 def meridian_timing(meridians: Ints) -> Timing:
-    """The timing of records by rotation and central meridian: when the Sun shows that meridian."""
+    """The timing of records by rotation and central meridian: when that meridian faces the observer."""
 
     def timing(strand: Ints, rotation: Ints) -> tuple[Floats, Ints]:
         return rotation_start(rotation + 1.0 - meridians[strand] / 360.0), rotation * 1000 + meridians[strand]
@@ -148,7 +148,7 @@ LENGTH_DAYS = 72
 LAG_DAYS = LENGTH_DAYS + 22  #: from the start of a time series to its fit
 _POINTS = LENGTH_DAYS * 1920  # of a series with 45 s between them
 
-#: The prime keys beside T_START, a strand each.
+#: The prime keys other than T_START, a strand each.
 MODES: Mapping[str, Ints] = {
     "lmin": np.array([0, 0]),
     "lmax": np.array([200, 300]),

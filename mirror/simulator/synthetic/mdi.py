@@ -1,7 +1,8 @@
 """MDI on SOHO, 1996 to 2011: full disk images of every minute and of every 96 minutes.
 
-The keywords of mdi.fd_M_96m_lev182 are those of a real header, but for the time of its slot 0, which there is half a
-minute later than its times of slots tell. Those of mdi.fd_Ic_interp are mdi.fd_Ic's, also from a header; INTERP is made up.
+The keywords of mdi.fd_M_96m_lev182 are those of a real header, except for the time of its slot 0, which is half a
+minute later there than its slot times imply. Those of mdi.fd_Ic_interp are mdi.fd_Ic's, also from a header; INTERP is
+invented.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def _centre(stream: str, mean: float) -> ColumnFunction:
 
 
 def _quality(frame: Frame) -> Values:
-    """QUALITY: 512 while the roll angle is not nominal, as often in the later years."""
+    """QUALITY: 512 while the roll angle is not nominal, as often in later years."""
     rolled = (frame.time // (90 * DAY)).astype(np.int64) % 2 == 1
     return np.where(rolled & (frame.time > parse_time("2003.07.01_TAI")), 512, 0)
 
@@ -66,7 +67,7 @@ EVERY_96_MINUTES: Mapping[str, ColumnFunction] = {
     "DATE__OBS": lambda frame: frame.time + 60.0,
 }
 
-#: What the Dopplergrams have beside.
+#: What the Dopplergrams have in addition.
 VELOCITY: Mapping[str, ColumnFunction] = {
     "DATAMEAN": lambda frame: frame["OBS_VR"] + frame.around("DATAMEAN", 12.0, 20.0),
     "DATAMEDN": lambda frame: frame["DATAMEAN"] + frame.around("DATAMEDN", 3.0, 5.0),

@@ -1,7 +1,7 @@
 """Chance that is the same at every start: hashes of integers, a column at a time.
 
-A value depends only on the number it is for (a slot, an exposure) and on the name of the stream, never
-on what was asked before or together with it.
+A value depends only on its number (a slot, an exposure) and on the name of the stream, never on earlier or other
+parts of a request.
 """
 
 from __future__ import annotations

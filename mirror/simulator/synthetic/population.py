@@ -1,9 +1,8 @@
-"""Which records a synthetic series holds, and their numbers: arithmetic on slots, nothing is listed.
+"""Which records a synthetic series has, and their numbers: arithmetic on slots, nothing is listed.
 
-A series is a bundle of *strands*. In a strand the slots of one key run from a first to a last, and all
-other prime keys stay the same: the two cameras of hmi.M_720s, the seven wavelengths of
-aia.lev1_euv_12s, the thousands of HARPs. Every record has a recnum from which strand, slot and version
-are computed back, so that a recnum is all that the rows of an answer are made of.
+A series consists of *strands*. In a strand the slots of one key run from a first to a last, and all other prime keys
+stay the same: the two cameras of hmi.M_720s, the seven wavelengths of aia.lev1_euv_12s, the thousands of HARPs. Strand,
+slot and version of a record can be computed from its recnum, so the rows of an answer are made from recnums alone.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from mirror.drms.recordset import FloatRange, IntRange, Term
 from mirror.errors import Refused
 from mirror.simulator.synthetic.noise import Floats, Ints, Mask, below, uniform
 
-#: More rows than this are never listed; a real server would run into its time limit.
+#: More rows than this are never listed; a real server would exceed its time limit.
 MOST_ROWS = 20_000_000
 _MANY = 100  # strands: so many do not have all their slots in common, and are listed one by one
 _LEAP_CLOCKS = np.array(LEAP_CLOCKS)
@@ -35,7 +34,7 @@ class Span(NamedTuple):
     step: int = 1
 
     def cut(self, first: int, stop: int) -> Span:
-        """What of it lies in first <= slot < stop; its ``first`` is a slot of the span."""
+        """The part in first <= slot < stop; its ``first`` is a slot of the span."""
         skipped = max(0, -((self.first - first) // self.step))
         return Span(self.first + skipped * self.step, min(self.stop, stop), self.step)
 
@@ -45,7 +44,7 @@ class Span(NamedTuple):
 
 
 def list_slots(spans: Iterable[Span]) -> Ints:
-    """The slots of some spans, each once, ascending; Refused if there are absurdly many."""
+    """The slots of some spans, each once, ascending; Refused if there are far too many."""
     spans = list(spans)
     _refuse_above(sum(max(0, s.stop - s.first) // s.step for s in spans))
     parts = [span.slots for span in spans]
@@ -60,7 +59,7 @@ def _refuse_above(count: int) -> None:
 
 
 class Stretches:
-    """Of each block of slots at most one stretch, by chance: where records are missing, or redone.
+    """At most one stretch in each block of slots, by chance: where records are missing, or redone.
 
     ``share`` of the blocks have one, at most ``longest`` slots long. Blocks that meet one of the spans
     ``never`` have none, those that meet one of ``always`` are a stretch from end to end.
@@ -101,13 +100,13 @@ class Stretches:
         return slice(low, max(low, last // self._block - self._base + 1))
 
     def holds(self, slots: Ints) -> Mask:
-        """Whether each slot lies in a stretch."""
+        """Whether each slot is in a stretch."""
         block, place = self._place(slots)
         start = self._start[block]
         return (place >= start) & (place < start + self._length[block])
 
     def before(self, slots: Ints) -> Ints:
-        """How many slots below each one lie in a stretch."""
+        """How many slots below each one are in a stretch."""
         block, place = self._place(slots)
         here = np.clip(place - self._start[block], 0, self._length[block])
         return np.asarray(self._before[block] + here)
@@ -204,7 +203,7 @@ class Population:
 
     @property
     def bounds(self) -> Span:
-        """All slots that may hold a record, gaps included."""
+        """All slots that may have a record, gaps included."""
         return Span(self._origin, min(int(self.strands.stop.max()), self.end()))
 
     @property
@@ -254,7 +253,7 @@ class Population:
         return (max(slots) if last else min(slots)) if slots else None
 
     def _outermost(self, strands: Ints, span: Span, last: bool) -> int | None:
-        """Looks at ever longer ends of the span: gaps are short, but a span may begin before them."""
+        """Searches ever longer ends of the span: gaps are short, but a span may begin before them."""
         inside = self.bounds
         slots = span.cut(inside.first, inside.stop)
         length = 4096 * slots.step
@@ -281,7 +280,7 @@ class Population:
         return np.asarray(slots[there & (slots < self.end()) & ~self.gaps.holds(slots)])
 
     def _meeting(self, strands: Ints, slots: Ints) -> Ints:
-        """Those of the strands that may have one of the slots, or one between them."""
+        """The strands that may have one of the slots, or one between them."""
         if not len(slots):
             return strands[:0]
         first, last = slots.min(), slots.max()
@@ -325,7 +324,7 @@ def _cut_all(spans: list[Span], first: int, stop: int) -> list[Span]:
     return [span for span in cut if span.first < span.stop]
 
 
-_MARGIN = 40  # exposures looked at on either side of where one should be
+_MARGIN = 40  # exposures searched on either side of the expected one
 
 #: The value of a key, never falling from one exposure to the next.
 KeyOf = Callable[[Ints], Floats]
@@ -335,7 +334,7 @@ KeyOf = Callable[[Ints], Floats]
 class Line:
     """Exposures in cycles: exposure i is number i % len(offsets) of cycle i // len(offsets).
 
-    ``start``: the time of cycle 0; ``period``: seconds a cycle; ``offsets``: when in a cycle, ascending.
+    ``start``: the time of cycle 0; ``period``: seconds per cycle; ``offsets``: when in a cycle, ascending.
     """
 
     start: float
@@ -349,7 +348,7 @@ class Line:
         return np.rint((self.start + cycle * self.period + self.offsets[place]) * 100.0) / 100.0
 
     def timing(self, _strand: Ints, exposures: Ints) -> tuple[Floats, Ints]:
-        """The timing of a design: chance goes by the exposure."""
+        """The timing of a design: chance depends on the exposure."""
         return self.times(exposures), exposures
 
     def about(self, time: float) -> int:
@@ -378,12 +377,12 @@ class UtcGrid:
         return int(self.slots(np.array([time]))[0])
 
     def timing(self, _strand: Ints, slots: Ints) -> tuple[Floats, Ints]:
-        """The timing of a design: chance goes by the slot."""
+        """The timing of a design: chance depends on the slot."""
         return self.times(slots), slots
 
     @property
     def axis(self) -> Grown:
-        """The axis of a key that holds these times."""
+        """The axis of a key with these times."""
         return Grown(Line(0.0, self.step, np.zeros(1)), self.times, lambda seconds: seconds)
 
 

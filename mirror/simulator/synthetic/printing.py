@@ -1,6 +1,6 @@
 """Columns of stored values as JSOC prints them: the series' own printf formats, a column at a time.
 
-The result is wire text (see ``mirror.wire.text``): what stands between the quotes of a JSON answer.
+The result is wire text (see ``mirror.wire.text``): the text between the quotes of a JSON answer.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mirror.simulator.synthetic.noise import Mask, Values
 from mirror.wire.text import to_wire
 
 MISSING = "MISSING"
-#: The value that DRMS takes for "missing", by the bits of an integer type.
+#: DRMS's missing value, by the bits of an integer type.
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 _C_LENGTH = re.compile(r"(?:hh|h|ll|l)(?=[a-zA-Z])")
 _EPOCH = np.datetime64("1977-01-01T00:00:00", "s")
 _LEAP_TIMES = np.array(LEAP_TIMES)
-_BEYOND_LEAP = 3.0  # seconds: near a leap second, too, times are printed one by one
+_BEYOND_LEAP = 3.0  # seconds: near a leap second times are printed one by one, too
 _EARLIEST, _LATEST = -189388800.0, 2272060800.0  # 1971 to 2049: beyond, times are printed one by one
 
 
@@ -66,7 +66,7 @@ def _print_integers(values: Values, kind: str, form: str) -> list[str]:
 
 
 def _print_all(form: str, values: Values) -> list[str]:
-    """One ``%`` for the whole column: three times as fast as one a value."""
+    """One ``%`` for the whole column: three times as fast as one per value."""
     if not len(values):
         return []
     one = _C_LENGTH.sub("", form)
@@ -88,7 +88,7 @@ def _each_distinct(values: list[str], one: Callable[[str], str]) -> list[str]:
 
 
 def print_times(seconds: Values, zone: str, decimals: int) -> list[str]:
-    """Times as ``mirror.drms.times.format_time`` prints them, ten times as fast; MISSING for none."""
+    """Times as ``mirror.drms.times.format_time`` prints them, ten times as fast; MISSING for missing ones."""
     fast = _plain(seconds, zone)
     if fast.all():
         return _print_plain(seconds, zone, decimals) if len(seconds) else []
@@ -101,7 +101,7 @@ def print_times(seconds: Values, zone: str, decimals: int) -> list[str]:
 
 
 def _plain(seconds: Values, zone: str) -> Mask:
-    """Which times the fast way is right for: no missing time, no leap second, and a zone that it knows."""
+    """The times for which the fast way is right: no missing time, no leap second, and a known zone."""
     if zone not in ("TAI", "UTC", "ISO"):
         return np.zeros(len(seconds), dtype=bool)
     near = np.asarray((seconds > _EARLIEST) & (seconds < _LATEST))
@@ -112,7 +112,7 @@ def _plain(seconds: Values, zone: str) -> Mask:
 
 
 def _print_plain(seconds: Values, zone: str, decimals: int) -> list[str]:
-    # Halves go to the even second of the clock that is shown, which an odd number of leap seconds moves.
+    # Halves round to the even second of the displayed clock, which an odd number of leap seconds shifts.
     ticks = np.rint((seconds - _leap_seconds(seconds, zone)) * 10.0**decimals)
     whole = np.floor_divide(ticks, 10.0**decimals)
     texts = _clock_texts(whole, zone)

@@ -1,6 +1,6 @@
-"""A synthetic series, its rows, and where their files lie, as the simulator's core asks for them.
+"""A synthetic series, its rows, and where their files lie, by the protocol of ``mirror.simulator.base``.
 
-The protocol is that of ``mirror.simulator.base``. Files lie in storage units, on disks, some of them not online.
+Files lie in storage units, on disks, some of them not online.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LINKED = "link via "
 _NO_DIRECTORY = "NoDataDirectory"
 _DISKS = 90
 _HIGHEST = 1 << 40  #: above every record's number
-_OFFLINE = 0.01  #: share of the units that are on tape only
+_OFFLINE = 0.01  #: share of units that are on tape only
 _MEGABYTES = 16  # of a storage unit's slot, roughly
 
 
@@ -61,7 +61,7 @@ def find_units(frame: Frame, number: Ints, first: int, pins: Pins) -> Units:
 
 
 def unit_recnums(design: Design, sunum: int) -> Ints:
-    """The numbers of the records whose files lie in a unit."""
+    """The numbers of the records whose files are in a unit."""
     first, population = design.blueprint.first_unit, design.population
     size = max(1, design.blueprint.series.unitsize)
     if first is None:
@@ -76,7 +76,7 @@ def unit_recnums(design: Design, sunum: int) -> Ints:
 
 
 def _pinned(design: Design, sunum: int) -> Ints:
-    """Records that are known to lie in a unit, wherever their number would put them."""
+    """Records that are known to be in a unit, wherever their number would put them."""
     known = zip(design.pins.slots.tolist(), design.pins.members, strict=True)
     slots = np.array([slot for slot, members in known if members.get("sunum") == sunum], dtype=np.int64)
     strands = np.arange(len(design.population.strands), dtype=np.int64)
@@ -85,7 +85,7 @@ def _pinned(design: Design, sunum: int) -> Ints:
 
 
 def no_units(count: int) -> Units:
-    """Those of records without a unit of their own, whose files are linked."""
+    """The units of records that have none of their own, since their files are linked."""
     nothing = np.zeros(count, dtype=np.int64)
     return Units(nothing - 1, nothing, nothing, np.zeros(count, dtype=bool))
 
@@ -94,7 +94,7 @@ def no_units(count: int) -> Units:
 
 
 class SyntheticRows:
-    """Some records of a design by their numbers; columns are computed once, when they are asked for."""
+    """Some records of a design by their numbers; columns are computed once, on request."""
 
     def __init__(self, design: Design, recnums: Ints) -> None:
         self._design, self._recnums = design, recnums
@@ -104,7 +104,7 @@ class SyntheticRows:
         return len(self._recnums)
 
     def take(self, positions: NDArray[np.intp]) -> Rows:
-        """These rows, in this order; all of them in order are the same rows."""
+        """These rows, in this order; all rows in order are the same object."""
         if len(positions) == len(self) and np.array_equal(positions, np.arange(len(self))):
             return self
         return SyntheticRows(self._design, self._recnums[positions])
@@ -160,7 +160,7 @@ class SyntheticRows:
     # ---- storage ---------------------------------------------------------------------------------
 
     def pseudo(self, name: str) -> Sequence[str]:
-        """What is told of the storage unit; ``NA`` where there is none."""
+        """Values about the storage unit; ``NA`` where there is none."""
         units = self._units
         if name == "*recdir*":
             return [directory or _NO_DIRECTORY for directory in self._directories.tolist()]
@@ -188,7 +188,7 @@ class SyntheticRows:
     # ---- segments and links ------------------------------------------------------------------------
 
     def segment(self, name: str) -> SegmentCells:
-        """A segment; one behind a link is the target's."""
+        """A segment; a linked one is the target's."""
         segment = self._series.segment(name)
         if segment is None:
             raise UnknownName(f"series {self._series.name} has no segment {name!r}")
@@ -211,7 +211,7 @@ class SyntheticRows:
     def _implicit(self, name: str) -> Sequence[str] | None:
         if self._series.keyword(name) is None:
             return None
-        # A segment that is not compressed has parameters, and they are empty.
+        # An uncompressed segment has parameters, which are empty.
         return ["" if text == "MISSING" else text for text in self.printed(name, precise=False)]
 
     def _dims(self, segment: Segment) -> Sequence[str]:
@@ -243,7 +243,7 @@ class SyntheticRows:
         target = self._design.targets.get(link.name)
         if target is not None:
             return target.recnums(self._frame)
-        return self._recnums  # into a series that is not here: any stable number will do
+        return self._recnums  # to a series that does not exist here: any stable number will do
 
 
 def _implicit_names(segments: Sequence[Segment], segment: Segment) -> tuple[str, str, str]:
@@ -255,7 +255,7 @@ def _implicit_names(segments: Sequence[Segment], segment: Segment) -> tuple[str,
 
 
 class SyntheticSeries:
-    """The records of a design; new ones appear as the clock behind its population goes on."""
+    """The records of a design; new ones appear as the clock behind its population advances."""
 
     def __init__(self, design: Design) -> None:
         self._design = design
@@ -264,7 +264,7 @@ class SyntheticSeries:
 
     @property
     def structure(self) -> Series:
-        """The structure with the extent of the moment."""
+        """The structure with the current extent."""
         end = self._design.population.bounds.stop
         if self._known is None or self._known[0] != end:
             series = replace(self._design.blueprint.series, extent=self._extent())
@@ -276,7 +276,7 @@ class SyntheticSeries:
         return self._design.blueprint.formats.get(keyword)
 
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:
-        """The rows that the prime keys of a selection leave; Refused if they are absurdly many."""
+        """The rows that the prime keys of a selection leave; Refused if they are far too many."""
         return SyntheticRows(self._design, self._recnums(selection, n))
 
     def count(self, selection: Selection) -> int | None:
@@ -311,7 +311,7 @@ class SyntheticSeries:
 
 
 class ListedSeries:
-    """A series that is listed and described, and holds no records here."""
+    """A series that is listed and described, but has no records here."""
 
     def __init__(self, design: Design) -> None:
         self._design = design

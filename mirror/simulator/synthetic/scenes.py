@@ -92,9 +92,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An image's content. The disk centre is counted from 0 and, as the radius, in pixels; None for a patch.
+    """The content of an image. Disk centre (counted from 0) and radius are in pixels; None for a patch.
 
-    ``velocity`` is that of the spacecraft away from the Sun in m/s; ``member`` what a patch's component is of the field.
+    ``velocity`` is the spacecraft's, away from the Sun in m/s; ``member`` is the component of the field that a patch
+    shows.
     """
 
     kind: str
@@ -118,7 +119,7 @@ class Scene:
 
 
 def scene_of(segment: Segment, rows: Rows) -> Scene | None:
-    """What the file of a segment of one record shows; None for what is not painted by its time."""
+    """What a segment's file shows for one record; None for what is not painted by its time."""
     kind, time = look(segment), _value(rows, "t_rec")
     if time is None:
         return None
@@ -128,7 +129,7 @@ def scene_of(segment: Segment, rows: Rows) -> Scene | None:
 
 
 def _value(rows: Rows, name: str) -> float | None:
-    """A number of the first row; None if it is missing, or the series has no such keyword."""
+    """A number of the first row; None if it is missing, or there is no such keyword."""
     try:
         found = float(rows.stored(name).values[0])
     except (KeyError, UnknownName):
@@ -161,7 +162,7 @@ def _harps() -> tuple[Harps, SlotAxis]:
 
 
 def regions_at(time: float) -> tuple[Region, ...]:
-    """The HARPs that are there at a time."""
+    """The HARPs present at a time."""
     harps, axis = _harps()
     slot = (time - axis.epoch) / axis.step
     there = np.flatnonzero((harps.first <= slot) & (slot < harps.stop))
@@ -180,7 +181,7 @@ def regions_at(time: float) -> tuple[Region, ...]:
 
 @dataclass(frozen=True)
 class _Plane:
-    """Where pixels look, in radii: x to the west, (1, nx); y to the north, (ny, 1)."""
+    """The pixels' positions on the disk, in radii: x to the west, (1, nx); y to the north, (ny, 1)."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -229,7 +230,7 @@ def _corona(scene: Scene, plane: _Plane, chance: np.random.Generator) -> NDArray
         x, y, z = place
         wide, high = np.radians(region.width) / 7 * max(0.25, z), np.radians(region.height) / 6
         steady = np.random.default_rng([region.number, 5])
-        for _ in range(5):  # loops, each flickering in its own time
+        for _ in range(5):  # loops, each flickering at its own rate
             off, size, period = steady.uniform(-1, 1, 2), steady.uniform(0.35, 0.9), steady.uniform(900, 4000)
             phase = steady.uniform(0, 2 * np.pi)
             flicker = 1 + 0.25 * np.sin(2 * np.pi * scene.time / period + phase)
@@ -243,7 +244,7 @@ def _corona(scene: Scene, plane: _Plane, chance: np.random.Generator) -> NDArray
 
 
 def light_curve(flare: Flare, wavelength: int, time: float) -> float:
-    """How bright a flare is in a wavelength, over the mean of its images."""
+    """How bright a flare is in a wavelength, relative to the mean of its images."""
     delay, decay, brightness = (60.0 * _RESPONSES[wavelength][0], 60.0 * _RESPONSES[wavelength][1], _RESPONSES[wavelength][2])
     since, rise = time - flare.peak - delay, (flare.peak - flare.start) / 2.5
     shape = np.exp(-0.5 * (since / rise) ** 2) if since < 0 else np.exp(-since / decay)
@@ -266,7 +267,7 @@ def _flaring(
 
 
 def _polarity(latitude: float) -> float:
-    """Of the spot that leads, in the west, as in cycle 24."""
+    """The polarity of the leading, western spot, as in cycle 24."""
     return -1.0 if latitude > 0 else 1.0
 
 
@@ -311,14 +312,14 @@ class _Waves:
 
 
 def frequency(degree: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of modes, in microhertz: f for order 0, else p."""
+    """The frequency of modes, in microhertz: f for order 0, else p."""
     ridge = 101.5**2 * (degree + 0.5) * (1.0 + order / 1.5)
     return np.asarray(np.sqrt(ridge + np.where(order > 0, 135.0 * (order + 1.45), 0.0) ** 2))
 
 
 @cache
 def _waves() -> _Waves:
-    """Those between 2 and 4.6 mHz, the strongest at 3.1; some 300 m/s in all."""
+    """Waves between 2 and 4.6 mHz, the strongest at 3.1; some 300 m/s in all."""
     chance = np.random.default_rng(45)
     degree, order = chance.uniform(30, 340, 4000), chance.integers(0, 12, 4000)
     nu = frequency(degree, order)
@@ -363,7 +364,7 @@ def _patch(scene: Scene, shape: tuple[int, int], chance: np.random.Generator) ->
     for side in (1, -1):
         peak = side * _polarity(region.latitude) * 2400 * region.strength
         made += peak * _spot(plane, side * 0.17, side * 0.04, 0.05, 0.09)
-        for _ in range(6):  # smaller flux around, that drifts
+        for _ in range(6):  # smaller, drifting flux around it
             (dx, dy), size, share = steady.uniform(-0.16, 0.16, 2), steady.uniform(0.012, 0.04), steady.uniform(0.1, 0.4)
             drift = 0.03 * np.sin(2 * np.pi * scene.time / 86400 / steady.uniform(2, 9))
             made += share * peak * _spot(plane, side * 0.19 + dx + drift, dy, size, 1.6 * size)

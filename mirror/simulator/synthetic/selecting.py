@@ -1,8 +1,8 @@
-"""From a selection to the records it may mean: narrowing of strands and slots, without a look at values.
+"""From a selection to the records that it may mean: narrows strands and slots, without reading values.
 
-What can be told from the prime keys alone is told exactly (``Narrowed.exact``). All else, where clauses
-above all, only stops the narrowing where it must: a filter that stands after a first or last that could
-not be found here may not take away rows among which that first or last is sought.
+What the prime keys alone determine is exact (``Narrowed.exact``). Anything else, above all where clauses, only stops
+the narrowing where it must: a filter after a first or last that could not be found here must not remove rows among
+which that first or last is sought.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Axis(Protocol):
 
     @property
     def steps(self) -> bool:
-        """Whether ``span`` heeds the step of a term."""
+        """Whether ``span`` applies the step of a term."""
         ...
 
     def span(self, term: Term) -> Span | None:
@@ -42,7 +42,7 @@ class Axis(Protocol):
         ...
 
 
-_FIRST_LOOK, _LONGEST_LOOK = 1 << 9, 1 << 15  # record numbers looked at in one go
+_FIRST_LOOK, _LONGEST_LOOK = 1 << 9, 1 << 15  # record numbers examined at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Shifted:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """Strands (ascending) and spans in which all selected records lie.
+    """Strands (ascending) and spans that contain all selected records.
 
-    ``exact``: nothing else lies there. ``stopped``: later filters could not be used.
+    ``exact``: they contain nothing else. ``stopped``: later filters could not be used.
     """
 
     strands: Ints
@@ -76,7 +76,7 @@ class Narrowed:
 def narrow(selection: Selection, population: Population, axes: Mapping[str, Axis]) -> Narrowed:
     """The strands and spans of a selection."""
     at = Narrowed(np.arange(len(population.strands)), [population.bounds])
-    unseen = False  # whether a filter has passed that only the values can answer
+    unseen = False  # whether there was a filter that only the values can decide
     for each in selection.filters:
         if not isinstance(each, KeyFilter):
             strands = (
@@ -95,7 +95,7 @@ def narrow(selection: Selection, population: Population, axes: Mapping[str, Axis
 
 
 def _may_hold(node: Node, population: Population) -> Mask:
-    """For every strand whether a condition may be true there, as far as equalities on its keys tell."""
+    """For every strand whether a condition may be true there, as far as equalities on its keys show it."""
     if isinstance(node, Logic):
         masks = [_may_hold(each, population) for each in node.operands]
         together: Mask = (np.logical_and if node.op == "AND" else np.logical_or).reduce(masks)
@@ -114,7 +114,7 @@ def _may_hold(node: Node, population: Population) -> Mask:
 
 
 def _number(node: Node | None) -> float | None:
-    """The number that a constant is, quoted or not."""
+    """The number of a constant, quoted or not."""
     if not isinstance(node, Constant) or node.value is None:
         return None
     try:
@@ -174,7 +174,7 @@ def _narrow_spans(at: Narrowed, each: KeyFilter, population: Population, axis: A
 
 
 def _has_unheeded_step(term: Term, axis: Axis) -> bool:
-    """Steps from an open start count from the first record there is; these the evaluator counts."""
+    """Steps from an open start count from the first existing record; the evaluator counts these."""
     return isinstance(term, IntRange) and term.step != 1 and (term.first is None or not axis.steps)
 
 
@@ -184,12 +184,12 @@ def _extreme_span(at: Narrowed, term: Extreme, population: Population) -> Span |
 
 
 def _anchored(span: Span, population: Population) -> Span:
-    """A stepped span with an open start takes every slot: its steps count from the first record."""
+    """A stepped span with an open start includes every slot: its steps count from the first record."""
     return Span(span.first, span.stop) if span.first < -(1 << 61) else span
 
 
 def _meet(some: list[Span], others: list[Span]) -> list[Span]:
-    """The slots that lie in spans of both lists."""
+    """The slots in spans of both lists."""
     met: list[Span] = []
     for one in some:
         for other in others:
@@ -221,7 +221,7 @@ def _disjoint(spans: list[Span]) -> list[Span]:
 
 
 def count(selection: Selection, population: Population, axes: Mapping[str, Axis]) -> int | None:
-    """How many records a selection holds, or None where only the values tell."""
+    """How many records a selection has, or None if only the values show it."""
     at = narrow(selection, population, axes)
     if not at.exact or selection.all_versions:
         return None
@@ -231,13 +231,13 @@ def count(selection: Selection, population: Population, axes: Mapping[str, Axis]
 def list_recnums(
     selection: Selection, population: Population, axes: Mapping[str, Axis], n: int | None
 ) -> Ints:
-    """Record numbers among which all selected records are; only the first ``n`` (last ``-n``) if told."""
+    """Record numbers that include all selected records; only the first ``n`` (last ``-n``) if given."""
     first = selection.filters[0] if selection.filters else None
     if isinstance(first, RecnumFilter):
         found = _by_number(first, population)
     else:
         found = _by_keys(selection, population, axes, n)
-    # The evaluator takes the lowest and the highest number from the rows that it is given.
+    # The evaluator takes the lowest and the highest number from the rows that it gets.
     return np.unique(np.concatenate([found, _number_ends(population)])) if _names_ends(selection) else found
 
 
@@ -260,7 +260,7 @@ def _by_number(each: RecnumFilter, population: Population) -> Ints:
 
 
 def _names_ends(selection: Selection) -> bool:
-    """Whether a filter speaks of the lowest or the highest number of all."""
+    """Whether a filter refers to the lowest or the highest number of all."""
     spans = (span for each in selection.filters if isinstance(each, RecnumFilter) for span in each.ranges)
     return any(end in ("^", "$", None) for span in spans for end in (span.first, span.last))
 
@@ -306,7 +306,7 @@ def highest(population: Population) -> int | None:
 def _outer(population: Population, span: Span, way: int) -> int | None:
     """The first number from the beginning (the end, for -1) of a span that is a record's.
 
-    It is near the end as a rule: one look after the other is longer, up to the longest.
+    It is usually near the end: each look is longer than the last, up to the longest.
     """
     start, length = 0, _FIRST_LOOK
     while start < span.stop - span.first:
@@ -320,7 +320,7 @@ def _outer(population: Population, span: Span, way: int) -> int | None:
 
 
 def _ends(at: Narrowed, population: Population, n: int) -> Narrowed:
-    """The same cut down to what holds the first ``n`` or the last ``-n`` records."""
+    """The same reduced to what contains the first ``n`` or the last ``-n`` records."""
     spans = sorted(_disjoint(at.spans))
     if population.strands.interleaved:
         return Narrowed(at.strands, _end_spans(at.strands, spans, population, n))
@@ -344,7 +344,7 @@ def _end_spans(strands: Ints, spans: list[Span], population: Population, n: int)
 
 
 def _end_piece(strands: Ints, span: Span, population: Population, n: int) -> Span:
-    """An end of the span that holds ``abs(n)`` records, or all of it; doubled until it does."""
+    """An end of the span that contains ``abs(n)`` records, or all of it; doubled until it does."""
     length = (abs(n) + 1) * span.step
     while True:
         piece = (

@@ -1,9 +1,9 @@
 """Patches of active regions: the space weather keywords of HMI's (SHARPs, HARPs) and of MDI's (SMARPs).
 
-The structure of mdi.smarp_cea_96m is known keyword by keyword, that of hmi.sharp_cea_720s too, and its segments
-as printed in 2021 (what BUNIT tells of a segment comes from files, and differs from what the structure tells). The
-keywords of mdi.smarp_96m are those of its sister, and those of hmi.Mharp_720s that part of hmi.sharp_720s' which is
-about the HARP: both made up so. The near real time series have the structure of the definitive ones.
+The structures of mdi.smarp_cea_96m and hmi.sharp_cea_720s are known keyword by keyword, and the latter's segments as
+printed in 2021 (BUNIT of a segment comes from files, and differs from the structure). The keywords of mdi.smarp_96m
+are those of mdi.smarp_cea_96m, and those of hmi.Mharp_720s the part of hmi.sharp_720s' that is about the HARP: this
+is an assumption. Near-real-time series have the structure of the definitive ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SMARPS_MADE = parse_time("2021.05.20_00:00:00_TAI")
 
 @dataclass(frozen=True)
 class Camera:
-    """Who looks at patches: from where, arcseconds a pixel, and degrees a pixel once they are projected."""
+    """The observer of patches: from where, arcseconds per pixel, and degrees per pixel of projected ones."""
 
     place: str
     scale: float
@@ -103,12 +103,12 @@ def _patch(harps: Harps, population: Population) -> Mapping[str, ColumnFunction]
 
 
 def _trembling(frame: Frame) -> Floats:
-    """Patches keep their box; only its edge trembles a little."""
+    """Patches keep their box, except for small changes at its edge."""
     return frame.around("box", 1.0, 0.01)
 
 
 def _of_the_harp(harps: Harps, population: Population) -> Mapping[str, ColumnFunction]:
-    """What stays the same through the life of a HARP."""
+    """What stays the same during the life of a HARP."""
 
     def at(slots: Callable[[], Values]) -> ColumnFunction:
         return lambda frame: frame.blueprint.axis.epoch + slots()[frame.strand] * frame.blueprint.axis.step
@@ -271,7 +271,7 @@ _PROJECTED_CENTRE: Mapping[str, Mapping[str, ColumnFunction]] = {
 # ---- keywords that each segment has its own of ---------------------------------------------------------
 
 _MEMBERS = ("DATAMIN", "DATAMAX", "DATAMEDN", "DATAMEAN", "DATARMS")
-#: What the pixels of a segment are like: unit, then about the minimum, maximum, median, mean and RMS.
+#: Typical pixels of a segment: unit, then roughly the minimum, maximum, median, mean and RMS.
 _PIXELS: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "magnetogram": ("Mx/cm^2", (-1850.0, 1700.0, -0.1, 0.5, 200.0)),
     "bitmap": ("", (0.0, 34.0, 1.0, 15.0, 16.0)),
@@ -292,7 +292,7 @@ _OTHER = (0.0, 1000.0, 300.0, 320.0, 120.0)
 
 
 def _of_segments(blueprint: Blueprint) -> Mapping[str, ColumnFunction]:
-    """DATAMIN_000, DATAMIN_001 and so on, and the bare names, which mean those of the first segment."""
+    """DATAMIN_000, DATAMIN_001 and so on, and the bare names, which are those of the first segment."""
     columns: dict[str, ColumnFunction] = {"*pixels*": lambda frame: frame["*across*"] * frame["*along*"]}
     for at, segment in reversed(list(enumerate(blueprint.series.segments))):
         unit, figures = _PIXELS.get(segment.name, (segment.units, _OTHER))

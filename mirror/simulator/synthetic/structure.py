@@ -37,7 +37,7 @@ _MEMBERS = ("name", "type", "recscope", "defval", "units", "note", "linkinfo")
 
 @dataclass(frozen=True, slots=True)
 class Typical:
-    """What a keyword holds where nothing computes it: ``value``, within ``spread``; None is missing."""
+    """What a keyword has if nothing computes it: ``value``, within ``spread``; None is missing."""
 
     value: int | float | str | None
     spread: float = 0.0
@@ -45,7 +45,7 @@ class Typical:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A series as its file tells it; ``formats`` and ``typical`` by the keyword's own-case name.
+    """A series as its file describes it; ``formats`` and ``typical`` by the keyword's own-case name.
 
     ``first_unit`` is the number of its first storage unit, None if its files are another's or it has none.
     """
@@ -85,7 +85,7 @@ def _folders() -> list[Traversable]:
 
 
 def _told(name: str) -> dict[str, Any]:
-    """What the file of a series tells, with what it takes from another one."""
+    """The content of a series' file, with what it takes from another one."""
     entry = next((f for folder in _folders() if (f := folder / f"{name}.json").is_file()), None)
     if entry is None:
         raise UnknownSeries(name)
@@ -94,7 +94,7 @@ def _told(name: str) -> dict[str, Any]:
 
 
 def _completed(told: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """A series told by its differences, in full."""
+    """The full description of a series given by its differences."""
     changes, dropped = told.get("set", {}), frozenset(told.get("drop", ()))
     rows = [
         {**row, **changes.get(row["name"], {})} for row in other["keywords"] if row["name"] not in dropped
@@ -128,7 +128,7 @@ def _blueprint(told: dict[str, Any]) -> Blueprint:
 
 
 def _implied(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the keywords that segments bring along."""
+    """The rows of the keywords that segments imply."""
     rows: list[dict[str, Any]] = []
     for number, segment in enumerate(segments):
         if "cparms" in segment:
@@ -163,7 +163,7 @@ def _keyword(row: dict[str, Any]) -> Keyword:
 
 @cache
 def _shared(*members: str | None) -> Keyword:
-    """A keyword; the many that several series have in common are made once."""
+    """A keyword; those that several series share are made once."""
     return Keyword(**dict(zip(_MEMBERS, members, strict=True)))  # type: ignore[arg-type]
 
 

@@ -11,7 +11,6 @@ import astropy.units as u
 import numpy as np
 import pytest
 import pytest_asyncio
-import sunpy.map
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from click.testing import CliRunner
@@ -46,6 +45,8 @@ async def open_fits(lab, ds, **params):
 
 
 def sun(header, data):
+    import sunpy.map  # two seconds of processor, which whoever only looks for tests does not spend
+
     return sunpy.map.Map(data, header)
 
 

@@ -20,7 +20,7 @@ DOPPLERGRAM = "/SUM41/D400000001/S00000/Dopplergram.fits"
 FILES = {"program": "file"}
 #: Bytes of a file that may be written while the disk is said to be full.
 FULL = 4 << 20
-DEADLINE = 30.0
+DEADLINE = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def simulator():
 
 
 def faults(simulator, *rules):
-    urlopen(Request(f"{simulator.url}/_simulator/faults", data=json.dumps(rules).encode()), timeout=10).read()
+    urlopen(Request(f"{simulator.url}/_simulator/faults", data=json.dumps(rules).encode()), timeout=DEADLINE).read()
 
 
 def asked(simulator, path):
-    with urlopen(f"{simulator.url}/_simulator/log", timeout=10) as response:
+    with urlopen(f"{simulator.url}/_simulator/log", timeout=DEADLINE) as response:
         entries = json.load(response)
     return [e for e in entries if e["program"] == "file" and e["params"]["path"] == path]
 

@@ -7,6 +7,7 @@ import re
 
 from tests.clusterlab import cluster
 from tests.lab import lab
+from tests.waiting import PATIENCE
 
 
 async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_path):
@@ -28,7 +29,7 @@ async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_pa
         database = other.running.cluster.database
         database._url = "postgresql://nobody@127.0.0.1:1/nowhere"
         database._lose("ended by a test")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while database.connected:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         page = (await other.get("/cluster")).body.decode()

@@ -13,6 +13,7 @@ from mirror.server.api.monitoring import Events
 from mirror.server.pages.site import NAVIGATION
 from tests.lab import Lab, lab
 from tests.server.webcheck import Page
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
@@ -224,7 +225,7 @@ async def test_a_fill_closes_the_gap_and_the_map_shows_it(quiet):
     assert (gaps["count"], gaps["slots"], gaps["gaps"][0]["first"]) == (1, 80, "2014.01.02_00:00:00_TAI")
     begun = await quiet.request("POST", "/api/fill", data=json.dumps({"ds": ds}), headers=JSON)
     assert (begun.code, begun.json["slots"]) == (202, 80)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (await quiet.get("/api/gaps", {"ds": ds})).json["count"]:
             pass  # to ask takes a while
     told = (await quiet.get("/api/coverage/days", {"series": "hmi.v_45s", "year": "2014"})).json

@@ -54,14 +54,14 @@ class Programs:
 
     def faults(self, *rules):
         request = Request(f"{self.simulator.url}/_simulator/faults", data=json.dumps(rules).encode())
-        urlopen(request, timeout=10).read()
+        urlopen(request, timeout=DEADLINE).read()
 
     def log(self, program, **params):
         entries = self._json(f"{self.simulator.url}/_simulator/log")
         return [e for e in entries if e["program"] == program and params.items() <= e["params"].items()]
 
     def held(self, path):
-        with urlopen(Request(self.mirror.url + path, method="HEAD"), timeout=10) as response:
+        with urlopen(Request(self.mirror.url + path, method="HEAD"), timeout=DEADLINE) as response:
             return response.headers["X-Mirror"] == "local"
 
     def until(self, ready):
@@ -75,7 +75,7 @@ class Programs:
 
     @staticmethod
     def _json(url):
-        with urlopen(url, timeout=10) as response:
+        with urlopen(url, timeout=DEADLINE) as response:
             return json.loads(response.read().decode("latin-1"))
 
 
@@ -112,7 +112,7 @@ def test_exports_go_on_after_a_power_cut_and_nothing_is_fetched_twice(programs, 
         asked = {e["params"]["ds"] for e in programs.log("jsoc_fetch", op="exp_request")}
         assert len(asked) == 2
         for row in done["data"]:
-            with urlopen(f"{programs.mirror.url}{done['dir']}/{row['filename']}", timeout=10) as response:
+            with urlopen(f"{programs.mirror.url}{done['dir']}/{row['filename']}", timeout=DEADLINE) as response:
                 assert response.read(9) == b"SIMPLE  ="
         code, errors = programs.mirror.terminate()
         assert (code, "Traceback" in errors) == (0, False), errors

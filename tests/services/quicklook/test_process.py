@@ -14,7 +14,7 @@ from mirror.services.quicklook import process as module
 from mirror.services.quicklook.colours import Look
 from mirror.services.quicklook.cutout import Window
 from mirror.services.quicklook.process import RenderProcess
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 GREY = Look("grey")
 
@@ -86,7 +86,7 @@ async def test_an_idle_process_is_ended_and_another_starts_when_needed(renderer,
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     await renderer.picture(image, GREY, turned=False, most=128)
-    assert await asyncio.wait_for(processes[0].wait(), 20) != 0
+    assert await asyncio.wait_for(processes[0].wait(), PATIENCE) != 0
     assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
     assert len(processes) == 2
 

@@ -15,6 +15,7 @@ from mirror.storage.database.connection import Allowance, Memory
 from mirror.storage.database.database import SMALL_LOG, Database
 from mirror.storage.database.migrations import migrate, schema_files
 from tests import processes
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ async def test_reads_go_on_beside_a_write_and_do_not_see_it_before_its_end(datab
     def slow(cursor):
         cursor.execute("INSERT INTO mirror.addresses VALUES ('b', 'c', 0)")
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
 
     writing = asyncio.ensure_future(database.write(slow))
     await asyncio.to_thread(began.wait, 10)

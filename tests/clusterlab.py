@@ -96,8 +96,9 @@ async def cluster(
             yield made
         finally:
             mark.probe = probe
-            for mirror in made.mirrors[1:]:
-                await mirror.stop(last=True)
+            for mirror in made.mirrors:
+                if mirror is not first:  # which may have left
+                    await mirror.stop(last=True)
 
 
 async def _fit(_: object) -> None:

@@ -114,7 +114,6 @@ async def test_an_export_whose_server_is_gone_goes_on_at_another(tmp_path):
         assert got.code == 200 and len(got.body) > 1000
         assert len(await other.log(program="file")) == asked
         assert int((await status(other, number.replace("901", "977")))["status"]) not in (0, 1, 2)
-        lab.mirrors.insert(0, one)
 
 
 async def test_a_subscription_is_worked_on_by_one_server_and_taken_over_when_that_is_gone(tmp_path):

@@ -1,7 +1,7 @@
 """A caching mirror of the JSOC solar data archive.
 
-For scripts there is one function, ``use``, and for tables, files, maps and data sets a ``Client``; all else is run with
-the command ``mirror``.
+For scripts there is one function, ``use``, and for tables, files, maps and data sets a ``Client``; everything else is
+done with the command ``mirror``.
 
 >>> import mirror
 >>> mirror.use("http://mirror.example.org:8040")  # doctest: +SKIP
@@ -25,7 +25,7 @@ __all__ = ["AsyncClient", "Client", "Cutout", "Dataset", "RemoteError", "__versi
 
 
 def __getattr__(name: str) -> Any:
-    """What takes time to import, when it is asked for: commands and workers start without it."""
+    """Import slow parts when they are first used: commands and workers start without them."""
     if name == "__version__":
         return _version()
     if name in ("server_config", "use"):
@@ -46,7 +46,7 @@ def __dir__() -> list[str]:
 
 @cache
 def _version() -> str:
-    """The version that was installed; of a tree that was not, nothing is known."""
+    """The installed version; unknown for a tree that is not installed."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     try:

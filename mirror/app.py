@@ -1,8 +1,8 @@
-"""What a mirror is made of: every part built once, by plain constructors, from the store upwards.
+"""Builds a mirror: every part once, by plain constructors, from the store upwards.
 
-``core`` is what every mirror needs to find and get data; ``Exporting``, ``Background`` and ``Copies`` are what it
-does with them. Nothing here runs yet; ``mirror.daemon`` starts it. What must stop is put on one stack where it is built, so
-that the last built stops first: what writes before what it writes through, the database last.
+``Core`` is what every mirror needs to find and get data; ``Exporting``, ``Background`` and ``Copies`` use it. Nothing
+runs here yet: ``mirror.daemon`` starts it. Parts that must stop are put on one stack when they are built, so that the
+last built stops first: writers before what they write through, the database last.
 """
 
 from __future__ import annotations
@@ -168,13 +168,13 @@ if TYPE_CHECKING:
 
 DATABASE = "index.duckdb"
 LAKE = "lake"
-#: Seconds for which whoever asks for an export that was just taken over waits for it.
+#: Seconds that a request waits for an export that was just taken over.
 TAKEN_OVER = 10.0
 
 
 @dataclass(frozen=True)
 class Core:
-    """Finding and getting data: the store, the way upstream, and the two read-throughs."""
+    """What finds and gets data: the store, the client of JSOC, and the two read-throughs."""
 
     config: Config
     rules: Rules
@@ -205,14 +205,14 @@ class Core:
     estimates: Estimates
     sleep: Sleep
     shared: Shared
-    cluster: ClusterShared | None  #: what ``shared`` is where there is a ``[cluster]``
+    cluster: ClusterShared | None  #: the same as ``shared`` if there is a ``[cluster]``
     shared_files: SharedFiles | None  #: its files
 
 
 async def open_core(
     config: Config, stops: AsyncExitStack, *, now: Callable[[], datetime], pacer: Pacer | None, sleep: Sleep
 ) -> Core:
-    """The core of a mirror on the store of ``config``; raises StorageError if the store cannot be had."""
+    """The core of a mirror on the store of ``config``; raises StorageError if the store cannot be opened."""
     database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
     stops.push_async_callback(asyncio.to_thread, database.close)
     index = await Index.load(database)
@@ -328,7 +328,7 @@ def _shared_files(
 
 
 def _of_cluster(config: Config, store: Database, index: Index, budget: Budget) -> ClusterShared | None:
-    """The cluster of ``[cluster]``, not joined yet; None, and nothing of it is imported, if there is none."""
+    """The cluster of ``[cluster]``, not joined yet; None, without any import, if there is none."""
     section = config.cluster
     if section.database is None or section.objects is None:
         return None
@@ -366,7 +366,7 @@ class Exporting:
 
 
 def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> None:
-    """Another server of the cluster can continue each export."""
+    """Make each export known to the cluster, so that another server can continue it."""
     from mirror.cluster.exports import SharedExport  # noqa: PLC0415
 
     async def tell(job: Job) -> None:
@@ -382,7 +382,7 @@ def _share_exports(cluster: ClusterShared, jobs: Jobs, worker: ExportJobs) -> No
 
 
 def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
-    """What answers jsoc_fetch."""
+    """Build what answers jsoc_fetch."""
     c, address = core, core.config.upstream.email
     jobs, job_parts = Jobs(c.database, c.rules.timestamp), JobParts(c.database)
     pins = Pins(c.database, c.rules.timestamp)
@@ -410,7 +410,7 @@ def exporting(core: Core, stops: AsyncExitStack) -> Exporting:
 
 @dataclass(frozen=True)
 class Background:
-    """What goes on without being asked, and what reports on it."""
+    """What runs without being asked, and what reports on it."""
 
     sync: Sync
     checker: Checker
@@ -439,10 +439,10 @@ def background(
     environ: Mapping[str, str],
     subscriptions_run: bool,
 ) -> Background:
-    """Subscriptions, checks, the inbox, the watch over the configuration, SQL.
+    """Build subscriptions, checks, the inbox, the watcher of the configuration, SQL.
 
-    ``path`` and ``environ`` are where the configuration came from; subscriptions and the inbox are only worked
-    on with ``subscriptions_run``.
+    The configuration came from ``path`` and ``environ``; subscriptions and the inbox only run with
+    ``subscriptions_run``.
     """
     c, storage = core, core.config.storage
     held = SubscriptionHoldings(c.database, c.index)
@@ -510,7 +510,7 @@ def background(
 
 
 async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> None:
-    """What is done for later while nobody waits: blocks are cut, the lake is sealed, the journal of a cluster folded."""
+    """Work ahead while nobody waits: cut blocks, seal the lake, fold a cluster's journal."""
     may = lambda: may_go_on() and not core.filler.progress()  # noqa: E731
     await core.index.cut_ahead(may)
     await lake.seal_ahead(may)
@@ -521,7 +521,7 @@ async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> 
 def _publisher(
     core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Sync, is_idle: Callable[[], bool]
 ) -> Publisher | None:
-    """What publishes the lake as Iceberg tables, where that is wanted."""
+    """What publishes the lake as Iceberg tables, if configured."""
     c, single, section = core, core.config.lake, core.config.cluster
     parts = Parts(lake, c.index, CatalogueTables(c.index, c.database, status, ranges, sync))
     if c.cluster is not None:
@@ -547,12 +547,12 @@ def _analytics(core: Core, lake: Lake, status: Status, ranges: Ranges, sync: Syn
 def _applier(
     core: Core, jobs: ExportJobs, sync: Sync, upkeep: Upkeep, authenticator: Authenticator, news: News
 ) -> Callable[[Config], Awaitable[None]]:
-    """What makes another configuration hold in a running mirror, as far as that is possible."""
+    """A function that applies another configuration to a running mirror, as far as possible."""
     last = core.config
 
     async def apply(wanted: Config) -> None:
         nonlocal last
-        # A policy that was set by hand stays, unless it is this that was edited.
+        # A policy that was set by hand stays, unless the edit is about the policy.
         if wanted.upstream.policy != last.upstream.policy:
             core.rules.configure(wanted.upstream.policy)
         core.rules.rule_for = wanted.freshness_of
@@ -561,7 +561,7 @@ def _applier(
         core.blobs.limit(wanted.storage.quota)
         core.blobs.verified.lasts = wanted.upkeep.verify_after
         limits = BudgetLimits(wanted.upstream.records_per_hour, wanted.upstream.bytes_per_day)
-        if limits != core.budget.limits:  # what waits for more may have it now
+        if limits != core.budget.limits:  # waiting requests may fit in now
             core.budget.configure(limits)
             jobs.try_now()
             sync.try_now()
@@ -576,7 +576,7 @@ def _applier(
 
 @dataclass(frozen=True)
 class Copies:
-    """Copies of the mirror, or of parts of it, to keep and to carry away."""
+    """Copies of the mirror or of parts of it: backups and bundles."""
 
     backups: Backups
     bundles: Bundles
@@ -584,7 +584,7 @@ class Copies:
 
 
 def copies_of(core: Core) -> Copies:
-    """Backups, bundles and their import."""
+    """Build backups, bundles and their import."""
     c, root = core, core.config.storage.path
     facts = {
         LIST: c.listing.lists,
@@ -617,7 +617,7 @@ def copies_of(core: Core) -> Copies:
 
 
 def _held_only(core: Core) -> Sources:
-    """The way to records that are held, whatever the policy is."""
+    """Access to held records only, whatever the policy is."""
     c = core
     offline = Rules("offline", c.rules.rule_for, c.rules.now)
     extremes = FirstLast(c.index, c.upstream, offline)
@@ -646,7 +646,7 @@ PICTURES, FILMS = "pictures", "films"
 
 @dataclass(frozen=True)
 class Browsing:
-    """Its parts; ``subscribing`` is None where there is no config.toml to write to."""
+    """The parts for browsers; ``subscribing`` is None if there is no config.toml to write to."""
 
     renderer: RenderProcess  #: the process that makes pictures; cutouts, which are quick, do not wait for these
     pictures: QuickLooks
@@ -659,7 +659,7 @@ class Browsing:
     subscribing: Subscribing | None
 
     def parts(self, core: Core, kept: Background, site: Site, api: SearchApi) -> tuple[Handlers, ...]:
-        """The pages of search, SQL and subscriptions, and what their scripts ask."""
+        """The pages of search, SQL and subscriptions, and what their scripts request."""
         return (
             SearchPage(site, api, self.queries, self.pictures),
             ConsolePages(site, self.saved, kept.sync, kept.watch, self.subscribing),
@@ -677,7 +677,7 @@ def browsing(
     path: Path | None,
     environ: Mapping[str, str],
 ) -> Browsing:
-    """The parts over a core; ``path`` is the file of its configuration, ``environ`` what overrides it."""
+    """The parts on top of a core; ``path`` is the file of its configuration, ``environ`` overrides it."""
     c, storage = core, core.config.storage
     renderer = RenderProcess()
     stops.push_async_callback(renderer.stop)
@@ -705,7 +705,7 @@ def browsing(
 def _app(
     core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health, stops: AsyncExitStack
 ) -> tuple[web.Application, Events]:
-    """Everything that answers requests."""
+    """The application with everything that answers requests."""
     c, storage = core, core.config.storage
     jsoc = urlsplit(c.config.upstream.url)
     hosts = JSOC_HOSTS | {jsoc.netloc.lower()}
@@ -778,7 +778,7 @@ def _app(
 
 
 def _metrics_of(cluster: ClusterShared | None) -> Callable[[], list[Metric]]:
-    """What is measured of the cluster; nothing without one."""
+    """The metrics of the cluster; none without one."""
     if cluster is None:
         return list
     from mirror.cluster.status import metrics  # noqa: PLC0415
@@ -787,7 +787,7 @@ def _metrics_of(cluster: ClusterShared | None) -> Callable[[], list[Metric]]:
 
 
 def _status_of(cluster: ClusterShared | None, upkeep: Upkeep) -> Callable[[], Awaitable[ClusterStatus]] | None:
-    """How the cluster is; None without one."""
+    """What gives the state of the cluster; None without one."""
     if cluster is None:
         return None
     from mirror.cluster.status import status  # noqa: PLC0415
@@ -805,7 +805,7 @@ def _pages(
     cluster: Callable[[], Awaitable[ClusterStatus]] | None,
     peers: Peers | None,
 ) -> tuple[Handlers, ...]:
-    """What people see in a browser."""
+    """The pages that people see in a browser."""
     c, totals = core, Totals(core.database)
     return (
         site,

@@ -1,4 +1,4 @@
-"""A dictionary that does not grow for ever: what was used longest ago leaves first."""
+"""A dictionary of bounded size: the least recently used entries are dropped first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class Bounded(dict[K, V]):
-    """At most ``most`` entries. To set an entry, or to ``recall`` it, is to use it; other methods only look."""
+    """At most ``most`` entries. Setting an entry, or ``recall``, counts as use; other methods do not."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

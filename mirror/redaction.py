@@ -1,8 +1,8 @@
-"""What no log, list or table may repeat: e-mail addresses and credentials, in the spellings in which they travel.
+"""Redacts what no log, list or table may repeat: e-mail addresses and credentials, in all spellings in which they come.
 
-An address may be escaped for a query, once or more often (``a%40b.org``, ``a%2540b.org``), or for JSON and HTML. What
-stands for it says that something stood there. The step of a record set (``[2014.01.01_TAI/1d@6h]``) is no address.
-Every pattern is linear in the text, and starts at the first character of a word only.
+An address may be escaped for a query, once or more often (``a%40b.org``, ``a%2540b.org``), or for JSON and HTML. A
+placeholder shows that something was there. The step of a record set (``[2014.01.01_TAI/1d@6h]``) is not an address.
+Every pattern is linear in the text, and starts only at the first character of a word.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 ADDRESS, SECRET = "(address)", "(secret)"
 
 _PERCENT = r"%(?:25)*+"
-#: Characters of the part before the sign; some come escaped.
+#: Characters of the part before the @; some may be escaped.
 _LOCAL = rf"(?:[\w.+'~!#$^{{|}}*-]|{_PERCENT}(?:2[BbDdEe7]|5[Ff]))"
 _AT = rf"(?:@|{_PERCENT}40|\\+u0040|\\+x40|&\#(?:64|x40);|&commat;|=40)"
 _DOT = rf"(?:\.|{_PERCENT}2[Ee])"
@@ -24,7 +24,7 @@ _DOMAIN = (
     r"|\[(?:IPv6:)?[0-9A-Fa-f.:]++\])"
 )
 _EMAIL = re.compile(rf"(?:\"[^\"\r\n]{{1,64}}+\"|(?<![\w.+'~!#$^{{|}}*-]){_LOCAL}++){_AT}{_DOMAIN}")
-#: Of an address for HTTP the name and password that it carries.
+#: The name and password in an HTTP address.
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]++@(?=[\w.\[-])")
 _QUOTE = r"(?:\\?[\"'])?"
 _HEADER = re.compile(
@@ -41,7 +41,7 @@ _TOKEN = re.compile(r"(?<![\w-])([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.[A-Za-z0-9_-]
 
 
 def redacted(text: str) -> str:
-    """The text without e-mail addresses, tokens, passwords and cookies; what is left reads as before."""
+    """The text without e-mail addresses, tokens, passwords and cookies, and otherwise unchanged."""
     text = _HEADER.sub(rf"\1\2{SECRET}", text)
     text = _SCHEME.sub(rf"\1\2{SECRET}", text)
     text = _PARAMETER.sub(_parameter, text)

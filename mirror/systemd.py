@@ -1,6 +1,6 @@
-"""What systemd is told of the daemon: that it is ready, alive, or stopping (sd_notify(3)).
+"""Tells systemd about the daemon: that it is ready, alive, or stopping (sd_notify(3)).
 
-Elsewhere, without NOTIFY_SOCKET in the environment, nothing is told to nobody.
+Without NOTIFY_SOCKET in the environment, nothing is sent.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Tells the service manager; ``environ`` says where it listens, and how often it wants to hear."""
+    """Notifies the service manager; ``environ`` says where it listens, and how often it expects a sign of life."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
-        #: Seconds between two signs of life, None if nobody waits for any: half of what systemd allows.
+        #: Seconds between two signs of life: half of what systemd allows. None if it expects none.
         self.every = _half(environ.get("WATCHDOG_USEC", ""))
 
     def tell(self, *states: str) -> None:
-        """Send states such as ``READY=1``; that nobody listens is logged, and no reason to stop."""
+        """Send states such as ``READY=1``; if nobody listens, that is logged, but no reason to stop."""
         if not self._address:
             return
         try:
@@ -37,7 +37,7 @@ class Notifier:
         healthy: Callable[[], Awaitable[bool]],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Give signs of life for as long as ``healthy`` says so each time; without end."""
+        """Send signs of life for ever, each time only if ``healthy`` says so."""
         while self.every is not None:
             if await healthy():
                 self.tell("WATCHDOG=1")

@@ -3,21 +3,21 @@
 
 CREATE SCHEMA mirror;
 
--- One row a series: its structure as the last series_struct told it (the answer, verbatim).
+-- One row per series: its structure, as the last answer of series_struct, verbatim.
 CREATE TABLE mirror.series (
     name VARCHAR NOT NULL,        -- in the series' own case
     structure VARCHAR NOT NULL,   -- JSON text of series_struct
     fetched_at DOUBLE NOT NULL    -- Unix seconds
 );
 
--- What the fields of a record's `_raw` are, in order. Rows name a key set by its number.
+-- The fields of a record's `_raw`, in order. Rows name a key set by its number.
 CREATE TABLE mirror.keysets (
     id INTEGER NOT NULL,
     series VARCHAR NOT NULL,      -- lower case
     fields VARCHAR NOT NULL       -- JSON list of field names
 );
 
--- Coverage, as a log of what was completed; replayed at start, later rows win.
+-- Coverage, as a log of what was completed; it is replayed at start, and later rows win.
 CREATE TABLE mirror.coverage (
     id BIGINT NOT NULL,
     series VARCHAR NOT NULL,      -- lower case

@@ -1,18 +1,18 @@
--- Files: what lies in the folder blobs/, which segment files of which records these are, and export jobs.
--- A blob's file is on the disk before its row is committed, and its rows are gone before its file is.
+-- Files: the contents of the folder blobs/, the records and segments whose files these are, and export jobs.
+-- A blob's file is on disk before its row is committed, and its rows are gone before its file is.
 
--- One row a file content in the store.
+-- One row per file content in the store.
 CREATE TABLE mirror.blobs (
     head BIGINT NOT NULL,         -- the first 15 digits of sha256 as a number, for quick comparing
     sha256 VARCHAR NOT NULL,      -- 64 hexadecimal digits, lower case: the name of the file
     size BIGINT NOT NULL,         -- bytes
     kept_at DOUBLE NOT NULL,      -- Unix seconds, as all times below
-    verified_at DOUBLE NOT NULL,  -- when its hash was last seen to be right; 0: not since it was found
-    last_used DOUBLE NOT NULL     -- written down now and then: what a crash loses is only an order
+    verified_at DOUBLE NOT NULL,  -- when its hash was last verified; 0: not since it was found
+    last_used DOUBLE NOT NULL     -- written now and then: a crash loses only an order
 );
 
--- Which blob the file of a storage unit is, and of which record and segment, as far as that is known.
--- Linked segments: several records of several series may have one file.
+-- Which blob the file of a storage unit is, and its record and segment, if known. With linked segments, several
+-- records of several series may have one file.
 CREATE TABLE mirror.holdings (
     series VARCHAR,               -- lower case
     recnum BIGINT,
@@ -26,16 +26,16 @@ CREATE TABLE mirror.holdings (
     sha256 VARCHAR NOT NULL
 );
 
--- Blobs that must stay, whoever wants that and why. A pin may come before its blob and outlive it.
+-- Blobs that must stay, who wants that, and why. A pin may come before its blob and outlive it.
 CREATE TABLE mirror.pins (
     sha256 VARCHAR NOT NULL,
     owner VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
     since DOUBLE NOT NULL,
-    until DOUBLE                  -- NULL: as long as nobody takes it away
+    until DOUBLE                  -- NULL: until somebody removes it
 );
 
--- Damaged blobs: their rows are gone, their files lie in quarantine/ for people to look at.
+-- Damaged blobs: their rows are gone, their files are in quarantine/ for people to look at.
 CREATE TABLE mirror.quarantine (
     sha256 VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE mirror.quarantine (
 CREATE TABLE mirror.jobs (
     id VARCHAR NOT NULL,          -- the request id that clients ask by
     identity VARCHAR NOT NULL,    -- equal for requests that are the same
-    upstream_id VARCHAR,          -- of the request that upstream works on
+    upstream_id VARCHAR,          -- the request that upstream works on
     request VARCHAR NOT NULL,     -- JSON
     state VARCHAR NOT NULL,       -- see mirror.services.exports.jobs
     created DOUBLE NOT NULL,

@@ -1,9 +1,9 @@
--- Subscriptions: what is remembered of each between two starts. How far it is, records and holdings tell.
+-- Subscriptions: what is remembered of each across restarts. Records and holdings show how far it is.
 
 CREATE TABLE mirror.subscriptions (
-    name VARCHAR NOT NULL,          -- its name in config.toml, or a sign of its content
-    looked DOUBLE NOT NULL,         -- when upstream was last asked for what is new, Unix seconds; 0: never
-    period DOUBLE NOT NULL,         -- when the period of the budget began that `used` is about
+    name VARCHAR NOT NULL,          -- its name in config.toml, or an identifier of its content
+    looked DOUBLE NOT NULL,         -- when upstream was last asked for news, Unix seconds; 0: never
+    period DOUBLE NOT NULL,         -- when the budget period of `used` began
     used BIGINT NOT NULL,           -- bytes of files that came in it
-    typical BIGINT NOT NULL         -- bytes of a file, as of late
+    typical BIGINT NOT NULL         -- bytes of a file, recently
 );

@@ -1,14 +1,14 @@
 -- Upkeep: what was checked and what was found, and who used the mirror how much.
 
--- One row a check of the store. One that did not come to its end is gone on with.
+-- One row per check of the store. An unfinished one is continued.
 CREATE TABLE mirror.checks (
     id BIGINT NOT NULL,
     scope VARCHAR NOT NULL,       -- "files", "index" or "all"
     background BOOLEAN NOT NULL,
     started_at DOUBLE NOT NULL,   -- Unix seconds, as all times below
-    ended_at DOUBLE,              -- NULL: not at its end yet
+    ended_at DOUBLE,              -- NULL: not finished
     step VARCHAR NOT NULL,        -- the step under way, see mirror.services.maintenance.check_plan
-    place VARCHAR NOT NULL,       -- how far that step is; "" at its beginning
+    place VARCHAR NOT NULL,       -- the progress of that step; "" at its beginning
     files BIGINT NOT NULL,        -- looked at so far
     bytes BIGINT NOT NULL,
     records BIGINT NOT NULL
@@ -22,7 +22,7 @@ CREATE TABLE mirror.findings (
     place VARCHAR NOT NULL,
     problem VARCHAR NOT NULL,
     outcome VARCHAR NOT NULL,     -- "repaired", "quarantined", "missing", "open" or "harmless"
-    action VARCHAR NOT NULL       -- what was done, or has to be
+    action VARCHAR NOT NULL       -- what was done, or must be
 );
 
 -- Bytes that background checks have read, by UTC day: the day's budget survives a restart.
@@ -31,7 +31,7 @@ CREATE TABLE mirror.checked_days (
     bytes BIGINT NOT NULL
 );
 
--- Who used the mirror, by UTC day: a row a day and address or token.
+-- Who used the mirror, by UTC day: a row per day and address or token.
 CREATE TABLE mirror.usage (
     day VARCHAR NOT NULL,
     who VARCHAR NOT NULL,

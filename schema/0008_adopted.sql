@@ -1,5 +1,5 @@
--- Files that people had already, and that are not those of the archive: FITS files as JSOC exported them, with
--- the record's keywords in the header. They are a holding of their own kind, and never served below /SUM.
+-- Files that people had already, but that are not the archive's: FITS files as JSOC exported them, with the
+-- record's keywords in the header. They are holdings of their own kind, and never served below /SUM.
 CREATE TABLE mirror.adopted (
     series VARCHAR NOT NULL,      -- lower case
     recnum BIGINT NOT NULL,

@@ -1,6 +1,6 @@
--- The files of the lake that hold what the tables of a series hold; all others in its folder are on their way out.
+-- The current files of the lake; all others in its folder are to be removed.
 CREATE TABLE mirror.lake (
-    series VARCHAR NOT NULL,      -- lower case, with __old for the versions that were replaced
+    series VARCHAR NOT NULL,      -- lower case, with __old for replaced versions
     month VARCHAR NOT NULL,       -- "2014-01", "none" for records without a time
     file VARCHAR NOT NULL,        -- relative to the lake
     shape VARCHAR NOT NULL,       -- a hash of the columns

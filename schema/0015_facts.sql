@@ -1,5 +1,5 @@
--- Small answers were rows of one table, `facts`, told apart by a word. Each kind has a table of its own now, with one
--- module that writes it; all are read and written by mirror.storage.database.keyed.
+-- Small answers were rows of one table, `facts`, distinguished by kind. Now each kind has a table of its own, with one
+-- module that writes it, by means of mirror.storage.database.keyed.
 
 CREATE TABLE mirror.series_lists (        -- mirror.readthrough.lists
     key VARCHAR NOT NULL,                 -- the program that lists: show_series, showextseries, showextseries notes
@@ -16,7 +16,7 @@ CREATE TABLE mirror.addresses (           -- mirror.readthrough.lists
 INSERT INTO mirror.addresses SELECT key, value, fetched_at FROM mirror.facts WHERE kind = 'address';
 
 CREATE TABLE mirror.absent_series (       -- mirror.readthrough.structures
-    key VARCHAR NOT NULL,                 -- a name, lower case, of which JSOC said that there is no such series
+    key VARCHAR NOT NULL,                 -- a name, lower case, that JSOC said is no series
     value VARCHAR NOT NULL,               -- empty
     noted_at DOUBLE NOT NULL
 );
@@ -38,7 +38,7 @@ INSERT INTO mirror.precise_keywords SELECT key, value, fetched_at FROM mirror.fa
 
 CREATE TABLE mirror.budget (              -- mirror.services.estimates.tables
     key VARCHAR NOT NULL,                 -- 'budget'
-    value VARCHAR NOT NULL,               -- JSON of what was used of the budget
+    value VARCHAR NOT NULL,               -- JSON of the used budget
     noted_at DOUBLE NOT NULL
 );
 INSERT INTO mirror.budget SELECT key, value, fetched_at FROM mirror.facts WHERE kind = 'budget';
@@ -51,8 +51,8 @@ CREATE TABLE mirror.fills (               -- mirror.services.fills.fills
 INSERT INTO mirror.fills SELECT key, value, fetched_at FROM mirror.facts WHERE kind = 'fill';
 
 CREATE TABLE mirror.job_numbers (         -- mirror.services.exports.jobs
-    day VARCHAR NOT NULL,                 -- as it stands in the ids of that day's export requests
-    number INTEGER NOT NULL               -- the highest that was given
+    day VARCHAR NOT NULL,                 -- as in the ids of that day's export requests
+    number INTEGER NOT NULL               -- the highest in use
 );
 INSERT INTO mirror.job_numbers SELECT key, value::INTEGER FROM mirror.facts WHERE kind = 'job number';
 

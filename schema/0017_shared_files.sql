@@ -1,5 +1,5 @@
--- Files of storage units that lie beside the objects of the cluster too, so that they may leave this store at will.
--- A copy of what the cluster's database says, for choosing what to evict, and for finding what is to be put there still.
+-- Files of storage units that are also among the cluster's objects, so that they may leave this store at will. A copy
+-- of what the cluster's database says, to choose what to evict, and to find what must still be put there.
 CREATE TABLE mirror.shared_files (
     sunum BIGINT NOT NULL,
     slot INTEGER NOT NULL,

@@ -1,4 +1,4 @@
--- How far this mirror has followed the cluster that it is in, and which one that is.
+-- Which cluster this mirror is in, and how far it has followed it.
 
 CREATE TABLE mirror.cluster_state (       -- mirror.cluster.shared
     key VARCHAR NOT NULL,

@@ -1,4 +1,4 @@
--- Data sets to cite: which records in which versions, and which files, are kept as they are.
+-- Data sets to cite: which records, in which versions, and which files are kept unchanged.
 
 CREATE TABLE mirror.datasets (
     name VARCHAR NOT NULL,
@@ -6,8 +6,8 @@ CREATE TABLE mirror.datasets (
     created DOUBLE NOT NULL,      -- Unix seconds
     software VARCHAR NOT NULL,    -- what made it, with its version
     statement VARCHAR NOT NULL,   -- JSON: {"ds": [...]} or {"sql": "..."}
-    keywords VARCHAR NOT NULL,    -- JSON: of each series the keywords of which the hashes of its records are made
-    sha256 VARCHAR NOT NULL       -- of all hashes below: names the content
+    keywords VARCHAR NOT NULL,    -- JSON: for each series, the keywords in the hashes of its records
+    sha256 VARCHAR NOT NULL       -- of all hashes below: identifies the content
 );
 CREATE TABLE mirror.dataset_records (
     dataset VARCHAR NOT NULL,
@@ -15,7 +15,7 @@ CREATE TABLE mirror.dataset_records (
     series VARCHAR NOT NULL,      -- in the series' own case
     recnum BIGINT NOT NULL,
     record VARCHAR NOT NULL,      -- as *spec* prints it: series and prime-key values
-    sha256 VARCHAR NOT NULL       -- of the values of its keywords, as they print
+    sha256 VARCHAR NOT NULL       -- of the printed values of its keywords
 );
 CREATE TABLE mirror.dataset_files (
     dataset VARCHAR NOT NULL,

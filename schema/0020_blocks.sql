@@ -1,5 +1,5 @@
--- Which state of the file of blocks (blocks.sqlite) belongs to this state of the index.
+-- The state of the block file (blocks.sqlite) that belongs to this state of the index.
 
 CREATE TABLE mirror.block_file (
-    token VARCHAR NOT NULL        -- one row: of the last blocks that were written there
+    token VARCHAR NOT NULL        -- one row: the token of the last blocks written there
 );

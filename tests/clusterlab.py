@@ -97,7 +97,7 @@ async def cluster(
         finally:
             mark.probe = probe
             for mirror in made.mirrors:
-                if mirror is not first:  # which may have left
+                if mirror is not first:
                     await mirror.stop(last=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.config.loading import Log
+from mirror.errors import ConfigError
 from mirror.logs import Json, KeyValue, set_up
 
 
@@ -84,3 +86,9 @@ def test_what_is_below_the_level_is_left_out(tmp_path, logging_as_before):
     logging.getLogger("mirror.test").error("loud")
     assert "loud" in (text := (tmp_path / "mirror.log").read_text())
     assert "quiet" not in text
+
+
+def test_a_pipe_that_nobody_reads_is_no_log_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"\[log\] file = '.*pipe' cannot be written: No such device or address"):
+        set_up(Log(file=tmp_path / "pipe"))

@@ -1,4 +1,4 @@
-"""What admins did, and who used the mirror how much."""
+"""The audit log, and how much each client used the mirror."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AuditQuery(Asked, frozen=True, kw_only=True):
 
 
 class AuditLine(Answer, frozen=True, kw_only=True):
-    """Who did what, from where, and how it ended; ``about`` is what was sent with it, shortened."""
+    """Who did what, from where, and how it ended; ``about`` is what was sent along, shortened."""
 
     at: Stamp
     who: str
@@ -29,13 +29,13 @@ class AuditLine(Answer, frozen=True, kw_only=True):
 
 
 class UsageQuery(Asked, frozen=True, kw_only=True):
-    """From a day on; without one, the last 30 days."""
+    """From a day on; by default, the last 30 days."""
 
     since: Annotated[str | None, Meta(description="a day", examples=["2026-11-22"])] = None
 
 
 class UsageLine(Answer, frozen=True, kw_only=True):
-    """What somebody used on a day; ``upstream_bytes`` are those that JSOC had to send for it."""
+    """What somebody used on a day; ``upstream_bytes`` are those that JSOC had to send for that."""
 
     day: str
     who: str

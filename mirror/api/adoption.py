@@ -1,4 +1,4 @@
-"""Files that people have already: of the mirror's machine by their paths, of others as uploads."""
+"""Adoption of files that people have already: by path from the mirror's machine, as uploads from others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UPLOAD_TYPE = "image/fits"
 
 
 class AdoptFile(Asked, frozen=True, kw_only=True):
-    """A file of the mirror's machine, and how it looks to whoever asks."""
+    """A file of the mirror's machine, and how the client sees it."""
 
     path: Annotated[str, Meta(description="an absolute path", examples=["/data/image.fits"], pattern=r"^/[^\0]*$")]
     size: Whole
@@ -23,7 +23,7 @@ class AdoptFile(Asked, frozen=True, kw_only=True):
 
 
 class AdoptBody(Asked, frozen=True, kw_only=True):
-    """``compare``: say of each file whether its very bytes are held."""
+    """``compare``: say for each file whether exactly its bytes are cached."""
 
     files: Annotated[list[AdoptFile], Meta(max_length=MOST_FILES, description="files with path, size, mtime_ns and inode")]
     how: Literal["copy", "link"] = "copy"
@@ -32,7 +32,7 @@ class AdoptBody(Asked, frozen=True, kw_only=True):
 
 
 class UploadQuery(Asked, frozen=True, kw_only=True):
-    """``name`` is what the file is called, ``unit`` its path below /SUM."""
+    """``name`` is the file's name, ``unit`` its path below /SUM."""
 
     name: Annotated[str, Meta(description="what the file is called", examples=["image.fits"])]
     unit: Annotated[str | None, Meta(description="a path", examples=["/SUM0/D1/S00000/name"])] = None
@@ -40,10 +40,11 @@ class UploadQuery(Asked, frozen=True, kw_only=True):
 
 
 class AdoptOutcome(Answer, frozen=True, kw_only=True):
-    """What became of a file. ``placed``: it is held now (of a dry run: it would be); ``held``: it was already;
+    """What became of a file.
 
-    ``rejected``: ``reason`` says why it has no place; ``later``: why not now; ``unseen``: the mirror does not see
-    that file. ``same``: the very bytes of the file are held. ``how``: copied, linked or uploaded.
+    ``placed``: it is cached now (in a dry run: it would be); ``held``: it already was; ``rejected``: ``reason`` says
+    why it has no place; ``later``: why not now; ``unseen``: the mirror does not see that file. ``same``: exactly the
+    file's bytes are cached. ``how``: copied, linked or uploaded.
     """
 
     path: str

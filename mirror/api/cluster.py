@@ -8,7 +8,7 @@ from mirror.api.contract import Answer, Endpoint, Nothing, Stamp
 
 
 class Server(Answer, frozen=True, kw_only=True):
-    """A server that is there; ``here``: the one that answers."""
+    """A running server; ``here``: the one that answers."""
 
     name: str
     version: str
@@ -18,7 +18,7 @@ class Server(Answer, frozen=True, kw_only=True):
 
 
 class Flight(Answer, frozen=True, kw_only=True):
-    """Records of a series that a server is fetching for all, since when."""
+    """Records of a series that a server is fetching for all, and since when."""
 
     series: str
     server: str
@@ -33,14 +33,15 @@ class Owner(Answer, frozen=True, kw_only=True):
 
 
 class Cluster(Answer, frozen=True, kw_only=True):
-    """How the cluster is, as this server sees it.
+    """The state of the cluster, as this server sees it.
 
-    ``alone``: there is no cluster, and all else says nothing. ``problem``: why its PostgreSQL is away, and the counts are 0
-    then; or, while ``connected``, what keeps it from its work; "" if nothing does. ``rows`` of the journal, ``chunks`` with their ``records`` and ``bytes``, ``flights`` that
-    are under way, the oldest of them in ``fetching``. ``owners``: what is done by one server for all. ``unpublished``: commits
-    of this server that the others do not know of yet. ``versions``: which server has which, where they differ; "" if they do
-    not. ``broken``: chunks that this server could not use, and has not tried again yet. ``files`` among
-    the objects have ``file_bytes``; ``files_problem``: why those of this server do not go there now.
+    ``alone``: there is no cluster, and nothing else applies. ``problem``: why its PostgreSQL is away, in which case
+    the counts are 0; or, while ``connected``, what keeps it from working; "" if nothing does. ``rows`` of the journal,
+    ``chunks`` with their ``records`` and ``bytes``, ``flights`` under way, the oldest of them in ``fetching``.
+    ``owners``: what one server does for all. ``unpublished``: commits of this server that the others do not know yet.
+    ``versions``: which server has which, if they differ, else "". ``broken``: chunks that this server could not use,
+    and has not tried again yet. ``files`` among the objects have ``file_bytes``; ``files_problem``: why this server's
+    files do not go there now.
     """
 
     alone: bool

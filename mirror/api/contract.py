@@ -1,8 +1,8 @@
-"""What a path of our own API is: who may ask it, what it takes, what it answers. The JSON is typed by msgspec.
+"""The contract of a path of our own API: who may ask, what it takes, what it answers. msgspec types the JSON.
 
 An ``Endpoint`` is the whole contract of a path. The server binds a handler to it, the gate takes its role, the
-command line and ``mirror.Client`` call it, the OpenAPI document is made of it. Members of an answer that are
-``UNSET`` are left out; null says that nobody can tell, or that there is none.
+command line and ``mirror.Client`` call it, the OpenAPI document is made from it. Members of an answer that are
+``UNSET`` are omitted; null means unknown, or none.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 __all__ = ["UNSET", "UnsetType"]
 
-#: The largest whole number that is taken, as DRMS has them: 64 bits with a sign.
+#: The largest integer that is accepted: 64 bits with a sign, as in DRMS.
 LARGEST = 2**63 - 1
 
 JSON = "application/json"
-#: Roles, from the least; ``nobody`` is for what is open to all.
+#: Roles, from the lowest; ``nobody`` is for what is open to all.
 RoleName = Literal["nobody", "read", "export", "admin"]
 
 
@@ -38,8 +38,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What comes with a request: parameters of a query, or members of a JSON object.
 
-    An empty parameter is as good as none, and so is a member that is null. Parameters that are not known are
-    passed over, members that are not known are errors. ``EMPTY`` names parameters that mean something when empty.
+    An empty parameter, or a null member, counts as absent. Unknown parameters are ignored, unknown members are
+    errors. ``EMPTY`` names parameters that have a meaning when empty.
     """
 
     EMPTY: ClassVar[frozenset[str]] = frozenset()
@@ -50,7 +50,7 @@ class Nothing(Asked, frozen=True, kw_only=True):
 
 
 class Problem(Answer, frozen=True, kw_only=True):
-    """What went wrong. Where it is known: the place in what was asked, members that are wrong, what is not held."""
+    """What went wrong; if known, the place in the request, wrong members, and what is not cached."""
 
     error: str
     position: int | UnsetType | None = UNSET
@@ -78,12 +78,13 @@ A_co = TypeVar("A_co", covariant=True)
 
 
 class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
-    """A path: ``text`` says what it does, ``asked`` what it takes, ``answer`` what the JSON of its answer is.
+    """A path: ``text`` says what it does, ``asked`` what it takes, ``answer`` is the type of its JSON answer.
 
-    What it takes is in the query for GET, else in a JSON object, unless ``taken`` is another kind of body, beside
-    which there is a query. ``beside``: parameters of the query beside a JSON object. An answer that is no JSON is one of ``media``. ``lines``: a long task, which tells how
-    far it is in lines of JSON (NDJSON), ``answer`` in the last. ``failing``: another code with the same answer. ``pattern``: the
-    path as the router has it, where a part of it has more than a word.
+    What it takes is in the query for GET, else in a JSON object, unless ``taken`` is another kind of body, which comes
+    with a query. ``beside``: parameters of the query beside a JSON object. An answer that is not JSON is one of
+    ``media``. ``lines``: a long task that reports progress in lines of JSON (NDJSON), with ``answer`` in the last.
+    ``failing``: another code with the same answer. ``pattern``: the router's form of the path, if a part of it has more
+    than a word.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -102,12 +103,12 @@ class Endpoint(msgspec.Struct, Generic[Q, A_co], frozen=True, kw_only=True):
 
     @property
     def by_query(self) -> bool:
-        """True if what is asked stands in the query."""
+        """True if what is asked is in the query."""
         return self.method == "GET" or self.taken != JSON
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parts of the path that are to be filled in."""
+        """The parts of the path to fill in."""
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
 
 
@@ -115,8 +116,8 @@ def encoded(value: object) -> bytes:
     """A value as JSON."""
     try:
         return msgspec.json.encode(value)
-    except UnicodeEncodeError:  # text of JSOC or of a request that is no Unicode
-        import json  # noqa: PLC0415  (seldom)
+    except UnicodeEncodeError:  # text from JSOC or a request that is not Unicode
+        import json  # noqa: PLC0415  (rarely needed)
 
         return json.dumps(msgspec.to_builtins(value)).encode()
 

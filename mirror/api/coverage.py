@@ -1,4 +1,4 @@
-"""What is held: spans, days and hours, and how late records come."""
+"""What is cached, by span, day and hour, and how late records come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mirror.api.contract import Answer, Asked, Endpoint, RecordSets, SeriesName
 
 
 class CoverageQuery(Asked, frozen=True, kw_only=True):
-    """One series; without it all. ``folded``: ranges that repeat at one distance are one line."""
+    """One series, by default all. ``folded``: ranges that repeat at a fixed distance are one line."""
 
     series: Annotated[str | None, Meta(description="a series", examples=["hmi.v_45s"])] = None
     folded: bool = False
@@ -19,9 +19,9 @@ class CoverageQuery(Asked, frozen=True, kw_only=True):
 class Span(Answer, frozen=True, kw_only=True):
     """A range of which every record is cached; ``first`` and ``last`` null: without bound. ``checked_at`` in Unix seconds.
 
-    It has so many ``records``, and begins and ends with one. Or a range over which JSOC gave an ``answer`` that is kept
-    (condition, records, count or body), to the question in ``condition``; it names ``records``, of a count or a body
-    null. A folded line has ``every``, the distance of its ranges, and in ``slots`` how many slots these have together.
+    It has ``records`` records, and begins and ends with one. Or a range over which an ``answer`` of JSOC is kept
+    (condition, records, count or body), to the question in ``condition``; ``records`` are those it names, null for a
+    count or a body. A folded line has ``every``, the distance of its ranges, and ``slots``, all their slots together.
     """
 
     series: str
@@ -37,7 +37,7 @@ class Span(Answer, frozen=True, kw_only=True):
 
 
 class DaysQuery(Asked, frozen=True, kw_only=True):
-    """All years of which anything is held or wanted without ``year``."""
+    """Without ``year``, all years of which anything is cached or wanted."""
 
     series: SeriesName
     year: Annotated[str | None, Meta(description="a year", examples=["2014"])] = None
@@ -57,11 +57,11 @@ class DelaysQuery(Asked, frozen=True, kw_only=True):
 
 
 class Cells(Answer, frozen=True, kw_only=True):
-    """Days or hours in a row, ``width`` seconds each, from ``first`` on by the TAI clock; a figure a cell.
+    """Days or hours in a row, ``width`` seconds each, from ``first`` on by the TAI clock; one figure per cell.
 
-    ``states`` has a letter a cell: f full, p part, g gap, - nothing. ``expected`` slots, of which ``held`` have every
+    ``states`` has a letter per cell: f full, p part, g gap, - nothing. Of ``expected`` slots, ``held`` have every
     record and ``touched`` some. ``flagged`` records have a QUALITY other than 0, ``missing`` ones no data.
-    ``before`` stands before the bracket of ``key`` in a record set.
+    ``before`` precedes the bracket of ``key`` in a record set.
     """
 
     series: str
@@ -80,7 +80,7 @@ class Cells(Answer, frozen=True, kw_only=True):
 
 
 class MonthDelay(Answer, frozen=True, kw_only=True):
-    """Seconds from a record's time to its DATE: in the middle, and for 9 of 10 records."""
+    """Seconds from a record's time to its DATE: the median, and the bound for 9 of 10 records."""
 
     month: str
     records: int
@@ -102,7 +102,7 @@ class GapsQuery(Asked, frozen=True, kw_only=True):
 
 
 class Gap(Answer, frozen=True, kw_only=True):
-    """A span that is not held; ``slots`` null: without bound."""
+    """A span that is not cached; ``slots`` null: without bound."""
 
     series: str
     restriction: str
@@ -112,7 +112,7 @@ class Gap(Answer, frozen=True, kw_only=True):
 
 
 class Gaps(Answer, frozen=True, kw_only=True):
-    """What is missing: the first gaps, how many there are, and their slots together (null: without bound)."""
+    """What is missing: the first gaps, their number, and all their slots together (null: without bound)."""
 
     gaps: list[Gap]
     count: int

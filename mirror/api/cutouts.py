@@ -12,17 +12,17 @@ from msgspec import Meta
 from mirror.api.contract import Answer, Asked, Endpoint
 from mirror.errors import BadRequest
 
-#: How a scale is written; the group is the pixels of a side that become one.
+#: The form of a scale; the group is how many pixels of each axis become one.
 SCALE = re.compile(r"1/([1-9]\d{0,3})")
 
 Pixel = Annotated[float | None, Meta(description="in units")]
 
 
 class CutoutQuery(Asked, frozen=True, kw_only=True):
-    """``width`` by ``height`` around ``x``, ``y``, in arcsec from disk centre or as FITS pixel numbers; none: all of it.
+    """``width`` by ``height`` around ``x``, ``y``, in arcsec from disk centre or as FITS pixel numbers; none: all.
 
-    ``scale``: so many pixels of each axis are averaged to one. ``t_ref``: the place is where the centre was at that time,
-    and has moved with the rotation of the Sun until the record's time.
+    ``scale``: how many pixels of each axis are averaged to one. ``t_ref``: the time at which the centre is there; it
+    moves with the rotation of the Sun until the record's time.
     """
 
     x: Pixel = None
@@ -51,7 +51,7 @@ class FileChoice(Answer, frozen=True, kw_only=True):
 
 
 class FileChoices(Answer, frozen=True, kw_only=True):
-    """The files that a record set names, if these are several."""
+    """The files that a record set names, if there are several."""
 
     error: str
     choices: list[FileChoice]

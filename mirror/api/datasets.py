@@ -1,4 +1,4 @@
-"""Data sets to cite: records in their versions, and their files, that stay as they are; and their crates."""
+"""Data sets to cite, with records in fixed versions and their files, and their crates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CrateBody(Asked, frozen=True, kw_only=True):
 
 
 class DatasetSeries(Answer, frozen=True, kw_only=True):
-    """So many records of a series, with so many files."""
+    """How many records of a series, with how many files."""
 
     series: str
     records: int
@@ -39,7 +39,7 @@ class DatasetSeries(Answer, frozen=True, kw_only=True):
 
 
 class DatasetLine(Answer, frozen=True, kw_only=True):
-    """A data set; ``sha256`` is made of all its records and files, and names its content."""
+    """A data set; ``sha256`` is computed from all its records and files, and identifies its content."""
 
     name: str
     title: str
@@ -51,7 +51,7 @@ class DatasetLine(Answer, frozen=True, kw_only=True):
 
 
 class Dataset(DatasetLine, frozen=True, kw_only=True):
-    """A data set with the statement that it was made by, the program that made it, and how it is cited."""
+    """A data set, with the statement and the program that made it, and how to cite it."""
 
     software: str
     ds: list[str]
@@ -61,7 +61,7 @@ class Dataset(DatasetLine, frozen=True, kw_only=True):
 
 
 class DatasetFile(Answer, frozen=True, kw_only=True):
-    """A file of a record, and where it lies at JSOC."""
+    """A file of a record, and its path at JSOC."""
 
     segment: str
     path: str
@@ -70,7 +70,7 @@ class DatasetFile(Answer, frozen=True, kw_only=True):
 
 
 class DatasetRecord(Answer, frozen=True, kw_only=True):
-    """A record; ``sha256`` is made of the values of its keywords, as they print."""
+    """A record; ``sha256`` is computed from the printed values of its keywords."""
 
     series: str
     recnum: int
@@ -89,7 +89,7 @@ class RecordProblem(Answer, frozen=True, kw_only=True):
 
 
 class Verified(Answer, frozen=True, kw_only=True):
-    """Whether all is in the store as it was; so many records and files were looked at."""
+    """Whether everything is in the store unchanged, and how many records and files were checked."""
 
     name: str
     ok: bool
@@ -99,7 +99,7 @@ class Verified(Answer, frozen=True, kw_only=True):
 
 
 class ChangedKeyword(Answer, frozen=True, kw_only=True):
-    """A keyword, as it printed in the data set and as it prints now; null: the series did not have it, or has it no more."""
+    """A keyword as printed in the data set, and as it prints now; null: the series did not have it, or has lost it."""
 
     keyword: str
     old: str | None
@@ -116,9 +116,9 @@ class ChangedRecord(Answer, frozen=True, kw_only=True):
 
 
 class Difference(Answer, frozen=True, kw_only=True):
-    """The data set beside what JSOC has now: ``unchanged`` records, and the others.
+    """The data set compared with what JSOC has now: ``unchanged`` records, and the others.
 
-    ``withdrawn``: records that JSOC has no more; ``added``: those of the same record sets that are not in it.
+    ``withdrawn``: records that JSOC no longer has; ``added``: those of the same record sets that are not in it.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Difference(Answer, frozen=True, kw_only=True):
 
 
 class Crate(Answer, frozen=True, kw_only=True):
-    """A crate that was written; ``files`` and ``bytes`` of all that is in it."""
+    """A crate that was written; ``files`` and ``bytes`` are totals of its content."""
 
     name: str
     crate: str

@@ -30,7 +30,7 @@ DOCUMENT = Endpoint(
     text="This interface as OpenAPI 3.1.",
 )  # fmt: skip
 
-#: By capability, in the order in which the document tells of them.
+#: By capability, in the order of the OpenAPI document.
 CAPABILITIES: dict[str, tuple[Endpoint[Any, Any], ...]] = {
     "search": search.ENDPOINTS,
     "coverage": coverage.ENDPOINTS,

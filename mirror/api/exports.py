@@ -1,4 +1,4 @@
-"""Files, and work that somebody asked for: exports, and jobs of every kind. Pictures of files."""
+"""Files, exports and jobs of every kind, and pictures of files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mirror.api.contract import (
 )
 
 Kind = Literal["export", "fill", "film", "subscription"]
-#: States after which nothing happens any more; ``unreadable`` is a job whose row is damaged, or of a newer version.
+#: Final states; ``unreadable`` is a job whose row is damaged, or from a newer version.
 ENDED_STATES = ("done", "failed", "cancelled", "unreadable")
-#: Held here; at JSOC on a disk, or on tape; or not available anywhere.
+#: Cached here; at JSOC on disk; there on tape; not available anywhere.
 FileState = Literal["held", "online", "offline", "nowhere"]
 
 
 class FilesQuery(Asked, frozen=True, kw_only=True):
-    """``name`` is the format of names, as JSOC's filenamefmt; ``places``: also where files lie on the mirror's machine."""
+    """``name``: the format of names, JSOC's filenamefmt; ``places``: also the files' paths on the mirror's machine."""
 
     ds: RecordSets
     seg: Names = ""
@@ -37,10 +37,10 @@ class FilesQuery(Asked, frozen=True, kw_only=True):
 
 
 class ListedFile(Answer, frozen=True, kw_only=True):
-    """A file of a record: ``name`` is what filenamefmt makes of it, ``path`` where this mirror serves it.
+    """A file of a record: ``name`` is its name by filenamefmt, ``path`` where this mirror serves it.
 
-    ``path`` is "" unless it is held, or online at JSOC. ``size`` and ``sha256`` are known of what is held;
-    ``place`` is where it lies on the machine of the mirror, for who asked for that.
+    ``path`` is "" unless it is cached, or online at JSOC. ``size`` and ``sha256`` are known for cached files;
+    ``place`` is the path on the mirror's machine, if that was asked for.
     """
 
     record: str
@@ -61,7 +61,7 @@ class JobsQuery(Asked, frozen=True, kw_only=True):
 
 
 class JobQuery(Asked, frozen=True, kw_only=True):
-    """``places``: also where files lie on the mirror's machine."""
+    """``places``: also the files' paths on the mirror's machine."""
 
     places: bool = False
 
@@ -88,7 +88,7 @@ class Waits(Answer, frozen=True, kw_only=True):
 
 
 class JobFile(Answer, frozen=True, kw_only=True):
-    """A file of an export; ``values`` of its keywords: exact, or as they print. ``path`` is "" until it is there."""
+    """A file of an export; ``values`` of its keywords: exact, or as printed. ``path`` is "" until the file exists."""
 
     record: str
     name: str
@@ -102,9 +102,9 @@ class JobFile(Answer, frozen=True, kw_only=True):
 class Job(Answer, frozen=True, kw_only=True):
     """An export, a fill, a film or a subscription. ``ready`` of ``total`` files, records or frames (``counted``) are done.
 
-    Of an export besides: ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory``
-    and ``tar`` (where its files are). ``files`` is left out where jobs are listed. In a cluster ``server`` is the mirror whose
-    job it is; left out of those of the mirror that is asked.
+    An export also has ``method``, ``protocol``, ``process``, ``upstream_id`` (JSOC's own id), ``directory`` and
+    ``tar`` (where its files are). ``files`` is omitted in lists of jobs. In a cluster ``server`` is the job's mirror,
+    omitted if that is the mirror that is asked.
     """
 
     id: str
@@ -133,7 +133,7 @@ class Job(Answer, frozen=True, kw_only=True):
 
 
 class QuicklookQuery(Asked, frozen=True, kw_only=True):
-    """The ``number``-th record, no side above ``size`` pixels; only of a file that is held, unless ``fetch``."""
+    """The ``number``-th record, no side above ``size`` pixels; only from a cached file, unless ``fetch``."""
 
     ds: RecordSets
     seg: Names = ""
@@ -144,7 +144,7 @@ class QuicklookQuery(Asked, frozen=True, kw_only=True):
 
 
 class SunQuery(Asked, frozen=True, kw_only=True):
-    """The last ``n`` frames of a ``channel``; without one the newest of each."""
+    """The last ``n`` frames of a ``channel``; by default the newest of each."""
 
     channel: str | None = None
     n: Annotated[int, Meta(ge=1, le=500)] = 48
@@ -163,9 +163,9 @@ class SunRegion(Answer, frozen=True, kw_only=True):
 
 
 class SunFrame(Answer, frozen=True, kw_only=True):
-    """A held image. The middle of the disk (from the left and the top) and its radius are parts of the picture's side.
+    """A cached image. The disk's centre (from the left and the top) and radius are fractions of the picture's side.
 
-    ``b0``: latitude of the middle of the disk in degrees.
+    ``b0``: the latitude of the disk's centre in degrees.
     """
 
     recnum: int
@@ -179,7 +179,7 @@ class SunFrame(Answer, frozen=True, kw_only=True):
 
 
 class SunChannel(Answer, frozen=True, kw_only=True):
-    """A series of full-disk images of which some are held, oldest first; ``age_seconds`` since the newest was taken."""
+    """A series of full-disk images, with the cached ones, oldest first; ``age_seconds`` since the newest was taken."""
 
     name: str
     series: str

@@ -1,4 +1,4 @@
-"""Large fetches of records, and how much something is before it is fetched."""
+"""Large fetches of records, and estimates of what a fetch would cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mirror.api.exports import JobFile, Kind, Waits
 
 
 class FillBody(Asked, frozen=True, kw_only=True):
-    """A record set; with ``dry_run`` only how much it is."""
+    """A record set; with ``dry_run`` only an estimate."""
 
     ds: RecordSets
     dry_run: bool = False
@@ -36,11 +36,11 @@ class EstimateQuery(Asked, frozen=True, kw_only=True):
 
 
 class Estimate(Answer, frozen=True, kw_only=True):
-    """What is not held and would be asked of JSOC; the whole of it, held or not, is in ``total_``.
+    """What is not cached and would be requested from JSOC; totals, cached or not, are in ``total_``.
 
-    null: nobody can tell; ``notes`` say why. ``seconds`` is from the first request to the last byte. ``counted`` is
-    false where the number of records is a guess. ``size_from`` says where the size of a file comes from: "held"
-    files, the sizes that "records" tell, the "structure" (the most that they can have), or "". ``text`` says it all.
+    null: unknown; ``notes`` say why. ``seconds`` is from the first request to the last byte. ``counted`` is false if
+    the number of records is a guess. ``size_from`` is the source of file sizes: "held" files, the sizes in "records",
+    the "structure" (the most that they can have), or "". ``text`` says it all for people.
     """
 
     records: int | None
@@ -57,7 +57,7 @@ class Estimate(Answer, frozen=True, kw_only=True):
 
 
 class Fill(Answer, frozen=True, kw_only=True):
-    """What is missing of a record set: gaps, how many there are, their slots.
+    """What is missing of a record set: gaps, their number, their slots.
 
     With ``dry_run`` an ``estimate``; else the members of the job that fetches it.
     """

@@ -11,9 +11,9 @@ from mirror.api.exports import Job
 
 
 class FilmBody(Asked, frozen=True, kw_only=True):
-    """Every ``step``-th record, no side above ``size`` pixels, ``fps`` frames a second.
+    """Every ``step``-th record, no side above ``size`` pixels, ``fps`` frames per second.
 
-    Of files that are cached only, unless ``fetch``.
+    Only from cached files, unless ``fetch``.
     """
 
     ds: RecordSets

@@ -1,4 +1,4 @@
-"""What JSOC replaced of what was held, and the policy, which may change while the mirror runs."""
+"""Cached records that JSOC has replaced, and the policy, which may change while the mirror runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ChangesQuery(Asked, frozen=True, kw_only=True):
 
 
 class Change(Answer, frozen=True, kw_only=True):
-    """A record got another number; ``new`` null: JSOC has withdrawn it."""
+    """A record that got another number; ``new`` null: JSOC has withdrawn it."""
 
     found_at: Stamp
     record: str
@@ -35,7 +35,7 @@ class PolicyState(Answer, frozen=True, kw_only=True):
 
 
 class PolicyBody(Asked, frozen=True, kw_only=True):
-    """One of the three, or ``online`` for what the configuration says."""
+    """One of the three, or ``online`` for the configured one."""
 
     policy: Literal["strict", "fallback", "offline", "online"]
 

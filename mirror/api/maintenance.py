@@ -36,7 +36,7 @@ class PinGroup(Answer, frozen=True, kw_only=True):
 
 
 class PinBody(Asked, frozen=True, kw_only=True):
-    """What is held of a record set, for good or for so many ``seconds``; ``reason`` is the record set without one."""
+    """What is cached of a record set, for good or for ``seconds``; ``reason`` is by default the record set."""
 
     ds: RecordSets
     owner: Annotated[str, Meta(description="who the pin is for")]
@@ -47,7 +47,7 @@ class PinBody(Asked, frozen=True, kw_only=True):
 
 
 class Pinned(Answer, frozen=True, kw_only=True):
-    """Files that are pinned, their bytes, and how many are not held."""
+    """Pinned files, their bytes, and how many are not cached."""
 
     pinned: int
     bytes: int
@@ -55,20 +55,20 @@ class Pinned(Answer, frozen=True, kw_only=True):
 
 
 class Unpinned(Answer, frozen=True, kw_only=True):
-    """Pins that were taken away."""
+    """Pins that were removed."""
 
     removed: int
 
 
 class EvictBody(Asked, frozen=True, kw_only=True):
-    """Bytes that are needed; only a dry run, which says what would go, does without."""
+    """Bytes that are needed; optional for a dry run, which only says what would go."""
 
     need: Whole | None = None
     dry_run: bool = False
 
 
 class EvictedFile(Answer, frozen=True, kw_only=True):
-    """A content that goes: where it stands, separated by commas."""
+    """A content that goes, and its places, separated by commas."""
 
     file: str
     size: int
@@ -77,7 +77,7 @@ class EvictedFile(Answer, frozen=True, kw_only=True):
 
 
 class Evicted(Answer, frozen=True, kw_only=True):
-    """``freed`` bytes of so many contents, the first of them by name; what is ``held`` now, of a ``quota`` if any."""
+    """``freed`` bytes, the number of contents and the first of them; bytes ``held`` now, and the ``quota`` if any."""
 
     dry_run: bool
     freed: int
@@ -88,7 +88,7 @@ class Evicted(Answer, frozen=True, kw_only=True):
 
 
 class CheckBody(Asked, frozen=True, kw_only=True):
-    """``budget``: bytes after which it stops, to be continued later. ``restart``: from the beginning."""
+    """``budget``: bytes after which the check stops, to be continued later. ``restart``: from the beginning."""
 
     scope: Scope = "all"
     budget: Count | None = None
@@ -96,7 +96,7 @@ class CheckBody(Asked, frozen=True, kw_only=True):
 
 
 class CheckRun(Answer, frozen=True, kw_only=True):
-    """A check: ``step`` of ``steps`` is under way (``doing`` in words), up to ``place``. Times in Unix seconds."""
+    """A check: ``step`` of ``steps`` is under way (``doing`` in words), up to ``place``. Times are in Unix seconds."""
 
     id: int
     scope: Scope
@@ -113,7 +113,7 @@ class CheckRun(Answer, frozen=True, kw_only=True):
 
 
 class CheckFinding(Answer, frozen=True, kw_only=True):
-    """Something that was not as it should be: what kind of thing, where, what was wrong, what was done."""
+    """A problem: the kind of thing, its place, what was wrong, what was done."""
 
     kind: str
     place: str
@@ -123,9 +123,9 @@ class CheckFinding(Answer, frozen=True, kw_only=True):
 
 
 class CheckProgress(Answer, frozen=True, kw_only=True):
-    """The check that was asked for last (``run`` null: none was), and what it found; ``ok``: all is well, or again.
+    """The last requested check (``run`` null: there was none), and what it found; ``ok``: all is well, or well again.
 
-    Of one that was just begun: whether it ``joined`` the one that ran, or ``resumed`` one that had been stopped.
+    For one just begun: whether it ``joined`` a running one, or ``resumed`` one that had been stopped.
     """
 
     running: bool
@@ -150,7 +150,7 @@ class ForgetBody(Asked, frozen=True, kw_only=True):
 class Forgotten(Answer, frozen=True, kw_only=True):
     """What goes; ``pinned`` files and those that are ``shared`` with other records stay.
 
-    ``kept`` records stay because data sets have them; of a forced one, ``warnings`` say which lose some.
+    ``kept`` records stay because data sets have them; with ``force``, ``warnings`` say which data sets lose some.
     """
 
     dry_run: bool

@@ -1,4 +1,4 @@
-"""How the mirror is doing: for people, for pages that are open, and for machines that watch it."""
+"""The state of the mirror: for people, for open pages, and for monitoring."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mirror.api.contract import UNSET, Answer, Endpoint, Nothing, Stamp, UnsetTy
 from mirror.api.exports import Job
 from mirror.api.subscriptions import Subscription
 
-#: Of JSOC: it answered last, failed recently, is left alone for a while, is not to be asked.
+#: JSOC's state: its last answer was good, it failed recently, it is left alone for a while, it is not to be asked.
 UpstreamState = Literal["ok", "failing", "away", "offline"]
 
 
 class Used(Answer, frozen=True, kw_only=True):
-    """How much of something was used in the last ``seconds``; ``limit`` null: any amount may be."""
+    """How much was used in the last ``seconds``; ``limit`` null: no limit."""
 
     used: int
     limit: int | None
@@ -23,7 +23,7 @@ class Used(Answer, frozen=True, kw_only=True):
 
 
 class UpstreamBudget(Answer, frozen=True, kw_only=True):
-    """The budget towards JSOC; ``until``: from when on there is more, null while there is some."""
+    """The budget towards JSOC; ``until``: when there will be more, null while there is some."""
 
     records: Used
     bytes: Used
@@ -33,7 +33,7 @@ class UpstreamBudget(Answer, frozen=True, kw_only=True):
 
 
 class Upstream(Answer, frozen=True, kw_only=True):
-    """What goes on with JSOC: requests that run and wait, and counts since the start."""
+    """Traffic with JSOC: requests that run and wait, and counts since the start."""
 
     state: UpstreamState
     running: int
@@ -45,7 +45,7 @@ class Upstream(Answer, frozen=True, kw_only=True):
 
 
 class FillProgress(Answer, frozen=True, kw_only=True):
-    """What is being fetched of a series, in chunks; ``who`` waits for it, ``seconds_left`` null if that is not known."""
+    """What is being fetched of a series, in chunks; ``who`` waits for it, ``seconds_left`` null if unknown."""
 
     series: str
     done: int
@@ -55,7 +55,7 @@ class FillProgress(Answer, frozen=True, kw_only=True):
 
 
 class FileProgress(Answer, frozen=True, kw_only=True):
-    """The files that are being fetched for ``who``: ``arriving`` have begun, ``size`` is that of those that are known."""
+    """The files that are being fetched for ``who``: ``arriving`` ones have begun, ``size`` sums the known sizes."""
 
     who: str
     files: int
@@ -66,7 +66,7 @@ class FileProgress(Answer, frozen=True, kw_only=True):
 
 
 class ConfigState(Answer, frozen=True, kw_only=True):
-    """Which file it is (null: none), since when it holds, what is wrong with it now, what waits for a restart."""
+    """Which file it is (null: none), since when it is in force, what is wrong with it now, what waits for a restart."""
 
     file: str | None
     loaded: Stamp
@@ -75,7 +75,7 @@ class ConfigState(Answer, frozen=True, kw_only=True):
 
 
 class BackgroundCheck(Answer, frozen=True, kw_only=True):
-    """The check that the mirror makes by itself: how much it may and did read, and how far it is. Unix seconds."""
+    """The background check: how much it may read and has read, and how far it is. Times are in Unix seconds."""
 
     budget_per_day: str | None
     read_today: int
@@ -90,7 +90,7 @@ class BackgroundCheck(Answer, frozen=True, kw_only=True):
 
 
 class StoredFiles(Answer, frozen=True, kw_only=True):
-    """Files that are held; ``adopted`` are exports that people had, ``quota`` null if there is none."""
+    """Cached files; ``adopted`` are exports that people had, ``quota`` null if there is none."""
 
     count: int
     adopted: int | UnsetType = UNSET
@@ -100,7 +100,7 @@ class StoredFiles(Answer, frozen=True, kw_only=True):
 
 
 class Brief(Answer, frozen=True, kw_only=True):
-    """What of the status is in memory. ``searches`` by plan, since the start."""
+    """The part of the status that is in memory. ``searches`` by plan, since the start."""
 
     policy: str
     configured_policy: str
@@ -114,7 +114,7 @@ class Brief(Answer, frozen=True, kw_only=True):
 
 
 class Slow(Answer, frozen=True, kw_only=True):
-    """What of the status the database is asked for. ``jobs``: exports by state."""
+    """The part of the status that comes from the database. ``jobs``: exports by state."""
 
     records: int
     subscriptions: list[Subscription]
@@ -133,7 +133,7 @@ class Disk(Answer, frozen=True, kw_only=True):
 
 
 class Status(Brief, frozen=True, kw_only=True):
-    """How the mirror is doing. ``jobs``: exports by state; no ``disk`` if the system does not tell."""
+    """The state of the mirror. ``jobs``: exports by state; no ``disk`` if the system does not report it."""
 
     records: int
     subscriptions: list[Subscription]
@@ -152,7 +152,7 @@ class Answers(Answer, frozen=True, kw_only=True):
 
 
 class Spared(Answer, frozen=True, kw_only=True):
-    """Bytes of so many days: sent to people, that JSOC had to send for them or ahead of them, and the difference."""
+    """Bytes over a number of days: sent to people, sent by JSOC for them or ahead of them, and the difference."""
 
     days: int
     sent: int
@@ -178,7 +178,7 @@ class LatestChange(Answer, frozen=True, kw_only=True):
 
 
 class State(Brief, frozen=True, kw_only=True):
-    """The front page: ``jobs`` are those that are under way."""
+    """The front page: ``jobs`` are those under way."""
 
     records: int
     subscriptions: list[Subscription]
@@ -198,9 +198,10 @@ class Alive(Answer, frozen=True, kw_only=True):
 
 
 class Ready(Answer, frozen=True, kw_only=True):
-    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not tell.
+    """``index`` is ok, or what is wrong with it; no ``disk`` if the system does not report it.
 
-    ``cluster``, where there is one: ok, or why nothing is shared with its other mirrors now; requests are answered all the same.
+    ``cluster``, if there is one, is ok, or why nothing is shared with its other mirrors now, while requests are still
+    answered.
     """
 
     status: Literal["ok", "failing"]
@@ -211,7 +212,7 @@ class Ready(Answer, frozen=True, kw_only=True):
 
 
 class UpstreamHealth(Answer, frozen=True, kw_only=True):
-    """How JSOC is."""
+    """The state of JSOC."""
 
     upstream: UpstreamState
 

@@ -17,9 +17,9 @@ class NewsQuery(Asked, frozen=True, kw_only=True):
 
 
 class NewsItem(Answer, frozen=True, kw_only=True):
-    """New data of a series up to ``newest``; or so many of its ``records`` reprocessed, ``withdrawn`` of them without a new one.
+    """New data of a series up to ``newest``; or ``records`` reprocessed, of which ``withdrawn`` have no new version.
 
-    ``id`` grows; ``names`` are those of some of the records; ``text`` says it to people.
+    ``id`` increases; ``names`` are those of some of the records; ``text`` says it for people.
     """
 
     id: int

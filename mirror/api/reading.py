@@ -1,4 +1,4 @@
-"""What somebody sent, as what an endpoint takes: decoded, or one error that says what was wrong, and where. Pure."""
+"""Decodes what a client sent into what an endpoint takes, or one error that says what was wrong, and where. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirror.errors import BadRequest
 
 Q = TypeVar("Q", bound=Asked)
 
-#: Characters of a value that an error repeats.
+#: Most characters of a value that an error repeats.
 _SHOWN = 100
 _PROBLEM = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _NAMED = re.compile(r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
@@ -27,14 +27,14 @@ _WORDS = (
 
 
 def from_query(given: Mapping[str, str], kind: type[Q]) -> Q:
-    """The parameters that ``kind`` knows; others are passed over, and so are empty ones. BadRequest for wrong ones."""
+    """The parameters that ``kind`` has; unknown and empty ones are ignored. BadRequest for wrong ones."""
     known = kind.__struct_encode_fields__
     values = {name: value for name, value in given.items() if name in known and (value.strip() or name in kind.EMPTY)}
     return _converted({name: _unsigned(value) for name, value in values.items()}, kind, values, strict=False)
 
 
 def from_object(given: object, kind: type[Q]) -> Q:
-    """The members of a JSON object; null is as good as absent. BadRequest for what is wrong or not known."""
+    """The members of a JSON object; null counts as absent. BadRequest for wrong or unknown ones."""
     if not isinstance(given, dict):
         raise BadRequest('the body is not a JSON object; expected one such as {"ds": "hmi.m_720s[$]"}')
     members = {name: value for name, value in given.items() if value is not None}
@@ -42,19 +42,19 @@ def from_object(given: object, kind: type[Q]) -> Q:
         if field.required and members.get(field.encode_name) == "":
             del members[field.encode_name]
         value = members.get(field.encode_name)
-        if isinstance(value, int) and abs(value) > LARGEST:  # also where text would do as well
+        if isinstance(value, int) and abs(value) > LARGEST:  # even where text is accepted as well
             raise BadRequest(f"{field.encode_name} is {_shown(value)}; expected a number of at most 64 bits")
     return _converted(members, kind, members, strict=True)
 
 
 @cache
 def _fields(kind: type[Asked]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """The members of a kind, whose annotations take a millisecond to read."""
+    """The members of a kind, cached since reading annotations takes a millisecond."""
     return msgspec.structs.fields(kind)
 
 
 def _unsigned(value: str) -> str:
-    """A number that is written with a plus or blanks, without them."""
+    """A number without a plus sign or blanks."""
     bare = value.strip()
     return bare[1:] if bare[:1] == "+" and bare[1:].isdigit() else bare if bare.lstrip("-").isdigit() else value
 
@@ -67,7 +67,7 @@ def _converted(values: Mapping[str, Any], kind: type[Q], given: Mapping[str, Any
 
 
 def _explained(problem: str, kind: type[Asked], given: Mapping[str, Any]) -> str:
-    """A problem that msgspec found, in words: ``n is 'x'; expected a whole number``."""
+    """A problem found by msgspec, in words: ``n is 'x'; expected a whole number``."""
     found = _PROBLEM.fullmatch(problem)
     assert found is not None, "it matches any text"
     steps = [int(n) if n else name for name, n in _STEP.findall(found["path"] or "")]
@@ -105,12 +105,12 @@ def _within(kind: Any, step: int | str) -> Any:
 def _hint(kind: Any, name: str) -> Any:
     hint = get_type_hints(kind, include_extras=True).get(name)
     parts = [part for part in get_args(hint) if part is not type(None)]
-    # ``T | None`` is as good as T: null was taken for absent.
+    # ``T | None`` counts as T, since null counts as absent.
     return parts[0] if hint is not None and type(None) in get_args(hint) and len(parts) == 1 else hint
 
 
 def _of_field(kind: Any, name: str) -> str:
-    """What a member should be: what its description says, with an example."""
+    """What a member should be, from its description, with an example."""
     hint = _hint(kind, name) if _is_struct(kind) else None
     meta = next((m for m in getattr(hint, "__metadata__", ()) if m.description), None)
     if meta is None:
@@ -138,7 +138,7 @@ def _expected(what: str, kind: Any) -> str:
 
 
 def _bare(kind: Any) -> Any:
-    """A type without what is annotated."""
+    """A type without its annotations."""
     return getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
 
 

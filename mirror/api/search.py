@@ -1,4 +1,4 @@
-"""Searches and series, and what helps to write record sets."""
+"""Searches and series, and help with writing record sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Plan = Literal["local", "filled", "forwarded", "stale"]
 
 
 class SearchQuery(Asked, frozen=True, kw_only=True):
-    """As for rs_list: ``key``, ``seg`` and ``link`` are names with commas, ``n`` of the first or, below 0, last records."""
+    """As for rs_list: ``key``, ``seg`` and ``link``: names with commas; ``n``: the first or, below 0, last records."""
 
     EMPTY = frozenset({"where"})
 
@@ -38,9 +38,9 @@ class SearchQuery(Asked, frozen=True, kw_only=True):
 
 
 class Found(Answer, frozen=True, kw_only=True):
-    """A row a record, a value a column, as JSOC prints them. ``age_seconds`` since the last check of a stale answer.
+    """A row per record, a value per column, as JSOC prints them. ``age_seconds``: since a stale answer's last check.
 
-    ``types`` and ``units`` of the columns are those of the structure: int, float, time and so on; "" for no unit.
+    ``types`` and ``units`` of the columns are from the structure: int, float, time and so on; "" for no unit.
     ``note`` explains an answer without records.
     """
 
@@ -55,7 +55,7 @@ class Found(Answer, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> list[str]:
-        """The types of the columns; of an older mirror, which does not tell, all are text."""
+        """The types of the columns; from an older mirror, which does not send them, all are text."""
         return ["string"] * len(self.columns) if self.types is UNSET else self.types
 
     @property
@@ -65,7 +65,7 @@ class Found(Answer, frozen=True, kw_only=True):
 
 
 class SeriesLine(Answer, frozen=True, kw_only=True):
-    """A series that is known, with how many records are held."""
+    """A known series, with the number of cached records."""
 
     series: str
     records: int
@@ -76,7 +76,7 @@ class SeriesLine(Answer, frozen=True, kw_only=True):
 
 
 class CheckQuery(Asked, frozen=True, kw_only=True):
-    """The text to look at, right or wrong."""
+    """The text to check."""
 
     ds: Annotated[str, Meta(description="a record set", examples=["hmi.v_45s[$]"])] = ""
 
@@ -84,8 +84,8 @@ class CheckQuery(Asked, frozen=True, kw_only=True):
 class SetOutlook(Answer, frozen=True, kw_only=True):
     """What a search for one record set would find here, and what it would ask JSOC for.
 
-    ``held`` records match already. Of ``slots`` (null: nobody can tell how many) ``missing`` are not held and
-    ``stale`` are to be checked again. ``text`` says it to people.
+    ``held`` records match already. Of ``slots`` (null: unknown) ``missing`` are not cached and ``stale`` are due for
+    a check. ``text`` says it for people.
     """
 
     series: str
@@ -115,7 +115,7 @@ class NamesQuery(Asked, frozen=True, kw_only=True):
 
 
 class KnownName(Answer, frozen=True, kw_only=True):
-    """A series; ``known``: its structure is held."""
+    """A series; ``known``: its structure is cached."""
 
     series: str
     note: str

@@ -1,4 +1,4 @@
-"""SQL over everything that is held, and statements that people keep under a name."""
+"""SQL over everything that is cached, and statements saved under a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Statement = Annotated[str, Meta(description="SQL", examples=["SELECT count(*) FR
 
 
 class SqlForm(Asked, frozen=True, kw_only=True):
-    """The form of an answer; without it the header Accept chooses, else it is JSON."""
+    """The form of an answer; by default the one in the header Accept, else JSON."""
 
     format: Form | None = None
 
@@ -35,7 +35,7 @@ class SqlParameters(SqlForm, frozen=True, kw_only=True):
 
 
 class SqlQuery(Asked, frozen=True, kw_only=True):
-    """A statement; ``params`` are values for ``?``, or by name for ``$name``. ``fill``: fetch what jsoc() lacks first."""
+    """A statement; ``params``: values for ``?``, or by name for ``$name``. ``fill``: first fetch what jsoc() lacks."""
 
     query: Statement
     params: list[Any] | dict[str, Any] | None = None
@@ -50,14 +50,14 @@ class SqlColumn(Answer, frozen=True, kw_only=True):
 
 
 class SqlAnswer(Answer, frozen=True, kw_only=True):
-    """Rows of values below columns; what JSON has no word for is text."""
+    """Columns, and rows of values; what JSON cannot represent is text."""
 
     columns: list[SqlColumn]
     rows: list[list[Any]]
 
 
 class Query(Answer, frozen=True, kw_only=True):
-    """A statement that is kept; ``saved_at`` in Unix seconds."""
+    """A saved statement; ``saved_at`` in Unix seconds."""
 
     name: str
     sql: str
@@ -79,7 +79,7 @@ class QueryName(Asked, frozen=True, kw_only=True):
 
 
 class ForgottenQuery(Answer, frozen=True, kw_only=True):
-    """The name of what is not kept any more."""
+    """The name of a statement that is no longer saved."""
 
     name: str
 

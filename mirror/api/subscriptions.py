@@ -1,4 +1,4 @@
-"""Subscriptions: how they are doing, and their tables in config.toml."""
+"""Subscriptions: their state, and their tables in config.toml."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from mirror.api.contract import UNSET, Answer, Asked, Endpoint, Nothing, Stamp, UnsetType
 from mirror.api.fills import Estimate
 
-#: As config.toml has it: ``3600``, ``"1h"``.
+#: As in config.toml: ``3600``, ``"1h"``.
 Amount = int | float | str
 
 
 class SubscriptionBudget(Answer, frozen=True, kw_only=True):
-    """How much may come until ``until``, and how much of it came; ``limit`` as config.toml says it."""
+    """How much may come until ``until``, and how much has; ``limit`` as in config.toml."""
 
     limit: str
     bytes: int
@@ -21,7 +21,7 @@ class SubscriptionBudget(Answer, frozen=True, kw_only=True):
 
 
 class Subscription(Answer, frozen=True, kw_only=True):
-    """How a subscription is doing. Sizes are bytes, ``rate`` bytes a second, ``passes`` how often it has rested."""
+    """The state of a subscription. Sizes are bytes, ``rate`` bytes per second, ``passes`` how often it has rested."""
 
     name: str
     series: str
@@ -46,7 +46,7 @@ class Subscription(Answer, frozen=True, kw_only=True):
 
 
 class SubscriptionTable(Asked, frozen=True, kw_only=True):
-    """The keys of a [[subscription]], as config.toml has them."""
+    """The keys of a [[subscription]], as in config.toml."""
 
     series: str | UnsetType = UNSET
     start: str | UnsetType = UNSET
@@ -66,13 +66,13 @@ class SubscriptionTable(Asked, frozen=True, kw_only=True):
 
 
 class Named(Answer, frozen=True, kw_only=True):
-    """The name of what was written, changed or taken out."""
+    """The name of what was written, changed or removed."""
 
     name: str
 
 
 class SyncBody(Asked, frozen=True, kw_only=True):
-    """One subscription; without it all."""
+    """One subscription; by default all."""
 
     name: str | None = None
 

@@ -18,7 +18,7 @@ class BackupsQuery(Asked, frozen=True, kw_only=True):
 
 
 class Backup(Answer, frozen=True, kw_only=True):
-    """A backup that is there; ``sums`` is the sha256 of its SHA256SUMS. ``problem``: why its manifest cannot be read."""
+    """An existing backup; ``sums`` is the sha256 of its SHA256SUMS. ``problem``: why its manifest cannot be read."""
 
     backup: str
     made_at: str
@@ -32,7 +32,7 @@ class Backup(Answer, frozen=True, kw_only=True):
 
 
 class BackupBody(Asked, frozen=True, kw_only=True):
-    """``keep``: so many backups, the last; the others are removed."""
+    """``keep``: how many of the last backups stay; the others are removed."""
 
     to: Folder
     index_only: bool = False
@@ -40,7 +40,7 @@ class BackupBody(Asked, frozen=True, kw_only=True):
 
 
 class BackedUp(Answer, frozen=True, kw_only=True):
-    """``linked`` and ``copied`` files are new in the folder; ``skipped`` ones left the store, or are damaged."""
+    """``linked`` and ``copied`` files are new in the folder; ``skipped`` ones have left the store, or are damaged."""
 
     path: str
     files: int
@@ -53,7 +53,7 @@ class BackedUp(Answer, frozen=True, kw_only=True):
 
 
 class BundleBody(Asked, frozen=True, kw_only=True):
-    """``held``: only what is held already. ``fits``: also what exports with full headers need."""
+    """``held``: only what is cached already. ``fits``: also what exports with full headers need."""
 
     to: Folder
     recordsets: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class FailedFile(Answer, frozen=True, kw_only=True):
 
 
 class Bundled(Answer, frozen=True, kw_only=True):
-    """``missing``: spans that are not held, and not in the bundle."""
+    """``missing``: spans that are not cached, and not in the bundle."""
 
     bundle: str
     records: int
@@ -102,7 +102,7 @@ class Imported(Answer, frozen=True, kw_only=True):
 
 
 class Progress(Answer, frozen=True, kw_only=True):
-    """How far a task is: which step, ``done`` of ``total`` of it, of which series."""
+    """The progress of a task: its step, ``done`` of ``total`` of that, the series."""
 
     step: str
     done: int | UnsetType = UNSET

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from mirror.api.adoption import ADOPT, UPLOAD, AdoptBody, AdoptFile, AdoptOutcom
 from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.errors import explained
 from mirror.humanize import counted, in_words
 from mirror.services.adoption.inbox import remove_unchanged
@@ -54,7 +56,11 @@ class _Run:
         stamps: dict[Path, Stamp] = {}
         for path in paths:
             try:
-                stamps[path] = Stamp.of(path.stat())
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):
+                    stamps[path] = Stamp.of(found)
+                else:
+                    self.outcomes.append(_failed(path, "it is not a regular file"))
             except OSError as problem:
                 self.outcomes.append(_failed(path, f"cannot be read: {explained(problem)}"))
         answer = self._asked(stamps) if stamps else []
@@ -87,7 +93,7 @@ class _Run:
 
 
 @click.command
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=GivenPath(exists=True, path_type=Path), metavar="PATH...")
 @click.option(
     "--copy", "how", flag_value="copy", default=True, help="Copy the files.  [default]"
 )

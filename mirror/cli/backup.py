@@ -9,6 +9,7 @@ import click
 from mirror.api.transfer import BACKUP, BackupBody
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show, watched
+from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 from mirror.services.transfer.backup import describe
 
@@ -16,7 +17,7 @@ _STEPS = {"index": "copying the index", "files": "files"}
 
 
 @click.command
-@click.argument("to", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("to", type=GivenPath(file_okay=False, path_type=Path))
 @click.option("--index-only", is_flag=True, help="Back up records and coverage only, no files.")
 @click.option(
     "--keep", type=click.IntRange(1), metavar="N", help="Keep the last N backups; remove older ones."

@@ -10,6 +10,7 @@ from mirror.api.transfer import BUNDLE, BundleBody
 from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, watched
+from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 
 #: Things that are told one by one.
@@ -24,7 +25,7 @@ _STEPS = {
 
 @click.command
 @click.argument("recordsets", shell_complete=series_names, nargs=-1, required=True)
-@click.option("--to", "disk", required=True, type=click.Path(file_okay=False, path_type=Path),
+@click.option("--to", "disk", required=True, type=GivenPath(file_okay=False, path_type=Path),
               help="Folder of the bundle; an existing bundle is extended.")  # fmt: skip
 @click.option("--files/--no-files", default=True, show_default=True, help="Include the files of the records.")
 @click.option("--cached", "held", is_flag=True, help="Include cached data only; never contact JSOC.")

@@ -13,6 +13,7 @@ import click
 from mirror.api.cluster import CLUSTER
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.config.loading import load_config
 from mirror.humanize import counted, in_words
 
@@ -86,7 +87,7 @@ def _how(told: Cluster) -> str:
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="The configuration whose [cluster] is tried.  [env: MIRROR_CONFIG]",
 )
 @click.pass_context

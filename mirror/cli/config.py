@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.config.loading import Problem, check_access, examine, read_config, text_of
 from mirror.config.showing import Shown, lines_of, placed, shown
 from mirror.errors import ConfigError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _OF_ACCESS = ("server", "access", "token")
 
 _file = click.argument(
-    "path", metavar="[FILE]", required=False, envvar="MIRROR_CONFIG", type=click.Path(path_type=Path)
+    "path", metavar="[FILE]", required=False, envvar="MIRROR_CONFIG", type=GivenPath(path_type=Path)
 )
 
 

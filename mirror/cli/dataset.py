@@ -12,6 +12,7 @@ from mirror.api import datasets as api
 from mirror.api.contract import Nothing, plain
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show, watched
+from mirror.cli.support.paths import GivenPath
 from mirror.client.connection import RemoteError
 from mirror.humanize import counted, in_words
 
@@ -152,7 +153,7 @@ def _differences(found: api.Difference) -> None:
 
 @dataset.command
 @click.argument("name")
-@click.option("--to", "folder", required=True, type=click.Path(file_okay=False, path_type=Path),
+@click.option("--to", "folder", required=True, type=GivenPath(file_okay=False, path_type=Path),
               help="Folder of the crate; it must not exist, or be empty.")  # fmt: skip
 @click.option("--files/--no-files", default=None, help="Include the files.  [default: if the data set has any]")
 @json_option

@@ -37,6 +37,7 @@ from mirror.cli.support.output import (
     show_estimate,
     warn_if_stale,
 )
+from mirror.cli.support.paths import GivenPath
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.humanize import counted, in_words
 
@@ -71,7 +72,7 @@ class FetchRequest:
 
 @click.command
 @click.argument("recordset", shell_complete=series_names)
-@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=".",
+@click.option("--to", "folder", type=GivenPath(file_okay=False, path_type=Path), default=".",
               help="Target folder; created if missing.  [default: current folder]")  # fmt: skip
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
               help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip

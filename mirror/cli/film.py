@@ -12,12 +12,13 @@ from mirror.cli.fill import wait_for
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 
 
 @click.command
 @click.argument("recordset", shell_complete=series_names)
-@click.option("--to", "path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File of the film: .mp4.")
+@click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path), help="File of the film: .mp4.")
 @click.option("--seg", "--segments", "seg", metavar="NAME", shell_complete=segment_names, help="Segment. Default: the first image.")
 @click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
 @click.option("--size", type=int, default=512, show_default=True, help="Pixels a side at most: 128, 256, 512 or 1024.")

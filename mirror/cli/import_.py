@@ -9,13 +9,14 @@ import click
 from mirror.api.transfer import IMPORT, ImportBody
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, remark, show, watched
+from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 
 _STEPS = {"checking": "checking the bundle", "records": "importing records", "files": "importing files"}
 
 
 @click.command("import")
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("bundle", type=GivenPath(exists=True, file_okay=False, path_type=Path))
 @json_option
 @store_option
 def import_(bundle: Path, daemon: Daemon, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from mirror.api.contract import UNSET
 from mirror.api.exports import JOB, JOBS, Job, JobQuery, JobsQuery, Kind
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.humanize import duration, in_words
+from mirror.humanize import counted, duration, in_words
 
 
 @click.command
@@ -60,7 +60,7 @@ def _waits(job: Job) -> list[str]:
     waits = job.waits
     if not waits:
         return []
-    tries = "" if waits.tries is UNSET else f", after {waits.tries} tries"
+    tries = "" if waits.tries is UNSET else f", after {counted(waits.tries, 'attempt')}"
     return [f"retries at {waits.next_try}{tries}: {waits.why}"]
 
 

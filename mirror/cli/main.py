@@ -128,6 +128,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except MirrorError as problem:
             raise click.ClickException(str(problem)) from problem
+        except click.BadParameter as problem:
+            if (message := _of_numbers(problem)) == problem.message:
+                raise
+            raise click.BadParameter(message, problem.ctx, problem.param, problem.param_hint) from problem
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(INTERRUPTED)
@@ -135,6 +139,17 @@ class Commands(click.Group):
             if problem.errno == errno.EPIPE:  # whoever read our output has read enough; click ends in silence
                 raise
             raise click.ClickException(_refused(problem)) from problem
+
+
+def _of_numbers(problem: click.BadParameter) -> str:
+    """What is wrong with a value; of what should be a number also what was expected, which click leaves out."""
+    kind = None if problem.param is None else problem.param.type
+    if "is not a valid" not in problem.message or not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return problem.message
+    shown = problem.message.partition(" is not a valid")[0]
+    what = "a whole number" if isinstance(kind, click.types.IntParamType) else "a number"
+    bounds = f", {kind._describe_range()}" if isinstance(kind, click.IntRange | click.FloatRange) else ""  # noqa: SLF001  (as help has it)
+    return f"{shown}; expected {what}{bounds}."
 
 
 def _refused(problem: OSError) -> str:

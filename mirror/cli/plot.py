@@ -10,6 +10,7 @@ import click
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.client.frames import Frame, needed, table
 from mirror.humanize import counted
 from mirror.services.search.plotting import error_of
@@ -22,7 +23,7 @@ _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5")
 @click.command
 @click.argument("recordset")
 @click.option("--key", "keys", required=True, metavar="NAMES", help="Keywords to plot, comma-separated.")
-@click.option("--to", "path", required=True, type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path),
               help="File of the picture: .png, .svg or .pdf.")  # fmt: skip
 @click.option("--x", "across", metavar="NAME", help="Keyword of the horizontal axis.  [default: the first time]")
 @click.option("--style", type=click.Choice(["line", "scatter", "histogram"]), default="line", show_default=True,
@@ -61,6 +62,8 @@ def plot(
     except ImportError as problem:
         raise click.ClickException(str(problem)) from problem
     names = [name.strip() for name in keys.split(",") if name.strip()]
+    if not names:
+        raise click.UsageError("--key names no keyword; expected one or more, such as USFLUX,AREA_ACR")
     x, wanted, bars = _names(daemon, recordset, names, across, style=style, errors=errors)
     found = daemon.ask(SEARCH, SearchQuery(ds=recordset, key=",".join(wanted), where=where, n=limit))
     if not found.count:

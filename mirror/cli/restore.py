@@ -12,14 +12,15 @@ from rich.progress import Progress
 
 from mirror.cli.support.output import json_option, remark
 from mirror.cli.support.own_mirror import check_owner, store_path
+from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 from mirror.services.transfer.restore import begin_empty
 from mirror.services.transfer.restore import restore as restore_backup
 
 
 @click.command
-@click.argument("backup", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
-@click.option("--to", "store", type=click.Path(file_okay=False, path_type=Path),
+@click.argument("backup", type=GivenPath(exists=True, file_okay=False, path_type=Path), required=False)
+@click.option("--to", "store", type=GivenPath(file_okay=False, path_type=Path),
               help="Folder of the new store.  [default: the configured store]")  # fmt: skip
 @click.option(
     "--force", is_flag=True, help="Replace an existing index; the old one is renamed."

@@ -15,6 +15,7 @@ from socket import gethostname
 import click
 
 from mirror.cli.simulate import announce
+from mirror.cli.support.paths import GivenPath
 from mirror.config.loading import check_access, check_value, load_config
 from mirror.logs import set_up
 from mirror.systemd import Notifier
@@ -64,7 +65,7 @@ def announce_with_proxy(url: str) -> None:
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="Configuration file. Without it, defaults apply.  [env: MIRROR_CONFIG]",
 )
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.support.paths import GivenPath
 from mirror.config.loading import text_of
 from mirror.errors import ConfigError
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from mirror.simulator.exports.shelf import Scenes
     from mirror.simulator.faults import Fault
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = GivenPath(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = GivenPath(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command

@@ -19,6 +19,7 @@ from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import remark, show, table_options
+from mirror.cli.support.paths import GivenPath
 from mirror.config.loading import load_config
 from mirror.humanize import counted
 
@@ -41,10 +42,10 @@ _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_sch
 @click.option("--json", "form", flag_value="json", help="Print JSON: columns with types, and rows.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
 @click.option(
-    "--parquet", "parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write a Parquet file."
+    "--parquet", "parquet", type=GivenPath(dir_okay=False, path_type=Path), help="Write a Parquet file."
 )
 @click.option(
-    "--arrow", "arrow", type=click.Path(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
+    "--arrow", "arrow", type=GivenPath(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
 )
 @table_options
 @click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
@@ -56,7 +57,7 @@ _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_sch
     "--config",
     "path",
     envvar="MIRROR_CONFIG",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="The configuration whose [cluster] is meant by --on.  [env: MIRROR_CONFIG]",
 )
 @url_option

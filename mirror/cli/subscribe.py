@@ -24,6 +24,7 @@ from mirror.cli.support.output import (
     show,
     show_estimate,
 )
+from mirror.cli.support.paths import GivenPath
 from mirror.cli.sync import NONE, show_subscriptions
 from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing
@@ -64,7 +65,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 @click.option("--list", "listing", is_flag=True, help="List the subscriptions.")
 @click.option("--remove", metavar="NAME", help="Remove a subscription; its data stay cached.")
 @click.option(
-    "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(path_type=Path),
+    "--config", "path", envvar="MIRROR_CONFIG", type=GivenPath(path_type=Path),
     help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
 @dry_run_option

@@ -12,6 +12,7 @@ import click
 from mirror.cli.subscribe import file_of
 from mirror.cli.support.daemon import Daemon, running_option
 from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.paths import GivenPath
 from mirror.config.access import ROLES
 from mirror.config.editing import ConfigFile
 from mirror.services.access import authentication
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mirror.config.sections import Token
 
 _config = click.option(
-    "--config", "path", envvar="MIRROR_CONFIG", type=click.Path(path_type=Path),
+    "--config", "path", envvar="MIRROR_CONFIG", type=GivenPath(path_type=Path),
     help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
 )  # fmt: skip
 

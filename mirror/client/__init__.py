@@ -1,1 +1,1 @@
-"""What scripts import: ``redirect`` points drms and sunpy at a mirror, ``remote`` asks one for data frames."""
+"""What scripts import: ``redirect`` points drms and sunpy to a mirror, ``remote`` asks one for data frames."""

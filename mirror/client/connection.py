@@ -1,6 +1,6 @@
-"""One HTTP client of a mirror, under the command line and ``mirror.Client``: calls, and what goes wrong with them.
+"""The HTTP client of a mirror, used by the command line and ``mirror.Client``: calls, and their errors.
 
-A call is made of the contract of a path (``mirror.api``), and its answer is decoded as that says.
+A call is made from the contract of a path (``mirror.api``), which also says how to decode the answer.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from mirror.api.contract import JSON, Asked, Endpoint, encoded, plain
-from mirror.errors import MirrorError
+from mirror.errors import BadRequest, MirrorError
 
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8040"
-#: How a server says that what was asked for is elsewhere, and how often that is followed.
+#: The codes of redirects, and how many are followed.
 _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 
 
 class RemoteError(MirrorError):
-    """What a mirror refused, in its own words; ``code`` is the HTTP code, 0 if none answered; ``body`` as it came.
+    """A refusal in the mirror's own words; ``code`` is the HTTP code, 0 if nothing answered; ``body`` as it came.
 
-    ``missing`` names what is not to be had, each thing of it, where the mirror says so.
+    ``missing`` names each thing that is not available, if the mirror says so.
     """
 
     def __init__(self, message: str, code: int = 0, body: bytes = b"", missing: Sequence[str] = ()) -> None:
@@ -38,7 +38,7 @@ class RemoteError(MirrorError):
 
 
 class Absent(RemoteError):
-    """Nothing answers at ``url``, and ``why``."""
+    """Nothing answers at ``url``; ``why`` has the reason."""
 
     def __init__(self, url: str, why: object) -> None:
         self.url, self.why = url, why
@@ -46,14 +46,14 @@ class Absent(RemoteError):
 
 
 class Broken(RemoteError):
-    """An answer that ended before its end."""
+    """A truncated answer."""
 
     def __init__(self, url: str, why: object) -> None:
         super().__init__(f"the connection to {url} was lost ({why}); try again, or request less at a time")
 
 
 class Wordless(RemoteError):
-    """An error in which nobody says what went wrong, as no mirror tells it."""
+    """An error without an explanation, as no mirror sends it."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.reason = reason
@@ -61,7 +61,7 @@ class Wordless(RemoteError):
 
 
 class Strange(RemoteError):
-    """An answer that is not what the contract says, and ``why``: of another version, or of no mirror at all."""
+    """An answer that violates the contract, and ``why``: from another version, or not from a mirror at all."""
 
     def __init__(self, url: str, why: object) -> None:
         self.why = why
@@ -69,7 +69,7 @@ class Strange(RemoteError):
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
-    """One request, and how its answer is read."""
+    """One request, and how to read its answer."""
 
     path: str
     read: Callable[[IO[bytes]], T]
@@ -79,7 +79,7 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def address(self, base: str) -> str:
-        """Where the request goes."""
+        """The URL of the request."""
         query = f"?{urlencode(self.params, encoding='latin-1', errors='replace')}" if self.params else ""
         return f"{base}{quote(self.path)}{query}"
 
@@ -87,7 +87,10 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
 def call(
     endpoint: Endpoint[Q, A], asked: Q | None = None, headers: Mapping[str, str] | None = None, **names: str
 ) -> Call[A]:
-    """What an endpoint is asked; ``names`` are the parts of its path."""
+    """A call of an endpoint; ``names`` are the parts of its path. BadRequest for one that is no part of a path."""
+    for name, part in () if endpoint.pattern else names.items():
+        if not part.strip(".") or "/" in part:
+            raise BadRequest(f"{name} is {part[:100]!r}; expected a name without slashes")
     path, given = endpoint.path.format(**names), {} if asked is None else plain(asked)
     reply = {"Accept": endpoint.media[0], **(headers or {})}
     decoder = msgspec.json.Decoder(endpoint.answer)
@@ -104,10 +107,10 @@ def parameters(given: Mapping[str, object]) -> dict[str, str]:
 
 
 class Connection:
-    """The mirror at ``url``; ``timeout`` in seconds, for one answer. All that fails is a RemoteError.
+    """The mirror at ``url``; ``timeout`` in seconds, for one answer. All failures are RemoteErrors.
 
-    No proxy is asked: HTTP_PROXY may name this very mirror, which as a proxy knows no host but JSOC. ``http.client``
-    alone loads in half the time of ``urllib.request``, and a command asks once or twice.
+    No proxy is used: HTTP_PROXY may name this very mirror, which as a proxy knows no host but JSOC. ``http.client``
+    alone loads in half the time of ``urllib.request``, and a command asks only once or twice.
     """
 
     def __init__(self, url: str, token: str | None, timeout: float) -> None:
@@ -130,7 +133,7 @@ class Connection:
             yield answer
 
     def _sent(self, asked: Call[Any], address: str, hops: int = _HOPS) -> HTTPResponse:
-        """What answers at an address, or where a server in front of the mirror says that it has moved to."""
+        """The answer from an address, or from where a server in front of the mirror redirects to."""
         parts = urlsplit(address)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=self._timeout)
@@ -151,7 +154,7 @@ class Connection:
     def follow(
         self, endpoint: Endpoint[Q, A], asked: Q, word: type[T], reply: Callable[[T], None], **names: str
     ) -> A:
-        """What a long task comes to; ``reply`` is told each word of how far it is."""
+        """The result of a long task; ``reply`` is called with each report of its progress."""
         with self.opened(call(endpoint, asked, None, **names)) as answer:
             for line in answer:
                 given = msgspec.json.decode(line, type=dict[str, Any])
@@ -163,7 +166,7 @@ class Connection:
         raise RemoteError(f"the mirror at {self.url} stopped before the task ended; see its log")
 
     def exchange(self, asked: Call[T]) -> tuple[T, HTTPMessage]:
-        """What answers a call, and the headers of the answer."""
+        """The answer to a call, and its headers."""
         with self.opened(asked) as answer:
             return read(self.url, asked, answer), answer.headers
 
@@ -179,7 +182,7 @@ def read(url: str, asked: Call[T], answer: IO[bytes]) -> T:
 
 
 def refusal(code: int, reason: str, kind: str, body: bytes) -> RemoteError:
-    """The error that an answer is, in the words that come with it."""
+    """The error in an answer, in its own words."""
     if kind.startswith("text/plain") and (words := body.decode(errors="replace").strip()):
         return RemoteError(words, code)  # of paths for browsers too
     try:

@@ -1,4 +1,4 @@
-"""What the command and ``mirror.Client`` both ask of a mirror: which files a record set has under drms's names, and cutouts."""
+"""Files of a record set under drms's names, and cutouts, for the command line and ``mirror.Client``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cutout:
 
     In arcsec from disk centre, or ``units="pixels"``: FITS pixel numbers. ``scale`` "1/4" averages squares of 4 x 4 pixels.
     ``track``: the centre moves with the rotation of the Sun, and is at its place at ``t_ref``, else at the first record.
-    Numbers may be those of numpy. BadRequest for what is no pair of numbers.
+    Numbers may be numpy's. BadRequest for anything but a pair of numbers.
     """
 
     center: tuple[float, float] | None = None
@@ -38,7 +38,7 @@ class Cutout:
             object.__setattr__(self, name, _pair(name, getattr(self, name)))
 
     def check(self) -> None:
-        """BadRequest for what does not go together."""
+        """Raise BadRequest if the values do not go together."""
         if (self.center is None) != (self.size is None):
             raise BadRequest("the centre of a cutout, or its size, is missing; expected both, or neither")
         if self.units not in get_args(Units):
@@ -51,7 +51,7 @@ class Cutout:
             raise BadRequest("tracking needs a centre and a size in arcsec")
 
     def query(self, recordset: str, ask: Ask) -> CutoutQuery:
-        """The question for each file of a record set; BadRequest for what cannot be."""
+        """The query for each file of a record set; BadRequest if it is impossible."""
         self.check()
         (x, y), (width, height) = self.center or (None, None), self.size or (None, None)
         t_ref = self.t_ref
@@ -62,7 +62,7 @@ class Cutout:
 
 
 def _pair(name: str, given: object) -> tuple[float, float] | None:
-    """Two numbers, of whatever library; None as it is."""
+    """Two numbers, of whatever library; None stays None."""
     if given is None:
         return None
     try:
@@ -98,14 +98,14 @@ def drms_names(recordset: str, ask: Ask) -> str:
 
 
 def name_format(series: str, primekeys: Sequence[str], types: Sequence[str]) -> str:
-    """Series, prime keys and segment, times without what a file name cannot have."""
+    """Series, prime keys and segment, with times spelled as file names allow."""
     named = [(key, kind) for key, kind in zip(primekeys, types, strict=True) if not key.startswith("*")]
     keys = [f"{{{key}:A}}" if kind == "time" else f"{{{key}}}" for key, kind in named]
     return ".".join((series.lower(), *(keys or ["{recnum:%lld}"]), "{segment}"))
 
 
 def _first_time(found: Found) -> str:
-    """The time of the first record, from which on its centre is followed."""
+    """The time of the first record, from which its centre is followed."""
     times = [str(row[0]) for row in found.rows]
     if not times or times[0] in _NO_TIME:
         raise BadRequest("the records have no T_REC to begin with; give t_ref, the time at which the centre is there")

@@ -1,6 +1,6 @@
-"""Files on their way from a mirror to a folder: linked from its store if that is at hand, else downloaded.
+"""Delivers files from a mirror to a folder: linked from its store if that is on this machine, else downloaded.
 
-A file has its name only once it is whole. What is there already, with the same length, is left alone.
+A file gets its name only when it is complete. An existing file of the same length is left alone.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from mirror.client.connection import Call, Connection, RemoteError
 
 How = Literal["linked", "downloaded", "there"]
 
-#: Times that a download is tried; what came of it stays with the mirror, so that each goes on from there.
+#: Attempts at a download; each resumes, since what has come stays with the mirror.
 TRIES = 3
 PIECE = 1 << 20
-#: Bytes of the longest name that a file may have.
+#: Most bytes of a file name.
 _LONGEST = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file to deliver: its name in the folder, whose it is, and where the mirror serves it.
+    """A file to deliver: its name in the folder, its record, and where the mirror serves it.
 
-    ``size`` and ``sha256`` are None if not known, ``place`` is where it lies on the mirror's machine.
+    ``size`` and ``sha256`` are None if unknown, ``place`` is its path on the mirror's machine.
     """
 
     name: str
@@ -66,21 +66,22 @@ class Failure:
 
 
 class Stopped(Exception):
-    """The user wants no more."""
+    """The user has stopped the delivery."""
 
 
 class Interrupted(RemoteError):
-    """A download that ended before its end."""
+    """A truncated download."""
 
 
 def name_problem(names: Sequence[str]) -> str | None:
-    """Why these cannot be the names of files in one folder; None if they can."""
+    """Why these cannot be names of files in one folder; None if they can."""
     bad = [name for name in names if not _is_plain(name)]
     if bad:
         return f"{bad[0]!r} is not a valid file name; expected a --name without slashes"
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        return f"{len(twice)} file names are not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
+        several = "1 file name is" if len(twice) == 1 else f"{len(twice)} file names are"
+        return f"{several} not unique, such as {twice[0]!r}; add {{recnum}} or {{segment}} to --name"
     return None
 
 
@@ -90,7 +91,7 @@ def _is_plain(name: str) -> bool:
 
 
 class Delivery:
-    """Puts files into ``folder``; ``arrived`` is told of bytes, less than 0 where some come again.
+    """Puts files into ``folder``; ``arrived`` is called with numbers of bytes, negative if some must come again.
 
     With ``overwrite`` files of the same name are replaced; without ``link`` all are downloaded.
     """
@@ -106,11 +107,11 @@ class Delivery:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Let whatever runs end soon, with Stopped."""
+        """Make running deliveries end soon, with Stopped."""
         self._stop.set()
 
     def bring(self, item: Item) -> Delivered | Failure:
-        """One file; what keeps it from coming is told, not raised."""
+        """Deliver one file; a failure is returned, not raised."""
         try:
             how, size = self._bring(item)
         except RemoteError as problem:
@@ -135,7 +136,7 @@ class Delivery:
         raise AssertionError("the last attempt returns or raises")
 
     def _is_there(self, name: str, size: int | None) -> bool:
-        """True for a file of that name and length; raises if another one is in the way."""
+        """True if a file of that name and length exists; raises if another one is in the way."""
         target = self._folder / name
         if size is None or self._overwrite or not target.exists():
             return False
@@ -144,13 +145,13 @@ class Delivery:
         raise RemoteError(f"{target} exists and is a different file; use --overwrite to replace it")
 
     def link(self, item: Item) -> bool:
-        """True if the file could be linked from the store, and is what the mirror says that it holds.
+        """True if the file could be linked from the store, and has the mirror's hash.
 
-        A damaged one is downloaded instead, at which the mirror finds that out, and fetches it again.
+        A damaged one is downloaded instead, whereupon the mirror notices the damage, and fetches it again.
         """
         if item.place is None or item.sha256 is None or Path(item.place).name != item.sha256:
             return False
-        with suppress(OSError), self._temporary(item.name) as part:  # other machine, disk or user: no matter
+        with suppress(OSError), self._temporary(item.name) as part:  # another machine, disk or user: download
             os.link(item.place, part)
             with part.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -187,7 +188,7 @@ class Delivery:
         return length
 
     def _piece(self, answer: HTTPResponse) -> bytes:
-        """What comes next of a body, b"" at its end."""
+        """The next piece of a body, b"" at its end."""
         if self._stop.is_set():
             raise Stopped
         try:
@@ -197,7 +198,7 @@ class Delivery:
 
     @contextmanager
     def _temporary(self, name: str) -> Iterator[Path]:
-        """A name in the folder that nobody has, and that is free again in the end."""
+        """A temporary file name in the folder, removed in the end."""
         part = self._folder / f".{name[:100]}.{uuid.uuid4().hex}.part"
         try:
             yield part

@@ -1,11 +1,11 @@
-"""``jsoc://`` for fsspec: the file of one record as a file that astropy, dask and zarr readers open, in parts.
+"""``jsoc://`` for fsspec: a record's file as a file that astropy, dask and zarr can open and read in parts.
 
 >>> import fsspec
 >>> with fsspec.open("jsoc://hmi.m_720s[2014.01.01_00:00:00_TAI]{magnetogram}") as file:  # doctest: +SKIP
 ...     file.read(2880)
 
-The mirror is the one of MIRROR_URL, else this computer's, else ``url`` in the storage options. fsspec finds this by the entry
-point of the package; it is imported when a ``jsoc://`` address is opened.
+The mirror is ``url`` in the storage options, else MIRROR_URL, else this computer's. fsspec finds this module by the
+package's entry point, and imports it when a ``jsoc://`` address is opened.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from mirror.api.cutouts import FITS, FileChoices
 from mirror.client.connection import Call, Connection, RemoteError
 from mirror.client.remote import door
 
-#: Bytes that a reader takes at a time at least.
+#: Bytes that are read at a time, at least.
 BLOCK = 256 * 1024
 
 
 class JsocFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """The files of records, read-only. A path is a record set with a segment that names one file.
 
-    ``ls`` of a record set that names several gives their paths. FileNotFoundError for what is not there, ValueError for a
-    path that is wrong or names several files, each in the words of the mirror; RemoteError where that does not answer. What
-    ``open`` does not find is a plain OSError.
+    ``ls`` of a record set that names several gives their paths. FileNotFoundError for what does not exist, ValueError
+    for a path that is wrong or names several files, each in the mirror's words; RemoteError if that does not answer.
+    What ``open`` does not find is a plain OSError.
     """
 
     protocol = "jsoc"
@@ -52,7 +52,7 @@ class JsocFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return {"name": path, "size": size, "type": "file", "etag": answer.headers.get("ETag")}
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """The file of a path, or the files of a record set that names several; the first hundred of these."""
+        """The file of a path, or the first hundred files of a record set that names several."""
         path = self._strip_protocol(path)
         try:
             found = [self.info(path)]
@@ -79,12 +79,12 @@ class JsocFileSystem(AbstractFileSystem):  # type: ignore[misc]
         size = block_size if isinstance(block_size, int) else BLOCK
         try:
             return _File(self, path, mode, size, cache_type="readahead", **options)
-        except FileNotFoundError as problem:  # fsspec would talk of glob characters: it takes brackets for a pattern
+        except FileNotFoundError as problem:  # fsspec takes brackets for a pattern, and would complain about glob characters
             raise OSError(str(problem)) from problem
 
     @contextmanager
     def _opened(self, path: str, headers: dict[str, str]) -> Iterator[HTTPResponse]:
-        """The answer to a request; what is refused is the error that programs expect of files."""
+        """The answer to a request; refusals become the errors that programs expect from files."""
         if not path.strip("/"):
             raise ValueError("no record set after jsoc://; expected one that names one file, as jsoc://SERIES[KEY]{SEGMENT}")
         try:

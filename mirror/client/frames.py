@@ -1,7 +1,6 @@
-"""Answers as tables of the libraries that people use. Imported when one is asked for: pandas alone takes half a second.
+"""Answers as tables of the libraries that people use. Imported when one is wanted: pandas alone takes half a second.
 
-Columns have the types that drms gives them: integers (hexadecimal ones too), floats, else text; NaN where a number is
-missing.
+Columns have the types that drms gives them: integers (also hexadecimal), floats, else text; NaN for missing numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _INTEGERS, _FLOATS = frozenset({"char", "short", "int", "longlong"}), frozenset(
 _TIME = re.compile(r"(-?\d+)\.(\d\d)\.(\d\d)_(\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?(?:_?([A-Z]+))?")
 #: Zones of DRMS whose clocks astropy has.
 _SCALES = {"TAI": "tai", "UTC": "utc", "UT": "utc", "Z": "utc", "TT": "tt", "TDT": "tt", None: "utc"}
-#: What JSOC calls units, where astropy has another name.
+#: JSOC's names of units that astropy names differently.
 _UNITS = {
     "gauss": "G", "g": "G", "degree": "deg", "degrees": "deg", "second": "s", "seconds": "s", "sec": "s", "secs": "s",
     "maxwell": "Mx", "maxwells": "Mx", "pixels": "pix", "pixel": "pix", "dn": "DN", "counts": "ct", "count": "ct",
@@ -32,14 +31,14 @@ _UNITS = {
 
 
 class Frame(pd.DataFrame):  # type: ignore[misc]
-    """A data frame whose columns are found in any case: SQL does not tell ``t_rec`` from ``T_REC``."""
+    """A data frame whose columns are found in any case, since SQL does not distinguish ``t_rec`` from ``T_REC``."""
 
     @property
     def _constructor(self) -> type[Frame]:
         return Frame
 
     def __getitem__(self, key: Any) -> Any:
-        """What pandas gives for a column as it is named."""
+        """As in pandas, with column names in any case."""
         return super().__getitem__(self._as_named(key))
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +48,7 @@ class Frame(pd.DataFrame):  # type: ignore[misc]
         return super().__getattr__(name)
 
     def _as_named(self, key: Any) -> Any:
-        """A name, or a list of names, as the columns have them; anything else, and names that are unknown, as they are."""
+        """A name, or a list of names, in the columns' case; anything else, and unknown names, unchanged."""
         if isinstance(key, list):
             return [self._as_named(each) for each in key] if all(isinstance(each, str) for each in key) else key
         if not isinstance(key, str) or key in self.columns:
@@ -59,7 +58,7 @@ class Frame(pd.DataFrame):  # type: ignore[misc]
 
 
 def table(found: Found, kind: Kind, *, times: bool, typed: bool = True) -> Any:
-    """A search as a table; ``times``: those are timestamps, not text. As they print if not ``typed``.
+    """A search as a table. ``times``: times are timestamps, not text. Without ``typed`` all is text, as it prints.
 
     An astropy QTable has the units of the structure, and Time.
     """
@@ -76,27 +75,27 @@ def table(found: Found, kind: Kind, *, times: bool, typed: bool = True) -> Any:
 
 
 def from_arrow(rows: Any, kind: Kind) -> Any:
-    """An Arrow table as one of another library."""
+    """An Arrow table as a table of another library."""
     check(kind)
     if kind == "arrow":
         return rows
     if kind == "polars":
         return needed("polars", "polars").from_arrow(rows)
     if kind == "astropy":
-        from astropy.table import QTable  # noqa: PLC0415  (as all of astropy, which takes long to import)
+        from astropy.table import QTable  # noqa: PLC0415  (like all of astropy, slow to import)
 
         return QTable.from_pandas(rows.to_pandas())
     return Frame(rows.to_pandas())
 
 
 def check(kind: str) -> None:
-    """BadRequest for a kind of table that there is not."""
+    """Raise BadRequest for an unknown kind of table."""
     if kind not in KINDS:
         raise BadRequest(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
 
 
 def needed(module: str, extra: str) -> Any:
-    """A module that not everybody has; ImportError says how to get it."""
+    """An optional module; ImportError says how to install it."""
     import importlib  # noqa: PLC0415
 
     try:
@@ -122,13 +121,13 @@ def _numbers(column: pd.Series, kind: str) -> pd.Series:
 
 def _stamps(column: pd.Series) -> pd.Series:
     """Times as drms reads them: by their own clock, without a zone; NaT where missing."""
-    import drms  # noqa: PLC0415  (only who asks for times needs it)
+    import drms  # noqa: PLC0415  (only needed for times)
 
     return drms.to_datetime(column, force=True) if len(column) else column.astype("datetime64[ns]")
 
 
 def times_of(records: Sequence[str], types: Sequence[str]) -> Any:
-    """The times of records by their names: the first prime key that is one, of these ``types``; NaT without any."""
+    """The times of records, from their names: the first prime key that is a time by ``types``; NaT without one."""
     place = next((at for at, kind in enumerate(types) if kind == "time"), None)
     keys = [re.findall(r"\[([^\]]*)\]", record) for record in records]
     texts = ["" if place is None or place >= len(each) else each[place] for each in keys]
@@ -163,7 +162,7 @@ def _astropy_column(values: list[Any], kind: str, unit: str) -> Any:
 
 
 def _unit(text: str) -> Any:
-    """A unit of astropy; None for no unit, or one that it does not know."""
+    """A unit of astropy; None for no unit, or an unknown one."""
     from astropy import units as u  # noqa: PLC0415  (see above)
 
     name = _UNITS.get(text.strip().lower(), text.strip())
@@ -183,7 +182,7 @@ def _texts(values: Sequence[Any]) -> Any:
 
 
 def _times(values: Sequence[Any]) -> Any:
-    """A Time, masked where a value is missing; text if a value is of a clock that astropy does not have."""
+    """A Time, masked where a value is missing; text if a value is on a clock that astropy does not have."""
     from astropy.time import Time  # noqa: PLC0415
 
     found = [_TIME.fullmatch(str(value)) for value in values]

@@ -1,6 +1,6 @@
-"""Images from a mirror: sunpy maps, and cubes over many files that read what is looked at.
+"""Images from a mirror: sunpy maps, and lazy cubes over many files.
 
-A cube asks the mirror for the pixels that a slice needs, as a cutout of each file: the mirror reads these tiles only.
+A cube asks the mirror for the pixels that a slice needs, as a cutout of each file: the mirror reads only these tiles.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mirror.api.cutouts import CutoutQuery
 from mirror.client.frames import needed
 from mirror.errors import BadRequest
 
-#: Gets the bytes of a file, or of the part of it that a query says; the first of them, if so many are named.
+#: Returns the bytes of a file, or of the part in a query; if a number is given, only that many from the beginning.
 Get = Callable[[CutoutQuery, int | None], bytes]
-#: Bytes in which the headers of a file are.
+#: The headers of a file are within this many bytes.
 HEAD = 256 * 1024
-#: Rows of an image in one chunk of a cube, at most: some 13 MB of a full disk.
+#: Most rows of an image in one chunk of a cube: some 13 MB for a full disk.
 ROWS = 1024
 
 
@@ -39,10 +39,10 @@ def sun_maps(files: Sequence[bytes]) -> Any:
 
 
 def cube(frames: Sequence[tuple[str, Get]], asked: CutoutQuery, times: Any, attributes: dict[str, Any]) -> Any:
-    """The images of files as an xarray.DataArray over a dask array, (time, y, x), floats, NaN where there is no value.
+    """The images of files as an xarray.DataArray over a dask array: (time, y, x), floats, NaN where there is no value.
 
-    ``frames`` have the record and what gets its file. All have the shape of the first: a frame of another, as cutouts in
-    arcsec may be by a pixel, is cut or filled up.
+    ``frames`` has records, each with a function that gets its file. All images have the shape of the first: one that
+    differs, as cutouts in arcsec may by a pixel, is cut or padded.
     """
     lazy, labelled = needed("dask.array", "cube"), needed("xarray", "cube")
     part = asked != CutoutQuery()
@@ -51,7 +51,7 @@ def cube(frames: Sequence[tuple[str, Get]], asked: CutoutQuery, times: Any, attr
     kind = np.dtype(np.float64 if first.dtype.itemsize > 4 else np.float32)
     chunk = shape if part else (_rows(shape[0]), shape[1])
     images = _Images([get for _, get in frames], asked if part else None, (len(frames), *shape), kind)
-    # One array, not a stack of many: dask hands a slice of it on, so that only its pixels are asked for.
+    # One array, not a stack of many: dask passes slices on to it, so that only their pixels are requested.
     stacked = lazy.from_array(images, chunks=(1, *chunk), asarray=False, meta=np.empty((0, 0, 0), kind))
     coordinates = {"time": times, "record": ("time", [record for record, _ in frames])}
     unit = header.get("BUNIT", "")
@@ -60,7 +60,7 @@ def cube(frames: Sequence[tuple[str, Get]], asked: CutoutQuery, times: Any, attr
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """Images as dask takes arrays: what is sliced is fetched. ``part``: the cutout that each is, all of it at once."""
+    """Images in the form that dask takes: slicing fetches. With ``part`` each is that cutout, fetched as a whole."""
 
     gets: Sequence[Get]
     part: CutoutQuery | None
@@ -69,7 +69,7 @@ class _Images:
     ndim: int = 3
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """The pixels at slices, or lists, of images, rows and columns; a number takes its axis away."""
+        """The pixels at slices, or lists, of images, rows and columns; a number removes its axis."""
         chosen = [np.atleast_1d(np.arange(length)[each]) for each, length in zip(key, self.shape, strict=True)]
         images, rows, columns = chosen
         made = np.empty(tuple(map(len, chosen)), self.dtype)
@@ -79,7 +79,7 @@ class _Images:
         return made[tuple(slice(None) if isinstance(each, slice) else 0 if np.ndim(each) == 0 else slice(None) for each in key)]
 
     def _of(self, get: Get, rows: Any, columns: Any) -> Any:
-        """These rows and columns of an image, by their numbers from 0: what lies between them is asked for."""
+        """These rows and columns of an image, by their numbers from 0; everything between them is requested."""
         if self.part is not None:
             return self._fitted(_image(get(self.part, None))[0])[np.ix_(rows, columns)]
         (bottom, top), (left, right) = ((int(each.min()), int(each.max()) + 1) for each in (rows, columns))
@@ -94,13 +94,13 @@ class _Images:
 
 
 def _rows(height: int) -> int:
-    """Rows of a chunk: an odd number of chunks, so that none ends at the middle of the disk, where most look."""
+    """Rows per chunk: for an odd number of chunks, so that none ends at the middle of the disk, where most look."""
     count = -(-height // ROWS)
     return -(-height // (count + 1 - count % 2))
 
 
 def _pixels(rows: slice, columns: slice) -> CutoutQuery:
-    """The question for these pixels, counted from 0."""
+    """The query for these pixels, counted from 0."""
     return CutoutQuery(
         x=(columns.start + 1 + columns.stop) / 2, y=(rows.start + 1 + rows.stop) / 2,
         width=columns.stop - columns.start, height=rows.stop - rows.start, units="pixels",
@@ -108,11 +108,11 @@ def _pixels(rows: slice, columns: slice) -> CutoutQuery:
 
 
 def _shape(get: Get) -> tuple[int, int]:
-    """Rows and columns of an image, as the header tells, which is at the beginning."""
+    """Rows and columns of an image, from its header, which is at the beginning."""
     from astropy.io import fits  # noqa: PLC0415  (takes long to import)
 
     with warnings.catch_warnings(), fits.open(io.BytesIO(get(CutoutQuery(), HEAD)), memmap=False) as hdus:
-        warnings.simplefilter("ignore")  # the rest of the file is not there
+        warnings.simplefilter("ignore")  # the rest of the file is missing
         rows, columns = hdus[-1].shape
     return int(rows), int(columns)
 

@@ -1,14 +1,13 @@
-"""The ways into a mirror from Python: a server for ``drms.Client``, or one line for a whole script.
+"""Points drms and sunpy to a mirror: a server for ``drms.Client``, or one line for a whole script.
 
 ``drms`` finds JSOC through one object, the ServerConfig registered as "jsoc": every ``drms.Client()``
 without a server asks it for each address, at the time of the request, and ``sunpy`` knows no other way.
-``use`` changes the addresses in that one object. So nothing of other hosts goes to the mirror, no
-environment variable is touched, child processes are left alone, and clients made earlier follow too.
-What it cannot reach is an address that a script spells out (``"http://jsoc.stanford.edu" + path``);
-for those there is ``HTTP_PROXY``.
+``use`` changes the addresses in that one object. So requests to other hosts do not go to the mirror, no environment
+variable is touched, child processes are left alone, and clients made earlier follow too. It does not affect an
+address that a script spells out (``"http://jsoc.stanford.edu" + path``); for those there is ``HTTP_PROXY``.
 
-A mirror that wants a token is named with it: ``http://ada:TOKEN@host:8040``. urllib, by which drms asks, takes
-no such address by itself; ``use`` and ``server_config`` teach it to, in this process.
+The address of a mirror that wants a token includes it: ``http://ada:TOKEN@host:8040``. urllib, which drms uses, does
+not accept such addresses; ``use`` and ``server_config`` make it do so in this process.
 
 ``drms`` is imported when it is needed: a server that runs a mirror does not need the client.
 """
@@ -24,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from drms import ServerConfig
 
-#: Where JSOC's programs stand below a host, and what each is called.
+#: The path of JSOC's programs below a host, and their names.
 CGI_PATH = "cgi-bin/ajax/"
 _PROGRAMS = {
     "cgi_show_series": "show_series",
@@ -38,7 +37,7 @@ _PROGRAMS = {
 def server_config(url: str, *, name: str = "mirror") -> ServerConfig:
     """A server for ``drms.Client(server=...)``: the mirror at ``url``, such as "http://host:8040".
 
-    It offers everything that drms knows of JSOC: the list of series, searches, exports, downloads.
+    It offers everything that drms can do at JSOC: the list of series, searches, exports, downloads.
     Raises ValueError if ``url`` is not the address of a host, ImportError if drms is not installed.
     """
     import drms  # noqa: PLC0415  (see the module's docstring)
@@ -47,10 +46,10 @@ def server_config(url: str, *, name: str = "mirror") -> ServerConfig:
 
 
 def use(url: str) -> Redirection:
-    """Send what this process asks of JSOC through drms, and so through sunpy, to the mirror at ``url``.
+    """Send what this process asks JSOC through drms, and so through sunpy, to the mirror at ``url``.
 
-    Holds until the process ends, until the next ``use``, or until ``close()`` of what is returned;
-    in a ``with`` statement until its end. Raises as ``server_config`` does; then nothing has changed.
+    In effect until the process ends, until the next ``use``, or until ``close()`` of the returned object; in a
+    ``with`` statement until its end. Raises as ``server_config`` does; then nothing has changed.
     """
     import drms  # noqa: PLC0415  (see the module's docstring)
 
@@ -61,7 +60,7 @@ def use(url: str) -> Redirection:
 
 
 class Redirection:
-    """What ``use`` has changed, and the way back: ``close()``, or the end of a ``with`` statement."""
+    """What ``use`` has changed; ``close()``, or the end of a ``with`` statement, undoes it."""
 
     def __init__(self, server: ServerConfig, before: Mapping[str, str]) -> None:
         self._server = server
@@ -73,7 +72,7 @@ class Redirection:
         return without_token(str(self._server.http_download_baseurl))[0]
 
     def close(self) -> None:
-        """Send requests where they went before; closing again does the same once more."""
+        """Send requests where they went before; closing again does the same again."""
         _assign(self._server, self._before)
 
     def __enter__(self) -> Self:
@@ -89,7 +88,7 @@ class Redirection:
 
 
 def _entries(base: str) -> dict[str, str]:
-    """Every entry of a ServerConfig that holds an address, and the names of the programs."""
+    """Every entry of a ServerConfig that has an address, and the names of the programs."""
     addresses = {
         f"url{key.removeprefix('cgi')}": f"{base}{CGI_PATH}{name}" for key, name in _PROGRAMS.items()
     }
@@ -112,16 +111,16 @@ def without_token(url: str) -> tuple[str, str | None]:
 
 
 def _teach_urllib() -> None:
-    """Have urllib's ``urlopen`` take addresses with a name and a password, and leave all else as it is."""
-    from urllib import request  # noqa: PLC0415  (most that import us never ask anything by it)
+    """Make urllib's ``urlopen`` accept addresses with a name and a password, without other changes."""
+    from urllib import request  # noqa: PLC0415  (most importers never use it)
 
     class Userinfo(request.BaseHandler):
-        """Makes of a name and password in an address the header that says the same."""
+        """Turns a name and password in an address into the equivalent header."""
 
-        handler_order = 50  # before whatever looks at the host
+        handler_order = 50  # before handlers that look at the host
 
         def http_request(self, asked: request.Request) -> request.Request:
-            """The request, to the bare host."""
+            """The request, with the bare host in its address."""
             given, _, host = (asked.host or "").rpartition("@")
             if given:
                 plain = ":".join(unquote(part) for part in given.split(":", 1))

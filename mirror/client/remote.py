@@ -1,12 +1,12 @@
-"""A mirror from Python: searches and SQL as tables, files, maps and cubes, and what else a mirror does.
+"""A mirror from Python: searches and SQL as tables, files, maps and cubes, and whatever else a mirror does.
 
 >>> import mirror
 >>> client = mirror.Client("http://mirror.example.org:8040")  # doctest: +SKIP
 >>> client.search("hmi.v_45s[2014.01.01_TAI/1h]", "T_REC,DATAMEAN", kind="astropy")  # doctest: +SKIP
 >>> client.sql("SELECT t_rec, datamean FROM hmi.v_45s WHERE quality = 0")  # doctest: +SKIP
 
-``Client`` waits, ``AsyncClient`` has the same methods to be awaited. Both only speak HTTP; the libraries of tables and
-images are imported when one of theirs is asked for.
+``Client`` blocks, ``AsyncClient`` has the same methods to be awaited. Both only speak HTTP; libraries for tables and
+images are imported when one of theirs is wanted.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
 
-#: Seconds between two looks at a job, and files or cutouts on their way at a time.
+#: Seconds between two looks at a job, and files or cutouts that are fetched at a time.
 LOOK, FILES_AT_ONCE, CUTOUTS_AT_ONCE = 0.5, 4, 2
 
 
 def door(url: str | None, token: str | None) -> tuple[str, str | None]:
-    """The address of a mirror, and the token that lets one in there; it may also be in the address."""
+    """The address of a mirror, and the token that admits one there, which may also be in the address."""
     address, given = without_token(url or os.environ.get("MIRROR_URL") or DEFAULT_URL)
     return address, token or given or os.environ.get("MIRROR_TOKEN")
 
@@ -74,8 +74,8 @@ def door(url: str | None, token: str | None) -> tuple[str, str | None]:
 class Client:
     """The mirror at ``url`` (else MIRROR_URL, else this computer's). ``timeout`` in seconds, for one answer.
 
-    ``token`` (else MIRROR_TOKEN) for mirrors that want one. Every method raises RemoteError with the mirror's own
-    words, and BadRequest for what cannot be asked. Names of keywords and segments are one text with commas, or a list.
+    ``token`` (else MIRROR_TOKEN) is for mirrors that want one. Every method raises RemoteError in the mirror's own
+    words, and BadRequest for an impossible request. Names of keywords and segments are a text with commas, or a list.
     """
 
     def __init__(self, url: str | None = None, *, token: str | None = None, timeout: float = 3600.0) -> None:
@@ -86,7 +86,7 @@ class Client:
         return f"mirror.Client({self.url!r})"
 
     def _repr_html_(self) -> str:
-        """The mirror with what it has, or with what keeps it from telling."""
+        """The mirror with what it has, or with why that is unknown."""
         try:
             status = self.status()
             text = f"{status['records']:,} records of {len(self._ask(SERIES, Nothing())):,} series, policy {status['policy']}"
@@ -100,7 +100,7 @@ class Client:
         """The rows of a statement: a pandas or polars frame, an Arrow table, or an astropy QTable, by ``kind``.
 
         A pandas frame finds its columns in any case. ``params`` are values for ``?``, or by name for ``$name``.
-        ``fill`` fetches what is missing of the record sets of ``jsoc()`` first.
+        ``fill`` first fetches what is missing of the record sets in ``jsoc()``.
         """
         from mirror.client import frames  # noqa: PLC0415  (imports pandas)
 
@@ -124,13 +124,13 @@ class Client:
         times: bool = False,
         typed: bool = True,
     ) -> Any:
-        """Keywords and paths of a record set, a row a record; what is not cached is fetched from JSOC.
+        """Keywords and paths of a record set, one row per record; what is not cached is fetched from JSOC.
 
-        Columns are typed as drms types them: integers, floats (NaN where missing), else text; with ``times`` those are
-        timestamps (NaT where missing), by the clock that they print. With ``typed=False`` all is text, as JSOC prints it.
+        Columns have drms's types: integers, floats (NaN where missing), else text; with ``times``, times are timestamps
+        (NaT where missing), by the clock that they print. With ``typed=False`` everything is text, as JSOC prints it.
         ``kind`` is pandas, polars, arrow, or astropy: a QTable with the units of the structure, and masked Time.
-        Without names it gives the prime keys. ``where`` is a condition in SQL over the keywords; ``n`` the first records
-        only, or the last if negative.
+        Without names it gives the prime keys. ``where`` is an SQL condition on the keywords; ``n`` limits the result to
+        the first records, or the last if negative.
         """
         from mirror.client import frames  # noqa: PLC0415  (see above)
 
@@ -139,7 +139,7 @@ class Client:
         return frames.table(found, kind, times=times, typed=typed)
 
     def series(self) -> pd.DataFrame:
-        """Cached series, with how many records the mirror has of each."""
+        """Cached series, with the number of records that the mirror has of each."""
         return _frame(self._ask(SERIES, Nothing()))
 
     def coverage(self, series: str | None = None) -> pd.DataFrame:
@@ -171,10 +171,11 @@ class Client:
     ) -> list[Path]:
         """The files of a record set in the folder ``to``, by default with all keywords in their headers.
 
-        Several at a time. They are named as drms names those of exports (``hmi.m_720s.20140101_000000_TAI.1.magnetogram.fits``),
-        or by ``name``, JSOC's filenamefmt. Files that are there already with the right length are left alone, so that a
-        fetch that was interrupted goes on where it stopped; another file in the way is an error, unless ``overwrite``.
-        ``progress``: a bar, by default on a terminal. RemoteError, once all others have come, names those that cannot be had.
+        Several come at a time. They get drms's names for exports
+        (``hmi.m_720s.20140101_000000_TAI.1.magnetogram.fits``), or names by ``name``, JSOC's filenamefmt. Existing
+        files with the right length are left alone, so that an interrupted fetch continues where it stopped; another
+        file in the way is an error, unless ``overwrite``. ``progress``: a bar, by default on a terminal. RemoteError,
+        once all others have come, names unavailable files.
         """
         fmt = name or drms_names(recordset, self._ask)
         with _bar("preparing", progress) as told:
@@ -183,7 +184,7 @@ class Client:
             else:
                 asked = FilesQuery(ds=recordset, seg=_names(seg), name=fmt)
                 listed = self._ask(FILES, asked)
-                if any(file.state == "offline" for file in listed):  # an export has JSOC bring them back from tape
+                if any(file.state == "offline" for file in listed):  # an export makes JSOC bring them back from tape
                     self._ended(self._ask(SUBMIT, ExportBody(ds=recordset, seg=_names(seg), email=email)), told)
                     listed = self._ask(FILES, asked)
                 items = [Item(f.name, f.record, f.segment, f.path, f.size, f.sha256) for f in listed if f.state != "nowhere"]
@@ -200,9 +201,9 @@ class Client:
         self, recordset: str, *, seg: Names = None, method: str = "url", protocol: str = "as-is", process: str = "",
         name: str | None = None, n: int | None = None, email: str | None = None, wait: bool = True,
     ) -> Job:  # fmt: skip
-        """An export at the mirror, as JSOC makes them: the job, with its files once it is done (``wait``).
+        """An export at the mirror, like JSOC's: the job, with its files once it is done (``wait``).
 
-        RemoteError for one that failed.
+        RemoteError if it failed.
         """
         body = ExportBody(
             ds=recordset, seg=_names(seg), n=n, method=method, protocol=protocol, process=process, name=name, email=email
@@ -231,23 +232,23 @@ class Client:
         self, recordset: str, *, seg: Names = None, n: int | None = None, reason: str = "", seconds: float | None = None,
         owner: str | None = None,
     ) -> Pinned:  # fmt: skip
-        """Keep the cached files of a record set from being evicted, for good or for so many seconds."""
+        """Keep the cached files of a record set from being evicted, for good or for ``seconds``."""
         body = PinBody(ds=recordset, owner=owner or _user(), seg=_names(seg), n=n, reason=reason, seconds=seconds)
         return self._ask(PIN, body)
 
     def unpin(self, recordset: str, *, seg: Names = None, n: int | None = None, owner: str | None = None) -> Unpinned:
-        """Take one's pins away."""
+        """Remove pins of ``owner``, by default one's own."""
         return self._ask(UNPIN, PinBody(ds=recordset, owner=owner or _user(), seg=_names(seg), n=n))
 
     def subscribe(self, series: str, start: str, **table: Any) -> str:
-        """Have the mirror keep a series up to date; ``table`` has other keys of a [[subscription]]. Gives its name."""
+        """Have the mirror keep a series up to date; ``table``: other keys of a [[subscription]]. Returns its name."""
         return self._ask(ADD, SubscriptionTable(series=series, start=start, **table)).name
 
     def bundle(
         self, recordsets: str | Sequence[str], to: str | Path, *, files: bool = True, cached: bool = False,
         fits: bool = False,
     ) -> Bundled:  # fmt: skip
-        """A part of the mirror in a folder of its machine, to be imported by another; only on that machine."""
+        """Write a part of the mirror to a folder on its machine, for import by another; only from that machine."""
         several = (recordsets,) if isinstance(recordsets, str) else tuple(recordsets)
         body = BundleBody(to=str(Path(to).absolute()), recordsets=several, files=files, held=cached, fits=fits)
         return self._connection.follow(BUNDLE, body, Progress, lambda _: None)
@@ -270,10 +271,10 @@ class Client:
     ) -> list[Path]:
         """Parts of the images of a record set, as FITS files in the folder ``to``, named as drms names exports.
 
-        ``size`` (width, height) around ``center`` (x, y), in arcsec from disk centre or as FITS pixel numbers; ``scale``
-        "1/4" averages squares of 4 x 4 pixels. With ``track`` the centre moves with the rotation of the Sun, from
-        ``t_ref`` on, else from the first record, and all cutouts have the same shape. Pixels are not resampled. All that may
-        also be one value, ``cutout=mirror.Cutout(...)``.
+        ``size`` (width, height) around ``center`` (x, y), in arcsec from disk centre or as FITS pixel numbers;
+        ``scale`` "1/4" averages squares of 4 x 4 pixels. With ``track`` the centre moves with the rotation of the Sun,
+        starting at ``t_ref`` or else the first record, and all cutouts have the same shape. Pixels are not resampled.
+        All of this can also be given as one value, ``cutout=mirror.Cutout(...)``.
         """
         wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
         folder = Path(to)
@@ -316,11 +317,11 @@ class Client:
         seg: Names = None,
         cutout: Cutout | None = None,
     ) -> Any:
-        """The images of a record set as one lazy xarray.DataArray (time, y, x) over dask: what is computed is fetched.
+        """The images of a record set as one lazy xarray.DataArray (time, y, x) over dask, fetched as they are computed.
 
         A slice of whole images asks the mirror for those pixels of each file. With ``center`` and ``size`` (or ``scale``)
-        the frames are cutouts, as of ``cutout``; with ``track`` they follow the place. Floats, NaN where there is no value;
-        times by the clock that they print. Needs dask and xarray: ``pip install 'jsoc-mirror[cube]'``.
+        the frames are cutouts, as from ``cutout``; with ``track`` they follow the place. Floats, NaN where there is no
+        value; times by the clock that they print. Needs dask and xarray: ``pip install 'jsoc-mirror[cube]'``.
         """
         from mirror.client import frames, images  # noqa: PLC0415  (see above)
 
@@ -342,8 +343,8 @@ class Client:
     ) -> Path:  # fmt: skip
         """A film of the images of a record set, as MP4 in the file ``to``; made by the mirror, as a job.
 
-        Every ``step``-th record, ``fps`` frames a second, no side above ``size`` pixels (128, 256, 512 or 1024). Of files
-        that are cached only, unless ``fetch``. RemoteError if there are none, or the mirror has no imageio-ffmpeg.
+        Every ``step``-th record, ``fps`` frames per second, no side above ``size`` pixels (128, 256, 512 or 1024). Only
+        from cached files, unless ``fetch``. RemoteError if there are none, or the mirror has no imageio-ffmpeg.
         """
         body = FilmBody(ds=recordset, seg=_names(seg), n=n, size=size, fps=fps, step=step, fetch=fetch)
         job = self._ask(FILM, body)
@@ -368,10 +369,10 @@ class Client:
         self, name: str, ds: str | Sequence[str] | None = None, *, sql: str | None = None, files: bool = False,
         title: str = "",
     ) -> Dataset:  # fmt: skip
-        """A data set to cite. With record sets ``ds``, or a statement ``sql`` that gives ``recnum``, it is made.
+        """A data set to cite. With record sets ``ds``, or a statement ``sql`` that gives ``recnum``, it is created.
 
-        It has these records in these versions, with ``files`` theirs too, for good. RemoteError for one that there is
-        already, or that there is not.
+        It keeps these records in these versions, and with ``files`` their files, for good. RemoteError if one to be
+        created exists already, or one to be found does not.
         """
         if ds is not None or sql is not None:
             several = (ds,) if isinstance(ds, str) else tuple(ds or ())
@@ -382,7 +383,7 @@ class Client:
         return found
 
     def fetch_dataset(self, crate: str | Path) -> Dataset:
-        """The data set of a crate in a folder of the mirror's machine, brought back: the same records and versions.
+        """Restore the data set of a crate in a folder of the mirror's machine: the same records and versions.
 
         RemoteError names those that JSOC no longer has; then nothing is made.
         """
@@ -400,7 +401,7 @@ class Client:
             yield from zip([f.name for f in files], pool.map(lambda f: self._fits(address_of(f), asked), files), strict=True)
 
     def _fits(self, address: str, asked: CutoutQuery, first: int | None = None) -> bytes:
-        """The file of one record, or the part of it that is asked for, or so many of its bytes."""
+        """The file of one record, or the requested part of it, or its ``first`` bytes."""
         headers = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
         bare = call(FITS, asked, headers, recordset=address)
         return self._do(msgspec.structs.replace(bare, read=lambda answer: answer.read()))
@@ -414,7 +415,7 @@ class Client:
         return [Item(f.name, f.record, "", f.path, f.size, f.sha256) for f in files if f.path]
 
     def _ended(self, job: Job, told: Callable[[int, int], None] = lambda _, __: None) -> Job:
-        """A job once it has ended; RemoteError for one that failed."""
+        """A job once it has ended; RemoteError if it failed."""
         while job.state not in ENDED_STATES:
             time.sleep(LOOK)
             job = self._ask(JOB, JobQuery(), id=job.id)
@@ -431,7 +432,7 @@ class Client:
 
 
 class Dataset:
-    """A data set of a mirror: records in their versions, and their files, that stay as they are."""
+    """A data set of a mirror: records in fixed versions, and their files."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
@@ -460,12 +461,12 @@ class Dataset:
         return self._connection.follow(sets.DIFF, Nothing(), Progress, lambda _: None, name=self.name)
 
     def export(self, to: str | Path, *, files: bool = False) -> Path:
-        """An RO-Crate in a new folder of the mirror's machine, with the files if wished."""
+        """Write an RO-Crate to a new folder on the mirror's machine, with ``files`` if wanted."""
         body = sets.CrateBody(crate=str(Path(to).absolute()), files=files)
         return Path(self._connection.follow(sets.EXPORT, body, Progress, lambda _: None, name=self.name).crate)
 
     def delete(self) -> None:
-        """Remove it: its records and files stay cached, but nothing keeps them any more."""
+        """Remove it: its records and files stay cached, but are no longer kept from eviction."""
         self._ask(sets.DELETE, Nothing())
 
     def _ask(self, endpoint: Endpoint[Q, A], asked: Q) -> A:
@@ -504,7 +505,7 @@ for _name, _method in list(vars(Client).items()):
 
 
 def _one(value: Cutout | None, named: Cutout) -> Cutout:
-    """The cutout that is meant; BadRequest if it is said twice, or cannot be."""
+    """The cutout that is meant; BadRequest if it is given twice, or is impossible."""
     if value is None:
         named.check()
         return named
@@ -515,7 +516,7 @@ def _one(value: Cutout | None, named: Cutout) -> Cutout:
 
 
 def kept(folder: Path, name: str, data: bytes) -> Path:
-    """Write a file that is there whole or not at all."""
+    """Write a file, completely or not at all."""
     place, part = folder / Path(name).name, folder / f".{Path(name).name}.part"
     part.write_bytes(data)
     return part.replace(place)
@@ -550,7 +551,7 @@ def _at_once(
     work: Callable[[Item], Delivered | Failure], items: Sequence[Item], most: int, told: Callable[[int, int], None],
     stop: Callable[[], None],
 ) -> list[Delivered | Failure]:  # fmt: skip
-    """What came of each, several at a time; ctrl-C ends all."""
+    """Deliver items, several at a time; ctrl-C ends all."""
     with ThreadPoolExecutor(most) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
@@ -573,7 +574,7 @@ def _paths(folder: Path, came: Sequence[Delivered | Failure]) -> list[Path]:
 
 @contextmanager
 def _bar(text: str, wanted: bool | None) -> Iterator[Callable[[int, int], None]]:
-    """What is told how many of how many are done: a bar, if it is wanted, or there is a terminal to show it."""
+    """A function to report how many of how many are done: it shows a bar if wanted, by default on a terminal."""
     if not (sys.stderr.isatty() if wanted is None else wanted):
         yield lambda _, __: None
         return

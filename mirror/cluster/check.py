@@ -1,4 +1,4 @@
-"""Whether what the mirrors of a cluster share is fit for it: PostgreSQL, the clock, the objects, and both together."""
+"""Checks whether what a cluster shares is fit for it: PostgreSQL, the clock, the objects, and both together."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from mirror.cluster.objects import Objects
     from mirror.config.sections import Cluster
 
-#: Objects that a finding names, and that are asked for one by one where a listing does not show them.
+#: Most objects that a finding names, and that are looked up one by one if a listing does not show them.
 NAMED, DOUBTED = 5, 1000
-#: How the names of those begin who only look.
+#: The prefix of the server names of such checks.
 PREFIX = "check-of-"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, and how it is."""
+    """What was checked, and its state."""
 
     ok: bool
     subject: str
@@ -35,9 +35,9 @@ class Finding:
 
 
 async def examine(section: Cluster) -> list[Finding]:
-    """Look at everything; nothing but probes of our own is written."""
+    """Check everything; only our own probes are written."""
     found: list[Finding] = []
-    # A name that no server has: one of the configured name may be running.
+    # A name that no server has, since one with the configured name may be running.
     name = f"{PREFIX}{section.name or name_of_machine()}"[:63]
     database = ClusterDatabase(section.database or "", name, __version__)
     try:
@@ -72,7 +72,7 @@ async def examine(section: Cluster) -> list[Finding]:
 
 
 def _servers(members: list[Member], name: str, mine: int) -> list[Finding]:
-    """Who is there, and whether they are of one version; ``mine`` is the number of whoever looks."""
+    """The running servers, and whether they have one version; ``mine`` is the number of this check."""
     others = [member for member in members if member.id != mine and not member.name.startswith(PREFIX)]
     found = []
     if others:
@@ -97,7 +97,7 @@ async def _together(database: ClusterDatabase, objects: Objects) -> list[Finding
         await cursor.execute("SELECT object, size FROM journal WHERE object IS NOT NULL")
         wanted = dict(await cursor.fetchall())
     there = {key: size async for key, size in objects.list(CHUNKS)}
-    # A listing may be stale: what it does not show is asked for.
+    # A listing may be stale: objects that it does not show are looked up.
     doubted = sorted(key for key, size in wanted.items() if there.get(key) != size)
     there |= {key: size for key in doubted[:DOUBTED] if (size := await objects.exists(key)) is not None}
     doubted = [key for key in doubted if there.get(key) != wanted[key]]
@@ -115,7 +115,7 @@ async def _together(database: ClusterDatabase, objects: Objects) -> list[Finding
 
 
 async def _needed(database: ClusterDatabase, keys: list[str]) -> set[str]:
-    """Those of these chunks whose records no other row tells of."""
+    """The chunks whose records are in no other row."""
     bad, found = set(keys), set()
     async with database.transaction() as cursor:
         sql = "SELECT DISTINCT series FROM journal WHERE object = ANY(%s)"

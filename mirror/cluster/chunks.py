@@ -1,7 +1,7 @@
-"""Chunks of records as objects: what a server has committed, for all others.
+"""Chunks of records as objects, by which a server shares what it has committed.
 
-A chunk is a Parquet file of records as the index has them, with what they vouch for in its footer: a journal that is
-lost can be made again from the chunks.
+A chunk is a Parquet file of records as in the index, with their claims of coverage in its footer, so that a lost
+journal can be made again from the chunks.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.index import Index
 
-#: Where chunks lie among the objects.
+#: The folder of chunks among the objects.
 CHUNKS = "chunks"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk on the disk; without a ``path`` there are no records, and only its claims tell something."""
+    """A chunk on disk; without a ``path`` it has no records, only claims."""
 
     path: Path | None
     claims: tuple[CoverageClaim, ...]
@@ -53,7 +53,7 @@ def new_key(series: str) -> str:
 
 
 async def write_chunk(index: Index, series: Series, boxes: Sequence[Box], folder: Path) -> Chunk:
-    """What this server holds of the boxes, in a new file in ``folder``; nothing is claimed that is not held."""
+    """Write what this server holds of the boxes to a new file in ``folder``; only what is held is claimed."""
     while True:
         removals = index.removals.number
         claims = tuple(held_parts(index.coverage(series), boxes))
@@ -63,7 +63,7 @@ async def write_chunk(index: Index, series: Series, boxes: Sequence[Box], folder
         path = folder / f"{uuid.uuid4().hex}.parquet"
         footer = {"format": FORMAT, "series": series.name, "space": space_of(series), "claims": claims_to_json(claims)}
         rows = await index.export(partial(_write, index, series, where, path, footer))
-        if removals != index.removals.number:  # what was claimed may have gone meanwhile
+        if removals != index.removals.number:  # something claimed may have been removed meanwhile
             path.unlink(missing_ok=True)
             continue
         if not rows:
@@ -94,7 +94,7 @@ def _hash(path: Path) -> tuple[str, int]:
 
 
 async def read_chunk(index: Index, series: Series, path: Path, rows: int, claims: Sequence[CoverageClaim]) -> ForeignRecords:
-    """The records of a chunk with key sets of this store; ObjectDamaged if it is not what it should be."""
+    """The records of a chunk, with key sets of this store; ObjectDamaged if it is invalid."""
     layout = index.layout(series)
     try:
         text = await asyncio.to_thread(read_footer, path)
@@ -109,7 +109,7 @@ async def read_chunk(index: Index, series: Series, path: Path, rows: int, claims
         found = await asyncio.to_thread(lambda: list(read_records(path, layout, keysets, rows)))
     except StorageError as problem:
         raise ObjectDamaged(f"{path.name} is no chunk of {series.name}: {problem}") from problem
-    # Rows that lack a keyword which the series has by now vouch for nothing: they are fetched again.
+    # Rows that lack a keyword which the series now has vouch for nothing: they are fetched again.
     used = {number for _, table in found for number in table["_keyset"].unique().to_pylist()}
     whole = all(layout.is_whole(fields) for number, fields in keysets.values() if number in used)
     return ForeignRecords(

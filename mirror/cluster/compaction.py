@@ -1,15 +1,15 @@
-"""Many rows of the journal as few: else those of a series grow without bound, and a new server reads all of them.
+"""Folds many rows of the journal into few: otherwise they grow without bound, and a new server must read all of them.
 
-One server at a time does it, a part of the axis after the other, while nobody waits for it:
+One server at a time does it, one part of the axis after the other, while nobody waits for it:
 
-1. It takes over what the rows of the part tell, and writes what it holds there by now to one new object.
-2. In one transaction under the lock of the series the new row comes to the end of the journal, with a number above all
-   others, and what the new row says is taken out of the old rows. A row of which nothing is left is deleted. All of it
-   is given up if one of the old rows is not there any more, or if a row about the part came meanwhile.
-3. So a row goes only if the new one says all that it said: whoever read the journal up to anywhere reads on from there,
-   and comes to the same. An old row that a server remembers is true all the same, as long as its object is there.
-4. The objects of deleted rows stay for GRACE. A server that finds one gone looks whether its row is in the journal: if it
-   is not, another row, which comes later, says the same.
+1. It takes over what the rows of the part tell, and writes what it then holds there to one new object.
+2. In one transaction under the lock of the series, the new row is added at the end of the journal, with a number above
+   all others, and what it says is removed from the old rows. A row with nothing left is deleted. All of this is given
+   up if one of the old rows has gone, or if a row about the part was added meanwhile.
+3. So a row goes only if the new one says all that it said: a server that has read the journal up to any point reads on
+   from there, with the same result. An old row that a server remembers stays true as long as its object exists.
+4. The objects of deleted rows stay for GRACE. A server that finds one gone checks whether its row is in the journal: if
+   it is not, a later row says the same.
 5. Rows of the kind 'drop' are applied to the rows before them, and stay for the servers that have not followed them
    yet, unless a later one gives up all of their records too.
 6. Rows of another key space, or of a newer program, are left as they are.
@@ -54,22 +54,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Rows of one series from which on they are folded, and by which they must have grown to be looked at again. A new server
-#: reads and remembers so many in a second, with some 2 MB.
+#: Rows of one series from which on they are folded, and by how many they must grow before the next look. A new server
+#: reads this many in a second, and remembers them in some 2 MB.
 MANY = 2000
-#: Records and rows that become one row: an object of some 15 MB, and a condition that DuckDB takes as one.
+#: Records and rows that become one row: an object of some 15 MB, and a condition that DuckDB handles in one piece.
 RECORDS, TOGETHER = 100_000, 200
-#: Rows about one part from which on it is written again: else a large object would be for every small one.
+#: Rows about one part from which on it is written again; with fewer, every small object would cost a large one.
 WORTH = 10
-#: Seconds between two looks, and parts that are written at one.
+#: Seconds between two looks, and parts that are written at each.
 LOOK, PARTS = 300.0, 20
-#: Seconds for which an object stays that no row names any more: a backup of PostgreSQL of that age has all of its objects.
+#: Seconds for which an object without a row stays: a PostgreSQL backup up to that age still has all its objects.
 GRACE = 7 * 86_400.0
-#: Seconds between two looks for chunks that no row names, as a server leaves them that ends between the two.
+#: Seconds between two looks for chunks without a row, left by a server that ended between writing the two.
 DAY = 86_400.0
 #: Objects that are deleted at a time.
 SWEPT = 100
-#: The first half of the advisory lock of whoever folds for all.
+#: The first half of the advisory lock of the server that folds for all.
 FOLDER = 0x6A736F12
 
 
@@ -77,7 +77,7 @@ FOLDER = 0x6A736F12
 
 
 def standing(rows: Iterable[Entry]) -> list[Entry]:
-    """The rows but those of the kind 'drop', in order, less what was given up after them."""
+    """The rows except those of the kind 'drop', in order, without what was given up after them."""
     found: list[Entry] = []
     for row in rows:
         if row.kind == "drop":
@@ -97,7 +97,7 @@ def _within(row: Entry, lo: int, hi: int) -> bool:
 
 
 def parts_of(rows: Iterable[Entry], records: int = RECORDS, together: int = TOGETHER) -> list[tuple[int, int]]:
-    """Parts of the axis, from end to end, in each of which begin rows with about so many records, and not more rows."""
+    """Parts of the axis, end to end: in each begin rows with about ``records`` records, at most ``together`` rows."""
     starts: list[int] = [MIN]
     held = count = 0
     for lo, size in sorted((bounds(row.boxes)[0], row.rows) for row in rows):
@@ -109,7 +109,7 @@ def parts_of(rows: Iterable[Entry], records: int = RECORDS, together: int = TOGE
 
 
 def told_of(rows: Iterable[Entry], lo: int, hi: int) -> list[Box]:
-    """What rows say to be held between two axis values."""
+    """What is held between two axis values, according to rows."""
     return [
         Box(region, steps)
         for region, spans in coverage_of(rows)
@@ -118,7 +118,7 @@ def told_of(rows: Iterable[Entry], lo: int, hi: int) -> list[Box]:
 
 
 def left_of(rows: Iterable[Entry], new: Iterable[CoverageClaim], lo: int, hi: int) -> list[Entry]:
-    """What rows say beyond a new row about the part ``lo..hi``, in their order; those that say nothing more are left out.
+    """What rows say beyond a new row about the part ``lo..hi``, in order, without those that say nothing more.
 
     A row that cannot be taken over, since its object is damaged, stays with what only it says.
     """
@@ -148,7 +148,7 @@ def _cut(row: Entry, lo: int, hi: int) -> tuple[Entry, list[CoverageClaim]]:
 
 
 def needless(rows: Sequence[Entry]) -> list[Entry]:
-    """The rows of the kind 'drop' all of whose records are given up by a later one too."""
+    """The rows of the kind 'drop' whose records are all given up by a later one too."""
     drops = [row for row in rows if row.kind == "drop"]
     found, later = [], Coverage()
     for number, row in reversed(list(enumerate(drops))):
@@ -165,7 +165,7 @@ def needless(rows: Sequence[Entry]) -> list[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Rows that become one: ``gone`` are deleted, ``left`` say less than before, ``new`` has what they said."""
+    """Rows that become one: ``gone`` are deleted, ``left`` say less than before, ``new`` says what they said."""
 
     position: int  #: up to which the journal was read
     lo: int
@@ -178,7 +178,7 @@ class Fold:
 def fold_of(position: int, rows: Sequence[Entry], new: Entry, lo: int, hi: int) -> Fold | None:
     """What becomes of ``rows``, the standing ones about a part, with a new row about it.
 
-    None if one of them confirms what the new row has: it would say so before that comes.
+    None if one of them confirms what the new row has: it would then precede what it confirms.
     """
     known = Coverage()
     for box, at in new.claims:
@@ -192,11 +192,11 @@ def fold_of(position: int, rows: Sequence[Entry], new: Entry, lo: int, hi: int) 
 
 
 class _Moved(Exception):
-    """The journal is not as it was any more."""
+    """The journal has changed."""
 
 
 async def replace_rows(cursor: Cursor, series: str, space: str, fold: Fold) -> int:
-    """Write down a fold; the number of the new row. Nothing may be kept of it after any error."""
+    """Write a fold; the number of the new row. After any error the transaction must be rolled back."""
     await lock_series(cursor, series)
     sql = "SELECT 1 FROM journal WHERE series = %s AND id > %s AND (kind = 'drop' OR (lo <= %s AND hi >= %s)) LIMIT 1"
     await cursor.execute(sql, (series, fold.position, fold.hi, fold.lo))
@@ -212,7 +212,7 @@ async def replace_rows(cursor: Cursor, series: str, space: str, fold: Fold) -> i
 
 
 async def delete_rows(cursor: Cursor, series: str, rows: Sequence[Entry]) -> None:
-    """Delete rows that are all there, or raise; the lock of the series is held. Their objects go later."""
+    """Delete rows, or raise if any is missing; the lock of the series is held. Their objects go later."""
     await cursor.execute("DELETE FROM journal WHERE id = ANY(%s)", ([row.id for row in rows],))
     if cursor.rowcount != len(rows):
         raise _Moved
@@ -224,9 +224,9 @@ async def delete_rows(cursor: Cursor, series: str, rows: Sequence[Entry]) -> Non
 
 
 class Compaction:
-    """Folds the rows of the journal, and keeps house among its objects.
+    """Folds the rows of the journal, and removes objects that are no longer needed.
 
-    ``take_over`` brings what others hold of boxes here, ``adopt`` takes up chunks without rows, ``now`` gives seconds.
+    ``take_over`` brings here what others hold of boxes, ``adopt`` takes up chunks without rows, ``now`` gives seconds.
     """
 
     def __init__(
@@ -245,15 +245,15 @@ class Compaction:
         self._folder = folder
         self._take_over = take_over
         self._adopt = adopt
-        self._adopted_at = now()  #: when it was last looked for chunks without rows
+        self._adopted_at = now()  #: when chunks without rows were last looked for
         self._now = now
         self._looked_at = -math.inf
         self._as = 0  #: the number under which this server folds for all
-        self._left: dict[str, int] = {}  #: rows of a series after it was folded
-        self.went = 0  #: rows that are not there any more
+        self._left: dict[str, int] = {}  #: rows of each series after its last fold
+        self.went = 0  #: rows that were folded away
 
     async def go_on(self, may_go_on: Callable[[], bool]) -> None:
-        """Fold what has become much, as long as that may go on. Nothing where another server does it."""
+        """Fold what has become much, for as long as ``may_go_on`` allows; nothing if another server does it."""
         if self._now() < self._looked_at + LOOK or not self._database.connected or not may_go_on():
             return
         self._looked_at = self._now()
@@ -291,7 +291,7 @@ class Compaction:
         folded = 0
         for lo, hi in parts_of(row for row in standing(rows.values()) if row.kind == "content"):
             if folded >= PARTS or not may_go_on():
-                self._looked_at = -math.inf  # it goes on where it was, at the next turn
+                self._looked_at = -math.inf  # continue at the next turn
                 break
             more, position = await self._read(name, space, position)
             rows |= more
@@ -349,7 +349,7 @@ class Compaction:
         return fold
 
     async def _end(self, name: str, rows: Sequence[Entry]) -> None:
-        """Delete rows that nobody needs, whatever comes after them."""
+        """Delete rows that nobody needs, whatever follows them."""
         if rows:
             with suppress(_Moved):
                 async with self._database.transaction() as cursor:
@@ -358,7 +358,7 @@ class Compaction:
                 self.went += len(rows)
 
     async def _sweep(self) -> None:
-        """Delete objects that nobody reads any more."""
+        """Delete objects that nobody can be reading any more."""
         sql = (
             "SELECT object, object IN (SELECT object FROM journal WHERE object IS NOT NULL) FROM spent "
             "WHERE since < now() - make_interval(secs => %s) LIMIT %s"

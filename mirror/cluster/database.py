@@ -1,15 +1,16 @@
-"""The way to the cluster's PostgreSQL: who is there, who is gone, and what happens while it is away.
+"""The connection to the cluster's PostgreSQL: which servers are there, and what happens while it is away.
 
-1. A server is there as long as one session of it holds the advisory lock of its number. PostgreSQL lets go of that with
-   the connection, and ends a session that says nothing for SILENCE seconds: a server that is paused is gone as well.
-   No clock of ours has a say in that.
-2. With that session everything ends that was done on its behalf: its places towards JSOC, its flights.
-3. A PostgreSQL that says nothing for ANSWER seconds is away too, though its connections stand: all of them are cut, so that
-   nobody waits for what may never come.
-4. While there is no session, whatever needs one raises ClusterAway at once, with the reason; it is tried again for good.
-5. What cannot become right by waiting (a wrong password, another server of this name, a clock that is off) raises
-   ConfigError at the start. In a mirror that runs it is the reason why the cluster is away.
-6. A PostgreSQL that is there and cannot do its work (its disk is full) is no reason to leave it: ``problem`` says so until a
+1. A server is there as long as a session of it holds the advisory lock of its number. PostgreSQL releases that with
+   the connection, and ends a session that is silent for SILENCE seconds, so that a paused server counts as gone. No
+   clock of ours is involved.
+2. Everything done on behalf of that session ends with it: its places towards JSOC, its flights.
+3. A PostgreSQL that is silent for ANSWER seconds is away too, even if its connections stand: all of them are cut, so
+   that nobody waits for what may never come.
+4. Without a session, whatever needs one raises ClusterAway at once, with the reason; connecting is tried again for
+   ever.
+5. What waiting cannot mend (a wrong password, another server with this name, a clock that is off) raises ConfigError at
+   the start. In a running mirror it is the reason why the cluster is away.
+6. A PostgreSQL that is there but cannot do its work (its disk is full) is not left: ``problem`` says so until a
    statement that writes has succeeded.
 """
 
@@ -46,38 +47,38 @@ log = logging.getLogger(__name__)
 
 #: The oldest PostgreSQL, as its ``server_version``.
 OLDEST = 130000
-#: Seconds without a word after which a session is ended, and between two words.
+#: Seconds of silence after which a session is ended, and between two statements that keep it alive.
 SILENCE, WORD = 3.0, 0.5
-#: Seconds for which a word may go unanswered.
+#: Seconds for which such a statement may go unanswered.
 ANSWER = 4.0
-#: Seconds after the end of a session for which whoever needs one waits for the next.
+#: Seconds after the end of a session for which those who need one wait for the next.
 RETURN = 4.0
-#: Seconds that a statement and a connection may take, and that clocks may differ.
+#: Seconds that a statement or a connection may take, and by which clocks may differ.
 PATIENCE, CLOCKS = 15.0, 60.0
-#: Seconds in which there must be a connection for transactions, once the session is there.
+#: Seconds within which a connection for transactions must exist once there is a session.
 READY = 5.0
-#: Seconds for which a start waits until the session of an earlier server of its name has ended.
+#: Seconds for which a start waits for the session of an earlier server with its name to end.
 TAKEOVER = 8.0
-#: Seconds between two tries, at first and at most.
+#: Seconds between two attempts, at first and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 0.8
 #: Connections for transactions.
 CONNECTIONS = 6
-#: The first half of advisory locks, by what they are for; the second is a number or a hash.
+#: The first half of advisory locks, by their purpose; the second is a number or a hash.
 PRESENCE, NAMES, SERIES, FACTS, MIGRATIONS, PLACES = range(0x6A736F00, 0x6A736F06)
-#: What other servers are told.
+#: The notifications to other servers.
 JOURNAL, KNOWN, FREE = "mirror_journal", "mirror_facts", "mirror_places"
-#: The servers that are there.
+#: SQL: the servers that are there.
 LIVING = (
     "SELECT objid::INT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
     f"AND classid = {PRESENCE} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-#: Where a server answers.
+#: SQL: the address at which a server answers.
 _ADDRESS = (
     "UPDATE servers SET address = format('http://%%s:%%s', coalesce(%s, host(inet_client_addr()), '127.0.0.1'), %s::INT) WHERE id = %s"
 )
-#: Names that the ids of exports can tell apart.
+#: Most server names, as the ids of exports can distinguish.
 MOST_NAMES = 1000
-#: What PostgreSQL says when it will answer later.
+#: PostgreSQL's messages for passing problems.
 _PASSING = re.compile(r"starting up|shutting down|recovery mode|too many c|reserved for|disk full|No space left", re.IGNORECASE)
 _NO_PASSWORD = re.compile(r"password authentication failed|no password supplied")
 
@@ -87,7 +88,7 @@ _Connection = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A server of the cluster that is there."""
+    """A running server of the cluster."""
 
     id: int
     name: str
@@ -97,9 +98,9 @@ class Member:
     number: int
 
 
-#: How the codes begin of what is wrong with PostgreSQL, and not with a statement: it lacks resources, or its files.
+#: Prefixes of error codes for problems of PostgreSQL itself, not of a statement: it lacks resources, or its files.
 _UNABLE = ("53", "58", "XX")
-#: That nothing may be written any more.
+#: The code for a database that has become read-only.
 _READ_ONLY = "25006"
 
 
@@ -115,7 +116,7 @@ def other_versions(members: Iterable[Member]) -> str:
 
 
 class _Wrong(Exception):
-    """Something that waiting does not mend."""
+    """A problem that waiting does not mend."""
 
 
 class ClusterDatabase:
@@ -123,14 +124,14 @@ class ClusterDatabase:
 
     def __init__(self, url: str, name: str, version: str, *, clock: Callable[[], float] = time.time) -> None:
         self.name, self.version = name, version
-        self.number = 0  #: of its name, the same for good; 0 while it is not known
-        self.id = 0  #: of this server, another one after each time that it was away
+        self.number = 0  #: the number of its name, always the same; 0 while unknown
+        self.id = 0  #: the number of this server, a new one after each absence
         self.identity = ""  #: of the cluster
-        self.why = "it was not asked yet"  #: why it is away
-        self.on_connect: Callable[[], Awaitable[None]] | None = None  #: awaited whenever it is there again
+        self.why = "it was not asked yet"  #: why the cluster is away
+        self.on_connect: Callable[[], Awaitable[None]] | None = None  #: awaited whenever the cluster is back
         self.on_notice: Callable[[str, str], None] = lambda channel, payload: None
         self.losses = 0
-        self.problem = ""  #: what keeps it from its work while it is there
+        self.problem = ""  #: what keeps PostgreSQL from its work while it is there
         self._url, self._clock = url, clock
         self._listens: tuple[str | None, int] | None = None
         self._session: psycopg.Connection[Any] | None = None
@@ -142,9 +143,9 @@ class ClusterDatabase:
         self._tasks: list[asyncio.Task[None]] = []
         self._keeper: asyncio.Task[None] | None = None
         self._scopes: set[asyncio.Timeout] = set()
-        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what it says with each try is said here once
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it logs each attempt; here it is logged once
         self._connections: WeakSet[_Connection] = WeakSet()  #: those that may be open
-        self._unanswered = math.inf  #: since when a word is, by the monotonic clock
+        self._unanswered = math.inf  #: since when a keep-alive is, by the monotonic clock
         self._refusal = ""  #: why the last connection for transactions could not be made
 
     @property
@@ -155,7 +156,7 @@ class ClusterDatabase:
     # ---- starting, stopping ----------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connect, or go on trying; ConfigError for what waiting does not mend."""
+        """Connect, or keep trying; ConfigError for what waiting does not mend."""
         until = time.monotonic() + TAKEOVER
         while True:
             try:
@@ -179,7 +180,7 @@ class ClusterDatabase:
             await end(self._keeper)
         await self._disconnect("this mirror stops")
         await asyncio.to_thread(self._threads.shutdown)
-        await asyncio.sleep(0)  # what came in the last moment is closed
+        await asyncio.sleep(0)  # so that what came at the last moment is closed
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
@@ -199,11 +200,11 @@ class ClusterDatabase:
                 continue
             log.info("the cluster is there again")
 
-    # ---- for whoever needs it --------------------------------------------------------------------
+    # ---- for those who need it --------------------------------------------------------------------
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Cursor]:
-        """A cursor in a transaction; ClusterAway if there is no session, or PostgreSQL refuses what is done."""
+        """A cursor in a transaction; ClusterAway if there is no session, or PostgreSQL fails."""
         pool = await self._there()
         try:
             async with (
@@ -220,7 +221,7 @@ class ClusterDatabase:
             raise self._failed(problem) from problem
 
     async def look_again(self) -> None:
-        """See whether PostgreSQL can do its work again, where it could not: to be called now and then."""
+        """Check whether PostgreSQL can do its work again, if it could not; to be called now and then."""
         if self.problem and self.connected:
             with suppress(ClusterAway):
                 async with self.transaction() as cursor:
@@ -228,7 +229,7 @@ class ClusterDatabase:
 
     @asynccontextmanager
     async def while_there(self) -> AsyncIterator[None]:
-        """What is inside is ended with ClusterAway when the session ends."""
+        """End what runs inside with ClusterAway when the session ends."""
         await self._there()
         scope = asyncio.timeout(None)
         try:
@@ -244,7 +245,7 @@ class ClusterDatabase:
             raise
 
     async def on_session(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row of a statement of the session itself, which holds its locks; ClusterAway as above."""
+        """The first row of a statement in the session itself, which holds the locks; ClusterAway as above."""
         session = self._session
         if session is None:
             raise self._away()
@@ -267,14 +268,14 @@ class ClusterDatabase:
             return [Member(*row) for row in await cursor.fetchall()]
 
     async def name_of(self, number: int) -> str | None:
-        """The name that has a number, whether its server is there or not; None if there is no such number."""
+        """The name with a number, whether its server is there or not; None if there is none."""
         async with self.transaction() as cursor:
             await cursor.execute("SELECT name FROM names WHERE number = %s", (number,))
             row = await cursor.fetchone()
             return None if row is None else str(row[0])
 
     async def announce(self, host: str | None, port: int) -> None:
-        """Tell the others at which address this server answers; None: at that from which PostgreSQL sees it."""
+        """Tell the others this server's address; None: the one from which PostgreSQL sees it."""
         self._listens = (host, port)
         if self.connected:
             with suppress(ClusterAway):
@@ -282,7 +283,7 @@ class ClusterDatabase:
                     await cursor.execute(_ADDRESS, (host, port, self.id))
 
     async def _there(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
-        """The connections; for RETURN seconds after a session ended whoever needs one waits for the next."""
+        """The connections; for RETURN seconds after the end of a session this waits for the next."""
         rest = self._lost_at + RETURN - time.monotonic()
         if self._pool is None and rest > 0:
             with suppress(TimeoutError):
@@ -293,7 +294,7 @@ class ClusterDatabase:
         return self._pool
 
     def _failed(self, problem: psycopg.Error) -> ClusterAway:
-        """A statement has failed: as whoever needed it is told, and as the status says it."""
+        """Turn a failed statement into the caller's error, and note it for the status."""
         said = _said(problem)
         if isinstance(problem, PoolTimeout):
             said = f"has no connection left for this mirror{self._refusal and ': it '}{self._refusal}"
@@ -317,7 +318,7 @@ class ClusterDatabase:
         listener = await self._open()
         pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         session: psycopg.Connection[Any] | None = None
-        # From here on it may fall silent at any statement.
+        # From here on PostgreSQL may fall silent at any statement.
         silent = asyncio.get_running_loop().call_later(PATIENCE, self._cut)
         try:
             await self._look_at(listener)
@@ -387,7 +388,7 @@ class ClusterDatabase:
             raise _Wrong(off)
 
     async def _joined(self) -> psycopg.Connection[Any]:
-        """The session; one that comes when nobody waits for it any more is closed."""
+        """The session; one that comes when nobody waits any more is closed."""
         joining = asyncio.get_running_loop().run_in_executor(self._threads, self._join)
         try:
             return await asyncio.shield(joining)
@@ -396,7 +397,7 @@ class ClusterDatabase:
             raise
 
     def _join(self) -> psycopg.Connection[Any]:
-        """A session under a number of its own; servers that are gone are struck off, with what they were fetching."""
+        """Open a session with a number of its own, and remove servers that are gone, with their flights."""
         session = psycopg.connect(self._url, **_settings(self.name))
         self._connections.add(session)
         try:
@@ -417,7 +418,7 @@ class ClusterDatabase:
         return session
 
     async def _disconnect(self, why: str) -> None:
-        """Everything that was done on behalf of the session ends."""
+        """End everything that was done on behalf of the session."""
         session, pool, self._session, self._pool = self._session, self._pool, None, None
         self.why = why
         self._back.clear()
@@ -439,7 +440,7 @@ class ClusterDatabase:
             self._lost.set()
 
     def _speak(self, session: psycopg.Connection[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Say a word now and then, in a thread: what keeps the event loop busy does not make a server seem gone."""
+        """Keep the session alive, from a thread: a busy event loop must not make the server seem gone."""
         while self._session is session:
             time.sleep(WORD)
             before, self._unanswered = self._clock(), time.monotonic()
@@ -455,7 +456,7 @@ class ClusterDatabase:
             self._unanswered = math.inf
 
     async def _hear(self, session: psycopg.Connection[Any]) -> None:
-        """Give up a session whose words go unanswered, and all connections with it."""
+        """Give up a session whose keep-alives go unanswered, and all connections with it."""
         suspect = math.inf
         while self._session is session:
             await asyncio.sleep(WORD)
@@ -463,7 +464,7 @@ class ClusterDatabase:
             waited = time.monotonic() - since
             if waited <= ANSWER:
                 continue
-            # Where this process had no turn, whoever speaks may have the answer and not have read it: look twice.
+            # If this process was not scheduled, the answer may have come but not been read: look twice.
             before, suspect = suspect, since
             if before == since:
                 self._lose_of(session, f"the cluster's PostgreSQL has said nothing for {waited:.0f} s")
@@ -471,14 +472,14 @@ class ClusterDatabase:
                 return
 
     def _cut(self) -> None:
-        """Whoever waits for PostgreSQL hears that the connection is gone; nothing else is known to end such a wait."""
+        """Cut all connections, so that waits for PostgreSQL fail; nothing else is known to end such a wait."""
         for connection in tuple(self._connections):
             if not connection.closed:
                 with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
                     line.shutdown(socket.SHUT_RDWR)
 
     def _pooled(self) -> type[psycopg.AsyncConnection[Any]]:
-        """Connections for transactions, of which it is known why one cannot be made."""
+        """The class of connections for transactions, which notes why one cannot be made."""
         database = self
 
         class Pooled(psycopg.AsyncConnection[Any]):
@@ -517,7 +518,7 @@ class _Taken(_Wrong):
 
 
 def _difference(before: float, there: float, after: float) -> str:
-    """What is wrong with this clock, which was read before and after PostgreSQL's; "" if nothing is."""
+    """What is wrong with this clock, which was read before and after PostgreSQL's; "" if it is right."""
     ahead, behind = before - there, there - after
     if max(ahead, behind) <= CLOCKS:
         return ""
@@ -545,7 +546,7 @@ def _settings(name: str) -> dict[str, Any]:
 
 
 def _said(problem: psycopg.Error) -> str:
-    """What went wrong, on one line, without addresses and passwords."""
+    """The error on one line, without addresses and passwords."""
     text = " ".join(str(problem).split()) or type(problem).__name__
     state = f" ({problem.sqlstate})" if problem.sqlstate else ""
     if _NO_PASSWORD.search(text):
@@ -554,12 +555,12 @@ def _said(problem: psycopg.Error) -> str:
 
 
 def name_of_machine() -> str:
-    """What a server is called that has no name: as its machine."""
+    """The default name of a server: its machine's."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "mirror"
 
 
 def _named(session: psycopg.Connection[Any], name: str) -> int:
-    """Take a name, which is one server's only; its number."""
+    """Take a name, which only one server may have; its number."""
     got = session.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (NAMES, name)).fetchone()
     if got is None or not got[0]:
         raise _Taken(f"name = {name!r}: a server of that name is in the cluster already; expected another name for each")
@@ -581,7 +582,7 @@ async def _closed(*parts: psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any
     for part in parts:
         with suppress(psycopg.Error, OSError):
             if isinstance(part, AsyncConnectionPool):
-                await part.close(timeout=0)  # which else waits for connections that are being made to nobody
+                await part.close(timeout=0)  # otherwise it waits for connections that are never made
             elif part is not None:
                 await part.close()
 
@@ -599,7 +600,7 @@ def cluster_schema_files() -> list[tuple[int, Traversable]]:
 
 
 async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Bring the database to what this program knows, all at once; one that is newer is refused."""
+    """Bring the database up to date in one transaction; a newer one is refused."""
     files = cluster_schema_files()
     newest = files[-1][0]
     async with connection.transaction():

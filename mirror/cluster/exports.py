@@ -1,7 +1,7 @@
-"""Exports: each is worked on by the server that made it, and by another once that is gone and somebody asks for it.
+"""Exports: the server that made one works on it; once it is gone and somebody asks, another takes over.
 
-What is needed to go on with one is written down when it is made, and when JSOC has accepted it: another server makes
-the same export under the same id, of the records and files that all have, and follows the same request at JSOC.
+What that takes is written down when an export is made, and when JSOC has accepted it: another server makes the same
+export under the same id, from the records and files that all share, and follows the same request at JSOC.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which an export is written down: for as long as its files are held back from eviction.
+#: Seconds for which an export stays written down: as long as its files are kept from eviction.
 KEPT = 8 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class SharedExport:
-    """An export as others can go on with it; ``created`` in Unix seconds."""
+    """What others need to continue an export; ``created`` in Unix seconds."""
 
     id: str
     identity: str
@@ -40,12 +40,12 @@ class SharedExports:
 
     def __init__(self, database: ClusterDatabase) -> None:
         self._database = database
-        #: Goes on with an export here, and returns when it is made; set by whoever has the exports of this server.
+        #: Continues an export here, and returns when it is made; set by the owner of this server's exports.
         self.take_over: Callable[[SharedExport], Awaitable[None]] | None = None
         self.settled: Callable[[str], Awaitable[None]] | None = None
 
     async def tell(self, export: SharedExport) -> None:
-        """This server works on it. While the cluster is away nothing is told, and nobody else goes on with it."""
+        """Note that this server works on it; not while the cluster is away, when nobody else can continue it."""
         sql = (
             "INSERT INTO exports (id, identity, request, created, upstream_id, server) VALUES (%s, %s, %s, %s, %s, %s) "
             "ON CONFLICT (id) DO UPDATE SET upstream_id = coalesce(excluded.upstream_id, exports.upstream_id)"
@@ -57,9 +57,9 @@ class SharedExports:
                 await cursor.execute("DELETE FROM exports WHERE created < %s", (export.created - KEPT,))
 
     async def address_of(self, request_id: str, members: Sequence[Member]) -> str | None:
-        """Where the server answers that goes on with the export of one that is gone.
+        """The address of the server that continues the export of one that is gone.
 
-        None if it is this one, from now on where no other does; and if nobody knows the export.
+        None if it is this one, which takes over if no other has; and if nobody knows the export.
         """
         find = "SELECT server FROM exports WHERE id = %s"
         claim = (
@@ -76,7 +76,7 @@ class SharedExports:
                     return there.address or None
                 mine = await (await cursor.execute(claim, (self._database.name, request_id, row[0]))).fetchone()
                 if mine is not None and self.take_over is not None:
-                    await self.take_over(SharedExport(*mine))  # first: others ask here once that is committed
+                    await self.take_over(SharedExport(*mine))  # first: others will ask here once this is committed
             if mine is not None:
                 log.info("this server goes on with an export of one that is gone id=%s server=%s", request_id, row[0])
                 if self.settled is not None:

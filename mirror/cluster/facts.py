@@ -1,7 +1,7 @@
 """Structures of series and other small answers of JSOC, which all servers have alike.
 
-Each has a key and a moment; the latest counts. They are numbered in the order of their commits, so that whoever has read
-up to a number has missed nothing.
+Each has a key and a time; the latest counts. They are numbered in the order of their commits, so that a server that has
+read up to a number has missed nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_ONCE = 500
 
 
 class Facts:
-    """What this server knows, and what the others do."""
+    """Exchanges small answers with the other servers."""
 
     def __init__(self, index: Index, database: ClusterDatabase) -> None:
         self._index = index
@@ -43,30 +43,30 @@ class Facts:
 
     @property
     def waiting(self) -> bool:
-        """Whether something is not told yet."""
+        """Whether something has not been pushed yet."""
         return bool(self._new)
 
     def share(self, tables: Mapping[str, KeyedTable], tell: Callable[[KeptFact], None]) -> None:
-        """Share what is kept in these tables, each under its kind; ``tell`` is called for what is put there."""
+        """Share what is kept in these tables, each under its kind; ``tell`` is called with what is put there."""
         self._tables |= tables
         for kind, table in tables.items():
             table.on_put = partial(_told, tell, kind)
 
     def add(self, fact: KeptFact) -> None:
-        """Something to be told with the next ``push``."""
+        """Add something for the next ``push``."""
         self._new.append(fact)
 
     def add_structure(self, series: Series, fetched_at: float) -> None:
-        """The structure of a series, as this server has it."""
+        """Add the structure of a series as this server has it."""
         text = encode_series_struct(series, runtime=0.0).decode("latin-1")
         self.add(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
     def begin_again(self) -> None:
-        """Read all of them at the next ``pull``: another PostgreSQL, or one that was restored, has other numbers."""
+        """Read everything at the next ``pull``: another PostgreSQL, or a restored one, has other numbers."""
         self._position = 0
 
     async def push(self) -> None:
-        """Tell what is new here."""
+        """Write what is new here to the database."""
         facts = tuple(self._new)
         if not facts:
             return
@@ -82,7 +82,7 @@ class Facts:
         del self._new[: len(facts)]
 
     async def pull(self) -> None:
-        """Take over what others told; once, however many ask for it."""
+        """Take over what others wrote; once, however many ask for it."""
         await self._pulling.run("", self._pull)
 
     async def _pull(self) -> None:

@@ -1,12 +1,12 @@
-"""What is written down for all: who holds what, and who is fetching what.
+"""The journal, which all servers share: who holds what, and who is fetching what.
 
-1. The journal of a series only grows at its end: whoever writes to it holds the lock of the series until the commit, so
-   that numbers ascend in the order in which rows can be seen. A reader that has read up to a number has missed nothing.
-2. A flight is a part of a series that a server is fetching. It is written down only if the journal has not moved since
-   the position at which the gaps were computed, and only for what no other flight is about.
+1. The journal of a series grows only at its end: a writer holds the lock of the series until the commit, so that
+   numbers ascend in the order in which rows become visible. A reader that has read up to a number has missed nothing.
+2. A flight is a part of a series that a server is fetching. It is written only if the journal has not moved since the
+   position at which the gaps were computed, and only for parts that no other flight covers.
 3. A row of the journal is written in the transaction that ends its flight, and not at all if the flight is gone.
-4. Rows of another key space than the series has by now say nothing.
-5. Old rows are folded into new ones, which come at the end: see ``compaction``.
+4. Rows of a key space other than the series' present one say nothing.
+5. Old rows are folded into new ones at the end: see ``compaction``.
 
 All functions with a cursor work inside the caller's transaction.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
     from mirror.cluster.database import Cursor
     from mirror.drms.series import Series
 
+log = logging.getLogger(__name__)
+
 Kind = Literal["content", "same", "drop"]
-#: How rows are written; those of a later form are of a newer program, and say nothing to this one.
+#: The format of rows; those with a later one are from a newer program, and say nothing to this one.
 FORMAT = 1
-#: Rows that are read at a time: they are made sense of within the transaction, which must not stand still for long.
+#: Rows that are read at a time: they are decoded within the transaction, which must not idle for long.
 ROWS = 1000
 
 
@@ -44,8 +47,8 @@ ROWS = 1000
 class Entry:
     """A row of the journal: these claims hold.
 
-    ``object``, of ``size`` bytes with the hash ``sha256``, has the records; None: there are none. What is the ``same`` is so
-    for whoever held it as of ``since`` or later. A ``drop`` without claims is about all of the series.
+    ``object``, of ``size`` bytes with the hash ``sha256``, has the records; None: there are none. ``same``: nothing has
+    changed for those who held it as of ``since`` or later. A ``drop`` without claims is about all of the series.
     """
 
     id: int
@@ -63,11 +66,11 @@ class Entry:
         return tuple(box for box, _ in self.claims)
 
     def tells(self, coverage: Coverage, boxes: Iterable[Box]) -> bool:
-        """True if it says more of ``boxes`` than ``coverage``, which may have moments that are GRAIN older than told."""
+        """True if it says more about ``boxes`` than ``coverage``, whose times may be GRAIN older than the original."""
         return bool(self.news(coverage, boxes))
 
     def news(self, coverage: Coverage, boxes: Iterable[Box]) -> list[CoverageClaim]:
-        """The parts of ``boxes`` of which it says more."""
+        """The parts of ``boxes`` about which it says more."""
         found: list[CoverageClaim] = []
         for box, at in self.claims:
             told = Coverage()
@@ -82,13 +85,13 @@ class Entry:
 
 
 def lacking(coverage: Coverage, box: Box, at: float) -> list[Box]:
-    """The parts of a box that are not held, or were checked before ``at`` only."""
+    """The parts of a box that are not held, or were last checked before ``at``."""
     before = Freshness(at, 0.0, 0.0, MIN, ahead=math.inf)
     return [*coverage.gaps(box), *coverage.stale(box, before)]
 
 
 def free_parts(wanted: Iterable[Box], flights: Sequence[Box]) -> list[Box]:
-    """What of ``wanted`` no flight is about; what cannot be cut along a flight that it touches is not free."""
+    """The parts of ``wanted`` that no flight covers; what cannot be cut along a flight that it touches is not free."""
     taken = Coverage()
     for box in flights:
         taken.add(box, 0.0)
@@ -115,12 +118,12 @@ def bounds(boxes: Iterable[Box]) -> tuple[int, int]:
 
 
 def space_of(series: Series) -> str:
-    """A mark of where the records of a series lie among its prime keys."""
+    """A text that identifies how the prime keys of a series place its records."""
     return hashlib.sha256(repr(key_space(series)).encode()).hexdigest()[:16]
 
 
 def coverage_of(entries: Iterable[Entry]) -> Coverage:
-    """What the rows of a series come to, in their order; what an earlier row knew from a later check stays so."""
+    """The sum of a series' rows, in order; what an earlier row knows from a later check stays."""
     coverage = Coverage()
     for entry in entries:
         coverage = add_entry(coverage, entry)
@@ -128,7 +131,7 @@ def coverage_of(entries: Iterable[Entry]) -> Coverage:
 
 
 def add_entry(coverage: Coverage, entry: Entry) -> Coverage:
-    """What earlier rows come to, with one more; ``coverage`` itself may be changed."""
+    """The sum of earlier rows, with one more; ``coverage`` itself may be changed."""
     if entry.kind == "drop":
         return without(coverage, entry.boxes) if entry.claims else Coverage()
     if entry.kind == "same":
@@ -142,7 +145,7 @@ def add_entry(coverage: Coverage, entry: Entry) -> Coverage:
 
 
 def dropped(entry: Entry, gone: Entry) -> Entry | None:
-    """An earlier entry once ``gone`` was given up; None if nothing is left of it."""
+    """An earlier entry without what ``gone`` gave up; None if nothing is left."""
     if not gone.claims:
         return None
     coverage = Coverage()
@@ -157,7 +160,7 @@ def dropped(entry: Entry, gone: Entry) -> Entry | None:
 
 
 def claims_to_json(claims: Iterable[CoverageClaim]) -> list[Any]:
-    """Claims as the journal holds them, those of one region together."""
+    """Claims in the journal's form, grouped by region."""
     by_region: dict[str, list[Any]] = {}
     for box, at in claims:
         spans = by_region.setdefault(region_to_json(box.region), [])
@@ -166,7 +169,7 @@ def claims_to_json(claims: Iterable[CoverageClaim]) -> list[Any]:
 
 
 def claims_from_json(members: Sequence[Any]) -> tuple[CoverageClaim, ...]:
-    """The inverse of ``claims_to_json``, those of one moment in one box."""
+    """The inverse of ``claims_to_json``, with claims of one time in one box."""
     claims: list[CoverageClaim] = []
     for text, spans in members:
         region = region_from_json(json.dumps(text))
@@ -178,7 +181,7 @@ def claims_from_json(members: Sequence[Any]) -> tuple[CoverageClaim, ...]:
 
 
 def boxes_to_json(boxes: Iterable[Box]) -> list[Any]:
-    """Boxes as flights hold them."""
+    """Boxes in the form of flights."""
     return [[json.loads(region_to_json(box.region)), [[s.lo, s.hi, s.step] for s in box.steps]] for box in boxes]
 
 
@@ -198,7 +201,7 @@ def spans_of(claims: Iterable[CoverageClaim]) -> list[Span]:
 
 
 async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[list[Entry], int]:
-    """At most ROWS rows after a position, in order, and how far that is: the same position at the end."""
+    """At most ROWS rows after a position, in order, and the new position, which stays the same at the end."""
     sql = (
         "SELECT id, kind, claims, since, object, sha256, size, rows, server, space, format FROM journal "
         "WHERE series = %s AND id > %s ORDER BY id LIMIT %s"
@@ -208,7 +211,12 @@ async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[
     for number, kind, claims, since, key, sha256, size, rows, server, of_space, form in await cursor.fetchall():
         position = number
         if of_space == space and form <= FORMAT:
-            entries.append(Entry(number, kind, claims_from_json(claims), since, key, sha256, size, rows, server))
+            try:
+                told = claims_from_json(claims)
+            except (ValueError, TypeError, KeyError, AttributeError) as problem:
+                log.warning("a row of the journal cannot be read series=%s id=%s problem=%r", series, number, str(problem))
+                continue
+            entries.append(Entry(number, kind, told, since, key, sha256, size, rows, server))
     return entries, position
 
 
@@ -227,7 +235,7 @@ def row_of(row: tuple[Any, ...]) -> tuple[Entry, str, float]:
 
 
 async def newest_row(cursor: Cursor, number: int | None = None) -> tuple[int, float] | None:
-    """The newest row of all series, or the one of a number: which that is, and when it was written."""
+    """The newest row of all series, or the one with a number: its number, and when it was written."""
     where = "" if number is None else "WHERE id = %s"
     sql = f"SELECT id, extract(epoch FROM at)::FLOAT8 FROM journal {where} ORDER BY id DESC LIMIT 1"
     row = await (await cursor.execute(sql.encode(), () if number is None else (number,))).fetchone()
@@ -235,20 +243,20 @@ async def newest_row(cursor: Cursor, number: int | None = None) -> tuple[int, fl
 
 
 async def is_there(cursor: Cursor, entry: int) -> bool:
-    """True if a row was not folded into others meanwhile."""
+    """True if a row has not been folded into others meanwhile."""
     await cursor.execute("SELECT 1 FROM journal WHERE id = %s", (entry,))
     return await cursor.fetchone() is not None
 
 
 async def lock_series(cursor: Cursor, series: str) -> None:
-    """Nobody else writes about a series until the transaction ends."""
+    """Keep others from writing about a series until the transaction ends."""
     await cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (SERIES, series))
 
 
 async def claim(
     cursor: Cursor, series: str, position: int, wanted: Sequence[Box], server: int
 ) -> tuple[int | None, list[Box]] | None:
-    """The flight for what of ``wanted`` nobody fetches, and which parts; None if the journal has moved.
+    """A flight for the parts of ``wanted`` that nobody fetches, and these parts; None if the journal has moved.
 
     No flight, and no parts, if others fetch all of it.
     """
@@ -272,7 +280,7 @@ async def claim(
 
 
 async def end_flight(cursor: Cursor, series: str, flight: int) -> bool:
-    """A flight has ended; False if it was gone."""
+    """End a flight; False if it was gone."""
     await cursor.execute("DELETE FROM flights WHERE id = %s RETURNING id", (flight,))
     there = await cursor.fetchone() is not None
     await cursor.execute("SELECT pg_notify(%s, %s)", (JOURNAL, series))
@@ -280,7 +288,7 @@ async def end_flight(cursor: Cursor, series: str, flight: int) -> bool:
 
 
 async def write_entry(cursor: Cursor, series: str, space: str, entry: Entry) -> int:
-    """Write a row, whose number is given; the lock of the series is held."""
+    """Write a row; its number. The lock of the series is held."""
     lo, hi = bounds(entry.boxes)
     sql = (
         "INSERT INTO journal (series, space, kind, claims, lo, hi, since, object, sha256, size, rows, server, format) "
@@ -299,5 +307,5 @@ async def write_entry(cursor: Cursor, series: str, space: str, entry: Entry) -> 
 
 
 async def note_spent(cursor: Cursor, objects: Sequence[str]) -> None:
-    """No row names these objects: they are deleted later, unless one does by then."""
+    """Note objects that no row names, to be deleted later unless a row names them by then."""
     await cursor.execute("INSERT INTO spent (object) SELECT unnest(%s::TEXT[]) ON CONFLICT DO NOTHING", (list(objects),))

@@ -1,4 +1,4 @@
-"""Whether the objects are those of this cluster, and fit for it: a mark among them says whose they are."""
+"""Checks whether the objects are this cluster's, by a mark among them, and whether their store is fit for it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether the objects still are what they were at the start, and while they are not.
-LOOKED, AGAIN = 300.0, 30.0
+#: Seconds between two checks that the store still refuses to overwrite objects; and while it does not.
+LOOKED, AGAIN = 60.0, 15.0
 _LOST = (
     "lets objects be overwritten: it ignores If-None-Match, which it did not when this mirror began. Nothing is put there until it "
     "keeps create-only puts again"
@@ -32,9 +32,9 @@ class Mark:
         self._probed = False
 
     async def join(self) -> None:
-        """Try once what a store must be able to do, and set the mark where there is none.
+        """Try once what a store must be able to do, and set the mark if there is none.
 
-        ConfigError for objects of another cluster, or that cannot serve one. While they cannot be had, that is no problem yet.
+        ConfigError for objects of another cluster, or a store unfit for one. An unreachable store is no problem yet.
         """
         try:
             if not self._probed:
@@ -53,7 +53,7 @@ class Mark:
         self._compare(found)
 
     async def insist(self) -> None:
-        """Raise unless the objects are there, and this cluster's: a folder that is not mounted has lost nothing."""
+        """Raise unless the objects are there and this cluster's: in an unmounted folder all would seem lost."""
         try:
             found = await self._objects.get(MARK)
         except ObjectMissing as problem:
@@ -61,14 +61,14 @@ class Mark:
         self._compare(found)
 
     async def look(self) -> float:
-        """Try again that no put takes the place of an object, with the mark, whose bytes stay as they are; seconds to the next look.
+        """Check, by putting the same mark again, that no put overwrites an object; seconds to the next check.
 
-        Anything else that may be wrong is told by whoever meets it.
+        Other problems are reported by those who meet them.
         """
         mine = self._database.identity.encode()
         with suppress(ObjectStoreError):
             if (await self._objects.get(MARK)).strip() == mine:
-                # Twice: the mark may have been taken away in between, and then the first puts it.
+                # Twice: if the mark was removed meanwhile, the first puts it.
                 lost = await self._objects.put_new(MARK, mine) and await self._objects.put_new(MARK, mine)
                 if lost != bool(self._objects.unfit):
                     log.log(logging.ERROR if lost else logging.INFO, "create-only puts place=%s lost=%s", self._objects.place, lost)

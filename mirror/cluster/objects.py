@@ -1,10 +1,12 @@
 """The object store of a cluster: S3 of any make, or a folder that all servers share.
 
-1. An object is put once and never changed: ``put_new`` makes one that is not there, and of many who put the same
-   key at a time one hears True.
-2. What ``put_new`` has returned for lasts; what it raised for may be there or not, and putting it again tells.
-3. Every error says whether asking again later helps (``ObjectStoreAway``), or somebody must mend something
-   (``ObjectStoreRefused``), or what came is not what was put (``ObjectDamaged``), or is not there (``ObjectMissing``).
+1. An object is put once and never changed: ``put_new`` creates one that does not exist, and of several that put the
+   same key at a time one gets True.
+2. After ``put_new`` has returned, the object is durable; after it has raised, it may exist or not, which putting it
+   again tells.
+3. Every error says whether asking again later helps (``ObjectStoreAway``), somebody must mend something
+   (``ObjectStoreRefused``), what came is not what was put (``ObjectDamaged``), or it does not exist
+   (``ObjectMissing``).
 4. A store that does not begin to answer within FIRST seconds is away; for SHUNNED seconds nobody else waits for it.
 5. ``problem`` is what keeps the store from its work, until it has answered again.
 
@@ -41,21 +43,21 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Store
 
-#: Where among the objects it is written which cluster they are of.
+#: The object that says to which cluster the objects belong.
 MARK = "cluster.json"
-#: Bytes that are taken of an object at a time.
+#: Bytes of an object that are read at a time.
 PIECE = 1 << 20
-#: Who puts one key at a time, in the probe of a store.
+#: How many put one key at the same time in the probe of a store.
 RIVALS = 8
-#: Seconds without a word of the store after which it is away. A whole object may be on its way up meanwhile.
+#: Seconds of silence after which the store is away. A whole object may be uploading meanwhile.
 SILENCE = 30.0
 CONNECT = 5.0
-#: Seconds until a store begins to answer, and for which one that did not is left alone.
+#: Seconds within which a store must begin to answer, and for which one that did not is left alone.
 FIRST, SHUNNED = 10.0, 2.0
 _RETRY: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
 _STATUS = re.compile(r"status code: ([0-9]{3})")
-#: What S3 says, in words that tell what to do.
+#: S3's errors, in words that say what to do.
 _WORDS = {
     "NoSuchBucket": "has no such bucket; make it first, or correct [cluster] objects",
     "InvalidAccessKeyId": "does not know the key in AWS_ACCESS_KEY_ID",
@@ -70,7 +72,7 @@ _WORDS = {
     "InsufficientStorage": "is full",
 }
 _KEYS = ("access_key_id", "secret_access_key", "session_token")
-#: Where obstore finds a key beside AWS_ACCESS_KEY_ID.
+#: Where obstore finds a key other than AWS_ACCESS_KEY_ID.
 _OTHER_KEYS = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -95,14 +97,14 @@ class Objects:
         self._folder = folder
         self.place = place
         self.problem = ""
-        self.unfit = ""  #: what it can no longer do of what a cluster needs: nothing is put meanwhile
-        self.is_marked = False  #: whether MARK was there: a folder without it from then on is not mounted
+        self.unfit = ""  #: what a cluster needs and it can no longer do: nothing is put meanwhile
+        self.is_marked = False  #: MARK was seen: if it is missing later, the folder is not mounted
         self._silent_until = -math.inf  #: by the monotonic clock
 
     async def put_new(self, key: str, data: bytes | Path, patience: float | None = None) -> bool:
-        """Put an object that is not there; False if it is there already, whatever its bytes.
+        """Put an object that does not exist; False if it does, whatever its bytes.
 
-        ``patience``: seconds after which it counts as away; of a file as long as something is said, without it.
+        ``patience``: seconds after which the store counts as away; without it, a file may take as long as data moves.
         """
         import obstore  # noqa: PLC0415  (see the docstring of the module)
 
@@ -129,7 +131,7 @@ class Objects:
         return data
 
     async def get_to(self, key: str, path: Path, *, sha256: str | None = None) -> None:
-        """Write an object to a new file, which is there when it is whole and right, and not before."""
+        """Write an object to a new file, which appears only when it is complete and right."""
         beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         digest = hashlib.sha256()
         try:
@@ -146,7 +148,7 @@ class Objects:
 
     @asynccontextmanager
     async def reading(self, key: str, start: int = 0) -> AsyncIterator[Incoming]:
-        """An object from byte ``start`` on, as it comes; ObjectDamaged if less or more of it comes."""
+        """An object from byte ``start`` on, as it comes; ObjectDamaged if fewer or more bytes come."""
         import obstore  # noqa: PLC0415
 
         async with self._asked("get", key):
@@ -169,7 +171,7 @@ class Objects:
             raise ObjectDamaged(f"{self._named(key)}: {count:,} bytes came instead of {expected:,}")
 
     async def get_range(self, key: str, start: int, end: int) -> bytes:
-        """The bytes from ``start`` up to ``end``; fewer where the object ends before."""
+        """The bytes from ``start`` up to ``end``; fewer if the object ends before."""
         import obstore  # noqa: PLC0415
 
         async with self._asked("get a range of", key):
@@ -179,7 +181,7 @@ class Objects:
         return data
 
     async def exists(self, key: str) -> int | None:
-        """The size of an object, None if it is not there."""
+        """The size of an object; None if it does not exist."""
         import obstore  # noqa: PLC0415
 
         try:
@@ -189,7 +191,7 @@ class Objects:
             return None
 
     async def list(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
-        """Key and size of every object in a folder (whole names: ``blobs/ab``), in no order that counts."""
+        """Key and size of every object in a folder (whole names: ``blobs/ab``), in no particular order."""
         import obstore  # noqa: PLC0415
 
         pages = aiter(obstore.list(self._store, prefix.rstrip("/") or None))
@@ -202,7 +204,7 @@ class Objects:
                 yield meta["path"], meta["size"]
 
     async def delete(self, key: str) -> None:
-        """Take an object away; nothing if it is not there."""
+        """Delete an object, if it exists."""
         import obstore  # noqa: PLC0415
 
         with suppress(ObjectMissing):
@@ -210,7 +212,7 @@ class Objects:
                 await obstore.delete_async(self._store, key)
 
     def _sync(self, path: Path) -> None:
-        """Make a new file of a shared folder last, and its name, and those of new folders."""
+        """Make a new file in a shared folder durable, with its name and those of new folders."""
         assert self._folder is not None
         for each in (path, *path.relative_to(self._folder).parents):
             fd = os.open(self._folder / each, os.O_RDONLY)
@@ -224,7 +226,7 @@ class Objects:
 
     @asynccontextmanager
     async def _asked(self, verb: str, key: str, patience: float | None = None) -> AsyncIterator[None]:
-        """Something is asked of the store; how that ends tells how the store is."""
+        """A request to the store; its outcome updates what is known about the store."""
         if time.monotonic() < self._silent_until:
             raise ObjectStoreAway(self.problem)
         try:
@@ -243,7 +245,7 @@ class Objects:
 
     @contextmanager
     def _translated(self, verb: str, key: str) -> Iterator[None]:
-        """Errors of obstore as ours."""
+        """Turn obstore's errors into ours."""
         from obstore import exceptions  # noqa: PLC0415
 
         try:
@@ -283,9 +285,9 @@ class Objects:
 
 
 async def probe(store: Objects) -> None:
-    """Try everything that a cluster needs; ObjectStoreRefused says all that this store lacks.
+    """Try everything that a cluster needs; ObjectStoreRefused lists all that this store lacks.
 
-    What is wrong with the way to it, or with the key, is raised as it is.
+    Problems with the way to it, or with the key, are raised unchanged.
     """
     folder = f"probe/{secrets.token_hex(8)}"
     mine, raced = f"{folder}/one", f"{folder}/raced"
@@ -333,13 +335,13 @@ async def _lacks_of_reading(store: Objects, folder: str, mine: str, raced: str) 
 
 
 class _AlreadyThere(ObjectStoreError):
-    """Somebody has put it before."""
+    """The object exists already."""
 
 
 def open_objects(url: str, endpoint: str | None = None, environ: Mapping[str, str] = os.environ) -> Objects:
-    """The store at ``s3://bucket/prefix`` or ``file:///folder``; ConfigError if it cannot be one.
+    """The store at ``s3://bucket/prefix`` or ``file:///folder``; ConfigError if that is invalid.
 
-    ``endpoint`` is the address of an S3 that is not AWS. Nothing is asked of it yet.
+    ``endpoint`` is the address of an S3 that is not AWS. It is not contacted yet.
     """
     try:
         from obstore.store import LocalStore, S3Store  # noqa: PLC0415

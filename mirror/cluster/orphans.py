@@ -1,7 +1,7 @@
-"""Chunks that no row of the journal names: what a PostgreSQL does not know any more that came back from an older backup.
+"""Chunks that no row of the journal names, as after PostgreSQL was restored from an older backup.
 
-Each chunk says in its footer of which series it is and what it vouches for, so that its row can be written again. What
-the journal says already, or what was given up since the chunk was checked, is not taken up again.
+The footer of each chunk has its series and claims, so that its row can be written again. What the journal says already,
+or what was given up since the chunk was checked, is not taken up again.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The first half of the advisory lock of whoever takes them up for all.
+#: The first half of the advisory lock of the server that takes them up for all.
 ORPHANS = 0x6A736F13
-#: Seconds between two looks whether another server has finished that.
+#: Seconds between two looks at whether another server has finished.
 LOOK = 0.5
 
 
 class Orphans:
-    """Takes chunks up again; ``folder`` is for objects that are on their way."""
+    """Takes chunks up again; ``folder`` is for objects that are being downloaded."""
 
     def __init__(self, database: ClusterDatabase, objects: Objects, folder: Path) -> None:
         self._database = database
@@ -59,7 +59,7 @@ class Orphans:
         self.adopted = 0  #: rows that were written again
 
     async def after_restore(self) -> None:
-        """PostgreSQL is older than it was: return when a server has taken up what it lacks, which may be this one."""
+        """After PostgreSQL was restored: return when a server, perhaps this one, has taken up what it lacks."""
         while True:
             got = await self._database.on_session("SELECT pg_try_advisory_lock(%s, 0)", (ORPHANS,))
             if got and got[0]:
@@ -72,7 +72,7 @@ class Orphans:
                 await self._database.on_session("SELECT pg_advisory_unlock(%s, 0)", (ORPHANS,))
 
     async def adopt(self) -> int:
-        """Write the rows of chunks that have none; how many. ClusterAway or ObjectStoreError if that cannot be done now."""
+        """Write the missing rows of chunks; how many. ClusterAway or ObjectStoreError if that is impossible now."""
         there = {key: size async for key, size in self._objects.list(CHUNKS)}
         async with self._database.transaction() as cursor:
             await cursor.execute("SELECT object FROM journal WHERE object IS NOT NULL UNION SELECT object FROM spent")
@@ -142,7 +142,7 @@ def _row_of(path: Path, name: str, key: str, server: str) -> tuple[Entry, str]:
 
 
 def _left(entry: Entry, drops: Sequence[tuple[Entry, float]]) -> Entry | None:
-    """A row less what was given up after it was checked."""
+    """A row without what was given up after its check."""
     claims: list[CoverageClaim] = []
     for claim in entry.claims:
         one: Entry | None = replace(entry, claims=(claim,))

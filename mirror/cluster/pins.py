@@ -1,8 +1,8 @@
-"""What people hold back from eviction: pinned at one server, it is at all.
+"""Pins of people: set at one server, they hold at all.
 
-The table ``pins`` of the cluster has them; each server has a copy of its own, which is what its evictions look at, and
-takes over what has changed in the order of its numbers. A pin speaks of a content, and holds wherever that comes to lie.
-Pins of exports and subscriptions are not among them: these are made of what one server does.
+The cluster's table ``pins`` has them. Each server has a copy, by which it evicts, and takes over changes in the order of
+their numbers. A pin is about a content, and holds wherever that is. Pins of exports and subscriptions are not shared:
+they follow from what one server does.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mirror.storage.database.keyed import KeyedTable
     from mirror.storage.files.eviction import Pins
 
-#: Where it is kept how far this server has taken them over; "": not at all.
+#: The key of the position up to which this server has taken them over; "": not at all.
 POSITION = "pins"
 #: Pins that are read at a time.
 AT_ONCE = 5000
-#: Seconds for which it is known that a pin was taken away: a server that was away for longer keeps its copy.
+#: Seconds for which removals are remembered: a server that was away for longer keeps its copies of removed pins.
 REMEMBERED = 400 * 86400.0
 _COLUMNS = "sha256, owner, reason, since, until"
 _PUT = (
@@ -39,7 +39,7 @@ _REPLACE = (
 
 
 class SharedPins:
-    """The pins of people, of all servers; ``pins`` is the copy of this one."""
+    """The pins of people at all servers; ``pins`` is this server's copy."""
 
     def __init__(self, database: ClusterDatabase, pins: Pins, state: KeyedTable) -> None:
         self._database = database
@@ -48,7 +48,7 @@ class SharedPins:
         self._pulling: SingleFlight[str, None] = SingleFlight()
 
     async def pin(self, hashes: Iterable[str], owner: str, reason: str, *, until: float | None = None) -> None:
-        """As ``Pins.pin``; ClusterAway if it cannot be told to all."""
+        """As ``Pins.pin``; ClusterAway if it cannot be shared."""
         since = self._pins.now()
         wanted = [Pin(sha256, owner, reason, since, until) for sha256 in dict.fromkeys(hashes)]
         async with self._database.transaction() as cursor:
@@ -58,7 +58,7 @@ class SharedPins:
         await self.pull()
 
     async def unpin(self, owner: str, hashes: Iterable[str] | None = None) -> int:
-        """As ``Pins.unpin``; ClusterAway if it cannot be told to all."""
+        """As ``Pins.unpin``; ClusterAway if it cannot be shared."""
         wanted = None if hashes is None else list(hashes)
         sql = (
             "UPDATE pins SET gone = TRUE, since = %s, until = NULL, seq = nextval('pins_seq_seq') "
@@ -76,7 +76,7 @@ class SharedPins:
         return await self._pins.pins(owner)
 
     async def _tell_all(self) -> None:
-        """Tell all that people pinned here."""
+        """Share everything that people have pinned here."""
         mine = [pin for pin in await self._pins.pins() if pin.owner.startswith(PERSON)]
         async with self._database.transaction() as cursor:
             await _lock(cursor)
@@ -104,7 +104,7 @@ class SharedPins:
 
 
 async def _lock(cursor: Cursor) -> None:
-    """Numbers ascend in the order of commits; and the others are told."""
+    """Make numbers ascend in the order of commits, and notify the others."""
     await cursor.execute("SELECT pg_advisory_xact_lock(%s, 1), pg_notify(%s, '')", (FACTS, KNOWN))
 
 

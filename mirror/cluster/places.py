@@ -1,8 +1,8 @@
-"""The places towards JSOC, of which all servers have as many together as one alone would have.
+"""The places towards JSOC: all servers together have as many as one alone would have.
 
-A place is an advisory lock of the server's session: it is free again whatever becomes of that server. Within a server
-those who come first, and people before others, are let through by ``mirror.upstream.pacing``; among the servers whoever
-comes when a place is free has it. Of the places for queries the last is for people only, as within one server.
+A place is an advisory lock of the server's session, so it becomes free whatever happens to that server. Within a server
+``mirror.upstream.pacing`` decides who is next; among servers, the first to come when a place is free gets it. The last
+place for queries is for people only, as within one server.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase
 
-#: Seconds after which a place is tried again although nobody said that one is free; of what one server does for good,
-#: until another takes it over.
+#: Seconds after which a place is tried again without a notification; the second for what one server does until another
+#: takes it over.
 NET, TAKEOVER = 0.5, 2.0
-#: How the kinds begin of what one server does for good.
+#: Prefixes of the kinds of what one server does for good.
 FOR_GOOD = ("subscription ",)
-#: Numbers of places of one kind that lie between those of two kinds.
+#: The distance between the place numbers of two kinds.
 WIDTH = 1000
 
 
 def number_of(kind: str) -> int:
-    """The place of what one server does at a time: a pending export of an address, a subscription."""
+    """The place number of what one server at a time does: a pending export of an address, a subscription."""
     return 2 * WIDTH + zlib.crc32(kind.encode()) % 1_000_000_000
 
 
@@ -46,18 +46,18 @@ class Places:
         self.waiting = 0
 
     def told(self) -> None:
-        """A place may be free."""
+        """Note that a place may be free."""
         freed, self._freed = self._freed, asyncio.Event()
         freed.set()
 
     @property
     def taken(self) -> int:
-        """How many this server has."""
+        """How many places this server has."""
         return len(self._mine)
 
     @asynccontextmanager
     async def place(self, kind: str, priority: Priority) -> AsyncIterator[None]:
-        """Waits for a place and holds it; ClusterAway if there is no cluster, or it goes away meanwhile."""
+        """Wait for a place and hold it; ClusterAway if the cluster is away, or goes away meanwhile."""
         async with self._database.while_there():
             server = self._database.id
             net = TAKEOVER if kind.startswith(FOR_GOOD) else NET
@@ -71,7 +71,7 @@ class Places:
 
     def _numbers(self, kind: str, priority: Priority) -> Sequence[int]:
         if kind == "query":
-            # As within one server: nobody but people takes the last place.
+            # As within one server, only people take the last place.
             first = 1 if priority > Priority.PEOPLE and self._queries > 1 else 0
             return range(first, self._queries)
         return (WIDTH if kind == "download" else number_of(kind),)
@@ -80,7 +80,7 @@ class Places:
         self.waiting += 1
         try:
             while True:
-                freed = self._freed  # before anything is tried: what is said from now on is heard
+                freed = self._freed  # before any attempt, so that no notification is missed
                 for number in numbers:
                     if number not in self._mine and await self._try(number):
                         return number
@@ -93,7 +93,7 @@ class Places:
             self.waiting -= 1
 
     async def _try(self, number: int) -> bool:
-        self._mine.add(number)  # first: the session may take a lock twice
+        self._mine.add(number)  # first, since the session could take a lock twice
         try:
             row = await self._database.on_session("SELECT pg_try_advisory_lock(%s, %s)", (PLACES, number))
         except BaseException:

@@ -1,7 +1,7 @@
-"""Reading the journal, and taking over what of it tells more than this server knows.
+"""Reads the journal, and takes over what this server does not know.
 
-What is remembered of a series' journal are the rows that may still tell something, and what all rows come to. It is
-read again from its beginning when records were taken away here, or when PostgreSQL was restored.
+Of a series' journal, the rows that may still be useful are remembered, and the sum of all rows. It is read again from
+the beginning when records were removed here, or when PostgreSQL was restored.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What is kept of a series: how far this server has followed what was given up.
+#: The prefix of a series' key: how far this server has followed what was given up.
 GIVEN_UP = "given up: "
-#: Rows that are looked at before others have their turn.
+#: Rows that are processed before other tasks get a turn.
 ROWS_AT_ONCE = 100
-#: Times that an object is read which comes damaged, and seconds after which one that could not be used is tried again.
+#: Attempts at an object that comes damaged, and seconds after which an unusable one is tried again.
 TRIES, AGAIN = 2, 600.0
 
 
 @dataclass
 class SeriesJournal:
-    """What is remembered of the journal of one series; ``told`` is what its rows come to."""
+    """What is remembered of one series' journal; ``told`` is the sum of its rows."""
 
     space: str
     removals: int
@@ -63,7 +63,7 @@ class SeriesJournal:
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """A row whose object could not be used, and when that was found."""
+    """A row whose object could not be used, and when."""
 
     series: str
     entry: Entry
@@ -72,7 +72,7 @@ class _Broken:
 
 
 class JournalReader:
-    """Follows the journal; ``folder`` is for objects that are on their way, ``state`` for what outlives a restart."""
+    """Follows the journal; ``folder`` is for objects in transit, ``state`` for what survives a restart."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class JournalReader:
 
     @property
     def broken(self) -> list[str]:
-        """The chunks that could not be used, within the last AGAIN seconds or since nobody has asked for them."""
+        """The chunks that could not be used in the last AGAIN seconds, or that nobody has asked for since."""
         for name in {each.series for each in self._broken.values()}:
             if (held := self._index.series(name)) is not None:
                 self._take_back(held[0], self.journal(held[0]))
@@ -113,12 +113,12 @@ class JournalReader:
         return max((journal.position for journal in self._journals.values()), default=0)
 
     def begin_again(self) -> None:
-        """Remember nothing of the journal."""
+        """Forget what is remembered of the journal."""
         self._journals.clear()
         self._broken.clear()
 
     async def take_over(self, series: Series, boxes: tuple[Box, ...]) -> bool:
-        """Read on in the journal, and take over what tells more of the boxes; True if anything did."""
+        """Read on in the journal, and take over rows that say more about the boxes; True if there were any."""
         took = False
         while True:
             await self.read_on(series)
@@ -130,7 +130,7 @@ class JournalReader:
                 took = True
 
     async def read_on(self, series: Series) -> SeriesJournal:
-        """Read what came to the journal, and follow what was given up."""
+        """Read new rows of the journal, and follow what was given up."""
         name, journal = series.name.lower(), self.journal(series)
         async with journal.reading:
             while True:
@@ -138,7 +138,7 @@ class JournalReader:
                     entries, position = await tail(cursor, name, journal.space, journal.position)
                 for number, entry in enumerate(entries, start=1):
                     if number % ROWS_AT_ONCE == 0:
-                        await asyncio.sleep(0)  # a new server reads 1e5 rows, which takes some ten seconds
+                        await asyncio.sleep(0)  # a new server may read 1e5 rows, in some ten seconds
                     if entry.id in self._broken:
                         continue
                     journal.told = add_entry(journal.told, entry)
@@ -152,7 +152,7 @@ class JournalReader:
                     return journal
 
     def telling(self, series: Series, boxes: Sequence[Box]) -> list[Entry]:
-        """The rows that say more of the boxes than is known here, in order; what says nothing more is forgotten."""
+        """The rows that say more about the boxes than is known here, in order; rows that say no more are forgotten."""
         journal, coverage = self.journal(series), self._index.coverage(series)
         self._take_back(series, journal)
         lo, hi = bounds(boxes)
@@ -168,16 +168,16 @@ class JournalReader:
         return found
 
     def _take_back(self, series: Series, journal: SeriesJournal) -> None:
-        """A chunk that could not be used is tried again after a while, if it tells anything new then."""
+        """Let chunks that could not be used be tried again after a while, if they are still news."""
         for number, each in tuple(self._broken.items()):
             if each.series == series.name.lower() and time.monotonic() > each.since + AGAIN:
                 del self._broken[number]
                 journal.entries[number] = each.entry
 
     async def unpublished(self, series: Series) -> list[Committed]:
-        """What is held here, and the journal does not say."""
+        """What is held here, but not in the journal."""
         while (journal := await self.read_on(series)) is not self.journal(series):
-            pass  # records were taken away meanwhile
+            pass  # records were removed meanwhile
         held = [(Box(region, (Steps(s.lo, s.hi),)), s.checked_at) for region, spans in self._index.coverage(series) for s in spans]
         self.telling(series, [box for box, _ in held])
         return [
@@ -187,13 +187,13 @@ class JournalReader:
         ]
 
     async def follow_from(self, series: Series, number: int) -> None:
-        """What was given up before this row of the journal concerns nothing that is held here."""
+        """Follow only from this row on: what was given up before concerns nothing that is held here."""
         await self._state.put(GIVEN_UP + series.name.lower(), str(number), 0.0)
 
     # ---- one row ---------------------------------------------------------------------------------
 
     async def _absorb(self, series: Series, entry: Entry) -> None:
-        """Take one row over; one whose object cannot be used is passed over for a while, and JSOC asked instead."""
+        """Take one row over; one whose object cannot be used is skipped for a while, and JSOC asked instead."""
         journal, coverage = self.journal(series), self._index.coverage(series)
         if entry.id not in journal.entries:
             return
@@ -205,7 +205,7 @@ class JournalReader:
                 await self._try_chunk(series, entry)
             except (ObjectDamaged, ObjectMissing) as problem:
                 if isinstance(problem, ObjectMissing):
-                    await self._mark.insist()  # or the folder is not mounted, and all would seem to be gone
+                    await self._mark.insist()  # raises if the folder is not mounted, and all only seems gone
                     if not await self._is_there(entry):
                         journal.entries.pop(entry.id, None)  # it was folded into a row that is read next
                         return
@@ -222,7 +222,7 @@ class JournalReader:
             return await is_there(cursor, entry.id)
 
     async def _try_chunk(self, series: Series, entry: Entry) -> None:
-        """What came damaged may be whole the next time: something on the way may have cut it off."""
+        """Try a damaged object again: it may only have been truncated on the way."""
         for number in range(1, TRIES + 1):
             try:
                 return await self._absorb_chunk(series, entry)
@@ -245,7 +245,7 @@ class JournalReader:
             path.unlink(missing_ok=True)
 
     async def _give_up(self, series: Series, journal: SeriesJournal, entry: Entry) -> None:
-        """Records that were given up elsewhere are given up here too, once."""
+        """Give up records here, once, that were given up elsewhere."""
         name = series.name.lower()
         fact = await self._state.get(GIVEN_UP + name)
         if fact is not None and int(fact[0]) >= entry.id:

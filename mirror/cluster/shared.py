@@ -1,17 +1,18 @@
-"""Sharing: what this server has committed goes to all, and what another has is not asked of JSOC again.
+"""Sharing: what this server commits goes to all, and what another has is not requested from JSOC again.
 
 A miss:
 
-1. The tail of the series' journal is read, and what of it tells more of the wanted boxes than this server knows is
-   taken over: chunks come from the object store, and are merged as those of another mirror (``reader``).
+1. The tail of the series' journal is read, and rows that say more about the wanted boxes than this server knows are
+   taken over: their chunks come from the object store, and are merged like any from another mirror (``reader``).
 2. What is still missing is computed together with the position in the journal, in one step of the event loop. (Reading
    the position after an ``await`` claims gaps that another server has filled meanwhile.)
-3. In one transaction: begin again if the journal has moved; strike off the flights of servers that are gone; write down
-   a flight for what no other is about. If others fetch all of it, wait to be told, and begin again.
-4. JSOC is asked, what came is committed here, the chunk is put beside the objects, and one transaction ends the flight
+3. In one transaction: begin again if the journal has moved; remove the flights of servers that are gone; write a flight
+   for what no other covers. If others fetch all of it, wait for their notification, and begin again.
+4. JSOC is asked, what came is committed here, the chunk is put among the objects, and one transaction ends the flight
    and writes the row of the journal (``writer``). Without its object nothing is said to be held.
 
-Each time that the cluster was away, what is held here and the journal does not say is found and told, in the background.
+After each absence of the cluster, what is held here and missing in the journal is found and published, in the
+background.
 """
 
 from __future__ import annotations
@@ -60,23 +61,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which whoever waits for another server looks again although nobody said anything.
+#: Seconds after which a wait for another server looks again without a notification.
 NET = 2.0
-#: Seconds between two looks whether a server is gone for which somebody here waits.
+#: Seconds between two checks whether a server is gone that somebody here waits for.
 LOOK = 0.5
-#: The first half of the advisory lock of whoever publishes for all.
+#: The first half of the advisory lock of the server that publishes for all.
 PUBLISHER = 0x6A736F11
-#: Sessions that may end in one fetch before that fails.
+#: Sessions that may end during one fetch before it fails.
 LOSSES = 3
-#: Seconds between two words about what was asked of JSOC, and between two notes of how far the journal is.
+#: Seconds between two exchanges of counts, and between two notes of how far the journal is.
 COUNTED, NOTED = 1.0, 30.0
-#: Which cluster this server is in; its number there, for exports that are made while the cluster is away; and the newest
-#: row of the journal that was seen, with its moment.
+#: Keys of what is kept: which cluster this server is in; its number there, for exports made while the cluster is away;
+#: the newest row of the journal that was seen, with its time.
 CLUSTER, NUMBER, NEWEST = "cluster", "number", "newest"
 
 
 class ClusterShared:
-    """The other mirrors of a cluster; ``folder`` is for files that are on their way."""
+    """The other mirrors of a cluster; ``folder`` is for files in transit."""
 
     def __init__(
         self,
@@ -93,10 +94,10 @@ class ClusterShared:
         self._folder = folder
         self._state = state
         self._number = 0
-        self._newest = ""  #: as it was kept last
-        self.database = database  #: what is shared, in tables
-        self.objects = objects  #: what is shared, in files
-        self.on_back: Callable[[], None] = lambda: None  #: called when the cluster is there again
+        self._newest = ""  #: as last kept
+        self.database = database  #: the shared tables
+        self.objects = objects  #: the shared objects
+        self.on_back: Callable[[], None] = lambda: None  #: called when the cluster is back
         self.counts: Counter[str] = Counter()
         self.mark = Mark(database, objects)
         self.facts = Facts(index, database)
@@ -106,9 +107,9 @@ class ClusterShared:
         self.writer = JournalWriter(index, (database, objects), folder, self.facts, self.counts)
         self.exports = SharedExports(database)
         self.orphans = Orphans(database, objects, folder)
-        #: makes few rows of many, for all servers
+        #: folds many rows into few, for all servers
         self.compaction = Compaction(index, database, objects, folder, self.reader.take_over, self.orphans.adopt)
-        self.files: SharedFiles | None = None  #: what is shared of files, set by whoever makes both
+        self.files: SharedFiles | None = None  #: the shared files, set by the builder of both
         self._pins: SharedPins | None = None
         self._told: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._waiting: Counter[str] = Counter()  #: who waits for flights of others, by series
@@ -133,7 +134,7 @@ class ClusterShared:
 
     @property
     def name(self) -> str:
-        """This server's."""
+        """This server's name."""
         return self.database.name
 
     def problem(self) -> str:
@@ -144,7 +145,7 @@ class ClusterShared:
     # ---- starting, stopping ----------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Join the cluster; ConfigError if that cannot be."""
+        """Join the cluster; ConfigError if that is impossible."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.iterdir():
             left.unlink(missing_ok=True)
@@ -157,18 +158,18 @@ class ClusterShared:
         self._tasks = [asyncio.create_task(each()) for each in work]
 
     async def stop(self) -> None:
-        """Leave the cluster; what is not published yet is when this server comes again."""
+        """Leave the cluster; what is not published yet will be when this server returns."""
         await end(*self._tasks)
         self._index.on_commit = None
         await self.database.stop()
 
     async def announce(self, host: str | None, port: int) -> None:
-        """Tell the others where this server answers: see ``ClusterDatabase``."""
+        """Tell the others this server's address: see ``ClusterDatabase``."""
         await self.database.announce(host, port)
 
     async def published(self) -> None:
-        """Return when all that was committed here is published; for tests and for whoever stops a server."""
-        while self._comparing or self._compare.is_set() or not self.writer.is_done:  # noqa: ASYNC110  (who publishes need not know of it)
+        """Return when everything committed here is published; for tests, and for stopping a server."""
+        while self._comparing or self._compare.is_set() or not self.writer.is_done:  # noqa: ASYNC110  (publishers need not know of it)
             await asyncio.sleep(GATHER)
 
     # ---- the port --------------------------------------------------------------------------------
@@ -189,13 +190,13 @@ class ClusterShared:
 
     async def check(self, series: Series, box: Box, freshness: Freshness, check: Ask) -> None:
         """See ``Shared``."""
-        # Of a check that is demanded now, any that was made since is as good.
+        # For a check that is demanded now, any later one is as good.
         young, settled = max(freshness.young_age, 0.0), max(freshness.settled_age, 0.0)
         due = replace(freshness, young_age=young, settled_age=settled)
         await self._alone_at(series, box, lambda: self._index.coverage(series).stale(box, due), check)
 
     async def gather(self) -> None:
-        """Take over all that the others have, of all series whose structure is known; ClusterAway if that cannot be."""
+        """Take over all that the others have of series with a known structure; ClusterAway if that is impossible."""
         async with self.database.transaction() as cursor:
             names = [row[0] for row in await (await cursor.execute("SELECT DISTINCT series FROM journal")).fetchall()]
         await self.facts.pull()
@@ -209,7 +210,7 @@ class ClusterShared:
                 await self.reader.take_over(held[0], tuple(boxes))
 
     async def may_publish(self) -> bool:
-        """Whether it is this server that publishes for all: it is from now on, if no other is."""
+        """Whether this server publishes for all; from now on it does if no other does."""
         if not self.database.connected:
             return False
         if self._publishes_as != self.database.id:
@@ -276,13 +277,13 @@ class ClusterShared:
     # ---- one at a time ---------------------------------------------------------------------------
 
     async def _alone_at(self, series: Series, box: Box, find: Callable[[], list[Box]], ask: Ask) -> int | None:
-        """Have ``ask`` done for what ``find`` finds of a box, where nobody else does it."""
+        """Call ``ask`` for what ``find`` finds of a box, as far as nobody else does."""
         total, done, losses = 0, Coverage(), 0
         while True:
             try:
                 took, parts = await self._one_turn(series, box, find, done, ask)
             except ClusterAway:
-                # The session may have ended in the middle; then the next one goes on where this one was.
+                # The session may have ended in between; then the next one continues.
                 if (losses := losses + 1) > LOSSES:
                     raise
                 continue
@@ -295,15 +296,15 @@ class ClusterShared:
     async def _one_turn(
         self, series: Series, box: Box, find: Callable[[], list[Box]], done: Coverage, ask: Ask
     ) -> tuple[int | None, list[Box]]:
-        """One flight, once there is something for it: what ``ask`` gave, and which parts it was about; none: all is done."""
+        """One flight, once there is something for it: the result of ``ask``, and the parts; no parts: all is done."""
         name = series.name.lower()
         while True:
-            told = self._told[name]  # before anything is looked at: what is said from now on is heard
+            told = self._told[name]  # before any look, so that no notification is missed
             try:
                 await self.reader.take_over(series, (box,))
             except ObjectStoreError as problem:
                 raise ClusterAway(f"what another mirror has fetched cannot be had now: {problem}") from problem
-            # In one step: no await may come between these.
+            # In one step, without any await in between.
             wanted = [part for found in find() for part in done.gaps(found)]
             position = self.reader.journal(series).position
             if not wanted:
@@ -319,7 +320,7 @@ class ClusterShared:
             await self._wait_for(name, told)
 
     async def _wait_for(self, name: str, told: asyncio.Event) -> None:
-        """Return when something was said about a series, or one who fetches of it is gone, or after NET seconds."""
+        """Return when a series is notified, or a server that fetches of it is gone, or after NET seconds."""
         self._waiting[name] += 1
         self._someone_waits.set()
         try:
@@ -336,7 +337,7 @@ class ClusterShared:
             return await claim(cursor, name, position, wanted, self.database.id)
 
     async def _fly(self, series: Series, flight: int, parts: Sequence[Box], ask: Ask) -> int | None:
-        """Have a flight's parts done, and publish them; None as soon as ``ask`` gives that."""
+        """Call ``ask`` for a flight's parts, and publish them; None as soon as ``ask`` returns None."""
         name, total = series.name.lower(), 0
         self.writer.take_off(series, parts)
         try:
@@ -348,12 +349,12 @@ class ClusterShared:
                 total += took
             self.writer.step(Step("committed", name))
         finally:
-            # Whoever asked may have gone; what was committed is for all.
+            # The caller may have gone, but what was committed is for all.
             await to_the_end(self.writer.land(series, flight, parts))
         return total
 
     async def _watching(self) -> None:
-        """Those who wait for a server that is gone look again: nobody else would tell them."""
+        """Wake those who wait for a server that is gone, since nobody else would."""
         sql = f"SELECT DISTINCT series FROM flights WHERE server NOT IN ({LIVING})".encode()
         while True:
             await self._someone_waits.wait()
@@ -371,12 +372,12 @@ class ClusterShared:
     def _committed(self, what: Committed | KeptFact) -> None:
         if isinstance(what, KeptFact):
             self.facts.add(what)
-        elif self.database.connected:  # else it is found when the cluster is there again
+        elif self.database.connected:  # otherwise it is found when the cluster is back
             self.writer.committed(what)
         self.writer.wake()
 
     async def _connected(self) -> None:
-        """The cluster is there, perhaps again."""
+        """Called when the cluster is there, perhaps again."""
         await self.mark.join()
         if self._number != self.database.number:
             self._number = self.database.number
@@ -410,7 +411,7 @@ class ClusterShared:
         self.on_back()
 
     async def _comparing_always(self) -> None:
-        """After each time that the cluster was away, find what is held here and not told."""
+        """After each absence of the cluster, find what is held here and not published."""
         while True:
             await self._compare.wait()
             self._comparing = True
@@ -429,7 +430,7 @@ class ClusterShared:
                 self._comparing = False
 
     async def _follow_from_now_on(self) -> None:
-        """A store that was in no cluster, or in another, has what others gave up before for good reasons."""
+        """Ignore what others gave up before: a store from outside this cluster may have it for good reasons."""
         async with self.database.transaction() as cursor:
             newest = await newest_row(cursor)
         for series in self._index.all_series():
@@ -439,9 +440,9 @@ class ClusterShared:
     # ---- whether PostgreSQL is older than before -------------------------------------------------
 
     async def _is_restored(self) -> bool:
-        """True if the newest row that was seen is not there, or is another one: PostgreSQL is a backup of earlier.
+        """True if the newest row seen is missing or different: PostgreSQL was restored from an earlier backup.
 
-        That such a row was folded into another is rare, and then nothing is lost by comparing more than is needed.
+        In the rare case that the row was folded into another, comparing more than needed does no harm.
         """
         number, moment = json.loads(self._newest or "[0, 0.0]")
         async with self.database.transaction() as cursor:
@@ -457,7 +458,7 @@ class ClusterShared:
             await self._state.put(NEWEST, text, 0.0)
 
     async def _counting(self) -> None:
-        """Tell and hear what is counted, and note how far the journal is."""
+        """Exchange counts, and note how far the journal is."""
         noted = 0.0
         while True:
             await asyncio.sleep(COUNTED)
@@ -493,12 +494,12 @@ class ClusterShared:
                 self._stale_facts.set()
 
     def _tell(self, name: str) -> None:
-        """Those who wait for something about a series look again."""
+        """Wake those who wait for news about a series."""
         if (event := self._told.pop(name, None)) is not None:
             event.set()
 
     async def _following(self) -> None:
-        """Take over small answers when others say that there are some, and give up what others gave up."""
+        """Take over small answers when others announce some, and give up what others gave up."""
         while True:
             await self._stale_facts.wait()
             self._stale_facts.clear()

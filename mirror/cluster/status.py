@@ -1,4 +1,4 @@
-"""How the cluster is, as one server of it sees it: for people, for pages, and for Prometheus."""
+"""The state of the cluster as one server sees it: for people, for pages, and for Prometheus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mirror.cluster.shared import ClusterShared
     from mirror.metrics import Metric
 
-#: Chunks that could not be used and are named, and flights that are listed.
+#: Most unusable chunks, and flights, that are listed.
 NAMED = 20
 _TOTALS = (
     "SELECT count(*), count(object), coalesce(sum(rows), 0)::BIGINT, coalesce(sum(size), 0)::BIGINT, "
@@ -33,7 +33,7 @@ _FLIGHTS = (
     "SELECT f.series, s.name, extract(epoch FROM f.since)::FLOAT8 FROM flights f JOIN servers s ON s.id = f.server "
     "ORDER BY f.since LIMIT %s"
 )
-#: What a server does for good holds a lock of the session that says which server it is.
+#: SQL: the servers that hold locks for what one does for good; the session of a lock tells the server.
 _OWNERS = (
     "SELECT held.classid::BIGINT, held.objid::BIGINT, s.name FROM pg_locks held "
     "JOIN pg_locks there ON there.pid = held.pid AND there.locktype = 'advisory' AND there.objsubid = 2 "
@@ -45,13 +45,13 @@ _OWNERS = (
 
 
 def metrics(cluster: ClusterShared) -> list[Metric]:
-    """What Prometheus is told of the cluster."""
+    """The cluster's metrics for Prometheus."""
     counts = {kind: float(cluster.counts[kind]) for kind in ("published", "absorbed", "moved", "waited", "fenced")}
     return [
         gauge("mirror_cluster_up", "1 if the cluster's PostgreSQL is there.", int(cluster.database.connected)),
         gauge(
             "mirror_cluster_objects_fit",
-            "0 if the object store lets objects be overwritten, which ends all puts; looked at every five minutes.",
+            "0 if the object store lets objects be overwritten, which ends all puts; looked at every minute.",
             int(not cluster.objects.unfit),
         ),
         counter("mirror_cluster_losses_total", "How often the session with it ended.", cluster.database.losses),
@@ -67,7 +67,7 @@ def metrics(cluster: ClusterShared) -> list[Metric]:
 
 
 async def status(cluster: ClusterShared, subscriptions: Iterable[str]) -> api.Cluster:
-    """How it is; ``subscriptions`` are the names of those that are configured here."""
+    """The state; ``subscriptions`` are the names of those configured here."""
     database, files = cluster.database, cluster.files
     totals, members, flights, owners, contents = (0, 0, 0, 0, 0), [], [], [], (0, 0)
     with suppress(ClusterAway):
@@ -108,7 +108,7 @@ async def status(cluster: ClusterShared, subscriptions: Iterable[str]) -> api.Cl
 
 
 async def _objects_problem(objects: Objects) -> str:
-    """What is wrong with the objects: looked for again where something was, since nobody may have asked them since."""
+    """What is wrong with the objects; a problem is checked again, since nobody may have used them meanwhile."""
     if objects.problem:
         with suppress(ObjectStoreError):
             if await objects.exists(MARK) is None:
@@ -117,7 +117,7 @@ async def _objects_problem(objects: Objects) -> str:
 
 
 async def _owners(cursor: Cursor, subscriptions: Mapping[int, str]) -> list[api.Owner]:
-    """What is done by one server for all, and by which."""
+    """What one server does for all, and which."""
     found = []
     await cursor.execute(_OWNERS.encode())
     for kind, number, server in await cursor.fetchall():

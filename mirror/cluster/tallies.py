@@ -1,6 +1,6 @@
-"""What each server counts, added up: what was asked of JSOC, for the budget of all; who used how much; what quotas are left.
+"""Adds up what each server counts: requests to JSOC, for the common budget; who used how much; what quotas are left.
 
-Each server has rows of its own, which hold its totals and never what was added: telling them twice changes nothing.
+Each server has rows of its own, with totals and never increments, so that writing them twice changes nothing.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
     from mirror.cluster.database import ClusterDatabase
     from mirror.upstream.budget import Budget
 
-#: Words about the budget after which the others' are heard although this server has asked JSOC for nothing.
+#: Exchanges of the budget after which the others' counts are read even if this server has asked JSOC for nothing.
 HEARD = 5
 #: The columns of a token's row.
 _TAKEN = "day, bytes, upstream_bytes, requests, remaining, at"
-#: Words about quotas without any news after which the others' are heard as seldom as about the budget.
+#: Exchanges of quotas without news after which the others' counts are read as rarely as for the budget.
 QUIET = 300
 #: Days of usage that are kept.
 DAYS = 400
 
 
 class Quotas(Protocol):
-    """The quotas of tokens, as they are counted here."""
+    """The quotas of tokens, as counted here."""
 
     def told(self) -> Mapping[str, Taken]:
-        """What tokens have taken here."""
+        """What tokens have used here."""
         ...
 
     def heard(self, others: Mapping[tuple[str, str], Taken]) -> None:
-        """What they have taken at the other servers, by token and server."""
+        """Note what they have used at the other servers, by token and server."""
         ...
 
 
 class Tallies:
-    """Tells the others what is counted here, and hears what they count."""
+    """Writes what is counted here, and reads what the others count."""
 
     def __init__(self, database: ClusterDatabase, budget: Budget | None) -> None:
         self._database = database
         self._budget = budget
         self._told: dict[str, dict[int, int]] = {}
         self._since = 0
-        self.quotas: Quotas | None = None  #: set by whoever makes both
+        self.quotas: Quotas | None = None  #: set by the builder of both
         self._quotas_told: Mapping[str, Taken] = {}
         self._quotas_others: Mapping[tuple[str, str], Taken] = {}
         self._quotas_since = self._quotas_quiet = 0
 
     def begin_again(self) -> None:
-        """Tell all of it: it may be another PostgreSQL."""
+        """Write everything again: it may be another PostgreSQL."""
         self._told, self._since = {}, HEARD
         self._quotas_told, self._quotas_since = {}, HEARD
 
     # ---- the budget ------------------------------------------------------------------------------
 
     async def exchange(self) -> None:
-        """What is asked of JSOC counts for all: to be called every second."""
+        """Make requests to JSOC count for all servers; to be called every second."""
         if self._budget is None:
             return
         mine = {kind: dict(parts) for kind, parts in self._budget.state().items()}
@@ -96,14 +96,14 @@ class Tallies:
     # ---- quotas ----------------------------------------------------------------------------------
 
     async def exchange_quotas(self) -> None:
-        """What tokens take here counts for all: to be called every second."""
+        """Make what tokens use here count for all servers; to be called every second."""
         if self.quotas is None:
             return
         mine = self.quotas.told()
         news = [(name, taken) for name, taken in mine.items() if _is_more(taken, self._quotas_told.get(name))]
         self._quotas_since += 1
         self._quotas_quiet = 0 if news else self._quotas_quiet + 1
-        # Whoever was at another server a moment ago may come here next.
+        # A client that used another server a moment ago may come here next.
         if self._quotas_since < (HEARD if self._quotas_quiet > QUIET else 1):
             return
         async with self._database.transaction() as cursor:
@@ -127,7 +127,7 @@ class Tallies:
     # ---- who used how much -----------------------------------------------------------------------
 
     async def tell(self, lines: Sequence[UsageLine]) -> None:
-        """These are the totals of their days and people, at this server."""
+        """Write the totals of these days and people at this server."""
         if not lines:
             return
         newest = datetime.strptime(max(line.day for line in lines), "%Y-%m-%d").replace(tzinfo=UTC)
@@ -135,7 +135,7 @@ class Tallies:
         sql = (
             "INSERT INTO usage (server, day, who, requests, records, bytes, upstream_bytes) "
             "SELECT %s, * FROM unnest(%s::TEXT[], %s::TEXT[], %s::BIGINT[], %s::BIGINT[], %s::BIGINT[], %s::BIGINT[]) "
-            # A store that was wiped counts from nothing.
+            # A wiped store starts counting from 0.
             "ON CONFLICT (day, server, who) DO UPDATE SET requests = greatest(usage.requests, excluded.requests), "
             "records = greatest(usage.records, excluded.records), bytes = greatest(usage.bytes, excluded.bytes), "
             "upstream_bytes = greatest(usage.upstream_bytes, excluded.upstream_bytes)"
@@ -146,7 +146,7 @@ class Tallies:
             await cursor.execute("DELETE FROM usage WHERE day < %s", (oldest,))
 
     async def others(self, since: str) -> list[UsageLine]:
-        """What people used at the other servers, from a day on."""
+        """What people used at the other servers since a day."""
         sql = (
             "SELECT day, who, sum(requests)::BIGINT, sum(records)::BIGINT, sum(bytes)::BIGINT, sum(upstream_bytes)::BIGINT "
             "FROM usage WHERE server <> %s AND day >= %s GROUP BY day, who"
@@ -160,5 +160,5 @@ class Tallies:
 
 
 def _is_more(taken: Taken, told: Taken | None) -> bool:
-    """True if a token has taken something since that was told: what is left of a rate grows by itself."""
+    """True if a token has used something since ``told``; the remainder of a rate grows by itself."""
     return told is None or replace(taken, remaining=told.remaining, at=told.at) != told

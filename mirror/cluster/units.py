@@ -1,7 +1,7 @@
-"""Which files of storage units lie beside the objects of the cluster: the tables ``units`` and ``unit_records``.
+"""Which files of storage units are among the cluster's objects: the tables ``units`` and ``unit_records``.
 
-A row says that a content was put, whole, under its name before the row was written. The first row of a file holds; the
-content of a file of a storage unit never changes.
+A row means that a content was put completely, under its name, before the row was written. The first row of a file
+counts; the content of a file of a storage unit never changes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase
 
-#: The first half of the advisory lock of a file that is being fetched; the second is a hash of its path.
+#: The first half of the advisory lock of a file being fetched; the second is a hash of its path.
 UNITS = 0x6A736F10
 #: Rows that are read at a time.
 PAGE = 10_000
@@ -26,13 +26,13 @@ _WANTED = "SELECT * FROM unnest(%s::BIGINT[], %s::INT[], %s::TEXT[]) AS wanted (
 
 
 def blob_key(sha256: str) -> str:
-    """Where a content lies among the objects."""
+    """The key of a content among the objects."""
     return f"blobs/{sha256[:2]}/{sha256}"
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A file of a storage unit that lies beside the objects."""
+    """A file of a storage unit among the objects."""
 
     file: UnitFile
     disk: str
@@ -41,12 +41,12 @@ class Unit:
 
     @property
     def key(self) -> str:
-        """Where its content lies."""
+        """The key of its content."""
         return blob_key(self.sha256)
 
     @property
     def path(self) -> str:
-        """Where the archive has it."""
+        """Its path in the archive."""
         return self.file.path(self.disk)
 
 
@@ -77,7 +77,7 @@ class Units:
         return {RecordSegment(*row[6:]): _unit(row[:6]) for row in rows}
 
     async def put(self, unit: Unit, record: RecordSegment | None) -> Unit:
-        """Write down a file whose object is there; the row as it is then, which may be an earlier one of other bytes."""
+        """Write the row of a file whose object exists; the row then, which may be an earlier one with other bytes."""
         async with self._database.transaction() as cursor:
             await cursor.execute(
                 f"INSERT INTO units ({_COLUMNS}, server) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
@@ -93,7 +93,7 @@ class Units:
         return unit if row is None else _unit(row)
 
     async def drop(self, sha256: str) -> list[Unit]:
-        """Strike off every file of a content that is not among the objects any more."""
+        """Delete the rows of all files with a content that is no longer among the objects."""
         return await self._select(f"DELETE FROM units WHERE sha256 = %s RETURNING {_COLUMNS}", (sha256,))
 
     async def lacking(self, files: Sequence[tuple[UnitFile, str]]) -> list[tuple[UnitFile, str]]:
@@ -102,7 +102,7 @@ class Units:
         return [(file, sha256) for file, sha256 in files if file not in there or there[file].sha256 != sha256]
 
     async def pages(self, prefix: str) -> AsyncIterator[list[tuple[str, int]]]:
-        """The contents, as sha256 and size, whose sha256 begins so, in order."""
+        """The contents, as sha256 and size, whose sha256 begins with ``prefix``, in order."""
         after = ""
         sql = (
             "SELECT DISTINCT sha256, size FROM units WHERE sha256 LIKE %s AND sha256 > %s ORDER BY sha256 LIMIT %s"
@@ -116,7 +116,7 @@ class Units:
             after = rows[-1][0]
 
     async def totals(self) -> tuple[int, int]:
-        """How many contents there are, and their bytes."""
+        """The number of contents, and their bytes."""
         sql = "SELECT count(*), coalesce(sum(size), 0) FROM (SELECT DISTINCT sha256, size FROM units) contents"
         async with self._database.transaction() as cursor:
             row = await (await cursor.execute(sql)).fetchone()
@@ -125,7 +125,7 @@ class Units:
     # ---- who fetches -----------------------------------------------------------------------------
 
     async def lock(self, file: UnitFile) -> bool:
-        """Become the one who fetches a file, until ``unlock`` or the end of the session; False if another is."""
+        """Become the server that fetches a file, until ``unlock`` or the end of the session; False if another is."""
         row = await self._database.on_session("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (UNITS, str(file)))
         return bool(row and row[0])
 

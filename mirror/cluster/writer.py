@@ -1,8 +1,9 @@
-"""Telling the others what this server has committed: a chunk beside the objects, then a row of the journal.
+"""Publishes what this server has committed: a chunk among the objects, then a row of the journal.
 
-What came by a flight is told in the transaction that ends it, and not at all if the flight is gone. All else that is
-committed (a check, an import, what a question brought) waits here, and a task tells it. What could not be told, since
-the cluster was away or this server ended before, is found when it is there again: see ``found``.
+What came by a flight is published in the transaction that ends it, and not at all if the flight is gone. Everything
+else that is committed (a check, an import, what a question brought) waits here for a task that publishes it. What
+could not be published, since the cluster was away or this server ended before, is found when it is back: see
+``found``.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which what was committed is gathered before it is told; and between tries while that fails.
+#: Seconds for which commits are gathered before they are published; and between attempts while that fails.
 GATHER, AGAIN = 0.05, 2.0
-#: Seconds for which whoever has asked waits until an object is put; then it is put later.
+#: Seconds for which a caller waits for an object to be put; after that it is put later.
 PATIENCE = 5.0
-#: Axis values of one chunk that is told without having been fetched as one.
+#: Most axis values of a chunk that was not fetched as one.
 SLOTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of telling, for whoever wants to see what a failure there does."""
+    """A step of publishing, for tests of failures there."""
 
     name: str
     series: str
 
 
 class JournalWriter:
-    """Writes to the journal; ``folder`` is for files that are on their way."""
+    """Writes to the journal; ``folder`` is for files in transit."""
 
     def __init__(
         self,
@@ -66,30 +67,30 @@ class JournalWriter:
         self._facts = facts
         self._counts = counts
         self.step: Callable[[Step], None] = lambda _: None
-        self.problem = ""  #: why nothing can be told now, where that is the objects or the store of this server
+        self.problem = ""  #: why nothing can be published now, if the objects or this server's store are the reason
         self._pending: dict[str, list[Committed]] = defaultdict(list)
         self._busy: dict[str, list[Box]] = defaultdict(list)
         self._work = asyncio.Event()
 
-    # ---- what is to be told ----------------------------------------------------------------------
+    # ---- what to publish ----------------------------------------------------------------------
 
     @property
     def waiting(self) -> int:
-        """How many commits wait to be told."""
+        """How many commits wait to be published."""
         return sum(map(len, self._pending.values()))
 
     @property
     def is_done(self) -> bool:
-        """True if nothing waits, and no flight is in the air."""
+        """True if nothing waits, and no flight is under way."""
         return not (self._pending or self._facts.waiting or any(self._busy.values()))
 
     def committed(self, commit: Committed) -> None:
-        """Something was committed here."""
+        """Note that something was committed here."""
         self._pending[commit.series.name.lower()].append(commit)
         self._work.set()
 
     def found(self, series: Series, commits: Iterable[Committed]) -> None:
-        """These were committed and never told, as far as they do not wait already, or are just being told."""
+        """Add commits that were never published, unless they wait already, or are just being published."""
         name = series.name.lower()
         known = Coverage()
         for box in (*(box for c in self._pending.get(name, ()) for box in c.boxes), *self._busy.get(name, ())):
@@ -100,15 +101,15 @@ class JournalWriter:
                 self.committed(replace(commit, boxes=boxes))
 
     def wake(self) -> None:
-        """Look now."""
+        """Make the task look now."""
         self._work.set()
 
     def begin_again(self) -> None:
-        """Nothing waits any more: it is found again."""
+        """Drop everything that waits: it will be found again."""
         self._pending.clear()
 
     def forget(self, name: str, boxes: Sequence[Box] | None) -> None:
-        """Boxes of a series, or all of it, were given up: nothing is told of them any more."""
+        """Publish nothing more about boxes of a series, or all of it, that were given up."""
         gone = Coverage()
         for box in boxes or ():
             gone.add(box, 0.0)
@@ -123,7 +124,7 @@ class JournalWriter:
     # ---- the task --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tell whatever waits, for good."""
+        """Publish whatever waits, for ever."""
         while True:
             await self._work.wait()
             self._work.clear()
@@ -157,11 +158,11 @@ class JournalWriter:
     # ---- flights ---------------------------------------------------------------------------------
 
     def take_off(self, series: Series, parts: Sequence[Box]) -> None:
-        """These are being fetched: what is committed of them waits for ``land``."""
+        """Note that these are being fetched: what is committed of them waits for ``land``."""
         self._busy[series.name.lower()] += parts
 
     async def land(self, series: Series, flight: int, parts: Sequence[Box]) -> None:
-        """The flight is over: tell what was committed of it."""
+        """End a flight: publish what was committed of it."""
         name = series.name.lower()
         mine: list[Committed] = []
         others: list[Committed] = []
@@ -188,7 +189,7 @@ class JournalWriter:
     # ---- one row ---------------------------------------------------------------------------------
 
     async def _publish(self, series: Series, commits: Sequence[Committed], flight: int | None) -> bool:
-        """Write down what was committed, with its object where it has one; False if its flight was gone."""
+        """Write the row of what was committed, with its object if it has one; False if its flight was gone."""
         name, space = series.name.lower(), space_of(series)
         changed = [box for c in commits if c.since is None for box in c.boxes]
         same = [c for c in commits if c.since is not None]

@@ -1,8 +1,8 @@
 """Who may do what: roles, networks, and tokens with their hashes. Pure: no socket, no clock, no file.
 
-A token is ``NAME.SECRET``: 256 random bits after the name of its table in config.toml, which holds only a hash of
-it, ``sha256$DIGEST``. Nobody can guess 256 random bits, so a plain hash protects them; what is slow and salted is
-for passwords that people think up.
+A token is ``NAME.SECRET``: 256 random bits after the name of its table in config.toml, which has only a hash of it,
+``sha256$DIGEST``. Nobody can guess 256 random bits, so a plain hash protects them; slow, salted hashes are for
+passwords that people choose.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Address = IPv4Address | IPv6Address
 
 
 class Role(IntEnum):
-    """What somebody may do; each role may do what those before it may."""
+    """What somebody may do; each role includes those before it."""
 
-    NOBODY = 0  #: see that there is a mirror, and log in
+    NOBODY = 0  #: see that a mirror is there, and log in
     READ = 1  #: search, files, SQL, pages
     EXPORT = 2  #: exports and pins
     ADMIN = 3  #: everything else
@@ -38,7 +38,7 @@ class Role(IntEnum):
         return cls[name.upper()]
 
     def __str__(self) -> str:
-        """As a configuration names it."""
+        """The name in a configuration."""
         return self.name.lower()
 
 
@@ -50,14 +50,14 @@ _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in so many seconds."""
+    """A number of requests in a number of seconds."""
 
     requests: int
     seconds: float
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """``600`` (in a minute), ``10/s``, ``5000/h``, ``100 per day``; ValueError with what was expected."""
+        """``600`` (per minute), ``10/s``, ``5000/h``, ``100 per day``; ValueError with what was expected."""
         found = _RATE.fullmatch(text)
         if found is None or not int(found[1]):
             raise ValueError('requests of a minute such as 600, or of another period such as "5000/h"')
@@ -77,7 +77,7 @@ class Network:
 
     @classmethod
     def parse(cls, text: str) -> Network:
-        """``10.1.0.0/16 export``; without a role it is read. ValueError with what was expected."""
+        """``10.1.0.0/16 export``; without a role it has ``read``. ValueError with what was expected."""
         words = text.split()
         try:
             addresses = ip_network(words[0])
@@ -115,11 +115,11 @@ class Destination:
 
     @property
     def is_address(self) -> bool:
-        """Whether it names one address, or this computer: then that may be a private one."""
+        """Whether it names one address, which may then be a private one, or this computer."""
         return self.host == "localhost" or address_of(self.host) is not None
 
     def serves(self, host: str, port: int) -> bool:
-        """Whether a request for that host, in lower case, and port goes on."""
+        """Whether a request for that host, in lower case, and port is passed on."""
         below = self.host.startswith("*.") and host.endswith(self.host[1:])
         return (below or host == self.host) and port in self.ports
 
@@ -132,7 +132,7 @@ _NETWORK = 'networks with their roles, such as ["10.1.0.0/16 export", "192.168.7
 
 
 def address_of(text: str | None) -> Address | None:
-    """The address that a connection came from, an IPv4 address as such also where IPv6 carries it."""
+    """The address that a connection came from; an IPv4 address within IPv6 is given as IPv4."""
     try:
         found = ip_address((text or "").partition("%")[0])
     except ValueError:
@@ -142,9 +142,9 @@ def address_of(text: str | None) -> Address | None:
 
 
 def role_of_address(address: Address | None, networks: Iterable[Network], *, tokens: bool) -> Role:
-    """What may be done from an address without a token: what the smallest network says that holds it.
+    """The role of an address without a token: that of the smallest network that contains it.
 
-    This computer may do everything where no network names it and there are no ``tokens``.
+    This computer may do everything if no network contains it and there are no ``tokens``.
     """
     if address is None:
         return Role.NOBODY
@@ -155,7 +155,7 @@ def role_of_address(address: Address | None, networks: Iterable[Network], *, tok
 
 
 def is_loopback(host: str) -> bool:
-    """True if a server that listens at ``host`` is heard on its own computer only."""
+    """True if a server that listens at ``host`` can only be reached from its own computer."""
     address = address_of(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
@@ -164,20 +164,20 @@ def is_loopback(host: str) -> bool:
 
 
 def new_token(name: str, random: Callable[[int], bytes]) -> tuple[str, str]:
-    """A token of this name, and its hash; ``random`` gives so many unpredictable bytes."""
+    """A token with this name, and its hash; ``random`` returns a number of unpredictable bytes."""
     secret = base64.urlsafe_b64encode(random(_SECRET)).decode().rstrip("=")
     token = f"{name}.{secret}"
     return token, hash_of(token)
 
 
 def name_in(token: str) -> str | None:
-    """Whose token it says it is; None for what has not the shape of a token."""
+    """The name in a token; None for what does not have the form of one."""
     found = _TOKEN.fullmatch(token)
     return found[1] if found else None
 
 
 def without_secret(text: str) -> str:
-    """A text that may be shown: of what looks like a token only the name."""
+    """A text that may be shown: of anything that looks like a token, only the name."""
     return name_in(text) or text
 
 
@@ -187,10 +187,10 @@ def hash_of(token: str) -> str:
 
 
 def is_hash(text: str) -> bool:
-    """True for what ``hash_of`` gives."""
+    """True for a result of ``hash_of``."""
     return re.fullmatch(r"sha256\$[0-9a-f]{64}", text) is not None
 
 
 def fits(token: str, hashed: str) -> bool:
-    """Whether a hash is that of the token, in a time that does not depend on where they differ."""
+    """Whether a hash is the token's, in a time that does not depend on where they differ."""
     return hmac.compare_digest(hash_of(token).encode(), hashed.encode())

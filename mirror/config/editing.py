@@ -1,7 +1,6 @@
-"""config.toml as a document that is edited: read with what it means, and replaced as a whole.
+"""Edits config.toml: reads it as a document, and replaces it as a whole.
 
-The file stays the user's: comments, order and layout are kept, and nothing is written that a mirror would
-not take.
+The file stays the user's: comments, order and layout are kept, and nothing is written that a mirror would reject.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class ConfigFile:
-    """The file at ``path``; ``environ`` is what overrides it. Calls may block for a moment."""
+    """The file at ``path``; ``environ`` overrides it. Calls may block for a moment."""
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self.path = path
         self._environ = environ
 
     def read(self) -> tuple[tomlkit.TOMLDocument, Config]:
-        """The document, and what it means; an absent file is an empty one. ConfigError if it is not right now."""
+        """The document, and its configuration; an absent file counts as empty. ConfigError if it is not valid now."""
         try:
             text = text_of(self.path) if self.path.exists() else ""
             config = read_config(text, self.path, self._environ)
@@ -43,7 +42,7 @@ class ConfigFile:
             raise ConfigError(f"{self.path}: is not TOML: {problem}") from problem
 
     def write(self, document: tomlkit.TOMLDocument) -> Config:
-        """Replace the file as a whole, if what it says then is right; the file's own if it is a link."""
+        """Replace the file as a whole, if the new content is valid; if it is a link, the file that it leads to."""
         text = tomlkit.dumps(document)
         config = read_config(text, self.path, self._environ)
         place = self.path.resolve()
@@ -58,7 +57,7 @@ class ConfigFile:
 
 
 def _why(problem: OSError) -> str:
-    """What keeps config.toml from being written, and what to do about it."""
+    """Why config.toml cannot be written, and what to do about it."""
     if problem.errno == errno.EROFS:
         return explained(problem)
     if problem.errno in (errno.EACCES, errno.EPERM):
@@ -67,7 +66,7 @@ def _why(problem: OSError) -> str:
 
 
 def _take_the_place(new: _TemporaryFileWrapper[str], text: str, place: Path) -> None:
-    """Write the text, let it last, and give the file its name; nothing is left of one that could not be written."""
+    """Write and sync the text, and give the file its name; if that fails, nothing is left of it."""
     try:
         new.write(text)
         new.flush()

@@ -109,7 +109,7 @@ _LISTS: dict[str, type] = {
 class Problem:
     """What is wrong with a configuration: ``text`` names the section and the key, and what was expected.
 
-    ``section``, ``number`` (of a ``[[section]]``, from 1) and ``key`` say where in the file; all empty: elsewhere.
+    ``section``, ``number`` (of a ``[[section]]``, from 1) and ``key`` are its place in the file; all empty: elsewhere.
     """
 
     text: str
@@ -119,21 +119,21 @@ class Problem:
 
     @property
     def in_environment(self) -> bool:
-        """True if it is in a variable, and not in the file."""
+        """True if it is in an environment variable, not in the file."""
         return self.text.startswith(_ENVIRONMENT)
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration of the file ``path`` (None: defaults), as ``MIRROR_<SECTION>__<KEY>`` overrides it.
+    """The configuration in the file ``path`` (None: defaults), with overrides from ``MIRROR_<SECTION>__<KEY>``.
 
-    A path in the file is relative to the file. Raises ConfigError with the file, the key and what
-    was expected there; a configuration is right as a whole, or there is none.
+    Paths in the file are relative to it. Raises ConfigError with the file, the key and what was expected there; a
+    configuration is valid as a whole, or there is none.
     """
     return read_config("" if path is None else text_of(path), path, environ)
 
 
 def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The same, where ``text`` is what stands in the file, or is to stand there."""
+    """The same for ``text``, which is the file's content, or is to be."""
     config, problems = examine(text, path, environ)
     for problem in problems:
         origin = "configuration" if path is None else str(path)
@@ -142,7 +142,7 @@ def read_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Con
 
 
 def examine(text: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[Problem]]:
-    """The same, and all that is wrong with it; what is wrong has its default in the configuration then."""
+    """The same, with all problems; values with problems have their defaults."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -153,20 +153,20 @@ def examine(text: str, path: Path | None, environ: Mapping[str, str]) -> tuple[C
     config = _placed(_build(tree, problems), Path() if path is None else path.parent)
     config = _overridden(config, environ, problems)
     for check, sections in _CHECKS:
-        if not any(problem.section in sections for problem in problems):  # which may only follow from another
+        if not any(problem.section in sections for problem in problems):  # one may only follow from another
             problems += check(config)
     return config, problems
 
 
 def check_value(section: str, key: str, value: str) -> None:
-    """ValueError with what is expected, if a key of a section cannot have this value."""
+    """Raise ValueError with what is expected if a key of a section cannot have this value."""
     _keys(_TABLES[section])[key].metadata["read"](value)
 
 
 def text_of(path: Path, form: str = "TOML") -> str:
-    """What stands in the file; ConfigError if it cannot be read, is larger than LARGEST, or no ``form``, which is UTF-8.
+    """The file's content; ConfigError if it cannot be read, is larger than LARGEST, or is not ``form``, in UTF-8.
 
-    It is read at once or not at all: what others write into, such as a pipe or a terminal, is not waited for.
+    It must be a regular file: a pipe or a terminal, which others write to, is not waited for.
     """
     try:
         data = _regular(path)
@@ -177,23 +177,24 @@ def text_of(path: Path, form: str = "TOML") -> str:
     if len(data) > LARGEST:
         raise ConfigError(f"{path}: is larger than {LARGEST:,} bytes; expected {form} that somebody wrote")
     try:
-        return data.decode("utf-8-sig")  # some editors begin a file with a mark
+        return data.decode("utf-8-sig")  # some editors begin a file with a byte-order mark
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not {form}, which is UTF-8: {error}") from error
 
 
 def _regular(path: Path) -> bytes:
-    """The first bytes of a file, one more than it may have; OSError for what is no regular file."""
+    """The first bytes of a file, one more than allowed; OSError unless it is a regular file or /dev/null, an empty one."""
     opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(opened, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
+        found = os.fstat(file.fileno())
+        mode = found.st_mode
+        if not stat.S_ISREG(mode) and not (stat.S_ISCHR(mode) and found.st_rdev == Path(os.devnull).stat().st_rdev):
             raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}; expected a file")
         return file.read(LARGEST + 1)
 
 
 def _placed(config: Config, folder: Path) -> Config:
-    """The same, with its paths below ``folder`` where they are relative."""
+    """The same configuration, with relative paths placed below ``folder``."""
     inbox = None if config.storage.inbox is None else folder / config.storage.inbox
     storage = replace(config.storage, path=folder / config.storage.path.expanduser(), inbox=inbox)
     log = replace(config.log, file=None if config.log.file is None else folder / config.log.file)
@@ -213,7 +214,7 @@ def _build(tree: Mapping[str, Any], problems: list[Problem]) -> Config:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A section of the file, or the variable ``variable``."""
+    """A section of the file, or an environment variable."""
 
     section: str
     number: int | None = None
@@ -237,7 +238,7 @@ def _sections(kind: Callable[..., T], tables: Any, name: str, problems: list[Pro
 
 
 def _section(kind: Callable[..., T], table: Any, place: _Place, problems: list[Problem]) -> T | None:
-    """A section without what is wrong in it; None if it lacks what it must have."""
+    """A section without its wrong values; None if it lacks a required key."""
     if not isinstance(table, dict):
         problems.append(place.problem(": expected a table of keys and values"))
         return None
@@ -262,7 +263,7 @@ def _keys(kind: Any) -> dict[str, Field[Any]]:
 
 
 def _misread(key: Field[Any], value: Any, problem: ValueError) -> str:
-    """What is wrong with a value; one that is secret is not shown, nor the password in an address."""
+    """What is wrong with a value; secrets are not shown, nor is a password in an address."""
     if key.metadata["secret"]:
         return f": expected {problem}"
     shown = redacted(repr(value)) if "://" in repr(value) else repr(value)
@@ -276,7 +277,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Each variable that is meant to override a value, with its section and key."""
+    """Each environment variable that overrides a value, with its section and key."""
     meant = sorted(v for v in environ if v.startswith("MIRROR_") and "__" in v)
     parts = {variable: variable.removeprefix("MIRROR_").lower().partition("__") for variable in meant}
     return {variable: (section, key) for variable, (section, _, key) in parts.items()}
@@ -371,7 +372,7 @@ def _check_cluster(config: Config) -> Iterator[Problem]:
         yield Problem(told, "cluster", key="endpoint")
 
 
-#: What several values must be together, and the sections in which they are.
+#: Checks of values that depend on each other, with the sections that they are in.
 _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ...] = (
     (_check_manners, ("upstream",)),
     (_check_names, ("subscription",)),
@@ -384,7 +385,7 @@ _CHECKS: tuple[tuple[Callable[[Config], Iterator[Problem]], tuple[str, ...]], ..
 
 
 def check_access(config: Config) -> None:
-    """ConfigError if the mirror is to listen to others, and nobody said to whom."""
+    """Raise ConfigError if the mirror would listen to other computers, and nothing says to whom."""
     host = config.server.host
     if is_loopback(host) or config.access.networks or config.token:
         return

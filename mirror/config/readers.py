@@ -1,8 +1,8 @@
-"""What a value in config.toml may be: one reader for each kind.
+"""Readers for the values in config.toml, one for each kind.
 
-A reader takes what TOML or an environment variable gave (so always text as well), and returns the
-typed value; otherwise it raises ValueError with what was expected, put so that it reads well after
-"expected". It knows nothing of sections and keys: ``mirror.config.loading`` adds those.
+A reader takes a value from TOML, or a text from an environment variable, and returns the typed value. Otherwise it
+raises ValueError with what was expected, worded to read well after "expected". It knows nothing about sections and
+keys: ``mirror.config.loading`` adds those.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Misread(ValueError):
-    """What was expected, and the text with a mark where it stops making sense."""
+    """What was expected, and the text with a mark where it becomes invalid."""
 
     def __init__(self, expected: str, marked: str) -> None:
         self.marked = marked
@@ -48,7 +48,7 @@ def text(value: Any) -> str:
 
 
 def address(value: Any) -> str:
-    """An e-mail address, as far as its shape tells."""
+    """An e-mail address, judged by its form."""
     if not isinstance(value, str) or not re.fullmatch(r"[^@\s()<>]+@[^@\s()<>]+", value):
         raise ValueError("an e-mail address")
     return value
@@ -137,7 +137,7 @@ def rate(value: Any) -> Rate:
 
 
 def tables(kind: Any) -> Reader:
-    """A list of tables, each a ``kind`` of its keys; one text has those of its first key, with commas."""
+    """A list of tables, each a ``kind``; a text has values of its first key, separated by commas."""
 
     def read(value: Any) -> tuple[Any, ...]:
         keys = {f.name: f.metadata["read"] for f in fields(kind)}
@@ -158,7 +158,7 @@ def path(value: Any) -> Path:
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """A list of texts; one text with commas counts as one."""
+    """A list of texts; a text with commas counts as a list."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(x, str) and x.strip() for x in items):
         raise ValueError("a list of texts")
@@ -166,7 +166,7 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def some_of(*allowed: str) -> Reader:
-    """A list of some of the texts ``allowed``; one text with commas counts as one."""
+    """A list of some of the texts ``allowed``; a text with commas counts as a list."""
 
     def read(value: Any) -> tuple[str, ...]:
         found = texts(value) if value not in ("", []) else ()
@@ -210,7 +210,7 @@ def yes_or_no(value: Any) -> bool:
 
 
 def duration(value: Any) -> float:
-    """Seconds, of "45s", "10m", "1.5h", "90d", "2w", or of a number of seconds; more than zero."""
+    """Seconds, from "45s", "10m", "1.5h", "90d", "2w", or a number of seconds; more than zero."""
     seconds = _amount(value, _SECONDS | {"": 1.0})
     if seconds is None or seconds <= 0:
         raise ValueError('a duration such as "45s", "10m", "6h", "90d"')
@@ -218,7 +218,7 @@ def duration(value: Any) -> float:
 
 
 def size(value: Any) -> int:
-    """Bytes, of "500GB", "2TB", "1.5 TiB", or of a number of bytes; more than zero."""
+    """Bytes, from "500GB", "2TB", "1.5 TiB", or a number of bytes; more than zero."""
     amount = _amount(value, _BYTES)
     if amount is None or amount < 1:
         raise ValueError('a size such as "500GB", "2TB", "1.5TiB"')
@@ -226,7 +226,7 @@ def size(value: Any) -> int:
 
 
 def share(value: Any) -> float:
-    """A part of a whole, "95%"; from 1% to 100%."""
+    """A fraction, from a percentage such as "95%"; from 1% to 100%."""
     found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
     if found is None or not 1 <= float(found[1]) <= 100:
         raise ValueError('a part from "1%" to "100%", such as "95%"')
@@ -315,8 +315,8 @@ def secret(value: Any) -> str:
 
 
 def series(value: Any) -> str:
-    """The name of a series, without filters; whether there is one only the archive can tell."""
-    from mirror.drms.parser import parse_query  # noqa: PLC0415  (commands read a configuration, most of which has none)
+    """The name of a series, without filters; only the archive can tell whether it exists."""
+    from mirror.drms.parser import parse_query  # noqa: PLC0415  (commands read configurations, most without any)
 
     found = _parsed(value, parse_query)
     if len(found.sets) != 1 or found.sets[0].filters or found.sets[0].segments is not None:
@@ -342,7 +342,7 @@ def hours(value: Any) -> Hours:
 
 
 def condition(value: Any) -> str:
-    """A condition as it stands between ``[?`` and ``?]``; its keywords only the series can tell."""
+    """A condition as between ``[?`` and ``?]``; its keywords are checked later, against the series."""
     from mirror.drms.where import parse_where  # noqa: PLC0415  (as above)
 
     _parsed(value, parse_where)
@@ -368,7 +368,7 @@ def keeping(value: Any) -> float | None:
 
 
 def prime_keys(value: Any) -> tuple[tuple[str, str], ...]:
-    """A table of prime keys: each with one value, several, or the text that stands in its bracket."""
+    """A table of prime keys: each with one value, several, or the text for its bracket."""
     if not isinstance(value, dict):
         raise ValueError("a table of prime keys, such as { WAVELNTH = [171, 193] }")  # noqa: TRY004  (as all readers)
     return tuple((key, _bracket(key, values)) for key, values in value.items())
@@ -389,7 +389,7 @@ def _bracket(key: str, value: Any) -> str:
 
 
 def _parsed(value: Any, parse: Callable[[str], T]) -> T:
-    """What a text says; where it stops making sense is shown below it."""
+    """A text, parsed; an error marks where it becomes invalid."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
     try:
@@ -402,7 +402,7 @@ def _parsed(value: Any, parse: Callable[[str], T]) -> T:
 
 
 def _amount(value: Any, units: dict[str, float] | dict[str, int]) -> float | None:
-    """The number times its unit; None if it is neither a number nor a number with one of the units."""
+    """A number times its unit; None for anything but a number, or a number with one of the units."""
     found = None if isinstance(value, bool) else _AMOUNT.fullmatch(str(value))
     factor = units.get(found[2]) if found else None
     return None if found is None or factor is None else float(found[1]) * factor

@@ -1,10 +1,10 @@
-"""Standing subscriptions for data: when their window is, what of it comes next, when it is time. Pure.
+"""Schedules of subscriptions: their windows, hours and budgets, and when it is time to look again. Pure.
 
     moment = time | "now" [ "-" duration ] | "-" duration       -30d is thirty days before now
     hours  = clock "-" clock [ "UTC" ]                           20:00-06:00, over midnight too
     budget = size "/" ( "hour" | "day" | "week" )                50GB/day
 
-Times of windows are DRMS seconds; budgets and looks go by Unix seconds, as clocks do.
+Times of windows are in DRMS seconds; budgets and looks use Unix seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CLOCK = re.compile(r"\s*(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)\s*(UTC)?\s*")
 _HOURS = 'hours such as "20:00-06:00", on the clock of this machine, or "20:00-06:00 UTC"'
 PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 604800.0}
 DAY_MINUTES = 24 * 60
-#: Seconds before the first repetition of what failed, and the longest that any waits.
+#: Seconds before the first retry of what failed, and before any retry at most.
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 900.0
 
 
@@ -36,9 +36,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 15.0, 900.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An end of a window: a time that stands, or one that goes with the clock.
+    """An end of a window: a fixed time, or one relative to now.
 
-    ``time`` is a DRMS time, None for ``before`` seconds before now; ``text`` is how it was written.
+    ``time`` is a DRMS time, or None for ``before`` seconds before now; ``text`` is how it was written.
     """
 
     time: float | None
@@ -49,21 +49,25 @@ class Moment:
         return self.text
 
     def at(self, now: float) -> float:
-        """The time that is meant, in DRMS seconds, as is ``now``."""
+        """The time, in DRMS seconds; so is ``now``."""
         return now - self.before if self.time is None else self.time
 
 
 NOW = Moment(None, 0.0, "now")
+#: Digits of a year.
+_YEAR = 4
 
 
 def parse_moment(text: str) -> Moment:
-    """The whole of ``text``; SyntaxProblem with the place where it stops making sense."""
+    """Parse all of ``text``; SyntaxProblem with the place where it becomes invalid."""
     if text.strip() == "now":
         return NOW
     if found := _BEFORE.fullmatch(text):
         return Moment(None, float(found[1]) * _UNITS[found[2]], text)
-    if text.lstrip().startswith("-"):  # to the server a year before Christ, to nobody else
+    if text.lstrip().startswith("-"):  # only the server would take it for a year before Christ
         raise SyntaxProblem(f"{text!r} has no unit", text=text, position=len(text), expected=_MOMENT)
+    if text.strip().isdigit() and len(text.strip()) != _YEAR:  # to the server the year 7, or 70; to nobody else
+        raise SyntaxProblem(f"{text!r} is not a time", text=text, position=0, expected=_MOMENT)
     try:
         return Moment(parse_time(text), 0.0, text)
     except SyntaxProblem as problem:
@@ -72,7 +76,7 @@ def parse_moment(text: str) -> Moment:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """A part of the day, from one minute of it to another, which may lie after midnight."""
+    """A part of the day, from one minute to another, perhaps across midnight."""
 
     first: int
     last: int
@@ -83,7 +87,7 @@ class Hours:
         return clock + " UTC" * self.utc
 
     def wait(self, moment: datetime) -> float:
-        """Seconds until these hours, 0 during them; ``moment`` is on the clock they go by."""
+        """Seconds until these hours, 0 during them; ``moment`` is on their clock."""
         at = moment.hour * 60 + moment.minute
         if (at - self.first) % DAY_MINUTES < (self.last - self.first) % DAY_MINUTES:
             return 0.0
@@ -91,7 +95,7 @@ class Hours:
 
 
 def parse_hours(text: str) -> Hours:
-    """The whole of ``text``; SyntaxProblem if it says no hours, or none of a day."""
+    """Parse all of ``text``; SyntaxProblem if it is no hours, or none of a day."""
     found = _CLOCK.fullmatch(text)
     numbers = [int(x) for x in found.groups()[:4]] if found else []
     if found is None or max(numbers[::2]) > 24 or max(numbers[1::2]) > 59:
@@ -104,7 +108,7 @@ def parse_hours(text: str) -> Hours:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes that may come in each period of so many seconds; periods begin as the days of UTC do."""
+    """Bytes that may come in each period, of a length in seconds; periods are aligned with the days of UTC."""
 
     size: int
     seconds: float
@@ -118,9 +122,9 @@ class Budget:
         return now // self.seconds * self.seconds
 
     def wait(self, used: int, typical: int, now: float) -> float:
-        """Seconds until ``typical`` bytes more may come, where ``used`` came in this period.
+        """Seconds until ``typical`` bytes more may come, if ``used`` came in this period.
 
-        What is larger than a whole period's bytes may come as its first.
+        Something larger than a whole period's bytes may come as the first in a period.
         """
         if not used or used + typical <= self.size:
             return 0.0
@@ -131,9 +135,9 @@ class Budget:
 
 
 def span(start: Moment, end: Moment, now: float, keep: float | None = None) -> tuple[float, float] | None:
-    """First and last time of a window, of which ``keep`` leaves the last so many seconds before now.
+    """The first and last time of a window, of which only the last ``keep`` seconds before now count.
 
-    None if it is empty. No window goes beyond now.
+    None if it is empty. No window extends beyond now.
     """
     first, last = start.at(now), min(end.at(now), now)
     if keep is not None:

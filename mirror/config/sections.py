@@ -1,4 +1,4 @@
-"""The sections of config.toml: a field is a key, and its metadata holds the reader of its value.
+"""The sections of config.toml: a field is a key, and its metadata has the reader of its value.
 
 To add a key, add a field, and a line with a comment to config.toml: a test compares the two.
 """
@@ -17,12 +17,12 @@ from mirror.config.schedule import NOW, Budget, Hours, Moment
 
 Policy = Literal["strict", "fallback", "offline"]
 
-#: What JSOC asks of everyone: no more than this many queries at a time.
+#: JSOC, and how many queries at a time it allows everyone.
 JSOC_HOST, JSOC_QUERIES = "jsoc.stanford.edu", 2
 
 
 def _key(read: values.Reader, default: Any = ..., *, secret: bool = False) -> Any:
-    """A field read by ``read``; without a default it must be given. What is ``secret`` is never shown."""
+    """A field that is read by ``read``; without a default it is required. ``secret`` values are never shown."""
     metadata = {"read": read, "secret": secret}
     if default is ...:
         return field(metadata=metadata, repr=not secret)
@@ -33,9 +33,9 @@ def _key(read: values.Reader, default: Any = ..., *, secret: bool = False) -> An
 class Server:
     """``[server]``: where the mirror listens; port 0 picks a free one.
 
-    ``processes``: so many mirrors answer there, each with a store of its own, which share what they fetch.
-    ``connections`` that are open at a time, and of them those of one address, None: any number; this computer's own
-    may be as many as all.
+    ``processes``: how many mirrors answer there, each with a store of its own; they share what they fetch.
+    ``connections``: how many may be open at a time, in all and for one address, None: any number; this computer may
+    have all of them.
     """
 
     host: str = _key(values.text, "127.0.0.1")
@@ -53,7 +53,7 @@ class Alternative:
     token: str | None = _key(values.unless("none", values.secret), None, secret=True)
 
     def __str__(self) -> str:
-        """Without what is secret."""
+        """The place, without secrets."""
         return self.url
 
 
@@ -61,8 +61,8 @@ class Alternative:
 class Upstream:
     """``[upstream]``: whom the mirror asks, when, and how politely. Durations are seconds.
 
-    ``records_per_hour`` and ``bytes_per_day`` are what JSOC may be contacted for but for people's small questions;
-    None: any number. The ``alternative`` places are asked in their order while ``url`` does not answer.
+    ``records_per_hour`` and ``bytes_per_day`` limit what JSOC is asked for, apart from people's small questions;
+    None: any number. The ``alternative`` places are asked in order while ``url`` does not answer.
     """
 
     url: str = _key(values.url, f"http://{JSOC_HOST}")
@@ -80,9 +80,9 @@ class Upstream:
 class Access:
     """``[access]``: who is admitted without a token, and how much at a time.
 
-    ``networks``: addresses with their roles. ``hosts``: names under which browsers find the mirror, beside that of
-    the machine. ``requests``: how many of one address are answered at a time, None: any number. ``pass_through``: hosts
-    that the proxy passes requests on to, beside JSOC's.
+    ``networks``: addresses with their roles. ``hosts``: names under which browsers find the mirror, besides that of
+    the machine. ``requests``: how many from one address are answered at a time, None: any number. ``pass_through``:
+    hosts that the proxy passes requests on to, besides JSOC's.
     """
 
     networks: tuple[Network, ...] = _key(values.networks, ())
@@ -93,10 +93,10 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``[[token]]``: somebody who is admitted from anywhere, with what ``hash`` is the hash of.
+    """``[[token]]``: somebody who is admitted from anywhere with a token, of which ``hash`` is the hash.
 
-    ``bytes_per_day`` may be sent to it, and be asked of JSOC for it, in a day of UTC; ``requests`` is how many it may
-    send in a period. None: any number.
+    ``bytes_per_day`` may be sent to it, and requested from JSOC for it, in a day of UTC; ``requests`` is how many it
+    may send in a period. None: any number.
     """
 
     name: str = _key(values.name)
@@ -110,10 +110,10 @@ class Token:
 class Storage:
     """``[storage]``: where everything is kept; ``quota`` in bytes, None for no limit.
 
-    ``readable_tree``: whether files also stand under ``by-record/<series>/<date>/<name>``. FITS files that
-    are put into ``inbox`` are adopted; None: there is no such folder. Above the part ``high`` of the quota
-    files are evicted down to ``low`` of it, and where less than ``keep_free`` bytes of the disk are free.
-    Quick looks that were made take ``pictures`` bytes at most, beside the quota; None: none is kept.
+    ``readable_tree``: whether files also appear under ``by-record/<series>/<date>/<name>``. FITS files that
+    are put into ``inbox`` are adopted; None: there is no such folder. Above the fraction ``high`` of the quota
+    files are evicted down to ``low`` of it, as they are if less than ``keep_free`` bytes of the disk are free.
+    Quick looks take at most ``pictures`` bytes, in addition to the quota; None: none are kept.
     """
 
     path: Path = _key(values.path, Path("~/.local/share/jsoc-mirror"))
@@ -131,8 +131,8 @@ class Upkeep:
     """``[upkeep]``: how the mirror checks by itself what it holds.
 
     At most ``check_per_day`` bytes are read in a day, None: none; a check begins ``check_every`` seconds
-    after the last one ended, and works during ``hours``, None: at any. A file is read whole before it is sent
-    if that was not done for ``verify_after`` seconds.
+    after the last one ended, and works during ``hours``, None: at any time. A file is read whole before it is
+    sent if that was not done in the last ``verify_after`` seconds.
     """
 
     check_per_day: int | None = _key(values.unless("none", values.size), 200_000_000_000)
@@ -145,7 +145,7 @@ class Upkeep:
 class Sql:
     """``[sql]``: what statements of users may take. Sizes are bytes, ``seconds`` those of work.
 
-    ``places`` statements run at a time, each in a process with ``memory`` and ``threads`` of its own; so many
+    ``places`` statements run at a time, each in a process with ``memory`` and ``threads`` of its own; as many
     more may wait. An answer has at most ``rows`` and ``bytes``.
     """
 
@@ -160,9 +160,9 @@ class Sql:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """``[log]``: what the daemon writes down, how, and where; ``file`` None is stderr.
+    """``[log]``: what the daemon logs, how, and where; ``file`` None is stderr.
 
-    A file of more than ``size`` bytes is put aside, and ``files`` of those are kept.
+    A file of more than ``size`` bytes is rotated, and ``files`` old ones are kept.
     """
 
     level: Literal["debug", "info", "warning", "error"] = _key(
@@ -177,10 +177,10 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """``[fill]``: sizes in records of what is fetched from upstream.
+    """``[fill]``: how many records are fetched from upstream.
 
     ``chunk_records`` in one request and one transaction; a client waits for a gap of up to
-    ``waiting_limit``, a larger one is forwarded, and filled by whoever says so.
+    ``waiting_limit``, a larger one is forwarded, and filled only on demand.
     """
 
     chunk_records: int = _key(values.integer(1, 50_000), 10_000)
@@ -209,9 +209,10 @@ class Lake:
 class Cluster:
     """``[cluster]``: what several mirrors share; without ``database`` this one stands alone.
 
-    ``database`` is a PostgreSQL, ``objects`` where chunks and files lie, ``endpoint`` the address of an S3 that is not
-    AWS. ``name`` tells servers apart, None: the name of the machine. Finished months are published as Iceberg tables
-    every ``publish`` seconds, None: never. ``spark`` is an engine that reads these, for ``mirror sql --on cluster``.
+    ``database`` is a PostgreSQL, ``objects`` the place of chunks and files, ``endpoint`` the address of an S3 that is
+    not AWS. ``name`` identifies the server, None: the name of the machine. Finished months are published as Iceberg
+    tables every ``publish`` seconds, None: never. ``spark`` is an engine that reads these, for ``mirror sql --on
+    cluster``.
     """
 
     database: str | None = _key(values.unless("none", values.postgresql), None, secret=True)
@@ -238,7 +239,7 @@ class FreshnessRule:
 
 @dataclass(frozen=True, slots=True)
 class PlainFileRule:
-    """``[[plain_file]]``: how old a check may be, in seconds, of plain files of JSOC whose path fits ``pattern``.
+    """``[[plain_file]]``: how old a check of JSOC's plain files may be, in seconds, if their path fits ``pattern``.
 
     None: such files are passed on, and not kept.
     """
@@ -251,11 +252,10 @@ class PlainFileRule:
 class Subscription:
     """``[[subscription]]``: data that the mirror keeps without being asked.
 
-    From ``start`` to ``end`` of ``series``: records whose prime keys are as ``keys`` says (a key and the
-    text in its bracket), one each ``step`` seconds, None: all. ``segments`` empty: keywords only; files
-    only of records for which ``where`` holds. Looked at every ``every`` seconds. ``keep``: files of
-    records older than so many seconds go, math.inf: those that left the window, None: none. ``pictures``: quick looks
-    of new files are made ahead.
+    From ``start`` to ``end`` of ``series``: records whose prime keys satisfy ``keys`` (each a key and the text in its
+    bracket), one every ``step`` seconds, None: all. ``segments`` empty: only keywords; files only of records that
+    satisfy ``where``. JSOC is asked every ``every`` seconds. ``keep``: files of older records go after so many
+    seconds, math.inf: when they leave the window, None: never. ``pictures``: quick looks of new files are made ahead.
     """
 
     series: str = _key(values.series)
@@ -276,7 +276,7 @@ class Subscription:
 
     @property
     def identity(self) -> str:
-        """Its name; one without is known by what it is about, whatever else is edited."""
+        """Its name; without one, what it is about identifies it, whatever else is edited."""
         if self.name:
             return self.name
         about = repr((self.series.lower(), self.keys, self.where, self.step, self.segments))
@@ -285,9 +285,9 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """``[[webhook]]``: an address to which news are sent as JSON, of series whose names fit a pattern of ``series``.
+    """``[[webhook]]``: an address to which news are sent as JSON, about series whose names fit a pattern in ``series``.
 
-    ``secret`` signs them. Both may let somebody in, and are never shown.
+    ``secret`` signs them. Both may give access, and are never shown.
     """
 
     url: str = _key(values.web_address, secret=True)
@@ -303,7 +303,7 @@ DEFAULT_FRESHNESS = (
 )
 
 
-#: Used after the rules of config.toml: what is called latest or near-real-time changes within minutes.
+#: Used after the rules of config.toml: files named latest or near-real-time change within minutes.
 DEFAULT_PLAIN_FILES = (
     PlainFileRule("/data/*latest*", max_age=600.0),
     PlainFileRule("/data/*nrt*", max_age=600.0),
@@ -314,7 +314,7 @@ DEFAULT_PLAIN_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole of config.toml; ``Config()`` is what holds without one."""
+    """The whole of config.toml; ``Config()`` has the defaults."""
 
     server: Server = Server()
     access: Access = Access()

@@ -1,6 +1,6 @@
-"""Every value of a configuration with where it comes from, and on which lines of the file the keys are.
+"""Every value of a configuration, with its origin, and the lines of the file on which the keys are.
 
-Pure. Values are put as config.toml puts them; what is secret is hidden.
+Pure. Values are written as in config.toml; secrets are hidden.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mirror.config.loading import Config
 
-#: Where a key or a heading is: the section, the number of a ``[[section]]`` from 1, the key ("" for the heading).
+#: The place of a key or a heading: the section, the number of a ``[[section]]`` from 1, the key ("" for the heading).
 Place = tuple[str, int | None, str]
 
 _HEADING = re.compile(r"\s*(\[{1,2})\s*[\"']?([\w-]+)[\"']?\s*\]{1,2}\s*(?:#.*)?$")
@@ -30,7 +30,7 @@ _KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?\s*(?:\.\s*[\"']?([\w-]+)[\"']?\s*)?=
 _TRIPLE = re.compile(r'"""|\'\'\'')
 _DURATIONS = (("w", 604800), ("d", 86400), ("h", 3600), ("m", 60))
 _SIZES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
-#: A duration is put in the largest unit in which it is at least so many: a minute is 60s, and 14 days are not 2w.
+#: A duration is written in the largest unit of which it has at least this many: a minute is 60s, 14 days are not 2w.
 _LEAST = {"w": 5, "m": 2}
 
 
@@ -38,7 +38,7 @@ _LEAST = {"w": 5, "m": 2}
 class Shown:
     """One value: ``key`` is "server.port", or "token[1].role" of the first ``[[token]]``.
 
-    ``line`` is that of the file, None if it is not known; ``variable`` the name of the environment variable.
+    ``line`` is the file's line, None if unknown; ``variable`` the name of the environment variable.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Shown:
 
 
 def shown(config: Config, text: str, environ: Mapping[str, str]) -> Iterator[Shown]:
-    """All values of ``config``, which is what ``text`` and ``environ`` say."""
+    """All values of ``config``, which was made from ``text`` and ``environ``."""
     tree, lines = tomllib.loads(text), lines_of(text)
     overriding = {place: variable for variable, place in variables(environ).items()}
     for section in fields(config):
@@ -81,10 +81,10 @@ def _row(
 
 
 def _put(key: Field[Any], value: Any) -> Any:
-    """A value as config.toml has it, or a sign that it is hidden."""
+    """A value as in config.toml, or a sign that it is hidden."""
     if key.metadata["read"] is readers.web_address:
         return f"{value[: value.index('://')]}://{urlsplit(value).hostname}/{SECRET}"
-    if key.metadata["secret"] and value is not None and not isinstance(value, tuple):  # which leave out what is secret
+    if key.metadata["secret"] and value is not None and not isinstance(value, tuple):  # lists omit their secrets themselves
         return redacted(value) if "://" in value else SECRET
     read = key.metadata["read"]
     if isinstance(read, readers.Unless):
@@ -115,7 +115,7 @@ def _written(read: readers.Reader, value: Any) -> Any:
 
 
 def lines_of(text: str) -> dict[Place, int]:
-    """On which line, from 1, each heading and key of a TOML file is; what is written in one line has that of its start."""
+    """The line, from 1, of each heading and key of a TOML file; for what spans several, the first."""
     found: dict[Place, int] = {}
     counted: dict[str, int] = {}
     section, number, within = "", None, False

@@ -1,7 +1,7 @@
-"""config.toml edited while the mirror runs: read again, checked whole, applied; a bad edit changes nothing.
+"""Follows edits of config.toml while the mirror runs: read, checked as a whole, applied; a bad edit changes nothing.
 
-What cannot be changed in a running mirror (its address, where its store is) waits for the next start,
-and the log and the status say so.
+What cannot be changed in a running mirror (its address, the place of its store) waits for the next start, and
+the log and the status say so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def waiting_for_restart(running: Config, wanted: Config) -> list[str]:
 
 
 def differing(one: Config, other: Config) -> list[str]:
-    """Where two configurations differ: "server.port", or the name of a list as a whole."""
+    """Where two configurations differ: "server.port", or the name of a whole list."""
     found: list[str] = []
     for section in fields(Config):
         a, b = getattr(one, section.name), getattr(other, section.name)
@@ -53,8 +53,8 @@ async def edits(path: Path) -> AsyncIterator[None]:
     """One item each time that the file may have changed. Its folder is watched: editors put a new file there."""
     import watchfiles  # noqa: PLC0415  (a mirror without a configuration has nothing to watch)
 
-    # The file may be a link into another folder; then whatever happens here may concern it.
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
+    # If the file is a link into another folder, any event here may concern it.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
     linked = path.is_symlink()  # noqa: ASYNC240  (once, before anything is served)
     chosen = watchfiles.awatch(
         path.parent.absolute(),
@@ -68,7 +68,7 @@ async def edits(path: Path) -> AsyncIterator[None]:
 
 
 class ConfigWatcher:
-    """Keeps the mirror as its file says. ``apply`` makes a configuration hold; ``changes`` tells of edits."""
+    """Keeps the mirror in agreement with its file. ``apply`` applies a configuration; ``changes`` yields at edits."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class ConfigWatcher:
         self._turn = asyncio.Lock()
 
     def status(self) -> ConfigState:
-        """Which file it is, since when it holds, what is wrong with it now, and what waits for a restart."""
+        """Which file it is, since when it is in force, what is wrong with it now, and what waits for a restart."""
         return ConfigState(
             file=None if self._path is None else str(self._path.absolute()),
             loaded=stamp(self._loaded_at),
@@ -111,8 +111,8 @@ class ConfigWatcher:
             log.warning("configuration not watched file=%s error=%s", self._path, problem)
 
     async def reload(self) -> None:
-        """Read the file, and apply it if it is right as a whole and says something else than before."""
-        async with self._turn:  # an edit by way of the mirror itself is also seen by whoever watches the file
+        """Read the file, and apply it if it is valid as a whole and has changed."""
+        async with self._turn:  # an edit through the mirror itself is seen by the watcher too
             if self._path is not None:
                 await self._reload()
 
@@ -140,7 +140,7 @@ class ConfigWatcher:
             log.warning("configuration needs a restart file=%s keys=%s", self._path, ",".join(waiting))
 
     def _refuse(self, problem: MirrorError) -> None:
-        """Keep what holds; the same problem is told once."""
+        """Keep what is in force; the same problem is logged once."""
         if str(problem) != self._problem:
             log.error("configuration not applied, keeping the last valid one: %s", problem)
         self._problem = str(problem)

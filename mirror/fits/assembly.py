@@ -1,13 +1,11 @@
-"""The exported FITS file of a segment, made of the archived file and the record's keywords.
+"""Assembles the exported FITS file of a segment from the archived file and the record's keywords.
 
-Pure, and cheap for large files: the data are not looked at. What comes out is a plan, new bytes for the
-beginning and the range of the archived file that follows them unchanged. Rule for editors: this is protocol
-``fits`` of JSOC's exporter of 2022, card for card.
+Pure, and cheap for large files, since the data are not read. The result is a plan: new bytes for the beginning,
+and the range of the archived file that follows them unchanged. Rule for editors: this is protocol ``fits`` of
+JSOC's exporter of 2022, card for card.
 
-The checksums of FITS files: 32-bit ones-complement sums, and their 16-character form.
-
-FITS standard 4.0, section 4.4.2.7 and appendix J. Sums of parts that are multiples of four bytes add up,
-so a header may change while the sum over its data stays.
+Checksums are 32-bit ones-complement sums in their 16-character form (FITS standard 4.0, section 4.4.2.7 and appendix
+J). Sums of parts that are multiples of four bytes add up, so a header can change while the sum of its data stays.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ def ones_complement(data: bytes | memoryview, start: int = 0) -> int:
 def encoded(value: int) -> str:
     """The 16 letters and digits whose bytes sum up to the complement of ``value``, as CHECKSUM holds them.
 
-    They are meant to start in column 12 of a card, one byte behind a word's start; hence the rotation.
+    They start in column 12 of a card, one byte after the start of a word; hence the rotation.
     """
     letters = [""] * 16
     for place, byte in enumerate((~value & _ALL_ONES).to_bytes(4)):
@@ -68,7 +66,7 @@ def encoded(value: int) -> str:
 
 
 def _four_codes(byte: int) -> list[int]:
-    """Four codes of letters or digits whose sum is ``byte`` above four times the code of "0"."""
+    """Four codes of letters or digits whose sum is ``byte`` plus four times the code of "0"."""
     quarter, rest = divmod(byte, 4)
     codes = [quarter + 0x30 + rest, *[quarter + 0x30] * 3]
     while not _PUNCTUATION.isdisjoint(codes):
@@ -97,7 +95,7 @@ _LONG_STRINGS = (
     "COMMENT   on the next keyword which has the name CONTINUE.",
 )
 _DUMMY = Header(_BOILERPLATE).to_bytes()
-#: Keywords whose cards are remembered: a few records of any series.
+#: Keywords whose cards are remembered: those of a few records of any series.
 _REMEMBERED = 2048
 
 
@@ -105,7 +103,7 @@ _REMEMBERED = 2048
 class FitsPatch:
     """An exported file: ``head``, then bytes ``copy_start`` to ``copy_start + copy_size`` of the archived one.
 
-    ``exact`` is False if the values came from printed texts, with fewer digits than JSOC would write.
+    ``exact`` is False if the values came from printed texts with fewer digits than JSOC would write.
     """
 
     head: bytes
@@ -124,9 +122,9 @@ class FitsPatch:
 
 
 class Exporter:
-    """Assembles the exported files of one segment, with its name in the record's own series.
+    """Assembles the exported files of one segment, under its name in the record's own series.
 
-    Pure, but for what it remembers: most keywords of most records have the value that they had before.
+    Pure but for a memory, since most keywords of most records have the same value as in the record before.
     """
 
     def __init__(self, series: Series, segment: str) -> None:
@@ -137,10 +135,10 @@ class Exporter:
     def assemble(
         self, archive: ArchivedImage, record: RecordValues, *, now: datetime, data_sum: int | None = None
     ) -> FitsPatch:
-        """The file that protocol ``fits`` gives.
+        """The file of protocol ``fits``.
 
         ``now`` (UTC) is the time in the comment of CHECKSUM. ``data_sum`` is the ones-complement sum over the
-        data unit; without it the archived DATASUM is believed. Refused if a keyword cannot be exported or
+        data unit; without it the archived DATASUM is trusted. Refused if a keyword cannot be exported or
         would break the file, or if there is no sum at all.
         """
         data_sum = archive.stated_sum if data_sum is None else data_sum
@@ -152,7 +150,7 @@ class Exporter:
         return FitsPatch(dummy + header.to_bytes(), archive.data_start, archive.data_size, record.exact)
 
     def _header(self, archived: Sequence[str], keywords: Sequence[FitsKeyword]) -> Header:
-        """The archived cards with the keywords, HEADSUM and the word about long strings; CHECKSUM not renewed."""
+        """The archived cards with the keywords, HEADSUM and the note about long strings; CHECKSUM is not updated."""
         scratch, alone = self._scratch(keywords)
         header = Header(archived)
         kinds: dict[str, FitsKeyword] = {}
@@ -171,9 +169,9 @@ class Exporter:
         return header
 
     def _scratch(self, keywords: Sequence[FitsKeyword]) -> tuple[Header, dict[str, Written]]:
-        """The header of a file without data into which the keywords are first written.
+        """The header without data into which the keywords are first written.
 
-        And what becomes of those that have nothing to do with any other, by name.
+        Also, by name, the final cards of keywords that do not depend on others.
         """
         scratch = Header(_BOILERPLATE)
         uses = Counter(keyword.name.upper() for keyword in keywords)
@@ -198,7 +196,7 @@ def assemble(
     now: datetime,
     data_sum: int | None = None,
 ) -> FitsPatch:
-    """One file; see ``Exporter``, which is quicker for the second one."""
+    """Assemble one file; for several, ``Exporter`` is quicker."""
     return Exporter(series, segment).assemble(archive, record, now=now, data_sum=data_sum)
 
 
@@ -208,7 +206,7 @@ def _head_sum(scratch: Header) -> FitsKeyword:
 
 
 def _check_structure(archived: Sequence[str], header: Header) -> None:
-    """Refuse what would break the file. JSOC writes it: a note may map a keyword to NAXIS or BITPIX."""
+    """Refuse what would break the file, though JSOC writes it: a note may map a keyword to NAXIS or BITPIX."""
     for card in archived:
         name = name_of(card)
         if not is_structural(name) or name == "EXTEND":
@@ -222,7 +220,7 @@ def _check_structure(archived: Sequence[str], header: Header) -> None:
 
 
 def write_checksums(header: Header, data_sum: int, now: datetime) -> None:
-    """Make DATASUM and CHECKSUM right; what is right already stays, its time included."""
+    """Correct DATASUM and CHECKSUM; what is right already stays, including its time."""
     stamp = now.strftime("%Y-%m-%dT%H:%M:%S")
     comment = f"HDU checksum updated {stamp}"
     if header.find("CHECKSUM") is None:

@@ -3,8 +3,8 @@
     template = { literal | "{" [ name [ ":" ... ":" layout ] ] "}" }
     name     = "seriesname" | "recnum" | "segment" | "#" | keyword, in any case
 
-A layout is a printf format, for a time ``[letter][digits][,zone]``. Rule for editors: names are those of
-JSOC's exporter. They may hold blanks and slashes: who turns a name into a path checks it first.
+A layout is a printf format, or for a time ``[letter][digits][,zone]``. Rule for editors: names are those of JSOC's
+exporter. They may have blanks and slashes, so check a name before making it a path.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _SPACE = re.compile(r"[ \t\n\v\f\r]")
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """What a file name may tell of a segment's file.
+    """What a file name may contain about a segment's file.
 
     ``file`` is the archived file's own name, the target's for a linked segment, and the segment's name if
-    there is no file. ``printed`` are the texts as the series prints them, ``exact`` those of full precision.
-    ``target``, for a linked segment, are the printed texts of the record that the link leads to.
+    there is no file. ``printed`` are the texts as the series prints them, ``exact`` those with full precision.
+    ``target``, for a linked segment, has the printed texts of the record that the link leads to.
     """
 
     series: Series
@@ -52,9 +52,9 @@ class NamedFile:
 def file_name(template: str | None, source: NamedFile, counter: Iterator[int]) -> str:
     """The name that ``template`` gives to the file; None stands for the default template.
 
-    ``counter`` gives the numbers of ``{#}``, one a use; one counter serves all files of an export.
-    SyntaxProblem for a brace that is not closed, UnknownName for a keyword that is not there, Refused for
-    a layout that does not suit its value and for a name of more than 127 characters.
+    ``counter`` gives the numbers of ``{#}``, one per use; one counter serves all files of an export.
+    SyntaxProblem for a brace that is not closed, UnknownName for a keyword that does not exist, Refused for a
+    layout that does not suit its value and for a name of more than 127 characters.
     """
     template = DEFAULT_TEMPLATE if template is None else template
     parts: list[str] = []
@@ -76,7 +76,7 @@ def file_name(template: str | None, source: NamedFile, counter: Iterator[int]) -
 
 
 def laid_out_keywords(template: str | None) -> list[str]:
-    """The names of keywords that a template prints by a layout of its own, as typed."""
+    """The names, as typed, of keywords that a template prints by a layout of its own."""
     fields = _FIELD.findall(template or "")
     return [name for name, layout in fields if layout and name not in _NO_KEYWORDS]
 
@@ -115,7 +115,7 @@ def _keyword_text(name: str, layout: str | None, source: NamedFile) -> str:
 
 
 def _keyword(name: str, source: NamedFile) -> Keyword:
-    """The keyword that the record has under that name, in any case; a second name leads to the first one."""
+    """The keyword that the record has under that name, in any case; a second name gives the first keyword."""
     shown = source.series.keyword(name)
     candidates = (name, _first_name(shown, source.series)) if shown else ()
     for held in source.printed:
@@ -125,14 +125,14 @@ def _keyword(name: str, source: NamedFile) -> Keyword:
 
 
 def _first_name(shown: Keyword, series: Series) -> str:
-    """The name before it in the structure if that is the same keyword, as for DATE-OBS, else its own."""
+    """The preceding name in the structure if that is the same keyword, as for DATE-OBS; else its own."""
     pairs = zip(series.keywords, series.keywords[1:], strict=False)
     before = next((first for first, second in pairs if second is shown), shown)
     return before.name if is_second_name(shown, before) else shown.name
 
 
 def _target_text(name: str, target: Mapping[str, str]) -> str:
-    """The text in the record that a linked segment leads to: JSOC looks there when a layout is given."""
+    """The text in the record that a linked segment leads to, where JSOC looks when a layout is given."""
     for held, text in target.items():
         if held.lower() == name.lower():
             return text
@@ -150,7 +150,7 @@ def _missing_value(keyword: Keyword) -> int | float | str:
 
 def _missing_text(keyword: Keyword) -> str:
     if keyword.type == "time" and not is_interval(keyword.units):
-        decimals = _DECIMALS.search(keyword.defval)  # the default is printed with the keyword's own precision
+        decimals = _DECIMALS.search(keyword.defval)  # the default has the keyword's own precision
         precision = len(decimals[1]) if decimals else 0
         return format_time(STORED_MISSING_TIME, keyword.units, precision)
     return str(_missing_value(keyword))
@@ -200,7 +200,7 @@ def printf(layout: str, value: float | str) -> str:
 
 
 def _fitted(kind: str, value: float | str) -> float | str:
-    """The argument that the C library would see: a real number where an integer is printed counts as 0."""
+    """The argument that the C library would see: a real number printed as an integer counts as 0."""
     if kind in "diouxXc" and isinstance(value, float):
         return 0
     if kind in "ouxX" and isinstance(value, int) and value < 0:

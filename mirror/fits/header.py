@@ -1,15 +1,13 @@
-"""FITS cards, the header that they are, and an archived file as far as its header goes.
+"""FITS cards, the header that they make up, and the header of an archived file.
 
-A ``Header`` keeps its cards in order, and has the few edits that an export makes.
-Names are looked up as CFITSIO does: the first card of that name. No rule about keywords is kept here.
+Cards are made from name, value and comment, and split again. Rule for editors: a card is a str with one character per
+byte (Latin-1), without padding while it is made and with 80 characters once it is in a header. What fits is decided
+as in CFITSIO 3.4x, on which JSOC's exporter is built; the grammar is FITS standard 4.0, sections 4.1 and 4.2.
 
-An archived ("as-is") FITS file, as far as its beginning tells: the header of its image, and where its data lie.
+A ``Header`` keeps its cards in order, and has the few edits that an export makes. Names are looked up as CFITSIO does:
+the first card of that name. Rules about particular keywords are elsewhere.
 
-One header card: made from name, value and comment, and taken apart again.
-
-Rule for editors: a card is a str of one character a byte (Latin-1), without padding while it is made and
-with 80 characters once it is in a header. What fits is decided here as CFITSIO 3.4x decides it, because
-JSOC's exporter is built on that; FITS standard 4.0, sections 4.1 and 4.2, is the grammar.
+``read_archive`` reads the beginning of an archived ("as-is") file: the header of its image, and where its data lie.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ def make_card(name: str, value: str, comment: str = "") -> str:
     """The card of a keyword, at most 80 characters; ``value`` is its FITS text, quotes included.
 
     Strings start in column 11, other values end in column 30 unless they are longer. A comment is cut at
-    column 80 and left out where no room is.
+    column 80, and omitted if there is no room.
     """
     card = f"{name.upper():<8}= "
     card += value[: CARD - 10] if value.startswith("'") else value.rjust(_VALUE_END - 10)
@@ -48,7 +46,7 @@ def make_card(name: str, value: str, comment: str = "") -> str:
 
 
 def finished(card: str) -> str:
-    """The card as a header holds it: blanks for what cannot be printed, 80 characters."""
+    """The card as a header has it: 80 characters, with blanks for unprintable ones."""
     return _NOT_PRINTABLE.sub(" ", card).ljust(CARD)
 
 
@@ -68,7 +66,7 @@ def quoted(text: str) -> str:
 
 
 def unquoted(value: str) -> str:
-    """The string that a FITS text stands for, without the blanks at its end; other values as they are."""
+    """The string that a FITS text stands for, without trailing blanks; other values unchanged."""
     if not value.startswith("'"):
         return value
     found = _QUOTED.match(value)
@@ -77,7 +75,7 @@ def unquoted(value: str) -> str:
 
 
 def split_card(card: str) -> tuple[str, str]:
-    """Value and comment of a card, both "" where it has none; a string value keeps its quotes.
+    """Value and comment of a card, each "" if it has none; a string value keeps its quotes.
 
     A commentary card (COMMENT, HISTORY, CONTINUE, no name) is a comment from column 9 on.
     """
@@ -101,8 +99,8 @@ def _value_at_start(rest: str) -> str:
 def string_cards(name: str, text: str, comment: str = "") -> list[str]:
     """The cards of a string of any length: the keyword's own, then CONTINUE cards.
 
-    Every card but the last ends its value with ``&``. Where the last piece would leave no room for a
-    comment of up to 47 characters, 16 characters of it go to one card more.
+    Every card but the last ends its value with ``&``. If the last piece would leave no room for a comment of up
+    to 47 characters, 16 characters of it go to one more card.
     """
     cards: list[str] = []
     rest, size, silent = text, _room(text), False
@@ -122,12 +120,12 @@ def string_cards(name: str, text: str, comment: str = "") -> list[str]:
 
 
 def _room(text: str) -> int:
-    """Characters of ``text`` that fit in one card; each quote among the first 68 takes the room of two."""
+    """How many characters of ``text`` fit in one card; each quote among the first 68 counts as two."""
     return max(STRING - text[:STRING].count("'"), 8)
 
 
 def _continued(piece: str) -> str:
-    """The quoted piece with ``&`` over its last character."""
+    """The quoted piece with ``&`` in place of its last character."""
     return f"{piece[:-3]}&'" if piece[-2] == "'" else f"{piece[:-2]}&'"
 
 
@@ -157,11 +155,11 @@ class Header:
 
     @property
     def cards(self) -> Sequence[str]:
-        """All cards in order, END left out."""
+        """All cards in order, without END."""
         return self._cards
 
     def find(self, name: str) -> int | None:
-        """Where the first card of that name stands, or None."""
+        """The position of the first card of that name, or None."""
         if self._first is None:
             self._first = {}
             for position, card in enumerate(self._cards):
@@ -177,7 +175,7 @@ class Header:
             self._cards.append(done)
 
     def append_finished(self, cards: Sequence[str]) -> None:
-        """Add cards of 80 characters, the first of which bears the name of all, at the end."""
+        """Add cards of 80 characters at the end; all have the name of the first."""
         if self._first is not None and cards:
             self._first.setdefault(name_of(cards[0]), len(self._cards))
             if len(cards) > 1:
@@ -185,11 +183,11 @@ class Header:
         self._cards.extend(cards)
 
     def replace(self, position: int, card: str) -> None:
-        """Put a card of the same name in the place of another."""
+        """Replace a card by one of the same name."""
         self._cards[position] = finished(card)
 
     def replace_string(self, position: int, cards: Iterable[str]) -> None:
-        """Put the cards of a string in the place of a card and of the CONTINUE cards behind it."""
+        """Replace a card, and the CONTINUE cards after it, by the cards of a string."""
         end = position + 1
         while end < len(self._cards) and name_of(self._cards[end]) == "CONTINUE":
             end += 1
@@ -228,10 +226,10 @@ _CARDS_OF_BLOCK = BLOCK // 80
 
 @dataclass(frozen=True, slots=True)
 class ArchivedImage:
-    """The first header with data: its cards without END, and its data unit as a range of bytes of the file.
+    """The first header with data: its cards without END, and its data unit as a byte range of the file.
 
-    ``in_primary`` is False for an image in an extension, as compressed ones are. ``stated_sum`` is the
-    ones-complement sum of the data as the file's own DATASUM tells it, None if it tells none.
+    ``in_primary`` is False for an image in an extension, such as a compressed one. ``stated_sum`` is the
+    ones-complement sum of the data according to the file's own DATASUM, None if it has none.
     """
 
     cards: tuple[str, ...]
@@ -261,7 +259,7 @@ def read_archive(head: bytes) -> ArchivedImage | None:
 
 
 def _read_header(head: bytes, start: int) -> tuple[tuple[str, ...], int] | None:
-    """The cards of the header that begins there, without END, and where its data begin."""
+    """The cards of the header at ``start``, without END, and where its data begin."""
     cards: list[str] = []
     for block_start in range(start, len(head), BLOCK):
         block = head[block_start : block_start + BLOCK].decode("latin-1")
@@ -278,7 +276,7 @@ def _read_header(head: bytes, start: int) -> tuple[tuple[str, ...], int] | None:
 
 
 def _data_size(cards: tuple[str, ...]) -> int:
-    """Bytes of the data unit, its padding included (FITS standard 4.0, section 4.4.1.1)."""
+    """Bytes of the data unit, including padding (FITS standard 4.0, section 4.4.1.1)."""
     values = {name_of(card): split_card(card)[0] for card in reversed(cards)}
     axes = [_integer(values, f"NAXIS{i + 1}") for i in range(_integer(values, "NAXIS"))]
     if not axes:

@@ -1,8 +1,8 @@
-"""Is a file that came whole? FITS by its structure: headers, and the lengths that they promise.
+"""Checks whether a file came completely: FITS by its structure, that is headers and the lengths that they state.
 
-Pure but for ``file_problem``, which reads: a check gets a function that gives bytes at an offset, and
-reads headers only, so that 12 MB take a millisecond. Problems are texts that read well after the file's
-name; None means that nothing is wrong.
+Pure except for ``file_problem``, which reads: a check gets a function that returns bytes at an offset, and reads
+only headers, so that 12 MB take a millisecond. Problems are texts that read well after the file's name; None means
+that nothing is wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Read = Callable[[int, int], bytes]
 
 BLOCK = 2880
 CARD = 80
-#: More header than any file of a telescope has; a broken one must not be read for ever.
+#: More header blocks than any telescope's file has; a broken one must not be read for ever.
 _MOST_BLOCKS = 4096
 _MOST_PADDING = 100 * BLOCK
 _FITS_NAMES = (".fits", ".fit", ".fts")
@@ -36,19 +36,19 @@ _INTEGER = re.compile(rb"= +([-+]?\d{1,18}) *(/.*)?")
 
 
 def file_problem(path: Path, name: str) -> str | None:
-    """What is wrong with the file at ``path`` that should be ``name``: FITS by its ending, or anything else."""
+    """What is wrong with the file at ``path``, which should be ``name``: FITS if that ends so, or anything else."""
     check = fits_problem if PurePosixPath(name.lower()).suffix in _FITS_NAMES else plain_problem
     return _read_file(path, lambda read, size: check(read, size, name))
 
 
 def page_problem(path: Path, name: str) -> str | None:
-    """Of a file of a web server, which may be anything, if its name says that it is data: a page in its place."""
+    """What is wrong with a web server's file: a page in place of what its name says is data."""
     data = PurePosixPath(name.lower()).suffix in _DATA_NAMES
     return _read_file(path, lambda read, _: _NO_PAGE if data and _PAGE.match(read(0, 512)) else None)
 
 
 def plain_problem(read: Read, size: int, name: str = "") -> str | None:
-    """Of a file that may be anything but empty, or a web page where none was asked for."""
+    """What is wrong with a file that may be anything: it is empty, or a web page where none was asked for."""
     if size == 0:
         return "it is empty"
     if not name.lower().endswith(_PAGE_NAMES) and _PAGE.match(read(0, 512)):
@@ -57,7 +57,7 @@ def plain_problem(read: Read, size: int, name: str = "") -> str | None:
 
 
 def fits_problem(read: Read, size: int, name: str = "") -> str | None:
-    """Of ``size`` bytes that should be a FITS file: every header, and that all data it speaks of are there."""
+    """What is wrong with ``size`` bytes that should be a FITS file: with a header, or with the data that it states."""
     problem = plain_problem(read, size)
     if problem is not None:
         return problem
@@ -70,7 +70,7 @@ def fits_problem(read: Read, size: int, name: str = "") -> str | None:
 
 
 class NotWhole(Exception):
-    """What is wrong, while the units of a file are walked through."""
+    """The problem found while going through the units of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +84,15 @@ class Unit:
 
     @property
     def where(self) -> str:
-        """What to call it."""
+        """How to name it in a message."""
         return f"HDU {self.number}"
 
     def integer(self, keyword: str, default: int | None = None) -> int:
-        """A whole number; NotWhole if it is none, or is not there and has no default."""
+        """An integer; NotWhole if it is not one, or is missing and has no default."""
         return _integer(self.cards, keyword.encode(), self.where, default)
 
     def text(self, keyword: str) -> str | None:
-        """A text, or any other value as it is written; None if it is not there."""
+        """A text, or any other value as written; None if it is missing."""
         card = self.cards.get(keyword.encode())
         if card is None:
             return None
@@ -101,7 +101,7 @@ class Unit:
 
 
 def units(read: Read, size: int) -> Iterator[Unit]:
-    """The headers of a file of ``size`` bytes, one after the other; NotWhole where one or its data are not all there."""
+    """The headers of a file of ``size`` bytes, one after the other; NotWhole if one or its data are incomplete."""
     at = number = 0
     while at < size and not (number and _is_padding(read, at, size)):
         where = f"HDU {number}"
@@ -133,7 +133,7 @@ def _header(read: Read, at: int, size: int, where: str) -> tuple[dict[bytes, byt
 
 
 def _data_length(cards: Mapping[bytes, bytes], where: str) -> int:
-    """Bytes of data that a header promises, without padding."""
+    """Bytes of data that a header states, without padding."""
     bits = _integer(cards, b"BITPIX", where)
     if bits not in {8, 16, 32, 64, -32, -64}:
         raise NotWhole(f"{where} has BITPIX {bits}")

@@ -1,18 +1,16 @@
-"""One FITS keyword: its name and value, put into a header, read back from it, and carried over into another one.
+"""One FITS keyword: its name and comment, its value, and how it gets into a header.
 
-Rule for editors: the exporter writes its keywords twice, first into a scratch header and from there,
-card by card, into the file. Several habits of exported headers come from that reading in between, so both
-steps are kept apart here: ``write`` makes the first cards, ``read`` and ``update`` the final ones.
+Rule for editors: all of this follows JSOC's exporter, even where it is odd.
 
-A keyword's value: from the text that the server printed to a number, a string or None for "missing".
+Name and comment come from the keyword's DRMS name and note. The note may begin with ``[X]`` or ``[X:type]``, which
+names the FITS keyword; a single ``-`` in a note ends its short form.
 
-Texts are those of ``jsoc_info`` after unescaping, best with the flag M=1 (``%.9G``, ``%.17G``, times with
-six decimals), else as the series prints them; both are read here by the same rules.
+The value is a number, a string or None for "missing", read from a text of ``jsoc_info`` after unescaping: best with
+the flag M=1 (``%.9G``, ``%.17G``, times with six decimals), else as the series prints it, by the same rules.
 
-From a keyword's DRMS name and note to its FITS name and comment.
-
-Rule for editors: this follows the exporter of JSOC, also where it is odd. The note may begin with
-``[X]`` or ``[X:type]``, which names the FITS keyword; a single ``-`` in a note ends its short form.
+The exporter writes keywords twice: first into a scratch header, and from there, card by card, into the file. Several
+quirks of exported headers come from the reading in between, so both steps are separate here: ``write`` makes the
+first cards, ``read`` and ``update`` the final ones.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ _STRUCTURAL = re.compile(
 )
 _NAXIS_N = re.compile(r"NAXIS\d{1,3}", re.IGNORECASE)
 _INDEXED = re.compile(r"([A-Za-z]+)[0-9]+")
-#: Stems that the exporter treats in ways of their own, or not at all.
+#: Stems that the exporter treats specially, or not at all.
 WCS_DEFAULTS = {"crpix": 0.0, "crval": 0.0, "crota": 0.0, "crder": 0.0, "csyer": 0.0, "cdelt": 1.0}
 NEVER_EXPORTED = frozenset(
     {"simple", "extend", "bzero", "bscale", "blank", "bitpix", "naxis", "end", "primekeystring"}
@@ -50,7 +48,7 @@ _UNITLESS = frozenset({"", "none", "na", "n/a"})
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A keyword's note: the FITS name it asks for, the type after the colon, and the words behind."""
+    """A keyword's note: the FITS name it asks for, the type after the colon, and the words after that."""
 
     name: str | None
     cast: str
@@ -58,7 +56,7 @@ class Note:
 
 
 def read_note(note: str) -> Note:
-    """The parts of a note; without a closed ``[X]`` as its first word, all of it is words."""
+    """The parts of a note; if its first word is no closed ``[X]``, all of it is words."""
     first, _, rest = note.lstrip(" ").partition(" ")
     if len(first) <= 2 or not (first[0] == "[" and first[-1] == "]"):
         return Note(None, "", note)
@@ -67,7 +65,7 @@ def read_note(note: str) -> Note:
 
 
 def fits_name(name: str, note: Note, *, per_segment: bool) -> str:
-    """The FITS name of DRMS keyword ``name``: its note's, else its own, else its own cut to letters and digits."""
+    """The FITS name of DRMS keyword ``name``: from its note, else its own, reduced to letters and digits if need be."""
     if note.name and (not note.cast or note.cast.lower() in _CASTS) and _usable(note.name):
         return note.name
     if _usable(name.upper()):
@@ -88,7 +86,7 @@ def _reserved(name: str) -> bool:
 
 
 def comment_text(name: str, fits: str, note: str, words: str) -> str:
-    """The comment of a card: the note's words up to a single dash, then the DRMS name if it is another."""
+    """The comment of a card: the note's words up to a single dash, then the DRMS name if it differs."""
     if not note.strip(" "):
         return note
     other = name if name.upper() != fits.upper() else ""
@@ -115,7 +113,7 @@ def _short(text: str, other: str) -> str:
 
 
 def stem_of(name: str) -> str:
-    """The name by which a treatment is chosen: lower case, and without the digits behind its letters."""
+    """The name by which a treatment is chosen: in lower case, without the digits after its letters."""
     found = _INDEXED.fullmatch(name)
     return (found[1] if found else name).lower()
 
@@ -126,7 +124,7 @@ def is_structural(name: str) -> bool:
 
 
 def has_unit(unit: str | None) -> bool:
-    """True unless the unit is one of the ways to say that there is none."""
+    """True unless the unit is one of the texts for "none"."""
     return unit is not None and unit.strip().lower() not in _UNITLESS
 
 
@@ -144,7 +142,7 @@ _INTERVAL = re.compile(
 
 
 def read_value(keyword: Keyword, text: str) -> Value:
-    """The value that ``text`` prints, None if it is missing; a time comes as seconds, an interval as its text.
+    """The value of a printed text, None if it is missing; a time is given in seconds, an interval as its text.
 
     UpstreamBroken if the text is not a value of the keyword's type.
     """
@@ -179,7 +177,7 @@ def _real(text: str, *, single: bool) -> float | None:
 
 
 def to_single(value: float) -> float:
-    """The nearest number of single precision, infinite where it is too large."""
+    """The nearest number of single precision, infinite if it is too large."""
     try:
         single: float = struct.unpack("f", struct.pack("f", value))[0]
     except OverflowError:
@@ -199,7 +197,7 @@ def _time(keyword: Keyword, text: str) -> float | str | None:
 
 
 def is_interval(unit: str) -> bool:
-    """True if a time keyword of this unit holds a length of time and no date."""
+    """True if a time keyword of this unit holds a length of time, not a date."""
     return _INTERVAL.fullmatch(unit) is not None
 
 
@@ -209,7 +207,7 @@ def time_text(seconds: float | None, unit: str) -> str:
 
 
 def real_text(value: float, digits: int) -> str | None:
-    """A real number as a FITS value of at most so many digits, with a point or an exponent; None if infinite."""
+    """A real number as a FITS value of at most ``digits`` digits, with a point or an exponent; None if infinite."""
     if not math.isfinite(value):
         return None
     text = f"{value:.{digits}G}"
@@ -219,12 +217,12 @@ def real_text(value: float, digits: int) -> str | None:
 
 
 _COMMENT_FIELD = 72  #: most characters of a comment that are read or put together
-_SMALLEST = 2.2250738585072014e-308  #: below, numbers have fewer digits and are not read
+_SMALLEST = 2.2250738585072014e-308  #: smaller numbers have fewer digits, and are not read
 _MARKED = re.compile(r" *(?:\[([ -~]+)\] +)?(?:\(([ -~]+)\) +)?([ -~]*)")
 
 
 class Kind(Enum):
-    """What a value is written as."""
+    """How a value is written."""
 
     INTEGER = "I"
     REAL = "F"
@@ -235,7 +233,7 @@ class Kind(Enum):
 class FitsKeyword:
     """A keyword on its way into a header; ``value`` None is written as an empty value field.
 
-    ``digits`` is how many a real value has at most: 9 for a DRMS float, 17 for a double.
+    ``digits`` is the most that a real value has: 9 for a DRMS float, 17 for a double.
     """
 
     name: str
@@ -271,7 +269,7 @@ def write(header: Header, keyword: FitsKeyword) -> None:
 
 
 def value_text(keyword: FitsKeyword) -> str | None:
-    """The value as it is written, None if it is missing."""
+    """The value as written; None if it is missing."""
     if isinstance(keyword.value, float):
         return real_text(keyword.value, keyword.digits)
     return None if keyword.value is None else str(keyword.value)
@@ -288,7 +286,7 @@ def _append_commentary(header: Header, name: str, text: str) -> None:
 
 
 def _write_unit(header: Header, keyword: FitsKeyword) -> None:
-    """Put ``[unit]`` before the comment of the first card of that name, in the place of a ``[...]`` there."""
+    """Put ``[unit]`` before the comment of the first card of that name, in place of a ``[...]`` there."""
     position = header.find(keyword.name)
     if position is None or not has_unit(keyword.unit):
         return
@@ -303,9 +301,9 @@ def _write_unit(header: Header, keyword: FitsKeyword) -> None:
 
 
 def read(header: Header, name: str, kind: Kind) -> FitsKeyword | None:
-    """The keyword as its first card tells it; None if it is not there or cannot be read.
+    """The keyword according to its first card; None if that is missing or unreadable.
 
-    A ``[unit]`` and a ``(word)`` at the start of the comment are taken off, each only if more follows;
+    A ``[unit]`` and a ``(word)`` at the start of the comment are removed, each only if more follows;
     ``(MISSING)`` makes the value missing, any other word is lost.
     """
     if name.lower() in COMMENTARY:
@@ -343,7 +341,7 @@ def _unmarked(name: str, kind: Kind, value: float | str | None, comment: str) ->
 
 
 def update(header: Header, keyword: FitsKeyword) -> None:
-    """Put the keyword in the place of the card of its name, or at the end; COMMENT and HISTORY go to the end."""
+    """Replace the card of the keyword's name, or add one at the end; COMMENT and HISTORY go to the end."""
     if keyword.commentary:
         header.remove_all(keyword.name.upper())
         _append_commentary(header, keyword.name.upper(), str(keyword.value))
@@ -368,7 +366,7 @@ def update(header: Header, keyword: FitsKeyword) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What becomes of a keyword: its cards in the scratch header, how it is read there, its final cards."""
+    """Both steps of a keyword: its cards in the scratch header, how it is read there, its final cards."""
 
     scratch: tuple[str, ...]
     found: FitsKeyword | None
@@ -376,9 +374,9 @@ class Written:
 
 
 def written(keyword: FitsKeyword, text: str | None) -> Written:
-    """Both steps for a keyword that no other shares its name with, and that is no COMMENT or HISTORY.
+    """Both steps for a keyword that shares its name with no other, and is no COMMENT or HISTORY.
 
-    ``text`` is ``value_text(keyword)``: two keywords may be equal and be written differently, as 0. and -0. are.
+    ``text`` is ``value_text(keyword)``: equal keywords may be written differently, such as 0. and -0.
     """
     scratch, final = Header(), Header()
     write(scratch, keyword)
@@ -389,7 +387,7 @@ def written(keyword: FitsKeyword, text: str | None) -> Written:
 
 
 def put(header: Header, done: Written) -> None:
-    """``update`` of ``header`` with what was read."""
+    """``update`` the header with what was read."""
     if done.found is None:
         return
     position = header.find(done.found.name)

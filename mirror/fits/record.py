@@ -1,7 +1,7 @@
-"""The FITS keywords of a record: which of its keywords an export writes, and as what.
+"""The FITS keywords of a record: which of its keywords an export writes, and how.
 
 Pure: a record's texts and its series' structure in, a list of ``FitsKeyword`` out, in the order of the
-series. A keyword that cannot be written stops the whole file, as it does at JSOC.
+series. A keyword that cannot be written fails the whole file, as at JSOC.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _NOT_IN_COMMENTS = re.compile(r"[^ -~]")
 class RecordValues:
     """One record: its number and, by keyword name, the texts of its values, unescaped.
 
-    ``exact`` says that the texts were printed with full precision (``jsoc_info`` with M=1); a file made
-    of other texts has the digits that the series prints, and its maker should say so.
+    ``exact``: the texts were printed with full precision (``jsoc_info`` with M=1). A file made of other texts has
+    the digits that the series prints, which should be stated.
     """
 
     recnum: int
@@ -47,7 +47,7 @@ class RecordValues:
 
 
 class SegmentKeywords:
-    """What the exports of one segment write; what does not depend on the record is worked out once."""
+    """The keywords in exports of one segment; what does not depend on the record is computed once."""
 
     def __init__(self, series: Series, segment: str) -> None:
         """UnknownName if the series has no such segment."""
@@ -61,7 +61,7 @@ class SegmentKeywords:
         self._treated: dict[tuple[int, str], Treated] = {}
 
     def of(self, record: RecordValues) -> list[FitsKeyword]:
-        """The record's keywords, then four about the record.
+        """The record's keywords, followed by four about the record.
 
         Refused if a keyword cannot be written, UnknownName if the record lacks a value, UpstreamBroken if a
         text is not a value of its keyword's type.
@@ -79,9 +79,9 @@ class SegmentKeywords:
 
 
 def own_keywords(series: Series) -> Iterator[Keyword]:
-    """The keywords that are stored or linked, in order: no implicit ones, and no second names.
+    """The stored and linked keywords, in order: no implicit ones, and no second names.
 
-    The server shows a keyword once more behind itself, under the name that its note gives it.
+    The server repeats a keyword directly after itself, under the name that its note gives.
     """
     last: Keyword | None = None
     for keyword in series.keywords:
@@ -94,7 +94,7 @@ def own_keywords(series: Series) -> Iterator[Keyword]:
 
 
 def is_second_name(keyword: Keyword, before: Keyword) -> bool:
-    """True if the structure shows ``before`` once more as ``keyword``, under the name that its note gives."""
+    """True if ``keyword`` repeats ``before`` in the structure, under the name that its note gives."""
     return (
         keyword.name != before.name
         and read_note(before.note).name == keyword.name
@@ -107,7 +107,7 @@ def _about(record: RecordValues, series: Series, segment: str) -> Iterator[FitsK
     yield FitsKeyword("RECNUM", Kind.INTEGER, record.recnum, "Recnum")
     yield FitsKeyword("DRMS_ID", Kind.STRING, f"{series.name}:{record.recnum}:{segment}", "DRMS ID")
     yield FitsKeyword("PRIMARYK", Kind.STRING, keys, "DRMS primary key")
-    # The value is the word itself: JSOC hands over the keyword's name in its place.
+    # The value is the word itself: JSOC passes the keyword's name instead of a value.
     yield FitsKeyword("LICENSE", Kind.STRING, "LICENSE", "CC0 1.0")
 
 
@@ -116,9 +116,9 @@ def _about(record: RecordValues, series: Series, segment: str) -> Iterator[FitsK
 
 @dataclass(frozen=True, slots=True)
 class Treated:
-    """How a keyword is written, whatever its value: under which name and comment, and by which rule.
+    """How a keyword is written, whatever its value: its name and comment, and the rule.
 
-    ``keyword`` has the name that the record has it by.
+    ``keyword`` has the name that it has in the record.
     """
 
     keyword: Keyword
@@ -158,9 +158,9 @@ def _check_link(keyword: Keyword, text: str) -> None:
 
 
 def _held(shown: Keyword, record: RecordValues, place: int) -> str:
-    """The name that the record has the keyword by: ``NAME_003`` for one of segment 3 alone.
+    """The keyword's name in the record: ``NAME_003`` for one of segment 3 alone.
 
-    The structure of a series shows keywords that every segment has its own of once, without the number.
+    The structure of a series shows keywords that each segment has only once, without the number.
     """
     if shown.name in record.texts:
         return shown.name
@@ -171,7 +171,7 @@ def _held(shown: Keyword, record: RecordValues, place: int) -> str:
 
 
 def as_bytes(text: str) -> str:
-    """The text as one character a byte: Latin-1 as it is, anything else as the bytes of UTF-8."""
+    """The text with one character per byte: Latin-1 unchanged, anything else as the bytes of UTF-8."""
     return text if _LATIN_1.search(text) is None else text.encode().decode("latin-1")
 
 
@@ -211,7 +211,7 @@ def _date(treated: Treated, value: Value) -> Iterator[FitsKeyword]:
 
 
 def _with_default(treated: Treated, value: Value, default: float) -> FitsKeyword:
-    """A keyword of the world coordinates, which has a default; it goes by its DRMS name."""
+    """A keyword of the world coordinates, which has a default; its DRMS name is used."""
     keyword = treated.keyword
     if value is None and keyword.type not in ("float", "double"):
         raise Refused(f"keyword {keyword.name} is missing and of type {keyword.type}; expected a real")
@@ -220,5 +220,5 @@ def _with_default(treated: Treated, value: Value, default: float) -> FitsKeyword
 
 
 def _held_name(keyword: Keyword) -> str:
-    """The keyword's name in the record that holds its value: at the end of the link for a linked one."""
+    """The keyword's name in the record that has its value: for a linked one, at the end of the link."""
     return keyword.name if keyword.linkinfo is None else keyword.linkinfo.partition("->")[2] or keyword.name

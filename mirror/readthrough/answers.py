@@ -51,7 +51,7 @@ RECNUM = "*recnum*"
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The records of a question in order; ``fresh`` if checked recently enough, by ``checked_at`` at the latest.
+    """The records of a question in order; ``fresh`` if checked recently enough. ``checked_at`` is the oldest check.
 
     ``whole``: they come from asking JSOC the whole question, unchanged.
     """

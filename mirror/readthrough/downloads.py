@@ -88,7 +88,7 @@ class Download:
 
     @property
     def is_being_kept(self) -> bool:
-        """Whether all has come, and only the store has still to do with it."""
+        """Whether everything has come, and only the store still has work to do."""
         return self._whole and not self.blob.done()
 
     def _can_begin(self) -> bool:
@@ -213,7 +213,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 MOST_UNANNOUNCED = 4 << 30
 
 
-#: Seconds that files which have come whole have to be kept when the mirror stops: clients may have them already.
+#: Seconds at a stop for keeping files that have come completely, since clients may have them already.
 KEEPING = 30.0
 #: Most bytes of an answer that is not the file, but a page that says why.
 MOST_OTHER = 1 << 20

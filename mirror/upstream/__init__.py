@@ -1,1 +1,1 @@
-"""The way to the archive: HTTP, manners, and what the mirror asks as typed functions."""
+"""The client of the archive: HTTP, pacing, and what the mirror asks as typed functions."""

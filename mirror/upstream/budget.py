@@ -1,17 +1,16 @@
 """What may be asked of JSOC in an hour and in a day, and who waits when that is used up.
 
-1. Everything that JSOC sends counts: the records of any answer, and all bytes. The periods are those that end
-   now: an hour of records, a day of bytes, whenever one looks.
-2. What nobody waits for (fills, subscriptions, checks, the inbox) waits for its part of the budget, and goes on by
-   itself when enough of what was used is old enough. Among those that wait the priority decides. What is wanted
-   is reserved before it is asked for, so that many that begin together do not exceed a limit together. What is
-   larger than a quarter of a limit (MOST_AT_ONCE) goes when a quarter is free: people's questions, which always
-   use a little, would otherwise keep it waiting for good.
-3. People's small questions never wait and are never refused: SMALL_RECORDS records and SMALL_BYTES bytes of each
-   question, and of each person PERSON_BYTES bytes in a day. What a question takes beyond that while a limit is used
-   up is refused, with the moment from which on there is more. An export is one question, and is tried again then.
-4. Whoever needs what is waiting raises its claim, and that lets it go at once.
-5. What waits here holds no connection, no place among the requests, and no room in memory.
+1. Everything that JSOC sends counts: the records of any answer, and all bytes. The periods always end now: the last
+   hour for records, the last day for bytes.
+2. Background work (fills, subscriptions, checks, the inbox) waits for its part of the budget, and continues by itself
+   when enough of the use is old enough; priority decides who is next. The need is reserved before the request, so that
+   many that start together do not exceed a limit together. A need larger than a quarter of a limit (MOST_AT_ONCE)
+   goes when a quarter is free: otherwise people's questions, which always use a little, would keep it waiting for good.
+3. People's small questions never wait and are never refused: SMALL_RECORDS records and SMALL_BYTES bytes for each
+   question, PERSON_BYTES bytes a day for each person. What a question takes beyond that while a limit is used up is
+   refused, with the time at which there will be more. An export is one question, and is tried again then.
+4. A person who needs what is waiting raises its claim, which lets it go at once.
+5. What waits here holds no connection, no place among the requests, and no memory.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ HOUR, DAY = 3600.0, 86400.0
 SMALL_RECORDS, SMALL_BYTES, PERSON_BYTES = 10_000, 100_000_000, 5_000_000_000
 #: People whose bytes are remembered.
 MOST_PEOPLE = 1000
-#: Parts of a period: what was used counts until all of its part is older than the period.
+#: Parts of a period: use counts until its whole part is older than the period.
 PARTS = 60
-#: Bytes from which on something without records is a file, and what an earlier size counts still after another.
+#: From FILE bytes on an answer without records is a file; FADES is the weight of earlier sizes after each new one.
 FILE, FADES = 100_000, 0.9
-#: The part of a limit that has to be free for what is larger than that.
+#: The divisor of a limit: this part of it must be free for a larger need.
 MOST_AT_ONCE = 4
-#: Seconds after which whoever waits looks at the clock again, which may have been set.
+#: Seconds after which waiters look at the clock again, since it may have been set.
 LONGEST_NAP = 60.0
 
 
 @dataclass(slots=True)
 class _Question:
-    """What a person, or a job for one, asks for in one request: how much it has taken of JSOC so far."""
+    """One request of a person, or of a job for one: how much it has taken from JSOC so far."""
 
     who: str
     records: int = 0
@@ -60,7 +59,7 @@ _question: ContextVar[_Question | None] = ContextVar("question", default=None)
 
 @contextmanager
 def asking(who: str) -> Iterator[None]:
-    """What is asked of JSOC while this is open, also in tasks that begin meanwhile, is one question of ``who``."""
+    """Everything asked of JSOC while this is open, also by tasks that start meanwhile, is one question of ``who``."""
     token = _question.set(_Question(who))
     try:
         yield
@@ -69,14 +68,14 @@ def asking(who: str) -> Iterator[None]:
 
 
 def person() -> str:
-    """For whom what runs here and now asks JSOC; "" for the mirror itself."""
+    """On whose behalf the current task asks JSOC; "" for the mirror itself."""
     question = _question.get()
     return "" if question is None else question.who
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Records and bytes: what is used, wanted or allowed."""
+    """Records and bytes that are used, wanted or allowed."""
 
     records: int = 0
     bytes: int = 0
@@ -90,7 +89,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
-    """Records in an hour and bytes in a day; None: any number."""
+    """Records per hour and bytes per day; None: any number."""
 
     records: int | None = None
     bytes: int | None = None
@@ -110,30 +109,30 @@ class Hold:
 
 
 class Period:
-    """How much there was in the last ``seconds``."""
+    """The use of the last ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._width = seconds / PARTS
         self._parts: dict[int, int] = {}
-        self._others: dict[int, int] = {}  #: the same of other mirrors, which have the budget together with this one
+        self._others: dict[int, int] = {}  #: the same for other mirrors that share the budget
         self._sum = 0
-        self._tidied: int | None = None  #: the part in which that was last done
+        self._tidied: int | None = None  #: the part in which old parts were last removed
 
     def add(self, amount: int, now: float) -> None:
-        """There was so much more now."""
+        """Add use now."""
         self._tidy(now)
         part = int(now // self._width)
         self._parts[part] = self._parts.get(part, 0) + amount
         self._sum += amount
 
     def used(self, now: float) -> int:
-        """How much there was in the period that ends now."""
+        """The use in the period that ends now."""
         self._tidy(now)
         return self._sum
 
     def until(self, most: int, now: float) -> float:
-        """From when on no more than ``most`` counts, in Unix seconds; ``now`` if that is so already."""
+        """When no more than ``most`` will count, in Unix seconds; ``now`` if that is already so."""
         over, moment = self.used(now) - max(0, most), now
         for part, amount in sorted([*self._parts.items(), *self._others.items()]):
             if over <= 0:
@@ -142,18 +141,18 @@ class Period:
         return moment
 
     def parts(self) -> list[tuple[int, int]]:
-        """What ``restore`` takes."""
+        """The use in the form that ``restore`` takes."""
         return sorted(self._parts.items())
 
     def restore(self, parts: Sequence[tuple[int, int]]) -> None:
-        """What there was before a restart counts too."""
+        """Count the use from before a restart too."""
         for part, amount in parts:
             self._parts[part] = self._parts.get(part, 0) + amount
             self._sum += amount
         self._tidied = None
 
     def share(self, parts: Mapping[int, int]) -> None:
-        """What other mirrors used counts too; in place of what was said before."""
+        """Count other mirrors' use too, in place of what was set before."""
         self._others, self._tidied = dict(parts), None
 
     def _ends(self, part: int) -> float:
@@ -164,7 +163,7 @@ class Period:
         if current == self._tidied:
             return
         ahead = sum(self._parts.pop(part) for part in [p for p in self._parts if p > current])
-        if ahead:  # the clock was set back: it was used all the same, at the latest now
+        if ahead:  # the clock was set back: the use counts all the same, as of now at the latest
             self._parts[current] = self._parts.get(current, 0) + ahead
         self._parts = {part: amount for part, amount in self._parts.items() if self._ends(part) > now}
         self._others = {part: amount for part, amount in self._others.items() if self._ends(part) > now}
@@ -181,9 +180,9 @@ class _Waiting:
 
 
 class _Queue:
-    """Those that wait for one thing; the first is that of the highest priority which has waited for longest.
+    """Waiters for one thing: first the one with the highest priority that has waited longest.
 
-    A fill of a series has thousands of chunks, so everything here takes about as long for many as for few.
+    A fill of a series has thousands of chunks, so every operation takes about as long for many as for few.
     """
 
     def __init__(self) -> None:
@@ -191,16 +190,16 @@ class _Queue:
         self.length = 0
 
     def add(self, waiting: _Waiting) -> None:
-        """One more waits."""
+        """Add a waiter."""
         self.length += 1
         self.moved(waiting)
 
     def moved(self, waiting: _Waiting) -> None:
-        """The priority of one that waits has risen."""
+        """Move a waiter whose priority has risen."""
         heappush(self._heap, (waiting.claim.priority, waiting.arrival, waiting))
 
     def remove(self, waiting: _Waiting) -> None:
-        """One does not wait any more."""
+        """Remove a waiter."""
         waiting.gone = True
         self.length -= 1
 
@@ -222,16 +221,16 @@ class Budget:
         self._taken = Need()  #: the sum of what is reserved
         self._queues = (_Queue(), _Queue())  #: for records, and for files
         self._arrivals = 0
-        self._typical = Need()  #: a large answer, a large file, as they came last
+        self._typical = Need()  #: of recent large answers and large files
         self._people: Bounded[str, Period] = Bounded(MOST_PEOPLE)
 
     # ---- for those who ask ---------------------------------------------------------------------------
 
     @asynccontextmanager
     async def turn(self, claim: Claim, need: Need | None = None) -> AsyncIterator[None]:
-        """Waits until about so much more may be asked for, and reserves it until the end of the ``async with``.
+        """Wait until about ``need`` more may be asked for, and reserve it until the end of the ``async with``.
 
-        Without ``need`` it is taken to be what the last one was. A claim that has its turn already does not wait.
+        Without ``need`` recent answers are the estimate. A claim that already has its turn does not wait.
         """
         if claim in self._reserved:
             yield
@@ -250,11 +249,11 @@ class Budget:
 
     @property
     def file(self) -> Need:
-        """What a file is taken to need."""
+        """The estimated need of a file."""
         return Need(0, max(1, self._typical.bytes))
 
     def check(self, claim: Claim) -> None:
-        """OverBudget for what a person asks for, if a limit is used up and the question is not a small one."""
+        """Raise OverBudget for a person's question if a limit is used up and the question is not small."""
         question, now = _question.get(), self._now()
         if claim.priority > Priority.PEOPLE or question is None:
             return
@@ -267,7 +266,7 @@ class Budget:
             raise OverBudget(f"{hold}. Cached data and small searches are still served", hold.until)
 
     def count(self, records: int, size: int, claim: Claim) -> None:
-        """JSOC sent so much for a claim."""
+        """Count what JSOC sent for a claim."""
         now, typical, question = self._now(), self._typical, _question.get()
         spent = self._hold(Need(1, 1)) is not None
         self._records.add(records, now)
@@ -286,18 +285,18 @@ class Budget:
     # ---- for those who look --------------------------------------------------------------------------
 
     def configure(self, limits: BudgetLimits) -> None:
-        """Other limits hold from now on."""
+        """Set the limits."""
         self._limits = limits
         self.look()
 
     def look(self) -> None:
-        """Have those look again whose turn is next."""
+        """Wake the next waiters, to look again."""
         for queue in self._queues:
             if (first := queue.first()) is not None:
                 first.woken.set()
 
     def hold(self) -> Hold | None:
-        """Why and until when nothing is asked for that nobody waits for; None if it is."""
+        """Why, and until when, background work is held back; None if it is not."""
         firsts = [first for queue in self._queues if (first := queue.first()) is not None]
         holds = [self._hold(need) for need in (self._typical, *(first.need for first in firsts))]
         return max((hold for hold in holds if hold is not None), key=lambda hold: hold.until, default=None)
@@ -309,16 +308,16 @@ class Budget:
 
     @property
     def limits(self) -> BudgetLimits:
-        """The limits that hold."""
+        """The limits in force."""
         return self._limits
 
     def used(self) -> Need:
-        """What was used in the last hour, and in the last day."""
+        """The records used in the last hour, and the bytes used in the last day."""
         now = self._now()
         return Need(self._records.used(now), self._bytes.used(now))
 
     def spread(self, records: int, size: int) -> float:
-        """Seconds over which the budget spreads so much; 0 if all of it may come at once."""
+        """Seconds over which the budget spreads such an amount; 0 if all of it may come at once."""
         now = self._now()
         waits = [0.0]
         for period, limit, amount in self._each(Need(records, size)):
@@ -330,18 +329,18 @@ class Budget:
     # ---- over a restart ------------------------------------------------------------------------------
 
     def state(self) -> dict[str, list[tuple[int, int]]]:
-        """What was used, as plain JSON."""
+        """The use, as plain JSON."""
         return {"records": self._records.parts(), "bytes": self._bytes.parts()}
 
     def restore(self, state: Mapping[str, Sequence[tuple[int, int]]]) -> None:
-        """What was used before a restart counts too."""
+        """Count the use from before a restart too."""
         self._records.restore(state.get("records", ()))
         self._bytes.restore(state.get("bytes", ()))
 
     # ---- with other mirrors --------------------------------------------------------------------------
 
     def share(self, others: Mapping[str, Mapping[int, int]]) -> None:
-        """What other mirrors used, as the parts that ``state`` gives, in place of what was said before."""
+        """Count other mirrors' use, in parts as ``state`` gives them, in place of what was set before."""
         self._records.share(others.get("records", {}))
         self._bytes.share(others.get("bytes", {}))
         self.look()
@@ -369,7 +368,7 @@ class Budget:
             self.look()
 
     async def _nap(self, waiting: _Waiting, *, first: bool) -> None:
-        """Until it is worth another look; those behind the first are woken when that has gone."""
+        """Sleep until another look is worthwhile; those behind the first are woken when it has gone."""
         waiting.woken.clear()
         if not first:
             await waiting.woken.wait()
@@ -381,7 +380,7 @@ class Budget:
                 await waiting.woken.wait()
 
     def _each(self, need: Need) -> Iterator[tuple[Period, int, int]]:
-        """The periods that have a limit, with it and with an amount."""
+        """The periods that have a limit, each with that and the amount needed."""
         for period, limit, amount in (
             (self._records, self._limits.records, need.records),
             (self._bytes, self._limits.bytes, need.bytes),
@@ -399,7 +398,7 @@ class Budget:
         )
 
     def _hold(self, need: Need) -> Hold | None:
-        """Why so much may not be asked for now, whatever is reserved."""
+        """Why ``need`` may not be asked for now, apart from reservations."""
         now, holds = self._now(), []
         for period, limit, amount in self._each(need):
             until = period.until(limit - _at_once(amount, limit), now)
@@ -415,5 +414,5 @@ class Budget:
 
 
 def _at_once(amount: int, limit: int) -> int:
-    """What has to be free of a limit for so much: something of it, and not all."""
+    """How much of a limit must be free for an amount: at least something, and never all."""
     return max(1, min(amount, limit // MOST_AT_ONCE))

@@ -1,8 +1,8 @@
-"""The upstream archive as functions: one for each thing the mirror asks it, typed values both ways.
+"""The upstream archive as functions: one for each thing that the mirror asks, with typed values both ways.
 
-Every request takes its turn with the pacer, is decoded and checked whole, and is told to ``on_request``
-once for each attempt. Errors are UpstreamUnreachable, UpstreamBroken and UpstreamRefused, and BadRequest
-for what cannot be said in Latin-1.
+Every request takes its turn with the pacer, is decoded and checked as a whole, and is reported to ``on_request``
+once per attempt. Errors are UpstreamUnreachable, UpstreamBroken and UpstreamRefused, and BadRequest for what
+cannot be written in Latin-1.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
-#: The database that drms names to showextseries, and the only one the public may ask.
+#: The database that drms names to showextseries, and the only public one.
 DBHOST = "hmidb2"
-#: Records that are looked at without asking the budget: a first, a last, a sample.
+#: Up to this many records are read without asking the budget: a first, a last, a sample.
 FEW = 100
 #: Answers from this size on are decoded in a thread, so that the event loop goes on.
 LARGE = 256 * 1024
-#: Bytes of the answers that do not grow with what was asked: lists of series and of files, structures; and those that
-#: tell little more than a number.
+#: Most bytes of answers that do not grow with the question: lists of series and of files, structures; and of those
+#: with little more than a number.
 LARGEST_LIST, LARGEST_NUMBER = 32 << 20, 64 << 10
 _OUTCOMES: dict[type[UpstreamError], Outcome] = {
     UpstreamUnreachable: "unreachable",
@@ -93,8 +93,8 @@ _OUTCOMES: dict[type[UpstreamError], Outcome] = {
 class Exchange:
     """One attempt at one request, for counters and logs.
 
-    ``series`` is "" where the request is not about one, in lower case otherwise; ``bytes`` counts the
-    body after decompression, ``records`` those of an rs_list; ``seconds`` is how long it took.
+    ``series`` is in lower case, "" if the request is not about one; ``bytes`` counts the body after
+    decompression, ``records`` those of an rs_list; ``seconds`` is how long it took.
     """
 
     program: str
@@ -117,10 +117,10 @@ class UpstreamClient:
     """The archive at ``url``. ``timeout`` is in seconds; at most ``queries`` run at a time.
 
     While ``allowed`` says no, nothing is asked, and NotHeld is raised. ``pacer`` replaces the default one, which
-    repeats and gives up as ``mirror.upstream.pacing`` says. Records and files wait for the ``budget``, or raise
-    OverBudget; counts, structures and the like are small whoever asks. ``structure`` gives the structure of a series
-    where it is known: with it every record of an answer is compared with what was asked. ``slot`` gives one of the
-    places that several mirrors have together, of the kind "query" or "download".
+    repeats and gives up as in ``mirror.upstream.pacing``. Records and files wait for the ``budget``, or raise
+    OverBudget; counts, structures and the like are small whoever asks. ``structure`` gives the structure of a series,
+    if known, by which every record of an answer is compared with the question. ``slot`` gives one of the places that
+    several mirrors share, of the kind "query" or "download".
     """
 
     def __init__(
@@ -140,11 +140,11 @@ class UpstreamClient:
     ) -> None:
         self._slot = slot or _no_slot
         self._structure = structure
-        #: The most records of one place, by the series and the prime keys that may have any value there.
+        #: The most records at one place, by series and the prime keys that may have any value there.
         self._per_place: dict[object, int] = {}
         self._transport = Transport(url, timeout=timeout, agent=agent or user_agent(None), onward=onward)
         self._pacer = pacer or Pacer(queries)
-        self._downloads = Turnstile(1)  # JSOC asks for one connection that downloads
+        self._downloads = Turnstile(1)  # JSOC asks for one download connection at a time
         self._on_request = on_request
         self._allowed = allowed
         self._budget = budget or Budget(BudgetLimits(), time.time)
@@ -159,7 +159,7 @@ class UpstreamClient:
         return await self._ask(_about(request, lambda data: _structure(data, hint)), priority)
 
     async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
-        """By what formats the keywords of a series print, as ``mirror.wire.show_info.decode_formats`` has them."""
+        """The formats by which the keywords of a series print, as from ``mirror.wire.show_info.decode_formats``."""
         asked = _Question("show_info", formats_query(series), decode_formats, series=series.lower())
         return await self._ask(asked, priority)
 
@@ -170,9 +170,9 @@ class UpstreamClient:
     async def rs_list(self, request: RsListRequest, priority: Priority | Claim = Priority.PEOPLE) -> RsList:
         """Records as columns: all that were asked for by name, in that order, each with ``count`` values.
 
-        UpstreamBroken if a record was not asked for, or, where that can be counted, if some are lacking: see
+        UpstreamBroken if a record was not asked for, or if some are lacking, where that can be counted: see
         ``mirror.upstream.verification``. For that, rs_summary is asked once unless the answer fills the question, and
-        one record beside it if the answer is empty.
+        one record beside the span if the answer is empty.
         """
         question = Question.of(request, self._structure)
         answer = await self._records(question, priority)
@@ -181,7 +181,7 @@ class UpstreamClient:
         counted = await self.rs_summary(request.ds, priority)
         least = question.most(counted)
         if answer.count < least:
-            # There may have been more since; of an answer that is given after the count none may lack.
+            # There may be new records; an answer given after the count must not lack any.
             answer = await self._records(question, priority)
         if answer.count < least:
             raise UpstreamBroken(
@@ -194,7 +194,7 @@ class UpstreamClient:
         return answer
 
     async def _prove_empty(self, question: Question, priority: Priority | Claim) -> None:
-        """UpstreamBroken if there is no record beside an empty span either, although the series has some."""
+        """Raise UpstreamBroken if there is no record beside an empty span either, although the series has some."""
         asked = False
         for request in question.neighbours():
             asked = True
@@ -221,7 +221,7 @@ class UpstreamClient:
             return await self._ask(replace(asked, large=True), claim)
 
     def _learn(self, question: Question, answer: RsList) -> None:
-        """Remember how many records a place may have, so that later answers prove themselves whole."""
+        """Remember how many records a place may have, so that later answers show that they are complete."""
         density, kind = question.density(answer), question.unrestricted
         if density is not None:
             self._per_place[kind] = max(density, self._per_place.get(kind, 1))
@@ -253,7 +253,7 @@ class UpstreamClient:
     async def export(
         self, request: FetchRequest, priority: Priority | Claim = Priority.PEOPLE
     ) -> ExportAnswer:
-        """What jsoc_fetch says to a request or a question about one, errors of its own included."""
+        """What jsoc_fetch answers to a request, or a question about one, including its own errors."""
         return await self._ask(
             _Question("jsoc_fetch", encode_fetch(request), lambda x: _exported(request, decode_answer(x))), priority
         )
@@ -268,7 +268,7 @@ class UpstreamClient:
     ) -> AsyncIterator[Passthrough]:
         """A file of the archive, streamed; one at a time, and not repeated here.
 
-        ``still`` is awaited when it is its turn: what that raises ends it before anything is asked.
+        ``still`` is awaited when its turn comes: if it raises, nothing is asked.
         """
         came = 0
 
@@ -302,8 +302,8 @@ class UpstreamClient:
     ) -> AsyncIterator[Passthrough]:
         """Any other request of a client, streamed through, and never repeated.
 
-        Questions to programs take their turn with all others, and do not wait for what is downloaded; all
-        else counts as a download.
+        Questions to programs take their turn with all others, and do not wait for downloads; anything else
+        counts as a download.
         """
         came = 0
 
@@ -348,7 +348,7 @@ class UpstreamClient:
         return await self._pacer.run(lambda: self._attempt(question, claim), claim)
 
     def _insist_on_leave(self) -> None:
-        """Also what waited for its turn is not asked any more once the mirror is offline."""
+        """Raise once the mirror is offline, also for what has waited for its turn."""
         if not self._allowed():
             raise NotHeld("the mirror is offline")
 
@@ -380,7 +380,7 @@ class UpstreamClient:
 
 @dataclass(frozen=True)
 class _Question(Generic[T]):
-    """What is asked of one program, how its answer is read, and how many records that holds."""
+    """A request to one program, how its answer is decoded, and how many records that has."""
 
     program: str
     params: Mapping[str, str]
@@ -388,11 +388,11 @@ class _Question(Generic[T]):
     series: str = ""
     records: Callable[[T], int] = lambda _: 0
     aged: Callable[[T, float], T] = lambda answer, _: answer
-    large: bool = False  #: it may be, and the budget is asked first
+    large: bool = False  #: the answer may be, so the budget is asked first
     most: int = LARGEST_LIST
 
     async def decoded(self, data: bytes) -> T:
-        """The answer; a large one is read in a thread, so that the event loop goes on."""
+        """The answer; a large one is decoded in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.decode, data) if len(data) >= LARGE else self.decode(data)
 
 
@@ -412,18 +412,18 @@ def _about(
 
 
 def _aged(answer: RsList, age: float) -> RsList:
-    """The answer of another mirror, which knows how old it is."""
+    """The answer with its age, which another mirror stated."""
     return replace(answer, age=age) if age else answer
 
 
 def series_of(ds: str) -> str:
-    """The name that a record set begins with, as it is written; "" if it begins with none."""
+    """The name that a record set begins with, as written; "" if there is none."""
     found = re.match(r"\s*([\w.]*)", ds)
     return found[1] if found else ""
 
 
 def checked(request: RsListRequest, answer: RsList) -> RsList:
-    """The answer; UpstreamBroken if it is not what was asked for, as far as the request can tell."""
+    """The answer; UpstreamBroken if the request alone shows that it is not what was asked for."""
     columns = (
         ("keywords", request.keys, answer.keywords),
         ("links", request.links, answer.links),
@@ -438,7 +438,7 @@ def checked(request: RsListRequest, answer: RsList) -> RsList:
 
 
 def _structure(data: bytes, hint: str) -> Series:
-    """The structure that was asked for; UpstreamBroken if no series can have it."""
+    """Decode the requested structure; UpstreamBroken if no series can have it."""
     series = decode_series_struct(data, name_hint=hint)
     problem = structure_problem(series)
     if problem is not None:
@@ -454,7 +454,7 @@ def _summary(data: bytes) -> int:
 
 
 def _listed(entries: tuple[SeriesEntry, ...]) -> tuple[SeriesEntry, ...]:
-    """A list of series; UpstreamBroken if it names what no series is called, or one twice."""
+    """A list of series; UpstreamBroken if it has an impossible name, or a name twice."""
     for entry in entries:
         if SERIES_NAME.fullmatch(entry.name) is None:
             raise UpstreamBroken(f"the list of series has {entry.name[:80]!r}; expected names such as hmi.m_45s")
@@ -464,7 +464,7 @@ def _listed(entries: tuple[SeriesEntry, ...]) -> tuple[SeriesEntry, ...]:
 
 
 def _exported(request: FetchRequest, answer: ExportAnswer) -> ExportAnswer:
-    """What jsoc_fetch says of this request; UpstreamBroken if it is about another one, or names other records."""
+    """jsoc_fetch's answer to this request; UpstreamBroken if it is about another one, or names other records."""
     if isinstance(request, StatusRequest | RepeatRequest):
         if isinstance(answer, Immediate):
             raise UpstreamBroken(f"export {request.request_id}: the answer to a new request came")

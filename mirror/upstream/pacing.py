@@ -1,4 +1,4 @@
-"""Manners towards JSOC: few requests at a time, people first, patience after failures.
+"""Paces requests to JSOC: few at a time, people first, with pauses after failures.
 
 Three parts, each usable alone: ``Turnstile`` says who goes next, ``Circuit`` (a value) whether to ask at
 all, ``Retries`` (a value) how long to wait before asking again; ``Pacer`` puts them together. Clock,
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class Priority(IntEnum):
-    """Who waits for the answer; the lower goes first."""
+    """Who waits for the answer; the lowest goes first."""
 
     PEOPLE = 0
     SOON = 1  #: a subscription that goes before the others
     SUBSCRIPTION = 2
-    SPARE = 3  #: one that waits for all others
+    SPARE = 3  #: a subscription that waits for all others
 
 
 _attended: ContextVar[bool] = ContextVar("attended", default=True)
@@ -39,7 +39,7 @@ _attended: ContextVar[bool] = ContextVar("attended", default=True)
 
 @contextmanager
 def unattended() -> Iterator[None]:
-    """Nobody waits for what is asked for while this is open: claims of people are made as of a subscription."""
+    """While this is open nobody waits: claims with the priority of people get that of a subscription."""
     token = _attended.set(False)
     try:
         yield
@@ -52,7 +52,7 @@ def _of_whom(priority: Priority) -> Priority:
 
 
 class Claim:
-    """A request to go through, whose priority may rise while it waits: somebody else wants the same thing."""
+    """A request for a turn, whose priority may rise while it waits, when somebody else wants the same thing."""
 
     def __init__(self, priority: Priority = Priority.PEOPLE) -> None:
         self.priority = _of_whom(priority)
@@ -68,7 +68,7 @@ class Claim:
 
     @contextmanager
     def watched(self, tell: Callable[[], None]) -> Iterator[None]:
-        """``tell`` is called when the priority rises, until the end of the ``with``."""
+        """Call ``tell`` when the priority rises, until the end of the ``with``."""
         self._watchers.append(tell)
         try:
             yield
@@ -78,7 +78,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """One who waits: his claim, when he came, and what is done when his turn has come."""
+    """A waiter: its claim, when it came, and what to do when its turn has come."""
 
     claim: Claim
     arrival: int
@@ -89,10 +89,10 @@ class _Waiting:
 
 
 class Turnstile:
-    """Lets ``places`` through at a time; of those who wait the first of the highest priority is next.
+    """Lets ``places`` through at a time; next is the waiter with the highest priority who came first.
 
-    ``kept`` places stay free for people: of the others nobody takes the last of them, so that a person
-    does not wait until what a subscription asks has been answered.
+    ``kept`` places stay free for people: nobody else takes the last ones, so that a person does not wait until a
+    subscription's request has been answered.
     """
 
     def __init__(self, places: int, *, kept: int = 0) -> None:
@@ -114,7 +114,7 @@ class Turnstile:
 
     @asynccontextmanager
     async def turn(self, priority: Priority | Claim = Priority.PEOPLE) -> AsyncIterator[None]:
-        """Waits for a place, and holds it until the end of the ``async with``."""
+        """Wait for a place, and hold it until the end of the ``async with``."""
         await self._enter(priority if isinstance(priority, Claim) else Claim(priority))
         try:
             yield
@@ -133,7 +133,7 @@ class Turnstile:
         except asyncio.CancelledError:
             if waiting in self._queue:
                 self._queue.remove(waiting)
-            elif not turn.cancelled():  # the place came in the moment in which its taker gave up
+            elif not turn.cancelled():  # the place came just when its waiter gave up
                 self._leave()
             raise
 
@@ -142,7 +142,7 @@ class Turnstile:
         self._let_in()
 
     def _let_in(self) -> None:
-        """Give free places to those who are next."""
+        """Give free places to the next waiters."""
         while self._queue:
             first = min(self._queue, key=_Waiting.rank)
             if not first.turn.done():
@@ -155,11 +155,11 @@ class Turnstile:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """Whether upstream is worth asking. Times are seconds of one clock.
+    """Whether asking upstream is worthwhile. Times are seconds of one clock.
 
-    Closed at first. ``threshold`` failures in a row open it: nobody asks for ``first_pause``. Then one
-    request goes through as a probe, and the others wait for its outcome as if the circuit were open. If it
-    succeeds the circuit closes; if it fails the pause doubles, up to ``longest_pause``.
+    Closed at first. ``threshold`` failures in a row open it: nobody asks for ``first_pause``. Then one request
+    goes through as a probe, while for others the circuit is still open. If the probe succeeds the circuit closes;
+    if it fails the pause doubles, up to ``longest_pause``.
     """
 
     threshold: int = 5
@@ -174,7 +174,7 @@ class Circuit:
         return self.open_until is None or (now >= self.open_until and not self.probing)
 
     def asked(self) -> Circuit:
-        """After ``admits``, when a request is made: if the circuit is open it is the probe."""
+        """When a request is made after ``admits``; if the circuit is open, it is the probe."""
         return replace(self, probing=self.open_until is not None)
 
     def succeeded(self) -> Circuit:
@@ -189,21 +189,21 @@ class Circuit:
         return replace(self, failures=failures, probing=False, open_until=now + self.pause(failures))
 
     def abandoned(self) -> Circuit:
-        """After a request whose outcome nobody waited for: the next one may be the probe."""
+        """After a request whose outcome is unknown, since nobody waited for it: the next one may be the probe."""
         return replace(self, probing=False)
 
     def pause(self, failures: int) -> float:
-        """Seconds to leave upstream alone after so many failures in a row, at least ``threshold``."""
+        """Seconds to leave upstream alone after ``failures`` in a row, which are at least ``threshold``."""
         doublings = min(failures - self.threshold, 30)  # enough for any pause, and no overflow
         return float(min(self.longest_pause, self.first_pause * 2**doublings))
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often to ask again, and when: at most ``attempts`` in all, none later than ``patience`` seconds.
+    """How often to ask again, and when: at most ``attempts`` in all, none after ``patience`` seconds.
 
-    Before the n-th repetition (from 1) one waits a random part of ``first_delay * 2**(n - 1)``, so that
-    those who failed together do not come back together.
+    The pause before the n-th repetition (from 1) is a random part of ``first_delay * 2**(n - 1)``, so that requests
+    that failed together do not come back together.
     """
 
     attempts: int = 3
@@ -212,7 +212,7 @@ class Retries:
     longest_delay: float = 30.0
 
     def delay(self, repetition: int, chance: float) -> float:
-        """Seconds to wait before a repetition; ``chance`` is evenly spread over 0 to 1."""
+        """Seconds to wait before a repetition; ``chance`` is uniform between 0 and 1."""
         return chance * min(self.longest_delay, self.first_delay * 2.0 ** (repetition - 1))
 
     def allow(self, repetition: int, elapsed: float) -> bool:
@@ -222,7 +222,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a pacer stands: for status pages. ``open_for`` is the rest of the pause in seconds, 0 if closed."""
+    """The state of a pacer, for status pages. ``open_for`` is the rest of the pause in seconds, 0 if closed."""
 
     running: int
     waiting: int
@@ -233,7 +233,7 @@ class Pace:
 class Pacer:
     """Runs requests to upstream: ``places`` at a time, repeated after failures, none while it is down.
 
-    ``clock`` gives seconds that never go back, ``sleep`` waits for seconds, ``chance`` gives 0 to 1.
+    ``clock`` is monotonic, in seconds, ``sleep`` waits for seconds, ``chance`` gives 0 to 1.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class Pacer:
         self._clock, self._sleep, self._chance = clock, sleep, chance
 
     def pace(self) -> Pace:
-        """How things stand now."""
+        """The present state."""
         until = self._circuit.open_until
         rest = 0.0 if until is None else max(0.0, until - self._clock())
         return Pace(self._turnstile.inside, self._turnstile.waiting, self._circuit.failures, rest)
@@ -262,7 +262,7 @@ class Pacer:
         return self._turnstile.turn(priority)
 
     async def run(self, request: Callable[[], Awaitable[T]], priority: Priority | Claim = Priority.PEOPLE) -> T:
-        """What ``request()`` gives, when its turn has come.
+        """The result of ``request()``, called when its turn has come.
 
         UpstreamUnreachable and UpstreamBroken are repeated with growing delays and raised in the end;
         only the former open the circuit. While it is open, UpstreamUnreachable is raised at once.
@@ -284,7 +284,7 @@ class Pacer:
     async def _once(self, request: Callable[[], Awaitable[T]], priority: Priority | Claim) -> T:
         self._check()  # before waiting for a turn, so that nobody queues in vain
         async with self._turnstile.turn(priority):
-            self._check()  # and after it: those ahead may have found out
+            self._check()  # and after it: those ahead may have failed
             self._circuit = self._circuit.asked()
             return await self._watched(request)
 
@@ -296,16 +296,16 @@ class Pacer:
             )
 
     async def _watched(self, request: Callable[[], Awaitable[T]]) -> T:
-        """One request, whose outcome the circuit learns."""
+        """One request, whose outcome is reported to the circuit."""
         try:
             answer = await request()
-        except ClusterAway:  # it was not asked
+        except ClusterAway:  # upstream was not asked
             self._circuit = self._circuit.abandoned()
             raise
         except UpstreamUnreachable:
             self._circuit = self._circuit.failed(self._clock())
             raise
-        except UpstreamError:  # an answer, if a bad one: upstream is there
+        except UpstreamError:  # a bad answer is still an answer: upstream is there
             self._circuit = self._circuit.succeeded()
             raise
         except BaseException:

@@ -1,17 +1,14 @@
-"""HTTP to the archive: bytes out, bytes in, and every way in which that fails as one of two errors.
+"""HTTP to the archive: bytes out, bytes in, and every kind of failure as one of two errors.
 
-UpstreamUnreachable: nobody answered, or somebody in front of the archive said that it is not there.
-UpstreamBroken: an answer came that cannot be used, cut short for example.
+UpstreamUnreachable: nobody answered, or a server in front of the archive said that it is not there.
+UpstreamBroken: an answer came that cannot be used, because it is truncated, for example.
 
-Bodies of answers within bounds: so many bytes after decompression, so long, not slower than so.
+Bodies have bounds: in bytes after decompression, in time, and in speed. What comes may be anything: a megabyte that
+unpacks to gigabytes, a body without end, one byte a minute. Nothing is kept beyond a bound, and whatever exceeds one
+is UpstreamBroken.
 
-What comes from elsewhere may be anything: a megabyte that unpacks to gigabytes, a body without end, one byte a
-minute. Nothing is held beyond the bounds, and whatever breaks one is UpstreamBroken.
-
-The way that a question takes through mirrors: each adds its name to the header ``Via``.
-
-A mirror whose upstream is another mirror asks as any client does. Its name on a question tells the other
-that a mirror asks; a mirror that finds its own name there would be asked in a circle for ever.
+A mirror may have another mirror as its upstream, and asks it as any client does. Each adds its name to the header
+``Via`` of a question. So the other knows that a mirror asks, and one that finds its own name has found a circle.
 """
 
 from __future__ import annotations
@@ -41,18 +38,17 @@ if TYPE_CHECKING:
 
 
 _PREFIX = "jsoc-mirror-"
-#: In an answer to a mirror: why it could not be given, percent-encoded.
+#: The header of an answer to a mirror that says why it could not be given, percent-encoded.
 PROBLEM = "X-Mirror-Problem"
-#: Mirrors in a row; more than anyone has, so that even mirrors that change their names end a circle.
+#: Most mirrors in a row, more than anyone has: it ends circles even of mirrors that change their names.
 MOST = 8
 
 
 class Route:
-    """This mirror's place on the way; ``name`` must differ from that of every other mirror.
+    """This mirror's place on a question's way; ``name`` must differ from that of every other mirror.
 
-    ``token`` is what lets this mirror in at the next one.
-
-    Which question is answered is known to all that is done for it, as tasks take that over from who starts them.
+    ``token`` admits this mirror at the next one. The current question is a context variable, which tasks inherit, so
+    that all that is done for it knows it.
     """
 
     def __init__(self, name: str, token: str | None = None) -> None:
@@ -62,7 +58,7 @@ class Route:
         self._check: ContextVar[bool] = ContextVar("check", default=False)
 
     def enter(self, via: str, *, check: bool = False) -> None:
-        """A question came by this way, which demands a check if ``check``; ConfigError if it has been here before."""
+        """Note a question that came this way, and demands a check if ``check``; ConfigError if it was here before."""
         names = mirrors(via)
         if self.name in names or len(names) >= MOST:
             raise ConfigError(
@@ -73,7 +69,7 @@ class Route:
         self._check.set(check)
 
     def onward(self) -> dict[str, str]:
-        """The headers of what is asked for the question at hand: a check is one at every mirror on the way."""
+        """The headers of requests for the current question; a demand for a check is passed on to every mirror."""
         before = self._via.get()
         headers = {"Via": f"{before}, 1.1 {self.name}" if before else f"1.1 {self.name}", **self._known_by}
         return {**headers, "Cache-Control": "no-cache"} if self._check.get() else headers
@@ -86,28 +82,28 @@ def mirrors(via: str) -> list[str]:
 
 
 MB = 1 << 20
-#: Bytes that are decompressed at a time: a few milliseconds.
+#: Bytes that are decompressed at a time, in a few milliseconds.
 STEP = MB
-#: From so many bytes on, an answer that was compressed to less than a ``MOST_RATIO``-th of itself is refused. Answers
-#: about records have ratios of 5 to 30, a single value that repeats a thousand.
+#: From RATIO_FROM bytes on, an answer that was compressed to less than a MOST_RATIO-th of itself is refused. Answers
+#: about records have ratios of 5 to 30, a single repeating value one of a thousand.
 RATIO_FROM, MOST_RATIO = 16 * MB, 200
-#: Bytes a second that must come on average, looked at every so many seconds of waiting.
+#: Bytes per second that must come on average, checked after every WINDOW seconds of waiting.
 SLOWEST, WINDOW = 1_000, 30.0
-#: What may be asked for, and what is understood.
+#: The encodings that are requested and understood.
 ENCODINGS = "gzip, deflate"
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """At most so many bytes, and so many seconds, of a body that is passed on."""
+    """The most bytes and seconds of a body that is passed on."""
 
     size: int
     seconds: float
 
 
-#: The answer of a program that is passed on to whoever asked.
+#: An answer of a program that is passed on to the client.
 PROGRAM = Bounds(256 * MB, 900.0)
-#: Any other page or file; a file of several days of pictures has some 100 GB.
+#: Any other page or file; one with several days of images has some 100 GB.
 PAGE = Bounds(1 << 40, 7 * 86400.0)
 
 
@@ -137,7 +133,7 @@ async def bounded(
 ) -> AsyncIterator[bytes]:
     """The pieces of a body; raises in the middle of one that is too large, too long or too slow.
 
-    The time of whoever takes the pieces does not count.
+    The time that the consumer takes does not count.
     """
     came = 0
     waited = in_window = 0.0
@@ -168,7 +164,7 @@ def _unpacker(encoding: str) -> Callable[[bytes], Iterable[bytes]]:
 
 
 class _Parts:
-    """Decompresses a body, at most ``STEP`` bytes at a time. Called with nothing it sees that the body has an end."""
+    """Decompresses a body, at most ``STEP`` bytes at a time; a call without bytes checks that the body has ended."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -203,7 +199,7 @@ class _Parts:
             except zlib.error:
                 if self._begun or self._encoding != "deflate":
                     raise
-                self._packed = self._new(-zlib.MAX_WBITS)  # as some servers write it: without its header
+                self._packed = self._new(-zlib.MAX_WBITS)  # without its header, as some servers write it
                 part = self._packed.decompress(piece, STEP)
             self._begun = True
             piece = self._packed.unconsumed_tail or self._packed.unused_data
@@ -211,11 +207,11 @@ class _Parts:
                 yield part
 
 
-#: Longer queries are sent as a form: servers and proxies cut lines of requests somewhere above 2 kB.
+#: Longer queries are sent as a form: servers and proxies truncate request lines somewhere above 2 kB.
 LONGEST_QUERY = 2000
-#: "Not now", said by gateways and by servers that are overrun.
+#: "Not now", from gateways and overloaded servers.
 AWAY = frozenset({429, 502, 503, 504})
-#: Headers that concern one connection only, and those that we set ourselves.
+#: Headers that concern one connection only, and (``_OURS``) those that we set ourselves as well.
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-authenticate", "proxy-authorization"})
 HOP_BY_HOP |= {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 _OURS = HOP_BY_HOP | {"host", "user-agent", "content-length", "expect", "via"}
@@ -225,7 +221,7 @@ _OLDEST = 1e10
 
 @dataclass(frozen=True, slots=True)
 class Passthrough:
-    """An answer on its way through: ``body`` is as it was sent, compressed if ``headers`` say so."""
+    """An answer that is passed on: ``body`` is as it was sent, compressed if ``headers`` say so."""
 
     status: int
     headers: CIMultiDict[str]
@@ -234,18 +230,18 @@ class Passthrough:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The body of an answer, and how many seconds ago it was so: 0 unless a mirror says otherwise."""
+    """The body of an answer, and its age in seconds: 0 unless a mirror says otherwise."""
 
     body: bytes
     age: float
 
 
 class _AddressTooLong(UpstreamBroken):
-    """A server on the way takes no request line of that length."""
+    """A server on the way does not accept a request line of that length."""
 
 
 def user_agent(email: str | None) -> str:
-    """Who we are and whom to write to if we misbehave."""
+    """The User-Agent: who we are, and whom to write to if we misbehave."""
     return f"jsoc-mirror/{__version__} ({email or 'no contact given'})"
 
 
@@ -254,7 +250,7 @@ class Transport:
 
     ``onward`` gives headers for each request; they replace those of a client whose request is passed on.
 
-    Takes no proxy from the environment: HTTP_PROXY may well name the mirror itself.
+    Proxies in the environment are ignored: HTTP_PROXY may well name the mirror itself.
     """
 
     def __init__(
@@ -291,11 +287,11 @@ class Transport:
     ) -> AsyncIterator[Passthrough]:
         """Any request, unread; ``target`` is a path with its query, as it was sent. No redirect is followed.
 
-        ``Host`` among the headers is the one of JSOC's names that a client asked for. Where this mirror asks JSOC itself,
-        that name is asked; a server in between hears it. No other name goes on.
+        ``Host`` among the headers is which of JSOC's names a client asked for. If this mirror asks JSOC itself, it asks
+        that host; a server in between gets the name. No other name is passed on.
 
-        The timeout holds for each piece instead of the whole, for which ``bounds`` hold. What fails while ``body``
-        is read is raised there.
+        The timeout holds for each piece, ``bounds`` hold for the whole. Failures while ``body`` is read are raised
+        there.
         """
         if not target.startswith("/"):
             raise BadRequest(f"{target[:100]!r} is not a path; expected one that starts with '/'")
@@ -303,7 +299,7 @@ class Transport:
             passed = _forwarded(headers, _OURS)
             passed.update(self._onward())
             url, host = self._url, headers.get("Host", "")
-            if host in JSOC_HOSTS and url.startswith("http://"):  # a certificate is for one name
+            if host in JSOC_HOSTS and url.startswith("http://"):  # a certificate is for one host name
                 url, passed["Host"] = (f"http://{host}" if self._is_jsoc else url), host
             answer = await self._opened(method, url + target, passed, body)
         async with answer:  # outside of _failures: what fails in the caller's block is not upstream's
@@ -312,7 +308,7 @@ class Transport:
             yield Passthrough(answer.status, _forwarded(answer.headers, HOP_BY_HOP), pieces)
 
     async def close(self) -> None:
-        """Closes all connections; what still asks after that hears UpstreamUnreachable."""
+        """Close all connections; later requests raise UpstreamUnreachable."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
@@ -333,7 +329,7 @@ class Transport:
     async def _opened(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> aiohttp.ClientResponse:
-        """An answer of which only the head was read, with everything as the client wants it and no more."""
+        """An answer of which only the head was read, to exactly the request that the client made."""
         return await self._connected().request(
             method,
             URL(url, encoded=True),
@@ -351,7 +347,7 @@ class Transport:
                 yield piece
 
     def _connected(self) -> aiohttp.ClientSession:
-        """The session, opened at the first request: only then is there an event loop for sure."""
+        """The session, opened at the first request: only then is there certainly an event loop."""
         if self._closed:
             raise UpstreamUnreachable(f"{self._url} is no longer contacted: the mirror is shutting down")
         if self._session is None:
@@ -365,7 +361,7 @@ class Transport:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """What aiohttp raises, as our errors."""
+        """Turn aiohttp's exceptions into our errors."""
         try:
             yield
         except TimeoutError as problem:
@@ -377,7 +373,7 @@ class Transport:
 
 
 def _check_problem(headers: Mapping[str, str]) -> None:
-    """Raise what another mirror says that it cannot do."""
+    """Raise the problem that another mirror reports."""
     if PROBLEM in headers:
         raise UpstreamLacks(f"the upstream mirror reports: {unquote(headers[PROBLEM])}")
 
@@ -402,15 +398,15 @@ def _check_code(status: int, headers: Mapping[str, str]) -> None:
 
 
 def _forwarded(headers: Mapping[str, str], without: frozenset[str]) -> CIMultiDict[str]:
-    """The headers that go on to the other side: all but ``without`` and what ``Connection`` names."""
+    """The headers to pass on: all but ``without`` and those that ``Connection`` names."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     kept = ((k, v) for k, v in headers.items() if k.lower() not in without | named)
     return CIMultiDict(kept)
 
 
 def _why(problem: Exception) -> str:
-    """What keeps a connection from being made, as the system says it; else what aiohttp says."""
+    """Why a connection cannot be made, in the system's words if it has any, else in aiohttp's."""
     if not isinstance(problem, aiohttp.ClientConnectorError):
         return str(problem)
-    number = problem.errno or 0  # negative where a name is not known
+    number = problem.errno or 0  # negative if a host name is not known
     return os.strerror(number) if number > 0 else problem.strerror or str(problem)

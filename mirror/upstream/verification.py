@@ -1,15 +1,15 @@
-"""Does an answer of rs_list belong to the question? Pure.
+"""Checks whether an answer of rs_list belongs to its question. Pure.
 
 A confused gateway or cache gives the answer to another question: another day, series, wavelength or HARP, half
-of a range, or the same record twice. What can be told from the answer itself is told by ``Question.check``; it
-refuses the answer whole. Whether anything was left out cannot be told from what came, unless it fills all that was
-asked for: ``Question.unproven`` says whether to compare its length with rs_summary. Where both say that there is
-nothing, one record near the span is asked for, and if there is none the last of the series (``Question.neighbours``).
+of a range, or the same record twice. ``Question.check`` finds what the answer itself shows, and refuses it whole.
+Omissions do not show, unless the answer fills all that was asked for: ``Question.unproven`` says whether to compare
+its length with rs_summary. If both say that there is nothing, one record near the span is requested, and if there is
+none the last of the series (``Question.neighbours``).
 
 Rules:
-1. Every record carries a number from 1 to 2**63 - 1, none twice; of one set no prime keys come twice either, unless
+1. Every record has a number from 1 to 2**63 - 1, none twice; within one set no prime keys come twice either, unless
    all versions were asked for.
-2. Every record's name begins with the series; every prime key that came lies in what was asked, and can be read.
+2. Every record's name begins with the series; every prime key that came is within what was asked, and can be read.
 3. At most ``n`` records come. A condition ``[? ?]`` is not decided here.
 4. Printed times and floats are rounded: they lie in a range if the value that they stand for may.
 """
@@ -65,32 +65,31 @@ if TYPE_CHECKING:
 
 _BRACKET = re.compile(r"\[([^\]]*)\]")
 RECNUM, SPEC = "*recnum*", "*spec*"
-#: Record numbers are of 64 bits.
+#: Record numbers have 64 bits.
 MOST_RECNUM = 2**63 - 1
 _MISSING = "MISSING"
-#: How far from an empty span a record is looked for at least: axis values, or milliseconds.
+#: How far from an empty span a record is looked for, at least: axis values, or milliseconds.
 _NEAR, _DAY = 2000, 86_400_000
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 #: The condition of a set that asks for all versions of its records.
 _ANY = "1=1"
 #: Relative errors of printed floats: %g has six digits.
 _FLOAT_DIGITS = 1e-5
-#: Seconds around a time that its question may reach beyond it.
+#: Seconds by which the question for a time may reach beyond it.
 _MARGIN = 0.002
 _LONGEST_QUERY = 200
-#: Several times what JSOC gives in one answer, and as much as another mirror does.
+#: Several times JSOC's largest answer, and as much as another mirror gives.
 MOST_RECORDS = 250_000
-#: Bytes of a value, on average over those of a record: long ones are few. Answers may have the first at least, and
-#: the last at most.
+#: Bytes per value, averaged over a record: long values are few. The other two bound the allowed size of answers.
 _BYTES_PER_VALUE = 100
 _LEAST_BYTES, _MOST_BYTES = 4 << 20, 256 << 20
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request of rs_list, bound to its series; ``selection`` is None where that cannot be done.
+    """A request of rs_list, bound to its series; ``selection`` is None if that is impossible.
 
-    Of several sets only the record numbers are checked then, of a series that is not known nothing.
+    Then, for several sets, only the record numbers are checked; for an unknown series nothing is.
     """
 
     request: RsListRequest
@@ -99,20 +98,20 @@ class Question:
 
     @classmethod
     def of(cls, request: RsListRequest, structure: Callable[[str], Series | None]) -> Question:
-        """The question that a request asks; ``structure`` gives the structure of a series that is known."""
+        """The question of a request; ``structure`` gives the structure of a known series."""
         try:
             query = parse_query(request.ds)
             series = structure(query.sets[0].series)
             if len(query.sets) > 1 or series is None:
                 return cls(request, None, len(query.sets))
             return cls(request, bind(query.sets[0], series))
-        except MirrorError:  # what JSOC may read is no error here
+        except MirrorError:  # JSOC may understand it all the same
             return cls(request, None, 2)
 
     # ---- what came -------------------------------------------------------------------------------
 
     def check(self, answer: RsList) -> None:
-        """UpstreamBroken, with what was asked and what came, if a record does not belong to the answer."""
+        """Raise UpstreamBroken, with what was asked and what came, if a record does not belong to the answer."""
         if not answer.count or (self.selection is None and self.sets == 1):
             return
         n = self.request.n
@@ -141,7 +140,7 @@ class Question:
             self._refuse("a record twice")
 
     def _check_names(self, answer: RsList, series: Series) -> None:
-        """Names begin with the series; those of a series without prime keys may begin with the bracket."""
+        """Check that names begin with the series; without prime keys they may begin with the bracket."""
         names = [name for name, _ in answer.recinfo or ()]
         names += [str(name) for column, values in answer.keywords or () if column == SPEC for name in values]
         if not names:
@@ -167,7 +166,7 @@ class Question:
                 self._insist(found.within(bound.terms), found.name, columns)
 
     def _check_readable(self, prime: PrimeKey, columns: Columns) -> None:
-        """The values of a prime key are of its type, and those of a slotted one lie in the slots that came with them."""
+        """Check that values of a prime key have its type, and lie in the slots that came with them if it is slotted."""
         assert self.selection is not None
         series, name = self.selection.series, prime.name.lower()
         axis = slot_axis(series, prime.name) if prime.slotted else None
@@ -189,7 +188,7 @@ class Question:
             self._insist(_in_slots(axis, values, slots, texts), prime.name, columns)
 
     def _check_doubles(self, columns: Columns) -> None:
-        """No two newest versions have the same name, where printed values tell names apart."""
+        """Check that no two newest versions have the same name, if printed values distinguish names."""
         assert self.selection is not None
         selection = self.selection
         keys = [name.lower() for name in prime_columns(selection.series)]
@@ -217,7 +216,7 @@ class Question:
     # ---- what may be lacking ---------------------------------------------------------------------
 
     def unproven(self, answer: RsList, per_slot: Mapping[object, int]) -> bool:
-        """True if records may be lacking, as far as can be told from what came and what was asked.
+        """True if records may be lacking, judging from the question and the answer.
 
         ``per_slot`` has, by ``unrestricted``, the most records that a place is known to have.
         """
@@ -232,9 +231,9 @@ class Question:
         return answer.count < places * known if known is not None else not self._is_usual(answer, places)
 
     def _is_usual(self, answer: RsList, places: int) -> bool:
-        """True if each place has a record whose other keys are those of the first and the last record of the series.
+        """True if each place has a record whose other keys are those of the series' first and last record.
 
-        A camera that is always the same needs no counting; of several wavelengths one alone would be suspicious.
+        If the camera is always the same, nothing needs counting; one alone of several wavelengths would be suspicious.
         """
         assert self.selection is not None
         series, columns = self.selection.series, {name.lower(): values for name, values in answer.keywords or ()}
@@ -249,7 +248,7 @@ class Question:
         return True
 
     def most_bytes(self) -> int:
-        """The size that no answer to this question has: so many records, with so many values each."""
+        """A size that no answer to this question exceeds, from the possible records and values."""
         request = self.request
         names = len(request.keys or ()) + 5 * len(request.segments or ()) + len(request.links or ())
         places = None if self.unrestricted[1] else self.places()  # any other key may have any number of values
@@ -257,10 +256,10 @@ class Question:
         return min(_LEAST_BYTES + records * (names + request.recinfo) * _BYTES_PER_VALUE, _MOST_BYTES)
 
     def neighbours(self) -> Iterator[RsListRequest]:
-        """Requests for one record beside an empty span: shortly before it, shortly after it, and the last of the series.
+        """Requests for one record beside an empty span: shortly before it, shortly after it, and the series' last.
 
-        Whoever gives the answers to other questions gives a record that does not belong to one of them, or none. The
-        server may go through all that lies in a range to find its first record, so that no range is open.
+        A server that mixes up answers gives a record that does not belong to one of them, or none. The server may
+        scan everything in a range to find its first record, so no range is open.
         """
         if self.selection is None or (axis := coverage_axis(self.selection.series)) is None:
             return
@@ -278,7 +277,7 @@ class Question:
             yield RsListRequest(str(RecordSet(series.name, (Bracket("$", axis.key),))), keys=keys, n=1)
 
     def check_neighbour(self, answer: RsList) -> None:
-        """UpstreamBroken if the record that lies beside an empty span lies in it, as far as printed values tell."""
+        """Raise UpstreamBroken if the record beside an empty span lies in it, as far as printed values show."""
         axis = None if self.selection is None else coverage_axis(self.selection.series)
         if axis is None or axis.kind is Kind.MILLISECONDS:
             return
@@ -290,17 +289,17 @@ class Question:
 
     @property
     def has_neighbours(self) -> bool:
-        """True if the series has records by its structure, so that there is one beside every empty span."""
+        """True if the series has records according to its structure, so that one is beside every empty span."""
         return self.selection is not None and bool(self.selection.series.extent.first_record)
 
     def most(self, answer_count: int) -> int:
-        """How many records an answer must have where rs_summary counts ``answer_count``."""
+        """How many records an answer must have if rs_summary counts ``answer_count``."""
         n = self.request.n
         return min(answer_count, abs(n)) if n else answer_count
 
     @property
     def unrestricted(self) -> tuple[str, tuple[str, ...]]:
-        """The series, and those of its prime keys that may have any value."""
+        """The series, and its prime keys that may have any value."""
         if self.selection is None:
             return "", ()
         keys = {f.key for f in self.selection.filters if isinstance(f, KeyFilter)}
@@ -309,7 +308,7 @@ class Question:
         return self.selection.series.name.lower(), names
 
     def places(self) -> int | None:
-        """How many names the restricted prime keys, or record numbers, can make; None if there is no telling."""
+        """How many names the restricted prime keys, or record numbers, can make; None if unknown."""
         if self.selection is None:
             return None
         if any(isinstance(f, WhereFilter) for f in self.selection.filters):
@@ -328,7 +327,7 @@ class Question:
         return places if self.selection.filters else None
 
     def density(self, answer: RsList) -> int | None:
-        """The most records that a place has in an answer which is whole; None where that is not to be known."""
+        """The most records at one place in a complete answer; None if that cannot be known."""
         if self.selection is None or not answer.count or not self.unrestricted[1] or not self.places():
             return None
         columns = {name.lower(): values for name, values in answer.keywords or ()}
@@ -338,7 +337,7 @@ class Question:
         return max(Counter(zip(*(columns[name] for name in keys), strict=True)).values())
 
     def _is_cut(self) -> bool:
-        """True for questions that ask for some of what there is; ``^`` and ``$`` ask for one record."""
+        """True for questions that ask only for some of the records, as with ``n``, or with ``^`` and ``$`` for one."""
         assert self.selection is not None
         return any(isinstance(t, Extreme) for f in self.selection.filters if isinstance(f, KeyFilter) for t in f.terms)
 
@@ -348,13 +347,13 @@ class Question:
 
 
 def identifying(series: Series) -> tuple[str, ...]:
-    """The keywords that tell which record one is: its prime keys, and the slots of slotted ones."""
+    """The keywords that identify a record: its prime keys, and the slots of slotted ones."""
     names = (*prime_columns(series), *(p.name for p in series.primekeys))
     return tuple(dict.fromkeys(name for name in names if series.keyword(name) is not None))
 
 
 def _is_exact(keyword: Keyword | None) -> bool:
-    """True if printed values of a keyword tell the stored ones apart."""
+    """True if printed values of a keyword distinguish the stored ones."""
     return keyword is not None and keyword.type not in FLOAT_TYPES | {"time"}
 
 
@@ -363,7 +362,7 @@ def _is_exact(keyword: Keyword | None) -> bool:
 
 @dataclass(frozen=True)
 class _Values:
-    """The values of a prime key as they came: whole numbers, numbers with their errors, or texts."""
+    """The values of a prime key that came: integers, numbers with their errors, or texts."""
 
     name: str
     integers: npt.NDArray[np.int64] | None = None
@@ -425,7 +424,7 @@ def _near(
         hi = math.inf if term.last is None else term.last
         unbounded = term.first is None and term.last is None
         right |= (values + errors >= lo) & (values - errors <= hi) | (np.isnan(values) & unbounded)
-        if term.last is None or term.first is None:  # at the server a missing value lies beyond all others
+        if term.last is None or term.first is None:  # at the server a missing value is above all others
             right |= np.isnan(values)
     return right
 
@@ -433,14 +432,14 @@ def _near(
 def _in_slots(
     axis: SlotAxis, values: npt.NDArray[np.float64], slots: npt.NDArray[np.int64], texts: Sequence[str]
 ) -> Mask:
-    """Which values lie within a slot of the one that is named beside them, or are missing."""
+    """Which values lie within a slot of the one given beside them, or are missing."""
     reach = abs(axis.step) * 1.01 + _errors(texts, values, axis.type)
     starts = axis.epoch + slots.astype(np.float64) * axis.step
     return np.isnan(values) | (np.abs(values - starts) <= reach)
 
 
 def _integers(texts: Sequence[str], kind: str) -> npt.NDArray[np.int64] | None:
-    """Whole numbers of a type, a missing one as the server stores it; None if a text is no such number."""
+    """Integers of a type, with missing ones as the server stores them; None if a text is no such number."""
     try:
         return np.array(list(map(int, texts)), dtype=np.int64)
     except (ValueError, OverflowError):
@@ -454,7 +453,7 @@ def _integers(texts: Sequence[str], kind: str) -> npt.NDArray[np.int64] | None:
 
 
 def _floats(texts: Sequence[str], kind: str) -> npt.NDArray[np.float64] | None:
-    """Numbers, or times in seconds, NaN for missing ones; None if a text is none."""
+    """Numbers, or times in seconds, with NaN for missing ones; None if a text is neither."""
     if kind == "time":
         times = parse_printed_times(texts)
         if any(t is None and text != _MISSING for t, text in zip(times, texts, strict=True)):
@@ -472,7 +471,7 @@ def _floats(texts: Sequence[str], kind: str) -> npt.NDArray[np.float64] | None:
 def _errors(
     texts: Sequence[str], values: npt.NDArray[np.float64], kind: str
 ) -> npt.NDArray[np.float64]:
-    """How far the values may be from those that they are printed of."""
+    """How far printed values may be from the stored ones."""
     if kind == "time":
         sample = next((text for text in texts if text != _MISSING), _MISSING)
         try:
@@ -487,12 +486,12 @@ def _errors(
 
 
 def _text(text: str) -> str:
-    """The value of a printed text; a missing one is empty, and padding means nothing."""
+    """The value of a printed text, without padding; "" for a missing one."""
     return "" if text == _MISSING else from_wire(text).rstrip()
 
 
 def _count(terms: Iterable[object]) -> int | None:
-    """How many values terms have, at most; None if they have no number."""
+    """The most values that terms can have; None if unbounded."""
     total = 0
     for term in dict.fromkeys(terms):
         if isinstance(term, Text):

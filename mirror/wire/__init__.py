@@ -1,16 +1,15 @@
 """The codec of JSOC's CGI programs, both directions: bytes in, typed values out, no socket.
 
-One module a program or format; our server, our upstream client and the simulator share them. Nothing here
+One module per program or format; our server, our upstream client and the simulator share them. Nothing here
 does I/O, knows the time, or keeps state.
 
     text       the characters between the quotes of a JSON answer
     params     query strings and form bodies
     info       the requests of jsoc_info, and the answer of rs_summary
     structure  series_struct
-    rs_list    rs_list, one list a keyword
+    rs_list    rs_list, one list per keyword
     catalogue  show_series and showextseries
     address    checkAddress.sh
     show_info  show_info, tab-separated text
-    errors     the answer that says what went wrong
-    answer     what all decoders share: JSON, members, statuses
+    answer     what all decoders share: JSON, members, statuses; and the answer that says what went wrong
 """

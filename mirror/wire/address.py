@@ -1,6 +1,6 @@
 """checkAddress.sh: is an e-mail address registered for exports?
 
-The address comes quoted twice: clients quote it, as UTF-8, and then the query string that it is part of.
+The address is quoted twice: clients quote it, as UTF-8, and then the query string that contains it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from urllib.parse import quote_plus, unquote_plus
 from mirror.errors import BadRequest
 from mirror.wire.answer import load_object, member
 
-#: Statuses: what the program says of an address. A negative one means that it is none.
+#: Statuses: what the program says about an address. A negative one means that it is not an address.
 INITIATED, REGISTERED, PENDING, UNKNOWN, NOT_AN_ADDRESS = 1, 2, 3, 4, -2
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRequest:
-    """``check_only``: tell, and do not begin to register."""
+    """``check_only``: answer without starting a registration."""
 
     address: str
     check_only: bool = True
@@ -34,7 +34,7 @@ class AddressAnswer:
 
 
 def decode_address(params: Mapping[str, str]) -> AddressRequest:
-    """The request that ``params``, decoded once already, make; BadRequest without ``address``."""
+    """The request in ``params``, which are decoded once already; BadRequest without ``address``."""
     if "address" not in params:
         raise BadRequest("the parameter address is missing; expected an e-mail address")
     address = unquote_plus(params["address"])
@@ -42,7 +42,7 @@ def decode_address(params: Mapping[str, str]) -> AddressRequest:
 
 
 def encode_address(request: AddressRequest) -> dict[str, str]:
-    """The parameters that make this request; encoding them as a query string quotes the second time."""
+    """The parameters of this request; encoding them as a query string quotes the second time."""
     return {"address": quote_plus(request.address), **({"checkonly": "1"} if request.check_only else {})}
 
 
@@ -52,6 +52,6 @@ def encode_address_answer(answer: AddressAnswer) -> bytes:
 
 
 def decode_address_answer(data: bytes) -> AddressAnswer:
-    """The answer that ``data`` is. Its statuses are not those of the other programs: none is an error."""
+    """Decode an answer. Its statuses are not those of the other programs: none is an error."""
     members = load_object(data)
     return AddressAnswer(member(members, "status", int), member(members, "msg", str, default=""))

@@ -1,11 +1,9 @@
-"""What all decoders share: JSON, its members by type, statuses.
+"""What all decoders share: JSON, its members by type, statuses; and the answer that says what went wrong.
 
-Whatever is not as the protocol promises is UpstreamBroken with the name of the member, a status other
-than 0 is UpstreamRefused. Members that we do not know are passed over.
+Whatever violates the protocol is UpstreamBroken with the name of the member, a status other than 0 is
+UpstreamRefused. Unknown members are ignored.
 
-The answer that says what went wrong, as jsoc_info writes it: ``{"status":1,"error":"..."}``.
-
-HTTP knows nothing of it: the code is 200. Reading such an answer is part of ``mirror.wire.answer``.
+``encode_error`` writes errors as jsoc_info does: ``{"status":1,"error":"..."}``, with the HTTP status 200.
 """
 
 from __future__ import annotations
@@ -45,9 +43,9 @@ def load_object(data: bytes, *, wire: bool = False) -> Members:
 
 
 def _parsed(text: bytes) -> Any:
-    """What JSON in Latin-1 says; ValueError or RecursionError if it is none.
+    """The value of JSON in Latin-1; ValueError or RecursionError if it is invalid.
 
-    msgspec needs half the time of the standard library, and refuses a few things that are allowed: those are read again.
+    msgspec takes half the time of the standard library, which reads the few valid texts that msgspec refuses.
     """
     try:
         return msgspec.json.decode(text if text.isascii() else text.decode("latin-1"))
@@ -56,7 +54,7 @@ def _parsed(text: bytes) -> Any:
 
 
 def member(members: Members, name: str, kind: type[T], *, default: T | None = None) -> T:
-    """The member of that name, which must be of that type; ``default`` stands for one that is absent."""
+    """The member with that name, which must have that type; ``default`` if it is absent."""
     value = members.get(name, default)
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is int):
         return value
@@ -90,7 +88,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _excerpt(data: bytes) -> str:
-    """How long the answer is and how it begins and ends: what a log needs to tell truncation from HTML."""
+    """The length, beginning and end of an answer, by which a log can tell truncation from HTML."""
     return f"{len(data)} bytes: {data[:60]!r} ... {data[-30:]!r}" if len(data) > 90 else f"{data!r}"
 
 

@@ -1,6 +1,6 @@
 """The lists of series: show_series, and showextseries, which the drms client prefers.
 
-Both take a filter, an extended regular expression that may match anywhere in a name, in any case;
+Both take a filter: an extended regular expression that may match anywhere in a name, in any case.
 ``NOT `` before it selects the others.
 """
 
@@ -20,7 +20,7 @@ from mirror.wire.text import name_to_wire, to_wire
 
 @dataclass(frozen=True, slots=True)
 class SeriesEntry:
-    """A series in its own case; its prime keys, and what it is in a few words."""
+    """A series in its own case, its prime keys, and its note."""
 
     name: str
     primekeys: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class SeriesEntry:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRequest:
-    """``info`` asks showextseries for notes; ``dbhost`` is which database, and we have one."""
+    """``info`` asks showextseries for notes; ``dbhost`` names a database, of which we have one."""
 
     filter: str | None = None
     info: bool = False
@@ -37,14 +37,14 @@ class CatalogueRequest:
 
 
 def decode_catalogue(params: Mapping[str, str]) -> CatalogueRequest:
-    """The request of either program."""
+    """Decode a request to either program."""
     return CatalogueRequest(
         params.get("filter"), params.get("info", "0") not in ("", "0"), params.get("dbhost")
     )
 
 
 def encode_catalogue(request: CatalogueRequest) -> dict[str, str]:
-    """The parameters that make this request, in the order in which the drms client writes them."""
+    """The parameters of this request, in the order in which the drms client writes them."""
     wanted = {"dbhost": request.dbhost, "filter": request.filter, "info": "1" if request.info else None}
     return {name: value for name, value in wanted.items() if value is not None}
 
@@ -65,7 +65,7 @@ def _line(entry: SeriesEntry) -> str:
 
 
 def decode_show_series(data: bytes) -> tuple[SeriesEntry, ...]:
-    """The entries that ``data`` tells; UpstreamBroken if they are not as many as it says."""
+    """The entries in ``data``; UpstreamBroken if their number is not the one it states."""
     members = load_answer(data)
     entries = tuple(
         SeriesEntry(
@@ -90,7 +90,7 @@ def encode_showextseries(entries: Iterable[SeriesEntry], *, info: bool) -> bytes
 
 
 def decode_showextseries(data: bytes) -> tuple[SeriesEntry, ...]:
-    """The entries that ``data`` tells, in either form; UpstreamRefused if ``errMsg`` says something."""
+    """The entries in ``data``, in either form; UpstreamRefused if it has an ``errMsg``."""
     members = load_object(data)
     if complaint := members.get("errMsg"):
         raise UpstreamRefused(1, str(complaint))
@@ -110,12 +110,12 @@ def _read_entry(item: object) -> SeriesEntry:
 # ---- the filter ---------------------------------------------------------------------------------
 
 _EXCLUDING = "NOT "
-#: Characters of a pattern, and bytes that it may take when it is compiled: a{1000}{1000} would be a million states.
+#: Most characters of a pattern, and bytes of it compiled: a{1000}{1000} would be a million states.
 _LONGEST, _MOST_MEMORY = 200, 1 << 20
 
 
 def select_series(entries: Iterable[SeriesEntry], pattern: str | None) -> list[SeriesEntry]:
-    """The entries that the filter lets through (None or "": all), ordered as the real server orders them.
+    """The entries that pass the filter (None or "": all), in the real server's order.
 
     SyntaxProblem if it is not a regular expression; Refused if it is too large.
     """
@@ -126,7 +126,7 @@ def select_series(entries: Iterable[SeriesEntry], pattern: str | None) -> list[S
 def _matcher(pattern: str) -> Callable[[SeriesEntry], bool]:
     excluding = pattern.startswith(_EXCLUDING)
     start = len(_EXCLUDING) if excluding else 0
-    if "[" in pattern:  # recorded: the real program dies of it
+    if "[" in pattern:  # recorded: the real program crashes
         raise SyntaxProblem(
             "bracket expressions are not accepted in a filter, nor by JSOC",
             text=pattern,
@@ -138,7 +138,7 @@ def _matcher(pattern: str) -> Callable[[SeriesEntry], bool]:
     options = re2.Options()
     options.case_sensitive, options.max_mem, options.log_errors = False, _MOST_MEMORY, False
     try:
-        # Matches in time that grows as the name does, whatever the pattern is: Python's own would not.
+        # RE2 matches in time linear in the name, whatever the pattern, unlike Python's own.
         expression = re2.compile(pattern[start:], options)
     except (re2.error, UnicodeError) as problem:
         raise SyntaxProblem(

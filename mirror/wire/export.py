@@ -1,8 +1,8 @@
-"""jsoc_fetch: its requests, both directions. The answers are ``mirror.wire.export_answer``.
+"""jsoc_fetch: its requests, both directions. Its answers are in ``mirror.wire.export_answer``.
 
 Clients write ``process`` and its first argument as one name, ``process=n``, which JSOC's CGI wrapper puts
-back together; both spellings are read, and the clients' own is written. Likewise ``requester``, which the
-program itself calls ``requestor``.
+back together. Both spellings are read, and the clients' is written; likewise ``requester``, which the program
+itself calls ``requestor``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _NUMBERS = re.compile(r"\s*[0-9]{1,18}\s*(,\s*[0-9]{1,18}\s*)*")
 
 
 def decode_fetch(params: Params) -> FetchRequest:
-    """The request that ``params`` make; BadRequest for what cannot be one."""
+    """The request in ``params``; BadRequest if it is invalid."""
     op = params.get("op", "")
     if op not in _DECODERS:
         found = f"operation {op!r} is unknown" if op else "the parameter op is missing"
@@ -64,7 +64,7 @@ def decode_fetch(params: Params) -> FetchRequest:
 
 
 def wanted_format(params: Params) -> Format:
-    """The format to answer in, also what is not a request: json unless another one is named."""
+    """The format to answer in, even for an invalid request: json unless another one is named."""
     return "json" if params.get("format", "json") == "json" else "txt"
 
 
@@ -115,7 +115,7 @@ _DECODERS: dict[str, Callable[[Params], FetchRequest]] = {
 
 
 def _record_sets(params: Params) -> str:
-    """``ds``, or the lines of an uploaded file: one record set a line, comments after ``#``."""
+    """``ds``, or the lines of an uploaded file: one record set per line, comments after ``#``."""
     ds = params.get("ds", "")
     if ds.startswith(_UPLOADED):
         lines = (line.strip("\r") for line in params.get("file", "").split("\n"))
@@ -182,7 +182,7 @@ def _sunums(params: Params) -> tuple[int, ...]:
 
 
 def encode_fetch(request: FetchRequest) -> dict[str, str]:
-    """The parameters that make this request, as clients write them."""
+    """The parameters of this request, as clients write them."""
     if isinstance(request, ExportRequest):
         return _export_params(request)
     if isinstance(request, UnitsRequest):

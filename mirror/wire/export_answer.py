@@ -1,7 +1,7 @@
-"""jsoc_fetch: its answers, both directions, as JSON and, to be written only, as text.
+"""jsoc_fetch: its answers, both directions as JSON, and for writing also as text.
 
-Each kind of answer has its own members in its own order. A finished export answers with a file of its
-directory, see ``mirror.wire.export_index``.
+Each kind of answer has its own members in its own order. A finished export is answered with a file of its
+directory: see ``mirror.wire.export_index``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def encode_answer(answer: ExportAnswer | StorageUnits, format: Format = "json") 
 
 
 def content_type(format: Format = "json") -> str:  # noqa: A002
-    """What the header of an answer says."""
+    """The Content-Type of an answer."""
     return "application/json" if format == "json" else "text/plain"
 
 
@@ -178,9 +178,9 @@ def _not_ready(answer: Pending | Failed) -> str:
 
 
 def decode_answer(data: bytes) -> ExportAnswer:
-    """What a JSON answer of exp_request or exp_status says; UpstreamBroken if it is none of them.
+    """A JSON answer of exp_request or exp_status; UpstreamBroken if it is neither.
 
-    A status that is an error is a ``Failed``, and not raised.
+    An error status gives a ``Failed``, and is not raised.
     """
     members = load_object(data)
     status = read_number(members, "status")
@@ -190,7 +190,7 @@ def decode_answer(data: bytes) -> ExportAnswer:
 
 
 def decode_units(data: bytes) -> StorageUnits | Pending:
-    """The answer of exp_su; UpstreamRefused for a status that is an error, Pending if units must be staged."""
+    """The answer of exp_su; UpstreamRefused for an error status, Pending if units must be staged."""
     members = load_object(data)
     status = read_number(members, "status")
     if status in (1, 2):

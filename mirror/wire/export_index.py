@@ -1,11 +1,10 @@
-"""The index files of an export's directory: index.txt, index.json and index.html, byte for byte.
+"""The index files of an export's directory, index.txt, index.json and index.html, and its table of keywords.
 
-index.json is the answer of exp_status to a finished export, index.txt the same with format=txt. An as-is
-export has another title and another order of lines than the rest.
+index.json is the answer of exp_status to a finished export, index.txt the same with format=txt, byte for byte. An
+as-is export has a title and an order of lines of its own.
 
-The file ``<request id>.keywords.txt`` of an as-is export: a table of all keywords, tab-separated.
-
-Three lines of head (names, types, printf formats), then one line a record. The column ``query`` comes first.
+``<request id>.keywords.txt``, of an as-is export, is a tab-separated table of all keywords: three header lines (names,
+types, printf formats), then one line per record. The column ``query`` comes first.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def encode_index_json(index: Finished) -> bytes:
 
 
 def encode_index_txt(index: Finished) -> bytes:
-    """index.txt; without a record at all it ends after its header."""
+    """index.txt; without any record it ends after its header."""
     as_is = index.exptime is None
     lines = ["# JSOC Export File List" if as_is else "# JSOC "]
     lines += [f"{name}={value}" for name, value in _header(index)]
@@ -123,7 +122,7 @@ def _link(tag: str, base: str, path: str, shown: str) -> str:
 
 
 def decode_index_json(data: bytes) -> Finished:
-    """The index that index.json tells; UpstreamBroken if it is not one. It tells nothing of processing."""
+    """The index in index.json; UpstreamBroken if it is not one. It says nothing about processing."""
     members = load_object(data)
     fields = {name: str(value) for name, value in members.items() if isinstance(value, (str, int, float))}
     files, request_id = read_files(members), fields.get("requestid", fields.get("reqid", ""))
@@ -158,9 +157,9 @@ def _check_id(text: str) -> None:
 
 
 def check_path(path: str, *, absolute: bool) -> None:
-    """UpstreamBroken if ``path`` could lead out of where it belongs, or is relative and must be absolute.
+    """Raise UpstreamBroken if ``path`` could lead out of where it belongs, or is relative and must be absolute.
 
-    A bare name, or none, may stand where there is no file.
+    A bare name, or "", is allowed where there is no file.
     """
     climbs = ".." in path.split("/") or re.search(r"[\x00-\x1f\\]", path) is not None
     if climbs or ("/" in path and path.startswith("/") is not absolute):
@@ -174,7 +173,7 @@ def read_files(members: Members) -> tuple[ExportFile, ...]:
 
 
 def read_number(members: Members, name: str, default: int | None = None) -> int:
-    """A number that may be written as a string, as all of index.json are; UpstreamBroken if it is none."""
+    """A number, perhaps written as a string, as all in index.json are; UpstreamBroken if it is not a number."""
     value = members.get(name, default)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return int(value)
@@ -198,7 +197,7 @@ _UNPRINTABLE = str.maketrans("\t\n\r", "   ")
 
 @dataclass(frozen=True, slots=True)
 class KeywordTable:
-    """``columns`` without ``query``; ``records`` are record queries, ``rows`` their values as printed."""
+    """``columns`` without ``query``; ``records`` are record queries, ``rows`` their printed values."""
 
     columns: tuple[KeywordColumn, ...]
     records: tuple[str, ...]

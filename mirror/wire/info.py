@@ -1,7 +1,7 @@
 """The requests of jsoc_info, both directions, and the answer of rs_summary.
 
 ``decode_info`` reads parameters as the program does: names of keywords are not trimmed, ``n`` is read by
-``atoi``. ``not_understood`` tells those that are JSOC's to answer. ``encode_info`` is the inverse.
+``atoi``. ``encode_info`` is the inverse. ``not_understood`` recognizes parameters that only JSOC can answer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from mirror.wire.params import unescape_again
 from mirror.wire.text import tabbed
 
 OPERATIONS = ("series_struct", "rs_summary", "rs_list")
-#: Flags that change an answer: f FITS names and values, l follow links,
-#: M full precision, o the owner of the series, and B, r, s of segments and sums. One is given if it is
-#: there with another value than "0".
+#: Flags that change an answer: f FITS names and values, l follow links, M full precision, o the owner of the series,
+#: and B, r, s of segments and sums. A flag is set if it is given with any value but "0".
 FLAGS = ("f", "l", "M", "B", "r", "s", "o")
 ALL, NONE = "**ALL**", "**NONE**"
-#: What else the program is told; the last two say to what database, of which JSOC has one.
+#: The program's other parameters; the last two name the database, of which JSOC has one.
 _PARAMETERS = frozenset({"op", "ds", "key", "seg", "link", "n", "R", "userhandle", "dbhost", "JSOC_DBHOST"})
 
 Flags = Mapping[str, str]
@@ -47,10 +46,10 @@ class SummaryRequest:
 
 @dataclass(frozen=True, slots=True)
 class RsListRequest:
-    """op=rs_list: values of records. For the lists of names None means that they were not asked for.
+    """op=rs_list: values of records. A list of names is None if it was not asked for.
 
-    Names are as typed, blanks and ``**ALL**`` included (``expand_names`` resolves these). ``n`` takes the
-    first or, if negative, the last of each set. ``userhandle`` would allow the user to end the program.
+    Names are as typed, including blanks and ``**ALL**`` (``expand_names`` resolves these). ``n`` takes the first or,
+    if negative, the last records of each set. ``userhandle`` would allow the user to end the program.
     """
 
     ds: str
@@ -67,9 +66,9 @@ InfoRequest = SeriesStructRequest | SummaryRequest | RsListRequest
 
 
 def expand_names(names: Sequence[str] | None, everything: Sequence[str]) -> list[str]:
-    """The names that are meant: ``**NONE**`` anywhere empties the list, ``**ALL**`` is ``everything``.
+    """The names that are meant: ``**NONE**`` anywhere empties the list, ``**ALL**`` stands for ``everything``.
 
-    Names may repeat, and are answered each time.
+    Names may repeat, and are then answered repeatedly.
     """
     if names is None or NONE in names:
         return []
@@ -80,7 +79,7 @@ def expand_names(names: Sequence[str] | None, everything: Sequence[str]) -> list
 
 
 def decode_info(params: Mapping[str, str]) -> InfoRequest:
-    """The request that ``params`` make; BadRequest if ``op`` or ``ds`` is missing, or no such operation."""
+    """The request in ``params``; BadRequest if ``op`` or ``ds`` is missing, or ``op`` unknown."""
     op, flags = params.get("op", ""), {flag: params[flag] for flag in FLAGS if _given(params, flag)}
     if op not in OPERATIONS:
         found = f"operation {op!r} is unknown" if op else "the parameter op is missing"
@@ -109,7 +108,7 @@ def _rs_list(params: Mapping[str, str], n: int | None, flags: Flags) -> RsListRe
 
 
 def encode_info(request: InfoRequest) -> dict[str, str]:
-    """The parameters that make this request, in the order in which clients write them."""
+    """The parameters of this request, in the order in which clients write them."""
     if isinstance(request, SeriesStructRequest):
         return {"op": "series_struct", "ds": request.ds, **request.flags}
     limit = {} if request.n is None else {"n": str(request.n)}
@@ -134,9 +133,9 @@ def c_int(text: str) -> int:
 
 
 def not_understood(params: Mapping[str, str], known: Collection[str] = _PARAMETERS | {*FLAGS}) -> bool:
-    """True for parameters that only the program itself can make sense of.
+    """True for parameters that only the program itself can interpret.
 
-    There is one that is not ``known``, a flag without a value, or an ``n`` that is no number.
+    That is a name not in ``known``, a flag without a value, or an ``n`` that is not a number.
     """
     strange = any(name not in known or (name in FLAGS and not value) for name, value in params.items())
     return strange or ("n" in params and _NUMBER.match(params["n"]) is None)
@@ -149,7 +148,7 @@ def _given(params: Mapping[str, str], flag: str) -> bool:
 def _names(params: Mapping[str, str], name: str) -> tuple[str, ...] | None:
     if name not in params:
         return None
-    # Like strtok: names between commas, empty ones left out.
+    # Like strtok: names between commas, without empty ones.
     return tuple(part for part in unescape_again(params[name]).split(",") if part)
 
 

@@ -1,8 +1,7 @@
 """Parameters of a CGI program: query strings and form bodies, both directions.
 
-Everything is Latin-1, one character a byte: UTF-8 that a client sends arrives as the bytes that the
-database holds. A name that is given twice has its last value. The programs read C strings: what follows
-a NUL is not there.
+Everything is Latin-1, one character per byte: UTF-8 from a client arrives as the bytes that the database holds.
+A name that is given twice has its last value. The programs read C strings, which end at a NUL.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from mirror.errors import BadRequest
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
-#: Parameters of a query string or a form.
+#: Most parameters of a query string or a form.
 MOST_PARAMETERS = 1000
-#: Parts of a multipart body, bytes of the headers of each, and of what stands between them.
+#: Most parts of a multipart body, bytes of the headers of each part, and of the boundary between them.
 _MOST_PARTS, _LONGEST_HEAD, _LONGEST_BOUNDARY = 200, 512, 100
 _NOT_ENCODED = ("", "7bit", "8bit", "binary")
 _PARAMETER = re.compile(
@@ -60,7 +59,7 @@ def encode_params(params: Mapping[str, str]) -> str:
 
 
 def unescape_again(value: str) -> str:
-    """What the server makes of ``key``, ``seg`` and ``link``, which it decodes once more: ``%2C`` is a comma."""
+    """A value of ``key``, ``seg`` or ``link``, which the server decodes once more: ``%2C`` is a comma."""
     return _unescaped(value.encode("latin-1")).decode("latin-1") if "%" in value else value
 
 
@@ -86,7 +85,7 @@ def _unquoted(text: str) -> str:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """``unquote_to_bytes``, which takes half a second for a megabyte of percent signs."""
+    """As ``unquote_to_bytes``, which takes half a second for a megabyte of percent signs."""
     if len(text) < _LONG:
         return unquote_to_bytes(text)
     given = np.frombuffer(text, dtype=np.uint8)
@@ -104,7 +103,7 @@ def _quoted(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """What a C program sees of a text: nothing from its first NUL on."""
+    """What a C program sees of a text: the part before the first NUL."""
     return text.partition("\0")[0]
 
 
@@ -114,7 +113,7 @@ def _refuse_many(count: int) -> None:
 
 
 def _parts(body: bytes, content_type: str) -> Iterator[tuple[str, str]]:
-    """Name and value of each part (RFC 7578), in time that grows as the body does, which e-mail's parsers do not."""
+    """Name and value of each part (RFC 7578), in time linear in the body, unlike the parsers for e-mail."""
     _refuse_beyond_latin1(content_type)
     boundary = _parameters(content_type.partition(";")[2]).get("boundary", "")
     if not boundary or len(boundary) > _LONGEST_BOUNDARY:
@@ -149,7 +148,7 @@ def _part(part: bytes) -> tuple[str, str]:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Those of a header, ``a=b; c="d"``, by their names in lower case; what is none ends them."""
+    """The parameters of a header, ``a=b; c="d"``, by lower-case name, up to the first invalid one."""
     found: dict[str, str] = {}
     position = 0
     while match := _PARAMETER.match(text, position):

@@ -1,12 +1,12 @@
-"""Paths of requests, as JSOC's web server (Apache httpd) reads them: one spelling for each, and which of them run programs.
+"""Request paths as JSOC's web server (Apache httpd) reads them: one spelling for each, and which of them run programs.
 
-Whoever decides by a path (a role, a route, a turn) decides by ``normal_path`` of it, and the same text goes on to JSOC:
+Whatever is decided by a path (role, route, turn) is decided by its ``normal_path``, and the same text goes on to JSOC:
 
 1. Escapes are read once. ``%5f`` is ``_``, and whatever must be escaped is escaped in upper case.
-2. Repeated slashes are one, ``.`` goes, ``..`` takes the segment before it away.
-3. What follows the name of a program of ours (``/cgi-bin/ajax/jsoc_info/more``, ``/cgi-bin/jsocextinfo/more``) does not
-   count: Apache runs the program.
-4. What servers and gateways read in different ways is refused: an escaped slash, a backslash, a semicolon, a control
+2. Repeated slashes count as one, ``.`` is dropped, ``..`` removes the segment before it.
+3. What follows the name of a program of ours (``/cgi-bin/ajax/jsoc_info/more``, ``/cgi-bin/jsocextinfo/more``) is
+   dropped: Apache runs the program.
+4. What servers and gateways interpret differently is refused: an escaped slash, a backslash, a semicolon, a control
    character, an escape within an escape; ``..`` after an empty segment, above the root, or back to it.
 
 ``normal_path(normal_path(x)) == normal_path(x)``.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-#: The names by which JSOC's server is known; all of them lead to the same archive.
+#: The host names of JSOC's server; all of them lead to the same archive.
 JSOC_HOSTS = frozenset({"jsoc.stanford.edu", "jsoc1.stanford.edu", "jsoc2.stanford.edu"})
 #: The folder of the programs that the mirror answers itself, and their names.
 CGI = "/cgi-bin/ajax/"
@@ -33,21 +33,21 @@ PROGRAMS = frozenset(
 )
 #: Other names of programs: wrappers that take ``dbhost`` as well, and answer as the program does.
 EXTERNAL = {"jsocextinfo": "jsoc_info", "jsocextfetch": "jsoc_fetch", "showextinfo": "show_info"}
-#: Every path at which such a program may be asked, with the name of the program.
+#: Every path of such a program, with the program's name.
 PROGRAM_PATHS = {
     folder + name: program
     for folder in (CGI, "/cgi-bin/")
     for name, program in {**{name: name for name in sorted(PROGRAMS)}, **EXTERNAL}.items()
 }
 
-#: What needs no escape in a path, beside letters and digits. The semicolon is refused.
+#: Characters that need no escape in a path, besides letters and digits. The semicolon is refused.
 _LITERAL = "-._~!$&'()*+,=:@"
-#: A path that is its own normal form at first sight: most are.
+#: A path that is obviously its own normal form, as most are.
 _PLAIN = re.compile(r"(?:/(?!\.{0,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-#: Characters of a path, far more than any has, and of one that an error repeats.
+#: Most characters of a path, far more than any has, and of one repeated in an error.
 LONGEST, _SHOWN = 8000, 100
-#: Parts of the names of programs that make exports, wherever they lie.
+#: Parts of the names of programs that make exports, in any folder.
 _EXPORTERS = ("jsoc_fetch", "jsocextfetch", "jsoc_export", "drms_export", "showextinfo", "export_request")
 
 
@@ -64,7 +64,7 @@ def normal_path(path: str, ours: AbstractSet[str] = frozenset()) -> str:
 
 
 def _of_program(path: str) -> str:
-    """The path without what follows the name of a program of ours."""
+    """The path, cut after the name of a program of ours."""
     segments = path.split("/")
     starts = ("/".join(segments[:length]) for length in (3, 4))
     return next((start for start in starts if start in PROGRAM_PATHS), path)
@@ -98,7 +98,7 @@ def _spelled_once(path: str, ours: AbstractSet[str]) -> str:
 
 
 def _check(path: str, segments: Iterable[bytes]) -> None:
-    """Refuse what is read in different ways."""
+    """Refuse what is interpreted differently."""
     for segment in segments:
         if (odd := _ODD.search(segment)) is not None:
             raise _refused(path, f"has {_ODDITIES.get(odd[0], 'a control character')}")
@@ -111,7 +111,7 @@ _ODDITIES = {
 
 
 def _resolved(path: str, segments: Iterable[str], *, merge: bool) -> list[str]:
-    """The segments without dots; with ``merge`` an empty one is none, else ``..`` takes it away like any other."""
+    """The segments without dots; with ``merge`` empty ones are dropped, else ``..`` removes them like any other."""
     found: list[str] = []
     for segment in segments:
         if segment == "..":

@@ -1,12 +1,10 @@
-"""The answer of ``jsoc_info?op=rs_list``: for each keyword, segment and link one list of values.
+"""The answer of ``jsoc_info?op=rs_list``: one list of values for each keyword, segment and link.
 
-All values are wire text (see ``mirror.wire.text``) but those of ``*recnum*`` and ``*sunum*``, which are
-numbers. Encoding is a few joins a column; keep it so, it is what a warm search costs.
+All values are wire text (see ``mirror.wire.text``) except those of ``*recnum*`` and ``*sunum*``, which are
+numbers. Encoding is a few joins per column; keep it so, since that is what a warm search costs.
 
-A column of wire text in one piece, as an answer shows it between its outer quotes.
-
-The index can make a column so at a fraction of the cost of its values one by one, and encoding it is
-no work at all. Whoever wants the values reads it like any sequence.
+A ``Joined`` column is wire text in one piece, as an answer shows it between its outer quotes. The index makes
+one at a fraction of the cost of separate values, and encoding it is no work at all. It reads like any sequence.
 """
 
 from __future__ import annotations
@@ -28,10 +26,10 @@ _VALUE = re.compile(r'((?:[^"\\]|\\.)*)(?:","|\Z)', re.DOTALL)
 
 
 class Joined(Sequence[str]):
-    """``count`` values, at least one, in Latin-1: ``pieces`` hold some of them each, with ``GLUE`` in between.
+    """``count`` values, at least one, in Latin-1: each of ``pieces`` has some of them, joined by ``GLUE``.
 
-    Between two pieces there is none. In wire text a quote never stands without its backslash, so the values can always
-    be told apart.
+    Between pieces there is no ``GLUE``. Wire text never has a quote without a backslash, so values can always be
+    separated.
     """
 
     __hash__ = None  # type: ignore[assignment] # equal to lists, which have no hash
@@ -42,7 +40,7 @@ class Joined(Sequence[str]):
 
     @property
     def text(self) -> str:
-        """All of the values, with ``GLUE`` between them."""
+        """All values, joined by ``GLUE``."""
         return _GLUE.join(self.pieces).decode("latin-1")
 
     def __contains__(self, value: object) -> bool:
@@ -81,17 +79,17 @@ class Joined(Sequence[str]):
 
 T = TypeVar("T")
 _Piece = bytes | memoryview
-SEGMENT_LISTS = ("values", "dims", "cparms", "bzeros", "bscales")  #: of a segment, in the server's order
-Column = tuple[str, Sequence[str | int]]  #: a name as typed, and one value a record
+SEGMENT_LISTS = ("values", "dims", "cparms", "bzeros", "bscales")  #: lists of a segment, in the server's order
+Column = tuple[str, Sequence[str | int]]  #: a name as typed, and one value per record
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentColumn:
-    """One segment: paths, dimensions and parameters of its file, at best one a record.
+    """One segment: paths, dimensions and parameters of its file, at best one per record.
 
-    The server leaves out what a record has not, without saying which record: ``cparms``, ``bzeros`` and
-    ``bscales`` where the file has no such parameter, and with ``seg=**ALL**`` also ``values`` and ``dims``
-    where a linked segment does not resolve. So only a list of ``count`` values can be told apart by record.
+    The server omits what a record lacks, without saying for which record: ``cparms``, ``bzeros`` and ``bscales``
+    if the file has no such parameter, and with ``seg=**ALL**`` also ``values`` and ``dims`` if a linked segment
+    does not resolve. So only a list of ``count`` values can be assigned to records.
     """
 
     name: str
@@ -106,11 +104,10 @@ class SegmentColumn:
 class RsList:
     """Records as columns. None means that the member is not in the answer.
 
-    The real server always writes keywords, segments and links, as empty lists where none were asked for,
-    and ``recinfo`` (name and online, 0 or 1, of each record) only where it was. If ``count`` is 0 it
-    writes none of them, whatever was asked for. Names are as typed, values wire text or numbers; the
-    values of a column are either all numbers or all text. ``age``, which is not of the server, is how many
-    seconds ago this was so: 0 but for what another mirror held.
+    The real server always writes keywords, segments and links, as empty lists if none were asked for, but
+    ``recinfo`` (name and online, 0 or 1, of each record) only if it was. If ``count`` is 0 it writes none of
+    them, whatever was asked for. Names are as typed; the values of a column are either all numbers or all wire
+    text. ``age``, which the server does not send, is the answer's age in seconds: 0 unless another mirror held it.
     """
 
     count: int
@@ -129,7 +126,7 @@ def encode_rs_list(answer: RsList, *, runtime: float) -> bytes:
 
     The names in ``recinfo`` are wire text like any value.
     """
-    # Pieces, joined once: every further copy of a large answer costs a tenth of the whole.
+    # Pieces, joined once: every further copy of a large answer adds a tenth to the cost.
     pieces: list[_Piece] = [b"{"] if answer.count == 0 else [b"{", *_lists(answer)]
     pieces.append(f'"count":{answer.count},"runtime":{runtime:.3f},"status":0}}\n'.encode())
     return b"".join(pieces)
@@ -171,7 +168,7 @@ def _segment(segment: SegmentColumn) -> Iterator[_Piece]:
 
 
 def _values(before: str, values: Sequence[str] | Sequence[str | int]) -> Iterator[_Piece]:
-    """The values of a list that ``before`` begins."""
+    """The values of a list, after its opening ``before``."""
     if isinstance(values, Joined):
         yield f'{before}"'.encode("latin-1")
         for i, piece in enumerate(values.pieces):
@@ -191,9 +188,9 @@ def _values(before: str, values: Sequence[str] | Sequence[str | int]) -> Iterato
 
 
 def decode_rs_list(data: bytes) -> RsList:
-    """The answer that ``data`` is, whole and of one shape; its sequences are lists, its pairs tuples.
+    """Decode an answer, complete and of one shape; sequences become lists, pairs tuples.
 
-    UpstreamBroken if it is not JSON, lacks ``count``, or a column has not ``count`` values of one kind;
+    UpstreamBroken if it is not JSON, lacks ``count``, or a column does not have ``count`` values of one kind;
     UpstreamRefused if its status is not 0.
     """
     members = load_answer(data, wire=True)
@@ -211,7 +208,7 @@ def decode_rs_list(data: bytes) -> RsList:
 
 
 def _check_empty(members: Members) -> None:
-    """Refuse an answer that says 0 and tells records all the same: taken as empty it would lose them."""
+    """Refuse an answer that says 0 but has records, which would be lost if it were taken as empty."""
     fields = [name for name in ("recinfo", "keywords", "segments", "links") if members.get(name)]
     if fields:
         raise UpstreamBroken(f"0 records announced, but the answer holds {', '.join(fields)}")
@@ -223,7 +220,7 @@ def _each(members: Members, name: str, read: Callable[[Members], T]) -> list[T] 
 
 def _read_keyword(item: Members, count: int) -> Column:
     name, values = _read_name(item), member(item, "values", list)
-    # One pass in C over the values: a column is all text or all numbers, and true is neither.
+    # One pass in C over the values: a column is all text or all numbers; a boolean is neither.
     if set(map(type, values)) not in ({str}, {int}):
         raise UpstreamBroken(f"{name!r}: expected values of one kind, text or whole numbers")
     return name, _counted(name, values, count)

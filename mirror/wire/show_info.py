@@ -1,11 +1,10 @@
 """show_info: records as tab-separated text, for scripts and IDL.
 
-The layout is that of the real program. The values are those of rs_list: ``show_info_query`` tells what to
-ask for, ``encode_show_info`` lays out what came back. Only a missing number reads otherwise there: rs_list says
-``MISSING``, this program prints the type's missing value, in the keyword's format. The flag ``t`` tells the formats
-(``decode_formats``); where nobody has heard it, the values beside a missing one tell what there is to know:
-hexadecimal, a width, decimals of seconds. A missing text is left as rs_list prints it, since ``MISSING`` may be what
-was stored.
+The layout is that of the real program, the values are those of rs_list: ``show_info_query`` says what to ask for,
+``encode_show_info`` lays out the answer. Only missing numbers differ: rs_list says ``MISSING``, this program prints the
+type's missing value in the keyword's format. The flag ``t`` gives the formats (``decode_formats``); if they are not
+known, the values beside a missing one show what they can: hexadecimal, a width, decimals of seconds. A missing text
+is left as rs_list prints it, since ``MISSING`` may be what was stored.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names, not_
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.text import from_wire
 
-#: The keyword of a name in any case, or None.
+#: Finds a keyword by its name in any case, or None.
 FindKeyword = Callable[[str], Keyword | None]
-#: By the lower-case name of a keyword, the format of C by which it prints; of a time the decimals of its seconds.
+#: By lower-case keyword name, the C format by which it prints; for a time, the decimals of its seconds.
 Formats = Mapping[str, str]
-#: Flags of the real program that are not served here, with what they print there.
+#: Flags of the real program that are not served here, with what they print.
 _NOT_SERVED = {
     "d": "dimensions of segments",
     "I": "sessions",
@@ -42,12 +41,12 @@ _NOT_SERVED = {
     "x": "the state of archiving",
     "z": "sizes",
 }
-#: Parameters and flags that we know what to print for.
+#: Parameters and flags that are served here.
 _SERVED = frozenset({"ds", "key", "seg", "n", *"aAcikpPqrS", "dbhost", "JSOC_DBHOST"})
 _MISSING = "MISSING"
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 _DECIMALS = re.compile(r":[0-9]{2}\.([0-9]+)")
-#: One conversion of C's printf, with what stands around it.
+#: One conversion of C's printf, with the text around it.
 _CONVERSION = re.compile(
     r"(?P<before>[^%]*)%(?P<flags>[-+ #0]*)(?P<width>[0-9]*(?:\.[0-9]+)?)(?:hh|h|ll|l)?(?P<kind>[dioxXueEfFgG])(?P<after>[^%]*)"
 )
@@ -61,7 +60,7 @@ _INVALID_KEY = {"Invalid KeyLink": "InvalidKeyname"}
 class ShowInfoRequest:
     """What to print, and how; a name in parentheses is the program's own parameter.
 
-    ``count`` (c) prints only how many there are, ``quiet`` (q) no header, ``listed`` (k) one value a line
+    ``count`` (c) prints only how many there are, ``quiet`` (q) no header, ``listed`` (k) one value per line
     instead of a table. ``recnum`` (r), ``sunum`` (S) and ``query`` (i) are columns before the keywords;
     ``path`` (P or p) puts the directory before the names of files, or stands alone.
     """
@@ -80,7 +79,7 @@ class ShowInfoRequest:
 
 
 def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
-    """The request that ``params`` make.
+    """The request in ``params``.
 
     BadRequest without ``ds``, or if neither it nor ``n`` limits the records; Refused for flags not served.
     """
@@ -107,16 +106,16 @@ def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
 
 
 def only_jsoc_prints(params: Mapping[str, str]) -> bool:
-    """True for parameters with which the program prints what is not served here; a flag of "0" is none."""
+    """True for parameters whose output is not served here; a flag "0" is not set."""
     given = {name: value for name, value in params.items() if not (name in _NOT_SERVED and value == "0")}
     return not_understood(given, _SERVED)
 
 
 def show_info_query(request: ShowInfoRequest, *, segments: Sequence[str] = (ALL,)) -> RsListRequest:
-    """What rs_list has to answer so that ``encode_show_info`` can print it.
+    """The rs_list request whose answer ``encode_show_info`` can print.
 
-    ``segments`` are those of the series, which all segments (A) stand for. Without them rs_list is asked
-    for ``**ALL**``, and leaves out linked ones that do not resolve, without telling of which record.
+    ``segments`` are those of the series, for which all segments (A) stands. Without them rs_list is asked for
+    ``**ALL**``, and omits linked ones that do not resolve, without saying for which record.
     """
     return RsListRequest(
         request.ds,
@@ -128,17 +127,17 @@ def show_info_query(request: ShowInfoRequest, *, segments: Sequence[str] = (ALL,
 
 
 def encode_show_count(request: ShowInfoRequest, count: int) -> bytes:
-    """What is printed for ``count`` (c)."""
+    """The output for ``count`` (c)."""
     return (f"{count}\n" if request.quiet else f"{count} records match the query\n").encode("ascii")
 
 
 def encode_show_info(
     request: ShowInfoRequest, answer: RsList, *, keyword: FindKeyword = lambda _: None, formats: Formats | None = None
 ) -> bytes:
-    """The table or, for ``listed``, the list; ``answer`` is what ``show_info_query`` asked for.
+    """The table or, for ``listed``, the list; ``answer`` is that to ``show_info_query``.
 
-    ``keyword`` finds the keywords of the series: by their types, and ``formats``, missing values are printed, and by
-    their types texts quoted. Refused if a segment has fewer values than there are records, which nobody can tell apart.
+    ``keyword`` finds the keywords of the series: their types, and ``formats``, decide how missing values print, and the
+    types which texts are quoted. Refused if a segment has fewer values than records, which cannot be assigned.
     """
     printed = _Printer(keyword, formats or {})
     if answer.count == 0:
@@ -151,20 +150,20 @@ def encode_show_info(
 
 
 def has_missing_numbers(answer: RsList, keyword: FindKeyword) -> bool:
-    """True if there is a value that prints by the format of its keyword."""
+    """True if there is a missing number, which prints by its keyword's format."""
     named = ((keyword(name), values) for name, values in answer.keywords or ())
     return any(found is not None and found.type != "string" and _MISSING in values for found, values in named)
 
 
 def formats_query(series: str) -> dict[str, str]:
-    """The parameters of a request that tells the formats of all keywords of a series: with its last record."""
+    """The parameters of a request for the formats of all keywords of a series, with its last record."""
     return {"ds": f"{series}[:#$]", "a": "1", "t": "1"}
 
 
 def decode_formats(data: bytes) -> dict[str, str]:
-    """The formats that an answer to ``formats_query`` tells, none if there is no record; UpstreamBroken for others.
+    """The formats in an answer to ``formats_query``, none if there is no record; UpstreamBroken for other answers.
 
-    The program says ``%s`` of every time; its decimals are those of the record that came along.
+    The program gives ``%s`` for every time; its decimals are taken from the record in the answer.
     """
     if data.startswith(_NO_RECORDS):
         return {}
@@ -183,7 +182,7 @@ def decode_formats(data: bytes) -> dict[str, str]:
 
 # ---- columns ------------------------------------------------------------------------------------
 
-Column = tuple[str, Sequence[str]]  #: a heading, and a printed value a record
+Column = tuple[str, Sequence[str]]  #: a heading, and one printed value per record
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class _Printer:
     formats: Formats
 
     def column(self, name: str, values: list[str]) -> list[str]:
-        """The values of a keyword with missing numbers as this program prints them."""
+        """The values of a keyword, with missing numbers as this program prints them."""
         keyword = self.keyword(name)
         if keyword is None or _MISSING not in values:
             return values
@@ -232,7 +231,7 @@ def _list(request: ShowInfoRequest, answer: RsList, printed: _Printer) -> Iterat
 
 
 def _leading(request: ShowInfoRequest) -> dict[str, str]:
-    """The pseudo keywords to ask for before the keywords, each with the heading it is printed under."""
+    """The pseudo keywords to request before the keywords, each with its heading."""
     directory = request.path and not request.segments
     wanted = {"*recnum*": request.recnum, "*sunum*": request.sunum, "*recdir*": directory}
     return {name: name.strip("*") for name, asked in wanted.items() if asked}
@@ -258,7 +257,7 @@ def _files(request: ShowInfoRequest, answer: RsList) -> list[Column]:
 
 
 def _file_names(segment: SegmentColumn, count: int, *, path: bool) -> list[str]:
-    """Paths or file names; of a record that is offline, rs_list tells neither."""
+    """Paths or file names; rs_list gives neither for a record that is offline."""
     if len(segment.values) != count:
         raise Refused(
             f"segment {segment.name!r} of some records does not resolve; expected seg={segment.name}"
@@ -278,7 +277,7 @@ def _printed(value: str | int) -> str:
 
 
 def _by_format(keyword: Keyword, form: str | None) -> str | None:
-    """The missing value of a number or a time by the format of its keyword; None where it does not tell."""
+    """The missing value of a number or a time in its keyword's format; None if the format is not enough."""
     if form is None:
         return None
     if keyword.type == "time":
@@ -289,7 +288,7 @@ def _by_format(keyword: Keyword, form: str | None) -> str | None:
         return None
     flags, width, kind = found["flags"], found["width"], found["kind"]
     if is_float:
-        text = f"%{flags.replace('0', '')}{width}{kind}" % math.nan  # zeros are put before numbers only
+        text = f"%{flags.replace('0', '')}{width}{kind}" % math.nan  # only numbers are padded with zeros
     else:
         bits = _BITS[keyword.type]
         lowest = -(1 << bits - 1) if kind in "di" else 1 << bits - 1
@@ -298,8 +297,8 @@ def _by_format(keyword: Keyword, form: str | None) -> str | None:
 
 
 def _as_others(keyword: Keyword, others: Sequence[str]) -> str | None:
-    """The missing value of a number, written as the other values are; None for what its type does not tell."""
-    # A blank before a value is there since its format has a width.
+    """The missing value of a number, written like the other values; None if its type does not determine it."""
+    # A blank before a value shows that its format has a width.
     width = max((len(value) for value in others if value.startswith(" ")), default=0)
     if keyword.type in FLOAT_TYPES:
         return "nan".rjust(width)
@@ -316,7 +315,7 @@ def _as_others(keyword: Keyword, others: Sequence[str]) -> str | None:
 
 
 def _missing_time(keyword: Keyword, decimals: int) -> str | None:
-    """The time that means "missing"; None for a unit that is no zone."""
+    """The time that means "missing"; None for a unit that is not a zone."""
     try:
         return format_time(MISSING_TIME, keyword.units, decimals)
     except (BadRequest, LookupError, ValueError):
@@ -324,7 +323,7 @@ def _missing_time(keyword: Keyword, decimals: int) -> str | None:
 
 
 def _names(params: Mapping[str, str], name: str) -> tuple[str, ...]:
-    # Here **NONE** is no special name, and there is no keyword of it.
+    # Here **NONE** has no special meaning, and no keyword has that name.
     return tuple(part for part in params.get(name, "").split(",") if part and part != NONE)
 
 

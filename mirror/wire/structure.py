@@ -1,7 +1,7 @@
 """The answer of ``jsoc_info?op=series_struct``: how a series is built.
 
-The real server escapes notes, units, default values and record names, and writes names and everything of
-a segment but its note as they are; ``_text`` and ``_name`` below say which is which.
+The real server escapes notes, units, default values and record names, but writes names, and everything of a
+segment except its note, unescaped; ``_text`` and ``_name`` below say which is which.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mirror.wire.answer import Members, load_answer, member, objects, strings
 from mirror.wire.text import Node, name_to_wire, tabbed, to_wire
 
 T = TypeVar("T")
-_NO_RECORD = "NA"  # the first and the last record of a series that has none, and their numbers
+_NO_RECORD = "NA"  # the first and the last record, and their numbers, of a series without records
 _LINKED = "link via "  # how the protocol of a linked segment begins; it has neither units nor dims
 
 # ---- encoding -----------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def _around_runtime(series: Series) -> tuple[bytes, bytes]:
 
 
 def _general(series: Series) -> dict[str, Node]:
-    """The members about the series as a whole; two of them only some servers write."""
+    """The members about the series as a whole; only some servers write two of them."""
     numbers = ("retention", "stagingretention", "unitsize", "archive", "tapegroup")
     members: dict[str, Node] = {"note": _text(series.note)}
     members |= {name: str(value) for name in numbers if (value := getattr(series, name)) is not None}
@@ -117,10 +117,10 @@ def _name(value: str) -> str:
 
 
 def decode_series_struct(data: bytes, *, name_hint: str) -> Series:
-    """The structure that ``data`` tells; UpstreamRefused for a status, UpstreamBroken for any other shape.
+    """The structure in ``data``; UpstreamRefused for an error status, UpstreamBroken for any other shape.
 
-    The answer does not name its series. ``name_hint`` is what was asked for (of a record set only the
-    series counts); if the series has records, their names give its own case.
+    The answer does not name its series. ``name_hint`` is what was asked for (only the series of a record set
+    counts); if the series has records, their names show its own case.
     """
     members = load_answer(data)
     extent = _read_interval(members)
@@ -161,7 +161,7 @@ def _read_keyword(item: Members) -> Keyword:
 
 
 def _read_segment(item: Members) -> Segment:
-    # null stands where a linked segment has nothing to say; old servers tell no type.
+    # A linked segment has null for what does not apply; old servers give no type.
     given = {"type": ""} | {name: "" if value is None else value for name, value in item.items()}
     return Segment(*_read_strings(given, "name", "type", "units", "protocol", "dims", "note"))
 

@@ -1,7 +1,7 @@
-"""Whether a structure is one that a series can have: names, types, keys. Pure.
+"""Checks whether a structure is possible for a series: names, types, keys. Pure.
 
-A structure comes from elsewhere, from JSOC or in a bundle, and its names become columns of a table: what no
-series can have is refused before anything is made of it.
+A structure comes from JSOC or from a bundle, and its names become columns of a table: what no series can have is
+refused before it is used.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _NAME = re.compile(r"[A-Za-z_][\w-]{0,63}", re.ASCII)
 _TYPES = INTEGER_TYPES | FLOAT_TYPES | {"time", "string"}
 #: Several times what any series has.
 MOST_KEYWORDS, MOST_SEGMENTS, MOST_LINKS, MOST_PRIME_KEYS = 5_000, 500, 500, 32
-#: Characters of a text that stands for itself: a type, units, dimensions, what a link refers to.
+#: Most characters of a short text: a type, units, dimensions, the target of a link.
 _LONGEST_TEXT = 2_000
 _COUNTS = ("retention", "unitsize", "archive", "tapegroup")
 
 
 def structure_problem(series: Series) -> str | None:
-    """What no series can have, with what was expected; None if the structure is one that a series can have."""
+    """What no series can have, with what was expected; None if the structure is possible."""
     return next(_problems(series), None)
 
 
@@ -59,7 +59,7 @@ def _problems(series: Series) -> Iterator[str]:
 
 
 def _own_keywords(series: Series) -> Iterator[Keyword]:
-    """The keywords without those that the server shows once more under the name that a note gives."""
+    """The keywords without those that the server repeats under the name that a note gives."""
     last: Keyword | None = None
     for keyword in series.keywords:
         if last is not None and is_second_name(keyword, last):
@@ -86,13 +86,13 @@ def _bad_names(kind: str, names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if _NAME.fullmatch(name) is None:
             yield f"{name[:80]!r} is not the name of a {kind}; expected letters, digits, '_' and '-', 64 at most"
-        # A keyword that is named twice is one: whoever looks it up finds the first.
+        # A keyword that is listed twice is one: lookups find the first.
         if counts[name.lower()] > 1 and kind != "keyword":
             yield f"it names the {kind} {name} {counts[name.lower()]} times; expected each once"
 
 
 def _extent_problems(series: Series) -> Iterator[str]:
-    """The first and the last record must be records of this series."""
+    """Problems with the first and the last record, which must be of this series."""
     extent = series.extent
     for record in (extent.first_record, extent.last_record):
         named = record.partition("[")[0]

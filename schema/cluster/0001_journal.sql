@@ -1,13 +1,13 @@
 -- What the mirrors of a cluster share. Applied in the schema "mirror" of the cluster's database.
 
--- Which cluster this is: the same identity lies beside the objects, so that neither is taken for another's.
+-- Which cluster this is: the objects have the same identity, so that neither is taken for another's.
 CREATE TABLE cluster (
     id UUID NOT NULL,
     made_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 INSERT INTO cluster VALUES (gen_random_uuid());
 
--- A row each time a server connects; it is there as long as its session holds the advisory lock of its number.
+-- A row for each connection of a server, which is there as long as its session holds the advisory lock of its number.
 CREATE TABLE servers (
     id SERIAL PRIMARY KEY,
     name TEXT NOT NULL,
@@ -16,18 +16,18 @@ CREATE TABLE servers (
     since TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- What is held, a row a chunk. Rows of one series are written one after the other, so that their numbers ascend in the
--- order in which they can be seen.
+-- What is held, one row per chunk. Rows of one series are written one after the other, so that their numbers ascend in
+-- the order in which they become visible.
 CREATE TABLE journal (
     id BIGSERIAL PRIMARY KEY,
     series TEXT NOT NULL,             -- in lower case
-    space TEXT NOT NULL,              -- a mark of where the series has its records among its prime keys
+    space TEXT NOT NULL,              -- identifies how the series' prime keys place its records
     kind TEXT NOT NULL,               -- 'content': these boxes are held as of then; 'same': unchanged since; 'drop': given up
     claims JSONB NOT NULL,            -- [[region, [[lo, hi, checked at], ...]], ...]
-    lo BIGINT NOT NULL,               -- between which axis values all of them lie
+    lo BIGINT NOT NULL,               -- the axis values between which all of them lie
     hi BIGINT NOT NULL,
-    since DOUBLE PRECISION,           -- of 'same': from when on, in Unix seconds
-    object TEXT,                      -- where the records lie; NULL: there are none
+    since DOUBLE PRECISION,           -- for 'same': since when, in Unix seconds
+    object TEXT,                      -- the object with the records; NULL: there are none
     sha256 TEXT,
     size BIGINT NOT NULL DEFAULT 0,
     rows BIGINT NOT NULL DEFAULT 0,
@@ -58,7 +58,7 @@ CREATE TABLE facts (
 );
 CREATE INDEX facts_by_seq ON facts (seq);
 
--- What was asked of JSOC, by periods of a minute (records) and of 24 minutes (bytes), so that the budget is that of all.
+-- What was asked of JSOC, by periods of a minute (records) and of 24 minutes (bytes), for the common budget.
 CREATE TABLE used (
     server TEXT NOT NULL,
     kind TEXT NOT NULL,               -- 'records' or 'bytes'

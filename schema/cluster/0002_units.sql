@@ -1,4 +1,4 @@
--- Files of storage units beside the objects: the content of /SUMn/D<sunum>/S<slot>/<file> is blobs/ab/<sha256>.
+-- Files of storage units among the objects: the content of /SUMn/D<sunum>/S<slot>/<file> is blobs/ab/<sha256>.
 CREATE TABLE units (
     sunum BIGINT NOT NULL,
     slot INT NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE units (
 );
 CREATE INDEX units_by_content ON units (sha256);
 
--- Of which record and segment a file is, as far as a server that had it knew; several records may have one file.
+-- The record and segment of a file, if a server that had it knew them; several records may have one file.
 CREATE TABLE unit_records (
     series TEXT NOT NULL,             -- lower case, and so is the segment
     recnum BIGINT NOT NULL,

@@ -1,4 +1,4 @@
--- Objects that no row of the journal names any more since rows were folded into fewer; they go when nobody can read them.
+-- Objects that no row of the journal names since rows were folded; they are deleted when nobody can be reading them.
 CREATE TABLE spent (
     object TEXT PRIMARY KEY,
     since TIMESTAMPTZ NOT NULL DEFAULT now()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -69,3 +70,16 @@ async def test_nothing_to_adopt_is_told(adopt, tmp_path):
     result = await adopt(tmp_path)
     assert result.exit_code == 1
     assert "folders are searched for *.fits" in result.stderr
+
+
+async def test_pipes_and_devices_among_the_files_are_not_waited_for(adopt, tmp_path):
+    have = tmp_path / "have"
+    put(have)
+    os.mkfifo(have / "pipe.fits")
+    (have / "zero.fits").symlink_to("/dev/zero")
+    (have / "folder.fits").mkdir()
+    async with asyncio.timeout(60):
+        result = await adopt(have)
+    assert result.exit_code == 1
+    assert result.stdout.count("it is not a regular file") == 2
+    assert "2 not adopted" in result.stderr

@@ -197,7 +197,7 @@ async def test_without_upstream_what_is_held_comes_and_the_rest_is_told(lab, run
 WRONG_FETCHES = [
     (("hmi.sharp_cea_720s[nonsense",), "^"),
     (("hmi.nope[]",), "hmi.nope"),
-    ((SHARPS, "--name", "same.fits"), "file names are not unique, such as 'same.fits'"),
+    ((SHARPS, "--name", "same.fits"), "1 file name is not unique, such as 'same.fits'"),
     ((SHARPS, "--name", "a/{recnum}"), "expected a --name without slashes"),
     ((SHARPS, "--name", "../{recnum}"), "expected a --name without slashes"),
     ((SHARPS, "--name", "{NOPE}"), "NOPE"),

@@ -32,7 +32,6 @@ async def test_one_server_publishes_what_all_have(tmp_path, monkeypatch):
 
         # The one that published is gone: the other takes over, and has all of it.
         await made.leave(first)
-        made.mirrors.insert(0, second)
         answer = await second.ask(f"{NAME}[][2014.02.12_00:00_TAI/12m]", "**ALL**")
         await made.published()
         assert await other.publish() > 0

@@ -349,6 +349,10 @@ NO_FILES = {
 }
 
 
+def test_dev_null_is_an_empty_configuration():
+    assert load_config(Path("/dev/null"), {}).server == load_config(None, {}).server
+
+
 @pytest.mark.parametrize("kind", NO_FILES)
 def test_what_is_no_file_of_text_is_one_error_at_once(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from mirror.services.sql.mirror_tables import TABLES
 from mirror.services.transfer.backup import describe
 from tests.filelab import file_lab
+from tests.lab import sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -135,6 +137,8 @@ async def test_a_row_that_cannot_be_read_shows_as_that_and_hides_no_other(kind, 
         body = (await mirror.get(path)).body.decode()
         assert [text for text in shown if text not in body] == []
         jobs = {job["id"]: job["state"] for job in (await mirror.get("/api/jobs")).json}
+        told = {table: (await sql(mirror, f"SELECT * FROM mirror.{table}")).code for table in TABLES}
+        assert set(told.values()) == {200}, told
         good = {state for job, state in jobs.items() if "_900001" in job or job.endswith("_001")}
         assert good == {"done"}, jobs
         assert (await mirror.ask(HOUR)).json["count"] == 5

@@ -333,3 +333,21 @@ def draw(strategy, count):
 
     collect()
     return found
+
+
+@pytest.mark.parametrize(
+    "method, path, expected",
+    [
+        ("POST", "/api/search", "GET"), ("PATCH", "/api/search", "GET"), ("PUT", "/api/jobs/x", "DELETE, GET"), ("GET", "/api/fill", "POST"),
+        ("DELETE", "/jobs", "GET"), ("POST", "/healthz", "GET"), ("POST", "/fits/hmi.v_45s", "GET"), ("PUT", "/login", "GET, POST"),
+    ],
+)  # fmt: skip
+async def test_another_method_than_a_path_of_ours_has_is_told_which_it_has(mirror, method, path, expected):
+    answer = await mirror.request(method, path)
+    assert (answer.code, answer.json) == (405, {"error": f"{method} is no method of {path}; expected {expected}"})
+    assert set(expected.split(", ")) <= set(answer.headers["Allow"].split(", "))
+
+
+async def test_a_path_of_ours_that_is_not_there_is_not_found(mirror):
+    answer = await mirror.request("POST", "/api/nothing")
+    assert (answer.code, answer.json["error"]) == (404, "not found: POST /api/nothing in this mirror")

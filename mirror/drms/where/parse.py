@@ -47,8 +47,8 @@ from mirror.drms.where.nodes import (
 )
 from mirror.drms.where.tokens import Source, Token, mark
 
-_DEEPEST = 40  # parentheses, NOTs and signs within each other
-_HIGHEST = 100  # levels of the tree; a long sum is as high as it is long
+_DEEPEST = 40  # nested parentheses, NOTs and signs
+_HIGHEST = 100  # levels of the tree; a sum has as many as terms
 # PostgreSQL's reserved words: none of them names a column or a function.
 _RESERVED = {
     "all", "and", "any", "array", "as", "asc", "asymmetric", "between", "both", "case", "cast", "check",

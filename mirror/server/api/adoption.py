@@ -7,6 +7,8 @@ name another file than the principal's. Originals are never removed here; whoeve
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import uuid
 from contextlib import suppress
 from ipaddress import ip_address
@@ -88,13 +90,19 @@ def _is_near(remote: str | None) -> bool:
 
 def _sees(given: api.AdoptFile) -> bool:
     """True if the file is here, and looks as whoever asks sees it."""
-    path = Path(given.path)
     try:
-        with path.open("rb") as file:
-            file.read(1)
-        return Stamp.of(path.stat()) == Stamp(given.size, given.mtime_ns, given.inode)
+        opened = os.open(given.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
+    except (OSError, ValueError):
+        return False
+    try:
+        found = os.fstat(opened)
+        if stat.S_ISREG(found.st_mode):
+            os.pread(opened, 1, 0)
+        return Stamp.of(found) == Stamp(given.size, given.mtime_ns, given.inode)
     except OSError:
         return False
+    finally:
+        os.close(opened)
 
 
 async def _receive(request: web.Request, path: Path) -> None:

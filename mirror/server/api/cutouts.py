@@ -21,7 +21,7 @@ from mirror.services.quicklook.cutout import Window
 
 if TYPE_CHECKING:
     from mirror.server.jsoc.files import FileResponses
-    from mirror.services.cutouts.cutouts import Cutouts
+    from mirror.services.cutouts.cutouts import Cutouts, FitsFile
 
 _KIND, NOT_MODIFIED, SEVERAL = KINDS[".fits"], 304, 300
 
@@ -40,23 +40,31 @@ class CutoutsApi:
     async def fits(self, request: web.Request, asked: CutoutQuery) -> web.StreamResponse:
         """The file that a record set names, or a part of it."""
         window, since = _window(asked), _since(asked.t_ref)
-        cached_only = demand_of(request) is CacheDemand.ONLY_IF_CACHED
+        ds, cached_only = request.match_info["recordset"], demand_of(request) is CacheDemand.ONLY_IF_CACHED
         try:
-            found = await self._cutouts.find(request.match_info["recordset"], cached_only=cached_only)
+            if window == Window() and since is None:
+                return await self._whole(request, await self._cutouts.find(ds, cached_only=cached_only))
+            async with self._cutouts.in_turn(ds, cached_only=cached_only) as found:
+                return await self._part(request, found, window, since)
         except Several as several:
             choices = [FileChoice(record=c.record, segment=c.segment, path=c.path) for c in several.choices]
             body = encoded(FileChoices(error=str(several), choices=choices))
             return web.Response(body=body, status=SEVERAL, content_type=JSON, charset="utf-8")
-        headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(found.name)}"}
-        if window == Window() and since is None:
-            kind = _KIND if found.name.lower().endswith(".fits") else "application/octet-stream"
-            return await self._contents.send(request, found.content, kind, "local", headers=headers)
+
+    async def _whole(self, request: web.Request, found: FitsFile) -> web.StreamResponse:
+        kind = _KIND if found.name.lower().endswith(".fits") else "application/octet-stream"
+        return await self._contents.send(request, found.content, kind, "local", headers=_named(found))
+
+    async def _part(self, request: web.Request, found: FitsFile, window: Window, since: float | None) -> web.StreamResponse:
         tag = self._cutouts.tag(found, window, since)
-        headers["ETag"] = f'"{tag}"'
+        headers = _named(found) | {"ETag": f'"{tag}"'}
         if what_is_asked(request.headers, 1, tag=tag).status == NOT_MODIFIED:
             return web.Response(status=NOT_MODIFIED, headers=headers)
-        body = await self._cutouts.cut(found, window, since)
-        return web.Response(body=body, content_type=_KIND, headers=headers)
+        return web.Response(body=await self._cutouts.cut(found, window, since), content_type=_KIND, headers=headers)
+
+
+def _named(found: FitsFile) -> dict[str, str]:
+    return {"Content-Disposition": f"inline; filename*=UTF-8''{quote(found.name)}"}
 
 
 def _window(asked: CutoutQuery) -> Window:

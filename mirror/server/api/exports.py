@@ -12,7 +12,14 @@ from urllib.parse import quote
 from aiohttp import web
 
 from mirror.api import exports as api
-from mirror.drms.export import DEFAULT_FILENAME_FORMAT, METHODS, ExportRequest, Protocol, parse_process
+from mirror.drms.export import (
+    DEFAULT_FILENAME_FORMAT,
+    METHODS,
+    PROTOCOLS,
+    ExportRequest,
+    Protocol,
+    parse_process,
+)
 from mirror.errors import BadRequest
 from mirror.server.endpoints import Reply, serve
 from mirror.server.jsoc.conditional import what_is_asked
@@ -116,10 +123,13 @@ def export_of(
     method = method or "url"
     if method == METHODS[0] or method not in METHODS:
         raise BadRequest(f"method is {method!r}; expected {' or '.join(METHODS[1:])}")
+    wanted = Protocol(protocol or "as-is")
+    if wanted.name not in PROTOCOLS:
+        raise BadRequest(f"protocol is {wanted.text[:100]!r}; expected one of {', '.join(PROTOCOLS)}")
     return ExportRequest(
         ds,
         method=method,
-        protocol=Protocol(protocol or "as-is"),
+        protocol=wanted,
         filenamefmt=name or DEFAULT_FILENAME_FORMAT,
         notify=email or None,
         process=parse_process(process),

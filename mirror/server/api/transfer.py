@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mirror.services.transfer.backup import Backups, Report
     from mirror.services.transfer.bundle import Bundles
     from mirror.services.transfer.import_ import Importer
+
+#: Bytes of a name, and of a path, that file systems take.
+_LONGEST_PART, _LONGEST_PATH = 255, 4095
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +92,9 @@ def folder_of(given: str, name: str) -> Path:
     """A folder that was named; BadRequest for what cannot be one."""
     if "\0" in given:
         raise BadRequest(f"{name} has a NUL; expected a folder")
+    parts = [len(part) for part in os.fsencode(given).split(b"/")]
+    if max(parts) > _LONGEST_PART or sum(parts) + len(parts) > _LONGEST_PATH:
+        raise BadRequest(f"{name} is {given[:100]!r}..., of {len(given)} characters; expected a folder that there can be")
     return Path(given)
 
 

@@ -92,6 +92,8 @@ class Proxy:
         if request.method not in METHODS and (resource is None or is_jsocs(resource.canonical)):
             if request.method == "OPTIONS":
                 return web.Response(status=204, headers={"Allow": ALLOW})
+            if _is_ours(request):
+                return await self.handle(request)
             raise web.HTTPMethodNotAllowed(request.method, METHODS)
         return await handler(request)
 
@@ -103,8 +105,12 @@ class Proxy:
         return self._others.is_for_us(request)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Any other page of JSOC; 404 for what could only be ours, and is not there."""
-        if request.raw_path.startswith("/") and request.path.split("/")[1] in OURS:
+        """Any other page of JSOC; 404 for what could only be ours, and is not there; 405 for another method of what is."""
+        if _is_ours(request):
+            if methods := await _methods(request):
+                expected = ", ".join(sorted(methods - {"HEAD"}))
+                reason = f"{request.method} is no method of {request.path[:200]}; expected {expected}"
+                return web.json_response({"error": reason}, status=405, headers={"Allow": ", ".join(sorted(methods))})
             reason = f"not found: {request.method} {request.path[:200]} in this mirror"
             return web.json_response({"error": reason}, status=404)
         return await self.pass_through(request)
@@ -271,3 +277,14 @@ def _origin_form(target: str) -> str:
         return target
     parts = urlsplit(target)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _is_ours(request: web.Request) -> bool:
+    """True for a path that JSOC has not."""
+    return request.raw_path.startswith("/") and request.path.split("/")[1] in OURS
+
+
+async def _methods(request: web.Request) -> set[str]:
+    """The methods with which a path of ours can be asked; none if there is no such path."""
+    resources = [resource for resource in request.app.router.resources() if not is_jsocs(resource.canonical)]
+    return {method for resource in resources for method in (await resource.resolve(request))[1]}

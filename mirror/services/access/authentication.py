@@ -238,8 +238,8 @@ def revoke(file: ConfigFile, name: str) -> None:
     document, before = file.read()
     names = [token.name.lower() for token in before.token]
     if name.lower() not in names:
-        known = ", ".join(token.name for token in before.token) or "there are none"
-        raise UnknownName(f"{file.path} has no token {name!r}; expected one of: {known}")
+        known = ", ".join(token.name for token in before.token)
+        raise UnknownName(f"{file.path} has no token {name!r}; {f'expected one of: {known}' if known else 'it has none'}")
     tables = _tables(document)
     del tables[names.index(name.lower())]
     if not len(tables):

@@ -6,9 +6,11 @@ came, so that a file has the same bytes at every request and can be read in part
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import zlib
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -27,7 +29,7 @@ from mirror.services.exports.segment_files import FileLocation
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from mirror.drms.series import Series
     from mirror.readthrough.files import Files
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Files of which a list is given where a record set names several.
 MOST_CHOICES = 100
+#: Seconds in which a file is found that is cached; whoever takes longer waits for JSOC.
+_AT_HAND = 0.01
 #: Bytes in which the headers of a file are looked for.
 _HEAD = 256 * 1024
 _OBSERVER = ("CRLN_OBS", "CRLT_OBS", "DSUN_OBS")
@@ -67,6 +71,17 @@ class FitsFile:
         if not self.head:
             return content_of(self.blob)
         return Content((self.head, Stretch(self.blob, self.start, self.blob.size - self.start)), self.blob.kept_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """A file that is in the store; one that was ``adopted`` has all headers of its own."""
+
+    plan: Plan
+    wanted: RequestedFile
+    name: str
+    blob: Blob
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +123,36 @@ class Cutouts:
         self._renderer = renderer
         self._rules = rules
         self._made_by = f"jsoc-mirror {__version__}"
+        self._turn = asyncio.Lock()
 
     async def find(self, ds: str, *, cached_only: bool = False) -> FitsFile:
         """The one file that a record set with a segment names, fetched where it is not cached.
 
         Several for more than one, UnknownName for none, NotHeld for one that cannot be had now.
         """
+        return await self._with_head(await self._located(ds, cached_only=cached_only))
+
+    @asynccontextmanager
+    async def in_turn(self, ds: str, *, cached_only: bool = False) -> AsyncIterator[FitsFile]:
+        """The same for who cuts it then, one after the other: a hundred at once must not keep searches waiting.
+
+        Who waits for JSOC does it without the turn.
+        """
+        async with self._turn:
+            looking = asyncio.ensure_future(self._located(ds, cached_only=cached_only))
+            try:
+                await asyncio.wait({looking}, timeout=_AT_HAND)
+                if looking.done():
+                    yield await self._with_head(looking.result())
+                    return
+            except BaseException:
+                looking.cancel()
+                raise
+        found = await looking
+        async with self._turn:
+            yield await self._with_head(found)
+
+    async def _located(self, ds: str, *, cached_only: bool) -> _Located:
         request = ExportRequest(ds, method="url", protocol=Protocol("fits"), max_recs=MOST_CHOICES)
         demand = CacheDemand.ONLY_IF_CACHED if cached_only else CacheDemand.DEFAULT
         plan = await self._planner.plan(request, demand, images_only=False)
@@ -126,15 +165,19 @@ class Cutouts:
         if not (wanted.path and await self._files.held(wanted.path)):
             export = await self._adopted.of(wanted.owner)
             if export is not None:
-                return FitsFile(plan, wanted, name, export, b"", 0)
+                return _Located(plan, wanted, name, export, adopted=True)
         blob = await self._archived(wanted, cached_only=cached_only)
         if not cached_only:
             await self._assembler.prepare(plan)
-        kept_at = utc(blob.kept_at)
-        front = await self._assembler.front(plan, wanted, blob, now=kept_at)
+        return _Located(plan, wanted, name, blob)
+
+    async def _with_head(self, found: _Located) -> FitsFile:
+        plan, wanted, blob, front = found.plan, found.wanted, found.blob, None
+        if not found.adopted:
+            front = await self._assembler.front(plan, wanted, blob, now=utc(blob.kept_at))
         if front is None or front.packed is None:
-            return FitsFile(plan, wanted, name, blob, b"", 0)
-        return FitsFile(plan, wanted, name, blob, zlib.decompress(front.packed), front.start)
+            return FitsFile(plan, wanted, found.name, blob, b"", 0)
+        return FitsFile(plan, wanted, found.name, blob, zlib.decompress(front.packed), front.start)
 
     def tag(self, found: FitsFile, window: Window, since: float | None) -> str:
         """Another for every other cutout."""

@@ -184,6 +184,7 @@ class Assembler:
         self.linked = LinkedTexts(database, upstream, rules)
         self._exporters: Bounded[tuple[str, str], tuple[Series, Exporter]] = Bounded(_MOST_EXPORTERS)
         self._recent: Bounded[str, dict[str, str]] = Bounded(_MOST_RECENT)
+        self._fronts: Bounded[tuple[object, ...], tuple[tuple[object, ...], ReplacedHeader]] = Bounded(_MOST_RECENT)
 
     async def prepare(self, plan: Plan) -> None:
         """See that the values of all records of a plan are kept at full precision, if they can be had."""
@@ -226,15 +227,22 @@ class Assembler:
     ) -> ReplacedHeader | None:
         """What the exported file has in place of the archived one's headers; None where that is no FITS.
 
-        The data stay where they are: the file is put together whenever it is sent. Its checksums are dated ``now``.
+        The data stay where they are: the file is put together whenever it is sent. Its checksums are dated ``now``; the last
+        ones with a date are at hand.
         """
         segment = plan.series.segment(wanted.segment)
         if segment is None or not wanted.file.lower().endswith(".fits"):
             return None
-        record = await self._values(plan, wanted.owner.recnum)
-        now = now or self._rules.now()
+        record, exporter = await self._values(plan, wanted.owner.recnum), self._exporter(plan.series, segment.name)
+        key, made_of = (segment.name, record.recnum, archived.sha256, now), (exporter, record.texts)
         with self._blobs.reading(archived) as path:
-            return await asyncio.to_thread(_front, path, record, self._exporter(plan.series, segment.name), now)
+            made = self._fronts.recall(key)
+            if made is not None and all(one is other for one, other in zip(made[0], made_of, strict=True)):
+                return made[1]
+            front = await asyncio.to_thread(_front, path, record, exporter, now or self._rules.now())
+        if now is not None:  # it is asked for again: another part of the file, and at each look at a link
+            self._fronts[key] = made_of, front
+        return front
 
     async def kept(self, series: Series, recnum: int) -> dict[str, str] | None:
         """The values of a record at full precision, by keyword; None if they are not kept."""

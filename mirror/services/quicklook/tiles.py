@@ -50,7 +50,7 @@ class Rice:
     """``encode(pixels, block, size)`` gives the bytes of a tile, ``decode(tile, block, size, count)`` those of its pixels.
 
     ``begin(tile, length, pixels, count, block)``, by size, only decodes the first ``count`` pixels of a tile, to an address;
-    it raises ``problem`` in the end, as there are more. None where that function of CFITSIO is not to be had.
+    it raises ``problem`` in the end, as there are more. None where that function of CFITSIO is not available.
     """
 
     encode: Callable[[Any, int, int], bytes]

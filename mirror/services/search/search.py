@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from mirror.concurrency import Offload
 from mirror.coverage.plan import Forward, extreme_position, need
 from mirror.coverage.sharing import oldest_check
+from mirror.drms.exportrules import ALL_SEGMENTS
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
@@ -90,6 +91,12 @@ class Search:
         for name in request.segments or ():
             if name != ALL and not any(s.segment(name) for s in series):
                 raise unknown_segment(series[0], name)
+        by_name = {s.name.lower(): s for s in series}
+        for part in await self._parsed(request.ds):
+            named = by_name.get(part.series.lower(), series[0])
+            for name in part.segments or ():
+                if name.upper() != ALL_SEGMENTS and named.segment(name) is None:
+                    raise unknown_segment(named, name)
         for name in request.links or ():
             if name != ALL and not any(s.link(name) for s in series):
                 raise unknown_link(series[0], name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from msgspec.structs import asdict
 
-from mirror.humanize import utc
+from mirror.humanize import LAST, utc
 from mirror.redaction import redacted
 from mirror.services.sql.question import View
 from mirror.storage.lake.columns import lake_columns
@@ -109,18 +109,25 @@ TABLES: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
         },
     ),
 }
-_HOLDINGS = """
+
+
+def _moment(column: str) -> str:
+    """SQL of a time in Unix seconds; NULL for one that has no date."""
+    return f"CASE WHEN {column} BETWEEN 0 AND {LAST} THEN make_timestamp(({column} * 1e6)::BIGINT) END"
+
+
+_HOLDINGS = f"""
     SELECT series, recnum, segment, 'as-is' AS kind,
         '/' || disk || '/D' || sunum || '/S' || lpad(slot::VARCHAR, 5, '0') || '/' || file AS path,
-        size AS bytes, h.sha256, make_timestamp((kept_at * 1e6)::BIGINT) AS kept_at
+        size AS bytes, h.sha256, {_moment('kept_at')} AS kept_at
     FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256
     UNION ALL
-    SELECT series, recnum, segment, kind, NULL, size, a.sha256, make_timestamp((kept_at * 1e6)::BIGINT)
+    SELECT series, recnum, segment, kind, NULL, size, a.sha256, {_moment('kept_at')}
     FROM mirror.adopted a JOIN mirror.blobs b ON a.head = b.head AND a.sha256 = b.sha256
 """
-_JOBS = """
-    SELECT id AS job, state, make_timestamp((created * 1e6)::BIGINT) AS created,
-        make_timestamp((updated * 1e6)::BIGINT) AS updated, count(sha256) AS files,
+_JOBS = f"""
+    SELECT id AS job, state, {_moment('created')} AS created,
+        {_moment('updated')} AS updated, count(sha256) AS files,
         coalesce(sum(size), 0)::BIGINT AS bytes, any_value(error) AS error
     FROM mirror.jobs LEFT JOIN mirror.job_files ON job = id GROUP BY id, state, created, updated
 """

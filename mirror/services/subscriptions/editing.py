@@ -16,6 +16,7 @@ from tomlkit.items import AoT
 from mirror.config.editing import ConfigFile
 from mirror.config.loading import Config, Subscription
 from mirror.config.readers import Misread
+from mirror.config.schedule import parse_moment
 from mirror.drms.recordset import Bracket, RecordSet, Where
 from mirror.drms.selection import bind
 from mirror.errors import (
@@ -32,6 +33,7 @@ from mirror.services.search.names import unknown_segment
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mirror.config.schedule import Moment
     from mirror.config.watching import ConfigWatcher
     from mirror.drms.series import Series
     from mirror.services.search.validation import QueryCheck
@@ -99,8 +101,9 @@ class Subscribing:
         for place, subscription in enumerate(config.subscription):
             if subscription.identity.lower() == name.lower():
                 return place
-        known = ", ".join(s.identity for s in config.subscription) or "there are none"
-        raise UnknownName(f"{self._file.path} has no subscription {name!r}; expected one of: {known}")
+        known = ", ".join(s.identity for s in config.subscription)
+        hint = f"expected one of: {known}" if known else "it has none"
+        raise UnknownName(f"{self._file.path} has no subscription {name!r}; {hint}")
 
 
 def subscription_of(subscription: Mapping[str, Any]) -> Subscription:
@@ -130,7 +133,16 @@ def wrong_keys(subscription: Mapping[str, Any]) -> dict[str, str]:
             wrong[name] = f"expected {problem}\n{problem.marked}"
         except ValueError as problem:
             wrong[name] = f"expected {problem}"
+    if not wrong and {"start", "end"} <= subscription.keys() and _ends_before(*map(parse_moment, (subscription["start"], subscription["end"]))):
+        wrong["end"] = f"expected a time after its start, {subscription['start']}"
     return wrong
+
+
+def _ends_before(start: Moment, end: Moment) -> bool:
+    """True for a window that is empty at any time."""
+    if start.time is None or end.time is None:
+        return start.time is end.time and end.before >= start.before
+    return end.time < start.time
 
 
 def _check_free(subscription: Mapping[str, Any], names: set[str]) -> None:

@@ -191,8 +191,8 @@ class Sync:
         """
         chosen = [w for n, w in self._workers.items() if name is None or n.lower() == name.lower()]
         if name is not None and not chosen:
-            known = ", ".join(self._workers) or "there are none"
-            raise BadRequest(f"no subscription {name!r}; expected one of: {known}")
+            known = ", ".join(self._workers)
+            raise BadRequest(f"no subscription {name!r}; {f'expected one of: {known}' if known else 'there are none'}")
         before = {worker.subscription.identity: worker.state.passes for worker in chosen}
         for worker in chosen:
             worker.look_now()

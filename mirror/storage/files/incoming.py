@@ -1,4 +1,4 @@
-"""Incoming files: hashed as they are written, then kept, parked or discarded; and the quota, from which they take room.
+"""Incoming files, hashed as they are written, then kept, parked or discarded; and the quota that gives them room.
 
 A ``ParkedDownload`` is one file in ``incoming/``, used from worker threads; a ``Sink`` is what a download writes to.
 Nothing under ``incoming/`` is ever served as a held file. An interrupted download may leave its part to be

@@ -123,7 +123,7 @@ class CoverageLog:
 
 
 def _add(coverage: Coverage, region: str, lo: int, hi: int, step: int, checked_at: float) -> None:
-    """Count a row of the log; one that cannot be read claims nothing, and its records are asked for again."""
+    """Add a row of the log; an unreadable one claims nothing, so that its records are requested again."""
     try:
         box = Box(region_from_json(region), (Steps(lo, hi, step),))
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
@@ -264,7 +264,7 @@ def _name_positions(cursor: Cursor, series: Series) -> dict[int, int]:
 def _name_position(fields: str) -> int | None:
     try:
         names = json.loads(fields)
-    except ValueError:  # damaged: its rows have no name that can be read
+    except ValueError:  # damaged: its rows have no readable name
         return None
     return names.index(NAME_FIELD) if isinstance(names, list) and NAME_FIELD in names else None
 

@@ -98,7 +98,7 @@ def store_keyset(cursor: Cursor, series: str, number: int, fields: Sequence[str]
 
 
 def _fields(text: str) -> tuple[str, ...]:
-    """The fields that a key set names; none if that cannot be read, so that its rows lack every one."""
+    """The fields of a key set; none if it is unreadable, so that its rows lack all."""
     try:
         names = json.loads(text)
     except ValueError:

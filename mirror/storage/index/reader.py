@@ -108,7 +108,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A series whose structure cannot be read, and why; its records stay, and are read once the structure is fetched again."""
+    """A series with an unreadable structure, and why; its records stay, until the structure is fetched again."""
 
     name: str
     why: str
@@ -156,7 +156,7 @@ class Reader:
         return [self._held[name].series for name in sorted(self._held)]
 
     def unreadable_series(self) -> list[Unreadable]:
-        """The series whose structure cannot be read, by name."""
+        """The series with unreadable structures, by name."""
         return [self._unreadable[name] for name in sorted(self._unreadable)]
 
     def version(self, series: Series) -> int:

@@ -1,5 +1,8 @@
 """/api/adopt: files by their paths from this machine, uploads from others, and clear words for the rest."""
 
+import asyncio
+import os
+
 import pytest
 import pytest_asyncio
 
@@ -88,3 +91,11 @@ async def test_an_upload_needs_a_name_and_the_right_type(lab):
     ]:
         answer = await lab.request("POST", UPLOAD, query, data=b"x", headers=headers)
         assert answer.code == 400, query
+
+
+async def test_a_pipe_is_looked_at_and_not_waited_for(lab, tmp_path):
+    os.mkfifo(tmp_path / "pipe.fits")
+    async with asyncio.timeout(60):
+        answer = await lab.request("POST", "/api/adopt", json={"files": [entry(tmp_path / "pipe.fits")]})
+    [outcome] = answer.json["outcomes"]
+    assert (outcome["state"], outcome["reason"]) == ("rejected", "it is not a regular file")

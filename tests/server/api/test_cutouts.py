@@ -180,6 +180,11 @@ async def test_cutouts_of_what_is_cached_need_no_jsoc(lab):
     assert len(await lab.log()) == asked
 
 
+async def test_a_cutout_does_not_wait_for_pictures(lab):
+    async with lab.running.browsing.renderer._turn:  # as if one were being made
+        assert (await get(lab, DISK, x=0, y=0, width=100, height=100)).code == 200
+
+
 async def test_jsoc_addresses_are_files_for_fsspec_and_astropy(lab, monkeypatch):
     import fsspec
 

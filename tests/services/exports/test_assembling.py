@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 from astropy.io import fits
 
+from mirror.services.exports import assembling
 from tests.filelab import file_lab
 
 PATCH = "hmi.sharp_720s[3563][2014.01.01_00:12_TAI]{magnetogram}"
@@ -98,3 +100,22 @@ async def test_files_that_are_no_fits_are_copied(mirror):
     done = await mirror.exported(ds, protocol="fits")
     first = (await files_of(mirror, done))[0]
     assert first == await mirror.original(quick["data"][0]["filename"])
+
+
+async def test_the_header_of_a_file_that_is_asked_for_again_is_at_hand_until_its_record_is_another(mirror, monkeypatch):
+    made, work = [], assembling._front
+    monkeypatch.setattr(assembling, "_front", lambda *asked: made.append(asked) or work(*asked))
+    whole = [(await mirror.get(f"/fits/{PATCH}")).body for _ in range(2)]
+    part = (await mirror.get(f"/fits/{PATCH}", {"x": "5", "y": "5", "width": "4", "height": "4", "units": "pixels"})).body
+    assert len(made) == 1
+    assert whole[0] == whole[1]
+    with opened(part) as cut, opened(whole[0]) as full:
+        assert cut[1].header["HEADSUM"] == full[1].header["HEADSUM"]
+    assembler = mirror.running.browsing.cutouts._assembler
+    record = f"hmi.sharp_720s:{made[0][1].recnum}"
+    values = json.loads((await assembler.precise.get(record))[0])
+    await assembler.precise.put(record, json.dumps(values | {"QUALITY": "0x00000007"}), 0)
+    assembler._recent.clear()
+    again = (await mirror.get(f"/fits/{PATCH}")).body
+    with opened(again) as full:
+        assert (len(made), full[1].header["QUALITY"]) == (2, 7)

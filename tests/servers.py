@@ -120,6 +120,8 @@ class PostgresServer(Server):
             [
                 str(programs / "postgres"),
                 *("-D", str(data), "-k", str(folder), "-c", "listen_addresses="),
+                # As files in its folder, which go with that: what lies in /dev/shm would outlast a kill.
+                *("-c", "dynamic_shared_memory_type=mmap"),
                 *("-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "autovacuum_naptime=1h"),
                 *("-c", f"fsync={os.environ.get('TESTS_FSYNC', 'off')}"),  # no power cut ends a test, and benchmarks set it
             ],
@@ -244,7 +246,7 @@ def _programs() -> Path | None:
 
 
 def _folder(name: str, user: str | None = None) -> Path:
-    temporary = tempfile.gettempdir()
+    temporary = os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir()  # in memory, where there is room
     path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=temporary if len(temporary) < LONGEST else "/tmp"))
     if user is not None:
         shutil.chown(path, user)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import proxy_bypass_environment
-
-import sunpy.net
 
 from mirror.cli.serve import DIRECT, announce_with_proxy
 from mirror.wire.paths import JSOC_HOSTS
@@ -17,8 +16,10 @@ TOLD = re.compile(r"(stackoverflow|docs\.python|wikipedia|w3|ivoa|example|harris
 
 def hosts_of_sunpy():
     """The hosts that stand in the sources of sunpy's clients."""
-    root = Path(sunpy.net.__file__).parent
-    files = [path for path in root.rglob("*.py") if "tests" not in path.parts]
+    found = find_spec("sunpy")  # to import it takes a second
+    assert found is not None
+    root = Path(found.origin or "").parent / "net"
+    files = [path for path in root.rglob("*.py") if "tests" not in path.relative_to(root).parts]
     found = {host for path in files for host in re.findall(r"https?://([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)", path.read_text())}
     return {host for host in found if not TOLD.search(host) and host not in JSOC_HOSTS}
 

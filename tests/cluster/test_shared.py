@@ -85,7 +85,7 @@ async def test_dense_overlaps_at_three_mirrors_are_asked_for_once(tmp_path):
         assert await lab.fetched() == len(numbers)
 
 
-async def test_a_mirror_without_a_cluster_imports_nothing_of_it(tmp_path):
+async def test_a_mirror_without_a_cluster_imports_nothing_of_it_and_none_imports_pandas(tmp_path):
     code = (
         "import asyncio, sys\n"
         "from mirror.config.loading import load_config\n"
@@ -94,7 +94,7 @@ async def test_a_mirror_without_a_cluster_imports_nothing_of_it(tmp_path):
         f"    mirror = await build(load_config(None, {{'MIRROR_STORAGE__PATH': {str(tmp_path / 's')!r}}}))\n"
         "    await mirror.close()\n"
         "asyncio.run(main())\n"
-        "print([m for m in sys.modules if m.split('.')[0] in ('psycopg', 'psycopg_pool', 'obstore', 'pyiceberg')"
+        "print([m for m in sys.modules if m.split('.')[0] in ('pandas', 'psycopg', 'psycopg_pool', 'obstore', 'pyiceberg')"
         " or m.startswith('mirror.cluster')])\n"
     )
     program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)

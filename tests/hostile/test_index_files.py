@@ -39,6 +39,7 @@ def whole(tmp_path_factory):
             await mirror.settled()
             to = {"to": str(root / "backup")}
             assert b'"done"' in (await mirror.request("POST", "/api/backup", json=to)).body
+            await mirror.stop()  # in good order: the index is one file
 
     asyncio.run(make())
     return root

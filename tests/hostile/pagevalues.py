@@ -65,6 +65,7 @@ job_members = {
     "total": numbers, "bytes": numbers, "ds": texts, "method": texts, "protocol": texts, "process": texts, "created": texts,
     "updated": texts, "upstream_id": maybe, "directory": addresses, "tar": st.none() | addresses, "error": maybe, "notes": some(texts),
     "waits": st.none() | have(why=texts, tries=numbers, next_try=texts),
+    "server": st.none() | texts,
 }  # fmt: skip
 files = some(
     have(record=texts, name=texts, size=numbers, sha256=maybe, values=st.sampled_from(("printed", "exact")), path=st.just("") | addresses)

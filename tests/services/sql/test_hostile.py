@@ -179,7 +179,7 @@ BOMBS = [
     "WITH RECURSIVE x AS (SELECT 'x' AS s UNION ALL SELECT s || s FROM x) SELECT max(length(s)) FROM x",
     "SELECT levenshtein(repeat('a', 1000000), repeat('b', 1000000))",
     "SELECT hamming(repeat('a', 1000000000), repeat('b', 1000000000))",
-    "SELECT regexp_matches(repeat('a', 100000000), '(a+)+$')",
+    "SELECT regexp_matches(repeat('a', 1000000000), '(a+)+$')",
     "SELECT a.range, b.range FROM range(1000000) a, range(1000000) b ORDER BY hash(a.range * b.range)",
     "SELECT DISTINCT a.range * 1000003 + b.range FROM range(1000000) a, range(1000) b",
     "SELECT a.range FROM range(100000) a, range(100000) b GROUP BY ALL HAVING count(DISTINCT b.range) > 1",

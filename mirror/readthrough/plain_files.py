@@ -87,7 +87,7 @@ class PlainFiles:
         ``host`` is which of JSOC's names to ask. NotHeld if JSOC may not be asked, OtherAnswer if it answers with
         something other than a file, UpstreamError if it does not answer.
         """
-        held = await self._table.at(path)
+        held = await self._downloads.ends.steady(lambda: self._table.at(path))  # one that ended meanwhile may have brought it
         now = self._rules.timestamp()
         if held is not None and (local := self._without_asking(held, demand, now)) is not None:
             return local

@@ -384,8 +384,9 @@ async def test_what_was_used_counts_after_a_restart(lab):
     await lab.stop()  # an answer that is on its way counts too
     used = budget.used()
     await lab.start()
-    assert lab.running.budget.used() == used
-    assert used.records > 0
+    now = lab.running.budget.used()
+    assert now.records == used.records > 0
+    assert used.bytes <= now.bytes < used.bytes + 1000  # a fill that goes on may have counted already
     lab.clock.forward(hours=2)
     assert lab.running.budget.used().records == 0
 

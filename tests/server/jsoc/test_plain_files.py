@@ -12,6 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from mirror.storage.files.plain_files import PlainFileTable
 from tests.lab import Lab
 
 TABLE = "/doc/data/hmi/harpnum_to_noaa/all_harps_with_noaa_ars.txt"
@@ -219,6 +220,21 @@ async def test_a_condition_of_a_client_is_met_by_a_file_that_is_just_coming(worl
     assert (await world.get(TABLE)).plan == "local"
     assert (await world.get(MAP)).body == world.server.pages[MAP].body
     assert len(world.server.log) == 2
+
+
+async def test_a_file_that_came_while_it_was_looked_up_is_not_requested_again(world, monkeypatch):
+    look, looked = PlainFileTable.at, []
+
+    async def too_early(table, path):
+        looked.append(path)
+        if len(looked) > 1:
+            return await look(table, path)
+        await world.get(MAP)
+        return None
+
+    monkeypatch.setattr(PlainFileTable, "at", too_early)
+    assert (await world.get(MAP)).body == world.server.pages[MAP].body
+    assert len(world.server.log) == 1
 
 
 async def test_many_who_ask_at_once_are_one_request(world):

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from mirror.storage.files.plain_files import PlainFileTable
 from tests.lab import Lab
+from tests.waiting import until
 
 TABLE = "/doc/data/hmi/harpnum_to_noaa/all_harps_with_noaa_ars.txt"
 MAP = "/data/hmi/synoptic/hmi.Synoptic_Mr.2210.fits"
@@ -230,6 +231,7 @@ async def test_a_file_that_came_while_it_was_looked_up_is_not_requested_again(wo
         if len(looked) > 1:
             return await look(table, path)
         await world.get(MAP)
+        await until(lambda: not world.mirror.running.downloads.running())
         return None
 
     monkeypatch.setattr(PlainFileTable, "at", too_early)

@@ -512,7 +512,7 @@ def background(
 async def _while_idle(core: Core, lake: Lake, may_go_on: Callable[[], bool]) -> None:
     """Work ahead while nobody waits: cut blocks, seal the lake, fold a cluster's journal."""
     may = lambda: may_go_on() and not core.filler.progress()  # noqa: E731
-    await core.index.cut_ahead(may)
+    await if_possible(core.index.cut_ahead(may), "cutting blocks ahead")
     await lake.seal_ahead(may)
     if core.cluster is not None:
         await core.cluster.compaction.go_on(may)

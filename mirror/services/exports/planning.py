@@ -138,7 +138,7 @@ def request_of(job: Job) -> ExportRequest:
 
 
 def is_readable(job: Job) -> bool:
-    """True for a job that can be gone on with, or given again."""
+    """True for a job that can be continued, or given again."""
     try:
         request_of(job)
     except StorageError:

@@ -1,6 +1,6 @@
 """The same search as code for other clients, to copy: drms, sunpy, a shell, IDL, SQL. Pure.
 
-The code runs as it stands; where a client cannot express a record set, the code says so.
+The code runs without changes; where a client cannot express a record set, the code says so.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 #: The format of the tables and of a block's bytes (``packed`` in ``blocks``); a file of another format is given up.
 FORMAT = 1
 _TABLES = """
-CREATE TABLE state (format INTEGER, token TEXT);
-CREATE TABLE block (series TEXT, slots INTEGER, number INTEGER, size INTEGER, checksum INTEGER, data BLOB);
-CREATE UNIQUE INDEX place ON block (series, number, slots);
+CREATE TABLE IF NOT EXISTS state (format INTEGER, token TEXT);
+CREATE TABLE IF NOT EXISTS block (series TEXT, slots INTEGER, number INTEGER, size INTEGER, checksum INTEGER, data BLOB);
+CREATE UNIQUE INDEX IF NOT EXISTS place ON block (series, number, slots);
 """
 
 
@@ -148,14 +148,12 @@ class BlockFile:
     # ---- inside ----------------------------------------------------------------------------------
 
     def _connect(self, path: Path) -> sqlite3.Connection:
-        is_new = not path.exists()
         writes = sqlite3.connect(path, check_same_thread=False)
         writes.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
         writes.execute("PRAGMA synchronous = FULL")  # a dropped block never comes back
-        if is_new:
-            writes.executescript(_TABLES)
-            with writes:
-                writes.execute("INSERT INTO state VALUES (?, NULL)", (FORMAT,))
+        writes.executescript(_TABLES)  # those that are missing: a full disk may have ended this before
+        with writes:
+            writes.execute("INSERT INTO state SELECT ?, NULL WHERE NOT EXISTS (SELECT 1 FROM state)", (FORMAT,))
         with self._lock:
             self._writes = writes
             self._reads = sqlite3.connect(path, check_same_thread=False)

@@ -232,6 +232,15 @@ async def test_a_disk_that_takes_no_blocks_leaves_all_else_as_it_is(store):
     assert await store.values(4, 6) == ["4.5", "9.0", "6.5"]
 
 
+async def test_a_file_that_was_only_begun_is_completed(store):
+    """A full disk may leave it so; nothing is to be deleted by hand when there is room again."""
+    (store.path / "blocks.sqlite").touch()
+    await store.cut()
+    assert store.numbers() == [0, 1, 2, 3, 4]
+    await store.restart()
+    assert await store.from_file(5, 5) == ["5.5"]
+
+
 async def test_cutting_ends_as_soon_as_it_may_not_go_on(store, monkeypatch):
     monkeypatch.setattr("mirror.storage.index.index.CUT_AT_ONCE", 2)
     asked = iter([True, True, False])

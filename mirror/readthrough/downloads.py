@@ -110,6 +110,8 @@ class Download:
                     opened = opened.again(await self._open(), self._attempt)
                 edition = self._edition if at == start else edition
                 piece = await asyncio.to_thread(os.pread, opened.fd, min(PIECE, count), at)
+                if not piece and await self._starts_over(opened.attempt):
+                    continue
                 if not piece or (self._edition, self.size) != (edition, size):
                     raise UpstreamBroken(f"{self.path} changed at byte {at} of {size} while it was sent")
                 at += len(piece)
@@ -128,6 +130,12 @@ class Download:
         if self.blob.done():
             self.blob.result()
         return there()
+
+    async def _starts_over(self, attempt: int) -> bool:
+        """Whether another attempt than this begins, which empties the file first, or none; waits until it is known."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.blob.done() or self._attempt != attempt)
+        return self._attempt != attempt or self.blob.exception() is not None
 
     async def _open(self) -> int:
         """A descriptor of the file being written; if it was just moved to its place, of that."""

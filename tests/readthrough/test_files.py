@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from mirror.readthrough.files import Files, SegmentFile
 from mirror.storage.database.database import Database
 from mirror.storage.files.blobs import Blobs
 from mirror.storage.files.holdings import Holding, Holdings, RecordSegment
+from mirror.storage.files.incoming import Sink
 
 PATH = "/SUM3/D12/S00004/notes.txt"
 RECORD = RecordSegment("hmi.V_45s", 7, "Dopplergram")
@@ -267,6 +269,30 @@ async def test_readers_who_come_at_any_moment_get_the_same(store):
     got = await asyncio.gather(*(read(download) for _ in range(5)))
     assert {data for data, _ in got} == {LONG}
     assert (await read(download))[0] == LONG
+
+
+@pytest.mark.parametrize("second", [whole(LONG), whole(LONG[::-1], '"2"')], ids=["same", "other"])
+async def test_a_reader_who_finds_the_file_just_emptied_waits_for_what_comes_in_its_place(store, monkeypatch, second):
+    files = store.fed_by(cut(LONG, PIECE), second)
+    looked, loop, pread, expect = asyncio.Event(), asyncio.get_running_loop(), os.pread, Sink.expect
+    reading = []
+
+    def looking(*place):
+        data = pread(*place)
+        loop.call_soon_threadsafe(looked.set)
+        return data
+
+    async def emptied(sink, size):
+        if store.source.asked[-1]:
+            monkeypatch.setattr(os, "pread", looking)
+            reading.append(asyncio.ensure_future(read(download)))
+            await looked.wait()
+        await expect(sink, size)
+
+    monkeypatch.setattr(Sink, "expect", emptied)
+    download = await files.open(SegmentFile(PATH))
+    assert store.content(await download.kept()) == second.data
+    assert await reading[0] == (second.data, None)
 
 
 async def test_a_reader_who_began_another_edition_is_told(store):

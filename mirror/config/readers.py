@@ -101,6 +101,8 @@ def postgresql(value: Any) -> str:
         named = named and (parts.port or 1) > 0  # also raises ValueError for what is not a port
     except ValueError:
         named = False
+    if named and parts.netloc.count("@") > 1:
+        raise ValueError("@ in a user or a password to be written as %40, and / as %2F")
     if not named:
         raise ValueError('the address of a PostgreSQL database, such as "postgresql://mirror@db.example.org/mirror"')
     return str(value).strip()
@@ -110,7 +112,7 @@ def object_store(value: Any) -> str:
     """Where objects lie, "s3://bucket/prefix" or "file:///folder", without a slash at its end."""
     text = value.strip() if isinstance(value, str) else ""
     parts = urlsplit(text)
-    bucket = parts.scheme == "s3" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc)
+    bucket = parts.scheme == "s3" and bool(re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc))
     prefix = parts.path.rstrip("/")[1:]
     if bucket and prefix:  # no key of an object has such a part
         bucket = not {"", ".", ".."} & set(prefix.split("/")) and text.isprintable()

@@ -189,6 +189,7 @@ def test_the_first_freshness_rule_that_fits_counts(load):
         ('[[subscription]]\nseries="a.b"\nstart="now"\nsegments=[1]', r"expected a list of texts"),
         ("[server]\nport = \n", r"is not TOML: .*line 2"),
         ('[cluster]\ndatabase = "mysql://db/x"', r"\[cluster\] database: expected the address of a PostgreSQL"),
+        ('[cluster]\ndatabase = "postgresql://a:p@ss@db/x"', r"\[cluster\] database: expected @ in a user or a password"),
         ('[cluster]\ndatabase = "postgresql://db"', r"\[cluster\] database: expected the address of a PostgreSQL"),
         ('[cluster]\ndatabase = "postgresql://db/x"', r"\[cluster\] objects is missing beside database"),
         ('[cluster]\nobjects = "file:///x"', r"\[cluster\] database is missing beside objects"),

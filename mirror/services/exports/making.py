@@ -11,7 +11,13 @@ from mirror.errors import BadRequest, MirrorError, UpstreamRefused
 from mirror.humanize import utc
 from mirror.services.exports.cutting import passes
 from mirror.services.exports.jobs import JobFile, is_before
-from mirror.services.exports.segment_files import FileLocation, check_files, check_names, distinct_names, label
+from mirror.services.exports.segment_files import (
+    FileLocation,
+    check_files,
+    check_names,
+    distinct_names,
+    label,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence

@@ -251,7 +251,10 @@ class Programs:
         if not series.segments:
             wanted = wanted.without_all_segments()
         query = show_info_query(wanted)
-        found = await self._search.rs_list(query, demand)
+        try:
+            found = await self._search.rs_list(query, demand)
+        except UpstreamRefused:  # more records than rs_list lists, for example: this program has no limit
+            return await self._whole_answer(request, "show_info", params)
         request[RECORDS] = found.value.count
         if has_missing_texts(found.value, series.keyword) and known is not CacheDemand.ONLY_IF_CACHED:
             # JSOC prints nothing for a missing text, but some series store this very word.

@@ -253,7 +253,10 @@ class Programs:
         query = show_info_query(wanted)
         try:
             found = await self._search.rs_list(query, demand)
-        except UpstreamRefused:  # more records than rs_list lists, for example: this program has no limit
+        except (NotHeld, UpstreamRefused) as problem:
+            if not isinstance(problem.__cause__ or problem, UpstreamRefused):
+                raise
+            # More records than rs_list lists, for example: this program has no limit.
             return await self._whole_answer(request, "show_info", params)
         request[RECORDS] = found.value.count
         if has_missing_texts(found.value, series.keyword) and known is not CacheDemand.ONLY_IF_CACHED:

@@ -253,11 +253,11 @@ class Programs:
         query = show_info_query(wanted)
         try:
             found = await self._search.rs_list(query, demand)
-        except (NotHeld, UpstreamRefused) as problem:
-            if not isinstance(problem.__cause__ or problem, UpstreamRefused):
-                raise
+        except (NotHeld, UpstreamError):
             # More records than rs_list lists, for example: this program has no limit.
-            return await self._whole_answer(request, "show_info", params)
+            with suppress(MirrorError):
+                return await self._whole_answer(request, "show_info", params)
+            raise
         request[RECORDS] = found.value.count
         if has_missing_texts(found.value, series.keyword) and known is not CacheDemand.ONLY_IF_CACHED:
             # JSOC prints nothing for a missing text, but some series store this very word.

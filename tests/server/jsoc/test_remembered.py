@@ -82,7 +82,7 @@ class Mirror:
 
     async def cut(self):
         """What a mirror does while nobody asks."""
-        self.index._next_look.clear()
+        self.index._ahead._next_look.clear()
         await self.index.cut_ahead(lambda: True)
 
     async def structure(self, note):

@@ -94,7 +94,7 @@ from mirror.services.exports.requests import Exports
 from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
-from mirror.services.fills.fills import Filling, Fills
+from mirror.services.fills import Filling, Fills
 from mirror.services.films.films import Films
 from mirror.services.iceberg.publisher import Parts, Publisher
 from mirror.services.iceberg.tables import PublishedTables
@@ -109,7 +109,7 @@ from mirror.services.monitoring.measures import Measures
 from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
-from mirror.services.news.news import News
+from mirror.services.news import News
 from mirror.services.quicklook.ahead import PicturesAhead
 from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.quicklook import Pictures, QuickLooks

@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     from mirror.services.adoption.adopt import Adoption
     from mirror.services.adoption.inbox import Inbox
     from mirror.services.exports.worker import ExportJobs
-    from mirror.services.fills.fills import Fills
+    from mirror.services.fills import Fills
     from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
-    from mirror.services.news.news import News
+    from mirror.services.news import News
     from mirror.services.search.search import Search
     from mirror.services.sql.service import Analytics
     from mirror.services.subscriptions.manager import Sync

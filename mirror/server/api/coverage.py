@@ -11,7 +11,7 @@ from mirror.server.endpoints import Reply, serve
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from mirror.services.fills.fills import Filling
+    from mirror.services.fills import Filling
     from mirror.services.monitoring.heatmap import HeatMap
     from mirror.services.monitoring.ranges import Ranges
 

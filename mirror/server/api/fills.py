@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from mirror.services.estimates.estimates import Estimates
-    from mirror.services.fills.fills import Filling
+    from mirror.services.fills import Filling
 
 
 class FillsApi:

@@ -27,7 +27,7 @@ from mirror.concurrency import SingleFlight
 from mirror.errors import Refused
 from mirror.humanize import stamp
 from mirror.services.access.usage import ITSELF
-from mirror.services.fills.fills import fill_line
+from mirror.services.fills import fill_line
 from mirror.services.films.films import film_line
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mirror.api.subscriptions import Subscription
     from mirror.services.access.usage import Accounting
     from mirror.services.exports.job_list import JobList
-    from mirror.services.fills.fills import Fills
+    from mirror.services.fills import Fills
     from mirror.services.films.films import Films
     from mirror.services.monitoring.status import Status, Totals
     from mirror.services.subscriptions.manager import Sync

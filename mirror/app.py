@@ -27,12 +27,11 @@ from mirror.readthrough.downloads import Downloads
 from mirror.readthrough.files import Files
 from mirror.readthrough.filler import Filler
 from mirror.readthrough.first_last import FirstLast
-from mirror.readthrough.lists import Listing
-from mirror.readthrough.plain_files import PlainFiles
+from mirror.readthrough.plain_files import PlainFiles, PlainFileTable
 from mirror.readthrough.policy import Rules, within
 from mirror.readthrough.records import CacheStatus, Records
 from mirror.readthrough.shared import Alone
-from mirror.readthrough.structures import Catalogue
+from mirror.readthrough.structures import Catalogue, Listing
 from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
@@ -132,14 +131,12 @@ from mirror.services.transfer.bundle import Bundles, Sources
 from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
 from mirror.services.transfer.bundle_files import BundleFiles
 from mirror.services.transfer.import_ import Importer
-from mirror.storage.database.database import Database, if_possible
-from mirror.storage.database.keyed import KeyedTable
+from mirror.storage.database.database import Database, KeyedTable, if_possible
 from mirror.storage.disk import Disk
 from mirror.storage.files.adopted_exports import Adopted
 from mirror.storage.files.blobs import Blobs
 from mirror.storage.files.eviction import Pins
 from mirror.storage.files.holdings import Holdings
-from mirror.storage.files.plain_files import PlainFileTable
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase
     from mirror.drms.series import Series
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import KeyedTable
     from mirror.storage.index.index import Index
 
 log = logging.getLogger(__name__)

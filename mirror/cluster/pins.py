@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mirror.cluster.database import ClusterDatabase, Cursor
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import KeyedTable
     from mirror.storage.files.eviction import Pins
 
 #: The key of the position up to which this server has taken them over; "": not at all.

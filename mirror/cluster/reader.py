@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from mirror.cluster.mark import Mark
     from mirror.cluster.objects import Objects
     from mirror.drms.series import Series
-    from mirror.storage.database.database import Cursor
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import Cursor, KeyedTable
     from mirror.storage.index.index import Index
 
 log = logging.getLogger(__name__)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box, Freshness
     from mirror.drms.series import Series
     from mirror.readthrough.shared import Ask
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import KeyedTable
     from mirror.storage.files.eviction import Pins
     from mirror.storage.index.index import Committed, Index
     from mirror.upstream.budget import Budget

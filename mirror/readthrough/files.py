@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.errors import NotHeld, Refused
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import Holding

@@ -49,8 +49,7 @@ from mirror.errors import (
 from mirror.humanize import stamp, utc
 from mirror.readthrough.chunks import chunks, head_and_rest
 from mirror.services.exports.cutting import given_up, next_try
-from mirror.storage.database.database import Tables
-from mirror.storage.database.keyed import KeyedTable
+from mirror.storage.database.database import KeyedTable, Tables
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.errors import OverBudget
 from mirror.upstream.pacing import Claim, Priority
 

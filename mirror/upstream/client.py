@@ -64,8 +64,7 @@ from mirror.wire.info import (
 from mirror.wire.paths import CGI, is_program
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.show_info import decode_formats, formats_query
-from mirror.wire.structure import decode_series_struct
-from mirror.wire.structure_check import SERIES_NAME, structure_problem
+from mirror.wire.structure import SERIES_NAME, decode_series_struct, structure_problem
 
 T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]

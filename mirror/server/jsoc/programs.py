@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
-    from mirror.readthrough.lists import Listing
+    from mirror.readthrough.structures import Listing
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.mirror_chain import Chain
     from mirror.services.exports.assembling import FullPrecision

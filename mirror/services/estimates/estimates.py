@@ -14,8 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from mirror.api import fills as api
-from mirror.bounded import Bounded
-from mirror.concurrency import SingleFlight
+from mirror.concurrency import Bounded, SingleFlight
 from mirror.coverage.coverage import Box
 from mirror.coverage.plan import Forward, extreme_position, need
 from mirror.drms.exportrules import ALL_SEGMENTS, with_quality_filter

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.storage.database.keyed import KeyedTable
+from mirror.storage.database.database import KeyedTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from mirror.drms.export import ExportAnswer
     from mirror.readthrough.files import Files
-    from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.shared import Shared
+    from mirror.readthrough.structures import Listing
     from mirror.services.exports.jobs import Job, Jobs
     from mirror.services.exports.planning import ExportPlanner
     from mirror.services.exports.worker import ExportJobs

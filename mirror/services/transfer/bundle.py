@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.first_last import FirstLast
-    from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.records import Records
+    from mirror.readthrough.structures import Listing
     from mirror.services.exports.assembling import Assembler
     from mirror.services.search.search import Search
     from mirror.services.transfer.backup import Report

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.services.transfer.manifests import Bundle
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import KeyedTable
 
 
 
@@ -203,7 +203,7 @@ def is_fact(kind: str, key: str, value: str) -> bool:
 
 
 def _is_entry(entry: Any) -> bool:
-    """True for a series as ``mirror.readthrough.lists`` keeps it: name, prime keys, note."""
+    """True for a series as ``mirror.readthrough.structures`` keeps it: name, prime keys, note."""
     if not isinstance(entry, list) or len(entry) != 3:
         return False
     name, keys, note = entry

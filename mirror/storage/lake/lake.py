@@ -30,10 +30,11 @@ from mirror.concurrency import to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
-from mirror.storage.lake.catalogue import CATALOGUE, CatalogueTable, write_catalogue
 from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
 from mirror.storage.lake.table import (
+    CATALOGUE,
     ROW_GROUP,
+    CatalogueTable,
     Sealed,
     forget,
     keysets,
@@ -42,6 +43,7 @@ from mirror.storage.lake.table import (
     prints,
     sealed,
     where_month,
+    write_catalogue,
     write_file,
 )
 from mirror.storage.lake.unsealed import FEW, MOST_VALUES, Copied, LakeTable, chosen, copy

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.errors import NotHeld
-from mirror.storage.files.plain_files import PlainFile, PlainFileTable
+from mirror.readthrough.plain_files import PlainFile, PlainFileTable
 from mirror.storage.files.verification import mend_references
 from tests.storage.filestore import assert_whole, empty, memory_database, open_store
 

@@ -94,7 +94,7 @@ from mirror.services.exports.staging import Staging, UpstreamExports
 from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills import Filling, Fills
-from mirror.services.films.films import Films
+from mirror.services.films import Films
 from mirror.services.iceberg.publisher import Parts, Publisher
 from mirror.services.iceberg.tables import PublishedTables
 from mirror.services.maintenance.check_files import FileSteps, check_objects

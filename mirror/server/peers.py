@@ -27,7 +27,7 @@ from mirror.server.forwarding import CONNECT, end_to_end
 from mirror.server.requests import parameters
 from mirror.services.exports.requests import FIRST_NUMBER
 from mirror.services.fills import FILL
-from mirror.services.films.films import FILM
+from mirror.services.films import FILM
 from mirror.upstream.transport import PAGE, bounded
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from mirror.api import films as api
 from mirror.server.api.exports import export_of
 from mirror.server.endpoints import serve
 from mirror.server.requests import PRINCIPAL
-from mirror.services.films.films import FilmRequest, film_line
+from mirror.services.films import FilmRequest, film_line
 
 if TYPE_CHECKING:
     from mirror.api.contract import Nothing
     from mirror.api.exports import Job
-    from mirror.services.films.films import Films
+    from mirror.services.films import Films
 
 
 class FilmsApi:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import mirror as package
 from mirror.cli.main import main
 from mirror.errors import Refused
-from mirror.services.films import films as service
+from mirror.services import films as service
 from tests.filelab import file_lab, synthetic
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.filterwarnings("ignore")]
